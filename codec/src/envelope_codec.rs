@@ -1,0 +1,71 @@
+use bytes::{Buf, BytesMut};
+use tokio_util::codec::{Decoder, Encoder};
+
+use crate::{
+    DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits, HEADER_LEN, peek_frame,
+    put_frame, reserve_for_frame, truncated,
+};
+
+/// Turns a byte stream into envelopes and back, for use with `tokio_util::codec::Framed`.
+///
+/// A frame that holds no envelope is an item, so that the stream goes on behind it; a stream that is
+/// not a sequence of frames is an error and ends it.
+///
+/// ```
+/// use agentwire_codec::{Envelope, EnvelopeCodec, Message, Call, Request, RequestId};
+/// use bytes::BytesMut;
+/// use tokio_util::codec::{Decoder, Encoder};
+///
+/// let request = Request::Process(Call::new("weather", Message::user("Oslo?")));
+/// let envelope = Envelope::new(RequestId::random(), request);
+/// let (mut codec, mut bytes) = (EnvelopeCodec::default(), BytesMut::new());
+/// codec.encode(&envelope, &mut bytes)?;
+/// let decoded = codec.decode(&mut bytes)?.expect("a whole frame is there")?;
+/// assert_eq!(decoded, envelope);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EnvelopeCodec {
+    format: Format,
+    limits: FrameLimits,
+}
+
+impl EnvelopeCodec {
+    /// A codec for this format and these limits.
+    #[must_use]
+    pub fn new(format: Format, limits: FrameLimits) -> Self {
+        Self { format, limits }
+    }
+}
+
+impl Decoder for EnvelopeCodec {
+    type Item = Result<Envelope, DecodeError>;
+    type Error = FrameError;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Self::Item>, FrameError> {
+        let Some(len) = peek_frame(buffer, self.limits.max_receive())? else {
+            reserve_for_frame(buffer);
+            return Ok(None);
+        };
+        let envelope = self.format.decode(&buffer[HEADER_LEN..HEADER_LEN + len]);
+        buffer.advance(HEADER_LEN + len);
+        Ok(Some(envelope))
+    }
+
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Self::Item>, FrameError> {
+        match self.decode(buffer)? {
+            Some(envelope) => Ok(Some(envelope)),
+            None => truncated(buffer).map_or(Ok(None), Err),
+        }
+    }
+}
+
+impl Encoder<&Envelope> for EnvelopeCodec {
+    type Error = EncodeError;
+
+    fn encode(&mut self, envelope: &Envelope, buffer: &mut BytesMut) -> Result<(), EncodeError> {
+        put_frame(buffer, self.limits.max_send(), |buffer| {
+            self.format.encode(envelope, buffer)
+        })
+    }
+}

@@ -1,0 +1,156 @@
+use bytes::{BufMut, BytesMut};
+
+/// Decimal exponents from which on Python writes `e` (PROTOCOL 4.5).
+const FIRST_PLAIN_EXPONENT: i32 = -4;
+const FIRST_LARGE_EXPONENT: i32 = 16;
+
+/// Appends a float as Python's `repr` writes it, and the words that JSON lacks.
+pub(super) fn write(float: f64, buffer: &mut BytesMut) {
+    if float.is_nan() {
+        return buffer.put_slice(b"NaN");
+    }
+    if float.is_sign_negative() {
+        buffer.put_u8(b'-');
+    }
+    if float.is_infinite() {
+        return buffer.put_slice(b"Infinity");
+    }
+    if float == 0.0 {
+        return buffer.put_slice(b"0.0");
+    }
+    let mut shortest = zmij::Buffer::new();
+    let mut digits = Digits::default();
+    let exponent = digits.take(shortest.format_finite(float.abs()));
+    digits.lay_out(exponent, buffer);
+}
+
+/// The shortest digits that read back to the float, without zeros around them.
+#[derive(Default)]
+struct Digits {
+    bytes: [u8; Self::MAX],
+    len: usize,
+}
+
+impl Digits {
+    /// No float needs more digits, and 1e22 written plainly has 23 characters.
+    const MAX: usize = 32;
+
+    /// Takes the digits out of any decimal notation and returns the exponent of the first one.
+    fn take(&mut self, text: &str) -> i32 {
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+        let mut point = exponent.parse::<i32>().unwrap_or_default();
+        let mut after_point = false;
+        for byte in mantissa.bytes() {
+            if byte == b'.' {
+                after_point = true;
+                continue;
+            }
+            let leading_zero = self.len == 0 && byte == b'0';
+            // Counts the places before the point, negative for zeros right behind it.
+            point += match (after_point, leading_zero) {
+                (false, false) => 1,
+                (true, true) => -1,
+                _ => 0,
+            };
+            if !leading_zero && self.len < Self::MAX {
+                self.bytes[self.len] = byte;
+                self.len += 1;
+            }
+        }
+        while self.len > 1 && self.bytes[self.len - 1] == b'0' {
+            self.len -= 1;
+        }
+        point - 1
+    }
+
+    fn lay_out(&self, exponent: i32, buffer: &mut BytesMut) {
+        let digits = &self.bytes[..self.len];
+        if !(FIRST_PLAIN_EXPONENT..FIRST_LARGE_EXPONENT).contains(&exponent) {
+            buffer.put_u8(digits[0]);
+            if digits.len() > 1 {
+                buffer.put_u8(b'.');
+                buffer.put_slice(&digits[1..]);
+            }
+            buffer.put_slice(if exponent < 0 { b"e-" } else { b"e+" });
+            if exponent.unsigned_abs() < 10 {
+                buffer.put_u8(b'0');
+            }
+            buffer.put_slice(
+                itoa::Buffer::new()
+                    .format(exponent.unsigned_abs())
+                    .as_bytes(),
+            );
+        } else if exponent < 0 {
+            buffer.put_slice(b"0.");
+            buffer.put_bytes(b'0', exponent.unsigned_abs() as usize - 1);
+            buffer.put_slice(digits);
+        } else {
+            let whole = exponent.unsigned_abs() as usize + 1;
+            let split = whole.min(digits.len());
+            buffer.put_slice(&digits[..split]);
+            buffer.put_bytes(b'0', whole - split);
+            buffer.put_u8(b'.');
+            buffer.put_slice(if split < digits.len() {
+                &digits[split..]
+            } else {
+                b"0"
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(float: f64) -> String {
+        let mut buffer = BytesMut::new();
+        write(float, &mut buffer);
+        String::from_utf8(buffer.into()).unwrap()
+    }
+
+    #[test]
+    fn floats_look_as_python_writes_them() {
+        for (float, expected) in [
+            (1.0, "1.0"),
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (0.1, "0.1"),
+            (-2.5, "-2.5"),
+            (100.0, "100.0"),
+            (0.0001, "0.0001"),
+            (0.00012, "0.00012"),
+            (1e-5, "1e-05"),
+            (1.5e-5, "1.5e-05"),
+            (1e15, "1000000000000000.0"),
+            (1_234_567_890_123_456.0, "1234567890123456.0"),
+            (123_456_789_012_345.67, "123456789012345.67"),
+            (1e16, "1e+16"),
+            (12_345_678_901_234_568.0, "1.2345678901234568e+16"),
+            (1e22, "1e+22"),
+            (1.5e300, "1.5e+300"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+            (f64::NAN, "NaN"),
+            (-f64::NAN, "NaN"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(written(float), expected);
+        }
+    }
+
+    #[test]
+    fn every_power_of_ten_reads_back_to_the_same_float() {
+        for exponent in -324..=308 {
+            for mantissa in ["1", "1.5", "9.999999999999999"] {
+                let float: f64 = format!("{mantissa}e{exponent}").parse().unwrap();
+                assert_eq!(
+                    written(float).parse::<f64>().unwrap().to_bits(),
+                    float.to_bits()
+                );
+            }
+        }
+    }
+}

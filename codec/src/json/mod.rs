@@ -1,0 +1,81 @@
+//! JSON text, byte for byte as CPython's `json.dumps` writes it (PROTOCOL 4).
+
+mod float;
+mod read;
+mod scan;
+mod write;
+
+use bytes::BytesMut;
+
+use self::{read::Reader, write::Writer};
+use crate::{
+    DecodeError, DecodeFault, EncodeError, Envelope, Message, Value,
+    schema::{self, Source, Syntax},
+};
+
+/// The deepest nesting that is read and written, the outermost object or list counted as 1.
+pub const MAX_DEPTH: usize = 1000;
+
+/// Reads one value.
+///
+/// # Errors
+///
+/// [`DecodeFault::Syntax`] for text that PROTOCOL 4.8 refuses.
+pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
+    let read = || {
+        let mut reader = Reader::new(text)?;
+        let value = reader.value()?;
+        reader.finish()?;
+        Ok(value)
+    };
+    read().map_err(syntax_fault)
+}
+
+/// Appends one value.
+///
+/// # Errors
+///
+/// A value that JSON does not have, or one that is nested too deeply. What was appended by then stays.
+pub fn write(value: &Value, buffer: &mut BytesMut) -> Result<(), EncodeError> {
+    schema::write_value(&mut Writer::new(buffer), value)
+}
+
+pub(crate) fn decode_envelope(payload: &[u8]) -> Result<Envelope, DecodeError> {
+    match Reader::new(payload) {
+        Ok(reader) => schema::decode(reader),
+        Err(syntax) => Err(DecodeError::new(None, syntax_fault(syntax))),
+    }
+}
+
+pub(crate) fn encode_envelope(
+    envelope: &Envelope,
+    buffer: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    schema::encode(&mut Writer::new(buffer), envelope)
+}
+
+pub(crate) fn to_display(value: &Value) -> String {
+    display(|writer| schema::write_value(writer, value))
+}
+
+pub(crate) fn message_to_display(message: &Message) -> String {
+    display(|writer| schema::write_message(writer, message))
+}
+
+/// Text for people must not fail: what JSON lacks is shown in a form of its own.
+fn display(write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>) -> String {
+    let mut buffer = BytesMut::new();
+    match write(&mut Writer::for_display(&mut buffer)) {
+        // What the writer writes is ASCII.
+        Ok(()) => String::from_utf8(buffer.into()).unwrap_or_default(),
+        Err(error) => format!("<{error}>"),
+    }
+}
+
+fn syntax_fault(Syntax { reason, offset }: Syntax) -> DecodeFault {
+    DecodeFault::Syntax {
+        format: <Reader<'_> as Source<'_>>::FORMAT,
+        reason,
+        offset,
+    }
+}

@@ -1,0 +1,487 @@
+use std::borrow::Cow;
+
+use super::{MAX_DEPTH, scan};
+use crate::{
+    Integer, Map, Value,
+    schema::{Source, Syntax},
+};
+
+/// Reads JSON text as Python does (PROTOCOL 4.7 and 4.8).
+///
+/// Nesting costs heap, not stack: open lists and maps wait in a vector.
+pub(super) struct Reader<'de> {
+    text: &'de str,
+    at: usize,
+    depth: usize,
+}
+
+enum Open {
+    List(Vec<Value>),
+    /// A map, and the key whose value is being read.
+    Map(Map, String),
+}
+
+pub(super) struct Cursor {
+    first: bool,
+}
+
+impl<'de> Reader<'de> {
+    pub(super) fn new(payload: &'de [u8]) -> Result<Self, Syntax> {
+        let text = std::str::from_utf8(payload).map_err(|error| Syntax {
+            reason: "not UTF-8",
+            offset: error.valid_up_to(),
+        })?;
+        let mut reader = Self {
+            text,
+            at: 0,
+            depth: 0,
+        };
+        if text.starts_with('\u{feff}') {
+            return Err(reader.error("byte-order mark"));
+        }
+        reader.skip_white_space();
+        Ok(reader)
+    }
+
+    fn error(&self, reason: &'static str) -> Syntax {
+        Syntax {
+            reason,
+            offset: self.at,
+        }
+    }
+
+    fn rest(&self) -> &'de [u8] {
+        // `at` never exceeds the length.
+        &self.text.as_bytes()[self.at..]
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_white_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Consumes one byte of punctuation and the white space behind it.
+    fn advance(&mut self) {
+        self.at += 1;
+        self.skip_white_space();
+    }
+
+    fn expect(&mut self, byte: u8, reason: &'static str) -> Result<(), Syntax> {
+        if self.peek() != Some(byte) {
+            return Err(self.error(reason));
+        }
+        self.advance();
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), Syntax> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.error("nested deeper than 1000 levels"));
+        }
+        self.depth += 1;
+        self.advance();
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.depth -= 1;
+        self.advance();
+    }
+
+    fn key(&mut self) -> Result<Cow<'de, str>, Syntax> {
+        if self.peek() != Some(b'"') {
+            return Err(self.error("expected a key in double quotes"));
+        }
+        let key = self.string()?;
+        self.expect(b':', "expected ':' after a key")?;
+        Ok(key)
+    }
+
+    /// A value that is not a list or map.
+    fn scalar(&mut self) -> Result<Value, Syntax> {
+        match self.peek() {
+            Some(b'"') => self.string().map(|text| Value::Text(text.into_owned())),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'n') => self.word("null", Value::Null),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'N') => self.word("NaN", Value::Float(f64::NAN)),
+            Some(b'I') => self.word("Infinity", Value::Float(f64::INFINITY)),
+            Some(_) => Err(self.error("expected a value")),
+            None => Err(self.error("unexpected end")),
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Value) -> Result<Value, Syntax> {
+        if !self.rest().starts_with(word.as_bytes()) {
+            return Err(self.error("expected a value"));
+        }
+        self.at += word.len();
+        self.skip_white_space();
+        Ok(value)
+    }
+
+    fn number(&mut self) -> Result<Value, Syntax> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+            if self.peek() == Some(b'I') {
+                return self.word("Infinity", Value::Float(f64::NEG_INFINITY));
+            }
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        let mut integer = true;
+        if self.peek() == Some(b'.') {
+            integer = false;
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            integer = false;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        let text = &self.text[start..self.at];
+        let value = if integer {
+            Integer::from_decimal(text).map(Value::Integer)
+        } else {
+            // Too large a number becomes an infinity, as in Python.
+            text.parse().ok().map(Value::Float)
+        };
+        self.skip_white_space();
+        value.ok_or(Syntax {
+            reason: "expected a number",
+            offset: start,
+        })
+    }
+
+    fn digits(&mut self) -> Result<(), Syntax> {
+        let len = self
+            .rest()
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        if len == 0 {
+            return Err(self.error("expected a digit"));
+        }
+        self.at += len;
+        Ok(())
+    }
+
+    /// Text in quotes, borrowed if nothing in it is escaped.
+    fn string(&mut self) -> Result<Cow<'de, str>, Syntax> {
+        self.at += 1;
+        let start = self.at;
+        self.at += scan::literal_len(self.rest());
+        let literal = &self.text[start..self.at];
+        if self.peek() == Some(b'"') {
+            self.advance();
+            return Ok(Cow::Borrowed(literal));
+        }
+        let mut text = String::with_capacity(literal.len() + 16);
+        text.push_str(literal);
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.advance();
+                    return Ok(Cow::Owned(text));
+                }
+                Some(b'\\') => text.push(self.escape()?),
+                Some(_) => return Err(self.error("control character in text")),
+                None => return Err(self.error("unexpected end of text")),
+            }
+            let start = self.at;
+            // Escapes often follow each other, so look before scanning.
+            if !matches!(self.peek(), Some(b'\\' | b'"')) {
+                self.at += scan::literal_len(self.rest());
+                text.push_str(&self.text[start..self.at]);
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Syntax> {
+        let start = self.at;
+        self.at += 1;
+        let character = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                return self.unicode_escape(start);
+            }
+            _ => {
+                return Err(Syntax {
+                    reason: "unknown escape in text",
+                    offset: start,
+                });
+            }
+        };
+        self.at += 1;
+        Ok(character)
+    }
+
+    fn unicode_escape(&mut self, start: usize) -> Result<char, Syntax> {
+        let lone = Syntax {
+            reason: "lone surrogate in text",
+            offset: start,
+        };
+        let unit = self.unit()?;
+        if !(0xd800..0xe000).contains(&unit) {
+            return char::from_u32(unit).ok_or(lone);
+        }
+        if unit >= 0xdc00 || !self.rest().starts_with(b"\\u") {
+            return Err(lone);
+        }
+        self.at += 2;
+        let low = self.unit()?;
+        if !(0xdc00..0xe000).contains(&low) {
+            return Err(lone);
+        }
+        char::from_u32(0x10000 + ((unit - 0xd800) << 10 | (low - 0xdc00))).ok_or(lone)
+    }
+
+    fn unit(&mut self) -> Result<u32, Syntax> {
+        let Some(digits) = self.rest().first_chunk::<4>() else {
+            return Err(self.error("expected four hex digits"));
+        };
+        let mut unit = 0;
+        for &digit in digits {
+            let digit = char::from(digit).to_digit(16);
+            unit = unit << 4 | digit.ok_or(self.error("expected four hex digits"))?;
+        }
+        self.at += 4;
+        Ok(unit)
+    }
+}
+
+impl<'de> Source<'de> for Reader<'de> {
+    const FORMAT: &'static str = "JSON";
+    type Mark = (usize, usize);
+    type Cursor = Cursor;
+
+    fn mark(&self) -> (usize, usize) {
+        (self.at, self.depth)
+    }
+
+    fn rewind(&mut self, (at, depth): (usize, usize)) {
+        self.at = at;
+        self.depth = depth;
+    }
+
+    fn enter_map(&mut self) -> Result<Option<Cursor>, Syntax> {
+        if self.peek() != Some(b'{') {
+            return Ok(None);
+        }
+        self.open()?;
+        Ok(Some(Cursor { first: true }))
+    }
+
+    fn next_key(&mut self, cursor: &mut Cursor) -> Result<Option<Cow<'de, str>>, Syntax> {
+        let first = std::mem::replace(&mut cursor.first, false);
+        if self.peek() == Some(b'}') {
+            self.close();
+            return Ok(None);
+        }
+        if !first {
+            self.expect(b',', "expected ',' or '}'")?;
+        }
+        self.key().map(Some)
+    }
+
+    fn text(&mut self) -> Result<Option<Cow<'de, str>>, Syntax> {
+        if self.peek() == Some(b'"') {
+            self.string().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn value(&mut self) -> Result<Value, Syntax> {
+        let mut open: Vec<Open> = Vec::new();
+        'value: loop {
+            let mut value = match self.peek() {
+                Some(b'[') => {
+                    self.open()?;
+                    if self.peek() != Some(b']') {
+                        // Nested lists of one element are the costliest text there is: with the usual
+                        // room for four, 80 bytes of memory for each byte of text.
+                        open.push(Open::List(Vec::with_capacity(1)));
+                        continue 'value;
+                    }
+                    self.close();
+                    Value::List(Vec::new())
+                }
+                Some(b'{') => {
+                    self.open()?;
+                    if self.peek() != Some(b'}') {
+                        open.push(Open::Map(Map::new(), self.key()?.into_owned()));
+                        continue 'value;
+                    }
+                    self.close();
+                    Value::Map(Map::new())
+                }
+                _ => self.scalar()?,
+            };
+            // The value is complete: hand it to what holds it, which may thereby be complete itself.
+            loop {
+                value = match open.pop() {
+                    None => return Ok(value),
+                    Some(Open::List(mut list)) => {
+                        list.push(value);
+                        match self.peek() {
+                            Some(b',') => {
+                                self.advance();
+                                open.push(Open::List(list));
+                                continue 'value;
+                            }
+                            Some(b']') => self.close(),
+                            _ => return Err(self.error("expected ',' or ']'")),
+                        }
+                        Value::List(list)
+                    }
+                    Some(Open::Map(mut map, key)) => {
+                        map.insert(key, value);
+                        match self.peek() {
+                            Some(b',') => {
+                                self.advance();
+                                open.push(Open::Map(map, self.key()?.into_owned()));
+                                continue 'value;
+                            }
+                            Some(b'}') => self.close(),
+                            _ => return Err(self.error("expected ',' or '}'")),
+                        }
+                        Value::Map(map)
+                    }
+                };
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Syntax> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.error("extra data after the value")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::{from_slice, to_display};
+
+    fn round_trip(text: &str) -> String {
+        to_display(&from_slice(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}")))
+    }
+
+    fn refused(text: &[u8]) -> String {
+        from_slice(text)
+            .expect_err(&String::from_utf8_lossy(text))
+            .to_string()
+    }
+
+    #[test]
+    fn what_python_writes_comes_back_unchanged() {
+        for text in [
+            "null",
+            "true",
+            "[]",
+            "{}",
+            r#"{"b": [1, -2, 2.5, "x"], "a": {"": null}}"#,
+            "1180591620717411303424",
+            "-0.0",
+            "[NaN, Infinity, -Infinity]",
+            r#""\u0000\b\t\n\u000b\f\r\u001f \"\\/\u007f\u0080\u00e9\u2028\ud83e\udd80""#,
+        ] {
+            assert_eq!(round_trip(text), text);
+        }
+    }
+
+    #[test]
+    fn what_others_write_is_read_as_python_reads_it() {
+        for (text, expected) in [
+            (" \t\r\n{ \"a\" :\n1 , \"b\":[ ] } ", r#"{"a": 1, "b": []}"#),
+            (r#"{"a":1,"b":2,"a":3}"#, r#"{"a": 3, "b": 2}"#),
+            ("-0", "0"),
+            ("1e999", "Infinity"),
+            ("-1e999", "-Infinity"),
+            ("1e-999", "0.0"),
+            ("1E5", "100000.0"),
+            ("0.1e1", "1.0"),
+            (
+                r#""\u003c\u003E\/é🦀\uD83E\uDD80""#,
+                r#""<>/\u00e9\ud83e\udd80\ud83e\udd80""#,
+            ),
+        ] {
+            assert_eq!(round_trip(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_place() {
+        for (text, reason) in [
+            (&b""[..], "unexpected end at byte 0"),
+            (b"{x", "expected a key in double quotes at byte 1"),
+            (b"{\"a\" 1}", "expected ':' after a key at byte 5"),
+            (b"{\"a\":1,}", "expected a key in double quotes at byte 7"),
+            (b"[1,]", "expected a value at byte 3"),
+            (b"[1 2]", "expected ',' or ']' at byte 3"),
+            (b"[1", "expected ',' or ']' at byte 2"),
+            (b"nul", "expected a value at byte 0"),
+            (b"01", "extra data after the value at byte 1"),
+            (b"1.", "expected a digit at byte 2"),
+            (b".5", "expected a value at byte 0"),
+            (b"+1", "expected a value at byte 0"),
+            (b"1e", "expected a digit at byte 2"),
+            (b"-", "expected a digit at byte 1"),
+            (b"-NaN", "expected a digit at byte 1"),
+            (b"\"a\x01\"", "control character in text at byte 2"),
+            (b"\"abc", "unexpected end of text at byte 4"),
+            (b"\"a\\", "unknown escape in text at byte 2"),
+            (b"\"\\x41\"", "unknown escape in text at byte 1"),
+            (b"\"\\u12", "expected four hex digits at byte 3"),
+            (b"\"\\u12g4\"", "expected four hex digits at byte 3"),
+            (b"\"\\ud800\"", "lone surrogate in text at byte 1"),
+            (b"\"\\udc00\"", "lone surrogate in text at byte 1"),
+            (b"\"\\ud800\\u0041\"", "lone surrogate in text at byte 1"),
+            (b"\xff", "not UTF-8 at byte 0"),
+            (b"\xef\xbb\xbf{}", "byte-order mark at byte 0"),
+            (b"1 x", "extra data after the value at byte 2"),
+            (b"{}{}", "extra data after the value at byte 2"),
+        ] {
+            assert_eq!(refused(text), format!("Failed to decode JSON: {reason}"));
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded_in_both_directions() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert_eq!(round_trip(&nested(MAX_DEPTH)), nested(MAX_DEPTH));
+        assert!(refused(nested(MAX_DEPTH + 1).as_bytes()).contains("deeper"));
+        assert!(refused("[".repeat(1_000_000).as_bytes()).contains("deeper"));
+        assert!(refused("{\"a\":".repeat(1_000_000).as_bytes()).contains("deeper"));
+
+        let mut value = Value::Null;
+        for _ in 0..=MAX_DEPTH {
+            value = Value::List(vec![value]);
+        }
+        assert!(to_display(&value).contains("nested deeper than 1000 levels"));
+    }
+}

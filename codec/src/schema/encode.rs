@@ -1,0 +1,171 @@
+use super::Sink;
+use crate::{
+    Body, Call, EncodeError, Envelope, Execute, Map, Message, PROTOCOL_VERSION, Request, Response,
+    ToolResult, Value,
+};
+
+/// Writes an envelope with its keys in the order of PROTOCOL 2.
+pub(crate) fn encode<S: Sink>(sink: &mut S, envelope: &Envelope) -> Result<(), EncodeError> {
+    let timed = usize::from(envelope.timestamp.is_some());
+    sink.begin_map(4 + timed)?;
+    sink.key(0, "version");
+    sink.text(PROTOCOL_VERSION);
+    sink.key(1, "type");
+    sink.text(envelope.body.kind().as_str());
+    sink.key(2, "id");
+    envelope.id.with_str(|id| sink.text(id));
+    if let Some(sent_at) = &envelope.timestamp {
+        sink.key(3, "timestamp");
+        sent_at.with_str(|text| sink.text(text));
+    }
+    sink.key(3 + timed, "payload");
+    write_payload(sink, &envelope.body)?;
+    sink.end_map();
+    Ok(())
+}
+
+fn write_payload<S: Sink>(sink: &mut S, body: &Body) -> Result<(), EncodeError> {
+    match body {
+        Body::Request(Request::Process(call)) => return write_call(sink, "process", call),
+        Body::Request(Request::Stream(call)) => return write_call(sink, "stream", call),
+        Body::Request(Request::Execute(execute)) => return write_execute(sink, execute),
+        Body::Request(Request::Other(payload)) => return write_map(sink, payload),
+        Body::Response(Response::Message(message)) | Body::StreamChunk(message) => {
+            sink.begin_map(1)?;
+            sink.key(0, "message");
+            write_message(sink, message)?;
+        }
+        Body::Response(Response::Tool(result)) => {
+            sink.begin_map(1)?;
+            sink.key(0, "result");
+            write_tool_result(sink, result)?;
+        }
+        Body::Error(error) => {
+            sink.begin_map(3)?;
+            write_text(sink, 0, "error_code", error.code.as_str());
+            write_text(sink, 1, "error_message", &error.message);
+            sink.key(2, "error_details");
+            write_map(sink, &error.details)?;
+        }
+        Body::Heartbeat(heartbeat) => {
+            sink.begin_map(2)?;
+            write_text(sink, 0, "agent_name", &heartbeat.agent_name);
+            write_text(sink, 1, "status", &heartbeat.status);
+        }
+        Body::Register(register) => {
+            sink.begin_map(4)?;
+            write_text(sink, 0, "agent_name", &register.agent_name);
+            sink.key(1, "capabilities");
+            write_map(sink, &register.capabilities)?;
+            write_text(sink, 2, "endpoint", &register.endpoint);
+            sink.key(3, "metadata");
+            write_map(sink, &register.metadata)?;
+        }
+        Body::Unregister(unregister) => {
+            sink.begin_map(usize::from(unregister.agent_name.is_some()))?;
+            if let Some(name) = &unregister.agent_name {
+                write_text(sink, 0, "agent_name", name);
+            }
+        }
+        Body::StreamEnd => sink.begin_map(0)?,
+    }
+    sink.end_map();
+    Ok(())
+}
+
+fn write_call<S: Sink>(sink: &mut S, method: &str, call: &Call) -> Result<(), EncodeError> {
+    let named = usize::from(!call.agent_name.is_empty());
+    sink.begin_map(2 + named)?;
+    write_text(sink, 0, "method", method);
+    if named == 1 {
+        write_text(sink, 1, "agent_name", &call.agent_name);
+    }
+    sink.key(1 + named, "message");
+    write_message(sink, &call.message)?;
+    sink.end_map();
+    Ok(())
+}
+
+fn write_execute<S: Sink>(sink: &mut S, execute: &Execute) -> Result<(), EncodeError> {
+    sink.begin_map(3)?;
+    write_text(sink, 0, "method", "execute");
+    write_text(sink, 1, "tool_name", &execute.tool_name);
+    sink.key(2, "kwargs");
+    write_map(sink, &execute.kwargs)?;
+    sink.end_map();
+    Ok(())
+}
+
+/// Writes a message (PROTOCOL 3.1): all four keys, whatever they hold.
+pub(crate) fn write_message<S: Sink>(sink: &mut S, message: &Message) -> Result<(), EncodeError> {
+    if message.role.is_empty() {
+        return Err(EncodeError::EmptyRole);
+    }
+    sink.begin_map(4)?;
+    write_text(sink, 0, "role", &message.role);
+    sink.key(1, "content");
+    write_value(sink, &message.content)?;
+    sink.key(2, "metadata");
+    write_map(sink, &message.metadata)?;
+    sink.key(3, "timestamp");
+    message.timestamp.with_str(|text| sink.text(text));
+    sink.end_map();
+    Ok(())
+}
+
+fn write_tool_result<S: Sink>(sink: &mut S, result: &ToolResult) -> Result<(), EncodeError> {
+    if !result.success && result.error.as_ref().is_none_or(String::is_empty) {
+        return Err(EncodeError::MissingToolError);
+    }
+    sink.begin_map(4)?;
+    sink.key(0, "success");
+    sink.bool(result.success);
+    sink.key(1, "data");
+    write_value(sink, &result.data)?;
+    sink.key(2, "error");
+    match &result.error {
+        Some(error) => sink.text(error),
+        None => sink.null(),
+    }
+    sink.key(3, "metadata");
+    write_map(sink, &result.metadata)?;
+    sink.end_map();
+    Ok(())
+}
+
+fn write_text<S: Sink>(sink: &mut S, index: usize, key: &str, text: &str) {
+    sink.key(index, key);
+    sink.text(text);
+}
+
+/// Writes any value. The depth of the recursion is bounded by the sink.
+pub(crate) fn write_value<S: Sink>(sink: &mut S, value: &Value) -> Result<(), EncodeError> {
+    match value {
+        Value::Null => sink.null(),
+        Value::Bool(flag) => sink.bool(*flag),
+        Value::Integer(integer) => return sink.integer(integer),
+        Value::Float(float) => sink.float(*float),
+        Value::Text(text) => sink.text(text),
+        Value::Bytes(bytes) => return sink.bytes(bytes),
+        Value::List(list) => {
+            sink.begin_list(list.len())?;
+            for (index, element) in list.iter().enumerate() {
+                sink.element(index);
+                write_value(sink, element)?;
+            }
+            sink.end_list();
+        }
+        Value::Map(map) => return write_map(sink, map),
+    }
+    Ok(())
+}
+
+fn write_map<S: Sink>(sink: &mut S, map: &Map) -> Result<(), EncodeError> {
+    sink.begin_map(map.len())?;
+    for (index, (key, value)) in map.iter().enumerate() {
+        sink.key(index, key);
+        write_value(sink, value)?;
+    }
+    sink.end_map();
+    Ok(())
+}

@@ -1,0 +1,85 @@
+use std::fmt;
+
+use crate::Timestamp;
+
+/// The timestamp of an envelope: a [`Timestamp`], or whatever text stood in its place (PROTOCOL 5.5).
+#[derive(Clone, PartialEq, Eq)]
+pub struct SentAt(Repr);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Repr {
+    /// Only for text that is written back as it came.
+    Time(Timestamp),
+    Text(Box<str>),
+}
+
+impl SentAt {
+    /// The present.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Repr::Time(Timestamp::now()))
+    }
+
+    /// The time that it stands for, if any.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Repr::Time(time) => Some(*time),
+            Repr::Text(text) => text.parse().ok(),
+        }
+    }
+
+    /// Hands the text to `f` without allocating.
+    pub(crate) fn with_str<T>(&self, f: impl FnOnce(&str) -> T) -> T {
+        match &self.0 {
+            Repr::Time(time) => time.with_str(f),
+            Repr::Text(text) => f(text),
+        }
+    }
+}
+
+impl From<&str> for SentAt {
+    fn from(text: &str) -> Self {
+        match text.parse::<Timestamp>() {
+            Ok(time) if time.with_str(|written| written == text) => Self(Repr::Time(time)),
+            _ => Self(Repr::Text(text.into())),
+        }
+    }
+}
+
+impl From<Timestamp> for SentAt {
+    fn from(time: Timestamp) -> Self {
+        Self(Repr::Time(time))
+    }
+}
+
+impl fmt::Display for SentAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_str(|text| f.write_str(text))
+    }
+}
+
+impl fmt::Debug for SentAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_str(|text| fmt::Debug::fmt(text, f))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_survives() {
+        for text in [
+            "",
+            "yesterday",
+            "2025-11-08T12:34:56Z",
+            "2025-11-08T12:34:56.5+00:00",
+        ] {
+            assert_eq!(SentAt::from(text).to_string(), text);
+        }
+        assert!(SentAt::from("2025-11-08T12:34:56Z").timestamp().is_some());
+        assert!(SentAt::from("yesterday").timestamp().is_none());
+    }
+}

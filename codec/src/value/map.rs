@@ -1,0 +1,282 @@
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    slice, vec,
+};
+
+use hashbrown::HashTable;
+
+use super::Value;
+
+/// A map from text to values that keeps the order in which its keys came.
+///
+/// A key that comes again keeps its place and takes the new value, as in Python. Small maps, which
+/// nearly all are, are searched from front to back; larger ones through a table whose hashes are keyed at
+/// random, so that no choice of keys makes it slow.
+///
+/// ```
+/// use agentwire_codec::Map;
+///
+/// let mut map = Map::new();
+/// map.insert("unit", "°C");
+/// map.insert("value", 21.5);
+/// assert_eq!(map.keys().collect::<Vec<_>>(), ["unit", "value"]);
+/// ```
+#[derive(Clone, Default)]
+pub struct Map {
+    entries: Vec<(String, Value)>,
+    index: Option<Box<Index>>,
+}
+
+/// Where each key of a larger map stands.
+#[derive(Clone, Default)]
+struct Index {
+    positions: HashTable<usize>,
+    hasher: RandomState,
+}
+
+/// From how many entries on an index pays for itself.
+const INDEXED_LEN: usize = 16;
+
+impl Map {
+    /// An empty map. It allocates nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True if there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The value under `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.position(key).map(|position| &self.entries[position].1)
+    }
+
+    /// The value under `key`, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        self.position(key)
+            .map(|position| &mut self.entries[position].1)
+    }
+
+    /// True if there is such a key.
+    #[must_use]
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.position(key).is_some()
+    }
+
+    /// Sets the value under `key` and returns the one that was there.
+    pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
+        self.insert_entry(key.into(), value.into())
+    }
+
+    fn insert_entry(&mut self, key: String, value: Value) -> Option<Value> {
+        if let Some(position) = self.position(&key) {
+            return Some(std::mem::replace(&mut self.entries[position].1, value));
+        }
+        self.entries.push((key, value));
+        match &mut self.index {
+            Some(index) => index.add(&self.entries, self.entries.len() - 1),
+            None if self.entries.len() >= INDEXED_LEN => self.reindex(),
+            None => {}
+        }
+        None
+    }
+
+    /// Removes `key` and returns its value. The others keep their order, so this takes time in
+    /// proportion to their number.
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        let position = self.position(key)?;
+        let (_, value) = self.entries.remove(position);
+        self.reindex();
+        Some(value)
+    }
+
+    /// The entries in order.
+    #[must_use]
+    pub fn iter(&self) -> Entries<'_> {
+        Entries(self.entries.iter())
+    }
+
+    /// The keys in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// The values in order.
+    pub fn values(&self) -> impl Iterator<Item = &Value> {
+        self.iter().map(|(_, value)| value)
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.find(&self.entries, key),
+            None => self.entries.iter().position(|(known, _)| known == key),
+        }
+    }
+
+    fn reindex(&mut self) {
+        self.index = None;
+        if self.entries.len() >= INDEXED_LEN {
+            let mut index = Box::<Index>::default();
+            for position in 0..self.entries.len() {
+                index.add(&self.entries, position);
+            }
+            self.index = Some(index);
+        }
+    }
+}
+
+impl Index {
+    fn find(&self, entries: &[(String, Value)], key: &str) -> Option<usize> {
+        let hash = self.hasher.hash_one(key);
+        self.positions
+            .find(hash, |&position| entries[position].0 == key)
+            .copied()
+    }
+
+    /// Adds an entry whose key is not in the index yet.
+    fn add(&mut self, entries: &[(String, Value)], position: usize) {
+        let Self { positions, hasher } = self;
+        let hash_at = |&position: &usize| hasher.hash_one(entries[position].0.as_str());
+        positions.insert_unique(hash_at(&position), position, hash_at);
+    }
+}
+
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Map {}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<K: Into<String>, V: Into<Value>> FromIterator<(K, V)> for Map {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut map = Self::new();
+        map.extend(entries);
+        map
+    }
+}
+
+impl<K: Into<String>, V: Into<Value>> Extend<(K, V)> for Map {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        for (key, value) in entries {
+            self.insert(key, value);
+        }
+    }
+}
+
+impl<K: Into<String>, V: Into<Value>, const N: usize> From<[(K, V); N]> for Map {
+    fn from(entries: [(K, V); N]) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+/// The entries of a [`Map`], in order.
+#[derive(Debug, Clone)]
+pub struct Entries<'a>(slice::Iter<'a, (String, Value)>);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a str, &'a Value);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(key, value)| (key.as_str(), value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
+
+impl<'a> IntoIterator for &'a Map {
+    type Item = (&'a str, &'a Value);
+    type IntoIter = Entries<'a>;
+
+    fn into_iter(self) -> Entries<'a> {
+        self.iter()
+    }
+}
+
+/// The entries of a [`Map`] that is taken apart, in order.
+#[derive(Debug)]
+pub struct IntoEntries(vec::IntoIter<(String, Value)>);
+
+impl Iterator for IntoEntries {
+    type Item = (String, Value);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for IntoEntries {}
+
+impl IntoIterator for Map {
+    type Item = (String, Value);
+    type IntoIter = IntoEntries;
+
+    fn into_iter(self) -> IntoEntries {
+        IntoEntries(self.entries.into_iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_key_keeps_its_place_and_takes_the_last_value() {
+        let map = Map::from([("a", 1), ("b", 2), ("a", 3)]);
+        assert_eq!(map, Map::from([("a", 3), ("b", 2)]));
+    }
+
+    #[test]
+    fn small_and_large_maps_behave_alike() {
+        for len in [0, 1, INDEXED_LEN - 1, INDEXED_LEN, INDEXED_LEN + 1, 1000] {
+            let mut map: Map = (0..len).map(|i| (format!("key {i}"), i)).collect();
+            assert_eq!(map.len(), len);
+            for i in 0..len {
+                assert_eq!(map.get(&format!("key {i}")), Some(&Value::from(i)));
+                map.insert(format!("key {i}"), -1);
+            }
+            assert_eq!(map.len(), len);
+            assert!(map.values().all(|value| value.as_i64() == Some(-1)));
+            assert!(!map.contains_key("another"));
+        }
+    }
+
+    #[test]
+    fn removal_keeps_the_order_of_the_rest_on_both_sides_of_the_index() {
+        let mut map: Map = (0..INDEXED_LEN + 2).map(|i| (i.to_string(), i)).collect();
+        for i in 0..4 {
+            assert_eq!(map.remove(&i.to_string()), Some(Value::from(i)));
+        }
+        assert_eq!(map.remove("0"), None);
+        let rest: Vec<_> = (4..INDEXED_LEN + 2).map(|i| i.to_string()).collect();
+        assert_eq!(map.keys().collect::<Vec<_>>(), rest);
+        assert!(rest.iter().all(|key| map.contains_key(key)));
+    }
+}

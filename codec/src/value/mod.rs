@@ -1,0 +1,247 @@
+mod convert;
+mod de;
+mod integer;
+mod map;
+mod ser;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+pub(crate) use self::integer::IntegerRef;
+pub use self::{
+    convert::ToJsonError,
+    de::from_value,
+    integer::Integer,
+    map::{Entries, IntoEntries, Map},
+    ser::{ValueError, to_value},
+};
+
+/// Any value that a message can hold: what JSON has, and what Python adds to it.
+///
+/// Integers have any size, floats include NaN and the infinities, maps keep their order, and bytes
+/// exist (in MessagePack only, PROTOCOL 4.9). Two values are equal if they would be written as the
+/// same bytes: `1` and `1.0` differ, `0.0` and `-0.0` differ, NaN equals itself, and the order of a
+/// map's keys counts.
+///
+/// ```
+/// use agentwire_codec::{Value, json};
+///
+/// let value: Value = json::from_slice(br#"{"id": 1180591620717411303424, "ok": true}"#)?;
+/// assert_eq!(value.get("ok").and_then(Value::as_bool), Some(true));
+/// assert_eq!(value.to_string(), r#"{"id": 1180591620717411303424, "ok": true}"#);
+/// # Ok::<(), agentwire_codec::DecodeFault>(())
+/// ```
+#[derive(Clone, Default)]
+pub enum Value {
+    /// `null`; Python's `None`.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// An integer of any size.
+    Integer(Integer),
+    /// A 64-bit float, NaN and the infinities included.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// Bytes, which only MessagePack can carry.
+    Bytes(Bytes),
+    /// A list.
+    List(Vec<Self>),
+    /// A map from text to values, in order.
+    Map(Map),
+}
+
+impl Value {
+    /// The value under `key`, if this is a map that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.as_map()?.get(key)
+    }
+
+    /// The flag, if this is one.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// The integer, if this is one that fits.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::Integer(integer) => integer.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// The integer, if this is one that fits.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Integer(integer) => integer.as_u64(),
+            _ => None,
+        }
+    }
+
+    /// The float, if this is one. An integer is not.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Float(float) => Some(*float),
+            _ => None,
+        }
+    }
+
+    /// The text, if this is text.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The bytes, if these are bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is a list.
+    #[must_use]
+    pub fn as_list(&self) -> Option<&[Self]> {
+        match self {
+            Self::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// The map, if this is one.
+    #[must_use]
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Self::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// True for [`Value::Null`].
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// What kind of value this is, for error messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Integer(_) => "integer",
+            Self::Float(_) => "float",
+            Self::Text(_) => "text",
+            Self::Bytes(_) => "bytes",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
+        }
+    }
+
+    /// As Python's `str()` shows it inside an error text: text without quotes, `None`, `True`.
+    #[must_use]
+    pub fn to_plain_text(&self) -> String {
+        match self {
+            Self::Null => "None".to_owned(),
+            Self::Bool(true) => "True".to_owned(),
+            Self::Bool(false) => "False".to_owned(),
+            Self::Text(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Null, Self::Null) => true,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::Integer(a), Self::Integer(b)) => a == b,
+            // Equal as written; every NaN is written alike.
+            (Self::Float(a), Self::Float(b)) => {
+                a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+            }
+            (Self::Text(a), Self::Text(b)) => a == b,
+            (Self::Bytes(a), Self::Bytes(b)) => a == b,
+            (Self::List(a), Self::List(b)) => a == b,
+            (Self::Map(a), Self::Map(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Value {}
+
+/// As JSON, on one line, as it would stand on the wire (PROTOCOL 4). Bytes are shown as `b"…"`, which JSON
+/// does not have.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::json::to_display(self))
+    }
+}
+
+/// The most characters that `Debug` prints of one value.
+const DEBUG_LEN: usize = 200;
+
+/// As [`Display`](fmt::Display), cut off where it gets long.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = crate::json::to_display(self);
+        // The text is ASCII, so any cut is between characters.
+        match text.get(..DEBUG_LEN) {
+            Some(start) if text.len() > DEBUG_LEN => {
+                write!(f, "{start}… ({} characters)", text.len())
+            }
+            _ => f.write_str(&text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equality_is_that_of_the_written_bytes() {
+        assert_ne!(Value::from(1), Value::from(1.0));
+        assert_ne!(Value::from(0.0), Value::from(-0.0));
+        assert_eq!(Value::from(f64::NAN), Value::from(-f64::NAN));
+        let ab: Map = [("a", Value::Null), ("b", Value::Null)]
+            .into_iter()
+            .collect();
+        let ba: Map = [("b", Value::Null), ("a", Value::Null)]
+            .into_iter()
+            .collect();
+        assert_ne!(Value::Map(ab), Value::Map(ba));
+    }
+
+    #[test]
+    fn debug_is_short() {
+        let long = Value::from("x".repeat(1_000_000));
+        assert!(format!("{long:?}").len() < 300);
+        assert_eq!(
+            format!("{:?}", Value::from(vec![Value::from(1), Value::Null])),
+            "[1, null]"
+        );
+    }
+
+    #[test]
+    fn a_value_is_small() {
+        assert!(size_of::<Value>() <= 40, "{}", size_of::<Value>());
+    }
+}

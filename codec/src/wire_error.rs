@@ -1,0 +1,52 @@
+use std::fmt;
+
+use crate::{ErrorCode, Map};
+
+/// The payload of an `error` envelope: a stable code, a text for people, and details (PROTOCOL 7).
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WireError {
+    /// What kind of failure it is.
+    pub code: ErrorCode,
+    /// What happened, for people.
+    pub message: String,
+    /// What happened, for programs.
+    pub details: Map,
+}
+
+impl WireError {
+    /// An error without details.
+    #[must_use]
+    pub fn new(code: impl Into<ErrorCode>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+            details: Map::new(),
+        }
+    }
+
+    /// Sets the details.
+    #[must_use]
+    pub fn with_details(mut self, details: Map) -> Self {
+        self.details = details;
+        self
+    }
+}
+
+impl std::error::Error for WireError {}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+/// Leaves the details out, which may hold what was said.
+impl fmt::Debug for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WireError")
+            .field("code", &self.code)
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
+}
