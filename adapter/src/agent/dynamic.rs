@@ -1,0 +1,92 @@
+use std::{fmt, pin::pin, sync::Arc};
+
+use agentwire_codec::{Map, Message};
+use async_stream::stream;
+use futures_core::{Stream, future::BoxFuture, stream::BoxStream};
+use futures_util::StreamExt;
+
+use super::{Agent, AgentError};
+
+type Answer = Result<Message, AgentError>;
+
+/// The dyn-safe twin of [`Agent`], implemented for every agent.
+pub(crate) trait DynAgent: Send + Sync {
+    fn name(&self) -> &str;
+    fn process<'a>(&'a self, message: Message) -> BoxFuture<'a, Answer>;
+    /// The stream owns the agent, so that it can outlive the caller's borrow.
+    fn stream(self: Arc<Self>, message: Message) -> BoxStream<'static, Answer>;
+    fn capabilities(&self) -> Map;
+}
+
+impl<A: Agent> DynAgent for A {
+    fn name(&self) -> &str {
+        Agent::name(self)
+    }
+
+    fn process<'a>(&'a self, message: Message) -> BoxFuture<'a, Answer> {
+        Box::pin(Agent::process(self, message))
+    }
+
+    fn stream(self: Arc<Self>, message: Message) -> BoxStream<'static, Answer> {
+        Box::pin(stream! {
+            let mut answers = pin!(Agent::stream(&*self, message));
+            while let Some(answer) = answers.next().await {
+                yield answer;
+            }
+        })
+    }
+
+    fn capabilities(&self) -> Map {
+        Agent::capabilities(self)
+    }
+}
+
+/// An agent of any type: for agents of different types in one list, and for fields without a type
+/// parameter. It is cheap to clone.
+///
+/// ```
+/// use agentwire::{BoxAgent, Message, RemoteAgent, agent_fn};
+///
+/// let here = agent_fn("here", |message: Message| async move { Ok(message) });
+/// let there = RemoteAgent::new("unix:///run/agents/there.sock")?;
+/// let agents = [BoxAgent::new(here), BoxAgent::new(there)];
+/// # Ok::<(), agentwire::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct BoxAgent(Arc<dyn DynAgent>);
+
+impl BoxAgent {
+    /// Hides the type of an agent.
+    #[must_use]
+    pub fn new(agent: impl Agent) -> Self {
+        Self(Arc::new(agent))
+    }
+
+    pub(crate) fn into_inner(self) -> Arc<dyn DynAgent> {
+        self.0
+    }
+}
+
+impl Agent for BoxAgent {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn process(&self, message: Message) -> Answer {
+        self.0.process(message).await
+    }
+
+    fn stream(&self, message: Message) -> impl Stream<Item = Answer> + Send {
+        Arc::clone(&self.0).stream(message)
+    }
+
+    fn capabilities(&self) -> Map {
+        self.0.capabilities()
+    }
+}
+
+impl fmt::Debug for BoxAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BoxAgent").field(&self.0.name()).finish()
+    }
+}

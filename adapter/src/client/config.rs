@@ -1,0 +1,122 @@
+use std::{sync::Arc, time::Duration};
+
+use agentwire_codec::FrameLimits;
+use agentwire_transport::{Connector, Endpoint, Error as TransportError};
+
+use super::RemoteAgent;
+use crate::Error;
+
+/// The time that a call is given unless it is told otherwise.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many connections a client opens unless it is told otherwise.
+const DEFAULT_MAX_CONNECTIONS: usize = 64;
+
+/// How a [`RemoteAgent`] calls. Made by [`RemoteAgent::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct RemoteAgentBuilder {
+    connector: Result<Arc<dyn Connector>, TransportError>,
+    config: Config,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Config {
+    pub(super) name: String,
+    pub(super) timeout: Duration,
+    pub(super) max_connections: usize,
+    pub(super) frame_limits: FrameLimits,
+}
+
+impl RemoteAgentBuilder {
+    pub(super) fn new<E>(endpoint: E) -> Self
+    where
+        E: TryInto<Endpoint>,
+        TransportError: From<E::Error>,
+    {
+        let endpoint = endpoint.try_into().map_err(TransportError::from);
+        Self {
+            connector: endpoint.map(|endpoint| Arc::new(endpoint) as Arc<dyn Connector>),
+            config: Config {
+                name: String::new(),
+                timeout: DEFAULT_TIMEOUT,
+                max_connections: DEFAULT_MAX_CONNECTIONS,
+                frame_limits: FrameLimits::default(),
+            },
+        }
+    }
+
+    /// The name to call the agent by. Default: none, which every server with one agent accepts.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// How long a call may take, from queueing to its answer; for streams, from chunk to chunk. Default: 30 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.config.timeout = timeout;
+        self
+    }
+
+    /// How many connections are open at most. Default: 64. Each call and each stream has one to itself; at
+    /// the limit, calls wait for their turn, within their timeout.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.config.max_connections = connections;
+        self
+    }
+
+    /// How large frames may be. Default: 10 MiB each way. A larger message fails here, before anything is
+    /// sent; a larger answer ends the connection.
+    pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
+        self.config.frame_limits = limits;
+        self
+    }
+
+    /// Connects through a transport of your own in place of the endpoint's.
+    pub fn connector(mut self, connector: impl Connector) -> Self {
+        self.connector = Ok(Arc::new(connector));
+        self
+    }
+
+    /// Checks the settings. It does not connect; the first call does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEndpoint`] or [`Error::InvalidSetting`].
+    pub fn build(self) -> Result<RemoteAgent, Error> {
+        let connector = self.connector.map_err(Error::InvalidEndpoint)?;
+        if self.config.max_connections == 0 {
+            let (setting, problem) = ("max_connections", "must be at least 1");
+            return Err(Error::InvalidSetting { setting, problem });
+        }
+        Ok(RemoteAgent::from_parts(connector, self.config))
+    }
+}
+
+/// What one call wants differently from its client.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use agentwire::CallOptions;
+///
+/// let patient = CallOptions::new().timeout(Duration::from_secs(300));
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct CallOptions {
+    pub(super) timeout: Option<Duration>,
+}
+
+impl CallOptions {
+    /// As the client has it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long this call may take; for a stream, from chunk to chunk. Default: the client's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}

@@ -1,0 +1,106 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use agentwire_codec::{Body, Message};
+use async_stream::stream;
+use futures_core::{Stream, stream::BoxStream};
+use futures_util::StreamExt;
+
+use super::exchange::Exchange;
+use crate::Error;
+
+/// The answers of an agent to one message, as they come. Made by [`RemoteAgent::stream`].
+///
+/// It ends after the agent's last answer or after the first error.
+///
+/// [`RemoteAgent::stream`]: crate::RemoteAgent::stream
+#[must_use = "nothing is sent before the stream is polled"]
+pub struct MessageStream {
+    answers: BoxStream<'static, Result<Message, Error>>,
+}
+
+impl MessageStream {
+    pub(super) fn new(exchange: Result<Exchange, Error>) -> Self {
+        Self {
+            answers: Box::pin(answers(exchange)),
+        }
+    }
+
+    /// The next answer; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`] of a call. Nothing follows it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing; call it again.
+    pub async fn next(&mut self) -> Option<Result<Message, Error>> {
+        self.answers.next().await
+    }
+}
+
+fn answers(
+    exchange: Result<Exchange, Error>,
+) -> impl Stream<Item = Result<Message, Error>> + Send + 'static {
+    stream! {
+        let exchange = match exchange {
+            Ok(exchange) => exchange,
+            Err(error) => {
+                yield Err(error);
+                return;
+            }
+        };
+        let (mut lease, mut body) = match exchange.start().await {
+            Ok(started) => started,
+            Err(error) => {
+                yield Err(error);
+                return;
+            }
+        };
+        loop {
+            match body {
+                Body::StreamChunk(message) => yield Ok(message),
+                Body::StreamEnd => {
+                    lease.release();
+                    return;
+                }
+                Body::Error(error) => {
+                    lease.release();
+                    yield Err(exchange.remote(error));
+                    return;
+                }
+                other => {
+                    yield Err(exchange.unexpected("'stream_chunk' or 'stream_end'", &other));
+                    return;
+                }
+            }
+            body = match exchange.next(&mut lease).await {
+                Ok(body) => body,
+                Err(error) => {
+                    // The connection goes before the error is told.
+                    drop(lease);
+                    yield Err(error);
+                    return;
+                }
+            };
+        }
+    }
+}
+
+impl Stream for MessageStream {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.answers.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for MessageStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageStream").finish_non_exhaustive()
+    }
+}

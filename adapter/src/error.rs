@@ -1,0 +1,349 @@
+use std::{fmt, io, time::Duration};
+
+use agentwire_codec::{
+    DecodeError, DecodeFault, EncodeError, ErrorCode, FrameError, RequestId, WireError,
+};
+use agentwire_transport::{self as transport, Endpoint};
+
+/// What can go wrong between a caller and an agent. A variant for each decision that a caller may take.
+///
+/// Every error of a call says which agent was meant, where, and in which request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The endpoint's text means nothing. Mend it.
+    #[error("invalid endpoint")]
+    InvalidEndpoint(#[source] transport::Error),
+
+    /// The server could not listen.
+    #[error("cannot serve the agent")]
+    Listen(#[source] transport::Error),
+
+    /// A setting is out of range.
+    #[error("invalid setting {setting}: {problem}")]
+    InvalidSetting {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+
+    /// The message cannot be put on the wire. Nothing was sent; the connection lives on.
+    #[error("{site}: message cannot be sent")]
+    Unsendable {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What is wrong with the message.
+        source: EncodeError,
+    },
+
+    /// No connection could be made. Nothing was sent.
+    #[error("{site}: connection failed")]
+    ConnectionFailed {
+        /// Which call.
+        site: Box<CallSite>,
+        /// Why.
+        source: transport::Error,
+    },
+
+    /// The call took longer than it was given. Unless `phase` says that nothing was sent, the agent may have
+    /// worked on it.
+    #[error("{site}: timed out after {timeout:?} {phase}")]
+    Timeout {
+        /// Which call.
+        site: Box<CallSite>,
+        /// How long it was given.
+        timeout: Duration,
+        /// What it was doing when the time was up.
+        phase: Phase,
+    },
+
+    /// The connection ended before the answer. The agent may have worked on the request.
+    #[error("{site}: connection closed before the answer")]
+    ConnectionClosed {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What ended it; `None` if the server closed it properly.
+        source: Option<FrameError>,
+    },
+
+    /// The server sent something that is no envelope, or one that does not belong here.
+    #[error("{site}: server sent an invalid message")]
+    InvalidMessage {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What is wrong with it.
+        source: ProtocolError,
+    },
+
+    /// The server speaks another version of the protocol.
+    #[error("{site}: server speaks an unsupported protocol version")]
+    UnsupportedVersion {
+        /// Which call.
+        site: Box<CallSite>,
+        /// Which version.
+        source: ProtocolError,
+    },
+
+    /// The server's answer cannot be decoded.
+    #[error("{site}: server sent a malformed payload")]
+    MalformedPayload {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What is wrong with it.
+        source: ProtocolError,
+    },
+
+    /// The server has no agent of that name.
+    #[error("{site}: agent not found: {}", error.message)]
+    AgentNotFound {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What the server said.
+        error: Box<WireError>,
+    },
+
+    /// The agent cannot be called now.
+    #[error("{site}: agent unavailable: {}", error.message)]
+    AgentUnavailable {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What the server said.
+        error: Box<WireError>,
+    },
+
+    /// The server gave up waiting for its agent.
+    #[error("{site}: agent timed out: {}", error.message)]
+    AgentTimeout {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What the server said.
+        error: Box<WireError>,
+    },
+
+    /// The agent failed, or its server did, with any other code.
+    #[error("{site}: agent failed: {error}")]
+    RemoteExecution {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What the server said: code, message and details.
+        error: Box<WireError>,
+    },
+}
+
+/// Where a call went: for people who read the error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallSite {
+    /// The name that the agent was called by. Empty if none.
+    pub agent: String,
+    /// Where it was called.
+    pub endpoint: Endpoint,
+    /// The request, once it had an id.
+    pub request_id: Option<RequestId>,
+}
+
+impl fmt::Display for CallSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.agent.is_empty() {
+            write!(f, "agent at {}", self.endpoint)?;
+        } else {
+            write!(f, "agent {:?} at {}", self.agent, self.endpoint)?;
+        }
+        match &self.request_id {
+            Some(id) => write!(f, " (request {id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a call was doing when its time was up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Waiting for one of the client's connections to become free. Nothing was sent.
+    Queueing,
+    /// Connecting. Nothing was sent.
+    Connecting,
+    /// Sending the request.
+    Sending,
+    /// Waiting for the answer.
+    Receiving,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queueing => "waiting for a free connection; raise max_connections",
+            Self::Connecting => "connecting",
+            Self::Sending => "sending the request",
+            Self::Receiving => "waiting for the answer",
+        })
+    }
+}
+
+/// How a server broke the protocol.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// What it sent is not a frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// What the frame holds is not an envelope.
+    #[error(transparent)]
+    Envelope(#[from] DecodeError),
+    /// The envelope is of a type that does not answer the request.
+    #[error("expected {expected} but got '{found}'")]
+    Unexpected {
+        /// What would have been an answer.
+        expected: &'static str,
+        /// What came.
+        found: &'static str,
+    },
+}
+
+impl Error {
+    /// The call's time was up, here or at the agent.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::AgentTimeout { .. })
+    }
+
+    /// No connection could be made.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::ConnectionFailed { .. })
+    }
+
+    /// The connection was lost.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::ConnectionClosed { .. })
+    }
+
+    /// The far side answered, with an error.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.remote().is_some()
+    }
+
+    /// The far side broke the protocol.
+    #[must_use]
+    pub fn is_protocol(&self) -> bool {
+        self.protocol_error().is_some()
+    }
+
+    /// The message itself is at fault; it would fail anywhere.
+    #[must_use]
+    pub fn is_unsendable(&self) -> bool {
+        matches!(self, Self::Unsendable { .. })
+    }
+
+    /// The agent cannot have seen the request, so that sending it again cannot do harm.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionFailed { .. }
+                | Self::Unsendable { .. }
+                | Self::Timeout {
+                    phase: Phase::Queueing | Phase::Connecting,
+                    ..
+                }
+        )
+    }
+
+    /// What the far side answered: code, message and details.
+    #[must_use]
+    pub fn remote(&self) -> Option<&WireError> {
+        match self {
+            Self::AgentNotFound { error, .. }
+            | Self::AgentUnavailable { error, .. }
+            | Self::AgentTimeout { error, .. }
+            | Self::RemoteExecution { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    fn protocol_error(&self) -> Option<&ProtocolError> {
+        match self {
+            Self::InvalidMessage { source, .. }
+            | Self::UnsupportedVersion { source, .. }
+            | Self::MalformedPayload { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// The standard code for this error (PROTOCOL 7.1).
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::ConnectionFailed { .. } => ErrorCode::CONNECTION_FAILED,
+            Self::Timeout {
+                phase: Phase::Queueing | Phase::Connecting,
+                ..
+            } => ErrorCode::CONNECTION_TIMEOUT,
+            Self::Timeout { .. } => ErrorCode::AGENT_TIMEOUT,
+            Self::ConnectionClosed { .. } => ErrorCode::CONNECTION_CLOSED,
+            Self::InvalidMessage { .. } => ErrorCode::INVALID_MESSAGE,
+            Self::UnsupportedVersion { .. } => ErrorCode::UNSUPPORTED_VERSION,
+            Self::MalformedPayload { .. } => ErrorCode::MALFORMED_PAYLOAD,
+            _ => self
+                .remote()
+                .map_or(ErrorCode::INTERNAL_ERROR, |error| error.code.clone()),
+        }
+    }
+
+    /// What an agent that fails because of this error tells its own caller.
+    pub(crate) fn to_wire_error(&self) -> WireError {
+        match self.remote() {
+            Some(error) => error.clone(),
+            None => WireError::new(self.code(), self.to_string()),
+        }
+    }
+
+    pub(crate) fn from_remote(site: CallSite, error: WireError) -> Self {
+        let (site, error) = (Box::new(site), Box::new(error));
+        // Codes cannot stand in patterns, because the set is open.
+        if error.code == ErrorCode::AGENT_NOT_FOUND {
+            Self::AgentNotFound { site, error }
+        } else if error.code == ErrorCode::AGENT_UNAVAILABLE {
+            Self::AgentUnavailable { site, error }
+        } else if error.code == ErrorCode::AGENT_TIMEOUT {
+            Self::AgentTimeout { site, error }
+        } else {
+            Self::RemoteExecution { site, error }
+        }
+    }
+
+    pub(crate) fn from_protocol(site: CallSite, source: ProtocolError) -> Self {
+        let site = Box::new(site);
+        match &source {
+            ProtocolError::Unexpected { .. } => Self::InvalidMessage { site, source },
+            ProtocolError::Frame(_) => Self::MalformedPayload { site, source },
+            ProtocolError::Envelope(error) => match error.fault() {
+                DecodeFault::Envelope { .. } => Self::InvalidMessage { site, source },
+                DecodeFault::Version { .. } => Self::UnsupportedVersion { site, source },
+                _ => Self::MalformedPayload { site, source },
+            },
+        }
+    }
+
+    /// A stream of bytes that ended or broke; an oversize frame is the server's fault instead.
+    pub(crate) fn from_broken(site: CallSite, source: Option<FrameError>) -> Self {
+        match source {
+            Some(source @ FrameError::TooLarge { .. }) => Self::from_protocol(site, source.into()),
+            source => Self::ConnectionClosed {
+                site: Box::new(site),
+                source,
+            },
+        }
+    }
+
+    pub(crate) fn from_write(site: CallSite, source: io::Error) -> Self {
+        Self::ConnectionClosed {
+            site: Box::new(site),
+            source: Some(source.into()),
+        }
+    }
+}

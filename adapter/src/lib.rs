@@ -1,0 +1,97 @@
+//! Lets agents in different processes and languages call each other over sockets.
+//!
+//! An agent is anything that answers messages. [`LocalAgent`] serves one on an endpoint; [`RemoteAgent`] calls
+//! one, wherever it lives. On the wire this is the protocol of the Python and Go adapters, so either
+//! side may be written in any of the three.
+//!
+//! ```
+//! use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Any closure is an agent. `unix:///path` and `tcp://host:port` serve other processes.
+//!     let echo = agent_fn("echo", |message: Message| async move {
+//!         Ok(Message::agent(message.content))
+//!     });
+//!     let server = LocalAgent::serve(echo, "memory://front-page").await?;
+//!
+//!     let remote = RemoteAgent::new("memory://front-page")?;
+//!     let reply = remote.process(Message::user("hello")).await?;
+//!     assert_eq!(reply.text(), Some("hello"));
+//!
+//!     server.stop().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Behaviour
+//!
+//! A call ends in the agent's answer or in an [`Error`] that says which agent was meant, where, and what
+//! happened. It never waits longer than its timeout: 30 s unless told otherwise, from waiting for a
+//! free connection to the answer. What the agent itself fails with arrives with its code, text and
+//! details: [`Error::remote`].
+//!
+//! An answer is matched to its request by id. A call that is given up, by a timeout or by dropping its
+//! future, closes its connection; a server in Rust then drops the work, and nobody gets the late answer.
+//!
+//! # Concurrency
+//!
+//! ```text
+//! RemoteAgent, clones share it        LocalAgent
+//!   call ── connection ──────────────── task ─┬─ request
+//!   call ── connection ──────────────── task  ├─ request
+//!   stream ─ connection ─────────────── task  └─ request
+//! ```
+//!
+//! A client gives each call a connection to itself, because Python and Go servers answer one
+//! connection's requests one after the other. It keeps connections for later calls, checks them
+//! before it uses them again, and opens up to [`max_connections`]. A call runs in its caller's own
+//! future; the client has no tasks.
+//!
+//! A server has one task for each connection, which works on up to [`max_in_flight_per_connection`] requests
+//! at a time and answers them as they finish. An agent that computes for long without an await
+//! point holds up the requests of its own connection: move such work to `tokio::task::spawn_blocking`.
+//!
+//! [`max_connections`]: RemoteAgentBuilder::max_connections
+//! [`max_in_flight_per_connection`]: LocalAgentBuilder::max_in_flight_per_connection
+//!
+//! # Shutdown
+//!
+//! [`LocalAgent::stop`] takes nothing new and answers what is in flight; [`LocalAgent::abort`] drops it. Both
+//! return when no task and no socket file is left. Dropping a [`LocalAgent`] aborts it.
+//!
+//! # Limits
+//!
+//! | what | default | at the limit |
+//! |---|---|---|
+//! | payload of a frame, each way | 10 MiB | sender: [`Error::Unsendable`]; receiver: an error answer, then close |
+//! | connections of a server | 1024 | further ones wait in the system's queue |
+//! | requests in flight on one connection | 64 | no more are read |
+//! | connections of a client | 64 | calls wait, within their timeout |
+//! | nesting of a value | 1,000 levels | an error |
+//!
+//! # Not supported yet
+//!
+//! MessagePack, tools (`execute`), the registry, several agents on one endpoint, many calls on
+//! one connection of a client, retries, TLS and WebSocket.
+
+mod agent;
+mod client;
+mod error;
+mod link;
+mod server;
+
+pub use agentwire_codec::{
+    DecodeError, DecodeFault, EncodeError, ErrorCode, FrameError, FrameLimits, Integer, Map,
+    Message, RequestId, Role, Timestamp, Value, ValueError, WireError, from_value, to_value,
+};
+/// What a transport of your own needs.
+pub use agentwire_transport as transport;
+pub use agentwire_transport::Endpoint;
+
+pub use crate::{
+    agent::{Agent, AgentError, BoxAgent, FnAgent, agent_fn},
+    client::{CallOptions, MessageStream, RemoteAgent, RemoteAgentBuilder},
+    error::{CallSite, Error, Phase, ProtocolError},
+    server::{LocalAgent, LocalAgentBuilder},
+};

@@ -1,0 +1,181 @@
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use agentwire_codec::{
+    DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits, HEADER_LEN, peek_frame,
+    put_frame, reserve_for_frame, truncated,
+};
+use agentwire_transport::Connection;
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+/// One connection that carries envelopes: the only place that knows how they are told apart.
+///
+/// A carrier that delivers whole messages (PROTOCOL 1.6) would join here, as a second way to fill
+/// `incoming` and to empty `outgoing`; neither the client nor the server would notice.
+#[derive(Debug)]
+pub(crate) struct Link {
+    connection: Connection,
+    limits: FrameLimits,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    written: u64,
+}
+
+/// Enough for several usual envelopes in one read.
+const READ_SIZE: usize = 8 * 1024;
+
+/// A buffer that has grown beyond this is given back once it is empty.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+impl Link {
+    pub(crate) fn new(connection: Connection, limits: FrameLimits) -> Self {
+        Self {
+            connection,
+            limits,
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            written: 0,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// True if the far side is still there and has sent nothing that nobody asked for.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.incoming.is_empty() && self.connection.probe().is_quiet()
+    }
+
+    /// Puts an envelope in line. On failure nothing is in line that was not there before.
+    pub(crate) fn queue(&mut self, format: Format, envelope: &Envelope) -> Result<(), EncodeError> {
+        put_frame(&mut self.outgoing, self.limits.max_send(), |buffer| {
+            format.encode(envelope, buffer)
+        })
+    }
+
+    /// Bytes in line.
+    pub(crate) fn queued(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Bytes of the line that were written since the beginning.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Writes what is in line. `Ready` once nothing is left.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.outgoing.len();
+        let result = write_all(&mut self.connection, cx, &mut self.outgoing);
+        self.written += (before - self.outgoing.len()) as u64;
+        ready!(result)?;
+        if self.outgoing.capacity() > KEPT_CAPACITY {
+            self.outgoing = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes a frame that the caller holds, past the line. `Ready` once nothing is left of it.
+    pub(crate) fn poll_write_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        frame: &mut impl Buf,
+    ) -> Poll<io::Result<()>> {
+        write_all(&mut self.connection, cx, frame)
+    }
+
+    /// The length of the payload at the front, once it is there; `None` at the end of the stream.
+    ///
+    /// The frame stays until [`consume`](Self::consume) takes it. No more is read than one frame
+    /// needs and one read happens to bring.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<usize>, FrameError>> {
+        loop {
+            if let Some(len) = peek_frame(&self.incoming, self.limits.max_receive())? {
+                return Poll::Ready(Ok(Some(len)));
+            }
+            if self.incoming.is_empty() {
+                self.incoming.reserve(READ_SIZE);
+            } else {
+                reserve_for_frame(&mut self.incoming);
+            }
+            let connection = Pin::new(&mut self.connection);
+            if ready!(poll_read_buf(connection, cx, &mut self.incoming))? == 0 {
+                return Poll::Ready(truncated(&self.incoming).map_or(Ok(None), Err));
+            }
+        }
+    }
+
+    /// The payload whose length [`poll_frame`](Self::poll_frame) gave.
+    pub(crate) fn payload(&self, len: usize) -> &[u8] {
+        &self.incoming[HEADER_LEN..HEADER_LEN + len]
+    }
+
+    /// Drops the frame at the front.
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.incoming.advance(HEADER_LEN + len);
+        if self.incoming.is_empty() && len > KEPT_CAPACITY {
+            self.incoming = BytesMut::new();
+        }
+    }
+
+    /// True if part of a frame has come and the rest has not.
+    pub(crate) fn has_partial_frame(&self) -> bool {
+        !self.incoming.is_empty()
+            && !matches!(
+                peek_frame(&self.incoming, self.limits.max_receive()),
+                Ok(Some(_))
+            )
+    }
+
+    /// The next envelope; `None` at the end of the stream.
+    pub(crate) fn poll_envelope(
+        &mut self,
+        cx: &mut Context<'_>,
+        format: Format,
+    ) -> Poll<Result<Option<Result<Envelope, DecodeError>>, FrameError>> {
+        let Some(len) = ready!(self.poll_frame(cx))? else {
+            return Poll::Ready(Ok(None));
+        };
+        let envelope = format.decode(self.payload(len));
+        self.consume(len);
+        Poll::Ready(Ok(Some(envelope)))
+    }
+
+    /// Writes what is in line, closes, and for so long discards what still comes in: a socket that is
+    /// closed with bytes unread may lose those that it has written.
+    pub(crate) async fn close(mut self, linger: Duration) {
+        let farewell = async {
+            self.connection.write_all_buf(&mut self.outgoing).await?;
+            self.connection.shutdown().await?;
+            let mut discarded = [0; READ_SIZE];
+            while self.connection.read(&mut discarded).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Whoever does not listen within this time does not want to know.
+        let _ = tokio::time::timeout(linger, farewell).await;
+    }
+}
+
+fn write_all(
+    connection: &mut Connection,
+    cx: &mut Context<'_>,
+    bytes: &mut impl Buf,
+) -> Poll<io::Result<()>> {
+    while bytes.has_remaining() {
+        if ready!(poll_write_buf(Pin::new(&mut *connection), cx, bytes))? == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+    }
+    // A connection of the user's own may hold bytes back until it is flushed.
+    Pin::new(connection).poll_flush(cx)
+}

@@ -1,0 +1,148 @@
+use std::{sync::Arc, time::Duration};
+
+use agentwire_codec::FrameLimits;
+use agentwire_transport::{Endpoint, Error as TransportError, Listener};
+
+use super::LocalAgent;
+use crate::{
+    Error,
+    agent::{Agent, BoxAgent, DynAgent},
+};
+
+/// How a [`LocalAgent`] serves. Made by [`LocalAgent::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct LocalAgentBuilder {
+    agent: BoxAgent,
+    config: Config,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Config {
+    pub(super) max_connections: usize,
+    pub(super) max_in_flight: usize,
+    pub(super) frame_limits: FrameLimits,
+    pub(super) idle_timeout: Duration,
+    pub(super) frame_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections: 1024,
+            max_in_flight: 64,
+            frame_limits: FrameLimits::default(),
+            idle_timeout: Duration::from_secs(60),
+            frame_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl LocalAgentBuilder {
+    pub(super) fn new(agent: impl Agent) -> Self {
+        Self {
+            agent: BoxAgent::new(agent),
+            config: Config::default(),
+        }
+    }
+
+    /// How many connections are open at most. Default: 1024. At the limit no more are accepted; they
+    /// wait in the system's queue.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.config.max_connections = connections;
+        self
+    }
+
+    /// How many requests of one connection are worked on at the same time. Default: 64. At the limit no
+    /// more are read.
+    pub fn max_in_flight_per_connection(mut self, requests: usize) -> Self {
+        self.config.max_in_flight = requests;
+        self
+    }
+
+    /// How large frames may be. Default: 10 MiB each way. A larger request is answered with an error and its
+    /// connection closed; a larger answer is replaced by an error.
+    pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
+        self.config.frame_limits = limits;
+        self
+    }
+
+    /// After how long a connection without a request is closed. Default: 60 s, as in Python.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.config.idle_timeout = timeout;
+        self
+    }
+
+    /// How long a frame that has begun may take to arrive. Default: 60 s. Then the connection is closed.
+    pub fn frame_timeout(mut self, timeout: Duration) -> Self {
+        self.config.frame_timeout = timeout;
+        self
+    }
+
+    /// How long a peer may take no bytes of an answer that waits for it. Default: 60 s. Then the connection
+    /// is closed.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.config.write_timeout = timeout;
+        self
+    }
+
+    /// How long [`LocalAgent::stop`] waits for requests in flight. Default: 30 s. Then they are dropped.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.config.grace = grace;
+        self
+    }
+
+    /// Starts to serve on an endpoint: `unix:///path`, `tcp://host:port`, `memory://name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`], or [`Error::Listen`] if the endpoint is in use
+    /// or cannot be had.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub async fn serve<E>(self, endpoint: E) -> Result<LocalAgent, Error>
+    where
+        E: TryInto<Endpoint>,
+        TransportError: From<E::Error>,
+    {
+        let endpoint = endpoint
+            .try_into()
+            .map_err(|error| Error::InvalidEndpoint(TransportError::from(error)))?;
+        self.check()?;
+        let listener = Listener::bind(&endpoint).await.map_err(Error::Listen)?;
+        self.serve_on(listener)
+    }
+
+    /// Starts to serve on a listener, which may be of a transport of your own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidSetting`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn serve_on(self, listener: Listener) -> Result<LocalAgent, Error> {
+        self.check()?;
+        let agent: Arc<dyn DynAgent> = self.agent.into_inner();
+        Ok(LocalAgent::start(listener, agent, self.config))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let positive = |setting, number| match number {
+            0 => Err(Error::InvalidSetting {
+                setting,
+                problem: "must be at least 1",
+            }),
+            _ => Ok(()),
+        };
+        positive("max_connections", self.config.max_connections)?;
+        positive("max_in_flight_per_connection", self.config.max_in_flight)
+    }
+}

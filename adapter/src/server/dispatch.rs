@@ -1,0 +1,108 @@
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+
+use agentwire_codec::{
+    Body, Call, Envelope, EnvelopeType, ErrorCode, Format, Map, Message, Request, RequestId,
+    Response, Value, WireError,
+};
+use async_stream::stream;
+use futures_core::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, future};
+
+use crate::agent::{AgentError, DynAgent};
+
+/// What answers one request: one envelope, or chunks and an end.
+pub(super) type Answers = BoxStream<'static, Envelope>;
+
+/// Decides what a frame asks for.
+///
+/// # Errors
+///
+/// The envelope that answers a frame that asks for nothing that can be done here (PROTOCOL 7.3).
+pub(super) fn dispatch(
+    agent: &Arc<dyn DynAgent>,
+    format: Format,
+    payload: &[u8],
+) -> Result<Answers, Box<Envelope>> {
+    let envelope = match format.decode(payload) {
+        Ok(envelope) => envelope,
+        Err(error) => {
+            let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
+            return Err(refuse(id, error.to_wire_error()));
+        }
+    };
+    let id = envelope.id;
+    match envelope.body {
+        Body::Request(Request::Process(call)) => Ok(process(Arc::clone(agent), id, call)),
+        Body::Request(Request::Stream(call)) => Ok(stream(Arc::clone(agent), id, call)),
+        Body::Request(request) => Err(refuse(id, unknown_method(request.method()))),
+        other => Err(refuse(id, not_a_request(other.kind(), format, payload))),
+    }
+}
+
+fn refuse(id: RequestId, error: WireError) -> Box<Envelope> {
+    Box::new(Envelope::new(id, error))
+}
+
+fn process(agent: Arc<dyn DynAgent>, id: RequestId, call: Call) -> Answers {
+    let answer = async move {
+        let answer = AssertUnwindSafe(async { agent.process(call.message).await });
+        let body = match answer.catch_unwind().await {
+            Ok(Ok(message)) => Response::Message(message).into(),
+            Ok(Err(error)) => Body::Error(error.into_wire()),
+            Err(panic) => Body::Error(panicked(agent.name(), &*panic)),
+        };
+        Envelope::new(id, body)
+    };
+    Box::pin(answer.into_stream())
+}
+
+fn stream(agent: Arc<dyn DynAgent>, id: RequestId, call: Call) -> Answers {
+    let answers = async_answers(Arc::clone(&agent), call.message);
+    Box::pin(stream! {
+        let mut answers = AssertUnwindSafe(answers).catch_unwind();
+        loop {
+            let end = match answers.next().await {
+                Some(Ok(Ok(message))) => {
+                    yield Envelope::new(id.clone(), Body::StreamChunk(message));
+                    continue;
+                }
+                Some(Ok(Err(error))) => Body::Error(error.into_wire()),
+                Some(Err(panic)) => Body::Error(panicked(agent.name(), &*panic)),
+                None => Body::StreamEnd,
+            };
+            yield Envelope::new(id, end);
+            return;
+        }
+    })
+}
+
+/// Asks for the stream only when it is polled, so that a panic in the asking is caught, too.
+fn async_answers(
+    agent: Arc<dyn DynAgent>,
+    message: Message,
+) -> BoxStream<'static, Result<Message, AgentError>> {
+    Box::pin(future::lazy(move |_| agent.stream(message)).flatten_stream())
+}
+
+/// The caller learns that it happened; where and why is for the log here.
+fn panicked(agent: &str, panic: &(dyn Any + Send)) -> WireError {
+    let cause = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown cause");
+    tracing::error!(agent, cause, "agent panicked");
+    WireError::new(ErrorCode::INTERNAL_ERROR, "agent panicked")
+}
+
+fn unknown_method(method: Value) -> WireError {
+    let text = format!("Unknown method: {}", method.to_plain_text());
+    WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("method", method)]))
+}
+
+fn not_a_request(kind: EnvelopeType, format: Format, payload: &[u8]) -> WireError {
+    let text = format!("Expected 'request' but got '{kind}'");
+    // It has just been decoded, so it is a value of this format.
+    let request = format.decode_value(payload).unwrap_or_default();
+    WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("request", request)]))
+}

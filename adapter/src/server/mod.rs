@@ -1,0 +1,7 @@
+mod accept;
+mod config;
+mod dispatch;
+mod local_agent;
+mod session;
+
+pub use self::{config::LocalAgentBuilder, local_agent::LocalAgent};

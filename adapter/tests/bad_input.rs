@@ -1,0 +1,385 @@
+//! What peers without manners get, and that nobody else notices.
+
+mod common;
+
+use std::time::Duration;
+
+use agentwire::{ErrorCode, FrameLimits, LocalAgent, Message, RemoteAgent, transport::Listener};
+use agentwire_codec::{Body, Envelope, Heartbeat, Map, RequestId, Response};
+use common::{Puppet, RawPeer, error_of, frame, memory, process_frame, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test]
+async fn a_frame_that_cannot_be_served_is_answered_and_the_connection_stays_usable() {
+    let endpoint = memory("bad-frames");
+    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    for (payload, code, text, id) in [
+        (
+            "",
+            "MALFORMED_PAYLOAD",
+            "Failed to decode JSON: unexpected end at byte 0",
+            "unknown",
+        ),
+        (
+            "{x",
+            "MALFORMED_PAYLOAD",
+            "Failed to decode JSON: expected a key",
+            "unknown",
+        ),
+        (
+            "[]",
+            "INVALID_MESSAGE",
+            "expected an object, not list",
+            "unknown",
+        ),
+        (
+            r#"{"id": "7"}"#,
+            "INVALID_MESSAGE",
+            "version is missing",
+            "7",
+        ),
+        (
+            r#"{"version": "2.0", "type": "request", "id": "7", "payload": {}}"#,
+            "UNSUPPORTED_VERSION",
+            "Unsupported protocol version: 2.0",
+            "7",
+        ),
+        (
+            r#"{"version": "1.0", "type": "dance", "id": "7", "payload": {}}"#,
+            "INVALID_MESSAGE",
+            "unknown type",
+            "7",
+        ),
+        (
+            r#"{"version": "1.0", "type": "request", "id": 7, "payload": {}}"#,
+            "INVALID_MESSAGE",
+            "id must be text",
+            "unknown",
+        ),
+        (
+            r#"{"version": "1.0", "type": "request", "payload": [], "id": "7"}"#,
+            "MALFORMED_PAYLOAD",
+            "payload must be an object",
+            "7",
+        ),
+        (
+            r#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "dance"}}"#,
+            "INVALID_MESSAGE",
+            "Unknown method: dance",
+            "7",
+        ),
+        (
+            r#"{"version": "1.0", "type": "request", "id": "7", "payload": {}}"#,
+            "INVALID_MESSAGE",
+            "Unknown method: None",
+            "7",
+        ),
+        (
+            r#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "execute", "tool_name": "t"}}"#,
+            "INVALID_MESSAGE",
+            "Unknown method: execute",
+            "7",
+        ),
+        (
+            r#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "process", "message": {"role": "u"}}}"#,
+            "MALFORMED_PAYLOAD",
+            "Failed to decode message: content is missing",
+            "7",
+        ),
+        (
+            r#"{"version": "1.0", "type": "heartbeat", "id": "7", "payload": {"agent_name": "x"}}"#,
+            "INVALID_MESSAGE",
+            "Expected 'request' but got 'heartbeat'",
+            "7",
+        ),
+    ] {
+        peer.send_frame(payload.as_bytes()).await;
+        let (found_code, found_text, found_id) = error_of(&peer.receive().await);
+        assert_eq!(
+            (found_code.as_str(), found_id.as_str()),
+            (code, id),
+            "{payload}"
+        );
+        assert!(found_text.contains(text), "{payload}: {found_text}");
+    }
+    peer.send(&process_frame("8", Message::user("still here")))
+        .await;
+    let reply = peer.receive().await;
+    assert_eq!(reply.id, RequestId::from("8"));
+    assert!(matches!(reply.body, Body::Response(_)));
+}
+
+#[tokio::test]
+async fn a_frame_that_is_no_request_comes_back_in_the_details() {
+    let endpoint = memory("no-request");
+    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    let sent = frame(&Envelope::new(
+        RequestId::from("7"),
+        Heartbeat::healthy("x"),
+    ));
+    peer.send(&sent).await;
+    let Body::Error(error) = peer.receive().await.body else {
+        panic!("expected an error")
+    };
+    let request = error.details.get("request").unwrap().to_string();
+    assert_eq!(request.as_bytes(), &sent[4..]);
+}
+
+#[tokio::test]
+async fn requests_at_every_split_point_are_served() {
+    let endpoint = memory("splits");
+    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let bytes = process_frame("7", Message::user("split"));
+    let mut peer = RawPeer::connect(&endpoint).await;
+    for split in 0..=bytes.len() {
+        peer.send(&bytes[..split]).await;
+        // Lets the server read the first part by itself.
+        tokio::task::yield_now().await;
+        peer.send(&bytes[split..]).await;
+        assert!(
+            matches!(peer.receive().await.body, Body::Response(_)),
+            "split at {split}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_all_answered() {
+    let endpoint = memory("pipelined");
+    let builder = LocalAgent::builder(Puppet).max_in_flight_per_connection(3);
+    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    let mut all = Vec::new();
+    for i in 0..100 {
+        all.extend_from_slice(&process_frame(&i.to_string(), Message::user(i)));
+    }
+    peer.send(&all).await;
+    let mut answered = Vec::new();
+    for _ in 0..100 {
+        let envelope = peer.receive().await;
+        let Body::Response(Response::Message(message)) = envelope.body else {
+            panic!("expected a response")
+        };
+        assert_eq!(message.content.to_string(), envelope.id.to_string());
+        answered.push(message.content.as_i64().unwrap());
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, (0..100).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_slow_request_does_not_hold_up_the_next_on_the_same_connection() {
+    let endpoint = memory("overtaking");
+    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    peer.send(&process_frame(
+        "slow",
+        Message::user("x").with_metadata("do", "hang"),
+    ))
+    .await;
+    peer.send(&process_frame("quick", Message::user("x"))).await;
+    assert_eq!(peer.receive().await.id, RequestId::from("quick"));
+}
+
+#[tokio::test]
+async fn a_header_over_the_limit_is_answered_and_the_connection_closed() {
+    for endpoint in [memory("oversize"), "tcp://127.0.0.1:0".parse().unwrap()] {
+        let builder = LocalAgent::builder(Puppet).frame_limits(FrameLimits::default().receive(999));
+        let server = within(builder.serve(&endpoint)).await.unwrap();
+        let mut peer = RawPeer::connect(server.endpoint()).await;
+        // More than the limit, and more than any buffer in between, is on its way when the server refuses.
+        let (mut from, mut to) = tokio::io::split(peer.connection);
+        let flood = tokio::spawn(async move {
+            to.write_all(&u32::MAX.to_be_bytes()).await?;
+            for _ in 0..64 {
+                to.write_all(&[b'x'; 64 * 1024]).await?;
+            }
+            to.shutdown().await
+        });
+        let len = within(from.read_u32()).await.unwrap();
+        let mut payload = vec![0; len as usize];
+        within(from.read_exact(&mut payload)).await.unwrap();
+        let envelope = agentwire_codec::Format::Json.decode(&payload).unwrap();
+        let (code, text, id) = error_of(&envelope);
+        assert_eq!(
+            (code.as_str(), id.as_str()),
+            ("MALFORMED_PAYLOAD", "unknown"),
+            "{text}"
+        );
+        let Body::Error(error) = envelope.body else {
+            unreachable!()
+        };
+        assert_eq!(
+            error.details,
+            Map::from([("length", u64::from(u32::MAX)), ("limit", 999)])
+        );
+        assert_eq!(within(from.read(&mut [0])).await.unwrap(), 0, "closed");
+        within(flood).await.unwrap().unwrap();
+        within(server.stop()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_vanishes_inside_a_frame_is_forgotten() {
+    let endpoint = memory("vanishing");
+    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let bytes = process_frame("7", Message::user("x"));
+    for len in [1, 3, 4, 5, bytes.len() - 1] {
+        let mut peer = RawPeer::connect(&endpoint).await;
+        peer.send(&bytes[..len]).await;
+    }
+    // The only connection that the server takes is free again.
+    within(
+        RemoteAgent::new(&endpoint)
+            .unwrap()
+            .process(Message::user("x")),
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_says_nothing_is_let_go() {
+    let endpoint = memory("silent");
+    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let patient = Duration::from_secs(3600);
+
+    let mut silent = RawPeer::connect(&endpoint).await;
+    let end = tokio::time::timeout(patient, silent.connection.read(&mut [0])).await;
+    assert_eq!(end.unwrap().unwrap(), 0, "idle");
+
+    let mut half = RawPeer::connect(&endpoint).await;
+    half.send(b"\0\0").await;
+    let end = tokio::time::timeout(patient, half.connection.read(&mut [0])).await;
+    assert_eq!(end.unwrap().unwrap(), 0, "half a header");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_in_use_is_not_idle() {
+    let endpoint = memory("in-use");
+    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    for _ in 0..10 {
+        tokio::time::advance(Duration::from_secs(59)).await;
+        peer.send(&process_frame("7", Message::user("x"))).await;
+        assert!(matches!(peer.receive().await.body, Body::Response(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_no_answers_is_let_go() {
+    let endpoint = memory("not-taking");
+    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    let text = "x".repeat(1 << 20);
+    peer.send(&process_frame("7", Message::user(text))).await;
+    // Once it is let go, the only connection of the server is free.
+    let remote = RemoteAgent::builder(&endpoint)
+        .timeout(Duration::from_secs(600))
+        .build()
+        .unwrap();
+    let reply = tokio::time::timeout(
+        Duration::from_secs(3600),
+        remote.process(Message::user("x")),
+    );
+    reply.await.unwrap().unwrap();
+}
+
+/// Serves one connection with scripted bytes: what a client does with a bad server.
+async fn call_scripted(test: &str, script: impl Fn(RequestId) -> Vec<u8>) -> agentwire::Error {
+    let endpoint = memory(test);
+    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let remote = RemoteAgent::builder(&endpoint)
+        .name("scripted")
+        .build()
+        .unwrap();
+    let call = tokio::spawn(async move { within(remote.process(Message::user("x"))).await });
+    let mut peer = RawPeer {
+        connection: within(listener.accept()).await.unwrap(),
+    };
+    let request = peer.receive().await;
+    peer.send(&script(request.id)).await;
+    drop(peer);
+    within(call).await.unwrap().unwrap_err()
+}
+
+#[tokio::test]
+async fn a_bad_answer_is_a_typed_error() {
+    let text = |payload: &'static str| {
+        move |id: RequestId| {
+            let payload = payload.replace("ID", &id.to_string());
+            [
+                &(payload.len() as u32).to_be_bytes()[..],
+                payload.as_bytes(),
+            ]
+            .concat()
+        }
+    };
+    for (script, code) in [
+        ("not json", ErrorCode::MALFORMED_PAYLOAD),
+        ("[]", ErrorCode::INVALID_MESSAGE),
+        (
+            r#"{"version": "9", "type": "response", "id": "ID", "payload": {}}"#,
+            ErrorCode::UNSUPPORTED_VERSION,
+        ),
+        (
+            r#"{"version": "1.0", "type": "response", "id": "ID", "payload": {}}"#,
+            ErrorCode::MALFORMED_PAYLOAD,
+        ),
+        (
+            r#"{"version": "1.0", "type": "stream_end", "id": "ID", "payload": {}}"#,
+            ErrorCode::INVALID_MESSAGE,
+        ),
+    ] {
+        let error = call_scripted("bad-answer", text(script)).await;
+        assert!(error.is_protocol(), "{script}: {error}");
+        assert_eq!(error.code(), code, "{script}: {error}");
+        assert!(error.to_string().contains("\"scripted\""), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_the_answer_is_closed() {
+    for script in [&b""[..], b"\0", b"\0\0\0\x05ab"] {
+        let error = call_scripted("cut", |_| script.to_vec()).await;
+        assert!(error.is_closed(), "{error}");
+        assert_eq!(error.code(), ErrorCode::CONNECTION_CLOSED);
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_waits_for_are_discarded() {
+    let error = call_scripted("stray", |id| {
+        let stray = Envelope::new(
+            RequestId::random(),
+            Response::Message(Message::agent("stray")),
+        );
+        let mine = Envelope::new(id, agentwire::WireError::new("MINE", "for this call"));
+        [frame(&stray), frame(&mine)].concat()
+    })
+    .await;
+    assert_eq!(error.code(), ErrorCode::from("MINE"));
+}
+
+#[tokio::test]
+async fn an_error_without_an_id_is_about_the_one_call_on_its_connection() {
+    let error = call_scripted("no-id", |_| {
+        frame(&Envelope::new(
+            RequestId::unknown(),
+            agentwire::WireError::new("INTERNAL_ERROR", "?"),
+        ))
+        .to_vec()
+    })
+    .await;
+    assert!(error.is_remote(), "{error}");
+}
+
+#[tokio::test]
+async fn an_oversize_answer_is_refused_at_its_header() {
+    let error = call_scripted("oversize-answer", |_| u32::MAX.to_be_bytes().to_vec()).await;
+    assert!(error.is_protocol(), "{error}");
+}

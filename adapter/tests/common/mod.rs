@@ -1,0 +1,135 @@
+//! What the tests share: a bound on every wait, agents, and a peer that sends any bytes.
+
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
+
+use std::{future::Future, time::Duration};
+
+use agentwire::{Agent, AgentError, Endpoint, Map, Message, transport};
+use agentwire_codec::{Body, Call, Envelope, Format, Request, RequestId, put_frame};
+use bytes::BytesMut;
+use futures_core::Stream;
+use futures_util::stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Nothing in these tests takes long; what takes this long hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("it hangs")
+}
+
+/// A `memory://` endpoint that no other test uses.
+pub fn memory(test: &str) -> Endpoint {
+    Endpoint::memory(format!("{test}-{:016x}", fastrand::u64(..))).expect("a valid name")
+}
+
+/// Answers as its message's metadata `do` says: `fail`, or else an echo. Streams `count` chunks, with an
+/// error after `fail_after` of them.
+pub struct Puppet;
+
+impl Agent for Puppet {
+    fn name(&self) -> &str {
+        "puppet"
+    }
+
+    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+        match message.metadata.get("do").and_then(|value| value.as_str()) {
+            Some("fail") => Err(AgentError::with_code("OUT_OF_STRINGS", "a string snapped")
+                .with_details(Map::from([("string", 3)]))),
+            Some("panic") => panic!("the stage collapsed"),
+            Some("hang") => std::future::pending().await,
+            _ => {
+                let mut reply = Message::agent(message.content);
+                reply.metadata = message.metadata;
+                Ok(reply)
+            }
+        }
+    }
+
+    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        let number = |key: &str| message.metadata.get(key).and_then(|value| value.as_u64());
+        let (count, fail_after) = (number("count").unwrap_or(3), number("fail_after"));
+        let content = message.content;
+        let chunks = (0..count).map(move |i| match fail_after {
+            Some(after) if after <= i => Err(AgentError::new(format!("snapped after {after}"))),
+            _ => Ok(Message::agent(content.clone()).with_metadata("i", i)),
+        });
+        stream::iter(chunks)
+    }
+}
+
+/// A peer without manners: it sends what it is told to and shows what comes back.
+pub struct RawPeer {
+    pub connection: transport::Connection,
+}
+
+impl RawPeer {
+    pub async fn connect(endpoint: &Endpoint) -> Self {
+        Self {
+            connection: within(transport::connect(endpoint))
+                .await
+                .expect("a server"),
+        }
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) {
+        within(self.connection.write_all(bytes))
+            .await
+            .expect("the peer takes bytes");
+    }
+
+    pub async fn send_frame(&mut self, payload: &[u8]) {
+        self.send(&(payload.len() as u32).to_be_bytes()).await;
+        self.send(payload).await;
+    }
+
+    pub async fn receive(&mut self) -> Envelope {
+        let len = within(self.connection.read_u32()).await.expect("a frame");
+        let mut payload = vec![0; len as usize];
+        within(self.connection.read_exact(&mut payload))
+            .await
+            .expect("a whole frame");
+        Format::Json.decode(&payload).expect("an envelope")
+    }
+
+    /// Waits until the far side has closed, and checks that it said nothing more.
+    pub async fn receive_end(&mut self) {
+        let mut rest = Vec::new();
+        within(self.connection.read_to_end(&mut rest))
+            .await
+            .expect("a proper end");
+        assert_eq!(rest, b"", "bytes before the end");
+    }
+}
+
+/// The frame of a call of `process`.
+pub fn process_frame(id: &str, message: Message) -> BytesMut {
+    frame(&Envelope::new(
+        RequestId::from(id),
+        Request::Process(Call::new("", message)),
+    ))
+}
+
+pub fn frame(envelope: &Envelope) -> BytesMut {
+    let mut buffer = BytesMut::new();
+    put_frame(&mut buffer, usize::MAX, |buffer| {
+        Format::Json.encode(envelope, buffer)
+    })
+    .expect("a valid envelope");
+    buffer
+}
+
+/// Code, text and id of an error envelope.
+pub fn error_of(envelope: &Envelope) -> (String, String, String) {
+    match &envelope.body {
+        Body::Error(error) => (
+            error.code.to_string(),
+            error.message.clone(),
+            envelope.id.to_string(),
+        ),
+        other => panic!("expected an error, got {other:?}"),
+    }
+}

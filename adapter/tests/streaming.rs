@@ -1,0 +1,203 @@
+//! Streams of answers.
+
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use agentwire::{
+    Agent, AgentError, CallOptions, Endpoint, FrameLimits, LocalAgent, Message, RemoteAgent, Value,
+    agent_fn,
+};
+use common::{Puppet, memory, within};
+use futures_core::Stream;
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+async fn collect(remote: &RemoteAgent, message: Message) -> (Vec<Value>, Option<String>) {
+    let (mut chunks, mut error) = (Vec::new(), None);
+    let mut stream = remote.stream(message);
+    while let Some(answer) = within(stream.next()).await {
+        assert!(error.is_none(), "nothing follows an error");
+        match answer {
+            Ok(chunk) => chunks.push(chunk.metadata.get("i").cloned().unwrap_or_default()),
+            Err(failure) => error = Some(failure.remote().unwrap().message.clone()),
+        }
+    }
+    assert!(within(stream.next()).await.is_none(), "an end is an end");
+    (chunks, error)
+}
+
+#[tokio::test]
+async fn streams_of_any_length_arrive_in_order_and_share_a_connection() {
+    let endpoint = memory("streams");
+    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    for count in [0, 1, 2, 1000] {
+        let (chunks, error) =
+            collect(&remote, Message::user("x").with_metadata("count", count)).await;
+        assert_eq!(chunks, (0..count).map(Value::from).collect::<Vec<_>>());
+        assert_eq!(error, None);
+    }
+}
+
+#[tokio::test]
+async fn an_error_comes_after_the_chunks_before_it_and_the_connection_stays() {
+    let endpoint = memory("stream-errors");
+    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    for after in 0..3 {
+        let message = Message::user("x").with_metadata("fail_after", after);
+        let (chunks, error) = collect(&remote, message).await;
+        assert_eq!(chunks.len(), after);
+        assert_eq!(error, Some(format!("snapped after {after}")));
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_stream_says_so_as_python_does() {
+    let endpoint = memory("mute");
+    let mute = agent_fn("mute", |message: Message| async move { Ok(message) });
+    let _server = within(LocalAgent::serve(mute, &endpoint)).await.unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let (chunks, error) = collect(&remote, Message::user("x")).await;
+    assert!(chunks.is_empty());
+    assert_eq!(error.as_deref(), Some("mute does not support streaming"));
+}
+
+/// Streams for ever, counts what it made, and tells when it is dropped.
+struct Endless {
+    made: Arc<AtomicUsize>,
+    dropped: mpsc::UnboundedSender<()>,
+}
+
+struct TellDrop(mpsc::UnboundedSender<()>);
+
+impl Drop for TellDrop {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+impl Agent for Endless {
+    fn name(&self) -> &str {
+        "endless"
+    }
+
+    async fn process(&self, _message: Message) -> Result<Message, AgentError> {
+        let _tell = TellDrop(self.dropped.clone());
+        std::future::pending().await
+    }
+
+    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        let tell = TellDrop(self.dropped.clone());
+        stream::repeat_with(move || {
+            let _ = &tell;
+            self.made.fetch_add(1, Ordering::Relaxed);
+            Ok(Message::agent(message.content.clone()))
+        })
+    }
+}
+
+async fn endless(
+    endpoint: &Endpoint,
+) -> (LocalAgent, Arc<AtomicUsize>, mpsc::UnboundedReceiver<()>) {
+    let (sender, dropped) = mpsc::unbounded_channel();
+    let made = Arc::new(AtomicUsize::new(0));
+    let agent = Endless {
+        made: Arc::clone(&made),
+        dropped: sender,
+    };
+    (
+        within(LocalAgent::serve(agent, endpoint)).await.unwrap(),
+        made,
+        dropped,
+    )
+}
+
+#[tokio::test]
+async fn dropping_a_stream_stops_the_agent() {
+    let endpoint = memory("dropped-stream");
+    let (_server, _, mut dropped) = endless(&endpoint).await;
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let mut stream = remote.stream(Message::user("x"));
+    within(stream.next()).await.unwrap().unwrap();
+    drop(stream);
+    within(dropped.recv()).await.unwrap();
+}
+
+#[tokio::test]
+async fn dropping_a_call_stops_the_agent() {
+    let endpoint = memory("dropped-call");
+    let (_server, _, mut dropped) = endless(&endpoint).await;
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let options = CallOptions::new().timeout(Duration::from_millis(20));
+    let error = within(remote.process_with(Message::user("x"), &options))
+        .await
+        .unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    within(dropped.recv()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_holds_the_agent_back() {
+    let endpoint = memory("slow-reader");
+    let (_server, made, _dropped) = endless(&endpoint).await;
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let mut slow = remote.stream(Message::user("x".repeat(1024)));
+    within(slow.next()).await.unwrap().unwrap();
+    // Others are served while it is not read, often enough for the agent to fill all buffers.
+    for _ in 0..200 {
+        let mut other = remote.stream(Message::user("y"));
+        within(other.next()).await.unwrap().unwrap();
+    }
+    let before = made.load(Ordering::Relaxed);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        made.load(Ordering::Relaxed),
+        before,
+        "it goes on without a reader"
+    );
+    within(slow.next()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_chunk_over_the_limit_ends_the_stream_with_an_error() {
+    let endpoint = memory("large-chunk");
+    let builder = LocalAgent::builder(Puppet).frame_limits(FrameLimits::default().send(1000));
+    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let (chunks, error) = collect(&remote, Message::user("x".repeat(2000))).await;
+    assert!(chunks.is_empty());
+    assert!(error.unwrap().contains("limit of 1000"));
+}
+
+#[tokio::test]
+async fn waiting_for_a_chunk_can_be_given_up_and_taken_up_again() {
+    let endpoint = memory("cancel-next");
+    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let mut stream = remote.stream(Message::user("x").with_metadata("count", 50));
+    let mut seen = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            answer = stream.next() => match answer {
+                Some(chunk) => seen.push(chunk.unwrap().metadata.get("i").unwrap().as_u64().unwrap()),
+                None => break,
+            },
+            // Ready at once, so every wait that is a wait is given up.
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(seen, (0..50).collect::<Vec<_>>());
+}
