@@ -95,3 +95,8 @@ pub use crate::{
     error::{CallSite, Error, Phase, ProtocolError},
     server::{LocalAgent, LocalAgentBuilder},
 };
+
+/// The README's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,5 +1,7 @@
 //! What peers without manners get, and that nobody else notices.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod common;
 
 use std::time::Duration;
@@ -188,7 +190,7 @@ async fn a_header_over_the_limit_is_answered_and_the_connection_closed() {
     for endpoint in [memory("oversize"), "tcp://127.0.0.1:0".parse().unwrap()] {
         let builder = LocalAgent::builder(Puppet).frame_limits(FrameLimits::default().receive(999));
         let server = within(builder.serve(&endpoint)).await.unwrap();
-        let mut peer = RawPeer::connect(server.endpoint()).await;
+        let peer = RawPeer::connect(server.endpoint()).await;
         // More than the limit, and more than any buffer in between, is on its way when the server refuses.
         let (mut from, mut to) = tokio::io::split(peer.connection);
         let flood = tokio::spawn(async move {

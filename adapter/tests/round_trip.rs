@@ -1,5 +1,7 @@
 //! Calls from one end to the other, over every transport.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 mod common;
 
 use agentwire::{

@@ -15,20 +15,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// Nothing in these tests takes long; what takes this long hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("it hangs")
 }
 
 /// A `memory://` endpoint that no other test uses.
-pub fn memory(test: &str) -> Endpoint {
+pub(crate) fn memory(test: &str) -> Endpoint {
     Endpoint::memory(format!("{test}-{:016x}", fastrand::u64(..))).expect("a valid name")
 }
 
 /// Answers as its message's metadata `do` says: `fail`, or else an echo. Streams `count` chunks, with an
 /// error after `fail_after` of them.
-pub struct Puppet;
+pub(crate) struct Puppet;
 
 impl Agent for Puppet {
     fn name(&self) -> &str {
@@ -62,12 +62,12 @@ impl Agent for Puppet {
 }
 
 /// A peer without manners: it sends what it is told to and shows what comes back.
-pub struct RawPeer {
-    pub connection: transport::Connection,
+pub(crate) struct RawPeer {
+    pub(crate) connection: transport::Connection,
 }
 
 impl RawPeer {
-    pub async fn connect(endpoint: &Endpoint) -> Self {
+    pub(crate) async fn connect(endpoint: &Endpoint) -> Self {
         Self {
             connection: within(transport::connect(endpoint))
                 .await
@@ -75,18 +75,18 @@ impl RawPeer {
         }
     }
 
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         within(self.connection.write_all(bytes))
             .await
             .expect("the peer takes bytes");
     }
 
-    pub async fn send_frame(&mut self, payload: &[u8]) {
+    pub(crate) async fn send_frame(&mut self, payload: &[u8]) {
         self.send(&(payload.len() as u32).to_be_bytes()).await;
         self.send(payload).await;
     }
 
-    pub async fn receive(&mut self) -> Envelope {
+    pub(crate) async fn receive(&mut self) -> Envelope {
         let len = within(self.connection.read_u32()).await.expect("a frame");
         let mut payload = vec![0; len as usize];
         within(self.connection.read_exact(&mut payload))
@@ -96,7 +96,7 @@ impl RawPeer {
     }
 
     /// Waits until the far side has closed, and checks that it said nothing more.
-    pub async fn receive_end(&mut self) {
+    pub(crate) async fn receive_end(&mut self) {
         let mut rest = Vec::new();
         within(self.connection.read_to_end(&mut rest))
             .await
@@ -106,14 +106,14 @@ impl RawPeer {
 }
 
 /// The frame of a call of `process`.
-pub fn process_frame(id: &str, message: Message) -> BytesMut {
+pub(crate) fn process_frame(id: &str, message: Message) -> BytesMut {
     frame(&Envelope::new(
         RequestId::from(id),
         Request::Process(Call::new("", message)),
     ))
 }
 
-pub fn frame(envelope: &Envelope) -> BytesMut {
+pub(crate) fn frame(envelope: &Envelope) -> BytesMut {
     let mut buffer = BytesMut::new();
     put_frame(&mut buffer, usize::MAX, |buffer| {
         Format::Json.encode(envelope, buffer)
@@ -123,7 +123,7 @@ pub fn frame(envelope: &Envelope) -> BytesMut {
 }
 
 /// Code, text and id of an error envelope.
-pub fn error_of(envelope: &Envelope) -> (String, String, String) {
+pub(crate) fn error_of(envelope: &Envelope) -> (String, String, String) {
     match &envelope.body {
         Body::Error(error) => (
             error.code.to_string(),
