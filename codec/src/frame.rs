@@ -131,8 +131,9 @@ pub fn peek_frame(buffer: &[u8], limit: usize) -> Result<Option<usize>, FrameErr
 
 /// Makes room in `buffer` for more of the frame at its front, in steps.
 ///
-/// The room doubles with what has arrived and never exceeds what the frame still needs, so that a
-/// header alone reserves little and a large frame is copied a bounded number of times.
+/// The room that is asked for doubles with what has arrived and never exceeds what the frame still
+/// needs, so that a header alone reserves little and a large frame is copied a bounded number of times.
+/// The buffer itself may round it up to twice its size.
 pub fn reserve_for_frame(buffer: &mut BytesMut) {
     let want = announced(buffer).map_or(HEADER_LEN, |len| HEADER_LEN.saturating_add(len));
     let missing = want.saturating_sub(buffer.len());
