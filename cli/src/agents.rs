@@ -1,0 +1,169 @@
+use std::{str::FromStr, time::Duration};
+
+use agentwire::{Agent, AgentError, Message};
+use futures_core::Stream;
+use futures_util::stream::{self, StreamExt};
+
+/// One of the agents that `serve` brings along.
+#[derive(Debug)]
+pub(crate) struct BuiltIn {
+    name: String,
+    kind: AgentKind,
+}
+
+/// What a built-in agent does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AgentKind {
+    /// Answers with the content and metadata as they came.
+    Echo,
+    /// Does so after a while.
+    Slow(Duration),
+    /// Answers every call with an error.
+    Fail,
+    /// Streams this many chunks; a call that does not stream is echoed.
+    Count(u64),
+}
+
+impl BuiltIn {
+    /// An agent of this kind, by default of the same name.
+    pub(crate) fn new(kind: AgentKind, name: Option<String>) -> Self {
+        let name = name.unwrap_or_else(|| kind.name().to_owned());
+        Self { name, kind }
+    }
+}
+
+impl Agent for BuiltIn {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+        match self.kind {
+            AgentKind::Echo | AgentKind::Count(_) => Ok(echo(message)),
+            AgentKind::Slow(delay) => {
+                tokio::time::sleep(delay).await;
+                Ok(echo(message))
+            }
+            AgentKind::Fail => Err(AgentError::new("this agent fails every call")),
+        }
+    }
+
+    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        match self.kind {
+            AgentKind::Count(chunks) => {
+                let text = text_of(&message);
+                let chunk = move |i| Message::agent(format!("{text} #{i}")).with_metadata("i", i);
+                stream::iter((0..chunks).map(move |i| Ok(chunk(i)))).left_stream()
+            }
+            _ => stream::once(self.process(message)).right_stream(),
+        }
+    }
+}
+
+fn echo(message: Message) -> Message {
+    let mut answer = Message::agent(message.content);
+    answer.metadata = message.metadata;
+    answer
+}
+
+/// The content if it is text, otherwise as JSON.
+fn text_of(message: &Message) -> String {
+    match message.text() {
+        Some(text) => text.to_owned(),
+        None => message.content.to_string(),
+    }
+}
+
+impl AgentKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Slow(_) => "slow",
+            Self::Fail => "fail",
+            Self::Count(_) => "count",
+        }
+    }
+}
+
+impl FromStr for AgentKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, argument) = match text.split_once(':') {
+            Some((kind, argument)) => (kind, Some(argument)),
+            None => (text, None),
+        };
+        match (kind, argument) {
+            ("echo", None) => Ok(Self::Echo),
+            ("slow", Some(millis)) => Ok(Self::Slow(Duration::from_millis(number(text, millis)?))),
+            ("fail", None) => Ok(Self::Fail),
+            ("count", Some(chunks)) => Ok(Self::Count(number(text, chunks)?)),
+            _ => Err(format!(
+                "{text:?} is not an agent (use echo, slow:MS, fail or count:N)"
+            )),
+        }
+    }
+}
+
+fn number(agent: &str, digits: &str) -> Result<u64, String> {
+    digits
+        .parse()
+        .map_err(|error| format!("{agent:?}: {digits:?} is not a number: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use agentwire::{Map, Value};
+
+    use super::*;
+
+    #[test]
+    fn the_four_agents_are_parsed() {
+        for (text, kind) in [
+            ("echo", AgentKind::Echo),
+            ("slow:250", AgentKind::Slow(Duration::from_millis(250))),
+            ("slow:0", AgentKind::Slow(Duration::ZERO)),
+            ("fail", AgentKind::Fail),
+            ("count:3", AgentKind::Count(3)),
+        ] {
+            assert_eq!(text.parse(), Ok(kind));
+            assert!(text.starts_with(kind.name()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_agent_is_refused() {
+        for text in [
+            "", "Echo", "echo:1", "slow", "slow:", "slow:1s", "fail:", "count", "count:-1",
+        ] {
+            assert!(text.parse::<AgentKind>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_echo_keeps_content_and_metadata_and_speaks_as_agent() {
+        let answer = echo(Message::user(7).with_metadata("k", Value::Null));
+        assert_eq!(answer.role, "agent");
+        assert_eq!(answer.content, Value::from(7));
+        assert_eq!(answer.metadata, Map::from([("k", Value::Null)]));
+    }
+
+    #[test]
+    fn chunks_are_numbered_from_zero_and_content_that_is_no_text_is_json() {
+        let agent = BuiltIn::new(AgentKind::Count(2), None);
+        let contents = |content: Value| {
+            let chunks = agent.stream(Message::user(content));
+            let chunks = futures_util::FutureExt::now_or_never(chunks.collect::<Vec<_>>());
+            let chunks = chunks.expect("it waits for nothing");
+            chunks
+                .into_iter()
+                .map(|chunk| chunk.expect("a chunk").content.to_plain_text())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(contents("a".into()), ["a #0", "a #1"]);
+        assert_eq!(
+            contents(Value::from_iter([Value::Null])),
+            ["[null] #0", "[null] #1"]
+        );
+    }
+}

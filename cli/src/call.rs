@@ -1,0 +1,34 @@
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::{exit::Failure, message_args::MessageArgs, output, runtime};
+
+/// Send one message to an agent and print its answer
+///
+/// The answer is one line of JSON on standard output: role, content, metadata and timestamp.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct CallArgs {
+    #[command(flatten)]
+    message: MessageArgs,
+}
+
+const AFTER_HELP: &str = r#"Examples:
+  agentwire call unix:///tmp/echo.sock --text hello
+  agentwire call tcp://localhost:8080 --content '{"city": "Oslo"}' --timeout 5s
+  agentwire call tcp://localhost:8080 --text hi --metadata '{"trace": 7}'
+  jq .question quiz.json | agentwire call unix:///tmp/echo.sock --content -"#;
+
+impl CallArgs {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let (remote, message) = self.message.prepare()?;
+        runtime::run_client(async {
+            tracing::info!(endpoint = %remote.endpoint(), "calling");
+            let start = Instant::now();
+            let answer = remote.process(message).await?;
+            tracing::info!(elapsed = ?start.elapsed(), "answered");
+            output::print_line(answer)
+        })
+    }
+}

@@ -1,0 +1,107 @@
+use std::{
+    error::Error,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use crate::one_line::one_line;
+
+/// What the process tells the script that runs it. The numbers are a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    /// The remote agent answered with an error.
+    Remote = 1,
+    /// The command line is wrong, or the message that it describes cannot be sent.
+    Usage = 2,
+    /// Cannot connect or listen, or a connection, standard input and output included, was lost.
+    Unreachable = 3,
+    TimedOut = 4,
+    /// The other side broke the protocol.
+    Protocol = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nothing to complain about: the help was asked for, or nobody reads standard output any
+    /// more, as after `| head`.
+    Quiet,
+    /// To be told, in one line.
+    Told { exit: Exit, text: String },
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self::Told {
+            exit,
+            text: text.into(),
+        }
+    }
+
+    /// An error with all that caused it.
+    pub(crate) fn from_error(exit: Exit, error: &dyn Error) -> Self {
+        Self::new(exit, chain(error))
+    }
+
+    /// Puts words in front.
+    pub(crate) fn while_doing(self, what: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Quiet => Self::Quiet,
+            Self::Told { exit, text } => Self::new(exit, format!("{what}: {text}")),
+        }
+    }
+
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Self::Quiet => Exit::Done.into(),
+            Self::Told { exit, text } => {
+                // Where standard error is gone too, the exit code still tells.
+                let _ = writeln!(io::stderr(), "agentwire: {}", one_line(&text));
+                exit.into()
+            }
+        }
+    }
+}
+
+impl From<agentwire::Error> for Failure {
+    fn from(error: agentwire::Error) -> Self {
+        // An agent's own error comes first: its code may say "timeout", and it is still an answer.
+        let exit = if error.is_remote() {
+            Exit::Remote
+        } else if error.is_unsendable() || is_usage(&error) {
+            Exit::Usage
+        } else if error.is_timeout() {
+            Exit::TimedOut
+        } else if error.is_protocol() {
+            Exit::Protocol
+        } else {
+            Exit::Unreachable
+        };
+        Self::from_error(exit, &error)
+    }
+}
+
+/// What the command line asks for cannot be had anywhere.
+fn is_usage(error: &agentwire::Error) -> bool {
+    use agentwire::Error::{InvalidEndpoint, InvalidSetting};
+    matches!(error, InvalidEndpoint(_) | InvalidSetting { .. })
+}
+
+/// An error and its sources, joined by colons.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

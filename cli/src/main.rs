@@ -1,0 +1,32 @@
+//! Serves, calls and inspects agents from the command line.
+
+mod agents;
+mod call;
+mod cli;
+mod completions;
+mod exit;
+mod logging;
+mod man;
+mod message_args;
+mod one_line;
+mod output;
+mod proxy;
+mod recode;
+mod runtime;
+mod serve;
+mod signals;
+mod stream;
+mod target;
+mod timeout;
+mod usage;
+
+use std::process::ExitCode;
+
+use crate::{cli::Cli, exit::Exit};
+
+fn main() -> ExitCode {
+    match Cli::read().and_then(Cli::run) {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,271 @@
+use std::{os::fd::OwnedFd, os::unix::net::UnixStream, process::Stdio};
+
+use agentwire_codec::{Heartbeat, Map, Message, Request, Response, Value, WireError};
+
+use crate::{
+    peer::{Peer, frame},
+    program::{Server, parse_lines, program, run, run_with_input, within},
+};
+
+#[tokio::test]
+async fn an_echo_comes_back_as_one_line_of_json() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("echo.sock");
+    let server = Server::start(["serve", &format!("unix://{}", path.display())]).await;
+
+    let metadata = r#"{"n": 1180591620717411303424, "x": NaN}"#;
+    let outcome = run([
+        "call",
+        &server.endpoint,
+        "--text",
+        "h\u{e9}llo",
+        "--metadata",
+        metadata,
+    ])
+    .await;
+    let line = outcome.success();
+    let start = format!(
+        r#"{{"role": "agent", "content": "h\u00e9llo", "metadata": {metadata}, "timestamp": ""#
+    );
+    assert!(line.starts_with(&start), "{line}");
+    assert_eq!(line.matches('\n').count(), 1);
+}
+
+#[tokio::test]
+async fn content_is_json_from_the_command_line_or_standard_input() {
+    let server = Server::agent("echo").await;
+    for content in [
+        "null",
+        "-1",
+        "18446744073709551616",
+        "-Infinity",
+        r#"{"b": [1.0, "x"], "a": {}}"#,
+    ] {
+        let given = run(["call", &server.endpoint, "--content", content]).await;
+        let read = run_with_input(
+            ["call", &server.endpoint, "--content", "-"],
+            format!(" {content}\n").as_bytes(),
+        )
+        .await;
+        for outcome in [given, read] {
+            let expected = format!(r#""content": {content}, "#);
+            assert!(outcome.success().contains(&expected), "{outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn name_and_role_reach_the_agent() {
+    let peer = Peer::listen().await;
+    let endpoint = peer.endpoint();
+    let call = run([
+        "call", &endpoint, "--name", "weather", "--role", "system", "--text", "--oslo",
+    ]);
+    let answer = async {
+        let (mut wire, id, request) = peer.request().await;
+        let Request::Process(call) = request else {
+            panic!("{request:?}");
+        };
+        let reply = Response::Message(Message::agent(Value::Null));
+        wire.send(&id, reply).await;
+        (wire, call)
+    };
+    let (outcome, (_wire, call)) = tokio::join!(call, answer);
+    assert_eq!(outcome.messages().len(), 1);
+    assert_eq!(call.agent_name, "weather");
+    assert_eq!(call.message.role, "system");
+    assert_eq!(call.message.text(), Some("--oslo"));
+    assert_eq!(call.message.metadata, Map::new());
+}
+
+#[tokio::test]
+async fn an_error_of_the_agent_exits_with_1() {
+    let server = Server::agent("fail").await;
+    let outcome = run(["call", &server.endpoint, "--text", "x"]).await;
+    assert!(outcome.error(1).contains("INTERNAL_ERROR"), "{outcome:?}");
+    assert!(outcome.stdout.is_empty());
+}
+
+#[tokio::test]
+async fn an_error_that_speaks_of_a_timeout_or_spans_lines_is_still_an_answer_in_one_line() {
+    for code in [
+        "AGENT_TIMEOUT",
+        "CONNECTION_TIMEOUT",
+        "AGENT_NOT_FOUND",
+        "MALFORMED_PAYLOAD",
+    ] {
+        let peer = Peer::listen().await;
+        let endpoint = peer.endpoint();
+        let answer = async {
+            let (mut wire, id, _) = peer.request().await;
+            wire.send(
+                &id,
+                WireError::new(code, "first\r\nsecond \u{1b}[31m\u{2028}third\n"),
+            )
+            .await;
+            wire
+        };
+        let (outcome, _wire) = tokio::join!(run(["call", &endpoint, "--text", "x"]), answer);
+        assert!(
+            outcome
+                .error(1)
+                .contains(r"first\r\nsecond \u{1b}[31m\u{2028}third"),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_sent_exits_with_2() {
+    let server = Server::agent("echo").await;
+    let oversize = format!("{:?}", "x".repeat(11 * 1024 * 1024));
+    let too_deep = format!("{}{}", "[".repeat(999), "]".repeat(999));
+    for content in [oversize, too_deep] {
+        let args = ["call", &server.endpoint, "--content", "-"];
+        let outcome = run_with_input(args, content.as_bytes()).await;
+        outcome.error(2);
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_exits_with_3() {
+    let directory = tempfile::tempdir().expect("directory");
+    let missing = format!("unix://{}", directory.path().join("no.sock").display());
+    // A port that was free a moment ago.
+    let closed = {
+        let peer = Peer::listen().await;
+        peer.endpoint()
+    };
+    for endpoint in [missing, closed] {
+        for command in ["call", "stream"] {
+            let outcome = run([command, &endpoint, "--text", "x"]).await;
+            assert!(outcome.error(3).contains(&endpoint), "{outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_during_the_call_exits_with_3() {
+    for part_of_an_answer in [&b""[..], b"\0\0", b"\0\0\0\x10{\"version\""] {
+        let peer = Peer::listen().await;
+        let endpoint = peer.endpoint();
+        let close = async {
+            let (mut wire, ..) = peer.request().await;
+            wire.send_bytes(part_of_an_answer).await;
+        };
+        let (outcome, ()) = tokio::join!(run(["call", &endpoint, "--text", "x"]), close);
+        outcome.error(3);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_takes_too_long_exits_with_4() {
+    let server = Server::agent("slow:600000").await;
+    for command in ["call", "stream"] {
+        let outcome = run([
+            command,
+            &server.endpoint,
+            "--text",
+            "x",
+            "--timeout",
+            "200ms",
+        ])
+        .await;
+        assert!(
+            outcome.error(4).contains("timed out after 200ms"),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_the_protocol_exits_with_5() {
+    let answers = [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+        frame("not JSON"),
+        frame(r#"{"type": "response"}"#),
+        frame(r#"{"version": "2.0", "type": "response", "id": "x", "payload": {}}"#),
+    ];
+    for answer in answers {
+        let peer = Peer::listen().await;
+        let endpoint = peer.endpoint();
+        let script = async {
+            let (mut wire, ..) = peer.request().await;
+            wire.send_bytes(&answer).await;
+            wire
+        };
+        let (outcome, _wire) = tokio::join!(run(["call", &endpoint, "--text", "x"]), script);
+        outcome.error(5);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_another_question_exits_with_5() {
+    for command in ["call", "stream"] {
+        let peer = Peer::listen().await;
+        let endpoint = peer.endpoint();
+        let script = async {
+            let (mut wire, id, _) = peer.request().await;
+            wire.send(&id, Heartbeat::healthy("x")).await;
+            wire
+        };
+        let (outcome, _wire) = tokio::join!(run([command, &endpoint, "--text", "x"]), script);
+        outcome.error(5);
+    }
+}
+
+#[tokio::test]
+async fn standard_output_that_nobody_reads_ends_quietly() {
+    let server = Server::agent("echo").await;
+    // A socket, because its other end can be closed before the program starts.
+    let (stdout, other_end) = UnixStream::pair().expect("pair");
+    drop(other_end);
+    let mut command = program(["call", &server.endpoint, "--text", "x"]);
+    command.stdout(Stdio::from(OwnedFd::from(stdout)));
+    let child = command.spawn().expect("start");
+    let output = within(child.wait_with_output()).await.expect("wait");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn standard_output_that_is_full_is_an_error() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("open");
+    let server = Server::agent("echo").await;
+    let mut command = program(["call", &server.endpoint, "--text", "x"]);
+    command.stdout(full);
+    let output = within(command.spawn().expect("start").wait_with_output());
+    let output = output.await.expect("wait");
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.starts_with("agentwire: cannot write to standard output: "),
+        "{stderr}"
+    );
+    assert_eq!(stderr.matches('\n').count(), 1);
+}
+
+#[tokio::test]
+async fn verbose_tells_more_on_standard_error_and_nothing_on_standard_output() {
+    let server = Server::agent("echo").await;
+    let call = ["call", &server.endpoint, "--text", "a secret"];
+    assert_eq!(run(call).await.messages().len(), 1);
+    for verbose in ["-v", "-vv", "-vvv"] {
+        // The flag may stand before and after the command.
+        for args in [
+            [&[verbose], &call[..]].concat(),
+            [&call[..], &[verbose]].concat(),
+        ] {
+            let outcome = run(args).await;
+            assert_eq!(outcome.code, 0, "{outcome:?}");
+            assert!(outcome.stderr.contains("INFO agentwire"), "{outcome:?}");
+            assert!(!outcome.stderr.contains("secret"), "{outcome:?}");
+            let stdout = String::from_utf8_lossy(&outcome.stdout);
+            assert_eq!(parse_lines(&stdout).len(), 1);
+        }
+    }
+}

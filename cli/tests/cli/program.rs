@@ -1,0 +1,196 @@
+//! Starting the program, and what became of it.
+
+use std::{
+    ffi::OsStr,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use agentwire_codec::{Value, json};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdout, Command},
+};
+
+/// Awaits, but not forever. The limit is far beyond what a loaded machine needs.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .expect("took more than 60 seconds")
+}
+
+/// The program, not started yet. Dropping the child kills it.
+pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agentwire"));
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// What a run of the program left behind.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    fn new(status: ExitStatus, stdout: Vec<u8>, stderr: Vec<u8>) -> Self {
+        Self {
+            code: status.code().expect("it exits, and is not killed"),
+            stdout,
+            stderr: String::from_utf8(stderr).expect("errors are UTF-8"),
+        }
+    }
+
+    /// The standard output of a run that went well and had nothing to complain about.
+    #[track_caller]
+    pub(crate) fn success(&self) -> &str {
+        std::str::from_utf8(self.success_bytes()).expect("the output is UTF-8")
+    }
+
+    #[track_caller]
+    pub(crate) fn success_bytes(&self) -> &[u8] {
+        assert_eq!((self.code, &*self.stderr), (0, ""), "{self:?}");
+        &self.stdout
+    }
+
+    /// The lines of JSON that a run that went well printed.
+    #[track_caller]
+    pub(crate) fn messages(&self) -> Vec<Value> {
+        parse_lines(self.success())
+    }
+
+    /// The error of a run that failed with this code: exactly one line, shown without the name of
+    /// the program.
+    #[track_caller]
+    pub(crate) fn error(&self, code: i32) -> &str {
+        assert_eq!(self.code, code, "{self:?}");
+        let line = self.stderr.strip_suffix('\n').expect("a whole line");
+        assert!(!line.chars().any(char::is_control), "{self:?}");
+        line.strip_prefix("agentwire: ")
+            .expect("the program's name")
+    }
+}
+
+#[track_caller]
+pub(crate) fn parse_lines(text: &str) -> Vec<Value> {
+    assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
+    text.lines()
+        .map(|line| json::from_slice(line.as_bytes()).expect("a line of JSON"))
+        .collect()
+}
+
+/// Runs the program to its end.
+pub(crate) async fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Outcome {
+    finish(program(args)).await
+}
+
+/// Runs the program to its end with something to read.
+pub(crate) async fn run_with_input<S: AsRef<OsStr>>(
+    args: impl IntoIterator<Item = S>,
+    input: &[u8],
+) -> Outcome {
+    let mut child = program(args).stdin(Stdio::piped()).spawn().expect("start");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let feed = async move {
+        // The program may end, at a bad frame for one, before it has read everything.
+        let _ = stdin.write_all(input).await;
+    };
+    let (output, ()) = within(async { tokio::join!(child.wait_with_output(), feed) }).await;
+    let output = output.expect("wait");
+    Outcome::new(output.status, output.stdout, output.stderr)
+}
+
+pub(crate) async fn finish(mut command: Command) -> Outcome {
+    let output = within(command.output()).await.expect("run");
+    Outcome::new(output.status, output.stdout, output.stderr)
+}
+
+/// A running program whose output is read line by line.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: ChildStderr,
+}
+
+impl Running {
+    pub(crate) fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+        let mut child = program(args).spawn().expect("start");
+        let stdout = child.stdout.take().expect("a pipe");
+        let stderr = child.stderr.take().expect("a pipe");
+        Self {
+            child,
+            stdout: BufReader::new(stdout).lines(),
+            stderr,
+        }
+    }
+
+    pub(crate) async fn line(&mut self) -> String {
+        let line = within(self.stdout.next_line()).await.expect("read");
+        line.expect("a line before the end")
+    }
+
+    pub(crate) fn send(&self, signal: Signal) {
+        let pid = self.child.id().expect("it still runs");
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("an id"), signal).expect("send a signal");
+    }
+
+    /// Waits for its end. The output holds what was not read before.
+    pub(crate) async fn end(mut self) -> Outcome {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut rest = self.stdout.into_inner();
+        let ended = within(async {
+            tokio::join!(
+                rest.read_to_end(&mut stdout),
+                self.stderr.read_to_end(&mut stderr),
+                self.child.wait()
+            )
+        });
+        let status = ended.await.2.expect("wait");
+        Outcome::new(status, stdout, stderr)
+    }
+
+    /// Closes the reading end of its standard output.
+    pub(crate) async fn end_unread(mut self) -> Outcome {
+        drop(self.stdout);
+        let mut stderr = Vec::new();
+        let ended =
+            within(async { tokio::join!(self.stderr.read_to_end(&mut stderr), self.child.wait()) });
+        let status = ended.await.1.expect("wait");
+        Outcome::new(status, Vec::new(), stderr)
+    }
+}
+
+/// A program that serves.
+pub(crate) struct Server {
+    pub(crate) running: Running,
+    pub(crate) endpoint: String,
+}
+
+impl Server {
+    /// Starts `agentwire` with these arguments and waits until it listens.
+    pub(crate) async fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+        let mut running = Running::start(args);
+        let line = running.line().await;
+        let endpoint = line
+            .strip_prefix("listening on ")
+            .expect("where it listens");
+        Self {
+            endpoint: endpoint.to_owned(),
+            running,
+        }
+    }
+
+    /// Serves a built-in agent on a free port.
+    pub(crate) async fn agent(agent: &str) -> Self {
+        Self::start(["serve", "tcp://127.0.0.1:0", "--agent", agent]).await
+    }
+}

@@ -1,0 +1,140 @@
+use agentwire_codec::{
+    Body, Call, Map, Message, Request, RequestId, Response, Timestamp, WireError,
+};
+use rustix::process::Signal;
+
+use crate::{
+    peer::{Peer, Wire},
+    program::{Server, run},
+};
+
+async fn proxy_to(target: &str, options: &[&str]) -> Server {
+    let args = ["proxy", "tcp://127.0.0.1:0", target];
+    Server::start(args.iter().chain(options)).await
+}
+
+/// A message that a careless proxy would change.
+fn peculiar() -> Message {
+    let time: Timestamp = "2025-11-08T12:34:56.000001+05:30".parse().expect("a time");
+    Message::new("oracle", f64::NAN)
+        .with_metadata("z", u64::MAX)
+        .with_metadata("a", "\u{1f980}")
+        .at(time)
+}
+
+#[tokio::test]
+async fn a_proxy_joins_tcp_and_unix_sockets() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = |name: &str| format!("unix://{}", directory.path().join(name).display());
+    let target = Server::start(["serve", &path("far.sock"), "--agent", "count:3"]).await;
+    let tcp = proxy_to(&target.endpoint, &[]).await;
+    let unix = Server::start(["proxy", &path("near.sock"), &tcp.endpoint]).await;
+    for endpoint in [&tcp.endpoint, &unix.endpoint] {
+        assert_eq!(
+            run(["call", endpoint, "--text", "x"])
+                .await
+                .messages()
+                .len(),
+            1
+        );
+        assert_eq!(
+            run(["stream", endpoint, "--text", "x"])
+                .await
+                .messages()
+                .len(),
+            3
+        );
+    }
+    unix.running.send(Signal::TERM);
+    assert_eq!(unix.running.end().await.success(), "");
+    assert!(!directory.path().join("near.sock").exists());
+}
+
+#[tokio::test]
+async fn messages_pass_unchanged_in_both_directions() {
+    let target = Peer::listen().await;
+    let proxy = proxy_to(&target.endpoint(), &["--name", "far"]).await;
+    let mut near = Wire::connect(&proxy.endpoint).await;
+    let id = RequestId::from("an id of one's own");
+    near.send(&id, Request::Process(Call::new("near", peculiar())))
+        .await;
+
+    let (mut far, far_id, request) = target.request().await;
+    assert_eq!(request, Request::Process(Call::new("far", peculiar())));
+    far.send(&far_id, Response::Message(peculiar())).await;
+
+    let answer = near.receive().await;
+    assert_eq!(answer.id, id);
+    assert_eq!(answer.body, Response::Message(peculiar()).into());
+}
+
+#[tokio::test]
+async fn an_error_passes_with_code_message_and_details() {
+    let details = Map::from([("limit", 3), ("a", 1)]);
+    for code in [
+        "QUOTA_EXCEEDED",
+        "AGENT_NOT_FOUND",
+        "AGENT_TIMEOUT",
+        "INTERNAL_ERROR",
+    ] {
+        let target = Peer::listen().await;
+        // One for each call: it would keep the connection, and might use it for the next call before
+        // it hears that this side has closed it.
+        let proxy = proxy_to(&target.endpoint(), &[]).await;
+        let error = WireError::new(code, "no more\ntoday").with_details(details.clone());
+        let mut near = Wire::connect(&proxy.endpoint).await;
+        let id = RequestId::random();
+        near.send(&id, Request::Process(Call::new("", Message::user("x"))))
+            .await;
+        let (mut far, far_id, _) = target.request().await;
+        far.send(&far_id, error.clone()).await;
+        assert_eq!(near.receive().await.body, Body::Error(error));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_passes_chunk_by_chunk_and_so_does_its_error() {
+    let error = WireError::new("STREAM_ERROR", "torn").with_details(Map::from([("at", 3)]));
+    for end in [Body::StreamEnd, Body::Error(error)] {
+        let target = Peer::listen().await;
+        let proxy = proxy_to(&target.endpoint(), &[]).await;
+        let mut near = Wire::connect(&proxy.endpoint).await;
+        let id = RequestId::random();
+        near.send(&id, Request::Stream(Call::new("", Message::user("x"))))
+            .await;
+        let (mut far, far_id, request) = target.request().await;
+        assert!(matches!(request, Request::Stream(_)), "{request:?}");
+        for _ in 0..3 {
+            far.send(&far_id, Body::StreamChunk(peculiar())).await;
+            // The next is not sent before this one has come through.
+            let chunk = near.receive().await;
+            assert_eq!(
+                (chunk.id, chunk.body),
+                (id.clone(), Body::StreamChunk(peculiar()))
+            );
+        }
+        far.send(&far_id, end.clone()).await;
+        assert_eq!(near.receive().await.body, end);
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_is_away_or_slow_is_an_error_of_the_call_and_not_of_the_proxy() {
+    let away = {
+        let peer = Peer::listen().await;
+        peer.endpoint()
+    };
+    let proxy = proxy_to(&away, &[]).await;
+    let outcome = run(["call", &proxy.endpoint, "--text", "x"]).await;
+    assert!(
+        outcome.error(1).contains("CONNECTION_FAILED"),
+        "{outcome:?}"
+    );
+
+    let slow = Server::agent("slow:600000").await;
+    let proxy = proxy_to(&slow.endpoint, &["--timeout", "200ms"]).await;
+    for _ in 0..2 {
+        let outcome = run(["call", &proxy.endpoint, "--text", "x"]).await;
+        assert!(outcome.error(1).contains("timed out"), "{outcome:?}");
+    }
+}

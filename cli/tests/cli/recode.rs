@@ -1,0 +1,137 @@
+use std::process::Stdio;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    peer::frame,
+    program::{program, run_with_input, within},
+};
+
+/// Every type of envelope, and values that are easily lost on the way.
+const PAYLOADS: [&str; 11] = [
+    r#"{"version": "1.0", "type": "request", "id": "67e55044-10b1-426f-9247-bb680e5fe0c8", "timestamp": "2025-11-08T12:34:56.789012+00:00", "payload": {"method": "process", "agent_name": "weather", "message": {"role": "user", "content": "\u00e9 \ud83e\udd80 \u007f", "metadata": {}, "timestamp": "2025-11-08T12:34:56+05:30"}}}"#,
+    r#"{"version": "1.0", "type": "request", "id": "", "timestamp": "yesterday", "payload": {"method": "stream", "message": {"role": "user", "content": {"z": [NaN, Infinity, -Infinity, -0.0, 1e-05, 1e+16, 5e-324], "a": 1180591620717411303424}, "metadata": {"n": -99999999999999999999999999}, "timestamp": "2025-11-08T12:34:56.000001-23:59"}}}"#,
+    r#"{"version": "1.0", "type": "request", "id": "x", "timestamp": "2025-11-08T12:34:56Z", "payload": {"method": "execute", "tool_name": "add", "kwargs": {"b": 1.0, "a": 1}}}"#,
+    r#"{"version": "1.0", "type": "response", "id": "x", "timestamp": "t", "payload": {"message": {"role": "agent", "content": null, "metadata": {"k": []}, "timestamp": "2025-11-08T12:34:56+05:30:15"}}}"#,
+    r#"{"version": "1.0", "type": "response", "id": "x", "timestamp": "t", "payload": {"result": {"success": false, "data": null, "error": "no", "metadata": {}}}}"#,
+    r#"{"version": "1.0", "type": "error", "id": "unknown", "timestamp": "t", "payload": {"error_code": "QUOTA", "error_message": "a\nb", "error_details": {"limit": 18446744073709551616}}}"#,
+    r#"{"version": "1.0", "type": "stream_chunk", "id": "x", "timestamp": "t", "payload": {"message": {"role": "agent", "content": "", "metadata": {}, "timestamp": "2025-11-08T12:34:56"}}}"#,
+    r#"{"version": "1.0", "type": "stream_end", "id": "x", "timestamp": "t", "payload": {}}"#,
+    r#"{"version": "1.0", "type": "register", "id": "x", "timestamp": "t", "payload": {"agent_name": "a", "capabilities": {"c": true}, "endpoint": "tcp://h:1", "metadata": {}}}"#,
+    r#"{"version": "1.0", "type": "heartbeat", "id": "x", "timestamp": "t", "payload": {"agent_name": "a", "status": "healthy"}}"#,
+    r#"{"version": "1.0", "type": "unregister", "id": "x", "timestamp": "t", "payload": {}}"#,
+];
+
+fn all_frames() -> Vec<u8> {
+    PAYLOADS.map(frame).concat()
+}
+
+#[tokio::test]
+async fn frames_come_out_byte_for_byte() {
+    let frames = all_frames();
+    let outcome = run_with_input(["recode"], &frames).await;
+    assert_eq!(outcome.success_bytes(), frames);
+
+    // More than one read brings, and than a pipe holds.
+    let many = frames.repeat(2000);
+    let outcome = run_with_input(["recode", "--from", "json", "--to", "json"], &many).await;
+    assert!(
+        outcome.success_bytes() == many,
+        "{} bytes of {}",
+        outcome.stdout.len(),
+        many.len()
+    );
+}
+
+#[tokio::test]
+async fn no_frames_are_no_error() {
+    assert_eq!(run_with_input(["recode"], b"").await.success(), "");
+}
+
+#[tokio::test]
+async fn what_other_adapters_write_comes_out_as_python_writes_it() {
+    let go = r#"{"payload":{"agent_name":"a"},"id":"x","extra":1,"type":"heartbeat","timestamp":"t","version":"1.0"}"#;
+    let outcome = run_with_input(["recode"], &frame(go)).await;
+    assert_eq!(outcome.success_bytes(), frame(PAYLOADS[9]));
+}
+
+#[tokio::test]
+async fn a_frame_is_answered_before_the_next_one_comes() {
+    let mut child = program(["recode"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("start");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    for payload in PAYLOADS {
+        let sent = frame(payload);
+        within(stdin.write_all(&sent)).await.expect("write");
+        let mut received = vec![0; sent.len()];
+        within(stdout.read_exact(&mut received))
+            .await
+            .expect("read");
+        assert_eq!(received, sent);
+    }
+    drop(stdin);
+    let status = within(child.wait()).await.expect("wait");
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn a_bad_frame_exits_with_5_and_says_which_and_where() {
+    let good = all_frames();
+    let endings = [
+        frame("{}"),
+        frame(""),
+        frame("\u{feff}{}"),
+        b"\xff\xff\xff\xff".to_vec(),
+        b"\0\0\0".to_vec(),
+        b"\0\0\0\x05abc".to_vec(),
+    ];
+    for bad in endings {
+        let outcome = run_with_input(["recode"], &[&good[..], &bad].concat()).await;
+        let start = format!("frame 12 at byte {}: ", good.len());
+        assert!(outcome.error(5).starts_with(&start), "{outcome:?}");
+        assert_eq!(outcome.stdout, good, "what came before is written");
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_grows_beyond_the_limit_exits_with_2() {
+    // Each of these characters has two bytes here and six in the text that is written.
+    let text = "\u{e9}".repeat(4 * 1024 * 1024);
+    let payload = format!(
+        r#"{{"version": "1.0", "type": "heartbeat", "id": "x", "payload": {{"agent_name": "{text}"}}}}"#
+    );
+    let outcome = run_with_input(["recode"], &frame(&payload)).await;
+    assert!(
+        outcome.error(2).starts_with("frame 1 at byte 0: "),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn output_that_nobody_reads_ends_quietly() {
+    let mut child = program(["recode"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("start");
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().expect("a pipe");
+    within(stdin.write_all(&all_frames())).await.expect("write");
+    let output = within(child.wait_with_output()).await.expect("wait");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty(), "{output:?}");
+    drop(stdin);
+}
+
+#[tokio::test]
+async fn an_input_that_cannot_be_read_exits_with_3() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut command = program(["recode"]);
+    command.stdin(std::fs::File::open(directory.path()).expect("open"));
+    let output = within(command.spawn().expect("start").wait_with_output())
+        .await
+        .expect("wait");
+    assert_eq!(output.status.code(), Some(3));
+}

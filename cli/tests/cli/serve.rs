@@ -1,0 +1,133 @@
+use std::path::PathBuf;
+
+use agentwire_codec::{Body, Call, Heartbeat, Message, Request, RequestId, Response};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::{
+    peer::Wire,
+    program::{Server, run, within},
+};
+
+/// A socket path that is free, in a directory that goes away with the test.
+fn socket() -> (TempDir, PathBuf, String) {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("agent.sock");
+    let endpoint = format!("unix://{}", path.display());
+    (directory, path, endpoint)
+}
+
+/// Sends a call and returns once the server works on it.
+///
+/// Requests are read in order, and one that is not a request is answered at once, so the answer
+/// to the second tells that the first was read.
+async fn start_call<S>(wire: &mut Wire<S>) -> RequestId
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let (call, marker) = (RequestId::random(), RequestId::random());
+    let request = Request::Process(Call::new("", Message::user("in flight")));
+    wire.send(&call, request).await;
+    wire.send(&marker, Heartbeat::healthy("x")).await;
+    let refusal = wire.receive().await;
+    assert_eq!(refusal.id, marker);
+    assert!(matches!(refusal.body, Body::Error(_)), "{refusal:?}");
+    call
+}
+
+#[tokio::test]
+async fn the_endpoint_that_is_printed_has_the_real_port() {
+    let server = Server::agent("echo").await;
+    let port = server
+        .endpoint
+        .strip_prefix("tcp://127.0.0.1:")
+        .expect("the host");
+    assert_ne!(port.parse::<u16>().expect("a port"), 0);
+    run(["call", &server.endpoint, "--text", "x"])
+        .await
+        .success();
+}
+
+#[tokio::test]
+async fn a_unix_endpoint_is_printed_as_it_was_given() {
+    let (_directory, path, endpoint) = socket();
+    let server = Server::start(["serve", &endpoint]).await;
+    assert_eq!(server.endpoint, endpoint);
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn count_answers_a_plain_call_like_echo() {
+    let server = Server::agent("count:3").await;
+    let messages = run(["call", &server.endpoint, "--text", "x"])
+        .await
+        .messages();
+    assert_eq!(
+        messages[0].get("content").and_then(|text| text.as_str()),
+        Some("x")
+    );
+}
+
+#[tokio::test]
+async fn either_signal_stops_an_idle_server_and_removes_its_socket() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (_directory, path, endpoint) = socket();
+        let server = Server::start(["serve", &endpoint]).await;
+        server.running.send(signal);
+        assert_eq!(server.running.end().await.success(), "");
+        assert!(!path.exists());
+    }
+}
+
+#[tokio::test]
+async fn sigterm_answers_a_call_in_flight_and_then_removes_the_socket() {
+    let (_directory, path, endpoint) = socket();
+    let server = Server::start(["serve", &endpoint, "--agent", "slow:1000"]).await;
+    let stream = within(UnixStream::connect(&path)).await.expect("connect");
+    let mut wire = Wire::new(stream);
+    let call = start_call(&mut wire).await;
+    server.running.send(Signal::TERM);
+
+    let answer = wire.receive().await;
+    assert_eq!(answer.id, call);
+    let Body::Response(Response::Message(message)) = answer.body else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(message.text(), Some("in flight"));
+    drop(wire);
+    assert_eq!(server.running.end().await.success(), "");
+    assert!(!path.exists());
+    run(["call", &endpoint, "--text", "late"]).await.error(3);
+}
+
+#[tokio::test]
+async fn a_second_signal_drops_what_is_in_flight() {
+    let server = Server::agent("slow:600000").await;
+    let mut wire = Wire::<TcpStream>::connect(&server.endpoint).await;
+    start_call(&mut wire).await;
+    // Two of a kind could be merged into one by the system.
+    server.running.send(Signal::TERM);
+    server.running.send(Signal::INT);
+    assert_eq!(server.running.end().await.success(), "");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_had_exits_with_3() {
+    let (directory, path, taken) = socket();
+    let server = Server::start(["serve", &taken]).await;
+    let file = directory.path().join("file");
+    std::fs::write(&file, "precious").expect("write");
+
+    let tcp = Server::agent("echo").await;
+    for endpoint in [&taken, &format!("unix://{}", file.display()), &tcp.endpoint] {
+        let outcome = run(["serve", endpoint]).await;
+        assert!(outcome.error(3).contains("cannot listen"), "{outcome:?}");
+        assert!(outcome.stdout.is_empty());
+    }
+    assert_eq!(std::fs::read(&file).expect("read"), b"precious");
+    assert!(path.exists());
+    run(["call", &server.endpoint, "--text", "still there"])
+        .await
+        .success();
+}

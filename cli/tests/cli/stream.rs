@@ -1,0 +1,140 @@
+use agentwire_codec::{Body, Map, Message, Request, Value, WireError};
+
+use crate::{
+    peer::Peer,
+    program::{Running, Server, parse_lines, run},
+};
+
+#[tokio::test]
+async fn count_5_prints_five_numbered_lines() {
+    let server = Server::agent("count:5").await;
+    let chunks = run(["stream", &server.endpoint, "--text", "tick"])
+        .await
+        .messages();
+    assert_eq!(chunks.len(), 5);
+    for (i, chunk) in chunks.iter().enumerate() {
+        assert_eq!(chunk.get("role"), Some(&Value::from("agent")));
+        assert_eq!(
+            chunk.get("content"),
+            Some(&Value::from(format!("tick #{i}")))
+        );
+        assert_eq!(chunk.get("metadata"), Some(&Map::from([("i", i)]).into()));
+    }
+}
+
+#[tokio::test]
+async fn count_0_prints_nothing() {
+    let server = Server::agent("count:0").await;
+    assert_eq!(
+        run(["stream", &server.endpoint, "--text", "x"])
+            .await
+            .success(),
+        ""
+    );
+}
+
+#[tokio::test]
+async fn echo_and_slow_stream_one_chunk() {
+    for agent in ["echo", "slow:1"] {
+        let server = Server::agent(agent).await;
+        let chunks = run(["stream", &server.endpoint, "--content", "[7]"])
+            .await
+            .messages();
+        assert_eq!(chunks.len(), 1, "{agent}");
+        assert_eq!(chunks[0].get("content"), Some(&vec![Value::from(7)].into()));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_at_once_exits_with_1() {
+    let server = Server::agent("fail").await;
+    let outcome = run(["stream", &server.endpoint, "--text", "x"]).await;
+    outcome.error(1);
+    assert!(outcome.stdout.is_empty());
+}
+
+#[tokio::test]
+async fn every_chunk_is_printed_as_it_comes() {
+    let peer = Peer::listen().await;
+    let mut client = Running::start(["stream", &peer.endpoint(), "--text", "x"]);
+    let (mut wire, id, request) = peer.request().await;
+    assert!(matches!(request, Request::Stream(_)), "{request:?}");
+    for i in 0..3 {
+        let chunk = Message::agent(i);
+        wire.send(&id, Body::StreamChunk(chunk.clone())).await;
+        // The next chunk is not sent before this one is seen.
+        assert_eq!(client.line().await, chunk.to_string());
+    }
+    wire.send(&id, Body::StreamEnd).await;
+    assert_eq!(client.end().await.success(), "");
+}
+
+#[tokio::test]
+async fn chunks_that_came_before_an_error_are_printed() {
+    let endings: [(Option<&str>, i32); 3] = [
+        (
+            Some(
+                r#"{"version": "1.0", "type": "error", "id": "ID", "payload": {"error_code": "QUOTA", "error_message": "no more"}}"#,
+            ),
+            1,
+        ),
+        (None, 3),
+        (Some("garbage"), 5),
+    ];
+    for (ending, code) in endings {
+        let peer = Peer::listen().await;
+        let client = Running::start(["stream", &peer.endpoint(), "--text", "x"]);
+        let (mut wire, id, _) = peer.request().await;
+        for i in 0..2 {
+            wire.send(&id, Body::StreamChunk(Message::agent(i))).await;
+        }
+        if let Some(payload) = ending {
+            wire.send_payload(&payload.replace("ID", &id.to_string()))
+                .await;
+        }
+        drop(wire);
+        let outcome = client.end().await;
+        outcome.error(code);
+        let chunks = parse_lines(&String::from_utf8_lossy(&outcome.stdout));
+        let contents: Vec<_> = chunks
+            .iter()
+            .map(|chunk| chunk.get("content").cloned())
+            .collect();
+        assert_eq!(
+            contents,
+            [Some(Value::from(0)), Some(Value::from(1))],
+            "{code}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_stops_coming_exits_with_4() {
+    let peer = Peer::listen().await;
+    let args = ["stream", &peer.endpoint(), "--text", "x", "--timeout", "2s"];
+    let mut client = Running::start(args);
+    let (mut wire, id, _) = peer.request().await;
+    let chunk = Message::agent("only");
+    wire.send(&id, Body::StreamChunk(chunk.clone())).await;
+    assert_eq!(client.line().await, chunk.to_string());
+    client.end().await.error(4);
+    drop(wire);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_ends_the_stream_quietly() {
+    let server = Server::agent("count:1000000").await;
+    let mut client = Running::start(["stream", &server.endpoint, "--text", "x"]);
+    client.line().await;
+    assert_eq!(client.end_unread().await.success(), "");
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_stream_says_so() {
+    let peer = Peer::listen().await;
+    let client = Running::start(["stream", &peer.endpoint(), "--text", "x"]);
+    let (mut wire, id, _) = peer.request().await;
+    let text = "weather does not support streaming";
+    wire.send(&id, WireError::new("INTERNAL_ERROR", text)).await;
+    assert!(client.end().await.error(1).ends_with(text));
+}

@@ -1,0 +1,112 @@
+use crate::program::{run, run_with_input};
+
+#[tokio::test]
+async fn wrong_usage_exits_with_2_and_one_line() {
+    let cases: &[&[&str]] = &[
+        &[],
+        &["dance"],
+        &["--loud"],
+        &["serve"],
+        &["serve", "nowhere"],
+        &["serve", "http://localhost:80"],
+        &["serve", "memory://here"],
+        &["serve", "tcp://localhost:0", "--agent", "parrot"],
+        &["serve", "tcp://localhost:0", "--agent", "slow:soon"],
+        &["call", "tcp://localhost:1"],
+        &["call", "tcp://localhost:0", "--text", "x"],
+        &["call", "memory://here", "--text", "x"],
+        &["call", "tcp://localhost:1", "--text", "x", "--content", "1"],
+        &["call", "tcp://localhost:1", "--content", "{\n\n"],
+        &["call", "tcp://localhost:1", "--content", ""],
+        &[
+            "call",
+            "tcp://localhost:1",
+            "--text",
+            "x",
+            "--metadata",
+            "[]",
+        ],
+        &[
+            "call",
+            "tcp://localhost:1",
+            "--text",
+            "x",
+            "--timeout",
+            "soon",
+        ],
+        &["call", "tcp://localhost:1", "--text", "x", "--role", ""],
+        &["call", "tcp://local\n\nhost:1", "--text", "x"],
+        &["stream", "tcp://localhost:1"],
+        &["proxy", "tcp://localhost:0"],
+        &["proxy", "tcp://localhost:0", "tcp://localhost:0"],
+        &["recode", "--from", "xml"],
+        &["completions", "cmd"],
+        &["completions"],
+        &["man", "page"],
+    ];
+    for args in cases {
+        let outcome = run(*args).await;
+        let error = outcome.error(2);
+        assert!(error.len() > 10, "{args:?}: {error}");
+        assert!(
+            !error.contains("Usage:") && !error.contains("error:"),
+            "{args:?}: {error}"
+        );
+        assert!(outcome.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn content_from_standard_input_that_is_not_json_exits_with_2() {
+    for input in ["", "{", "1 2", "\u{feff}1", "hello"] {
+        let args = ["call", "tcp://localhost:1", "--content", "-"];
+        let outcome = run_with_input(args, input.as_bytes()).await;
+        assert!(outcome.error(2).contains("standard input"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn errors_say_what_is_wrong() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["serve", "nowhere"], "it does not start with a scheme"),
+        (
+            &["serve", "tcp://localhost:0", "--agent", "parrot"],
+            "use echo, slow:MS, fail or count:N",
+        ),
+        (
+            &["call", "tcp://localhost:1"],
+            "--text <TEXT>|--content <JSON>",
+        ),
+        (&["call", "tcp://localhost:1", "--txt", "x"], "--text"),
+        (
+            &[
+                "call",
+                "tcp://localhost:1",
+                "--text",
+                "x",
+                "--metadata",
+                "[]",
+            ],
+            "a JSON object is needed",
+        ),
+        (
+            &["call", "tcp://localhost:1", "--content", "{"],
+            "at byte 1",
+        ),
+        (
+            &[
+                "call",
+                "tcp://localhost:1",
+                "--text",
+                "x",
+                "--timeout",
+                "30",
+            ],
+            "500ms",
+        ),
+    ];
+    for (args, expected) in cases {
+        let outcome = run(*args).await;
+        assert!(outcome.error(2).contains(expected), "{outcome:?}");
+    }
+}
