@@ -1,0 +1,27 @@
+//! Calls an agent: `cargo run --example client [ENDPOINT] [TEXT]`
+//!
+//! Start the example `server` first, or `examples/python/echo_agent.py`.
+
+use std::{env, process};
+
+use agentwire::{Error, Message, RemoteAgent};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let mut arguments = env::args().skip(1);
+    let endpoint = arguments
+        .next()
+        .unwrap_or_else(|| "tcp://127.0.0.1:4850".to_owned());
+    let text = arguments.next().unwrap_or_else(|| "hello".to_owned());
+
+    let agent = RemoteAgent::new(&endpoint)?;
+    match agent.process(Message::user(text)).await {
+        Ok(reply) => println!("{}", reply.content.to_plain_text()),
+        Err(error) if error.is_connect() => {
+            eprintln!("Nobody answers at {endpoint}. Start the example `server` there first.");
+            process::exit(1);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Serves an agent until Ctrl-C: `cargo run --example server [ENDPOINT]`
+//!
+//! An endpoint is `unix:///path/to/socket` or `tcp://host:port`. Call the agent with the example
+//! `client`, or with `examples/python/call_agent.py`.
+
+use std::env;
+
+use agentwire::{AgentError, Error, LocalAgent, Message, agent_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let endpoint = env::args()
+        .nth(1)
+        .unwrap_or_else(|| "tcp://127.0.0.1:4850".to_owned());
+
+    let shout = agent_fn("shout", |message: Message| async move {
+        let text = message
+            .text()
+            .ok_or_else(|| AgentError::new("I can only shout text"))?;
+        Ok(Message::agent(text.to_uppercase()))
+    });
+    let server = LocalAgent::serve(shout, endpoint).await?;
+
+    println!("serving {} (Ctrl-C stops it)", server.endpoint());
+    if let Err(error) = tokio::signal::ctrl_c().await {
+        eprintln!("cannot wait for Ctrl-C: {error}");
+    }
+    server.stop().await; // Answers what is in flight first.
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Runs every example as a user would, and checks what it prints.
+
+use std::{env, path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+#[tokio::test]
+async fn quickstart() -> TestResult {
+    let printed = run(&mut example("quickstart")).await?;
+    for line in [
+        "   the agent replies: Hello from Rust!",
+        "   a chunk arrives: one",
+        "   a chunk arrives: time",
+        "   call_agent.py prints: HELLO FROM PYTHON!",
+        "Done.",
+    ] {
+        assert!(
+            printed.lines().any(|printed| printed == line),
+            "no {line:?} in:\n{printed}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn quickstart_without_python() -> TestResult {
+    let error = fail(example("quickstart").env("AGENTWIRE_PYTHON", "no-such-python")).await?;
+    assert!(error.contains("install Python 3.10 or later"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn streaming() -> TestResult {
+    let printed = run(&mut example("streaming")).await?;
+    let wanted = "\
+Reading a stream to its end:
+   3
+   2
+   1
+Dropping one after two of a million numbers:
+   1000000
+   999999
+   (the agent notices and stops)
+";
+    assert_eq!(printed, wanted);
+    Ok(())
+}
+
+#[tokio::test]
+async fn in_memory() -> TestResult {
+    assert_eq!(
+        run(&mut example("in_memory")).await?,
+        "Both tests passed.\n"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn server_and_client() -> TestResult {
+    let (_server, endpoint) = start_server("tcp://127.0.0.1:0").await?;
+    let printed = run(example("client").args([&endpoint, "hello there"])).await?;
+    assert_eq!(printed, "HELLO THERE\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn client_without_server() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let endpoint = format!("unix://{}", directory.path().join("nobody.sock").display());
+    let error = fail(example("client").arg(&endpoint)).await?;
+    let wanted = format!("Nobody answers at {endpoint}. Start the example `server` there first.\n");
+    assert_eq!(error, wanted);
+    Ok(())
+}
+
+/// Cargo builds the examples for `cargo test`, and tells nobody where. They are in
+/// `TARGET/PROFILE/examples`; this test is in `TARGET/PROFILE/deps`.
+fn example(name: &str) -> Command {
+    let test = env::current_exe().unwrap_or_default();
+    let mut path: PathBuf = test.ancestors().skip(2).take(1).collect();
+    path.extend(["examples", name]);
+    path.set_extension(env::consts::EXE_EXTENSION);
+    assert!(
+        path.exists(),
+        "{path:?} is not there; build it with `cargo build --examples`"
+    );
+
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Starts the server. It is killed when it is dropped.
+async fn start_server(endpoint: &str) -> Result<(Child, String), Box<dyn std::error::Error>> {
+    let mut server = example("server")
+        .arg(endpoint)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = server.stdout.take().ok_or("the server has no output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let line = timeout(LIMIT, lines.next_line())
+        .await??
+        .unwrap_or_default();
+    match line.split(' ').collect::<Vec<_>>()[..] {
+        ["serving", endpoint, ..] => Ok((server, endpoint.to_owned())),
+        _ => Err(format!("the server printed {line:?}").into()),
+    }
+}
+
+/// Runs a program that has to succeed; gives what it printed.
+async fn run(command: &mut Command) -> Result<String, Box<dyn std::error::Error>> {
+    let output = timeout(LIMIT, command.output()).await??;
+    let (stdout, stderr) = (
+        String::from_utf8(output.stdout)?,
+        String::from_utf8(output.stderr)?,
+    );
+    assert!(
+        output.status.success(),
+        "{}:\n{stdout}{stderr}",
+        output.status
+    );
+    Ok(stdout)
+}
+
+/// Runs a program that has to fail; gives its error text.
+async fn fail(command: &mut Command) -> Result<String, Box<dyn std::error::Error>> {
+    let output = timeout(LIMIT, command.output()).await??;
+    let stderr = String::from_utf8(output.stderr)?;
+    assert!(!output.status.success(), "expected a failure:\n{stderr}");
+    Ok(stderr)
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
