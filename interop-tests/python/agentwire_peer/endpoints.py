@@ -1,0 +1,136 @@
+"""Endpoints (section 9): connecting to one, and listening on one."""
+
+import asyncio
+import os
+import re
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_TCP = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True)
+class UnixEndpoint:
+    """A Unix stream socket; the path is taken as it is."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix://{self.path}"
+
+
+@dataclass(frozen=True)
+class TcpEndpoint:
+    """A TCP port; 0 asks the system for one, and only a server may."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp://{host}:{self.port}"
+
+
+Endpoint = UnixEndpoint | TcpEndpoint
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Reads `unix://PATH` or `tcp://HOST:PORT`; raises ValueError for anything else."""
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme == "unix" and rest:
+        return UnixEndpoint(rest)
+    if separator and scheme == "tcp":
+        match = _TCP.fullmatch(rest)
+        if match and int(match["port"]) <= 65535:
+            return TcpEndpoint(match["ipv6"] or match["host"], int(match["port"]))
+    raise ValueError(f"not an endpoint: {text!r} (expected unix://PATH or tcp://HOST:PORT)")
+
+
+async def open_connection(text: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connects to an endpoint."""
+    endpoint = parse_endpoint(text)
+    if isinstance(endpoint, UnixEndpoint):
+        return await asyncio.open_unix_connection(endpoint.path)
+    if endpoint.port == 0:
+        raise ValueError(f"not an endpoint for a client: {text!r} (port 0)")
+    return await asyncio.open_connection(endpoint.host, endpoint.port)
+
+
+class BoundSocket:
+    """A socket bound to an endpoint, and its file if it has one."""
+
+    def __init__(self, text: str) -> None:
+        endpoint = parse_endpoint(text)
+        self._file: tuple[str, os.stat_result] | None = None
+        if isinstance(endpoint, UnixEndpoint):
+            self.socket = _bind_unix(endpoint.path)
+            self.endpoint = str(endpoint)
+            self._file = endpoint.path, os.lstat(endpoint.path)
+        else:
+            self.socket = _bind_tcp(endpoint)
+            self.endpoint = str(TcpEndpoint(endpoint.host, self.socket.getsockname()[1]))
+
+    def remove_file(self) -> None:
+        """Removes the socket file, if it is still the one that was made here."""
+        if self._file is None:
+            return
+        path, made = self._file
+        try:
+            if os.path.samestat(os.lstat(path), made):
+                os.unlink(path)
+        except FileNotFoundError:
+            pass  # From Python 3.13 on, asyncio removes it by itself.
+
+
+def _bind_tcp(endpoint: TcpEndpoint) -> socket.socket:
+    # One address only: a name with several would get a different free port on each.
+    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    family, _, _, _, address = found[0]
+    return socket.create_server(address[:2], family=family)
+
+
+def _bind_unix(path: str) -> socket.socket:
+    with _umask(0o077):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale_file(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _umask(0o177):  # Mode 0600 from the first instant.
+            listener.bind(path)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale_file(path: str) -> None:
+    """Removes a socket file on which nobody answers; raises OSError for any other file."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(f"{path} exists and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # Its queue is full: somebody is there.
+    raise FileExistsError(f"a server answers on {path}")
+
+
+@contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)

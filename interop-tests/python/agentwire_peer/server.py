@@ -1,0 +1,225 @@
+"""The server: answers the requests of one connection one at a time, in order."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Protocol, runtime_checkable
+
+from .endpoints import BoundSocket
+from .wire import (
+    INTERNAL_ERROR,
+    INVALID_MESSAGE,
+    MALFORMED_PAYLOAD,
+    MAX_PAYLOAD,
+    Codec,
+    CodecError,
+    FrameTooLarge,
+    JsonCodec,
+    Message,
+    ProtocolError,
+    envelope,
+    error_payload,
+    frame,
+    read_envelope,
+    read_frame,
+)
+
+IDLE_SECONDS = 60.0
+"""How long a connection may stay without a frame (section 8.2)."""
+
+CLOSING_SECONDS = 5.0
+"""How long a closing server waits for the work in flight, and a connection for its last bytes."""
+
+
+class Agent(Protocol):
+    """What a server serves."""
+
+    @property
+    def name(self) -> str:
+        """The agent's name."""
+
+    async def process(self, message: Message) -> Message:
+        """Answers one message with another."""
+
+
+@runtime_checkable
+class StreamingAgent(Agent, Protocol):
+    """An agent that can also stream."""
+
+    def stream(self, message: Message) -> AsyncGenerator[Message, None]:
+        """Answers one message with any number of others."""
+
+
+async def serve(agent: Agent, endpoint: str) -> "Server":
+    """Starts a server for an agent; it accepts connections when this returns."""
+    server = Server(agent)
+    await server.start(endpoint)
+    return server
+
+
+class Server:
+    """Serves one agent on one endpoint, by whatever name it is called (section 6.5)."""
+
+    def __init__(self, agent: Agent, codec: Codec | None = None, limit: int = MAX_PAYLOAD) -> None:
+        self.endpoint = ""
+        """Where the server listens, with the port that the system chose."""
+        self._agent = agent
+        self._codec = codec or JsonCodec()
+        self._limit = limit
+        self._connections: set[asyncio.Future[None]] = set()
+        self._closing = asyncio.get_running_loop().create_future()
+
+    async def start(self, endpoint: str) -> None:
+        """Binds the endpoint and begins to accept."""
+        self._bound = BoundSocket(endpoint)
+        self._listener = await asyncio.start_server(self._accept, sock=self._bound.socket)
+        self.endpoint = self._bound.endpoint
+
+    async def close(self) -> None:
+        """Accepts nothing more, answers what is in flight, then closes (section 8.3)."""
+        self._closing.set_result(None)
+        self._listener.close()
+        self._bound.remove_file()
+        if self._connections:
+            _, late = await asyncio.wait(self._connections, timeout=CLOSING_SECONDS)
+            await asyncio.gather(*map(_drop, late))
+
+    # ---- one connection ----
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.ensure_future(self._serve(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # One frame is read ahead: that shows a client's going away while its request is worked on.
+        upcoming = asyncio.ensure_future(read_frame(reader, self._limit))
+        try:
+            while True:
+                await asyncio.wait(
+                    {upcoming, self._closing},
+                    timeout=IDLE_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if self._closing.done() or not upcoming.done():
+                    break
+                payload = upcoming.result()
+                if payload is None:
+                    break
+                upcoming = asyncio.ensure_future(read_frame(reader, self._limit))
+                await self._answer_unless_gone(payload, upcoming, writer)
+        except FrameTooLarge as error:
+            writer.write(self._error(error.request_id, error))
+        except (EOFError, OSError, CodecError):
+            pass  # The client went away, or sent an id so long that no answer can carry it.
+        finally:
+            await _drop(upcoming)
+            await _close(writer)
+
+    async def _answer_unless_gone(
+        self, payload: bytes, upcoming: "asyncio.Future[Any]", writer: asyncio.StreamWriter
+    ) -> None:
+        """Answers a request; drops the work if the client goes away meanwhile (section 6.6)."""
+        work: asyncio.Future[Any] = asyncio.ensure_future(self._answer(payload, writer))
+        try:
+            await asyncio.wait({work, upcoming}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and _gone(upcoming):
+                return
+            await work
+        finally:
+            await _drop(work)
+
+    async def _answer(self, payload: bytes, writer: asyncio.StreamWriter) -> None:
+        async with aclosing(self._answers(payload)) as frames:
+            async for answer in frames:
+                writer.write(answer)
+                await writer.drain()
+
+    # ---- one request ----
+
+    async def _answers(self, payload: bytes) -> AsyncGenerator[bytes, None]:
+        """Everything that answers one payload, as frames."""
+        try:
+            request = read_envelope(self._codec, payload)
+        except ProtocolError as error:
+            yield self._error(error.request_id, error)
+            return
+        request_id = request["id"]
+        try:
+            method, message = _read_request(request)
+            if method == "process":
+                reply = await self._agent.process(message)
+                yield self._frame("response", request_id, {"message": reply.to_wire()})
+            else:
+                async with aclosing(self._stream(message)) as chunks:
+                    async for chunk in chunks:
+                        yield self._frame("stream_chunk", request_id, {"message": chunk.to_wire()})
+                yield self._frame("stream_end", request_id, {})
+        except ProtocolError as error:
+            yield self._error(request_id, error)
+        except Exception as error:  # Whatever the agent fails with (section 7.2).
+            yield self._error(request_id, ProtocolError(INTERNAL_ERROR, str(error)))
+
+    def _stream(self, message: Message) -> AsyncGenerator[Message, None]:
+        if not isinstance(self._agent, StreamingAgent):
+            raise NotImplementedError(f"{self._agent.name} does not support streaming")
+        return self._agent.stream(message)
+
+    def _frame(self, kind: str, request_id: str, payload: dict[str, Any]) -> bytes:
+        return frame(self._codec.encode(envelope(kind, request_id, payload)), self._limit)
+
+    def _error(self, request_id: str, error: ProtocolError) -> bytes:
+        """The frame of an error; of one that does not fit, as much as does (section 7.4)."""
+        try:
+            return self._frame(
+                "error", request_id, error_payload(error.code, str(error), error.details)
+            )
+        except CodecError:
+            pass
+        try:
+            return self._frame("error", request_id, error_payload(error.code, str(error), {}))
+        except CodecError as cause:
+            return self._frame("error", request_id, error_payload(INTERNAL_ERROR, str(cause), {}))
+
+
+def _read_request(request: dict[str, Any]) -> tuple[str, Message]:
+    """The method of a request and its message; raises what section 7.3 answers with."""
+    kind, payload = request["type"], request["payload"]
+    if kind != "request":
+        raise ProtocolError(
+            INVALID_MESSAGE, f"Expected 'request' but got '{kind}'", {"request": request}
+        )
+    method = payload.get("method")
+    if method not in ("process", "stream"):
+        raise ProtocolError(INVALID_MESSAGE, f"Unknown method: {method}", {"method": method})
+    if not isinstance(payload.get("agent_name"), (str, type(None))):
+        raise ProtocolError(MALFORMED_PAYLOAD, "'agent_name' is not text")
+    data = payload.get("message")
+    try:
+        return method, Message.from_wire(data)
+    except ValueError as error:
+        raise ProtocolError(
+            MALFORMED_PAYLOAD, f"Failed to decode message: {error}", {"data": data}
+        ) from error
+
+
+def _gone(upcoming: "asyncio.Future[bytes | None]") -> bool:
+    """Whether the frame read ahead turned out to be the end of the connection."""
+    if not upcoming.done():
+        return False
+    error = upcoming.exception()
+    return isinstance(error, (EOFError, OSError)) or (error is None and upcoming.result() is None)
+
+
+async def _drop(task: "asyncio.Future[Any]") -> None:
+    """Cancels a task, waits until it has ended, and takes no notice of how."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), CLOSING_SECONDS)
+    except (OSError, asyncio.TimeoutError):
+        writer.transport.abort()

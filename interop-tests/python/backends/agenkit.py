@@ -1,0 +1,123 @@
+"""The Python package agenkit, whose protocol this is."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
+
+from agenkit import interfaces
+from agenkit.adapters.python import LocalAgent, RemoteAgent, RemoteExecutionError
+
+from agentwire_peer import Agent, Message, RemoteError, StreamingAgent
+from agentwire_peer.endpoints import TcpEndpoint, parse_endpoint
+
+REPORTS_CODES = False
+CLIENT_RECONNECTS = False
+
+_CLOSING_SECONDS = 5.0
+
+# agenkit logs each failure of an agent with its traceback; the failures here are deliberate.
+logging.getLogger("agenkit").addHandler(logging.NullHandler())
+
+
+async def connect(endpoint: str, agent_name: str) -> "Client":
+    """Makes a client; it connects with its first call."""
+    return Client(endpoint, agent_name)
+
+
+async def serve(agent: Agent, endpoint: str) -> "Server":
+    """Starts a server for an agent."""
+    endpoint = _with_port(endpoint)
+    wrapped = _StreamingAgent(agent) if isinstance(agent, StreamingAgent) else _Agent(agent)
+    server = LocalAgent(wrapped, endpoint=endpoint)
+    await server.start()
+    return Server(server, endpoint)
+
+
+class Client:
+    """A RemoteAgent."""
+
+    def __init__(self, endpoint: str, agent_name: str) -> None:
+        self._agent = RemoteAgent(agent_name, endpoint=endpoint)
+        # The prefix that the client puts before the text that the server sent.
+        self._prefix = f"Remote execution failed on agent '{agent_name}': "
+
+    async def process(self, message: Message) -> Message:
+        """Calls the agent."""
+        try:
+            return _from_agenkit(await self._agent.process(_to_agenkit(message)))
+        except RemoteExecutionError as error:
+            raise self._remote_error(error) from error
+
+    async def stream(self, message: Message) -> AsyncIterator[Message]:
+        """Calls the agent and gives its chunks."""
+        try:
+            async for chunk in self._agent.stream(_to_agenkit(message)):
+                yield _from_agenkit(chunk)
+        except RemoteExecutionError as error:
+            raise self._remote_error(error) from error
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        with suppress(OSError):  # It raises if the server has gone.
+            await self._agent.close()
+
+    def _remote_error(self, error: RemoteExecutionError) -> RemoteError:
+        return RemoteError("", error.original_error.removeprefix(self._prefix), error.details)
+
+
+class Server:
+    """A LocalAgent that was started."""
+
+    def __init__(self, server: LocalAgent, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._server = server
+
+    async def close(self) -> None:
+        """Stops the server."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._server.stop(), _CLOSING_SECONDS)
+
+
+class _Agent(interfaces.Agent):
+    """An agent of these tests as agenkit wants it; agenkit itself answers for its streaming."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    @property
+    def name(self) -> str:
+        return self._agent.name
+
+    async def process(self, message: interfaces.Message) -> interfaces.Message:
+        return _to_agenkit(await self._agent.process(_from_agenkit(message)))
+
+
+class _StreamingAgent(_Agent):
+    def __init__(self, agent: StreamingAgent) -> None:
+        super().__init__(agent)
+        self._streaming_agent = agent
+
+    async def stream(self, message: interfaces.Message) -> AsyncIterator[interfaces.Message]:
+        async with aclosing(self._streaming_agent.stream(_from_agenkit(message))) as chunks:
+            async for chunk in chunks:
+                yield _to_agenkit(chunk)
+
+
+def _to_agenkit(message: Message) -> interfaces.Message:
+    return interfaces.Message(message.role, message.content, message.metadata, message.timestamp)
+
+
+def _from_agenkit(message: interfaces.Message) -> Message:
+    return Message(message.role, message.content, message.metadata, message.timestamp)
+
+
+def _with_port(text: str) -> str:
+    """The endpoint with a free port for port 0: a LocalAgent does not tell which it was given."""
+    endpoint = parse_endpoint(text)
+    if isinstance(endpoint, TcpEndpoint) and endpoint.port == 0:
+        family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+        with socket.create_server((endpoint.host, 0), family=family) as probe:
+            return str(TcpEndpoint(endpoint.host, probe.getsockname()[1]))
+    return text

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Runs interop cases as a client: call.py [--strict] [--list] [ENDPOINT] [CASE ...]
+
+Calls the server at ENDPOINT (unix://PATH or tcp://HOST:PORT), which has to run the interop agent
+that serve.py defines. Prints one line per case, `ok CASE` or `FAIL CASE: REASON`; a case that
+takes longer than 30 seconds has failed. Without CASE, runs all cases that need no help from
+outside. Exits with 0 if all passed, with 1 if any failed, with 2 on wrong usage. The environment
+variable AGENTWIRE_PEER chooses the implementation: `own` (the default) or `agenkit`.
+
+--list prints the names of all cases instead, and takes no ENDPOINT. --strict leaves only the cases
+that need an agentwire server, because other servers answer differently; it narrows --list and a
+run without CASE.
+
+Two cases need help from outside. `no_streaming` needs a server for the agent `mute`.
+`server_restart` prints the line RESTART and then waits for a line on standard input, which says
+that the server was stopped and that another one accepts connections on the same ENDPOINT.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from agentwire_peer.endpoints import parse_endpoint
+from backends import BackendError, load
+from cases import CASES, CaseFailed, Target
+from stdio import give_up_stdout, say
+
+CASE_SECONDS = 30.0
+
+
+async def run(target: Target, names: list[str]) -> bool:
+    """Runs cases one after the other; whether all passed."""
+    failures = [await run_case(target, name) for name in names]
+    return not any(failures)
+
+
+async def run_case(target: Target, name: str) -> bool:
+    """Runs one case and prints its line; whether it failed."""
+    try:
+        await asyncio.wait_for(CASES[name].run(target), CASE_SECONDS)
+    except asyncio.TimeoutError:
+        reason = f"not done within {CASE_SECONDS:g} seconds"
+    except CaseFailed as error:
+        reason = str(error)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        say(f"ok {name}")
+        return False
+    say(f"FAIL {name}: {one_line(reason)}")
+    return True
+
+
+def one_line(text: str) -> str:
+    """A text as one line of printable ASCII."""
+    return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text)
+
+
+def main() -> int:
+    """Reads the command line; returns the exit status."""
+    summary, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        usage=summary.partition(": ")[2],
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("endpoint", metavar="ENDPOINT", nargs="?", help="the server to call")
+    parser.add_argument("cases", metavar="CASE", nargs="*", help="the cases to run")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases")
+    parser.add_argument("--strict", action="store_true", help="only cases for agentwire servers")
+    arguments = parser.parse_args()
+
+    chosen = [name for name, case in CASES.items() if case.strict or not arguments.strict]
+    if arguments.list:
+        print(*chosen, sep="\n", flush=True)
+        return 0
+    if arguments.endpoint is None:
+        parser.error("an ENDPOINT is needed")
+    if unknown := [name for name in arguments.cases if name not in CASES]:
+        parser.error(f"unknown cases: {', '.join(unknown)} (--list prints those that exist)")
+    try:
+        parse_endpoint(arguments.endpoint)
+        backend = load()
+    except (ValueError, BackendError) as error:
+        parser.error(str(error))
+    names = arguments.cases or [name for name in chosen if not CASES[name].needs_help]
+    return 0 if asyncio.run(run(Target(backend, arguments.endpoint), names)) else 1
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ends it without a traceback.
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        give_up_stdout()
+        sys.exit(1)

@@ -1,0 +1,44 @@
+"""A connection on which anything can be sent, whatever the backend."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from agentwire_peer.endpoints import open_connection
+from agentwire_peer.wire import frame, read_frame
+
+_KEYS = ["version", "type", "id", "timestamp", "payload"]
+
+
+class RawConnection:
+    """Sends payloads as they are and checks the form of what comes back."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def ask(self, payload: bytes) -> dict[str, Any]:
+        """Sends one payload and gives the envelope that answers it."""
+        self._writer.write(frame(payload))
+        await self._writer.drain()
+        answer = await read_frame(self._reader)
+        if answer is None:
+            raise ConnectionResetError("the server closed the connection")
+        envelope: dict[str, Any] = json.loads(answer)
+        if json.dumps(envelope).encode() != answer:
+            raise ValueError(f"not the text that json.dumps writes: {answer[:200]!r}")
+        if list(envelope) != _KEYS:
+            raise ValueError(f"the keys of the envelope are {list(envelope)}")
+        return envelope
+
+
+@asynccontextmanager
+async def raw_connection(endpoint: str) -> AsyncIterator[RawConnection]:
+    """Connects, and closes in the end."""
+    reader, writer = await open_connection(endpoint)
+    try:
+        yield RawConnection(reader, writer)
+    finally:
+        writer.close()

@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use agentwire::{Agent, AgentError, Error, LocalAgent, Message};
+use futures_core::Stream;
+use futures_util::stream;
+
+/// Which agent a server serves, in either language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentKind {
+    /// `interop`.
+    Interop,
+    /// `mute`, which cannot stream.
+    Mute,
+}
+
+impl AgentKind {
+    /// The agent that a case needs.
+    #[must_use]
+    pub fn for_case(case: &str) -> Self {
+        match case {
+            "no_streaming" => Self::Mute,
+            _ => Self::Interop,
+        }
+    }
+
+    /// Serves it in Rust.
+    ///
+    /// # Errors
+    ///
+    /// If the endpoint cannot be served.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future serves nothing.
+    pub async fn serve(self, endpoint: &str) -> Result<LocalAgent, Error> {
+        match self {
+            Self::Interop => LocalAgent::serve(InteropAgent, endpoint).await,
+            Self::Mute => LocalAgent::serve(MuteAgent, endpoint).await,
+        }
+    }
+}
+
+/// The interop agent, as the docstring of `python/serve.py` defines it.
+#[derive(Debug)]
+struct InteropAgent;
+
+impl Agent for InteropAgent {
+    fn name(&self) -> &str {
+        "interop"
+    }
+
+    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+        process(message).await
+    }
+
+    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        stream::iter(chunks(message))
+    }
+}
+
+/// The interop agent without its streaming: `serve.py --no-stream`.
+#[derive(Debug)]
+struct MuteAgent;
+
+impl Agent for MuteAgent {
+    fn name(&self) -> &str {
+        "mute"
+    }
+
+    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+        process(message).await
+    }
+}
+
+async fn process(message: Message) -> Result<Message, AgentError> {
+    let what = message
+        .metadata
+        .get("do")
+        .map(|value| value.to_plain_text());
+    match what.as_deref() {
+        None | Some("echo") => {}
+        Some("fail") => {
+            let content = message.content.to_plain_text();
+            return Err(AgentError::new(format!("deliberate failure: {content}")));
+        }
+        Some("slow") => {
+            let ms = number(&message, "ms")?.unwrap_or_default();
+            tokio::time::sleep(Duration::from_millis(ms.try_into()?)).await;
+        }
+        Some(other) => return Err(AgentError::new(format!("unknown behaviour: {other}"))),
+    }
+    let mut reply = Message::agent(message.content);
+    reply.metadata = message.metadata;
+    Ok(reply)
+}
+
+fn chunks(message: Message) -> impl Iterator<Item = Result<Message, AgentError>> + Send {
+    let (count, failure) = match plan(&message) {
+        Ok(plan) => plan,
+        Err(error) => (0, Some(error)),
+    };
+    let chunks = (0..count).map(move |i| Ok(chunk(&message, i)));
+    chunks.chain(failure.map(Err))
+}
+
+/// How many chunks to give, and what to fail with after them.
+fn plan(message: &Message) -> Result<(i64, Option<AgentError>), AgentError> {
+    let count = number(message, "count")?.unwrap_or(3);
+    Ok(match number(message, "fail_after")? {
+        Some(after) if after <= count => {
+            let text = format!("deliberate failure after {after}");
+            (after, Some(AgentError::new(text)))
+        }
+        _ => (count, None),
+    })
+}
+
+fn chunk(message: &Message, i: i64) -> Message {
+    let content = match message.text() {
+        Some(text) => format!("{text} #{i}").into(),
+        None => message.content.clone(),
+    };
+    Message::agent(content).with_metadata("i", i)
+}
+
+fn number(message: &Message, key: &str) -> Result<Option<i64>, AgentError> {
+    let Some(value) = message.metadata.get(key) else {
+        return Ok(None);
+    };
+    match value.as_i64() {
+        Some(number) => Ok(Some(number)),
+        None => Err(AgentError::new(format!("{key} is not a number: {value}"))),
+    }
+}

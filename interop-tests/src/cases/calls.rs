@@ -1,0 +1,97 @@
+use agentwire::Map;
+
+use super::{client, echo, echo_with, map, named_client, value};
+use crate::Outcome;
+
+/// One call, one reply.
+pub async fn simple_call(endpoint: &str) -> Outcome {
+    echo(&client(endpoint)?, "hello").await
+}
+
+/// Text of every kind, as content and in metadata, as key and as value.
+pub async fn unicode(endpoint: &str) -> Outcome {
+    let every_plane = (0..17)
+        .filter_map(|plane| char::from_u32(plane << 16 | 0xe9))
+        .chain(['\u{ffff}', '\u{10ffff}']);
+    let control_characters = ('\0'..' ').chain('\u{7f}'..'\u{a0}');
+    let texts: [String; 7] = [
+        every_plane.collect(),
+        "😀 👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇺🇳".into(),
+        // Right to left, with marks that change the direction.
+        "\u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{202e}\u{645}\u{631}\u{62d}\u{628}\u{627}\u{202c}".into(),
+        // Composed and decomposed.
+        "e\u{301} \u{e9} \u{1100}\u{1161}\u{11a8} \u{ac01}".into(),
+        control_characters.collect(),
+        // Separators, and a byte-order mark that is none here.
+        "\u{2028}\u{2029}\u{a0}\u{200b}\u{feff}".into(),
+        // What JSON escapes, what Go escapes, and what looks like an escape.
+        "\"\\/\u{8}\u{c}\n\r\t <>& \\u0041 \\n".into(),
+    ];
+    let client = client(endpoint)?;
+    for text in texts {
+        let key: String = text.chars().take(KEY_LENGTH).collect();
+        let metadata = Map::from([(key, text.as_str())]);
+        echo_with(&client, text, metadata).await?;
+    }
+    Ok(())
+}
+
+/// Every kind of JSON value, digit for digit and key for key.
+pub async fn structured_content(endpoint: &str) -> Outcome {
+    let contents = [
+        r#"{"z": [[], {}, [[[1]]]], "a": {"y": {"x": {}}, "b": [{"q": 1, "c": 2}]}, "": null}"#,
+        // 2^53 + 1, the ends of 64 bits, one beyond them, and far beyond.
+        "[0, -1, 9007199254740993, 9223372036854775807, -9223372036854775808, \
+         18446744073709551616, \
+         1606938044258990275541962092341162602522202993782792835301376, \
+         -1606938044258990275541962092341162602522202993782792835301376]",
+        "[0.0, -0.0, 1.0, 0.1, 0.0001, 1e-05, 1e15, 1e16, 1.5e300, 5e-324, 1.7976931348623157e308]",
+        "[Infinity, -Infinity, NaN]",
+        r#"[true, false, null, 0, 1, 0.0, 1.0, "", "0"]"#,
+        "true",
+        "7",
+        "-2.5",
+    ];
+    let client = client(endpoint)?;
+    for content in contents {
+        echo(&client, value(content)?).await?;
+    }
+    Ok(())
+}
+
+/// Content that is there and null.
+pub async fn null_content(endpoint: &str) -> Outcome {
+    echo(&client(endpoint)?, ()).await
+}
+
+/// Nested metadata with its keys in the order in which they were written.
+pub async fn metadata(endpoint: &str) -> Outcome {
+    let nested = r#"{"do": "echo", "z": {"b": [1, {"y": null}], "a": {}}, "m": []}"#;
+    let client = client(endpoint)?;
+    echo_with(&client, "with metadata", map(nested)?).await?;
+    echo(&client, "without metadata").await
+}
+
+/// Content that is an empty text.
+pub async fn empty_message(endpoint: &str) -> Outcome {
+    echo(&client(endpoint)?, "").await
+}
+
+/// 1 MiB of ASCII text, then 1 MiB of text that is three times as long when escaped.
+pub async fn one_mib_message(endpoint: &str) -> Outcome {
+    let client = client(endpoint)?;
+    for pattern in ["0123456789abcdef", "é😀ö"] {
+        echo(&client, pattern.repeat(MIB / pattern.len())).await?;
+    }
+    Ok(())
+}
+
+/// A server with one agent answers whatever it is called (PROTOCOL 6.5).
+pub async fn any_name(endpoint: &str) -> Outcome {
+    echo(&named_client(endpoint, "somebody else")?, "hello").await
+}
+
+const MIB: usize = 1024 * 1024;
+
+/// agenkit takes no longer keys in metadata, counted in characters.
+const KEY_LENGTH: usize = 50;

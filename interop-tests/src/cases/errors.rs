@@ -1,0 +1,54 @@
+use agentwire::{Error, ErrorCode, Message};
+
+use super::{client, collect, echo, expect_chunks, named_client};
+use crate::{Failure, Outcome, expect, expect_that};
+
+/// The text of the agent's failure, unchanged, and a client that stays usable.
+pub async fn agent_error(endpoint: &str) -> Outcome {
+    let client = client(endpoint)?;
+    for content in ["it broke", "é 😀 \n \"quoted\"", ""] {
+        let message = Message::user(content).with_metadata("do", "fail");
+        let result = client.process(message).await;
+        expect_error(result, &format!("deliberate failure: {content}"))?;
+    }
+    echo(&client, "after the error").await
+}
+
+/// A stream that fails: what came before the failure, then its text.
+pub async fn error_mid_stream(endpoint: &str) -> Outcome {
+    let client = client(endpoint)?;
+    for fail_after in [0, 2, 5] {
+        let message = Message::user("part")
+            .with_metadata("count", 5)
+            .with_metadata("fail_after", fail_after);
+        let (chunks, end) = collect(client.stream(message)).await;
+        expect_chunks(&chunks, &"part".into(), fail_after)?;
+        expect_error(end, &format!("deliberate failure after {fail_after}"))?;
+    }
+    echo(&client, "after the error").await
+}
+
+/// A stream from the agent `mute`, which cannot; needs a server that serves it.
+pub async fn no_streaming(endpoint: &str) -> Outcome {
+    let client = named_client(endpoint, "mute")?;
+    let (chunks, end) = collect(client.stream(Message::user("sing"))).await;
+    expect_chunks(&chunks, &"sing".into(), 0)?;
+    expect_error(end, "mute does not support streaming")?;
+    echo(&client, "after the error").await
+}
+
+/// Checks what an agent's failure is answered with.
+fn expect_error<T>(result: Result<T, Error>, text: &str) -> Outcome {
+    let Err(error) = result else {
+        return Err(Failure::new("expected an error, got none"));
+    };
+    expect_that(error.is_remote(), || {
+        format!("not from the other side: {error:?}")
+    })?;
+    let Some(sent) = error.remote() else {
+        return Err(error.into());
+    };
+    expect("the error's code", &sent.code, &ErrorCode::INTERNAL_ERROR)?;
+    expect("the error's text", sent.message.as_str(), text)?;
+    expect("the number of details", &sent.details.len(), &0)
+}

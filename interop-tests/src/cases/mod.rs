@@ -1,0 +1,139 @@
+//! The named cases, in Rust. The names are the contract with `python/cases.py`.
+//!
+//! Each case is a client of a server that runs the interop agent, and fails if what comes is not
+//! what had to come. Two need help: `no_streaming` a server for the agent `mute`, `server_restart`
+//! somebody who replaces the server.
+
+mod calls;
+mod errors;
+mod giving_up;
+mod many_calls;
+mod raw_frames;
+mod streams;
+
+use std::time::Duration;
+
+use agentwire::{Error, Map, Message, MessageStream, RemoteAgent, Value};
+use agentwire_codec::json;
+
+pub use self::{
+    calls::{
+        any_name, empty_message, metadata, null_content, one_mib_message, simple_call,
+        structured_content, unicode,
+    },
+    errors::{agent_error, error_mid_stream, no_streaming},
+    giving_up::{deadline, dropped_call, dropped_stream},
+    many_calls::{concurrent_calls, concurrent_clients, sequential_calls, server_restart},
+    raw_frames::{bad_json_keeps_connection, unknown_method, wrong_type},
+    streams::{stream_many, stream_one, stream_zero},
+};
+use crate::{Failure, Outcome, expect};
+
+/// The case that only servers pass which follow PROTOCOL.md closely: `call.py --list --strict`.
+pub const STRICT: &str = "bad_json_keeps_connection";
+
+macro_rules! cases_by_name {
+    ($($case:ident)*) => {
+        /// Runs a case by its name, any but `server_restart`.
+        ///
+        /// # Errors
+        ///
+        /// Why the case failed, or that there is no such case.
+        ///
+        /// # Cancel safety
+        ///
+        /// Dropping the future gives the case up.
+        pub async fn run(case: &str, endpoint: &str) -> Outcome {
+            match case {
+                $(stringify!($case) => $case(endpoint).await,)*
+                _ => Err(Failure::new(format!("there is no case {case:?}"))),
+            }
+        }
+    };
+}
+
+cases_by_name! {
+    simple_call unicode structured_content null_content metadata empty_message one_mib_message
+    any_name
+    stream_zero stream_one stream_many
+    agent_error error_mid_stream no_streaming
+    unknown_method wrong_type bad_json_keeps_connection
+    sequential_calls concurrent_clients concurrent_calls
+    deadline dropped_call dropped_stream
+}
+
+/// No case comes near it, on a loaded machine either.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// A client of the server under test.
+fn client(endpoint: &str) -> Result<RemoteAgent, Failure> {
+    named_client(endpoint, "interop")
+}
+
+fn named_client(endpoint: &str, name: &str) -> Result<RemoteAgent, Failure> {
+    let builder = RemoteAgent::builder(endpoint).name(name);
+    Ok(builder.timeout(CALL_LIMIT).build()?)
+}
+
+/// Makes a call and expects its content and metadata back.
+async fn echo(client: &RemoteAgent, content: impl Into<Value>) -> Outcome {
+    echo_with(client, content, Map::new()).await
+}
+
+async fn echo_with(client: &RemoteAgent, content: impl Into<Value>, metadata: Map) -> Outcome {
+    let mut message = Message::user(content);
+    message.metadata = metadata;
+    let reply = client.process(message.clone()).await?;
+    expect("the role", &reply.role, "agent")?;
+    expect("the content", &reply.content, &message.content)?;
+    expect("the metadata", &reply.metadata, &message.metadata)
+}
+
+/// Reads a stream; gives what came and how it ended.
+async fn collect(mut stream: MessageStream) -> (Vec<Message>, Result<(), Error>) {
+    let mut chunks = Vec::new();
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(chunk) => chunks.push(chunk),
+            Err(error) => return (chunks, Err(error)),
+        }
+    }
+    (chunks, Ok(()))
+}
+
+/// Checks the chunks of the interop agent.
+fn expect_chunks(chunks: &[Message], content: &Value, count: usize) -> Outcome {
+    expect("the number of chunks", &chunks.len(), &count)?;
+    for (i, chunk) in chunks.iter().enumerate() {
+        let wanted = match content.as_str() {
+            Some(text) => format!("{text} #{i}").into(),
+            None => content.clone(),
+        };
+        expect(format_args!("the role of chunk {i}"), &chunk.role, "agent")?;
+        expect(
+            format_args!("the content of chunk {i}"),
+            &chunk.content,
+            &wanted,
+        )?;
+        let metadata = Map::from([("i", i)]);
+        expect(
+            format_args!("the metadata of chunk {i}"),
+            &chunk.metadata,
+            &metadata,
+        )?;
+    }
+    Ok(())
+}
+
+/// Reads a value from its JSON text.
+fn value(text: &str) -> Result<Value, Failure> {
+    let read = json::from_slice(text.as_bytes());
+    read.map_err(|fault| Failure::from(fault).during(text))
+}
+
+fn map(text: &str) -> Result<Map, Failure> {
+    match value(text)? {
+        Value::Map(map) => Ok(map),
+        other => Err(Failure::new(format!("not a map: {other:?}"))),
+    }
+}

@@ -1,0 +1,32 @@
+use agentwire::{Message, RemoteAgent, Value};
+
+use super::{client, collect, echo, expect_chunks, value};
+use crate::Outcome;
+
+/// A stream without chunks.
+pub async fn stream_zero(endpoint: &str) -> Outcome {
+    let client = client(endpoint)?;
+    expect_stream(&client, "nothing", 0).await?;
+    echo(&client, "after the stream").await
+}
+
+/// A stream of one chunk, of text and of something else.
+pub async fn stream_one(endpoint: &str) -> Outcome {
+    let client = client(endpoint)?;
+    expect_stream(&client, "text", 1).await?;
+    expect_stream(&client, value(r#"["not", {"a": "text"}]"#)?, 1).await
+}
+
+/// A thousand chunks, in order.
+pub async fn stream_many(endpoint: &str) -> Outcome {
+    let client = client(endpoint)?;
+    expect_stream(&client, "chunk", 1000).await?;
+    echo(&client, "after the stream").await
+}
+
+async fn expect_stream(client: &RemoteAgent, content: impl Into<Value>, count: usize) -> Outcome {
+    let message = Message::user(content).with_metadata("count", count);
+    let (chunks, end) = collect(client.stream(message.clone())).await;
+    end?;
+    expect_chunks(&chunks, &message.content, count)
+}

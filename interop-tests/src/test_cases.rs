@@ -1,0 +1,78 @@
+/// Makes a test of each case, for each carrier. It has the name of the case and returns what
+/// `run(carrier, case).await` returns.
+///
+/// `test_cases!(run)` is for clients in Python. It takes the cases that both languages have, and
+/// checks that `call.py` knows these and no others. `test_cases!(run, in Rust)` is for clients in
+/// Rust, and adds the cases that Python does not have.
+#[macro_export]
+macro_rules! test_cases {
+    ($run:path, in Rust) => {
+        $crate::test_cases! { $run }
+
+        mod in_rust_only {
+            use super::*;
+            $crate::test_cases! { @each $run:
+                any_name
+                concurrent_calls
+                deadline
+                dropped_call
+                dropped_stream
+            }
+        }
+    };
+
+    ($run:path) => {
+        $crate::test_cases! { @checked $run:
+            simple_call
+            unicode
+            structured_content
+            null_content
+            metadata
+            empty_message
+            one_mib_message
+            stream_zero
+            stream_one
+            stream_many
+            agent_error
+            error_mid_stream
+            no_streaming
+            unknown_method
+            wrong_type
+            bad_json_keeps_connection
+            sequential_calls
+            concurrent_clients
+            server_restart
+        }
+    };
+
+    (@checked $run:path: $($case:ident)*) => {
+        $crate::test_cases! { @each $run: $($case)* }
+
+        #[tokio::test]
+        async fn these_are_the_cases_of_python() -> $crate::Outcome {
+            let names = $crate::within($crate::list_cases()).await?;
+            $crate::expect("the names", names.as_slice(), &[$(stringify!($case)),*][..])
+        }
+    };
+
+    (@each $run:path: $($case:ident)*) => {
+        mod over_unix {
+            use super::*;
+            $crate::test_cases! { @over Unix $run: $($case)* }
+        }
+
+        mod over_tcp {
+            use super::*;
+            $crate::test_cases! { @over Tcp $run: $($case)* }
+        }
+    };
+
+    (@over $carrier:ident $run:path: $($case:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $case() -> $crate::Outcome {
+                $run($crate::Carrier::$carrier, stringify!($case)).await
+            }
+        )*
+    };
+}
