@@ -90,6 +90,12 @@ async fn a_frame_that_cannot_be_served_is_answered_and_the_connection_stays_usab
             "7",
         ),
         (
+            r#"{"version": "1.0", "type": "response", "id": "7", "payload": {}}"#,
+            "INVALID_MESSAGE",
+            "Expected 'request' but got 'response'",
+            "7",
+        ),
+        (
             r#"{"version": "1.0", "type": "heartbeat", "id": "7", "payload": {"agent_name": "x"}}"#,
             "INVALID_MESSAGE",
             "Expected 'request' but got 'heartbeat'",

@@ -1,6 +1,6 @@
 use std::{fmt, io};
 
-use crate::{ErrorCode, Map, RequestId, Value, WireError};
+use crate::{EnvelopeType, ErrorCode, Map, RequestId, Value, WireError};
 
 /// A byte stream that is not a sequence of frames. It cannot be read further.
 #[derive(Debug, thiserror::Error)]
@@ -68,13 +68,19 @@ impl From<io::Error> for EncodeError {
 #[error("{fault}")]
 pub struct DecodeError {
     id: Option<RequestId>,
+    kind: Option<EnvelopeType>,
     fault: Box<DecodeFault>,
 }
 
 impl DecodeError {
-    pub(crate) fn new(id: Option<RequestId>, fault: DecodeFault) -> Self {
+    pub(crate) fn new(
+        id: Option<RequestId>,
+        kind: Option<EnvelopeType>,
+        fault: DecodeFault,
+    ) -> Self {
         Self {
             id,
+            kind,
             fault: Box::new(fault),
         }
     }
@@ -83,6 +89,12 @@ impl DecodeError {
     #[must_use]
     pub fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()
+    }
+
+    /// The type of the envelope, if its payload is all that is wrong.
+    #[must_use]
+    pub fn envelope_type(&self) -> Option<EnvelopeType> {
+        self.kind
     }
 
     /// What is wrong.

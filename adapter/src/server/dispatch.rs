@@ -27,7 +27,13 @@ pub(super) fn dispatch(
         Ok(envelope) => envelope,
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
-            return Err(refuse(id, error.to_wire_error()));
+            // The wrong type comes before what is wrong with its payload.
+            return Err(match error.envelope_type() {
+                Some(kind) if kind != EnvelopeType::Request => {
+                    refuse(id, not_a_request(kind, format, payload))
+                }
+                _ => refuse(id, error.to_wire_error()),
+            });
         }
     };
     let id = envelope.id;

@@ -43,7 +43,7 @@ pub fn write(value: &Value, buffer: &mut BytesMut) -> Result<(), EncodeError> {
 pub(crate) fn decode_envelope(payload: &[u8]) -> Result<Envelope, DecodeError> {
     match Reader::new(payload) {
         Ok(reader) => schema::decode(reader),
-        Err(syntax) => Err(DecodeError::new(None, syntax_fault(syntax))),
+        Err(syntax) => Err(DecodeError::new(None, None, syntax_fault(syntax))),
     }
 }
 

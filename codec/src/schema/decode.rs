@@ -14,11 +14,11 @@ pub(crate) fn decode<'de, S: Source<'de>>(mut source: S) -> Result<Envelope, Dec
     let result = read_head(&mut source, &mut head).and_then(|()| head.check());
     let checked = match result {
         Ok(checked) => checked,
-        Err(fault) => return Err(DecodeError::new(head.id.and_then(Result::ok), fault)),
+        Err(fault) => return Err(DecodeError::new(head.id.and_then(Result::ok), None, fault)),
     };
     let Some(Payload { mark, read }) = head.payload else {
         let id = head.id.and_then(Result::ok);
-        return Err(DecodeError::new(id, missing("payload")));
+        return Err(DecodeError::new(id, None, missing("payload")));
     };
     let body = match read {
         Some((kind, body)) if kind == checked => body,
@@ -36,8 +36,8 @@ pub(crate) fn decode<'de, S: Source<'de>>(mut source: S) -> Result<Envelope, Dec
             timestamp: head.timestamp,
             body,
         }),
-        (Ok(_), None) => Err(DecodeError::new(None, missing("id"))),
-        (Err(fault), id) => Err(DecodeError::new(id, fault)),
+        (Ok(_), None) => Err(DecodeError::new(None, None, missing("id"))),
+        (Err(fault), id) => Err(DecodeError::new(id, Some(checked), fault)),
     }
 }
 

@@ -4,9 +4,11 @@ mod integer;
 mod map;
 mod ser;
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use bytes::Bytes;
+
+use crate::DecodeFault;
 
 pub(crate) use self::integer::IntegerRef;
 pub use self::{
@@ -25,9 +27,9 @@ pub use self::{
 /// map's keys counts.
 ///
 /// ```
-/// use agentwire_codec::{Value, json};
+/// use agentwire_codec::Value;
 ///
-/// let value: Value = json::from_slice(br#"{"id": 1180591620717411303424, "ok": true}"#)?;
+/// let value: Value = r#"{"id": 1180591620717411303424, "ok": true}"#.parse()?;
 /// assert_eq!(value.get("ok").and_then(Value::as_bool), Some(true));
 /// assert_eq!(value.to_string(), r#"{"id": 1180591620717411303424, "ok": true}"#);
 /// # Ok::<(), agentwire_codec::DecodeFault>(())
@@ -153,7 +155,8 @@ impl Value {
         }
     }
 
-    /// As Python's `str()` shows it inside an error text: text without quotes, `None`, `True`.
+    /// For people, as Python's `str()` has it: text as it is and without quotes, `None`, `True`, `False`;
+    /// anything else as JSON.
     #[must_use]
     pub fn to_plain_text(&self) -> String {
         match self {
@@ -163,6 +166,15 @@ impl Value {
             Self::Text(text) => text.clone(),
             other => other.to_string(),
         }
+    }
+}
+
+/// Reads JSON as [`json::from_slice`](crate::json::from_slice) does.
+impl FromStr for Value {
+    type Err = DecodeFault;
+
+    fn from_str(json: &str) -> Result<Self, DecodeFault> {
+        crate::json::from_slice(json.as_bytes())
     }
 }
 

@@ -156,19 +156,23 @@ def read_envelope(codec: Codec, payload: bytes) -> dict[str, Any]:
     def refusal(code: str, message: str, details: dict[str, Any] | None = None) -> ProtocolError:
         return ProtocolError(code, message, details, request_id)
 
-    for key in ("version", "type", "id", "payload"):
+    def required(key: str) -> Any:
         if key not in value:
             raise refusal(INVALID_MESSAGE, f"The envelope has no {key!r}")
-    if not isinstance(value["id"], str):
-        raise refusal(INVALID_MESSAGE, "The envelope's 'id' is not text")
-    if value["type"] not in ENVELOPE_TYPES:
-        raise refusal(INVALID_MESSAGE, f"Unknown envelope type: {value['type']}")
-    if value["version"] != VERSION:
+        return value[key]
+
+    # The version decides first: of another one, nothing more is known.
+    if required("version") != VERSION:
         raise refusal(
             UNSUPPORTED_VERSION,
             f"Unsupported protocol version: {value['version']}",
             {"version": value["version"], "supported": [VERSION]},
         )
+    if required("type") not in ENVELOPE_TYPES:
+        raise refusal(INVALID_MESSAGE, f"Unknown envelope type: {value['type']}")
+    if not isinstance(required("id"), str):
+        raise refusal(INVALID_MESSAGE, "The envelope's 'id' is not text")
+    required("payload")
     if not isinstance(value["payload"], dict):
         raise refusal(MALFORMED_PAYLOAD, "The envelope's 'payload' is not an object")
     return value
