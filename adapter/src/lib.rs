@@ -68,7 +68,7 @@
 //! | connections of a server | 1024 | further ones wait in the system's queue |
 //! | requests in flight on one connection | 64 | no more are read |
 //! | connections of a client | 64 | calls wait, within their timeout |
-//! | nesting of a value | 1,000 levels | an error |
+//! | nesting of a value | 256 levels | an error |
 //!
 //! # Not supported yet
 //!

@@ -36,6 +36,11 @@ pub enum EncodeError {
     /// JSON has no bytes (PROTOCOL 4.9).
     #[error("bytes have no JSON form; encode them as text, for example in base64")]
     BytesInJson,
+    /// MessagePack has no integers beyond 64 bits (PROTOCOL 10.3).
+    #[error(
+        "integer is beyond 64 bits, which MessagePack cannot carry; send it as text or use JSON"
+    )]
+    IntegerTooLarge,
     /// The value is nested deeper than any reader accepts (PROTOCOL 4.8).
     #[error("value is nested deeper than {max} levels")]
     TooDeep {

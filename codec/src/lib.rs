@@ -39,7 +39,7 @@
 //!
 //! # Limits
 //!
-//! A payload is at most 10 MiB unless [`FrameLimits`] say otherwise. Nesting goes [`json::MAX_DEPTH`] levels
+//! A payload is at most 10 MiB unless [`FrameLimits`] say otherwise. Nesting goes [`MAX_DEPTH`] levels
 //! deep. Reading allocates in proportion to the bytes that are there: at worst about 60 bytes for
 //! each, for a list of single digits.
 
@@ -53,6 +53,7 @@ mod frame;
 mod id;
 pub mod json;
 mod message;
+pub mod msgpack;
 mod schema;
 mod sent_at;
 mod timestamp;
@@ -68,7 +69,7 @@ pub use crate::{
     envelope_codec::EnvelopeCodec,
     error::{DecodeError, DecodeFault, EncodeError, FrameError},
     error_code::ErrorCode,
-    format::Format,
+    format::{Format, MAX_DEPTH},
     frame::{
         DEFAULT_FRAME_LIMIT, FrameCodec, FrameLimits, HEADER_LEN, peek_frame, put_frame,
         reserve_for_frame, truncated,

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use agentwire_codec::{
     Body, Call, DecodeError, DecodeFault, EncodeError, Envelope, EnvelopeType, ErrorCode, Execute,
-    Format, FrameError, Heartbeat, Map, Message, Register, Request, RequestId, Response, SentAt,
-    Timestamp, ToolResult, Unregister, Value, WireError, json, put_frame,
+    Format, FrameError, Heartbeat, MAX_DEPTH, Map, Message, Register, Request, RequestId, Response,
+    SentAt, Timestamp, ToolResult, Unregister, Value, WireError, json, put_frame,
 };
 use bytes::{Bytes, BytesMut};
 
@@ -596,7 +596,7 @@ fn every_unreadable_payload_is_answered_as_the_protocol_says() {
         ),
         (
             deep.as_bytes(),
-            "nested deeper than 1000 levels at byte 1022",
+            "nested deeper than 256 levels at byte 278",
             Some("1"),
         ),
         (b"\x85\xa7version", "not UTF-8 at byte 0", None),
@@ -983,12 +983,12 @@ fn nesting_up_to_the_limit_passes_and_one_more_level_does_not() {
         let message = MESSAGE.replace(r#""Hi""#, &content);
         wire("stream_chunk", &format!(r#"{{"message": {message}}}"#))
     };
-    let deepest = nested(json::MAX_DEPTH - 3);
+    let deepest = nested(MAX_DEPTH - 3);
     let mut envelope = decode(&deepest).unwrap();
     assert_eq!(encode(&envelope), deepest);
-    let error = decode(&nested(json::MAX_DEPTH - 2)).unwrap_err();
+    let error = decode(&nested(MAX_DEPTH - 2)).unwrap_err();
     assert!(
-        error.to_string().contains("nested deeper than 1000 levels"),
+        error.to_string().contains("nested deeper than 256 levels"),
         "{error}"
     );
     assert_eq!(error.id(), Some(&RequestId::from(ID)));
@@ -1001,12 +1001,7 @@ fn nesting_up_to_the_limit_passes_and_one_more_level_does_not() {
         .encode(&envelope, &mut BytesMut::new())
         .unwrap_err();
     assert!(
-        matches!(
-            error,
-            EncodeError::TooDeep {
-                max: json::MAX_DEPTH
-            }
-        ),
+        matches!(error, EncodeError::TooDeep { max: MAX_DEPTH }),
         "{error}"
     );
 }
@@ -1015,7 +1010,7 @@ fn nesting_up_to_the_limit_passes_and_one_more_level_does_not() {
 fn an_envelope_that_cannot_be_written_leaves_the_buffer_as_it_was() {
     let bytes = Value::from(Bytes::from_static(b"raw"));
     let mut deep = Value::Null;
-    for _ in 0..=json::MAX_DEPTH {
+    for _ in 0..=MAX_DEPTH {
         deep = vec![deep].into();
     }
     let mut silent = ToolResult::failure("");
@@ -1023,7 +1018,7 @@ fn an_envelope_that_cannot_be_written_leaves_the_buffer_as_it_was() {
     silent.error = None;
     type Check = fn(&EncodeError) -> bool;
     let in_json: Check = |error| matches!(error, EncodeError::BytesInJson);
-    let too_deep: Check = |error| matches!(error, EncodeError::TooDeep { max: 1000 });
+    let too_deep: Check = |error| matches!(error, EncodeError::TooDeep { max: MAX_DEPTH });
     let no_role: Check = |error| matches!(error, EncodeError::EmptyRole);
     let no_error: Check = |error| matches!(error, EncodeError::MissingToolError);
     let too_large: Check = |error| matches!(error, EncodeError::Frame(FrameError::TooLarge { len, max: 1000 }) if *len > 1000);

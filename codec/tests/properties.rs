@@ -7,10 +7,10 @@
 )]
 
 use agentwire_codec::{
-    Body, Call, DecodeError, Envelope, EnvelopeCodec, Execute, Format, FrameCodec, FrameError,
-    FrameLimits, Heartbeat, Integer, Map, Message, Register, Request, RequestId, Response, SentAt,
-    Timestamp, ToJsonError, ToolResult, Unregister, Value, WireError, from_value, json, put_frame,
-    to_value,
+    Body, Call, DecodeError, EncodeError, Envelope, EnvelopeCodec, Execute, Format, FrameCodec,
+    FrameError, FrameLimits, Heartbeat, Integer, Map, Message, Register, Request, RequestId,
+    Response, SentAt, Timestamp, ToJsonError, ToolResult, Unregister, Value, WireError, from_value,
+    json, msgpack, put_frame, to_value,
 };
 use bytes::{Bytes, BytesMut};
 use proptest::{collection::vec, option, prelude::*, sample::Index};
@@ -319,6 +319,35 @@ proptest! {
         let read = Format::Json.decode(&written).unwrap();
         prop_assert_eq!(encode(&read), written);
         prop_assert_eq!(read, envelope);
+    }
+
+    #[test]
+    fn an_envelope_comes_back_through_messagepack_unless_an_integer_is_too_large(
+        envelope in envelope(),
+    ) {
+        let mut written = BytesMut::new();
+        match Format::MessagePack.encode(&envelope, &mut written) {
+            Ok(()) => {
+                prop_assert_eq!(Format::detect(&written), Format::MessagePack);
+                prop_assert_eq!(Format::MessagePack.decode(&written).unwrap(), envelope);
+                let value = Format::MessagePack.decode_value(&written).unwrap();
+                let mut again = BytesMut::new();
+                msgpack::write(&value, &mut again).unwrap();
+                prop_assert_eq!(again, written);
+            }
+            Err(error) => prop_assert!(matches!(error, EncodeError::IntegerTooLarge), "{}", error),
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_messagepack_reader_panic(bytes in any::<Vec<u8>>(), map in 0x80_u8..0x90) {
+        let bytes = [&[map][..], &bytes].concat();
+        if let Ok(value) = msgpack::from_slice(&bytes) {
+            let mut written = BytesMut::new();
+            msgpack::write(&value, &mut written).unwrap();
+            prop_assert_eq!(msgpack::from_slice(&written).unwrap(), value);
+        }
+        let _ = Format::MessagePack.decode(&bytes);
     }
 
     #[test]

@@ -13,9 +13,6 @@ use crate::{
     schema::{self, Source, Syntax},
 };
 
-/// The deepest nesting that is read and written, the outermost object or list counted as 1.
-pub const MAX_DEPTH: usize = 1000;
-
 /// Reads one value.
 ///
 /// # Errors

@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
-use super::{MAX_DEPTH, scan};
+use super::scan;
 use crate::{
-    Integer, Map, Value,
+    Integer, MAX_DEPTH, Map, Value,
     schema::{Source, Syntax},
 };
 
@@ -81,7 +81,7 @@ impl<'de> Reader<'de> {
 
     fn open(&mut self) -> Result<(), Syntax> {
         if self.depth == MAX_DEPTH {
-            return Err(self.error("nested deeper than 1000 levels"));
+            return Err(self.error("nested deeper than 256 levels"));
         }
         self.depth += 1;
         self.advance();
@@ -482,6 +482,6 @@ mod tests {
         for _ in 0..=MAX_DEPTH {
             value = Value::List(vec![value]);
         }
-        assert!(to_display(&value).contains("nested deeper than 1000 levels"));
+        assert!(to_display(&value).contains("nested deeper than 256 levels"));
     }
 }

@@ -1,7 +1,7 @@
 use bytes::{BufMut, BytesMut};
 
-use super::{MAX_DEPTH, float, scan};
-use crate::{EncodeError, Integer, schema::Sink, value::IntegerRef};
+use super::{float, scan};
+use crate::{EncodeError, Integer, MAX_DEPTH, schema::Sink, value::IntegerRef};
 
 pub(super) struct Writer<'a> {
     buffer: &'a mut BytesMut,

@@ -256,4 +256,21 @@ mod tests {
     fn a_value_is_small() {
         assert!(size_of::<Value>() <= 40, "{}", size_of::<Value>());
     }
+
+    #[test]
+    fn the_deepest_value_that_is_read_fits_the_stack_of_a_usual_thread() {
+        // What tokio gives its workers. Frames are largest without optimisation, as here.
+        let usual = std::thread::Builder::new().stack_size(2 << 20);
+        let check = usual.spawn(|| {
+            let deepest = "[".repeat(crate::MAX_DEPTH) + &"]".repeat(crate::MAX_DEPTH);
+            let value: Value = deepest.parse().unwrap();
+            assert_eq!(value.clone(), value);
+            assert_eq!(to_value(&value).unwrap(), value);
+            assert_eq!(from_value::<Value>(value.clone()).unwrap(), value);
+            let json = serde_json::Value::try_from(value.clone()).unwrap();
+            assert_eq!(Value::from(json), value);
+            assert_eq!(value.to_string(), deepest);
+        });
+        check.unwrap().join().unwrap();
+    }
 }
