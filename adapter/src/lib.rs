@@ -72,7 +72,7 @@
 //!
 //! # Not supported yet
 //!
-//! MessagePack, tools (`execute`), the registry, several agents on one endpoint, many calls on
+//! Tools (`execute`), the registry, several agents on one endpoint, many calls on
 //! one connection of a client, retries, TLS and WebSocket.
 
 mod agent;
@@ -82,8 +82,8 @@ mod link;
 mod server;
 
 pub use agentwire_codec::{
-    DecodeError, DecodeFault, EncodeError, ErrorCode, FrameError, FrameLimits, Integer, Map,
-    Message, RequestId, Role, Timestamp, Value, ValueError, WireError, from_value, to_value,
+    DecodeError, DecodeFault, EncodeError, ErrorCode, Format, FrameError, FrameLimits, Integer,
+    Map, Message, RequestId, Role, Timestamp, Value, ValueError, WireError, from_value, to_value,
 };
 /// What a transport of your own needs.
 pub use agentwire_transport as transport;

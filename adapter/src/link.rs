@@ -137,16 +137,16 @@ impl Link {
             )
     }
 
-    /// The next envelope; `None` at the end of the stream.
+    /// The next envelope, of whichever format it is; `None` at the end of the stream.
     pub(crate) fn poll_envelope(
         &mut self,
         cx: &mut Context<'_>,
-        format: Format,
     ) -> Poll<Result<Option<Result<Envelope, DecodeError>>, FrameError>> {
         let Some(len) = ready!(self.poll_frame(cx))? else {
             return Poll::Ready(Ok(None));
         };
-        let envelope = format.decode(self.payload(len));
+        let payload = self.payload(len);
+        let envelope = Format::detect(payload).decode(payload);
         self.consume(len);
         Poll::Ready(Ok(Some(envelope)))
     }

@@ -6,7 +6,9 @@ mod common;
 
 use std::time::Duration;
 
-use agentwire::{ErrorCode, FrameLimits, LocalAgent, Message, RemoteAgent, transport::Listener};
+use agentwire::{
+    ErrorCode, Format, FrameLimits, LocalAgent, Message, RemoteAgent, transport::Listener,
+};
 use agentwire_codec::{Body, Envelope, Heartbeat, Map, RequestId, Response};
 use common::{Puppet, RawPeer, error_of, frame, memory, process_frame, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -119,6 +121,32 @@ async fn a_frame_that_cannot_be_served_is_answered_and_the_connection_stays_usab
 }
 
 #[tokio::test]
+async fn a_bad_messagepack_frame_is_answered_in_messagepack() {
+    let endpoint = memory("bad-msgpack");
+    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    for (payload, text) in [
+        (
+            &b"\x81\xa2id"[..],
+            "Failed to decode MessagePack: unexpected end",
+        ),
+        (b"\x80", "version is missing"),
+        (b"\x81\x01\x01", "a map key must be text"),
+    ] {
+        peer.send_frame(payload).await;
+        let payload = peer.receive_payload().await;
+        let envelope = Format::MessagePack.decode(&payload).unwrap();
+        assert!(error_of(&envelope).1.contains(text), "{envelope:?}");
+    }
+    peer.send(&process_frame(
+        "8",
+        Message::user("JSON on the same connection"),
+    ))
+    .await;
+    assert!(matches!(peer.receive().await.body, Body::Response(_)));
+}
+
+#[tokio::test]
 async fn a_frame_that_is_no_request_comes_back_in_the_details() {
     let endpoint = memory("no-request");
     let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
@@ -209,7 +237,7 @@ async fn a_header_over_the_limit_is_answered_and_the_connection_closed() {
         let len = within(from.read_u32()).await.unwrap();
         let mut payload = vec![0; len as usize];
         within(from.read_exact(&mut payload)).await.unwrap();
-        let envelope = agentwire_codec::Format::Json.decode(&payload).unwrap();
+        let envelope = Format::Json.decode(&payload).unwrap();
         let (code, text, id) = error_of(&envelope);
         assert_eq!(
             (code.as_str(), id.as_str()),

@@ -5,8 +5,8 @@
 mod common;
 
 use agentwire::{
-    Agent, AgentError, BoxAgent, CallOptions, Endpoint, Error, ErrorCode, FrameLimits, LocalAgent,
-    Map, Message, RemoteAgent, Value, agent_fn,
+    Agent, AgentError, BoxAgent, CallOptions, Endpoint, Error, ErrorCode, Format, FrameLimits,
+    LocalAgent, Map, Message, RemoteAgent, Value, agent_fn,
 };
 use common::{Puppet, memory, within};
 use tempfile::TempDir;
@@ -380,4 +380,56 @@ async fn the_longest_possible_timeout_does_not_overflow() {
         .unwrap();
     within(remote.process(Message::user("x"))).await.unwrap();
     within(server.stop()).await;
+}
+
+#[tokio::test]
+async fn one_server_answers_json_and_messagepack_at_the_same_time() {
+    let (servers, _directory) = servers("formats").await;
+    for server in &servers {
+        let json = RemoteAgent::new(server.endpoint()).unwrap();
+        let builder = RemoteAgent::builder(server.endpoint()).format(Format::MessagePack);
+        let msgpack = builder.build().unwrap();
+        let raw = Value::from(bytes::Bytes::from_static(b"\x00\xff"));
+        let (text, bytes) = within(async {
+            tokio::join!(
+                json.process(Message::user("é")),
+                msgpack.process(Message::user(raw.clone()))
+            )
+        })
+        .await;
+        assert_eq!(text.unwrap().text(), Some("é"));
+        assert_eq!(bytes.unwrap().content, raw);
+
+        let mut stream = msgpack.stream(Message::user(raw.clone()).with_metadata("fail_after", 1));
+        assert_eq!(within(stream.next()).await.unwrap().unwrap().content, raw);
+        let error = within(stream.next()).await.unwrap().unwrap_err();
+        assert_eq!(error.remote().unwrap().message, "snapped after 1");
+
+        let error = within(msgpack.process(Message::user(u128::MAX)))
+            .await
+            .unwrap_err();
+        assert!(error.is_unsendable(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_callers_format_lacks_becomes_an_error_that_says_so() {
+    let endpoint = memory("raw-answer");
+    let raw = agent_fn("raw", |_| async {
+        Ok(Message::agent(bytes::Bytes::from_static(b"raw")))
+    });
+    let _server = within(LocalAgent::serve(raw, &endpoint)).await.unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let error = within(remote.process(Message::user("x")))
+        .await
+        .unwrap_err();
+    assert_eq!(error.remote().unwrap().code, ErrorCode::INTERNAL_ERROR);
+    assert!(
+        error
+            .remote()
+            .unwrap()
+            .message
+            .contains("bytes have no JSON form"),
+        "{error}"
+    );
 }

@@ -3,6 +3,7 @@
 mod agents;
 mod call;
 mod cli;
+mod codec;
 mod completions;
 mod exit;
 mod logging;

@@ -8,6 +8,7 @@ use agentwire_codec::{DecodeFault, json};
 use clap::Args;
 
 use crate::{
+    codec::CodecArg,
     exit::{Exit, Failure},
     target::parse_target_endpoint,
     timeout::parse_timeout,
@@ -34,6 +35,10 @@ pub(crate) struct MessageArgs {
     /// What to say about the message, a JSON object
     #[arg(long, value_name = "JSON", value_parser = parse_metadata)]
     metadata: Option<Map>,
+
+    /// How to write to the agent
+    #[arg(long, default_value = "json")]
+    codec: CodecArg,
 
     /// How long to wait for an answer, or from chunk to chunk, such as 500ms or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "30s",
@@ -65,7 +70,9 @@ impl MessageArgs {
         if self.role.is_empty() {
             return Err(Failure::new(Exit::Usage, "--role must not be empty"));
         }
-        let mut remote = RemoteAgent::builder(self.endpoint).timeout(self.timeout);
+        let mut remote = RemoteAgent::builder(self.endpoint)
+            .format(self.codec.into())
+            .timeout(self.timeout);
         if let Some(name) = self.name {
             remote = remote.name(name);
         }

@@ -4,6 +4,7 @@ use agentwire::{Endpoint, RemoteAgent};
 use clap::Args;
 
 use crate::{
+    codec::CodecArg,
     exit::Failure,
     serve::serve_until_stopped,
     target::{parse_listen_endpoint, parse_target_endpoint},
@@ -29,6 +30,10 @@ pub(crate) struct ProxyArgs {
     #[arg(long)]
     name: Option<String>,
 
+    /// How to write to the target
+    #[arg(long, default_value = "json")]
+    codec: CodecArg,
+
     /// How long to wait for an answer of the target, such as 500ms or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "30s",
           value_parser = parse_timeout)]
@@ -42,7 +47,9 @@ Examples:
 
 impl ProxyArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let mut remote = RemoteAgent::builder(self.target).timeout(self.timeout);
+        let mut remote = RemoteAgent::builder(self.target)
+            .format(self.codec.into())
+            .timeout(self.timeout);
         if let Some(name) = self.name {
             remote = remote.name(name);
         }

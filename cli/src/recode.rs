@@ -2,10 +2,11 @@ use std::io::{self, Read, Write};
 
 use agentwire_codec::{EnvelopeCodec, Format, FrameLimits};
 use bytes::BytesMut;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
+    codec::CodecArg,
     exit::{Exit, Failure},
     output::output_failure,
 };
@@ -20,30 +21,17 @@ use crate::{
 pub(crate) struct RecodeArgs {
     /// The format to decode
     #[arg(long, value_name = "FORMAT", default_value = "json")]
-    from: FormatArg,
+    from: CodecArg,
 
     /// The format to encode
     #[arg(long, value_name = "FORMAT", default_value = "json")]
-    to: FormatArg,
+    to: CodecArg,
 }
 
 const AFTER_HELP: &str = "\
 Examples:
   agentwire recode < frames.bin > again.bin && cmp frames.bin again.bin
-  agentwire recode --from json --to json < captured.bin | xxd | less";
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum FormatArg {
-    Json,
-}
-
-impl From<FormatArg> for Format {
-    fn from(format: FormatArg) -> Self {
-        match format {
-            FormatArg::Json => Self::Json,
-        }
-    }
-}
+  agentwire recode --from json --to msgpack < captured.bin | xxd | less";
 
 impl RecodeArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
@@ -179,6 +167,19 @@ mod tests {
             assert!(result.is_ok(), "{result:?}");
             assert_eq!(output, input);
         }
+    }
+
+    #[test]
+    fn what_goes_to_messagepack_and_back_comes_out_the_same() {
+        let json = [frame(GOOD), frame(GOOD)].concat();
+        let mut msgpack = Vec::new();
+        let there = Recoder::new(Format::Json, Format::MessagePack);
+        there.run(&json[..], &mut msgpack).expect("frames");
+        assert_eq!(msgpack[4], 0x85, "a map of five");
+        let mut again = Vec::new();
+        let back = Recoder::new(Format::MessagePack, Format::Json);
+        back.run(&msgpack[..], &mut again).expect("frames");
+        assert_eq!(again, json);
     }
 
     #[test]

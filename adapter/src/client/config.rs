@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use agentwire_codec::FrameLimits;
+use agentwire_codec::{Format, FrameLimits};
 use agentwire_transport::{Connector, Endpoint, Error as TransportError};
 
 use super::RemoteAgent;
@@ -26,6 +26,7 @@ pub(super) struct Config {
     pub(super) timeout: Duration,
     pub(super) max_connections: usize,
     pub(super) frame_limits: FrameLimits,
+    pub(super) format: Format,
 }
 
 impl RemoteAgentBuilder {
@@ -42,6 +43,7 @@ impl RemoteAgentBuilder {
                 timeout: DEFAULT_TIMEOUT,
                 max_connections: DEFAULT_MAX_CONNECTIONS,
                 frame_limits: FrameLimits::default(),
+                format: Format::default(),
             },
         }
     }
@@ -69,6 +71,13 @@ impl RemoteAgentBuilder {
     /// sent; a larger answer ends the connection.
     pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
         self.config.frame_limits = limits;
+        self
+    }
+
+    /// How envelopes are written. Default: JSON, which every server reads. Rust servers answer in the format in
+    /// which they are asked.
+    pub fn format(mut self, format: Format) -> Self {
+        self.config.format = format;
         self
     }
 

@@ -5,9 +5,7 @@ use std::{
     time::Duration,
 };
 
-use agentwire_codec::{
-    Body, Envelope, Format, FrameError, Request, RequestId, WireError, put_frame,
-};
+use agentwire_codec::{Body, Envelope, FrameError, Request, RequestId, WireError, put_frame};
 use agentwire_transport::Error as TransportError;
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
@@ -45,7 +43,7 @@ impl Exchange {
         let envelope = Envelope::new(id.clone(), request);
         let mut frame = BytesMut::new();
         let encoded = put_frame(&mut frame, target.frame_limits().max_send(), |buffer| {
-            Format::Json.encode(&envelope, buffer)
+            target.format().encode(&envelope, buffer)
         });
         match encoded {
             Ok(()) => Ok(Self {
@@ -117,7 +115,7 @@ impl Exchange {
 
     fn poll_body(&self, link: &mut Link, cx: &mut Context<'_>) -> Poll<Result<Body, Failure>> {
         loop {
-            let envelope = match link.poll_envelope(cx, Format::Json) {
+            let envelope = match link.poll_envelope(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Some(Ok(envelope)))) => envelope,
                 Poll::Ready(Ok(Some(Err(error)))) => {

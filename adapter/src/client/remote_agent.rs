@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use agentwire_codec::{Body, Call, FrameLimits, Message, Request, RequestId, Response};
+use agentwire_codec::{Body, Call, Format, FrameLimits, Message, Request, RequestId, Response};
 use agentwire_transport::{Connector, Endpoint, Error as TransportError};
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -55,6 +55,10 @@ impl Target {
 
     pub(super) fn frame_limits(&self) -> FrameLimits {
         self.0.config.frame_limits
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.0.config.format
     }
 
     fn endpoint(&self) -> &Endpoint {

@@ -5,24 +5,31 @@ use agentwire_codec::{
     Response, Value, WireError,
 };
 use async_stream::stream;
-use futures_core::stream::BoxStream;
+use futures_core::{Stream, stream::BoxStream};
 use futures_util::{FutureExt, StreamExt, future};
 
 use crate::agent::{AgentError, DynAgent};
 
 /// What answers one request: one envelope, or chunks and an end.
-pub(super) type Answers = BoxStream<'static, Envelope>;
+pub(super) type Answers = BoxStream<'static, Answer>;
+
+/// An envelope in the format in which it was asked for (PROTOCOL 10.2).
+pub(super) struct Answer {
+    pub(super) format: Format,
+    pub(super) envelope: Envelope,
+}
 
 /// Decides what a frame asks for.
 ///
 /// # Errors
 ///
 /// The envelope that answers a frame that asks for nothing that can be done here (PROTOCOL 7.3).
-pub(super) fn dispatch(
-    agent: &Arc<dyn DynAgent>,
-    format: Format,
-    payload: &[u8],
-) -> Result<Answers, Box<Envelope>> {
+pub(super) fn dispatch(agent: &Arc<dyn DynAgent>, payload: &[u8]) -> Result<Answers, Box<Answer>> {
+    let format = Format::detect(payload);
+    let refuse = |id, error: WireError| {
+        let envelope = Envelope::new(id, error);
+        Box::new(Answer { format, envelope })
+    };
     let envelope = match format.decode(payload) {
         Ok(envelope) => envelope,
         Err(error) => {
@@ -37,19 +44,24 @@ pub(super) fn dispatch(
         }
     };
     let id = envelope.id;
+    let answer = move |envelope| Answer { format, envelope };
     match envelope.body {
-        Body::Request(Request::Process(call)) => Ok(process(Arc::clone(agent), id, call)),
-        Body::Request(Request::Stream(call)) => Ok(stream(Arc::clone(agent), id, call)),
+        Body::Request(Request::Process(call)) => {
+            Ok(Box::pin(process(Arc::clone(agent), id, call).map(answer)))
+        }
+        Body::Request(Request::Stream(call)) => {
+            Ok(Box::pin(stream(Arc::clone(agent), id, call).map(answer)))
+        }
         Body::Request(request) => Err(refuse(id, unknown_method(request.method()))),
         other => Err(refuse(id, not_a_request(other.kind(), format, payload))),
     }
 }
 
-fn refuse(id: RequestId, error: WireError) -> Box<Envelope> {
-    Box::new(Envelope::new(id, error))
-}
-
-fn process(agent: Arc<dyn DynAgent>, id: RequestId, call: Call) -> Answers {
+fn process(
+    agent: Arc<dyn DynAgent>,
+    id: RequestId,
+    call: Call,
+) -> impl Stream<Item = Envelope> + Send {
     let answer = async move {
         let answer = AssertUnwindSafe(async { agent.process(call.message).await });
         let body = match answer.catch_unwind().await {
@@ -59,12 +71,16 @@ fn process(agent: Arc<dyn DynAgent>, id: RequestId, call: Call) -> Answers {
         };
         Envelope::new(id, body)
     };
-    Box::pin(answer.into_stream())
+    answer.into_stream()
 }
 
-fn stream(agent: Arc<dyn DynAgent>, id: RequestId, call: Call) -> Answers {
+fn stream(
+    agent: Arc<dyn DynAgent>,
+    id: RequestId,
+    call: Call,
+) -> impl Stream<Item = Envelope> + Send {
     let answers = async_answers(Arc::clone(&agent), call.message);
-    Box::pin(stream! {
+    stream! {
         let mut answers = AssertUnwindSafe(answers).catch_unwind();
         loop {
             let end = match answers.next().await {
@@ -79,7 +95,7 @@ fn stream(agent: Arc<dyn DynAgent>, id: RequestId, call: Call) -> Answers {
             yield Envelope::new(id, end);
             return;
         }
-    })
+    }
 }
 
 /// Asks for the stream only when it is polled, so that a panic in the asking is caught, too.

@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     config::Config,
-    dispatch::{Answers, dispatch},
+    dispatch::{Answer, Answers, dispatch},
 };
 use crate::{agent::DynAgent, link::Link};
 
@@ -29,7 +29,6 @@ use crate::{agent::DynAgent, link::Link};
 /// and answers that are ready together leave in one write.
 pub(super) struct Session {
     link: Link,
-    format: Format,
     agent: Arc<dyn DynAgent>,
     config: Arc<Config>,
     in_flight: FuturesUnordered<StreamFuture<Answers>>,
@@ -83,7 +82,6 @@ impl Session {
     ) -> Self {
         Self {
             link,
-            format: Format::default(),
             agent,
             config,
             in_flight: FuturesUnordered::new(),
@@ -103,7 +101,12 @@ impl Session {
         self.in_flight.clear();
         match end {
             End::Broken(FrameError::TooLarge { len, max }) => {
-                self.answer(&Envelope::new(RequestId::unknown(), too_large(len, max)));
+                // Of a frame that is not read, the format is not known; JSON is what every peer reads.
+                let envelope = Envelope::new(RequestId::unknown(), too_large(len, max));
+                self.answer(&Answer {
+                    format: Format::Json,
+                    envelope,
+                });
                 self.link.close(LINGER).await;
             }
             // All is written; what is there to be discarded is there now.
@@ -139,15 +142,15 @@ impl Session {
     fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
         let mut answered = false;
         while self.link.queued() < HIGH_WATER {
-            let Poll::Ready(Some((envelope, rest))) = self.in_flight.poll_next_unpin(cx) else {
+            let Poll::Ready(Some((answer, rest))) = self.in_flight.poll_next_unpin(cx) else {
                 break;
             };
             answered = true;
-            let Some(envelope) = envelope else {
+            let Some(answer) = answer else {
                 continue;
             };
-            let more = matches!(envelope.body, Body::StreamChunk(_));
-            if self.answer(&envelope) && more {
+            let more = matches!(answer.envelope.body, Body::StreamChunk(_));
+            if self.answer(&answer) && more {
                 self.in_flight.push(rest.into_future());
             }
         }
@@ -166,10 +169,10 @@ impl Session {
                 Poll::Ready(Ok(Some(len))) => {
                     started = true;
                     self.clocks.request_arrived();
-                    match dispatch(&self.agent, self.format, self.link.payload(len)) {
+                    match dispatch(&self.agent, self.link.payload(len)) {
                         Ok(answers) => self.in_flight.push(answers.into_future()),
-                        Err(envelope) => {
-                            self.answer(&envelope);
+                        Err(refusal) => {
+                            self.answer(&refusal);
                         }
                     }
                     self.link.consume(len);
@@ -187,13 +190,14 @@ impl Session {
     }
 
     /// Puts an answer in line, or the error that replaces it. True if it was the answer.
-    fn answer(&mut self, envelope: &Envelope) -> bool {
-        let Err(error) = self.link.queue(self.format, envelope) else {
+    fn answer(&mut self, answer: &Answer) -> bool {
+        let Answer { format, envelope } = answer;
+        let Err(error) = self.link.queue(*format, envelope) else {
             return true;
         };
         tracing::debug!(id = %envelope.id, %error, "answer cannot be sent");
         for replacement in replacements(envelope, &error) {
-            if self.link.queue(self.format, &replacement).is_ok() {
+            if self.link.queue(*format, &replacement).is_ok() {
                 return false;
             }
         }

@@ -86,13 +86,19 @@ impl RawPeer {
         self.send(payload).await;
     }
 
-    pub(crate) async fn receive(&mut self) -> Envelope {
+    pub(crate) async fn receive_payload(&mut self) -> Vec<u8> {
         let len = within(self.connection.read_u32()).await.expect("a frame");
         let mut payload = vec![0; len as usize];
         within(self.connection.read_exact(&mut payload))
             .await
             .expect("a whole frame");
-        Format::Json.decode(&payload).expect("an envelope")
+        payload
+    }
+
+    pub(crate) async fn receive(&mut self) -> Envelope {
+        Format::Json
+            .decode(&self.receive_payload().await)
+            .expect("an envelope in JSON")
     }
 
     /// Waits until the far side has closed, and checks that it said nothing more.
