@@ -257,6 +257,28 @@ async fn a_header_over_the_limit_is_answered_and_the_connection_closed() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_came_before_an_oversize_frame_is_still_answered() {
+    let endpoint = memory("before-oversize");
+    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    let slow = Message::user("x").with_metadata("do", "slow");
+    peer.send(&process_frame("7", slow)).await;
+    peer.send(&u32::MAX.to_be_bytes()).await;
+    assert_eq!(error_of(&peer.receive().await).2, "unknown");
+    let reply = tokio::time::timeout(Duration::from_secs(3600), peer.connection.read_u32());
+    let len = reply.await.unwrap().unwrap();
+    let mut payload = vec![0; len as usize];
+    within(peer.connection.read_exact(&mut payload))
+        .await
+        .unwrap();
+    assert_eq!(
+        Format::Json.decode(&payload).unwrap().id,
+        RequestId::from("7")
+    );
+    peer.receive_end().await;
+}
+
 #[tokio::test]
 async fn a_peer_that_vanishes_inside_a_frame_is_forgotten() {
     let endpoint = memory("vanishing");

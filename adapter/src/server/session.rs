@@ -32,7 +32,8 @@ pub(super) struct Session {
     agent: Arc<dyn DynAgent>,
     config: Arc<Config>,
     in_flight: FuturesUnordered<StreamFuture<Answers>>,
-    draining: bool,
+    /// Why nothing more is read. What is in flight is still answered.
+    ending: Option<End>,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     clocks: Clocks,
     timer: Pin<Box<Sleep>>,
@@ -58,6 +59,8 @@ enum End {
     Drained,
     #[error("timed out: {0}")]
     Timeout(&'static str),
+    #[error("frame of {len} bytes exceeds the limit of {max}")]
+    TooLarge { len: usize, max: usize },
     #[error(transparent)]
     Broken(FrameError),
     #[error("answers cannot be written: {0}")]
@@ -85,7 +88,7 @@ impl Session {
             agent,
             config,
             in_flight: FuturesUnordered::new(),
-            draining: false,
+            ending: None,
             drained: Box::pin(drain.cancelled_owned()),
             clocks: Clocks::default(),
             timer: Box::pin(sleep_until(Instant::now())),
@@ -97,18 +100,11 @@ impl Session {
         tracing::debug!(%peer, "connection opened");
         let end = poll_fn(|cx| self.poll(cx)).await;
         tracing::debug!(%peer, reason = %end, "connection closed");
-        // Handlers end with the conversation; only bytes that are already made may still leave.
+        // Handlers end with the conversation, before anything is waited for.
         self.in_flight.clear();
         match end {
-            End::Broken(FrameError::TooLarge { len, max }) => {
-                // Of a frame that is not read, the format is not known; JSON is what every peer reads.
-                let envelope = Envelope::new(RequestId::unknown(), too_large(len, max));
-                self.answer(&Answer {
-                    format: Format::Json,
-                    envelope,
-                });
-                self.link.close(LINGER).await;
-            }
+            // The peer may be busy sending what nobody reads.
+            End::TooLarge { .. } => self.link.close(LINGER).await,
             // All is written; what is there to be discarded is there now.
             End::Drained => self.link.close(Duration::ZERO).await,
             End::PeerLeft | End::Timeout(_) | End::Broken(_) | End::Unwritable(_) => {}
@@ -129,10 +125,12 @@ impl Session {
                 Err(end) => return Poll::Ready(end),
             }
         }
-        if self.drained.as_mut().poll(cx).is_ready() {
-            self.draining = true;
-            if self.in_flight.is_empty() && self.link.queued() == 0 {
-                return Poll::Ready(End::Drained);
+        if self.ending.is_none() && self.drained.as_mut().poll(cx).is_ready() {
+            self.ending = Some(End::Drained);
+        }
+        if self.in_flight.is_empty() && self.link.queued() == 0 {
+            if let Some(end) = self.ending.take() {
+                return Poll::Ready(end);
             }
         }
         self.poll_clocks(cx)
@@ -161,6 +159,9 @@ impl Session {
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut started = false;
         loop {
+            if let Some(End::TooLarge { .. }) = self.ending {
+                return Ok(started);
+            }
             // Without room, one frame is still read and left where it is: it is how the end of the
             // connection is noticed.
             match self.link.poll_frame(cx) {
@@ -178,13 +179,31 @@ impl Session {
                     self.link.consume(len);
                 }
                 Poll::Ready(Ok(None)) => return Err(End::PeerLeft),
+                Poll::Ready(Err(FrameError::TooLarge { len, max })) => {
+                    self.refuse_frame(len, max);
+                    return Ok(true);
+                }
                 Poll::Ready(Err(error)) => return Err(End::Broken(error)),
             }
         }
     }
 
+    /// Says that a frame is too large, and reads no further. What came before it is still answered.
+    fn refuse_frame(&mut self, len: usize, max: usize) {
+        let text = format!("Frame of {len} bytes exceeds the limit of {max}");
+        let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text)
+            .with_details(Map::from([("length", len), ("limit", max)]));
+        let envelope = Envelope::new(RequestId::unknown(), error);
+        // Of a frame that is not read, the format is not known; JSON is what every peer reads.
+        self.answer(&Answer {
+            format: Format::Json,
+            envelope,
+        });
+        self.ending = Some(End::TooLarge { len, max });
+    }
+
     fn has_room(&self) -> bool {
-        !self.draining
+        self.ending.is_none()
             && self.in_flight.len() < self.config.max_in_flight
             && self.link.queued() < HIGH_WATER
     }
@@ -208,7 +227,9 @@ impl Session {
 
     fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = Instant::now();
-        self.clocks.tick(&self.link, self.in_flight.is_empty(), now);
+        let reading = !matches!(self.ending, Some(End::TooLarge { .. }));
+        self.clocks
+            .tick(&self.link, reading, self.in_flight.is_empty(), now);
         let Some((deadline, reason)) = self.clocks.next(&self.config) else {
             return Poll::Pending;
         };
@@ -233,8 +254,8 @@ impl Clocks {
         self.frame = None;
     }
 
-    fn tick(&mut self, link: &Link, nothing_in_flight: bool, now: Instant) {
-        let (queued, partial) = (link.queued(), link.has_partial_frame());
+    fn tick(&mut self, link: &Link, reading: bool, nothing_in_flight: bool, now: Instant) {
+        let (queued, partial) = (link.queued(), reading && link.has_partial_frame());
         let idle = nothing_in_flight && queued == 0 && !partial;
         self.idle = idle.then(|| self.idle.unwrap_or(now));
         self.frame = partial.then(|| self.frame.unwrap_or(now));
@@ -277,10 +298,4 @@ fn replacements(envelope: &Envelope, error: &EncodeError) -> Vec<Envelope> {
     let text = format!("The answer cannot be sent: {error}");
     replacements.push(replace(WireError::new(ErrorCode::INTERNAL_ERROR, text)));
     replacements
-}
-
-fn too_large(len: usize, max: usize) -> WireError {
-    let text = format!("Frame of {len} bytes exceeds the limit of {max}");
-    WireError::new(ErrorCode::MALFORMED_PAYLOAD, text)
-        .with_details(Map::from([("length", len), ("limit", max)]))
 }

@@ -40,6 +40,10 @@ impl Agent for Puppet {
             Some("fail") => Err(AgentError::with_code("OUT_OF_STRINGS", "a string snapped")
                 .with_details(Map::from([("string", 3)]))),
             Some("panic") => panic!("the stage collapsed"),
+            Some("slow") => {
+                tokio::time::sleep(Duration::from_secs(100)).await;
+                Ok(message)
+            }
             Some("hang") => std::future::pending().await,
             _ => {
                 let mut reply = Message::agent(message.content);
