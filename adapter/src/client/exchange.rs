@@ -14,7 +14,6 @@ use super::{pool::Lease, remote_agent::Target};
 use crate::{
     CallSite, Error,
     error::{Phase, ProtocolError},
-    link::Link,
 };
 
 /// One request on its way: what is sent, and until when it waits.
@@ -74,7 +73,7 @@ impl Exchange {
                 .map_err(|_| self.timed_out(Phase::Connecting))?
                 .map_err(|source| self.unconnected(source))?;
             let mut unsent = self.frame.clone();
-            let answer = poll_fn(|cx| self.poll_answer(&mut lease.link, &mut unsent, cx));
+            let answer = poll_fn(|cx| self.poll_answer(&mut lease, &mut unsent, cx));
             match timeout_at(deadline, answer).await {
                 Ok(Ok(body)) => return Ok((lease, body)),
                 Ok(Err(Failure::Unsent(error))) if lease.reused => {
@@ -90,7 +89,7 @@ impl Exchange {
     /// Waits for the next envelope that answers the request.
     pub(super) async fn next(&self, lease: &mut Lease) -> Result<Body, Error> {
         let deadline = Instant::now() + self.timeout;
-        let body = poll_fn(|cx| self.poll_body(&mut lease.link, cx));
+        let body = poll_fn(|cx| self.poll_body(lease, cx));
         match timeout_at(deadline, body).await {
             Ok(body) => body.map_err(|failure| self.failed(failure)),
             Err(_) => Err(self.timed_out(Phase::Receiving)),
@@ -100,12 +99,12 @@ impl Exchange {
     /// Writes and reads at once: a server may refuse a request before it has taken all of it.
     fn poll_answer(
         &self,
-        link: &mut Link,
+        lease: &mut Lease,
         unsent: &mut Bytes,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Body, Failure>> {
-        let written = link.poll_write_frame(cx, unsent);
-        let answer = self.poll_body(link, cx);
+        let written = lease.link.poll_write_frame(cx, unsent);
+        let answer = self.poll_body(lease, cx);
         match (written, answer) {
             (_, Poll::Ready(Ok(body))) => Poll::Ready(Ok(body)),
             (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Failure::Unsent(error))),
@@ -113,9 +112,9 @@ impl Exchange {
         }
     }
 
-    fn poll_body(&self, link: &mut Link, cx: &mut Context<'_>) -> Poll<Result<Body, Failure>> {
+    fn poll_body(&self, lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Body, Failure>> {
         loop {
-            let envelope = match link.poll_envelope(cx) {
+            let envelope = match lease.link.poll_envelope(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Some(Ok(envelope)))) => envelope,
                 Poll::Ready(Ok(Some(Err(error)))) => {
@@ -124,10 +123,13 @@ impl Exchange {
                 Poll::Ready(Ok(None)) => return Poll::Ready(Err(Failure::Broken(None))),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Broken(Some(error)))),
             };
+            if envelope.id == self.id {
+                return Poll::Ready(Ok(envelope.body));
+            }
             // An error without an id of its own can only be about the one request on this connection.
-            let about_this = envelope.id == self.id
-                || (matches!(envelope.body, Body::Error(_)) && envelope.id == RequestId::unknown());
-            if about_this {
+            // Python's server closes the connection after it.
+            if matches!(envelope.body, Body::Error(_)) && envelope.id == RequestId::unknown() {
+                lease.spent = true;
                 return Poll::Ready(Ok(envelope.body));
             }
             tracing::debug!(id = %envelope.id, "discarding an answer that nobody waits for");

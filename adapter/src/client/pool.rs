@@ -39,6 +39,8 @@ pub(super) struct Lease {
     pub(super) link: Link,
     /// Its server may have closed it while it was idle, without this side knowing.
     pub(super) reused: bool,
+    /// Its server is about to close it, so it is of no use to another call.
+    pub(super) spent: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -89,6 +91,7 @@ impl Pool {
             pool: Arc::clone(self),
             link,
             reused,
+            spent: false,
             _permit: permit,
         })
     }
@@ -116,6 +119,9 @@ impl Pool {
 impl Lease {
     /// Gives the connection back, for the next call.
     pub(super) fn release(self) {
+        if self.spent {
+            return;
+        }
         self.pool.idle().push(Idle {
             link: self.link,
             since: Instant::now(),
