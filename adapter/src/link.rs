@@ -25,6 +25,10 @@ pub(crate) struct Link {
     incoming: BytesMut,
     outgoing: BytesMut,
     written: u64,
+    /// The connection may hold bytes back that it was given.
+    unflushed: bool,
+    /// A large frame has passed through `incoming`.
+    grown: bool,
 }
 
 /// Enough for several usual envelopes in one read.
@@ -41,6 +45,8 @@ impl Link {
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
             written: 0,
+            unflushed: false,
+            grown: false,
         }
     }
 
@@ -55,9 +61,15 @@ impl Link {
 
     /// Puts an envelope in line. On failure nothing is in line that was not there before.
     pub(crate) fn queue(&mut self, format: Format, envelope: &Envelope) -> Result<(), EncodeError> {
+        self.unflushed = true;
         put_frame(&mut self.outgoing, self.limits.max_send(), |buffer| {
             format.encode(envelope, buffer)
         })
+    }
+
+    /// True once all that was put in line has left.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.unflushed
     }
 
     /// Bytes in line.
@@ -76,6 +88,7 @@ impl Link {
         let result = write_all(&mut self.connection, cx, &mut self.outgoing);
         self.written += (before - self.outgoing.len()) as u64;
         ready!(result)?;
+        self.unflushed = false;
         if self.outgoing.capacity() > KEPT_CAPACITY {
             self.outgoing = BytesMut::new();
         }
@@ -115,6 +128,33 @@ impl Link {
         }
     }
 
+    /// `Ready` at the end of the stream, for a reader that has no use for the frame at the front yet.
+    ///
+    /// A little is read beyond that frame. With more than that on its way, the end shows only later.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
+        let bound = HEADER_LEN + len + KEPT_CAPACITY;
+        while self.incoming.len() < bound {
+            self.incoming.reserve(READ_SIZE);
+            let connection = Pin::new(&mut self.connection);
+            if ready!(poll_read_buf(connection, cx, &mut self.incoming))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Drops all that comes in. `Ready` at the end of the stream.
+    pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            self.incoming.clear();
+            self.incoming.reserve(READ_SIZE);
+            let connection = Pin::new(&mut self.connection);
+            if ready!(poll_read_buf(connection, cx, &mut self.incoming))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
     /// The payload whose length [`poll_frame`](Self::poll_frame) gave.
     pub(crate) fn payload(&self, len: usize) -> &[u8] {
         &self.incoming[HEADER_LEN..HEADER_LEN + len]
@@ -123,8 +163,10 @@ impl Link {
     /// Drops the frame at the front.
     pub(crate) fn consume(&mut self, len: usize) {
         self.incoming.advance(HEADER_LEN + len);
-        if self.incoming.is_empty() && len > KEPT_CAPACITY {
+        self.grown |= len > KEPT_CAPACITY;
+        if self.grown && self.incoming.is_empty() {
             self.incoming = BytesMut::new();
+            self.grown = false;
         }
     }
 

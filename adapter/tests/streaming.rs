@@ -203,3 +203,51 @@ async fn waiting_for_a_chunk_can_be_given_up_and_taken_up_again() {
     }
     assert_eq!(seen, (0..50).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_stream_of_many_megabytes_never_stalls() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let unix = Endpoint::unix(directory.path().join("agent.sock")).unwrap();
+    for endpoint in [
+        unix,
+        "tcp://127.0.0.1:0".parse().unwrap(),
+        memory("megabytes"),
+    ] {
+        let server = within(LocalAgent::serve(Puppet, endpoint)).await.unwrap();
+        let remote = RemoteAgent::new(server.endpoint()).unwrap();
+        let message = Message::user("x".repeat(1024)).with_metadata("count", 5000);
+        let (chunks, error) = collect(&remote, message).await;
+        assert_eq!((chunks.len(), error), (5000, None));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_is_noticed_however_much_it_asked_for() {
+    let endpoint = memory("leaving");
+    let (sender, mut dropped) = mpsc::unbounded_channel();
+    let agent = Endless {
+        made: Arc::default(),
+        dropped: sender,
+    };
+    let builder = LocalAgent::builder(agent).max_in_flight_per_connection(2);
+    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    for last in [
+        common::process_frame("3", Message::user("x")).to_vec(),
+        vec![0xff; 4],
+    ] {
+        let mut peer = common::RawPeer::connect(&endpoint).await;
+        for id in ["1", "2"] {
+            peer.send(&common::process_frame(id, Message::user("x")))
+                .await;
+        }
+        peer.send(&last).await;
+        // Lets the server take all of it, so that its agents are at work when the peer leaves.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        drop(peer);
+        for _ in 0..2 {
+            within(dropped.recv()).await.unwrap();
+        }
+    }
+}

@@ -103,12 +103,22 @@ impl Exchange {
         unsent: &mut Bytes,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Body, Failure>> {
-        let written = lease.link.poll_write_frame(cx, unsent);
-        let answer = self.poll_body(lease, cx);
-        match (written, answer) {
-            (_, Poll::Ready(Ok(body))) => Poll::Ready(Ok(body)),
-            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(Failure::Unsent(error))),
-            (_, answer) => answer,
+        let written = if unsent.is_empty() {
+            Poll::Ready(Ok(()))
+        } else {
+            lease.link.poll_write_frame(cx, unsent)
+        };
+        match (self.poll_body(lease, cx), written) {
+            (Poll::Ready(Ok(body)), written) => {
+                // An answer that came early leaves the rest of the request on the connection.
+                lease.spent |= !matches!(written, Poll::Ready(Ok(())));
+                Poll::Ready(Ok(body))
+            }
+            (_, Poll::Ready(Err(error))) if !unsent.is_empty() => {
+                Poll::Ready(Err(Failure::Unsent(error)))
+            }
+            (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Failure::Broken(Some(error.into())))),
+            (answer, _) => answer,
         }
     }
 

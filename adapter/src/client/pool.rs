@@ -1,5 +1,4 @@
 use std::{
-    mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -97,17 +96,22 @@ impl Pool {
     }
 
     fn take_idle(&self) -> Option<Link> {
+        drop(self.expired());
         loop {
-            let Idle { mut link, since } = self.idle().pop()?;
-            if since.elapsed() >= IDLE_LIMIT {
-                // The others are older still.
-                drop(mem::take(&mut *self.idle()));
-                return None;
-            }
+            // The lock is free again before the connection is looked at or dropped.
+            let idle = self.idle().pop();
+            let Idle { mut link, .. } = idle?;
             if link.is_quiet() {
                 return Some(link);
             }
         }
+    }
+
+    /// Takes out those that have been idle for too long. They stand in front, the oldest first.
+    fn expired(&self) -> Vec<Idle> {
+        let mut idle = self.idle();
+        let len = idle.partition_point(|idle| idle.since.elapsed() >= IDLE_LIMIT);
+        idle.drain(..len).collect()
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
@@ -122,7 +126,9 @@ impl Lease {
         if self.spent {
             return;
         }
-        self.pool.idle().push(Idle {
+        drop(self.pool.expired());
+        let mut idle = self.pool.idle();
+        idle.push(Idle {
             link: self.link,
             since: Instant::now(),
         });

@@ -115,20 +115,23 @@ impl Session {
         // Sockets count how often they are used in a turn and then say that they are not ready, so this
         // cannot keep the thread from other tasks.
         loop {
-            let answered = self.poll_answers(cx);
+            // The flush comes first: in the last turn nothing is put in line behind it, so either there is
+            // room and every handler waits, or the line is full and the connection wakes this task.
             if let Poll::Ready(Err(error)) = self.link.poll_flush(cx) {
                 return Poll::Ready(End::Unwritable(error));
             }
-            match self.poll_requests(cx) {
-                Ok(false) if !answered => break,
-                Ok(_) => {}
+            let started = match self.poll_requests(cx) {
+                Ok(started) => started,
                 Err(end) => return Poll::Ready(end),
+            };
+            if !self.poll_answers(cx) && !started {
+                break;
             }
         }
         if self.ending.is_none() && self.drained.as_mut().poll(cx).is_ready() {
             self.ending = Some(End::Drained);
         }
-        if self.in_flight.is_empty() && self.link.queued() == 0 {
+        if self.in_flight.is_empty() && self.link.is_flushed() {
             if let Some(end) = self.ending.take() {
                 return Poll::Ready(end);
             }
@@ -160,13 +163,13 @@ impl Session {
         let mut started = false;
         loop {
             if let Some(End::TooLarge { .. }) = self.ending {
-                return Ok(started);
+                return peer_left(self.link.poll_discard(cx)).map_or(Ok(started), Err);
             }
-            // Without room, one frame is still read and left where it is: it is how the end of the
-            // connection is noticed.
             match self.link.poll_frame(cx) {
                 Poll::Pending => return Ok(started),
-                Poll::Ready(Ok(Some(_))) if !self.has_room() => return Ok(started),
+                Poll::Ready(Ok(Some(len))) if !self.has_room() => {
+                    return peer_left(self.link.poll_end(cx, len)).map_or(Ok(started), Err);
+                }
                 Poll::Ready(Ok(Some(len))) => {
                     started = true;
                     self.clocks.request_arrived();
@@ -227,9 +230,10 @@ impl Session {
 
     fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let now = Instant::now();
-        let reading = !matches!(self.ending, Some(End::TooLarge { .. }));
+        // A frame that is refused must come to its end, too.
+        let refusing = matches!(self.ending, Some(End::TooLarge { .. }));
         self.clocks
-            .tick(&self.link, reading, self.in_flight.is_empty(), now);
+            .tick(&self.link, refusing, self.in_flight.is_empty(), now);
         let Some((deadline, reason)) = self.clocks.next(&self.config) else {
             return Poll::Pending;
         };
@@ -254,13 +258,13 @@ impl Clocks {
         self.frame = None;
     }
 
-    fn tick(&mut self, link: &Link, reading: bool, nothing_in_flight: bool, now: Instant) {
-        let (queued, partial) = (link.queued(), reading && link.has_partial_frame());
-        let idle = nothing_in_flight && queued == 0 && !partial;
+    fn tick(&mut self, link: &Link, refusing: bool, nothing_in_flight: bool, now: Instant) {
+        let partial = refusing || link.has_partial_frame();
+        let idle = nothing_in_flight && link.is_flushed() && !partial;
         self.idle = idle.then(|| self.idle.unwrap_or(now));
         self.frame = partial.then(|| self.frame.unwrap_or(now));
         self.write = match self.write {
-            _ if queued == 0 => None,
+            _ if link.is_flushed() => None,
             Some((since, before)) if link.written() == before => Some((since, before)),
             _ => Some((now, link.written())),
         };
@@ -282,6 +286,15 @@ impl Clocks {
         .into_iter()
         .flatten()
         .min_by_key(|(deadline, _)| *deadline)
+    }
+}
+
+/// Why a session ends whose peer is only watched, not listened to.
+fn peer_left(end: Poll<io::Result<()>>) -> Option<End> {
+    match end {
+        Poll::Pending => None,
+        Poll::Ready(Ok(())) => Some(End::PeerLeft),
+        Poll::Ready(Err(error)) => Some(End::Broken(error.into())),
     }
 }
 

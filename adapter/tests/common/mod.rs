@@ -41,7 +41,7 @@ impl Agent for Puppet {
                 .with_details(Map::from([("string", 3)]))),
             Some("panic") => panic!("the stage collapsed"),
             Some("slow") => {
-                tokio::time::sleep(Duration::from_secs(100)).await;
+                tokio::time::sleep(Duration::from_secs(10)).await;
                 Ok(message)
             }
             Some("hang") => std::future::pending().await,
