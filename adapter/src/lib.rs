@@ -79,6 +79,7 @@ mod agent;
 mod client;
 mod error;
 mod link;
+mod outgoing;
 mod server;
 
 pub use agentwire_codec::{

@@ -14,6 +14,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
+use crate::outgoing::Outgoing;
+
 /// One connection that carries envelopes: the only place that knows how they are told apart.
 ///
 /// A carrier that delivers whole messages (PROTOCOL 1.6) would join here, as a second way to fill
@@ -23,7 +25,7 @@ pub(crate) struct Link {
     connection: Connection,
     limits: FrameLimits,
     incoming: BytesMut,
-    outgoing: BytesMut,
+    outgoing: Outgoing,
     written: u64,
     /// The connection may hold bytes back that it was given.
     unflushed: bool,
@@ -43,7 +45,7 @@ impl Link {
             connection,
             limits,
             incoming: BytesMut::new(),
-            outgoing: BytesMut::new(),
+            outgoing: Outgoing::default(),
             written: 0,
             unflushed: false,
             grown: false,
@@ -62,7 +64,7 @@ impl Link {
     /// Puts an envelope in line. On failure nothing is in line that was not there before.
     pub(crate) fn queue(&mut self, format: Format, envelope: &Envelope) -> Result<(), EncodeError> {
         self.unflushed = true;
-        put_frame(&mut self.outgoing, self.limits.max_send(), |buffer| {
+        put_frame(self.outgoing.append(), self.limits.max_send(), |buffer| {
             format.encode(envelope, buffer)
         })
     }
@@ -74,7 +76,7 @@ impl Link {
 
     /// Bytes in line.
     pub(crate) fn queued(&self) -> usize {
-        self.outgoing.len()
+        self.outgoing.remaining()
     }
 
     /// Bytes of the line that were written since the beginning.
@@ -84,14 +86,11 @@ impl Link {
 
     /// Writes what is in line. `Ready` once nothing is left.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let before = self.outgoing.len();
+        let before = self.outgoing.remaining();
         let result = write_all(&mut self.connection, cx, &mut self.outgoing);
-        self.written += (before - self.outgoing.len()) as u64;
+        self.written += (before - self.outgoing.remaining()) as u64;
         ready!(result)?;
         self.unflushed = false;
-        if self.outgoing.capacity() > KEPT_CAPACITY {
-            self.outgoing = BytesMut::new();
-        }
         Poll::Ready(Ok(()))
     }
 

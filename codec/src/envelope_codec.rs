@@ -1,4 +1,4 @@
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
@@ -64,8 +64,12 @@ impl Encoder<&Envelope> for EnvelopeCodec {
     type Error = EncodeError;
 
     fn encode(&mut self, envelope: &Envelope, buffer: &mut BytesMut) -> Result<(), EncodeError> {
-        put_frame(buffer, self.limits.max_send(), |buffer| {
-            self.format.encode(envelope, buffer)
-        })
+        // The allocation goes there and back; no byte of a buffer that nobody shares is copied.
+        let mut bytes = Vec::from(std::mem::take(buffer));
+        let result = put_frame(&mut bytes, self.limits.max_send(), |bytes| {
+            self.format.encode(envelope, bytes)
+        });
+        *buffer = BytesMut::from(Bytes::from(bytes));
+        result
     }
 }

@@ -1,5 +1,3 @@
-use bytes::BytesMut;
-
 use crate::{DecodeError, DecodeFault, EncodeError, Envelope, Value, json, msgpack};
 
 /// The deepest nesting that is read and written, the outermost map or list counted as 1.
@@ -35,7 +33,7 @@ impl Format {
     ///
     /// An envelope that the format cannot carry. What was appended by then stays; within
     /// [`put_frame`](crate::put_frame) it is taken back.
-    pub fn encode(self, envelope: &Envelope, buffer: &mut BytesMut) -> Result<(), EncodeError> {
+    pub fn encode(self, envelope: &Envelope, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Self::Json => json::encode_envelope(envelope, buffer),
             Self::MessagePack => msgpack::encode_envelope(envelope, buffer),

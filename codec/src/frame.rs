@@ -104,10 +104,11 @@ impl Encoder<&[u8]> for FrameCodec {
     type Error = FrameError;
 
     fn encode(&mut self, payload: &[u8], buffer: &mut BytesMut) -> Result<(), FrameError> {
-        put_frame(buffer, self.limits.send, |buffer| {
-            buffer.put_slice(payload);
-            Ok(())
-        })
+        let header = header(payload.len(), self.limits.send)?;
+        buffer.reserve(HEADER_LEN + payload.len());
+        buffer.put_slice(&header);
+        buffer.put_slice(payload);
+        Ok(())
     }
 }
 
@@ -162,26 +163,28 @@ pub fn truncated(buffer: &[u8]) -> Option<FrameError> {
 ///
 /// What `write` fails with, or [`FrameError::TooLarge`] if the payload exceeds `limit`.
 pub fn put_frame<E: From<FrameError>>(
-    buffer: &mut BytesMut,
+    buffer: &mut Vec<u8>,
     limit: usize,
-    write: impl FnOnce(&mut BytesMut) -> Result<(), E>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
     let start = buffer.len();
-    buffer.put_u32(0);
+    buffer.extend_from_slice(&[0; HEADER_LEN]);
     let result = write(buffer).and_then(|()| {
-        let len = buffer.len() - start - HEADER_LEN;
-        match u32::try_from(len) {
-            Ok(header) if len <= limit => {
-                buffer[start..start + HEADER_LEN].copy_from_slice(&header.to_be_bytes());
-                Ok(())
-            }
-            _ => Err(FrameError::TooLarge { len, max: limit }.into()),
-        }
+        let header = header(buffer.len() - start - HEADER_LEN, limit)?;
+        buffer[start..start + HEADER_LEN].copy_from_slice(&header);
+        Ok(())
     });
     if result.is_err() {
         buffer.truncate(start);
     }
     result
+}
+
+fn header(len: usize, limit: usize) -> Result<[u8; HEADER_LEN], FrameError> {
+    match u32::try_from(len) {
+        Ok(announced) if len <= limit => Ok(announced.to_be_bytes()),
+        _ => Err(FrameError::TooLarge { len, max: limit }),
+    }
 }
 
 fn announced(buffer: &[u8]) -> Option<usize> {

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::schema::Sink;
+
 /// The id of a request, which everything that answers it carries (PROTOCOL 2.4).
 ///
 /// A canonical UUID is held in 16 bytes without an allocation; any other text is kept as it came.
@@ -16,6 +18,21 @@ enum Repr {
 /// Where the hyphens stand in the text of a UUID.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 const UUID_TEXT_LEN: usize = 36;
+/// Where the two digits of each byte begin.
+const BYTE_POSITIONS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// What a lower-case hex digit stands for, and 255 for any other byte.
+const HEX_DIGIT: [u8; 256] = {
+    let mut digits = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < HEX.len() {
+        digits[HEX[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
 
 impl RequestId {
     /// A fresh id: a random UUID, version 4.
@@ -34,15 +51,10 @@ impl RequestId {
         Self::from("unknown")
     }
 
-    /// Hands the text to `f` without allocating.
-    pub(crate) fn with_str<T>(&self, f: impl FnOnce(&str) -> T) -> T {
+    pub(crate) fn write(&self, sink: &mut impl Sink) {
         match &self.0 {
-            Repr::Text(text) => f(text),
-            Repr::Uuid(uuid) => {
-                let text = uuid_text(*uuid);
-                // The bytes are hex digits and hyphens, so they are always UTF-8.
-                f(std::str::from_utf8(&text).unwrap_or_default())
-            }
+            Repr::Uuid(uuid) => sink.plain(&uuid_text(*uuid)),
+            Repr::Text(text) => sink.text(text),
         }
     }
 }
@@ -58,45 +70,46 @@ impl From<&str> for RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_str(|text| f.write_str(text))
+        match &self.0 {
+            // The bytes are hex digits and hyphens, so they are always UTF-8.
+            Repr::Uuid(uuid) => {
+                f.write_str(std::str::from_utf8(&uuid_text(*uuid)).unwrap_or_default())
+            }
+            Repr::Text(text) => f.write_str(text),
+        }
     }
 }
 
 impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_str(|text| write!(f, "RequestId({text})"))
+        write!(f, "RequestId({self})")
     }
 }
 
 fn uuid_text(uuid: u128) -> [u8; UUID_TEXT_LEN] {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'-'; UUID_TEXT_LEN];
-    let mut position = 0;
-    for byte in uuid.to_be_bytes() {
-        if HYPHENS.contains(&position) {
-            position += 1;
-        }
+    for (byte, position) in uuid.to_be_bytes().into_iter().zip(BYTE_POSITIONS) {
         text[position] = HEX[usize::from(byte >> 4)];
         text[position + 1] = HEX[usize::from(byte & 0xf)];
-        position += 2;
     }
     text
 }
 
 fn parse_uuid(text: &[u8]) -> Option<u128> {
     let text: &[u8; UUID_TEXT_LEN] = text.try_into().ok()?;
-    let mut uuid = 0;
-    for (position, &byte) in text.iter().enumerate() {
-        let digit = match byte {
-            b'-' if HYPHENS.contains(&position) => continue,
-            _ if HYPHENS.contains(&position) => return None,
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        uuid = uuid << 4 | u128::from(digit);
+    let mut bytes = [0; 16];
+    // One look at the end tells whether every digit was one: no digit has the upper bits.
+    let mut seen = 0;
+    for (byte, position) in bytes.iter_mut().zip(BYTE_POSITIONS) {
+        let (high, low) = (
+            HEX_DIGIT[usize::from(text[position])],
+            HEX_DIGIT[usize::from(text[position + 1])],
+        );
+        seen |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(uuid)
+    let hyphens = HYPHENS.iter().all(|&position| text[position] == b'-');
+    (seen < 16 && hyphens).then(|| u128::from_be_bytes(bytes))
 }
 
 #[cfg(test)]

@@ -13,13 +13,12 @@
 //!
 //! ```
 //! use agentwire_codec::{Envelope, Format, Heartbeat, RequestId, SentAt, put_frame};
-//! use bytes::BytesMut;
 //!
 //! let id = RequestId::from("67e55044-10b1-426f-9247-bb680e5fe0c8");
 //! let mut envelope = Envelope::new(id, Heartbeat::healthy("echo"));
 //! envelope.timestamp = Some(SentAt::from("2025-11-08T12:34:56+00:00"));
 //!
-//! let mut buffer = BytesMut::new();
+//! let mut buffer = Vec::new();
 //! put_frame(&mut buffer, 1024, |buffer| Format::Json.encode(&envelope, buffer))?;
 //! let payload = br#"{"version": "1.0", "type": "heartbeat", "id": "67e55044-10b1-426f-9247-bb680e5fe0c8", "timestamp": "2025-11-08T12:34:56+00:00", "payload": {"agent_name": "echo", "status": "healthy"}}"#;
 //! assert_eq!(buffer[..4], (payload.len() as u32).to_be_bytes());
@@ -43,7 +42,6 @@
 //! deep. Reading allocates in proportion to the bytes that are there: at worst about 60 bytes for
 //! each, for a list of single digits.
 
-mod calendar;
 mod envelope;
 mod envelope_codec;
 mod error;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::Timestamp;
+use crate::{Timestamp, schema::Sink};
 
 /// The timestamp of an envelope: a [`Timestamp`], or whatever text stood in its place (PROTOCOL 5.5).
 #[derive(Clone, PartialEq, Eq)]
@@ -29,20 +29,19 @@ impl SentAt {
         }
     }
 
-    /// Hands the text to `f` without allocating.
-    pub(crate) fn with_str<T>(&self, f: impl FnOnce(&str) -> T) -> T {
+    pub(crate) fn write(&self, sink: &mut impl Sink) {
         match &self.0 {
-            Repr::Time(time) => time.with_str(f),
-            Repr::Text(text) => f(text),
+            Repr::Time(time) => sink.plain(time.written().as_bytes()),
+            Repr::Text(text) => sink.text(text),
         }
     }
 }
 
 impl From<&str> for SentAt {
     fn from(text: &str) -> Self {
-        match text.parse::<Timestamp>() {
-            Ok(time) if time.with_str(|written| written == text) => Self(Repr::Time(time)),
-            _ => Self(Repr::Text(text.into())),
+        match Timestamp::from_canonical(text) {
+            Some(time) => Self(Repr::Time(time)),
+            None => Self(Repr::Text(text.into())),
         }
     }
 }
@@ -55,13 +54,19 @@ impl From<Timestamp> for SentAt {
 
 impl fmt::Display for SentAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_str(|text| f.write_str(text))
+        match &self.0 {
+            Repr::Time(time) => fmt::Display::fmt(time, f),
+            Repr::Text(text) => f.write_str(text),
+        }
     }
 }
 
 impl fmt::Debug for SentAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_str(|text| fmt::Debug::fmt(text, f))
+        match &self.0 {
+            Repr::Time(time) => fmt::Debug::fmt(time, f),
+            Repr::Text(text) => fmt::Debug::fmt(text, f),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use agentwire_codec::{
     Format, FrameError, Heartbeat, MAX_DEPTH, Map, Message, Register, Request, RequestId, Response,
     SentAt, Timestamp, ToolResult, Unregister, Value, WireError, json, put_frame,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 const TIME: &str = "2025-11-08T12:34:56.789012+00:00";
@@ -54,9 +54,9 @@ fn body(text: &str) -> Body {
 }
 
 fn encode(envelope: &Envelope) -> String {
-    let mut buffer = BytesMut::new();
+    let mut buffer = Vec::new();
     Format::Json.encode(envelope, &mut buffer).unwrap();
-    String::from_utf8(buffer.to_vec()).unwrap()
+    String::from_utf8(buffer).unwrap()
 }
 
 /// Every kind of body, its type, and its payload as it stands on the wire (PROTOCOL 2.6).
@@ -997,9 +997,7 @@ fn nesting_up_to_the_limit_passes_and_one_more_level_does_not() {
         panic!("{envelope:?}");
     };
     message.content = vec![std::mem::take(&mut message.content)].into();
-    let error = Format::Json
-        .encode(&envelope, &mut BytesMut::new())
-        .unwrap_err();
+    let error = Format::Json.encode(&envelope, &mut Vec::new()).unwrap_err();
     assert!(
         matches!(error, EncodeError::TooDeep { max: MAX_DEPTH }),
         "{error}"
@@ -1054,13 +1052,13 @@ fn an_envelope_that_cannot_be_written_leaves_the_buffer_as_it_was() {
     ];
     for (body, is_expected) in rows {
         let envelope = envelope(body);
-        let mut buffer = BytesMut::from(&b"before"[..]);
+        let mut buffer = b"before".to_vec();
         let error = put_frame(&mut buffer, 1000, |buffer| {
             Format::Json.encode(&envelope, buffer)
         })
         .unwrap_err();
         assert!(is_expected(&error), "{envelope:?}: {error}");
-        assert_eq!(&buffer[..], b"before", "{error}");
+        assert_eq!(buffer, b"before", "{error}");
     }
 }
 

@@ -107,9 +107,9 @@ fn heartbeat(id: &str) -> Envelope {
 }
 
 fn payload_of(envelope: &Envelope) -> Vec<u8> {
-    let mut buffer = BytesMut::new();
+    let mut buffer = Vec::new();
     Format::Json.encode(envelope, &mut buffer).unwrap();
-    buffer.to_vec()
+    buffer
 }
 
 /// Good and bad payloads by turns, with what is to come of each.
@@ -335,7 +335,7 @@ fn no_limit_exceeds_what_a_header_can_say() {
 
 #[test]
 fn a_frame_whose_payload_fails_leaves_the_buffer_as_it_was() {
-    let mut buffer = BytesMut::from(&b"before"[..]);
+    let mut buffer = b"before".to_vec();
     let result = put_frame(&mut buffer, 100, |buffer| {
         buffer.extend_from_slice(b"half of it");
         Err::<(), _>(EncodeError::EmptyRole)

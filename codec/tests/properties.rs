@@ -12,7 +12,7 @@ use agentwire_codec::{
     Response, SentAt, Timestamp, ToJsonError, ToolResult, Unregister, Value, WireError, from_value,
     json, msgpack, put_frame, to_value,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 use tokio_util::codec::Decoder;
 
@@ -181,18 +181,18 @@ fn envelope() -> impl Strategy<Value = Envelope> {
     })
 }
 
-fn encode(envelope: &Envelope) -> Bytes {
-    let mut buffer = BytesMut::new();
+fn encode(envelope: &Envelope) -> Vec<u8> {
+    let mut buffer = Vec::new();
     Format::Json
         .encode(envelope, &mut buffer)
         .expect("an envelope that can be written");
-    buffer.freeze()
+    buffer
 }
 
-fn write(value: &Value) -> Bytes {
-    let mut buffer = BytesMut::new();
+fn write(value: &Value) -> Vec<u8> {
+    let mut buffer = Vec::new();
     json::write(value, &mut buffer).expect("a value that can be written");
-    buffer.freeze()
+    buffer
 }
 
 /// Pieces of JSON and of envelopes, which get further into the reader than bytes at random.
@@ -325,13 +325,13 @@ proptest! {
     fn an_envelope_comes_back_through_messagepack_unless_an_integer_is_too_large(
         envelope in envelope(),
     ) {
-        let mut written = BytesMut::new();
+        let mut written = Vec::new();
         match Format::MessagePack.encode(&envelope, &mut written) {
             Ok(()) => {
                 prop_assert_eq!(Format::detect(&written), Format::MessagePack);
                 prop_assert_eq!(Format::MessagePack.decode(&written).unwrap(), envelope);
                 let value = Format::MessagePack.decode_value(&written).unwrap();
-                let mut again = BytesMut::new();
+                let mut again = Vec::new();
                 msgpack::write(&value, &mut again).unwrap();
                 prop_assert_eq!(again, written);
             }
@@ -343,7 +343,7 @@ proptest! {
     fn no_bytes_make_the_messagepack_reader_panic(bytes in any::<Vec<u8>>(), map in 0x80_u8..0x90) {
         let bytes = [&[map][..], &bytes].concat();
         if let Ok(value) = msgpack::from_slice(&bytes) {
-            let mut written = BytesMut::new();
+            let mut written = Vec::new();
             msgpack::write(&value, &mut written).unwrap();
             prop_assert_eq!(msgpack::from_slice(&written).unwrap(), value);
         }
@@ -382,7 +382,7 @@ proptest! {
         lost in any::<Index>(),
         cuts in vec(any::<Index>(), 0..12),
     ) {
-        let mut stream = BytesMut::new();
+        let mut stream = Vec::new();
         for payload in &payloads {
             put_frame::<FrameError>(&mut stream, usize::MAX, |buffer| {
                 match payload {

@@ -7,7 +7,7 @@ use std::{
 
 use agentwire_codec::{Body, Envelope, FrameError, Request, RequestId, WireError, put_frame};
 use agentwire_transport::Error as TransportError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{pool::Lease, remote_agent::Target};
@@ -40,7 +40,7 @@ impl Exchange {
     pub(super) fn new(target: Target, timeout: Duration, request: Request) -> Result<Self, Error> {
         let id = RequestId::random();
         let envelope = Envelope::new(id.clone(), request);
-        let mut frame = BytesMut::new();
+        let mut frame = Vec::new();
         let encoded = put_frame(&mut frame, target.frame_limits().max_send(), |buffer| {
             target.format().encode(&envelope, buffer)
         });
@@ -49,7 +49,7 @@ impl Exchange {
                 target,
                 timeout: timeout.min(LONGEST),
                 id,
-                frame: frame.freeze(),
+                frame: frame.into(),
             }),
             Err(source) => Err(Error::Unsendable {
                 site: Box::new(target.site(None)),

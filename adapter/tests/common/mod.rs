@@ -7,7 +7,7 @@ use std::{future::Future, time::Duration};
 
 use agentwire::{Agent, AgentError, Endpoint, Map, Message, transport};
 use agentwire_codec::{Body, Call, Envelope, Format, Request, RequestId, put_frame};
-use bytes::BytesMut;
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -116,20 +116,20 @@ impl RawPeer {
 }
 
 /// The frame of a call of `process`.
-pub(crate) fn process_frame(id: &str, message: Message) -> BytesMut {
+pub(crate) fn process_frame(id: &str, message: Message) -> Bytes {
     frame(&Envelope::new(
         RequestId::from(id),
         Request::Process(Call::new("", message)),
     ))
 }
 
-pub(crate) fn frame(envelope: &Envelope) -> BytesMut {
-    let mut buffer = BytesMut::new();
+pub(crate) fn frame(envelope: &Envelope) -> Bytes {
+    let mut buffer = Vec::new();
     put_frame(&mut buffer, usize::MAX, |buffer| {
         Format::Json.encode(envelope, buffer)
     })
     .expect("a valid envelope");
-    buffer
+    buffer.into()
 }
 
 /// Code, text and id of an error envelope.

@@ -1,22 +1,20 @@
-use bytes::{BufMut, BytesMut};
-
 /// Decimal exponents from which on Python writes `e` (PROTOCOL 4.5).
 const FIRST_PLAIN_EXPONENT: i32 = -4;
 const FIRST_LARGE_EXPONENT: i32 = 16;
 
 /// Appends a float as Python's `repr` writes it, and the words that JSON lacks.
-pub(super) fn write(float: f64, buffer: &mut BytesMut) {
+pub(super) fn write(float: f64, buffer: &mut Vec<u8>) {
     if float.is_nan() {
-        return buffer.put_slice(b"NaN");
+        return buffer.extend_from_slice(b"NaN");
     }
     if float.is_sign_negative() {
-        buffer.put_u8(b'-');
+        buffer.push(b'-');
     }
     if float.is_infinite() {
-        return buffer.put_slice(b"Infinity");
+        return buffer.extend_from_slice(b"Infinity");
     }
     if float == 0.0 {
-        return buffer.put_slice(b"0.0");
+        return buffer.extend_from_slice(b"0.0");
     }
     let mut shortest = zmij::Buffer::new();
     let mut digits = Digits::default();
@@ -63,34 +61,34 @@ impl Digits {
         point - 1
     }
 
-    fn lay_out(&self, exponent: i32, buffer: &mut BytesMut) {
+    fn lay_out(&self, exponent: i32, buffer: &mut Vec<u8>) {
         let digits = &self.bytes[..self.len];
         if !(FIRST_PLAIN_EXPONENT..FIRST_LARGE_EXPONENT).contains(&exponent) {
-            buffer.put_u8(digits[0]);
+            buffer.push(digits[0]);
             if digits.len() > 1 {
-                buffer.put_u8(b'.');
-                buffer.put_slice(&digits[1..]);
+                buffer.push(b'.');
+                buffer.extend_from_slice(&digits[1..]);
             }
-            buffer.put_slice(if exponent < 0 { b"e-" } else { b"e+" });
+            buffer.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
             if exponent.unsigned_abs() < 10 {
-                buffer.put_u8(b'0');
+                buffer.push(b'0');
             }
-            buffer.put_slice(
+            buffer.extend_from_slice(
                 itoa::Buffer::new()
                     .format(exponent.unsigned_abs())
                     .as_bytes(),
             );
         } else if exponent < 0 {
-            buffer.put_slice(b"0.");
-            buffer.put_bytes(b'0', exponent.unsigned_abs() as usize - 1);
-            buffer.put_slice(digits);
+            buffer.extend_from_slice(b"0.");
+            write_zeros(exponent.unsigned_abs() as usize - 1, buffer);
+            buffer.extend_from_slice(digits);
         } else {
             let whole = exponent.unsigned_abs() as usize + 1;
             let split = whole.min(digits.len());
-            buffer.put_slice(&digits[..split]);
-            buffer.put_bytes(b'0', whole - split);
-            buffer.put_u8(b'.');
-            buffer.put_slice(if split < digits.len() {
+            buffer.extend_from_slice(&digits[..split]);
+            write_zeros(whole - split, buffer);
+            buffer.push(b'.');
+            buffer.extend_from_slice(if split < digits.len() {
                 &digits[split..]
             } else {
                 b"0"
@@ -99,14 +97,18 @@ impl Digits {
     }
 }
 
+fn write_zeros(count: usize, buffer: &mut Vec<u8>) {
+    buffer.resize(buffer.len() + count, b'0');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn written(float: f64) -> String {
-        let mut buffer = BytesMut::new();
+        let mut buffer = Vec::new();
         write(float, &mut buffer);
-        String::from_utf8(buffer.into()).unwrap()
+        String::from_utf8(buffer).unwrap()
     }
 
     #[test]

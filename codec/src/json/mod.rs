@@ -5,8 +5,6 @@ mod read;
 mod scan;
 mod write;
 
-use bytes::BytesMut;
-
 use self::{read::Reader, write::Writer};
 use crate::{
     DecodeError, DecodeFault, EncodeError, Envelope, Message, Value,
@@ -33,7 +31,7 @@ pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
 /// # Errors
 ///
 /// A value that JSON does not have, or one that is nested too deeply. What was appended by then stays.
-pub fn write(value: &Value, buffer: &mut BytesMut) -> Result<(), EncodeError> {
+pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut Writer::new(buffer), value)
 }
 
@@ -46,7 +44,7 @@ pub(crate) fn decode_envelope(payload: &[u8]) -> Result<Envelope, DecodeError> {
 
 pub(crate) fn encode_envelope(
     envelope: &Envelope,
-    buffer: &mut BytesMut,
+    buffer: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     schema::encode(&mut Writer::new(buffer), envelope)
 }
@@ -61,10 +59,10 @@ pub(crate) fn message_to_display(message: &Message) -> String {
 
 /// Text for people must not fail: what JSON lacks is shown in a form of its own.
 fn display(write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>) -> String {
-    let mut buffer = BytesMut::new();
+    let mut buffer = Vec::new();
     match write(&mut Writer::for_display(&mut buffer)) {
         // What the writer writes is ASCII.
-        Ok(()) => String::from_utf8(buffer.into()).unwrap_or_default(),
+        Ok(()) => String::from_utf8(buffer).unwrap_or_default(),
         Err(error) => format!("<{error}>"),
     }
 }

@@ -1,33 +1,128 @@
 //! Finding the bytes inside text that need attention, at the speed of memory.
 
-/// How many bytes are looked at together. The compiler turns a chunk into a few vector instructions.
+/// How many bytes are looked at together once text has turned out to be long. The compiler turns a chunk
+/// into a few vector instructions.
 const CHUNK: usize = 32;
 
+/// How many bytes are looked at together at first, in one register.
+const WORD: usize = size_of::<u64>();
+
+/// From this length on, text is long.
+const LONG: usize = 64;
+
 /// How many bytes at the front can be written between quotes as they are (PROTOCOL 4.3).
+#[inline]
 pub(super) fn writable_len(bytes: &[u8]) -> usize {
-    prefix_len(bytes, |byte| {
-        matches!(byte, 0x20..=0x7e) & (byte != b'"') & (byte != b'\\')
-    })
+    prefix_len::<Writable>(bytes)
 }
 
 /// How many bytes at the front stand for themselves between quotes.
+#[inline]
 pub(super) fn literal_len(bytes: &[u8]) -> usize {
-    prefix_len(bytes, |byte| {
+    prefix_len::<Literal>(bytes)
+}
+
+/// Which bytes need no attention.
+trait Plain {
+    fn is_plain(byte: u8) -> bool;
+
+    /// Sets the top bit of the first byte of a little-endian word that is not plain, leaves all those before it
+    /// clear, and says nothing of those behind it.
+    fn first_other(word: u64) -> u64;
+}
+
+struct Writable;
+
+impl Plain for Writable {
+    fn is_plain(byte: u8) -> bool {
+        matches!(byte, 0x20..=0x7e) & (byte != b'"') & (byte != b'\\')
+    }
+
+    fn first_other(word: u64) -> u64 {
+        Literal::first_other(word) | equal(word, 0x7f) | (word & each(0x80))
+    }
+}
+
+struct Literal;
+
+impl Plain for Literal {
+    fn is_plain(byte: u8) -> bool {
         (byte >= 0x20) & (byte != b'"') & (byte != b'\\')
-    })
+    }
+
+    fn first_other(word: u64) -> u64 {
+        less(word, 0x20) | equal(word, b'"') | equal(word, b'\\')
+    }
+}
+
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; WORD])
+}
+
+/// Borrows run towards the end of the word only, so the first hit is always true.
+fn less(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(each(bound)) & !word & each(0x80)
+}
+
+fn equal(word: u64, byte: u8) -> u64 {
+    less(word ^ each(byte), 1)
 }
 
 #[inline(always)]
-fn prefix_len(bytes: &[u8], plain: impl Fn(u8) -> bool) -> usize {
+fn prefix_len<P: Plain>(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some(word) = bytes[len..].first_chunk() {
+        let other = P::first_other(u64::from_le_bytes(*word));
+        if other != 0 {
+            return len + other.trailing_zeros() as usize / WORD;
+        }
+        len += WORD;
+        if len == LONG {
+            len += long_prefix_len::<P>(&bytes[LONG..]);
+        }
+    }
+    match bytes.last_chunk() {
+        // The last word overlaps the one before, in which nothing was found.
+        Some(word) if len < bytes.len() => {
+            let other = P::first_other(u64::from_le_bytes(*word));
+            let plain = other.trailing_zeros() as usize / WORD;
+            bytes.len() - WORD + plain
+        }
+        Some(_) => len,
+        None => short_prefix_len::<P>(bytes),
+    }
+}
+
+/// The same for less than a word: its bytes are spread over one, some of them twice.
+#[inline(always)]
+fn short_prefix_len<P: Plain>(bytes: &[u8]) -> usize {
+    let len = bytes.len();
+    if let (Some(front), Some(back)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let word =
+            u64::from(u32::from_le_bytes(*front)) | u64::from(u32::from_le_bytes(*back)) << 32;
+        return match P::first_other(word).trailing_zeros() as usize / WORD {
+            position @ 0..4 => position,
+            position => len + position - WORD,
+        };
+    }
+    bytes.iter().take_while(|&&byte| P::is_plain(byte)).count()
+}
+
+/// The same in whole chunks.
+#[inline(always)]
+fn long_prefix_len<P: Plain>(bytes: &[u8]) -> usize {
     let mut len = 0;
     for chunk in bytes.chunks_exact(CHUNK) {
         // No early exit inside a chunk, or it could not be vectorised.
-        if !chunk.iter().fold(true, |all, &byte| all & plain(byte)) {
+        if !chunk
+            .iter()
+            .fold(true, |all, &byte| all & P::is_plain(byte))
+        {
             break;
         }
         len += CHUNK;
     }
-    len + bytes[len..].iter().take_while(|&&byte| plain(byte)).count()
+    len
 }
 
 #[cfg(test)]
@@ -37,8 +132,8 @@ mod tests {
     #[test]
     fn every_byte_is_found_at_every_position() {
         for byte in 0..=u8::MAX {
-            for position in 0..CHUNK * 2 + 3 {
-                let mut text = vec![b'a'; CHUNK * 2 + 5];
+            for position in 0..LONG + CHUNK + WORD + 1 {
+                let mut text = vec![b'a'; LONG + CHUNK + WORD + 3];
                 text[position] = byte;
                 let writable = (0x20..0x7f).contains(&byte) && !b"\"\\".contains(&byte);
                 assert_eq!(
@@ -53,5 +148,19 @@ mod tests {
             }
         }
         assert_eq!(writable_len(b""), 0);
+    }
+
+    #[test]
+    fn the_first_of_several_is_found_whatever_follows() {
+        for len in 0..2 * WORD {
+            for first in 0..len {
+                for byte in [0, 0x1f, b'"', b'\\', 0x7f, 0x80, 0xff] {
+                    let mut text = vec![b'\0'; len];
+                    text[..first].fill(b'!');
+                    text[first] = byte;
+                    assert_eq!(writable_len(&text), first, "{text:?}");
+                }
+            }
+        }
     }
 }

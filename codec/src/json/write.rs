@@ -1,16 +1,18 @@
-use bytes::{BufMut, BytesMut};
-
 use super::{float, scan};
-use crate::{EncodeError, Integer, MAX_DEPTH, schema::Sink, value::IntegerRef};
+use crate::{
+    EncodeError, Integer, MAX_DEPTH,
+    schema::{Field, Sink},
+    value::IntegerRef,
+};
 
 pub(super) struct Writer<'a> {
-    buffer: &'a mut BytesMut,
+    buffer: &'a mut Vec<u8>,
     depth: usize,
     for_display: bool,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(buffer: &'a mut BytesMut) -> Self {
+    pub(super) fn new(buffer: &'a mut Vec<u8>) -> Self {
         Self {
             buffer,
             depth: 0,
@@ -19,7 +21,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A writer for people, who may see what JSON does not have.
-    pub(super) fn for_display(buffer: &'a mut BytesMut) -> Self {
+    pub(super) fn for_display(buffer: &'a mut Vec<u8>) -> Self {
         Self {
             for_display: true,
             ..Self::new(buffer)
@@ -31,13 +33,13 @@ impl<'a> Writer<'a> {
             return Err(EncodeError::TooDeep { max: MAX_DEPTH });
         }
         self.depth += 1;
-        self.buffer.put_u8(bracket);
+        self.buffer.push(bracket);
         Ok(())
     }
 
     fn close(&mut self, bracket: u8) {
         self.depth -= 1;
-        self.buffer.put_u8(bracket);
+        self.buffer.push(bracket);
     }
 }
 
@@ -49,7 +51,14 @@ impl Sink for Writer<'_> {
     fn key(&mut self, index: usize, key: &str) {
         self.element(index);
         self.text(key);
-        self.buffer.put_slice(b": ");
+        self.buffer.extend_from_slice(b": ");
+    }
+
+    #[inline]
+    fn field(&mut self, index: usize, field: Field) {
+        let separator = if index == 0 { 2 } else { 0 };
+        self.buffer
+            .extend_from_slice(&field.json.as_bytes()[separator..]);
     }
 
     fn end_map(&mut self) {
@@ -62,7 +71,7 @@ impl Sink for Writer<'_> {
 
     fn element(&mut self, index: usize) {
         if index > 0 {
-            self.buffer.put_slice(b", ");
+            self.buffer.extend_from_slice(b", ");
         }
     }
 
@@ -71,24 +80,25 @@ impl Sink for Writer<'_> {
     }
 
     fn null(&mut self) {
-        self.buffer.put_slice(b"null");
+        self.buffer.extend_from_slice(b"null");
     }
 
     fn bool(&mut self, flag: bool) {
-        self.buffer.put_slice(if flag { b"true" } else { b"false" });
+        self.buffer
+            .extend_from_slice(if flag { b"true" } else { b"false" });
     }
 
     fn integer(&mut self, integer: &Integer) -> Result<(), EncodeError> {
         match integer.as_ref() {
             IntegerRef::Signed(signed) => {
                 self.buffer
-                    .put_slice(itoa::Buffer::new().format(signed).as_bytes());
+                    .extend_from_slice(itoa::Buffer::new().format(signed).as_bytes());
             }
             IntegerRef::Unsigned(unsigned) => {
                 self.buffer
-                    .put_slice(itoa::Buffer::new().format(unsigned).as_bytes());
+                    .extend_from_slice(itoa::Buffer::new().format(unsigned).as_bytes());
             }
-            IntegerRef::Big(digits) => self.buffer.put_slice(digits.as_bytes()),
+            IntegerRef::Big(digits) => self.buffer.extend_from_slice(digits.as_bytes()),
         }
         Ok(())
     }
@@ -98,36 +108,58 @@ impl Sink for Writer<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        // One reservation covers text without escapes, which most is.
+        let plain = scan::writable_len(text.as_bytes());
+        // Covers text without escapes, which most is.
         self.buffer.reserve(text.len() + 2);
-        self.buffer.put_u8(b'"');
-        let mut rest = text;
-        loop {
-            let (plain, after) = rest.split_at(scan::writable_len(rest.as_bytes()));
-            self.buffer.put_slice(plain.as_bytes());
-            let mut characters = after.chars();
-            let Some(character) = characters.next() else {
-                break;
-            };
-            write_escape(character, self.buffer);
-            rest = characters.as_str();
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(&text.as_bytes()[..plain]);
+        if plain < text.len() {
+            write_escaped(&text[plain..], self.buffer);
         }
-        self.buffer.put_u8(b'"');
+        self.buffer.push(b'"');
+    }
+
+    fn plain(&mut self, text: &[u8]) {
+        self.buffer.reserve(text.len() + 2);
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(text);
+        self.buffer.push(b'"');
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         if !self.for_display {
             return Err(EncodeError::BytesInJson);
         }
-        self.buffer.put_slice(b"b\"");
+        self.buffer.extend_from_slice(b"b\"");
         self.buffer
-            .put_slice(bytes.escape_ascii().to_string().as_bytes());
-        self.buffer.put_u8(b'"');
+            .extend_from_slice(bytes.escape_ascii().to_string().as_bytes());
+        self.buffer.push(b'"');
         Ok(())
     }
 }
 
-fn write_escape(character: char, buffer: &mut BytesMut) {
+/// Writes text that begins with something to escape.
+fn write_escaped(text: &str, buffer: &mut Vec<u8>) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        // What must be escaped comes in runs, in most scripts of one word each.
+        let mut characters = rest.chars();
+        while let Some(character) = characters.clone().next().filter(|c| must_escape(*c)) {
+            write_escape(character, buffer);
+            characters.next();
+        }
+        rest = characters.as_str();
+        let plain = scan::writable_len(rest.as_bytes());
+        buffer.extend_from_slice(&rest.as_bytes()[..plain]);
+        rest = &rest[plain..];
+    }
+}
+
+fn must_escape(character: char) -> bool {
+    !matches!(character, ' '..='~') || character == '"' || character == '\\'
+}
+
+fn write_escape(character: char, buffer: &mut Vec<u8>) {
     let short = match character {
         '"' => b'"',
         '\\' => b'\\',
@@ -137,17 +169,28 @@ fn write_escape(character: char, buffer: &mut BytesMut) {
         '\r' => b'r',
         '\t' => b't',
         _ => {
-            for &unit in character.encode_utf16(&mut [0; 2]).iter() {
-                write_unit(unit, buffer);
+            let code = u32::from(character);
+            match u16::try_from(code) {
+                Ok(unit) => buffer.extend_from_slice(&escaped_unit(unit)),
+                Err(_) => {
+                    let above = code - 0x10000;
+                    // Both halves have ten bits.
+                    let (high, low) = (
+                        0xd800 | (above >> 10) as u16,
+                        0xdc00 | (above & 0x3ff) as u16,
+                    );
+                    buffer.extend_from_slice(&escaped_unit(high));
+                    buffer.extend_from_slice(&escaped_unit(low));
+                }
             }
             return;
         }
     };
-    buffer.put_slice(&[b'\\', short]);
+    buffer.extend_from_slice(&[b'\\', short]);
 }
 
-fn write_unit(unit: u16, buffer: &mut BytesMut) {
+fn escaped_unit(unit: u16) -> [u8; 6] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let digit = |shift: u16| HEX[usize::from(unit >> shift & 0xf)];
-    buffer.put_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
+    [b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]
 }

@@ -3,8 +3,6 @@
 mod read;
 mod write;
 
-use bytes::BytesMut;
-
 use self::{read::Reader, write::Writer};
 use crate::{
     DecodeError, DecodeFault, EncodeError, Envelope, Value,
@@ -35,7 +33,7 @@ pub fn from_slice(bytes: &[u8]) -> Result<Value, DecodeFault> {
 /// # Errors
 ///
 /// An integer beyond 64 bits, or a value that is nested too deeply. What was appended by then stays.
-pub fn write(value: &Value, buffer: &mut BytesMut) -> Result<(), EncodeError> {
+pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut Writer::new(buffer), value)
 }
 
@@ -45,7 +43,7 @@ pub(crate) fn decode_envelope(payload: &[u8]) -> Result<Envelope, DecodeError> {
 
 pub(crate) fn encode_envelope(
     envelope: &Envelope,
-    buffer: &mut BytesMut,
+    buffer: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     schema::encode(&mut Writer::new(buffer), envelope)
 }
@@ -58,9 +56,9 @@ mod tests {
     use crate::{MAX_DEPTH, Map};
 
     fn written(value: &Value) -> Vec<u8> {
-        let mut buffer = BytesMut::new();
+        let mut buffer = Vec::new();
         write(value, &mut buffer).unwrap();
-        buffer.into()
+        buffer
     }
 
     fn bytes_of(hex: &str) -> Vec<u8> {
@@ -162,7 +160,7 @@ mod tests {
                 "{hex}"
             );
         }
-        let mut buffer = BytesMut::new();
+        let mut buffer = Vec::new();
         let error = write(&u128::MAX.into(), &mut buffer).unwrap_err();
         assert!(matches!(error, EncodeError::IntegerTooLarge));
     }
@@ -174,6 +172,6 @@ mod tests {
         assert_eq!(written(&deepest), nested(MAX_DEPTH));
         let error = from_slice(&nested(MAX_DEPTH + 1)).unwrap_err();
         assert!(error.to_string().contains("deeper"), "{error}");
-        assert!(write(&vec![deepest].into(), &mut BytesMut::new()).is_err());
+        assert!(write(&vec![deepest].into(), &mut Vec::new()).is_err());
     }
 }

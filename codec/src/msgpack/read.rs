@@ -29,10 +29,13 @@ enum Open {
     },
 }
 
+/// How many entries or elements are believed before they have come. What is open at once is bounded by
+/// [`MAX_DEPTH`], and so is what is reserved in vain.
+const TRUSTED_LEN: usize = 32;
+
 /// What a first byte announces.
-enum Head<'de> {
+enum Head {
     Scalar(Value),
-    Text(&'de str),
     List(usize),
     Map(usize),
 }
@@ -81,7 +84,32 @@ impl<'de> Reader<'de> {
         Ok(u32::from_be_bytes(self.array()?) as usize)
     }
 
-    fn head(&mut self) -> Result<Head<'de>, Syntax> {
+    /// Text, if that is what comes next.
+    fn str(&mut self) -> Result<Option<&'de str>, Syntax> {
+        let start = self.at;
+        let [first] = self.array()?;
+        let len = match first {
+            0xa0..=0xbf => (first & 0x1f).into(),
+            0xd9 => self.len_8()?,
+            0xda => self.len_16()?,
+            0xdb => self.len_32()?,
+            _ => {
+                self.at = start;
+                return Ok(None);
+            }
+        };
+        let start = self.at;
+        match std::str::from_utf8(self.take(len)?) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => Err(Syntax {
+                reason: "text is not UTF-8",
+                offset: start + error.valid_up_to(),
+            }),
+        }
+    }
+
+    /// Anything but text.
+    fn head(&mut self) -> Result<Head, Syntax> {
         let start = self.at;
         let [first] = self.array()?;
         let scalar = |value: Value| Ok(Head::Scalar(value));
@@ -90,7 +118,6 @@ impl<'de> Reader<'de> {
             0xe0..=0xff => scalar(i8::from_be_bytes([first]).into()),
             0x80..=0x8f => Ok(Head::Map((first & 0x0f).into())),
             0x90..=0x9f => Ok(Head::List((first & 0x0f).into())),
-            0xa0..=0xbf => self.str((first & 0x1f).into()),
             0xc0 => scalar(Value::Null),
             0xc2 | 0xc3 => scalar((first == 0xc3).into()),
             0xc4 => self.len_8().and_then(|len| self.bin(len)),
@@ -106,9 +133,6 @@ impl<'de> Reader<'de> {
             0xd1 => scalar(i16::from_be_bytes(self.array()?).into()),
             0xd2 => scalar(i32::from_be_bytes(self.array()?).into()),
             0xd3 => scalar(i64::from_be_bytes(self.array()?).into()),
-            0xd9 => self.len_8().and_then(|len| self.str(len)),
-            0xda => self.len_16().and_then(|len| self.str(len)),
-            0xdb => self.len_32().and_then(|len| self.str(len)),
             0xdc => self.len_16().map(Head::List),
             0xdd => self.len_32().map(Head::List),
             0xde => self.len_16().map(Head::Map),
@@ -117,32 +141,23 @@ impl<'de> Reader<'de> {
                 reason: "extension types are not supported",
                 offset: start,
             }),
-            0xc1 => Err(Syntax {
+            // Text is none of them: it has been looked for before.
+            0xa0..=0xbf | 0xc1 | 0xd9..=0xdb => Err(Syntax {
                 reason: "unknown type",
                 offset: start,
             }),
         }
     }
 
-    fn str(&mut self, len: usize) -> Result<Head<'de>, Syntax> {
-        let start = self.at;
-        std::str::from_utf8(self.take(len)?)
-            .map(Head::Text)
-            .map_err(|error| Syntax {
-                reason: "text is not UTF-8",
-                offset: start + error.valid_up_to(),
-            })
-    }
-
-    fn bin(&mut self, len: usize) -> Result<Head<'de>, Syntax> {
+    fn bin(&mut self, len: usize) -> Result<Head, Syntax> {
         Ok(Head::Scalar(Bytes::copy_from_slice(self.take(len)?).into()))
     }
 
     fn key(&mut self) -> Result<&'de str, Syntax> {
         let start = self.at;
-        match self.head()? {
-            Head::Text(key) => Ok(key),
-            _ => Err(Syntax {
+        match self.str()? {
+            Some(key) => Ok(key),
+            None => Err(Syntax {
                 reason: "a map key must be text",
                 offset: start,
             }),
@@ -178,13 +193,19 @@ impl<'de> Source<'de> for Reader<'de> {
     }
 
     fn enter_map(&mut self) -> Result<Option<usize>, Syntax> {
-        let start = self.mark();
-        if let Head::Map(len) = self.head()? {
-            self.open(len)?;
-            return Ok(Some(len));
-        }
-        self.rewind(start);
-        Ok(None)
+        let start = self.at;
+        let [first] = self.array()?;
+        let len = match first {
+            0x80..=0x8f => (first & 0x0f).into(),
+            0xde => self.len_16()?,
+            0xdf => self.len_32()?,
+            _ => {
+                self.at = start;
+                return Ok(None);
+            }
+        };
+        self.open(len)?;
+        Ok(Some(len))
     }
 
     fn next_key(&mut self, missing: &mut usize) -> Result<Option<Cow<'de, str>>, Syntax> {
@@ -201,20 +222,18 @@ impl<'de> Source<'de> for Reader<'de> {
     }
 
     fn text(&mut self) -> Result<Option<Cow<'de, str>>, Syntax> {
-        let start = self.mark();
-        if let Head::Text(text) = self.head()? {
-            return Ok(Some(Cow::Borrowed(text)));
-        }
-        self.rewind(start);
-        Ok(None)
+        Ok(self.str()?.map(Cow::Borrowed))
     }
 
     fn value(&mut self) -> Result<Value, Syntax> {
         let mut open: Vec<Open> = Vec::new();
         'value: loop {
-            let mut value = match self.head()? {
+            let head = match self.str()? {
+                Some(text) => Head::Scalar(text.into()),
+                None => self.head()?,
+            };
+            let mut value = match head {
                 Head::Scalar(value) => value,
-                Head::Text(text) => text.into(),
                 Head::List(0) => {
                     self.open(0)?;
                     self.depth -= 1;
@@ -223,7 +242,7 @@ impl<'de> Source<'de> for Reader<'de> {
                 Head::List(missing) => {
                     self.open(missing)?;
                     open.push(Open::List {
-                        list: Vec::new(),
+                        list: Vec::with_capacity(missing.min(TRUSTED_LEN)),
                         missing,
                     });
                     continue 'value;
@@ -237,7 +256,7 @@ impl<'de> Source<'de> for Reader<'de> {
                     self.open(missing)?;
                     let key = self.key()?.to_owned();
                     open.push(Open::Map {
-                        map: Map::new(),
+                        map: Map::with_capacity(missing.min(TRUSTED_LEN)),
                         missing,
                         key,
                     });

@@ -1,9 +1,13 @@
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
-use crate::{EncodeError, Integer, MAX_DEPTH, schema::Sink, value::IntegerRef};
+use crate::{
+    EncodeError, Integer, MAX_DEPTH,
+    schema::{Field, Sink},
+    value::IntegerRef,
+};
 
 pub(super) struct Writer<'a> {
-    buffer: &'a mut BytesMut,
+    buffer: &'a mut Vec<u8>,
     depth: usize,
 }
 
@@ -15,6 +19,8 @@ struct Header {
     len_16: u8,
     len_32: u8,
 }
+
+const MAX_HEADER_LEN: usize = 5;
 
 const TEXT: Header = Header {
     short: Some((0xa0, 31)),
@@ -42,10 +48,11 @@ const MAP: Header = Header {
 };
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(buffer: &'a mut BytesMut) -> Self {
+    pub(super) fn new(buffer: &'a mut Vec<u8>) -> Self {
         Self { buffer, depth: 0 }
     }
 
+    #[inline]
     fn header(&mut self, header: &Header, len: usize) {
         if let Some((first, _)) = header.short.filter(|(_, longest)| len <= *longest) {
             // At most 31, so it fits beside the kind.
@@ -117,6 +124,11 @@ impl Sink for Writer<'_> {
         self.text(key);
     }
 
+    #[inline]
+    fn field(&mut self, _index: usize, field: Field) {
+        self.buffer.extend_from_slice(field.msgpack);
+    }
+
     fn end_map(&mut self) {
         self.depth -= 1;
     }
@@ -157,11 +169,21 @@ impl Sink for Writer<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        self.header(&TEXT, text.len());
-        self.buffer.put_slice(text.as_bytes());
+        self.plain(text.as_bytes());
+    }
+
+    fn plain(&mut self, text: &[u8]) {
+        self.buffer.reserve(text.len() + MAX_HEADER_LEN);
+        if text.len() < 32 {
+            self.buffer.push(0xa0 | text.len() as u8);
+        } else {
+            self.header(&TEXT, text.len());
+        }
+        self.buffer.extend_from_slice(text);
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.buffer.reserve(bytes.len() + MAX_HEADER_LEN);
         self.header(&BYTES, bytes.len());
         self.buffer.put_slice(bytes);
         Ok(())

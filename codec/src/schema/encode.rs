@@ -1,4 +1,4 @@
-use super::Sink;
+use super::sink::{Field, Sink, field};
 use crate::{
     Body, Call, EncodeError, Envelope, Execute, Map, Message, PROTOCOL_VERSION, Request, Response,
     ToolResult, Value,
@@ -8,17 +8,17 @@ use crate::{
 pub(crate) fn encode<S: Sink>(sink: &mut S, envelope: &Envelope) -> Result<(), EncodeError> {
     let timed = usize::from(envelope.timestamp.is_some());
     sink.begin_map(4 + timed)?;
-    sink.key(0, "version");
-    sink.text(PROTOCOL_VERSION);
-    sink.key(1, "type");
-    sink.text(envelope.body.kind().as_str());
-    sink.key(2, "id");
-    envelope.id.with_str(|id| sink.text(id));
+    sink.field(0, field!("version"));
+    sink.plain(PROTOCOL_VERSION.as_bytes());
+    sink.field(1, field!("type"));
+    sink.plain(envelope.body.kind().as_str().as_bytes());
+    sink.field(2, field!("id"));
+    envelope.id.write(sink);
     if let Some(sent_at) = &envelope.timestamp {
-        sink.key(3, "timestamp");
-        sent_at.with_str(|text| sink.text(text));
+        sink.field(3, field!("timestamp"));
+        sent_at.write(sink);
     }
-    sink.key(3 + timed, "payload");
+    sink.field(3 + timed, field!("payload"));
     write_payload(sink, &envelope.body)?;
     sink.end_map();
     Ok(())
@@ -32,39 +32,39 @@ fn write_payload<S: Sink>(sink: &mut S, body: &Body) -> Result<(), EncodeError> 
         Body::Request(Request::Other(payload)) => return write_map(sink, payload),
         Body::Response(Response::Message(message)) | Body::StreamChunk(message) => {
             sink.begin_map(1)?;
-            sink.key(0, "message");
+            sink.field(0, field!("message"));
             write_message(sink, message)?;
         }
         Body::Response(Response::Tool(result)) => {
             sink.begin_map(1)?;
-            sink.key(0, "result");
+            sink.field(0, field!("result"));
             write_tool_result(sink, result)?;
         }
         Body::Error(error) => {
             sink.begin_map(3)?;
-            write_text(sink, 0, "error_code", error.code.as_str());
-            write_text(sink, 1, "error_message", &error.message);
-            sink.key(2, "error_details");
+            write_text(sink, 0, field!("error_code"), error.code.as_str());
+            write_text(sink, 1, field!("error_message"), &error.message);
+            sink.field(2, field!("error_details"));
             write_map(sink, &error.details)?;
         }
         Body::Heartbeat(heartbeat) => {
             sink.begin_map(2)?;
-            write_text(sink, 0, "agent_name", &heartbeat.agent_name);
-            write_text(sink, 1, "status", &heartbeat.status);
+            write_text(sink, 0, field!("agent_name"), &heartbeat.agent_name);
+            write_text(sink, 1, field!("status"), &heartbeat.status);
         }
         Body::Register(register) => {
             sink.begin_map(4)?;
-            write_text(sink, 0, "agent_name", &register.agent_name);
-            sink.key(1, "capabilities");
+            write_text(sink, 0, field!("agent_name"), &register.agent_name);
+            sink.field(1, field!("capabilities"));
             write_map(sink, &register.capabilities)?;
-            write_text(sink, 2, "endpoint", &register.endpoint);
-            sink.key(3, "metadata");
+            write_text(sink, 2, field!("endpoint"), &register.endpoint);
+            sink.field(3, field!("metadata"));
             write_map(sink, &register.metadata)?;
         }
         Body::Unregister(unregister) => {
             sink.begin_map(usize::from(unregister.agent_name.is_some()))?;
             if let Some(name) = &unregister.agent_name {
-                write_text(sink, 0, "agent_name", name);
+                write_text(sink, 0, field!("agent_name"), name);
             }
         }
         Body::StreamEnd => sink.begin_map(0)?,
@@ -76,11 +76,11 @@ fn write_payload<S: Sink>(sink: &mut S, body: &Body) -> Result<(), EncodeError> 
 fn write_call<S: Sink>(sink: &mut S, method: &str, call: &Call) -> Result<(), EncodeError> {
     let named = usize::from(!call.agent_name.is_empty());
     sink.begin_map(2 + named)?;
-    write_text(sink, 0, "method", method);
+    write_text(sink, 0, field!("method"), method);
     if named == 1 {
-        write_text(sink, 1, "agent_name", &call.agent_name);
+        write_text(sink, 1, field!("agent_name"), &call.agent_name);
     }
-    sink.key(1 + named, "message");
+    sink.field(1 + named, field!("message"));
     write_message(sink, &call.message)?;
     sink.end_map();
     Ok(())
@@ -88,9 +88,9 @@ fn write_call<S: Sink>(sink: &mut S, method: &str, call: &Call) -> Result<(), En
 
 fn write_execute<S: Sink>(sink: &mut S, execute: &Execute) -> Result<(), EncodeError> {
     sink.begin_map(3)?;
-    write_text(sink, 0, "method", "execute");
-    write_text(sink, 1, "tool_name", &execute.tool_name);
-    sink.key(2, "kwargs");
+    write_text(sink, 0, field!("method"), "execute");
+    write_text(sink, 1, field!("tool_name"), &execute.tool_name);
+    sink.field(2, field!("kwargs"));
     write_map(sink, &execute.kwargs)?;
     sink.end_map();
     Ok(())
@@ -102,13 +102,13 @@ pub(crate) fn write_message<S: Sink>(sink: &mut S, message: &Message) -> Result<
         return Err(EncodeError::EmptyRole);
     }
     sink.begin_map(4)?;
-    write_text(sink, 0, "role", &message.role);
-    sink.key(1, "content");
+    write_text(sink, 0, field!("role"), &message.role);
+    sink.field(1, field!("content"));
     write_value(sink, &message.content)?;
-    sink.key(2, "metadata");
+    sink.field(2, field!("metadata"));
     write_map(sink, &message.metadata)?;
-    sink.key(3, "timestamp");
-    message.timestamp.with_str(|text| sink.text(text));
+    sink.field(3, field!("timestamp"));
+    sink.plain(message.timestamp.written().as_bytes());
     sink.end_map();
     Ok(())
 }
@@ -118,23 +118,23 @@ fn write_tool_result<S: Sink>(sink: &mut S, result: &ToolResult) -> Result<(), E
         return Err(EncodeError::MissingToolError);
     }
     sink.begin_map(4)?;
-    sink.key(0, "success");
+    sink.field(0, field!("success"));
     sink.bool(result.success);
-    sink.key(1, "data");
+    sink.field(1, field!("data"));
     write_value(sink, &result.data)?;
-    sink.key(2, "error");
+    sink.field(2, field!("error"));
     match &result.error {
         Some(error) => sink.text(error),
         None => sink.null(),
     }
-    sink.key(3, "metadata");
+    sink.field(3, field!("metadata"));
     write_map(sink, &result.metadata)?;
     sink.end_map();
     Ok(())
 }
 
-fn write_text<S: Sink>(sink: &mut S, index: usize, key: &str, text: &str) {
-    sink.key(index, key);
+fn write_text<S: Sink>(sink: &mut S, index: usize, field: Field, text: &str) {
+    sink.field(index, field);
     sink.text(text);
 }
 

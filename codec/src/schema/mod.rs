@@ -12,6 +12,6 @@ mod source;
 pub(crate) use self::{
     decode::decode,
     encode::{encode, write_message, write_value},
-    sink::Sink,
+    sink::{Field, Sink, short_text},
     source::{Source, Syntax},
 };

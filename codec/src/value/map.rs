@@ -31,8 +31,15 @@ pub struct Map {
 /// Where each key of a larger map stands.
 #[derive(Clone, Default)]
 struct Index {
-    positions: HashTable<usize>,
+    slots: HashTable<Slot>,
     hasher: RandomState,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    /// Kept, because a table that grows needs it again.
+    hash: u64,
+    position: usize,
 }
 
 /// From how many entries on an index pays for itself.
@@ -43,6 +50,13 @@ impl Map {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub(crate) fn with_capacity(entries: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(entries),
+            index: None,
+        }
     }
 
     /// How many entries there are.
@@ -81,14 +95,16 @@ impl Map {
     }
 
     fn insert_entry(&mut self, key: String, value: Value) -> Option<Value> {
-        if let Some(position) = self.position(&key) {
-            return Some(std::mem::replace(&mut self.entries[position].1, value));
+        let position = match &mut self.index {
+            Some(index) => index.find_or_add(&self.entries, &key),
+            None => self.position(&key).unwrap_or(self.entries.len()),
+        };
+        if let Some((_, known)) = self.entries.get_mut(position) {
+            return Some(std::mem::replace(known, value));
         }
         self.entries.push((key, value));
-        match &mut self.index {
-            Some(index) => index.add(&self.entries, self.entries.len() - 1),
-            None if self.entries.len() >= INDEXED_LEN => self.reindex(),
-            None => {}
+        if self.index.is_none() && self.entries.len() >= INDEXED_LEN {
+            self.reindex();
         }
         None
     }
@@ -129,8 +145,8 @@ impl Map {
         self.index = None;
         if self.entries.len() >= INDEXED_LEN {
             let mut index = Box::<Index>::default();
-            for position in 0..self.entries.len() {
-                index.add(&self.entries, position);
+            for (position, (key, _)) in self.entries.iter().enumerate() {
+                index.find_or_add(&self.entries[..position], key);
             }
             self.index = Some(index);
         }
@@ -140,16 +156,29 @@ impl Map {
 impl Index {
     fn find(&self, entries: &[(String, Value)], key: &str) -> Option<usize> {
         let hash = self.hasher.hash_one(key);
-        self.positions
-            .find(hash, |&position| entries[position].0 == key)
-            .copied()
+        let slot = self.slots.find(hash, |slot| slot.is(hash, entries, key))?;
+        Some(slot.position)
     }
 
-    /// Adds an entry whose key is not in the index yet.
-    fn add(&mut self, entries: &[(String, Value)], position: usize) {
-        let Self { positions, hasher } = self;
-        let hash_at = |&position: &usize| hasher.hash_one(entries[position].0.as_str());
-        positions.insert_unique(hash_at(&position), position, hash_at);
+    /// The position of `key`. That is the one behind the last if it is new, and is remembered then.
+    fn find_or_add(&mut self, entries: &[(String, Value)], key: &str) -> usize {
+        let hash = self.hasher.hash_one(key);
+        let known = |slot: &Slot| slot.is(hash, entries, key);
+        let new = || Slot {
+            hash,
+            position: entries.len(),
+        };
+        let slot = self
+            .slots
+            .entry(hash, known, |slot| slot.hash)
+            .or_insert_with(new);
+        slot.get().position
+    }
+}
+
+impl Slot {
+    fn is(&self, hash: u64, entries: &[(String, Value)], key: &str) -> bool {
+        self.hash == hash && entries[self.position].0 == key
     }
 }
 

@@ -1,10 +1,17 @@
+mod calendar;
+mod read;
+mod write;
+
 use std::{
     fmt,
     str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::calendar::{Date, MICROS_PER_DAY, MICROS_PER_SECOND};
+use self::{
+    calendar::{Date, MICROS_PER_DAY, MICROS_PER_SECOND},
+    write::Written,
+};
 
 /// A date and time as Python's `datetime` holds it: microseconds, and an offset from UTC or none.
 ///
@@ -78,15 +85,15 @@ impl Timestamp {
         self.offset.map(|micros| micros / MICROS_PER_SECOND)
     }
 
-    /// Hands the written form to `f` without allocating.
-    pub(crate) fn with_str<T>(self, f: impl FnOnce(&str) -> T) -> T {
-        let mut text = Text {
-            bytes: [0; MAX_TEXT_LEN],
-            len: 0,
-        };
-        text.timestamp(self);
-        // Only ASCII digits and punctuation are ever pushed.
-        f(std::str::from_utf8(&text.bytes[..text.len]).unwrap_or_default())
+    /// Reads what [`Written`] writes, and nothing else: a fast path, and the proof that text is canonical.
+    ///
+    /// Offsets with seconds, which nobody has, are left to the slow path.
+    pub(crate) fn from_canonical(text: &str) -> Option<Self> {
+        read::canonical(text.as_bytes())
+    }
+
+    pub(crate) fn written(self) -> Written {
+        Written::new(self)
     }
 }
 
@@ -94,15 +101,17 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
-        parse(text).ok_or_else(|| TimestampError {
-            text: text.to_owned(),
-        })
+        Self::from_canonical(text)
+            .or_else(|| read::liberal(text))
+            .ok_or_else(|| TimestampError {
+                text: text.to_owned(),
+            })
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_str(|text| f.write_str(text))
+        f.write_str(self.written().as_str())
     }
 }
 
@@ -116,186 +125,6 @@ impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         Self::from_system_time(time)
     }
-}
-
-/// `2025-11-08T12:34:56.789012+05:30:15.000001`
-const MAX_TEXT_LEN: usize = 42;
-
-struct Text {
-    bytes: [u8; MAX_TEXT_LEN],
-    len: usize,
-}
-
-impl Text {
-    fn timestamp(&mut self, time: Timestamp) {
-        let date = Date::from_days(time.local.div_euclid(MICROS_PER_DAY));
-        self.number(u64::from(date.year), 4);
-        self.byte(b'-');
-        self.number(u64::from(date.month), 2);
-        self.byte(b'-');
-        self.number(u64::from(date.day), 2);
-        self.byte(b'T');
-        self.clock(time.local.rem_euclid(MICROS_PER_DAY).unsigned_abs(), true);
-        if let Some(offset) = time.offset {
-            self.byte(if offset < 0 { b'-' } else { b'+' });
-            self.clock(offset.unsigned_abs(), false);
-        }
-    }
-
-    /// `12:34:56.789012`; seconds are left out of an offset that has none.
-    fn clock(&mut self, micros: u64, always_seconds: bool) {
-        let per_second = MICROS_PER_SECOND.unsigned_abs();
-        let (seconds, fraction) = (micros / per_second, micros % per_second);
-        self.number(seconds / 3600, 2);
-        self.byte(b':');
-        self.number(seconds / 60 % 60, 2);
-        if always_seconds || seconds % 60 != 0 || fraction != 0 {
-            self.byte(b':');
-            self.number(seconds % 60, 2);
-        }
-        if fraction != 0 {
-            self.byte(b'.');
-            self.number(fraction, 6);
-        }
-    }
-
-    fn number(&mut self, mut number: u64, digits: usize) {
-        for position in (self.len..self.len + digits).rev() {
-            self.bytes[position] = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
-        self.len += digits;
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
-        self.len += 1;
-    }
-}
-
-fn parse(text: &str) -> Option<Timestamp> {
-    let (date, rest) = text.split_at_checked(date_len(text.as_bytes()))?;
-    let date = parse_date(date.as_bytes())?;
-    let mut local = date.days() * MICROS_PER_DAY;
-    let mut rest = rest.chars();
-    if rest.next().is_none() {
-        return Some(Timestamp {
-            local,
-            offset: None,
-        });
-    }
-    let rest = rest.as_str();
-    let split = rest.find(['+', '-', 'Z', 'z']).unwrap_or(rest.len());
-    let (clock, zone) = rest.split_at(split);
-    local += parse_clock(clock.as_bytes())?;
-    Some(Timestamp {
-        local,
-        offset: parse_zone(zone.as_bytes())?,
-    })
-}
-
-/// Where the date ends. The separator may be any character, so only the date's own form can tell.
-fn date_len(text: &[u8]) -> usize {
-    let digits_from = |start: usize| {
-        text[start..]
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .count()
-    };
-    match (text.get(4), text.get(5)) {
-        (Some(b'-'), Some(b'W')) => match text.get(8) {
-            // `2025-W45-6T…` against `2025-W45-06:00`: the day of a week has one digit.
-            Some(b'-') if text.get(10).is_some_and(u8::is_ascii_digit) => 8,
-            Some(b'-') => 10,
-            _ => 8,
-        },
-        (Some(b'-'), _) => 10,
-        (Some(b'W'), _) if text.len() > 7 => match digits_from(7) {
-            0 => 7,
-            1 => 8,
-            // `2025W4512…`: the digits after the week belong to the clock, in pairs.
-            digits if digits % 2 == 1 => 7,
-            _ => 8,
-        },
-        (Some(b'W'), _) => 7,
-        _ => 8,
-    }
-}
-
-fn parse_date(text: &[u8]) -> Option<Date> {
-    let year = u16::try_from(number(text.get(..4)?)?).ok()?;
-    match text.get(4..)? {
-        [b'-', b'W', w1, w2] | [b'W', w1, w2] => Date::from_week(year, number(&[*w1, *w2])?, 1),
-        [b'-', b'W', w1, w2, b'-', d] | [b'W', w1, w2, d] => {
-            Date::from_week(year, number(&[*w1, *w2])?, number(&[*d])?)
-        }
-        [b'-', m1, m2, b'-', d1, d2] | [m1, m2, d1, d2] => {
-            Date::new(year, number(&[*m1, *m2])?, number(&[*d1, *d2])?)
-        }
-        _ => None,
-    }
-}
-
-fn parse_zone(text: &[u8]) -> Option<Option<i64>> {
-    match text {
-        [] => Some(None),
-        [b'Z' | b'z'] => Some(Some(0)),
-        [b'+', clock @ ..] => parse_clock(clock).map(Some),
-        [b'-', clock @ ..] => parse_clock(clock).map(|micros| Some(-micros)),
-        _ => None,
-    }
-}
-
-/// `12`, `12:34`, `12:34:56`, `12:34:56.789`, the same without colons: microseconds since midnight.
-fn parse_clock(text: &[u8]) -> Option<i64> {
-    let colons = text.get(2) == Some(&b':');
-    let mut fields = [0; 3];
-    let mut rest = text;
-    for (index, field) in fields.iter_mut().enumerate() {
-        if index > 0 {
-            match rest {
-                [] => break,
-                [b':', after @ ..] if colons => rest = after,
-                [b'0'..=b'9', ..] if !colons => {}
-                [b'.' | b',', ..] if index == 2 => return None,
-                _ => return None,
-            }
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        *field = number(digits)?;
-        rest = after;
-    }
-    let [hours, minutes, seconds] = fields;
-    if hours > 23 || minutes > 59 || seconds > 59 {
-        return None;
-    }
-    let fraction = match rest {
-        [] => 0,
-        [b'.' | b',', digits @ ..] if !digits.is_empty() => fraction_micros(digits)?,
-        _ => return None,
-    };
-    Some(i64::from(hours * 3600 + minutes * 60 + seconds) * MICROS_PER_SECOND + fraction)
-}
-
-/// Digits beyond the sixth are cut off, not rounded, as Python does.
-fn fraction_micros(digits: &[u8]) -> Option<i64> {
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let six = digits
-        .iter()
-        .copied()
-        .chain(std::iter::repeat(b'0'))
-        .take(6);
-    Some(six.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0')))
-}
-
-fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |number, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| number * 10 + u32::from(digit - b'0'))
-    })
 }
 
 fn shortened(text: &str) -> String {
@@ -330,6 +159,37 @@ mod tests {
             "2024-02-29T00:00:00",
         ] {
             assert_eq!(read(text).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn the_fast_path_takes_only_what_is_written_back_unchanged() {
+        let canonical = "2025-11-08T12:34:56.789012+05:30";
+        for text in [
+            canonical,
+            "2025-11-08T12:34:56-23:59",
+            "2025-11-08T12:34:56",
+        ] {
+            assert!(Timestamp::from_canonical(text).is_some(), "{text}");
+        }
+        for position in 0..canonical.len() {
+            for byte in [b' '..=b'~'].into_iter().flatten() {
+                let mut text = canonical.as_bytes().to_vec();
+                text[position] = byte;
+                let text = String::from_utf8(text).unwrap();
+                if let Some(time) = Timestamp::from_canonical(&text) {
+                    assert_eq!(time.to_string(), text);
+                    assert_eq!(read::liberal(&text), Some(time));
+                }
+            }
+        }
+        for text in [
+            "2025-11-08T12:34:56.000000+00:00",
+            "2025-11-08T12:34:56.78901+00:00",
+            "2025-11-08T12:34:56-00:00",
+            "2025-11-08T12:34:56+00:00 ",
+        ] {
+            assert_eq!(Timestamp::from_canonical(text), None, "{text}");
         }
     }
 

@@ -1,0 +1,77 @@
+use bytes::Buf;
+
+/// Bytes in line to be written: appended behind, taken from the front.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    /// How much of the front has left.
+    sent: usize,
+}
+
+/// A buffer that has grown beyond this is given back once it is empty.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+impl Outgoing {
+    /// Where to append. What is there must stay.
+    pub(crate) fn append(&mut self) -> &mut Vec<u8> {
+        // A line that is never quite empty must not keep for ever what has left. Moving as little as has
+        // left costs each byte one move at most.
+        if self.sent > self.bytes.len() / 2 {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+        &mut self.bytes
+    }
+}
+
+impl Buf for Outgoing {
+    fn remaining(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent < self.bytes.len() {
+            return;
+        }
+        self.sent = 0;
+        if self.bytes.capacity() > KEPT_CAPACITY {
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_never_empties_stays_small() {
+        let mut outgoing = Outgoing::default();
+        outgoing.append().extend_from_slice(b"first");
+        for number in 0..10_000_u32 {
+            outgoing
+                .append()
+                .extend_from_slice(&number.to_be_bytes().repeat(10));
+            outgoing.advance(40);
+            assert_eq!(outgoing.remaining(), 5);
+        }
+        assert!(outgoing.bytes.capacity() < 1024);
+    }
+
+    #[test]
+    fn a_large_buffer_is_given_back() {
+        let mut outgoing = Outgoing::default();
+        outgoing.append().resize(2 * KEPT_CAPACITY, 1);
+        outgoing.advance(KEPT_CAPACITY);
+        assert_eq!(outgoing.chunk(), &[1; KEPT_CAPACITY]);
+        outgoing.advance(KEPT_CAPACITY);
+        assert_eq!((outgoing.remaining(), outgoing.bytes.capacity()), (0, 0));
+    }
+}
