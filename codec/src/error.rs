@@ -53,6 +53,9 @@ pub enum EncodeError {
     /// A tool result that is not a success must say why (PROTOCOL 3.4).
     #[error("tool result is a failure without an error text")]
     MissingToolError,
+    /// A request of a tool must name it (PROTOCOL 2.6).
+    #[error("tool has no name")]
+    EmptyToolName,
     /// The encoded payload does not fit a frame.
     #[error(transparent)]
     Frame(#[from] FrameError),

@@ -68,6 +68,15 @@ impl From<&str> for RequestId {
     }
 }
 
+impl From<String> for RequestId {
+    fn from(text: String) -> Self {
+        match parse_uuid(text.as_bytes()) {
+            Some(uuid) => Self(Repr::Uuid(uuid)),
+            None => Self(Repr::Text(text.into())),
+        }
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

@@ -28,6 +28,13 @@ impl ToolResult {
         }
     }
 
+    /// Adds an entry to the metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(key, value);
+        self
+    }
+
     /// A failure and its reason.
     #[must_use]
     pub fn failure(error: impl Into<String>) -> Self {

@@ -1018,6 +1018,7 @@ fn an_envelope_that_cannot_be_written_leaves_the_buffer_as_it_was() {
     let in_json: Check = |error| matches!(error, EncodeError::BytesInJson);
     let too_deep: Check = |error| matches!(error, EncodeError::TooDeep { max: MAX_DEPTH });
     let no_role: Check = |error| matches!(error, EncodeError::EmptyRole);
+    let no_name: Check = |error| matches!(error, EncodeError::EmptyToolName);
     let no_error: Check = |error| matches!(error, EncodeError::MissingToolError);
     let too_large: Check = |error| matches!(error, EncodeError::Frame(FrameError::TooLarge { len, max: 1000 }) if *len > 1000);
     let rows: Vec<(Body, Check)> = vec![
@@ -1042,6 +1043,10 @@ fn an_envelope_that_cannot_be_written_leaves_the_buffer_as_it_was() {
         (
             Request::Process(Call::new("echo", Message::new("", "Hi"))).into(),
             no_role,
+        ),
+        (
+            Request::Execute(Execute::new("", Map::new())).into(),
+            no_name,
         ),
         (no_text.into(), no_error),
         (Response::Tool(silent).into(), no_error),

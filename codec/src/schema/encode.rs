@@ -87,6 +87,9 @@ fn write_call<S: Sink>(sink: &mut S, method: &str, call: &Call) -> Result<(), En
 }
 
 fn write_execute<S: Sink>(sink: &mut S, execute: &Execute) -> Result<(), EncodeError> {
+    if execute.tool_name.is_empty() {
+        return Err(EncodeError::EmptyToolName);
+    }
     sink.begin_map(3)?;
     write_text(sink, 0, field!("method"), "execute");
     write_text(sink, 1, field!("tool_name"), &execute.tool_name);

@@ -105,6 +105,13 @@ impl From<()> for Value {
     }
 }
 
+impl From<isize> for Value {
+    fn from(number: isize) -> Self {
+        // No platform has a wider isize.
+        Self::Integer((number as i64).into())
+    }
+}
+
 impl From<bool> for Value {
     fn from(flag: bool) -> Self {
         Self::Bool(flag)

@@ -1,6 +1,8 @@
 mod convert;
 mod de;
+mod index;
 mod integer;
+mod macros;
 mod map;
 mod ser;
 

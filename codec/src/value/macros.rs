@@ -1,0 +1,139 @@
+/// Makes a [`Value`](crate::Value) of something that looks like JSON.
+///
+/// What stands in the place of a value may be `null`, a list, a map, or any expression that converts
+/// into a [`Value`](crate::Value). A key is a literal, a variable, or an expression in parentheses.
+///
+/// ```
+/// use agentwire_codec::value;
+///
+/// let unit = "°C";
+/// let answer = value!({
+///     "city": "Oslo",
+///     "degrees": [-3, 2.5, null],
+///     "unit": unit,
+///     (format!("in {unit}")): true,
+/// });
+/// assert_eq!(answer["degrees"][1].as_f64(), Some(2.5));
+/// ```
+#[macro_export]
+macro_rules! value {
+    (null) => { $crate::Value::Null };
+    ({ $($entries:tt)* }) => { $crate::Value::Map($crate::map!($($entries)*)) };
+    ([ $($element:tt),* $(,)? ]) => {
+        $crate::Value::List(::std::vec![$($crate::value!($element)),*])
+    };
+    // An element of several tokens, such as `-1`.
+    ([ $($elements:tt)+ ]) => {
+        $crate::Value::List($crate::__value_list!([] $($elements)+))
+    };
+    ($value:expr) => { $crate::Value::from($value) };
+}
+
+/// Makes a [`Map`](crate::Map) of entries that look like JSON: a [`value!`](crate::value) without its braces.
+///
+/// ```
+/// use agentwire_codec::map;
+///
+/// let arguments = map! {"city": "Oslo", "days": [1, 2]};
+/// assert_eq!(arguments["days"][1].as_i64(), Some(2));
+/// ```
+#[macro_export]
+macro_rules! map {
+    () => { $crate::Map::new() };
+    ($($key:tt : $value:tt),+ $(,)?) => {{
+        let mut map = $crate::Map::new();
+        $(map.insert($crate::__value_key!($key), $crate::value!($value));)+
+        map
+    }};
+    ($($entries:tt)+) => {{
+        let mut map = $crate::Map::new();
+        $crate::__value_map!(map $($entries)+);
+        map
+    }};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __value_key {
+    (($key:expr)) => {
+        $key
+    };
+    ($key:expr) => {
+        $key
+    };
+}
+
+// One element at a time; `null`, lists and maps are no expressions, so they must be tried first. What is
+// done stands in the brackets.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __value_list {
+    ([$($done:tt)*]) => { ::std::vec![$($done)*] };
+    ([$($done:tt)*] null $(, $($rest:tt)*)?) => {
+        $crate::__value_list!([$($done)* $crate::value!(null),] $($($rest)*)?)
+    };
+    ([$($done:tt)*] [$($inner:tt)*] $(, $($rest:tt)*)?) => {
+        $crate::__value_list!([$($done)* $crate::value!([$($inner)*]),] $($($rest)*)?)
+    };
+    ([$($done:tt)*] {$($inner:tt)*} $(, $($rest:tt)*)?) => {
+        $crate::__value_list!([$($done)* $crate::value!({$($inner)*}),] $($($rest)*)?)
+    };
+    ([$($done:tt)*] $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__value_list!([$($done)* $crate::Value::from($value),] $($($rest)*)?)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __value_map {
+    ($map:ident) => {};
+    ($map:ident $key:tt : null $(, $($rest:tt)*)?) => {
+        $crate::__value_map!(@ $map $key (null) $($($rest)*)?)
+    };
+    ($map:ident $key:tt : [$($inner:tt)*] $(, $($rest:tt)*)?) => {
+        $crate::__value_map!(@ $map $key ([$($inner)*]) $($($rest)*)?)
+    };
+    ($map:ident $key:tt : {$($inner:tt)*} $(, $($rest:tt)*)?) => {
+        $crate::__value_map!(@ $map $key ({$($inner)*}) $($($rest)*)?)
+    };
+    ($map:ident $key:tt : $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__value_map!(@ $map $key ($value) $($($rest)*)?)
+    };
+    (@ $map:ident $key:tt ($($value:tt)+) $($rest:tt)*) => {
+        $map.insert($crate::__value_key!($key), $crate::value!($($value)+));
+        $crate::__value_map!($map $($rest)*);
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Map, Value};
+
+    #[test]
+    fn what_looks_like_json_is_its_value() {
+        let (word, number) = ("text", 7_u8);
+        let made = value!({
+            "null": null,
+            "flags": [true, false],
+            "numbers": [1, -2, 2.5, -0.0, u128::MAX],
+            "nested": {"list": [[], {}, [null, {"a": -1}]], "map": {}},
+            "variables": [word, number, number + 1, word.to_uppercase(), [number - 1][0]],
+            word: Some(1),
+            (format!("{word} {number}")): Option::<bool>::None,
+            "trailing": [1, 2,],
+        });
+        let written = r#"{"null": null, "flags": [true, false], "numbers": [1, -2, 2.5, -0.0, 340282366920938463463374607431768211455], "nested": {"list": [[], {}, [null, {"a": -1}]], "map": {}}, "variables": ["text", 7, 8, "TEXT", 6], "text": 1, "text 7": null, "trailing": [1, 2]}"#;
+        assert_eq!(made.to_string(), written);
+    }
+
+    #[test]
+    fn a_value_may_stand_alone_and_a_map_without_braces() {
+        assert_eq!(value!(null), Value::Null);
+        assert_eq!(value!(-1), Value::from(-1));
+        assert_eq!(value!("text"), Value::from("text"));
+        assert_eq!(value!([]), Value::List(Vec::new()));
+        assert_eq!(value!({}), Value::Map(Map::new()));
+        assert_eq!(map! {}, Map::new());
+        assert_eq!(map! {"a": -1, "a": null}, Map::from([("a", Value::Null)]));
+    }
+}
