@@ -121,6 +121,33 @@ pub enum Error {
         error: Box<WireError>,
     },
 
+    /// The server has no tool of that name.
+    #[error("{site}: tool not found: {}", error.message)]
+    ToolNotFound {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What the server said.
+        error: Box<WireError>,
+    },
+
+    /// The tool failed.
+    #[error("{site}: tool failed: {}", error.message)]
+    ToolFailed {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What the server said.
+        error: Box<WireError>,
+    },
+
+    /// The server does not know what was asked for. Python's and Go's do not run tools.
+    #[error("{site}: not supported by the server: {}", error.message)]
+    Unsupported {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What the server said.
+        error: Box<WireError>,
+    },
+
     /// The agent failed, or its server did, with any other code.
     #[error("{site}: agent failed: {error}")]
     RemoteExecution {
@@ -137,6 +164,8 @@ pub enum Error {
 pub struct CallSite {
     /// The name that the agent was called by. Empty if none.
     pub agent: String,
+    /// The name of the tool, if one was to be run.
+    pub tool: Option<String>,
     /// Where it was called.
     pub endpoint: Endpoint,
     /// The request, once it had an id.
@@ -145,6 +174,9 @@ pub struct CallSite {
 
 impl fmt::Display for CallSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(tool) = &self.tool {
+            write!(f, "tool {tool:?} of ")?;
+        }
         if self.agent.is_empty() {
             write!(f, "agent at {}", self.endpoint)?;
         } else {
@@ -260,6 +292,9 @@ impl Error {
             Self::AgentNotFound { error, .. }
             | Self::AgentUnavailable { error, .. }
             | Self::AgentTimeout { error, .. }
+            | Self::ToolNotFound { error, .. }
+            | Self::ToolFailed { error, .. }
+            | Self::Unsupported { error, .. }
             | Self::RemoteExecution { error, .. } => Some(error),
             _ => None,
         }
@@ -311,6 +346,12 @@ impl Error {
             Self::AgentUnavailable { site, error }
         } else if error.code == ErrorCode::AGENT_TIMEOUT {
             Self::AgentTimeout { site, error }
+        } else if error.code == ErrorCode::TOOL_NOT_FOUND {
+            Self::ToolNotFound { site, error }
+        } else if error.code == ErrorCode::TOOL_EXECUTION_FAILED {
+            Self::ToolFailed { site, error }
+        } else if site.tool.is_some() && is_unknown_method(&error) {
+            Self::Unsupported { site, error }
         } else {
             Self::RemoteExecution { site, error }
         }
@@ -346,4 +387,10 @@ impl Error {
             source: Some(source.into()),
         }
     }
+}
+
+/// What Python's server answers to a method that it does not know, and Go's (PROTOCOL 7.3).
+fn is_unknown_method(error: &WireError) -> bool {
+    error.code == ErrorCode::NOT_IMPLEMENTED
+        || error.code == ErrorCode::INVALID_MESSAGE && error.details.contains_key("method")
 }

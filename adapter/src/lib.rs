@@ -34,6 +34,29 @@
 //! An answer is matched to its request by id. A call that is given up, by a timeout or by dropping its
 //! future, closes its connection; a server in Rust then drops the work, and nobody gets the late answer.
 //!
+//! # Tools
+//!
+//! A server may offer [`Tool`]s beside its agent, which are run with arguments by name:
+//!
+//! ```
+//! use agentwire::{LocalAgent, Map, Message, RemoteAgent, ToolResult, agent_fn, map, tool_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), agentwire::Error> {
+//! let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+//! let double = tool_fn("double", |kwargs: Map| async move {
+//!     let number = kwargs["number"].as_i64().unwrap_or_default();
+//!     Ok(ToolResult::success(number * 2))
+//! });
+//! let server = LocalAgent::builder(echo).tool(double).serve("memory://tools").await?;
+//!
+//! let remote = RemoteAgent::new(server.endpoint())?;
+//! let result = remote.execute("double", map! {"number": 21}).await?;
+//! assert_eq!(result.data.as_i64(), Some(42));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Concurrency
 //!
 //! ```text
@@ -72,7 +95,7 @@
 //!
 //! # Not supported yet
 //!
-//! Tools (`execute`), the registry, several agents on one endpoint, many calls on
+//! The registry, several agents on one endpoint, many calls on
 //! one connection of a client, retries, TLS and WebSocket.
 
 mod agent;
@@ -81,10 +104,12 @@ mod error;
 mod link;
 mod outgoing;
 mod server;
+mod tool;
 
 pub use agentwire_codec::{
     DecodeError, DecodeFault, EncodeError, ErrorCode, Format, FrameError, FrameLimits, Integer,
-    Map, Message, RequestId, Role, Timestamp, Value, ValueError, WireError, from_value, to_value,
+    Map, Message, RequestId, Role, Timestamp, ToolResult, Value, ValueError, WireError, from_value,
+    map, to_value, value,
 };
 /// What a transport of your own needs.
 pub use agentwire_transport as transport;
@@ -95,6 +120,7 @@ pub use crate::{
     client::{CallOptions, MessageStream, RemoteAgent, RemoteAgentBuilder},
     error::{CallSite, Error, Phase, ProtocolError},
     server::{LocalAgent, LocalAgentBuilder},
+    tool::{FnTool, Tool, tool_fn},
 };
 
 /// The README's programs compile.

@@ -81,8 +81,14 @@ async fn a_frame_that_cannot_be_served_is_answered_and_the_connection_stays_usab
         ),
         (
             r#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "execute", "tool_name": "t"}}"#,
-            "INVALID_MESSAGE",
-            "Unknown method: execute",
+            "TOOL_NOT_FOUND",
+            "Tool not found: t; there are none here",
+            "7",
+        ),
+        (
+            r#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "execute", "tool_name": ""}}"#,
+            "MALFORMED_PAYLOAD",
+            "tool_name is missing",
             "7",
         ),
         (

@@ -1,7 +1,7 @@
 //! What users hand from task to task can be handed.
 
 use agentwire::{
-    Agent, AgentError, BoxAgent, Error, LocalAgent, Message, MessageStream, RemoteAgent,
+    Agent, AgentError, BoxAgent, Error, LocalAgent, Map, Message, MessageStream, RemoteAgent,
 };
 
 fn send<T: Send + 'static>(_: T) {}
@@ -27,6 +27,7 @@ fn public_futures_and_streams_are_send() {
         send(Agent::stream(remote, Message::user("")));
         send(boxed.process(Message::user("")));
         send(boxed.stream(Message::user("")));
+        send(remote.execute("", Map::new()));
         send(server.stop());
         send(server.abort());
         send(LocalAgent::serve(boxed.clone(), "memory://x"));

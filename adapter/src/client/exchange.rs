@@ -21,6 +21,8 @@ pub(super) struct Exchange {
     pub(super) target: Target,
     pub(super) timeout: Duration,
     id: RequestId,
+    /// The tool that is meant, if it is one.
+    tool: Option<String>,
     frame: Bytes,
 }
 
@@ -39,6 +41,10 @@ impl Exchange {
     /// Encodes the request, so that a message that cannot be sent fails before anything else happens.
     pub(super) fn new(target: Target, timeout: Duration, request: Request) -> Result<Self, Error> {
         let id = RequestId::random();
+        let tool = match &request {
+            Request::Execute(execute) => Some(execute.tool_name.clone()),
+            _ => None,
+        };
         let envelope = Envelope::new(id.clone(), request);
         let mut frame = Vec::new();
         let encoded = put_frame(&mut frame, target.frame_limits().max_send(), |buffer| {
@@ -49,10 +55,11 @@ impl Exchange {
                 target,
                 timeout: timeout.min(LONGEST),
                 id,
+                tool,
                 frame: frame.into(),
             }),
             Err(source) => Err(Error::Unsendable {
-                site: Box::new(target.site(None)),
+                site: Box::new(target.site(tool, None)),
                 source,
             }),
         }
@@ -147,7 +154,7 @@ impl Exchange {
     }
 
     pub(super) fn site(&self) -> CallSite {
-        self.target.site(Some(self.id.clone()))
+        self.target.site(self.tool.clone(), Some(self.id.clone()))
     }
 
     pub(super) fn remote(&self, error: WireError) -> Error {

@@ -1,6 +1,9 @@
 use std::{fmt, sync::Arc};
 
-use agentwire_codec::{Body, Call, Format, FrameLimits, Message, Request, RequestId, Response};
+use agentwire_codec::{
+    Body, Call, Execute, Format, FrameLimits, Map, Message, Request, RequestId, Response,
+    ToolResult,
+};
 use agentwire_transport::{Connector, Endpoint, Error as TransportError};
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -65,10 +68,10 @@ impl Target {
         self.0.pool.connector().endpoint()
     }
 
-    pub(super) fn site(&self, request_id: Option<RequestId>) -> CallSite {
-        let agent = self.0.config.name.clone();
+    pub(super) fn site(&self, tool: Option<String>, request_id: Option<RequestId>) -> CallSite {
         CallSite {
-            agent,
+            agent: self.0.config.name.clone(),
+            tool,
             endpoint: self.endpoint().clone(),
             request_id,
         }
@@ -200,6 +203,62 @@ impl RemoteAgent {
             self.timeout(options),
             request,
         ))
+    }
+
+    /// Runs one of the tools that the server offers.
+    ///
+    /// ```no_run
+    /// # async fn example(weather: agentwire::RemoteAgent) -> Result<(), agentwire::Error> {
+    /// let result = weather.execute("forecast", agentwire::map! {"city": "Oslo", "days": 3}).await?;
+    /// if result.success {
+    ///     println!("{}", result.data);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`] of a call, and [`Error::ToolNotFound`], [`Error::ToolFailed`], or [`Error::Unsupported`]
+    /// for a server without tools, such as Python's. A result that says that it is not a success is not an
+    /// error.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`process`](Self::process).
+    pub async fn execute(&self, tool: &str, kwargs: Map) -> Result<ToolResult, Error> {
+        self.execute_with(tool, kwargs, &CallOptions::new()).await
+    }
+
+    /// Runs one of the tools that the server offers, with settings for this call.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`process`](Self::process).
+    pub async fn execute_with(
+        &self,
+        tool: &str,
+        kwargs: Map,
+        options: &CallOptions,
+    ) -> Result<ToolResult, Error> {
+        let request = Request::Execute(Execute::new(tool, kwargs));
+        let exchange = Exchange::new(self.target.clone(), self.timeout(options), request)?;
+        let (lease, body) = exchange.start().await?;
+        match body {
+            Body::Response(Response::Tool(result)) => {
+                lease.release();
+                Ok(result)
+            }
+            Body::Error(error) => {
+                lease.release();
+                Err(exchange.remote(error))
+            }
+            other => Err(exchange.unexpected("'response' with a tool's result", &other)),
+        }
     }
 
     fn call(&self, message: Message) -> Call {

@@ -4,8 +4,8 @@ use agentwire_transport::{Connection, Listener};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{config::Config, session::Session};
-use crate::{agent::DynAgent, link::Link};
+use super::{config::Config, service::Service, session::Session};
+use crate::link::Link;
 
 /// Both ways to stop a server.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(super) struct Stop {
 /// Takes connections and gives each a task.
 pub(super) struct Acceptor {
     pub(super) listener: Listener,
-    pub(super) agent: Arc<dyn DynAgent>,
+    pub(super) service: Arc<Service>,
     pub(super) config: Arc<Config>,
     pub(super) stop: Stop,
     pub(super) tasks: TaskTracker,
@@ -76,7 +76,7 @@ impl Acceptor {
         let link = Link::new(connection, self.config.frame_limits);
         let session = Session::new(
             link,
-            Arc::clone(&self.agent),
+            Arc::clone(&self.service),
             Arc::clone(&self.config),
             self.stop.drain.clone(),
         );

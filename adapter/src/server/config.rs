@@ -1,19 +1,20 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::FrameLimits;
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 
-use super::LocalAgent;
+use super::{LocalAgent, service::Service};
 use crate::{
     Error,
-    agent::{Agent, BoxAgent, DynAgent},
+    agent::{Agent, BoxAgent},
+    tool::{DynTool, Tool},
 };
 
 /// How a [`LocalAgent`] serves. Made by [`LocalAgent::builder`].
-#[derive(Debug)]
 #[must_use]
 pub struct LocalAgentBuilder {
     agent: BoxAgent,
+    tools: Vec<Arc<dyn DynTool>>,
     config: Config,
 }
 
@@ -46,8 +47,15 @@ impl LocalAgentBuilder {
     pub(super) fn new(agent: impl Agent) -> Self {
         Self {
             agent: BoxAgent::new(agent),
+            tools: Vec::new(),
             config: Config::default(),
         }
+    }
+
+    /// Offers a tool beside the agent. Call it again for each further one; their names must differ.
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.tools.push(Arc::new(tool));
+        self
     }
 
     /// How many connections are open at most. Default: 1024. At the limit no more are accepted; they
@@ -115,8 +123,9 @@ impl LocalAgentBuilder {
             .try_into()
             .map_err(|error| Error::InvalidEndpoint(TransportError::from(error)))?;
         self.check()?;
+        let service = Service::new(self.agent, self.tools)?;
         let listener = Listener::bind(&endpoint).await.map_err(Error::Listen)?;
-        self.serve_on(listener)
+        Ok(LocalAgent::start(listener, service, self.config))
     }
 
     /// Starts to serve on a listener, which may be of a transport of your own.
@@ -130,8 +139,8 @@ impl LocalAgentBuilder {
     /// Outside of a tokio runtime.
     pub fn serve_on(self, listener: Listener) -> Result<LocalAgent, Error> {
         self.check()?;
-        let agent: Arc<dyn DynAgent> = self.agent.into_inner();
-        Ok(LocalAgent::start(listener, agent, self.config))
+        let service = Service::new(self.agent, self.tools)?;
+        Ok(LocalAgent::start(listener, service, self.config))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -144,5 +153,16 @@ impl LocalAgentBuilder {
         };
         positive("max_connections", self.config.max_connections)?;
         positive("max_in_flight_per_connection", self.config.max_in_flight)
+    }
+}
+
+impl fmt::Debug for LocalAgentBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tools: Vec<_> = self.tools.iter().map(|tool| tool.name()).collect();
+        f.debug_struct("LocalAgentBuilder")
+            .field("agent", &self.agent)
+            .field("tools", &tools)
+            .field("config", &self.config)
+            .finish()
     }
 }

@@ -1,14 +1,18 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use agentwire_codec::{
-    Body, Call, Envelope, EnvelopeType, ErrorCode, Format, Map, Message, Request, RequestId,
-    Response, Value, WireError,
+    Body, Call, Envelope, EnvelopeType, ErrorCode, Execute, Format, Map, Message, Request,
+    RequestId, Response, Value, WireError,
 };
 use async_stream::stream;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::{FutureExt, StreamExt, future};
 
-use crate::agent::{AgentError, DynAgent};
+use super::service::Service;
+use crate::{
+    agent::{AgentError, DynAgent},
+    tool::DynTool,
+};
 
 /// What answers one request: one envelope, or chunks and an end.
 pub(super) type Answers = BoxStream<'static, Answer>;
@@ -24,7 +28,7 @@ pub(super) struct Answer {
 /// # Errors
 ///
 /// The envelope that answers a frame that asks for nothing that can be done here (PROTOCOL 7.3).
-pub(super) fn dispatch(agent: &Arc<dyn DynAgent>, payload: &[u8]) -> Result<Answers, Box<Answer>> {
+pub(super) fn dispatch(service: &Service, payload: &[u8]) -> Result<Answers, Box<Answer>> {
     let format = Format::detect(payload);
     let refuse = |id, error: WireError| {
         let envelope = Envelope::new(id, error);
@@ -46,12 +50,16 @@ pub(super) fn dispatch(agent: &Arc<dyn DynAgent>, payload: &[u8]) -> Result<Answ
     let id = envelope.id;
     let answer = move |envelope| Answer { format, envelope };
     match envelope.body {
-        Body::Request(Request::Process(call)) => {
-            Ok(Box::pin(process(Arc::clone(agent), id, call).map(answer)))
-        }
-        Body::Request(Request::Stream(call)) => {
-            Ok(Box::pin(stream(Arc::clone(agent), id, call).map(answer)))
-        }
+        Body::Request(Request::Process(call)) => Ok(Box::pin(
+            process(Arc::clone(service.agent()), id, call).map(answer),
+        )),
+        Body::Request(Request::Stream(call)) => Ok(Box::pin(
+            stream(Arc::clone(service.agent()), id, call).map(answer),
+        )),
+        Body::Request(Request::Execute(call)) => match service.tool(&call.tool_name) {
+            Ok(tool) => Ok(Box::pin(execute(Arc::clone(tool), id, call).map(answer))),
+            Err(error) => Err(refuse(id, error)),
+        },
         Body::Request(request) => Err(refuse(id, unknown_method(request.method()))),
         other => Err(refuse(id, not_a_request(other.kind(), format, payload))),
     }
@@ -67,11 +75,36 @@ fn process(
         let body = match answer.catch_unwind().await {
             Ok(Ok(message)) => Response::Message(message).into(),
             Ok(Err(error)) => Body::Error(error.into_wire()),
-            Err(panic) => Body::Error(panicked(agent.name(), &*panic)),
+            Err(panic) => Body::Error(panicked("agent", agent.name(), &*panic)),
         };
         Envelope::new(id, body)
     };
     answer.into_stream()
+}
+
+fn execute(
+    tool: Arc<dyn DynTool>,
+    id: RequestId,
+    call: Execute,
+) -> impl Stream<Item = Envelope> + Send {
+    let answer = async move {
+        let answer = AssertUnwindSafe(async { tool.execute(call.kwargs).await });
+        let body = match answer.catch_unwind().await {
+            Ok(Ok(result)) => Response::Tool(result).into(),
+            Ok(Err(error)) => Body::Error(tool_failed(error.into_wire())),
+            Err(panic) => Body::Error(tool_failed(panicked("tool", tool.name(), &*panic))),
+        };
+        Envelope::new(id, body)
+    };
+    answer.into_stream()
+}
+
+/// A tool's failure has a code of its own, unless the tool chose one.
+fn tool_failed(mut error: WireError) -> WireError {
+    if error.code == ErrorCode::INTERNAL_ERROR {
+        error.code = ErrorCode::TOOL_EXECUTION_FAILED;
+    }
+    error
 }
 
 fn stream(
@@ -89,7 +122,7 @@ fn stream(
                     continue;
                 }
                 Some(Ok(Err(error))) => Body::Error(error.into_wire()),
-                Some(Err(panic)) => Body::Error(panicked(agent.name(), &*panic)),
+                Some(Err(panic)) => Body::Error(panicked("agent", agent.name(), &*panic)),
                 None => Body::StreamEnd,
             };
             yield Envelope::new(id, end);
@@ -107,14 +140,14 @@ fn async_answers(
 }
 
 /// The caller learns that it happened; where and why is for the log here.
-fn panicked(agent: &str, panic: &(dyn Any + Send)) -> WireError {
+fn panicked(what: &str, name: &str, panic: &(dyn Any + Send)) -> WireError {
     let cause = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("unknown cause");
-    tracing::error!(agent, cause, "agent panicked");
-    WireError::new(ErrorCode::INTERNAL_ERROR, "agent panicked")
+    tracing::error!(name, cause, "{what} panicked");
+    WireError::new(ErrorCode::INTERNAL_ERROR, format!("{what} panicked"))
 }
 
 fn unknown_method(method: Value) -> WireError {

@@ -1,5 +1,6 @@
 use std::{fmt, sync::Arc};
 
+use agentwire_codec::Map;
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -7,11 +8,9 @@ use super::{
     LocalAgentBuilder,
     accept::{Acceptor, Stop},
     config::Config,
+    service::Service,
 };
-use crate::{
-    Error,
-    agent::{Agent, DynAgent},
-};
+use crate::{Error, agent::Agent};
 
 /// An agent that is being served on an endpoint.
 ///
@@ -33,7 +32,7 @@ use crate::{
 /// ```
 pub struct LocalAgent {
     endpoint: Endpoint,
-    agent: Arc<dyn DynAgent>,
+    service: Arc<Service>,
     config: Arc<Config>,
     stop: Stop,
     /// The accepting task and one task for each connection; nothing else.
@@ -63,17 +62,18 @@ impl LocalAgent {
         LocalAgentBuilder::new(agent)
     }
 
-    pub(super) fn start(listener: Listener, agent: Arc<dyn DynAgent>, config: Config) -> Self {
-        let (config, tasks) = (Arc::new(config), TaskTracker::new());
+    pub(super) fn start(listener: Listener, service: Service, config: Config) -> Self {
+        let (service, config) = (Arc::new(service), Arc::new(config));
+        let tasks = TaskTracker::new();
         let stop = Stop {
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
         };
         let endpoint = listener.endpoint().clone();
-        tracing::debug!(%endpoint, agent = agent.name(), "serving");
+        tracing::debug!(%endpoint, agent = service.agent().name(), "serving");
         let acceptor = Acceptor {
             listener,
-            agent: Arc::clone(&agent),
+            service: Arc::clone(&service),
             config: Arc::clone(&config),
             stop: stop.clone(),
             tasks: tasks.clone(),
@@ -81,7 +81,7 @@ impl LocalAgent {
         tasks.spawn(acceptor.run());
         Self {
             endpoint,
-            agent,
+            service,
             config,
             stop,
             tasks,
@@ -97,7 +97,14 @@ impl LocalAgent {
     /// The name of the agent.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.agent.name()
+        self.service.agent().name()
+    }
+
+    /// What it offers, as a registration tells others: what the agent says of itself, and the tools under
+    /// `tools`, each with its `name`, its `description` and its `parameters`.
+    #[must_use]
+    pub fn capabilities(&self) -> Map {
+        self.service.capabilities()
     }
 
     /// Stops gracefully: no more connections and requests are accepted, those in flight are answered. What
@@ -145,7 +152,7 @@ impl fmt::Debug for LocalAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalAgent")
             .field("endpoint", &self.endpoint)
-            .field("agent", &self.agent.name())
+            .field("agent", &self.service.agent().name())
             .finish_non_exhaustive()
     }
 }

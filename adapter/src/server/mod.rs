@@ -2,6 +2,7 @@ mod accept;
 mod config;
 mod dispatch;
 mod local_agent;
+mod service;
 mod session;
 
 pub use self::{config::LocalAgentBuilder, local_agent::LocalAgent};

@@ -20,8 +20,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::{
     config::Config,
     dispatch::{Answer, Answers, dispatch},
+    service::Service,
 };
-use crate::{agent::DynAgent, link::Link};
+use crate::link::Link;
 
 /// One connection of a server: reads requests, works on them, writes their answers.
 ///
@@ -29,7 +30,7 @@ use crate::{agent::DynAgent, link::Link};
 /// and answers that are ready together leave in one write.
 pub(super) struct Session {
     link: Link,
-    agent: Arc<dyn DynAgent>,
+    service: Arc<Service>,
     config: Arc<Config>,
     in_flight: FuturesUnordered<StreamFuture<Answers>>,
     /// Why nothing more is read. What is in flight is still answered.
@@ -79,13 +80,13 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 impl Session {
     pub(super) fn new(
         link: Link,
-        agent: Arc<dyn DynAgent>,
+        service: Arc<Service>,
         config: Arc<Config>,
         drain: CancellationToken,
     ) -> Self {
         Self {
             link,
-            agent,
+            service,
             config,
             in_flight: FuturesUnordered::new(),
             ending: None,
@@ -173,7 +174,7 @@ impl Session {
                 Poll::Ready(Ok(Some(len))) => {
                     started = true;
                     self.clocks.request_arrived();
-                    match dispatch(&self.agent, self.link.payload(len)) {
+                    match dispatch(&self.service, self.link.payload(len)) {
                         Ok(answers) => self.in_flight.push(answers.into_future()),
                         Err(refusal) => {
                             self.answer(&refusal);

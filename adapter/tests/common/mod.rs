@@ -79,6 +79,12 @@ impl RawPeer {
         }
     }
 
+    pub(crate) async fn accept(listener: &mut transport::Listener) -> Self {
+        Self {
+            connection: within(listener.accept()).await.expect("a client"),
+        }
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         within(self.connection.write_all(bytes))
             .await

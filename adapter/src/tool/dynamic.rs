@@ -1,0 +1,31 @@
+use agentwire_codec::{Map, ToolResult};
+use futures_core::future::BoxFuture;
+
+use super::Tool;
+use crate::AgentError;
+
+/// The dyn-safe twin of [`Tool`], implemented for every tool.
+pub(crate) trait DynTool: Send + Sync {
+    fn name(&self) -> &str;
+    fn description(&self) -> &str;
+    fn parameters(&self) -> Map;
+    fn execute<'a>(&'a self, kwargs: Map) -> BoxFuture<'a, Result<ToolResult, AgentError>>;
+}
+
+impl<T: Tool> DynTool for T {
+    fn name(&self) -> &str {
+        Tool::name(self)
+    }
+
+    fn description(&self) -> &str {
+        Tool::description(self)
+    }
+
+    fn parameters(&self) -> Map {
+        Tool::parameters(self)
+    }
+
+    fn execute<'a>(&'a self, kwargs: Map) -> BoxFuture<'a, Result<ToolResult, AgentError>> {
+        Box::pin(Tool::execute(self, kwargs))
+    }
+}
