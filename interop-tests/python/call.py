@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs interop cases as a client: call.py [--strict] [--list] [ENDPOINT] [CASE ...]
+"""Runs interop cases as a client: call.py [--strict] [--list] [--codec FORMAT] [ENDPOINT] [CASE ...]
 
 Calls the server at ENDPOINT (unix://PATH or tcp://HOST:PORT), which has to run the interop agent
 that serve.py defines. Prints one line per case, `ok CASE` or `FAIL CASE: REASON`; a case that
@@ -11,6 +11,8 @@ variable AGENTWIRE_PEER chooses the implementation: `own` (the default) or `agen
 that need an agentwire server, because other servers answer differently; it narrows --list and a
 run without CASE.
 
+--codec is the format of the requests: json (the default) or msgpack.
+
 Two cases need help from outside. `no_streaming` needs a server for the agent `mute`.
 `server_restart` prints the line RESTART and then waits for a line on standard input, which says
 that the server was stopped and that another one accepts connections on the same ENDPOINT.
@@ -21,12 +23,14 @@ import asyncio
 import signal
 import sys
 
+from agentwire_peer import CodecError, JsonCodec, MsgpackCodec
 from agentwire_peer.endpoints import parse_endpoint
 from backends import BackendError, load
 from cases import CASES, CaseFailed, Target
 from stdio import give_up_stdout, say
 
 CASE_SECONDS = 30.0
+CODECS = {"json": JsonCodec, "msgpack": MsgpackCodec}
 
 
 async def run(target: Target, names: list[str]) -> bool:
@@ -69,6 +73,7 @@ def main() -> int:
     parser.add_argument("cases", metavar="CASE", nargs="*", help="the cases to run")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     parser.add_argument("--strict", action="store_true", help="only cases for agentwire servers")
+    parser.add_argument("--codec", choices=CODECS, default="json", help="the format to write")
     arguments = parser.parse_args()
 
     chosen = [name for name, case in CASES.items() if case.strict or not arguments.strict]
@@ -81,11 +86,11 @@ def main() -> int:
         parser.error(f"unknown cases: {', '.join(unknown)} (--list prints those that exist)")
     try:
         parse_endpoint(arguments.endpoint)
-        backend = load()
-    except (ValueError, BackendError) as error:
+        target = Target(load(), arguments.endpoint, CODECS[arguments.codec]())
+    except (ValueError, BackendError, CodecError) as error:
         parser.error(str(error))
     names = arguments.cases or [name for name in chosen if not CASES[name].needs_help]
-    return 0 if asyncio.run(run(Target(backend, arguments.endpoint), names)) else 1
+    return 0 if asyncio.run(run(target, names)) else 1
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """A connection on which anything can be sent, whatever the backend."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from agentwire_peer.endpoints import open_connection
-from agentwire_peer.wire import frame, read_frame
+from agentwire_peer.wire import codec_of, frame, read_frame
 
 _KEYS = ["version", "type", "id", "timestamp", "payload"]
 
@@ -26,9 +25,10 @@ class RawConnection:
         answer = await read_frame(self._reader)
         if answer is None:
             raise ConnectionResetError("the server closed the connection")
-        envelope: dict[str, Any] = json.loads(answer)
-        if json.dumps(envelope).encode() != answer:
-            raise ValueError(f"not the text that json.dumps writes: {answer[:200]!r}")
+        codec = codec_of(payload)
+        envelope: dict[str, Any] = codec.decode(answer)
+        if codec.encode(envelope) != answer:
+            raise ValueError(f"not the bytes that Python writes: {answer[:200]!r}")
         if list(envelope) != _KEYS:
             raise ValueError(f"the keys of the envelope are {list(envelope)}")
         return envelope

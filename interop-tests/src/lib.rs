@@ -23,6 +23,7 @@ mod raw;
 mod site;
 mod test_cases;
 mod time;
+mod way;
 
 pub use crate::{
     agent::AgentKind,
@@ -31,4 +32,5 @@ pub use crate::{
     proxy::Proxy,
     site::{Carrier, Site},
     time::within,
+    way::{Target, Way},
 };

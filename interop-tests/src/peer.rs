@@ -6,7 +6,9 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::{AgentKind, Failure, Outcome, process::Process, python::python};
+use crate::{
+    AgentKind, Failure, Outcome, Target, process::Process, python::python, way::codec_name,
+};
 
 /// Chooses the implementation that the scripts run on; they read it themselves.
 const VARIABLE: &str = "AGENTWIRE_PEER";
@@ -93,14 +95,15 @@ pub struct PeerClient {
 }
 
 impl PeerClient {
-    /// Starts a case against the server at an endpoint.
+    /// Starts a case against a server.
     ///
     /// # Errors
     ///
     /// If there is no Python.
-    pub fn start(endpoint: &str, case: &str) -> Result<Self, Failure> {
+    pub fn start(target: Target<'_>, case: &str) -> Result<Self, Failure> {
+        let codec = codec_name(target.format);
         Ok(Self {
-            process: start("call.py", &[endpoint, case])?,
+            process: start("call.py", &["--codec", codec, target.endpoint, case])?,
             case: case.to_owned(),
         })
     }

@@ -5,7 +5,7 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::{Failure, process::Process};
+use crate::{Failure, Target, process::Process, way::codec_name};
 
 /// A process that runs `agentwire proxy`, the real command. Killed on drop.
 #[derive(Debug)]
@@ -36,9 +36,10 @@ impl Proxy {
     /// # Cancel safety
     ///
     /// Dropping the future kills the process.
-    pub async fn start(listen: &str, target: &str) -> Result<Self, Failure> {
+    pub async fn start(listen: &str, target: Target<'_>) -> Result<Self, Failure> {
         let mut command = tokio::process::Command::new(binary()?);
-        command.args(["proxy", listen, target]);
+        let codec = codec_name(target.format);
+        command.args(["proxy", "--codec", codec, listen, target.endpoint]);
         let mut process = Process::start("agentwire proxy", &mut command)?;
         let endpoint = process.line_after("listening on ").await?;
         Ok(Self { process, endpoint })

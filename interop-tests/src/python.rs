@@ -8,7 +8,7 @@ use std::{
 
 use crate::Failure;
 
-/// Names the Python to use; `python3` without it.
+/// Names the Python to use. Without it, it is the one that `scripts/python-packages` has equipped, or `python3`.
 const VARIABLE: &str = "AGENTWIRE_PYTHON";
 
 /// The oldest Python that the scripts run on.
@@ -28,10 +28,22 @@ const PROBE: &str = "import sys; print(*sys.version_info[:2]); print(sys.executa
 /// side they would test nothing.
 pub(crate) fn python() -> Result<&'static Path, Failure> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let command = || env::var_os(VARIABLE).unwrap_or_else(|| OsString::from("python3"));
     match FOUND.get_or_init(|| find(&command())) {
         Ok(path) => Ok(path),
         Err(text) => Err(Failure::new(text.clone())),
+    }
+}
+
+/// The one that is named; the one that has the packages; any.
+fn command() -> OsString {
+    if let Some(named) = env::var_os(VARIABLE) {
+        return named;
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let equipped = workspace.map(|path| path.join("target/python/bin/python"));
+    match equipped.filter(|path| path.exists()) {
+        Some(path) => path.into(),
+        None => OsString::from("python3"),
     }
 }
 

@@ -1,22 +1,22 @@
 use agentwire::{
-    Endpoint, Map, Value,
+    Endpoint, Format, Map, Value,
     transport::{Connection, connect},
 };
-use agentwire_codec::{DEFAULT_FRAME_LIMIT, HEADER_LEN, json};
+use agentwire_codec::{DEFAULT_FRAME_LIMIT, HEADER_LEN, json, msgpack};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Failure, Outcome, expect, expect_that};
+use crate::{Failure, Outcome, Target, expect, expect_that};
 
 /// A connection on which anything can be sent.
 #[derive(Debug)]
 pub(crate) struct RawConnection(Connection);
 
 impl RawConnection {
-    pub(crate) async fn open(endpoint: &str) -> Result<Self, Failure> {
-        Ok(Self(connect(&endpoint.parse::<Endpoint>()?).await?))
+    pub(crate) async fn open(target: Target<'_>) -> Result<Self, Failure> {
+        Ok(Self(connect(&target.endpoint.parse::<Endpoint>()?).await?))
     }
 
-    /// Sends one payload and gives the envelope that answers it, its form checked.
+    /// Sends one payload and gives the envelope that answers it in the same format, its form checked.
     pub(crate) async fn ask(&mut self, payload: &[u8]) -> Result<Map, Failure> {
         let mut frame = u32::try_from(payload.len())?.to_be_bytes().to_vec();
         frame.extend_from_slice(payload);
@@ -30,13 +30,30 @@ impl RawConnection {
         })?;
         let mut answer = vec![0; len];
         self.0.read_exact(&mut answer).await?;
-        read_envelope(&String::from_utf8(answer)?)
+        read_envelope(Format::detect(payload), &answer)
     }
 }
 
-fn read_envelope(text: &str) -> Result<Map, Failure> {
-    let value = json::from_slice(text.as_bytes())?;
-    expect("the text of the answer", text, value.to_string().as_str())?;
+impl Target<'_> {
+    /// A value as the payload of a frame.
+    pub(crate) fn payload(&self, value: &Value) -> Result<Vec<u8>, Failure> {
+        write(self.format, value)
+    }
+}
+
+fn write(format: Format, value: &Value) -> Result<Vec<u8>, Failure> {
+    let mut payload = Vec::new();
+    match format {
+        Format::Json => json::write(value, &mut payload)?,
+        _ => msgpack::write(value, &mut payload)?,
+    }
+    Ok(payload)
+}
+
+fn read_envelope(format: Format, payload: &[u8]) -> Result<Map, Failure> {
+    let value = format.decode_value(payload)?;
+    let canonical = write(format, &value)?;
+    expect("the bytes of the answer", payload, &canonical[..])?;
     let Value::Map(envelope) = value else {
         return Err(Failure::new(format!("not an envelope: {value:?}")));
     };

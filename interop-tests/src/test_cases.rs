@@ -1,5 +1,5 @@
-/// Makes a test of each case, for each carrier. It has the name of the case and returns what
-/// `run(carrier, case).await` returns.
+/// Makes a test of each case, for each way to talk. It has the name of the case and returns what
+/// `run(way, case).await` returns.
 ///
 /// `test_cases!(run)` is for clients in Python. It takes the cases that both languages have, and
 /// checks that `call.py` knows these and no others. `test_cases!(run, in Rust)` is for clients in
@@ -58,20 +58,25 @@ macro_rules! test_cases {
     (@each $run:path: $($case:ident)*) => {
         mod over_unix {
             use super::*;
-            $crate::test_cases! { @over Unix $run: $($case)* }
+            $crate::test_cases! { @over OVER_UNIX $run: $($case)* }
         }
 
         mod over_tcp {
             use super::*;
-            $crate::test_cases! { @over Tcp $run: $($case)* }
+            $crate::test_cases! { @over OVER_TCP $run: $($case)* }
+        }
+
+        mod in_msgpack {
+            use super::*;
+            $crate::test_cases! { @over IN_MSGPACK $run: $($case)* }
         }
     };
 
-    (@over $carrier:ident $run:path: $($case:ident)*) => {
+    (@over $way:ident $run:path: $($case:ident)*) => {
         $(
             #[tokio::test]
             async fn $case() -> $crate::Outcome {
-                $run($crate::Carrier::$carrier, stringify!($case)).await
+                $run($crate::Way::$way, stringify!($case)).await
             }
         )*
     };

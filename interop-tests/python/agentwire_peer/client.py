@@ -32,9 +32,11 @@ class RemoteError(Exception):
         self.details = details
 
 
-async def connect(endpoint: str, agent_name: str = "") -> "Client":
+async def connect(
+    endpoint: str, agent_name: str = "", codec: Codec | None = None
+) -> "Client":
     """Connects to the server at an endpoint."""
-    client = Client(endpoint, agent_name)
+    client = Client(endpoint, agent_name, codec)
     await client.connect()
     return client
 

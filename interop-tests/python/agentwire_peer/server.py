@@ -17,6 +17,7 @@ from .wire import (
     JsonCodec,
     Message,
     ProtocolError,
+    codec_of,
     envelope,
     error_payload,
     frame,
@@ -58,13 +59,15 @@ async def serve(agent: Agent, endpoint: str) -> "Server":
 
 
 class Server:
-    """Serves one agent on one endpoint, by whatever name it is called (section 6.5)."""
+    """Serves one agent on one endpoint, by whatever name it is called (section 6.5).
 
-    def __init__(self, agent: Agent, codec: Codec | None = None, limit: int = MAX_PAYLOAD) -> None:
+    It answers each request in the format that it came in (section 10.2).
+    """
+
+    def __init__(self, agent: Agent, limit: int = MAX_PAYLOAD) -> None:
         self.endpoint = ""
         """Where the server listens, with the port that the system chose."""
         self._agent = agent
-        self._codec = codec or JsonCodec()
         self._limit = limit
         self._connections: set[asyncio.Future[None]] = set()
         self._closing = asyncio.get_running_loop().create_future()
@@ -109,7 +112,7 @@ class Server:
                 upcoming = asyncio.ensure_future(read_frame(reader, self._limit))
                 await self._answer_unless_gone(payload, upcoming, writer)
         except FrameTooLarge as error:
-            writer.write(self._error(error.request_id, error))
+            writer.write(self._error(JsonCodec(), error.request_id, error))
         except (EOFError, OSError, CodecError):
             pass  # The client went away, or sent an id so long that no answer can carry it.
         finally:
@@ -139,47 +142,52 @@ class Server:
 
     async def _answers(self, payload: bytes) -> AsyncGenerator[bytes, None]:
         """Everything that answers one payload, as frames."""
+        codec = codec_of(payload)
         try:
-            request = read_envelope(self._codec, payload)
+            request = read_envelope(codec, payload)
         except ProtocolError as error:
-            yield self._error(error.request_id, error)
+            yield self._error(codec, error.request_id, error)
             return
         request_id = request["id"]
         try:
             method, message = _read_request(request)
             if method == "process":
                 reply = await self._agent.process(message)
-                yield self._frame("response", request_id, {"message": reply.to_wire()})
+                yield self._frame(codec, "response", request_id, {"message": reply.to_wire()})
             else:
                 async with aclosing(self._stream(message)) as chunks:
                     async for chunk in chunks:
-                        yield self._frame("stream_chunk", request_id, {"message": chunk.to_wire()})
-                yield self._frame("stream_end", request_id, {})
+                        payload = {"message": chunk.to_wire()}
+                        yield self._frame(codec, "stream_chunk", request_id, payload)
+                yield self._frame(codec, "stream_end", request_id, {})
         except ProtocolError as error:
-            yield self._error(request_id, error)
+            yield self._error(codec, request_id, error)
         except Exception as error:  # Whatever the agent fails with (section 7.2).
-            yield self._error(request_id, ProtocolError(INTERNAL_ERROR, str(error)))
+            yield self._error(codec, request_id, ProtocolError(INTERNAL_ERROR, str(error)))
 
     def _stream(self, message: Message) -> AsyncGenerator[Message, None]:
         if not isinstance(self._agent, StreamingAgent):
             raise NotImplementedError(f"{self._agent.name} does not support streaming")
         return self._agent.stream(message)
 
-    def _frame(self, kind: str, request_id: str, payload: dict[str, Any]) -> bytes:
-        return frame(self._codec.encode(envelope(kind, request_id, payload)), self._limit)
+    def _frame(
+        self, codec: Codec, kind: str, request_id: str, payload: dict[str, Any]
+    ) -> bytes:
+        return frame(codec.encode(envelope(kind, request_id, payload)), self._limit)
 
-    def _error(self, request_id: str, error: ProtocolError) -> bytes:
+    def _error(self, codec: Codec, request_id: str, error: ProtocolError) -> bytes:
         """The frame of an error; of one that does not fit, as much as does (section 7.4)."""
         try:
-            return self._frame(
-                "error", request_id, error_payload(error.code, str(error), error.details)
-            )
+            payload = error_payload(error.code, str(error), error.details)
+            return self._frame(codec, "error", request_id, payload)
         except CodecError:
             pass
         try:
-            return self._frame("error", request_id, error_payload(error.code, str(error), {}))
+            payload = error_payload(error.code, str(error), {})
+            return self._frame(codec, "error", request_id, payload)
         except CodecError as cause:
-            return self._frame("error", request_id, error_payload(INTERNAL_ERROR, str(cause), {}))
+            payload = error_payload(INTERNAL_ERROR, str(cause), {})
+            return self._frame(codec, "error", request_id, payload)
 
 
 def _read_request(request: dict[str, Any]) -> tuple[str, Message]:

@@ -94,6 +94,45 @@ class JsonCodec:
             raise CodecError(f"Not JSON: {error}") from error
 
 
+class MsgpackCodec:
+    """MessagePack as the package msgpack has it with no options (section 10)."""
+
+    def __init__(self) -> None:
+        try:
+            import msgpack
+        except ImportError as error:
+            raise CodecError(
+                "MessagePack needs the package msgpack; scripts/python-packages installs it"
+            ) from error
+        self._msgpack = msgpack
+
+    def encode(self, value: Any) -> bytes:
+        """Writes a value."""
+        try:
+            return bytes(self._msgpack.packb(value))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise CodecError(f"Not a MessagePack value: {error}") from error
+
+    def decode(self, payload: bytes) -> Any:
+        """Reads a payload."""
+        try:
+            return self._msgpack.unpackb(payload, ext_hook=_no_extension)
+        except (ValueError, self._msgpack.UnpackException) as error:
+            raise CodecError(f"Not MessagePack: {error}") from error
+
+
+def _no_extension(code: int, _: bytes) -> Any:
+    raise ValueError(f"an extension of type {code}")
+
+
+def codec_of(payload: bytes) -> Codec:
+    """The format that a payload is in, by its first byte (section 10.2)."""
+    first = payload[:1]
+    if b"\x80" <= first <= b"\x8f" or first in (b"\xde", b"\xdf"):
+        return MsgpackCodec()
+    return JsonCodec()
+
+
 # ---- frames (section 1) ----
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from typing import Protocol, cast
 
-from agentwire_peer import Agent, Message
+from agentwire_peer import Agent, Codec, Message
 
 VARIABLE = "AGENTWIRE_PEER"
 
@@ -50,8 +50,8 @@ class Backend(Protocol):
     CLIENT_RECONNECTS: bool
     """Whether a client still works after its server was restarted."""
 
-    async def connect(self, endpoint: str, agent_name: str) -> Client:
-        """Makes a client."""
+    async def connect(self, endpoint: str, agent_name: str, codec: Codec) -> Client:
+        """Makes a client that writes in a format."""
 
     async def serve(self, agent: Agent, endpoint: str) -> Server:
         """Starts a server."""

@@ -9,8 +9,10 @@ from contextlib import aclosing, suppress
 from agenkit import interfaces
 from agenkit.adapters.python import LocalAgent, RemoteAgent, RemoteExecutionError
 
-from agentwire_peer import Agent, Message, RemoteError, StreamingAgent
+from agentwire_peer import Agent, Codec, JsonCodec, Message, RemoteError, StreamingAgent
 from agentwire_peer.endpoints import TcpEndpoint, parse_endpoint
+
+from . import BackendError
 
 REPORTS_CODES = False
 CLIENT_RECONNECTS = False
@@ -21,8 +23,10 @@ _CLOSING_SECONDS = 5.0
 logging.getLogger("agenkit").addHandler(logging.NullHandler())
 
 
-async def connect(endpoint: str, agent_name: str) -> "Client":
+async def connect(endpoint: str, agent_name: str, codec: Codec) -> "Client":
     """Makes a client; it connects with its first call."""
+    if not isinstance(codec, JsonCodec):
+        raise BackendError("agenkit knows no format but JSON")
     return Client(endpoint, agent_name)
 
 

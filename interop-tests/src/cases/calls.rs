@@ -1,15 +1,16 @@
-use agentwire::Map;
+use agentwire::{Format, Map};
+use bytes::Bytes;
 
 use super::{client, echo, echo_with, map, named_client, value};
-use crate::Outcome;
+use crate::{Outcome, Target};
 
 /// One call, one reply.
-pub async fn simple_call(endpoint: &str) -> Outcome {
-    echo(&client(endpoint)?, "hello").await
+pub async fn simple_call(target: Target<'_>) -> Outcome {
+    echo(&client(target)?, "hello").await
 }
 
 /// Text of every kind, as content and in metadata, as key and as value.
-pub async fn unicode(endpoint: &str) -> Outcome {
+pub async fn unicode(target: Target<'_>) -> Outcome {
     let every_plane = (0..17)
         .filter_map(|plane| char::from_u32(plane << 16 | 0xe9))
         .chain(['\u{ffff}', '\u{10ffff}']);
@@ -27,7 +28,7 @@ pub async fn unicode(endpoint: &str) -> Outcome {
         // What JSON escapes, what Go escapes, and what looks like an escape.
         "\"\\/\u{8}\u{c}\n\r\t <>& \\u0041 \\n".into(),
     ];
-    let client = client(endpoint)?;
+    let client = client(target)?;
     for text in texts {
         let key: String = text.chars().take(KEY_LENGTH).collect();
         let metadata = Map::from([(key, text.as_str())]);
@@ -36,15 +37,13 @@ pub async fn unicode(endpoint: &str) -> Outcome {
     Ok(())
 }
 
-/// Every kind of JSON value, digit for digit and key for key.
-pub async fn structured_content(endpoint: &str) -> Outcome {
+/// Every kind of value, digit for digit and key for key.
+pub async fn structured_content(target: Target<'_>) -> Outcome {
     let contents = [
         r#"{"z": [[], {}, [[[1]]]], "a": {"y": {"x": {}}, "b": [{"q": 1, "c": 2}]}, "": null}"#,
-        // 2^53 + 1, the ends of 64 bits, one beyond them, and far beyond.
-        "[0, -1, 9007199254740993, 9223372036854775807, -9223372036854775808, \
-         18446744073709551616, \
-         1606938044258990275541962092341162602522202993782792835301376, \
-         -1606938044258990275541962092341162602522202993782792835301376]",
+        // The ends of each size, and 2^53 + 1.
+        "[0, -1, 31, -33, 256, 65536, 4294967296, 9007199254740993, 9223372036854775807, \
+         -9223372036854775808, 18446744073709551615]",
         "[0.0, -0.0, 1.0, 0.1, 0.0001, 1e-05, 1e15, 1e16, 1.5e300, 5e-324, 1.7976931348623157e308]",
         "[Infinity, -Infinity, NaN]",
         r#"[true, false, null, 0, 1, 0.0, 1.0, "", "0"]"#,
@@ -52,34 +51,46 @@ pub async fn structured_content(endpoint: &str) -> Outcome {
         "7",
         "-2.5",
     ];
-    let client = client(endpoint)?;
+    let client = client(target)?;
     for content in contents {
         echo(&client, value(content)?).await?;
     }
-    Ok(())
+    // What one of the formats has and the other does not.
+    if target.format == Format::MessagePack {
+        let every_byte: Bytes = (0..=u8::MAX).collect();
+        return echo(
+            &client,
+            vec![Bytes::new(), every_byte, vec![0xff; 70_000].into()],
+        )
+        .await;
+    }
+    let beyond_64_bits = "[18446744073709551616, \
+         1606938044258990275541962092341162602522202993782792835301376, \
+         -1606938044258990275541962092341162602522202993782792835301376]";
+    echo(&client, value(beyond_64_bits)?).await
 }
 
 /// Content that is there and null.
-pub async fn null_content(endpoint: &str) -> Outcome {
-    echo(&client(endpoint)?, ()).await
+pub async fn null_content(target: Target<'_>) -> Outcome {
+    echo(&client(target)?, ()).await
 }
 
 /// Nested metadata with its keys in the order in which they were written.
-pub async fn metadata(endpoint: &str) -> Outcome {
+pub async fn metadata(target: Target<'_>) -> Outcome {
     let nested = r#"{"do": "echo", "z": {"b": [1, {"y": null}], "a": {}}, "m": []}"#;
-    let client = client(endpoint)?;
+    let client = client(target)?;
     echo_with(&client, "with metadata", map(nested)?).await?;
     echo(&client, "without metadata").await
 }
 
 /// Content that is an empty text.
-pub async fn empty_message(endpoint: &str) -> Outcome {
-    echo(&client(endpoint)?, "").await
+pub async fn empty_message(target: Target<'_>) -> Outcome {
+    echo(&client(target)?, "").await
 }
 
 /// 1 MiB of ASCII text, then 1 MiB of text that is three times as long when escaped.
-pub async fn one_mib_message(endpoint: &str) -> Outcome {
-    let client = client(endpoint)?;
+pub async fn one_mib_message(target: Target<'_>) -> Outcome {
+    let client = client(target)?;
     for pattern in ["0123456789abcdef", "é😀ö"] {
         echo(&client, pattern.repeat(MIB / pattern.len())).await?;
     }
@@ -87,8 +98,8 @@ pub async fn one_mib_message(endpoint: &str) -> Outcome {
 }
 
 /// A server with one agent answers whatever it is called (PROTOCOL 6.5).
-pub async fn any_name(endpoint: &str) -> Outcome {
-    echo(&named_client(endpoint, "somebody else")?, "hello").await
+pub async fn any_name(target: Target<'_>) -> Outcome {
+    echo(&named_client(target, "somebody else")?, "hello").await
 }
 
 const MIB: usize = 1024 * 1024;

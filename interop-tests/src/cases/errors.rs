@@ -1,11 +1,11 @@
 use agentwire::{Error, ErrorCode, Message};
 
 use super::{client, collect, echo, expect_chunks, named_client};
-use crate::{Failure, Outcome, expect, expect_that};
+use crate::{Failure, Outcome, Target, expect, expect_that};
 
 /// The text of the agent's failure, unchanged, and a client that stays usable.
-pub async fn agent_error(endpoint: &str) -> Outcome {
-    let client = client(endpoint)?;
+pub async fn agent_error(target: Target<'_>) -> Outcome {
+    let client = client(target)?;
     for content in ["it broke", "é 😀 \n \"quoted\"", ""] {
         let message = Message::user(content).with_metadata("do", "fail");
         let result = client.process(message).await;
@@ -15,8 +15,8 @@ pub async fn agent_error(endpoint: &str) -> Outcome {
 }
 
 /// A stream that fails: what came before the failure, then its text.
-pub async fn error_mid_stream(endpoint: &str) -> Outcome {
-    let client = client(endpoint)?;
+pub async fn error_mid_stream(target: Target<'_>) -> Outcome {
+    let client = client(target)?;
     for fail_after in [0, 2, 5] {
         let message = Message::user("part")
             .with_metadata("count", 5)
@@ -29,8 +29,8 @@ pub async fn error_mid_stream(endpoint: &str) -> Outcome {
 }
 
 /// A stream from the agent `mute`, which cannot; needs a server that serves it.
-pub async fn no_streaming(endpoint: &str) -> Outcome {
-    let client = named_client(endpoint, "mute")?;
+pub async fn no_streaming(target: Target<'_>) -> Outcome {
+    let client = named_client(target, "mute")?;
     let (chunks, end) = collect(client.stream(Message::user("sing"))).await;
     expect_chunks(&chunks, &"sing".into(), 0)?;
     expect_error(end, "mute does not support streaming")?;

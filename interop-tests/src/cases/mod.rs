@@ -27,7 +27,7 @@ pub use self::{
     raw_frames::{bad_json_keeps_connection, unknown_method, wrong_type},
     streams::{stream_many, stream_one, stream_zero},
 };
-use crate::{Failure, Outcome, expect};
+use crate::{Failure, Outcome, Target, expect};
 
 /// The case that only servers pass which follow PROTOCOL.md closely: `call.py --list --strict`.
 pub const STRICT: &str = "bad_json_keeps_connection";
@@ -43,9 +43,9 @@ macro_rules! cases_by_name {
         /// # Cancel safety
         ///
         /// Dropping the future gives the case up.
-        pub async fn run(case: &str, endpoint: &str) -> Outcome {
+        pub async fn run(case: &str, target: Target<'_>) -> Outcome {
             match case {
-                $(stringify!($case) => $case(endpoint).await,)*
+                $(stringify!($case) => $case(target).await,)*
                 _ => Err(Failure::new(format!("there is no case {case:?}"))),
             }
         }
@@ -66,13 +66,13 @@ cases_by_name! {
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// A client of the server under test.
-fn client(endpoint: &str) -> Result<RemoteAgent, Failure> {
-    named_client(endpoint, "interop")
+fn client(target: Target<'_>) -> Result<RemoteAgent, Failure> {
+    named_client(target, "interop")
 }
 
-fn named_client(endpoint: &str, name: &str) -> Result<RemoteAgent, Failure> {
-    let builder = RemoteAgent::builder(endpoint).name(name);
-    Ok(builder.timeout(CALL_LIMIT).build()?)
+fn named_client(target: Target<'_>, name: &str) -> Result<RemoteAgent, Failure> {
+    let builder = RemoteAgent::builder(target.endpoint).name(name);
+    Ok(builder.format(target.format).timeout(CALL_LIMIT).build()?)
 }
 
 /// Makes a call and expects its content and metadata back.

@@ -2,19 +2,19 @@ use agentwire::{ErrorCode, Map, Value};
 
 use super::{map, value};
 use crate::{
-    Failure, Outcome, expect,
+    Failure, Outcome, Target, expect,
     raw::{RawConnection, expect_keys},
 };
 
 /// A request with a method that does not exist.
-pub async fn unknown_method(endpoint: &str) -> Outcome {
+pub async fn unknown_method(target: Target<'_>) -> Outcome {
     let request = envelope(
         "request",
         "raw-1",
         r#"{"method": "dance", "agent_name": "interop"}"#,
     )?;
-    let mut raw = RawConnection::open(endpoint).await?;
-    let answer = raw.ask(request.to_string().as_bytes()).await?;
+    let mut raw = RawConnection::open(target).await?;
+    let answer = raw.ask(&target.payload(&request)?).await?;
     let text = "Unknown method: dance";
     let details = Map::from([("method", "dance")]);
     expect_error(
@@ -24,15 +24,15 @@ pub async fn unknown_method(endpoint: &str) -> Outcome {
         Some(text),
         details,
     )?;
-    echo(&mut raw).await
+    echo(target, &mut raw).await
 }
 
 /// An envelope that is no request.
-pub async fn wrong_type(endpoint: &str) -> Outcome {
+pub async fn wrong_type(target: Target<'_>) -> Outcome {
     let payload = r#"{"agent_name": "interop", "status": "healthy"}"#;
     let heartbeat = envelope("heartbeat", "raw-2", payload)?;
-    let mut raw = RawConnection::open(endpoint).await?;
-    let answer = raw.ask(heartbeat.to_string().as_bytes()).await?;
+    let mut raw = RawConnection::open(target).await?;
+    let answer = raw.ask(&target.payload(&heartbeat)?).await?;
     let text = "Expected 'request' but got 'heartbeat'";
     let details = Map::from([("request", heartbeat)]);
     expect_error(
@@ -42,14 +42,14 @@ pub async fn wrong_type(endpoint: &str) -> Outcome {
         Some(text),
         details,
     )?;
-    echo(&mut raw).await
+    echo(target, &mut raw).await
 }
 
 /// A payload that is not JSON is answered with its own code, and costs nothing else.
 ///
 /// Strict: agenkit answers `INTERNAL_ERROR` and closes the connection.
-pub async fn bad_json_keeps_connection(endpoint: &str) -> Outcome {
-    let mut raw = RawConnection::open(endpoint).await?;
+pub async fn bad_json_keeps_connection(target: Target<'_>) -> Outcome {
+    let mut raw = RawConnection::open(target).await?;
     let payloads: [&[u8]; 3] = [b"{\"version\": ", b"\xff", b""];
     for payload in payloads {
         let answer = raw.ask(payload).await?;
@@ -61,15 +61,15 @@ pub async fn bad_json_keeps_connection(endpoint: &str) -> Outcome {
             Map::new(),
         )?;
     }
-    echo(&mut raw).await
+    echo(target, &mut raw).await
 }
 
 /// Makes a normal call on a raw connection.
-async fn echo(raw: &mut RawConnection) -> Outcome {
+async fn echo(target: Target<'_>, raw: &mut RawConnection) -> Outcome {
     let payload = r#"{"method": "process", "message": {"role": "user", "content": "still here",
         "metadata": {}, "timestamp": "2025-11-08T12:34:56+00:00"}}"#;
     let request = envelope("request", "raw-echo", payload)?;
-    let answer = raw.ask(request.to_string().as_bytes()).await?;
+    let answer = raw.ask(&target.payload(&request)?).await?;
     expect_head(&answer, "response", "raw-echo")?;
     let Some(Value::Map(reply)) = answer
         .get("payload")

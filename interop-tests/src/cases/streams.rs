@@ -1,25 +1,25 @@
 use agentwire::{Message, RemoteAgent, Value};
 
 use super::{client, collect, echo, expect_chunks, value};
-use crate::Outcome;
+use crate::{Outcome, Target};
 
 /// A stream without chunks.
-pub async fn stream_zero(endpoint: &str) -> Outcome {
-    let client = client(endpoint)?;
+pub async fn stream_zero(target: Target<'_>) -> Outcome {
+    let client = client(target)?;
     expect_stream(&client, "nothing", 0).await?;
     echo(&client, "after the stream").await
 }
 
 /// A stream of one chunk, of text and of something else.
-pub async fn stream_one(endpoint: &str) -> Outcome {
-    let client = client(endpoint)?;
+pub async fn stream_one(target: Target<'_>) -> Outcome {
+    let client = client(target)?;
     expect_stream(&client, "text", 1).await?;
     expect_stream(&client, value(r#"["not", {"a": "text"}]"#)?, 1).await
 }
 
 /// A thousand chunks, in order.
-pub async fn stream_many(endpoint: &str) -> Outcome {
-    let client = client(endpoint)?;
+pub async fn stream_many(target: Target<'_>) -> Outcome {
+    let client = client(target)?;
     expect_stream(&client, "chunk", 1000).await?;
     echo(&client, "after the stream").await
 }
