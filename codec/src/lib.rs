@@ -39,8 +39,8 @@
 //! # Limits
 //!
 //! A payload is at most 10 MiB unless [`FrameLimits`] say otherwise. Nesting goes [`MAX_DEPTH`] levels
-//! deep. Reading allocates in proportion to the bytes that are there: at worst about 60 bytes for
-//! each, for a list of single digits.
+//! deep. Reading allocates in proportion to the bytes that are there, and never by a length that is
+//! announced: at worst 80 bytes for each, for a list of small integers in MessagePack, and 60 in JSON.
 
 mod envelope;
 mod envelope_codec;

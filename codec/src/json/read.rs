@@ -374,6 +374,56 @@ impl<'de> Source<'de> for Reader<'de> {
         }
     }
 
+    fn skip(&mut self) -> Result<(), Syntax> {
+        let start = self.depth;
+        let mut is_map = [false; MAX_DEPTH];
+        'value: loop {
+            match self.peek() {
+                Some(b'[') => {
+                    self.open()?;
+                    is_map[self.depth - 1] = false;
+                    if self.peek() != Some(b']') {
+                        continue 'value;
+                    }
+                    self.close();
+                }
+                Some(b'{') => {
+                    self.open()?;
+                    is_map[self.depth - 1] = true;
+                    if self.peek() != Some(b'}') {
+                        self.key()?;
+                        continue 'value;
+                    }
+                    self.close();
+                }
+                Some(b'"') => {
+                    self.string()?;
+                }
+                _ => {
+                    self.scalar()?;
+                }
+            }
+            // The value is complete, and so may be what holds it.
+            while self.depth > start {
+                match (self.peek(), is_map[self.depth - 1]) {
+                    (Some(b','), false) => {
+                        self.advance();
+                        continue 'value;
+                    }
+                    (Some(b','), true) => {
+                        self.advance();
+                        self.key()?;
+                        continue 'value;
+                    }
+                    (Some(b']'), false) | (Some(b'}'), true) => self.close(),
+                    (_, false) => return Err(self.error("expected ',' or ']'")),
+                    (_, true) => return Err(self.error("expected ',' or '}'")),
+                }
+            }
+            return Ok(());
+        }
+    }
+
     fn finish(&mut self) -> Result<(), Syntax> {
         match self.peek() {
             None => Ok(()),

@@ -31,7 +31,16 @@ enum Open {
 
 /// How many entries or elements are believed before they have come. What is open at once is bounded by
 /// [`MAX_DEPTH`], and so is what is reserved in vain.
-const TRUSTED_LEN: usize = 32;
+const TRUSTED_LEN: usize = 8;
+
+/// How much to reserve for one more of `missing` elements: as much as there is already, but not more than
+/// has been announced.
+fn room(len: usize, capacity: usize, missing: usize) -> usize {
+    match len < capacity {
+        true => 0,
+        false => missing.min(len.max(TRUSTED_LEN)),
+    }
+}
 
 /// What a first byte announces.
 enum Head {
@@ -268,6 +277,7 @@ impl<'de> Source<'de> for Reader<'de> {
                 value = match open.pop() {
                     None => return Ok(value),
                     Some(Open::List { mut list, missing }) => {
+                        list.reserve_exact(room(list.len(), list.capacity(), missing));
                         list.push(value);
                         if missing > 1 {
                             open.push(Open::List {
@@ -283,6 +293,7 @@ impl<'de> Source<'de> for Reader<'de> {
                         missing,
                         key,
                     }) => {
+                        map.reserve_exact(room(map.len(), map.capacity(), missing));
                         map.insert(key, value);
                         if missing > 1 {
                             let key = self.key()?.to_owned();
@@ -296,6 +307,50 @@ impl<'de> Source<'de> for Reader<'de> {
                         Value::Map(map)
                     }
                 };
+                self.depth -= 1;
+            }
+        }
+    }
+
+    fn skip(&mut self) -> Result<(), Syntax> {
+        /// What is missing of a list or map.
+        #[derive(Clone, Copy)]
+        struct Missing {
+            count: usize,
+            is_map: bool,
+        }
+        let nothing = Missing {
+            count: 0,
+            is_map: false,
+        };
+        let start = self.depth;
+        let mut open = [nothing; MAX_DEPTH];
+        loop {
+            let opened = match self.str()? {
+                Some(_) => None,
+                None => match self.head()? {
+                    Head::Scalar(_) => None,
+                    Head::List(count) => Some((count, false)),
+                    Head::Map(count) => Some((count, true)),
+                },
+            };
+            if let Some((count, is_map)) = opened {
+                self.open(count)?;
+                open[self.depth - 1] = Missing { count, is_map };
+            }
+            // On to the next element of the innermost list or map that is not complete.
+            loop {
+                if self.depth == start {
+                    return Ok(());
+                }
+                let innermost = &mut open[self.depth - 1];
+                if let Some(count) = innermost.count.checked_sub(1) {
+                    innermost.count = count;
+                    if innermost.is_map {
+                        self.key()?;
+                    }
+                    break;
+                }
                 self.depth -= 1;
             }
         }

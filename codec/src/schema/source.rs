@@ -29,6 +29,8 @@ pub(crate) trait Source<'de> {
 
     fn text(&mut self) -> Result<Option<Cow<'de, str>>, Syntax>;
     fn value(&mut self) -> Result<Value, Syntax>;
+    /// Steps over a value, and checks it as [`value`](Self::value) does.
+    fn skip(&mut self) -> Result<(), Syntax>;
 
     /// Checks that nothing is left.
     fn finish(&mut self) -> Result<(), Syntax>;

@@ -59,6 +59,14 @@ impl Map {
         }
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
+    pub(crate) fn reserve_exact(&mut self, entries: usize) {
+        self.entries.reserve_exact(entries);
+    }
+
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
