@@ -19,6 +19,7 @@ mod peer;
 mod process;
 mod proxy;
 mod python;
+mod random;
 mod raw;
 mod site;
 mod test_cases;
@@ -30,6 +31,8 @@ pub use crate::{
     failure::{Failure, Outcome, expect, expect_that},
     peer::{PeerClient, PeerServer, list_cases, peer_is_agenkit, skip},
     proxy::Proxy,
+    python::script_command,
+    random::Generator,
     site::{Carrier, Site},
     time::within,
     way::{Target, Way},

@@ -1,13 +1,12 @@
 use std::{
     env,
     io::{self, Write},
-    path::Path,
 };
 
 use tokio::process::Command;
 
 use crate::{
-    AgentKind, Failure, Outcome, Target, process::Process, python::python, way::codec_name,
+    AgentKind, Failure, Outcome, Target, process::Process, python::script_command, way::codec_name,
 };
 
 /// Chooses the implementation that the scripts run on; they read it themselves.
@@ -178,8 +177,6 @@ pub async fn list_cases() -> Result<Vec<String>, Failure> {
 }
 
 fn start(script: &str, arguments: &[&str]) -> Result<Process, Failure> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
-    let mut command = Command::new(python()?);
-    command.arg(directory.join(script)).args(arguments);
+    let mut command = Command::from(script_command(script, arguments)?);
     Process::start(format!("{script} {}", arguments.join(" ")), &mut command)
 }

@@ -26,7 +26,7 @@ const PROBE: &str = "import sys; print(*sys.version_info[:2]); print(sys.executa
 ///
 /// What is wrong and what to do, if there is none. The tests must fail then: without the other
 /// side they would test nothing.
-pub(crate) fn python() -> Result<&'static Path, Failure> {
+fn python() -> Result<&'static Path, Failure> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match FOUND.get_or_init(|| find(&command())) {
         Ok(path) => Ok(path),
@@ -69,6 +69,18 @@ fn find(command: &OsStr) -> Result<PathBuf, String> {
         return Err(unusable(format!("is Python {major}.{minor}")));
     }
     Ok(path.into())
+}
+
+/// The command that runs one of the scripts in `python/`.
+///
+/// # Errors
+///
+/// What is wrong and what to do, if there is no Python.
+pub fn script_command(script: &str, arguments: &[&str]) -> Result<Command, Failure> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
+    let mut command = Command::new(python()?);
+    command.arg(directory.join(script)).args(arguments);
+    Ok(command)
 }
 
 fn parse(output: &str) -> Option<((u32, u32), &str)> {

@@ -1,0 +1,162 @@
+//! What reading allocates follows what is there to be read, whatever that says of itself.
+//!
+//! One test, because the allocator counts for the whole process.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use agentwire_codec::{Call, Envelope, Format, Map, Message, Request, RequestId, Value};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// Bytes of memory for each byte of a payload, at worst (the page of the crate says so).
+const MULTIPLE: usize = 84;
+
+/// What a payload of any size may take: what is reserved for lists and maps before their elements have
+/// come, at each level of nesting.
+const CONSTANT: usize = 192 * 1024;
+
+/// Reads a payload in every way, and tells how much memory that took at once.
+fn peak_of_reading(payload: &[u8]) -> usize {
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    for format in [Format::Json, Format::MessagePack] {
+        // The result is held while it is measured, the error with it.
+        let envelope = format.decode(payload);
+        drop(envelope);
+        let value = format.decode_value(payload);
+        drop(value);
+    }
+    ALLOCATOR.peak_usage() - before
+}
+
+fn request(content: Value, metadata: Map) -> Envelope {
+    let mut message = Message::user(content);
+    message.metadata = metadata;
+    Envelope::new(
+        RequestId::random(),
+        Request::Process(Call::new("a", message)),
+    )
+}
+
+fn encoded(format: Format, envelope: &Envelope) -> Vec<u8> {
+    let mut payload = Vec::new();
+    format.encode(envelope, &mut payload).unwrap();
+    payload
+}
+
+/// The values that take the most memory for the fewest bytes.
+fn costly_values(count: usize) -> Vec<Value> {
+    let repeated = |value: Value| Value::List(vec![value; count]);
+    let mut nested = Value::Null;
+    for _ in 0..200 {
+        nested = vec![nested].into();
+    }
+    vec![
+        repeated(0.into()),
+        repeated(Value::Null),
+        repeated(Value::List(Vec::new())),
+        repeated(Value::Map(Map::new())),
+        repeated(vec![0].into()),
+        repeated("".into()),
+        repeated("x".into()),
+        repeated(Map::from([("", 0)]).into()),
+        Value::List(vec![nested; count / 200]),
+        Value::Map((0..count).map(|i| (format!("{i:x}"), 0)).collect()),
+        "x".repeat(count).into(),
+        "\u{1f980}".repeat(count).into(),
+        u128::MAX.into(),
+    ]
+}
+
+/// Payloads whose lengths promise what does not come.
+fn lies() -> Vec<Vec<u8>> {
+    let heads: [&[u8]; 8] = [
+        b"\x9f",
+        b"\xdc\xff\xff",
+        b"\xdd\xff\xff\xff\xff",
+        b"\x8f\xa0",
+        b"\xde\xff\xff\xa0",
+        b"\xdf\xff\xff\xff\xff\xa0",
+        b"\xdd\0\0\x01\0",
+        b"\xdf\0\0\x01\0\xa0",
+    ];
+    let nested = heads
+        .iter()
+        .flat_map(|head| [1, 10, 300, 3000].map(|times| head.repeat(times)));
+    let texts: [&[u8]; 2] = [b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"];
+    let padded = heads.iter().map(|head| {
+        // Enough bytes behind it to make the smaller promises plausible.
+        [head.repeat(200), vec![0xc0; 70_000]].concat()
+    });
+    nested
+        .chain(padded)
+        .chain(texts.map(<[u8]>::to_vec))
+        .collect()
+}
+
+#[test]
+fn memory_follows_the_bytes_that_are_there() {
+    let mut payloads = lies();
+    for value in costly_values(20_000) {
+        for format in [Format::Json, Format::MessagePack] {
+            let alone = request(value.clone(), Map::new());
+            let aside = request(Value::Null, Map::from([("deep", value.clone())]));
+            for envelope in [alone, aside] {
+                if envelope_fits(format, &envelope) {
+                    let payload = encoded(format, &envelope);
+                    payloads.extend(refused_variants(format, &payload));
+                    payloads.push(payload);
+                }
+            }
+        }
+    }
+    let mut random = fastrand::Rng::with_seed(7);
+    for len in [1, 10, 100, 1000, 10_000] {
+        for _ in 0..50 {
+            payloads.push(std::iter::repeat_with(|| random.u8(..)).take(len).collect());
+        }
+    }
+    for payload in payloads {
+        let peak = peak_of_reading(&payload);
+        let limit = CONSTANT + MULTIPLE * payload.len();
+        let start = payload[..payload.len().min(120)].escape_ascii();
+        assert!(
+            peak <= limit,
+            "{peak} bytes for {} of {start}",
+            payload.len()
+        );
+    }
+}
+
+fn envelope_fits(format: Format, envelope: &Envelope) -> bool {
+    format.encode(envelope, &mut Vec::new()).is_ok()
+}
+
+/// The same payload with something wrong near its beginning or end, so that what was read by then is held
+/// while the error is made.
+fn refused_variants(format: Format, payload: &[u8]) -> Vec<Vec<u8>> {
+    let replaced = |from: &[u8], to: &[u8]| {
+        let at = payload
+            .windows(from.len())
+            .position(|window| window == from);
+        at.map(|at| [&payload[..at], to, &payload[at + from.len()..]].concat())
+    };
+    let role: (&[u8], &[u8]) = match format {
+        Format::Json => (br#""role": "user""#, br#""role": 1     "#),
+        _ => (b"\xa4user", b"\xa0"),
+    };
+    let method: (&[u8], &[u8]) = (b"process", b"perform");
+    let kind: (&[u8], &[u8]) = (b"request", b"rewrite");
+    [
+        replaced(role.0, role.1),
+        replaced(method.0, method.1),
+        replaced(kind.0, kind.1),
+        Some(payload[..payload.len() - 1].to_vec()),
+        Some([payload, b"x"].concat()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
