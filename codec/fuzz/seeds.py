@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Makes a seed corpus for each fuzz target from the golden vectors: seeds.py
+
+Writes to codec/fuzz/seeds/TARGET, one file for each payload. scripts/fuzz runs it.
+"""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+VECTORS = HERE.parent / "tests" / "vectors"
+LONGEST = 4096  # Long seeds slow a fuzzer down more than they teach it.
+
+
+def expand(piece: Any) -> bytes:
+    """The bytes of one piece of a payload."""
+    if isinstance(piece, str):
+        return piece.encode("ascii")
+    if "hex" in piece:
+        return bytes.fromhex(piece["hex"])
+    return expand(piece["repeat"]) * int(piece["times"])
+
+
+def payloads(name: str) -> list[bytes]:
+    """The payloads of one format."""
+    vectors = json.loads((VECTORS / f"{name}.json").read_text("ascii"))
+    joined = (b"".join(map(expand, vector["payload"])) for vector in vectors)
+    return [payload for payload in joined if len(payload) <= LONGEST]
+
+
+def main() -> None:
+    """Writes all seeds."""
+    in_json, in_msgpack = payloads("json"), payloads("msgpack")
+    frames = [struct.pack(">I", len(payload)) + payload for payload in in_json + in_msgpack]
+    seeds = {
+        "frame": frames + [b"".join(frames[i : i + 3]) for i in range(0, len(frames), 3)],
+        "json_envelope": in_json,
+        "msgpack_envelope": in_msgpack,
+        "json_against_msgpack": in_json + in_msgpack,
+    }
+    for target, contents in seeds.items():
+        folder = HERE / "seeds" / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, content in enumerate(contents):
+            (folder / f"vector-{number:03}").write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
