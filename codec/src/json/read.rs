@@ -21,6 +21,9 @@ enum Open {
     Map(Map, String),
 }
 
+/// Integers of this many digits fit 64 bits.
+const SMALL_DIGITS: usize = 18;
+
 pub(super) struct Cursor {
     first: bool,
 }
@@ -134,9 +137,27 @@ impl<'de> Reader<'de> {
                 return self.word("Infinity", Value::Float(f64::NEG_INFINITY));
             }
         }
-        match self.peek() {
-            Some(b'0') => self.at += 1,
-            _ => self.digits()?,
+        let (negative, first) = (self.at > start, self.at);
+        let mut small: u64 = 0;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            small = small.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            self.at += 1;
+            // Nothing follows a leading zero.
+            if digit == b'0' && self.at == first + 1 {
+                break;
+            }
+        }
+        match (self.at - first, self.peek()) {
+            (0, _) => return Err(self.error("expected a digit")),
+            (_, Some(b'.' | b'e' | b'E')) => {}
+            // Nearly all integers, without a second look at their digits.
+            (1..=SMALL_DIGITS, _) => {
+                self.skip_white_space();
+                let magnitude = small as i64;
+                let signed = if negative { -magnitude } else { magnitude };
+                return Ok(Value::Integer(signed.into()));
+            }
+            _ => {}
         }
         let mut integer = true;
         if self.peek() == Some(b'.') {
@@ -341,34 +362,37 @@ impl<'de> Source<'de> for Reader<'de> {
             };
             // The value is complete: hand it to what holds it, which may thereby be complete itself.
             loop {
-                value = match open.pop() {
+                match open.last_mut() {
                     None => return Ok(value),
-                    Some(Open::List(mut list)) => {
+                    Some(Open::List(list)) => {
                         list.push(value);
                         match self.peek() {
                             Some(b',') => {
                                 self.advance();
-                                open.push(Open::List(list));
                                 continue 'value;
                             }
                             Some(b']') => self.close(),
                             _ => return Err(self.error("expected ',' or ']'")),
                         }
-                        Value::List(list)
                     }
-                    Some(Open::Map(mut map, key)) => {
-                        map.insert(key, value);
+                    Some(Open::Map(map, key)) => {
+                        map.insert(std::mem::take(key), value);
                         match self.peek() {
                             Some(b',') => {
                                 self.advance();
-                                open.push(Open::Map(map, self.key()?.into_owned()));
+                                *key = self.key()?.into_owned();
                                 continue 'value;
                             }
                             Some(b'}') => self.close(),
                             _ => return Err(self.error("expected ',' or '}'")),
                         }
-                        Value::Map(map)
                     }
+                }
+                value = match open.pop() {
+                    Some(Open::List(list)) => Value::List(list),
+                    Some(Open::Map(map, _)) => Value::Map(map),
+                    // It was there a moment ago.
+                    None => Value::Null,
                 };
             }
         }
@@ -456,6 +480,9 @@ mod tests {
             "{}",
             r#"{"b": [1, -2, 2.5, "x"], "a": {"": null}}"#,
             "1180591620717411303424",
+            // It begins with 2^64, which is 0 in 64 bits.
+            "184467440737095516160",
+            "[999999999999999999, -999999999999999999, 1000000000000000000, -9223372036854775808]",
             "-0.0",
             "[NaN, Infinity, -Infinity]",
             r#""\u0000\b\t\n\u000b\f\r\u001f \"\\/\u007f\u0080\u00e9\u2028\ud83e\udd80""#,

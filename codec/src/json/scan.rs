@@ -6,6 +6,7 @@ const CHUNK: usize = 32;
 
 /// How many bytes are looked at together at first, in one register.
 const WORD: usize = size_of::<u64>();
+const TWO_WORDS: usize = 2 * WORD;
 
 /// From this length on, text is long.
 const LONG: usize = 64;
@@ -70,42 +71,61 @@ fn equal(word: u64, byte: u8) -> u64 {
 
 #[inline(always)]
 fn prefix_len<P: Plain>(bytes: &[u8]) -> usize {
+    match bytes.len() {
+        ..WORD => less_than_a_word::<P>(bytes),
+        WORD..=TWO_WORDS => two_words::<P>(bytes),
+        _ => many_words::<P>(bytes),
+    }
+}
+
+/// The position of the first byte that is not plain, or the length of a word.
+fn position<P: Plain>(word: [u8; WORD]) -> usize {
+    P::first_other(u64::from_le_bytes(word)).trailing_zeros() as usize / WORD
+}
+
+#[inline(always)]
+fn less_than_a_word<P: Plain>(bytes: &[u8]) -> usize {
+    // Half words that overlap, side by side in one word.
+    if let (Some(front), Some(back)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let [a, b, c, d] = *front;
+        let [e, f, g, h] = *back;
+        return match position::<P>([a, b, c, d, e, f, g, h]) {
+            position @ 0..4 => position,
+            position => bytes.len() + position - WORD,
+        };
+    }
+    bytes.iter().take_while(|&&byte| P::is_plain(byte)).count()
+}
+
+/// Words that overlap: what the second finds first is not in the first.
+#[inline(always)]
+fn two_words<P: Plain>(bytes: &[u8]) -> usize {
+    let (Some(front), Some(back)) = (bytes.first_chunk(), bytes.last_chunk()) else {
+        return 0;
+    };
+    match position::<P>(*front) {
+        WORD => bytes.len() - WORD + position::<P>(*back),
+        position => position,
+    }
+}
+
+#[inline(always)]
+fn many_words<P: Plain>(bytes: &[u8]) -> usize {
     let mut len = 0;
     while let Some(word) = bytes[len..].first_chunk() {
-        let other = P::first_other(u64::from_le_bytes(*word));
-        if other != 0 {
-            return len + other.trailing_zeros() as usize / WORD;
+        match position::<P>(*word) {
+            WORD => len += WORD,
+            position => return len + position,
         }
-        len += WORD;
         if len == LONG {
             len += long_prefix_len::<P>(&bytes[LONG..]);
         }
     }
     match bytes.last_chunk() {
         // The last word overlaps the one before, in which nothing was found.
-        Some(word) if len < bytes.len() => {
-            let other = P::first_other(u64::from_le_bytes(*word));
-            let plain = other.trailing_zeros() as usize / WORD;
-            bytes.len() - WORD + plain
-        }
-        Some(_) => len,
-        None => short_prefix_len::<P>(bytes),
+        Some(word) if len < bytes.len() => bytes.len() - WORD + position::<P>(*word),
+        _ => len,
     }
-}
-
-/// The same for less than a word: its bytes are spread over one, some of them twice.
-#[inline(always)]
-fn short_prefix_len<P: Plain>(bytes: &[u8]) -> usize {
-    let len = bytes.len();
-    if let (Some(front), Some(back)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let word =
-            u64::from(u32::from_le_bytes(*front)) | u64::from(u32::from_le_bytes(*back)) << 32;
-        return match P::first_other(word).trailing_zeros() as usize / WORD {
-            position @ 0..4 => position,
-            position => len + position - WORD,
-        };
-    }
-    bytes.iter().take_while(|&&byte| P::is_plain(byte)).count()
 }
 
 /// The same in whole chunks.

@@ -274,40 +274,33 @@ impl<'de> Source<'de> for Reader<'de> {
             };
             // The value is complete: hand it to what holds it, which may thereby be complete itself.
             loop {
-                value = match open.pop() {
+                match open.last_mut() {
                     None => return Ok(value),
-                    Some(Open::List { mut list, missing }) => {
-                        list.reserve_exact(room(list.len(), list.capacity(), missing));
+                    Some(Open::List { list, missing }) => {
+                        list.reserve_exact(room(list.len(), list.capacity(), *missing));
                         list.push(value);
-                        if missing > 1 {
-                            open.push(Open::List {
-                                list,
-                                missing: missing - 1,
-                            });
+                        *missing -= 1;
+                        if *missing > 0 {
                             continue 'value;
                         }
-                        Value::List(list)
                     }
-                    Some(Open::Map {
-                        mut map,
-                        missing,
-                        key,
-                    }) => {
-                        map.reserve_exact(room(map.len(), map.capacity(), missing));
-                        map.insert(key, value);
-                        if missing > 1 {
-                            let key = self.key()?.to_owned();
-                            open.push(Open::Map {
-                                map,
-                                missing: missing - 1,
-                                key,
-                            });
+                    Some(Open::Map { map, missing, key }) => {
+                        map.reserve_exact(room(map.len(), map.capacity(), *missing));
+                        map.insert(std::mem::take(key), value);
+                        *missing -= 1;
+                        if *missing > 0 {
+                            *key = self.key()?.to_owned();
                             continue 'value;
                         }
-                        Value::Map(map)
                     }
-                };
+                }
                 self.depth -= 1;
+                value = match open.pop() {
+                    Some(Open::List { list, .. }) => Value::List(list),
+                    Some(Open::Map { map, .. }) => Value::Map(map),
+                    // It was there a moment ago.
+                    None => Value::Null,
+                };
             }
         }
     }
