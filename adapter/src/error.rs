@@ -46,6 +46,13 @@ pub enum Error {
         source: transport::Error,
     },
 
+    /// The client has been closed. Nothing was sent; of a stream, nothing more is read.
+    #[error("{site}: the client is closed")]
+    ClientClosed {
+        /// Which call.
+        site: Box<CallSite>,
+    },
+
     /// The call took longer than it was given. Unless `phase` says that nothing was sent, the agent may have
     /// worked on it.
     #[error("{site}: timed out after {timeout:?} {phase}")]
@@ -277,6 +284,7 @@ impl Error {
         matches!(
             self,
             Self::ConnectionFailed { .. }
+                | Self::ClientClosed { .. }
                 | Self::Unsendable { .. }
                 | Self::Timeout {
                     phase: Phase::Queueing | Phase::Connecting,
@@ -319,7 +327,9 @@ impl Error {
                 ..
             } => ErrorCode::CONNECTION_TIMEOUT,
             Self::Timeout { .. } => ErrorCode::AGENT_TIMEOUT,
-            Self::ConnectionClosed { .. } => ErrorCode::CONNECTION_CLOSED,
+            Self::ConnectionClosed { .. } | Self::ClientClosed { .. } => {
+                ErrorCode::CONNECTION_CLOSED
+            }
             Self::InvalidMessage { .. } => ErrorCode::INVALID_MESSAGE,
             Self::UnsupportedVersion { .. } => ErrorCode::UNSUPPORTED_VERSION,
             Self::MalformedPayload { .. } => ErrorCode::MALFORMED_PAYLOAD,

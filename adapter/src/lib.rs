@@ -104,6 +104,7 @@ mod error;
 mod link;
 mod outgoing;
 mod server;
+mod time;
 mod tool;
 
 pub use agentwire_codec::{
@@ -117,7 +118,9 @@ pub use agentwire_transport::Endpoint;
 
 pub use crate::{
     agent::{Agent, AgentError, BoxAgent, FnAgent, agent_fn},
-    client::{CallOptions, MessageStream, RemoteAgent, RemoteAgentBuilder},
+    client::{
+        CallOptions, ClientStats, MessageStream, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
+    },
     error::{CallSite, Error, Phase, ProtocolError},
     server::{LocalAgent, LocalAgentBuilder},
     tool::{FnTool, Tool, tool_fn},

@@ -52,10 +52,6 @@ impl Link {
         }
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
     /// True if the far side is still there and has sent nothing that nobody asked for.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.incoming.is_empty() && self.connection.probe().is_quiet()
@@ -67,6 +63,12 @@ impl Link {
         put_frame(self.outgoing.append(), self.limits.max_send(), |buffer| {
             format.encode(envelope, buffer)
         })
+    }
+
+    /// Where whole frames may be put in line.
+    pub(crate) fn line(&mut self) -> &mut Outgoing {
+        self.unflushed = true;
+        &mut self.outgoing
     }
 
     /// True once all that was put in line has left.

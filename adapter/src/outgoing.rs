@@ -12,6 +12,15 @@ pub(crate) struct Outgoing {
 const KEPT_CAPACITY: usize = 64 * 1024;
 
 impl Outgoing {
+    /// Moves all of `bytes` behind what is in line, and leaves room to use again.
+    pub(crate) fn append_all(&mut self, bytes: &mut Vec<u8>) {
+        if self.bytes.is_empty() {
+            std::mem::swap(&mut self.bytes, bytes);
+        } else {
+            self.append().append(bytes);
+        }
+    }
+
     /// Where to append. What is there must stay.
     pub(crate) fn append(&mut self) -> &mut Vec<u8> {
         // A line that is never quite empty must not keep for ever what has left. Moving as little as has

@@ -6,7 +6,7 @@ mod common;
 
 use agentwire::{
     Agent, AgentError, BoxAgent, CallOptions, Endpoint, Error, ErrorCode, Format, FrameLimits,
-    LocalAgent, Map, Message, RemoteAgent, Value, agent_fn,
+    LocalAgent, Map, Message, RemoteAgent, RetryPolicy, Value, agent_fn,
 };
 use common::{Puppet, memory, within};
 use tempfile::TempDir;
@@ -275,7 +275,8 @@ async fn nobody_there_is_a_connection_failure_with_its_cause() {
         },
     ];
     for endpoint in nobody {
-        let remote = RemoteAgent::new(&endpoint).unwrap();
+        let builder = RemoteAgent::builder(&endpoint).retry(RetryPolicy::never());
+        let remote = builder.build().unwrap();
         let error = within(remote.process(Message::user("x")))
             .await
             .unwrap_err();

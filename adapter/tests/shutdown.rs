@@ -4,7 +4,7 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, agent_fn};
+use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, RetryPolicy, agent_fn};
 use common::{Puppet, RawPeer, memory, within};
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -40,12 +40,9 @@ async fn stop_answers_what_is_in_flight_and_refuses_what_is_new() {
     while path.exists() {
         tokio::task::yield_now().await;
     }
-    let error = within(
-        RemoteAgent::new(&endpoint)
-            .unwrap()
-            .process(Message::user("new")),
-    )
-    .await;
+    let newcomer = RemoteAgent::builder(&endpoint).retry(RetryPolicy::never());
+    let newcomer = newcomer.build().unwrap();
+    let error = within(newcomer.process(Message::user("new"))).await;
     assert!(error.unwrap_err().is_connect());
     assert!(!stop.is_finished(), "it waits for what is in flight");
 
@@ -131,13 +128,15 @@ async fn a_client_survives_the_restart_of_its_server() {
             let reply = within(remote.process(Message::user(i))).await.unwrap();
             assert_eq!(reply.content.as_i64(), Some(i));
             within(server.abort()).await;
-            assert!(
-                within(remote.process(Message::user("x")))
-                    .await
-                    .unwrap_err()
-                    .is_connect()
-            );
+            let impatient = RemoteAgent::builder(&endpoint).retry(RetryPolicy::never());
+            let impatient = impatient.build().unwrap();
+            let refused = impatient.process(Message::user("x"));
+            assert!(within(refused).await.unwrap_err().is_connect());
+            let call = remote.clone();
+            let call = tokio::spawn(async move { call.process(Message::user(i)).await });
             server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+            let reply = within(call).await.unwrap().unwrap();
+            assert_eq!(reply.content.as_i64(), Some(i));
         }
     }
 }

@@ -162,7 +162,7 @@ async fn a_tool_without_a_name_is_refused_on_both_sides() {
         ),
         (
             LocalAgent::builder(Puppet).tool(twin()).tool(twin()),
-            "the same name",
+            "two have the same name",
         ),
     ] {
         let error = builder.serve(memory("never")).await.unwrap_err();

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use agentwire::{Endpoint, Map, Message, RemoteAgent, Value};
+use agentwire::{Endpoint, Map, Message, RemoteAgent, RetryPolicy, Value};
 use agentwire_codec::{DecodeFault, json};
 use clap::Args;
 
@@ -71,6 +71,8 @@ impl MessageArgs {
             return Err(Failure::new(Exit::Usage, "--role must not be empty"));
         }
         let mut remote = RemoteAgent::builder(self.endpoint)
+            // People want to know at once.
+            .retry(RetryPolicy::never())
             .format(self.codec.into())
             .timeout(self.timeout);
         if let Some(name) = self.name {

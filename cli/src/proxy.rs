@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use agentwire::{Endpoint, RemoteAgent};
+use agentwire::{Endpoint, RemoteAgent, RetryPolicy};
 use clap::Args;
 
 use crate::{
@@ -48,6 +48,8 @@ Examples:
 impl ProxyArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let mut remote = RemoteAgent::builder(self.target)
+            // What is tried again is up to the caller.
+            .retry(RetryPolicy::never())
             .format(self.codec.into())
             .timeout(self.timeout);
         if let Some(name) = self.name {

@@ -12,7 +12,7 @@ pub const DEFAULT_FRAME_LIMIT: usize = 10 * 1024 * 1024;
 /// The most that a decoder reserves ahead of the bytes that have arrived.
 ///
 /// A header may announce megabytes that never come, so room grows with what is there.
-const READ_AHEAD: usize = 64 * 1024;
+const READ_AHEAD: usize = 16 * 1024;
 
 /// How large the payload of a frame may be, in bytes, separately for each direction.
 ///

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use agentwire_codec::{Format, FrameLimits};
 use agentwire_transport::{Connector, Endpoint, Error as TransportError};
 
-use super::RemoteAgent;
+use super::{RemoteAgent, RetryPolicy};
 use crate::Error;
 
 /// The time that a call is given unless it is told otherwise.
@@ -25,6 +25,8 @@ pub(super) struct Config {
     pub(super) name: String,
     pub(super) timeout: Duration,
     pub(super) max_connections: usize,
+    pub(super) max_in_flight: usize,
+    pub(super) retry: RetryPolicy,
     pub(super) frame_limits: FrameLimits,
     pub(super) format: Format,
 }
@@ -42,6 +44,8 @@ impl RemoteAgentBuilder {
                 name: String::new(),
                 timeout: DEFAULT_TIMEOUT,
                 max_connections: DEFAULT_MAX_CONNECTIONS,
+                max_in_flight: 1,
+                retry: RetryPolicy::default(),
                 frame_limits: FrameLimits::default(),
                 format: Format::default(),
             },
@@ -61,9 +65,27 @@ impl RemoteAgentBuilder {
     }
 
     /// How many connections are open at most. Default: 64. Each call and each stream has one to itself; at
-    /// the limit, calls wait for their turn, within their timeout.
+    /// the limit, calls wait for their turn, within their timeout, and are served in order.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
+        self
+    }
+
+    /// How many calls share one connection, once there are [`max_connections`](Self::max_connections) of them.
+    /// Default: 1, which is sharing nothing.
+    ///
+    /// For servers that answer the requests of one connection as they finish, as those of this library do. With
+    /// a server that answers in order, as Python's and Go's, a slow call holds up those behind it. Streams have
+    /// connections of their own in any case, up to `max_connections` besides. A call that is given up does not
+    /// close a shared connection, so the server works on for nobody; its answer is discarded.
+    pub fn max_in_flight_per_connection(mut self, calls: usize) -> Self {
+        self.config.max_in_flight = calls;
+        self
+    }
+
+    /// What is tried again. By default, connecting is, within the timeout of the call, and nothing else.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.config.retry = policy;
         self
     }
 
@@ -94,9 +116,14 @@ impl RemoteAgentBuilder {
     /// [`Error::InvalidEndpoint`] or [`Error::InvalidSetting`].
     pub fn build(self) -> Result<RemoteAgent, Error> {
         let connector = self.connector.map_err(Error::InvalidEndpoint)?;
-        if self.config.max_connections == 0 {
-            let (setting, problem) = ("max_connections", "must be at least 1");
-            return Err(Error::InvalidSetting { setting, problem });
+        for (setting, number) in [
+            ("max_connections", self.config.max_connections),
+            ("max_in_flight_per_connection", self.config.max_in_flight),
+        ] {
+            if number == 0 {
+                let problem = "must be at least 1";
+                return Err(Error::InvalidSetting { setting, problem });
+            }
         }
         Ok(RemoteAgent::from_parts(connector, self.config))
     }
@@ -115,6 +142,7 @@ impl RemoteAgentBuilder {
 #[must_use]
 pub struct CallOptions {
     pub(super) timeout: Option<Duration>,
+    pub(super) total_timeout: Option<Duration>,
 }
 
 impl CallOptions {
@@ -126,6 +154,13 @@ impl CallOptions {
     /// How long this call may take; for a stream, from chunk to chunk. Default: the client's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long a whole stream may take, however fast its chunks come. Default: no limit. For a call, which has
+    /// one answer, this is another [`timeout`](Self::timeout); the shorter of them holds.
+    pub fn total_timeout(mut self, timeout: Duration) -> Self {
+        self.total_timeout = Some(timeout);
         self
     }
 }

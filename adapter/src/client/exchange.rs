@@ -5,57 +5,102 @@ use std::{
     time::Duration,
 };
 
-use agentwire_codec::{Body, Envelope, FrameError, Request, RequestId, WireError, put_frame};
+use agentwire_codec::{
+    Body, DecodeError, Envelope, ErrorCode, FrameError, Heartbeat, Request, RequestId, WireError,
+    put_frame,
+};
 use agentwire_transport::Error as TransportError;
-use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use bytes::{Buf, Bytes};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument;
 
-use super::{pool::Lease, remote_agent::Target};
+use super::{counters::Counted, pool::Lease, retry::Retries, target::Target};
 use crate::{
     CallSite, Error,
     error::{Phase, ProtocolError},
+    time::LONGEST,
 };
 
 /// One request on its way: what is sent, and until when it waits.
 pub(super) struct Exchange {
-    pub(super) target: Target,
-    pub(super) timeout: Duration,
+    target: Target,
+    timeout: Duration,
     id: RequestId,
     /// The tool that is meant, if it is one.
     tool: Option<String>,
+    method: &'static str,
     frame: Bytes,
+    _in_flight: Counted,
 }
 
-/// What one attempt to get an answer comes to.
-enum Failure {
+/// What one attempt to get an answer fails with.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The client is closed.
+    Closed,
+    Connect(TransportError),
     /// The request did not leave: the connection was gone when it was written.
     Unsent(io::Error),
     Broken(Option<FrameError>),
     Protocol(ProtocolError),
+    TimedOut(Phase),
 }
 
-/// The longest that anything waits. More would be as good as for ever, and overflow the clock.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error.into())
+    }
+}
 
 impl Exchange {
     /// Encodes the request, so that a message that cannot be sent fails before anything else happens.
     pub(super) fn new(target: Target, timeout: Duration, request: Request) -> Result<Self, Error> {
         let id = RequestId::random();
+        let method = match &request {
+            Request::Process(_) => "process",
+            Request::Stream(_) => "stream",
+            Request::Execute(_) => "execute",
+            _ => "other",
+        };
         let tool = match &request {
             Request::Execute(execute) => Some(execute.tool_name.clone()),
             _ => None,
         };
-        let envelope = Envelope::new(id.clone(), request);
+        let body = Body::from(request);
+        Self::encode(target, timeout, id, tool, method, body)
+    }
+
+    /// A heartbeat, to see what comes of it.
+    pub(super) fn ping(
+        target: Target,
+        timeout: Duration,
+        heartbeat: Heartbeat,
+    ) -> Result<Self, Error> {
+        let id = RequestId::random();
+        Self::encode(target, timeout, id, None, "ping", heartbeat.into())
+    }
+
+    fn encode(
+        target: Target,
+        timeout: Duration,
+        id: RequestId,
+        tool: Option<String>,
+        method: &'static str,
+        body: Body,
+    ) -> Result<Self, Error> {
+        let envelope = Envelope::new(id.clone(), body);
         let mut frame = Vec::new();
         let encoded = put_frame(&mut frame, target.frame_limits().max_send(), |buffer| {
             target.format().encode(&envelope, buffer)
         });
         match encoded {
             Ok(()) => Ok(Self {
+                _in_flight: target.counters().in_flight(),
                 target,
                 timeout: timeout.min(LONGEST),
                 id,
                 tool,
+                method,
                 frame: frame.into(),
             }),
             Err(source) => Err(Error::Unsendable {
@@ -65,41 +110,225 @@ impl Exchange {
         }
     }
 
-    /// Sends the request and waits for the first envelope that answers it.
-    ///
-    /// An idle connection that turns out to be gone when the request is written is replaced: the server
-    /// cannot have seen the request. Dropping the future closes the connection.
-    pub(super) async fn start(&self) -> Result<(Lease, Body), Error> {
+    /// Sends the request and waits for its answer, which is the only one.
+    pub(super) async fn call(&self) -> Result<Body, Error> {
+        let _awaited_on_close = self.target.calls().token();
+        self.observed(self.call_until_settled()).await
+    }
+
+    async fn call_until_settled(&self) -> Result<Body, Error> {
         let deadline = Instant::now() + self.timeout;
+        let mut retries = self.target.retry().start();
         loop {
-            let permit = timeout_at(deadline, self.target.pool().permit())
-                .await
-                .map_err(|_| self.timed_out(Phase::Queueing))?;
-            let mut lease = timeout_at(deadline, self.target.pool().lease(permit))
-                .await
-                .map_err(|_| self.timed_out(Phase::Connecting))?
-                .map_err(|source| self.unconnected(source))?;
-            let mut unsent = self.frame.clone();
-            let answer = poll_fn(|cx| self.poll_answer(&mut lease, &mut unsent, cx));
-            match timeout_at(deadline, answer).await {
-                Ok(Ok(body)) => return Ok((lease, body)),
-                Ok(Err(Failure::Unsent(error))) if lease.reused => {
-                    tracing::debug!(id = %self.id, %error, "idle connection was gone; taking another");
-                }
-                Ok(Err(failure)) => return Err(self.failed(failure)),
-                Err(_) if unsent.is_empty() => return Err(self.timed_out(Phase::Receiving)),
-                Err(_) => return Err(self.timed_out(Phase::Sending)),
+            let attempt = match self.target.mux() {
+                Some(_) => self.attempt_shared(deadline).await,
+                None => self.attempt_alone(deadline).await,
+            };
+            if let Some(settled) = self.settle(attempt, &mut retries, deadline).await {
+                return settled;
             }
         }
     }
 
-    /// Waits for the next envelope that answers the request.
-    pub(super) async fn next(&self, lease: &mut Lease) -> Result<Body, Error> {
+    /// Sends the request and waits for the first of its answers, on a connection for it alone.
+    pub(super) async fn open(&self, limit: Option<Instant>) -> Result<(Lease, Body), Error> {
+        self.observed(self.open_until_settled(limit)).await
+    }
+
+    async fn open_until_settled(&self, limit: Option<Instant>) -> Result<(Lease, Body), Error> {
+        let deadline = self.deadline(limit);
+        let mut retries = self.target.retry().start();
+        loop {
+            let attempt = self.attempt(deadline).await;
+            let (lease, body) = match attempt {
+                Ok((lease, body)) => (Some(lease), Ok(body)),
+                Err(failure) => (None, Err(failure)),
+            };
+            match (self.settle(body, &mut retries, deadline).await, lease) {
+                (Some(Ok(body)), Some(lease)) => return Ok((lease, body)),
+                (Some(Err(error)), _) => return Err(error),
+                (_, lease) => {
+                    if let Some(lease) = lease {
+                        lease.release();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the request. Any reaction to it will do, the end of the connection too.
+    pub(super) async fn prove_life(&self) -> Result<(), Error> {
+        let _awaited_on_close = self.target.calls().token();
+        self.observed(self.prove_life_until_settled()).await
+    }
+
+    async fn prove_life_until_settled(&self) -> Result<(), Error> {
         let deadline = Instant::now() + self.timeout;
-        let body = poll_fn(|cx| self.poll_body(lease, cx));
-        match timeout_at(deadline, body).await {
-            Ok(body) => body.map_err(|failure| self.failed(failure)),
-            Err(_) => Err(self.timed_out(Phase::Receiving)),
+        let mut retries = self.target.retry().start();
+        loop {
+            let attempt = match self.attempt(deadline).await {
+                Ok((lease, body)) => {
+                    lease.release();
+                    Ok(body)
+                }
+                // It was closed properly, in answer.
+                Err(Failure::Broken(None)) => return Ok(()),
+                Err(failure) => Err(failure),
+            };
+            if let Some(settled) = self.settle(attempt, &mut retries, deadline).await {
+                return settled.map(|_| ());
+            }
+        }
+    }
+
+    /// The next answer of those that are many.
+    pub(super) async fn next(
+        &self,
+        lease: &mut Lease,
+        limit: Option<Instant>,
+    ) -> Result<Body, Error> {
+        let body = timeout_at(
+            self.deadline(limit),
+            poll_fn(|cx| self.poll_body(lease, cx)),
+        );
+        let failure = tokio::select! {
+            biased;
+            body = body => match body {
+                Ok(Ok(body)) => return Ok(body),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::TimedOut(Phase::Receiving),
+            },
+            () = self.target.closed().cancelled() => Failure::Closed,
+        };
+        Err(self.failed(failure))
+    }
+
+    /// Tells a log what becomes of the call. What is said in it is nobody's business there.
+    async fn observed<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let span = tracing::debug_span!(
+            "call",
+            endpoint = %self.target.endpoint(),
+            agent = self.target.config().name,
+            method = self.method,
+            id = %self.id,
+        );
+        let logged = async {
+            let start = Instant::now();
+            let result = call.await;
+            let elapsed = start.elapsed();
+            match &result {
+                Ok(_) => tracing::debug!(?elapsed, "answered"),
+                Err(error) => tracing::debug!(?elapsed, code = %error.code(), "failed"),
+            }
+            result
+        };
+        logged.instrument(span).await
+    }
+
+    fn deadline(&self, limit: Option<Instant>) -> Instant {
+        let next = Instant::now() + self.timeout;
+        limit.map_or(next, |limit| limit.min(next))
+    }
+
+    /// What an attempt comes to; `None` if there is to be another, which is then due.
+    async fn settle(
+        &self,
+        attempt: Result<Body, Failure>,
+        retries: &mut Retries,
+        deadline: Instant,
+    ) -> Option<Result<Body, Error>> {
+        let wait = match &attempt {
+            Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => {
+                retries.resend()
+            }
+            Err(Failure::Connect(error)) => retries.connect(error),
+            Err(Failure::Broken(_)) => retries.resend(),
+            Err(Failure::Unsent(_)) => retries.unsent(),
+            _ => None,
+        };
+        match wait {
+            // What failed last says more than that there was no time to try again.
+            Some(wait) if Instant::now() + wait < deadline => {
+                tracing::debug!(id = %self.id, attempt = ?attempt.as_ref().err(), ?wait, "trying again");
+                if !wait.is_zero() {
+                    sleep(wait).await;
+                }
+                None
+            }
+            _ => Some(attempt.map_err(|failure| self.failed(failure))),
+        }
+    }
+
+    async fn attempt_shared(&self, deadline: Instant) -> Result<Body, Failure> {
+        let Some(mux) = self.target.mux() else {
+            return Err(Failure::Closed);
+        };
+        let seat = timeout_at(deadline, mux.seat())
+            .await
+            .map_err(|_| Failure::TimedOut(Phase::Queueing))?
+            .ok_or(Failure::Closed)?;
+        timeout_at(deadline, mux.connect(&seat))
+            .await
+            .map_err(|_| Failure::TimedOut(Phase::Connecting))?
+            .map_err(Failure::Connect)?;
+        let gone = || Failure::Unsent(io::ErrorKind::NotConnected.into());
+        let mut pending = seat.send(&self.id, &self.frame).ok_or_else(gone)?;
+        match timeout_at(deadline, &mut pending).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                pending.timed_out();
+                Err(Failure::TimedOut(Phase::Receiving))
+            }
+        }
+    }
+
+    async fn attempt_alone(&self, deadline: Instant) -> Result<Body, Failure> {
+        let (lease, body) = self.attempt(deadline).await?;
+        // After anything else, what this connection holds is anybody's guess, so it is dropped.
+        if matches!(body, Body::Response(_) | Body::Error(_)) {
+            lease.release();
+        }
+        Ok(body)
+    }
+
+    /// An idle connection that turns out to be gone when the request is written is replaced: the server
+    /// cannot have seen the request. Dropping the future closes the connection.
+    async fn attempt(&self, deadline: Instant) -> Result<(Lease, Body), Failure> {
+        loop {
+            match self.attempt_once(deadline).await {
+                // Each of these is taken out of the pool, so this comes to an end.
+                Err((Failure::Unsent(error), true)) => {
+                    tracing::debug!(id = %self.id, %error, "idle connection was gone; taking another");
+                }
+                result => return result.map_err(|(failure, _)| failure),
+            }
+        }
+    }
+
+    /// On failure also tells whether the connection had been idle.
+    async fn attempt_once(&self, deadline: Instant) -> Result<(Lease, Body), (Failure, bool)> {
+        let fresh = |failure| (failure, false);
+        let permit = timeout_at(deadline, self.target.pool().permit())
+            .await
+            .map_err(|_| fresh(Failure::TimedOut(Phase::Queueing)))?
+            .ok_or(fresh(Failure::Closed))?;
+        let mut lease = timeout_at(deadline, self.target.pool().lease(permit))
+            .await
+            .map_err(|_| fresh(Failure::TimedOut(Phase::Connecting)))?
+            .map_err(|error| fresh(Failure::Connect(error)))?;
+        let reused = lease.reused;
+        let mut unsent = self.frame.clone();
+        let answer = poll_fn(|cx| self.poll_answer(&mut lease, &mut unsent, cx));
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(body)) => Ok((lease, body)),
+            Ok(Err(failure)) => {
+                if let Failure::Broken(_) | Failure::Unsent(_) = failure {
+                    lease.lost();
+                }
+                Err((failure, reused))
+            }
+            Err(_) if unsent.has_remaining() => Err(fresh(Failure::TimedOut(Phase::Sending))),
+            Err(_) => Err(fresh(Failure::TimedOut(Phase::Receiving))),
         }
     }
 
@@ -113,7 +342,7 @@ impl Exchange {
         let written = if unsent.is_empty() {
             Poll::Ready(Ok(()))
         } else {
-            lease.link.poll_write_frame(cx, unsent)
+            lease.link().poll_write_frame(cx, unsent)
         };
         match (self.poll_body(lease, cx), written) {
             (Poll::Ready(Ok(body)), written) => {
@@ -131,12 +360,10 @@ impl Exchange {
 
     fn poll_body(&self, lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Body, Failure>> {
         loop {
-            let envelope = match lease.link.poll_envelope(cx) {
+            let envelope = match lease.link().poll_envelope(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Some(Ok(envelope)))) => envelope,
-                Poll::Ready(Ok(Some(Err(error)))) => {
-                    return Poll::Ready(Err(Failure::Protocol(error.into())));
-                }
+                Poll::Ready(Ok(Some(Err(error)))) => return Poll::Ready(Err(error.into())),
                 Poll::Ready(Ok(None)) => return Poll::Ready(Err(Failure::Broken(None))),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Broken(Some(error)))),
             };
@@ -166,26 +393,24 @@ impl Exchange {
         Error::from_protocol(self.site(), ProtocolError::Unexpected { expected, found })
     }
 
-    fn unconnected(&self, source: TransportError) -> Error {
-        Error::ConnectionFailed {
-            site: Box::new(self.site()),
-            source,
-        }
-    }
-
-    fn timed_out(&self, phase: Phase) -> Error {
-        Error::Timeout {
-            site: Box::new(self.site()),
-            timeout: self.timeout,
-            phase,
-        }
-    }
-
     fn failed(&self, failure: Failure) -> Error {
+        let site = self.site();
         match failure {
-            Failure::Unsent(error) => Error::from_write(self.site(), error),
-            Failure::Broken(source) => Error::from_broken(self.site(), source),
-            Failure::Protocol(source) => Error::from_protocol(self.site(), source),
+            Failure::Closed => Error::ClientClosed {
+                site: Box::new(site),
+            },
+            Failure::Connect(source) => Error::ConnectionFailed {
+                site: Box::new(site),
+                source,
+            },
+            Failure::TimedOut(phase) => Error::Timeout {
+                site: Box::new(site),
+                timeout: self.timeout,
+                phase,
+            },
+            Failure::Unsent(error) => Error::from_write(site, error),
+            Failure::Broken(source) => Error::from_broken(site, source),
+            Failure::Protocol(source) => Error::from_protocol(site, source),
         }
     }
 }

@@ -6,13 +6,17 @@ use std::{
 use agentwire_codec::FrameLimits;
 use agentwire_transport::{Connector, Error as TransportError};
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    task::AbortHandle,
+    time::{Instant, sleep_until},
 };
 
+use super::counters::{Counted, Counters};
 use crate::link::Link;
 
-/// The connections of one client: those that are free, and how many there may be.
+/// The connections of one client that are for one call at a time: those that are free, and how many
+/// there may be.
 ///
 /// A call takes one for itself and gives it back when it has its answer. A call that is given up drops it,
 /// which closes it: no late answer can reach another call.
@@ -21,43 +25,61 @@ pub(super) struct Pool {
     connector: Arc<dyn Connector>,
     limits: FrameLimits,
     permits: Arc<Semaphore>,
+    counters: Arc<Counters>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     /// The one used last is at the end and is taken first, so that those beyond need grow old.
-    idle: Mutex<Vec<Idle>>,
+    idle: Vec<Idle>,
+    /// Closes those that have grown old. It lives as long as there are any idle ones.
+    reaper: Option<AbortHandle>,
+    closed: bool,
 }
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    connection: Open,
     since: Instant,
+}
+
+/// A connection, counted.
+#[derive(Debug)]
+struct Open {
+    link: Link,
+    _counted: Counted,
 }
 
 /// A connection on loan to one call.
 #[derive(Debug)]
 pub(super) struct Lease {
     pool: Arc<Pool>,
-    pub(super) link: Link,
+    connection: Open,
     /// Its server may have closed it while it was idle, without this side knowing.
     pub(super) reused: bool,
-    /// Its server is about to close it, so it is of no use to another call.
+    /// It is of no use to another call: its server is about to close it, say.
     pub(super) spent: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 /// Servers close connections that are idle for 60 s (PROTOCOL 8.2); don't meet them half-way.
-const IDLE_LIMIT: Duration = Duration::from_secs(50);
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(50);
 
 impl Pool {
     pub(super) fn new(
         connector: Arc<dyn Connector>,
         limits: FrameLimits,
         max_connections: usize,
+        counters: Arc<Counters>,
     ) -> Self {
         let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         Self {
             connector,
             limits,
             permits,
-            idle: Mutex::default(),
+            counters,
+            state: Mutex::default(),
         }
     }
 
@@ -65,13 +87,15 @@ impl Pool {
         &self.connector
     }
 
-    /// Waits for the right to have a connection. Those who wait are served in order.
-    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
-        match Arc::clone(&self.permits).acquire_owned().await {
-            Ok(permit) => permit,
-            // The semaphore is never closed.
-            Err(_) => std::future::pending().await,
+    /// Waits for the right to have a connection. Those who wait are served in order. `None` if the client
+    /// is closed.
+    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        let permits = Arc::clone(&self.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            return Some(permit);
         }
+        let _waiting = self.counters.waiting();
+        permits.acquire_owned().await.ok()
     }
 
     /// A free connection that is alive, or a new one.
@@ -79,58 +103,135 @@ impl Pool {
         self: &Arc<Self>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Lease, TransportError> {
-        let (link, reused) = match self.take_idle() {
-            Some(link) => (link, true),
-            None => (
-                Link::new(self.connector.connect().await?, self.limits),
-                false,
-            ),
+        let (connection, reused) = match self.take_idle() {
+            Some(connection) => (connection, true),
+            None => {
+                let link = Link::new(self.connector.connect().await?, self.limits);
+                let counted = self.counters.opened();
+                let connection = Open {
+                    link,
+                    _counted: counted,
+                };
+                (connection, false)
+            }
         };
         Ok(Lease {
             pool: Arc::clone(self),
-            link,
+            connection,
             reused,
             spent: false,
             _permit: permit,
         })
     }
 
-    fn take_idle(&self) -> Option<Link> {
-        drop(self.expired());
+    /// How many connections wait for a call.
+    pub(super) fn idle(&self) -> usize {
+        self.state().idle.len()
+    }
+
+    /// Gives out no more connections, and closes those that are idle. Those on loan are closed when they come
+    /// back.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        let idle = {
+            let mut state = self.state();
+            state.closed = true;
+            if let Some(reaper) = state.reaper.take() {
+                reaper.abort();
+            }
+            std::mem::take(&mut state.idle)
+        };
+        drop(idle);
+    }
+
+    fn take_idle(&self) -> Option<Open> {
         loop {
             // The lock is free again before the connection is looked at or dropped.
-            let idle = self.idle().pop();
-            let Idle { mut link, .. } = idle?;
-            if link.is_quiet() {
-                return Some(link);
+            let idle = self.state().idle.pop();
+            let Idle {
+                mut connection,
+                since,
+            } = idle?;
+            // The reaper may be late, on a busy runtime.
+            if since.elapsed() < IDLE_LIMIT && connection.link.is_quiet() {
+                return Some(connection);
+            }
+            self.counters.lost();
+        }
+    }
+
+    fn put_back(self: &Arc<Self>, connection: Open) {
+        let mut state = self.state();
+        if state.closed {
+            drop(state);
+            drop(connection);
+            return;
+        }
+        let since = Instant::now();
+        state.idle.push(Idle { connection, since });
+        if state.reaper.is_none() {
+            // Without a runtime there is nobody to close them, and nobody to call with them either.
+            if let Ok(runtime) = Handle::try_current() {
+                let reaper = runtime.spawn(reap(Arc::downgrade(self), since + IDLE_LIMIT));
+                state.reaper = Some(reaper.abort_handle());
             }
         }
     }
 
-    /// Takes out those that have been idle for too long. They stand in front, the oldest first.
-    fn expired(&self) -> Vec<Idle> {
-        let mut idle = self.idle();
-        let len = idle.partition_point(|idle| idle.since.elapsed() >= IDLE_LIMIT);
-        idle.drain(..len).collect()
+    /// Closes what has been idle for too long, and tells when to look again, if anything is left.
+    fn close_expired(&self) -> Option<Instant> {
+        let (expired, next) = {
+            let mut state = self.state();
+            // They stand in front, the oldest first.
+            let len = state
+                .idle
+                .partition_point(|idle| idle.since.elapsed() >= IDLE_LIMIT);
+            let expired: Vec<Idle> = state.idle.drain(..len).collect();
+            let next = state.idle.first().map(|oldest| oldest.since + IDLE_LIMIT);
+            if next.is_none() {
+                state.reaper = None;
+            }
+            (expired, next)
+        };
+        drop(expired);
+        next
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // Nothing can panic while the lock is held, so its data is always whole.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends with the pool, or when nothing is idle any more.
+async fn reap(pool: std::sync::Weak<Pool>, first: Instant) {
+    let mut next = Some(first);
+    while let Some(when) = next {
+        sleep_until(when).await;
+        next = pool.upgrade().and_then(|pool| pool.close_expired());
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
 impl Lease {
+    pub(super) fn link(&mut self) -> &mut Link {
+        &mut self.connection.link
+    }
+
     /// Gives the connection back, for the next call.
     pub(super) fn release(self) {
-        if self.spent {
-            return;
+        if !self.spent {
+            self.pool.put_back(self.connection);
         }
-        drop(self.pool.expired());
-        let mut idle = self.pool.idle();
-        idle.push(Idle {
-            link: self.link,
-            since: Instant::now(),
-        });
+    }
+
+    /// Drops a connection that has ended without the client's doing.
+    pub(super) fn lost(self) {
+        self.pool.counters.lost();
     }
 }

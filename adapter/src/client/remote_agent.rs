@@ -1,18 +1,19 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{
-    Body, Call, Execute, Format, FrameLimits, Map, Message, Request, RequestId, Response,
-    ToolResult,
+    Body, Call, Execute, Heartbeat, Map, Message, Request, Response, ToolResult,
 };
 use agentwire_transport::{Connector, Endpoint, Error as TransportError};
 use futures_core::Stream;
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use super::{
-    CallOptions, MessageStream, RemoteAgentBuilder, config::Config, exchange::Exchange, pool::Pool,
+    CallOptions, ClientStats, MessageStream, RemoteAgentBuilder, config::Config,
+    exchange::Exchange, target::Target,
 };
 use crate::{
-    CallSite, Error,
+    Error,
     agent::{Agent, AgentError},
 };
 
@@ -40,44 +41,6 @@ pub struct RemoteAgent {
     target: Target,
 }
 
-/// Whom a client calls: shared by its clones and by its calls.
-#[derive(Clone)]
-pub(super) struct Target(Arc<Inner>);
-
-struct Inner {
-    config: Config,
-    pool: Arc<Pool>,
-    /// What `Agent::name` returns: the configured name, or the endpoint.
-    shown_name: String,
-}
-
-impl Target {
-    pub(super) fn pool(&self) -> &Arc<Pool> {
-        &self.0.pool
-    }
-
-    pub(super) fn frame_limits(&self) -> FrameLimits {
-        self.0.config.frame_limits
-    }
-
-    pub(super) fn format(&self) -> Format {
-        self.0.config.format
-    }
-
-    fn endpoint(&self) -> &Endpoint {
-        self.0.pool.connector().endpoint()
-    }
-
-    pub(super) fn site(&self, tool: Option<String>, request_id: Option<RequestId>) -> CallSite {
-        CallSite {
-            agent: self.0.config.name.clone(),
-            tool,
-            endpoint: self.endpoint().clone(),
-            request_id,
-        }
-    }
-}
-
 impl RemoteAgent {
     /// An agent at this endpoint, with default settings. It does not connect yet.
     ///
@@ -102,21 +65,8 @@ impl RemoteAgent {
     }
 
     pub(super) fn from_parts(connector: Arc<dyn Connector>, config: Config) -> Self {
-        let shown_name = match config.name.as_str() {
-            "" => connector.endpoint().to_string(),
-            name => name.to_owned(),
-        };
-        let pool = Arc::new(Pool::new(
-            connector,
-            config.frame_limits,
-            config.max_connections,
-        ));
         Self {
-            target: Target(Arc::new(Inner {
-                config,
-                pool,
-                shown_name,
-            })),
+            target: Target::new(connector, config),
         }
     }
 
@@ -156,17 +106,9 @@ impl RemoteAgent {
     ) -> Result<Message, Error> {
         let request = Request::Process(self.call(message));
         let exchange = Exchange::new(self.target.clone(), self.timeout(options), request)?;
-        let (lease, body) = exchange.start().await?;
-        match body {
-            Body::Response(Response::Message(message)) => {
-                lease.release();
-                Ok(message)
-            }
-            Body::Error(error) => {
-                lease.release();
-                Err(exchange.remote(error))
-            }
-            // What else this connection holds is anybody's guess, so it is dropped.
+        match exchange.call().await? {
+            Body::Response(Response::Message(message)) => Ok(message),
+            Body::Error(error) => Err(exchange.remote(error)),
             other => Err(exchange.unexpected("'response' with a message", &other)),
         }
     }
@@ -198,11 +140,9 @@ impl RemoteAgent {
     /// As [`stream`](Self::stream).
     pub fn stream_with(&self, message: Message, options: &CallOptions) -> MessageStream {
         let request = Request::Stream(self.call(message));
-        MessageStream::new(Exchange::new(
-            self.target.clone(),
-            self.timeout(options),
-            request,
-        ))
+        let timeout = options.timeout.unwrap_or(self.target.config().timeout);
+        let exchange = Exchange::new(self.target.clone(), timeout, request);
+        MessageStream::new(exchange, options.total_timeout)
     }
 
     /// Runs one of the tools that the server offers.
@@ -247,33 +187,71 @@ impl RemoteAgent {
     ) -> Result<ToolResult, Error> {
         let request = Request::Execute(Execute::new(tool, kwargs));
         let exchange = Exchange::new(self.target.clone(), self.timeout(options), request)?;
-        let (lease, body) = exchange.start().await?;
-        match body {
-            Body::Response(Response::Tool(result)) => {
-                lease.release();
-                Ok(result)
-            }
-            Body::Error(error) => {
-                lease.release();
-                Err(exchange.remote(error))
-            }
+        match exchange.call().await? {
+            Body::Response(Response::Tool(result)) => Ok(result),
+            Body::Error(error) => Err(exchange.remote(error)),
             other => Err(exchange.unexpected("'response' with a tool's result", &other)),
         }
     }
 
-    fn call(&self, message: Message) -> Call {
-        Call::new(self.target.0.config.name.as_str(), message)
+    /// Finds out whether a server is there and reads what it is sent. Returns how long that took.
+    ///
+    /// It sends a heartbeat, which no server does anything about: any answer proves life, an error too, as
+    /// Rust's and Python's servers give. So does a connection that is closed in answer, as Go's server does.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`] of a call but those that a server answers with. It never waits longer than the client's
+    /// timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`process`](Self::process).
+    pub async fn ping(&self) -> Result<Duration, Error> {
+        let start = Instant::now();
+        let heartbeat = Heartbeat::healthy(self.target.config().name.as_str());
+        let timeout = self.target.config().timeout;
+        let exchange = Exchange::ping(self.target.clone(), timeout, heartbeat)?;
+        exchange.prove_life().await?;
+        Ok(start.elapsed())
     }
 
-    fn timeout(&self, options: &CallOptions) -> std::time::Duration {
-        options.timeout.unwrap_or(self.target.0.config.timeout)
+    /// What the client is doing, at this moment. Clones are one client.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.target.stats()
+    }
+
+    /// Closes the client, for all of its clones: no more calls are made, and connections are closed as they
+    /// become free. It returns when the calls in flight have ended, which they do within their timeouts.
+    /// Streams end with [`Error::ClientClosed`] when they are next polled.
+    ///
+    /// Dropping the last clone does the same without waiting.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the client is closed all the same.
+    pub async fn close(&self) {
+        self.target.close().await;
+    }
+
+    fn call(&self, message: Message) -> Call {
+        Call::new(self.target.config().name.as_str(), message)
+    }
+
+    /// The time of a call that has one answer.
+    fn timeout(&self, options: &CallOptions) -> Duration {
+        let timeout = options.timeout.unwrap_or(self.target.config().timeout);
+        options
+            .total_timeout
+            .map_or(timeout, |total| total.min(timeout))
     }
 }
 
 impl Agent for RemoteAgent {
     /// The name that it is called by, or the endpoint if there is none.
     fn name(&self) -> &str {
-        &self.target.0.shown_name
+        self.target.shown_name()
     }
 
     async fn process(&self, message: Message) -> Result<Message, AgentError> {
@@ -288,7 +266,7 @@ impl Agent for RemoteAgent {
 impl fmt::Debug for RemoteAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteAgent")
-            .field("name", &self.target.0.config.name)
+            .field("name", &self.target.config().name)
             .field("endpoint", self.endpoint())
             .finish_non_exhaustive()
     }

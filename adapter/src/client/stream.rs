@@ -2,15 +2,17 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use agentwire_codec::{Body, Message};
 use async_stream::stream;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use super::exchange::Exchange;
-use crate::Error;
+use crate::{Error, time::LONGEST};
 
 /// The answers of an agent to one message, as they come. Made by [`RemoteAgent::stream`].
 ///
@@ -23,9 +25,9 @@ pub struct MessageStream {
 }
 
 impl MessageStream {
-    pub(super) fn new(exchange: Result<Exchange, Error>) -> Self {
+    pub(super) fn new(exchange: Result<Exchange, Error>, total: Option<Duration>) -> Self {
         Self {
-            answers: Box::pin(answers(exchange)),
+            answers: Box::pin(answers(exchange, total)),
         }
     }
 
@@ -45,6 +47,7 @@ impl MessageStream {
 
 fn answers(
     exchange: Result<Exchange, Error>,
+    total: Option<Duration>,
 ) -> impl Stream<Item = Result<Message, Error>> + Send + 'static {
     stream! {
         let exchange = match exchange {
@@ -54,7 +57,8 @@ fn answers(
                 return;
             }
         };
-        let (mut lease, mut body) = match exchange.start().await {
+        let limit = total.map(|total| Instant::now() + total.min(LONGEST));
+        let (mut lease, mut body) = match exchange.open(limit).await {
             Ok(started) => started,
             Err(error) => {
                 yield Err(error);
@@ -78,7 +82,7 @@ fn answers(
                     return;
                 }
             }
-            body = match exchange.next(&mut lease).await {
+            body = match exchange.next(&mut lease, limit).await {
                 Ok(body) => body,
                 Err(error) => {
                     // The connection goes before the error is told.

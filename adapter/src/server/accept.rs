@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use agentwire_transport::{Connection, Listener};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 use super::{config::Config, service::Service, session::Session};
 use crate::link::Link;
@@ -73,6 +74,7 @@ impl Acceptor {
     }
 
     fn session(&self, connection: Connection) -> impl Future<Output = ()> + Send + 'static {
+        let peer = connection.peer().clone();
         let link = Link::new(connection, self.config.frame_limits);
         let session = Session::new(
             link,
@@ -81,13 +83,15 @@ impl Acceptor {
             self.stop.drain.clone(),
         );
         let abort = self.stop.abort.clone();
-        async move {
+        let span = tracing::debug_span!("connection", endpoint = %self.listener.endpoint(), %peer);
+        let served = async move {
             tokio::select! {
                 biased;
                 // Dropping the session drops its handlers and closes its connection.
                 () = abort.cancelled() => {}
                 () = session.run() => {}
             }
-        }
+        };
+        served.instrument(span)
     }
 }

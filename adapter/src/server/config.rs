@@ -7,13 +7,15 @@ use super::{LocalAgent, service::Service};
 use crate::{
     Error,
     agent::{Agent, BoxAgent},
+    time::LONGEST,
     tool::{DynTool, Tool},
 };
 
 /// How a [`LocalAgent`] serves. Made by [`LocalAgent::builder`].
 #[must_use]
 pub struct LocalAgentBuilder {
-    agent: BoxAgent,
+    agents: Vec<BoxAgent>,
+    strict_names: bool,
     tools: Vec<Arc<dyn DynTool>>,
     config: Config,
 }
@@ -27,6 +29,7 @@ pub(super) struct Config {
     pub(super) frame_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) grace: Duration,
+    pub(super) handler_timeout: Option<Duration>,
 }
 
 impl Default for Config {
@@ -39,6 +42,7 @@ impl Default for Config {
             frame_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(60),
             grace: Duration::from_secs(30),
+            handler_timeout: None,
         }
     }
 }
@@ -46,10 +50,27 @@ impl Default for Config {
 impl LocalAgentBuilder {
     pub(super) fn new(agent: impl Agent) -> Self {
         Self {
-            agent: BoxAgent::new(agent),
+            agents: vec![BoxAgent::new(agent)],
+            strict_names: false,
             tools: Vec::new(),
             config: Config::default(),
         }
+    }
+
+    /// Serves another agent on the same endpoint. Call it again for each further one; their names must differ.
+    ///
+    /// With several agents, callers must name the one that they mean. Without a name, or with another, they are
+    /// told `AGENT_NOT_FOUND` and which agents there are.
+    pub fn agent(mut self, agent: impl Agent) -> Self {
+        self.agents.push(BoxAgent::new(agent));
+        self
+    }
+
+    /// Whether a single agent answers to its own name alone. Default: no, it answers to whatever name it is
+    /// called by, and to none, as in Python.
+    pub fn strict_names(mut self, strict: bool) -> Self {
+        self.strict_names = strict;
+        self
     }
 
     /// Offers a tool beside the agent. Call it again for each further one; their names must differ.
@@ -98,6 +119,14 @@ impl LocalAgentBuilder {
         self
     }
 
+    /// How long an agent or a tool may take for its answer; for a stream, from chunk to chunk, and not counting
+    /// the time for which the peer does not take what there is. Default: no limit. Then the work is dropped, and the
+    /// caller is told `AGENT_TIMEOUT`. An agent that blocks its thread cannot be stopped so.
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.config.handler_timeout = Some(timeout.min(LONGEST));
+        self
+    }
+
     /// How long [`LocalAgent::stop`] waits for requests in flight. Default: 30 s. Then they are dropped.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.config.grace = grace;
@@ -123,7 +152,7 @@ impl LocalAgentBuilder {
             .try_into()
             .map_err(|error| Error::InvalidEndpoint(TransportError::from(error)))?;
         self.check()?;
-        let service = Service::new(self.agent, self.tools)?;
+        let service = Service::new(self.agents, self.strict_names, self.tools)?;
         let listener = Listener::bind(&endpoint).await.map_err(Error::Listen)?;
         Ok(LocalAgent::start(listener, service, self.config))
     }
@@ -139,7 +168,7 @@ impl LocalAgentBuilder {
     /// Outside of a tokio runtime.
     pub fn serve_on(self, listener: Listener) -> Result<LocalAgent, Error> {
         self.check()?;
-        let service = Service::new(self.agent, self.tools)?;
+        let service = Service::new(self.agents, self.strict_names, self.tools)?;
         Ok(LocalAgent::start(listener, service, self.config))
     }
 
@@ -160,7 +189,7 @@ impl fmt::Debug for LocalAgentBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tools: Vec<_> = self.tools.iter().map(|tool| tool.name()).collect();
         f.debug_struct("LocalAgentBuilder")
-            .field("agent", &self.agent)
+            .field("agents", &self.agents)
             .field("tools", &tools)
             .field("config", &self.config)
             .finish()

@@ -1,18 +1,12 @@
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use agentwire_codec::{
-    Body, Call, Envelope, EnvelopeType, ErrorCode, Execute, Format, Map, Message, Request,
-    RequestId, Response, Value, WireError,
+    Body, Envelope, EnvelopeType, ErrorCode, Format, Map, Request, RequestId, Value, WireError,
 };
-use async_stream::stream;
-use futures_core::{Stream, stream::BoxStream};
-use futures_util::{FutureExt, StreamExt, future};
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
 
-use super::service::Service;
-use crate::{
-    agent::{AgentError, DynAgent},
-    tool::DynTool,
-};
+use super::{job::Job, service::Service};
 
 /// What answers one request: one envelope, or chunks and an end.
 pub(super) type Answers = BoxStream<'static, Answer>;
@@ -28,9 +22,14 @@ pub(super) struct Answer {
 /// # Errors
 ///
 /// The envelope that answers a frame that asks for nothing that can be done here (PROTOCOL 7.3).
-pub(super) fn dispatch(service: &Service, payload: &[u8]) -> Result<Answers, Box<Answer>> {
+pub(super) fn dispatch(
+    service: &Service,
+    handler_timeout: Option<Duration>,
+    payload: &[u8],
+) -> Result<Answers, Box<Answer>> {
     let format = Format::detect(payload);
-    let refuse = |id, error: WireError| {
+    let refuse = |id: RequestId, error: WireError| {
+        tracing::debug!(%id, code = %error.code, "request refused");
         let envelope = Envelope::new(id, error);
         Box::new(Answer { format, envelope })
     };
@@ -48,106 +47,47 @@ pub(super) fn dispatch(service: &Service, payload: &[u8]) -> Result<Answers, Box
         }
     };
     let id = envelope.id;
-    let answer = move |envelope| Answer { format, envelope };
-    match envelope.body {
-        Body::Request(Request::Process(call)) => Ok(Box::pin(
-            process(Arc::clone(service.agent()), id, call).map(answer),
-        )),
-        Body::Request(Request::Stream(call)) => Ok(Box::pin(
-            stream(Arc::clone(service.agent()), id, call).map(answer),
-        )),
-        Body::Request(Request::Execute(call)) => match service.tool(&call.tool_name) {
-            Ok(tool) => Ok(Box::pin(execute(Arc::clone(tool), id, call).map(answer))),
-            Err(error) => Err(refuse(id, error)),
-        },
-        Body::Request(request) => Err(refuse(id, unknown_method(request.method()))),
-        other => Err(refuse(id, not_a_request(other.kind(), format, payload))),
+    let request = match envelope.body {
+        Body::Request(request) => request,
+        other => return Err(refuse(id, not_a_request(other.kind(), format, payload))),
+    };
+    match start(service, handler_timeout, &id, request) {
+        Ok(bodies) => Ok(Box::pin(bodies.map(move |body| Answer {
+            format,
+            envelope: Envelope::new(id.clone(), body),
+        }))),
+        Err(error) => Err(refuse(id, error)),
     }
 }
 
-fn process(
-    agent: Arc<dyn DynAgent>,
-    id: RequestId,
-    call: Call,
-) -> impl Stream<Item = Envelope> + Send {
-    let answer = async move {
-        let answer = AssertUnwindSafe(async { agent.process(call.message).await });
-        let body = match answer.catch_unwind().await {
-            Ok(Ok(message)) => Response::Message(message).into(),
-            Ok(Err(error)) => Body::Error(error.into_wire()),
-            Err(panic) => Body::Error(panicked("agent", agent.name(), &*panic)),
-        };
-        Envelope::new(id, body)
+fn start(
+    service: &Service,
+    handler_timeout: Option<Duration>,
+    id: &RequestId,
+    request: Request,
+) -> Result<BoxStream<'static, Body>, WireError> {
+    let job = |kind, name: &str, method: &'static str| {
+        let span = tracing::debug_span!("request", %id, method, name);
+        Job::new(kind, name, span, handler_timeout)
     };
-    answer.into_stream()
-}
-
-fn execute(
-    tool: Arc<dyn DynTool>,
-    id: RequestId,
-    call: Execute,
-) -> impl Stream<Item = Envelope> + Send {
-    let answer = async move {
-        let answer = AssertUnwindSafe(async { tool.execute(call.kwargs).await });
-        let body = match answer.catch_unwind().await {
-            Ok(Ok(result)) => Response::Tool(result).into(),
-            Ok(Err(error)) => Body::Error(tool_failed(error.into_wire())),
-            Err(panic) => Body::Error(tool_failed(panicked("tool", tool.name(), &*panic))),
-        };
-        Envelope::new(id, body)
-    };
-    answer.into_stream()
-}
-
-/// A tool's failure has a code of its own, unless the tool chose one.
-fn tool_failed(mut error: WireError) -> WireError {
-    if error.code == ErrorCode::INTERNAL_ERROR {
-        error.code = ErrorCode::TOOL_EXECUTION_FAILED;
-    }
-    error
-}
-
-fn stream(
-    agent: Arc<dyn DynAgent>,
-    id: RequestId,
-    call: Call,
-) -> impl Stream<Item = Envelope> + Send {
-    let answers = async_answers(Arc::clone(&agent), call.message);
-    stream! {
-        let mut answers = AssertUnwindSafe(answers).catch_unwind();
-        loop {
-            let end = match answers.next().await {
-                Some(Ok(Ok(message))) => {
-                    yield Envelope::new(id.clone(), Body::StreamChunk(message));
-                    continue;
-                }
-                Some(Ok(Err(error))) => Body::Error(error.into_wire()),
-                Some(Err(panic)) => Body::Error(panicked("agent", agent.name(), &*panic)),
-                None => Body::StreamEnd,
-            };
-            yield Envelope::new(id, end);
-            return;
+    Ok(match request {
+        Request::Process(call) => {
+            let agent = Arc::clone(service.agent(&call.agent_name)?);
+            let job = job("agent", agent.name(), "process");
+            Box::pin(job.process(agent, call.message))
         }
-    }
-}
-
-/// Asks for the stream only when it is polled, so that a panic in the asking is caught, too.
-fn async_answers(
-    agent: Arc<dyn DynAgent>,
-    message: Message,
-) -> BoxStream<'static, Result<Message, AgentError>> {
-    Box::pin(future::lazy(move |_| agent.stream(message)).flatten_stream())
-}
-
-/// The caller learns that it happened; where and why is for the log here.
-fn panicked(what: &str, name: &str, panic: &(dyn Any + Send)) -> WireError {
-    let cause = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("unknown cause");
-    tracing::error!(name, cause, "{what} panicked");
-    WireError::new(ErrorCode::INTERNAL_ERROR, format!("{what} panicked"))
+        Request::Stream(call) => {
+            let agent = Arc::clone(service.agent(&call.agent_name)?);
+            let job = job("agent", agent.name(), "stream");
+            Box::pin(job.stream(agent, call.message))
+        }
+        Request::Execute(call) => {
+            let tool = Arc::clone(service.tool(&call.tool_name)?);
+            let job = job("tool", tool.name(), "execute");
+            Box::pin(job.execute(tool, call.kwargs))
+        }
+        request => return Err(unknown_method(request.method())),
+    })
 }
 
 fn unknown_method(method: Value) -> WireError {

@@ -70,7 +70,7 @@ impl LocalAgent {
             abort: CancellationToken::new(),
         };
         let endpoint = listener.endpoint().clone();
-        tracing::debug!(%endpoint, agent = service.agent().name(), "serving");
+        tracing::debug!(%endpoint, agent = service.first().name(), "serving");
         let acceptor = Acceptor {
             listener,
             service: Arc::clone(&service),
@@ -94,10 +94,10 @@ impl LocalAgent {
         &self.endpoint
     }
 
-    /// The name of the agent.
+    /// The name of the agent; of several, that of the first.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.service.agent().name()
+        self.service.first().name()
     }
 
     /// What it offers, as a registration tells others: what the agent says of itself, and the tools under
@@ -152,7 +152,7 @@ impl fmt::Debug for LocalAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalAgent")
             .field("endpoint", &self.endpoint)
-            .field("agent", &self.service.agent().name())
+            .field("agent", &self.service.first().name())
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 mod accept;
 mod config;
 mod dispatch;
+mod job;
 mod local_agent;
 mod service;
 mod session;

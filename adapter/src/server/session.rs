@@ -22,7 +22,7 @@ use super::{
     dispatch::{Answer, Answers, dispatch},
     service::Service,
 };
-use crate::link::Link;
+use crate::{link::Link, time::LONGEST};
 
 /// One connection of a server: reads requests, works on them, writes their answers.
 ///
@@ -74,9 +74,6 @@ const HIGH_WATER: usize = 64 * 1024;
 /// How long a peer that sends too much may take to read that it does.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A timeout longer than this is as good as none, and keeps the clock from overflowing.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-
 impl Session {
     pub(super) fn new(
         link: Link,
@@ -97,10 +94,9 @@ impl Session {
     }
 
     pub(super) async fn run(mut self) {
-        let peer = self.link.connection().peer().clone();
-        tracing::debug!(%peer, "connection opened");
+        tracing::debug!("connection opened");
         let end = poll_fn(|cx| self.poll(cx)).await;
-        tracing::debug!(%peer, reason = %end, "connection closed");
+        tracing::debug!(reason = %end, "connection closed");
         // Handlers end with the conversation, before anything is waited for.
         self.in_flight.clear();
         match end {
@@ -174,7 +170,8 @@ impl Session {
                 Poll::Ready(Ok(Some(len))) => {
                     started = true;
                     self.clocks.request_arrived();
-                    match dispatch(&self.service, self.link.payload(len)) {
+                    let timeout = self.config.handler_timeout;
+                    match dispatch(&self.service, timeout, self.link.payload(len)) {
                         Ok(answers) => self.in_flight.push(answers.into_future()),
                         Err(refusal) => {
                             self.answer(&refusal);

@@ -6,7 +6,7 @@
 use std::{future::Future, time::Duration};
 
 use agentwire::{Agent, AgentError, Endpoint, Map, Message, transport};
-use agentwire_codec::{Body, Call, Envelope, Format, Request, RequestId, put_frame};
+use agentwire_codec::{Body, Call, Envelope, Format, Request, RequestId, Response, put_frame};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
@@ -65,6 +65,19 @@ impl Agent for Puppet {
     }
 }
 
+/// Waits until something is so, which other tasks bring about.
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = tokio::time::timeout(PATIENCE, wait);
+    patience
+        .await
+        .unwrap_or_else(|_| panic!("never came: {what}"));
+}
+
 /// A peer without manners: it sends what it is told to and shows what comes back.
 pub(crate) struct RawPeer {
     pub(crate) connection: transport::Connection,
@@ -111,11 +124,23 @@ impl RawPeer {
             .expect("an envelope in JSON")
     }
 
+    /// Answers a call of `process` with a text.
+    pub(crate) async fn answer(&mut self, id: &RequestId, text: &str) {
+        let response = Response::Message(Message::agent(text));
+        self.send(&frame(&Envelope::new(id.clone(), response)))
+            .await;
+    }
+
     /// Waits until the far side has closed, and checks that it said nothing more.
     pub(crate) async fn receive_end(&mut self) {
+        self.receive_end_within(PATIENCE).await;
+    }
+
+    pub(crate) async fn receive_end_within(&mut self, limit: Duration) {
         let mut rest = Vec::new();
-        within(self.connection.read_to_end(&mut rest))
+        tokio::time::timeout(limit, self.connection.read_to_end(&mut rest))
             .await
+            .expect("it hangs")
             .expect("a proper end");
         assert_eq!(rest, b"", "bytes before the end");
     }

@@ -1,0 +1,120 @@
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use agentwire_codec::FrameError;
+use bytes::Bytes;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::connection::Shared;
+use crate::{
+    client::{
+        counters::{Counted, Counters},
+        pool::IDLE_LIMIT,
+    },
+    link::Link,
+};
+
+/// Reads and writes a connection for all of its callers.
+pub(super) struct Driver {
+    link: Link,
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    _counted: Counted,
+    /// A large frame that is being written.
+    large: Bytes,
+    idle_since: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// Why a driver ends.
+enum End {
+    Idle,
+    Lost(Option<FrameError>),
+}
+
+impl Driver {
+    pub(super) fn new(link: Link, shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        let counted = counters.opened();
+        Self {
+            link,
+            shared,
+            counters,
+            _counted: counted,
+            large: Bytes::new(),
+            idle_since: None,
+            timer: Box::pin(sleep_until(Instant::now())),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        match poll_fn(|cx| self.poll(cx)).await {
+            End::Idle => self.shared.end(None),
+            End::Lost(error) => {
+                tracing::debug!(?error, "connection lost");
+                self.counters.lost();
+                self.shared.end(error.as_ref());
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        // First, so that no frame that is put in line from here on goes unnoticed.
+        self.shared.driver.register(cx.waker());
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            return Poll::Ready(End::Lost(Some(error.into())));
+        }
+        loop {
+            match self.link.poll_envelope(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(Some(Ok(envelope)))) => {
+                    self.shared.deliver(&envelope.id, envelope.body);
+                }
+                Poll::Ready(Ok(Some(Err(error)))) => self.shared.deliver_fault(error),
+                Poll::Ready(Ok(None)) => return Poll::Ready(End::Lost(None)),
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Lost(Some(error))),
+            }
+        }
+        self.poll_idle(cx)
+    }
+
+    /// Writes all that is in line. `Ready` once nothing is left, or on failure.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            // What has gathered of small frames, then one large one, by turns.
+            ready!(self.link.poll_flush(cx))?;
+            if !self.large.is_empty() {
+                ready!(self.link.poll_write_frame(cx, &mut self.large))?;
+            }
+            let large = self.shared.take_frames(self.link.line());
+            self.large = large.unwrap_or_default();
+            if self.link.queued() == 0 && self.large.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// `Ready` once nobody has called for so long that the server may be about to close.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let now = Instant::now();
+        if !self.shared.is_idle() {
+            self.idle_since = None;
+            return Poll::Pending;
+        }
+        let deadline = *self.idle_since.get_or_insert(now) + IDLE_LIMIT;
+        if deadline <= now && self.shared.retire_if_idle() {
+            return Poll::Ready(End::Idle);
+        }
+        if self.timer.is_elapsed() || self.timer.deadline() > deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            self.timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}

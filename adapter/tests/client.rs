@@ -1,0 +1,224 @@
+//! A client's connections over time: how many there are, when they are closed, what it says of itself.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::time::Duration;
+
+use agentwire::{
+    CallOptions, Error, LocalAgent, Message, Phase, RemoteAgent, RetryPolicy, transport::Listener,
+};
+use common::{Puppet, RawPeer, memory, until, within};
+use tokio::time::Instant;
+
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_closed_before_the_server_does() {
+    let endpoint = memory("idle");
+    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let caller = remote.clone();
+    let call = tokio::spawn(async move { caller.process(Message::user("x")).await });
+    let mut peer = RawPeer::accept(&mut listener).await;
+    let id = peer.receive().await.id;
+    peer.answer(&id, "x").await;
+    call.await.unwrap().unwrap();
+    assert_eq!((remote.stats().open, remote.stats().idle), (1, 1));
+    let start = Instant::now();
+    // Nobody calls any more; the client closes it all the same.
+    peer.receive_end_within(Duration::from_secs(60)).await;
+    assert!(
+        start.elapsed() >= Duration::from_secs(49),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!((remote.stats().open, remote.stats().idle), (0, 0));
+}
+
+#[tokio::test]
+async fn closing_waits_for_calls_and_refuses_more() {
+    let endpoint = memory("close");
+    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let caller = remote.clone();
+    let call = tokio::spawn(async move { caller.process(Message::user("x")).await });
+    let mut peer = RawPeer::accept(&mut listener).await;
+    let id = peer.receive().await.id;
+    let closer = remote.clone();
+    let closing = tokio::spawn(async move { closer.close().await });
+    until("it refuses calls", || {
+        let refused = futures_util::FutureExt::now_or_never(remote.process(Message::user("x")));
+        matches!(refused, Some(Err(Error::ClientClosed { .. })))
+    })
+    .await;
+    assert!(!closing.is_finished(), "a call is in flight");
+    peer.answer(&id, "still answered").await;
+    assert_eq!(
+        within(call).await.unwrap().unwrap().text(),
+        Some("still answered")
+    );
+    within(closing).await.unwrap();
+    peer.receive_end().await;
+    let stats = remote.stats();
+    assert_eq!((stats.open, stats.idle, stats.in_flight), (0, 0, 0));
+    let mut stream = remote.stream(Message::user("x"));
+    let refused = within(stream.next()).await.unwrap();
+    assert!(
+        matches!(refused, Err(Error::ClientClosed { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn closing_ends_streams_and_those_who_wait() {
+    let server = LocalAgent::serve(Puppet, memory("close-stream"))
+        .await
+        .unwrap();
+    let remote = RemoteAgent::builder(server.endpoint())
+        .max_connections(1)
+        .build()
+        .unwrap();
+    let mut stream = remote.stream(Message::user("x").with_metadata("count", 1_000_000));
+    within(stream.next()).await.unwrap().unwrap();
+    let waiting = remote.clone();
+    let waiting = tokio::spawn(async move { waiting.process(Message::user("x")).await });
+    until("one waits", || remote.stats().waiting == 1).await;
+    within(remote.close()).await;
+    let refused = within(waiting).await.unwrap();
+    assert!(
+        matches!(refused, Err(Error::ClientClosed { .. })),
+        "{refused:?}"
+    );
+    let end = loop {
+        match within(stream.next()).await.unwrap() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(end, Error::ClientClosed { .. }), "{end:?}");
+    assert_eq!(remote.stats().open, 0);
+}
+
+#[tokio::test]
+async fn a_ping_is_proved_by_whatever_comes_back() {
+    let server = LocalAgent::serve(Puppet, memory("ping")).await.unwrap();
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    within(remote.ping()).await.unwrap();
+    // The connection is still good for calls.
+    within(remote.process(Message::user("x"))).await.unwrap();
+    assert_eq!(remote.stats().open, 1);
+
+    // As Go's server does, which closes.
+    let endpoint = memory("ping-closed");
+    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let server = async {
+        let mut peer = RawPeer::accept(&mut listener).await;
+        peer.receive().await;
+    };
+    let (ping, ()) = tokio::join!(within(remote.ping()), server);
+    ping.unwrap();
+
+    let nobody = RemoteAgent::builder(memory("ping-nobody"))
+        .retry(RetryPolicy::never())
+        .build();
+    assert!(
+        within(nobody.unwrap().ping())
+            .await
+            .unwrap_err()
+            .is_connect()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_nobody_answers_times_out() {
+    let endpoint = memory("ping-silent");
+    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let remote = RemoteAgent::builder(&endpoint)
+        .timeout(Duration::from_secs(3))
+        .build()
+        .unwrap();
+    let ping = tokio::spawn(async move { remote.ping().await });
+    let mut peer = RawPeer::accept(&mut listener).await;
+    peer.receive().await;
+    let error = ping.await.unwrap().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Timeout {
+                phase: Phase::Receiving,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_may_have_a_limit_in_all() {
+    // A chunk every second, for ever.
+    let endless = |message: Message| {
+        let content = message.content;
+        futures_util::stream::unfold(content, |content| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok(Message::agent(content.clone())), content))
+        })
+    };
+    struct Endless<F>(F);
+    impl<F, S> agentwire::Agent for Endless<F>
+    where
+        F: Fn(Message) -> S + Send + Sync + 'static,
+        S: futures_core::Stream<Item = Result<Message, agentwire::AgentError>> + Send,
+    {
+        fn name(&self) -> &str {
+            "endless"
+        }
+        async fn process(&self, message: Message) -> Result<Message, agentwire::AgentError> {
+            Ok(message)
+        }
+        fn stream(
+            &self,
+            message: Message,
+        ) -> impl futures_core::Stream<Item = Result<Message, agentwire::AgentError>> + Send
+        {
+            (self.0)(message)
+        }
+    }
+    let server = LocalAgent::serve(Endless(endless), memory("total"))
+        .await
+        .unwrap();
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    let options = CallOptions::new()
+        .timeout(Duration::from_secs(5))
+        .total_timeout(Duration::from_millis(10_500));
+    let start = Instant::now();
+    let mut stream = remote.stream_with(Message::user("x"), &options);
+    let mut chunks = 0;
+    let error = loop {
+        match stream.next().await.unwrap() {
+            Ok(_) => chunks += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(chunks, 10);
+    assert!(error.is_timeout(), "{error}");
+    assert_eq!(start.elapsed(), Duration::from_millis(10_500));
+}
+
+#[tokio::test]
+async fn dropping_the_last_clone_closes_everything() {
+    let endpoint = memory("last-clone");
+    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    for in_flight in [1, 8] {
+        let builder = RemoteAgent::builder(&endpoint).max_in_flight_per_connection(in_flight);
+        let remote = builder.build().unwrap();
+        let caller = remote.clone();
+        let call = tokio::spawn(async move { caller.process(Message::user("x")).await });
+        let mut peer = RawPeer::accept(&mut listener).await;
+        let id = peer.receive().await.id;
+        peer.answer(&id, "x").await;
+        within(call).await.unwrap().unwrap();
+        drop(remote);
+        peer.receive_end().await;
+    }
+}

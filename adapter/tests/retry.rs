@@ -1,0 +1,185 @@
+//! What a client tries again, and what it does not.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::time::Duration;
+
+use agentwire::{
+    AgentError, Error, LocalAgent, Message, RemoteAgent, RetryPolicy, WireError, agent_fn,
+    transport::Listener,
+};
+use agentwire_codec::{Body, Envelope};
+use common::{Puppet, RawPeer, frame, memory, within};
+use tokio::time::Instant;
+
+fn soon() -> RetryPolicy {
+    RetryPolicy::new().backoff(Duration::from_millis(1), Duration::from_millis(10))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_comes_late_is_waited_for() {
+    let endpoint = memory("late");
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let call = tokio::spawn(async move { remote.process(Message::user("early")).await });
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let server = LocalAgent::serve(Puppet, &endpoint).await.unwrap();
+    let reply = within(call).await.unwrap().unwrap();
+    assert_eq!(reply.text(), Some("early"));
+    within(server.stop()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_comes_is_an_error_within_the_timeout() {
+    let remote = RemoteAgent::builder(memory("never"))
+        .timeout(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let error = within(remote.process(Message::user("x")))
+        .await
+        .unwrap_err();
+    let elapsed = start.elapsed();
+    assert!(error.is_connect(), "{error}");
+    // It may give up when there is no time for the next wait, which is 2 s at most.
+    assert!(
+        elapsed <= Duration::from_secs(10) && elapsed >= Duration::from_secs(8),
+        "{elapsed:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_nobody_may_use_is_an_error_at_once() {
+    let endpoint = agentwire::Endpoint::custom("no transport");
+    let remote = RemoteAgent::new(endpoint).unwrap();
+    let start = Instant::now();
+    let error = within(remote.process(Message::user("x")))
+        .await
+        .unwrap_err();
+    assert!(error.is_connect(), "{error}");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// Serves connections that end after the request, and counts them, then one that answers.
+async fn fail_then_answer(
+    mut listener: Listener,
+    failures: usize,
+    last_words: Option<Body>,
+) -> usize {
+    for served in 0..=failures {
+        let mut peer = RawPeer::accept(&mut listener).await;
+        let id = peer.receive().await.id;
+        if served == failures {
+            peer.answer(&id, "at last").await;
+            return served;
+        }
+        if let Some(body) = &last_words {
+            peer.send(&frame(&Envelope::new(id, body.clone()))).await;
+        }
+    }
+    failures
+}
+
+#[tokio::test]
+async fn what_was_sent_is_not_sent_again_unless_it_may_be() {
+    for (resends, failures, is_answered) in
+        [(0, 1, false), (1, 1, true), (1, 2, false), (3, 3, true)]
+    {
+        let endpoint = memory("resend");
+        let listener = within(Listener::bind(&endpoint)).await.unwrap();
+        let policy = soon().resend(resends);
+        let remote = RemoteAgent::builder(&endpoint)
+            .retry(policy)
+            .build()
+            .unwrap();
+        let server = tokio::spawn(fail_then_answer(listener, failures, None));
+        let result = within(remote.process(Message::user("x"))).await;
+        match is_answered {
+            true => {
+                assert_eq!(result.unwrap().text(), Some("at last"));
+                assert_eq!(within(server).await.unwrap(), failures);
+            }
+            false => {
+                assert!(result.unwrap_err().is_closed());
+                server.abort();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_unavailable_is_asked_again_only_if_it_may_be() {
+    let unavailable = Body::Error(WireError::new("AGENT_UNAVAILABLE", "in a moment"));
+    for resends in [0, 1] {
+        let endpoint = memory("unavailable");
+        let listener = within(Listener::bind(&endpoint)).await.unwrap();
+        let remote = RemoteAgent::builder(&endpoint)
+            .retry(soon().resend(resends))
+            .build()
+            .unwrap();
+        let server = tokio::spawn(fail_then_answer(listener, 1, Some(unavailable.clone())));
+        let result = within(remote.process(Message::user("x"))).await;
+        match resends {
+            0 => assert!(
+                matches!(result, Err(Error::AgentUnavailable { .. })),
+                "{result:?}"
+            ),
+            _ => assert_eq!(result.unwrap().text(), Some("at last")),
+        }
+        server.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_sent_again_only_before_its_first_chunk() {
+    let endpoint = memory("resend-stream");
+    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let remote = RemoteAgent::builder(&endpoint)
+        .retry(soon().resend(5))
+        .build()
+        .unwrap();
+    let server = tokio::spawn(async move {
+        drop(RawPeer::accept(&mut listener).await);
+        let mut peer = RawPeer::accept(&mut listener).await;
+        let id = peer.receive().await.id;
+        let chunk = Body::StreamChunk(Message::agent("one"));
+        peer.send(&frame(&Envelope::new(id, chunk))).await;
+    });
+    let mut stream = remote.stream(Message::user("x"));
+    assert_eq!(
+        within(stream.next()).await.unwrap().unwrap().text(),
+        Some("one")
+    );
+    within(server).await.unwrap();
+    assert!(
+        within(stream.next())
+            .await
+            .unwrap()
+            .unwrap_err()
+            .is_closed()
+    );
+    assert!(within(stream.next()).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_fails_is_not_asked_again() {
+    let counted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let calls = counted.clone();
+    let failing = agent_fn("failing", move |_| {
+        calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        async { Err(AgentError::new("no")) }
+    });
+    let server = LocalAgent::serve(failing, memory("failing")).await.unwrap();
+    let remote = RemoteAgent::builder(server.endpoint())
+        .retry(soon().resend(9))
+        .build()
+        .unwrap();
+    assert!(
+        within(remote.process(Message::user("x")))
+            .await
+            .unwrap_err()
+            .is_remote()
+    );
+    assert_eq!(counted.load(std::sync::atomic::Ordering::Relaxed), 1);
+}

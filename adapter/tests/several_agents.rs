@@ -1,0 +1,112 @@
+//! Several agents on one endpoint, names, and the time that an agent is given.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::time::Duration;
+
+use agentwire::{Agent, Error, LocalAgent, Message, RemoteAgent, agent_fn, map, tool_fn};
+use common::{Puppet, memory, within};
+
+fn named(name: &'static str) -> impl Agent {
+    agent_fn(name, move |_| async move { Ok(Message::agent(name)) })
+}
+
+async fn call(server: &LocalAgent, name: &str) -> Result<String, Error> {
+    let remote = RemoteAgent::builder(server.endpoint()).name(name).build()?;
+    let reply = within(remote.process(Message::user("x"))).await?;
+    Ok(reply.text().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn each_is_called_by_its_name() {
+    let server = LocalAgent::builder(named("one"))
+        .agent(named("two"))
+        .agent(Puppet)
+        .serve(memory("several"))
+        .await
+        .unwrap();
+    assert_eq!(call(&server, "one").await.unwrap(), "one");
+    assert_eq!(call(&server, "two").await.unwrap(), "two");
+    for (name, text) in [
+        (
+            "three",
+            "Agent not found: three; there are: one, puppet, two",
+        ),
+        ("", "No agent is named; there are: one, puppet, two"),
+    ] {
+        let error = call(&server, name).await.unwrap_err();
+        assert!(matches!(error, Error::AgentNotFound { .. }), "{error:?}");
+        let wire = error.remote().unwrap();
+        assert_eq!(wire.message, text);
+        let details = map! {"agent_name": name, "available": ["one", "puppet", "two"]};
+        assert_eq!(wire.details, details);
+    }
+    let remote = RemoteAgent::builder(server.endpoint())
+        .name("puppet")
+        .build()
+        .unwrap();
+    let mut stream = remote.stream(Message::user("x"));
+    assert_eq!(
+        within(stream.next()).await.unwrap().unwrap().text(),
+        Some("x")
+    );
+}
+
+#[tokio::test]
+async fn a_single_agent_answers_to_any_name_unless_it_is_strict() {
+    let lenient = LocalAgent::serve(named("one"), memory("lenient"))
+        .await
+        .unwrap();
+    for name in ["one", "another", ""] {
+        assert_eq!(call(&lenient, name).await.unwrap(), "one");
+    }
+    let strict = LocalAgent::builder(named("one"))
+        .strict_names(true)
+        .serve(memory("strict"))
+        .await
+        .unwrap();
+    assert_eq!(call(&strict, "one").await.unwrap(), "one");
+    for name in ["another", ""] {
+        let error = call(&strict, name).await.unwrap_err();
+        assert!(matches!(error, Error::AgentNotFound { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn agents_that_cannot_be_told_apart_are_refused() {
+    let twice = LocalAgent::builder(named("one")).agent(named("one"));
+    let nameless = LocalAgent::builder(named("one")).agent(named(""));
+    for (builder, problem) in [
+        (twice, "two have the same name"),
+        (nameless, "must have a name"),
+    ] {
+        let error = builder.serve(memory("never")).await.unwrap_err();
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_takes_too_long_is_given_up() {
+    let slow_tool = tool_fn("slow", |_| async { std::future::pending().await });
+    let server = LocalAgent::builder(Puppet)
+        .tool(slow_tool)
+        .handler_timeout(Duration::from_secs(2))
+        .serve(memory("slow"))
+        .await
+        .unwrap();
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    let error = remote
+        .process(Message::user("x").with_metadata("do", "hang"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::AgentTimeout { .. }), "{error:?}");
+    let text = &error.remote().unwrap().message;
+    assert_eq!(text, "agent \"puppet\" did not answer within 2s");
+    let error = remote.execute("slow", map! {}).await.unwrap_err();
+    assert!(matches!(error, Error::AgentTimeout { .. }), "{error:?}");
+    // The connection and the server live on.
+    remote.process(Message::user("x")).await.unwrap();
+    assert_eq!(remote.stats().open, 1);
+}
