@@ -255,6 +255,10 @@ impl Exchange {
                 }
                 None
             }
+            // That a connection had ended before it was used says nothing.
+            Some(_) if matches!(attempt, Err(Failure::Unsent(_))) => {
+                Some(Err(self.failed(Failure::TimedOut(Phase::Connecting))))
+            }
             _ => Some(attempt.map_err(|failure| self.failed(failure))),
         }
     }

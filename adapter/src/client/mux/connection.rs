@@ -184,6 +184,11 @@ impl Shared {
         self.state().pending.is_empty()
     }
 
+    /// True if nobody waits for anything, and nobody will.
+    pub(super) fn is_done(&self) -> bool {
+        self.state().is_done()
+    }
+
     /// Takes no more calls, if there are none now.
     pub(super) fn retire_if_idle(&self) -> bool {
         let mut state = self.state();
@@ -246,6 +251,10 @@ impl State {
         }
     }
 
+    fn is_done(&self) -> bool {
+        self.retired && self.pending.is_empty()
+    }
+
     fn is_taken(&self, number: Number) -> bool {
         match number {
             Number::Small(number) => number <= self.small_count.taken,
@@ -289,11 +298,17 @@ impl Future for Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        if let Some(waiting) = state.pending.remove(&self.id) {
-            if !state.is_taken(waiting.number) {
-                state.abandoned.push((waiting.number, waiting.right));
+        let is_done = {
+            let mut state = self.shared.state();
+            if let Some(waiting) = state.pending.remove(&self.id) {
+                if !state.is_taken(waiting.number) {
+                    state.abandoned.push((waiting.number, waiting.right));
+                }
             }
+            state.is_done()
+        };
+        if is_done {
+            self.shared.driver.wake();
         }
     }
 }

@@ -98,8 +98,12 @@ impl Driver {
         }
     }
 
-    /// `Ready` once nobody has called for so long that the server may be about to close.
+    /// `Ready` once nobody will call any more, or nobody has called for so long that the server may be about to
+    /// close.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.shared.is_done() {
+            return Poll::Ready(End::Idle);
+        }
         let now = Instant::now();
         if !self.shared.is_idle() {
             self.idle_since = None;

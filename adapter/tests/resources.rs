@@ -1,0 +1,239 @@
+//! Nothing is left behind: memory, tasks, file descriptors and counters are back where they were, whatever
+//! callers and peers do.
+//!
+//! The allocator and the system count for the whole process, so these tests take turns, their runtimes included.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use agentwire::{
+    Agent, AgentError, CallOptions, Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder,
+};
+use common::{Puppet, RawPeer, memory, process_frame, until, within};
+use fastrand::Rng;
+use futures_core::Stream;
+use futures_util::{future::join_all, stream};
+use peak_alloc::PeakAlloc;
+use tokio::runtime::{Builder, Handle};
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+fn alone<F: Future<Output = ()>>(runtime: &mut Builder, test: impl FnOnce() -> F) {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that has failed does not make the others fail.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    runtime.enable_all().build().unwrap().block_on(test());
+}
+
+const CALLS: usize = 50_000;
+const CALLERS: usize = 50;
+
+/// Calls in every way that a caller has to end one; each answer is checked to be its own.
+async fn misbehave(remote: RemoteAgent, mut random: Rng, calls: usize) {
+    for number in 0..calls {
+        let text = format!("{number} {}", random.u64(..));
+        let message = Message::user(text.as_str());
+        match random.u8(..10) {
+            0..6 => {
+                let reply = remote.process(message).await.unwrap();
+                assert_eq!(reply.text(), Some(text.as_str()));
+            }
+            6 => {
+                // Dropped somewhere on its way.
+                let polls = random.usize(..6);
+                let mut call = Box::pin(remote.process(message));
+                for _ in 0..polls {
+                    let polled = futures_util::poll!(&mut call);
+                    if let std::task::Poll::Ready(reply) = polled {
+                        assert_eq!(reply.unwrap().text(), Some(text.as_str()));
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+            7 => {
+                let options = CallOptions::new().timeout(Duration::from_micros(random.u64(..500)));
+                let hanging = message.with_metadata("do", "hang");
+                let error = remote.process_with(hanging, &options).await.unwrap_err();
+                assert!(error.is_timeout(), "{error}");
+            }
+            8 => {
+                let mut chunks = remote.stream(message.with_metadata("count", 20));
+                for _ in 0..random.usize(..10) {
+                    let chunk = chunks.next().await.unwrap().unwrap();
+                    assert_eq!(chunk.text(), Some(text.as_str()));
+                }
+            }
+            _ => {
+                let failing = message.with_metadata("do", "fail");
+                assert!(remote.process(failing).await.unwrap_err().is_remote());
+            }
+        }
+    }
+}
+
+async fn many_calls(remote: &RemoteAgent, seed: u64, calls: usize) {
+    let callers = (0..CALLERS).map(|caller| {
+        let random = Rng::with_seed(seed ^ caller as u64);
+        tokio::spawn(misbehave(remote.clone(), random, calls / CALLERS))
+    });
+    for caller in join_all(callers).await {
+        caller.unwrap();
+    }
+}
+
+fn open_files() -> usize {
+    match std::fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries.count(),
+        // Elsewhere than on Linux the other numbers must do.
+        Err(_) => 0,
+    }
+}
+
+async fn nothing_is_left_behind(settings: impl Fn(RemoteAgentBuilder) -> RemoteAgentBuilder) {
+    let directory = tempfile::tempdir().unwrap();
+    let endpoint = Endpoint::unix(directory.path().join("agent.sock")).unwrap();
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let (files_before, tasks_before) = (open_files(), tasks());
+    let server = LocalAgent::serve(Puppet, &endpoint).await.unwrap();
+    let (files_serving, tasks_serving) = (open_files(), tasks());
+
+    let mut levels = Vec::new();
+    for (round, calls) in [CALLS / 10, CALLS * 9 / 10].into_iter().enumerate() {
+        let remote = settings(RemoteAgent::builder(&endpoint)).build().unwrap();
+        tokio::time::timeout(
+            Duration::from_secs(300),
+            many_calls(&remote, round as u64, calls),
+        )
+        .await
+        .unwrap();
+        let stats = remote.stats();
+        assert_eq!((stats.in_flight, stats.waiting), (0, 0), "{stats:?}");
+        until("given up connections are closed", || {
+            remote.stats().open == remote.stats().idle
+        })
+        .await;
+        within(remote.close()).await;
+        drop(remote);
+        until("connections and tasks are gone", || {
+            eprintln!(
+                "{} {} {} {}",
+                open_files(),
+                files_serving,
+                tasks(),
+                tasks_serving
+            );
+            open_files() == files_serving && tasks() == tasks_serving
+        })
+        .await;
+        levels.push(ALLOCATOR.current_usage());
+    }
+    // What is still there is the runtime's, which keeps some of what it has once needed.
+    let grown = levels[1].saturating_sub(levels[0]);
+    assert!(
+        grown < 256 * 1024,
+        "memory grew by {grown} bytes: {levels:?}"
+    );
+
+    within(server.stop()).await;
+    drop(server);
+    until("the server is gone", || {
+        open_files() == files_before && tasks() == tasks_before
+    })
+    .await;
+}
+
+#[test]
+fn calls_with_connections_of_their_own_leave_nothing_behind() {
+    alone(Builder::new_multi_thread().worker_threads(2), || {
+        nothing_is_left_behind(|builder| builder.max_connections(32))
+    });
+}
+
+#[test]
+fn calls_that_share_connections_leave_nothing_behind() {
+    alone(Builder::new_multi_thread().worker_threads(2), || {
+        nothing_is_left_behind(|builder| {
+            // A hanging call is not seen to end by the server, so each connection fills up with them.
+            builder.max_connections(4).max_in_flight_per_connection(16)
+        })
+    });
+}
+
+/// Streams 16 KiB at a time, for ever, and counts.
+struct Endless(Arc<AtomicU64>);
+
+const CHUNK: usize = 16 * 1024;
+
+impl Agent for Endless {
+    fn name(&self) -> &str {
+        "endless"
+    }
+
+    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+        Ok(message)
+    }
+
+    fn stream(&self, _: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        let counter = Arc::clone(&self.0);
+        stream::repeat_with(move || {
+            counter.fetch_add(1, Relaxed);
+            Ok(Message::agent("x".repeat(CHUNK)))
+        })
+    }
+}
+
+#[test]
+fn an_endless_stream_to_a_reader_that_does_not_read_stays_small() {
+    alone(
+        Builder::new_current_thread().start_paused(true),
+        endless_stream,
+    );
+}
+
+async fn endless_stream() {
+    let made = Arc::new(AtomicU64::new(0));
+    let server = LocalAgent::serve(Endless(Arc::clone(&made)), memory("endless"))
+        .await
+        .unwrap();
+
+    // A client of ours that takes one chunk and then does something else.
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let mut chunks = remote.stream(Message::user("go"));
+    chunks.next().await.unwrap().unwrap();
+    // Time passes only when nobody has anything to do.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let stuck = made.load(Relaxed);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(made.load(Relaxed), stuck, "the agent waits");
+    let grown = ALLOCATOR.peak_usage() - before;
+    assert!(grown < 1024 * 1024, "{grown} bytes for {stuck} chunks");
+    // Nothing is lost, and it goes on.
+    for _ in 0..2 * stuck {
+        chunks.next().await.unwrap().unwrap();
+    }
+    drop(chunks);
+
+    // A peer that asks and never reads.
+    let mut peer = RawPeer::connect(server.endpoint()).await;
+    let request = process_frame("7", Message::user("go"));
+    let text = String::from_utf8(request[4..].to_vec()).unwrap();
+    peer.send_frame(text.replace("\"process\"", "\"stream\"").as_bytes())
+        .await;
+    ALLOCATOR.reset_peak_usage();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let grown = ALLOCATOR.peak_usage() - before;
+    assert!(grown < 1024 * 1024, "{grown} bytes");
+}
