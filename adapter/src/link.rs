@@ -200,7 +200,8 @@ impl Link {
         let farewell = async {
             self.connection.write_all_buf(&mut self.outgoing).await?;
             self.connection.shutdown().await?;
-            let mut discarded = [0; READ_SIZE];
+            // On the heap: the future of every connection has room for what it holds across an await.
+            let mut discarded = vec![0; READ_SIZE];
             while self.connection.read(&mut discarded).await? > 0 {}
             io::Result::Ok(())
         };

@@ -21,6 +21,8 @@ mod proxy;
 mod python;
 mod random;
 mod raw;
+mod relay;
+mod rust_server;
 mod site;
 mod test_cases;
 mod time;
@@ -33,6 +35,8 @@ pub use crate::{
     proxy::Proxy,
     python::script_command,
     random::Generator,
+    relay::Relay,
+    rust_server::RustServer,
     site::{Carrier, Site},
     time::within,
     way::{Target, Way},

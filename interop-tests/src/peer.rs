@@ -70,6 +70,19 @@ impl PeerServer {
         self.process.explain(failure)
     }
 
+    /// Ends it at once, as `kill -9` does.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not let it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the process all the same.
+    pub async fn kill(self) -> Outcome {
+        self.process.kill().await
+    }
+
     /// Has it end as a server does that is shut down, and starts another one in its place.
     ///
     /// # Errors

@@ -85,6 +85,11 @@ impl Process {
         Err(self.failure(format_args!("ended badly when it was stopped ({status})")))
     }
 
+    /// Ends it at once, as `kill -9` does, and waits until it is gone.
+    pub(crate) async fn kill(mut self) -> Outcome {
+        Ok(self.child.kill().await?)
+    }
+
     /// A failure of this program, with what it has to say about it.
     pub(crate) fn failure(&self, problem: impl fmt::Display) -> Failure {
         self.explain(Failure::new(format!("{} {problem}", self.name)))

@@ -137,6 +137,10 @@ impl Running {
         line.expect("a line before the end")
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it still runs")
+    }
+
     pub(crate) fn send(&self, signal: Signal) {
         let pid = self.child.id().expect("it still runs");
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);

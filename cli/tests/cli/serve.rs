@@ -3,7 +3,10 @@ use std::path::PathBuf;
 use agentwire_codec::{Body, Call, Heartbeat, Message, Request, RequestId, Response};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpStream, UnixStream},
+};
 
 use crate::{
     peer::Wire,
@@ -99,6 +102,42 @@ async fn sigterm_answers_a_call_in_flight_and_then_removes_the_socket() {
     assert_eq!(server.running.end().await.success(), "");
     assert!(!path.exists());
     run(["call", &endpoint, "--text", "late"]).await.error(3);
+}
+
+/// The memory of a process that is really there, in bytes.
+#[cfg(target_os = "linux")]
+fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("its memory");
+    let kib = line.trim().strip_suffix(" kB").expect("in KiB");
+    kib.trim().parse::<usize>().expect("a number") * 1024
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_thousand_headers_cost_the_server_little() {
+    let (_directory, path, endpoint) = socket();
+    let server = Server::start(["serve", &endpoint]).await;
+    run(["call", &endpoint, "--text", "warm"]).await.success();
+    let before = resident(server.running.id());
+    let mut silent = Vec::new();
+    for _ in 0..1000 {
+        let mut stream = within(UnixStream::connect(&path)).await.expect("connect");
+        let header = (10 * 1024 * 1024_u32).to_be_bytes();
+        within(stream.write_all(&header)).await.expect("send");
+        silent.push(stream);
+    }
+    // Others are served meanwhile. Connections are taken in order, so by then the server has all of them.
+    for _ in 0..3 {
+        run(["call", &endpoint, "--text", "still served"])
+            .await
+            .success();
+    }
+    let grown = resident(server.running.id()).saturating_sub(before);
+    assert!(grown < 16 * 1024 * 1024, "{grown} bytes");
 }
 
 #[tokio::test]

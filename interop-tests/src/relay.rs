@@ -1,0 +1,65 @@
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{UnixListener, UnixStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::Failure;
+
+/// Stands between clients and a server, passes bytes on, and cuts connections when it is told to.
+#[derive(Debug)]
+pub struct Relay {
+    accepting: JoinHandle<()>,
+    connections: Arc<Mutex<JoinSet<()>>>,
+}
+
+impl Relay {
+    /// Listens at one path and connects to another for each connection.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot listen.
+    pub fn start(near: &Path, far: &Path) -> Result<Self, Failure> {
+        let listener = UnixListener::bind(near)?;
+        let connections = Arc::<Mutex<JoinSet<()>>>::default();
+        let (far, open) = (far.to_owned(), Arc::clone(&connections));
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let far = far.clone();
+                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+                while open.try_join_next().is_some() {}
+                open.spawn(async move {
+                    // Without a server the client sees its connection end.
+                    if let Ok(mut server) = UnixStream::connect(&far).await {
+                        let _ = copy_bidirectional(&mut client, &mut server).await;
+                    }
+                });
+            }
+        });
+        Ok(Self {
+            accepting,
+            connections,
+        })
+    }
+
+    /// Ends all connections, wherever they are in a frame.
+    pub fn cut(&self) {
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        connections.abort_all();
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}

@@ -1,0 +1,37 @@
+use tokio::process::Command;
+
+use crate::{Failure, Outcome, process::Process};
+
+/// A process that serves the interop agent in Rust: the program `interop-agent`. Killed on drop.
+#[derive(Debug)]
+pub struct RustServer(Process);
+
+impl RustServer {
+    /// Starts the server, and waits until it accepts connections. Cargo tells tests where the program is.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot serve, with what it says about that.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the process.
+    pub async fn start(program: &str, endpoint: &str) -> Result<Self, Failure> {
+        let mut process = Process::start("interop-agent", Command::new(program).arg(endpoint))?;
+        process.line_after("READY ").await?;
+        Ok(Self(process))
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not let it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the process all the same.
+    pub async fn kill(self) -> Outcome {
+        self.0.kill().await
+    }
+}
