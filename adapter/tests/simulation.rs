@@ -1,0 +1,291 @@
+//! A client and a server on a simulated network that loses, delays and cuts what they send, and crashes the
+//! server; each seed is another course of events, and always the same one.
+//!
+//! Every call must end in its own reply or in a typed error, within its time; and once the network is whole,
+//! the client must work again by itself. `AGENTWIRE_SEEDS` sets how many courses there are, and
+//! `AGENTWIRE_SEED` the first.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::{
+    cell::Cell,
+    env, io,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use agentwire::{
+    CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent, RetryPolicy,
+    transport::{self, Accept, BoxFuture, Connection, Connector, Listener},
+};
+use common::Puppet;
+use fastrand::Rng;
+use futures_util::future::join_all;
+use tokio::{sync::mpsc, time::Instant};
+use turmoil::net::{TcpListener, TcpStream};
+
+const SEEDS: u64 = 250;
+const PORT: u16 = 7000;
+const TICK: Duration = Duration::from_millis(2);
+const CALLERS: u64 = 6;
+const CALLS: u64 = 12;
+
+#[derive(Debug)]
+struct Simulated(Endpoint);
+
+impl Connector for Simulated {
+    fn endpoint(&self) -> &Endpoint {
+        &self.0
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<Connection, transport::Error>> {
+        Box::pin(async {
+            match TcpStream::connect(("server", PORT)).await {
+                Ok(stream) => Ok(Connection::custom(stream, "server")),
+                Err(source) => Err(transport::Error::Connect {
+                    endpoint: self.0.clone(),
+                    source,
+                }),
+            }
+        })
+    }
+}
+
+/// What a task of the simulated host has accepted.
+#[derive(Debug)]
+struct Accepted {
+    endpoint: Endpoint,
+    streams: mpsc::Receiver<TcpStream>,
+}
+
+impl Accept for Accepted {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection, transport::Error>> {
+        self.streams.poll_recv(cx).map(|stream| match stream {
+            Some(stream) => Ok(Connection::custom(stream, "client")),
+            None => Err(transport::Error::Accept {
+                endpoint: self.endpoint.clone(),
+                source: io::ErrorKind::BrokenPipe.into(),
+            }),
+        })
+    }
+}
+
+async fn serve() -> turmoil::Result {
+    let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
+    let (accepted, streams) = mpsc::channel(1);
+    let endpoint = Endpoint::custom("simulated server");
+    let _server = LocalAgent::builder(Puppet)
+        .idle_timeout(Duration::from_secs(2))
+        .frame_timeout(Duration::from_secs(2))
+        .write_timeout(Duration::from_secs(2))
+        .serve_on(Listener::custom(Accepted { endpoint, streams }))?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        accepted.send(stream).await?;
+    }
+}
+
+/// One of several who call through one client.
+async fn call_on(remote: RemoteAgent, mut random: Rng, caller: u64) -> (u64, u64) {
+    let (mut answered, mut failed) = (0, 0);
+    for number in 0..CALLS {
+        let text = format!("call {number} of caller {caller}");
+        let large = "x".repeat(random.usize(..4) * 20_000);
+        let message = Message::user(text.as_str()).with_metadata("pad", large);
+        let limit = Duration::from_millis(random.u64(1..800));
+        let options = CallOptions::new().timeout(limit);
+        let start = Instant::now();
+        match random.u8(..6) {
+            0 => {
+                let call = remote.process_with(message, &options);
+                let dropped = Duration::from_millis(random.u64(..50));
+                if let Ok(Ok(reply)) = tokio::time::timeout(dropped, call).await {
+                    assert_eq!(reply.text(), Some(text.as_str()));
+                }
+            }
+            1 => {
+                let mut stream = remote.stream_with(message.with_metadata("count", 5), &options);
+                let mut chunks = 0;
+                while let Some(item) = stream.next().await {
+                    match item {
+                        Ok(chunk) => {
+                            assert_eq!(chunk.text(), Some(text.as_str()));
+                            assert_eq!(chunk.metadata["i"].as_u64(), Some(chunks));
+                            chunks += 1;
+                        }
+                        Err(error) => {
+                            assert_is_typed(&error);
+                            chunks = 5;
+                        }
+                    }
+                }
+                assert_eq!(chunks, 5, "a stream that ends early says so");
+                continue;
+            }
+            _ => match remote.process_with(message, &options).await {
+                Ok(reply) => {
+                    assert_eq!(reply.text(), Some(text.as_str()));
+                    answered += 1;
+                }
+                Err(error) => {
+                    assert_is_typed(&error);
+                    failed += 1;
+                }
+            },
+        }
+        // Simulated time stands still while anyone works.
+        assert!(
+            start.elapsed() <= limit + 2 * TICK,
+            "{:?} of {limit:?}",
+            start.elapsed()
+        );
+    }
+    (answered, failed)
+}
+
+fn assert_is_typed(error: &Error) {
+    assert!(
+        error.is_timeout() || error.is_connect() || error.is_closed(),
+        "{error:?}"
+    );
+}
+
+/// How many calls were answered, and how many were not.
+fn simulate(seed: u64, max_in_flight: usize) -> (u64, u64) {
+    // The jitter of the client, too.
+    fastrand::seed(seed);
+    let mut random = Rng::with_seed(seed);
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(seed)
+        .tick_duration(TICK)
+        .simulation_duration(Duration::from_secs(600))
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(30))
+        .build();
+    sim.host("server", serve);
+
+    let called = Rc::new(Cell::new(None));
+    let all_called = Rc::clone(&called);
+    sim.client("client", async move {
+        let remote = RemoteAgent::builder(Endpoint::custom("replaced"))
+            .connector(Simulated(Endpoint::custom("simulated server")))
+            .max_connections(3)
+            .max_in_flight_per_connection(max_in_flight)
+            .retry(RetryPolicy::new().backoff(Duration::from_millis(5), Duration::from_millis(100)))
+            .build()?;
+        let callers = (0..CALLERS).map(|caller| {
+            tokio::spawn(call_on(
+                remote.clone(),
+                Rng::with_seed(seed ^ caller << 32),
+                caller,
+            ))
+        });
+        let (mut answered, mut failed) = (0, 0);
+        for caller in join_all(callers).await {
+            let ends = caller?;
+            answered += ends.0;
+            failed += ends.1;
+        }
+        all_called.set(Some((answered, failed)));
+        // The trouble is over. What was lost before may still have to be found out, once for each connection.
+        let options = CallOptions::new().timeout(Duration::from_secs(20));
+        let mut failures = 0;
+        while let Err(error) = remote
+            .process_with(Message::user("after all"), &options)
+            .await
+        {
+            assert_is_typed(&error);
+            failures += 1;
+            assert!(failures <= 3, "{error:?}");
+        }
+        let stats = remote.stats();
+        assert_eq!((stats.in_flight, stats.waiting), (0, 0), "{stats:?}");
+        remote.close().await;
+        Ok(())
+    });
+
+    let (mut whole, mut up) = (true, true);
+    while !sim
+        .step()
+        .unwrap_or_else(|error| panic!("seed {seed}: {error}"))
+    {
+        if called.get().is_some() {
+            if !up {
+                sim.bounce("server");
+                up = true;
+            }
+            if !whole {
+                sim.repair("client", "server");
+                sim.release("client", "server");
+                whole = true;
+            }
+            continue;
+        }
+        match random.u16(..400) {
+            0 if up => {
+                sim.crash("server");
+                up = false;
+            }
+            1..8 if !up => {
+                sim.bounce("server");
+                up = true;
+            }
+            8..10 if whole => {
+                sim.partition("client", "server");
+                whole = false;
+            }
+            10..12 if whole => {
+                sim.hold("client", "server");
+                whole = false;
+            }
+            12..20 if !whole => {
+                sim.repair("client", "server");
+                sim.release("client", "server");
+                whole = true;
+            }
+            _ => {}
+        }
+    }
+    called.get().unwrap_or_default()
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
+
+fn simulate_all(max_in_flight: usize) {
+    let first = number("AGENTWIRE_SEED", 0);
+    let (mut answered, mut failed) = (0, 0);
+    for seed in first..first + number("AGENTWIRE_SEEDS", SEEDS) {
+        let course = std::panic::AssertUnwindSafe(|| simulate(seed, max_in_flight));
+        match std::panic::catch_unwind(course) {
+            Ok(ends) => {
+                answered += ends.0;
+                failed += ends.1;
+            }
+            Err(panic) => {
+                eprintln!("it was seed {seed}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+    println!("{answered} calls answered, {failed} failed");
+    assert!(answered > 0 && failed > 0, "there must be both");
+}
+
+#[test]
+fn connections_of_their_own_survive_any_course_of_events() {
+    simulate_all(1);
+}
+
+#[test]
+fn shared_connections_survive_any_course_of_events() {
+    simulate_all(4);
+}
