@@ -31,6 +31,10 @@
 //! free connection to the answer. What the agent itself fails with arrives with its code, text and
 //! details: [`Error::remote`].
 //!
+//! A server that is not there is waited for within that time; a connection that cannot be made is tried again,
+//! with growing waits. What was sent is sent again only if a [`RetryPolicy`] allows it. A client needs no
+//! care: it connects when it is called, and again when its server has gone and come back.
+//!
 //! An answer is matched to its request by id. A call that is given up, by a timeout or by dropping its
 //! future, closes its connection; a server in Rust then drops the work, and nobody gets the late answer.
 //!
@@ -68,8 +72,12 @@
 //!
 //! A client gives each call a connection to itself, because Python and Go servers answer one
 //! connection's requests one after the other. It keeps connections for later calls, checks them
-//! before it uses them again, and opens up to [`max_connections`]. A call runs in its caller's own
-//! future; the client has no tasks.
+//! before it uses them again, closes them after 50 s, and opens up to [`max_connections`]. A call runs in its
+//! caller's own future, without a task in between.
+//!
+//! With [`RemoteAgentBuilder::max_in_flight_per_connection`], calls share connections once there are no more to be
+//! had, which is for servers in Rust: one task for each connection writes what its callers put in line, and
+//! hands out the answers by id.
 //!
 //! A server has one task for each connection, which works on up to [`max_in_flight_per_connection`] requests
 //! at a time and answers them as they finish. An agent that computes for long without an await
@@ -81,7 +89,17 @@
 //! # Shutdown
 //!
 //! [`LocalAgent::stop`] takes nothing new and answers what is in flight; [`LocalAgent::abort`] drops it. Both
-//! return when no task and no socket file is left. Dropping a [`LocalAgent`] aborts it.
+//! return when no task and no socket file is left. Dropping a [`LocalAgent`] aborts it. [`RemoteAgent::close`] does
+//! the same for a client.
+//!
+//! # Logs
+//!
+//! Events and spans go to [`tracing`]. At `info` nothing is said while all is well. At `debug` there is a span for
+//! each call, connection and request, with endpoint, agent, method and request id, and an event with its outcome
+//! and duration. What messages hold is never logged. A panic of an agent is an `error`, connections that cannot
+//! be accepted are a `warn`.
+//!
+//! [`tracing`]: https://docs.rs/tracing
 //!
 //! # Limits
 //!
@@ -95,8 +113,7 @@
 //!
 //! # Not supported yet
 //!
-//! The registry, several agents on one endpoint, many calls on
-//! one connection of a client, retries, TLS and WebSocket.
+//! The registry, TLS and WebSocket.
 
 mod agent;
 mod client;

@@ -28,6 +28,8 @@ fn public_futures_and_streams_are_send() {
         send(boxed.process(Message::user("")));
         send(boxed.stream(Message::user("")));
         send(remote.execute("", Map::new()));
+        send(remote.ping());
+        send(remote.close());
         send(server.stop());
         send(server.abort());
         send(LocalAgent::serve(boxed.clone(), "memory://x"));

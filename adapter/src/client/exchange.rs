@@ -113,7 +113,8 @@ impl Exchange {
     /// Sends the request and waits for its answer, which is the only one.
     pub(super) async fn call(&self) -> Result<Body, Error> {
         let _awaited_on_close = self.target.calls().token();
-        self.observed(self.call_until_settled()).await
+        let call = self.call_until_settled();
+        self.observed(call, refusal).await
     }
 
     async fn call_until_settled(&self) -> Result<Body, Error> {
@@ -132,7 +133,8 @@ impl Exchange {
 
     /// Sends the request and waits for the first of its answers, on a connection for it alone.
     pub(super) async fn open(&self, limit: Option<Instant>) -> Result<(Lease, Body), Error> {
-        self.observed(self.open_until_settled(limit)).await
+        let opening = self.open_until_settled(limit);
+        self.observed(opening, |(_, body)| refusal(body)).await
     }
 
     async fn open_until_settled(&self, limit: Option<Instant>) -> Result<(Lease, Body), Error> {
@@ -159,7 +161,8 @@ impl Exchange {
     /// Sends the request. Any reaction to it will do, the end of the connection too.
     pub(super) async fn prove_life(&self) -> Result<(), Error> {
         let _awaited_on_close = self.target.calls().token();
-        self.observed(self.prove_life_until_settled()).await
+        let proof = self.prove_life_until_settled();
+        self.observed(proof, |()| None).await
     }
 
     async fn prove_life_until_settled(&self) -> Result<(), Error> {
@@ -204,7 +207,11 @@ impl Exchange {
     }
 
     /// Tells a log what becomes of the call. What is said in it is nobody's business there.
-    async fn observed<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    async fn observed<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+        refusal: impl Fn(&T) -> Option<&ErrorCode>,
+    ) -> Result<T, Error> {
         let span = tracing::debug_span!(
             "call",
             endpoint = %self.target.endpoint(),
@@ -217,7 +224,10 @@ impl Exchange {
             let result = call.await;
             let elapsed = start.elapsed();
             match &result {
-                Ok(_) => tracing::debug!(?elapsed, "answered"),
+                Ok(answer) => match refusal(answer) {
+                    None => tracing::debug!(?elapsed, "answered"),
+                    Some(code) => tracing::debug!(?elapsed, %code, "refused"),
+                },
                 Err(error) => tracing::debug!(?elapsed, code = %error.code(), "failed"),
             }
             result
@@ -416,5 +426,13 @@ impl Exchange {
             Failure::Broken(source) => Error::from_broken(site, source),
             Failure::Protocol(source) => Error::from_protocol(site, source),
         }
+    }
+}
+
+/// The code of an answer that is an error.
+fn refusal(body: &Body) -> Option<&ErrorCode> {
+    match body {
+        Body::Error(error) => Some(&error.code),
+        _ => None,
     }
 }

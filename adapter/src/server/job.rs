@@ -19,6 +19,7 @@ pub(super) struct Job {
     name: String,
     span: Span,
     handler_timeout: Option<Duration>,
+    start: Instant,
 }
 
 impl Job {
@@ -33,6 +34,7 @@ impl Job {
             name: name.to_owned(),
             span,
             handler_timeout,
+            start: Instant::now(),
         }
     }
 
@@ -43,11 +45,11 @@ impl Job {
     ) -> impl Stream<Item = Body> + Send {
         let answer = async move {
             let work = async { agent.process(message).await };
-            match self.watch(work).await {
+            self.done(match self.watch(work).await {
                 Ok(Ok(message)) => Response::Message(message).into(),
                 Ok(Err(error)) => Body::Error(error.into_wire()),
                 Err(error) => Body::Error(error),
-            }
+            })
         };
         answer.into_stream()
     }
@@ -59,11 +61,11 @@ impl Job {
     ) -> impl Stream<Item = Body> + Send {
         let answer = async move {
             let work = async { tool.execute(kwargs).await };
-            match self.watch(work).await {
+            self.done(match self.watch(work).await {
                 Ok(Ok(result)) => Response::Tool(result).into(),
                 Ok(Err(error)) => Body::Error(tool_failed(error.into_wire())),
                 Err(error) => Body::Error(tool_failed(error)),
-            }
+            })
         };
         answer.into_stream()
     }
@@ -85,7 +87,7 @@ impl Job {
                     Ok(None) => Body::StreamEnd,
                     Err(error) => Body::Error(error),
                 };
-                yield end;
+                yield self.done(end);
                 return;
             }
         }
@@ -93,7 +95,6 @@ impl Job {
 
     /// Waits for work, which may panic or take too long.
     async fn watch<T>(&self, work: impl Future<Output = T> + Send) -> Result<T, WireError> {
-        let start = Instant::now();
         let work = AssertUnwindSafe(work).catch_unwind();
         let limited = async {
             match self.handler_timeout {
@@ -104,10 +105,19 @@ impl Job {
             }
         };
         let outcome = limited.instrument(self.span.clone()).await;
-        let result = outcome.and_then(|result| result.map_err(|panic| self.panicked(&*panic)));
-        let (elapsed, ok) = (start.elapsed(), result.is_ok());
-        tracing::debug!(parent: &self.span, ?elapsed, ok, "worked");
-        result
+        outcome.and_then(|result| result.map_err(|panic| self.panicked(&*panic)))
+    }
+
+    /// Tells a log how it ended.
+    fn done(&self, end: Body) -> Body {
+        let elapsed = self.start.elapsed();
+        match &end {
+            Body::Error(error) => {
+                tracing::debug!(parent: &self.span, ?elapsed, code = %error.code, "failed");
+            }
+            _ => tracing::debug!(parent: &self.span, ?elapsed, "done"),
+        }
+        end
     }
 
     fn timed_out(&self, limit: Duration) -> WireError {

@@ -1,0 +1,215 @@
+//! Peers that mean harm, over every carrier: the server lives on and serves the others meanwhile.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::time::Duration;
+
+use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent};
+use agentwire_codec::{Body, Response};
+use common::{Puppet, RawPeer, memory, process_frame, until, within};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+
+struct Site {
+    server: LocalAgent,
+    honest: RemoteAgent,
+    _directory: TempDir,
+}
+
+impl Site {
+    /// A server over each carrier, with limits that are soon reached.
+    async fn all() -> Vec<Self> {
+        let mut sites = Vec::new();
+        for carrier in ["unix", "tcp", "memory"] {
+            let directory = tempfile::tempdir().unwrap();
+            let endpoint = match carrier {
+                "unix" => Endpoint::unix(directory.path().join("agent.sock")).unwrap(),
+                "tcp" => "tcp://127.0.0.1:0".parse().unwrap(),
+                _ => memory("hostile"),
+            };
+            let builder = LocalAgent::builder(Puppet).max_in_flight_per_connection(4);
+            let server = within(builder.serve(endpoint)).await.unwrap();
+            let honest = RemoteAgent::new(server.endpoint()).unwrap();
+            sites.push(Self {
+                server,
+                honest,
+                _directory: directory,
+            });
+        }
+        sites
+    }
+
+    async fn peer(&self) -> RawPeer {
+        RawPeer::connect(self.server.endpoint()).await
+    }
+
+    async fn serves_others(&self) {
+        let reply = within(self.honest.process(Message::user("honest")))
+            .await
+            .unwrap();
+        assert_eq!(reply.text(), Some("honest"));
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_requests_that_nobody_reads_the_answers_of() {
+    for site in Site::all().await {
+        let mut peer = site.peer().await;
+        let frame = process_frame("7", Message::user("x".repeat(10_000)));
+        // It writes until the server reads no more.
+        let mut sent = 0;
+        while let Ok(written) = tokio::time::timeout(
+            Duration::from_millis(200),
+            peer.connection.write_all(&frame),
+        )
+        .await
+        {
+            written.unwrap();
+            sent += 1;
+            assert!(
+                sent < 10_000,
+                "the server takes in {sent} requests of 10 KB"
+            );
+        }
+        site.serves_others().await;
+    }
+}
+
+#[tokio::test]
+async fn requests_with_the_same_id_are_each_answered() {
+    for site in Site::all().await {
+        let mut peer = site.peer().await;
+        for number in 0..20 {
+            peer.send(&process_frame("same", Message::user(number)))
+                .await;
+        }
+        let mut answers = Vec::new();
+        for _ in 0..20 {
+            let envelope = peer.receive().await;
+            assert_eq!(envelope.id.to_string(), "same");
+            let Body::Response(Response::Message(message)) = envelope.body else {
+                panic!("{envelope:?}");
+            };
+            answers.push(message.content.as_i64().unwrap());
+        }
+        answers.sort_unstable();
+        assert_eq!(answers, (0..20).collect::<Vec<_>>());
+        site.serves_others().await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_end_at_every_point_of_a_frame() {
+    for site in Site::all().await {
+        let frame = process_frame("7", Message::user("x"));
+        for len in 0..=frame.len() {
+            let mut peer = site.peer().await;
+            peer.send(&frame[..len]).await;
+            drop(peer);
+        }
+        site.serves_others().await;
+    }
+}
+
+#[tokio::test]
+async fn garbage_of_every_kind_is_answered_or_ends_its_connection() {
+    for site in Site::all().await {
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..200 {
+            let mut peer = site.peer().await;
+            let len = random.usize(..200);
+            let payload: Vec<u8> = (0..len).map(|_| random.u8(..)).collect();
+            match random.bool() {
+                true => {
+                    peer.send_frame(&payload).await;
+                    let answer = peer.receive_payload().await;
+                    assert!(!answer.is_empty());
+                }
+                // As a stream, most of which announces more than the limit.
+                false => {
+                    let _ = peer.connection.write_all(&payload).await;
+                }
+            }
+        }
+        site.serves_others().await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_while_its_requests_are_worked_on() {
+    for site in Site::all().await {
+        for _ in 0..20 {
+            let mut peer = site.peer().await;
+            for id in ["a", "b", "c", "d", "beyond the limit"] {
+                let hang = Message::user("x").with_metadata("do", "hang");
+                peer.send(&process_frame(id, hang)).await;
+            }
+        }
+        site.serves_others().await;
+        // Nothing is left of them, so that stopping takes no time.
+        within(site.server.stop()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_sends_what_nobody_asked_for() {
+    let endpoint = memory("pushy");
+    let mut listener = within(agentwire::transport::Listener::bind(&endpoint))
+        .await
+        .unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let caller = remote.clone();
+    let call = tokio::spawn(async move { caller.process(Message::user("x")).await });
+    let mut peer = RawPeer::accept(&mut listener).await;
+    let id = peer.receive().await.id;
+    peer.answer(&"nobody".into(), "unasked").await;
+    peer.answer(&id, "asked").await;
+    // What comes after the answer must not be taken for that of the next call.
+    peer.answer(&id, "again").await;
+    assert_eq!(within(call).await.unwrap().unwrap().text(), Some("asked"));
+
+    let call = tokio::spawn(async move { remote.process(Message::user("y")).await });
+    let mut next = RawPeer::accept(&mut listener).await;
+    let id = next.receive().await.id;
+    next.answer(&id, "own").await;
+    assert_eq!(within(call).await.unwrap().unwrap().text(), Some("own"));
+    peer.receive_end().await;
+}
+
+#[tokio::test]
+async fn chunks_after_the_end_of_a_stream() {
+    let endpoint = memory("endless");
+    let mut listener = within(agentwire::transport::Listener::bind(&endpoint))
+        .await
+        .unwrap();
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    let mut stream = remote.stream(Message::user("x"));
+    let first = tokio::spawn(async move {
+        let item = stream.next().await;
+        (item, stream)
+    });
+    let mut peer = RawPeer::accept(&mut listener).await;
+    let id = peer.receive().await.id;
+    for payload in [
+        r#"{"version": "1.0", "type": "stream_chunk", "id": "ID", "payload": {"message": {"role": "agent", "content": 1}}}"#,
+        r#"{"version": "1.0", "type": "stream_end", "id": "ID", "payload": {}}"#,
+        r#"{"version": "1.0", "type": "stream_chunk", "id": "ID", "payload": {"message": {"role": "agent", "content": 2}}}"#,
+    ] {
+        peer.send_frame(payload.replace("ID", &id.to_string()).as_bytes())
+            .await;
+    }
+    let (item, mut stream) = within(first).await.unwrap();
+    assert_eq!(item.unwrap().unwrap().content.as_i64(), Some(1));
+    assert!(within(stream.next()).await.is_none());
+    assert!(within(stream.next()).await.is_none());
+    // The connection is of no more use.
+    let caller = remote.clone();
+    let call = tokio::spawn(async move { caller.process(Message::user("y")).await });
+    let mut next = RawPeer::accept(&mut listener).await;
+    let id = next.receive().await.id;
+    next.answer(&id, "own").await;
+    assert_eq!(within(call).await.unwrap().unwrap().text(), Some("own"));
+    until("the other is closed", || remote.stats().open == 1).await;
+}

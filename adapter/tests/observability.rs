@@ -1,0 +1,135 @@
+//! What a log gets to see: nothing at info while all is well, and never what is said.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use agentwire::{LocalAgent, Message, RemoteAgent, map};
+use common::{Puppet, memory, within};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+
+/// Keeps the level and the text of all that is said.
+#[derive(Default)]
+struct Recorder {
+    said: Arc<Mutex<Vec<(Level, String)>>>,
+    spans: AtomicU64,
+}
+
+struct Text<'a>(&'a mut String);
+
+impl Visit for Text<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.push_str(&format!(" {field}={value:?}"));
+    }
+}
+
+impl Recorder {
+    fn say(&self, level: Level, name: &str, record: impl FnOnce(&mut Text<'_>)) {
+        let mut text = name.to_owned();
+        record(&mut Text(&mut text));
+        self.said.lock().unwrap().push((level, text));
+    }
+}
+
+impl Subscriber for Recorder {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("agentwire")
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let metadata = span.metadata();
+        self.say(*metadata.level(), metadata.name(), |text| span.record(text));
+        Id::from_u64(1 + self.spans.fetch_add(1, Relaxed))
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        self.say(*event.metadata().level(), "event", |text| {
+            event.record(text)
+        });
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn a_call_is_seen_from_both_sides_and_nothing_of_what_is_said() {
+    let said = Arc::<Mutex<Vec<(Level, String)>>>::default();
+    let recorder = Recorder {
+        said: Arc::clone(&said),
+        spans: AtomicU64::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tracing::subscriber::with_default(recorder, || {
+        runtime.block_on(async {
+            let server = LocalAgent::serve(Puppet, memory("log")).await.unwrap();
+            for in_flight in [1, 4] {
+                let builder = RemoteAgent::builder(server.endpoint()).name("secretary");
+                let remote = builder
+                    .max_in_flight_per_connection(in_flight)
+                    .build()
+                    .unwrap();
+                let message =
+                    || Message::user("the password is swordfish").with_metadata("token", "hunter2");
+                within(remote.process(message())).await.unwrap();
+                let failing = message().with_metadata("do", "fail");
+                within(remote.process(failing)).await.unwrap_err();
+                let mut stream = remote.stream(message());
+                while within(stream.next()).await.is_some() {}
+                within(remote.execute("none", map! {"key": "open sesame"}))
+                    .await
+                    .unwrap_err();
+                within(remote.close()).await;
+            }
+            within(server.stop()).await;
+        });
+    });
+    let said = said.lock().unwrap();
+    let text = said
+        .iter()
+        .map(|(level, text)| format!("{level} {text}\n"))
+        .collect::<String>();
+    for (level, said) in said.iter() {
+        assert!(*level > Level::INFO, "{level} {said}");
+    }
+    for secret in ["swordfish", "hunter2", "open sesame"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    // Endpoint, agent, method and id of the calls, their outcome and duration; connections and requests.
+    for part in [
+        "call endpoint=memory://log",
+        "agent=\"secretary\" method=\"process\" id=",
+        "method=\"stream\"",
+        "method=\"execute\"",
+        " elapsed=",
+        "message=answered",
+        "code=OUT_OF_STRINGS",
+        "connection endpoint=memory://log",
+        "request id=",
+        "name=\"puppet\"",
+        "request refused",
+        "message=connection closed",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
