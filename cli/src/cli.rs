@@ -1,8 +1,8 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::{
-    call::CallArgs, completions::CompletionsArgs, exit::Failure, logging, man, proxy::ProxyArgs,
-    recode::RecodeArgs, serve::ServeArgs, stream::StreamArgs, usage,
+    bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, exit::Failure, logging, man,
+    proxy::ProxyArgs, recode::RecodeArgs, serve::ServeArgs, stream::StreamArgs, usage,
 };
 
 /// Serves, calls, streams from and proxies agents
@@ -49,6 +49,7 @@ enum Command {
     Stream(StreamArgs),
     Proxy(ProxyArgs),
     Recode(RecodeArgs),
+    Bench(BenchArgs),
     Completions(CompletionsArgs),
     /// Print the manual page
     #[command(after_help = "Examples:\n  agentwire man > agentwire.1\n  agentwire man | man -l -")]
@@ -69,6 +70,7 @@ impl Cli {
             Command::Stream(args) => args.run(),
             Command::Proxy(args) => args.run(),
             Command::Recode(args) => args.run(),
+            Command::Bench(args) => args.run(),
             Command::Completions(args) => args.run(),
             Command::Man => man::run(),
         }

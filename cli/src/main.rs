@@ -1,6 +1,7 @@
 //! Serves, calls and inspects agents from the command line.
 
 mod agents;
+mod bench;
 mod call;
 mod cli;
 mod codec;

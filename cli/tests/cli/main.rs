@@ -10,6 +10,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod bench;
 mod call;
 mod documents;
 mod peer;

@@ -1,0 +1,202 @@
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use agentwire::{CallOptions, Error, Message, RemoteAgent};
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+
+use crate::exit::Failure;
+
+/// What is to be called, how often, and by how many at a time.
+#[derive(Clone)]
+pub(super) struct Load {
+    pub(super) callers: usize,
+    pub(super) until: Until,
+    pub(super) message: Message,
+    pub(super) options: CallOptions,
+    pub(super) stream: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Until {
+    Calls(u64),
+    Elapsed(Duration),
+}
+
+/// What came of it.
+pub(super) struct Outcome {
+    pub(super) elapsed: Duration,
+    /// How long each call took that was answered, in nanoseconds.
+    pub(super) latency: Histogram<u64>,
+    /// The chunks of streams.
+    pub(super) chunks: u64,
+    /// How many calls failed, by code.
+    pub(super) errors: BTreeMap<String, u64>,
+}
+
+/// Three digits of each latency are kept, whatever it is.
+const DIGITS: u8 = 3;
+
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What all callers see of each other.
+#[derive(Default)]
+struct Shared {
+    begun: AtomicU64,
+    done: AtomicU64,
+}
+
+struct Caller {
+    latency: Histogram<u64>,
+    chunks: u64,
+    errors: BTreeMap<String, u64>,
+    first_error: Option<Error>,
+}
+
+impl Load {
+    /// # Errors
+    ///
+    /// The first error, if no call at all was answered.
+    pub(super) async fn run(
+        self,
+        remote: &RemoteAgent,
+        progress: bool,
+    ) -> Result<Outcome, Failure> {
+        let shared = Arc::<Shared>::default();
+        let start = Instant::now();
+        let mut callers = JoinSet::new();
+        for _ in 0..self.callers {
+            let (load, remote, shared) = (self.clone(), remote.clone(), Arc::clone(&shared));
+            callers.spawn(async move { load.call_until_over(&remote, &shared, start).await });
+        }
+        let mut all = Caller::new();
+        let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+        loop {
+            tokio::select! {
+                caller = callers.join_next() => match caller {
+                    Some(Ok(caller)) => all.add(caller),
+                    // A caller does not panic, and nobody aborts one.
+                    Some(Err(_)) => {}
+                    None => break,
+                },
+                _ = ticks.tick(), if progress => show_progress(&shared, start.elapsed()),
+            }
+        }
+        let elapsed = start.elapsed();
+        if progress {
+            // Nobody is told of a standard error that is gone.
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+        match all.first_error {
+            Some(error) if all.latency.is_empty() => Err(error.into()),
+            _ => Ok(Outcome {
+                elapsed,
+                latency: all.latency,
+                chunks: all.chunks,
+                errors: all.errors,
+            }),
+        }
+    }
+
+    async fn call_until_over(
+        &self,
+        remote: &RemoteAgent,
+        shared: &Shared,
+        start: Instant,
+    ) -> Caller {
+        let mut caller = Caller::new();
+        loop {
+            let begun = shared.begun.fetch_add(1, Relaxed);
+            let over = match self.until {
+                Until::Calls(calls) => begun >= calls,
+                Until::Elapsed(duration) => start.elapsed() >= duration,
+            };
+            if over {
+                return caller;
+            }
+            let start = Instant::now();
+            let result = match self.stream {
+                true => self.stream(remote, &mut caller.chunks).await,
+                false => {
+                    let call = remote.process_with(self.message.clone(), &self.options);
+                    call.await.map(drop)
+                }
+            };
+            match result {
+                Ok(()) => {
+                    let nanoseconds = u64::try_from(start.elapsed().as_nanos());
+                    // It grows as it needs to.
+                    let _ = caller.latency.record(nanoseconds.unwrap_or(u64::MAX));
+                }
+                Err(error) => {
+                    *caller.errors.entry(error.code().to_string()).or_default() += 1;
+                    let gone = error.is_connect();
+                    caller.first_error.get_or_insert(error);
+                    if gone {
+                        // It was tried for as long as a call may take; there is nobody to measure.
+                        return caller;
+                    }
+                }
+            }
+            shared.done.fetch_add(1, Relaxed);
+        }
+    }
+
+    async fn stream(&self, remote: &RemoteAgent, chunks: &mut u64) -> Result<(), Error> {
+        let mut stream = remote.stream_with(self.message.clone(), &self.options);
+        while let Some(chunk) = stream.next().await {
+            chunk?;
+            *chunks += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Caller {
+    fn new() -> Self {
+        Self {
+            latency: histogram(),
+            chunks: 0,
+            errors: BTreeMap::new(),
+            first_error: None,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        // Both grow as they need to, so this cannot fail.
+        let _ = self.latency.add(other.latency);
+        self.chunks += other.chunks;
+        for (code, count) in other.errors {
+            *self.errors.entry(code).or_default() += count;
+        }
+        if let Some(error) = other.first_error {
+            self.first_error.get_or_insert(error);
+        }
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    match Histogram::new(DIGITS) {
+        Ok(histogram) => histogram,
+        // Up to five digits can be had.
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
+fn show_progress(shared: &Shared, elapsed: Duration) {
+    let done = shared.done.load(Relaxed);
+    let rate = done as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+    let seconds = elapsed.as_secs_f64();
+    // Nobody is told of a standard error that is gone.
+    let _ = write!(
+        io::stderr(),
+        "\r\x1b[K{seconds:6.1} s  {done} calls  {rate:.0}/s"
+    );
+}

@@ -1,0 +1,188 @@
+use std::fmt::Write;
+
+use agentwire::{Map, Value, map};
+use hdrhistogram::Histogram;
+
+use super::load::Outcome;
+
+/// What was measured.
+pub(super) struct Setting {
+    pub(super) endpoint: String,
+    pub(super) connections: usize,
+    pub(super) in_flight: usize,
+    pub(super) size: usize,
+    pub(super) stream: bool,
+}
+
+const QUANTILES: [(&str, f64); 5] = [
+    ("p50", 0.5),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("p99.99", 0.9999),
+];
+
+/// How many lines the histogram has, and how wide its longest bar is.
+const BARS: usize = 12;
+const BAR_WIDTH: u64 = 40;
+
+pub(super) fn for_people(setting: &Setting, outcome: &Outcome) -> String {
+    let Setting {
+        endpoint,
+        connections,
+        in_flight,
+        size,
+        stream,
+    } = setting;
+    let seconds = outcome.elapsed.as_secs_f64();
+    let calls = outcome.latency.len();
+    let what = if *stream { "streams" } else { "calls" };
+    let mut lines = vec![
+        format!(
+            "{endpoint}: {connections} connections x {in_flight} in flight, {size} bytes of text"
+        ),
+        String::new(),
+        format!(
+            "  {calls} {what} in {seconds:.2} s: {:.0}/s",
+            rate(calls, seconds)
+        ),
+    ];
+    if *stream {
+        let chunks = outcome.chunks;
+        lines.push(format!("  {chunks} chunks: {:.0}/s", rate(chunks, seconds)));
+    }
+    for (code, count) in &outcome.errors {
+        lines.push(format!("  {count} failed with {code}"));
+    }
+    lines.push(String::new());
+    lines.push("  latency".to_owned());
+    for (name, nanoseconds) in latencies(&outcome.latency) {
+        lines.push(format!("    {name:<7} {}", time(nanoseconds)));
+    }
+    lines.push(String::new());
+    lines.extend(bars(&outcome.latency));
+    let mut text = lines.join("\n");
+    text.push('\n');
+    text
+}
+
+pub(super) fn for_machines(setting: &Setting, outcome: &Outcome) -> String {
+    let seconds = outcome.elapsed.as_secs_f64();
+    let calls = outcome.latency.len();
+    let in_microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
+    let latency: Map = latencies(&outcome.latency)
+        .into_iter()
+        .map(|(name, nanoseconds)| (name, in_microseconds(nanoseconds)))
+        .collect();
+    let errors: Map = outcome
+        .errors
+        .iter()
+        .map(|(code, count)| (code.as_str(), *count))
+        .collect();
+    let report = map! {
+        "endpoint": (setting.endpoint.as_str()),
+        "connections": (setting.connections),
+        "in_flight": (setting.in_flight),
+        "size": (setting.size),
+        "stream": (setting.stream),
+        "seconds": seconds,
+        "calls": calls,
+        "calls_per_second": (rate(calls, seconds)),
+        "chunks": (outcome.chunks),
+        "errors": errors,
+        "latency_us": latency,
+    };
+    format!("{}\n", Value::from(report))
+}
+
+fn rate(count: u64, seconds: f64) -> f64 {
+    count as f64 / seconds.max(f64::MIN_POSITIVE)
+}
+
+fn latencies(latency: &Histogram<u64>) -> Vec<(&'static str, u64)> {
+    let mut latencies = vec![("min", latency.min()), ("mean", latency.mean() as u64)];
+    latencies.extend(QUANTILES.map(|(name, quantile)| (name, latency.value_at_quantile(quantile))));
+    latencies.push(("max", latency.max()));
+    latencies
+}
+
+/// A time in three digits and the unit that suits them.
+fn time(nanoseconds: u64) -> String {
+    let nanoseconds = nanoseconds as f64;
+    match nanoseconds {
+        ..1e3 => format!("{nanoseconds:>6.0} ns"),
+        ..1e6 => format!("{:>6.1} us", nanoseconds / 1e3),
+        ..1e9 => format!("{:>6.1} ms", nanoseconds / 1e6),
+        _ => format!("{:>6.2} s", nanoseconds / 1e9),
+    }
+}
+
+/// The calls by how long they took, from the fastest to the 99.9th of a hundred in steps that grow.
+fn bars(latency: &Histogram<u64>) -> Vec<String> {
+    if latency.is_empty() {
+        return Vec::new();
+    }
+    let (first, last) = (
+        latency.min().max(1) as f64,
+        latency.value_at_quantile(0.999).max(2) as f64,
+    );
+    let step = (last / first).max(1.01).powf(1.0 / BARS as f64);
+    let bounds: Vec<u64> = (0..=BARS)
+        .map(|bar| (first * step.powi(bar as i32)) as u64)
+        .collect();
+    let counts: Vec<u64> = bounds
+        .windows(2)
+        .map(|bounds| latency.count_between(bounds[0], bounds[1].saturating_sub(1)))
+        .collect();
+    let most = counts.iter().copied().max().unwrap_or_default().max(1);
+    let bar = |(bounds, count): (&[u64], &u64)| {
+        let width = (count * BAR_WIDTH).div_ceil(most);
+        let mut line = format!("    {} ", time(bounds[1]));
+        line.extend(std::iter::repeat_n('#', width as usize));
+        // Writing to a String cannot fail.
+        let _ = write!(line, " {count}");
+        line
+    };
+    bounds.windows(2).zip(&counts).map(bar).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_unit_that_suits_them() {
+        for (nanoseconds, text) in [
+            (7, "     7 ns"),
+            (41_250, "  41.2 us"),
+            (1_500_000, "   1.5 ms"),
+            (2_000_000_000, "  2.00 s"),
+        ] {
+            assert_eq!(time(nanoseconds), text);
+        }
+    }
+
+    #[test]
+    fn every_call_but_the_slowest_is_in_a_bar() {
+        let mut latency = Histogram::new(3).expect("three digits");
+        for number in 0..10_000_u64 {
+            latency
+                .record(30_000 + number * number / 100)
+                .expect("room");
+        }
+        let lines = bars(&latency);
+        assert_eq!(lines.len(), BARS);
+        let count = |line: &String| {
+            line.rsplit(' ')
+                .next()
+                .and_then(|count| count.parse::<u64>().ok())
+        };
+        let counted: u64 = lines.iter().filter_map(count).sum();
+        assert!((9_900..=10_100).contains(&counted), "{counted}: {lines:#?}");
+    }
+
+    #[test]
+    fn no_calls_give_no_bars() {
+        assert!(bars(&Histogram::new(3).expect("three digits")).is_empty());
+    }
+}
