@@ -29,15 +29,18 @@ pub(crate) struct Link {
     written: u64,
     /// The connection may hold bytes back that it was given.
     unflushed: bool,
-    /// A large frame has passed through `incoming`.
-    grown: bool,
+    /// The largest frame that `incoming` has had room for.
+    room: usize,
 }
 
 /// Enough for several usual envelopes in one read.
 const READ_SIZE: usize = 8 * 1024;
 
-/// A buffer that has grown beyond this is given back once it is empty.
+/// A buffer that has grown beyond this is given back once it is empty, unless large frames come in a row.
 const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// A buffer that has grown beyond this is given back in any case.
+const MAX_KEPT: usize = 2 * 1024 * 1024;
 
 impl Link {
     pub(crate) fn new(connection: Connection, limits: FrameLimits) -> Self {
@@ -48,7 +51,7 @@ impl Link {
             outgoing: Outgoing::default(),
             written: 0,
             unflushed: false,
-            grown: false,
+            room: 0,
         }
     }
 
@@ -69,6 +72,14 @@ impl Link {
     pub(crate) fn line(&mut self) -> &mut Outgoing {
         self.unflushed = true;
         &mut self.outgoing
+    }
+
+    /// Gives back the room of a connection on which nothing is going on.
+    pub(crate) fn rest(&mut self) {
+        if self.incoming.is_empty() {
+            self.incoming = BytesMut::new();
+        }
+        self.outgoing.rest();
     }
 
     /// True once all that was put in line has left.
@@ -164,10 +175,13 @@ impl Link {
     /// Drops the frame at the front.
     pub(crate) fn consume(&mut self, len: usize) {
         self.incoming.advance(HEADER_LEN + len);
-        self.grown |= len > KEPT_CAPACITY;
-        if self.grown && self.incoming.is_empty() {
-            self.incoming = BytesMut::new();
-            self.grown = false;
+        self.room = self.room.max(HEADER_LEN + len);
+        if self.incoming.is_empty() {
+            // Where large frames come one after the other, their room is used again.
+            if self.room > MAX_KEPT || self.room > KEPT_CAPACITY && len < self.room / 4 {
+                self.incoming = BytesMut::new();
+                self.room = 0;
+            }
         }
     }
 

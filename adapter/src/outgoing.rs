@@ -21,6 +21,13 @@ impl Outgoing {
         }
     }
 
+    /// Gives back the room that is not used.
+    pub(crate) fn rest(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = Vec::new();
+        }
+    }
+
     /// Where to append. What is there must stay.
     pub(crate) fn append(&mut self) -> &mut Vec<u8> {
         // A line that is never quite empty must not keep for ever what has left. Moving as little as has

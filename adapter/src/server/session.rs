@@ -129,6 +129,8 @@ impl Session {
             self.ending = Some(End::Drained);
         }
         if self.in_flight.is_empty() && self.link.is_flushed() {
+            // Most connections are idle most of the time, and there may be many.
+            self.link.rest();
             if let Some(end) = self.ending.take() {
                 return Poll::Ready(end);
             }
