@@ -46,11 +46,13 @@ pub enum Error {
         source: transport::Error,
     },
 
-    /// The client has been closed. Nothing was sent; of a stream, nothing more is read.
+    /// The client has been closed. A call was not sent; of a stream, nothing more is read.
     #[error("{site}: the client is closed")]
     ClientClosed {
         /// Which call.
         site: Box<CallSite>,
+        /// Whether the agent may have seen the request.
+        sent: bool,
     },
 
     /// The call took longer than it was given. Unless `phase` says that nothing was sent, the agent may have
@@ -284,7 +286,7 @@ impl Error {
         matches!(
             self,
             Self::ConnectionFailed { .. }
-                | Self::ClientClosed { .. }
+                | Self::ClientClosed { sent: false, .. }
                 | Self::Unsendable { .. }
                 | Self::Timeout {
                     phase: Phase::Queueing | Phase::Connecting,

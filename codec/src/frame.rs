@@ -138,7 +138,7 @@ pub fn peek_frame(buffer: &[u8], limit: usize) -> Result<Option<usize>, FrameErr
 pub fn reserve_for_frame(buffer: &mut BytesMut) {
     let want = announced(buffer).map_or(HEADER_LEN, |len| HEADER_LEN.saturating_add(len));
     let missing = want.saturating_sub(buffer.len());
-    buffer.reserve(missing.min(READ_AHEAD.max(3 * buffer.len())));
+    buffer.reserve(missing.min(READ_AHEAD.max(buffer.len())));
 }
 
 /// The error for a stream that ended here, if `buffer` holds the beginning of a frame.

@@ -77,7 +77,9 @@ impl RemoteAgentBuilder {
     /// For servers that answer the requests of one connection as they finish, as those of this library do. With
     /// a server that answers in order, as Python's and Go's, a slow call holds up those behind it. Streams have
     /// connections of their own in any case, up to `max_connections` besides. A call that is given up does not
-    /// close a shared connection, so the server works on for nobody; its answer is discarded.
+    /// close a shared connection, so the server works on for nobody; its answer is discarded. A connection over
+    /// which nothing has come while a call timed out takes no more calls and is replaced; until the calls that it
+    /// has are done, there is one more than `max_connections`.
     pub fn max_in_flight_per_connection(mut self, calls: usize) -> Self {
         self.config.max_in_flight = calls;
         self

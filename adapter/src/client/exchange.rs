@@ -36,14 +36,36 @@ pub(super) struct Exchange {
 /// What one attempt to get an answer fails with.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The client is closed.
-    Closed,
+    /// The client is closed; and whether the request may have been seen by then.
+    Closed {
+        sent: bool,
+    },
     Connect(TransportError),
     /// The request did not leave: the connection was gone when it was written.
     Unsent(io::Error),
     Broken(Option<FrameError>),
     Protocol(ProtocolError),
     TimedOut(Phase),
+}
+
+impl Failure {
+    /// The request cannot have been seen.
+    fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed { sent: false }
+                | Self::Connect(_)
+                | Self::Unsent(_)
+                | Self::TimedOut(Phase::Queueing | Phase::Connecting)
+        )
+    }
+}
+
+/// When a stream must have come to its end, and how long it was given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) at: Instant,
+    pub(super) total: Duration,
 }
 
 impl From<DecodeError> for Failure {
@@ -131,29 +153,39 @@ impl Exchange {
         }
     }
 
-    /// Sends the request and waits for the first of its answers, on a connection for it alone.
-    pub(super) async fn open(&self, limit: Option<Instant>) -> Result<(Lease, Body), Error> {
-        let opening = self.open_until_settled(limit);
-        self.observed(opening, |(_, body)| refusal(body)).await
+    /// Sends the request and waits for the first of its answers, on a connection for it alone. An answer that is
+    /// an error is one here, too.
+    pub(super) async fn open(&self, limit: Option<Limit>) -> Result<(Lease, Body), Error> {
+        let opening = async {
+            tokio::select! {
+                biased;
+                () = self.target.closed().cancelled() => {
+                    Err(self.failed(Failure::Closed { sent: true }))
+                }
+                opened = self.open_until_settled(limit) => opened,
+            }
+        };
+        self.observed(opening, |_| None).await
     }
 
-    async fn open_until_settled(&self, limit: Option<Instant>) -> Result<(Lease, Body), Error> {
+    async fn open_until_settled(&self, limit: Option<Limit>) -> Result<(Lease, Body), Error> {
         let deadline = self.deadline(limit);
         let mut retries = self.target.retry().start();
         loop {
-            let attempt = self.attempt(deadline).await;
-            let (lease, body) = match attempt {
-                Ok((lease, body)) => (Some(lease), Ok(body)),
-                Err(failure) => (None, Err(failure)),
-            };
-            match (self.settle(body, &mut retries, deadline).await, lease) {
-                (Some(Ok(body)), Some(lease)) => return Ok((lease, body)),
-                (Some(Err(error)), _) => return Err(error),
-                (_, lease) => {
-                    if let Some(lease) = lease {
-                        lease.release();
-                    }
+            let attempt = match self.attempt(deadline).await {
+                Ok((lease, Body::Error(error))) => {
+                    // Nothing follows it, so others may have the connection.
+                    lease.release();
+                    Ok(Body::Error(error))
                 }
+                Ok(opened) => return Ok(opened),
+                Err(failure) => Err(failure),
+            };
+            match self.settle(attempt, &mut retries, deadline).await {
+                None => {}
+                Some(Ok(Body::Error(error))) => return Err(self.remote(error)),
+                Some(Ok(other)) => return Err(self.unexpected("an answer", &other)),
+                Some(Err(error)) => return Err(self.in_time(error, limit)),
             }
         }
     }
@@ -169,16 +201,17 @@ impl Exchange {
         let deadline = Instant::now() + self.timeout;
         let mut retries = self.target.retry().start();
         loop {
-            let attempt = match self.attempt(deadline).await {
-                Ok((lease, body)) => {
+            let failure = match self.attempt_once(deadline).await {
+                Ok((lease, _)) => {
                     lease.release();
-                    Ok(body)
+                    return Ok(());
                 }
-                // It was closed properly, in answer.
-                Err(Failure::Broken(None)) => return Ok(()),
-                Err(failure) => Err(failure),
+                // It was closed properly, in answer. One that had been idle may have been closed before.
+                Err((Failure::Broken(None), false)) => return Ok(()),
+                Err((Failure::Broken(_) | Failure::Unsent(_), true)) => continue,
+                Err((failure, _)) => failure,
             };
-            if let Some(settled) = self.settle(attempt, &mut retries, deadline).await {
+            if let Some(settled) = self.settle(Err(failure), &mut retries, deadline).await {
                 return settled.map(|_| ());
             }
         }
@@ -188,22 +221,28 @@ impl Exchange {
     pub(super) async fn next(
         &self,
         lease: &mut Lease,
-        limit: Option<Instant>,
+        limit: Option<Limit>,
     ) -> Result<Body, Error> {
-        let body = timeout_at(
-            self.deadline(limit),
-            poll_fn(|cx| self.poll_body(lease, cx)),
-        );
-        let failure = tokio::select! {
-            biased;
-            body = body => match body {
-                Ok(Ok(body)) => return Ok(body),
-                Ok(Err(failure)) => failure,
-                Err(_) => Failure::TimedOut(Phase::Receiving),
-            },
-            () = self.target.closed().cancelled() => Failure::Closed,
+        let deadline = self.deadline(limit);
+        let failure = if deadline <= Instant::now() {
+            // Chunks that are there already must not outrun the limit.
+            Failure::TimedOut(Phase::Receiving)
+        } else {
+            let body = timeout_at(deadline, poll_fn(|cx| self.poll_body(lease, cx)));
+            tokio::select! {
+                biased;
+                () = self.target.closed().cancelled() => Failure::Closed { sent: true },
+                body = body => match body {
+                    Ok(Ok(body)) => return Ok(body),
+                    Ok(Err(failure)) => failure,
+                    Err(_) => Failure::TimedOut(Phase::Receiving),
+                },
+            }
         };
-        Err(self.failed(failure))
+        if let Failure::Broken(_) = failure {
+            self.target.counters().lost();
+        }
+        Err(self.in_time(self.failed(failure), limit))
     }
 
     /// Tells a log what becomes of the call. What is said in it is nobody's business there.
@@ -235,9 +274,18 @@ impl Exchange {
         logged.instrument(span).await
     }
 
-    fn deadline(&self, limit: Option<Instant>) -> Instant {
+    fn deadline(&self, limit: Option<Limit>) -> Instant {
         let next = Instant::now() + self.timeout;
-        limit.map_or(next, |limit| limit.min(next))
+        limit.map_or(next, |limit| limit.at.min(next))
+    }
+
+    /// Names the limit that was reached, if it is that of the whole.
+    fn in_time(&self, mut error: Error, limit: Option<Limit>) -> Error {
+        let reached = limit.filter(|limit| limit.at <= Instant::now());
+        if let (Error::Timeout { timeout, .. }, Some(limit)) = (&mut error, reached) {
+            *timeout = limit.total;
+        }
+        error
     }
 
     /// What an attempt comes to; `None` if there is to be another, which is then due.
@@ -252,35 +300,47 @@ impl Exchange {
                 retries.resend()
             }
             Err(Failure::Connect(error)) => retries.connect(error),
+            // Its answer would be too large again.
+            Err(Failure::Broken(Some(FrameError::TooLarge { .. }))) => None,
             Err(Failure::Broken(_)) => retries.resend(),
             Err(Failure::Unsent(_)) => retries.unsent(),
             _ => None,
         };
         match wait {
-            // What failed last says more than that there was no time to try again.
             Some(wait) if Instant::now() + wait < deadline => {
-                tracing::debug!(id = %self.id, attempt = ?attempt.as_ref().err(), ?wait, "trying again");
+                tracing::debug!(failure = ?attempt.as_ref().err(), ?wait, "trying again");
+                if !matches!(attempt, Err(Failure::Connect(_) | Failure::Unsent(_))) {
+                    // The agent may have seen it, whatever comes of the next attempt.
+                    retries.keep(attempt);
+                }
                 if !wait.is_zero() {
                     sleep(wait).await;
                 }
                 None
             }
-            // That a connection had ended before it was used says nothing.
-            Some(_) if matches!(attempt, Err(Failure::Unsent(_))) => {
-                Some(Err(self.failed(Failure::TimedOut(Phase::Connecting))))
+            _ => {
+                let last = match attempt {
+                    // That a connection had ended before it was used says nothing.
+                    Err(Failure::Unsent(_)) => Err(Failure::TimedOut(Phase::Connecting)),
+                    attempt => attempt,
+                };
+                let last = match (last, retries.kept()) {
+                    (Err(failure), Some(kept)) if failure.is_unsent() => kept,
+                    (last, _) => last,
+                };
+                Some(last.map_err(|failure| self.failed(failure)))
             }
-            _ => Some(attempt.map_err(|failure| self.failed(failure))),
         }
     }
 
     async fn attempt_shared(&self, deadline: Instant) -> Result<Body, Failure> {
         let Some(mux) = self.target.mux() else {
-            return Err(Failure::Closed);
+            return Err(Failure::Closed { sent: false });
         };
         let seat = timeout_at(deadline, mux.seat())
             .await
             .map_err(|_| Failure::TimedOut(Phase::Queueing))?
-            .ok_or(Failure::Closed)?;
+            .ok_or(Failure::Closed { sent: false })?;
         timeout_at(deadline, mux.connect(&seat))
             .await
             .map_err(|_| Failure::TimedOut(Phase::Connecting))?
@@ -325,7 +385,7 @@ impl Exchange {
         let permit = timeout_at(deadline, self.target.pool().permit())
             .await
             .map_err(|_| fresh(Failure::TimedOut(Phase::Queueing)))?
-            .ok_or(fresh(Failure::Closed))?;
+            .ok_or(fresh(Failure::Closed { sent: false }))?;
         let mut lease = timeout_at(deadline, self.target.pool().lease(permit))
             .await
             .map_err(|_| fresh(Failure::TimedOut(Phase::Connecting)))?
@@ -353,11 +413,7 @@ impl Exchange {
         unsent: &mut Bytes,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Body, Failure>> {
-        let written = if unsent.is_empty() {
-            Poll::Ready(Ok(()))
-        } else {
-            lease.link().poll_write_frame(cx, unsent)
-        };
+        let written = lease.link().poll_write_frame(cx, unsent);
         match (self.poll_body(lease, cx), written) {
             (Poll::Ready(Ok(body)), written) => {
                 // An answer that came early leaves the rest of the request on the connection.
@@ -410,8 +466,9 @@ impl Exchange {
     fn failed(&self, failure: Failure) -> Error {
         let site = self.site();
         match failure {
-            Failure::Closed => Error::ClientClosed {
+            Failure::Closed { sent } => Error::ClientClosed {
                 site: Box::new(site),
+                sent,
             },
             Failure::Connect(source) => Error::ConnectionFailed {
                 site: Box::new(site),

@@ -153,7 +153,10 @@ impl Pool {
                 since,
             } = idle?;
             // The reaper may be late, on a busy runtime.
-            if since.elapsed() < IDLE_LIMIT && connection.link.is_quiet() {
+            if since.elapsed() >= IDLE_LIMIT {
+                continue;
+            }
+            if connection.link.is_quiet() {
                 return Some(connection);
             }
             self.counters.lost();
@@ -169,7 +172,7 @@ impl Pool {
         }
         let since = Instant::now();
         state.idle.push(Idle { connection, since });
-        if state.reaper.is_none() {
+        if state.reaper.as_ref().is_none_or(AbortHandle::is_finished) {
             // Without a runtime there is nobody to close them, and nobody to call with them either.
             if let Ok(runtime) = Handle::try_current() {
                 let reaper = runtime.spawn(reap(Arc::downgrade(self), since + IDLE_LIMIT));

@@ -85,7 +85,8 @@ impl RemoteAgent {
     /// # Cancel safety
     ///
     /// Dropping the future gives the call up: its connection is closed, a Rust server drops the work, and no
-    /// late answer reaches another call. The agent may have worked on the request.
+    /// late answer reaches another call. The agent may have worked on the request. A
+    /// [shared connection](RemoteAgentBuilder::max_in_flight_per_connection) stays open, and the server goes on.
     pub async fn process(&self, message: Message) -> Result<Message, Error> {
         self.process_with(message, &CallOptions::new()).await
     }
@@ -226,7 +227,7 @@ impl RemoteAgent {
     /// become free. It returns when the calls in flight have ended, which they do within their timeouts.
     /// Streams end with [`Error::ClientClosed`] when they are next polled.
     ///
-    /// Dropping the last clone does the same without waiting.
+    /// Dropping the last clone, and the last stream, closes what is left without waiting.
     ///
     /// # Cancel safety
     ///

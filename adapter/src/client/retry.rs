@@ -1,13 +1,16 @@
 use std::{io::ErrorKind, time::Duration};
 
+use agentwire_codec::Body;
 use agentwire_transport::Error as TransportError;
 
+use super::exchange::Failure;
 use crate::time::LONGEST;
 
 /// When a call is tried again, and after how long.
 ///
 /// By default a connection that cannot be made is tried again until the call's time is up, because nothing
-/// was sent: a server that is being restarted goes unnoticed. What was sent is never sent again, because
+/// was sent: a server that is being restarted goes unnoticed. (What waiting cannot mend, such as a missing
+/// permission, is an error at once.) What was sent is never sent again, because
 /// the agent may have worked on it; [`resend`](Self::resend) allows that for agents to which it does no
 /// harm.
 ///
@@ -49,7 +52,8 @@ impl RetryPolicy {
         Self::default()
     }
 
-    /// Nothing is tried again: whatever fails first is the error.
+    /// Nothing is tried again: whatever fails first is the error. Only a kept connection that turns out to be
+    /// gone before anything was sent is replaced.
     pub fn never() -> Self {
         Self {
             connect: false,
@@ -66,9 +70,9 @@ impl RetryPolicy {
         self
     }
 
-    /// The first wait and the longest. Default: 20 ms and 2 s.
+    /// The first wait and the longest, of 1 ms at least. Default: 20 ms and 2 s.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
-        self.first = first.min(LONGEST);
+        self.first = first.clamp(Duration::from_millis(1), LONGEST);
         self.longest = longest.clamp(self.first, LONGEST);
         self
     }
@@ -80,6 +84,7 @@ impl RetryPolicy {
             resends: self.resends,
             next: self.first,
             longest: self.longest,
+            kept: None,
         }
     }
 }
@@ -93,9 +98,20 @@ pub(super) struct Retries {
     resends: u32,
     next: Duration,
     longest: Duration,
+    /// What became of the last attempt that may have been seen.
+    kept: Option<Result<Body, Failure>>,
 }
 
 impl Retries {
+    /// Remembers an attempt that the agent may have seen: if no later one gets as far, it is what is told.
+    pub(super) fn keep(&mut self, attempt: Result<Body, Failure>) {
+        self.kept = Some(attempt);
+    }
+
+    pub(super) fn kept(&mut self) -> Option<Result<Body, Failure>> {
+        self.kept.take()
+    }
+
     /// After how long to connect again, if at all.
     pub(super) fn connect(&mut self, error: &TransportError) -> Option<Duration> {
         (self.connect && is_transient(error)).then(|| self.wait())

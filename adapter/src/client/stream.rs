@@ -11,7 +11,7 @@ use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Limit};
 use crate::{Error, time::LONGEST};
 
 /// The answers of an agent to one message, as they come. Made by [`RemoteAgent::stream`].
@@ -57,7 +57,10 @@ fn answers(
                 return;
             }
         };
-        let limit = total.map(|total| Instant::now() + total.min(LONGEST));
+        let limit = total.map(|total| Limit {
+            at: Instant::now() + total.min(LONGEST),
+            total,
+        });
         let (mut lease, mut body) = match exchange.open(limit).await {
             Ok(started) => started,
             Err(error) => {
@@ -78,6 +81,7 @@ fn answers(
                     return;
                 }
                 other => {
+                    drop(lease);
                     yield Err(exchange.unexpected("'stream_chunk' or 'stream_end'", &other));
                     return;
                 }

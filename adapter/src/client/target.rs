@@ -126,6 +126,8 @@ impl Target {
         self.0.pool.close();
         if let Some(mux) = &self.0.mux {
             mux.refuse();
+            // Those with calls are kept by these.
+            mux.close();
         }
         self.0.calls.close();
         self.0.calls.wait().await;

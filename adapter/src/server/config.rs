@@ -119,9 +119,9 @@ impl LocalAgentBuilder {
         self
     }
 
-    /// How long an agent or a tool may take for its answer; for a stream, from chunk to chunk, and not counting
-    /// the time for which the peer does not take what there is. Default: no limit. Then the work is dropped, and the
-    /// caller is told `AGENT_TIMEOUT`. An agent that blocks its thread cannot be stopped so.
+    /// How long an agent or a tool may take for its answer; for a stream, from chunk to chunk. Default: no limit.
+    /// Then the work is dropped, and the caller is told `AGENT_TIMEOUT`. The time counts in which a peer that does
+    /// not take its answers holds the work up. An agent that blocks its thread cannot be stopped so.
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.config.handler_timeout = Some(timeout.min(LONGEST));
         self

@@ -95,7 +95,6 @@ impl Job {
 
     /// Waits for work, which may panic or take too long.
     async fn watch<T>(&self, work: impl Future<Output = T> + Send) -> Result<T, WireError> {
-        let work = AssertUnwindSafe(work).catch_unwind();
         let limited = async {
             match self.handler_timeout {
                 Some(limit) => timeout(limit, work)
@@ -104,8 +103,10 @@ impl Job {
                 None => Ok(work.await),
             }
         };
-        let outcome = limited.instrument(self.span.clone()).await;
-        outcome.and_then(|result| result.map_err(|panic| self.panicked(&*panic)))
+        // Around all of it: what is dropped when its time is up may panic, too.
+        let outcome = AssertUnwindSafe(limited).catch_unwind();
+        let outcome = outcome.instrument(self.span.clone()).await;
+        outcome.unwrap_or_else(|panic| Err(self.panicked(&*panic)))
     }
 
     /// Tells a log how it ended.

@@ -52,6 +52,8 @@ pub(super) struct State {
     abandoned: Vec<(Number, Right)>,
     /// How many answers have come.
     received: u64,
+    /// A call was given up, and its answer may still come.
+    given_up: bool,
     /// No more calls go over this connection.
     retired: bool,
 }
@@ -267,9 +269,10 @@ impl State {
         if let Some(waiting) = self.pending.remove(id) {
             return Some(waiting);
         }
-        // An error without an id of its own is about the one call that there is, if there is only one.
+        // An error without an id of its own is about the one call that there is, if there is only one, and has
+        // been no other.
         let stray = matches!(body, Body::Error(_)) && *id == RequestId::unknown();
-        if stray && self.pending.len() == 1 {
+        if stray && self.pending.len() == 1 && !self.given_up {
             return self.pending.drain().next().map(|(_, waiting)| waiting);
         }
         None
@@ -301,12 +304,14 @@ impl Drop for Pending {
         let is_done = {
             let mut state = self.shared.state();
             if let Some(waiting) = state.pending.remove(&self.id) {
+                state.given_up = true;
                 if !state.is_taken(waiting.number) {
                     state.abandoned.push((waiting.number, waiting.right));
                 }
             }
-            state.is_done()
+            state.pending.is_empty()
         };
+        // So that the driver sees that it is idle from now on, or done.
         if is_done {
             self.shared.driver.wake();
         }

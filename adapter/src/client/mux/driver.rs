@@ -65,9 +65,10 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         // First, so that no frame that is put in line from here on goes unnoticed.
         self.shared.driver.register(cx.waker());
-        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-            return Poll::Ready(End::Lost(Some(error.into())));
-        }
+        let broken = match self.poll_write(cx) {
+            Poll::Ready(Err(error)) => Some(error),
+            _ => None,
+        };
         loop {
             match self.link.poll_envelope(cx) {
                 Poll::Pending => break,
@@ -78,6 +79,10 @@ impl Driver {
                 Poll::Ready(Ok(None)) => return Poll::Ready(End::Lost(None)),
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Lost(Some(error))),
             }
+        }
+        // Only after what has come: answers may have, before the far side closed.
+        if let Some(error) = broken {
+            return Poll::Ready(End::Lost(Some(error.into())));
         }
         self.poll_idle(cx)
     }
@@ -120,5 +125,12 @@ impl Driver {
             self.timer.as_mut().reset(deadline);
         }
         Poll::Pending
+    }
+}
+
+/// However the driver ends, with its runtime or in a panic of a custom transport: nobody waits for it.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.end(None);
     }
 }
