@@ -224,7 +224,8 @@ impl Exchange {
         limit: Option<Limit>,
     ) -> Result<Body, Error> {
         let deadline = self.deadline(limit);
-        let failure = if deadline <= Instant::now() {
+        let is_over = limit.is_some_and(|limit| limit.at <= Instant::now());
+        let failure = if is_over {
             // Chunks that are there already must not outrun the limit.
             Failure::TimedOut(Phase::Receiving)
         } else {
