@@ -1,3 +1,4 @@
+mod attempt;
 mod config;
 mod counters;
 mod exchange;

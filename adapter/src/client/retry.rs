@@ -3,7 +3,7 @@ use std::{io::ErrorKind, time::Duration};
 use agentwire_codec::Body;
 use agentwire_transport::Error as TransportError;
 
-use super::exchange::Failure;
+use super::attempt::Failure;
 use crate::time::LONGEST;
 
 /// When a call is tried again, and after how long.

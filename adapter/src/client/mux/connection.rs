@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{Place, Right, Seat, driver::Driver};
 use crate::{
-    client::{counters::Counters, exchange::Failure},
+    client::{attempt::Failure, counters::Counters},
     link::Link,
     outgoing::Outgoing,
 };

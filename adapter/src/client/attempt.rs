@@ -1,0 +1,175 @@
+//! One attempt to have a request answered: on a connection of its own, or on a shared one.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+};
+
+use agentwire_codec::{Body, DecodeError, FrameError, RequestId};
+use agentwire_transport::Error as TransportError;
+use bytes::{Buf, Bytes};
+use tokio::time::{Instant, timeout_at};
+
+use super::{exchange::Exchange, pool::Lease};
+use crate::error::{Phase, ProtocolError};
+
+/// What one attempt to get an answer fails with.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The client is closed; and whether the request may have been seen by then.
+    Closed {
+        sent: bool,
+    },
+    Connect(TransportError),
+    /// The request did not leave: the connection was gone when it was written.
+    Unsent(io::Error),
+    Broken(Option<FrameError>),
+    Protocol(ProtocolError),
+    TimedOut(Phase),
+}
+
+impl Failure {
+    /// The request cannot have been seen.
+    pub(super) fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed { sent: false }
+                | Self::Connect(_)
+                | Self::Unsent(_)
+                | Self::TimedOut(Phase::Queueing | Phase::Connecting)
+        )
+    }
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error.into())
+    }
+}
+
+impl Exchange {
+    pub(super) async fn attempt_shared(&self, deadline: Instant) -> Result<Body, Failure> {
+        let Some(mux) = self.target.mux() else {
+            return Err(Failure::Closed { sent: false });
+        };
+        let seat = timeout_at(deadline, mux.seat())
+            .await
+            .map_err(|_| Failure::TimedOut(Phase::Queueing))?
+            .ok_or(Failure::Closed { sent: false })?;
+        timeout_at(deadline, mux.connect(&seat))
+            .await
+            .map_err(|_| Failure::TimedOut(Phase::Connecting))?
+            .map_err(Failure::Connect)?;
+        let gone = || Failure::Unsent(io::ErrorKind::NotConnected.into());
+        let mut pending = seat.send(&self.id, &self.frame).ok_or_else(gone)?;
+        match timeout_at(deadline, &mut pending).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                pending.timed_out();
+                Err(Failure::TimedOut(Phase::Receiving))
+            }
+        }
+    }
+
+    pub(super) async fn attempt_alone(&self, deadline: Instant) -> Result<Body, Failure> {
+        let (lease, body) = self.attempt(deadline).await?;
+        // After anything else, what this connection holds is anybody's guess, so it is dropped.
+        if matches!(body, Body::Response(_) | Body::Error(_)) {
+            lease.release();
+        }
+        Ok(body)
+    }
+
+    /// An idle connection that turns out to be gone when the request is written is replaced: the server
+    /// cannot have seen the request. Dropping the future closes the connection.
+    pub(super) async fn attempt(&self, deadline: Instant) -> Result<(Lease, Body), Failure> {
+        loop {
+            match self.attempt_once(deadline).await {
+                // Each of these is taken out of the pool, so this comes to an end.
+                Err((Failure::Unsent(error), true)) => {
+                    tracing::debug!(id = %self.id, %error, "idle connection was gone; taking another");
+                }
+                result => return result.map_err(|(failure, _)| failure),
+            }
+        }
+    }
+
+    /// On failure also tells whether the connection had been idle.
+    pub(super) async fn attempt_once(
+        &self,
+        deadline: Instant,
+    ) -> Result<(Lease, Body), (Failure, bool)> {
+        let fresh = |failure| (failure, false);
+        let permit = timeout_at(deadline, self.target.pool().permit())
+            .await
+            .map_err(|_| fresh(Failure::TimedOut(Phase::Queueing)))?
+            .ok_or(fresh(Failure::Closed { sent: false }))?;
+        let mut lease = timeout_at(deadline, self.target.pool().lease(permit))
+            .await
+            .map_err(|_| fresh(Failure::TimedOut(Phase::Connecting)))?
+            .map_err(|error| fresh(Failure::Connect(error)))?;
+        let reused = lease.reused;
+        let mut unsent = self.frame.clone();
+        let answer = poll_fn(|cx| self.poll_answer(&mut lease, &mut unsent, cx));
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(body)) => Ok((lease, body)),
+            Ok(Err(failure)) => {
+                if let Failure::Broken(_) | Failure::Unsent(_) = failure {
+                    lease.lost();
+                }
+                Err((failure, reused))
+            }
+            Err(_) if unsent.has_remaining() => Err(fresh(Failure::TimedOut(Phase::Sending))),
+            Err(_) => Err(fresh(Failure::TimedOut(Phase::Receiving))),
+        }
+    }
+
+    /// Writes and reads at once: a server may refuse a request before it has taken all of it.
+    fn poll_answer(
+        &self,
+        lease: &mut Lease,
+        unsent: &mut Bytes,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Body, Failure>> {
+        let written = lease.link().poll_write_frame(cx, unsent);
+        match (self.poll_body(lease, cx), written) {
+            (Poll::Ready(Ok(body)), written) => {
+                // An answer that came early leaves the rest of the request on the connection.
+                lease.spent |= !matches!(written, Poll::Ready(Ok(())));
+                Poll::Ready(Ok(body))
+            }
+            (_, Poll::Ready(Err(error))) if !unsent.is_empty() => {
+                Poll::Ready(Err(Failure::Unsent(error)))
+            }
+            (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Failure::Broken(Some(error.into())))),
+            (answer, _) => answer,
+        }
+    }
+
+    pub(super) fn poll_body(
+        &self,
+        lease: &mut Lease,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Body, Failure>> {
+        loop {
+            let envelope = match lease.link().poll_envelope(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Some(Ok(envelope)))) => envelope,
+                Poll::Ready(Ok(Some(Err(error)))) => return Poll::Ready(Err(error.into())),
+                Poll::Ready(Ok(None)) => return Poll::Ready(Err(Failure::Broken(None))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Broken(Some(error)))),
+            };
+            if envelope.id == self.id {
+                return Poll::Ready(Ok(envelope.body));
+            }
+            // An error without an id of its own can only be about the one request on this connection.
+            // Python's server closes the connection after it.
+            if matches!(envelope.body, Body::Error(_)) && envelope.id == RequestId::unknown() {
+                lease.spent = true;
+                return Poll::Ready(Ok(envelope.body));
+            }
+            tracing::debug!(id = %envelope.id, "discarding an answer that nobody waits for");
+        }
+    }
+}
