@@ -111,6 +111,7 @@ mod tests {
             (Map::new().into(), "80"),
             (numbered(15).into(), "8fa13000"),
             (numbered(16).into(), "de0010a13000"),
+            (numbered(65_536).into(), "df00010000a13000"),
             (Bytes::new().into(), "c400"),
             (Bytes::from_static(b"\x00\xff").into(), "c40200ff"),
             (Bytes::from(vec![0; 256]).into(), "c5010000"),
