@@ -39,10 +39,16 @@ async fn pair<C: Carrier>(carrier: &C) -> (Listener, Connection, Connection) {
     (listener, client, server)
 }
 
-async fn wait_until_probe_is_not_quiet(connection: &mut Connection) -> Idle {
+/// Both ways to look whether a connection is idle.
+const PROBES: [fn(&mut Connection) -> Idle; 2] = [Connection::probe, Connection::probe_noticed];
+
+async fn wait_until_not_quiet(
+    connection: &mut Connection,
+    probe: fn(&mut Connection) -> Idle,
+) -> Idle {
     within(async {
         loop {
-            match connection.probe() {
+            match probe(connection) {
                 Idle::Quiet => tokio::task::yield_now().await,
                 found => return found,
             }
@@ -135,39 +141,42 @@ async fn closing_one_half_leaves_the_other_open<C: Carrier>(carrier: C) {
 
 async fn a_probe_of_an_open_connection_is_quiet_and_does_no_harm<C: Carrier>(carrier: C) {
     let (_listener, mut client, mut server) = pair(&carrier).await;
-    assert_eq!(client.probe(), Idle::Quiet);
-    assert_eq!(server.probe(), Idle::Quiet);
-    client.write_all(b"on").await.expect("write");
-    let mut buf = [0; 2];
-    within(server.read_exact(&mut buf)).await.expect("read");
-    assert_eq!(client.probe(), Idle::Quiet);
-    // The probe must not have taken the place of the reader that is woken.
-    let (read, ()) = within(async {
-        tokio::join!(client.read_exact(&mut buf), async {
-            server.write_all(b"go").await.expect("write");
+    for probe in PROBES {
+        assert_eq!(probe(&mut client), Idle::Quiet);
+        assert_eq!(probe(&mut server), Idle::Quiet);
+        client.write_all(b"on").await.expect("write");
+        let mut buf = [0; 2];
+        within(server.read_exact(&mut buf)).await.expect("read");
+        assert_eq!(probe(&mut client), Idle::Quiet);
+        // The probe must not have taken the place of the reader that is woken.
+        let (read, ()) = within(async {
+            tokio::join!(client.read_exact(&mut buf), async {
+                server.write_all(b"go").await.expect("write");
+            })
         })
-    })
-    .await;
-    read.expect("read after a probe");
-    assert_eq!(&buf, b"go");
+        .await;
+        read.expect("read after a probe");
+        assert_eq!(&buf, b"go");
+    }
 }
 
 async fn a_probe_sees_that_the_far_side_has_gone<C: Carrier>(carrier: C) {
-    let (_listener, mut client, server) = pair(&carrier).await;
-    drop(server);
-    assert_eq!(
-        wait_until_probe_is_not_quiet(&mut client).await,
-        Idle::Closed
-    );
+    for probe in PROBES {
+        let (_listener, mut client, server) = pair(&carrier).await;
+        drop(server);
+        assert_eq!(wait_until_not_quiet(&mut client, probe).await, Idle::Closed);
+    }
 }
 
 async fn a_probe_sees_bytes_that_nobody_asked_for<C: Carrier>(carrier: C) {
-    let (_listener, mut client, mut server) = pair(&carrier).await;
-    server.write_all(b"by the way").await.expect("write");
-    assert_eq!(
-        wait_until_probe_is_not_quiet(&mut client).await,
-        Idle::Unexpected
-    );
+    for probe in PROBES {
+        let (_listener, mut client, mut server) = pair(&carrier).await;
+        server.write_all(b"by the way").await.expect("write");
+        assert_eq!(
+            wait_until_not_quiet(&mut client, probe).await,
+            Idle::Unexpected
+        );
+    }
 }
 
 async fn a_connection_is_refused_when_nobody_listens<C: Carrier>(carrier: C) {
@@ -325,14 +334,16 @@ async fn a_client_cannot_connect_to_port_zero() {
 #[tokio::test]
 async fn a_probe_of_a_socket_takes_nothing_from_the_stream() {
     let (_listener, mut client, mut server) = pair(&TcpV4).await;
-    server.write_all(b"whole").await.expect("write");
-    assert_eq!(
-        wait_until_probe_is_not_quiet(&mut client).await,
-        Idle::Unexpected
-    );
-    let mut buf = [0; 5];
-    within(client.read_exact(&mut buf)).await.expect("read");
-    assert_eq!(&buf, b"whole");
+    for probe in PROBES {
+        server.write_all(b"whole").await.expect("write");
+        assert_eq!(
+            wait_until_not_quiet(&mut client, probe).await,
+            Idle::Unexpected
+        );
+        let mut buf = [0; 5];
+        within(client.read_exact(&mut buf)).await.expect("read");
+        assert_eq!(&buf, b"whole");
+    }
 }
 
 #[tokio::test]
