@@ -1,4 +1,66 @@
-use std::time::Duration;
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The longest that anything waits. More would be as good as for ever, and overflow the clock.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Waits for a deadline that moves, and mostly moves on: the timer behind it is set only when it would go off too
+/// late, not for each new deadline.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// `Ready` once the deadline is reached. The task is woken for the deadline that was polled last, and may be
+    /// woken once for an earlier one.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self
+            .0
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.is_elapsed() || timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_follows_its_deadline_both_ways() {
+        let start = Instant::now();
+        let mut alarm = Alarm::default();
+        let second = |count| start + Duration::from_secs(count);
+        let set = poll_fn(|cx| Poll::Ready(alarm.poll(cx, second(10)))).await;
+        assert!(set.is_pending());
+        for (deadline, reached) in [(20, 20), (15, 20), (25, 25)] {
+            poll_fn(|cx| alarm.poll(cx, second(deadline))).await;
+            assert_eq!(start.elapsed().as_secs(), reached);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_has_passed_is_reached_at_once() {
+        let start = Instant::now();
+        let mut alarm = Alarm::default();
+        for _ in 0..3 {
+            poll_fn(|cx| alarm.poll(cx, start)).await;
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

@@ -20,7 +20,7 @@ pub(super) struct Stop {
 /// Takes connections and gives each a task.
 pub(super) struct Acceptor {
     pub(super) listener: Listener,
-    pub(super) service: Arc<Service>,
+    pub(super) service: Arc<dyn Service>,
     pub(super) config: Arc<Config>,
     pub(super) stop: Stop,
     pub(super) tasks: TaskTracker,

@@ -1,24 +1,32 @@
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use agentwire_codec::{ErrorCode, Map, Value, WireError, map};
+use agentwire_codec::{
+    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Value, WireError, map,
+};
 
+use super::{
+    job::Job,
+    service::{Service, Work},
+};
 use crate::{
     Error,
     agent::{BoxAgent, DynAgent},
     tool::DynTool,
 };
 
-/// What a server offers: agents, and tools beside them.
+/// Agents, and tools beside them: what a [`LocalAgent`](crate::LocalAgent) serves.
 #[derive(Clone)]
-pub(super) struct Service {
+pub(super) struct Agents {
     /// The one that was named first, which speaks for the server.
     first: Arc<dyn DynAgent>,
     /// By name; empty if the first one answers to any.
     agents: BTreeMap<String, Arc<dyn DynAgent>>,
     tools: BTreeMap<String, Arc<dyn DynTool>>,
+    /// How long each may take for an answer.
+    handler_timeout: Option<Duration>,
 }
 
-impl Service {
+impl Agents {
     /// # Errors
     ///
     /// [`Error::InvalidSetting`] for agents or tools that could not be told apart, or not be called.
@@ -26,6 +34,7 @@ impl Service {
         agents: Vec<BoxAgent>,
         strict_names: bool,
         tools: Vec<Arc<dyn DynTool>>,
+        handler_timeout: Option<Duration>,
     ) -> Result<Self, Error> {
         let agents: Vec<_> = agents.into_iter().map(BoxAgent::into_inner).collect();
         let first = agents
@@ -40,6 +49,7 @@ impl Service {
             first,
             agents: by_name,
             tools: self::by_name("tool", tools, |tool| tool.name())?,
+            handler_timeout,
         })
     }
 
@@ -48,7 +58,7 @@ impl Service {
         &self.first
     }
 
-    pub(super) fn agent(&self, name: &str) -> Result<&Arc<dyn DynAgent>, WireError> {
+    fn agent(&self, name: &str) -> Result<&Arc<dyn DynAgent>, WireError> {
         if self.agents.is_empty() {
             return Ok(&self.first);
         }
@@ -63,7 +73,7 @@ impl Service {
         })
     }
 
-    pub(super) fn tool(&self, name: &str) -> Result<&Arc<dyn DynTool>, WireError> {
+    fn tool(&self, name: &str) -> Result<&Arc<dyn DynTool>, WireError> {
         self.tools.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.tools.keys().map(String::as_str).collect();
             let text = match &known[..] {
@@ -84,6 +94,40 @@ impl Service {
         }
         capabilities
     }
+}
+
+impl Service for Agents {
+    fn takes(&self, kind: EnvelopeType) -> bool {
+        kind == EnvelopeType::Request
+    }
+
+    fn start(&self, id: &RequestId, body: Body) -> Result<Work, WireError> {
+        let Body::Request(request) = body else {
+            // It is not taken.
+            return Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request"));
+        };
+        let limit = self.handler_timeout;
+        Ok(match request {
+            Request::Process(call) => {
+                let job = Job::new(self.agent(&call.agent_name)?, "process", id, limit);
+                Work::One(Box::pin(job.process(call.message)))
+            }
+            Request::Stream(call) => {
+                let job = Job::new(self.agent(&call.agent_name)?, "stream", id, limit);
+                Work::Many(Box::pin(job.stream(call.message)))
+            }
+            Request::Execute(call) => {
+                let job = Job::new(self.tool(&call.tool_name)?, "execute", id, limit);
+                Work::One(Box::pin(job.execute(call.kwargs)))
+            }
+            request => return Err(unknown_method(request.method())),
+        })
+    }
+}
+
+fn unknown_method(method: Value) -> WireError {
+    let text = format!("Unknown method: {}", method.to_plain_text());
+    WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("method", method)]))
 }
 
 fn invalid(setting: &'static str, problem: &'static str) -> Error {
@@ -116,9 +160,9 @@ fn describe(tool: &dyn DynTool) -> Map {
     }
 }
 
-impl fmt::Debug for Service {
+impl fmt::Debug for Agents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service")
+        f.debug_struct("Agents")
             .field("first", &self.first.name())
             .field("agents", &self.agents.keys().collect::<Vec<_>>())
             .field("tools", &self.tools.keys().collect::<Vec<_>>())

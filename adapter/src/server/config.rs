@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use agentwire_codec::FrameLimits;
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 
-use super::{LocalAgent, service::Service};
+use super::{LocalAgent, agents::Agents};
 use crate::{
     Error,
     agent::{Agent, BoxAgent},
@@ -152,7 +152,12 @@ impl LocalAgentBuilder {
             .try_into()
             .map_err(|error| Error::InvalidEndpoint(TransportError::from(error)))?;
         self.check()?;
-        let service = Service::new(self.agents, self.strict_names, self.tools)?;
+        let service = Agents::new(
+            self.agents,
+            self.strict_names,
+            self.tools,
+            self.config.handler_timeout,
+        )?;
         let listener = Listener::bind(&endpoint).await.map_err(Error::Listen)?;
         Ok(LocalAgent::start(listener, service, self.config))
     }
@@ -168,7 +173,12 @@ impl LocalAgentBuilder {
     /// Outside of a tokio runtime.
     pub fn serve_on(self, listener: Listener) -> Result<LocalAgent, Error> {
         self.check()?;
-        let service = Service::new(self.agents, self.strict_names, self.tools)?;
+        let service = Agents::new(
+            self.agents,
+            self.strict_names,
+            self.tools,
+            self.config.handler_timeout,
+        )?;
         Ok(LocalAgent::start(listener, service, self.config))
     }
 

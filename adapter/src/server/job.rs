@@ -1,6 +1,6 @@
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use agentwire_codec::{Body, ErrorCode, Map, Message, Response, WireError};
+use agentwire_codec::{Body, ErrorCode, Map, Message, RequestId, Response, WireError};
 use async_stream::stream;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::{FutureExt, StreamExt, future};
@@ -12,91 +12,57 @@ use crate::{
     tool::DynTool,
 };
 
-/// The work on one request: it ends in an answer, whatever the agent or tool does.
-pub(super) struct Job {
-    /// `agent` or `tool`, for what is said about it.
-    kind: &'static str,
-    name: String,
+/// The work of an agent or a tool on one request: it ends in an answer, whatever the agent or tool does.
+pub(super) struct Job<W: ?Sized> {
+    worker: Arc<W>,
     span: Span,
-    handler_timeout: Option<Duration>,
-    start: Instant,
+    limit: Option<Duration>,
+    /// Known only if somebody wants to know.
+    start: Option<Instant>,
 }
 
-impl Job {
+/// Who works, for what is said about it.
+pub(super) trait Worker {
+    const KIND: &'static str;
+    fn name(&self) -> &str;
+}
+
+impl Worker for dyn DynAgent {
+    const KIND: &'static str = "agent";
+
+    fn name(&self) -> &str {
+        DynAgent::name(self)
+    }
+}
+
+impl Worker for dyn DynTool {
+    const KIND: &'static str = "tool";
+
+    fn name(&self) -> &str {
+        DynTool::name(self)
+    }
+}
+
+impl<W: Worker + ?Sized> Job<W> {
     pub(super) fn new(
-        kind: &'static str,
-        name: &str,
-        span: Span,
-        handler_timeout: Option<Duration>,
+        worker: &Arc<W>,
+        method: &'static str,
+        id: &RequestId,
+        limit: Option<Duration>,
     ) -> Self {
+        let span = tracing::debug_span!("request", %id, method, name = worker.name());
         Self {
-            kind,
-            name: name.to_owned(),
+            worker: Arc::clone(worker),
+            start: (!span.is_disabled()).then(Instant::now),
             span,
-            handler_timeout,
-            start: Instant::now(),
-        }
-    }
-
-    pub(super) fn process(
-        self,
-        agent: Arc<dyn DynAgent>,
-        message: Message,
-    ) -> impl Stream<Item = Body> + Send {
-        let answer = async move {
-            let work = async { agent.process(message).await };
-            self.done(match self.watch(work).await {
-                Ok(Ok(message)) => Response::Message(message).into(),
-                Ok(Err(error)) => Body::Error(error.into_wire()),
-                Err(error) => Body::Error(error),
-            })
-        };
-        answer.into_stream()
-    }
-
-    pub(super) fn execute(
-        self,
-        tool: Arc<dyn DynTool>,
-        kwargs: Map,
-    ) -> impl Stream<Item = Body> + Send {
-        let answer = async move {
-            let work = async { tool.execute(kwargs).await };
-            self.done(match self.watch(work).await {
-                Ok(Ok(result)) => Response::Tool(result).into(),
-                Ok(Err(error)) => Body::Error(tool_failed(error.into_wire())),
-                Err(error) => Body::Error(tool_failed(error)),
-            })
-        };
-        answer.into_stream()
-    }
-
-    pub(super) fn stream(
-        self,
-        agent: Arc<dyn DynAgent>,
-        message: Message,
-    ) -> impl Stream<Item = Body> + Send {
-        let mut answers = chunks(agent, message);
-        stream! {
-            loop {
-                let end = match self.watch(answers.next()).await {
-                    Ok(Some(Ok(message))) => {
-                        yield Body::StreamChunk(message);
-                        continue;
-                    }
-                    Ok(Some(Err(error))) => Body::Error(error.into_wire()),
-                    Ok(None) => Body::StreamEnd,
-                    Err(error) => Body::Error(error),
-                };
-                yield self.done(end);
-                return;
-            }
+            limit,
         }
     }
 
     /// Waits for work, which may panic or take too long.
     async fn watch<T>(&self, work: impl Future<Output = T> + Send) -> Result<T, WireError> {
         let limited = async {
-            match self.handler_timeout {
+            match self.limit {
                 Some(limit) => timeout(limit, work)
                     .await
                     .map_err(|_| self.timed_out(limit)),
@@ -111,7 +77,7 @@ impl Job {
 
     /// Tells a log how it ended.
     fn done(&self, end: Body) -> Body {
-        let elapsed = self.start.elapsed();
+        let elapsed = self.start.map(|start| start.elapsed());
         match &end {
             Body::Error(error) => {
                 tracing::debug!(parent: &self.span, ?elapsed, code = %error.code, "failed");
@@ -122,10 +88,8 @@ impl Job {
     }
 
     fn timed_out(&self, limit: Duration) -> WireError {
-        let text = format!(
-            "{} {:?} did not answer within {limit:?}",
-            self.kind, self.name
-        );
+        let (kind, name) = (W::KIND, self.worker.name());
+        let text = format!("{kind} {name:?} did not answer within {limit:?}");
         WireError::new(ErrorCode::AGENT_TIMEOUT, text)
     }
 
@@ -136,9 +100,52 @@ impl Job {
             .copied()
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("unknown cause");
-        let Self { kind, name, .. } = self;
+        let (kind, name) = (W::KIND, self.worker.name());
         tracing::error!(parent: &self.span, %name, cause, "{kind} panicked");
         WireError::new(ErrorCode::INTERNAL_ERROR, format!("{kind} panicked"))
+    }
+}
+
+impl Job<dyn DynAgent> {
+    pub(super) async fn process(self, message: Message) -> Body {
+        // Within the block, so that a panic in the asking is caught, too.
+        let work = async { self.worker.process(message).await };
+        self.done(match self.watch(work).await {
+            Ok(Ok(message)) => Response::Message(message).into(),
+            Ok(Err(error)) => Body::Error(error.into_wire()),
+            Err(error) => Body::Error(error),
+        })
+    }
+
+    pub(super) fn stream(self, message: Message) -> impl Stream<Item = Body> + Send {
+        let mut answers = chunks(Arc::clone(&self.worker), message);
+        stream! {
+            let end = loop {
+                match self.watch(answers.next()).await {
+                    Ok(Some(Ok(message))) => yield Body::StreamChunk(message),
+                    Ok(Some(Err(error))) => break Body::Error(error.into_wire()),
+                    Ok(None) => break Body::StreamEnd,
+                    Err(error) => break Body::Error(error),
+                }
+            };
+            // What an agent does on the way out can go wrong, too.
+            let end = match self.watch(async move { drop(answers) }).await {
+                Ok(()) => end,
+                Err(error) => Body::Error(error),
+            };
+            yield self.done(end);
+        }
+    }
+}
+
+impl Job<dyn DynTool> {
+    pub(super) async fn execute(self, kwargs: Map) -> Body {
+        let work = async { self.worker.execute(kwargs).await };
+        self.done(match self.watch(work).await {
+            Ok(Ok(result)) => Response::Tool(result).into(),
+            Ok(Err(error)) => Body::Error(tool_failed(error.into_wire())),
+            Err(error) => Body::Error(tool_failed(error)),
+        })
     }
 }
 

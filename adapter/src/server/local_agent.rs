@@ -2,14 +2,8 @@ use std::{fmt, sync::Arc};
 
 use agentwire_codec::Map;
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    LocalAgentBuilder,
-    accept::{Acceptor, Stop},
-    config::Config,
-    service::Service,
-};
+use super::{LocalAgentBuilder, agents::Agents, config::Config, serving::Serving};
 use crate::{Error, agent::Agent};
 
 /// An agent that is being served on an endpoint.
@@ -31,12 +25,8 @@ use crate::{Error, agent::Agent};
 /// # }
 /// ```
 pub struct LocalAgent {
-    endpoint: Endpoint,
-    service: Arc<Service>,
-    config: Arc<Config>,
-    stop: Stop,
-    /// The accepting task and one task for each connection; nothing else.
-    tasks: TaskTracker,
+    serving: Serving,
+    agents: Arc<Agents>,
 }
 
 impl LocalAgent {
@@ -62,49 +52,32 @@ impl LocalAgent {
         LocalAgentBuilder::new(agent)
     }
 
-    pub(super) fn start(listener: Listener, service: Service, config: Config) -> Self {
-        let (service, config) = (Arc::new(service), Arc::new(config));
-        let tasks = TaskTracker::new();
-        let stop = Stop {
-            drain: CancellationToken::new(),
-            abort: CancellationToken::new(),
-        };
-        let endpoint = listener.endpoint().clone();
-        tracing::debug!(%endpoint, agent = service.first().name(), "serving");
-        let acceptor = Acceptor {
-            listener,
-            service: Arc::clone(&service),
-            config: Arc::clone(&config),
-            stop: stop.clone(),
-            tasks: tasks.clone(),
-        };
-        tasks.spawn(acceptor.run());
+    pub(super) fn start(listener: Listener, agents: Agents, config: Config) -> Self {
+        let agents = Arc::new(agents);
+        tracing::debug!(endpoint = %listener.endpoint(), agent = agents.first().name(), "serving");
         Self {
-            endpoint,
-            service,
-            config,
-            stop,
-            tasks,
+            serving: Serving::start(listener, Arc::clone(&agents) as _, config),
+            agents,
         }
     }
 
     /// Where it serves: the real port if the system chose one.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.serving.endpoint()
     }
 
     /// The name of the agent; of several, that of the first.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.service.first().name()
+        self.agents.first().name()
     }
 
     /// What it offers, as a registration tells others: what the agent says of itself, and the tools under
     /// `tools`, each with its `name`, its `description` and its `parameters`.
     #[must_use]
     pub fn capabilities(&self) -> Map {
-        self.service.capabilities()
+        self.agents.capabilities()
     }
 
     /// Stops gracefully: no more connections and requests are accepted, those in flight are answered. What
@@ -117,15 +90,7 @@ impl LocalAgent {
     /// If the future is dropped, the server keeps draining, without a limit in time; call this or
     /// [`abort`](Self::abort) again.
     pub async fn stop(&self) {
-        self.stop.drain.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(self.config.grace, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::debug!(endpoint = %self.endpoint, "grace is over; dropping what is in flight");
-            self.abort().await;
-        }
+        self.serving.stop().await;
     }
 
     /// Stops at once: drops what is in flight and closes all connections.
@@ -136,23 +101,15 @@ impl LocalAgent {
     ///
     /// If the future is dropped, the server stops all the same.
     pub async fn abort(&self) {
-        self.stop.abort.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
-
-impl Drop for LocalAgent {
-    fn drop(&mut self) {
-        self.stop.abort.cancel();
+        self.serving.abort().await;
     }
 }
 
 impl fmt::Debug for LocalAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalAgent")
-            .field("endpoint", &self.endpoint)
-            .field("agent", &self.service.first().name())
+            .field("endpoint", self.endpoint())
+            .field("agent", &self.agents.first().name())
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,12 @@
 mod accept;
+mod agents;
 mod config;
 mod dispatch;
+mod in_flight;
 mod job;
 mod local_agent;
 mod service;
+mod serving;
 mod session;
 
 pub use self::{config::LocalAgentBuilder, local_agent::LocalAgent};

@@ -3,26 +3,27 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use agentwire_codec::{
     Body, EncodeError, Envelope, ErrorCode, Format, FrameError, Map, RequestId, WireError,
 };
-use futures_util::{
-    StreamExt,
-    stream::{FuturesUnordered, StreamFuture},
-};
-use tokio::time::{Instant, Sleep, sleep_until};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     config::Config,
-    dispatch::{Answer, Answers, dispatch},
+    dispatch::dispatch,
+    in_flight::{Answer, InFlight, Next},
     service::Service,
 };
-use crate::{link::Link, time::LONGEST};
+use crate::{
+    link::Link,
+    time::{Alarm, LONGEST},
+};
 
 /// One connection of a server: reads requests, works on them, writes their answers.
 ///
@@ -30,14 +31,14 @@ use crate::{link::Link, time::LONGEST};
 /// and answers that are ready together leave in one write.
 pub(super) struct Session {
     link: Link,
-    service: Arc<Service>,
+    service: Arc<dyn Service>,
     config: Arc<Config>,
-    in_flight: FuturesUnordered<StreamFuture<Answers>>,
+    in_flight: FuturesUnordered<Next>,
     /// Why nothing more is read. What is in flight is still answered.
     ending: Option<End>,
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     clocks: Clocks,
-    timer: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 /// Since when the session waits for what must not take for ever.
@@ -45,10 +46,18 @@ pub(super) struct Session {
 struct Clocks {
     /// For any request, with nothing in flight.
     idle: Option<Instant>,
+    /// It has given back its room meanwhile.
+    rested: bool,
     /// For the rest of a frame.
     frame: Option<Instant>,
     /// For the peer to take more than this many bytes in all.
     write: Option<(Instant, u64)>,
+}
+
+/// What is to be done when a clock has run down.
+enum Due {
+    Rest,
+    End(&'static str),
 }
 
 /// Why a session ends.
@@ -71,13 +80,16 @@ enum End {
 /// With this many bytes of answers in line, no more are made: the peer is slow, and its requests wait.
 const HIGH_WATER: usize = 64 * 1024;
 
+/// Most connections are idle most of the time, and there may be many: after so long one gives back its room.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// How long a peer that sends too much may take to read that it does.
 const LINGER: Duration = Duration::from_secs(2);
 
 impl Session {
     pub(super) fn new(
         link: Link,
-        service: Arc<Service>,
+        service: Arc<dyn Service>,
         config: Arc<Config>,
         drain: CancellationToken,
     ) -> Self {
@@ -89,7 +101,7 @@ impl Session {
             ending: None,
             drained: Box::pin(drain.cancelled_owned()),
             clocks: Clocks::default(),
-            timer: Box::pin(sleep_until(Instant::now())),
+            alarm: Alarm::default(),
         }
     }
 
@@ -129,8 +141,6 @@ impl Session {
             self.ending = Some(End::Drained);
         }
         if self.in_flight.is_empty() && self.link.is_flushed() {
-            // Most connections are idle most of the time, and there may be many.
-            self.link.rest();
             if let Some(end) = self.ending.take() {
                 return Poll::Ready(end);
             }
@@ -142,19 +152,32 @@ impl Session {
     fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
         let mut answered = false;
         while self.link.queued() < HIGH_WATER {
-            let Poll::Ready(Some((answer, rest))) = self.in_flight.poll_next_unpin(cx) else {
+            let Poll::Ready(Some(next)) = self.in_flight.poll_next_unpin(cx) else {
                 break;
             };
             answered = true;
-            let Some(answer) = answer else {
-                continue;
-            };
-            let more = matches!(answer.envelope.body, Body::StreamChunk(_));
-            if self.answer(&answer) && more {
-                self.in_flight.push(rest.into_future());
+            if let Some((answer, rest)) = next {
+                self.answer_one_of(&answer, rest);
             }
         }
         answered
+    }
+
+    /// Begins with a request. Many are answered at once, and need no place among those that wait.
+    fn begin(&mut self, mut request: InFlight, cx: &mut Context<'_>) {
+        match request.poll_answer(cx) {
+            Poll::Ready(Some(answer)) => self.answer_one_of(&answer, request),
+            Poll::Ready(None) => {}
+            Poll::Pending => self.in_flight.push(request.into_next()),
+        }
+    }
+
+    /// Puts an answer in line, and goes on with its request if more follows.
+    fn answer_one_of(&mut self, answer: &Answer, rest: InFlight) {
+        let more = matches!(answer.envelope.body, Body::StreamChunk(_));
+        if self.answer(answer) && more {
+            self.in_flight.push(rest.into_next());
+        }
     }
 
     /// Starts on requests as long as there is room for them. True if there were any.
@@ -172,14 +195,14 @@ impl Session {
                 Poll::Ready(Ok(Some(len))) => {
                     started = true;
                     self.clocks.request_arrived();
-                    let timeout = self.config.handler_timeout;
-                    match dispatch(&self.service, timeout, self.link.payload(len)) {
-                        Ok(answers) => self.in_flight.push(answers.into_future()),
+                    let dispatched = dispatch(&*self.service, self.link.payload(len));
+                    self.link.consume(len);
+                    match dispatched {
+                        Ok(request) => self.begin(request, cx),
                         Err(refusal) => {
                             self.answer(&refusal);
                         }
                     }
-                    self.link.consume(len);
                 }
                 Poll::Ready(Ok(None)) => return Err(End::PeerLeft),
                 Poll::Ready(Err(FrameError::TooLarge { len, max })) => {
@@ -234,20 +257,22 @@ impl Session {
         let refusing = matches!(self.ending, Some(End::TooLarge { .. }));
         self.clocks
             .tick(&self.link, refusing, self.in_flight.is_empty(), now);
-        let Some((deadline, reason)) = self.clocks.next(&self.config) else {
-            return Poll::Pending;
-        };
-        if deadline <= now {
-            return Poll::Ready(End::Timeout(reason));
+        loop {
+            let Some((deadline, due)) = self.clocks.next(&self.config) else {
+                return Poll::Pending;
+            };
+            // A deadline that a clock stands on already needs no timer.
+            if deadline > now {
+                ready!(self.alarm.poll(cx, deadline));
+            }
+            match due {
+                Due::Rest => {
+                    self.link.rest();
+                    self.clocks.rested = true;
+                }
+                Due::End(reason) => return Poll::Ready(End::Timeout(reason)),
+            }
         }
-        // The timer is moved only if it would fire late or has fired, not for every request.
-        if self.timer.is_elapsed() || self.timer.deadline() > deadline {
-            self.timer.as_mut().reset(deadline);
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            self.timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
     }
 }
 
@@ -256,6 +281,7 @@ impl Clocks {
     fn request_arrived(&mut self) {
         self.idle = None;
         self.frame = None;
+        self.rested = false;
     }
 
     fn tick(&mut self, link: &Link, refusing: bool, nothing_in_flight: bool, now: Instant) {
@@ -270,17 +296,24 @@ impl Clocks {
         };
     }
 
-    fn next(&self, config: &Config) -> Option<(Instant, &'static str)> {
-        let deadline = |since: Option<Instant>, timeout: Duration, reason| {
-            since.map(|since| (since + timeout.min(LONGEST), reason))
+    fn next(&self, config: &Config) -> Option<(Instant, Due)> {
+        let deadline = |since: Option<Instant>, timeout: Duration, due| {
+            since.map(|since| (since + timeout.min(LONGEST), due))
         };
+        let busy = self.idle.filter(|_| !self.rested);
+        let unwritten = self.write.map(|(since, _)| since);
         [
-            deadline(self.idle, config.idle_timeout, "no request"),
-            deadline(self.frame, config.frame_timeout, "frame not completed"),
+            deadline(busy, REST_AFTER, Due::Rest),
+            deadline(self.idle, config.idle_timeout, Due::End("no request")),
             deadline(
-                self.write.map(|(since, _)| since),
+                self.frame,
+                config.frame_timeout,
+                Due::End("frame not completed"),
+            ),
+            deadline(
+                unwritten,
                 config.write_timeout,
-                "answer not taken",
+                Due::End("answer not taken"),
             ),
         ]
         .into_iter()

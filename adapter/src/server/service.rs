@@ -1,0 +1,25 @@
+use agentwire_codec::{Body, EnvelopeType, RequestId, WireError};
+use futures_core::{future::BoxFuture, stream::BoxStream};
+
+/// What a server does about the envelopes that it is sent. Connections, framing, limits and the end of it all are
+/// the server's own.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// True if an envelope of this type is for it. Any other is answered with `INVALID_MESSAGE`.
+    fn takes(&self, kind: EnvelopeType) -> bool;
+
+    /// Begins to work on an envelope of a type that it takes. The work is done as it is polled, and ends when it is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// The error that is the answer.
+    fn start(&self, id: &RequestId, body: Body) -> Result<Work, WireError>;
+}
+
+/// The work on one request.
+pub(crate) enum Work {
+    /// It has one answer.
+    One(BoxFuture<'static, Body>),
+    /// It has chunks, and an end or an error.
+    Many(BoxStream<'static, Body>),
+}
