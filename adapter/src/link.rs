@@ -60,6 +60,11 @@ impl Link {
         self.incoming.is_empty() && self.connection.probe().is_quiet()
     }
 
+    /// The same, of a connection that was in use a moment ago, by what is known without asking the system.
+    pub(crate) fn is_quiet_so_far(&mut self) -> bool {
+        self.incoming.is_empty() && self.connection.probe_noticed().is_quiet()
+    }
+
     /// Puts an envelope in line. On failure nothing is in line that was not there before.
     pub(crate) fn queue(&mut self, format: Format, envelope: &Envelope) -> Result<(), EncodeError> {
         self.unflushed = true;

@@ -154,6 +154,9 @@ pub fn truncated(buffer: &[u8]) -> Option<FrameError> {
     })
 }
 
+/// Room for most envelopes, so that a new buffer need not grow step by step.
+const USUAL_LEN: usize = 512;
+
 /// Appends one frame: `write` appends the payload, and does nothing else to the buffer; the length is
 /// filled in afterwards.
 ///
@@ -168,6 +171,7 @@ pub fn put_frame<E: From<FrameError>>(
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
     let start = buffer.len();
+    buffer.reserve(USUAL_LEN);
     buffer.extend_from_slice(&[0; HEADER_LEN]);
     let result = write(buffer).and_then(|()| {
         let header = header(buffer.len() - start - HEADER_LEN, limit)?;

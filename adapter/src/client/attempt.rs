@@ -3,12 +3,11 @@
 use std::{
     future::poll_fn,
     io,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use agentwire_codec::{Body, DecodeError, FrameError, RequestId};
 use agentwire_transport::Error as TransportError;
-use bytes::{Buf, Bytes};
 use tokio::time::{Instant, timeout_at};
 
 use super::{exchange::Exchange, pool::Lease};
@@ -53,14 +52,20 @@ impl Exchange {
         let Some(mux) = self.target.mux() else {
             return Err(Failure::Closed { sent: false });
         };
-        let seat = timeout_at(deadline, mux.seat())
-            .await
-            .map_err(|_| Failure::TimedOut(Phase::Queueing))?
-            .ok_or(Failure::Closed { sent: false })?;
-        timeout_at(deadline, mux.connect(&seat))
-            .await
-            .map_err(|_| Failure::TimedOut(Phase::Connecting))?
-            .map_err(Failure::Connect)?;
+        let turn = match mux.turns().try_take() {
+            Some(turn) => turn,
+            None => timeout_at(deadline, mux.turns().take())
+                .await
+                .map_err(|_| Failure::TimedOut(Phase::Queueing))?
+                .ok_or(Failure::Closed { sent: false })?,
+        };
+        let seat = mux.seat(turn);
+        if !seat.is_connected() {
+            timeout_at(deadline, mux.connect(&seat))
+                .await
+                .map_err(|_| Failure::TimedOut(Phase::Connecting))?
+                .map_err(Failure::Connect)?;
+        }
         let gone = || Failure::Unsent(io::ErrorKind::NotConnected.into());
         let mut pending = seat.send(&self.id, &self.frame).ok_or_else(gone)?;
         match timeout_at(deadline, &mut pending).await {
@@ -100,28 +105,39 @@ impl Exchange {
         &self,
         deadline: Instant,
     ) -> Result<(Lease, Body), (Failure, bool)> {
-        let fresh = |failure| (failure, false);
-        let permit = timeout_at(deadline, self.target.pool().permit())
-            .await
-            .map_err(|_| fresh(Failure::TimedOut(Phase::Queueing)))?
-            .ok_or(fresh(Failure::Closed { sent: false }))?;
-        let mut lease = timeout_at(deadline, self.target.pool().lease(permit))
-            .await
-            .map_err(|_| fresh(Failure::TimedOut(Phase::Connecting)))?
-            .map_err(|error| fresh(Failure::Connect(error)))?;
+        let mut lease = match self.lease(deadline).await {
+            Ok(lease) => lease,
+            Err(failure) => return Err((failure, false)),
+        };
         let reused = lease.reused;
-        let mut unsent = self.frame.clone();
-        let answer = poll_fn(|cx| self.poll_answer(&mut lease, &mut unsent, cx));
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(body)) => Ok((lease, body)),
-            Ok(Err(failure)) => {
+        let mut unsent = &self.frame[..];
+        match poll_fn(|cx| self.poll_answer(&mut lease, &mut unsent, deadline, cx)).await {
+            Ok(body) => Ok((lease, body)),
+            Err(failure) => {
                 if let Failure::Broken(_) | Failure::Unsent(_) = failure {
                     lease.lost();
                 }
                 Err((failure, reused))
             }
-            Err(_) if unsent.has_remaining() => Err(fresh(Failure::TimedOut(Phase::Sending))),
-            Err(_) => Err(fresh(Failure::TimedOut(Phase::Receiving))),
+        }
+    }
+
+    /// A connection for this call alone. Nothing is waited for, nor timed, if there is a free one.
+    async fn lease(&self, deadline: Instant) -> Result<Lease, Failure> {
+        let pool = self.target.pool();
+        let turn = match pool.turns().try_take() {
+            Some(turn) => turn,
+            None => timeout_at(deadline, pool.turns().take())
+                .await
+                .map_err(|_| Failure::TimedOut(Phase::Queueing))?
+                .ok_or(Failure::Closed { sent: false })?,
+        };
+        match pool.reuse(turn) {
+            Ok(lease) => Ok(lease),
+            Err(turn) => timeout_at(deadline, pool.open(turn))
+                .await
+                .map_err(|_| Failure::TimedOut(Phase::Connecting))?
+                .map_err(Failure::Connect),
         }
     }
 
@@ -129,11 +145,12 @@ impl Exchange {
     fn poll_answer(
         &self,
         lease: &mut Lease,
-        unsent: &mut Bytes,
+        unsent: &mut &[u8],
+        deadline: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Body, Failure>> {
         let written = lease.link().poll_write_frame(cx, unsent);
-        match (self.poll_body(lease, cx), written) {
+        match (self.poll_body(lease, deadline, cx), written) {
             (Poll::Ready(Ok(body)), written) => {
                 // An answer that came early leaves the rest of the request on the connection.
                 lease.spent |= !matches!(written, Poll::Ready(Ok(())));
@@ -143,18 +160,26 @@ impl Exchange {
                 Poll::Ready(Err(Failure::Unsent(error)))
             }
             (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Failure::Broken(Some(error.into())))),
+            (Poll::Ready(Err(Failure::TimedOut(_))), _) if !unsent.is_empty() => {
+                Poll::Ready(Err(Failure::TimedOut(Phase::Sending)))
+            }
             (answer, _) => answer,
         }
     }
 
+    /// The next answer to this request, until the deadline.
     pub(super) fn poll_body(
         &self,
         lease: &mut Lease,
+        deadline: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Body, Failure>> {
         loop {
             let envelope = match lease.link().poll_envelope(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    ready!(lease.poll_deadline(cx, deadline));
+                    return Poll::Ready(Err(Failure::TimedOut(Phase::Receiving)));
+                }
                 Poll::Ready(Ok(Some(Ok(envelope)))) => envelope,
                 Poll::Ready(Ok(Some(Err(error)))) => return Poll::Ready(Err(error.into())),
                 Poll::Ready(Ok(None)) => return Poll::Ready(Err(Failure::Broken(None))),

@@ -3,11 +3,12 @@ use std::{future::poll_fn, time::Duration};
 use agentwire_codec::{
     Body, Envelope, ErrorCode, FrameError, Heartbeat, Request, RequestId, WireError, put_frame,
 };
-use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
-use super::{attempt::Failure, counters::Counted, pool::Lease, retry::Retries, target::Target};
+use super::{
+    attempt::Failure, counters::Counted, frame::Frame, pool::Lease, retry::Retries, target::Target,
+};
 use crate::{
     CallSite, Error,
     error::{Phase, ProtocolError},
@@ -22,7 +23,7 @@ pub(super) struct Exchange {
     /// The tool that is meant, if it is one.
     tool: Option<String>,
     method: &'static str,
-    pub(super) frame: Bytes,
+    pub(super) frame: Frame,
     _in_flight: Counted,
 }
 
@@ -188,14 +189,13 @@ impl Exchange {
             // Chunks that are there already must not outrun the limit.
             Failure::TimedOut(Phase::Receiving)
         } else {
-            let body = timeout_at(deadline, poll_fn(|cx| self.poll_body(lease, cx)));
+            let body = poll_fn(|cx| self.poll_body(lease, deadline, cx));
             tokio::select! {
                 biased;
                 () = self.target.closed().cancelled() => Failure::Closed { sent: true },
                 body = body => match body {
-                    Ok(Ok(body)) => return Ok(body),
-                    Ok(Err(failure)) => failure,
-                    Err(_) => Failure::TimedOut(Phase::Receiving),
+                    Ok(body) => return Ok(body),
+                    Err(failure) => failure,
                 },
             }
         };
@@ -218,6 +218,9 @@ impl Exchange {
             method = self.method,
             id = %self.id,
         );
+        if span.is_disabled() {
+            return call.await;
+        }
         let logged = async {
             let start = Instant::now();
             let result = call.await;
@@ -278,10 +281,12 @@ impl Exchange {
                 }
                 None
             }
-            _ => {
+            no_time_left => {
                 let last = match attempt {
                     // That a connection had ended before it was used says nothing.
-                    Err(Failure::Unsent(_)) => Err(Failure::TimedOut(Phase::Connecting)),
+                    Err(Failure::Unsent(_)) if no_time_left.is_some() => {
+                        Err(Failure::TimedOut(Phase::Connecting))
+                    }
                     attempt => attempt,
                 };
                 let last = match (last, retries.kept()) {

@@ -2,12 +2,14 @@ mod attempt;
 mod config;
 mod counters;
 mod exchange;
+mod frame;
 mod mux;
 mod pool;
 mod remote_agent;
 mod retry;
 mod stream;
 mod target;
+mod turns;
 
 pub use self::{
     config::{CallOptions, RemoteAgentBuilder},

@@ -1,5 +1,6 @@
 use std::{
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -7,13 +8,15 @@ use agentwire_codec::FrameLimits;
 use agentwire_transport::{Connector, Error as TransportError};
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::AbortHandle,
     time::{Instant, sleep_until},
 };
 
-use super::counters::{Counted, Counters};
-use crate::link::Link;
+use super::{
+    counters::{Counted, Counters},
+    turns::{Turn, Turns},
+};
+use crate::{link::Link, time::Alarm};
 
 /// The connections of one client that are for one call at a time: those that are free, and how many
 /// there may be.
@@ -24,7 +27,7 @@ use crate::link::Link;
 pub(super) struct Pool {
     connector: Arc<dyn Connector>,
     limits: FrameLimits,
-    permits: Arc<Semaphore>,
+    turns: Turns,
     counters: Arc<Counters>,
     state: Mutex<State>,
 }
@@ -48,6 +51,9 @@ struct Idle {
 #[derive(Debug)]
 struct Open {
     link: Link,
+    /// For the deadlines of its calls: most calls are over long before, so a timer of each call's own would be
+    /// set and taken back for nothing.
+    alarm: Alarm,
     _counted: Counted,
 }
 
@@ -60,11 +66,14 @@ pub(super) struct Lease {
     pub(super) reused: bool,
     /// It is of no use to another call: its server is about to close it, say.
     pub(super) spent: bool,
-    _permit: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 /// Servers close connections that are idle for 60 s (PROTOCOL 8.2); don't meet them half-way.
 pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(50);
+
+/// A connection that was used as recently as this is not asked for news by a system call of its own.
+const JUST_USED: Duration = Duration::from_millis(1);
 
 impl Pool {
     pub(super) fn new(
@@ -73,11 +82,10 @@ impl Pool {
         max_connections: usize,
         counters: Arc<Counters>,
     ) -> Self {
-        let permits = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         Self {
             connector,
             limits,
-            permits,
+            turns: Turns::new(max_connections, Arc::clone(&counters)),
             counters,
             state: Mutex::default(),
         }
@@ -87,41 +95,37 @@ impl Pool {
         &self.connector
     }
 
-    /// Waits for the right to have a connection. Those who wait are served in order. `None` if the client
-    /// is closed.
-    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        let permits = Arc::clone(&self.permits);
-        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            return Some(permit);
-        }
-        let _waiting = self.counters.waiting();
-        permits.acquire_owned().await.ok()
+    /// The right to have a connection, each for one.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
-    /// A free connection that is alive, or a new one.
-    pub(super) async fn lease(
-        self: &Arc<Self>,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Lease, TransportError> {
-        let (connection, reused) = match self.take_idle() {
-            Some(connection) => (connection, true),
-            None => {
-                let link = Link::new(self.connector.connect().await?, self.limits);
-                let counted = self.counters.opened();
-                let connection = Open {
-                    link,
-                    _counted: counted,
-                };
-                (connection, false)
-            }
+    /// A free connection that is alive; the turn is returned if there is none.
+    pub(super) fn reuse(self: &Arc<Self>, turn: Turn) -> Result<Lease, Turn> {
+        match self.take_idle() {
+            Some(connection) => Ok(self.lend(connection, true, turn)),
+            None => Err(turn),
+        }
+    }
+
+    /// A new connection.
+    pub(super) async fn open(self: &Arc<Self>, turn: Turn) -> Result<Lease, TransportError> {
+        let connection = Open {
+            link: Link::new(self.connector.connect().await?, self.limits),
+            alarm: Alarm::default(),
+            _counted: self.counters.opened(),
         };
-        Ok(Lease {
+        Ok(self.lend(connection, false, turn))
+    }
+
+    fn lend(self: &Arc<Self>, connection: Open, reused: bool, turn: Turn) -> Lease {
+        Lease {
             pool: Arc::clone(self),
             connection,
             reused,
             spent: false,
-            _permit: permit,
-        })
+            _turn: turn,
+        }
     }
 
     /// How many connections wait for a call.
@@ -132,7 +136,7 @@ impl Pool {
     /// Gives out no more connections, and closes those that are idle. Those on loan are closed when they come
     /// back.
     pub(super) fn close(&self) {
-        self.permits.close();
+        self.turns.close();
         let idle = {
             let mut state = self.state();
             state.closed = true;
@@ -152,11 +156,16 @@ impl Pool {
                 mut connection,
                 since,
             } = idle?;
+            let idle_for = since.elapsed();
             // The reaper may be late, on a busy runtime.
-            if since.elapsed() >= IDLE_LIMIT {
+            if idle_for >= IDLE_LIMIT {
                 continue;
             }
-            if connection.link.is_quiet() {
+            let is_quiet = match idle_for < JUST_USED {
+                true => connection.link.is_quiet_so_far(),
+                false => connection.link.is_quiet(),
+            };
+            if is_quiet {
                 return Some(connection);
             }
             self.counters.lost();
@@ -224,6 +233,11 @@ impl Drop for Pool {
 impl Lease {
     pub(super) fn link(&mut self) -> &mut Link {
         &mut self.connection.link
+    }
+
+    /// `Ready` once the deadline of the call is reached.
+    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        self.connection.alarm.poll(cx, deadline)
     }
 
     /// Gives the connection back, for the next call.

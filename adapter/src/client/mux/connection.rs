@@ -15,7 +15,7 @@ use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{Place, Right, Seat, driver::Driver};
 use crate::{
-    client::{attempt::Failure, counters::Counters},
+    client::{attempt::Failure, counters::Counters, frame::Frame},
     link::Link,
     outgoing::Outgoing,
 };
@@ -81,9 +81,6 @@ enum Number {
 
 pub(super) type Answer = Result<Body, Failure>;
 
-/// From this size on, copying a frame costs more than writing it separately.
-const LARGE: usize = 16 * 1024;
-
 /// A call on its way. Dropping it gives the call up; a late answer is discarded.
 #[derive(Debug)]
 pub(in crate::client) struct Pending {
@@ -139,7 +136,7 @@ impl Shared {
         self: Arc<Self>,
         seat: Seat,
         id: &RequestId,
-        frame: &Bytes,
+        frame: &Frame,
     ) -> Option<Pending> {
         let (sender, answer) = oneshot::channel();
         let received = {
@@ -241,15 +238,18 @@ impl Shared {
 }
 
 impl State {
-    fn queue(&mut self, frame: &Bytes) -> Number {
-        if frame.len() < LARGE {
-            self.small.extend_from_slice(frame);
-            self.small_count.queued += 1;
-            Number::Small(self.small_count.queued)
-        } else {
-            self.large.push_back(frame.clone());
-            self.large_count.queued += 1;
-            Number::Large(self.large_count.queued)
+    fn queue(&mut self, frame: &Frame) -> Number {
+        match frame {
+            Frame::Small(bytes) => {
+                self.small.extend_from_slice(bytes);
+                self.small_count.queued += 1;
+                Number::Small(self.small_count.queued)
+            }
+            Frame::Large(bytes) => {
+                self.large.push_back(bytes.clone());
+                self.large_count.queued += 1;
+                Number::Large(self.large_count.queued)
+            }
         }
     }
 

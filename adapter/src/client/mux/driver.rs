@@ -1,14 +1,13 @@
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use agentwire_codec::FrameError;
 use bytes::Bytes;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::connection::Shared;
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
         pool::IDLE_LIMIT,
     },
     link::Link,
+    time::Alarm,
 };
 
 /// Reads and writes a connection for all of its callers.
@@ -28,7 +28,7 @@ pub(super) struct Driver {
     /// A large frame that is being written.
     large: Bytes,
     idle_since: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 /// Why a driver ends.
@@ -47,7 +47,7 @@ impl Driver {
             _counted: counted,
             large: Bytes::new(),
             idle_since: None,
-            timer: Box::pin(sleep_until(Instant::now())),
+            alarm: Alarm::default(),
         }
     }
 
@@ -109,22 +109,17 @@ impl Driver {
         if self.shared.is_done() {
             return Poll::Ready(End::Idle);
         }
-        let now = Instant::now();
         if !self.shared.is_idle() {
             self.idle_since = None;
             return Poll::Pending;
         }
-        let deadline = *self.idle_since.get_or_insert(now) + IDLE_LIMIT;
-        if deadline <= now && self.shared.retire_if_idle() {
-            return Poll::Ready(End::Idle);
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        ready!(self.alarm.poll(cx, since + IDLE_LIMIT));
+        match self.shared.retire_if_idle() {
+            true => Poll::Ready(End::Idle),
+            // Somebody called this very moment, and wakes this task.
+            false => Poll::Pending,
         }
-        if self.timer.is_elapsed() || self.timer.deadline() > deadline {
-            self.timer.as_mut().reset(deadline);
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            self.timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
     }
 }
 

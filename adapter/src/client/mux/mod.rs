@@ -13,12 +13,15 @@ use std::sync::{
 
 use agentwire_codec::{FrameLimits, RequestId};
 use agentwire_transport::{Connector, Error as TransportError};
-use bytes::Bytes;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OnceCell;
 
 use self::connection::MuxConnection;
 pub(super) use self::connection::Pending;
-use super::counters::Counters;
+use super::{
+    counters::Counters,
+    frame::Frame,
+    turns::{Turn, Turns},
+};
 
 /// The shared connections of one client.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub(super) struct Mux {
     max_connections: usize,
     max_in_flight: usize,
     /// One for each call that all connections together may have in flight.
-    permits: Arc<Semaphore>,
+    turns: Turns,
     counters: Arc<Counters>,
     places: Mutex<Vec<Arc<Place>>>,
 }
@@ -51,7 +54,7 @@ pub(super) struct Seat {
 #[derive(Debug)]
 struct Right {
     in_flight: Arc<AtomicUsize>,
-    _permit: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 impl Mux {
@@ -68,28 +71,25 @@ impl Mux {
             limits,
             max_connections,
             max_in_flight,
-            permits: Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS))),
+            turns: Turns::new(calls, Arc::clone(&counters)),
             counters,
             places: Mutex::default(),
         }
     }
 
-    /// Waits for a place on a connection. Those who wait are served in order. `None` if the client is closed.
-    pub(super) async fn seat(&self) -> Option<Seat> {
-        let permits = Arc::clone(&self.permits);
-        let permit = match Arc::clone(&permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _waiting = self.counters.waiting();
-                permits.acquire_owned().await.ok()?
-            }
-        };
+    /// The right to have a call in flight, each for one.
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    /// A place on a connection.
+    pub(super) fn seat(&self, turn: Turn) -> Seat {
         let place = self.choose();
         let right = Right {
             in_flight: Arc::clone(&place.in_flight),
-            _permit: permit,
+            _turn: turn,
         };
-        Some(Seat { place, right })
+        Seat { place, right }
     }
 
     /// A place without calls, else a new one, else the one with the fewest calls.
@@ -109,7 +109,7 @@ impl Mux {
         let place = match fewest {
             Some(place) if place.in_flight.load(Relaxed) == 0 => Arc::clone(place),
             Some(place) if places.len() >= self.max_connections => Arc::clone(place),
-            // With a permit in hand and every place full there is one connection less than there may be.
+            // With a turn in hand and every place full there is one connection less than there may be.
             _ => {
                 let place = Arc::<Place>::default();
                 places.push(Arc::clone(&place));
@@ -153,7 +153,7 @@ impl Mux {
 
     /// Gives out no more seats.
     pub(super) fn refuse(&self) {
-        self.permits.close();
+        self.turns.close();
     }
 
     /// Closes each connection, once it has no calls.
@@ -169,10 +169,15 @@ impl Mux {
 }
 
 impl Seat {
+    /// True if the connection has been made.
+    pub(super) fn is_connected(&self) -> bool {
+        self.place.connection.initialized()
+    }
+
     /// Puts a frame in line, to be answered under its id. [`Mux::connect`] has made the connection.
     ///
     /// `None` if the connection has ended by now; nothing was sent then.
-    pub(super) fn send(self, id: &RequestId, frame: &Bytes) -> Option<Pending> {
+    pub(super) fn send(self, id: &RequestId, frame: &Frame) -> Option<Pending> {
         let shared = Arc::clone(self.place.connection.get()?.shared());
         shared.send(self, id, frame)
     }
