@@ -29,12 +29,17 @@ pub(crate) struct Link {
     written: u64,
     /// The connection may hold bytes back that it was given.
     unflushed: bool,
+    /// The last read brought as much as there was room for.
+    is_busy: bool,
     /// The largest frame that `incoming` has had room for.
     room: usize,
 }
 
 /// Enough for several usual envelopes in one read.
 const READ_SIZE: usize = 8 * 1024;
+
+/// Where reads come back full, for many envelopes in one.
+const BUSY_READ_SIZE: usize = 64 * 1024;
 
 /// A buffer that has grown beyond this is given back once it is empty, unless large frames come in a row.
 const KEPT_CAPACITY: usize = 64 * 1024;
@@ -51,6 +56,7 @@ impl Link {
             outgoing: Outgoing::default(),
             written: 0,
             unflushed: false,
+            is_busy: false,
             room: 0,
         }
     }
@@ -133,15 +139,20 @@ impl Link {
             if let Some(len) = peek_frame(&self.incoming, self.limits.max_receive())? {
                 return Poll::Ready(Ok(Some(len)));
             }
-            if self.incoming.is_empty() {
+            if self.is_busy && self.incoming.len() < BUSY_READ_SIZE {
+                self.incoming.reserve(BUSY_READ_SIZE);
+            } else if self.incoming.is_empty() {
                 self.incoming.reserve(READ_SIZE);
             } else {
                 reserve_for_frame(&mut self.incoming);
             }
+            let room = self.incoming.capacity() - self.incoming.len();
             let connection = Pin::new(&mut self.connection);
-            if ready!(poll_read_buf(connection, cx, &mut self.incoming))? == 0 {
+            let read = ready!(poll_read_buf(connection, cx, &mut self.incoming))?;
+            if read == 0 {
                 return Poll::Ready(truncated(&self.incoming).map_or(Ok(None), Err));
             }
+            self.is_busy = read == room;
         }
     }
 

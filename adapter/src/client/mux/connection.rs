@@ -179,8 +179,9 @@ impl Shared {
         large
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.state().pending.is_empty()
+    /// How many calls wait for an answer.
+    pub(super) fn in_flight(&self) -> usize {
+        self.state().pending.len()
     }
 
     /// True if nobody waits for anything, and nobody will.

@@ -27,6 +27,8 @@ pub(super) struct Driver {
     _counted: Counted,
     /// A large frame that is being written.
     large: Bytes,
+    /// The callers have had a turn since something was last written.
+    has_yielded: bool,
     idle_since: Option<Instant>,
     alarm: Alarm,
 }
@@ -46,6 +48,7 @@ impl Driver {
             counters,
             _counted: counted,
             large: Bytes::new(),
+            has_yielded: false,
             idle_since: None,
             alarm: Alarm::default(),
         }
@@ -65,26 +68,37 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         // First, so that no frame that is put in line from here on goes unnoticed.
         self.shared.driver.register(cx.waker());
-        let broken = match self.poll_write(cx) {
-            Poll::Ready(Err(error)) => Some(error),
-            _ => None,
-        };
-        loop {
-            match self.link.poll_envelope(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(Some(Ok(envelope)))) => {
-                    self.shared.deliver(&envelope.id, envelope.body);
-                }
-                Poll::Ready(Ok(Some(Err(error)))) => self.shared.deliver_fault(error),
-                Poll::Ready(Ok(None)) => return Poll::Ready(End::Lost(None)),
-                Poll::Ready(Err(error)) => return Poll::Ready(End::Lost(Some(error))),
-            }
+        if let Poll::Ready(end) = self.poll_read(cx) {
+            return Poll::Ready(end);
         }
-        // Only after what has come: answers may have, before the far side closed.
-        if let Some(error) = broken {
-            return Poll::Ready(End::Lost(Some(error.into())));
+        // Others whose answers have just come are about to call again, and their frames can leave in the same
+        // write. A lone call is not made to wait.
+        if !self.has_yielded && self.shared.in_flight() > 1 {
+            self.has_yielded = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.has_yielded = false;
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            // Answers may have come before the far side closed.
+            return match self.poll_read(cx) {
+                Poll::Ready(end) => Poll::Ready(end),
+                Poll::Pending => Poll::Ready(End::Lost(Some(error.into()))),
+            };
         }
         self.poll_idle(cx)
+    }
+
+    /// Hands out the answers that have come. `Ready` at the end of the connection.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            match ready!(self.link.poll_envelope(cx)) {
+                Ok(Some(Ok(envelope))) => self.shared.deliver(&envelope.id, envelope.body),
+                Ok(Some(Err(error))) => self.shared.deliver_fault(error),
+                Ok(None) => return Poll::Ready(End::Lost(None)),
+                Err(error) => return Poll::Ready(End::Lost(Some(error))),
+            }
+        }
     }
 
     /// Writes all that is in line. `Ready` once nothing is left, or on failure.
@@ -109,7 +123,7 @@ impl Driver {
         if self.shared.is_done() {
             return Poll::Ready(End::Idle);
         }
-        if !self.shared.is_idle() {
+        if self.shared.in_flight() > 0 {
             self.idle_since = None;
             return Poll::Pending;
         }
