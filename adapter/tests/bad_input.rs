@@ -6,11 +6,9 @@ mod common;
 
 use std::time::Duration;
 
-use agentwire::{
-    ErrorCode, Format, FrameLimits, LocalAgent, Message, RemoteAgent, transport::Listener,
-};
+use agentwire::{ErrorCode, Format, FrameLimits, LocalAgent, Message, RemoteAgent};
 use agentwire_codec::{Body, Envelope, Heartbeat, Map, RequestId, Response};
-use common::{Puppet, RawPeer, error_of, frame, memory, process_frame, within};
+use common::{Puppet, RawPeer, call, error_of, frame, listen, memory, process_frame, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
@@ -355,20 +353,16 @@ async fn a_peer_that_takes_no_answers_is_let_go() {
 
 /// Serves one connection with scripted bytes: what a client does with a bad server.
 async fn call_scripted(test: &str, script: impl Fn(RequestId) -> Vec<u8>) -> agentwire::Error {
-    let endpoint = memory(test);
-    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let (endpoint, mut listener) = listen(test).await;
     let remote = RemoteAgent::builder(&endpoint)
         .name("scripted")
         .build()
         .unwrap();
-    let call = tokio::spawn(async move { within(remote.process(Message::user("x"))).await });
-    let mut peer = RawPeer {
-        connection: within(listener.accept()).await.unwrap(),
-    };
-    let request = peer.receive().await;
-    peer.send(&script(request.id)).await;
+    let called = call(&remote, "x");
+    let (mut peer, id) = RawPeer::asked(&mut listener).await;
+    peer.send(&script(id)).await;
     drop(peer);
-    within(call).await.unwrap().unwrap_err()
+    within(called).await.unwrap().unwrap_err()
 }
 
 #[tokio::test]

@@ -7,22 +7,19 @@ mod common;
 use std::time::Duration;
 
 use agentwire::{
-    CallOptions, Error, LocalAgent, Message, Phase, RemoteAgent, RetryPolicy, transport::Listener,
+    CallOptions, Error, ErrorCode, LocalAgent, Message, Phase, RemoteAgent, RetryPolicy, WireError,
 };
-use common::{Puppet, RawPeer, memory, until, within};
+use common::{Puppet, RawPeer, call, listen, memory, until, within};
 use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
 async fn idle_connections_are_closed_before_the_server_does() {
-    let endpoint = memory("idle");
-    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let (endpoint, mut listener) = listen("idle").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
-    let caller = remote.clone();
-    let call = tokio::spawn(async move { caller.process(Message::user("x")).await });
-    let mut peer = RawPeer::accept(&mut listener).await;
-    let id = peer.receive().await.id;
+    let called = call(&remote, "x");
+    let (mut peer, id) = RawPeer::asked(&mut listener).await;
     peer.answer(&id, "x").await;
-    call.await.unwrap().unwrap();
+    called.await.unwrap().unwrap();
     assert_eq!((remote.stats().open, remote.stats().idle), (1, 1));
     let start = Instant::now();
     // Nobody calls any more; the client closes it all the same.
@@ -37,13 +34,10 @@ async fn idle_connections_are_closed_before_the_server_does() {
 
 #[tokio::test]
 async fn closing_waits_for_calls_and_refuses_more() {
-    let endpoint = memory("close");
-    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let (endpoint, mut listener) = listen("close").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
-    let caller = remote.clone();
-    let call = tokio::spawn(async move { caller.process(Message::user("x")).await });
-    let mut peer = RawPeer::accept(&mut listener).await;
-    let id = peer.receive().await.id;
+    let called = call(&remote, "x");
+    let (mut peer, id) = RawPeer::asked(&mut listener).await;
     let closer = remote.clone();
     let closing = tokio::spawn(async move { closer.close().await });
     until("it refuses calls", || {
@@ -54,7 +48,7 @@ async fn closing_waits_for_calls_and_refuses_more() {
     assert!(!closing.is_finished(), "a call is in flight");
     peer.answer(&id, "still answered").await;
     assert_eq!(
-        within(call).await.unwrap().unwrap().text(),
+        within(called).await.unwrap().unwrap().text(),
         Some("still answered")
     );
     within(closing).await.unwrap();
@@ -80,8 +74,7 @@ async fn closing_ends_streams_and_those_who_wait() {
         .unwrap();
     let mut stream = remote.stream(Message::user("x").with_metadata("count", 1_000_000));
     within(stream.next()).await.unwrap().unwrap();
-    let waiting = remote.clone();
-    let waiting = tokio::spawn(async move { waiting.process(Message::user("x")).await });
+    let waiting = call(&remote, "x");
     until("one waits", || remote.stats().waiting == 1).await;
     within(remote.close()).await;
     let refused = within(waiting).await.unwrap();
@@ -109,13 +102,9 @@ async fn a_ping_is_proved_by_whatever_comes_back() {
     assert_eq!(remote.stats().open, 1);
 
     // As Go's server does, which closes.
-    let endpoint = memory("ping-closed");
-    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let (endpoint, mut listener) = listen("ping-closed").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
-    let server = async {
-        let mut peer = RawPeer::accept(&mut listener).await;
-        peer.receive().await;
-    };
+    let server = async { drop(RawPeer::asked(&mut listener).await) };
     let (ping, ()) = tokio::join!(within(remote.ping()), server);
     ping.unwrap();
 
@@ -131,16 +120,31 @@ async fn a_ping_is_proved_by_whatever_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_says_that_its_agent_is_unavailable_is_alive() {
+    let (endpoint, mut listener) = listen("ping-unavailable").await;
+    let remote = RemoteAgent::builder(&endpoint)
+        .retry(RetryPolicy::new().resend(1))
+        .build()
+        .unwrap();
+    let server = async {
+        let (mut peer, id) = RawPeer::asked(&mut listener).await;
+        let later = WireError::new(ErrorCode::AGENT_UNAVAILABLE, "later");
+        peer.reply(&id, later).await;
+        peer
+    };
+    let (ping, _peer) = tokio::join!(remote.ping(), server);
+    ping.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ping_that_nobody_answers_times_out() {
-    let endpoint = memory("ping-silent");
-    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let (endpoint, mut listener) = listen("ping-silent").await;
     let remote = RemoteAgent::builder(&endpoint)
         .timeout(Duration::from_secs(3))
         .build()
         .unwrap();
     let ping = tokio::spawn(async move { remote.ping().await });
-    let mut peer = RawPeer::accept(&mut listener).await;
-    peer.receive().await;
+    let _peer = RawPeer::asked(&mut listener).await;
     let error = ping.await.unwrap().unwrap_err();
     assert!(
         matches!(
@@ -207,17 +211,14 @@ async fn a_stream_may_have_a_limit_in_all() {
 
 #[tokio::test]
 async fn dropping_the_last_clone_closes_everything() {
-    let endpoint = memory("last-clone");
-    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let (endpoint, mut listener) = listen("last-clone").await;
     for in_flight in [1, 8] {
         let builder = RemoteAgent::builder(&endpoint).max_in_flight_per_connection(in_flight);
         let remote = builder.build().unwrap();
-        let caller = remote.clone();
-        let call = tokio::spawn(async move { caller.process(Message::user("x")).await });
-        let mut peer = RawPeer::accept(&mut listener).await;
-        let id = peer.receive().await.id;
+        let called = call(&remote, "x");
+        let (mut peer, id) = RawPeer::asked(&mut listener).await;
         peer.answer(&id, "x").await;
-        within(call).await.unwrap().unwrap();
+        within(called).await.unwrap().unwrap();
         drop(remote);
         peer.receive_end().await;
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent};
 use agentwire_codec::{Body, Response};
-use common::{Puppet, RawPeer, memory, process_frame, until, within};
+use common::{Puppet, RawPeer, call, listen, memory, process_frame, until, within};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
@@ -155,43 +155,33 @@ async fn a_peer_that_leaves_while_its_requests_are_worked_on() {
 
 #[tokio::test]
 async fn a_server_that_sends_what_nobody_asked_for() {
-    let endpoint = memory("pushy");
-    let mut listener = within(agentwire::transport::Listener::bind(&endpoint))
-        .await
-        .unwrap();
+    let (endpoint, mut listener) = listen("pushy").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
-    let caller = remote.clone();
-    let call = tokio::spawn(async move { caller.process(Message::user("x")).await });
-    let mut peer = RawPeer::accept(&mut listener).await;
-    let id = peer.receive().await.id;
+    let first = call(&remote, "x");
+    let (mut peer, id) = RawPeer::asked(&mut listener).await;
     peer.answer(&"nobody".into(), "unasked").await;
     peer.answer(&id, "asked").await;
     // What comes after the answer must not be taken for that of the next call.
     peer.answer(&id, "again").await;
-    assert_eq!(within(call).await.unwrap().unwrap().text(), Some("asked"));
+    assert_eq!(within(first).await.unwrap().unwrap().text(), Some("asked"));
 
-    let call = tokio::spawn(async move { remote.process(Message::user("y")).await });
-    let mut next = RawPeer::accept(&mut listener).await;
-    let id = next.receive().await.id;
+    let second = call(&remote, "y");
+    let (mut next, id) = RawPeer::asked(&mut listener).await;
     next.answer(&id, "own").await;
-    assert_eq!(within(call).await.unwrap().unwrap().text(), Some("own"));
+    assert_eq!(within(second).await.unwrap().unwrap().text(), Some("own"));
     peer.receive_end().await;
 }
 
 #[tokio::test]
 async fn chunks_after_the_end_of_a_stream() {
-    let endpoint = memory("endless");
-    let mut listener = within(agentwire::transport::Listener::bind(&endpoint))
-        .await
-        .unwrap();
+    let (endpoint, mut listener) = listen("endless").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let mut stream = remote.stream(Message::user("x"));
     let first = tokio::spawn(async move {
         let item = stream.next().await;
         (item, stream)
     });
-    let mut peer = RawPeer::accept(&mut listener).await;
-    let id = peer.receive().await.id;
+    let (mut peer, id) = RawPeer::asked(&mut listener).await;
     for payload in [
         r#"{"version": "1.0", "type": "stream_chunk", "id": "ID", "payload": {"message": {"role": "agent", "content": 1}}}"#,
         r#"{"version": "1.0", "type": "stream_end", "id": "ID", "payload": {}}"#,
@@ -205,11 +195,9 @@ async fn chunks_after_the_end_of_a_stream() {
     assert!(within(stream.next()).await.is_none());
     assert!(within(stream.next()).await.is_none());
     // The connection is of no more use.
-    let caller = remote.clone();
-    let call = tokio::spawn(async move { caller.process(Message::user("y")).await });
-    let mut next = RawPeer::accept(&mut listener).await;
-    let id = next.receive().await.id;
+    let second = call(&remote, "y");
+    let (mut next, id) = RawPeer::asked(&mut listener).await;
     next.answer(&id, "own").await;
-    assert_eq!(within(call).await.unwrap().unwrap().text(), Some("own"));
+    assert_eq!(within(second).await.unwrap().unwrap().text(), Some("own"));
     until("the other is closed", || remote.stats().open == 1).await;
 }

@@ -7,24 +7,16 @@ mod common;
 use std::time::Duration;
 
 use agentwire::{
-    Error, FrameLimits, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder, RequestId,
-    RetryPolicy, transport::Listener,
+    Error, FrameLimits, LocalAgent, Message, RemoteAgent, RequestId, transport::Listener,
 };
 use agentwire_codec::Envelope;
-use common::{Puppet, RawPeer, memory, until, within};
+use common::{Puppet, RawPeer, call, listen, memory, shared, until, within};
 use futures_util::future::join_all;
-
-fn shared(endpoint: impl Into<agentwire::Endpoint>) -> RemoteAgentBuilder {
-    RemoteAgent::builder(endpoint.into())
-        .max_connections(1)
-        .max_in_flight_per_connection(64)
-        .retry(RetryPolicy::never())
-}
 
 #[tokio::test]
 async fn many_calls_share_a_connection_and_get_their_own_answers() {
     let server = LocalAgent::serve(Puppet, memory("shared")).await.unwrap();
-    let remote = shared(server.endpoint().clone()).build().unwrap();
+    let remote = shared(server.endpoint()).build().unwrap();
     let calls = (0..500).map(|number| {
         let remote = remote.clone();
         async move {
@@ -54,17 +46,12 @@ struct Scene {
 
 impl Scene {
     async fn new(count: usize, timeout: Duration) -> Self {
-        let endpoint = memory("mux");
-        let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
-        let remote = shared(endpoint).timeout(timeout).build().unwrap();
+        let (endpoint, mut listener) = listen("mux").await;
+        let remote = shared(&endpoint).timeout(timeout).build().unwrap();
         let mut calls = Vec::new();
         let (mut ids, mut peer) = (Vec::new(), None);
         for number in 0..count {
-            let caller = remote.clone();
-            let text = format!("call {number}");
-            calls.push(tokio::spawn(async move {
-                caller.process(Message::user(text)).await
-            }));
+            calls.push(call(&remote, &format!("call {number}")));
             if peer.is_none() {
                 peer = Some(RawPeer::accept(&mut listener).await);
             }
@@ -134,15 +121,11 @@ async fn the_end_of_the_connection_is_an_error_of_each_call_on_it() {
     }
     // The next call makes a new connection.
     let (remote, mut listener) = (scene.remote, scene.listener);
-    let call = tokio::spawn(async move {
-        let reply = remote.process(Message::user("again")).await;
-        (reply, remote.stats().reconnects)
-    });
-    let mut peer = RawPeer::accept(&mut listener).await;
-    let id = peer.receive().await.id;
+    let next = call(&remote, "again");
+    let (mut peer, id) = RawPeer::asked(&mut listener).await;
     peer.answer(&id, "here").await;
-    let (reply, reconnects) = within(call).await.unwrap();
-    assert_eq!((reply.unwrap().text(), reconnects), (Some("here"), 1));
+    assert_eq!(within(next).await.unwrap().unwrap().text(), Some("here"));
+    assert_eq!(remote.stats().reconnects, 1);
 }
 
 #[tokio::test]
@@ -182,12 +165,10 @@ async fn after_a_timeout_in_silence_calls_go_over_another_connection() {
     let mut scene = Scene::new(1, Duration::from_secs(5)).await;
     let error = scene.calls.remove(0).await.unwrap().unwrap_err();
     assert!(error.is_timeout(), "{error}");
-    let remote = scene.remote.clone();
-    let call = tokio::spawn(async move { remote.process(Message::user("x")).await });
-    let mut peer = RawPeer::accept(&mut scene.listener).await;
-    let id = peer.receive().await.id;
+    let next = call(&scene.remote, "x");
+    let (mut peer, id) = RawPeer::asked(&mut scene.listener).await;
     peer.answer(&id, "another").await;
-    assert_eq!(call.await.unwrap().unwrap().text(), Some("another"));
+    assert_eq!(next.await.unwrap().unwrap().text(), Some("another"));
     // The silent one has no call any more, and is closed.
     scene.peer.receive_end().await;
 }
@@ -202,12 +183,11 @@ async fn a_call_that_times_out_among_others_keeps_the_connection() {
         Some("in time")
     );
     assert!(last.await.unwrap().unwrap_err().is_timeout());
-    let remote = scene.remote.clone();
-    let call = tokio::spawn(async move { remote.process(Message::user("x")).await });
+    let next = call(&scene.remote, "x");
     scene.peer.answer(&scene.ids[1].clone(), "late").await;
     let id = scene.peer.receive().await.id;
     scene.peer.answer(&id, "own").await;
-    assert_eq!(call.await.unwrap().unwrap().text(), Some("own"));
+    assert_eq!(next.await.unwrap().unwrap().text(), Some("own"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,17 +208,13 @@ async fn an_idle_shared_connection_is_closed_before_the_server_does() {
 
 #[tokio::test]
 async fn beyond_the_limit_calls_wait_for_their_turn() {
-    let endpoint = memory("mux-limit");
-    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
-    let remote = shared(endpoint)
+    let (endpoint, mut listener) = listen("mux-limit").await;
+    let remote = shared(&endpoint)
         .max_in_flight_per_connection(2)
         .build()
         .unwrap();
     let calls: Vec<_> = (0..3)
-        .map(|number| {
-            let remote = remote.clone();
-            tokio::spawn(async move { remote.process(Message::user(number)).await })
-        })
+        .map(|number: u32| call(&remote, &number.to_string()))
         .collect();
     let mut peer = RawPeer::accept(&mut listener).await;
     let first = [peer.receive().await, peer.receive().await];
@@ -257,9 +233,8 @@ async fn beyond_the_limit_calls_wait_for_their_turn() {
 #[tokio::test]
 async fn what_a_peer_does_not_read_does_not_grow_without_end() {
     // A peer that accepts and reads nothing; calls that are given up at once.
-    let endpoint = memory("mux-stuck");
-    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
-    let remote = shared(endpoint)
+    let (endpoint, mut listener) = listen("mux-stuck").await;
+    let remote = shared(&endpoint)
         .max_in_flight_per_connection(4)
         .timeout(Duration::from_millis(5))
         .frame_limits(FrameLimits::default())
@@ -294,7 +269,7 @@ async fn an_unsendable_message_harms_nobody() {
     let server = LocalAgent::serve(Puppet, memory("mux-oversize"))
         .await
         .unwrap();
-    let remote = shared(server.endpoint().clone())
+    let remote = shared(server.endpoint())
         .frame_limits(FrameLimits::default().send(1000))
         .build()
         .unwrap();

@@ -4,14 +4,22 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use agentwire::{
-    AgentError, Error, LocalAgent, Message, RemoteAgent, RetryPolicy, WireError, agent_fn,
-    transport::Listener,
+    AgentError, Error, FrameLimits, LocalAgent, Message, RemoteAgent, RetryPolicy, WireError,
+    agent_fn, transport::Listener,
 };
-use agentwire_codec::{Body, Envelope};
-use common::{Puppet, RawPeer, frame, memory, within};
+use agentwire_codec::Body;
+use common::{Puppet, RawPeer, call, listen, memory, within};
+use futures_util::poll;
 use tokio::time::Instant;
 
 fn soon() -> RetryPolicy {
@@ -22,10 +30,10 @@ fn soon() -> RetryPolicy {
 async fn a_server_that_comes_late_is_waited_for() {
     let endpoint = memory("late");
     let remote = RemoteAgent::new(&endpoint).unwrap();
-    let call = tokio::spawn(async move { remote.process(Message::user("early")).await });
+    let early = call(&remote, "early");
     tokio::time::sleep(Duration::from_secs(7)).await;
     let server = LocalAgent::serve(Puppet, &endpoint).await.unwrap();
-    let reply = within(call).await.unwrap().unwrap();
+    let reply = within(early).await.unwrap().unwrap();
     assert_eq!(reply.text(), Some("early"));
     within(server.stop()).await;
 }
@@ -68,14 +76,13 @@ async fn fail_then_answer(
     last_words: Option<Body>,
 ) -> usize {
     for served in 0..=failures {
-        let mut peer = RawPeer::accept(&mut listener).await;
-        let id = peer.receive().await.id;
+        let (mut peer, id) = RawPeer::asked(&mut listener).await;
         if served == failures {
             peer.answer(&id, "at last").await;
             return served;
         }
         if let Some(body) = &last_words {
-            peer.send(&frame(&Envelope::new(id, body.clone()))).await;
+            peer.reply(&id, body.clone()).await;
         }
     }
     failures
@@ -86,8 +93,7 @@ async fn what_was_sent_is_not_sent_again_unless_it_may_be() {
     for (resends, failures, is_answered) in
         [(0, 1, false), (1, 1, true), (1, 2, false), (3, 3, true)]
     {
-        let endpoint = memory("resend");
-        let listener = within(Listener::bind(&endpoint)).await.unwrap();
+        let (endpoint, listener) = listen("resend").await;
         let policy = soon().resend(resends);
         let remote = RemoteAgent::builder(&endpoint)
             .retry(policy)
@@ -112,8 +118,7 @@ async fn what_was_sent_is_not_sent_again_unless_it_may_be() {
 async fn an_agent_that_is_unavailable_is_asked_again_only_if_it_may_be() {
     let unavailable = Body::Error(WireError::new("AGENT_UNAVAILABLE", "in a moment"));
     for resends in [0, 1] {
-        let endpoint = memory("unavailable");
-        let listener = within(Listener::bind(&endpoint)).await.unwrap();
+        let (endpoint, listener) = listen("unavailable").await;
         let remote = RemoteAgent::builder(&endpoint)
             .retry(soon().resend(resends))
             .build()
@@ -133,18 +138,16 @@ async fn an_agent_that_is_unavailable_is_asked_again_only_if_it_may_be() {
 
 #[tokio::test]
 async fn a_stream_is_sent_again_only_before_its_first_chunk() {
-    let endpoint = memory("resend-stream");
-    let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+    let (endpoint, mut listener) = listen("resend-stream").await;
     let remote = RemoteAgent::builder(&endpoint)
         .retry(soon().resend(5))
         .build()
         .unwrap();
     let server = tokio::spawn(async move {
         drop(RawPeer::accept(&mut listener).await);
-        let mut peer = RawPeer::accept(&mut listener).await;
-        let id = peer.receive().await.id;
+        let (mut peer, id) = RawPeer::asked(&mut listener).await;
         let chunk = Body::StreamChunk(Message::agent("one"));
-        peer.send(&frame(&Envelope::new(id, chunk))).await;
+        peer.reply(&id, chunk).await;
     });
     let mut stream = remote.stream(Message::user("x"));
     assert_eq!(
@@ -164,10 +167,10 @@ async fn a_stream_is_sent_again_only_before_its_first_chunk() {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_fails_is_not_asked_again() {
-    let counted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let calls = counted.clone();
+    let counted = Arc::new(AtomicUsize::new(0));
+    let calls = Arc::clone(&counted);
     let failing = agent_fn("failing", move |_| {
-        calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        calls.fetch_add(1, Relaxed);
         async { Err(AgentError::new("no")) }
     });
     let server = LocalAgent::serve(failing, memory("failing")).await.unwrap();
@@ -181,5 +184,67 @@ async fn an_agent_that_fails_is_not_asked_again() {
             .unwrap_err()
             .is_remote()
     );
-    assert_eq!(counted.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(counted.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_backoff_of_zero_lets_others_run() {
+    let remote = RemoteAgent::builder(memory("no-backoff"))
+        .timeout(Duration::from_millis(500))
+        .retry(RetryPolicy::new().backoff(Duration::ZERO, Duration::from_millis(100)))
+        .build()
+        .unwrap();
+    let mut call = pin!(remote.process(Message::user("x")));
+    // Without any wait it would try again and again, until its time is up, in this one poll.
+    assert!(poll!(&mut call).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_seen_once_is_not_unsent_though_nobody_is_there_any_more() {
+    let (endpoint, mut listener) = listen("resend-to-nobody").await;
+    let remote = RemoteAgent::builder(&endpoint)
+        .retry(soon().resend(3))
+        .build()
+        .unwrap();
+    let called = call(&remote, "x");
+    let seen = RawPeer::asked(&mut listener).await;
+    drop(listener);
+    drop(seen);
+    let error = called.await.unwrap().unwrap_err();
+    assert!(error.is_closed() && !error.is_unsent(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_seen_once_is_not_unsent_though_the_client_is_closed() {
+    let (endpoint, mut listener) = listen("resend-when-closed").await;
+    let remote = RemoteAgent::builder(&endpoint)
+        .retry(soon().resend(3))
+        .build()
+        .unwrap();
+    let called = call(&remote, "x");
+    drop(RawPeer::asked(&mut listener).await);
+    remote.close().await;
+    let error = called.await.unwrap().unwrap_err();
+    assert!(error.is_closed() && !error.is_unsent(), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_oversize_answer_is_no_reason_to_send_again() {
+    let counted = Arc::new(AtomicUsize::new(0));
+    let calls = Arc::clone(&counted);
+    let large = agent_fn("large", move |_| {
+        calls.fetch_add(1, Relaxed);
+        async { Ok(Message::agent("x".repeat(5000))) }
+    });
+    let server = LocalAgent::serve(large, memory("large")).await.unwrap();
+    let remote = RemoteAgent::builder(server.endpoint())
+        .frame_limits(FrameLimits::default().receive(1000))
+        .retry(soon().resend(3))
+        .build()
+        .unwrap();
+    let error = within(remote.process(Message::user("x")))
+        .await
+        .unwrap_err();
+    assert!(error.is_protocol(), "{error}");
+    assert_eq!(counted.load(Relaxed), 1);
 }

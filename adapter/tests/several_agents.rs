@@ -110,3 +110,27 @@ async fn an_agent_that_takes_too_long_is_given_up() {
     remote.process(Message::user("x")).await.unwrap();
     assert_eq!(remote.stats().open, 1);
 }
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("no way to go");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_panics_when_it_is_given_up_is_answered_for() {
+    let bomb = agent_fn("bomb", |_| async {
+        let _armed = PanicsWhenDropped;
+        std::future::pending().await
+    });
+    let server = LocalAgent::builder(bomb)
+        .handler_timeout(Duration::from_secs(2))
+        .serve(memory("bomb"))
+        .await
+        .unwrap();
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    let error = remote.process(Message::user("x")).await.unwrap_err();
+    assert_eq!(error.remote().unwrap().message, "agent panicked");
+}

@@ -6,9 +6,9 @@ mod common;
 
 use agentwire::{
     AgentError, Error, Format, LocalAgent, Map, Message, RemoteAgent, Tool, ToolResult, Value,
-    agent_fn, map, tool_fn, transport::Listener, value,
+    agent_fn, map, tool_fn, value,
 };
-use common::{Puppet, RawPeer, memory, within};
+use common::{Puppet, RawPeer, listen, memory, within};
 use tokio::sync::oneshot;
 
 /// Fails as its argument `how` says.
@@ -177,12 +177,10 @@ async fn a_server_that_knows_no_tools_is_reported_as_such() {
         ("INVALID_MESSAGE", r#"{"method": "execute"}"#),
         ("NOT_IMPLEMENTED", "{}"),
     ] {
-        let endpoint = memory("tool-refused");
-        let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+        let (endpoint, mut listener) = listen("tool-refused").await;
         let remote = RemoteAgent::new(&endpoint).unwrap();
         let server = async {
-            let mut peer = RawPeer::accept(&mut listener).await;
-            let id = peer.receive().await.id;
+            let (mut peer, id) = RawPeer::asked(&mut listener).await;
             peer.send_frame(
                 format!(r#"{{"version": "1.0", "type": "error", "id": "{id}", "payload": {{"error_code": "{code}", "error_message": "Unknown method: execute", "error_details": {details}}}}}"#)
                     .as_bytes(),

@@ -1,16 +1,30 @@
 //! What the tests share: a bound on every wait, agents, and a peer that sends any bytes.
 
-#![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test binary uses a part of this"
+)]
 #![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 
-use std::{future::Future, time::Duration};
+mod raw_peer;
 
-use agentwire::{Agent, AgentError, Endpoint, Map, Message, transport};
-use agentwire_codec::{Body, Call, Envelope, Format, Request, RequestId, Response, put_frame};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use agentwire::{
+    Agent, AgentError, Endpoint, Error, Map, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
+    transport::Listener,
+};
+use agentwire_codec::{Body, Call, Envelope, Format, Request, RequestId, put_frame};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+
+pub(crate) use self::raw_peer::RawPeer;
 
 /// Nothing in these tests takes long; what takes this long hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,6 +38,29 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 /// A `memory://` endpoint that no other test uses.
 pub(crate) fn memory(test: &str) -> Endpoint {
     Endpoint::memory(format!("{test}-{:016x}", fastrand::u64(..))).expect("a valid name")
+}
+
+/// An endpoint that no other test uses, and who listens there.
+pub(crate) async fn listen(test: &str) -> (Endpoint, Listener) {
+    let endpoint = memory(test);
+    let listener = within(Listener::bind(&endpoint))
+        .await
+        .expect("a free name");
+    (endpoint, listener)
+}
+
+/// A client whose calls share one connection, and that tries nothing again.
+pub(crate) fn shared(endpoint: &Endpoint) -> RemoteAgentBuilder {
+    RemoteAgent::builder(endpoint)
+        .max_connections(1)
+        .max_in_flight_per_connection(64)
+        .retry(RetryPolicy::never())
+}
+
+/// Calls the agent with a text, in a task of its own.
+pub(crate) fn call(remote: &RemoteAgent, text: &str) -> JoinHandle<Result<Message, Error>> {
+    let (remote, message) = (remote.clone(), Message::user(text));
+    tokio::spawn(async move { remote.process(message).await })
 }
 
 /// Answers as its message's metadata `do` says: `fail`, or else an echo. Streams `count` chunks, with an
@@ -67,82 +104,11 @@ impl Agent for Puppet {
 
 /// Waits until something is so, which other tasks bring about.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let wait = async {
-        while !is_so() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let patience = tokio::time::timeout(PATIENCE, wait);
-    patience
-        .await
-        .unwrap_or_else(|_| panic!("never came: {what}"));
-}
-
-/// A peer without manners: it sends what it is told to and shows what comes back.
-pub(crate) struct RawPeer {
-    pub(crate) connection: transport::Connection,
-}
-
-impl RawPeer {
-    pub(crate) async fn connect(endpoint: &Endpoint) -> Self {
-        Self {
-            connection: within(transport::connect(endpoint))
-                .await
-                .expect("a server"),
-        }
-    }
-
-    pub(crate) async fn accept(listener: &mut transport::Listener) -> Self {
-        Self {
-            connection: within(listener.accept()).await.expect("a client"),
-        }
-    }
-
-    pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        within(self.connection.write_all(bytes))
-            .await
-            .expect("the peer takes bytes");
-    }
-
-    pub(crate) async fn send_frame(&mut self, payload: &[u8]) {
-        self.send(&(payload.len() as u32).to_be_bytes()).await;
-        self.send(payload).await;
-    }
-
-    pub(crate) async fn receive_payload(&mut self) -> Vec<u8> {
-        let len = within(self.connection.read_u32()).await.expect("a frame");
-        let mut payload = vec![0; len as usize];
-        within(self.connection.read_exact(&mut payload))
-            .await
-            .expect("a whole frame");
-        payload
-    }
-
-    pub(crate) async fn receive(&mut self) -> Envelope {
-        Format::Json
-            .decode(&self.receive_payload().await)
-            .expect("an envelope in JSON")
-    }
-
-    /// Answers a call of `process` with a text.
-    pub(crate) async fn answer(&mut self, id: &RequestId, text: &str) {
-        let response = Response::Message(Message::agent(text));
-        self.send(&frame(&Envelope::new(id.clone(), response)))
-            .await;
-    }
-
-    /// Waits until the far side has closed, and checks that it said nothing more.
-    pub(crate) async fn receive_end(&mut self) {
-        self.receive_end_within(PATIENCE).await;
-    }
-
-    pub(crate) async fn receive_end_within(&mut self, limit: Duration) {
-        let mut rest = Vec::new();
-        tokio::time::timeout(limit, self.connection.read_to_end(&mut rest))
-            .await
-            .expect("it hangs")
-            .expect("a proper end");
-        assert_eq!(rest, b"", "bytes before the end");
+    // By the system's clock: where time is paused, it stands still while this asks.
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "never came: {what}");
+        tokio::task::yield_now().await;
     }
 }
 

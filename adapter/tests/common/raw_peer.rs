@@ -1,0 +1,89 @@
+use std::time::Duration;
+
+use agentwire::{
+    Endpoint, Message,
+    transport::{self, Connection, Listener},
+};
+use agentwire_codec::{Body, Envelope, Format, RequestId, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{PATIENCE, frame, within};
+
+/// A peer without manners: it sends what it is told to and shows what comes back.
+pub(crate) struct RawPeer {
+    pub(crate) connection: Connection,
+}
+
+impl RawPeer {
+    pub(crate) async fn connect(endpoint: &Endpoint) -> Self {
+        Self {
+            connection: within(transport::connect(endpoint))
+                .await
+                .expect("a server"),
+        }
+    }
+
+    pub(crate) async fn accept(listener: &mut Listener) -> Self {
+        Self {
+            connection: within(listener.accept()).await.expect("a client"),
+        }
+    }
+
+    /// Accepts a client that asks for something, and tells under which id.
+    pub(crate) async fn asked(listener: &mut Listener) -> (Self, RequestId) {
+        let mut peer = Self::accept(listener).await;
+        let id = peer.receive().await.id;
+        (peer, id)
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        within(self.connection.write_all(bytes))
+            .await
+            .expect("the peer takes bytes");
+    }
+
+    pub(crate) async fn send_frame(&mut self, payload: &[u8]) {
+        self.send(&(payload.len() as u32).to_be_bytes()).await;
+        self.send(payload).await;
+    }
+
+    pub(crate) async fn receive_payload(&mut self) -> Vec<u8> {
+        let len = within(self.connection.read_u32()).await.expect("a frame");
+        let mut payload = vec![0; len as usize];
+        within(self.connection.read_exact(&mut payload))
+            .await
+            .expect("a whole frame");
+        payload
+    }
+
+    pub(crate) async fn receive(&mut self) -> Envelope {
+        Format::Json
+            .decode(&self.receive_payload().await)
+            .expect("an envelope in JSON")
+    }
+
+    /// Answers a call of `process` with a text.
+    pub(crate) async fn answer(&mut self, id: &RequestId, text: &str) {
+        self.reply(id, Response::Message(Message::agent(text)))
+            .await;
+    }
+
+    /// Answers a request with anything.
+    pub(crate) async fn reply(&mut self, id: &RequestId, body: impl Into<Body>) {
+        self.send(&frame(&Envelope::new(id.clone(), body))).await;
+    }
+
+    /// Waits until the far side has closed, and checks that it said nothing more.
+    pub(crate) async fn receive_end(&mut self) {
+        self.receive_end_within(PATIENCE).await;
+    }
+
+    pub(crate) async fn receive_end_within(&mut self, limit: Duration) {
+        let mut rest = Vec::new();
+        tokio::time::timeout(limit, self.connection.read_to_end(&mut rest))
+            .await
+            .expect("it hangs")
+            .expect("a proper end");
+        assert_eq!(rest, b"", "bytes before the end");
+    }
+}

@@ -1,0 +1,52 @@
+//! Clients that live longer than the runtimes in which they are used.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::time::Duration;
+
+use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, transport::Listener};
+use common::{Puppet, RawPeer, call, memory, shared, within};
+use tokio::runtime::{Builder, Runtime};
+
+fn runtime(builder: &mut Builder) -> Runtime {
+    builder.enable_all().build().unwrap()
+}
+
+#[test]
+fn a_shared_connection_of_a_runtime_that_is_gone_is_not_used() {
+    let serving = runtime(Builder::new_multi_thread().worker_threads(1));
+    let server = serving
+        .block_on(LocalAgent::serve(Puppet, memory("runtimes")))
+        .unwrap();
+    let remote = shared(server.endpoint()).build().unwrap();
+    for text in ["in the first", "in the second"] {
+        let calling = runtime(&mut Builder::new_current_thread());
+        let reply = calling.block_on(async { within(remote.process(Message::user(text))).await });
+        assert_eq!(reply.unwrap().text(), Some(text));
+    }
+}
+
+/// Calls a peer, and leaves a connection to it that is idle.
+async fn call_once(remote: &RemoteAgent, endpoint: &Endpoint) -> RawPeer {
+    let mut listener = within(Listener::bind(endpoint)).await.unwrap();
+    let called = call(remote, "x");
+    let (mut peer, id) = RawPeer::asked(&mut listener).await;
+    peer.answer(&id, "x").await;
+    called.await.unwrap().unwrap();
+    peer
+}
+
+#[test]
+fn idle_connections_are_closed_in_a_later_runtime_as_in_the_first() {
+    let endpoint = memory("later-runtime");
+    let remote = RemoteAgent::new(&endpoint).unwrap();
+    // Whatever was to close this one is gone with the runtime.
+    runtime(&mut Builder::new_current_thread()).block_on(call_once(&remote, &endpoint));
+    runtime(Builder::new_current_thread().start_paused(true)).block_on(async {
+        let mut peer = call_once(&remote, &endpoint).await;
+        peer.receive_end_within(Duration::from_secs(60)).await;
+        assert_eq!(remote.stats().open, 0);
+    });
+}
