@@ -52,6 +52,28 @@ impl Format {
         }
     }
 
+    /// Appends the payload that carries a plain value, whatever it means.
+    ///
+    /// ```
+    /// use agentwire_codec::{Format, value};
+    ///
+    /// let mut payload = Vec::new();
+    /// Format::Json.encode_value(&value!({"a": [1, 2.0]}), &mut payload)?;
+    /// assert_eq!(payload, br#"{"a": [1, 2.0]}"#);
+    /// # Ok::<(), agentwire_codec::EncodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A value that the format cannot carry. What was appended by then stays, as by
+    /// [`encode`](Self::encode).
+    pub fn encode_value(self, value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match self {
+            Self::Json => json::write(value, buffer),
+            Self::MessagePack => msgpack::write(value, buffer),
+        }
+    }
+
     /// Reads `payload` as a plain value, whatever it means.
     ///
     /// # Errors
@@ -62,5 +84,50 @@ impl Format {
             Self::Json => json::from_slice(payload),
             Self::MessagePack => msgpack::from_slice(payload),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::value;
+
+    fn encoded(format: Format, value: &Value) -> Result<Vec<u8>, EncodeError> {
+        let mut payload = b"before".to_vec();
+        format.encode_value(value, &mut payload)?;
+        Ok(payload.split_off(b"before".len()))
+    }
+
+    #[test]
+    fn a_value_is_read_as_it_was_written_and_only_in_its_own_format() {
+        let value = value!({"text": "\u{e9}", "list": [null, true, -1, 0.5, {"": []}]});
+        for (format, other) in [
+            (Format::Json, Format::MessagePack),
+            (Format::MessagePack, Format::Json),
+        ] {
+            let payload = encoded(format, &value).unwrap();
+            assert_eq!(Format::detect(&payload), format);
+            assert_eq!(format.decode_value(&payload).unwrap(), value);
+            assert!(other.decode_value(&payload).is_err());
+        }
+    }
+
+    #[test]
+    fn a_value_that_only_the_other_format_carries_is_refused() {
+        let bytes = Value::from(Bytes::from_static(b"\xff"));
+        let error = encoded(Format::Json, &bytes).unwrap_err();
+        assert!(matches!(error, EncodeError::BytesInJson), "{error}");
+        assert_eq!(
+            encoded(Format::MessagePack, &bytes).unwrap(),
+            b"\xc4\x01\xff"
+        );
+
+        let big = Value::from(u128::MAX);
+        let error = encoded(Format::MessagePack, &big).unwrap_err();
+        assert!(matches!(error, EncodeError::IntegerTooLarge), "{error}");
+        let digits = u128::MAX.to_string();
+        assert_eq!(encoded(Format::Json, &big).unwrap(), digits.as_bytes());
     }
 }

@@ -2,7 +2,7 @@ use agentwire::{
     Endpoint, Format, Map, Value,
     transport::{Connection, connect},
 };
-use agentwire_codec::{DEFAULT_FRAME_LIMIT, HEADER_LEN, json, msgpack};
+use agentwire_codec::{DEFAULT_FRAME_LIMIT, HEADER_LEN};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{Failure, Outcome, Target, expect, expect_that};
@@ -37,22 +37,19 @@ impl RawConnection {
 impl Target<'_> {
     /// A value as the payload of a frame.
     pub(crate) fn payload(&self, value: &Value) -> Result<Vec<u8>, Failure> {
-        write(self.format, value)
+        encoded(self.format, value)
     }
 }
 
-fn write(format: Format, value: &Value) -> Result<Vec<u8>, Failure> {
+fn encoded(format: Format, value: &Value) -> Result<Vec<u8>, Failure> {
     let mut payload = Vec::new();
-    match format {
-        Format::Json => json::write(value, &mut payload)?,
-        _ => msgpack::write(value, &mut payload)?,
-    }
+    format.encode_value(value, &mut payload)?;
     Ok(payload)
 }
 
 fn read_envelope(format: Format, payload: &[u8]) -> Result<Map, Failure> {
     let value = format.decode_value(payload)?;
-    let canonical = write(format, &value)?;
+    let canonical = encoded(format, &value)?;
     expect("the bytes of the answer", payload, &canonical[..])?;
     let Value::Map(envelope) = value else {
         return Err(Failure::new(format!("not an envelope: {value:?}")));

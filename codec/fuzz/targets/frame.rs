@@ -23,7 +23,10 @@ fn read(pieces: &[&[u8]]) -> (Vec<Bytes>, Option<String>) {
                 Err(error) => return (frames, Some(error.to_string())),
             }
         }
-        assert!(buffer.capacity() <= 4 * received + 256 * 1024, "a header reserves too much");
+        assert!(
+            buffer.capacity() <= 4 * received + 256 * 1024,
+            "a header reserves too much"
+        );
     }
     loop {
         match codec.decode_eof(&mut buffer) {
@@ -36,7 +39,9 @@ fn read(pieces: &[&[u8]]) -> (Vec<Bytes>, Option<String>) {
 
 /// Cuts that depend on the bytes alone, so that the input is a stream and nothing else.
 fn cut(bytes: &[u8]) -> Vec<&[u8]> {
-    let mut state = bytes.iter().fold(bytes.len(), |sum, byte| sum * 31 % 65_521 + usize::from(*byte));
+    let mut state = bytes.iter().fold(bytes.len(), |sum, byte| {
+        sum * 31 % 65_521 + usize::from(*byte)
+    });
     let mut rest = bytes;
     let mut pieces = Vec::new();
     while !rest.is_empty() && pieces.len() < 64 {

@@ -17,7 +17,10 @@ fuzz_target!(|payload: &[u8]| {
     match to.encode(&envelope, &mut written) {
         Ok(()) => {
             assert_eq!(Format::detect(&written), to);
-            assert_eq!(to.decode(&written).expect("what was written can be read"), envelope);
+            assert_eq!(
+                to.decode(&written).expect("what was written can be read"),
+                envelope
+            );
         }
         // What the other format does not have.
         Err(EncodeError::BytesInJson) => assert_eq!(to, Format::Json),

@@ -1,0 +1,33 @@
+//! What the fuzz targets of both formats check.
+
+use agentwire_codec::Format;
+
+/// Any payload is read or refused, and what is read is written in one form, which reads back the same.
+pub fn round_trip(format: Format, payload: &[u8]) {
+    // As a plain value.
+    if let Ok(value) = format.decode_value(payload) {
+        let mut written = Vec::new();
+        format
+            .encode_value(&value, &mut written)
+            .expect("what was read can be written");
+        assert_eq!(
+            format.decode_value(&written).expect("and read again"),
+            value
+        );
+    }
+    // As an envelope.
+    match format.decode(payload) {
+        Err(error) => assert!(!error.to_wire_error().message.is_empty()),
+        Ok(envelope) => {
+            assert!(
+                format.decode_value(payload).is_ok(),
+                "an envelope is a value"
+            );
+            let mut written = Vec::new();
+            format
+                .encode(&envelope, &mut written)
+                .expect("what was read can be written");
+            assert_eq!(format.decode(&written).expect("and read again"), envelope);
+        }
+    }
+}
