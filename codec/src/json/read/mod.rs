@@ -1,8 +1,10 @@
+mod number;
+mod text;
+
 use std::borrow::Cow;
 
-use super::scan;
 use crate::{
-    Integer, MAX_DEPTH, Map, Value,
+    MAX_DEPTH, Map, Value,
     schema::{Source, Syntax},
 };
 
@@ -20,9 +22,6 @@ enum Open {
     /// A map, and the key whose value is being read.
     Map(Map, String),
 }
-
-/// Integers of this many digits fit 64 bits.
-const SMALL_DIGITS: usize = 18;
 
 pub(super) struct Cursor {
     first: bool,
@@ -127,168 +126,6 @@ impl<'de> Reader<'de> {
         self.at += word.len();
         self.skip_white_space();
         Ok(value)
-    }
-
-    fn number(&mut self) -> Result<Value, Syntax> {
-        let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-            if self.peek() == Some(b'I') {
-                return self.word("Infinity", Value::Float(f64::NEG_INFINITY));
-            }
-        }
-        let (negative, first) = (self.at > start, self.at);
-        let mut small: u64 = 0;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            small = small.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-            self.at += 1;
-            // Nothing follows a leading zero.
-            if digit == b'0' && self.at == first + 1 {
-                break;
-            }
-        }
-        match (self.at - first, self.peek()) {
-            (0, _) => return Err(self.error("expected a digit")),
-            (_, Some(b'.' | b'e' | b'E')) => {}
-            // Nearly all integers, without a second look at their digits.
-            (1..=SMALL_DIGITS, _) => {
-                self.skip_white_space();
-                let magnitude = small as i64;
-                let signed = if negative { -magnitude } else { magnitude };
-                return Ok(Value::Integer(signed.into()));
-            }
-            _ => {}
-        }
-        let mut integer = true;
-        if self.peek() == Some(b'.') {
-            integer = false;
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            integer = false;
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        let text = &self.text[start..self.at];
-        let value = if integer {
-            Integer::from_decimal(text).map(Value::Integer)
-        } else {
-            // Too large a number becomes an infinity, as in Python.
-            text.parse().ok().map(Value::Float)
-        };
-        self.skip_white_space();
-        value.ok_or(Syntax {
-            reason: "expected a number",
-            offset: start,
-        })
-    }
-
-    fn digits(&mut self) -> Result<(), Syntax> {
-        let len = self
-            .rest()
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        if len == 0 {
-            return Err(self.error("expected a digit"));
-        }
-        self.at += len;
-        Ok(())
-    }
-
-    /// Text in quotes, borrowed if nothing in it is escaped.
-    fn string(&mut self) -> Result<Cow<'de, str>, Syntax> {
-        self.at += 1;
-        let start = self.at;
-        self.at += scan::literal_len(self.rest());
-        let literal = &self.text[start..self.at];
-        if self.peek() == Some(b'"') {
-            self.advance();
-            return Ok(Cow::Borrowed(literal));
-        }
-        let mut text = String::with_capacity(literal.len() + 16);
-        text.push_str(literal);
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    self.advance();
-                    return Ok(Cow::Owned(text));
-                }
-                Some(b'\\') => text.push(self.escape()?),
-                Some(_) => return Err(self.error("control character in text")),
-                None => return Err(self.error("unexpected end of text")),
-            }
-            let start = self.at;
-            // Escapes often follow each other, so look before scanning.
-            if !matches!(self.peek(), Some(b'\\' | b'"')) {
-                self.at += scan::literal_len(self.rest());
-                text.push_str(&self.text[start..self.at]);
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, Syntax> {
-        let start = self.at;
-        self.at += 1;
-        let character = match self.peek() {
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => {
-                self.at += 1;
-                return self.unicode_escape(start);
-            }
-            _ => {
-                return Err(Syntax {
-                    reason: "unknown escape in text",
-                    offset: start,
-                });
-            }
-        };
-        self.at += 1;
-        Ok(character)
-    }
-
-    fn unicode_escape(&mut self, start: usize) -> Result<char, Syntax> {
-        let lone = Syntax {
-            reason: "lone surrogate in text",
-            offset: start,
-        };
-        let unit = self.unit()?;
-        if !(0xd800..0xe000).contains(&unit) {
-            return char::from_u32(unit).ok_or(lone);
-        }
-        if unit >= 0xdc00 || !self.rest().starts_with(b"\\u") {
-            return Err(lone);
-        }
-        self.at += 2;
-        let low = self.unit()?;
-        if !(0xdc00..0xe000).contains(&low) {
-            return Err(lone);
-        }
-        char::from_u32(0x10000 + ((unit - 0xd800) << 10 | (low - 0xdc00))).ok_or(lone)
-    }
-
-    fn unit(&mut self) -> Result<u32, Syntax> {
-        let Some(digits) = self.rest().first_chunk::<4>() else {
-            return Err(self.error("expected four hex digits"));
-        };
-        let mut unit = 0;
-        for &digit in digits {
-            let digit = char::from(digit).to_digit(16);
-            unit = unit << 4 | digit.ok_or(self.error("expected four hex digits"))?;
-        }
-        self.at += 4;
-        Ok(unit)
     }
 }
 

@@ -1,0 +1,79 @@
+use super::Reader;
+use crate::{Integer, Value, schema::Syntax};
+
+/// Integers of this many digits fit 64 bits.
+const SMALL_DIGITS: usize = 18;
+
+impl Reader<'_> {
+    /// A number, which its first byte has announced.
+    pub(super) fn number(&mut self) -> Result<Value, Syntax> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+            if self.peek() == Some(b'I') {
+                return self.word("Infinity", Value::Float(f64::NEG_INFINITY));
+            }
+        }
+        let (negative, first) = (self.at > start, self.at);
+        let mut small: u64 = 0;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            small = small.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            self.at += 1;
+            // Nothing follows a leading zero.
+            if digit == b'0' && self.at == first + 1 {
+                break;
+            }
+        }
+        match (self.at - first, self.peek()) {
+            (0, _) => return Err(self.error("expected a digit")),
+            (_, Some(b'.' | b'e' | b'E')) => {}
+            // Nearly all integers, without a second look at their digits.
+            (1..=SMALL_DIGITS, _) => {
+                self.skip_white_space();
+                let magnitude = small as i64;
+                let signed = if negative { -magnitude } else { magnitude };
+                return Ok(Value::Integer(signed.into()));
+            }
+            _ => {}
+        }
+        let mut integer = true;
+        if self.peek() == Some(b'.') {
+            integer = false;
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            integer = false;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        let text = &self.text[start..self.at];
+        let value = if integer {
+            Integer::from_decimal(text).map(Value::Integer)
+        } else {
+            // Too large a number becomes an infinity, as in Python.
+            text.parse().ok().map(Value::Float)
+        };
+        self.skip_white_space();
+        value.ok_or(Syntax {
+            reason: "expected a number",
+            offset: start,
+        })
+    }
+
+    fn digits(&mut self) -> Result<(), Syntax> {
+        let len = self
+            .rest()
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        if len == 0 {
+            return Err(self.error("expected a digit"));
+        }
+        self.at += len;
+        Ok(())
+    }
+}
