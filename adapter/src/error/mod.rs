@@ -1,9 +1,13 @@
-use std::{fmt, io, time::Duration};
+mod call_site;
+mod phase;
+mod protocol_error;
 
-use agentwire_codec::{
-    DecodeError, DecodeFault, EncodeError, ErrorCode, FrameError, RequestId, WireError,
-};
-use agentwire_transport::{self as transport, Endpoint};
+use std::{io, time::Duration};
+
+use agentwire_codec::{DecodeFault, EncodeError, ErrorCode, FrameError, WireError};
+use agentwire_transport as transport;
+
+pub use self::{call_site::CallSite, phase::Phase, protocol_error::ProtocolError};
 
 /// What can go wrong between a caller and an agent. A variant for each decision that a caller may take.
 ///
@@ -164,82 +168,6 @@ pub enum Error {
         site: Box<CallSite>,
         /// What the server said: code, message and details.
         error: Box<WireError>,
-    },
-}
-
-/// Where a call went: for people who read the error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CallSite {
-    /// The name that the agent was called by. Empty if none.
-    pub agent: String,
-    /// The name of the tool, if one was to be run.
-    pub tool: Option<String>,
-    /// Where it was called.
-    pub endpoint: Endpoint,
-    /// The request, once it had an id.
-    pub request_id: Option<RequestId>,
-}
-
-impl fmt::Display for CallSite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(tool) = &self.tool {
-            write!(f, "tool {tool:?} of ")?;
-        }
-        if self.agent.is_empty() {
-            write!(f, "agent at {}", self.endpoint)?;
-        } else {
-            write!(f, "agent {:?} at {}", self.agent, self.endpoint)?;
-        }
-        match &self.request_id {
-            Some(id) => write!(f, " (request {id})"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What a call was doing when its time was up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Phase {
-    /// Waiting for one of the client's connections to become free. Nothing was sent.
-    Queueing,
-    /// Connecting. Nothing was sent.
-    Connecting,
-    /// Sending the request.
-    Sending,
-    /// Waiting for the answer.
-    Receiving,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Queueing => "waiting for a free connection; raise max_connections",
-            Self::Connecting => "connecting",
-            Self::Sending => "sending the request",
-            Self::Receiving => "waiting for the answer",
-        })
-    }
-}
-
-/// How a server broke the protocol.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProtocolError {
-    /// What it sent is not a frame.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// What the frame holds is not an envelope.
-    #[error(transparent)]
-    Envelope(#[from] DecodeError),
-    /// The envelope is of a type that does not answer the request.
-    #[error("expected {expected} but got '{found}'")]
-    Unexpected {
-        /// What would have been an answer.
-        expected: &'static str,
-        /// What came.
-        found: &'static str,
     },
 }
 
