@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agentwire::{CallOptions, Error, Message, RemoteAgent};
+use agentwire::{Error, Message, RemoteAgent};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// What is to be called, how often, and by how many at a time.
 #[derive(Clone)]
@@ -20,7 +20,6 @@ pub(super) struct Load {
     pub(super) callers: usize,
     pub(super) until: Until,
     pub(super) message: Message,
-    pub(super) options: CallOptions,
     pub(super) stream: bool,
 }
 
@@ -63,20 +62,24 @@ struct Caller {
 impl Load {
     /// # Errors
     ///
-    /// The first error, if no call at all was answered.
+    /// The first error of a call, if none at all was answered.
     pub(super) async fn run(
         self,
         remote: &RemoteAgent,
         progress: bool,
     ) -> Result<Outcome, Failure> {
+        let latency =
+            Histogram::new(DIGITS).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+        let mut all = Caller::new(latency);
         let shared = Arc::<Shared>::default();
         let start = Instant::now();
         let mut callers = JoinSet::new();
         for _ in 0..self.callers {
             let (load, remote, shared) = (self.clone(), remote.clone(), Arc::clone(&shared));
-            callers.spawn(async move { load.call_until_over(&remote, &shared, start).await });
+            let caller = Caller::new(all.latency.clone());
+            callers
+                .spawn(async move { load.call_until_over(caller, &remote, &shared, start).await });
         }
-        let mut all = Caller::new();
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         loop {
             tokio::select! {
@@ -107,11 +110,11 @@ impl Load {
 
     async fn call_until_over(
         &self,
+        mut caller: Caller,
         remote: &RemoteAgent,
         shared: &Shared,
         start: Instant,
     ) -> Caller {
-        let mut caller = Caller::new();
         loop {
             let begun = shared.begun.fetch_add(1, Relaxed);
             let over = match self.until {
@@ -124,10 +127,7 @@ impl Load {
             let start = Instant::now();
             let result = match self.stream {
                 true => self.stream(remote, &mut caller.chunks).await,
-                false => {
-                    let call = remote.process_with(self.message.clone(), &self.options);
-                    call.await.map(drop)
-                }
+                false => remote.process(self.message.clone()).await.map(drop),
             };
             match result {
                 Ok(()) => {
@@ -150,7 +150,7 @@ impl Load {
     }
 
     async fn stream(&self, remote: &RemoteAgent, chunks: &mut u64) -> Result<(), Error> {
-        let mut stream = remote.stream_with(self.message.clone(), &self.options);
+        let mut stream = remote.stream(self.message.clone());
         while let Some(chunk) = stream.next().await {
             chunk?;
             *chunks += 1;
@@ -160,9 +160,9 @@ impl Load {
 }
 
 impl Caller {
-    fn new() -> Self {
+    fn new(latency: Histogram<u64>) -> Self {
         Self {
-            latency: histogram(),
+            latency,
             chunks: 0,
             errors: BTreeMap::new(),
             first_error: None,
@@ -179,14 +179,6 @@ impl Caller {
         if let Some(error) = other.first_error {
             self.first_error.get_or_insert(error);
         }
-    }
-}
-
-fn histogram() -> Histogram<u64> {
-    match Histogram::new(DIGITS) {
-        Ok(histogram) => histogram,
-        // Up to five digits can be had.
-        Err(error) => unreachable!("{error}"),
     }
 }
 

@@ -3,7 +3,7 @@ mod report;
 
 use std::{io::IsTerminal, num::NonZeroUsize, time::Duration};
 
-use agentwire::{CallOptions, Endpoint, Message, RemoteAgent};
+use agentwire::{Endpoint, Message, RemoteAgent};
 use clap::Args;
 
 use self::load::{Load, Until};
@@ -90,7 +90,6 @@ impl BenchArgs {
                 None => Until::Elapsed(self.duration),
             },
             message: Message::user("x".repeat(self.size)),
-            options: CallOptions::new(),
             stream: self.stream,
         };
         let progress = std::io::stderr().is_terminal() && !self.json;

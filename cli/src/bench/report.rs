@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use agentwire::{Map, Value, map};
 use hdrhistogram::Histogram;
@@ -36,20 +36,27 @@ pub(super) fn for_people(setting: &Setting, outcome: &Outcome) -> String {
     } = setting;
     let seconds = outcome.elapsed.as_secs_f64();
     let calls = outcome.latency.len();
-    let what = if *stream { "streams" } else { "calls" };
+    let what = if *stream { "stream" } else { "call" };
     let mut lines = vec![
         format!(
-            "{endpoint}: {connections} connections x {in_flight} in flight, {size} bytes of text"
+            "{endpoint}: {} x {in_flight} in flight, {} of text",
+            counted(*connections, "connection"),
+            counted(*size, "byte")
         ),
         String::new(),
         format!(
-            "  {calls} {what} in {seconds:.2} s: {:.0}/s",
+            "  {} in {seconds:.2} s: {:.0}/s",
+            counted(calls, what),
             rate(calls, seconds)
         ),
     ];
     if *stream {
         let chunks = outcome.chunks;
-        lines.push(format!("  {chunks} chunks: {:.0}/s", rate(chunks, seconds)));
+        lines.push(format!(
+            "  {}: {:.0}/s",
+            counted(chunks, "chunk"),
+            rate(chunks, seconds)
+        ));
     }
     for (code, count) in &outcome.errors {
         lines.push(format!("  {count} failed with {code}"));
@@ -93,6 +100,12 @@ pub(super) fn for_machines(setting: &Setting, outcome: &Outcome) -> String {
         "latency_us": latency,
     };
     format!("{}\n", Value::from(report))
+}
+
+/// So many of a thing, in words.
+fn counted<N: Display + PartialEq + From<u8>>(count: N, thing: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }
 
 fn rate(count: u64, seconds: f64) -> f64 {
@@ -149,6 +162,13 @@ fn bars(latency: &Histogram<u64>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_a_thing_is_not_many() {
+        for (count, text) in [(0, "0 calls"), (1, "1 call"), (2, "2 calls")] {
+            assert_eq!(counted::<u64>(count, "call"), text);
+        }
+    }
 
     #[test]
     fn times_have_the_unit_that_suits_them() {

@@ -54,7 +54,12 @@ async fn it_prints_a_table_for_people() {
     let server = Server::agent("echo").await;
     let outcome = run(["bench", &server.endpoint, "-n", "50"]).await;
     let text = outcome.success();
-    for part in ["1 connections x 1 in flight", "50 calls in", "p99.9", "#"] {
+    for part in [
+        "1 connection x 1 in flight, 64 bytes",
+        "50 calls in",
+        "p99.9",
+        "#",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
