@@ -187,7 +187,8 @@ fn typed(error: &Error) -> Result<String, Failure> {
     }
 }
 
-async fn chaos(language: Language, max_in_flight: usize) -> Outcome {
+/// The label tells the lines of tests apart that run at the same time.
+async fn chaos(label: &str, language: Language, max_in_flight: usize) -> Outcome {
     let seconds = match env::var("AGENTWIRE_SOAK_SECONDS") {
         Ok(text) => text.parse::<u64>()?,
         Err(_) => SECONDS,
@@ -232,7 +233,7 @@ async fn chaos(language: Language, max_in_flight: usize) -> Outcome {
     }
     let calls: u64 = all.values().sum();
     println!(
-        "{calls} calls, {kills} kills, {} reconnects: {all:?}",
+        "{label}: {calls} calls, {kills} kills, {} reconnects: {all:?}",
         stats.reconnects
     );
     // It must have been both: calls, and trouble.
@@ -246,15 +247,15 @@ async fn chaos(language: Language, max_in_flight: usize) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rust_server_and_connections_of_their_own() -> Outcome {
-    chaos(Language::Rust, 1).await
+    chaos("Rust, own connections", Language::Rust, 1).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rust_server_and_shared_connections() -> Outcome {
-    chaos(Language::Rust, 8).await
+    chaos("Rust, shared connections", Language::Rust, 8).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_server_and_connections_of_their_own() -> Outcome {
-    chaos(Language::Python, 1).await
+    chaos("Python, own connections", Language::Python, 1).await
 }
