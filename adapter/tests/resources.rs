@@ -126,13 +126,6 @@ async fn nothing_is_left_behind(settings: impl Fn(RemoteAgentBuilder) -> RemoteA
         within(remote.close()).await;
         drop(remote);
         until("connections and tasks are gone", || {
-            eprintln!(
-                "{} {} {} {}",
-                open_files(),
-                files_serving,
-                tasks(),
-                tasks_serving
-            );
             open_files() == files_serving && tasks() == tasks_serving
         })
         .await;
