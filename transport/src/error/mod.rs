@@ -1,7 +1,9 @@
-use std::convert::Infallible;
-use std::path::PathBuf;
-use std::{fmt, io};
+mod endpoint_problem;
+mod path_in_use;
 
+use std::{convert::Infallible, io, path::PathBuf};
+
+pub use self::{endpoint_problem::EndpointProblem, path_in_use::PathInUse};
 use crate::Endpoint;
 
 /// Why an endpoint was refused, or could not be reached or served.
@@ -188,76 +190,6 @@ fn is_transient_kind(kind: io::ErrorKind) -> bool {
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
-    }
-}
-
-/// What is wrong with the text of an endpoint.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EndpointProblem {
-    /// There is no `://` in it.
-    NoScheme,
-    /// `unix://` without a path.
-    EmptyPath,
-    /// A path with a NUL byte, which no system takes.
-    NulInPath,
-    /// `tcp://` without a host.
-    EmptyHost,
-    /// The host is neither a name nor an IP address.
-    BadHost,
-    /// There is no `:port` at the end.
-    MissingPort,
-    /// The port is not a decimal number from 0 to 65535.
-    BadPort,
-    /// Port 0 can be listened on, but not connected to.
-    PortZero,
-    /// `memory://` without a name.
-    EmptyName,
-}
-
-impl fmt::Display for EndpointProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoScheme => "it does not start with a scheme and `://`",
-            Self::EmptyPath => "the path is empty",
-            Self::NulInPath => "the path contains a NUL byte",
-            Self::EmptyHost => "the host is empty",
-            Self::BadHost => "the host is neither a name nor an IP address",
-            Self::MissingPort => "the port is missing",
-            Self::BadPort => "the port is not a number from 0 to 65535",
-            Self::PortZero => "a client cannot connect to port 0",
-            Self::EmptyName => "the name is empty",
-        })
-    }
-}
-
-/// What is at the path of a socket, and stays there.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PathInUse {
-    /// A file, directory, symbolic link or anything else that is not a socket.
-    NotASocket,
-    /// A socket on which a server answers.
-    Answered,
-    /// A socket that could not be asked, for this reason.
-    Unclear(io::ErrorKind),
-}
-
-impl fmt::Display for PathInUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotASocket => {
-                f.write_str("what is there is not a socket; remove it or use another path")
-            }
-            Self::Answered => {
-                f.write_str("a server answers there; stop it first or use another path")
-            }
-            Self::Unclear(kind) => write!(
-                f,
-                "there is a socket, and whether a server has it cannot be told ({kind}); \
-                 remove it or use another path"
-            ),
-        }
     }
 }
 
