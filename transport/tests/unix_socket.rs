@@ -229,6 +229,8 @@ async fn a_datagram_socket_is_kept() {
 // Only Linux tells a full backlog from a server that is gone.
 #[cfg(target_os = "linux")]
 mod full_backlog {
+    use std::pin::Pin;
+
     use super::*;
 
     async fn server(path: &Path) -> (UnixListener, Vec<UnixStream>) {
@@ -247,6 +249,18 @@ mod full_backlog {
         }
     }
 
+    /// A connection that has to wait for its turn.
+    fn begin_to_connect(
+        endpoint: &Endpoint,
+    ) -> Pin<Box<impl Future<Output = Result<Connection, Error>>>> {
+        let mut connecting = Box::pin(connect(endpoint));
+        let polled = connecting
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+        connecting
+    }
+
     #[tokio::test]
     async fn the_socket_of_a_live_server_is_kept_when_its_backlog_is_full() {
         let (_directory, path) = temporary();
@@ -260,11 +274,7 @@ mod full_backlog {
         let (_directory, path) = temporary();
         let (listener, _waiting) = server(&path).await;
         let endpoint = Endpoint::unix(&path).expect("endpoint");
-        let mut connecting = Box::pin(connect(&endpoint));
-        let polled = connecting
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
-        assert!(polled.is_pending());
+        let connecting = begin_to_connect(&endpoint);
         within(listener.accept()).await.expect("accept");
         within(connecting).await.expect("connect");
     }
@@ -274,11 +284,7 @@ mod full_backlog {
         let (_directory, path) = temporary();
         let (listener, _waiting) = server(&path).await;
         let endpoint = Endpoint::unix(&path).expect("endpoint");
-        let mut connecting = Box::pin(connect(&endpoint));
-        let polled = connecting
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()));
-        assert!(polled.is_pending());
+        let connecting = begin_to_connect(&endpoint);
         drop(listener);
         assert!(
             within(connecting)
