@@ -1,5 +1,6 @@
 mod convert;
 mod de;
+mod error;
 mod index;
 mod integer;
 mod macros;
@@ -16,9 +17,10 @@ pub(crate) use self::integer::IntegerRef;
 pub use self::{
     convert::ToJsonError,
     de::from_value,
+    error::ValueError,
     integer::Integer,
     map::{Entries, IntoEntries, Map},
-    ser::{ValueError, to_value},
+    ser::to_value,
 };
 
 /// Any value that a message can hold: what JSON has, and what Python adds to it.

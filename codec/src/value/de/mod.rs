@@ -1,0 +1,218 @@
+mod enum_access;
+mod key;
+mod visitor;
+
+use serde::{
+    Deserializer,
+    de::{
+        self, DeserializeOwned, IntoDeserializer, Unexpected, Visitor,
+        value::{MapDeserializer, SeqDeserializer},
+    },
+    forward_to_deserialize_any,
+};
+
+use self::{enum_access::EnumAccess, key::Key};
+use super::{Integer, Value, ValueError, integer::IntegerRef};
+
+/// Turns a [`Value`] into any type that implements serde's `Deserialize`.
+///
+/// # Errors
+///
+/// Says what the type expected and what it found.
+///
+/// ```
+/// use agentwire_codec::{Map, Value, from_value};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Answer {
+///     city: String,
+///     degrees: f64,
+/// }
+///
+/// let value = Map::from([("city", Value::from("Oslo")), ("degrees", Value::from(-3))]);
+/// let answer: Answer = from_value(value.into())?;
+/// assert_eq!((answer.city.as_str(), answer.degrees), ("Oslo", -3.0));
+/// # Ok::<(), agentwire_codec::ValueError>(())
+/// ```
+pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ValueError> {
+    T::deserialize(value)
+}
+
+impl<'de> IntoDeserializer<'de, ValueError> for Value {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Value {
+    type Error = ValueError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self {
+            Self::Null => visitor.visit_unit(),
+            Self::Bool(flag) => visitor.visit_bool(flag),
+            Self::Integer(integer) => visit_integer(&integer, visitor),
+            Self::Float(float) => visitor.visit_f64(float),
+            Self::Text(text) => visitor.visit_string(text),
+            Self::Bytes(bytes) => visitor.visit_byte_buf(bytes.into()),
+            Self::List(list) => {
+                let mut elements = SeqDeserializer::new(list.into_iter());
+                let value = visitor.visit_seq(&mut elements)?;
+                elements.end()?;
+                Ok(value)
+            }
+            Self::Map(map) => {
+                let mut entries =
+                    MapDeserializer::new(map.into_iter().map(|(key, value)| (Key(key), value)));
+                let value = visitor.visit_map(&mut entries)?;
+                entries.end()?;
+                Ok(value)
+            }
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        if self.is_null() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// A unit variant is its name; a variant with data is a map from its name to the data.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        let (variant, data) = match self {
+            Self::Text(variant) => (variant, None),
+            Self::Map(map) if map.len() == 1 => {
+                let mut entries = map.into_iter();
+                match entries.next() {
+                    Some((variant, data)) => (variant, Some(data)),
+                    None => return Err(ValueError::new("a variant's map is empty")),
+                }
+            }
+            other => return Err(other.unexpected(&"a variant's name or a map with one entry")),
+        };
+        visitor.visit_enum(EnumAccess { variant, data })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl Value {
+    fn unexpected(&self, expected: &dyn de::Expected) -> ValueError {
+        de::Error::invalid_type(Unexpected::Other(self.kind()), expected)
+    }
+}
+
+fn visit_integer<'de, V: Visitor<'de>>(
+    integer: &Integer,
+    visitor: V,
+) -> Result<V::Value, ValueError> {
+    match integer.as_ref() {
+        IntegerRef::Signed(signed) => visitor.visit_i64(signed),
+        IntegerRef::Unsigned(unsigned) => visitor.visit_u64(unsigned),
+        IntegerRef::Big(digits) => match (integer.as_u128(), integer.as_i128()) {
+            (Some(unsigned), _) => visitor.visit_u128(unsigned),
+            (None, Some(signed)) => visitor.visit_i128(signed),
+            (None, None) => Err(ValueError::new(format!(
+                "integer {digits} has more than 128 bits, which serde cannot carry"
+            ))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::to_value;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Shape {
+        Empty,
+        One(u8),
+        Pair(i64, String),
+        Named { side: f64 },
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Everything {
+        unit: (),
+        flag: bool,
+        character: char,
+        big: u128,
+        low: i128,
+        float: f64,
+        nothing: Option<u8>,
+        something: Option<u8>,
+        list: Vec<Shape>,
+        by_number: BTreeMap<u16, String>,
+        any: Value,
+    }
+
+    #[test]
+    fn a_users_type_comes_back_as_it_went() {
+        let everything = Everything {
+            unit: (),
+            flag: true,
+            character: 'é',
+            big: u128::MAX,
+            low: i128::MIN,
+            float: 1.5,
+            nothing: None,
+            something: Some(7),
+            list: vec![
+                Shape::Empty,
+                Shape::One(1),
+                Shape::Pair(-2, "two".into()),
+                Shape::Named { side: 3.0 },
+            ],
+            by_number: [(1, "one".to_owned())].into(),
+            any: Value::from(vec![Value::Null, Value::from(Bytes::from_static(b"raw"))]),
+        };
+        let value = to_value(&everything).unwrap();
+        assert_eq!(from_value::<Value>(value.clone()).unwrap(), value);
+        assert_eq!(from_value::<Everything>(value).unwrap(), everything);
+    }
+
+    #[test]
+    fn a_wrong_type_says_what_was_expected_and_found() {
+        let error = from_value::<u8>("seven".into()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"invalid type: string "seven", expected u8"#
+        );
+        let error = from_value::<u8>(300.into()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid value: integer `300`, expected u8"
+        );
+        assert!(
+            from_value::<(u8, u8)>(vec![1, 2, 3].into()).is_err(),
+            "an element would be lost"
+        );
+        assert!(from_value::<Shape>(Value::Null).is_err());
+    }
+}
