@@ -1,0 +1,94 @@
+use agentwire_codec::{Body, EncodeError, Format, MAX_DEPTH, Request, RequestId};
+
+use crate::fixtures::{ID, MESSAGE, bodies, decode, encode, envelope, map, wire};
+
+#[test]
+fn every_envelope_is_written_byte_for_byte_and_read_back() {
+    for (body, kind, payload) in bodies() {
+        let expected = wire(kind, &payload);
+        let envelope = envelope(body);
+        assert_eq!(envelope.body.kind().as_str(), kind);
+        assert_eq!(encode(&envelope), expected);
+        assert_eq!(decode(&expected).unwrap(), envelope, "{expected}");
+    }
+}
+
+#[test]
+fn an_id_and_a_time_of_any_text_are_passed_on_as_they_came() {
+    for (id, time) in [
+        ("7", r#", "timestamp": "2025-11-08T12:34:56.123456789Z""#),
+        (
+            "67E55044-10B1-426F-9247-BB680E5FE0C8",
+            r#", "timestamp": "soon""#,
+        ),
+        ("", r#", "timestamp": """#),
+        (r"\ud83e\udd80", ""),
+    ] {
+        let text = format!(
+            r#"{{"version": "1.0", "type": "stream_end", "id": "{id}"{time}, "payload": {{}}}}"#
+        );
+        assert_eq!(encode(&decode(&text).unwrap()), text);
+    }
+}
+
+#[test]
+fn a_message_that_is_passed_on_keeps_order_digits_and_offset() {
+    let message = r#"{"role": "narrator", "content": {"z": 1180591620717411303424, "a": [NaN, -0.0, 1e+16, -0.5]}, "metadata": {"b": {}, "a": null}, "timestamp": "2025-11-08T12:34:56+05:30:15"}"#;
+    let text = wire("stream_chunk", &format!(r#"{{"message": {message}}}"#));
+    assert_eq!(encode(&decode(&text).unwrap()), text);
+}
+
+#[test]
+fn a_method_that_is_not_known_is_kept_with_its_payload() {
+    for (payload, method) in [
+        (
+            r#"{"method": "dance", "message": 5, "agent_name": []}"#,
+            "dance",
+        ),
+        (r#"{"method": "", "b": 1, "a": 2}"#, ""),
+        (r#"{"method": null}"#, "None"),
+        (r#"{"method": true}"#, "True"),
+        (r#"{"method": 5}"#, "5"),
+        (r#"{"method": ["process"]}"#, r#"["process"]"#),
+        (r#"{"method": "Process"}"#, "Process"),
+        (r#"{}"#, "None"),
+    ] {
+        let text = wire("request", payload);
+        let envelope = decode(&text).unwrap();
+        let Body::Request(request) = &envelope.body else {
+            panic!("{payload}");
+        };
+        assert_eq!(*request, Request::Other(map(payload)));
+        assert_eq!(request.method().to_plain_text(), method);
+        assert_eq!(encode(&envelope), text);
+    }
+}
+
+#[test]
+fn nesting_up_to_the_limit_passes_and_one_more_level_does_not() {
+    // The envelope, its payload, the message and the content's own levels.
+    let nested = |depth: usize| {
+        let content = "[".repeat(depth) + &"]".repeat(depth);
+        let message = MESSAGE.replace(r#""Hi""#, &content);
+        wire("stream_chunk", &format!(r#"{{"message": {message}}}"#))
+    };
+    let deepest = nested(MAX_DEPTH - 3);
+    let mut envelope = decode(&deepest).unwrap();
+    assert_eq!(encode(&envelope), deepest);
+    let error = decode(&nested(MAX_DEPTH - 2)).unwrap_err();
+    assert!(
+        error.to_string().contains("nested deeper than 256 levels"),
+        "{error}"
+    );
+    assert_eq!(error.id(), Some(&RequestId::from(ID)));
+
+    let Body::StreamChunk(message) = &mut envelope.body else {
+        panic!("{envelope:?}");
+    };
+    message.content = vec![std::mem::take(&mut message.content)].into();
+    let error = Format::Json.encode(&envelope, &mut Vec::new()).unwrap_err();
+    assert!(
+        matches!(error, EncodeError::TooDeep { max: MAX_DEPTH }),
+        "{error}"
+    );
+}

@@ -1,0 +1,15 @@
+//! Tables of what the codec writes and reads, rule by rule of PROTOCOL.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod byte_for_byte;
+mod faults;
+mod fixtures;
+mod lenient;
+mod privacy;
+mod repeated_keys;
+mod unwritable;
