@@ -20,8 +20,10 @@ use crate::{EndpointProblem, Error};
 ///
 /// `Display` gives the text back, and it parses to an equal endpoint. The exceptions are a path
 /// that is not UTF-8, which is shown with replacement characters, and a custom endpoint.
+///
+/// The order is of use where endpoints are to be listed alike each time, and means nothing else.
 #[non_exhaustive]
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
     /// A Unix stream socket.
     #[non_exhaustive]
