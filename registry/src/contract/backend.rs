@@ -1,0 +1,125 @@
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use agentwire_transport::Endpoint;
+use tokio::time::timeout;
+
+use crate::{Event, InstanceRef, Registration, Registry, RegistryConfig, Scope, Watch};
+
+/// A kind of registry that the suite runs against.
+pub trait Backend: Sized + Send + Sync + 'static {
+    /// What talks to it.
+    type Registry: Registry;
+
+    /// Starts an empty registry for the test of that name. Whatever holds it up ends when this is dropped.
+    fn start(test: &str, config: RegistryConfig) -> impl Future<Output = Self> + Send;
+
+    /// Another handle of the same registry.
+    fn registry(&self) -> impl Future<Output = Self::Registry> + Send;
+}
+
+/// How long anything may take. A test that fails for it would have waited for ever.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A lease that outlives any hiccup of a busy machine.
+pub(super) const LONG_LEASE: Duration = Duration::from_secs(600);
+
+/// A lease that a test can see the end of.
+pub(super) const SHORT_LEASE: Duration = Duration::from_millis(300);
+
+pub(super) async fn within<F: Future>(work: F) -> F::Output {
+    timeout(LIMIT, work).await.expect("it takes too long")
+}
+
+/// A backend and one handle of it.
+pub(super) struct Site<B: Backend> {
+    pub(super) backend: B,
+    pub(super) registry: B::Registry,
+}
+
+impl<B: Backend> Site<B> {
+    pub(super) async fn start(test: &str) -> Self {
+        Self::with(test, RegistryConfig::new().lease(LONG_LEASE)).await
+    }
+
+    pub(super) async fn with(test: &str, config: RegistryConfig) -> Self {
+        let backend = within(B::start(test, config)).await;
+        let registry = within(backend.registry()).await;
+        Self { backend, registry }
+    }
+
+    pub(super) async fn register(&self, registration: &Registration) {
+        let registered = self.registry.register(registration.clone());
+        within(registered).await.expect("register");
+    }
+
+    pub(super) async fn unregister(&self, registration: &Registration) {
+        let which = InstanceRef::from(registration);
+        let unregistered = self.registry.unregister(&which);
+        within(unregistered).await.expect("unregister");
+    }
+
+    pub(super) async fn lookup(&self, name: &str) -> Vec<Arc<Registration>> {
+        within(self.registry.lookup(name)).await.expect("lookup")
+    }
+
+    pub(super) async fn list(&self) -> Vec<Arc<Registration>> {
+        within(self.registry.list()).await.expect("list")
+    }
+
+    /// A watch whose first snapshot has been read, so that what follows is not missed.
+    pub(super) async fn watch(&self, scope: Scope) -> (Vec<Arc<Registration>>, Watch) {
+        let mut watch = self.registry.watch(scope);
+        match next(&mut watch).await {
+            Event::Snapshot {
+                registrations,
+                resync: false,
+            } => (registrations, watch),
+            other => panic!("a watch must begin with a snapshot, not {other:?}"),
+        }
+    }
+
+    /// Waits until a name is found nowhere.
+    pub(super) async fn gone(&self, name: &str) {
+        within(async {
+            let mut poll = tokio::time::interval(Duration::from_millis(5));
+            while !self.registry.lookup(name).await.expect("lookup").is_empty() {
+                poll.tick().await;
+            }
+        })
+        .await;
+    }
+}
+
+pub(super) async fn next(watch: &mut Watch) -> Event {
+    within(watch.next())
+        .await
+        .expect("the watch has ended")
+        .expect("the watch has failed")
+}
+
+/// An endpoint that nothing listens on, and that sorts by its number.
+pub(super) fn endpoint(number: u16) -> Endpoint {
+    Endpoint::tcp("198.51.100.1", number).expect("endpoint")
+}
+
+/// A registration at an endpoint of its own.
+pub(super) fn agent(name: &str) -> Registration {
+    static NEXT: AtomicU16 = AtomicU16::new(1000);
+    Registration::new(name, endpoint(NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// The endpoints' ports, which tell registrations of a test apart.
+pub(super) fn ports(registrations: &[Arc<Registration>]) -> Vec<u16> {
+    let port = |registration: &Arc<Registration>| match registration.endpoint {
+        Endpoint::Tcp { port, .. } => port,
+        _ => panic!("{registration:?} is none of these tests"),
+    };
+    registrations.iter().map(port).collect()
+}

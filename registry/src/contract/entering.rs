@@ -1,0 +1,205 @@
+use agentwire_codec::{Timestamp, map};
+
+use super::backend::{Backend, Site, agent, endpoint, ports, within};
+use crate::{InstanceRef, NameProblem, Registration, RegistrationProblem, Registry, RegistryError};
+
+pub async fn what_is_registered_is_found_with_all_that_it_said<B: Backend>() {
+    let site = Site::<B>::start("found").await;
+    let weather = agent("weather")
+        .with_version("1.2.3-rc.1+build.7".parse().expect("version"))
+        .with_capabilities(map! {
+            "languages": ["en", "ja"],
+            "tools": [{"name": "forecast", "parameters": {"days": 7, "deep": [[{"x": null}]]}}],
+        })
+        .with_metadata("größe", 1.5)
+        .with_metadata("empty", "");
+    site.register(&weather).await;
+    let found = site.lookup("weather").await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].is_same_offer(&weather), "{:?}", found[0]);
+    let listed = site.list().await;
+    assert!(listed.len() == 1 && listed[0].is_same_offer(&weather));
+}
+
+pub async fn an_unknown_name_is_found_nowhere_and_is_no_error<B: Backend>() {
+    let site = Site::<B>::start("unknown").await;
+    site.register(&agent("weather")).await;
+    assert!(site.lookup("Weather").await.is_empty());
+    assert!(site.lookup("weather report").await.is_empty());
+}
+
+pub async fn the_same_name_and_endpoint_replaces<B: Backend>() {
+    let site = Site::<B>::start("replaces").await;
+    let first = agent("weather").with_metadata("zone", "a");
+    let second = Registration::new("weather", first.endpoint.clone())
+        .with_version("2.0.0".parse().expect("version"))
+        .with_metadata("zone", "b");
+    site.register(&first).await;
+    site.register(&second).await;
+    let found = site.lookup("weather").await;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].is_same_offer(&second), "{:?}", found[0]);
+}
+
+pub async fn several_endpoints_of_one_name_are_instances_of_it<B: Backend>() {
+    let site = Site::<B>::start("instances").await;
+    let all = [agent("weather"), agent("weather"), agent("weather")];
+    for instance in &all {
+        site.register(instance).await;
+    }
+    assert_eq!(site.lookup("weather").await.len(), 3);
+    site.unregister(&all[1]).await;
+    let left = site.lookup("weather").await;
+    assert_eq!(left.len(), 2);
+    assert!(left[0].is_same_offer(&all[0]) && left[1].is_same_offer(&all[2]));
+}
+
+pub async fn a_name_that_is_none_is_refused_everywhere<B: Backend>() {
+    let site = Site::<B>::start("no_name").await;
+    let registry = &site.registry;
+    let long = "x".repeat(256);
+    for name in ["", " weather", "weather\n", "a\0b", &*long] {
+        let which = InstanceRef::new(name);
+        let results = [
+            within(registry.register(agent(name))).await.map(drop),
+            within(registry.heartbeat(&which)).await,
+            within(registry.unregister(&which)).await,
+            within(registry.lookup(name)).await.map(drop),
+        ];
+        for result in results {
+            let error = result.expect_err("no name");
+            assert!(
+                matches!(error, RegistryError::InvalidName { .. }),
+                "{error:?}"
+            );
+        }
+    }
+    let error = within(registry.register(agent(""))).await;
+    assert!(matches!(
+        error.expect_err("empty"),
+        RegistryError::InvalidName {
+            problem: NameProblem::Empty,
+            ..
+        }
+    ));
+    assert!(site.list().await.is_empty());
+}
+
+pub async fn a_port_that_cannot_be_called_is_refused<B: Backend>() {
+    let site = Site::<B>::start("port_zero").await;
+    let error = within(
+        site.registry
+            .register(Registration::new("weather", endpoint(0))),
+    )
+    .await;
+    match error.expect_err("port 0") {
+        RegistryError::InvalidRegistration { name, problem } => {
+            assert_eq!(name, "weather");
+            assert_eq!(
+                problem.to_string(),
+                RegistrationProblem::PortZero.to_string()
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+pub async fn unregistering_takes_out_and_may_be_repeated<B: Backend>() {
+    let site = Site::<B>::start("unregister").await;
+    let (weather, echo) = (agent("weather"), agent("echo"));
+    site.register(&weather).await;
+    site.register(&echo).await;
+    for _ in 0..2 {
+        site.unregister(&weather).await;
+        assert!(site.lookup("weather").await.is_empty());
+    }
+    assert_eq!(site.list().await.len(), 1);
+    let unknown = InstanceRef::new("nobody");
+    within(site.registry.unregister(&unknown))
+        .await
+        .expect("an unknown one is no error");
+}
+
+pub async fn unregistering_without_an_endpoint_needs_a_single_instance<B: Backend>() {
+    let site = Site::<B>::start("unregister_only").await;
+    let (first, second) = (agent("weather"), agent("weather"));
+    site.register(&first).await;
+    site.register(&second).await;
+    let by_name = InstanceRef::new("weather");
+    let error = within(site.registry.unregister(&by_name)).await;
+    match error.expect_err("there are two") {
+        RegistryError::Ambiguous { name, instances } => {
+            assert_eq!((&*name, instances), ("weather", 2));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(site.lookup("weather").await.len(), 2);
+
+    let by_endpoint = by_name.clone().at(first.endpoint.clone());
+    within(site.registry.unregister(&by_endpoint))
+        .await
+        .expect("by endpoint");
+    assert!(site.lookup("weather").await[0].is_same_offer(&second));
+    within(site.registry.unregister(&by_name))
+        .await
+        .expect("the only one");
+    assert!(site.lookup("weather").await.is_empty());
+}
+
+pub async fn the_registry_says_when_somebody_registered<B: Backend>() {
+    let site = Site::<B>::start("clock").await;
+    let long_ago: Timestamp = "2001-02-03T04:05:06+00:00".parse().expect("time");
+    let before = Timestamp::now().to_system_time();
+    site.register(&agent("weather").registered(long_ago)).await;
+    let found = site.lookup("weather").await;
+    assert!(found[0].registered_at.to_system_time() >= before);
+    assert!(found[0].last_heartbeat().to_system_time() >= before);
+}
+
+pub async fn a_predecessor_does_not_take_out_its_successor<B: Backend>() {
+    let site = Site::<B>::start("successor").await;
+    let first = agent("weather");
+    let second = Registration::new("weather", first.endpoint.clone());
+    site.register(&first).await;
+    site.register(&second).await;
+    site.unregister(&first).await;
+    let found = site.lookup("weather").await;
+    assert_eq!(found.len(), 1, "the successor is there");
+    assert!(found[0].is_same_offer(&second));
+    site.unregister(&second).await;
+    assert!(site.lookup("weather").await.is_empty());
+}
+
+pub async fn many_who_register_at_once_all_get_in<B: Backend>() {
+    const EACH: u16 = 25;
+    let site = Site::<B>::start("many").await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..4 {
+        let registry = within(site.backend.registry()).await;
+        tasks.spawn(async move {
+            for number in 0..EACH {
+                let name = format!("agent {}", number % 5);
+                let one = Registration::new(&name, endpoint(1 + task * EACH + number));
+                registry.register(one.clone()).await.expect("register");
+                let which = InstanceRef::from(&one);
+                registry.heartbeat(&which).await.expect("heartbeat");
+                let found = registry.lookup(&name).await.expect("lookup");
+                assert!(found.iter().any(|found| found.is_same_offer(&one)));
+            }
+        });
+    }
+    within(async {
+        while let Some(done) = tasks.join_next().await {
+            done.expect("task");
+        }
+    })
+    .await;
+    let listed = site.list().await;
+    assert_eq!(listed.len(), 4 * usize::from(EACH));
+    let mut ports = ports(&listed);
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), listed.len(), "each of them once");
+
+    assert_eq!(site.lookup("agent 0").await.len(), 20);
+}

@@ -1,0 +1,79 @@
+use agentwire_codec::map;
+
+use super::backend::{Backend, Site, endpoint, ports, within};
+use crate::{Query, Registration, Registry, Scope};
+
+/// In the order in which they are listed.
+fn sorted() -> Vec<Registration> {
+    let make = |name: &str, version: &str, port| {
+        let mut made = Registration::new(name, endpoint(port));
+        made.version = version.parse().ok();
+        made
+    };
+    vec![
+        make("echo", "", 5).with_capabilities(map! {"streaming": true}),
+        make("weather", "10.0.0", 2)
+            .with_capabilities(map! {"languages": ["en", "ja"], "tools": ["forecast"]})
+            .with_metadata("zone", "a"),
+        make("weather", "9.1.0", 3)
+            .with_capabilities(map! {"languages": ["en"], "tools": [{"name": "forecast"}]})
+            .with_metadata("zone", "b"),
+        make("weather", "9.1.0", 4).with_metadata("zone", "b"),
+        make("weather", "9.1.0-rc.1", 1),
+        make("weather", "", 9).with_capabilities(map! {"streaming": false}),
+        make("weather", "", 10),
+    ]
+}
+
+async fn filled<B: Backend>(test: &str) -> Site<B> {
+    let site = Site::<B>::start(test).await;
+    let mut all = sorted();
+    // In an order that is nobody's.
+    all.rotate_left(3);
+    all.swap(0, 5);
+    for registration in &all {
+        site.register(registration).await;
+    }
+    site
+}
+
+pub async fn lists_are_ordered_and_stable<B: Backend>() {
+    let site = filled::<B>("ordered").await;
+    for _ in 0..2 {
+        assert_eq!(ports(&site.list().await), [5, 2, 3, 4, 1, 9, 10]);
+        assert_eq!(ports(&site.lookup("weather").await), [2, 3, 4, 1, 9, 10]);
+        let (snapshot, _watch) = site.watch(Scope::All).await;
+        assert_eq!(ports(&snapshot), [5, 2, 3, 4, 1, 9, 10]);
+    }
+}
+
+pub async fn a_query_finds_what_it_says<B: Backend>() {
+    let site = filled::<B>("query").await;
+    let requirement = |text: &str| text.parse().expect("requirement");
+    for (query, expected) in [
+        (Query::new(), &[5, 2, 3, 4, 1, 9, 10][..]),
+        (Query::new().name("echo"), &[5]),
+        (Query::new().name("nobody"), &[]),
+        (Query::new().capability("streaming"), &[5]),
+        (Query::new().capability("languages.en"), &[2, 3]),
+        (Query::new().capability("languages.ja"), &[2]),
+        (Query::new().tool("forecast"), &[2, 3]),
+        (Query::new().version(requirement("^9")), &[3, 4]),
+        (
+            Query::new().version(requirement(">=9.1.0-rc.1, <10")),
+            &[3, 4, 1],
+        ),
+        (Query::new().metadata("zone", "b"), &[3, 4]),
+        (
+            Query::new()
+                .tool("forecast")
+                .metadata("zone", "b")
+                .name("weather"),
+            &[3],
+        ),
+        (Query::new().capability("telepathy"), &[]),
+    ] {
+        let found = within(site.registry.find(&query)).await.expect("find");
+        assert_eq!(ports(&found), expected, "{query:?}");
+    }
+}

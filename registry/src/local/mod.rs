@@ -1,0 +1,289 @@
+mod entry;
+mod expiries;
+mod instances;
+mod moment;
+mod shared;
+mod sweeper;
+mod table;
+mod watcher;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use self::{moment::Moment, shared::Shared, watcher::Watcher};
+use crate::{
+    Event, InstanceRef, Lease, Query, Registration, Registry, RegistryConfig, RegistryError, Scope,
+    Watch, check_name,
+    registration::{check, sort},
+};
+
+/// A registry inside this process. Clones are handles of the same one.
+///
+/// Lookups and heartbeats cost the same however many agents there are, and do not wait for each other. One task
+/// removes what is over; it ends with the last handle. A [`Watch`] is no handle: it ends with the registry.
+///
+/// ```
+/// use agentwire_registry::{LocalRegistry, Registration, Registry};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = LocalRegistry::new();
+/// let lease = registry.register(Registration::new("weather", "tcp://10.0.0.7:8080".parse()?)).await?;
+/// assert_eq!(lease.heartbeat_interval().as_secs(), 30);
+///
+/// let found = registry.lookup("weather").await?;
+/// assert_eq!(found[0].endpoint.to_string(), "tcp://10.0.0.7:8080");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct LocalRegistry(Arc<Shared>);
+
+impl LocalRegistry {
+    /// An empty registry with default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Shared::new(RegistryConfig::default())))
+    }
+
+    /// An empty registry.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::InvalidSetting`].
+    pub fn with_config(config: RegistryConfig) -> Result<Self, RegistryError> {
+        config.check()?;
+        Ok(Self(Arc::new(Shared::new(config))))
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &RegistryConfig {
+        &self.0.config
+    }
+}
+
+impl Default for LocalRegistry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Registry for LocalRegistry {
+    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
+        // Long lists are measured before the lock is taken.
+        check(&registration, self.0.config.size_limit())?;
+        let registered = |table: &mut table::Table, events: &mut Vec<Event>| {
+            table.register(registration, Moment::now(), events)
+        };
+        self.0.write(registered)?;
+        Ok(self.0.config.offered_lease())
+    }
+
+    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.0
+            .write(|table, events| table.unregister(which, Instant::now(), events))
+    }
+
+    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.0.read(|table| table.heartbeat(which, Moment::now()))
+    }
+
+    async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        check_name(name)?;
+        Ok(self.0.read(|table| table.lookup(name, Instant::now())))
+    }
+
+    async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let mut all = self.0.read(|table| table.all(Instant::now()));
+        sort(&mut all);
+        Ok(all)
+    }
+
+    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let mut found = self.0.read(|table| table.candidates(query, Instant::now()));
+        found.retain(|registration| query.matches(registration));
+        sort(&mut found);
+        Ok(found)
+    }
+
+    fn watch(&self, scope: Scope) -> Watch {
+        if let Err(error) = scope.check() {
+            return Watch::failed(error);
+        }
+        let (snapshot, events) = self.0.subscribe(&scope, false);
+        Watcher::new(Arc::downgrade(&self.0), scope, snapshot, events).into_watch()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{runtime::Builder, time::advance};
+
+    use super::*;
+    use crate::{SharedRegistry, contract::Backend};
+
+    struct Local(LocalRegistry);
+
+    impl Backend for Local {
+        type Registry = LocalRegistry;
+
+        async fn start(_: &str, config: RegistryConfig) -> Self {
+            Self(LocalRegistry::with_config(config).unwrap())
+        }
+
+        async fn registry(&self) -> LocalRegistry {
+            self.0.clone()
+        }
+    }
+
+    /// The same, with its type hidden.
+    struct Hidden(LocalRegistry);
+
+    impl Backend for Hidden {
+        type Registry = SharedRegistry;
+
+        async fn start(_: &str, config: RegistryConfig) -> Self {
+            Self(LocalRegistry::with_config(config).unwrap())
+        }
+
+        async fn registry(&self) -> SharedRegistry {
+            SharedRegistry::new(self.0.clone())
+        }
+    }
+
+    crate::registry_contract! { local: Local, hidden: Hidden }
+
+    fn agent(name: &str) -> Registration {
+        Registration::new(name, format!("memory://{name}").parse().unwrap())
+    }
+
+    fn tasks() -> usize {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_sweeper_ends_with_what_it_sweeps_and_comes_back() {
+        let registry = LocalRegistry::new();
+        assert_eq!(tasks(), 0);
+        for _ in 0..2 {
+            let mut watch = registry.watch(Scope::All);
+            registry.register(agent("weather")).await.unwrap();
+            assert_eq!(tasks(), 1);
+            // Time is paused and moves on when nothing else can.
+            while !matches!(watch.next().await, Some(Ok(Event::Expired(_)))) {}
+            tokio::task::yield_now().await;
+            assert_eq!(tasks(), 0);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_sweeper_and_the_watches_end_with_the_last_handle() {
+        let registry = LocalRegistry::new();
+        let other = registry.clone();
+        let mut watch = registry.watch(Scope::name("nobody"));
+        registry.register(agent("weather")).await.unwrap();
+        drop(registry);
+        assert!(matches!(
+            watch.next().await,
+            Some(Ok(Event::Snapshot { .. }))
+        ));
+        assert_eq!(tasks(), 1);
+        drop(other);
+        assert!(watch.next().await.is_none());
+        // The task that was aborted has its turn.
+        tokio::task::yield_now().await;
+        assert_eq!(tasks(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_expiry_is_told_soon_after_it_happened() {
+        let registry = LocalRegistry::new();
+        let mut watch = registry.watch(Scope::All);
+        let start = Instant::now();
+        registry.register(agent("weather")).await.unwrap();
+        advance(Duration::from_secs(60)).await;
+        let which = InstanceRef::new("weather");
+        registry.heartbeat(&which).await.unwrap();
+        while !matches!(watch.next().await, Some(Ok(Event::Expired(_)))) {}
+        let late = start.elapsed() - Duration::from_secs(150);
+        assert!(late < Duration::from_secs(2), "{late:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_that_are_over_at_once_are_all_told() {
+        let registry =
+            LocalRegistry::with_config(RegistryConfig::new().watch_buffer(4096)).unwrap();
+        let mut watch = registry.watch(Scope::All);
+        for number in 0..1000 {
+            registry
+                .register(agent(&format!("agent {number}")))
+                .await
+                .unwrap();
+        }
+        let mut expired = 0;
+        while expired < 1000 {
+            match watch.next().await.unwrap().unwrap() {
+                Event::Expired(_) => expired += 1,
+                event => assert!(!event.is_resync()),
+            }
+        }
+        assert!(registry.list().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_is_told_so() {
+        let registry = LocalRegistry::with_config(RegistryConfig::new().watch_buffer(4)).unwrap();
+        let mut watch = registry.watch(Scope::All);
+        for number in 0..100 {
+            registry
+                .register(agent(&format!("agent {number}")))
+                .await
+                .unwrap();
+        }
+        let first = watch.next().await.unwrap().unwrap();
+        assert!(!first.is_resync(), "{first:?}");
+        match watch.next().await.unwrap().unwrap() {
+            Event::Snapshot {
+                registrations,
+                resync: true,
+            } => assert_eq!(registrations.len(), 100),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn it_works_without_a_runtime() {
+        let registry = LocalRegistry::new();
+        let registered = futures_util::FutureExt::now_or_never(registry.register(agent("weather")));
+        registered.unwrap().unwrap();
+        let other = Builder::new_current_thread().enable_time().build().unwrap();
+        other.block_on(async {
+            assert_eq!(registry.lookup("weather").await.unwrap().len(), 1);
+            registry.register(agent("echo")).await.unwrap();
+            assert_eq!(tasks(), 1, "there is a runtime to sweep on now");
+        });
+    }
+
+    #[test]
+    fn a_setting_out_of_range_is_named() {
+        let config = RegistryConfig::new;
+        for (config, expected) in [
+            (config().lease(Duration::ZERO), "lease"),
+            (config().lease(Duration::MAX), "lease"),
+            (config().watch_buffer(0), "watch_buffer"),
+            (config().watch_buffer(usize::MAX), "watch_buffer"),
+            (config().max_registrations(0), "max_registrations"),
+            (config().max_instances(0), "max_instances"),
+        ] {
+            match LocalRegistry::with_config(config) {
+                Err(RegistryError::InvalidSetting { setting, .. }) => assert_eq!(setting, expected),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+use agentwire_codec::{Map, Value};
+
+/// The path to a capability: keys from the outside in.
+pub(super) type Path = Vec<String>;
+
+/// True if there is something at the path that is neither `null` nor `false`.
+///
+/// A list is a step, too: to the text that is the key, or into the object whose `name` is the key. So
+/// `tools` → `search` is found in `{"tools": ["search"]}`, in `{"tools": [{"name": "search"}]}` and in
+/// `{"tools": {"search": {}}}`.
+pub(super) fn has(capabilities: &Map, path: &[String]) -> bool {
+    let Some((first, rest)) = path.split_first() else {
+        return false;
+    };
+    capabilities
+        .get(first)
+        .is_some_and(|value| leads_to(value, rest))
+}
+
+fn leads_to(value: &Value, path: &[String]) -> bool {
+    let Some((first, rest)) = path.split_first() else {
+        return !matches!(value, Value::Null | Value::Bool(false));
+    };
+    match value {
+        Value::Map(map) => map.get(first).is_some_and(|value| leads_to(value, rest)),
+        Value::List(list) => list.iter().any(|element| match element {
+            Value::Text(text) => text == first && rest.is_empty(),
+            Value::Map(map) => {
+                map.get("name").and_then(Value::as_str) == Some(first) && leads_to(element, rest)
+            }
+            _ => false,
+        }),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentwire_codec::map;
+
+    use super::*;
+
+    fn found(path: &[&str]) -> bool {
+        let capabilities = map! {
+            "streaming": true,
+            "vision": false,
+            "audio": null,
+            "languages": ["en", "ja"],
+            "limits": {"tokens": 4096, "images": 0},
+            "tools": [{"name": "search", "parameters": {"query": "text"}}, "double", 7],
+        };
+        let path: Path = path.iter().map(|key| (*key).to_owned()).collect();
+        has(&capabilities, &path)
+    }
+
+    #[test]
+    fn a_key_is_found_unless_it_is_denied() {
+        assert!(found(&["streaming"]));
+        assert!(found(&["limits"]));
+        assert!(!found(&["vision"]));
+        assert!(!found(&["audio"]));
+        assert!(!found(&["speech"]));
+        assert!(!found(&[]));
+    }
+
+    #[test]
+    fn a_path_leads_through_maps_and_lists() {
+        for path in [
+            &["languages", "ja"][..],
+            &["limits", "tokens"],
+            &["limits", "images"],
+            &["tools", "search"],
+            &["tools", "double"],
+            &["tools", "search", "parameters", "query"],
+        ] {
+            assert!(found(path), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_goes_on_beyond_the_end_finds_nothing() {
+        for path in [
+            &["languages", "ja", "kanji"][..],
+            &["languages", "fr"],
+            &["streaming", "fast"],
+            &["tools", "double", "parameters"],
+            &["tools", "7"],
+            &["search"],
+        ] {
+            assert!(!found(path), "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use agentwire_codec::Timestamp;
+
+/// When an agent last said that it is alive. It can be moved on while others read it, so that a heartbeat
+/// copies nothing.
+pub(crate) struct LastHeartbeat(AtomicU64);
+
+impl LastHeartbeat {
+    pub(crate) fn new(time: Timestamp) -> Self {
+        Self(AtomicU64::new(micros(time)))
+    }
+
+    pub(crate) fn set(&self, time: Timestamp) {
+        // No other memory hangs on it.
+        self.0.store(micros(time), Ordering::Relaxed);
+    }
+
+    pub(crate) fn time(&self) -> Timestamp {
+        let since = Duration::from_micros(self.0.load(Ordering::Relaxed));
+        Timestamp::from_system_time(UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH))
+    }
+}
+
+/// Since 1970. Nobody was alive before, and a time without an offset names no moment.
+fn micros(time: Timestamp) -> u64 {
+    let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
+    time.to_system_time()
+        .and_then(since)
+        .and_then(|since| u64::try_from(since.as_micros()).ok())
+        .unwrap_or_default()
+}
+
+impl Clone for LastHeartbeat {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+impl fmt::Debug for LastHeartbeat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.time(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_gives_back_the_time_in_utc() {
+        for (given, expected) in [
+            (
+                "2025-11-08T12:34:56.789012+00:00",
+                "2025-11-08T12:34:56.789012+00:00",
+            ),
+            ("2025-11-08T12:34:56+02:00", "2025-11-08T10:34:56+00:00"),
+            ("1900-01-01T00:00:00+00:00", "1970-01-01T00:00:00+00:00"),
+            ("2025-11-08T12:34:56", "1970-01-01T00:00:00+00:00"),
+        ] {
+            let last = LastHeartbeat::new(given.parse().unwrap());
+            assert_eq!(last.time().to_string(), expected);
+            assert_eq!(last.clone().time(), last.time());
+        }
+    }
+}

@@ -1,0 +1,106 @@
+use std::{fmt, sync::Arc};
+
+use futures_core::future::BoxFuture;
+
+use super::Registry;
+use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Scope, Watch};
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
+type Registrations = Vec<Arc<Registration>>;
+
+/// The dyn-safe twin of [`Registry`], implemented for every registry.
+trait DynRegistry: Send + Sync {
+    fn register(&self, registration: Registration) -> Answer<'_, Lease>;
+    fn unregister<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()>;
+    fn heartbeat<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()>;
+    fn lookup<'a>(&'a self, name: &'a str) -> Answer<'a, Registrations>;
+    fn list(&self) -> Answer<'_, Registrations>;
+    fn find<'a>(&'a self, query: &'a Query) -> Answer<'a, Registrations>;
+    fn watch(&self, scope: Scope) -> Watch;
+}
+
+impl<R: Registry> DynRegistry for R {
+    fn register(&self, registration: Registration) -> Answer<'_, Lease> {
+        Box::pin(Registry::register(self, registration))
+    }
+
+    fn unregister<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()> {
+        Box::pin(Registry::unregister(self, which))
+    }
+
+    fn heartbeat<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()> {
+        Box::pin(Registry::heartbeat(self, which))
+    }
+
+    fn lookup<'a>(&'a self, name: &'a str) -> Answer<'a, Registrations> {
+        Box::pin(Registry::lookup(self, name))
+    }
+
+    fn list(&self) -> Answer<'_, Registrations> {
+        Box::pin(Registry::list(self))
+    }
+
+    fn find<'a>(&'a self, query: &'a Query) -> Answer<'a, Registrations> {
+        Box::pin(Registry::find(self, query))
+    }
+
+    fn watch(&self, scope: Scope) -> Watch {
+        Registry::watch(self, scope)
+    }
+}
+
+/// A registry of any type: for fields without a type parameter. It is cheap to clone, and every clone is the
+/// same registry.
+///
+/// ```
+/// use agentwire_registry::{LocalRegistry, SharedRegistry};
+///
+/// let registry = SharedRegistry::new(LocalRegistry::new());
+/// let same = registry.clone();
+/// ```
+#[derive(Clone)]
+pub struct SharedRegistry(Arc<dyn DynRegistry>);
+
+impl SharedRegistry {
+    /// Hides the type of a registry.
+    #[must_use]
+    pub fn new(registry: impl Registry) -> Self {
+        Self(Arc::new(registry))
+    }
+}
+
+impl Registry for SharedRegistry {
+    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
+        self.0.register(registration).await
+    }
+
+    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.0.unregister(which).await
+    }
+
+    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.0.heartbeat(which).await
+    }
+
+    async fn lookup(&self, name: &str) -> Result<Registrations, RegistryError> {
+        self.0.lookup(name).await
+    }
+
+    async fn list(&self) -> Result<Registrations, RegistryError> {
+        self.0.list().await
+    }
+
+    async fn find(&self, query: &Query) -> Result<Registrations, RegistryError> {
+        self.0.find(query).await
+    }
+
+    fn watch(&self, scope: Scope) -> Watch {
+        self.0.watch(scope)
+    }
+}
+
+impl fmt::Debug for SharedRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedRegistry").finish_non_exhaustive()
+    }
+}
