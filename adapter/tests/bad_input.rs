@@ -385,8 +385,12 @@ async fn a_bad_answer_is_a_typed_error() {
             ErrorCode::UNSUPPORTED_VERSION,
         ),
         (
-            r#"{"version": "1.0", "type": "response", "id": "ID", "payload": {}}"#,
+            r#"{"version": "1.0", "type": "response", "id": "ID", "payload": {"message": 5}}"#,
             ErrorCode::MALFORMED_PAYLOAD,
+        ),
+        (
+            r#"{"version": "1.0", "type": "response", "id": "ID", "payload": {"massage": {}}}"#,
+            ErrorCode::INVALID_MESSAGE,
         ),
         (
             r#"{"version": "1.0", "type": "stream_end", "id": "ID", "payload": {}}"#,

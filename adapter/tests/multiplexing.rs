@@ -132,7 +132,9 @@ async fn the_end_of_the_connection_is_an_error_of_each_call_on_it() {
 async fn an_answer_that_cannot_be_read_fails_its_call_alone() {
     let mut scene = Scene::new(2, PLENTY).await;
     let id = &scene.ids[0];
-    let bad = format!(r#"{{"version": "1.0", "type": "response", "id": "{id}", "payload": {{}}}}"#);
+    let bad = format!(
+        r#"{{"version": "1.0", "type": "response", "id": "{id}", "payload": {{"message": 5}}}}"#
+    );
     scene.peer.send_frame(bad.as_bytes()).await;
     scene.peer.send_frame(b"not an envelope").await;
     scene.peer.answer(&scene.ids[1].clone(), "fine").await;

@@ -205,13 +205,27 @@ impl fmt::Debug for Execute {
 }
 
 /// What is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Response {
     /// An agent's answer.
     Message(Message),
     /// A tool's result.
     Tool(ToolResult),
+    /// The answer to another method, with its payload as it came. One with a `message` or a `result` does not come
+    /// back as this.
+    Other(Map),
+}
+
+/// Leaves a payload of unknown shape out.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(message) => f.debug_tuple("Message").field(message).finish(),
+            Self::Tool(result) => f.debug_tuple("Tool").field(result).finish(),
+            Self::Other(_) => f.debug_tuple("Other").finish_non_exhaustive(),
+        }
+    }
 }
 
 /// A sign of life of a registered agent.
@@ -222,6 +236,10 @@ pub struct Heartbeat {
     pub agent_name: String,
     /// How it is: `healthy`.
     pub status: String,
+    /// Where it can be called, to tell it from others of its name.
+    pub endpoint: Option<String>,
+    /// Its instance id, to tell it from whoever else may be there.
+    pub instance: Option<String>,
 }
 
 impl Heartbeat {
@@ -231,6 +249,8 @@ impl Heartbeat {
         Self {
             agent_name: agent_name.into(),
             status: "healthy".to_owned(),
+            endpoint: None,
+            instance: None,
         }
     }
 }
@@ -247,6 +267,10 @@ pub struct Register {
     pub endpoint: String,
     /// What there is to say about it.
     pub metadata: Map,
+    /// Its semantic version, if it has one.
+    pub version: Option<String>,
+    /// What tells it from whoever else was or will be at the same endpoint.
+    pub instance: Option<String>,
 }
 
 impl Register {
@@ -258,6 +282,8 @@ impl Register {
             capabilities: Map::new(),
             endpoint: endpoint.into(),
             metadata: Map::new(),
+            version: None,
+            instance: None,
         }
     }
 }
@@ -277,6 +303,10 @@ impl fmt::Debug for Register {
 pub struct Unregister {
     /// The agent, unless the sender left it out.
     pub agent_name: Option<String>,
+    /// Where it could be called, to tell it from others of its name.
+    pub endpoint: Option<String>,
+    /// Its instance id, to tell it from whoever else may be there.
+    pub instance: Option<String>,
 }
 
 impl Unregister {
@@ -285,6 +315,8 @@ impl Unregister {
     pub fn new(agent_name: impl Into<String>) -> Self {
         Self {
             agent_name: Some(agent_name.into()),
+            endpoint: None,
+            instance: None,
         }
     }
 }

@@ -70,8 +70,10 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn map() -> impl Strategy<Value = Map> {
-    vec((text(), value()), 0..4).prop_map(Map::from_iter)
+fn map() -> BoxedStrategy<Map> {
+    vec((text(), value()), 0..4)
+        .prop_map(Map::from_iter)
+        .boxed()
 }
 
 /// A timestamp as Python writes it, whatever its offset.
@@ -140,32 +142,48 @@ fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
-fn body() -> impl Strategy<Value = Body> {
-    prop_oneof![
+fn optional_texts() -> impl Strategy<Value = (Option<String>, Option<String>)> {
+    (option::of(text()), option::of(text()))
+}
+
+/// Boxed, because it is larger than what tests have of a stack.
+fn body() -> BoxedStrategy<Body> {
+    let bodies = prop_oneof![
         request().prop_map(Body::from),
         message().prop_map(|message| Response::Message(message).into()),
         tool_result().prop_map(|result| Response::Tool(result).into()),
         (text(), text(), map()).prop_map(|(code, message, details)| {
             WireError::new(code, message).with_details(details).into()
         }),
-        (text(), text()).prop_map(|(name, status)| {
+        map().prop_map(|mut payload| {
+            payload.remove("message");
+            payload.remove("result");
+            Response::Other(payload).into()
+        }),
+        (text(), text(), optional_texts()).prop_map(|(name, status, more)| {
             let mut heartbeat = Heartbeat::healthy(name);
             heartbeat.status = status;
+            (heartbeat.endpoint, heartbeat.instance) = more;
             heartbeat.into()
         }),
-        (text(), map(), text(), map()).prop_map(|(name, capabilities, endpoint, metadata)| {
-            let mut register = Register::new(name, endpoint);
-            (register.capabilities, register.metadata) = (capabilities, metadata);
-            register.into()
-        }),
-        option::of(text()).prop_map(|name| {
+        (text(), map(), text(), map(), optional_texts()).prop_map(
+            |(name, capabilities, endpoint, metadata, more)| {
+                let mut register = Register::new(name, endpoint);
+                (register.capabilities, register.metadata) = (capabilities, metadata);
+                (register.version, register.instance) = more;
+                register.into()
+            }
+        ),
+        (option::of(text()), optional_texts()).prop_map(|(name, more)| {
             let mut unregister = Unregister::new("");
             unregister.agent_name = name;
+            (unregister.endpoint, unregister.instance) = more;
             unregister.into()
         }),
         message().prop_map(Body::StreamChunk),
         Just(Body::StreamEnd),
-    ]
+    ];
+    bodies.boxed()
 }
 
 fn envelope() -> impl Strategy<Value = Envelope> {

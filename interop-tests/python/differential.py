@@ -55,6 +55,7 @@ class Generator:
                 self._response,
                 self._response,
                 self._tool_response,
+                self._other_response,
                 self._chunk,
                 self._error,
                 self._register,
@@ -92,6 +93,10 @@ class Generator:
         result = {"success": success, "data": self._value(3), "error": error}
         return "response", {"result": result | {"metadata": self._map(3)}}
 
+    def _other_response(self) -> tuple[str, dict[str, Any]]:
+        payload = self._map(1)
+        return "response", {key: payload[key] for key in payload if key not in ("message", "result")}
+
     def _chunk(self) -> tuple[str, dict[str, Any]]:
         return "stream_chunk", {"message": self._message()}
 
@@ -102,15 +107,20 @@ class Generator:
 
     def _register(self) -> tuple[str, dict[str, Any]]:
         payload = {"agent_name": self._text(), "capabilities": self._map(2)}
-        return "register", payload | {"endpoint": self._text(), "metadata": self._map(2)}
+        payload |= {"endpoint": self._text(), "metadata": self._map(2)}
+        return "register", payload | self._sometimes("version", "instance")
+
+    def _sometimes(self, *keys: str) -> dict[str, str]:
+        """Some of these keys, in their order."""
+        return {key: self._text() for key in keys if not self._often()}
 
     def _small(self) -> tuple[str, dict[str, Any]]:
-        named = {"agent_name": self._text()}
+        named, where = {"agent_name": self._text()}, self._sometimes("endpoint", "instance")
         return self._random.choice(
             [
-                ("heartbeat", named | {"status": self._text()}),
-                ("unregister", named),
-                ("unregister", {}),
+                ("heartbeat", named | {"status": self._text()} | where),
+                ("unregister", named | where),
+                ("unregister", where),
                 ("stream_end", {}),
             ]
         )

@@ -85,6 +85,10 @@ ENVELOPES: dict[str, dict[str, Any]] = {
     "response with a failed result": envelope(
         "response", {"result": result(False, None, "no such city", {})}
     ),
+    "response to another method": envelope(
+        "response", {"steps": ["left", {"to": None}], "partner": {"z": 1, "a": 2}}
+    ),
+    "response of nothing": envelope("response", {}),
     "chunk of a stream": envelope("stream_chunk", {"message": message("Fo", role="agent")}),
     "end of a stream": envelope("stream_end", {}),
     "error": envelope(
@@ -112,6 +116,30 @@ ENVELOPES: dict[str, dict[str, Any]] = {
     "heartbeat": envelope("heartbeat", {"agent_name": "weather", "status": "healthy"}),
     "heartbeat with another status": envelope(
         "heartbeat", {"agent_name": "weather", "status": "busy"}
+    ),
+    "registration of an instance": envelope(
+        "register",
+        {
+            "agent_name": "weather",
+            "capabilities": {},
+            "endpoint": "tcp://10.0.0.7:8080",
+            "metadata": {},
+            "version": "1.2.0-rc.1",
+            "instance": "7f9c",
+        },
+    ),
+    "heartbeat of an instance": envelope(
+        "heartbeat",
+        {
+            "agent_name": "weather",
+            "status": "healthy",
+            "endpoint": "tcp://10.0.0.7:8080",
+            "instance": "7f9c",
+        },
+    ),
+    "leave of an instance": envelope(
+        "unregister",
+        {"agent_name": "weather", "endpoint": "tcp://10.0.0.7:8080", "instance": "7f9c"},
     ),
     "leave": envelope("unregister", {"agent_name": "weather"}),
     "leave without a name": envelope("unregister", {}),
@@ -325,7 +353,8 @@ def bad_envelopes(encode: Callable[[Any], bytes]) -> Iterator[Vector]:
             envelope("response", {"result": result(False, None, None, {})}),
             MALFORMED,
         ),
-        ("a response of nothing", envelope("response", {}), MALFORMED),
+        ("a version that is a number", envelope("register", {"version": 1}), MALFORMED),
+        ("an instance that is a number", envelope("heartbeat", {"instance": 1}), MALFORMED),
         ("an error without a code", envelope("error", {"error_message": "x"}), MALFORMED),
     ]:
         yield refused(name, "7.3", encode(given), code)

@@ -58,7 +58,7 @@ impl Generator {
     }
 
     fn body(&mut self) -> Body {
-        match self.random.u8(..12) {
+        match self.random.u8(..13) {
             0 => Request::Process(self.call()).into(),
             1 => Request::Stream(self.call()).into(),
             2 => Request::Execute(Execute::new(self.some_text(), self.map(1))).into(),
@@ -77,18 +77,27 @@ impl Generator {
                 let mut register = Register::new(self.text(), self.text());
                 register.capabilities = self.map(1);
                 register.metadata = self.map(1);
+                (register.version, register.instance) = (self.rare_text(), self.rare_text());
                 register.into()
             }
             10 => {
                 let mut heartbeat = Heartbeat::healthy(self.text());
                 heartbeat.status = self.text();
+                (heartbeat.endpoint, heartbeat.instance) = (self.rare_text(), self.rare_text());
                 heartbeat.into()
+            }
+            11 => {
+                let entries = self.map(1);
+                let known = |key: &str| key == "message" || key == "result";
+                let entries = entries.into_iter().filter(|(key, _)| !known(key));
+                Response::Other(entries.collect()).into()
             }
             _ => {
                 let mut unregister = Unregister::new(self.text());
                 if !self.often() {
                     unregister.agent_name = None;
                 }
+                (unregister.endpoint, unregister.instance) = (self.rare_text(), self.rare_text());
                 unregister.into()
             }
         }
@@ -227,6 +236,10 @@ impl Generator {
             _ => random.char(..),
         };
         (0..len).map(character).collect()
+    }
+
+    fn rare_text(&mut self) -> Option<String> {
+        (!self.often()).then(|| self.text())
     }
 
     fn some_text(&mut self) -> String {

@@ -40,6 +40,7 @@ fn write_payload<S: Sink>(sink: &mut S, body: &Body) -> Result<(), EncodeError> 
             sink.field(0, field!("result"));
             write_tool_result(sink, result)?;
         }
+        Body::Response(Response::Other(payload)) => return write_map(sink, payload),
         Body::Error(error) => {
             sink.begin_map(3)?;
             write_text(sink, 0, field!("error_code"), error.code.as_str());
@@ -48,24 +49,37 @@ fn write_payload<S: Sink>(sink: &mut S, body: &Body) -> Result<(), EncodeError> 
             write_map(sink, &error.details)?;
         }
         Body::Heartbeat(heartbeat) => {
-            sink.begin_map(2)?;
+            let more = [
+                (field!("endpoint"), &heartbeat.endpoint),
+                (field!("instance"), &heartbeat.instance),
+            ];
+            sink.begin_map(2 + set(&more))?;
             write_text(sink, 0, field!("agent_name"), &heartbeat.agent_name);
             write_text(sink, 1, field!("status"), &heartbeat.status);
+            write_set(sink, 2, &more);
         }
         Body::Register(register) => {
-            sink.begin_map(4)?;
+            let more = [
+                (field!("version"), &register.version),
+                (field!("instance"), &register.instance),
+            ];
+            sink.begin_map(4 + set(&more))?;
             write_text(sink, 0, field!("agent_name"), &register.agent_name);
             sink.field(1, field!("capabilities"));
             write_map(sink, &register.capabilities)?;
             write_text(sink, 2, field!("endpoint"), &register.endpoint);
             sink.field(3, field!("metadata"));
             write_map(sink, &register.metadata)?;
+            write_set(sink, 4, &more);
         }
         Body::Unregister(unregister) => {
-            sink.begin_map(usize::from(unregister.agent_name.is_some()))?;
-            if let Some(name) = &unregister.agent_name {
-                write_text(sink, 0, field!("agent_name"), name);
-            }
+            let all = [
+                (field!("agent_name"), &unregister.agent_name),
+                (field!("endpoint"), &unregister.endpoint),
+                (field!("instance"), &unregister.instance),
+            ];
+            sink.begin_map(set(&all))?;
+            write_set(sink, 0, &all);
         }
         Body::StreamEnd => sink.begin_map(0)?,
     }
@@ -139,6 +153,19 @@ fn write_tool_result<S: Sink>(sink: &mut S, result: &ToolResult) -> Result<(), E
 fn write_text<S: Sink>(sink: &mut S, index: usize, field: Field, text: &str) {
     sink.field(index, field);
     sink.text(text);
+}
+
+/// How many of these are set, and so are written.
+fn set(fields: &[(Field, &Option<String>)]) -> usize {
+    fields.iter().filter(|(_, text)| text.is_some()).count()
+}
+
+fn write_set<S: Sink>(sink: &mut S, first: usize, fields: &[(Field, &Option<String>)]) {
+    let texts = fields.iter();
+    let texts = texts.filter_map(|(field, text)| Some((*field, text.as_ref()?)));
+    for (index, (field, text)) in texts.enumerate() {
+        write_text(sink, first + index, field, text);
+    }
 }
 
 /// Writes any value. The depth of the recursion is bounded by the sink.

@@ -291,6 +291,26 @@ fn a_value_of_the_wrong_type_is_malformed_and_named() {
             "status must be text, not bool",
         ),
         (
+            "heartbeat",
+            r#"{"endpoint": {}}"#.into(),
+            "endpoint must be text, not map",
+        ),
+        (
+            "heartbeat",
+            r#"{"instance": 7}"#.into(),
+            "instance must be text, not integer",
+        ),
+        (
+            "register",
+            r#"{"version": 1.5}"#.into(),
+            "version must be text, not float",
+        ),
+        (
+            "unregister",
+            r#"{"instance": true}"#.into(),
+            "instance must be text, not bool",
+        ),
+        (
             "register",
             r#"{"agent_name": []}"#.into(),
             "agent_name must be text, not list",
@@ -390,7 +410,6 @@ fn a_missing_message_is_a_malformed_one() {
     for (kind, payload) in [
         ("request", r#"{"method": "process"}"#),
         ("request", r#"{"method": "stream", "agent_name": "echo"}"#),
-        ("response", "{}"),
         ("stream_chunk", r#"{"messages": []}"#),
     ] {
         let error = decode(&wire(kind, payload)).expect_err(payload);

@@ -64,6 +64,17 @@ pub(crate) fn bodies() -> Vec<(Body, &'static str, String)> {
     result.metadata = Map::from([("took", 0.5)]);
     let mut partial = ToolResult::failure("disk full");
     partial.data = "half".into();
+    let mut detailed_register = Register::new("echo", "tcp://h:1");
+    detailed_register.version = Some("1.2.0".into());
+    detailed_register.instance = Some("7".into());
+    let mut detailed_heartbeat = Heartbeat::healthy("echo");
+    detailed_heartbeat.endpoint = Some("tcp://h:1".into());
+    detailed_heartbeat.instance = Some("7".into());
+    let mut detailed_unregister = Unregister::new("echo");
+    detailed_unregister.endpoint = Some("tcp://h:1".into());
+    let mut nameless_unregister = Unregister::new("");
+    nameless_unregister.agent_name = None;
+    nameless_unregister.instance = Some("7".into());
     vec![
         (
             Request::Process(Call::new("echo", message())).into(),
@@ -106,6 +117,12 @@ pub(crate) fn bodies() -> Vec<(Body, &'static str, String)> {
             r#"{"result": {"success": false, "data": "half", "error": "disk full", "metadata": {}}}"#.into(),
         ),
         (
+            Response::Other(map(r#"{"z": [1], "a": {}}"#)).into(),
+            "response",
+            r#"{"z": [1], "a": {}}"#.into(),
+        ),
+        (Response::Other(Map::new()).into(), "response", "{}".into()),
+        (
             Body::StreamChunk(message()),
             "stream_chunk",
             format!(r#"{{"message": {MESSAGE}}}"#),
@@ -134,6 +151,26 @@ pub(crate) fn bodies() -> Vec<(Body, &'static str, String)> {
             r#"{"agent_name": "echo"}"#.into(),
         ),
         (unregister_without_a_name(), "unregister", "{}".into()),
+        (
+            detailed_register.into(),
+            "register",
+            r#"{"agent_name": "echo", "capabilities": {}, "endpoint": "tcp://h:1", "metadata": {}, "version": "1.2.0", "instance": "7"}"#.into(),
+        ),
+        (
+            detailed_heartbeat.into(),
+            "heartbeat",
+            r#"{"agent_name": "echo", "status": "healthy", "endpoint": "tcp://h:1", "instance": "7"}"#.into(),
+        ),
+        (
+            detailed_unregister.into(),
+            "unregister",
+            r#"{"agent_name": "echo", "endpoint": "tcp://h:1"}"#.into(),
+        ),
+        (
+            nameless_unregister.into(),
+            "unregister",
+            r#"{"instance": "7"}"#.into(),
+        ),
     ]
 }
 

@@ -24,6 +24,7 @@ fn debug_shows_nothing_of_what_is_said() {
                 r#"{{"result": {{"success": true, "data": {secret}, "metadata": {{"k": {secret}}}}}}}"#
             ),
         ),
+        ("response", format!(r#"{{"told": {secret}}}"#)),
         ("stream_chunk", format!(r#"{{"message": {told}}}"#)),
         (
             "error",

@@ -30,31 +30,37 @@ pub(super) fn read_body<'de, S: Source<'de>>(
         }
         EnvelopeType::Error => read_error(source)?.into(),
         EnvelopeType::Heartbeat => {
-            let (mut agent_name, mut status) = (None, None);
+            let mut heartbeat = Heartbeat::healthy("");
+            let mut status = None;
             read_fields(source, |source, key| {
-                Ok(match key {
-                    "agent_name" => set(&mut agent_name, read_text(source, key)?),
-                    "status" => set(&mut status, read_text(source, key)?),
-                    _ => false,
-                })
+                match key {
+                    "agent_name" => {
+                        heartbeat.agent_name = read_text(source, key)?.unwrap_or_default();
+                    }
+                    "status" => status = read_text(source, key)?,
+                    "endpoint" => heartbeat.endpoint = read_text(source, key)?,
+                    "instance" => heartbeat.instance = read_text(source, key)?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
             })?;
-            let status = status.flatten().unwrap_or_else(|| "healthy".to_owned());
-            Heartbeat {
-                agent_name: agent_name.flatten().unwrap_or_default(),
-                status,
-            }
-            .into()
+            heartbeat.status = status.unwrap_or(heartbeat.status);
+            heartbeat.into()
         }
         EnvelopeType::Register => read_register(source)?.into(),
         EnvelopeType::Unregister => {
-            let mut agent_name = None;
+            let mut unregister = Unregister::new("");
+            unregister.agent_name = None;
             read_fields(source, |source, key| {
-                Ok(key == "agent_name" && set(&mut agent_name, read_text(source, key)?))
+                match key {
+                    "agent_name" => unregister.agent_name = read_text(source, key)?,
+                    "endpoint" => unregister.endpoint = read_text(source, key)?,
+                    "instance" => unregister.instance = read_text(source, key)?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
             })?;
-            Unregister {
-                agent_name: agent_name.flatten(),
-            }
-            .into()
+            unregister.into()
         }
     })
 }
@@ -130,6 +136,7 @@ impl Method {
 }
 
 fn read_response<'de, S: Source<'de>>(source: &mut S) -> Result<Response, DecodeFault> {
+    let start = source.mark();
     let (mut message, mut result) = (None, None);
     read_fields(source, |source, key| {
         Ok(match key {
@@ -141,7 +148,10 @@ fn read_response<'de, S: Source<'de>>(source: &mut S) -> Result<Response, Decode
     match (message, result) {
         (Some(message), _) => Ok(Response::Message(message)),
         (None, Some(result)) => Ok(Response::Tool(result)),
-        (None, None) => Err(message_missing()),
+        (None, None) => {
+            source.rewind(start);
+            read_map(source, "payload").map(Response::Other)
+        }
     }
 }
 
@@ -172,6 +182,8 @@ fn read_register<'de, S: Source<'de>>(source: &mut S) -> Result<Register, Decode
             "capabilities" => register.capabilities = read_map(source, key)?,
             "endpoint" => register.endpoint = read_text(source, key)?.unwrap_or_default(),
             "metadata" => register.metadata = read_map(source, key)?,
+            "version" => register.version = read_text(source, key)?,
+            "instance" => register.instance = read_text(source, key)?,
             _ => return Ok(false),
         }
         Ok(true)
