@@ -55,9 +55,11 @@ impl InstanceRef {
 
 impl From<&Registration> for InstanceRef {
     fn from(registration: &Registration) -> Self {
-        Self::new(&*registration.name)
-            .at(registration.endpoint.clone())
-            .instance(&*registration.instance)
+        let which = Self::new(&*registration.name).at(registration.endpoint.clone());
+        match &*registration.instance {
+            "" => which,
+            instance => which.instance(instance),
+        }
     }
 }
 

@@ -104,6 +104,15 @@ pub enum RegistryError {
         source: Box<dyn StdError + Send + Sync>,
     },
 
+    /// Whoever is there does not know what a registry is asked. Mend the address.
+    #[error("whoever answers at {registry} is no registry: {error}")]
+    NotARegistry {
+        /// Where it should be.
+        registry: String,
+        /// What was answered.
+        error: Box<WireError>,
+    },
+
     /// The registry answered with an error that this version does not know.
     #[error("the registry failed: {0}")]
     Remote(WireError),

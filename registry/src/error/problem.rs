@@ -61,7 +61,7 @@ pub enum RegistrationProblem {
     /// Capabilities or metadata hold what JSON or MessagePack does not have.
     #[error("its capabilities or metadata hold bytes, or integers beyond 64 bits")]
     Unwritable,
-    /// What a registry said, in its own words.
+    /// Something else, in the words of whoever found it.
     #[error("{text}")]
     Told {
         /// Its words.

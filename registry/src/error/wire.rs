@@ -20,7 +20,9 @@ impl RegistryError {
             Self::Ambiguous { .. } => ErrorCode::INVALID_MESSAGE,
             Self::Unavailable { .. } => ErrorCode::AGENT_UNAVAILABLE,
             Self::Remote(error) => error.code.clone(),
-            Self::InvalidAnswer { .. } | Self::InvalidSetting { .. } => ErrorCode::INTERNAL_ERROR,
+            Self::InvalidAnswer { .. }
+            | Self::InvalidSetting { .. }
+            | Self::NotARegistry { .. } => ErrorCode::INTERNAL_ERROR,
         }
     }
 
@@ -48,7 +50,9 @@ impl RegistryError {
                 ("ambiguous", Some(name), Some(instances))
             }
             Self::Unavailable { .. } => ("unavailable", None, None),
-            Self::InvalidAnswer { .. } | Self::InvalidSetting { .. } => ("internal", None, None),
+            Self::InvalidAnswer { .. }
+            | Self::InvalidSetting { .. }
+            | Self::NotARegistry { .. } => ("internal", None, None),
         };
         let mut details = Map::from([(REASON, reason)]);
         details.extend(name.map(|name| ("agent_name", &**name)));

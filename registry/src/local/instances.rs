@@ -4,7 +4,6 @@ use agentwire_transport::Endpoint;
 use tokio::time::Instant;
 
 use super::entry::Entry;
-use crate::registration::compare;
 
 /// All entries of one name: found by endpoint, whatever their number, and kept in the order in which they are
 /// listed.
@@ -58,6 +57,6 @@ impl Instances {
 
     fn position(&self, entry: &Entry) -> Result<usize, usize> {
         self.ordered
-            .binary_search_by(|known| compare(&known.registration, &entry.registration))
+            .binary_search_by(|known| known.registration.listing_order(&entry.registration))
     }
 }

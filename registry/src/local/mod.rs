@@ -14,8 +14,7 @@ use tokio::time::Instant;
 use self::{moment::Moment, shared::Shared, watcher::Watcher};
 use crate::{
     Event, InstanceRef, Lease, Query, Registration, Registry, RegistryConfig, RegistryError, Scope,
-    Watch, check_name,
-    registration::{check, sort},
+    Watch, check_name, registration::sort,
 };
 
 /// A registry inside this process. Clones are handles of the same one.
@@ -72,7 +71,7 @@ impl Default for LocalRegistry {
 impl Registry for LocalRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
         // Long lists are measured before the lock is taken.
-        check(&registration, self.0.config.size_limit())?;
+        registration.check(self.0.config.size_limit())?;
         let registered = |table: &mut table::Table, events: &mut Vec<Event>| {
             table.register(registration, Moment::now(), events)
         };

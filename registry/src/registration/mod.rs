@@ -13,10 +13,7 @@ use semver::Version;
 
 use self::heartbeat::LastHeartbeat;
 pub use self::name::check_name;
-pub(crate) use self::{
-    check::check,
-    order::{compare, sort},
-};
+pub(crate) use self::order::sort;
 
 /// What a registry keeps about one agent at one endpoint.
 ///
@@ -42,7 +39,7 @@ pub struct Registration {
     /// Where to call it.
     pub endpoint: Endpoint,
     /// Tells it from whoever had, or will have, the same name and endpoint. Chosen by whoever registers; a
-    /// fresh UUID unless set.
+    /// fresh UUID unless set, and empty if they chose none.
     pub instance: String,
     /// Its version, if it has one.
     pub version: Option<Version>,

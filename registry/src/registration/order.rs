@@ -2,17 +2,20 @@ use std::{cmp::Ordering, sync::Arc};
 
 use super::Registration;
 
-/// The order in which registrations are listed: by name, then the newest version first and those without one
-/// last, then by endpoint. No two of one registry are equal in it.
-pub(crate) fn compare(a: &Registration, b: &Registration) -> Ordering {
-    a.name
-        .cmp(&b.name)
-        .then_with(|| b.version.cmp(&a.version))
-        .then_with(|| a.endpoint.cmp(&b.endpoint))
+impl Registration {
+    /// The order in which registrations are listed: by name, then the newest version first and those without
+    /// one last, then by endpoint. No two of one registry are equal in it.
+    #[must_use]
+    pub fn listing_order(&self, other: &Self) -> Ordering {
+        self.name
+            .cmp(&other.name)
+            .then_with(|| other.version.cmp(&self.version))
+            .then_with(|| self.endpoint.cmp(&other.endpoint))
+    }
 }
 
 pub(crate) fn sort(registrations: &mut [Arc<Registration>]) {
-    registrations.sort_unstable_by(|a, b| compare(a, b));
+    registrations.sort_unstable_by(|a, b| a.listing_order(b));
 }
 
 #[cfg(test)]
