@@ -116,10 +116,12 @@
 //! The registry, TLS and WebSocket.
 
 mod agent;
+mod backoff;
 mod client;
 mod error;
 mod link;
 mod outgoing;
+pub mod registry;
 mod server;
 mod time;
 mod tool;

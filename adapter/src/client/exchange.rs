@@ -36,19 +36,22 @@ pub(super) struct Limit {
 
 impl Exchange {
     /// Encodes the request, so that a message that cannot be sent fails before anything else happens.
-    pub(super) fn new(target: Target, timeout: Duration, request: Request) -> Result<Self, Error> {
-        let id = RequestId::random();
-        let method = match &request {
-            Request::Process(_) => "process",
-            Request::Stream(_) => "stream",
-            Request::Execute(_) => "execute",
-            _ => "other",
+    pub(super) fn new(
+        target: Target,
+        timeout: Duration,
+        body: impl Into<Body>,
+    ) -> Result<Self, Error> {
+        let (id, body) = (RequestId::random(), body.into());
+        let method = match &body {
+            Body::Request(Request::Process(_)) => "process",
+            Body::Request(Request::Stream(_)) => "stream",
+            Body::Request(Request::Execute(_)) => "execute",
+            other => other.kind().as_str(),
         };
-        let tool = match &request {
-            Request::Execute(execute) => Some(execute.tool_name.clone()),
+        let tool = match &body {
+            Body::Request(Request::Execute(execute)) => Some(execute.tool_name.clone()),
             _ => None,
         };
-        let body = Body::from(request);
         Self::encode(target, timeout, id, tool, method, body)
     }
 

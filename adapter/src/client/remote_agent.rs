@@ -195,6 +195,24 @@ impl RemoteAgent {
         }
     }
 
+    /// Sends anything that has one answer, which is of neither an agent nor a tool.
+    pub(crate) async fn ask(&self, body: impl Into<Body>) -> Result<Map, Error> {
+        let timeout = self.target.config().timeout;
+        let exchange = Exchange::new(self.target.clone(), timeout, body)?;
+        match exchange.call().await? {
+            Body::Response(Response::Other(answer)) => Ok(answer),
+            Body::Error(error) => Err(exchange.remote(error)),
+            other => Err(exchange.unexpected("'response' to this method", &other)),
+        }
+    }
+
+    /// Sends anything that is answered with a stream.
+    pub(crate) fn ask_for_stream(&self, request: Request) -> MessageStream {
+        let timeout = self.target.config().timeout;
+        let exchange = Exchange::new(self.target.clone(), timeout, request);
+        MessageStream::new(exchange, None)
+    }
+
     /// Finds out whether a server is there and reads what it is sent. Returns how long that took.
     ///
     /// It sends a heartbeat, which no server does anything about: any answer proves life, an error too, as

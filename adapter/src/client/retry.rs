@@ -4,7 +4,7 @@ use agentwire_codec::Body;
 use agentwire_transport::Error as TransportError;
 
 use super::attempt::Failure;
-use crate::time::LONGEST;
+use crate::{backoff::Backoff, time::LONGEST};
 
 /// When a call is tried again, and after how long.
 ///
@@ -82,8 +82,7 @@ impl RetryPolicy {
             connect: self.connect,
             unsent: false,
             resends: self.resends,
-            next: self.first,
-            longest: self.longest,
+            backoff: Backoff::new(self.first, self.longest),
             kept: None,
         }
     }
@@ -96,8 +95,7 @@ pub(super) struct Retries {
     /// A connection had ended before anything left, once.
     unsent: bool,
     resends: u32,
-    next: Duration,
-    longest: Duration,
+    backoff: Backoff,
     /// What became of the last attempt that may have been seen.
     kept: Option<Result<Body, Failure>>,
 }
@@ -114,14 +112,14 @@ impl Retries {
 
     /// After how long to connect again, if at all.
     pub(super) fn connect(&mut self, error: &TransportError) -> Option<Duration> {
-        (self.connect && is_transient(error)).then(|| self.wait())
+        (self.connect && is_transient(error)).then(|| self.backoff.next())
     }
 
     /// After how long to try again when nothing left because the connection had just ended. At once, the
     /// first time.
     pub(super) fn unsent(&mut self) -> Option<Duration> {
         if std::mem::replace(&mut self.unsent, true) {
-            self.connect.then(|| self.wait())
+            self.connect.then(|| self.backoff.next())
         } else {
             Some(Duration::ZERO)
         }
@@ -130,13 +128,7 @@ impl Retries {
     /// After how long to send again, if at all.
     pub(super) fn resend(&mut self) -> Option<Duration> {
         self.resends = self.resends.checked_sub(1)?;
-        Some(self.wait())
-    }
-
-    fn wait(&mut self) -> Duration {
-        let wait = self.next.mul_f64(1.0 - fastrand::f64() / 2.0);
-        self.next = self.next.saturating_mul(2).min(self.longest);
-        wait
+        Some(self.backoff.next())
     }
 }
 

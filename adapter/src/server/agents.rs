@@ -6,7 +6,7 @@ use agentwire_codec::{
 
 use super::{
     job::Job,
-    service::{Service, Work},
+    service::{Service, Work, unknown_method},
 };
 use crate::{
     Error,
@@ -123,11 +123,6 @@ impl Service for Agents {
             request => return Err(unknown_method(request.method())),
         })
     }
-}
-
-fn unknown_method(method: Value) -> WireError {
-    let text = format!("Unknown method: {}", method.to_plain_text());
-    WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("method", method)]))
 }
 
 fn invalid(setting: &'static str, problem: &'static str) -> Error {

@@ -21,15 +21,15 @@ pub struct LocalAgentBuilder {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Config {
-    pub(super) max_connections: usize,
-    pub(super) max_in_flight: usize,
-    pub(super) frame_limits: FrameLimits,
-    pub(super) idle_timeout: Duration,
-    pub(super) frame_timeout: Duration,
-    pub(super) write_timeout: Duration,
-    pub(super) grace: Duration,
-    pub(super) handler_timeout: Option<Duration>,
+pub(crate) struct Config {
+    pub(crate) max_connections: usize,
+    pub(crate) max_in_flight: usize,
+    pub(crate) frame_limits: FrameLimits,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) frame_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) handler_timeout: Option<Duration>,
 }
 
 impl Default for Config {
@@ -44,6 +44,23 @@ impl Default for Config {
             grace: Duration::from_secs(30),
             handler_timeout: None,
         }
+    }
+}
+
+impl Config {
+    /// # Errors
+    ///
+    /// [`Error::InvalidSetting`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let positive = |setting, number| match number {
+            0 => Err(Error::InvalidSetting {
+                setting,
+                problem: "must be at least 1",
+            }),
+            _ => Ok(()),
+        };
+        positive("max_connections", self.max_connections)?;
+        positive("max_in_flight_per_connection", self.max_in_flight)
     }
 }
 
@@ -151,7 +168,7 @@ impl LocalAgentBuilder {
         let endpoint = endpoint
             .try_into()
             .map_err(|error| Error::InvalidEndpoint(TransportError::from(error)))?;
-        self.check()?;
+        self.config.check()?;
         let service = Agents::new(
             self.agents,
             self.strict_names,
@@ -172,7 +189,7 @@ impl LocalAgentBuilder {
     ///
     /// Outside of a tokio runtime.
     pub fn serve_on(self, listener: Listener) -> Result<LocalAgent, Error> {
-        self.check()?;
+        self.config.check()?;
         let service = Agents::new(
             self.agents,
             self.strict_names,
@@ -180,18 +197,6 @@ impl LocalAgentBuilder {
             self.config.handler_timeout,
         )?;
         Ok(LocalAgent::start(listener, service, self.config))
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let positive = |setting, number| match number {
-            0 => Err(Error::InvalidSetting {
-                setting,
-                problem: "must be at least 1",
-            }),
-            _ => Ok(()),
-        };
-        positive("max_connections", self.config.max_connections)?;
-        positive("max_in_flight_per_connection", self.config.max_in_flight)
     }
 }
 

@@ -9,4 +9,9 @@ mod service;
 mod serving;
 mod session;
 
+pub(crate) use self::{
+    config::Config,
+    service::{Service, Work, unknown_method},
+    serving::Serving,
+};
 pub use self::{config::LocalAgentBuilder, local_agent::LocalAgent};

@@ -1,4 +1,4 @@
-use agentwire_codec::{Body, EnvelopeType, RequestId, WireError};
+use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, RequestId, Value, WireError};
 use futures_core::{future::BoxFuture, stream::BoxStream};
 
 /// What a server does about the envelopes that it is sent. Connections, framing, limits and the end of it all are
@@ -22,4 +22,10 @@ pub(crate) enum Work {
     One(BoxFuture<'static, Body>),
     /// It has chunks, and an end or an error.
     Many(BoxStream<'static, Body>),
+}
+
+/// What is answered to a request for a method that a service does not have (PROTOCOL 7.3).
+pub(crate) fn unknown_method(method: Value) -> WireError {
+    let text = format!("Unknown method: {}", method.to_plain_text());
+    WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("method", method)]))
 }

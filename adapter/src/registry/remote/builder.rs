@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+use agentwire_codec::{Format, FrameLimits};
+use agentwire_transport::{Endpoint, Error as TransportError};
+
+use super::RemoteRegistry;
+use crate::{Error, RemoteAgent, RetryPolicy, time::LONGEST};
+
+/// How a [`RemoteRegistry`] asks. Made by [`RemoteRegistry::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct RemoteRegistryBuilder {
+    endpoint: Result<Endpoint, TransportError>,
+    timeout: Duration,
+    silence: Duration,
+    longest_backoff: Duration,
+    frame_limits: FrameLimits,
+    format: Format,
+}
+
+/// How many watches one client has at a time. They have connections of their own, so that they never take those
+/// of calls.
+const MAX_WATCHES: usize = 1024;
+
+/// The first wait before a watch connects again.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+impl RemoteRegistryBuilder {
+    pub(super) fn new<E>(endpoint: E) -> Self
+    where
+        E: TryInto<Endpoint>,
+        TransportError: From<E::Error>,
+    {
+        Self {
+            endpoint: endpoint.try_into().map_err(TransportError::from),
+            timeout: Duration::from_secs(10),
+            silence: Duration::from_secs(45),
+            longest_backoff: Duration::from_secs(5),
+            frame_limits: FrameLimits::default(),
+            format: Format::default(),
+        }
+    }
+
+    /// How long a call may take, connecting and every page of a long list included. Default: 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// After how long without a word a watch takes its connection for dead, and connects again. Default: 45 s, which is
+    /// three times what a [`RegistryServer`](crate::registry::RegistryServer) is silent for at most.
+    pub fn silence(mut self, limit: Duration) -> Self {
+        self.silence = limit;
+        self
+    }
+
+    /// The longest wait before a watch that was lost connects again; the first is 50 ms, and they double. Default:
+    /// 5 s.
+    pub fn longest_backoff(mut self, longest: Duration) -> Self {
+        self.longest_backoff = longest.clamp(FIRST_BACKOFF, LONGEST);
+        self
+    }
+
+    /// How large frames may be. Default: 10 MiB each way.
+    pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
+        self.frame_limits = limits;
+        self
+    }
+
+    /// How envelopes are written. Default: JSON.
+    pub fn format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Checks the settings. It does not connect; the first call does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEndpoint`].
+    pub fn build(self) -> Result<RemoteRegistry, Error> {
+        let endpoint = self.endpoint.map_err(Error::InvalidEndpoint)?;
+        let client = |timeout| {
+            RemoteAgent::builder(&endpoint)
+                .timeout(timeout)
+                .frame_limits(self.frame_limits)
+                .format(self.format)
+        };
+        // Whatever is asked of a registry, asking again does no harm.
+        let calls = client(self.timeout).retry(RetryPolicy::new().resend(2));
+        let watches = client(self.silence).max_connections(MAX_WATCHES);
+        Ok(RemoteRegistry {
+            calls: calls.build()?,
+            watches: watches.build()?,
+            timeout: self.timeout.min(LONGEST),
+            backoff: (FIRST_BACKOFF, self.longest_backoff),
+        })
+    }
+}

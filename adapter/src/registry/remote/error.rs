@@ -1,0 +1,62 @@
+use agentwire_codec::{ErrorCode, WireError};
+use agentwire_registry::{FieldError, RegistrationProblem, RegistryError};
+use agentwire_transport::Endpoint;
+
+use crate::Error;
+
+/// What a call of a registry failed with, as a registry's failure. `name` is that of the agent that it was about.
+pub(super) fn failed(registry: &Endpoint, name: &str, error: Error) -> RegistryError {
+    if let Some(error) = error.remote() {
+        return refused(registry, error.clone());
+    }
+    if error.is_unsendable() {
+        // The frame limit, or what one of the formats does not have.
+        let text = with_sources(&error);
+        return RegistryError::InvalidRegistration {
+            name: name.to_owned(),
+            problem: RegistrationProblem::Told { text },
+        };
+    }
+    let registry = registry.to_string();
+    let protocol = error.is_protocol();
+    let source = Box::new(error);
+    match protocol {
+        true => RegistryError::InvalidAnswer { registry, source },
+        false => RegistryError::Unavailable { registry, source },
+    }
+}
+
+/// What the far side answered with.
+pub(super) fn refused(registry: &Endpoint, error: WireError) -> RegistryError {
+    match RegistryError::from_wire_error(error) {
+        RegistryError::Remote(error) if is_ignorance(&error) => RegistryError::NotARegistry {
+            registry: registry.to_string(),
+            error: Box::new(error),
+        },
+        other => other,
+    }
+}
+
+pub(super) fn invalid(registry: &Endpoint, error: FieldError) -> RegistryError {
+    RegistryError::InvalidAnswer {
+        registry: registry.to_string(),
+        source: Box::new(error),
+    }
+}
+
+/// What servers of agents answer to an envelope or a method that they do not know (PROTOCOL 7.3).
+fn is_ignorance(error: &WireError) -> bool {
+    let names = |key| error.details.contains_key(key);
+    error.code == ErrorCode::NOT_IMPLEMENTED
+        || error.code == ErrorCode::INVALID_MESSAGE && (names("request") || names("method"))
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}

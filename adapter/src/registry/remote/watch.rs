@@ -1,0 +1,118 @@
+use std::sync::Arc;
+
+use agentwire_codec::{Message, Request, map};
+use agentwire_registry::{Event, FieldError, Registration, RegistryError, Scope, Watch};
+use async_stream::stream;
+use tokio::time::sleep;
+
+use super::{
+    MAX_REGISTRATIONS,
+    error::{failed, invalid},
+};
+use crate::{MessageStream, RemoteAgent, backoff::Backoff, registry::wire::Told};
+
+/// A watch that outlives its connections. It does nothing before it is polled.
+pub(super) fn watch(registry: RemoteAgent, scope: Scope, mut backoff: Backoff) -> Watch {
+    if let Err(error) = scope.check() {
+        return Watch::failed(error);
+    }
+    Watch::new(stream! {
+        // Whether something may have been missed by the time of the next snapshot.
+        let mut told_before = false;
+        loop {
+            let mut source = Source::open(&registry, &scope);
+            let problem = loop {
+                match source.next(&registry).await {
+                    Ok(Some(mut event)) => {
+                        if let Event::Snapshot { resync, .. } = &mut event {
+                            *resync |= std::mem::replace(&mut told_before, true) && !source.known;
+                            source.known = true;
+                            backoff.reset();
+                        }
+                        yield Ok(event);
+                    }
+                    Ok(None) => break None,
+                    Err(error) => break Some(error),
+                }
+            };
+            // The connection goes before the wait.
+            drop(source);
+            match problem {
+                Some(error) if is_permanent(&error) => {
+                    yield Err(error);
+                    return;
+                }
+                problem => {
+                    let wait = backoff.next();
+                    let endpoint = registry.endpoint();
+                    tracing::debug!(%endpoint, ?problem, ?wait, "a watch was lost; connecting again");
+                    sleep(wait).await;
+                }
+            }
+        }
+    })
+}
+
+/// What waiting does not mend.
+fn is_permanent(error: &RegistryError) -> bool {
+    !error.is_retryable()
+}
+
+/// One connection's worth of a watch.
+struct Source {
+    chunks: MessageStream,
+    /// Whether its snapshot has been told.
+    known: bool,
+}
+
+impl Source {
+    fn open(registry: &RemoteAgent, scope: &Scope) -> Self {
+        let mut request = map! {"method": "watch"};
+        if let Scope::Name(name) = scope {
+            request.insert("agent_name", &**name);
+        }
+        Self {
+            chunks: registry.ask_for_stream(Request::Other(request)),
+            known: false,
+        }
+    }
+
+    /// The next event; `None` when the connection has come to its end.
+    async fn next(&mut self, registry: &RemoteAgent) -> Result<Option<Event>, RegistryError> {
+        let endpoint = registry.endpoint();
+        let mut parts: Option<Vec<Arc<Registration>>> = None;
+        while let Some(chunk) = self.chunks.next().await {
+            let Message { content, .. } = chunk.map_err(|error| failed(endpoint, "", error))?;
+            let told = Told::read(content).map_err(|error| invalid(endpoint, error))?;
+            match (told, &mut parts) {
+                (
+                    Told::Part {
+                        registrations,
+                        resync,
+                        more,
+                    },
+                    parts,
+                ) => {
+                    let all = parts.get_or_insert_default();
+                    all.extend(registrations);
+                    if !more {
+                        return Ok(Some(Event::snapshot(std::mem::take(all), resync)));
+                    }
+                    if all.len() > MAX_REGISTRATIONS {
+                        return Err(invalid(
+                            endpoint,
+                            FieldError::new("more", "false in the end"),
+                        ));
+                    }
+                }
+                (Told::Nothing, _) => {}
+                (Told::Event(_), _) if !self.known => {
+                    let problem = FieldError::new("event", "a snapshot at first");
+                    return Err(invalid(endpoint, problem));
+                }
+                (Told::Event(event), _) => return Ok(Some(event)),
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,219 @@
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+
+use agentwire_codec::{
+    Body, EnvelopeType, ErrorCode, Map, Message, Request, RequestId, Response, Value, WireError,
+};
+use agentwire_registry::{FieldError, Query, Registry, RegistryError, Scope, SharedRegistry};
+use async_stream::stream;
+use futures_core::Stream;
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
+
+use crate::{
+    registry::wire::{self, Cursor, Pages},
+    server::{Service, Work, unknown_method},
+};
+
+/// What a [`RegistryServer`](super::RegistryServer) does with envelopes (PROTOCOL 12).
+pub(super) struct RegistryService {
+    pub(super) registry: SharedRegistry,
+    /// How many bytes of JSON a list in one answer may have.
+    pub(super) page_size: usize,
+    /// After how long without an event a watch says that it lives.
+    pub(super) keep_alive: Duration,
+    /// How long the registry may take.
+    pub(super) handler_timeout: Duration,
+    /// Ends watches, which would not end by themselves.
+    pub(super) drain: CancellationToken,
+}
+
+impl Service for RegistryService {
+    fn takes(&self, kind: EnvelopeType) -> bool {
+        matches!(
+            kind,
+            EnvelopeType::Request
+                | EnvelopeType::Register
+                | EnvelopeType::Heartbeat
+                | EnvelopeType::Unregister
+        )
+    }
+
+    fn start(&self, id: &RequestId, body: Body) -> Result<Work, WireError> {
+        let method = match &body {
+            Body::Request(request) => match request.method().as_str() {
+                Some("lookup") => "lookup",
+                Some("list") => "list",
+                Some("find") => "find",
+                Some("watch") => "watch",
+                _ => return Err(unknown_method(request.method())),
+            },
+            other => other.kind().as_str(),
+        };
+        let span = tracing::debug_span!("request", %id, method);
+        if let (Body::Request(Request::Other(payload)), "watch") = (&body, method) {
+            let told = AssertUnwindSafe(self.watch(read_scope(payload)?)).catch_unwind();
+            return Ok(Work::Many(Box::pin(told.map(move |body| {
+                body.unwrap_or_else(|panic| Body::Error(panicked(&span, &*panic)))
+            }))));
+        }
+        let limit = self.handler_timeout;
+        let work = answer(self.registry.clone(), body, method, self.page_size);
+        let answered = async move {
+            let limited = AssertUnwindSafe(timeout(limit, work)).catch_unwind();
+            match limited.instrument(span.clone()).await {
+                Ok(Ok(Ok(payload))) => Response::Other(payload).into(),
+                Ok(Ok(Err(error))) => {
+                    tracing::debug!(parent: &span, code = %error.code, "failed");
+                    Body::Error(error)
+                }
+                Ok(Err(_)) => Body::Error(timed_out(limit)),
+                Err(panic) => Body::Error(panicked(&span, &*panic)),
+            }
+        };
+        Ok(Work::One(Box::pin(answered)))
+    }
+}
+
+impl RegistryService {
+    fn watch(&self, scope: Scope) -> impl Stream<Item = Body> + Send + 'static {
+        let (registry, page_size) = (self.registry.clone(), self.page_size);
+        told(
+            registry,
+            scope,
+            page_size,
+            self.keep_alive,
+            self.drain.clone(),
+        )
+    }
+}
+
+/// A watch as the chunks of a stream.
+fn told(
+    registry: SharedRegistry,
+    scope: Scope,
+    page_size: usize,
+    keep_alive: Duration,
+    drain: CancellationToken,
+) -> impl Stream<Item = Body> + Send + 'static {
+    stream! {
+        // Within the block, so that a panic in the asking is caught, too.
+        let mut watch = registry.watch(scope);
+        loop {
+            let next = tokio::select! {
+                biased;
+                // Whoever watches asks again, here or where this registry comes back.
+                () = drain.cancelled() => break,
+                // An event that comes at the same moment is not lost: it is asked for again.
+                next = timeout(keep_alive, watch.next()) => next,
+            };
+            match next {
+                Ok(Some(Ok(event))) => {
+                    for content in wire::tell(event, page_size) {
+                        yield Body::StreamChunk(Message::agent(content));
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    yield Body::Error(error.to_wire_error());
+                    return;
+                }
+                Ok(None) => break,
+                Err(_) => yield Body::StreamChunk(Message::agent(wire::alive())),
+            }
+        }
+        yield Body::StreamEnd;
+    }
+}
+
+/// The payload of the one response to a request.
+async fn answer(
+    registry: SharedRegistry,
+    body: Body,
+    method: &'static str,
+    page_size: usize,
+) -> Result<Map, WireError> {
+    let refused = |error: RegistryError| error.to_wire_error();
+    match (method, body) {
+        (_, Body::Register(register)) => {
+            let registration = wire::read_registration(register).map_err(refused)?;
+            let lease = registry.register(registration).await.map_err(refused)?;
+            Ok(wire::lease(lease))
+        }
+        (_, Body::Heartbeat(beat)) => {
+            let which = wire::read_ref(beat.agent_name, beat.endpoint, beat.instance);
+            let which = which.map_err(refused)?;
+            registry.heartbeat(&which).await.map_err(refused)?;
+            Ok(Map::new())
+        }
+        (_, Body::Unregister(leave)) => {
+            let name = leave.agent_name.unwrap_or_default();
+            let which = wire::read_ref(name, leave.endpoint, leave.instance).map_err(refused)?;
+            registry.unregister(&which).await.map_err(refused)?;
+            Ok(Map::new())
+        }
+        (method, Body::Request(Request::Other(payload))) => {
+            let after = Cursor::read(&payload).map_err(malformed)?;
+            let mut found = match method {
+                "lookup" => {
+                    let name = wire::text(&payload, "agent_name").map_err(malformed)?;
+                    registry.lookup(&name).await
+                }
+                "find" => {
+                    let query = read_query(&payload)?;
+                    registry.find(&query).await
+                }
+                _ => registry.list().await,
+            }
+            .map_err(refused)?;
+            if let Some(after) = after {
+                after.cut(&mut found);
+            }
+            let (page, last) = Pages::new(found, page_size).next_page();
+            let mut answer = Map::from([("registrations", page)]);
+            if let Some(last) = last {
+                answer.insert("next", Cursor::to_map(&last));
+            }
+            Ok(answer)
+        }
+        (_, other) => Err(unknown_method(other.kind().as_str().into())),
+    }
+}
+
+fn read_query(payload: &Map) -> Result<Query, WireError> {
+    let problem = FieldError::new("query", "an object");
+    match payload.get("query") {
+        None | Some(Value::Null) => Ok(Query::new()),
+        Some(Value::Map(query)) => Query::from_map(query).map_err(malformed),
+        Some(_) => Err(malformed(problem)),
+    }
+}
+
+fn read_scope(payload: &Map) -> Result<Scope, WireError> {
+    let name = wire::text(payload, "agent_name").map_err(malformed)?;
+    Ok(match &*name {
+        "" => Scope::All,
+        name => Scope::name(name),
+    })
+}
+
+fn malformed(error: FieldError) -> WireError {
+    let text = format!("Invalid payload: {error}");
+    WireError::new(ErrorCode::MALFORMED_PAYLOAD, text)
+}
+
+fn timed_out(limit: Duration) -> WireError {
+    let text = format!("The registry did not answer within {limit:?}");
+    WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)
+}
+
+/// The caller learns that it happened; where and why is for the log here.
+fn panicked(span: &Span, panic: &(dyn Any + Send)) -> WireError {
+    let cause = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown cause");
+    tracing::error!(parent: span, cause, "registry panicked");
+    WireError::new(ErrorCode::INTERNAL_ERROR, "registry panicked")
+}

@@ -1,0 +1,173 @@
+use std::time::Duration;
+
+use agentwire_codec::{Map, Register, Value, map};
+use agentwire_registry::{
+    FieldError, InstanceRef, Lease, Registration, RegistrationProblem, RegistryError,
+};
+use agentwire_transport::Endpoint;
+
+/// What registers an agent.
+///
+/// # Errors
+///
+/// [`RegistryError::InvalidRegistration`] for an endpoint that others could not read.
+pub(in crate::registry) fn register(
+    registration: &Registration,
+) -> Result<Register, RegistryError> {
+    if !registration.is_portable() {
+        return Err(RegistryError::InvalidRegistration {
+            name: registration.name.clone(),
+            problem: RegistrationProblem::NotPortable,
+        });
+    }
+    let endpoint = registration.endpoint.to_string();
+    let mut register = Register::new(&*registration.name, endpoint);
+    register.capabilities = registration.capabilities.clone();
+    register.metadata = registration.metadata.clone();
+    register.version = registration.version.as_ref().map(ToString::to_string);
+    register.instance = present(Some(registration.instance.clone()));
+    Ok(register)
+}
+
+/// # Errors
+///
+/// [`RegistryError::InvalidRegistration`] for an endpoint or a version that is none.
+pub(in crate::registry) fn read_registration(
+    register: Register,
+) -> Result<Registration, RegistryError> {
+    let name = register.agent_name;
+    let endpoint = read_endpoint(&name, &register.endpoint)?;
+    let version = present(register.version).map(|text| {
+        let version = text.parse();
+        version.map_err(|error| invalid(&name, format!("its version is none: {error}")))
+    });
+    let mut registration = Registration::new(&*name, endpoint)
+        .with_instance(register.instance.unwrap_or_default())
+        .with_capabilities(register.capabilities);
+    registration.version = version.transpose()?;
+    registration.metadata = register.metadata;
+    Ok(registration)
+}
+
+/// Who is meant by a heartbeat or an unregister. What is empty is as good as not there.
+///
+/// # Errors
+///
+/// [`RegistryError::InvalidRegistration`] for an endpoint that is none.
+pub(in crate::registry) fn read_ref(
+    name: String,
+    endpoint: Option<String>,
+    instance: Option<String>,
+) -> Result<InstanceRef, RegistryError> {
+    let endpoint = present(endpoint).map(|text| read_endpoint(&name, &text));
+    let mut which = InstanceRef::new(name);
+    which.endpoint = endpoint.transpose()?;
+    which.instance = present(instance);
+    Ok(which)
+}
+
+/// What is answered to a register.
+pub(in crate::registry) fn lease(lease: Lease) -> Map {
+    map! {
+        "lease_seconds": (lease.timeout().as_secs_f64()),
+        "heartbeat_seconds": (lease.heartbeat_interval().as_secs_f64()),
+    }
+}
+
+/// The longest lease that is believed. A longer one is as good as for ever, and overflows clocks.
+const LONGEST_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Reads an answer to a register. One that does not say has the default lease.
+pub(in crate::registry) fn read_lease(answer: &Map) -> Result<Lease, FieldError> {
+    let seconds = match answer.get("lease_seconds") {
+        None | Some(Value::Null) => return Ok(Lease::default()),
+        Some(Value::Float(seconds)) => Some(*seconds),
+        // Nobody's lease is so long that this loses anything.
+        Some(other) => other.as_u64().map(|seconds| seconds as f64),
+    };
+    let lease = seconds
+        .filter(|seconds| *seconds > 0.0)
+        .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LEASE))
+        .ok_or(FieldError::new("lease_seconds", "a positive number"))?;
+    Ok(Lease::new(
+        lease.clamp(Duration::from_millis(1), LONGEST_LEASE),
+    ))
+}
+
+/// Text of a request's payload; empty if it is missing.
+pub(in crate::registry) fn text(payload: &Map, field: &'static str) -> Result<String, FieldError> {
+    match payload.get(field) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::Text(text)) => Ok(text.clone()),
+        Some(_) => Err(FieldError::new(field, "text")),
+    }
+}
+
+fn read_endpoint(name: &str, text: &str) -> Result<Endpoint, RegistryError> {
+    text.parse()
+        .map_err(|error: agentwire_transport::Error| invalid(name, error.to_string()))
+}
+
+fn invalid(name: &str, text: String) -> RegistryError {
+    RegistryError::InvalidRegistration {
+        name: name.to_owned(),
+        problem: RegistrationProblem::Told { text },
+    }
+}
+
+fn present(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_comes_back_as_it_was() {
+        let registration = Registration::new("weather", "tcp://host:80".parse().unwrap())
+            .with_version("1.2.3".parse().unwrap())
+            .with_capabilities(map! {"tools": ["forecast"]})
+            .with_metadata("zone", "b");
+        let read = read_registration(register(&registration).unwrap()).unwrap();
+        assert!(read.is_same_offer(&registration));
+    }
+
+    #[test]
+    fn what_four_keys_say_is_enough_and_the_same_each_time() {
+        let read = || read_registration(Register::new("weather", "tcp://host:80")).unwrap();
+        assert!(read().is_same_offer(&read()));
+    }
+
+    #[test]
+    fn an_endpoint_or_a_version_that_is_none_is_refused() {
+        let mut bad_version = Register::new("weather", "tcp://host:80");
+        bad_version.version = Some("one".to_owned());
+        for register in [
+            Register::new("weather", ""),
+            Register::new("weather", "ws://host:80"),
+            bad_version,
+        ] {
+            let error = read_registration(register).unwrap_err();
+            assert!(error.to_string().contains("\"weather\""), "{error}");
+        }
+        let custom = Registration::new("weather", Endpoint::custom("a line"));
+        assert!(register(&custom).is_err());
+    }
+
+    #[test]
+    fn a_lease_comes_back_as_it_was_and_nonsense_is_none() {
+        for millis in [1, 300, 90_000] {
+            let given = Lease::new(Duration::from_millis(millis));
+            assert_eq!(read_lease(&lease(given)).unwrap(), given);
+        }
+        assert_eq!(read_lease(&Map::new()).unwrap(), Lease::default());
+        let whole = read_lease(&map! {"lease_seconds": 15}).unwrap();
+        assert_eq!(whole.timeout(), Duration::from_secs(15));
+        let endless = read_lease(&map! {"lease_seconds": 1e300}).unwrap();
+        assert_eq!(endless.timeout(), LONGEST_LEASE);
+        for nonsense in [Value::from(0), (-1).into(), f64::NAN.into(), "1".into()] {
+            assert!(read_lease(&map! {"lease_seconds": nonsense}).is_err());
+        }
+    }
+}

@@ -1,0 +1,209 @@
+use std::{cmp::Ordering, iter::Peekable, sync::Arc, vec};
+
+use agentwire_codec::{Map, Value, json, map};
+use agentwire_registry::{FieldError, Registration};
+
+/// Registrations in lists that fit into frames: each as long as its JSON has room, and at least one.
+pub(in crate::registry) struct Pages {
+    rest: Peekable<vec::IntoIter<Arc<Registration>>>,
+    /// How many bytes of JSON one list may have.
+    budget: usize,
+    scratch: Vec<u8>,
+    /// What did not fit any more.
+    left_over: Option<(Value, usize)>,
+}
+
+/// Where the next list goes on: behind this registration.
+#[derive(Debug, Clone)]
+pub(in crate::registry) struct Cursor(Registration);
+
+impl Pages {
+    /// What others could not read is left out.
+    pub(in crate::registry) fn new(
+        mut registrations: Vec<Arc<Registration>>,
+        budget: usize,
+    ) -> Self {
+        registrations.retain(|registration| registration.is_portable());
+        Self {
+            rest: registrations.into_iter().peekable(),
+            budget,
+            scratch: Vec::new(),
+            left_over: None,
+        }
+    }
+
+    /// The next list, and the last registration in it if there are more behind it.
+    pub(in crate::registry) fn next_page(&mut self) -> (Value, Option<Arc<Registration>>) {
+        let (mut page, mut size) = (Vec::new(), 0);
+        let mut last = None;
+        while let Some(registration) = self.rest.peek() {
+            let (value, len) = match self.left_over.take() {
+                Some(measured) => measured,
+                None => measure(registration, &mut self.scratch),
+            };
+            if !page.is_empty() && size + len > self.budget {
+                self.left_over = Some((value, len));
+                break;
+            }
+            size += len;
+            page.push(value);
+            last = self.rest.next();
+        }
+        let more = self.rest.peek().is_some();
+        (Value::List(page), last.filter(|_| more))
+    }
+}
+
+fn measure(registration: &Registration, scratch: &mut Vec<u8>) -> (Value, usize) {
+    let value = Value::Map(registration.to_map());
+    scratch.clear();
+    // What cannot be written will be said to be so where it is sent.
+    let _ = json::write(&value, scratch);
+    (value, scratch.len())
+}
+
+impl Cursor {
+    /// As it stands in an answer and in the request for what follows.
+    pub(in crate::registry) fn to_map(last: &Registration) -> Map {
+        let mut map = map! {"name": (&*last.name), "endpoint": (last.endpoint.to_string())};
+        if let Some(version) = &last.version {
+            map.insert("version", version.to_string());
+        }
+        map
+    }
+
+    /// Reads the cursor of a request, if it has one.
+    pub(in crate::registry) fn read(payload: &Map) -> Result<Option<Self>, FieldError> {
+        match payload.get("after") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Map(after)) => Registration::from_map(after.clone())
+                .map(|after| Some(Self(after)))
+                .map_err(|_| FieldError::new("after", "what an answer had as `next`")),
+            Some(_) => Err(FieldError::new("after", "what an answer had as `next`")),
+        }
+    }
+
+    /// Leaves what comes behind it in a list that is in order.
+    pub(in crate::registry) fn cut(&self, registrations: &mut Vec<Arc<Registration>>) {
+        let known = |registration: &Arc<Registration>| {
+            registration.listing_order(&self.0) != Ordering::Greater
+        };
+        let known = registrations.partition_point(known);
+        registrations.drain(..known);
+    }
+}
+
+/// Reads a list of registrations. Those at endpoints that nobody here could call are left out.
+pub(in crate::registry) fn read_page(
+    payload: &mut Map,
+) -> Result<Vec<Arc<Registration>>, FieldError> {
+    let list = payload.get_mut("registrations").map(std::mem::take);
+    let Some(Value::List(list)) = list else {
+        return Err(FieldError::new("registrations", "a list"));
+    };
+    let mut page = Vec::with_capacity(list.len());
+    for value in list {
+        let Value::Map(map) = value else {
+            return Err(FieldError::new("registrations", "a list of objects"));
+        };
+        match Registration::from_map(map) {
+            Ok(registration) => page.push(Arc::new(registration)),
+            Err(error) if error.field() == "endpoint" => {
+                tracing::debug!("leaving out an agent at an endpoint that cannot be called");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use agentwire_codec::Timestamp;
+    use agentwire_transport::Endpoint;
+
+    use super::*;
+
+    fn agents(count: usize) -> Vec<Arc<Registration>> {
+        let made = (0..count).map(|number| {
+            let endpoint = format!("tcp://host:{}", 1000 + number).parse().unwrap();
+            let time: Timestamp = "2025-11-08T12:34:56+00:00".parse().unwrap();
+            // All of one length.
+            Arc::new(Registration::new(format!("agent {number:03}"), endpoint).registered(time))
+        });
+        made.collect()
+    }
+
+    fn len(page: &Value) -> usize {
+        page.as_list().unwrap().len()
+    }
+
+    #[test]
+    fn pages_hold_what_fits_and_lose_nothing() {
+        let all = agents(100);
+        let one = Value::Map(all[0].to_map()).to_string().len();
+        for (budget, expected) in [(0, 1), (one, 1), (10 * one + 9, 10), (usize::MAX, 100)] {
+            let mut pages = Pages::new(all.clone(), budget);
+            let mut found = 0;
+            loop {
+                let (page, more) = pages.next_page();
+                assert_eq!(len(&page), expected, "of a budget of {budget}");
+                found += len(&page);
+                match more {
+                    Some(last) => assert!(last.is_same_offer(&all[found - 1])),
+                    None => break,
+                }
+            }
+            assert_eq!(found, 100);
+        }
+        let (page, more) = Pages::new(Vec::new(), 100).next_page();
+        assert_eq!((len(&page), more.is_none()), (0, true));
+    }
+
+    #[test]
+    fn what_nobody_could_read_is_left_out() {
+        let mut all = agents(2);
+        all.push(Arc::new(Registration::new("z", Endpoint::custom("a line"))));
+        let (page, more) = Pages::new(all, usize::MAX).next_page();
+        assert_eq!((len(&page), more.is_none()), (2, true));
+    }
+
+    #[test]
+    fn a_cursor_goes_on_behind_what_it_names_even_if_that_is_gone() {
+        let all = agents(10);
+        let request = map! {"after": (Cursor::to_map(&all[3]))};
+        let cursor = Cursor::read(&request).unwrap().unwrap();
+        for mut list in [all.clone(), [&all[..3], &all[4..]].concat()] {
+            cursor.cut(&mut list);
+            assert_eq!(list.len(), 6);
+            assert!(list[0].is_same_offer(&all[4]));
+        }
+        assert!(Cursor::read(&Map::new()).unwrap().is_none());
+        for nonsense in [Value::from(7), map! {"name": "x"}.into()] {
+            assert!(Cursor::read(&map! {"after": nonsense}).is_err());
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_be_called_from_here_hides_no_others() {
+        let list = value_of(agents(2), "ws://host:80");
+        assert_eq!(
+            read_page(&mut map! {"registrations": list}).unwrap().len(),
+            2
+        );
+        for nonsense in [
+            Value::Null,
+            7.into(),
+            vec![7].into(),
+            vec![Map::new()].into(),
+        ] {
+            assert!(read_page(&mut map! {"registrations": nonsense}).is_err());
+        }
+    }
+
+    fn value_of(agents: Vec<Arc<Registration>>, odd: &str) -> Value {
+        let mut list: Vec<Map> = agents.iter().map(|agent| agent.to_map()).collect();
+        list.insert(1, map! {"name": "odd", "endpoint": odd});
+        list.into()
+    }
+}
