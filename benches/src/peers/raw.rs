@@ -225,7 +225,9 @@ async fn call_on(
     loop {
         stream.write_all(&outgoing).await?;
         outgoing.clear();
-        stream.read_buf(&mut incoming).await?;
+        if stream.read_buf(&mut incoming).await? == 0 {
+            return Err("the server has closed the connection".into());
+        }
         while let Some(len) = peek(&incoming) {
             codec.check(&incoming[HEADER..HEADER + len], &text)?;
             incoming.advance(HEADER + len);
