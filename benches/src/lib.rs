@@ -1,1 +1,28 @@
-//! Benches of agentwire. They live beside this file; `cargo bench -p agentwire-benches` runs them.
+//! What agentwire costs, measured beside its peers: a laboratory, not a library.
+//!
+//! `cargo run --release -p agentwire-benches -- compare` starts a server process and a client process for each
+//! peer, in rounds that take turns, and prints one table. What the numbers mean is in `docs/performance.md`.
+
+mod cli;
+mod client;
+mod compare;
+mod counters;
+mod load;
+mod machine;
+mod median;
+mod peers;
+mod process;
+mod report;
+mod sample;
+mod scenario;
+mod server;
+mod shape;
+mod socket;
+mod table;
+mod tracer;
+mod trial;
+
+/// What a measurement ends with that cannot be made.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+pub use crate::{cli::run, counters::Allocations};

@@ -1,55 +1,97 @@
-use std::time::{Duration, Instant};
-
-use agentwire::{Format, LocalAgent, Message, RemoteAgent, agent_fn};
+use agentwire::{Agent, AgentError, Endpoint, Format, LocalAgent, Message, RemoteAgent};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::task::JoinSet;
 
-use super::{Driven, histogram};
-use crate::{Failure, shape::Shape};
+use crate::{
+    Failure,
+    client::Course,
+    load::{Load, Tally},
+    server::Attendant,
+    shape::CHUNKS,
+};
 
-pub(super) async fn serve(path: &str) -> Result<(), Failure> {
-    let echo = agent_fn("echo", |message: Message| async move {
+struct Echo;
+
+impl Agent for Echo {
+    fn name(&self) -> &str {
+        "echo"
+    }
+
+    async fn process(&self, message: Message) -> Result<Message, AgentError> {
         Ok(Message::agent(message.content))
-    });
-    let server = LocalAgent::serve(echo, format!("unix://{path}").as_str()).await?;
-    crate::process::ready_until_stdin_ends().await?;
+    }
+
+    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        stream::repeat_with(move || Ok(Message::agent(message.content.clone()))).take(CHUNKS)
+    }
+}
+
+/// More than any measurement has.
+const MAX_CONNECTIONS: usize = 20_000;
+
+pub(super) async fn serve(endpoint: &Endpoint, attendant: Attendant) -> Result<(), Failure> {
+    let server = LocalAgent::builder(Echo)
+        .max_connections(MAX_CONNECTIONS)
+        .serve(endpoint)
+        .await?;
+    attendant.attend(server.endpoint()).await?;
     server.stop().await;
     Ok(())
 }
 
+/// Calls share a connection if more than one may be in flight on it.
 pub(super) async fn drive(
-    path: &str,
-    shape: Shape,
-    duration: Duration,
+    endpoint: &Endpoint,
+    course: &mut Course,
     format: Format,
-) -> Result<Driven, Failure> {
-    let remote = RemoteAgent::builder(format!("unix://{path}").as_str())
-        .name("echo")
-        .format(format)
-        .max_connections(shape.connections)
-        .max_in_flight_per_connection(shape.in_flight)
-        .build()?;
-    let start = Instant::now();
-    let mut callers = JoinSet::new();
-    for _ in 0..shape.connections * shape.in_flight {
-        let (remote, text) = (remote.clone(), shape.text());
-        callers.spawn(async move {
-            let mut latency = histogram()?;
-            while start.elapsed() < duration {
-                let begun = Instant::now();
-                let reply = remote.process(Message::user(text.as_str())).await?;
-                latency.record(u64::try_from(begun.elapsed().as_nanos())?)?;
-                if reply.text().map(str::len) != Some(text.len()) {
-                    return Err("another answer than the echo".into());
-                }
+    max_in_flight: usize,
+) -> Result<(), Failure> {
+    let shape = course.shape;
+    let (clients, connections) = match shape.separate {
+        true => (shape.connections, 1),
+        false => (1, shape.connections),
+    };
+    let mut remotes = Vec::new();
+    for _ in 0..clients {
+        let remote = RemoteAgent::builder(endpoint)
+            .name("echo")
+            .format(format)
+            .max_connections(connections)
+            .max_in_flight_per_connection(max_in_flight)
+            .build()?;
+        remotes.push(remote);
+    }
+    while let Some(load) = course.next().await? {
+        let mut callers = JoinSet::new();
+        for remote in &remotes {
+            for _ in 0..connections * shape.in_flight {
+                callers.spawn(call(remote.clone(), load.clone()));
             }
-            Ok::<_, Failure>(latency)
-        });
+        }
+        course.gather(callers).await?;
     }
-    let mut latency = histogram()?;
-    while let Some(caller) = callers.join_next().await {
-        latency.add(caller??)?;
+    for remote in remotes {
+        remote.close().await;
     }
-    let elapsed = start.elapsed();
-    remote.close().await;
-    Ok(Driven { latency, elapsed })
+    Ok(())
 }
+
+async fn call(remote: RemoteAgent, load: Load) -> Result<Tally, Failure> {
+    let mut tally = load.begin()?;
+    while let Some(begun) = tally.call() {
+        let message = Message::user(&*load.text);
+        if load.stream {
+            let mut chunks = remote.stream(message);
+            while let Some(chunk) = chunks.next().await {
+                tally.answer(chunk?.text().ok_or(NO_TEXT)?)?;
+            }
+        } else {
+            let reply = remote.process(message).await?;
+            tally.answer(reply.text().ok_or(NO_TEXT)?)?;
+        }
+        tally.done(begun)?;
+    }
+    Ok(tally)
+}
+
+const NO_TEXT: &str = "an answer without text";

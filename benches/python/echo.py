@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""The Python peer of the comparison: the implementation of the interop tests, as both sides.
+
+    echo.py serve ENDPOINT
+    echo.py drive ENDPOINT --held [--connections N] [--in-flight N] [--size BYTES] [--stream] ...
+
+It says and is told the same as the program that starts it; see benches/src/server.rs and client.rs.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "interop-tests" / "python"))
+
+from agentwire_peer import Client, Message, serve  # noqa: E402
+
+CHUNKS = 1000
+"""How many chunks a stream has."""
+
+
+class Echo:
+    """The agent."""
+
+    name = "echo"
+
+    async def process(self, message: Message) -> Message:
+        """Answers with the same content."""
+        return Message("agent", message.content)
+
+    async def stream(self, message: Message) -> AsyncGenerator[Message, None]:
+        """Answers with the same content, often."""
+        for _ in range(CHUNKS):
+            yield Message("agent", message.content)
+
+
+class Caller:
+    """One caller: calls until its time or its number of calls is over, and keeps what it saw."""
+
+    def __init__(self, client: Client, text: str, stream: bool) -> None:
+        self._client, self._text, self._stream = client, text, stream
+        self.latency: list[int] = []
+        self.answers = 0
+
+    async def run(self, seconds: float, calls: int | None) -> None:
+        """Calls so many times, or for so long."""
+        self.latency, self.answers = [], 0
+        until = time.perf_counter() + seconds
+        while len(self.latency) < calls if calls is not None else time.perf_counter() < until:
+            begun = time.perf_counter_ns()
+            message = Message("user", self._text)
+            if self._stream:
+                async for chunk in self._client.stream(message):
+                    self._check(chunk)
+            else:
+                self._check(await self._client.process(message))
+            self.latency.append(time.perf_counter_ns() - begun)
+
+    def _check(self, answer: Message) -> None:
+        if answer.content != self._text:
+            raise ValueError("another answer than the echo")
+        self.answers += 1
+
+
+async def line() -> str:
+    """The next line of standard input; empty at its end."""
+    return await asyncio.to_thread(sys.stdin.readline)
+
+
+async def serve_until_input_ends(endpoint: str) -> None:
+    """Serves the agent."""
+    server = await serve(Echo(), endpoint)
+    print(f"READY {server.endpoint}", flush=True)
+    while await line():
+        print("null", flush=True)  # Allocations are not counted here.
+    await server.close()
+
+
+async def drive(options: argparse.Namespace) -> None:
+    """Warms up, waits to be told, measures, and says what it measured."""
+    clients = [Client(options.endpoint, "echo") for _ in range(options.connections)]
+    text = "x" * options.size
+    callers = [
+        Caller(client, text, options.stream)
+        for client in clients
+        for _ in range(options.in_flight)
+    ]
+
+    async def run(seconds: float, calls: int | None) -> None:
+        await asyncio.gather(*(caller.run(seconds, calls) for caller in callers))
+
+    for client in clients:
+        # Until it has an answer, it may be in the server's queue, and asyncio does not wait for room there.
+        await client.process(Message("user", text))
+    await run(options.seconds / 5, options.warm_up_calls)
+    if options.held:
+        print("READY", flush=True)
+        if not await line():
+            return
+    begun, cpu = time.perf_counter(), time.process_time()
+    await run(options.seconds, options.calls)
+    report = {
+        "seconds": time.perf_counter() - begun,
+        "calls": sum(len(caller.latency) for caller in callers),
+        "answers": sum(caller.answers for caller in callers),
+        "cpu_seconds": time.process_time() - cpu,
+        "failed": 0,
+        "failure": None,
+        "fewest": min(len(caller.latency) for caller in callers),
+        "most": max(len(caller.latency) for caller in callers),
+        "latency": [(taken, 1) for caller in callers for taken in caller.latency],
+    }
+    print(json.dumps(report), flush=True)
+    if options.held:
+        await line()
+    await asyncio.gather(*(client.close() for client in clients))
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("serve").add_argument("endpoint")
+    driver = verbs.add_parser("drive")
+    driver.add_argument("endpoint")
+    driver.add_argument("--connections", type=int, default=1)
+    driver.add_argument("--in-flight", type=int, default=1)
+    driver.add_argument("--size", type=int, default=64)
+    driver.add_argument("--seconds", type=float, default=1.0)
+    driver.add_argument("--calls", type=int)
+    driver.add_argument("--warm-up-calls", type=int)
+    for flag in ("--stream", "--separate", "--held"):
+        driver.add_argument(flag, action="store_true")
+    options = parser.parse_args()
+    if options.verb == "drive":
+        asyncio.run(drive(options))
+    else:
+        asyncio.run(serve_until_input_ends(options.endpoint))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+use serde::{Deserialize, Serialize};
+
+use crate::shape::Shape;
+
+/// One kind of measurement: what the client does, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Scenario {
+    /// One call at a time, both processes on one CPU, so that no core has to be woken up.
+    LoneOneCpu,
+    /// One call at a time, wherever the system puts the processes.
+    Lone,
+    OneBySixtyFour,
+    SixteenByFour,
+    SixtyFourByOne,
+    /// One call of 1 MiB of text at a time.
+    OneMiB,
+    /// One stream at a time.
+    Stream,
+    /// Connections that have made one call, and then nothing.
+    Idle,
+}
+
+impl Scenario {
+    /// Those that are about time.
+    pub(crate) const TIMED: [Self; 7] = [
+        Self::LoneOneCpu,
+        Self::Lone,
+        Self::OneBySixtyFour,
+        Self::SixteenByFour,
+        Self::SixtyFourByOne,
+        Self::OneMiB,
+        Self::Stream,
+    ];
+
+    /// Those of them that are measured over TCP, too: enough to see what the carrier changes.
+    pub(crate) const TIMED_OVER_TCP: [Self; 3] =
+        [Self::LoneOneCpu, Self::OneBySixtyFour, Self::OneMiB];
+
+    pub(crate) const fn shape(self) -> Shape {
+        match self {
+            Self::LoneOneCpu | Self::Lone => Shape::calls(1, 1),
+            Self::OneBySixtyFour => Shape::calls(1, 64),
+            Self::SixteenByFour => Shape::calls(16, 4),
+            Self::SixtyFourByOne => Shape::calls(64, 1),
+            Self::OneMiB => Shape {
+                size: 1024 * 1024,
+                ..Shape::calls(1, 1)
+            },
+            Self::Stream => Shape {
+                stream: true,
+                ..Shape::calls(1, 1)
+            },
+            Self::Idle => Shape {
+                separate: true,
+                ..Shape::calls(1000, 1)
+            },
+        }
+    }
+
+    /// The CPU of both processes, if they share one.
+    pub(crate) const fn cpu(self) -> Option<usize> {
+        match self {
+            Self::LoneOneCpu => Some(0),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::LoneOneCpu => "lone, one CPU",
+            Self::Lone => "lone",
+            Self::OneBySixtyFour => "1 x 64",
+            Self::SixteenByFour => "16 x 4",
+            Self::SixtyFourByOne => "64 x 1",
+            Self::OneMiB => "1 MiB",
+            Self::Stream => "stream",
+            Self::Idle => "idle",
+        }
+    }
+}

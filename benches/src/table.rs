@@ -1,0 +1,184 @@
+use std::fmt::Write;
+
+use clap::ValueEnum;
+
+use crate::{
+    compare::Comparison,
+    peers::{Carrier, Peer},
+    sample::{Metric, value},
+    scenario::Scenario,
+};
+
+/// A column of the table.
+struct Column {
+    title: &'static str,
+    scenario: Scenario,
+    metric: Metric,
+}
+
+const COLUMNS: [Column; 19] = [
+    column(
+        "lone call, one CPU: p50 us",
+        Scenario::LoneOneCpu,
+        Metric::P50,
+    ),
+    column("p99", Scenario::LoneOneCpu, Metric::P99),
+    column("p99.9", Scenario::LoneOneCpu, Metric::P999),
+    column("lone call, unpinned: p50 us", Scenario::Lone, Metric::P50),
+    column("p99", Scenario::Lone, Metric::P99),
+    column("p99.9", Scenario::Lone, Metric::P999),
+    column("CPU us/call", Scenario::LoneOneCpu, Metric::Cpu),
+    column(
+        "1 x 64: calls/s",
+        Scenario::OneBySixtyFour,
+        Metric::CallsPerSecond,
+    ),
+    column("CPU us/call", Scenario::OneBySixtyFour, Metric::Cpu),
+    column(
+        "16 x 4: calls/s",
+        Scenario::SixteenByFour,
+        Metric::CallsPerSecond,
+    ),
+    column("CPU us/call", Scenario::SixteenByFour, Metric::Cpu),
+    column(
+        "64 x 1: calls/s",
+        Scenario::SixtyFourByOne,
+        Metric::CallsPerSecond,
+    ),
+    column("CPU us/call", Scenario::SixtyFourByOne, Metric::Cpu),
+    column("1 MiB echoes/s", Scenario::OneMiB, Metric::CallsPerSecond),
+    column("CPU us/echo", Scenario::OneMiB, Metric::Cpu),
+    column(
+        "stream: chunks/s",
+        Scenario::Stream,
+        Metric::ChunksPerSecond,
+    ),
+    column(
+        "system calls of a lone call",
+        Scenario::Lone,
+        Metric::Syscalls,
+    ),
+    column(
+        "allocations of a lone call",
+        Scenario::Lone,
+        Metric::Allocations,
+    ),
+    column(
+        "server memory of an idle connection, bytes",
+        Scenario::Idle,
+        Metric::Memory,
+    ),
+];
+
+const fn column(title: &'static str, scenario: Scenario, metric: Metric) -> Column {
+    Column {
+        title,
+        scenario,
+        metric,
+    }
+}
+
+/// The agentwire that others are compared with: JSON, and shared connections where they are asked for.
+pub(crate) fn ours(scenario: Scenario) -> Peer {
+    match scenario.shape().in_flight {
+        1 => Peer::Agentwire,
+        _ => Peer::AgentwireShared,
+    }
+}
+
+/// A table for each carrier. In brackets is how many times agentwire's value each is.
+pub(crate) fn markdown(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    for &carrier in Carrier::value_variants() {
+        let value = |peer, column: &Column| {
+            let samples = &comparison.samples;
+            value(samples, peer, carrier, column.scenario, column.metric)
+        };
+        let has = |peer: &&Peer| COLUMNS.iter().any(|column| value(**peer, column).is_some());
+        let peers: Vec<&Peer> = Peer::value_variants().iter().filter(has).collect();
+        let columns: Vec<&Column> = COLUMNS
+            .iter()
+            .filter(|column| peers.iter().any(|peer| value(**peer, column).is_some()))
+            .collect();
+        if columns.is_empty() {
+            continue;
+        }
+        let titles: Vec<&str> = columns.iter().map(|column| column.title).collect();
+        push_row(&mut text, carrier.label(), &titles);
+        push_row(&mut text, "---", &vec!["---:"; columns.len()]);
+        for peer in peers {
+            let cells: Vec<String> = columns
+                .iter()
+                .map(|column| {
+                    let reference = value(ours(column.scenario), column);
+                    cell(value(*peer, column), reference)
+                })
+                .collect();
+            push_row(&mut text, peer.label(), &cells);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn push_row(text: &mut String, first: &str, cells: &[impl AsRef<str>]) {
+    // Writing to text cannot fail.
+    let _ = write!(text, "| {first} |");
+    for cell in cells {
+        let _ = write!(text, " {} |", cell.as_ref());
+    }
+    text.push('\n');
+}
+
+fn cell(value: Option<f64>, reference: Option<f64>) -> String {
+    let Some(value) = value else {
+        return "–".to_owned();
+    };
+    match reference.map(|reference| value / reference) {
+        Some(ratio) if ratio.is_finite() => format!("{} ({ratio:.2})", number(value)),
+        _ => number(value),
+    }
+}
+
+/// As many digits as mean something.
+pub(crate) fn number(value: f64) -> String {
+    match value.abs() {
+        0.0..100.0 => format!("{value:.1}"),
+        _ => thousands(value),
+    }
+}
+
+fn thousands(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    match value < 0.0 {
+        true => format!("-{text}"),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_as_many_digits_as_mean_something() {
+        assert_eq!(number(9.66), "9.7");
+        assert_eq!(number(100.4), "100");
+        assert_eq!(number(1_808_000.0), "1,808,000");
+        assert_eq!(number(-2048.0), "-2,048");
+    }
+
+    #[test]
+    fn a_cell_says_how_many_times_agentwires_value_it_is() {
+        assert_eq!(cell(Some(44.0), Some(22.0)), "44.0 (2.00)");
+        assert_eq!(cell(Some(44.0), None), "44.0");
+        assert_eq!(cell(None, Some(22.0)), "–");
+    }
+}
