@@ -1,7 +1,10 @@
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{Allocations, Failure, client::DriveArgs, compare::CompareArgs, server::ServeArgs};
+use crate::{
+    Allocations, Failure, client::DriveArgs, compare::CompareArgs, scale::ScaleArgs,
+    server::ServeArgs,
+};
 
 #[derive(Parser)]
 #[command(
@@ -17,6 +20,8 @@ struct Cli {
 enum Command {
     /// Compare all peers and print a table
     Compare(CompareArgs),
+    /// Measure how throughput, latency, fairness and memory change with the number of connections
+    Scale(ScaleArgs),
     /// Serve one peer until standard input ends; the others run this
     Serve(ServeArgs),
     /// Call one peer and print what it took, as JSON; the others run this
@@ -33,6 +38,7 @@ pub fn run(allocations: Allocations) -> Result<(), Failure> {
     allow_many_files()?;
     match cli.command {
         Command::Compare(args) => args.run(),
+        Command::Scale(args) => args.run(),
         Command::Serve(args) => args.run(allocations),
         Command::Drive(args) => args.run(allocations),
     }

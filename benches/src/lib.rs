@@ -14,6 +14,7 @@ mod peers;
 mod process;
 mod report;
 mod sample;
+mod scale;
 mod scenario;
 mod server;
 mod shape;

@@ -121,7 +121,7 @@ pub(crate) fn markdown(comparison: &Comparison) -> String {
     text
 }
 
-fn push_row(text: &mut String, first: &str, cells: &[impl AsRef<str>]) {
+pub(crate) fn push_row(text: &mut String, first: &str, cells: &[impl AsRef<str>]) {
     // Writing to text cannot fail.
     let _ = write!(text, "| {first} |");
     for cell in cells {
@@ -143,6 +143,7 @@ fn cell(value: Option<f64>, reference: Option<f64>) -> String {
 /// As many digits as mean something.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
+        _ if value.fract() == 0.0 => thousands(value),
         0.0..100.0 => format!("{value:.1}"),
         _ => thousands(value),
     }
@@ -171,6 +172,7 @@ mod tests {
     fn numbers_have_as_many_digits_as_mean_something() {
         assert_eq!(number(9.66), "9.7");
         assert_eq!(number(100.4), "100");
+        assert_eq!(number(7.0), "7");
         assert_eq!(number(1_808_000.0), "1,808,000");
         assert_eq!(number(-2048.0), "-2,048");
     }

@@ -1,0 +1,199 @@
+use std::{fs, path::PathBuf, thread, time::Duration};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Failure,
+    machine::Machine,
+    peers::{Carrier, Peer},
+    process::Launch,
+    report::{Report, microseconds},
+    shape::Shape,
+    table::{self, number},
+    trial::{Held, Trial, lasting},
+};
+
+#[derive(Args)]
+pub(crate) struct ScaleArgs {
+    /// How long each step is measured
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+
+    /// How many connections there are, each with one call in flight
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000, 10_000])]
+    connections: Vec<usize>,
+
+    /// Which peers
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "raw-serde-json,agentwire"
+    )]
+    peers: Vec<Peer>,
+
+    /// Where to write all that was measured, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// How cost grows with the number of connections.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Growth {
+    pub(crate) machine: Machine,
+    pub(crate) seconds: f64,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// So many connections, all of them calling.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) peer: Peer,
+    pub(crate) connections: usize,
+    pub(crate) calls_per_second: f64,
+    /// In microseconds.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    /// Connections that have ended with an error.
+    pub(crate) errors: u64,
+    /// Calls of the connection with the fewest, and of that with the most.
+    pub(crate) fewest: u64,
+    pub(crate) most: u64,
+    /// Of the server for each connection, in bytes, before they call and in the middle of their calling.
+    pub(crate) idle_memory: f64,
+    pub(crate) active_memory: f64,
+}
+
+impl ScaleArgs {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let mut growth = Growth {
+            machine: Machine::this(),
+            seconds: self.seconds,
+            steps: Vec::new(),
+        };
+        for &connections in &self.connections {
+            for &peer in &self.peers {
+                growth.steps.push(self.step(peer, connections)?);
+            }
+        }
+        println!("{}\n", growth.machine.sentence());
+        print!("{}", markdown(&growth));
+        if let Some(file) = &self.json {
+            fs::write(file, serde_json::to_string_pretty(&growth)? + "\n")?;
+        }
+        match growth.steps.iter().map(|step| step.errors).sum() {
+            0 => Ok(()),
+            errors => Err(format!("{errors} connections have failed").into()),
+        }
+    }
+
+    fn step(&self, peer: Peer, connections: usize) -> Result<Step, Failure> {
+        let mut trial = Trial::start(peer, Carrier::Unix, Launch::default())?;
+        // What the server needs for its first connections is not that of each.
+        trial.measure(Shape::calls(1, 64), &lasting(Duration::from_millis(100)))?;
+        let before = trial.server.resident_memory()?;
+        let mut clients = self.hold(&trial, connections)?;
+        let idle = trial.server.resident_memory()?;
+        for client in &mut clients {
+            client.go()?;
+        }
+        thread::sleep(Duration::from_secs_f64(self.seconds / 2.0));
+        let active = trial.server.resident_memory()?;
+        let reports: Vec<Report> = clients
+            .iter_mut()
+            .map(Held::report)
+            .collect::<Result<_, _>>()?;
+        for client in clients {
+            client.finish()?;
+        }
+        trial.finish()?;
+        let memory = |now: u64| (now as f64 - before as f64) / connections as f64;
+        for failure in reports.iter().filter_map(|report| report.failure.as_ref()) {
+            eprintln!("{}, {connections} connections: {failure}", peer.label());
+        }
+        let latency = reports.iter().map(Report::histogram);
+        let latency = latency.reduce(|all, one| {
+            let mut all = all?;
+            all.add(one?)?;
+            Ok(all)
+        });
+        let latency = latency.ok_or("no client")??;
+        let rate = |report: &Report| report.calls as f64 / report.seconds;
+        Ok(Step {
+            peer,
+            connections,
+            calls_per_second: reports.iter().map(rate).sum(),
+            p50: microseconds(&latency, 0.5),
+            p99: microseconds(&latency, 0.99),
+            errors: reports.iter().map(|report| report.failed).sum(),
+            fewest: reports
+                .iter()
+                .map(|report| report.fewest)
+                .min()
+                .unwrap_or_default(),
+            most: reports
+                .iter()
+                .map(|report| report.most)
+                .max()
+                .unwrap_or_default(),
+            idle_memory: memory(idle),
+            active_memory: memory(active),
+        })
+    }
+
+    /// Two clients, or one if there is only one connection. Each connection has made a call.
+    fn hold(&self, trial: &Trial, connections: usize) -> Result<Vec<Held>, Failure> {
+        let mut args = lasting(Duration::from_secs_f64(self.seconds));
+        args.extend(["--warm-up-calls", "1"].map(str::to_owned));
+        let half = connections / 2;
+        let mut clients = Vec::new();
+        for connections in [half, connections - half] {
+            if connections > 0 {
+                let shape = Shape {
+                    separate: true,
+                    ..Shape::calls(connections, 1)
+                };
+                clients.push(trial.hold(shape, &args)?);
+            }
+        }
+        Ok(clients)
+    }
+}
+
+/// A row for each step.
+pub(crate) fn markdown(growth: &Growth) -> String {
+    let titles = [
+        "peer",
+        "calls/s",
+        "p50 us",
+        "p99 us",
+        "errors",
+        "fewest calls of a connection",
+        "most",
+        "server memory of a connection, idle",
+        "calling",
+    ];
+    let mut text = String::new();
+    table::push_row(&mut text, "connections", &titles);
+    table::push_row(
+        &mut text,
+        "---:",
+        &["---"; 1].iter().chain(&["---:"; 8]).collect::<Vec<_>>(),
+    );
+    for step in &growth.steps {
+        let numbers = [
+            step.calls_per_second,
+            step.p50,
+            step.p99,
+            step.errors as f64,
+            step.fewest as f64,
+            step.most as f64,
+            step.idle_memory,
+            step.active_memory,
+        ];
+        let mut cells = vec![step.peer.label().to_owned()];
+        cells.extend(numbers.map(number));
+        table::push_row(&mut text, &number(step.connections as f64), &cells);
+    }
+    text
+}
