@@ -2,8 +2,8 @@ use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    Allocations, Failure, client::DriveArgs, compare::CompareArgs, scale::ScaleArgs,
-    server::ServeArgs,
+    Allocations, Failure, client::DriveArgs, compare::CompareArgs, plot::PlotArgs,
+    scale::ScaleArgs, server::ServeArgs,
 };
 
 #[derive(Parser)]
@@ -22,6 +22,8 @@ enum Command {
     Compare(CompareArgs),
     /// Measure how throughput, latency, fairness and memory change with the number of connections
     Scale(ScaleArgs),
+    /// Make the plots and the tables of the documentation from what was recorded
+    Plot(PlotArgs),
     /// Serve one peer until standard input ends; the others run this
     Serve(ServeArgs),
     /// Call one peer and print what it took, as JSON; the others run this
@@ -39,6 +41,7 @@ pub fn run(allocations: Allocations) -> Result<(), Failure> {
     match cli.command {
         Command::Compare(args) => args.run(),
         Command::Scale(args) => args.run(),
+        Command::Plot(args) => args.run(),
         Command::Serve(args) => args.run(allocations),
         Command::Drive(args) => args.run(allocations),
     }

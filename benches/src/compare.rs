@@ -14,7 +14,7 @@ use crate::{
     peers::{Carrier, Peer},
     process::{Launch, counting_program, python},
     report::microseconds,
-    sample::{Metric, Sample},
+    sample::{Cell, Metric, Sample, record},
     scenario::Scenario,
     table,
     tracer::Tracer,
@@ -78,7 +78,7 @@ impl CompareArgs {
         println!("{}\n", comparison.machine.sentence());
         print!("{}", table::markdown(&comparison));
         if let Some(file) = &self.json {
-            fs::write(file, serde_json::to_string_pretty(&comparison)? + "\n")?;
+            fs::write(file, serde_json::to_string(&comparison)? + "\n")?;
         }
         match failures {
             0 => Ok(()),
@@ -253,14 +253,13 @@ impl Laboratory {
         metric: Metric,
         value: f64,
     ) {
-        self.comparison.samples.push(Sample {
+        let cell = Cell {
             peer,
             carrier,
             scenario,
             metric,
-            round: self.round,
-            value,
-        });
+        };
+        record(&mut self.comparison.samples, cell, value);
     }
 
     fn leave_out(&mut self, what: String) {

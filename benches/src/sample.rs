@@ -6,15 +6,21 @@ use crate::{
     scenario::Scenario,
 };
 
-/// One number that was measured.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+/// One number of one peer, measured once in each round.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sample {
+    #[serde(flatten)]
+    pub(crate) cell: Cell,
+    pub(crate) values: Vec<f64>,
+}
+
+/// Whose number it is, and of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cell {
     pub(crate) peer: Peer,
     pub(crate) carrier: Carrier,
     pub(crate) scenario: Scenario,
     pub(crate) metric: Metric,
-    pub(crate) round: usize,
-    pub(crate) value: f64,
 }
 
 /// What a number is of.
@@ -54,21 +60,19 @@ impl Metric {
     }
 }
 
+/// Adds the value of one more round.
+pub(crate) fn record(samples: &mut Vec<Sample>, cell: Cell, value: f64) {
+    match samples.iter_mut().find(|sample| sample.cell == cell) {
+        Some(sample) => sample.values.push(value),
+        None => samples.push(Sample {
+            cell,
+            values: vec![value],
+        }),
+    }
+}
+
 /// The median of the rounds, if there were any.
-pub(crate) fn value(
-    samples: &[Sample],
-    peer: Peer,
-    carrier: Carrier,
-    scenario: Scenario,
-    metric: Metric,
-) -> Option<f64> {
-    let values: Vec<f64> = samples
-        .iter()
-        .filter(|sample| {
-            (sample.peer, sample.carrier, sample.scenario, sample.metric)
-                == (peer, carrier, scenario, metric)
-        })
-        .map(|sample| sample.value)
-        .collect();
-    (!values.is_empty()).then(|| median(values))
+pub(crate) fn value(samples: &[Sample], cell: Cell) -> Option<f64> {
+    let sample = samples.iter().find(|sample| sample.cell == cell)?;
+    Some(median(sample.values.clone()))
 }

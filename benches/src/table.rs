@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use crate::{
     compare::Comparison,
     peers::{Carrier, Peer},
-    sample::{Metric, value},
+    sample::{Cell, Metric, value},
     scenario::Scenario,
 };
 
@@ -91,8 +91,14 @@ pub(crate) fn markdown(comparison: &Comparison) -> String {
     let mut text = String::new();
     for &carrier in Carrier::value_variants() {
         let value = |peer, column: &Column| {
-            let samples = &comparison.samples;
-            value(samples, peer, carrier, column.scenario, column.metric)
+            let (scenario, metric) = (column.scenario, column.metric);
+            let cell = Cell {
+                peer,
+                carrier,
+                scenario,
+                metric,
+            };
+            value(&comparison.samples, cell)
         };
         let has = |peer: &&Peer| COLUMNS.iter().any(|column| value(**peer, column).is_some());
         let peers: Vec<&Peer> = Peer::value_variants().iter().filter(has).collect();
@@ -111,7 +117,7 @@ pub(crate) fn markdown(comparison: &Comparison) -> String {
                 .iter()
                 .map(|column| {
                     let reference = value(ours(column.scenario), column);
-                    cell(value(*peer, column), reference)
+                    shown(value(*peer, column), reference)
                 })
                 .collect();
             push_row(&mut text, peer.label(), &cells);
@@ -130,7 +136,7 @@ pub(crate) fn push_row(text: &mut String, first: &str, cells: &[impl AsRef<str>]
     text.push('\n');
 }
 
-fn cell(value: Option<f64>, reference: Option<f64>) -> String {
+fn shown(value: Option<f64>, reference: Option<f64>) -> String {
     let Some(value) = value else {
         return "–".to_owned();
     };
@@ -179,8 +185,8 @@ mod tests {
 
     #[test]
     fn a_cell_says_how_many_times_agentwires_value_it_is() {
-        assert_eq!(cell(Some(44.0), Some(22.0)), "44.0 (2.00)");
-        assert_eq!(cell(Some(44.0), None), "44.0");
-        assert_eq!(cell(None, Some(22.0)), "–");
+        assert_eq!(shown(Some(44.0), Some(22.0)), "44.0 (2.00)");
+        assert_eq!(shown(Some(44.0), None), "44.0");
+        assert_eq!(shown(None, Some(22.0)), "–");
     }
 }

@@ -99,6 +99,16 @@ impl Peer {
         }
     }
 
+    pub(crate) const fn is_agentwire(self) -> bool {
+        matches!(
+            self,
+            Self::Agentwire
+                | Self::AgentwireMsgpack
+                | Self::AgentwireShared
+                | Self::AgentwireSharedMsgpack
+        )
+    }
+
     /// False for what is heavy to compile, in a program that was built without it.
     pub(crate) const fn is_built(self) -> bool {
         let is_heavy = matches!(

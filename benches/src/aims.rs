@@ -1,0 +1,230 @@
+use crate::{
+    compare::Comparison,
+    peers::{Carrier, Peer},
+    sample::{Cell, Metric, value},
+    scale::Growth,
+    scenario::Scenario,
+    table::{number, ours, push_row},
+};
+
+/// Something to be reached.
+struct Aim {
+    what: &'static str,
+    bound: Bound,
+    /// `None` if it was not measured.
+    measured: Option<f64>,
+    unit: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// What the caller of a lone call allocates by itself: the text of its message.
+const CALLERS_OWN_ALLOCATIONS: f64 = 1.0;
+
+/// A row for each aim: what it is, what was measured, and whether it is met.
+pub(crate) fn markdown(comparison: &Comparison, growth: &Growth) -> String {
+    let mut text = String::new();
+    push_row(&mut text, "measure", &["aim", "measured", ""]);
+    push_row(&mut text, "---", &["---:", "---:", "---"]);
+    for aim in aims(comparison, growth) {
+        let unit = aim.unit;
+        let bound = match aim.bound {
+            Bound::AtMost(bound) => format!("at most {bound}{unit}"),
+            Bound::AtLeast(bound) => format!("at least {bound}{unit}"),
+        };
+        let measured = aim
+            .measured
+            .map_or_else(|| "not measured".to_owned(), |value| shown(value) + unit);
+        let verdict = match aim.is_met() {
+            Some(true) => "met",
+            Some(false) => "**missed**",
+            None => "",
+        };
+        push_row(&mut text, aim.what, &[&bound, &measured, verdict]);
+    }
+    text
+}
+
+impl Aim {
+    fn is_met(&self) -> Option<bool> {
+        let measured = self.measured?;
+        Some(match self.bound {
+            Bound::AtMost(bound) => measured <= bound,
+            Bound::AtLeast(bound) => measured >= bound,
+        })
+    }
+}
+
+/// Ratios with three digits after the point, all else as in the tables.
+fn shown(value: f64) -> String {
+    match value.abs() {
+        0.0..10.0 if value.fract() != 0.0 => format!("{value:.3}"),
+        _ => number(value),
+    }
+}
+
+fn aims(comparison: &Comparison, growth: &Growth) -> Vec<Aim> {
+    use Bound::{AtLeast, AtMost};
+    use Metric::{Allocations, CallsPerSecond, Cpu, P50, P99, Syscalls};
+    use Scenario::{Lone, LoneOneCpu, OneBySixtyFour, OneMiB, SixteenByFour, SixtyFourByOne};
+
+    let of = |peer, carrier, scenario, metric| {
+        let cell = Cell {
+            peer,
+            carrier,
+            scenario,
+            metric,
+        };
+        value(&comparison.samples, cell)
+    };
+    let unix = |peer, scenario, metric| of(peer, Carrier::Unix, scenario, metric);
+    let ratio = |one, other, scenario, metric| {
+        Some(unix(one, scenario, metric)? / unix(other, scenario, metric)?)
+    };
+    let against = |peer, scenario, metric| ratio(ours(scenario), peer, scenario, metric);
+    let most = growth
+        .steps
+        .iter()
+        .find(|step| step.peer == Peer::Agentwire && step.connections == 10_000);
+    let allocations = unix(Peer::Agentwire, Lone, Allocations);
+    let allocations = allocations.map(|blocks| blocks - CALLERS_OWN_ALLOCATIONS);
+    let aim = |what, bound, measured, unit| Aim {
+        what,
+        bound,
+        measured,
+        unit,
+    };
+    let lone = |peer| against(peer, LoneOneCpu, P50);
+    vec![
+        aim(
+            "lone call, one CPU, p50, to raw tokio with serde_json",
+            AtMost(1.1),
+            lone(Peer::RawSerdeJson),
+            "",
+        ),
+        aim(
+            "lone call, one CPU, p99, Unix",
+            AtMost(50.0),
+            unix(Peer::Agentwire, LoneOneCpu, P99),
+            " us",
+        ),
+        aim(
+            "lone call, one CPU, p99, TCP",
+            AtMost(200.0),
+            of(Peer::Agentwire, Carrier::Tcp, LoneOneCpu, P99),
+            " us",
+        ),
+        aim(
+            "lone call, one CPU, p50, to tarpc with JSON",
+            AtMost(0.5),
+            lone(Peer::TarpcJson),
+            "",
+        ),
+        aim(
+            "lone call, one CPU, p50, to tonic",
+            AtMost(0.3),
+            lone(Peer::Tonic),
+            "",
+        ),
+        aim(
+            "lone call, one CPU, p50, to Python",
+            AtMost(0.12),
+            lone(Peer::Python),
+            "",
+        ),
+        aim(
+            "system calls of a lone call, to raw tokio without codec",
+            AtMost(1.0),
+            against(Peer::Raw, Lone, Syscalls),
+            "",
+        ),
+        aim(
+            "1 x 64, calls/s, to the usual multiplexer",
+            AtLeast(2.0),
+            against(Peer::Multiplexer, OneBySixtyFour, CallsPerSecond),
+            "",
+        ),
+        aim(
+            "1 x 64, calls/s, to tarpc with bincode",
+            AtLeast(2.0),
+            against(Peer::TarpcBincode, OneBySixtyFour, CallsPerSecond),
+            "",
+        ),
+        aim(
+            "1 x 64, CPU time of a call, to tarpc with JSON",
+            AtMost(0.33),
+            against(Peer::TarpcJson, OneBySixtyFour, Cpu),
+            "",
+        ),
+        aim(
+            "16 x 4, calls/s, to tarpc with bincode",
+            AtLeast(1.0),
+            against(Peer::TarpcBincode, SixteenByFour, CallsPerSecond),
+            "",
+        ),
+        aim(
+            "64 x 1, calls/s, to tarpc with bincode",
+            AtLeast(1.0),
+            against(Peer::TarpcBincode, SixtyFourByOne, CallsPerSecond),
+            "",
+        ),
+        aim(
+            "1 MiB echoes/s, JSON, to raw tokio with serde_json",
+            AtLeast(2.5),
+            against(Peer::RawSerdeJson, OneMiB, CallsPerSecond),
+            "",
+        ),
+        aim(
+            "1 MiB echoes/s, MessagePack, to raw tokio without codec",
+            AtLeast(0.7),
+            ratio(Peer::AgentwireMsgpack, Peer::Raw, OneMiB, CallsPerSecond),
+            "",
+        ),
+        aim(
+            "allocations of a lone call, both sides, beyond the caller's text",
+            AtMost(12.0),
+            allocations,
+            "",
+        ),
+        aim(
+            "10,000 connections: errors",
+            AtMost(0.0),
+            most.map(|step| step.errors as f64),
+            "",
+        ),
+        aim(
+            "10,000 connections: server memory of an idle one",
+            AtMost(4096.0),
+            most.map(|step| step.idle_memory),
+            " bytes",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_aim_is_met_up_to_its_bound() {
+        let is_met = |bound, measured| {
+            let (what, unit) = ("", "");
+            Aim {
+                what,
+                bound,
+                measured,
+                unit,
+            }
+            .is_met()
+        };
+        assert_eq!(is_met(Bound::AtMost(1.1), Some(1.1)), Some(true));
+        assert_eq!(is_met(Bound::AtMost(1.1), Some(1.2)), Some(false));
+        assert_eq!(is_met(Bound::AtLeast(2.0), Some(2.0)), Some(true));
+        assert_eq!(is_met(Bound::AtLeast(2.0), Some(1.9)), Some(false));
+        assert_eq!(is_met(Bound::AtLeast(2.0), None), None);
+    }
+}

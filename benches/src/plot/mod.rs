@@ -1,0 +1,131 @@
+//! The plots and the tables of the documentation, from what was recorded.
+
+mod bars;
+mod lines;
+mod svg;
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use clap::Args;
+use serde::de::DeserializeOwned;
+
+use self::svg::Svg;
+use crate::{
+    Failure, aims,
+    compare::Comparison,
+    document,
+    sample::Metric,
+    scale::{self, Growth},
+    scenario::Scenario,
+    summary, table,
+    tracer::Tracer,
+};
+
+#[derive(Args)]
+pub(crate) struct PlotArgs {
+    /// What `compare --json` has written
+    #[arg(long, value_name = "FILE")]
+    compare: PathBuf,
+
+    /// What `scale --json` has written
+    #[arg(long, value_name = "FILE")]
+    scale: PathBuf,
+
+    /// The folder to write the plots to
+    #[arg(long, value_name = "FOLDER")]
+    plots: PathBuf,
+
+    /// Files whose tables are to be replaced, between `<!-- NAME -->` and `<!-- /NAME -->`
+    #[arg(long, value_name = "FILE")]
+    document: Vec<PathBuf>,
+}
+
+impl PlotArgs {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let comparison: Comparison = read(&self.compare)?;
+        let growth: Growth = read(&self.scale)?;
+        fs::create_dir_all(&self.plots)?;
+        let mut latency = Svg::new();
+        let title = "One call at a time, both processes on one CPU: median in microseconds";
+        bars::draw(
+            &mut latency,
+            &comparison,
+            title,
+            Scenario::LoneOneCpu,
+            Metric::P50,
+        );
+        let mut throughput = Svg::new();
+        for (title, scenario) in [
+            (
+                "1 connection, 64 calls in flight: calls per second",
+                Scenario::OneBySixtyFour,
+            ),
+            (
+                "16 connections, 4 calls in flight on each: calls per second",
+                Scenario::SixteenByFour,
+            ),
+            (
+                "64 connections, 1 call in flight on each: calls per second",
+                Scenario::SixtyFourByOne,
+            ),
+        ] {
+            bars::draw(
+                &mut throughput,
+                &comparison,
+                title,
+                scenario,
+                Metric::CallsPerSecond,
+            );
+        }
+        let mut scaling = Svg::new();
+        lines::draw(&mut scaling, &growth, "calls per second", |step| {
+            step.calls_per_second
+        });
+        lines::draw(&mut scaling, &growth, "p99 in microseconds", |step| {
+            step.p99
+        });
+        for (name, plot) in [
+            ("latency.svg", latency),
+            ("throughput.svg", throughput),
+            ("scaling.svg", scaling),
+        ] {
+            fs::write(self.plots.join(name), plot.finish())?;
+        }
+
+        let parts = BTreeMap::from([
+            ("machine", machine(&comparison)),
+            ("comparison", table::markdown(&comparison)),
+            ("aims", aims::markdown(&comparison, &growth)),
+            ("scale", scale::markdown(&growth)),
+            ("summary", summary::markdown(&comparison)),
+        ]);
+        for file in &self.document {
+            document::fill(file, &parts)?;
+        }
+        Ok(())
+    }
+}
+
+fn read<T: DeserializeOwned>(file: &PathBuf) -> Result<T, Failure> {
+    let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?)
+}
+
+/// Where, when and how, and what is missing.
+fn machine(comparison: &Comparison) -> String {
+    let counted = match comparison.tracer {
+        Some(Tracer::Perf) => "perf",
+        Some(Tracer::Strace) => "strace",
+        None => "nothing",
+    };
+    let mut text = format!(
+        "{}. Medians of {} rounds of {} s; system calls counted by {counted}.\n",
+        comparison.machine.sentence(),
+        comparison.rounds,
+        comparison.seconds,
+    );
+    for reason in &comparison.left_out {
+        text += &format!("\nLeft out: {reason}.\n");
+    }
+    text
+}

@@ -1,0 +1,61 @@
+use clap::ValueEnum;
+
+use crate::{
+    compare::Comparison,
+    peers::{Carrier, Peer},
+    sample::{Cell, Metric, value},
+    scenario::Scenario,
+    table::{number, ours, push_row},
+};
+
+const COLUMNS: [(&str, Scenario, Metric); 4] = [
+    (
+        "one call at a time, one CPU: p50 us",
+        Scenario::LoneOneCpu,
+        Metric::P50,
+    ),
+    (
+        "1 connection x 64 in flight: calls/s",
+        Scenario::OneBySixtyFour,
+        Metric::CallsPerSecond,
+    ),
+    (
+        "64 connections x 1: calls/s",
+        Scenario::SixtyFourByOne,
+        Metric::CallsPerSecond,
+    ),
+    ("1 MiB echoes/s", Scenario::OneMiB, Metric::CallsPerSecond),
+];
+
+/// The table of the README: few columns, over Unix sockets, and agentwire in one row for each format.
+pub(crate) fn markdown(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    push_row(&mut text, "", &COLUMNS.map(|(title, _, _)| title));
+    push_row(&mut text, "---", &["---:"; COLUMNS.len()]);
+    for &peer in Peer::value_variants() {
+        let values = COLUMNS.map(|(_, scenario, metric)| {
+            let cell = Cell {
+                peer: fitting(peer, scenario),
+                carrier: Carrier::Unix,
+                scenario,
+                metric,
+            };
+            value(&comparison.samples, cell)
+        });
+        let is_told_already = matches!(peer, Peer::AgentwireShared | Peer::AgentwireSharedMsgpack);
+        if !is_told_already && values.iter().any(Option::is_some) {
+            let cells = values.map(|value| value.map_or_else(|| "–".to_owned(), number));
+            push_row(&mut text, peer.label(), &cells);
+        }
+    }
+    text
+}
+
+/// With shared connections where more than one call is in flight on each.
+fn fitting(peer: Peer, scenario: Scenario) -> Peer {
+    match (peer, ours(scenario)) {
+        (Peer::Agentwire, fitting) => fitting,
+        (Peer::AgentwireMsgpack, Peer::AgentwireShared) => Peer::AgentwireSharedMsgpack,
+        _ => peer,
+    }
+}
