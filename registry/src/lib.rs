@@ -32,6 +32,7 @@
 //! - **The interface**: [`Registry`], and [`SharedRegistry`] for one of any kind.
 //! - **Backends**: [`LocalRegistry`], inside this process, with a [`RegistryConfig`].
 //! - **Finding**: by name, or by a [`Query`] for capabilities, tools, versions and metadata.
+//! - **Staying registered**: a [`Registrant`] sends the heartbeats.
 //! - **Watching**: a [`Watch`] of a [`Scope`] is a stream of [`Event`]s.
 //!
 //! # Leases
@@ -63,6 +64,7 @@ mod instance_ref;
 mod lease;
 mod local;
 mod query;
+mod registrant;
 mod registration;
 mod registry;
 mod scope;
@@ -78,6 +80,7 @@ pub use crate::{
     lease::Lease,
     local::LocalRegistry,
     query::Query,
+    registrant::{Registrant, RegistrantBuilder},
     registration::{Registration, check_name},
     registry::{Registry, SharedRegistry},
     scope::Scope,

@@ -31,8 +31,8 @@ mod wire;
 
 pub use agentwire_registry::{
     Duplicates, Event, FieldError, InstanceRef, Lease, LocalRegistry, NameProblem, Query,
-    Registration, RegistrationProblem, Registry, RegistryConfig, RegistryError, Scope,
-    SharedRegistry, Version, VersionReq, Watch, check_name,
+    Registrant, RegistrantBuilder, Registration, RegistrationProblem, Registry, RegistryConfig,
+    RegistryError, Scope, SharedRegistry, Version, VersionReq, Watch, check_name,
 };
 
 pub use self::{

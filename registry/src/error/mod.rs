@@ -2,7 +2,7 @@ mod field;
 mod problem;
 mod wire;
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
 
 use agentwire_codec::WireError;
 use agentwire_transport::Endpoint;
@@ -95,6 +95,13 @@ pub enum RegistryError {
         source: Box<dyn StdError + Send + Sync>,
     },
 
+    /// The registry took longer than it was given. What was asked of it may have been done or not.
+    #[error("the registry did not answer within {limit:?}")]
+    NoAnswer {
+        /// How long it was given.
+        limit: Duration,
+    },
+
     /// The registry answered something that is no answer.
     #[error("the registry at {registry} sent an invalid answer")]
     InvalidAnswer {
@@ -140,10 +147,10 @@ impl RegistryError {
         matches!(self, Self::Duplicate { .. } | Self::Replaced { .. })
     }
 
-    /// The registry could not be reached.
+    /// The registry could not be reached, or did not answer in time.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::NoAnswer { .. })
     }
 
     /// The same may go well later, without anybody mending it here.
@@ -152,6 +159,7 @@ impl RegistryError {
         matches!(
             self,
             Self::Unavailable { .. }
+                | Self::NoAnswer { .. }
                 | Self::InvalidAnswer { .. }
                 | Self::Remote(_)
                 | Self::Duplicate { .. }

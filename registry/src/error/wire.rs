@@ -18,7 +18,7 @@ impl RegistryError {
             Self::Duplicate { .. } | Self::Replaced { .. } => ErrorCode::DUPLICATE_AGENT,
             Self::NotRegistered { .. } => ErrorCode::AGENT_NOT_FOUND,
             Self::Ambiguous { .. } => ErrorCode::INVALID_MESSAGE,
-            Self::Unavailable { .. } => ErrorCode::AGENT_UNAVAILABLE,
+            Self::Unavailable { .. } | Self::NoAnswer { .. } => ErrorCode::AGENT_UNAVAILABLE,
             Self::Remote(error) => error.code.clone(),
             Self::InvalidAnswer { .. }
             | Self::InvalidSetting { .. }
@@ -49,7 +49,7 @@ impl RegistryError {
                 let instances = ("instances", (*instances).into());
                 ("ambiguous", Some(name), Some(instances))
             }
-            Self::Unavailable { .. } => ("unavailable", None, None),
+            Self::Unavailable { .. } | Self::NoAnswer { .. } => ("unavailable", None, None),
             Self::InvalidAnswer { .. }
             | Self::InvalidSetting { .. }
             | Self::NotARegistry { .. } => ("internal", None, None),

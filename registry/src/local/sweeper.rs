@@ -7,7 +7,7 @@ use tokio::{
 
 use super::shared::Shared;
 
-/// Removes what is over, when it is. Ends with the registry, or when nothing is registered any more.
+/// Removes what is over, when it is. Ends with the registry, or when it wakes and nothing is registered any more.
 pub(super) async fn sweep(shared: Weak<Shared>, first: Instant) {
     let mut next = Some(first);
     while let Some(when) = next {

@@ -33,6 +33,13 @@ pub(super) fn refused(registry: &Endpoint, error: WireError) -> RegistryError {
             registry: registry.to_string(),
             error: Box::new(error),
         },
+        // Something behind the server, which may come back.
+        RegistryError::Remote(error) if error.code == ErrorCode::AGENT_UNAVAILABLE => {
+            RegistryError::Unavailable {
+                registry: registry.to_string(),
+                source: Box::new(error),
+            }
+        }
         other => other,
     }
 }

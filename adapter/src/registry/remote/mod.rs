@@ -103,9 +103,8 @@ impl RemoteRegistry {
         };
         match timeout_at(deadline, pages).await {
             Ok(all) => all,
-            Err(elapsed) => Err(RegistryError::Unavailable {
-                registry: self.endpoint().to_string(),
-                source: Box::new(elapsed),
+            Err(_) => Err(RegistryError::NoAnswer {
+                limit: self.timeout,
             }),
         }
     }

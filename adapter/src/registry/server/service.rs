@@ -2,6 +2,7 @@ use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 
 use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, Message, Request, RequestId, Response, Value, WireError,
+    map,
 };
 use agentwire_registry::{FieldError, Query, Registry, RegistryError, Scope, SharedRegistry};
 use async_stream::stream;
@@ -204,7 +205,7 @@ fn malformed(error: FieldError) -> WireError {
 
 fn timed_out(limit: Duration) -> WireError {
     let text = format!("The registry did not answer within {limit:?}");
-    WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)
+    WireError::new(ErrorCode::AGENT_UNAVAILABLE, text).with_details(map! {"reason": "unavailable"})
 }
 
 /// The caller learns that it happened; where and why is for the log here.

@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use super::Registrant;
+use crate::{Registration, Registry, RegistryError, SharedRegistry};
+
+/// How a [`Registrant`] keeps an agent registered. Made by [`Registrant::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct RegistrantBuilder {
+    pub(super) registry: SharedRegistry,
+    pub(super) registration: Registration,
+    pub(super) interval: Option<Duration>,
+    pub(super) attempt_timeout: Duration,
+    pub(super) farewell_timeout: Duration,
+}
+
+impl RegistrantBuilder {
+    pub(super) fn new(registry: impl Registry, registration: Registration) -> Self {
+        Self {
+            registry: SharedRegistry::new(registry),
+            registration,
+            interval: None,
+            attempt_timeout: Duration::from_secs(30),
+            farewell_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// How often to send a heartbeat. Default: as the registry wants it, which is a third of the lease.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = Some(interval);
+        self
+    }
+
+    /// How long one registration or heartbeat may take before it counts as failed. Default: 30 s.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = timeout;
+        self
+    }
+
+    /// How long unregistering may take, in [`Registrant::unregister`] and after a drop. Default: 5 s.
+    pub fn farewell_timeout(mut self, timeout: Duration) -> Self {
+        self.farewell_timeout = timeout;
+        self
+    }
+
+    /// Begins to register the agent, and keeps it registered in a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::InvalidName`] and [`RegistryError::InvalidRegistration`], for what no registry takes.
+    /// Whatever else fails is tried again, and is told by [`Registrant::last_error`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with time enabled.
+    pub fn start(self) -> Result<Registrant, RegistryError> {
+        // How much is too much, the registry says.
+        self.registration.check(usize::MAX)?;
+        Ok(Registrant::spawn(self))
+    }
+}

@@ -1,0 +1,136 @@
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::{
+    select,
+    sync::watch::Sender,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    builder::RegistrantBuilder,
+    schedule::{Next, Schedule, Step},
+    status::Status,
+};
+use crate::{InstanceRef, Lease, Registry, RegistryError};
+
+/// The task that keeps one agent registered, until it is told to stop or there is no sense in going on.
+pub(super) struct Keeper {
+    pub(super) settings: RegistrantBuilder,
+    pub(super) stop: CancellationToken,
+    pub(super) status: Sender<Status>,
+}
+
+impl Keeper {
+    pub(super) async fn run(self) {
+        let mut schedule = Schedule::new(self.settings.interval);
+        let mut wait = Duration::ZERO;
+        loop {
+            select! {
+                biased;
+                () = self.stop.cancelled() => return self.farewell(ready(())).await,
+                () = sleep(wait) => {}
+            }
+            let mut attempt = Box::pin(self.attempt(schedule.step()));
+            let outcome = select! {
+                biased;
+                () = self.stop.cancelled() => {
+                    // Were it dropped, the registry might read it after the farewell.
+                    return self.farewell(attempt.map(drop)).await;
+                }
+                outcome = &mut attempt => outcome,
+            };
+            wait = match self.note(&mut schedule, outcome) {
+                Next::After(wait, _) => wait,
+                Next::Never => return self.status.send_modify(|status| status.ended = true),
+            };
+        }
+    }
+
+    /// One registration or heartbeat.
+    async fn attempt(&self, step: Step) -> Result<Option<Lease>, RegistryError> {
+        let registry = &self.settings.registry;
+        let registration = &self.settings.registration;
+        let work = async {
+            match step {
+                Step::Register => registry.register(registration.clone()).await.map(Some),
+                Step::Heartbeat => {
+                    let which = InstanceRef::from(registration);
+                    registry.heartbeat(&which).await.map(|()| None)
+                }
+            }
+        };
+        let limit = self.settings.attempt_timeout;
+        match timeout(limit, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(RegistryError::NoAnswer { limit }),
+        }
+    }
+
+    fn note(&self, schedule: &mut Schedule, outcome: Result<Option<Lease>, RegistryError>) -> Next {
+        let name = &self.settings.registration.name;
+        match outcome {
+            Ok(lease) => {
+                let next = schedule.succeeded(lease);
+                let held_until = Some(Instant::now() + schedule.lease().timeout());
+                if lease.is_some() {
+                    tracing::debug!(name, "registered");
+                }
+                self.status.send_modify(|status| {
+                    status.held_until = held_until;
+                    status.error = None;
+                });
+                next
+            }
+            Err(error) => {
+                let next = schedule.failed(&error);
+                match next {
+                    Next::After(wait, _) if wait.is_zero() => {
+                        tracing::debug!(name, "forgotten by the registry; registering again");
+                    }
+                    Next::After(wait, _) => {
+                        tracing::warn!(name, %error, ?wait, "cannot reach the registry; trying again");
+                    }
+                    Next::Never => tracing::warn!(name, %error, "no longer registered"),
+                }
+                let forgotten = error.is_not_registered();
+                let error = Some(Arc::new(error));
+                self.status.send_modify(|status| {
+                    status.error = error;
+                    if forgotten {
+                        status.held_until = None;
+                    }
+                });
+                next
+            }
+        }
+    }
+
+    /// Waits for what is under way, and takes the agent out.
+    async fn farewell(&self, under_way: impl Future<Output = ()>) {
+        let which = InstanceRef::from(&self.settings.registration);
+        let work = async {
+            under_way.await;
+            self.settings.registry.unregister(&which).await
+        };
+        let limit = self.settings.farewell_timeout;
+        let outcome = match timeout(limit, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(RegistryError::NoAnswer { limit }),
+        };
+        if let Err(error) = &outcome {
+            let name = &which.name;
+            tracing::debug!(name, %error, "cannot unregister; the lease will end by itself");
+        }
+        self.status.send_modify(|status| {
+            status.error = outcome.err().map(Arc::new);
+            status.held_until = None;
+            status.ended = true;
+        });
+    }
+}
