@@ -65,11 +65,15 @@ mod lease;
 mod local;
 mod query;
 mod registrant;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod registration;
 mod registry;
 mod scope;
 mod watch;
 
+#[cfg(feature = "redis")]
+pub use crate::redis::{RedisRegistry, RedisRegistryBuilder};
 pub use semver::{Version, VersionReq};
 
 pub use crate::{

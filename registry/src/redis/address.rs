@@ -1,0 +1,95 @@
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+
+use crate::RegistryError;
+
+/// Where Redis is, and how to log in there.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    /// For people: without user and password.
+    pub(super) shown: String,
+    info: ConnectionInfo,
+}
+
+impl Address {
+    pub(super) fn parse(url: &str) -> Result<Self, RegistryError> {
+        let invalid = |problem| RegistryError::InvalidSetting {
+            setting: "url",
+            problem,
+        };
+        if url.starts_with("rediss:") {
+            return Err(invalid("must be redis://, for TLS is not supported"));
+        }
+        if !url.starts_with("redis://") && !url.starts_with("redis+unix://") {
+            return Err(invalid("must begin with redis:// or redis+unix://"));
+        }
+        let info = url
+            .into_connection_info()
+            .map_err(|_| invalid("must be like redis://host:port or redis+unix:///path"))?;
+        let shown = match info.addr() {
+            ConnectionAddr::Unix(path) => format!("redis+unix://{}", path.display()),
+            ConnectionAddr::Tcp(host, port) if host.contains(':') => {
+                format!("redis://[{host}]:{port}")
+            }
+            address => format!("redis://{address}"),
+        };
+        let shown = match info.redis_settings().db() {
+            0 => shown,
+            db => format!("{shown}/{db}"),
+        };
+        Ok(Self { shown, info })
+    }
+
+    /// For commands.
+    pub(super) fn client(&self) -> redis::RedisResult<Client> {
+        Client::open(self.info.clone())
+    }
+
+    /// For a connection that is told things unasked.
+    pub(super) fn push_client(&self) -> redis::RedisResult<Client> {
+        let settings = self.info.redis_settings().clone();
+        let settings = settings.set_protocol(ProtocolVersion::RESP3);
+        Client::open(self.info.clone().set_redis_settings(settings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_shown_without_secrets() {
+        for (url, shown) in [
+            ("redis://host", "redis://host:6379"),
+            ("redis://host:7000/3", "redis://host:7000/3"),
+            ("redis://user:secret@host:7000", "redis://host:7000"),
+            ("redis://:secret@[::1]:7000/0", "redis://[::1]:7000"),
+            (
+                "redis+unix:///run/redis.sock",
+                "redis+unix:///run/redis.sock",
+            ),
+        ] {
+            let address = Address::parse(url).unwrap();
+            assert_eq!(address.shown, shown);
+            assert!(address.client().is_ok() && address.push_client().is_ok());
+            assert!(!format!("{address:?}").contains("secret"), "{address:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for url in [
+            "",
+            "host:6379",
+            "http://host",
+            "rediss://host",
+            "redis://",
+            "redis://host:port",
+            "redis://host/db",
+        ] {
+            match Address::parse(url) {
+                Err(RegistryError::InvalidSetting { setting, .. }) => assert_eq!(setting, "url"),
+                other => panic!("{url}: {other:?}"),
+            }
+        }
+    }
+}

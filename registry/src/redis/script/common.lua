@@ -1,0 +1,112 @@
+-- What the scripts share; it stands before each of them.
+--
+-- KEYS[1] is the prefix of all keys. ARGV[1] is the epoch to begin if there is none.
+
+local prefix = KEYS[1]
+local IDS, DUE, STATE = prefix .. 'ids', prefix .. 'due', prefix .. 'state'
+local CHANGES = prefix .. 'changes'
+
+-- For how many ms an entry outlives its lease, so that whoever sweeps can still say what expired.
+local KEPT = 3600000
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local now_micros = clock[1] .. string.format('%06d', clock[2])
+
+local function entry_of(id)
+  return prefix .. 'entry:' .. id
+end
+
+-- When its lease is over, in ms; false if there is no entry.
+local function expiry(id)
+  local at = redis.call('HGET', entry_of(id), 'expires')
+  return at and tonumber(at)
+end
+
+-- For ids out of the index.
+local function is_live(id)
+  local at = expiry(id)
+  return at and at > now
+end
+
+-- For ids from elsewhere: an entry that the index has lost is found by nobody, so it must register again.
+local function is_known(id)
+  return redis.call('ZSCORE', IDS, id) and is_live(id)
+end
+
+local function epoch()
+  redis.call('HSETNX', STATE, 'epoch', ARGV[1])
+  return redis.call('HGET', STATE, 'epoch')
+end
+
+local function revision()
+  return redis.call('HGET', STATE, 'revision') or '0'
+end
+
+-- Tells those who listen, while the entry is there.
+local function tell(kind, id)
+  local entry = redis.call('HMGET', entry_of(id), 'registered', 'heard', 'offer')
+  local began = epoch()
+  redis.call('HINCRBY', STATE, 'revision', 1)
+  local change = { began, revision(), kind, entry[1] or '', entry[2] or '', entry[3] or '' }
+  redis.call('PUBLISH', CHANGES, table.concat(change, '\n'))
+end
+
+local function remove(id, kind)
+  tell(kind, id)
+  redis.call('DEL', entry_of(id))
+  redis.call('ZREM', IDS, id)
+  redis.call('ZREM', DUE, id)
+end
+
+local function renew(id, lease)
+  local at = now + lease
+  redis.call('HSET', entry_of(id), 'lease', lease, 'expires', at, 'heard', now_micros)
+  redis.call('PEXPIREAT', entry_of(id), at + KEPT)
+  return at
+end
+
+-- Looks at up to `limit` whose time may have come, and removes those that are not alive. The others are looked at
+-- again when their lease is over: a heartbeat leaves the queue alone. Returns how many it looked at.
+local function sweep(limit)
+  local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, limit)
+  for _, id in ipairs(due) do
+    local at = expiry(id)
+    if at and at > now then
+      redis.call('ZADD', DUE, at, id)
+    else
+      remove(id, 'expired')
+    end
+  end
+  return #due
+end
+
+-- Finds the one that is meant: by its id if there is one, else the only one between `first` and `last`. An
+-- instance id stands behind a '='; empty means any. Returns an id, or false and, if there is more to say, an answer.
+local function resolve(id, first, last, instance)
+  if id ~= '' then
+    return is_known(id) and id
+  end
+  local live = {}
+  for _, other in ipairs(redis.call('ZRANGEBYLEX', IDS, first, last)) do
+    if is_live(other) then
+      live[#live + 1] = other
+    end
+  end
+  if #live <= 1 then
+    return live[1] or false
+  end
+  if instance == '' then
+    return false, { 'ambiguous', tostring(#live) }
+  end
+  for _, other in ipairs(live) do
+    if '=' .. (redis.call('HGET', entry_of(other), 'instance') or '') == instance then
+      return other
+    end
+  end
+  return false
+end
+
+local function is_meant(id, instance)
+  return instance == '' or '=' .. (redis.call('HGET', entry_of(id), 'instance') or '') == instance
+end

@@ -1,0 +1,241 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::broadcast::{
+        Receiver,
+        error::{RecvError, TryRecvError},
+    },
+    time::timeout,
+};
+
+use super::{
+    change::Change,
+    id::{Range, id_of},
+    position::{Position, Step},
+    store::{Reader, Store},
+};
+use crate::{Event, Registration, RegistryError, Scope};
+
+/// All that is registered at one moment, put together from pages that were read one after the other and what
+/// happened meanwhile.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    position: Position,
+    scope: Scope,
+    read: BTreeMap<String, Arc<Registration>>,
+    /// What became of those to whom something happened since the first page was read. It is newer than any page, or
+    /// as new: a page may have been read before or after it.
+    changed: HashMap<String, Option<Arc<Registration>>>,
+}
+
+/// Something was missed, so that it has to begin anew.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Missed;
+
+impl Snapshot {
+    /// Takes one. `changes` must come in already; what it gives out afterwards follows the snapshot.
+    pub(super) async fn take(
+        store: &Store,
+        scope: &Scope,
+        changes: &mut Receiver<Change>,
+        limit: Duration,
+    ) -> Result<Result<Self, Missed>, RegistryError> {
+        let first = store.page(Range::scope(scope)?, Reader::Watch).await?;
+        let mut snapshot = Self::new(first.position, scope.clone());
+        let mut end = snapshot.position.clone();
+        snapshot.add(first.entries);
+        let mut next = first.next;
+        while let Some(range) = next {
+            let page = store.page(range, Reader::Watch).await?;
+            snapshot.add(page.entries);
+            next = page.next;
+            end = page.position;
+            // Or the buffer would have to hold all that happens until the last page.
+            loop {
+                match changes.try_recv() {
+                    Ok(change) => {
+                        if snapshot.apply(&change).is_err() {
+                            return Ok(Err(Missed));
+                        }
+                    }
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Lagged(_) | TryRecvError::Closed) => return Ok(Err(Missed)),
+                }
+            }
+        }
+        let caught_up = timeout(limit, snapshot.catch_up(&end, changes)).await;
+        Ok(caught_up.unwrap_or(Err(Missed)).map(|()| snapshot))
+    }
+
+    fn new(position: Position, scope: Scope) -> Self {
+        Self {
+            position,
+            scope,
+            read: BTreeMap::new(),
+            changed: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, entries: Vec<Arc<Registration>>) {
+        let keyed = entries.into_iter().map(|entry| (id_of(&entry), entry));
+        self.read.extend(keyed);
+    }
+
+    /// Waits for all that the last page may show.
+    async fn catch_up(
+        &mut self,
+        end: &Position,
+        changes: &mut Receiver<Change>,
+    ) -> Result<(), Missed> {
+        if end.epoch != self.position.epoch {
+            return Err(Missed);
+        }
+        while self.position.revision < end.revision {
+            match changes.recv().await {
+                Ok(change) => self.apply(&change)?,
+                Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Missed),
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), Missed> {
+        match self.position.follow(&change.position) {
+            Step::Old => return Ok(()),
+            Step::Next => {}
+            Step::Gap => return Err(Missed),
+        }
+        let event = change.event.as_ref().ok_or(Missed)?;
+        if let Some(registration) = event.registration().filter(|it| self.scope.contains(it)) {
+            let is_there = matches!(event, Event::Joined(_) | Event::Updated(_));
+            let becomes = is_there.then(|| Arc::clone(registration));
+            self.changed.insert(id_of(registration), becomes);
+        }
+        Ok(())
+    }
+
+    pub(super) fn epoch(&self) -> &Arc<str> {
+        &self.position.epoch
+    }
+
+    /// Where it stands, and what is registered there, in any order.
+    pub(super) fn into_parts(mut self) -> (Position, Vec<Arc<Registration>>) {
+        for (id, becomes) in self.changed {
+            match becomes {
+                Some(registration) => self.read.insert(id, registration),
+                None => self.read.remove(&id),
+            };
+        }
+        (self.position, self.read.into_values().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    fn agent(name: &str) -> Arc<Registration> {
+        Arc::new(Registration::new(name, "tcp://host:80".parse().unwrap()))
+    }
+
+    fn at(revision: u64) -> Position {
+        Position {
+            epoch: "epoch".into(),
+            revision,
+        }
+    }
+
+    fn change(revision: u64, event: Event) -> Change {
+        Change {
+            position: at(revision),
+            event: Some(event),
+        }
+    }
+
+    fn names(snapshot: Snapshot) -> Vec<String> {
+        let (_, all) = snapshot.into_parts();
+        all.iter().map(|one| one.name.clone()).collect()
+    }
+
+    /// The first page was read at revision 5 and shows `a` and `b`.
+    fn begun(scope: Scope) -> Snapshot {
+        let mut snapshot = Snapshot::new(at(5), scope);
+        snapshot.add(vec![agent("a"), agent("b")]);
+        snapshot
+    }
+
+    #[test]
+    fn what_happened_counts_more_than_what_was_read() {
+        let mut snapshot = begun(Scope::All);
+        // The second page was read between the two: at revision 7.
+        for (revision, event) in [
+            (5, Event::Left(agent("b"))),
+            (6, Event::Left(agent("a"))),
+            (7, Event::Joined(agent("y"))),
+        ] {
+            snapshot.apply(&change(revision, event)).unwrap();
+        }
+        snapshot.add(vec![agent("x"), agent("y")]);
+        for (revision, event) in [
+            (8, Event::Expired(agent("x"))),
+            (9, Event::Joined(agent("c"))),
+            (10, Event::Left(agent("c"))),
+            (11, Event::Joined(agent("a"))),
+        ] {
+            snapshot.apply(&change(revision, event)).unwrap();
+        }
+        assert_eq!(snapshot.position, at(11));
+        assert_eq!(names(snapshot), ["a", "b", "y"]);
+    }
+
+    #[test]
+    fn others_than_those_watched_only_count() {
+        let mut snapshot = begun(Scope::name("a"));
+        let other = change(6, Event::Joined(agent("other")));
+        snapshot.apply(&other).unwrap();
+        assert_eq!(snapshot.position, at(6));
+        assert_eq!(names(snapshot), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_gap_is_noticed() {
+        let gap = change(7, Event::Joined(agent("c")));
+        assert_eq!(begun(Scope::All).apply(&gap), Err(Missed));
+        let unknown = Change {
+            position: at(6),
+            event: None,
+        };
+        assert_eq!(begun(Scope::All).apply(&unknown), Err(Missed));
+    }
+
+    #[tokio::test]
+    async fn it_waits_for_what_the_last_page_may_show() {
+        let (sender, mut changes) = broadcast::channel(2);
+        let mut snapshot = begun(Scope::All);
+        for revision in 6..=7 {
+            let joined = Event::Joined(agent(&format!("agent {revision}")));
+            sender.send(change(revision, joined)).unwrap();
+        }
+        snapshot.catch_up(&at(7), &mut changes).await.unwrap();
+        assert_eq!(names(snapshot), ["a", "agent 6", "agent 7", "b"]);
+
+        for revision in 6..=8 {
+            let joined = Event::Joined(agent("c"));
+            sender.send(change(revision, joined)).unwrap();
+        }
+        let lagged = begun(Scope::All).catch_up(&at(8), &mut changes).await;
+        assert_eq!(lagged, Err(Missed));
+        let emptied = Position {
+            epoch: "another".into(),
+            revision: 5,
+        };
+        let other = begun(Scope::All).catch_up(&emptied, &mut changes).await;
+        assert_eq!(other, Err(Missed));
+    }
+}
