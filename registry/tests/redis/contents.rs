@@ -1,0 +1,185 @@
+use std::time::Duration;
+
+use agentwire_registry::{
+    Event, InstanceRef, RedisRegistry, Registration, RegistrationProblem, Registry, RegistryError,
+    Scope,
+};
+use agentwire_transport::Endpoint;
+
+use super::{RedisServer, agent, names, next, resync, until, watch, within};
+
+const IDS: &str = "agentwire:ids";
+
+fn entry(name: &str, port: u16) -> String {
+    format!("agentwire:entry:{name}\ntcp://198.51.100.1:{port}")
+}
+
+#[tokio::test]
+async fn names_and_endpoints_that_mean_something_to_redis_or_lua_mean_nothing_here() {
+    let server = RedisServer::start().await;
+    let registry = server.connect().await;
+    let mut seen = watch(&registry, Scope::All).await;
+    let hostile = [
+        "*",
+        "a*",
+        "a",
+        "a:b",
+        "a b",
+        "[a",
+        "(a",
+        "-",
+        "+",
+        "{a}",
+        "%d%s",
+        "a\\n",
+        "ids",
+        "due",
+        "state",
+        "changes",
+        "entry:a",
+        "'\"]]--",
+        "天気",
+        "\u{10ffff}",
+        "KEYS[1]",
+        "=",
+    ];
+    let endpoints = [
+        "unix:///tmp/a b.sock",
+        "unix:///tmp/*?[a]\n:tcp://b:1",
+        "memory://ü%00",
+    ];
+    for name in hostile {
+        for endpoint in endpoints {
+            let one = Registration::new(name, endpoint.parse().unwrap())
+                .with_instance("=%s'\"\\]]")
+                .with_metadata("\n\0\u{7f}\"", "\r\n$5\r\nhello\r\n");
+            within(registry.register(one.clone())).await.unwrap();
+            match next(&mut seen).await {
+                Event::Joined(joined) => assert!(joined.is_same_offer(&one), "{joined:?}"),
+                other => panic!("{other:?}"),
+            }
+            let which = InstanceRef::from(&one);
+            registry.heartbeat(&which).await.unwrap();
+            let by_instance = InstanceRef::new(name).instance("another");
+            registry.unregister(&by_instance).await.unwrap();
+        }
+    }
+    for name in hostile {
+        let found = registry.lookup(name).await.unwrap();
+        assert_eq!(names(&found), [name; 3]);
+    }
+    let all = registry.list().await.unwrap();
+    assert_eq!(all.len(), hostile.len() * endpoints.len());
+    for one in &all {
+        registry.unregister(&one.into()).await.unwrap();
+        assert!(matches!(next(&mut seen).await, Event::Left(left) if left.is_same_offer(one)));
+    }
+    let mut keys: Vec<String> = server.tell(&["KEYS", "*"]).await;
+    keys.sort_unstable();
+    assert_eq!(keys, ["agentwire:state"], "nothing stays of what was there");
+}
+
+#[tokio::test]
+async fn what_others_could_not_read_is_refused() {
+    let server = RedisServer::start().await;
+    let registry = server.connect().await;
+    let error = registry
+        .register(Registration::new("weather", Endpoint::custom("a line")))
+        .await;
+    assert!(matches!(
+        error.unwrap_err(),
+        RegistryError::InvalidRegistration {
+            problem: RegistrationProblem::NotPortable,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn an_entry_that_makes_no_sense_hides_no_other() {
+    let server = RedisServer::start().await;
+    let registry = server.connect().await;
+    for port in 1..=3 {
+        registry.register(agent("weather", port)).await.unwrap();
+    }
+    let _: u64 = server
+        .tell(&["HSET", &entry("weather", 2), "offer", "{\"name\": 7"])
+        .await;
+    let _: u64 = server
+        .tell(&["ZADD", IDS, "0", "weather", "0", "\u{7f}\n\n", "0", ""])
+        .await;
+    assert_eq!(registry.lookup("weather").await.unwrap().len(), 2);
+    assert_eq!(registry.list().await.unwrap().len(), 2);
+    let mut seen = registry.watch(Scope::All);
+    match next(&mut seen).await {
+        Event::Snapshot { registrations, .. } => assert_eq!(registrations.len(), 2),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_is_gone_is_given_to_nobody_and_no_watch_misses_it() {
+    let server = RedisServer::start().await;
+    let builder = server.builder().lease(Duration::from_millis(500));
+    let registry = within(builder.connect()).await.unwrap();
+    let weather = agent("weather", 1);
+    registry.register(weather.clone()).await.unwrap();
+    let mut seen = watch(&registry, Scope::All).await;
+    let _: u64 = server.tell(&["DEL", &entry("weather", 1)]).await;
+    assert!(registry.lookup("weather").await.unwrap().is_empty());
+    assert!(registry.list().await.unwrap().is_empty());
+    let error = registry.heartbeat(&InstanceRef::from(&weather)).await;
+    assert!(error.unwrap_err().is_not_registered());
+    // Nobody knows any more what it was.
+    assert!(resync(&mut seen).await.is_empty());
+    until(|| async {
+        let left: u64 = server.tell(&["ZCARD", IDS]).await;
+        (left == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_entry_that_the_index_has_lost_must_register_again() {
+    let server = RedisServer::start().await;
+    let registry = server.connect().await;
+    let weather = agent("weather", 1);
+    registry.register(weather.clone()).await.unwrap();
+    let _: u64 = server.tell(&["DEL", IDS]).await;
+    let error = registry.heartbeat(&InstanceRef::from(&weather)).await;
+    assert!(error.unwrap_err().is_not_registered());
+    registry.register(weather).await.unwrap();
+    assert_eq!(registry.lookup("weather").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_somebody_else_publishes_does_no_harm() {
+    let server = RedisServer::start().await;
+    let registry = server.connect().await;
+    let mut seen = watch(&registry, Scope::All).await;
+    for message in ["", "hello", "\n\n\n\n\n", "epoch\nx\njoined\n1\n1\n{}"] {
+        let _: u64 = server
+            .tell(&["PUBLISH", "agentwire:changes", message])
+            .await;
+    }
+    registry.register(agent("weather", 1)).await.unwrap();
+    assert!(matches!(next(&mut seen).await, Event::Joined(_)));
+    // What could be a change, of another epoch, is a reason to start over.
+    let change = "epoch\n7\njoined\n1\n1\n{}";
+    let _: u64 = server.tell(&["PUBLISH", "agentwire:changes", change]).await;
+    assert_eq!(names(&resync(&mut seen).await), ["weather"]);
+}
+
+#[test]
+fn what_it_gives_out_can_be_sent_between_threads() {
+    fn is_send(_: impl Send) {}
+    fn check(registry: &RedisRegistry, which: &InstanceRef) {
+        is_send(RedisRegistry::connect(""));
+        is_send(registry.register(agent("weather", 1)));
+        is_send(registry.heartbeat(which));
+        is_send(registry.unregister(which));
+        is_send(registry.list());
+        is_send(registry.watch(Scope::All));
+    }
+    let _ = check;
+}

@@ -1,0 +1,24 @@
+use agentwire_registry::{RedisRegistry, RegistryConfig, contract::Backend, registry_contract};
+
+use super::{RedisServer, within};
+
+struct Redis {
+    server: RedisServer,
+    config: RegistryConfig,
+}
+
+impl Backend for Redis {
+    type Registry = RedisRegistry;
+
+    async fn start(_: &str, config: RegistryConfig) -> Self {
+        let server = RedisServer::start().await;
+        Self { server, config }
+    }
+
+    async fn registry(&self) -> RedisRegistry {
+        let builder = self.server.builder().config(self.config.clone());
+        within(builder.connect()).await.expect("connect")
+    }
+}
+
+registry_contract! { redis: super::Redis }

@@ -1,0 +1,76 @@
+//! The registry in a real Redis.
+
+#![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
+
+mod contents;
+mod contract;
+mod failures;
+mod server;
+mod sharing;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use agentwire_registry::{Event, Registration, Registry, Scope, Watch};
+use tokio::time::{interval, timeout};
+
+use self::server::RedisServer;
+
+/// How long anything may take. A test that fails for it would have waited for ever.
+const LIMIT: Duration = Duration::from_secs(30);
+
+async fn within<F: Future>(work: F) -> F::Output {
+    timeout(LIMIT, work).await.expect("it takes too long")
+}
+
+/// Asks again until the answer is there.
+async fn until<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+    within(async {
+        let mut poll = interval(Duration::from_millis(5));
+        loop {
+            poll.tick().await;
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+        }
+    })
+    .await
+}
+
+async fn next(watch: &mut Watch) -> Event {
+    let event = within(watch.next()).await.expect("the watch has ended");
+    event.expect("the watch has failed")
+}
+
+/// A watch whose first snapshot has been read.
+async fn watch(registry: &impl Registry, scope: Scope) -> Watch {
+    let mut watch = registry.watch(scope);
+    let first = next(&mut watch).await;
+    assert!(
+        matches!(first, Event::Snapshot { resync: false, .. }),
+        "{first:?}"
+    );
+    watch
+}
+
+/// Waits for a snapshot that is marked as a resync, whatever comes before it.
+async fn resync(watch: &mut Watch) -> Vec<Arc<Registration>> {
+    loop {
+        if let Event::Snapshot {
+            registrations,
+            resync: true,
+            ..
+        } = next(watch).await
+        {
+            return registrations;
+        }
+    }
+}
+
+fn agent(name: &str, port: u16) -> Registration {
+    let endpoint = format!("tcp://198.51.100.1:{port}");
+    Registration::new(name, endpoint.parse().expect("an endpoint"))
+}
+
+fn names(registrations: &[Arc<Registration>]) -> Vec<&str> {
+    registrations.iter().map(|one| &*one.name).collect()
+}

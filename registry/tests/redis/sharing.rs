@@ -1,0 +1,232 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use agentwire_registry::{Event, InstanceRef, Registration, Registry, RegistryConfig, Scope};
+use tokio::task::JoinSet;
+
+use super::{RedisServer, agent, names, next, until, watch, within};
+
+#[tokio::test]
+async fn two_registries_on_one_redis_see_each_other() {
+    let server = RedisServer::start().await;
+    let (here, there) = (server.connect().await, server.connect().await);
+    let mut seen = watch(&there, Scope::All).await;
+    let weather = agent("weather", 1).with_metadata("zone", "b");
+    here.register(weather.clone()).await.unwrap();
+    let found = there.lookup("weather").await.unwrap();
+    assert!(found[0].is_same_offer(&weather));
+    assert!(
+        matches!(next(&mut seen).await, Event::Joined(joined) if joined.is_same_offer(&weather))
+    );
+
+    let which = InstanceRef::from(&weather);
+    there.heartbeat(&which).await.unwrap();
+    there.unregister(&which).await.unwrap();
+    assert!(here.lookup("weather").await.unwrap().is_empty());
+    assert!(matches!(next(&mut seen).await, Event::Left(left) if left.is_same_offer(&weather)));
+}
+
+#[tokio::test]
+async fn namespaces_do_not_see_each_other() {
+    let server = RedisServer::start().await;
+    let here = server.connect().await;
+    let there = within(server.builder().namespace("other:").connect()).await;
+    let there = there.unwrap();
+    let mut seen = watch(&there, Scope::All).await;
+    here.register(agent("weather", 1)).await.unwrap();
+    assert!(there.list().await.unwrap().is_empty());
+    there.register(agent("echo", 2)).await.unwrap();
+    assert!(matches!(next(&mut seen).await, Event::Joined(joined) if joined.name == "echo"));
+    assert_eq!(names(&here.list().await.unwrap()), ["weather"]);
+}
+
+#[tokio::test]
+async fn what_a_registry_left_behind_expires_and_another_tells_of_it_once() {
+    let server = RedisServer::start().await;
+    let connect = |lease| within(server.builder().lease(lease).connect());
+    // Those with long leases sweep seldom.
+    let second = connect(Duration::from_secs(1)).await.unwrap();
+    let third = connect(Duration::from_secs(1)).await.unwrap();
+    let mut seen = [
+        watch(&second, Scope::All).await,
+        watch(&third, Scope::All).await,
+    ];
+    let first = connect(Duration::from_millis(200)).await.unwrap();
+    let weather = agent("weather", 1);
+    first.register(weather.clone()).await.unwrap();
+    drop(first);
+    for watch in &mut seen {
+        assert!(matches!(next(watch).await, Event::Joined(_)));
+        match next(watch).await {
+            Event::Expired(expired) => assert!(expired.is_same_offer(&weather)),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Each was told of it once, or this would not be the next thing that it hears of.
+    second.register(weather).await.unwrap();
+    for watch in &mut seen {
+        assert!(matches!(next(watch).await, Event::Joined(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_renews_the_lease_that_was_taken_whoever_passes_it_on() {
+    let server = RedisServer::start().await;
+    let builder = server.builder().lease(Duration::from_secs(3600));
+    let long = within(builder.connect()).await.unwrap();
+    let builder = server.builder().lease(Duration::from_millis(100));
+    let short = within(builder.connect()).await.unwrap();
+    let weather = agent("weather", 1);
+    long.register(weather.clone()).await.unwrap();
+    short.heartbeat(&InstanceRef::from(&weather)).await.unwrap();
+    let key = "agentwire:entry:weather\ntcp://198.51.100.1:1";
+    let times: Vec<u64> = server.tell(&["HMGET", key, "expires", "heard"]).await;
+    assert_eq!(times[0] - times[1] / 1000, 3_600_000);
+    let lives: u64 = server.tell(&["PTTL", key]).await;
+    assert!(lives > 3_600_000, "{lives}");
+}
+
+/// More than a page holds.
+const MANY: u16 = 700;
+
+#[tokio::test]
+async fn everything_is_read_page_by_page_in_order() {
+    let server = RedisServer::start().await;
+    let registry = server.connect().await;
+    for port in 1..=MANY {
+        registry.register(agent("weather", port)).await.unwrap();
+    }
+    // Few that are so large that a page ends before them.
+    let text = "x".repeat(60_000);
+    for port in 1..=40 {
+        let large = agent("large", port).with_metadata("text", &*text);
+        registry.register(large).await.unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(registry.lookup("weather").await.unwrap().len(), 700);
+        assert_eq!(registry.lookup("large").await.unwrap().len(), 40);
+        let listed = registry.list().await.unwrap();
+        let ports: Vec<_> = listed.iter().map(|one| one.endpoint.to_string()).collect();
+        let mut expected: Vec<_> = (1..=40).map(|port| agent("large", port)).collect();
+        expected.extend((1..=MANY).map(|port| agent("weather", port)));
+        expected.sort_by(|a, b| (&a.name, &a.endpoint).cmp(&(&b.name, &b.endpoint)));
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|one| one.endpoint.to_string())
+            .collect();
+        assert_eq!(ports, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_of_many_pages_and_what_follows_it_fit_together() {
+    let server = RedisServer::start().await;
+    let registry = server.connect().await;
+    for port in 1..=MANY {
+        registry.register(agent("weather", port)).await.unwrap();
+    }
+    // Some come and go, all over the pages, as long as watches begin.
+    let mut churn = JoinSet::new();
+    for part in 0..2 {
+        let registry = server.connect().await;
+        churn.spawn(async move {
+            for round in 0_u16.. {
+                let port = 1 + part * 10_000 + round * 37 % (2 * MANY);
+                let one = agent("weather", port);
+                registry.register(one.clone()).await.unwrap();
+                if round % 3 > 0 {
+                    registry.unregister(&InstanceRef::from(&one)).await.unwrap();
+                }
+            }
+        });
+    }
+    let other = server.connect().await;
+    let mut pictures = Vec::new();
+    for _ in 0..10 {
+        let mut watch = other.watch(Scope::All);
+        let mut picture = Picture::default();
+        for _ in 0..50 {
+            picture.apply(next(&mut watch).await);
+        }
+        pictures.push((watch, picture));
+    }
+    churn.shutdown().await;
+    let last = agent("zzz", 1);
+    registry.register(last).await.unwrap();
+    let listed = registry.list().await.unwrap();
+    for (mut watch, mut picture) in pictures {
+        while !picture.0.contains_key(&("zzz".to_owned(), 1.to_string())) {
+            picture.apply(next(&mut watch).await);
+        }
+        let expected = listed.iter().map(|one| (key(one), one.instance.clone()));
+        assert!(picture.0 == expected.collect());
+    }
+}
+
+#[tokio::test]
+async fn its_tasks_and_watches_end_with_the_last_handle() {
+    let server = RedisServer::start().await;
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    // Those of the helper that waited for Redis.
+    until(|| async { (tasks() == 0).then_some(()) }).await;
+    let registry = server.connect().await;
+    let mut seen = watch(&registry, Scope::All).await;
+    let mut other = registry.watch(Scope::All);
+    assert!(tasks() > 0);
+    drop(registry);
+    assert!(within(seen.next()).await.is_none());
+    assert!(within(other.next()).await.is_none());
+    until(|| async { (tasks() == 0).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn the_instances_of_a_name_are_those_of_all_registries() {
+    let server = RedisServer::start().await;
+    let config = RegistryConfig::new().max_instances(2);
+    let strict = within(server.builder().config(config).connect())
+        .await
+        .unwrap();
+    let other = server.connect().await;
+    for port in 1..=2 {
+        other.register(agent("weather", port)).await.unwrap();
+    }
+    strict.register(agent("weather", 3)).await.unwrap_err();
+    strict.register(agent("weather", 2)).await.unwrap();
+    other.register(agent("weather", 3)).await.unwrap();
+}
+
+fn key(registration: &Registration) -> (String, String) {
+    let endpoint = registration.endpoint.to_string();
+    let port = endpoint.rsplit(':').next().expect("a port").to_owned();
+    (registration.name.clone(), port)
+}
+
+/// What a reader knows: the instance ids. What it is told must fit to it.
+#[derive(Default)]
+struct Picture(BTreeMap<(String, String), String>);
+
+impl Picture {
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Snapshot { registrations, .. } => {
+                let keyed = registrations.iter();
+                self.0 = keyed.map(|one| (key(one), one.instance.clone())).collect();
+            }
+            Event::Joined(one) => {
+                let known = self.0.insert(key(&one), one.instance.clone());
+                assert!(known.is_none(), "it had joined before");
+            }
+            Event::Updated(one) => {
+                let known = self.0.insert(key(&one), one.instance.clone());
+                assert!(known.is_some(), "it was not there");
+            }
+            Event::Left(one) | Event::Expired(one) => {
+                assert!(self.0.remove(&key(&one)).is_some(), "it was not there");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
