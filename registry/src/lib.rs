@@ -30,7 +30,8 @@
 //! - **What is registered**: a [`Registration`], whose key is its name and its endpoint; an [`InstanceRef`] says which
 //!   one is meant.
 //! - **The interface**: [`Registry`], and [`SharedRegistry`] for one of any kind.
-//! - **Backends**: [`LocalRegistry`], inside this process, with a [`RegistryConfig`].
+//! - **Backends**: [`LocalRegistry`], inside this process, with a [`RegistryConfig`]; `RedisRegistry`, in a Redis that
+//!   processes and machines share, with the feature `redis`.
 //! - **Finding**: by name, or by a [`Query`] for capabilities, tools, versions and metadata.
 //! - **Staying registered**: a [`Registrant`] sends the heartbeats.
 //! - **Watching**: a [`Watch`] of a [`Scope`] is a stream of [`Event`]s.
@@ -53,7 +54,8 @@
 //!
 //! # Features
 //!
-//! `contract-tests`: the module `contract`, a suite of tests that every backend must pass.
+//! - `redis`: the backend `RedisRegistry`.
+//! - `contract-tests`: the module `contract`, a suite of tests that every backend must pass.
 
 mod config;
 #[cfg(any(test, feature = "contract-tests"))]
@@ -72,10 +74,10 @@ mod registry;
 mod scope;
 mod watch;
 
-#[cfg(feature = "redis")]
-pub use crate::redis::{RedisRegistry, RedisRegistryBuilder};
 pub use semver::{Version, VersionReq};
 
+#[cfg(feature = "redis")]
+pub use crate::redis::{RedisRegistry, RedisRegistryBuilder};
 pub use crate::{
     config::{Duplicates, RegistryConfig},
     error::{FieldError, NameProblem, RegistrationProblem, RegistryError},

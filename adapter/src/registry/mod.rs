@@ -2,7 +2,8 @@
 //!
 //! A [`Registry`] holds where agents can be called and what they can do. [`LocalRegistry`] is one inside this
 //! process; a [`RegistryServer`] serves any for other processes, in whatever language, and a [`RemoteRegistry`] is
-//! the client of one. All of them behave alike.
+//! the client of one. With the feature `redis` there is `RedisRegistry`, in a Redis that processes and machines share.
+//! All of them behave alike.
 //!
 //! ```
 //! use agentwire::{
@@ -34,6 +35,8 @@ pub use agentwire_registry::{
     Registrant, RegistrantBuilder, Registration, RegistrationProblem, Registry, RegistryConfig,
     RegistryError, Scope, SharedRegistry, Version, VersionReq, Watch, check_name,
 };
+#[cfg(feature = "redis")]
+pub use agentwire_registry::{RedisRegistry, RedisRegistryBuilder};
 
 pub use self::{
     remote::{RemoteRegistry, RemoteRegistryBuilder},
