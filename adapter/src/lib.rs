@@ -61,6 +61,18 @@
 //! # }
 //! ```
 //!
+//! # Calling by name
+//!
+//! [`RemoteAgent::discover`] calls an agent by the name that it is registered under in a [`registry`], wherever its
+//! instances are. The client watches the registry, spreads calls over the instances that there are ([`Balance`]),
+//! leaves those alone for a while that it cannot connect to, and closes its connections to those that left or expired
+//! once their calls have ended.
+//!
+//! A request that did not leave goes to another instance within the time of the call, so that an instance may die
+//! without a call being lost that was not on its way. One that may have been seen goes nowhere else, unless
+//! [`RetryPolicy::resend`] allows it: its error names the endpoint. [`Error::NotRegistered`] says that there is no such
+//! agent, [`Error::Unreachable`] that there is, but none of its instances can be reached.
+//!
 //! # Concurrency
 //!
 //! ```text
@@ -108,12 +120,14 @@
 //! | payload of a frame, each way | 10 MiB | sender: [`Error::Unsendable`]; receiver: an error answer, then close |
 //! | connections of a server | 1024 | further ones wait in the system's queue |
 //! | requests in flight on one connection | 64 | no more are read |
-//! | connections of a client | 64 | calls wait, within their timeout |
+//! | connections of a client, to each instance | 64 | calls wait, within their timeout |
+//! | instances of a name that a client calls | 1024 | further ones are left out, with a warning in the log |
+//! | connecting to an instance that was found by name | 3 s, or a third of the timeout | another is tried |
 //! | nesting of a value | 256 levels | an error |
 //!
 //! # Not supported yet
 //!
-//! The registry, TLS and WebSocket.
+//! TLS and WebSocket.
 
 mod agent;
 mod backoff;
@@ -138,7 +152,8 @@ pub use agentwire_transport::Endpoint;
 pub use crate::{
     agent::{Agent, AgentError, BoxAgent, FnAgent, agent_fn},
     client::{
-        CallOptions, ClientStats, MessageStream, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
+        Balance, CallOptions, ClientStats, MessageStream, RemoteAgent, RemoteAgentBuilder,
+        RetryPolicy,
     },
     error::{CallSite, Error, Phase, ProtocolError},
     server::{LocalAgent, LocalAgentBuilder},

@@ -36,7 +36,7 @@ impl Failure {
             Self::Closed { sent: false }
                 | Self::Connect(_)
                 | Self::Unsent(_)
-                | Self::TimedOut(Phase::Queueing | Phase::Connecting)
+                | Self::TimedOut(Phase::Resolving | Phase::Queueing | Phase::Connecting)
         )
     }
 }

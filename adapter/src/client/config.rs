@@ -1,9 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use agentwire_codec::{Format, FrameLimits};
+use agentwire_registry::{SharedRegistry, check_name};
 use agentwire_transport::{Connector, Endpoint, Error as TransportError};
 
-use super::{RemoteAgent, RetryPolicy};
+use super::{Balance, RemoteAgent, RetryPolicy, discovery::Discovery, target::Target};
 use crate::Error;
 
 /// The time that a call is given unless it is told otherwise.
@@ -12,12 +13,27 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many connections a client opens unless it is told otherwise.
 const DEFAULT_MAX_CONNECTIONS: usize = 64;
 
-/// How a [`RemoteAgent`] calls. Made by [`RemoteAgent::builder`].
+/// How long an instance of an agent that is called by name may take to be connected to, unless it is told otherwise.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How a [`RemoteAgent`] calls. Made by [`RemoteAgent::builder`] and [`RemoteAgent::discover`].
 #[derive(Debug)]
 #[must_use]
 pub struct RemoteAgentBuilder {
-    connector: Result<Arc<dyn Connector>, TransportError>,
+    whom: Whom,
     config: Config,
+    balance: Balance,
+    connect_timeout: Duration,
+}
+
+/// Whom a client is to call.
+#[derive(Debug)]
+enum Whom {
+    At(Result<Arc<dyn Connector>, TransportError>),
+    Named {
+        registry: SharedRegistry,
+        name: String,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -38,10 +54,23 @@ impl RemoteAgentBuilder {
         TransportError: From<E::Error>,
     {
         let endpoint = endpoint.try_into().map_err(TransportError::from);
+        let connector = endpoint.map(|endpoint| Arc::new(endpoint) as Arc<dyn Connector>);
+        Self::calling(Whom::At(connector), String::new())
+    }
+
+    pub(super) fn by_name(registry: SharedRegistry, name: String) -> Self {
+        let whom = Whom::Named {
+            registry,
+            name: name.clone(),
+        };
+        Self::calling(whom, name)
+    }
+
+    fn calling(whom: Whom, name: String) -> Self {
         Self {
-            connector: endpoint.map(|endpoint| Arc::new(endpoint) as Arc<dyn Connector>),
+            whom,
             config: Config {
-                name: String::new(),
+                name,
                 timeout: DEFAULT_TIMEOUT,
                 max_connections: DEFAULT_MAX_CONNECTIONS,
                 max_in_flight: 1,
@@ -49,10 +78,13 @@ impl RemoteAgentBuilder {
                 frame_limits: FrameLimits::default(),
                 format: Format::default(),
             },
+            balance: Balance::default(),
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
         }
     }
 
-    /// The name to call the agent by. Default: none, which every server with one agent accepts.
+    /// The name to call the agent by. Default: none, which every server with one agent accepts; for an agent that is
+    /// [discovered](RemoteAgent::discover), the name that it is registered under.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
@@ -64,7 +96,7 @@ impl RemoteAgentBuilder {
         self
     }
 
-    /// How many connections are open at most. Default: 64. Each call and each stream has one to itself; at
+    /// How many connections are open at most, to each instance if there are several. Default: 64. Each call and each stream has one to itself; at
     /// the limit, calls wait for their turn, within their timeout, and are served in order.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
@@ -105,9 +137,24 @@ impl RemoteAgentBuilder {
         self
     }
 
-    /// Connects through a transport of your own in place of the endpoint's.
+    /// Connects through a transport of your own in place of the endpoint's, or of the registry's.
     pub fn connector(mut self, connector: impl Connector) -> Self {
-        self.connector = Ok(Arc::new(connector));
+        self.whom = Whom::At(Ok(Arc::new(connector)));
+        self
+    }
+
+    /// How calls are spread over the instances of an agent that is [discovered](RemoteAgent::discover). Default:
+    /// [`Balance::PowerOfTwoChoices`]. With a fixed endpoint there is nothing to balance.
+    pub fn balance(mut self, balance: Balance) -> Self {
+        self.balance = balance;
+        self
+    }
+
+    /// How long one instance of an agent that is [discovered](RemoteAgent::discover) may take to be connected to, before
+    /// another is tried. Default: 3 s, and never more than a third of the client's timeout. At a fixed endpoint,
+    /// connecting may take all the time of the call.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
         self
     }
 
@@ -115,19 +162,30 @@ impl RemoteAgentBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`] or [`Error::InvalidSetting`].
+    /// [`Error::InvalidEndpoint`], [`Error::InvalidName`] or [`Error::InvalidSetting`].
     pub fn build(self) -> Result<RemoteAgent, Error> {
-        let connector = self.connector.map_err(Error::InvalidEndpoint)?;
+        let config = self.config;
         for (setting, number) in [
-            ("max_connections", self.config.max_connections),
-            ("max_in_flight_per_connection", self.config.max_in_flight),
+            ("max_connections", config.max_connections),
+            ("max_in_flight_per_connection", config.max_in_flight),
         ] {
             if number == 0 {
                 let problem = "must be at least 1";
                 return Err(Error::InvalidSetting { setting, problem });
             }
         }
-        Ok(RemoteAgent::from_parts(connector, self.config))
+        let target = match self.whom {
+            Whom::At(connector) => Target::new(connector.map_err(Error::InvalidEndpoint)?, config),
+            Whom::Named { registry, name } => {
+                check_name(&name).map_err(Error::InvalidName)?;
+                let connect_timeout = self.connect_timeout.min(config.timeout / 3);
+                let waits = config.retry.waits();
+                let discovery =
+                    Discovery::new(registry, name, self.balance, waits, connect_timeout);
+                Target::by_name(discovery, config)
+            }
+        };
+        Ok(RemoteAgent::from_target(target))
     }
 }
 

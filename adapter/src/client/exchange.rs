@@ -1,13 +1,19 @@
 use std::{future::poll_fn, time::Duration};
 
 use agentwire_codec::{
-    Body, Envelope, ErrorCode, FrameError, Heartbeat, Request, RequestId, WireError, put_frame,
+    Body, Envelope, ErrorCode, Heartbeat, Request, RequestId, WireError, put_frame,
 };
 use tokio::time::{Instant, sleep};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{
-    attempt::Failure, counters::Counted, frame::Frame, pool::Lease, retry::Retries, target::Target,
+    attempt::Failure,
+    counters::Counted,
+    discovery::{Lost, Route},
+    frame::Frame,
+    pool::Lease,
+    retry::Retries,
+    target::Target,
 };
 use crate::{
     CallSite, Error,
@@ -17,7 +23,10 @@ use crate::{
 
 /// One request on its way: what is sent, and until when it waits.
 pub(super) struct Exchange {
+    /// Where it is sent, at this attempt.
     pub(super) target: Target,
+    /// There only if the agent is called by name: chooses the target of each attempt.
+    route: Option<Box<Route>>,
     timeout: Duration,
     pub(super) id: RequestId,
     /// The tool that is meant, if it is one.
@@ -81,6 +90,8 @@ impl Exchange {
         match encoded {
             Ok(()) => Ok(Self {
                 _in_flight: target.counters().in_flight(),
+                route: (target.discovery())
+                    .map(|discovery| Box::new(Route::new(target.clone(), discovery.clone()))),
                 target,
                 timeout: timeout.min(LONGEST),
                 id,
@@ -96,16 +107,17 @@ impl Exchange {
     }
 
     /// Sends the request and waits for its answer, which is the only one.
-    pub(super) async fn call(&self) -> Result<Body, Error> {
+    pub(super) async fn call(&mut self) -> Result<Body, Error> {
         let _awaited_on_close = self.target.calls().token();
-        let call = self.call_until_settled();
-        self.observed(call, refusal).await
+        let span = self.span();
+        observed(span, self.call_until_settled(), refusal).await
     }
 
-    async fn call_until_settled(&self) -> Result<Body, Error> {
+    async fn call_until_settled(&mut self) -> Result<Body, Error> {
         let deadline = Instant::now() + self.timeout;
         let mut retries = self.target.retry().start();
         loop {
+            self.aim(&mut retries, deadline).await?;
             let attempt = match self.target.mux() {
                 Some(_) => self.attempt_shared(deadline).await,
                 None => self.attempt_alone(deadline).await,
@@ -118,23 +130,25 @@ impl Exchange {
 
     /// Sends the request and waits for the first of its answers, on a connection for it alone. An answer that is
     /// an error is one here, too.
-    pub(super) async fn open(&self, limit: Option<Limit>) -> Result<(Lease, Body), Error> {
+    pub(super) async fn open(&mut self, limit: Option<Limit>) -> Result<(Lease, Body), Error> {
+        let span = self.span();
+        let closed = self.target.closed().clone();
         let opening = async {
             tokio::select! {
                 biased;
-                () = self.target.closed().cancelled() => {
-                    Err(self.failed(Failure::Closed { sent: true }))
-                }
+                () = closed.cancelled() => Err(self.failed(Failure::Closed { sent: true })),
                 opened = self.open_until_settled(limit) => opened,
             }
         };
-        self.observed(opening, |_| None).await
+        observed(span, opening, |_| None).await
     }
 
-    async fn open_until_settled(&self, limit: Option<Limit>) -> Result<(Lease, Body), Error> {
+    async fn open_until_settled(&mut self, limit: Option<Limit>) -> Result<(Lease, Body), Error> {
         let deadline = self.deadline(limit);
         let mut retries = self.target.retry().start();
         loop {
+            let aimed = self.aim(&mut retries, deadline).await;
+            aimed.map_err(|error| self.in_time(error, limit))?;
             let attempt = match self.attempt(deadline).await {
                 Ok((lease, Body::Error(error))) => {
                     // Nothing follows it, so others may have the connection.
@@ -154,16 +168,17 @@ impl Exchange {
     }
 
     /// Sends the request. Any reaction to it will do, the end of the connection too.
-    pub(super) async fn prove_life(&self) -> Result<(), Error> {
+    pub(super) async fn prove_life(&mut self) -> Result<(), Error> {
         let _awaited_on_close = self.target.calls().token();
-        let proof = self.prove_life_until_settled();
-        self.observed(proof, |()| None).await
+        let span = self.span();
+        observed(span, self.prove_life_until_settled(), |()| None).await
     }
 
-    async fn prove_life_until_settled(&self) -> Result<(), Error> {
+    async fn prove_life_until_settled(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + self.timeout;
         let mut retries = self.target.retry().start();
         loop {
+            self.aim(&mut retries, deadline).await?;
             let failure = match self.attempt_once(deadline).await {
                 Ok((lease, _)) => {
                     lease.release();
@@ -208,36 +223,14 @@ impl Exchange {
         Err(self.in_time(self.failed(failure), limit))
     }
 
-    /// Tells a log what becomes of the call. What is said in it is nobody's business there.
-    async fn observed<T>(
-        &self,
-        call: impl Future<Output = Result<T, Error>>,
-        refusal: impl Fn(&T) -> Option<&ErrorCode>,
-    ) -> Result<T, Error> {
-        let span = tracing::debug_span!(
+    fn span(&self) -> Span {
+        tracing::debug_span!(
             "call",
             endpoint = %self.target.endpoint(),
             agent = self.target.config().name,
             method = self.method,
             id = %self.id,
-        );
-        if span.is_disabled() {
-            return call.await;
-        }
-        let logged = async {
-            let start = Instant::now();
-            let result = call.await;
-            let elapsed = start.elapsed();
-            match &result {
-                Ok(answer) => match refusal(answer) {
-                    None => tracing::debug!(?elapsed, "answered"),
-                    Some(code) => tracing::debug!(?elapsed, %code, "refused"),
-                },
-                Err(error) => tracing::debug!(?elapsed, code = %error.code(), "failed"),
-            }
-            result
-        };
-        logged.instrument(span).await
+        )
     }
 
     fn deadline(&self, limit: Option<Limit>) -> Instant {
@@ -254,30 +247,49 @@ impl Exchange {
         error
     }
 
+    /// Chooses where the next attempt goes, if there is a choice.
+    async fn aim(&mut self, retries: &mut Retries, deadline: Instant) -> Result<(), Error> {
+        let Some(route) = &mut self.route else {
+            return Ok(());
+        };
+        // Boxed, so that calls to a fixed endpoint do not carry its state.
+        match Box::pin(route.choose(deadline)).await {
+            Ok(target) => {
+                self.target = target;
+                Ok(())
+            }
+            Err(lost) => {
+                self.target = route.client().clone();
+                Err(retries.kept().unwrap_or_else(|| self.lost(lost)))
+            }
+        }
+    }
+
     /// What an attempt comes to; `None` if there is to be another, which is then due.
     async fn settle(
-        &self,
+        &mut self,
         attempt: Result<Body, Failure>,
         retries: &mut Retries,
         deadline: Instant,
     ) -> Option<Result<Body, Error>> {
-        let wait = match &attempt {
-            Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => {
-                retries.resend()
-            }
-            Err(Failure::Connect(error)) => retries.connect(error),
-            // Its answer would be too large again.
-            Err(Failure::Broken(Some(FrameError::TooLarge { .. }))) => None,
-            Err(Failure::Broken(_)) => retries.resend(),
-            Err(Failure::Unsent(_)) => retries.unsent(),
-            _ => None,
+        let attempt = match &mut self.route {
+            Some(route) => route.judge(attempt)?,
+            None => attempt,
         };
+        let wait = retries.after(&attempt).map(|wait| match &self.route {
+            Some(route) if route.has_another() => Duration::ZERO,
+            _ => wait,
+        });
         match wait {
             Some(wait) if Instant::now() + wait < deadline => {
                 tracing::debug!(failure = ?attempt.as_ref().err(), ?wait, "trying again");
                 if !matches!(attempt, Err(Failure::Connect(_) | Failure::Unsent(_))) {
                     // The agent may have seen it, whatever comes of the next attempt.
-                    retries.keep(attempt);
+                    retries.keep(match attempt {
+                        Ok(Body::Error(error)) => self.remote(error),
+                        Ok(other) => self.unexpected("an answer", &other),
+                        Err(failure) => self.failed(failure),
+                    });
                 }
                 if !wait.is_zero() {
                     sleep(wait).await;
@@ -292,11 +304,10 @@ impl Exchange {
                     }
                     attempt => attempt,
                 };
-                let last = match (last, retries.kept()) {
-                    (Err(failure), Some(kept)) if failure.is_unsent() => kept,
-                    (last, _) => last,
-                };
-                Some(last.map_err(|failure| self.failed(failure)))
+                Some(last.map_err(|failure| match retries.kept() {
+                    Some(kept) if failure.is_unsent() => kept,
+                    _ => self.failed(failure),
+                }))
             }
         }
     }
@@ -335,6 +346,47 @@ impl Exchange {
             Failure::Protocol(source) => Error::from_protocol(site, source),
         }
     }
+
+    /// The call got to no instance. Nothing was sent.
+    fn lost(&self, lost: Lost) -> Error {
+        let site = Box::new(self.site());
+        match lost {
+            Lost::Closed => self.failed(Failure::Closed { sent: false }),
+            Lost::TimedOut => self.failed(Failure::TimedOut(Phase::Resolving)),
+            Lost::Unknown => Error::NotRegistered { site },
+            Lost::Unreachable { instances, source } => Error::Unreachable {
+                site,
+                instances,
+                source,
+            },
+            Lost::Registry(source) => Error::Registry { site, source },
+        }
+    }
+}
+
+/// Tells a log what becomes of a call. What is said in it is nobody's business there.
+async fn observed<T>(
+    span: Span,
+    call: impl Future<Output = Result<T, Error>>,
+    refusal: impl Fn(&T) -> Option<&ErrorCode>,
+) -> Result<T, Error> {
+    if span.is_disabled() {
+        return call.await;
+    }
+    let logged = async {
+        let start = Instant::now();
+        let result = call.await;
+        let elapsed = start.elapsed();
+        match &result {
+            Ok(answer) => match refusal(answer) {
+                None => tracing::debug!(?elapsed, "answered"),
+                Some(code) => tracing::debug!(?elapsed, %code, "refused"),
+            },
+            Err(error) => tracing::debug!(?elapsed, code = %error.code(), "failed"),
+        }
+        result
+    };
+    logged.instrument(span).await
 }
 
 /// The code of an answer that is an error.

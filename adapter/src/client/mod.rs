@@ -1,6 +1,7 @@
 mod attempt;
 mod config;
 mod counters;
+mod discovery;
 mod exchange;
 mod frame;
 mod mux;
@@ -14,6 +15,7 @@ mod turns;
 pub use self::{
     config::{CallOptions, RemoteAgentBuilder},
     counters::ClientStats,
+    discovery::Balance,
     remote_agent::RemoteAgent,
     retry::RetryPolicy,
     stream::MessageStream,

@@ -1,16 +1,16 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use agentwire_codec::{
     Body, Call, Execute, Heartbeat, Map, Message, Request, Response, ToolResult,
 };
-use agentwire_transport::{Connector, Endpoint, Error as TransportError};
+use agentwire_registry::{Registry, SharedRegistry};
+use agentwire_transport::{Endpoint, Error as TransportError};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use super::{
-    CallOptions, ClientStats, MessageStream, RemoteAgentBuilder, config::Config,
-    exchange::Exchange, target::Target,
+    CallOptions, ClientStats, MessageStream, RemoteAgentBuilder, exchange::Exchange, target::Target,
 };
 use crate::{
     Error,
@@ -64,13 +64,48 @@ impl RemoteAgent {
         RemoteAgentBuilder::new(endpoint)
     }
 
-    pub(super) fn from_parts(connector: Arc<dyn Connector>, config: Config) -> Self {
-        Self {
-            target: Target::new(connector, config),
-        }
+    /// Settings for calling an agent by the name under which it is registered, wherever its instances are.
+    ///
+    /// The client follows the registry: instances that join are called, and those that leave or expire are not; the
+    /// connections to these are closed once their calls have ended. Calls are [balanced] over the instances. One that
+    /// cannot be connected to is left alone for a while, which begins and grows as the waits of the [`RetryPolicy`],
+    /// and another is tried within the time of the call. What may have been seen by one instance goes to another
+    /// only if [`RetryPolicy::resend`] allows it.
+    ///
+    /// A call fails with [`Error::NotRegistered`] if there is no such agent, and with [`Error::Unreachable`] if there
+    /// is, but none of its instances can be reached. While the registry cannot be reached, what was known last counts.
+    ///
+    /// One task watches the registry, from the first call on; it ends with the client.
+    ///
+    /// ```
+    /// use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
+    /// use agentwire::registry::{LocalRegistry, Registration, Registry};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = LocalRegistry::new();
+    /// let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+    /// let server = LocalAgent::serve(echo, "memory://discover").await?;
+    /// registry.register(Registration::new("echo", server.endpoint().clone())).await?;
+    ///
+    /// let remote = RemoteAgent::discover(registry, "echo").build()?;
+    /// assert_eq!(remote.process(Message::user("hello")).await?.text(), Some("hello"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [balanced]: RemoteAgentBuilder::balance
+    /// [`RetryPolicy`]: crate::RetryPolicy
+    /// [`RetryPolicy::resend`]: crate::RetryPolicy::resend
+    pub fn discover(registry: impl Registry, name: impl Into<String>) -> RemoteAgentBuilder {
+        RemoteAgentBuilder::by_name(SharedRegistry::new(registry), name.into())
     }
 
-    /// Where the agent is.
+    pub(super) fn from_target(target: Target) -> Self {
+        Self { target }
+    }
+
+    /// Where the agent is. Of one that is called by name, this is a custom endpoint that says so.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         self.target.endpoint()
@@ -106,7 +141,7 @@ impl RemoteAgent {
         options: &CallOptions,
     ) -> Result<Message, Error> {
         let request = Request::Process(self.call(message));
-        let exchange = Exchange::new(self.target.clone(), self.timeout(options), request)?;
+        let mut exchange = Exchange::new(self.target.clone(), self.timeout(options), request)?;
         match exchange.call().await? {
             Body::Response(Response::Message(message)) => Ok(message),
             Body::Error(error) => Err(exchange.remote(error)),
@@ -187,7 +222,7 @@ impl RemoteAgent {
         options: &CallOptions,
     ) -> Result<ToolResult, Error> {
         let request = Request::Execute(Execute::new(tool, kwargs));
-        let exchange = Exchange::new(self.target.clone(), self.timeout(options), request)?;
+        let mut exchange = Exchange::new(self.target.clone(), self.timeout(options), request)?;
         match exchange.call().await? {
             Body::Response(Response::Tool(result)) => Ok(result),
             Body::Error(error) => Err(exchange.remote(error)),
@@ -198,7 +233,7 @@ impl RemoteAgent {
     /// Sends anything that has one answer, which is of neither an agent nor a tool.
     pub(crate) async fn ask(&self, body: impl Into<Body>) -> Result<Map, Error> {
         let timeout = self.target.config().timeout;
-        let exchange = Exchange::new(self.target.clone(), timeout, body)?;
+        let mut exchange = Exchange::new(self.target.clone(), timeout, body)?;
         match exchange.call().await? {
             Body::Response(Response::Other(answer)) => Ok(answer),
             Body::Error(error) => Err(exchange.remote(error)),
@@ -230,7 +265,7 @@ impl RemoteAgent {
         let start = Instant::now();
         let heartbeat = Heartbeat::healthy(self.target.config().name.as_str());
         let timeout = self.target.config().timeout;
-        let exchange = Exchange::ping(self.target.clone(), timeout, heartbeat)?;
+        let mut exchange = Exchange::ping(self.target.clone(), timeout, heartbeat)?;
         exchange.prove_life().await?;
         Ok(start.elapsed())
     }

@@ -1,10 +1,10 @@
 use std::{io::ErrorKind, time::Duration};
 
-use agentwire_codec::Body;
+use agentwire_codec::{Body, ErrorCode, FrameError};
 use agentwire_transport::Error as TransportError;
 
 use super::attempt::Failure;
-use crate::{backoff::Backoff, time::LONGEST};
+use crate::{Error, backoff::Backoff, time::LONGEST};
 
 /// When a call is tried again, and after how long.
 ///
@@ -53,7 +53,8 @@ impl RetryPolicy {
     }
 
     /// Nothing is tried again: whatever fails first is the error. Only a kept connection that turns out to be
-    /// gone before anything was sent is replaced.
+    /// gone before anything was sent is replaced, and each instance of an agent that is called by name is connected to
+    /// until one is reached.
     pub fn never() -> Self {
         Self {
             connect: false,
@@ -77,12 +78,22 @@ impl RetryPolicy {
         self
     }
 
+    /// True if connecting is tried again.
+    pub(super) fn connects_again(&self) -> bool {
+        self.connect
+    }
+
+    /// The waits between attempts.
+    pub(super) fn waits(&self) -> Backoff {
+        Backoff::new(self.first, self.longest)
+    }
+
     pub(super) fn start(&self) -> Retries {
         Retries {
             connect: self.connect,
             unsent: false,
             resends: self.resends,
-            backoff: Backoff::new(self.first, self.longest),
+            backoff: self.waits(),
             kept: None,
         }
     }
@@ -97,27 +108,43 @@ pub(super) struct Retries {
     resends: u32,
     backoff: Backoff,
     /// What became of the last attempt that may have been seen.
-    kept: Option<Result<Body, Failure>>,
+    kept: Option<Error>,
 }
 
 impl Retries {
-    /// Remembers an attempt that the agent may have seen: if no later one gets as far, it is what is told.
-    pub(super) fn keep(&mut self, attempt: Result<Body, Failure>) {
-        self.kept = Some(attempt);
+    /// Remembers what became of an attempt that the agent may have seen: if no later one gets as far, it is told.
+    pub(super) fn keep(&mut self, error: Error) {
+        self.kept = Some(error);
     }
 
-    pub(super) fn kept(&mut self) -> Option<Result<Body, Failure>> {
+    pub(super) fn kept(&mut self) -> Option<Error> {
         self.kept.take()
     }
 
-    /// After how long to connect again, if at all.
-    pub(super) fn connect(&mut self, error: &TransportError) -> Option<Duration> {
+    /// After how long to try again what has come to this, if at all.
+    pub(super) fn after(&mut self, attempt: &Result<Body, Failure>) -> Option<Duration> {
+        match attempt {
+            Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
+            Err(Failure::Connect(error)) => self.connect(error),
+            // Its answer would be too large again.
+            Err(Failure::Broken(Some(FrameError::TooLarge { .. }))) => None,
+            Err(Failure::Broken(_)) => self.resend(),
+            Err(Failure::Unsent(_)) => self.unsent(),
+            _ => None,
+        }
+    }
+
+    /// True if connecting may go well later that has failed in this way.
+    pub(super) fn is_worth_another(error: &TransportError) -> bool {
+        is_transient(error)
+    }
+
+    fn connect(&mut self, error: &TransportError) -> Option<Duration> {
         (self.connect && is_transient(error)).then(|| self.backoff.next())
     }
 
-    /// After how long to try again when nothing left because the connection had just ended. At once, the
-    /// first time.
-    pub(super) fn unsent(&mut self) -> Option<Duration> {
+    /// Nothing left because the connection had just ended: at once, the first time.
+    fn unsent(&mut self) -> Option<Duration> {
         if std::mem::replace(&mut self.unsent, true) {
             self.connect.then(|| self.backoff.next())
         } else {
@@ -125,8 +152,7 @@ impl Retries {
         }
     }
 
-    /// After how long to send again, if at all.
-    pub(super) fn resend(&mut self) -> Option<Duration> {
+    fn resend(&mut self) -> Option<Duration> {
         self.resends = self.resends.checked_sub(1)?;
         Some(self.backoff.next())
     }

@@ -50,7 +50,7 @@ fn answers(
     total: Option<Duration>,
 ) -> impl Stream<Item = Result<Message, Error>> + Send + 'static {
     stream! {
-        let exchange = match exchange {
+        let mut exchange = match exchange {
             Ok(exchange) => exchange,
             Err(error) => {
                 yield Err(error);

@@ -11,7 +11,8 @@ pub struct CallSite {
     pub agent: String,
     /// The name of the tool, if one was to be run.
     pub tool: Option<String>,
-    /// Where it was called.
+    /// Where it was called. Of an agent that is called by name, before an instance was chosen, this is a custom
+    /// endpoint that says so.
     pub endpoint: Endpoint,
     /// The request, once it had an id.
     pub request_id: Option<RequestId>,

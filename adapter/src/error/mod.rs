@@ -5,6 +5,7 @@ mod protocol_error;
 use std::{io, time::Duration};
 
 use agentwire_codec::{DecodeFault, EncodeError, ErrorCode, FrameError, WireError};
+use agentwire_registry::RegistryError;
 use agentwire_transport as transport;
 
 pub use self::{call_site::CallSite, phase::Phase, protocol_error::ProtocolError};
@@ -18,6 +19,10 @@ pub enum Error {
     /// The endpoint's text means nothing. Mend it.
     #[error("invalid endpoint")]
     InvalidEndpoint(#[source] transport::Error),
+
+    /// No agent can have that name. Choose another.
+    #[error("invalid name")]
+    InvalidName(#[source] RegistryError),
 
     /// The server could not listen.
     #[error("cannot serve the agent")]
@@ -48,6 +53,33 @@ pub enum Error {
         site: Box<CallSite>,
         /// Why.
         source: transport::Error,
+    },
+
+    /// The registry has no agent of that name. Nothing was sent.
+    #[error("{site}: no agent of that name is registered")]
+    NotRegistered {
+        /// Which call.
+        site: Box<CallSite>,
+    },
+
+    /// The registry has the agent, but none of its instances could be reached in time. Nothing was sent.
+    #[error("{site}: none of its instances can be reached ({instances} registered)")]
+    Unreachable {
+        /// Which call.
+        site: Box<CallSite>,
+        /// How many instances the registry had at the end.
+        instances: usize,
+        /// What connecting failed with last; `None` if other calls had found out before.
+        source: Option<transport::Error>,
+    },
+
+    /// The registry could not say where the agent is. Nothing was sent.
+    #[error("{site}: agent cannot be looked up")]
+    Registry {
+        /// Which call.
+        site: Box<CallSite>,
+        /// What the registry said, or why it cannot be reached.
+        source: RegistryError,
     },
 
     /// The client has been closed. A call was not sent; of a stream, nothing more is read.
@@ -181,7 +213,10 @@ impl Error {
     /// No connection could be made.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self, Self::ConnectionFailed { .. })
+        matches!(
+            self,
+            Self::ConnectionFailed { .. } | Self::Unreachable { .. }
+        )
     }
 
     /// The connection was lost.
@@ -214,10 +249,13 @@ impl Error {
         matches!(
             self,
             Self::ConnectionFailed { .. }
+                | Self::NotRegistered { .. }
+                | Self::Unreachable { .. }
+                | Self::Registry { .. }
                 | Self::ClientClosed { sent: false, .. }
                 | Self::Unsendable { .. }
                 | Self::Timeout {
-                    phase: Phase::Queueing | Phase::Connecting,
+                    phase: Phase::Resolving | Phase::Queueing | Phase::Connecting,
                     ..
                 }
         )
@@ -252,8 +290,11 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::ConnectionFailed { .. } => ErrorCode::CONNECTION_FAILED,
+            Self::NotRegistered { .. } => ErrorCode::AGENT_NOT_FOUND,
+            Self::Unreachable { .. } => ErrorCode::AGENT_UNAVAILABLE,
+            Self::Registry { source, .. } => source.code(),
             Self::Timeout {
-                phase: Phase::Queueing | Phase::Connecting,
+                phase: Phase::Resolving | Phase::Queueing | Phase::Connecting,
                 ..
             } => ErrorCode::CONNECTION_TIMEOUT,
             Self::Timeout { .. } => ErrorCode::AGENT_TIMEOUT,

@@ -4,6 +4,8 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
+    /// Looking up where the agent is. Nothing was sent.
+    Resolving,
     /// Waiting for one of the client's connections to become free. Nothing was sent.
     Queueing,
     /// Connecting. Nothing was sent.
@@ -17,6 +19,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Resolving => "looking up its instances",
             Self::Queueing => "waiting for a free connection; raise max_connections",
             Self::Connecting => "connecting",
             Self::Sending => "sending the request",

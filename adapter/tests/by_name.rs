@@ -1,0 +1,705 @@
+//! An agent that is called by name: found in a registry, balanced over its instances, followed as they come and go.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use agentwire::{
+    Balance, CallOptions, Endpoint, Error, ErrorCode, LocalAgent, Map, Message, Phase, RemoteAgent,
+    RetryPolicy, ToolResult, agent_fn,
+    registry::{
+        InstanceRef, Lease, LocalRegistry, Query, Registration, Registry, RegistryError, Scope,
+        Watch,
+    },
+    tool_fn,
+    transport::Listener,
+};
+use common::{Puppet, RawPeer, memory, until, within};
+use futures_util::future::join_all;
+use tokio::{
+    sync::Semaphore,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+/// The registry, and what it has under the name `weather`.
+#[derive(Default)]
+struct Site {
+    registry: LocalRegistry,
+    servers: Vec<LocalAgent>,
+}
+
+impl Site {
+    /// With so many instances.
+    async fn with(instances: usize) -> Self {
+        let mut site = Self::default();
+        for _ in 0..instances {
+            site.add().await;
+        }
+        site
+    }
+
+    /// Serves one more instance, which answers with its own endpoint.
+    async fn add(&mut self) -> Endpoint {
+        let endpoint = memory("instance");
+        let server = self.serve(&endpoint).await;
+        self.servers.push(server);
+        self.register(&endpoint).await;
+        endpoint
+    }
+
+    async fn serve(&self, endpoint: &Endpoint) -> LocalAgent {
+        let own = endpoint.to_string();
+        let agent = agent_fn("weather", move |_| {
+            let own = own.clone();
+            async move { Ok(Message::agent(own)) }
+        });
+        let tool = tool_fn("forecast", |_| async { Ok(ToolResult::success("rain")) });
+        LocalAgent::builder(agent)
+            .tool(tool)
+            .serve(endpoint)
+            .await
+            .unwrap()
+    }
+
+    async fn register(&self, endpoint: &Endpoint) {
+        let registration = Registration::new("weather", endpoint.clone());
+        self.registry.register(registration).await.unwrap();
+    }
+
+    async fn unregister(&self, endpoint: &Endpoint) {
+        let which = InstanceRef::new("weather").at(endpoint.clone());
+        self.registry.unregister(&which).await.unwrap();
+    }
+
+    fn remote(&self) -> RemoteAgent {
+        self.remote_with(Balance::default())
+    }
+
+    fn remote_with(&self, balance: Balance) -> RemoteAgent {
+        RemoteAgent::discover(self.registry.clone(), "weather")
+            .balance(balance)
+            .build()
+            .unwrap()
+    }
+}
+
+/// The endpoint of the instance that answers.
+async fn ask(remote: &RemoteAgent) -> Result<String, Error> {
+    let reply = within(remote.process(Message::user("where?"))).await?;
+    Ok(reply.text().unwrap().to_owned())
+}
+
+/// How often each instance answers, one call after the other.
+async fn ask_often(remote: &RemoteAgent, calls: usize) -> BTreeMap<String, usize> {
+    let mut answers = BTreeMap::new();
+    for _ in 0..calls {
+        *answers.entry(ask(remote).await.unwrap()).or_default() += 1;
+    }
+    answers
+}
+
+fn call(remote: &RemoteAgent) -> JoinHandle<Result<Message, Error>> {
+    let remote = remote.clone();
+    tokio::spawn(async move { remote.process(Message::user("x")).await })
+}
+
+/// A process that crashed: it is registered, and nobody is there.
+async fn register_dead(site: &Site) -> Endpoint {
+    let endpoint = memory("dead");
+    site.register(&endpoint).await;
+    endpoint
+}
+
+#[tokio::test]
+async fn round_robin_calls_each_instance_in_turn() {
+    let site = Site::with(3).await;
+    let remote = site.remote_with(Balance::RoundRobin);
+    let answers = ask_often(&remote, 30).await;
+    assert_eq!(answers.into_values().collect::<Vec<_>>(), [10, 10, 10]);
+}
+
+#[tokio::test]
+async fn two_choices_reach_all_instances_and_avoid_the_busy_one() {
+    let mut site = Site::with(3).await;
+    let remote = site.remote();
+    assert_eq!(ask_often(&remote, 100).await.len(), 3);
+
+    let busy = memory("busy");
+    let server = LocalAgent::serve(Puppet, &busy).await.unwrap();
+    site.registry = LocalRegistry::new();
+    site.register(&busy).await;
+    let remote = site.remote();
+    let hanging = remote.clone();
+    let hanging = tokio::spawn(async move {
+        let message = Message::user("x").with_metadata("do", "hang");
+        hanging.process(message).await
+    });
+    until("the call is on its way", || remote.stats().open == 1).await;
+    let idle = site.add().await;
+    // The client knows of it as soon as it is called.
+    while ask(&remote).await.unwrap() != idle.to_string() {}
+    let answers = ask_often(&remote, 20).await;
+    assert_eq!(answers, BTreeMap::from([(idle.to_string(), 20)]));
+    hanging.abort();
+    within(server.abort()).await;
+}
+
+#[tokio::test]
+async fn streams_tools_and_pings_go_by_name_too() {
+    let site = Site::with(2).await;
+    let remote = site.remote();
+    let result = within(remote.execute("forecast", Map::new()))
+        .await
+        .unwrap();
+    assert_eq!(result.data.as_str(), Some("rain"));
+    within(remote.ping()).await.unwrap();
+
+    let streaming = memory("streaming");
+    let server = LocalAgent::serve(Puppet, &streaming).await.unwrap();
+    let registry = LocalRegistry::new();
+    let registration = Registration::new("puppet", streaming.clone());
+    registry.register(registration).await.unwrap();
+    let remote = RemoteAgent::discover(registry, "puppet").build().unwrap();
+    let mut chunks = remote.stream(Message::user("go").with_metadata("count", 5));
+    let mut count = 0;
+    while let Some(chunk) = within(chunks.next()).await {
+        chunk.unwrap();
+        count += 1;
+    }
+    assert_eq!(count, 5);
+    let mut failing = remote.stream(Message::user("go").with_metadata("fail_after", 0));
+    match within(failing.next()).await.unwrap().unwrap_err() {
+        Error::RemoteExecution { site, .. } => assert_eq!(site.endpoint, streaming),
+        other => panic!("{other:?}"),
+    }
+    within(server.stop()).await;
+}
+
+#[tokio::test]
+async fn a_stream_counts_as_a_call_until_its_end() {
+    let mut site = Site::default();
+    let streaming = memory("streaming");
+    let server = LocalAgent::serve(Puppet, &streaming).await.unwrap();
+    site.register(&streaming).await;
+    let remote = site.remote();
+    let mut chunks = remote.stream(Message::user("go").with_metadata("count", 1_000_000));
+    within(chunks.next()).await.unwrap().unwrap();
+    let other = site.add().await;
+    while ask(&remote).await.unwrap() != other.to_string() {}
+    let answers = ask_often(&remote, 20).await;
+    assert_eq!(answers, BTreeMap::from([(other.to_string(), 20)]));
+    drop(chunks);
+    // Both are as good as each other again. The echo of the other one is no endpoint.
+    while ask(&remote).await.unwrap() == other.to_string() {}
+    within(server.abort()).await;
+}
+
+#[tokio::test]
+async fn calls_on_shared_connections_are_balanced_and_fail_over() {
+    let site = Site::with(2).await;
+    register_dead(&site).await;
+    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        .balance(Balance::RoundRobin)
+        .max_connections(1)
+        .max_in_flight_per_connection(16)
+        .build()
+        .unwrap();
+    let asking = (0..60).map(|_| ask(&remote));
+    let answers: Result<Vec<_>, _> = join_all(asking).await.into_iter().collect();
+    let mut answers = answers.unwrap();
+    answers.sort();
+    answers.dedup();
+    assert_eq!(answers.len(), 2);
+    assert!(remote.stats().open <= 2);
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_has_is_an_error_until_somebody_has_it() {
+    let mut site = Site::default();
+    let remote = site.remote();
+    for _ in 0..2 {
+        let error = ask(&remote).await.unwrap_err();
+        assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
+        assert_eq!(error.code(), ErrorCode::AGENT_NOT_FOUND);
+        assert!(error.is_unsent() && !error.is_remote());
+        let text = error.to_string();
+        assert!(
+            text.starts_with("agent \"weather\" at any instance"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("no agent of that name is registered"),
+            "{text}"
+        );
+    }
+    // Whoever registers is found at once, whether the watch has told or not.
+    let first = site.add().await;
+    assert_eq!(ask(&remote).await.unwrap(), first.to_string());
+    site.unregister(&first).await;
+    let gone = async { while ask(&remote).await.is_ok() {} };
+    within(gone).await;
+}
+
+#[test]
+fn a_name_that_nobody_can_have_is_refused() {
+    let built = RemoteAgent::discover(LocalRegistry::new(), " ").build();
+    assert!(matches!(built, Err(Error::InvalidName(_))), "{built:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_whose_instances_are_all_dead_is_unavailable_within_the_timeout() {
+    let site = Site::default();
+    register_dead(&site).await;
+    register_dead(&site).await;
+    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        .timeout(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let error = ask(&remote).await.unwrap_err();
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert_eq!(error.code(), ErrorCode::AGENT_UNAVAILABLE);
+    assert!(error.is_unsent() && error.is_connect() && !error.is_remote());
+    match error {
+        Error::Unreachable {
+            instances: 2,
+            source: Some(source),
+            ..
+        } => assert!(source.is_refused(), "{source}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_retries_each_instance_has_one_try() {
+    let site = Site::default();
+    for _ in 0..3 {
+        register_dead(&site).await;
+    }
+    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        .retry(RetryPolicy::never())
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    for _ in 0..2 {
+        let error = ask(&remote).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Unreachable {
+                    instances: 3,
+                    source: Some(_),
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_instance_is_left_out_and_taken_back() {
+    let site = Site::with(2).await;
+    let dead = register_dead(&site).await;
+    let remote = site.remote_with(Balance::RoundRobin);
+    assert_eq!(ask_often(&remote, 50).await.len(), 2);
+    let _revived = site.serve(&dead).await;
+    let start = Instant::now();
+    while ask(&remote).await.unwrap() != dead.to_string() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    // The longest wait of the policy.
+    assert!(
+        start.elapsed() <= Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(ask_often(&remote, 30).await[&dead.to_string()], 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_for_the_only_instance_to_come_back() {
+    let site = Site::default();
+    let dead = register_dead(&site).await;
+    let remote = site.remote();
+    let calls: Vec<_> = (0..5).map(|_| call(&remote)).collect();
+    sleep(Duration::from_secs(7)).await;
+    let _revived = site.serve(&dead).await;
+    let start = Instant::now();
+    for call in calls {
+        let reply = within(call).await.unwrap().unwrap();
+        assert_eq!(reply.text(), Some(dead.to_string().as_str()));
+    }
+    // One call finds out, and all others follow.
+    assert!(
+        start.elapsed() <= Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_joins_rescues_the_calls_that_wait() {
+    let mut site = Site::default();
+    register_dead(&site).await;
+    let remote = site.remote();
+    let waiting = call(&remote);
+    sleep(Duration::from_secs(20)).await;
+    let start = Instant::now();
+    let joined = site.add().await;
+    let reply = within(waiting).await.unwrap().unwrap();
+    assert_eq!(reply.text(), Some(joined.to_string().as_str()));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_hangs_while_connecting_costs_a_part_of_the_time() {
+    let mut site = Site::default();
+    let hanging = memory("hanging");
+    let _listener = within(Listener::bind(&hanging)).await.unwrap();
+    // As many as wait to be accepted; whoever comes now waits to be let in.
+    let mut line = Vec::new();
+    let connect = || agentwire::transport::connect(&hanging);
+    while let Ok(connected) = tokio::time::timeout(Duration::from_secs(1), connect()).await {
+        line.push(connected.unwrap());
+    }
+    site.register(&hanging).await;
+    let live = site.add().await;
+    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        .timeout(Duration::from_secs(6))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let asking = (0..8).map(|_| ask(&remote));
+    for answer in join_all(asking).await {
+        assert_eq!(answer.unwrap(), live.to_string());
+    }
+    assert!(
+        start.elapsed() <= Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_expires_is_not_called_any_more() {
+    let site = Site::with(2).await;
+    let remote = site.remote_with(Balance::RoundRobin);
+    assert_eq!(ask_often(&remote, 10).await.len(), 2);
+    let kept = site.servers[0].endpoint();
+    let which = InstanceRef::new("weather").at(kept.clone());
+    for _ in 0..4 {
+        sleep(Duration::from_secs(30)).await;
+        site.registry.heartbeat(&which).await.unwrap();
+    }
+    // Both servers are there; only the registration of one is not.
+    let answers = ask_often(&remote, 10).await;
+    assert_eq!(answers, BTreeMap::from([(kept.to_string(), 10)]));
+}
+
+#[tokio::test]
+async fn connections_to_whoever_left_are_closed_once_their_calls_end() {
+    for max_in_flight in [1, 4] {
+        let mut site = Site::default();
+        let gate = Arc::new(Semaphore::new(0));
+        let leaving = memory("leaving");
+        let agent = {
+            let (gate, own) = (Arc::clone(&gate), leaving.to_string());
+            agent_fn("weather", move |message: Message| {
+                let (gate, own) = (Arc::clone(&gate), own.clone());
+                async move {
+                    if message.text() == Some("wait") {
+                        drop(gate.acquire().await);
+                    }
+                    Ok(Message::agent(own))
+                }
+            })
+        };
+        let _server = LocalAgent::serve(agent, &leaving).await.unwrap();
+        site.register(&leaving).await;
+        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+            .balance(Balance::RoundRobin)
+            .max_in_flight_per_connection(max_in_flight)
+            .build()
+            .unwrap();
+        let last = remote.clone();
+        let last = tokio::spawn(async move { last.process(Message::user("wait")).await });
+        until("it is on its way", || remote.stats().open == 1).await;
+
+        let other = site.add().await;
+        site.unregister(&leaving).await;
+        // In turns, two in a row are never the same while there are two.
+        let other = other.to_string();
+        while ask(&remote).await.unwrap() != other || ask(&remote).await.unwrap() != other {}
+        assert_eq!(remote.stats().in_flight, 1);
+        gate.add_permits(1);
+        let reply = within(last).await.unwrap().unwrap();
+        assert_eq!(reply.text(), Some(leaving.to_string().as_str()));
+        until("only one is open", || remote.stats().open == 1).await;
+
+        assert_eq!(ask(&remote).await.unwrap(), other);
+        site.unregister(site.servers[0].endpoint()).await;
+        until("none is open", || remote.stats().open == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_in_line_for_an_instance_that_leaves_goes_to_another() {
+    for max_in_flight in [1, 2] {
+        let mut site = Site::default();
+        let endpoint = memory("leaving");
+        let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
+        site.register(&endpoint).await;
+        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+            .max_connections(1)
+            .max_in_flight_per_connection(max_in_flight)
+            .build()
+            .unwrap();
+        let in_flight: Vec<_> = (0..max_in_flight).map(|_| call(&remote)).collect();
+        let mut peer = RawPeer::accept(&mut listener).await;
+        let mut ids = Vec::new();
+        for _ in 0..max_in_flight {
+            ids.push(peer.receive().await.id);
+        }
+        let in_line = call(&remote);
+        until("it waits", || remote.stats().waiting == 1).await;
+
+        let other = site.add().await;
+        site.unregister(&endpoint).await;
+        let reply = within(in_line).await.unwrap().unwrap();
+        assert_eq!(reply.text(), Some(other.to_string().as_str()));
+        for id in &ids {
+            peer.answer(id, "late").await;
+        }
+        for call in in_flight {
+            let reply = within(call).await.unwrap().unwrap();
+            assert_eq!(reply.text(), Some("late"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_goes_to_no_other_instance_unless_it_may() {
+    for (resends, max_in_flight) in [(0, 1), (0, 4), (1, 1), (1, 4)] {
+        let mut site = Site::default();
+        let dying = memory("dying");
+        let mut listener = within(Listener::bind(&dying)).await.unwrap();
+        site.register(&dying).await;
+        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+            .retry(RetryPolicy::new().resend(resends))
+            .max_in_flight_per_connection(max_in_flight)
+            .build()
+            .unwrap();
+        let sent = call(&remote);
+        let mut peer = RawPeer::accept(&mut listener).await;
+        peer.receive().await;
+        let other = site.add().await;
+        drop((peer, listener));
+        match within(sent).await.unwrap() {
+            Ok(reply) => {
+                assert_eq!(resends, 1);
+                assert_eq!(reply.text(), Some(other.to_string().as_str()));
+            }
+            Err(Error::ConnectionClosed { site, .. }) => {
+                assert_eq!(resends, 0);
+                assert_eq!(site.endpoint, dying, "the error says who may have seen it");
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_seen_is_told_with_its_endpoint_if_nobody_else_can_be_reached() {
+    let site = Site::default();
+    let dying = memory("dying");
+    let mut listener = within(Listener::bind(&dying)).await.unwrap();
+    site.register(&dying).await;
+    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        .retry(RetryPolicy::new().resend(3))
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    let sent = call(&remote);
+    let mut peer = RawPeer::accept(&mut listener).await;
+    peer.receive().await;
+    register_dead(&site).await;
+    drop((peer, listener));
+    match within(sent).await.unwrap() {
+        Err(Error::ConnectionClosed { site, .. }) => assert_eq!(site.endpoint, dying),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_task_ends_with_the_client_and_with_its_closing() {
+    let site = Site::with(2).await;
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = alive();
+    for max_in_flight in [1, 4] {
+        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+            .max_in_flight_per_connection(max_in_flight)
+            .build()
+            .unwrap();
+        assert_eq!(alive(), before, "it begins with the first call");
+        ask_often(&remote, 10).await;
+        assert!(alive() > before);
+        drop(remote);
+        until("all tasks have ended", || alive() == before).await;
+
+        let remote = site.remote();
+        ask_often(&remote, 10).await;
+        within(remote.close()).await;
+        until("all tasks have ended", || alive() == before).await;
+        assert_eq!(remote.stats().open, 0);
+        let error = ask(&remote).await.unwrap_err();
+        assert!(matches!(error, Error::ClientClosed { sent: false, .. }));
+        assert_eq!(alive(), before, "nothing begins again");
+    }
+}
+
+#[tokio::test]
+async fn closing_ends_the_calls_that_wait_for_an_instance() {
+    let site = Site::default();
+    register_dead(&site).await;
+    let remote = site.remote();
+    let waiting = call(&remote);
+    until("it waits", || remote.stats().in_flight == 1).await;
+    within(remote.close()).await;
+    let error = within(waiting).await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, Error::ClientClosed { sent: false, .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_outlives_the_runtime_that_watched_for_it() {
+    let mut site = Site::default();
+    let remote = site.remote();
+    let first = remote.clone();
+    let elsewhere = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(ask(&first)).unwrap_err()
+    });
+    let error = within(elsewhere).await.unwrap();
+    assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
+    for _ in 0..2 {
+        let joined = site.add().await.to_string();
+        let found = async { while ask(&remote).await.unwrap() != joined {} };
+        within(found).await;
+    }
+}
+
+/// A registry that is only there sometimes, and cannot be watched.
+struct Unreliable {
+    registry: LocalRegistry,
+    answers: Arc<Semaphore>,
+}
+
+impl Unreliable {
+    fn fails() -> RegistryError {
+        RegistryError::Unavailable {
+            registry: "far away".to_owned(),
+            source: "no route".into(),
+        }
+    }
+}
+
+impl Registry for Unreliable {
+    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
+        self.registry.register(registration).await
+    }
+
+    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.registry.unregister(which).await
+    }
+
+    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.registry.heartbeat(which).await
+    }
+
+    async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        match self.answers.acquire().await {
+            Ok(permit) => {
+                permit.forget();
+                self.registry.lookup(name).await
+            }
+            Err(_) => Err(Self::fails()),
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.registry.list().await
+    }
+
+    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.registry.find(query).await
+    }
+
+    fn watch(&self, _: Scope) -> Watch {
+        Watch::failed(Self::fails())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_watch_the_registry_is_asked_now_and_then_and_the_last_answer_counts() {
+    let site = Site::with(2).await;
+    let answers = Arc::new(Semaphore::new(2));
+    let registry = Unreliable {
+        registry: site.registry.clone(),
+        answers: Arc::clone(&answers),
+    };
+    let remote = RemoteAgent::discover(registry, "weather")
+        .timeout(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    // All of these are one question.
+    for answer in join_all((0..50).map(|_| ask(&remote))).await {
+        answer.unwrap();
+    }
+    assert_eq!(answers.available_permits(), 1);
+    ask_often(&remote, 50).await;
+    assert_eq!(answers.available_permits(), 1);
+    sleep(Duration::from_secs(2)).await;
+    ask_often(&remote, 50).await;
+    assert_eq!(answers.available_permits(), 0);
+    // Nobody answers any more: what was known last counts.
+    answers.close();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(ask_often(&remote, 50).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_cannot_be_asked_is_an_error_that_says_so() {
+    let answers = Arc::new(Semaphore::new(0));
+    let registry = Unreliable {
+        registry: LocalRegistry::new(),
+        answers: Arc::clone(&answers),
+    };
+    let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
+    let options = CallOptions::new().timeout(Duration::from_secs(5));
+    let start = Instant::now();
+    let error = remote.process_with(Message::user("x"), &options).await;
+    match error.unwrap_err() {
+        Error::Timeout { phase, .. } => assert_eq!(phase, Phase::Resolving),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    answers.close();
+    let error = ask(&remote).await.unwrap_err();
+    assert!(matches!(error, Error::Registry { .. }), "{error:?}");
+    assert_eq!(error.code(), ErrorCode::AGENT_UNAVAILABLE);
+    assert!(error.is_unsent());
+}
