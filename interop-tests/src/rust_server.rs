@@ -4,7 +4,10 @@ use crate::{Failure, Outcome, process::Process};
 
 /// A process that serves the interop agent in Rust: the program `interop-agent`. Killed on drop.
 #[derive(Debug)]
-pub struct RustServer(Process);
+pub struct RustServer {
+    process: Process,
+    endpoint: String,
+}
 
 impl RustServer {
     /// Starts the server, and waits until it accepts connections. Cargo tells tests where the program is.
@@ -18,8 +21,14 @@ impl RustServer {
     /// Dropping the future kills the process.
     pub async fn start(program: &str, endpoint: &str) -> Result<Self, Failure> {
         let mut process = Process::start("interop-agent", Command::new(program).arg(endpoint))?;
-        process.line_after("READY ").await?;
-        Ok(Self(process))
+        let endpoint = process.line_after("READY ").await?;
+        Ok(Self { process, endpoint })
+    }
+
+    /// Where it listens, with the port that it was given.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// Ends it at once, as `kill -9` does.
@@ -32,6 +41,6 @@ impl RustServer {
     ///
     /// Dropping the future kills the process all the same.
     pub async fn kill(self) -> Outcome {
-        self.0.kill().await
+        self.process.kill().await
     }
 }
