@@ -17,6 +17,7 @@ pub(crate) struct CallArgs {
 const AFTER_HELP: &str = r#"Examples:
   agentwire call unix:///tmp/echo.sock --text hello
   agentwire call tcp://localhost:8080 --content '{"city": "Oslo"}' --timeout 5s
+  agentwire call --registry tcp://localhost:7000 --name weather --text 'Oslo?'
   agentwire call tcp://localhost:8080 --text hi --metadata '{"trace": 7}'
   jq .question quiz.json | agentwire call unix:///tmp/echo.sock --content -"#;
 

@@ -90,8 +90,11 @@ impl From<agentwire::Error> for Failure {
 
 /// What the command line asks for cannot be had anywhere.
 fn is_usage(error: &agentwire::Error) -> bool {
-    use agentwire::Error::{InvalidEndpoint, InvalidSetting};
-    matches!(error, InvalidEndpoint(_) | InvalidSetting { .. })
+    use agentwire::Error::{InvalidEndpoint, InvalidName, InvalidSetting};
+    matches!(
+        error,
+        InvalidEndpoint(_) | InvalidName(_) | InvalidSetting { .. }
+    )
 }
 
 /// An error and its sources, joined by colons.

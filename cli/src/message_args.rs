@@ -3,13 +3,14 @@ use std::{
     time::Duration,
 };
 
-use agentwire::{Endpoint, Map, Message, RemoteAgent, RetryPolicy, Value};
+use agentwire::{Endpoint, Map, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy, Value};
 use agentwire_codec::{DecodeFault, json};
 use clap::Args;
 
 use crate::{
     codec::CodecArg,
     exit::{Exit, Failure},
+    registry_url::{RegistryUrl, parse_registry_url},
     target::parse_target_endpoint,
     timeout::parse_timeout,
 };
@@ -18,8 +19,13 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct MessageArgs {
     /// Where the agent is: unix:///path/to/socket or tcp://host:port
-    #[arg(value_parser = parse_target_endpoint)]
-    endpoint: Endpoint,
+    #[arg(value_parser = parse_target_endpoint, required_unless_present = "registry")]
+    endpoint: Option<Endpoint>,
+
+    /// Where a registry is, in place of ENDPOINT: an instance of the agent called --name is found there
+    #[arg(long, value_name = "URL", value_parser = parse_registry_url,
+          requires = "name", conflicts_with = "endpoint")]
+    registry: Option<RegistryUrl>,
 
     /// The name of the agent that is meant; a server with one agent answers any
     #[arg(long)]
@@ -46,6 +52,9 @@ pub(crate) struct MessageArgs {
     timeout: Duration,
 }
 
+/// A registry answers from memory: one that takes longer is not there.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(3);
+
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct ContentArgs {
@@ -70,19 +79,34 @@ impl MessageArgs {
         if self.role.is_empty() {
             return Err(Failure::new(Exit::Usage, "--role must not be empty"));
         }
-        let mut remote = RemoteAgent::builder(self.endpoint)
+        let remote = self
+            .whom()?
             // People want to know at once.
             .retry(RetryPolicy::never())
             .format(self.codec.into())
-            .timeout(self.timeout);
-        if let Some(name) = self.name {
-            remote = remote.name(name);
-        }
-        let remote = remote.build()?;
+            .timeout(self.timeout)
+            .build()?;
 
         let mut message = Message::new(self.role, self.content.read()?);
         message.metadata = self.metadata.unwrap_or_default();
         Ok((remote, message))
+    }
+
+    fn whom(&self) -> Result<RemoteAgentBuilder, Failure> {
+        match (&self.endpoint, &self.registry, &self.name) {
+            (None, Some(registry), Some(name)) => {
+                // If it does not answer there must be time left to say so.
+                let registry = registry.open((self.timeout / 2).min(REGISTRY_TIMEOUT))?;
+                Ok(RemoteAgent::discover(registry, name))
+            }
+            (Some(endpoint), None, Some(name)) => Ok(RemoteAgent::builder(endpoint).name(name)),
+            (Some(endpoint), None, None) => Ok(RemoteAgent::builder(endpoint)),
+            // clap lets nothing else pass.
+            _ => Err(Failure::new(
+                Exit::Usage,
+                "ENDPOINT is needed, or --registry with --name",
+            )),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct StreamArgs {
 const AFTER_HELP: &str = r#"Examples:
   agentwire stream unix:///tmp/count.sock --text tick
   agentwire stream tcp://localhost:8080 --text hi | jq --unbuffered -r .content
+  agentwire stream --registry tcp://localhost:7000 --name weather --text 'Oslo?'
   agentwire stream tcp://localhost:8080 --text hi | head -n 3"#;
 
 impl StreamArgs {

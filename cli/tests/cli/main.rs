@@ -11,6 +11,7 @@
 )]
 
 mod bench;
+mod by_name;
 mod call;
 mod documents;
 mod peer;

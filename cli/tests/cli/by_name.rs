@@ -1,0 +1,82 @@
+use agentwire::registry::{LocalRegistry, Registration, Registry, RegistryServer};
+
+use crate::program::{Server, run, within};
+
+/// A registry for other processes, and what is in it.
+async fn registry() -> (RegistryServer, LocalRegistry, String) {
+    let entries = LocalRegistry::new();
+    let server = within(RegistryServer::serve(entries.clone(), "tcp://127.0.0.1:0")).await;
+    let server = server.expect("a registry");
+    let url = server.endpoint().to_string();
+    (server, entries, url)
+}
+
+async fn register(entries: &LocalRegistry, endpoint: &str) {
+    let registration = Registration::new("weather", endpoint.parse().expect("endpoint"));
+    entries.register(registration).await.expect("registration");
+}
+
+#[tokio::test]
+async fn call_and_stream_find_an_agent_by_its_name() {
+    let (_registry, entries, url) = registry().await;
+    let server = Server::agent("count:3").await;
+    register(&entries, &server.endpoint).await;
+    let target = ["--registry", &url, "--name", "weather", "--text", "Oslo?"];
+    let called = run([&["call"], &target[..]].concat()).await;
+    assert!(
+        called.success().contains(r#""role": "agent""#),
+        "{called:?}"
+    );
+    let streamed = run([&["stream"], &target[..]].concat()).await;
+    assert_eq!(streamed.success().lines().count(), 3);
+}
+
+#[tokio::test]
+async fn another_instance_is_called_if_one_is_dead() {
+    let (_registry, entries, url) = registry().await;
+    let server = Server::agent("echo").await;
+    register(&entries, "tcp://127.0.0.1:1").await;
+    register(&entries, &server.endpoint).await;
+    for _ in 0..4 {
+        let args = [
+            "call",
+            "--registry",
+            &url,
+            "--name",
+            "weather",
+            "--text",
+            "x",
+        ];
+        run(args).await.success();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_be_found_or_reached_exits_with_3() {
+    let (registry, entries, url) = registry().await;
+    let args = [
+        "call",
+        "--registry",
+        &url,
+        "--name",
+        "weather",
+        "--text",
+        "x",
+    ];
+    let error = run(args).await.error(3).to_owned();
+    assert!(
+        error.contains("no agent of that name is registered"),
+        "{error}"
+    );
+    register(&entries, "tcp://127.0.0.1:1").await;
+    let error = run(args).await.error(3).to_owned();
+    assert!(
+        error.contains("none of its instances can be reached"),
+        "{error}"
+    );
+    within(registry.abort()).await;
+    let mut args = args.to_vec();
+    args.extend(["--timeout", "300ms"]);
+    let error = run(args).await.error(3).to_owned();
+    assert!(error.contains("cannot be looked up"), "{error}");
+}
