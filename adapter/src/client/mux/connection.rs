@@ -330,6 +330,7 @@ fn copy(error: &FrameError) -> FrameError {
             have: *have,
             want: *want,
         },
+        FrameError::Io(error) => io::Error::new(error.kind(), error.to_string()).into(),
         other => io::Error::other(other.to_string()).into(),
     }
 }
