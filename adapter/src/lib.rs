@@ -61,6 +61,36 @@
 //! # }
 //! ```
 //!
+//! # Finding agents
+//!
+//! A server can tell a [`registry`] where its agents are and what they can do; others find them there by name,
+//! capability or version.
+//!
+//! ```
+//! use agentwire::{
+//!     LocalAgent, Message, RemoteAgent, agent_fn,
+//!     registry::{LocalRegistry, Registry},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = LocalRegistry::new();
+//! let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+//! let server = LocalAgent::builder(echo).registry(registry.clone()).serve("memory://found").await?;
+//! # server.registrants()[0].registered().await?;
+//!
+//! let found = registry.lookup("echo").await?;
+//! let remote = RemoteAgent::new(&found[0].endpoint)?;
+//! remote.process(Message::user("hello")).await?;
+//!
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`RegistryServer`](registry::RegistryServer) serves a registry for other processes, and
+//! [`RemoteRegistry`](registry::RemoteRegistry) asks it.
+//!
 //! # Calling by name
 //!
 //! [`RemoteAgent::discover`] calls an agent by the name that it is registered under in a [`registry`], wherever its

@@ -2,6 +2,10 @@
 
 use agentwire::{
     Agent, AgentError, BoxAgent, Error, LocalAgent, Map, Message, MessageStream, RemoteAgent,
+    registry::{
+        InstanceRef, LocalRegistry, Query, Registrant, Registration, Registry, RegistryError,
+        RegistryServer, RemoteRegistry, Scope, SharedRegistry, Watch,
+    },
 };
 
 fn send<T: Send + 'static>(_: T) {}
@@ -15,6 +19,13 @@ fn public_types_are_send_and_sync() {
     is_send_and_sync::<Message>();
     is_send_and_sync::<Error>();
     is_send_and_sync::<AgentError>();
+    is_send_and_sync::<LocalRegistry>();
+    is_send_and_sync::<RemoteRegistry>();
+    is_send_and_sync::<SharedRegistry>();
+    is_send_and_sync::<RegistryServer>();
+    is_send_and_sync::<Registrant>();
+    is_send_and_sync::<Registration>();
+    is_send_and_sync::<RegistryError>();
 }
 
 #[test]
@@ -39,4 +50,38 @@ fn public_futures_and_streams_are_send() {
         send(stream.next());
     }
     let _ = next;
+}
+
+#[test]
+fn what_registries_promise_is_send() {
+    fn check<R: Registry>(
+        registry: &'static R,
+        which: &'static InstanceRef,
+        query: &'static Query,
+        registration: Registration,
+    ) {
+        send(registry.register(registration));
+        send(registry.unregister(which));
+        send(registry.heartbeat(which));
+        send(registry.lookup(""));
+        send(registry.list());
+        send(registry.find(query));
+        send(registry.watch(Scope::All));
+    }
+    let _ = (
+        check::<LocalRegistry>,
+        check::<RemoteRegistry>,
+        check::<SharedRegistry>,
+    );
+    fn others(
+        server: &'static RegistryServer,
+        registrant: &'static Registrant,
+        watch: &'static mut Watch,
+    ) {
+        send(server.stop());
+        send(registrant.registered());
+        send(registrant.unregister());
+        send(watch.next());
+    }
+    let _ = others;
 }

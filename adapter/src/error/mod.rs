@@ -28,6 +28,10 @@ pub enum Error {
     #[error("cannot serve the agent")]
     Listen(#[source] transport::Error),
 
+    /// The agent cannot be registered, whichever registry it is.
+    #[error("cannot register the agent")]
+    Register(#[source] RegistryError),
+
     /// A setting is out of range.
     #[error("invalid setting {setting}: {problem}")]
     InvalidSetting {
@@ -304,6 +308,7 @@ impl Error {
             Self::InvalidMessage { .. } => ErrorCode::INVALID_MESSAGE,
             Self::UnsupportedVersion { .. } => ErrorCode::UNSUPPORTED_VERSION,
             Self::MalformedPayload { .. } => ErrorCode::MALFORMED_PAYLOAD,
+            Self::Register(error) => error.code(),
             _ => self
                 .remote()
                 .map_or(ErrorCode::INTERNAL_ERROR, |error| error.code.clone()),

@@ -85,9 +85,26 @@ impl Agents {
         })
     }
 
-    /// What the first agent says of itself, and the tools under `tools`, unless it names some itself.
+    /// What the first agent offers.
     pub(super) fn capabilities(&self) -> Map {
-        let mut capabilities = self.first.capabilities();
+        self.capabilities_of(&*self.first)
+    }
+
+    /// The name of each agent, and what it offers.
+    pub(super) fn offers(&self) -> Vec<(&str, Map)> {
+        let offer = |agent: &Arc<dyn DynAgent>| self.capabilities_of(&**agent);
+        match self.agents.is_empty() {
+            true => vec![(self.first.name(), offer(&self.first))],
+            false => {
+                let all = self.agents.iter();
+                all.map(|(name, agent)| (&**name, offer(agent))).collect()
+            }
+        }
+    }
+
+    /// What an agent says of itself, and the tools under `tools`, unless it names some itself.
+    fn capabilities_of(&self, agent: &dyn DynAgent) -> Map {
+        let mut capabilities = agent.capabilities();
         if !self.tools.is_empty() && !capabilities.contains_key("tools") {
             let tools: Value = self.tools.values().map(|tool| describe(&**tool)).collect();
             capabilities.insert("tools", tools);

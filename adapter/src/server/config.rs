@@ -1,9 +1,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use agentwire_codec::FrameLimits;
+use agentwire_codec::{FrameLimits, Value};
+use agentwire_registry::{Registry, SharedRegistry, Version};
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 
-use super::{LocalAgent, agents::Agents};
+use super::{LocalAgent, advertisement::Advertisement, agents::Agents};
 use crate::{
     Error,
     agent::{Agent, BoxAgent},
@@ -17,6 +18,7 @@ pub struct LocalAgentBuilder {
     agents: Vec<BoxAgent>,
     strict_names: bool,
     tools: Vec<Arc<dyn DynTool>>,
+    advertisement: Advertisement,
     config: Config,
 }
 
@@ -70,6 +72,7 @@ impl LocalAgentBuilder {
             agents: vec![BoxAgent::new(agent)],
             strict_names: false,
             tools: Vec::new(),
+            advertisement: Advertisement::default(),
             config: Config::default(),
         }
     }
@@ -93,6 +96,41 @@ impl LocalAgentBuilder {
     /// Offers a tool beside the agent. Call it again for each further one; their names must differ.
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Registers the agents once they can be called, keeps them registered, and takes them out before the server
+    /// stops. Default: none.
+    ///
+    /// Each agent is registered by its name with what [`LocalAgent::capabilities`] says. A registry that is out of
+    /// reach holds nothing up: it is tried again, as a [`Registrant`](crate::registry::Registrant) does, and
+    /// [`LocalAgent::registrants`] tell how it goes.
+    pub fn registry(mut self, registry: impl Registry) -> Self {
+        self.advertisement.registry = Some(SharedRegistry::new(registry));
+        self
+    }
+
+    /// Where others call the server, for the registry. Default: where it listens, which must be set otherwise where that
+    /// is an address such as `0.0.0.0`. Port 0 stands for the port that the system chose.
+    pub fn advertise<E>(mut self, endpoint: E) -> Self
+    where
+        E: TryInto<Endpoint>,
+        TransportError: From<E::Error>,
+    {
+        let endpoint = endpoint.try_into().map_err(TransportError::from);
+        self.advertisement.endpoint = Some(endpoint);
+        self
+    }
+
+    /// The version of the agents, for the registry. Default: none.
+    pub fn version(mut self, version: Version) -> Self {
+        self.advertisement.version = Some(version);
+        self
+    }
+
+    /// Adds one entry to what the registry tells of the agents. Default: nothing.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.advertisement.metadata.insert(key, value);
         self
     }
 
@@ -154,8 +192,8 @@ impl LocalAgentBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`], or [`Error::Listen`] if the endpoint is in use
-    /// or cannot be had.
+    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`], [`Error::Listen`] if the endpoint is in use
+    /// or cannot be had, or [`Error::Register`] for agents that no registry takes.
     ///
     /// # Panics
     ///
@@ -168,35 +206,30 @@ impl LocalAgentBuilder {
         let endpoint = endpoint
             .try_into()
             .map_err(|error| Error::InvalidEndpoint(TransportError::from(error)))?;
-        self.config.check()?;
-        let service = Agents::new(
-            self.agents,
-            self.strict_names,
-            self.tools,
-            self.config.handler_timeout,
-        )?;
+        let (agents, advertisement, config) = self.into_parts()?;
         let listener = Listener::bind(&endpoint).await.map_err(Error::Listen)?;
-        Ok(LocalAgent::start(listener, service, self.config))
+        LocalAgent::start(listener, agents, advertisement, config)
     }
 
     /// Starts to serve on a listener, which may be of a transport of your own.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidSetting`].
+    /// [`Error::InvalidSetting`], or [`Error::Register`] for agents that no registry takes.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
     pub fn serve_on(self, listener: Listener) -> Result<LocalAgent, Error> {
+        let (agents, advertisement, config) = self.into_parts()?;
+        LocalAgent::start(listener, agents, advertisement, config)
+    }
+
+    fn into_parts(self) -> Result<(Agents, Advertisement, Config), Error> {
         self.config.check()?;
-        let service = Agents::new(
-            self.agents,
-            self.strict_names,
-            self.tools,
-            self.config.handler_timeout,
-        )?;
-        Ok(LocalAgent::start(listener, service, self.config))
+        let limit = self.config.handler_timeout;
+        let agents = Agents::new(self.agents, self.strict_names, self.tools, limit)?;
+        Ok((agents, self.advertisement, self.config))
     }
 }
 

@@ -1,9 +1,14 @@
 use std::{fmt, sync::Arc};
 
 use agentwire_codec::Map;
+use agentwire_registry::Registrant;
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
+use futures_util::future::join_all;
 
-use super::{LocalAgentBuilder, agents::Agents, config::Config, serving::Serving};
+use super::{
+    LocalAgentBuilder, advertisement::Advertisement, agents::Agents, config::Config,
+    serving::Serving,
+};
 use crate::{Error, agent::Agent};
 
 /// An agent that is being served on an endpoint.
@@ -25,6 +30,8 @@ use crate::{Error, agent::Agent};
 /// # }
 /// ```
 pub struct LocalAgent {
+    /// Before the server: in the end, nobody should be sent to one that is no more.
+    registrants: Vec<Registrant>,
     serving: Serving,
     agents: Arc<Agents>,
 }
@@ -52,13 +59,21 @@ impl LocalAgent {
         LocalAgentBuilder::new(agent)
     }
 
-    pub(super) fn start(listener: Listener, agents: Agents, config: Config) -> Self {
+    pub(super) fn start(
+        listener: Listener,
+        agents: Agents,
+        advertisement: Advertisement,
+        config: Config,
+    ) -> Result<Self, Error> {
+        let registrations = advertisement.registrations(&agents, listener.endpoint())?;
         let agents = Arc::new(agents);
         tracing::debug!(endpoint = %listener.endpoint(), agent = agents.first().name(), "serving");
-        Self {
-            serving: Serving::start(listener, Arc::clone(&agents) as _, config),
+        let serving = Serving::start(listener, Arc::clone(&agents) as _, config);
+        Ok(Self {
+            registrants: registrations.start()?,
+            serving,
             agents,
-        }
+        })
     }
 
     /// Where it serves: the real port if the system chose one.
@@ -80,27 +95,40 @@ impl LocalAgent {
         self.agents.capabilities()
     }
 
+    /// What keeps the agents registered, one for each; none without a [registry](LocalAgentBuilder::registry).
+    #[must_use]
+    pub fn registrants(&self) -> &[Registrant] {
+        &self.registrants
+    }
+
     /// Stops gracefully: no more connections and requests are accepted, those in flight are answered. What
     /// is not answered within the [grace](LocalAgentBuilder::grace) is dropped.
+    ///
+    /// Where the agents are registered, they are taken out first, within 5 s, and calls are still accepted meanwhile.
     ///
     /// It returns when all is done: no task is left, and no socket file.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the server keeps draining, without a limit in time; call this or
-    /// [`abort`](Self::abort) again.
+    /// If the future is dropped, the server keeps draining, without a limit in time, or serving, if its agents were
+    /// not yet out of the registry; call this or [`abort`](Self::abort) again.
     pub async fn stop(&self) {
+        // What fails is known to the registrants, and the lease ends by itself.
+        join_all(self.registrants.iter().map(Registrant::unregister)).await;
         self.serving.stop().await;
     }
 
     /// Stops at once: drops what is in flight and closes all connections.
     ///
-    /// It returns when all is done. An agent that blocks its thread holds this up.
+    /// It returns when all is done. An agent that blocks its thread holds this up. Registries are told nothing, so
+    /// that the leases of the agents run out.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the server stops all the same.
     pub async fn abort(&self) {
+        self.registrants.iter().for_each(Registrant::abort);
+        join_all(self.registrants.iter().map(Registrant::ended)).await;
         self.serving.abort().await;
     }
 }

@@ -1,4 +1,5 @@
 mod accept;
+mod advertisement;
 mod agents;
 mod config;
 mod dispatch;

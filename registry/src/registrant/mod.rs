@@ -148,6 +148,17 @@ impl Registrant {
         }
     }
 
+    /// Waits until nothing more is done, and no task is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing changes.
+    pub async fn ended(&self) {
+        let mut status = self.status.clone();
+        // The task takes the sender with it.
+        while status.changed().await.is_ok() {}
+    }
+
     /// Ends at once, as if the process had crashed: the registry forgets the agent when its lease is over.
     pub fn abort(&self) {
         self.task.abort();

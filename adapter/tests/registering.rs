@@ -1,0 +1,234 @@
+//! Servers that register their agents.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use agentwire::{
+    Endpoint, Error, LocalAgent, Map, Message, RemoteAgent, ToolResult, agent_fn,
+    registry::{
+        InstanceRef, Lease, LocalRegistry, Query, Registration, Registry, RegistryConfig,
+        RegistryError, RegistryServer, RemoteRegistry, Scope, Watch,
+    },
+    tool_fn,
+};
+use common::{Puppet, memory, within};
+
+async fn until_registered(server: &LocalAgent) {
+    for registrant in server.registrants() {
+        within(registrant.registered()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_registers_what_it_offers_and_is_called_where_it_says() {
+    let registry = LocalRegistry::new();
+    let double = tool_fn("double", |_: Map| async move { Ok(ToolResult::success(2)) });
+    let server = LocalAgent::builder(Puppet)
+        .tool(double)
+        .registry(registry.clone())
+        .version("1.2.3".parse().unwrap())
+        .metadata("zone", "b")
+        .serve("tcp://127.0.0.1:0");
+    let server = within(server).await.unwrap();
+    until_registered(&server).await;
+    let query = Query::new()
+        .tool("double")
+        .version("^1".parse().unwrap())
+        .metadata("zone", "b");
+    let found = registry.find(&query).await.unwrap();
+    assert_eq!((found.len(), &*found[0].name), (1, "puppet"));
+    assert_eq!(&found[0].endpoint, server.endpoint());
+
+    let remote = RemoteAgent::new(&found[0].endpoint).unwrap();
+    within(remote.process(Message::user("hello")))
+        .await
+        .unwrap();
+    within(server.stop()).await;
+    assert!(registry.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn each_agent_of_a_server_is_registered_by_its_name() {
+    let registry = LocalRegistry::new();
+    let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+    let server = LocalAgent::builder(Puppet)
+        .agent(echo)
+        .registry(registry.clone())
+        .serve(memory("several"));
+    let server = within(server).await.unwrap();
+    until_registered(&server).await;
+    let listed = registry.list().await.unwrap();
+    let names: Vec<_> = listed.iter().map(|found| &*found.name).collect();
+    assert_eq!(names, ["echo", "puppet"]);
+    within(server.stop()).await;
+    assert!(registry.list().await.unwrap().is_empty());
+}
+
+/// A registry that notes whether the agent could be called when it registered, and when it left.
+#[derive(Clone, Default)]
+struct Curious {
+    registry: LocalRegistry,
+    callable: Arc<Mutex<Vec<(&'static str, bool)>>>,
+}
+
+impl Curious {
+    async fn look(&self, when: &'static str, endpoint: &Endpoint) {
+        let remote = RemoteAgent::builder(endpoint).timeout(Duration::from_secs(2));
+        let answered = remote.build().unwrap().process(Message::user("?")).await;
+        let mut callable = self.callable.lock().unwrap();
+        callable.push((when, answered.is_ok()));
+    }
+}
+
+impl Registry for Curious {
+    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
+        self.look("register", &registration.endpoint).await;
+        self.registry.register(registration).await
+    }
+
+    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        if let Some(endpoint) = &which.endpoint {
+            self.look("unregister", endpoint).await;
+        }
+        self.registry.unregister(which).await
+    }
+
+    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.registry.heartbeat(which).await
+    }
+
+    async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.registry.lookup(name).await
+    }
+
+    async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.registry.list().await
+    }
+
+    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.registry.find(query).await
+    }
+
+    fn watch(&self, scope: Scope) -> Watch {
+        self.registry.watch(scope)
+    }
+}
+
+#[tokio::test]
+async fn it_is_registered_only_while_it_accepts_calls() {
+    let registry = Curious::default();
+    let server = LocalAgent::builder(Puppet).registry(registry.clone());
+    let server = within(server.serve(memory("order"))).await.unwrap();
+    until_registered(&server).await;
+    within(server.stop()).await;
+    assert_eq!(
+        *registry.callable.lock().unwrap(),
+        [("register", true), ("unregister", true)]
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_aborted_is_forgotten_when_its_lease_is_over() {
+    let config = RegistryConfig::new().lease(Duration::from_millis(300));
+    let registry = LocalRegistry::with_config(config).unwrap();
+    let server = LocalAgent::builder(Puppet).registry(registry.clone());
+    let server = within(server.serve(memory("crash"))).await.unwrap();
+    until_registered(&server).await;
+    let mut watch = registry.watch(Scope::name("puppet"));
+    within(watch.next()).await.unwrap().unwrap();
+    within(server.abort()).await;
+    assert!(server.registrants()[0].is_ended());
+    let event = within(watch.next()).await.unwrap().unwrap();
+    assert!(
+        matches!(event, agentwire::registry::Event::Expired(_)),
+        "{event:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_takes_its_agents_out() {
+    let registry = LocalRegistry::new();
+    let server = LocalAgent::builder(Puppet).registry(registry.clone());
+    let server = within(server.serve(memory("dropped"))).await.unwrap();
+    until_registered(&server).await;
+    let mut watch = registry.watch(Scope::name("puppet"));
+    within(watch.next()).await.unwrap().unwrap();
+    drop(server);
+    let event = within(watch.next()).await.unwrap().unwrap();
+    assert!(
+        matches!(event, agentwire::registry::Event::Left(_)),
+        "{event:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_registry_that_comes_later_or_starts_over_is_told_all_the_same() {
+    let endpoint = memory("late-registry");
+    let remote = RemoteRegistry::builder(&endpoint).timeout(Duration::from_millis(50));
+    let server = LocalAgent::builder(Puppet).registry(remote.build().unwrap());
+    let server = within(server.serve(memory("early-agent"))).await.unwrap();
+    // It serves, registry or not.
+    let agent = RemoteAgent::new(server.endpoint()).unwrap();
+    within(agent.process(Message::user("hello"))).await.unwrap();
+    assert!(!server.registrants()[0].is_registered());
+
+    // A short lease makes for short waits.
+    let config = RegistryConfig::new().lease(Duration::from_millis(600));
+    let first = LocalRegistry::with_config(config.clone()).unwrap();
+    let registry = RegistryServer::serve(first, &endpoint).await.unwrap();
+    until_registered(&server).await;
+    within(registry.abort()).await;
+
+    let second = LocalRegistry::with_config(config).unwrap();
+    let mut watch = second.watch(Scope::name("puppet"));
+    within(watch.next()).await.unwrap().unwrap();
+    let registry = RegistryServer::serve(second, &endpoint).await.unwrap();
+    let event = within(watch.next()).await.unwrap().unwrap();
+    assert!(
+        matches!(event, agentwire::registry::Event::Joined(_)),
+        "{event:?}"
+    );
+    within(server.stop()).await;
+    within(registry.stop()).await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_served() {
+    let serve = |builder: agentwire::LocalAgentBuilder, endpoint: &'static str| async move {
+        within(builder.registry(LocalRegistry::new()).serve(endpoint)).await
+    };
+    let error = serve(LocalAgent::builder(Puppet), "tcp://0.0.0.0:0").await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            Error::InvalidSetting {
+                setting: "advertise",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let nonsense = LocalAgent::builder(Puppet).advertise("nowhere");
+    let error = serve(nonsense, "tcp://127.0.0.1:0").await.unwrap_err();
+    assert!(matches!(error, Error::InvalidEndpoint(_)), "{error}");
+    let nameless = agent_fn(" ", |message: Message| async move { Ok(message) });
+    let error = serve(LocalAgent::builder(nameless), "tcp://127.0.0.1:0").await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, Error::Register(_)), "{error}");
+
+    let told = LocalAgent::builder(Puppet).advertise("tcp://localhost:0");
+    let server = serve(told, "tcp://0.0.0.0:0").await.unwrap();
+    let Endpoint::Tcp { port, .. } = server.endpoint() else {
+        panic!("{server:?}")
+    };
+    let advertised = &server.registrants()[0].registration().endpoint;
+    assert_eq!(*advertised, Endpoint::tcp("localhost", *port).unwrap());
+    within(server.stop()).await;
+}
