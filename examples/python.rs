@@ -1,4 +1,4 @@
-//! Runs the scripts in `examples/python`, for the quickstart.
+//! Runs the scripts in `examples/python`, for the examples that need them.
 
 use std::{env, error::Error, ffi::OsString, io, path::Path, process::Stdio};
 
@@ -15,9 +15,9 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// Starts a script, and waits until it accepts connections.
-    pub(crate) async fn start(script: &str, endpoint: &str) -> Result<Self, Box<dyn Error>> {
+    pub(crate) async fn start(script: &str, arguments: &[&str]) -> Result<Self, Box<dyn Error>> {
         let mut process = python(script)
-            .arg(endpoint)
+            .args(arguments)
             // The script ends with its standard input, so it does not outlive this program either.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

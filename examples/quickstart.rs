@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let socket = |name: &str| format!("unix://{}", directory.path().join(name).display());
 
     println!("1. An agent in Python, on a Unix socket");
-    let echo = python::Agent::start("echo_agent.py", &socket("echo.sock")).await?;
+    let echo = python::Agent::start("echo_agent.py", &[&socket("echo.sock")]).await?;
     println!("   echo_agent.py serves {}", echo.endpoint);
 
     println!("2. Rust calls it");

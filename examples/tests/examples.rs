@@ -36,6 +36,29 @@ async fn quickstart_without_python() -> TestResult {
 }
 
 #[tokio::test]
+async fn discovery() -> TestResult {
+    let printed = run(&mut example("discovery")).await?;
+    for line in [
+        "   joined: python.sock",
+        "   weather, of which there are 3 instances",
+        "      3 by Python",
+        "      3 by the other Rust",
+        "   30 calls, 30 answers:",
+        "   expired: second.sock",
+        "   2 instances are left",
+        "Done.",
+    ] {
+        assert!(
+            printed.lines().any(|printed| printed == line),
+            "no {line:?} in:\n{printed}"
+        );
+    }
+    // Before it was killed, and not after.
+    assert_eq!(printed.matches("by the other Rust").count(), 1, "{printed}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn streaming() -> TestResult {
     let printed = run(&mut example("streaming")).await?;
     let wanted = "\
