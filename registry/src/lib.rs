@@ -66,9 +66,9 @@ mod instance_ref;
 mod lease;
 mod local;
 mod query;
-mod registrant;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod registrant;
 mod registration;
 mod registry;
 mod scope;

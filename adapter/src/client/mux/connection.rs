@@ -3,7 +3,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -33,6 +36,9 @@ pub(in crate::client) struct MuxConnection {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// No more calls go over this connection. It is set with the lock held, and read without it by those who
+    /// choose a connection.
+    retired: AtomicBool,
     /// Wakes the driver when there is something to write.
     pub(super) driver: AtomicWaker,
 }
@@ -54,8 +60,6 @@ pub(super) struct State {
     received: u64,
     /// A call was given up, and its answer may still come.
     given_up: bool,
-    /// No more calls go over this connection.
-    retired: bool,
 }
 
 #[derive(Debug)]
@@ -116,7 +120,7 @@ impl MuxConnection {
 
     /// True if no more calls go over it.
     pub(super) fn is_retired(&self) -> bool {
-        self.shared.state().retired
+        self.shared.is_retired()
     }
 }
 
@@ -132,6 +136,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    fn retire(&self) {
+        self.retired.store(true, Relaxed);
+    }
+
     pub(super) fn send(
         self: Arc<Self>,
         seat: Seat,
@@ -141,7 +153,7 @@ impl Shared {
         let (sender, answer) = oneshot::channel();
         let received = {
             let mut state = self.state();
-            if state.retired {
+            if self.is_retired() {
                 return None;
             }
             let waiting = Waiting {
@@ -186,14 +198,17 @@ impl Shared {
 
     /// True if nobody waits for anything, and nobody will.
     pub(super) fn is_done(&self) -> bool {
-        self.state().is_done()
+        let state = self.state();
+        self.is_retired() && state.pending.is_empty()
     }
 
     /// Takes no more calls, if there are none now.
     pub(super) fn retire_if_idle(&self) -> bool {
-        let mut state = self.state();
+        let state = self.state();
         let idle = state.pending.is_empty();
-        state.retired |= idle;
+        if idle {
+            self.retire();
+        }
         idle
     }
 
@@ -219,11 +234,9 @@ impl Shared {
     /// Takes no more calls, and fails those that wait.
     pub(super) fn end(&self, error: Option<&FrameError>) {
         let mut rest = {
-            let ended = State {
-                retired: true,
-                ..State::default()
-            };
-            std::mem::replace(&mut *self.state(), ended)
+            let mut state = self.state();
+            self.retire();
+            std::mem::take(&mut *state)
         };
         for waiting in std::mem::take(&mut rest.pending).into_values() {
             let is_taken = rest.is_taken(waiting.number);
@@ -254,10 +267,6 @@ impl State {
         }
     }
 
-    fn is_done(&self) -> bool {
-        self.retired && self.pending.is_empty()
-    }
-
     fn is_taken(&self, number: Number) -> bool {
         match number {
             Number::Small(number) => number <= self.small_count.taken,
@@ -284,8 +293,10 @@ impl Pending {
     /// Lets no more calls go over the connection, if nothing has come over it since this one was made: its
     /// time is up, and so may be that of the connection.
     pub(in crate::client) fn timed_out(&self) {
-        let mut state = self.shared.state();
-        state.retired |= state.received == self.received;
+        let state = self.shared.state();
+        if state.received == self.received {
+            self.shared.retire();
+        }
     }
 }
 
