@@ -51,9 +51,6 @@ struct Idle {
 #[derive(Debug)]
 struct Open {
     link: Link,
-    /// For the deadlines of its calls: most calls are over long before, so a timer of each call's own would be
-    /// set and taken back for nothing.
-    alarm: Alarm,
     _counted: Counted,
 }
 
@@ -62,6 +59,8 @@ struct Open {
 pub(super) struct Lease {
     pool: Arc<Pool>,
     connection: Open,
+    /// For its deadlines. It ends with the loan, because the next one may be in another runtime.
+    alarm: Alarm,
     /// Its server may have closed it while it was idle, without this side knowing.
     pub(super) reused: bool,
     /// It is of no use to another call: its server is about to close it, say.
@@ -112,7 +111,6 @@ impl Pool {
     pub(super) async fn open(self: &Arc<Self>, turn: Turn) -> Result<Lease, TransportError> {
         let connection = Open {
             link: Link::new(self.connector.connect().await?, self.limits),
-            alarm: Alarm::default(),
             _counted: self.counters.opened(),
         };
         Ok(self.lend(connection, false, turn))
@@ -122,6 +120,7 @@ impl Pool {
         Lease {
             pool: Arc::clone(self),
             connection,
+            alarm: Alarm::default(),
             reused,
             spent: false,
             _turn: turn,
@@ -237,7 +236,7 @@ impl Lease {
 
     /// `Ready` once the deadline of the call is reached.
     pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        self.connection.alarm.poll(cx, deadline)
+        self.alarm.poll(cx, deadline)
     }
 
     /// Gives the connection back, for the next call.
