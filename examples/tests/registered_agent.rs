@@ -1,0 +1,89 @@
+//! An agent in Python of a few lines, which registers itself, is found from Rust, and is called.
+
+use std::{env, error::Error, path::Path, process::Stdio, time::Duration};
+
+use agentwire::{
+    Message, RemoteAgent,
+    registry::{
+        Event, InstanceRef, LocalRegistry, Query, Registry, RegistryConfig, RegistryServer, Scope,
+        Watch,
+    },
+};
+use tokio::{
+    process::{Child, Command},
+    time::{interval, timeout},
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Short, so that heartbeats are seen to matter; long enough for a busy machine.
+const LEASE: Duration = Duration::from_secs(3);
+
+fn script() -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    folder.join("python").join("registered_agent.py")
+}
+
+/// Ends when it is dropped.
+fn start(port: u16) -> Result<Child, Box<dyn Error>> {
+    let python = env::var_os("AGENTWIRE_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = Command::new(python);
+    command.arg(script()).args(["127.0.0.1", &port.to_string()]);
+    Ok(command.stdin(Stdio::null()).kill_on_drop(true).spawn()?)
+}
+
+async fn next(watch: &mut Watch) -> Result<Event, Box<dyn Error>> {
+    let event = timeout(LIMIT, watch.next()).await?;
+    Ok(event.ok_or("the watch has ended")??)
+}
+
+#[test]
+fn it_has_fewer_than_25_lines() -> Result<(), Box<dyn Error>> {
+    let lines = std::fs::read_to_string(script())?.lines().count();
+    assert!(lines < 25, "{lines}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_registers_is_heard_and_is_found_and_called_from_rust() -> Result<(), Box<dyn Error>> {
+    let registry = LocalRegistry::with_config(RegistryConfig::new().lease(LEASE))?;
+    let server = RegistryServer::serve(registry.clone(), "tcp://127.0.0.1:0").await?;
+    let agentwire::Endpoint::Tcp { port, .. } = *server.endpoint() else {
+        return Err("another carrier".into());
+    };
+    let mut watch = registry.watch(Scope::name("shout"));
+    assert!(matches!(next(&mut watch).await?, Event::Snapshot { .. }));
+    let mut python = start(port)?;
+    let Event::Joined(joined) = next(&mut watch).await? else {
+        return Err("it did not join".into());
+    };
+
+    let found = registry
+        .find(&Query::new().capability("tones.loud"))
+        .await?;
+    assert_eq!((found.len(), &*found[0].name), (1, "shout"));
+    let remote = RemoteAgent::new(&found[0].endpoint)?;
+    let reply = timeout(LIMIT, remote.process(Message::user("hello"))).await??;
+    assert_eq!(reply.text(), Some("HELLO"));
+
+    // It outlives its lease, because it is heard.
+    let long = joined.registered_at.to_system_time().ok_or("no time")? + 2 * LEASE;
+    timeout(LIMIT, async {
+        let mut poll = interval(Duration::from_millis(20));
+        while joined.last_heartbeat().to_system_time() < Some(long) {
+            poll.tick().await;
+        }
+    })
+    .await?;
+    let still = registry.lookup("shout").await?;
+    assert_eq!(still[0].registered_at, joined.registered_at);
+
+    // Forgotten, it registers again; killed, it is forgotten for good.
+    registry.unregister(&InstanceRef::new("shout")).await?;
+    assert!(matches!(next(&mut watch).await?, Event::Left(_)));
+    assert!(matches!(next(&mut watch).await?, Event::Joined(_)));
+    python.kill().await?;
+    assert!(matches!(next(&mut watch).await?, Event::Expired(_)));
+    server.stop().await;
+    Ok(())
+}
