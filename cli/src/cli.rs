@@ -2,7 +2,8 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::{
     bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, exit::Failure, logging, man,
-    proxy::ProxyArgs, recode::RecodeArgs, serve::ServeArgs, stream::StreamArgs, usage,
+    proxy::ProxyArgs, recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs,
+    stream::StreamArgs, usage,
 };
 
 /// Serves, calls, streams from and proxies agents
@@ -33,6 +34,7 @@ Examples:
   agentwire call unix:///tmp/echo.sock --text hello
   agentwire stream tcp://localhost:8080 --text 'count for me'
   agentwire proxy tcp://127.0.0.1:8080 unix:///tmp/echo.sock
+  agentwire registry serve tcp://127.0.0.1:7000
 
 Exit codes:
   0  done
@@ -50,6 +52,7 @@ enum Command {
     Proxy(ProxyArgs),
     Recode(RecodeArgs),
     Bench(BenchArgs),
+    Registry(RegistryArgs),
     Completions(CompletionsArgs),
     /// Print the manual page
     #[command(after_help = "Examples:\n  agentwire man > agentwire.1\n  agentwire man | man -l -")]
@@ -71,6 +74,7 @@ impl Cli {
             Command::Proxy(args) => args.run(),
             Command::Recode(args) => args.run(),
             Command::Bench(args) => args.run(),
+            Command::Registry(args) => args.run(),
             Command::Completions(args) => args.run(),
             Command::Man => man::run(),
         }
@@ -90,7 +94,9 @@ mod tests {
 
     #[test]
     fn every_command_has_examples() {
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        let nested = cli.get_subcommands().flat_map(|it| it.get_subcommands());
+        for command in cli.get_subcommands().chain(nested) {
             let help = command.get_after_help().map(ToString::to_string);
             assert!(
                 help.is_some_and(|help| help.contains("Examples:\n  agentwire ")),

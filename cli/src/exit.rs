@@ -4,6 +4,8 @@ use std::{
     process::ExitCode,
 };
 
+use agentwire::registry::RegistryError;
+
 use crate::one_line::one_line;
 
 /// What the process tells the script that runs it. The numbers are a promise.
@@ -88,6 +90,29 @@ impl From<agentwire::Error> for Failure {
     }
 }
 
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let exit = match &error {
+            RegistryError::InvalidName { .. }
+            | RegistryError::InvalidRegistration { .. }
+            | RegistryError::InvalidSetting { .. } => Exit::Usage,
+            RegistryError::NoAnswer { .. } => Exit::TimedOut,
+            RegistryError::InvalidAnswer { .. } | RegistryError::NotARegistry { .. } => {
+                Exit::Protocol
+            }
+            RegistryError::Unavailable { source, .. } => {
+                let call = source.downcast_ref::<agentwire::Error>();
+                match call.is_some_and(agentwire::Error::is_timeout) {
+                    true => Exit::TimedOut,
+                    false => Exit::Unreachable,
+                }
+            }
+            _ => Exit::Remote,
+        };
+        Self::from_error(exit, &error)
+    }
+}
+
 /// What the command line asks for cannot be had anywhere.
 fn is_usage(error: &agentwire::Error) -> bool {
     use agentwire::Error::{InvalidEndpoint, InvalidName, InvalidSetting};
@@ -98,7 +123,7 @@ fn is_usage(error: &agentwire::Error) -> bool {
 }
 
 /// An error and its sources, joined by colons.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

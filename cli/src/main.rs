@@ -14,6 +14,7 @@ mod one_line;
 mod output;
 mod proxy;
 mod recode;
+mod registry;
 mod registry_url;
 mod runtime;
 mod serve;

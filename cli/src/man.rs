@@ -31,11 +31,11 @@ fn page() -> io::Result<String> {
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     let mut page = String::from_utf8_lossy(&page).into_owned();
-    for command in cli
-        .get_subcommands()
-        .filter(|command| command.get_name() != "help")
-    {
+    for command in subcommands(&cli) {
         page.push_str(&subcommand(command)?);
+        for nested in subcommands(command) {
+            page.push_str(&subcommand(nested)?);
+        }
     }
     let mut end = Vec::new();
     man.render_extra_section(&mut end)?;
@@ -44,6 +44,11 @@ fn page() -> io::Result<String> {
     Ok(page
         .replace("EXTRA\nExamples:\n", "EXAMPLES\n")
         .replace("\nExit codes:\n", "\n.SH \"EXIT STATUS\"\n"))
+}
+
+fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
+    let all = command.get_subcommands();
+    all.filter(|command| command.get_name() != "help")
 }
 
 /// One command as a section of its own, with what would be sections as subsections.

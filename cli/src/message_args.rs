@@ -138,7 +138,7 @@ fn parse_content(text: &str) -> Result<Content, DecodeFault> {
     }
 }
 
-fn parse_metadata(text: &str) -> Result<Map, String> {
+pub(crate) fn parse_metadata(text: &str) -> Result<Map, String> {
     match json::from_slice(text.as_bytes()) {
         Ok(Value::Map(map)) => Ok(map),
         Ok(other) => Err(format!("a JSON object is needed, not {}", other.kind())),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use agentwire::{Endpoint, RemoteAgent, RetryPolicy};
+use agentwire::{Endpoint, LocalAgent, RemoteAgent, RetryPolicy};
 use clap::Args;
 
 use crate::{
@@ -56,6 +56,6 @@ impl ProxyArgs {
             remote = remote.name(name);
         }
         let remote = remote.build()?;
-        serve_until_stopped(remote, &self.listen)
+        serve_until_stopped(LocalAgent::builder(remote), &self.listen)
     }
 }

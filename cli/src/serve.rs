@@ -1,10 +1,15 @@
-use agentwire::{Agent, Endpoint, LocalAgent};
+use std::{future::pending, time::Duration};
+
+use agentwire::{Endpoint, LocalAgent, LocalAgentBuilder};
 use clap::Args;
+use tokio::time::timeout;
 
 use crate::{
     agents::{AgentKind, BuiltIn},
-    exit::{Exit, Failure},
-    output, runtime,
+    exit::{Exit, Failure, chain},
+    output,
+    registry_url::{RegistryUrl, parse_registry_url},
+    runtime,
     signals::StopSignals,
     target::parse_listen_endpoint,
 };
@@ -13,6 +18,8 @@ use crate::{
 ///
 /// Prints "listening on ENDPOINT" once it accepts connections. SIGINT or SIGTERM stops it: calls
 /// that are in flight are answered first, for up to 30 seconds and unless a second signal comes.
+///
+/// With --registry it also prints "registered NAME at ENDPOINT" once it is, and is taken out first when it stops.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ServeArgs {
@@ -27,7 +34,18 @@ pub(crate) struct ServeArgs {
     /// The name of the agent [default: echo, slow, fail or count]
     #[arg(long)]
     name: Option<String>,
+
+    /// Where a registry is: the agent is registered there for as long as it is served
+    #[arg(long, value_name = "URL", value_parser = parse_registry_url)]
+    registry: Option<RegistryUrl>,
+
+    /// Where others call the agent, for the registry; port 0 is the one that is listened on [default: ENDPOINT]
+    #[arg(long, value_name = "ENDPOINT", value_parser = parse_listen_endpoint, requires = "registry")]
+    advertise: Option<Endpoint>,
 }
+
+/// How long one registration or heartbeat may take.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const AGENT_HELP: &str = "\
 What to serve:
@@ -40,38 +58,66 @@ const AFTER_HELP: &str = "\
 Examples:
   agentwire serve unix:///tmp/echo.sock
   agentwire serve tcp://127.0.0.1:0 --agent count:5
-  agentwire serve tcp://[::1]:8080 --agent slow:250 --name sleepy";
+  agentwire serve tcp://[::1]:8080 --agent slow:250 --name sleepy
+  agentwire serve tcp://0.0.0.0:0 --registry tcp://localhost:7000 --advertise tcp://myhost:0";
 
 impl ServeArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        serve_until_stopped(BuiltIn::new(self.agent, self.name), &self.endpoint)
+        let mut local = LocalAgent::builder(BuiltIn::new(self.agent, self.name));
+        if let Some(registry) = self.registry {
+            local = local.registry(registry.open(REGISTRY_TIMEOUT)?);
+        }
+        if let Some(endpoint) = self.advertise {
+            local = local.advertise(endpoint);
+        }
+        serve_until_stopped(local, &self.endpoint)
     }
 }
 
 /// Serves until a signal comes, then answers what is in flight, or drops it at a second signal.
-pub(crate) fn serve_until_stopped(agent: impl Agent, endpoint: &Endpoint) -> Result<(), Failure> {
+pub(crate) fn serve_until_stopped(
+    agent: LocalAgentBuilder,
+    endpoint: &Endpoint,
+) -> Result<(), Failure> {
     runtime::run_server(async {
-        // Before the first word on standard output: whoever reads it may send a signal at once.
-        let mut signals = StopSignals::listen().map_err(|error| {
-            Failure::from_error(Exit::Unreachable, &error).while_doing("cannot wait for signals")
-        })?;
+        let mut signals = StopSignals::start()?;
         let local = tokio::select! {
-            served = LocalAgent::serve(agent, endpoint.clone()) => served?,
+            served = agent.serve(endpoint.clone()) => served?,
             () = signals.next() => return Ok(()),
         };
         tracing::info!(endpoint = %local.endpoint(), agent = local.name(), "listening");
         output::print_line(format_args!("listening on {}", local.endpoint()))?;
 
-        signals.next().await;
-        tracing::info!("stopping once all calls in flight are answered");
         tokio::select! {
-            () = local.stop() => {}
-            () = signals.next() => {
-                tracing::info!("dropping the calls in flight");
-                local.abort().await;
-            }
+            biased;
+            () = signals.next() => {}
+            failure = tell_of_registering(&local) => return Err(failure),
         }
-        tracing::info!("stopped");
+        signals.stop(local.stop(), local.abort()).await;
         Ok(())
     })
+}
+
+/// How long it may take to register before people are told that it does.
+const SOON: Duration = Duration::from_secs(2);
+
+/// Says when the agents are registered, and why not if they are not soon. Ends only if that cannot be said, or if
+/// they never will be.
+async fn tell_of_registering(local: &LocalAgent) -> Failure {
+    for registrant in local.registrants() {
+        let name = &registrant.registration().name;
+        if timeout(SOON, registrant.registered()).await.is_err() {
+            let why = registrant.last_error().map(|error| chain(&*error));
+            let why = why.unwrap_or_else(|| "no answer".to_owned());
+            output::note(format_args!("{name} is not registered yet: {why}"));
+        }
+        if let Err(error) = registrant.registered().await {
+            return Failure::from_error(Exit::Remote, &*error);
+        }
+        let endpoint = &registrant.registration().endpoint;
+        if let Err(failure) = output::print_line(format_args!("registered {name} at {endpoint}")) {
+            return failure;
+        }
+    }
+    pending().await
 }

@@ -35,6 +35,18 @@ impl Event {
         }
     }
 
+    /// What happened, as it is called on wires (PROTOCOL 12.8): `snapshot`, `joined`, `updated`, `left`, `expired`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Snapshot { .. } => "snapshot",
+            Self::Joined(_) => "joined",
+            Self::Updated(_) => "updated",
+            Self::Left(_) => "left",
+            Self::Expired(_) => "expired",
+        }
+    }
+
     /// The registration that it is about; `None` for a snapshot.
     #[must_use]
     pub fn registration(&self) -> Option<&Arc<Registration>> {

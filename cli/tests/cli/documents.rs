@@ -1,11 +1,12 @@
 use crate::program::{Running, run};
 
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "serve",
     "call",
     "stream",
     "proxy",
     "recode",
+    "registry",
     "completions",
     "man",
 ];
@@ -67,6 +68,10 @@ async fn the_manual_covers_every_command() {
         "\\-\\-metadata",
     ] {
         assert!(page.contains(expected), "{expected}");
+    }
+    for command in ["serve", "list", "lookup", "find", "watch"] {
+        let heading = format!(".SH \"AGENTWIRE REGISTRY {}\"\n", command.to_uppercase());
+        assert!(page.contains(&heading), "{command}");
     }
     for command in COMMANDS {
         let heading = format!(".SH \"AGENTWIRE {}\"\n", command.to_uppercase());

@@ -137,6 +137,15 @@ impl Running {
         line.expect("a line before the end")
     }
 
+    /// The next line on standard error.
+    pub(crate) async fn error_line(&mut self) -> String {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            line.push(within(self.stderr.read_u8()).await.expect("read"));
+        }
+        String::from_utf8(line).expect("errors are UTF-8")
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id().expect("it still runs")
     }

@@ -60,16 +60,9 @@ pub(in crate::registry) fn tell(event: Event, budget: usize) -> impl Iterator<It
 
 fn one(event: &Event) -> Option<Map> {
     let registration = event.registration()?;
-    let name = match event {
-        Event::Joined(_) => "joined",
-        Event::Updated(_) => "updated",
-        Event::Left(_) => "left",
-        Event::Expired(_) => "expired",
-        _ => return None,
-    };
     // What others could not read was not in the snapshot either.
     let registration = registration.is_portable().then(|| registration.to_map())?;
-    Some(map! {"event": name, "registration": registration})
+    Some(map! {"event": (event.name()), "registration": registration})
 }
 
 impl Told {

@@ -1,0 +1,53 @@
+mod ask_args;
+mod find;
+mod list;
+mod lookup;
+mod serve;
+mod table;
+mod watch;
+
+use clap::{Args, Subcommand};
+
+use self::{
+    find::FindArgs, list::ListArgs, lookup::LookupArgs, serve::RegistryServeArgs, watch::WatchArgs,
+};
+use crate::exit::Failure;
+
+/// Serve a registry, or ask one where agents are
+///
+/// Agents register where they can be called and what they can do; see --registry of `serve`. Others find
+/// them there; see --registry of `call` and `stream`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP, arg_required_else_help = false)]
+pub(crate) struct RegistryArgs {
+    #[command(subcommand)]
+    command: RegistryCommand,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire registry serve unix:///tmp/registry.sock
+  agentwire serve unix:///tmp/echo.sock --registry unix:///tmp/registry.sock
+  agentwire registry list unix:///tmp/registry.sock
+  agentwire call --registry unix:///tmp/registry.sock --name echo --text hello";
+
+#[derive(Debug, Subcommand)]
+enum RegistryCommand {
+    Serve(RegistryServeArgs),
+    List(ListArgs),
+    Lookup(LookupArgs),
+    Find(FindArgs),
+    Watch(WatchArgs),
+}
+
+impl RegistryArgs {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            RegistryCommand::Serve(args) => args.run(),
+            RegistryCommand::List(args) => args.run(),
+            RegistryCommand::Lookup(args) => args.run(),
+            RegistryCommand::Find(args) => args.run(),
+            RegistryCommand::Watch(args) => args.run(),
+        }
+    }
+}

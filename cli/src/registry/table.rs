@@ -1,0 +1,105 @@
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use agentwire::registry::Registration;
+
+use crate::one_line::one_line;
+
+const HEADER: [&str; 4] = ["NAME", "VERSION", "ENDPOINT", "HEARD"];
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// Registrations for people to read; nothing if there are none.
+pub(super) fn table(registrations: &[Arc<Registration>]) -> String {
+    if registrations.is_empty() {
+        return String::new();
+    }
+    let now = SystemTime::now();
+    let mut rows = vec![HEADER.map(str::to_owned)];
+    rows.extend(registrations.iter().map(|found| row(found, now)));
+    align(&rows)
+}
+
+/// One registration, where there is no table.
+pub(super) fn line(registration: &Registration) -> String {
+    let [name, version, endpoint, _] = row(registration, SystemTime::now());
+    [name, version, endpoint].join(GAP)
+}
+
+fn row(found: &Registration, now: SystemTime) -> [String; 4] {
+    let version = found.version.as_ref();
+    let version = version.map_or_else(|| "-".to_owned(), ToString::to_string);
+    let heard = found.last_heartbeat().to_system_time();
+    // The clock of the registry may be ahead of this one.
+    let ago = heard.map(|heard| now.duration_since(heard).unwrap_or_default());
+    let endpoint = found.endpoint.to_string();
+    [
+        one_line(&found.name),
+        version,
+        one_line(&endpoint),
+        ago.map_or_else(|| "-".to_owned(), age),
+    ]
+}
+
+fn age(ago: Duration) -> String {
+    let whole = Duration::from_secs(ago.as_secs());
+    format!("{} ago", humantime::format_duration(whole))
+}
+
+fn align(rows: &[[String; 4]]) -> String {
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or_default()
+    };
+    let widths = [width(0), width(1), width(2)];
+    let mut text = String::new();
+    for [name, version, endpoint, heard] in rows {
+        for (cell, width) in [name, version, endpoint].into_iter().zip(widths) {
+            text += &format!("{cell:width$}{GAP}");
+        }
+        text += heard;
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use agentwire::Timestamp;
+
+    use super::*;
+
+    fn found(name: &str, version: &str, heard: Duration) -> Arc<Registration> {
+        let endpoint = format!("tcp://host:{}", name.len()).parse().unwrap();
+        let mut found = Registration::new(name, endpoint);
+        found.version = version.parse().ok();
+        Arc::new(found.registered(Timestamp::from(SystemTime::now() - heard)))
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_stands_in_them() {
+        let minute = Duration::from_secs(61);
+        let found = [
+            found("wetter für alle", "10.0.0-rc.1", minute),
+            found("a", "", minute),
+        ];
+        let expected = "\
+NAME             VERSION      ENDPOINT       HEARD
+wetter für alle  10.0.0-rc.1  tcp://host:16  1m 1s ago
+a                -            tcp://host:1   1m 1s ago
+";
+        assert_eq!(table(&found), expected);
+        assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_no_reason_to_fail() {
+        let ahead = Registration::new("a", "tcp://host:1".parse().unwrap()).registered(
+            Timestamp::from(SystemTime::now() + Duration::from_secs(3600)),
+        );
+        assert!(table(&[Arc::new(ahead)]).ends_with("  0s ago\n"));
+    }
+}

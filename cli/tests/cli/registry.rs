@@ -1,0 +1,250 @@
+use agentwire::registry::{Event, LocalRegistry, Registry, RegistryServer, Scope};
+use agentwire_codec::Value;
+use rustix::process::Signal;
+
+use crate::program::{Running, Server, parse_lines, run, within};
+
+/// A registry in a process of its own.
+async fn registry(more: &[&str]) -> Server {
+    Server::start([&["registry", "serve", "tcp://127.0.0.1:0"], more].concat()).await
+}
+
+/// An agent in a process of its own, registered.
+async fn agent(registry: &Server, name: &str) -> (Server, String) {
+    let args = ["serve", "tcp://127.0.0.1:0", "--name", name];
+    let args = [&args[..], &["--registry", &registry.endpoint]].concat();
+    let mut server = Server::start(args).await;
+    let line = server.running.line().await;
+    let endpoint = line.strip_prefix(&format!("registered {name} at "));
+    let endpoint = endpoint.expect("where it is registered").to_owned();
+    (server, endpoint)
+}
+
+fn field<'a>(found: &'a Value, key: &str) -> &'a str {
+    found[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("{key}: {found}"))
+}
+
+#[tokio::test]
+async fn an_agent_that_serves_is_listed_called_by_name_and_gone_when_it_stops() {
+    let registry = registry(&[]).await;
+    let (server, endpoint) = agent(&registry, "parrot").await;
+    let url = &registry.endpoint;
+    assert_eq!(endpoint, server.endpoint);
+
+    let listed = run(["registry", "list", url, "--json"]).await.messages();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(field(&listed[0], "name"), "parrot");
+    assert_eq!(field(&listed[0], "endpoint"), endpoint);
+
+    let table = run(["registry", "list", url]).await;
+    let lines: Vec<_> = table.success().lines().collect();
+    assert!(
+        lines[0].starts_with("NAME    VERSION  ENDPOINT"),
+        "{lines:?}"
+    );
+    assert!(lines[1].starts_with("parrot  -        tcp://"), "{lines:?}");
+    assert!(lines[1].ends_with("s ago") && lines.len() == 2, "{lines:?}");
+
+    let found = run(["registry", "lookup", url, "parrot", "--json"]).await;
+    assert_eq!(field(&found.messages()[0], "endpoint"), endpoint);
+    let call = [
+        "call",
+        "--registry",
+        url,
+        "--name",
+        "parrot",
+        "--text",
+        "hi",
+    ];
+    assert_eq!(field(&run(call).await.messages()[0], "content"), "hi");
+
+    server.running.send(Signal::TERM);
+    assert_eq!(server.running.end().await.success(), "");
+    assert_eq!(run(["registry", "list", url]).await.success(), "");
+    let error = run(["registry", "lookup", url, "parrot"]).await;
+    assert!(
+        error.error(3).contains("\"parrot\" is registered"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn find_narrows_down_by_every_option() {
+    use agentwire::{map, registry::Registration};
+    let entries = LocalRegistry::new();
+    let server = RegistryServer::serve(entries.clone(), "tcp://127.0.0.1:0");
+    let server = within(server).await.expect("a registry");
+    let url = server.endpoint().to_string();
+    let make = |name: &str, port: u16, version: &str| {
+        let endpoint = format!("tcp://198.51.100.1:{port}")
+            .parse()
+            .expect("endpoint");
+        Registration::new(name, endpoint).with_version(version.parse().expect("version"))
+    };
+    let weather = make("weather", 1, "2.1.0")
+        .with_capabilities(map! {"languages": ["ja"], "tools": [{"name": "forecast"}]})
+        .with_metadata("zone", "b");
+    let echo = make("echo", 2, "1.0.0").with_capabilities(map! {"tools": ["forecast"]});
+    for registration in [weather, echo] {
+        within(entries.register(registration))
+            .await
+            .expect("register");
+    }
+    for (options, expected) in [
+        (&[][..], "echo weather"),
+        (&["--capability", "languages.ja"], "weather"),
+        (&["--tool", "forecast"], "echo weather"),
+        (
+            &["--tool", "forecast", "--capability", "languages.ja"],
+            "weather",
+        ),
+        (&["--version", "^1"], "echo"),
+        (&["--metadata", r#"{"zone": "b"}"#], "weather"),
+        (&["--name", "echo"], "echo"),
+        (&["--tool", "knitting"], ""),
+    ] {
+        let args = [&["registry", "find", &url, "--json"], options].concat();
+        let found = run(args).await.messages();
+        let names: Vec<_> = found.iter().map(|found| field(found, "name")).collect();
+        assert_eq!(names.join(" "), expected, "{options:?}");
+    }
+}
+
+#[tokio::test]
+async fn watch_tells_what_is_there_and_what_happens() {
+    let registry = registry(&["--lease", "1s"]).await;
+    let url = &registry.endpoint;
+    let (first, _) = agent(&registry, "parrot").await;
+    let mut people = Running::start(["registry", "watch", url]);
+    let mut machine = Running::start(["registry", "watch", url, "parrot", "--json"]);
+    let line = people.line().await;
+    assert!(line.starts_with("present  parrot  -  tcp://"), "{line}");
+    let snapshot = parse_lines(&format!("{}\n", machine.line().await));
+    assert_eq!(field(&snapshot[0], "event"), "snapshot");
+
+    let (second, _) = agent(&registry, "owl").await;
+    assert!(people.line().await.starts_with("joined   owl  -  tcp://"));
+    second.running.send(Signal::TERM);
+    assert!(people.line().await.starts_with("left     owl  -  tcp://"));
+    // It is killed without a word.
+    first.running.send(Signal::KILL);
+    assert!(
+        people
+            .line()
+            .await
+            .starts_with("expired  parrot  -  tcp://")
+    );
+    let expired = parse_lines(&format!("{}\n", machine.line().await));
+    assert_eq!(field(&expired[0], "event"), "expired");
+    assert_eq!(field(&expired[0]["registration"], "name"), "parrot");
+    // Nobody reads any more.
+    let unread = people.end_unread();
+    agent(&registry, "crow").await;
+    within(unread).await.success();
+}
+
+#[tokio::test]
+async fn an_agent_registers_when_its_registry_comes_back_and_says_that_it_waits() {
+    let directory = tempfile::tempdir().expect("directory");
+    let url = format!(
+        "unix://{}",
+        directory.path().join("registry.sock").display()
+    );
+    let agent = ["serve", "tcp://127.0.0.1:0", "--registry", &url];
+    let mut agent = Server::start(agent).await;
+    // It serves all the same.
+    run(["call", &agent.endpoint, "--text", "x"])
+        .await
+        .success();
+    let entries = LocalRegistry::new();
+    let mut watch = entries.watch(Scope::name("echo"));
+    within(watch.next())
+        .await
+        .expect("a snapshot")
+        .expect("one");
+    let server = within(RegistryServer::serve(entries, &*url)).await;
+    let server = server.expect("a registry");
+    let joined = within(watch.next()).await.expect("an event").expect("one");
+    assert!(matches!(joined, Event::Joined(_)), "{joined:?}");
+    assert!(
+        agent
+            .running
+            .line()
+            .await
+            .starts_with("registered echo at tcp://")
+    );
+    agent.running.send(Signal::TERM);
+    let left = within(watch.next()).await.expect("an event").expect("one");
+    assert!(matches!(left, Event::Left(_)), "{left:?}");
+    within(server.stop()).await;
+}
+
+#[tokio::test]
+async fn a_unique_name_is_refused_to_a_second_agent() {
+    let registry = registry(&["--unique"]).await;
+    let (_first, _) = agent(&registry, "parrot").await;
+    let args = ["serve", "tcp://127.0.0.1:0", "--name", "parrot"];
+    let args = [&args[..], &["--registry", &registry.endpoint]].concat();
+    let mut second = Server::start(args).await;
+    // It is told that it waits, and serves meanwhile.
+    let reason = second.running.error_line().await;
+    assert!(reason.contains("parrot is not registered yet"), "{reason}");
+    assert!(reason.contains("is registered already"), "{reason}");
+    run(["call", &second.endpoint, "--text", "x"])
+        .await
+        .success();
+}
+
+#[tokio::test]
+async fn an_agent_is_registered_where_it_says() {
+    let registry = registry(&[]).await;
+    let args = ["serve", "tcp://0.0.0.0:0", "--registry", &registry.endpoint];
+    let error = run(args).await;
+    assert!(error.error(2).contains("advertise"), "{error:?}");
+    let args = [&args[..], &["--advertise", "tcp://localhost:0"]].concat();
+    let mut server = Server::start(args).await;
+    let port = server
+        .endpoint
+        .rsplit(':')
+        .next()
+        .expect("a port")
+        .to_owned();
+    let line = server.running.line().await;
+    assert_eq!(line, format!("registered echo at tcp://localhost:{port}"));
+}
+
+#[tokio::test]
+async fn failures_have_the_exit_codes_of_calls() {
+    let agent = Server::agent("echo").await;
+    let error = run(["registry", "list", &agent.endpoint]).await;
+    assert!(error.error(5).contains("is no registry"), "{error:?}");
+    let watch = run(["registry", "watch", &agent.endpoint]).await;
+    assert!(watch.error(5).contains("is no registry"), "{watch:?}");
+    let nobody = [
+        "registry",
+        "list",
+        "tcp://127.0.0.1:1",
+        "--timeout",
+        "300ms",
+    ];
+    let error = run(nobody).await;
+    assert!(error.error(3).contains("cannot be reached"), "{error:?}");
+    let registry = registry(&[]).await;
+    let error = run(["registry", "lookup", &registry.endpoint, " x"]).await;
+    assert!(error.error(2).contains("white space"), "{error:?}");
+    let taken = run(["registry", "serve", &registry.endpoint]).await;
+    assert!(taken.error(3).contains("cannot"), "{taken:?}");
+}
+
+#[tokio::test]
+async fn a_signal_stops_a_registry_that_is_watched() {
+    let registry = registry(&[]).await;
+    let mut watch = Running::start(["registry", "watch", &registry.endpoint]);
+    let (agent, _) = agent(&registry, "parrot").await;
+    assert!(watch.line().await.contains("parrot"));
+    registry.running.send(Signal::TERM);
+    assert_eq!(registry.running.end().await.success(), "");
+    drop(agent);
+}
