@@ -28,6 +28,22 @@ fn a_shared_connection_of_a_runtime_that_is_gone_is_not_used() {
     }
 }
 
+#[test]
+fn a_kept_connection_serves_a_later_runtime() {
+    let serving = runtime(Builder::new_multi_thread().worker_threads(1));
+    let server = serving
+        .block_on(LocalAgent::serve(Puppet, memory("kept")))
+        .unwrap();
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    // Often enough for calls of both runtimes to have waited for their answers.
+    for text in ["first", "second"].repeat(20) {
+        let calling = runtime(&mut Builder::new_current_thread());
+        let reply = calling.block_on(async { within(remote.process(Message::user(text))).await });
+        assert_eq!(reply.unwrap().text(), Some(text));
+    }
+    assert_eq!(remote.stats().reconnects, 0);
+}
+
 /// Calls a peer, and leaves a connection to it that is idle.
 async fn call_once(remote: &RemoteAgent, endpoint: &Endpoint) -> RawPeer {
     let mut listener = within(Listener::bind(endpoint)).await.unwrap();
