@@ -185,8 +185,8 @@ mod tests {
 
     #[test]
     fn a_cell_says_how_many_times_agentwires_value_it_is() {
-        assert_eq!(shown(Some(44.0), Some(22.0)), "44.0 (2.00)");
-        assert_eq!(shown(Some(44.0), None), "44.0");
+        assert_eq!(shown(Some(44.5), Some(22.25)), "44.5 (2.00)");
+        assert_eq!(shown(Some(44.5), None), "44.5");
         assert_eq!(shown(None, Some(22.0)), "–");
     }
 }
