@@ -92,8 +92,8 @@ impl Session {
         service: Arc<dyn Service>,
         config: Arc<Config>,
         drain: CancellationToken,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             link,
             service,
             config,
@@ -102,22 +102,25 @@ impl Session {
             drained: Box::pin(drain.cancelled_owned()),
             clocks: Clocks::default(),
             alarm: Alarm::default(),
-        }
+        })
     }
 
-    pub(super) async fn run(mut self) {
+    /// In a box, because a future holds what is moved into it twice, and so does each future around it.
+    pub(super) async fn run(mut self: Box<Self>) {
         tracing::debug!("connection opened");
         let end = poll_fn(|cx| self.poll(cx)).await;
         tracing::debug!(reason = %end, "connection closed");
         // Handlers end with the conversation, before anything is waited for.
         self.in_flight.clear();
-        match end {
+        let linger = match end {
             // The peer may be busy sending what nobody reads.
-            End::TooLarge { .. } => self.link.close(LINGER).await,
+            End::TooLarge { .. } => LINGER,
             // All is written; what is there to be discarded is there now.
-            End::Drained => self.link.close(Duration::ZERO).await,
-            End::PeerLeft | End::Timeout(_) | End::Broken(_) | End::Unwritable(_) => {}
-        }
+            End::Drained => Duration::ZERO,
+            End::PeerLeft | End::Timeout(_) | End::Broken(_) | End::Unwritable(_) => return,
+        };
+        // Its room is needed at the end only.
+        Box::pin(self.link.close(linger)).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {

@@ -14,7 +14,7 @@ use crate::{
 /// Which registry to ask, and how to show what it says: the options that all questions share.
 #[derive(Debug, Args)]
 pub(super) struct AskArgs {
-    /// Where the registry is: unix:///path/to/socket or tcp://host:port
+    /// Where the registry is: unix:///path/to/socket, tcp://host:port or redis://host:port
     #[arg(value_name = "REGISTRY", value_parser = parse_registry_url)]
     url: RegistryUrl,
 

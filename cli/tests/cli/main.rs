@@ -18,6 +18,7 @@ mod peer;
 mod program;
 mod proxy;
 mod recode;
+mod redis;
 mod registry;
 mod serve;
 mod stream;

@@ -64,17 +64,27 @@ impl RedisRegistryBuilder {
     ///
     /// If the future is dropped, nothing is left behind.
     pub async fn connect(self) -> Result<RedisRegistry, RegistryError> {
+        let registry = self.connect_lazy()?;
+        // It shows that Redis is there and runs scripts, and tells the epoch.
+        let (epoch, _) = registry.0.store.sweep(1).await?;
+        status::seen(&registry.0.status, &epoch);
+        registry.0.sweep();
+        Ok(registry)
+    }
+
+    /// Connects once something is asked of the registry: Redis need not be there yet. Needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::InvalidSetting`]
+    pub fn connect_lazy(self) -> Result<RedisRegistry, RegistryError> {
         self.check()?;
         let address = Address::parse(&self.url)?;
         let store = Store::new(&address, self.namespace.clone(), self.timeout)?;
         let push_client = address.push_client();
         let client = push_client.map_err(|error| Fault::from(error).at(&address.shown))?;
-        // It shows that Redis is there and runs scripts, and tells the epoch.
-        let (epoch, _) = store.sweep(1).await?;
         let channel = format!("{}changes", self.namespace);
         let shared = Shared::new(self.config, store, client, channel, self.timeout);
-        status::seen(&shared.status, &epoch);
-        shared.sweep();
         Ok(RedisRegistry(Arc::new(shared)))
     }
 

@@ -72,7 +72,8 @@ use crate::{
 ///
 /// # Tasks
 ///
-/// One sweeps, and one listens for changes from the first watch on. Both end with the last handle. A [`Watch`] is no
+/// One sweeps, and one listens for changes from the first watch on. Both end with the last handle, or with their runtime
+/// and begin again in the next. A [`Watch`] is no
 /// handle: it ends with the registry.
 ///
 /// # What it needs
@@ -135,6 +136,7 @@ impl Registry for RedisRegistry {
                 problem: RegistrationProblem::NotPortable,
             });
         }
+        self.0.sweep();
         self.0.store.register(&registration, config).await?;
         Ok(config.offered_lease())
     }

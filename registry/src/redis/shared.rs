@@ -65,7 +65,7 @@ impl Shared {
         }
     }
 
-    /// Begins to sweep.
+    /// Begins to sweep, unless it does already.
     pub(super) fn sweep(&self) {
         let interval = sweeper::interval(self.config.offered_lease().timeout());
         let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));

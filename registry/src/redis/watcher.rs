@@ -99,7 +99,10 @@ impl Watcher {
     async fn snapshot(&mut self) -> Option<Result<Event, RegistryError>> {
         let mut backoff = Backoff::new();
         loop {
-            self.shared.upgrade()?.listen();
+            let shared = self.shared.upgrade()?;
+            shared.sweep();
+            shared.listen();
+            drop(shared);
             // Nothing that is shared is held meanwhile, or the registry could not end.
             let status = self.status.wait_for(|status| status.subscriptions > 0);
             let subscriptions = status.await.ok()?.subscriptions;

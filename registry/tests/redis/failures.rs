@@ -188,3 +188,38 @@ async fn a_refusal_is_told_apart_from_an_absence_and_keeps_the_password() {
     assert!(matches!(next(&mut seen).await, Event::Joined(_)));
     assert!(!format!("{registry:?}").contains("right"));
 }
+
+#[tokio::test]
+async fn one_that_connects_later_works_once_redis_is_there() {
+    let mut server = RedisServer::start().await;
+    server.kill();
+    let builder = server.builder().lease(Duration::from_secs(1));
+    let registry = builder.connect_lazy().unwrap();
+    let weather = agent("weather", 1);
+    let error = within(registry.register(weather.clone())).await;
+    assert!(error.unwrap_err().is_unavailable());
+    let early = registry.clone();
+    let early = tokio::spawn(async move { watch(&early, Scope::All).await });
+
+    server.restart().await;
+    back(&registry).await;
+    let mut early = within(early).await.unwrap();
+    registry.register(weather).await.unwrap();
+    until_told_of(&mut early, "weather").await;
+    // It sweeps, too.
+    assert!(matches!(next(&mut early).await, Event::Expired(_)));
+}
+
+#[test]
+fn one_that_connects_later_needs_no_runtime_but_a_url() {
+    assert!(
+        RedisRegistry::builder("redis://localhost")
+            .connect_lazy()
+            .is_ok()
+    );
+    let error = RedisRegistry::builder("http://localhost").connect_lazy();
+    assert!(matches!(
+        error.unwrap_err(),
+        RegistryError::InvalidSetting { setting: "url", .. }
+    ));
+}

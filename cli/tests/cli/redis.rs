@@ -1,0 +1,88 @@
+use std::{
+    env,
+    process::{Child, Command, Stdio},
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::program::{Running, Server, run};
+
+/// A Redis of its own, which ends when this is dropped.
+struct Redis {
+    process: Child,
+    dir: TempDir,
+}
+
+impl Redis {
+    /// Starts one, and does not wait for it.
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let program = env::var("AGENTWIRE_REDIS_SERVER");
+        let program = program.unwrap_or_else(|_| "redis-server".to_owned());
+        let process = Command::new(&program)
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(dir.path().join("redis.sock"))
+            .arg("--dir")
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .spawn();
+        let process = process.unwrap_or_else(|error| {
+            panic!("cannot start {program}: {error}; run scripts/redis-server, or name one in AGENTWIRE_REDIS_SERVER")
+        });
+        Self { process, dir }
+    }
+
+    fn url(&self) -> String {
+        let path = self.dir.path().join("redis.sock");
+        format!("redis+unix://{}", path.display())
+    }
+
+    fn kill(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[tokio::test]
+async fn agents_are_registered_listed_called_and_watched_in_a_redis() {
+    let mut redis = Redis::start();
+    let url = &redis.url();
+    let serve = ["serve", "tcp://127.0.0.1:0", "--name", "parrot"];
+    let mut server = Server::start([&serve[..], &["--registry", url]].concat()).await;
+    let line = server.running.line().await;
+    assert_eq!(line, format!("registered parrot at {}", server.endpoint));
+
+    let listed = run(["registry", "list", url]).await;
+    assert!(listed.success().contains(&server.endpoint), "{listed:?}");
+    let call = [
+        "call",
+        "--registry",
+        url,
+        "--name",
+        "parrot",
+        "--text",
+        "hi",
+    ];
+    assert!(run(call).await.success().contains("\"hi\""));
+
+    let mut watch = Running::start(["registry", "watch", url]);
+    let line = watch.line().await;
+    assert!(line.starts_with("present  parrot"), "{line}");
+    server.running.send(Signal::TERM);
+    // It may have said that it waits for Redis.
+    assert_eq!(server.running.end().await.code, 0);
+    let line = watch.line().await;
+    assert!(line.starts_with("left     parrot"), "{line}");
+
+    redis.kill();
+    let error = run(["registry", "list", url]).await;
+    assert!(error.error(3).contains("cannot be reached"), "{error:?}");
+}
