@@ -104,20 +104,16 @@ impl Connection {
         }
     }
 
-    /// As [`probe`](Self::probe), but looks only at what the runtime has noticed.
+    /// As [`probe`](Self::probe), but may look only at what the runtime has noticed.
     ///
-    /// This is for a connection that was in use a moment ago. Where nothing has been noticed, which is the
-    /// rule, it costs no system call. What came or ended since the runtime last asked the system for news may
-    /// go unseen; that is a matter of microseconds on a busy runtime, and of nothing on one that has slept since.
+    /// This is for a connection that was in use a moment ago. For a Unix socket where nothing has been noticed,
+    /// which is the rule, it costs no system call. What came or ended since the runtime last asked the system for
+    /// news may go unseen; a write to a Unix socket that the peer has closed then fails, and sends nothing. TCP takes
+    /// such a write, so that its sockets are asked in any case.
     pub fn probe_noticed(&mut self) -> Idle {
         match &mut self.stream {
             #[cfg(unix)]
             Stream::Unix(stream) => {
-                let stream = &*stream;
-                noticed(stream.try_io(Interest::READABLE, || not_quiet(stream)))
-            }
-            #[cfg(unix)]
-            Stream::Tcp(stream) => {
                 let stream = &*stream;
                 noticed(stream.try_io(Interest::READABLE, || not_quiet(stream)))
             }
