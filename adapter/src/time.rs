@@ -1,11 +1,14 @@
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// The longest that anything waits. More would be as good as for ever, and overflow the clock.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -25,7 +28,8 @@ impl Alarm {
         if timer.is_elapsed() || timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
-        while timer.as_mut().poll(cx).is_ready() {
+        // A task that has used up its turn, because its peer floods it, would never see the time pass.
+        while pin!(unconstrained(timer.as_mut())).poll(cx).is_ready() {
             if timer.deadline() >= deadline {
                 return Poll::Ready(());
             }
@@ -38,6 +42,8 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+
+    use tokio::task::coop;
 
     use super::*;
 
@@ -62,5 +68,15 @@ mod tests {
             poll_fn(|cx| alarm.poll(cx, start)).await;
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_goes_off_in_a_task_that_has_used_up_its_turn() {
+        while coop::has_budget_remaining() {
+            coop::consume_budget().await;
+        }
+        let mut alarm = Alarm::default();
+        let polled = poll_fn(|cx| Poll::Ready(alarm.poll(cx, Instant::now()))).await;
+        assert!(polled.is_ready());
     }
 }

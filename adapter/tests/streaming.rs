@@ -16,7 +16,8 @@ use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, FrameLimits, LocalAgent, Message, RemoteAgent, Value,
     agent_fn,
 };
-use common::{Puppet, memory, within};
+use agentwire_codec::Body;
+use common::{Puppet, RawPeer, memory, process_frame, within};
 use futures_core::Stream;
 use futures_util::stream;
 use tokio::sync::mpsc;
@@ -181,6 +182,50 @@ async fn a_chunk_over_the_limit_ends_the_stream_with_an_error() {
     let (chunks, error) = collect(&remote, Message::user("x".repeat(2000))).await;
     assert!(chunks.is_empty());
     assert!(error.unwrap().contains("limit of 1000"));
+}
+
+/// Streams what does not fit, and panics when it is given up for it.
+struct Sore;
+
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("a bad farewell");
+    }
+}
+
+impl Agent for Sore {
+    fn name(&self) -> &str {
+        "sore"
+    }
+
+    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+        Ok(message)
+    }
+
+    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        let panics = Panics;
+        stream::repeat_with(move || {
+            let _kept = &panics;
+            Ok(message.clone())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_panics_when_it_is_given_up_harms_no_other_request() {
+    let endpoint = memory("sore");
+    let builder = LocalAgent::builder(Sore).frame_limits(FrameLimits::default().send(1000));
+    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    let request = process_frame("large", Message::user("x".repeat(2000)));
+    let text = String::from_utf8(request[4..].to_vec()).unwrap();
+    peer.send_frame(text.replace("\"process\"", "\"stream\"").as_bytes())
+        .await;
+    assert!(matches!(peer.receive().await.body, Body::Error(_)));
+    peer.send(&process_frame("next", Message::user("x"))).await;
+    assert_eq!(peer.receive().await.id, "next".into());
 }
 
 #[tokio::test]

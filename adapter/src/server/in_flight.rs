@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -19,19 +20,25 @@ pub(super) struct Answer {
 pub(super) struct InFlight {
     format: Format,
     id: RequestId,
-    work: Work,
+    /// There until it is dropped.
+    work: Option<Work>,
 }
 
 impl InFlight {
     pub(super) fn new(format: Format, id: RequestId, work: Work) -> Self {
-        Self { format, id, work }
+        Self {
+            format,
+            id,
+            work: Some(work),
+        }
     }
 
     /// The next answer; `None` after the last. Nothing follows one that is not a chunk.
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
         let body = match &mut self.work {
-            Work::One(answer) => Some(ready!(answer.as_mut().poll(cx))),
-            Work::Many(answers) => ready!(answers.poll_next_unpin(cx)),
+            Some(Work::One(answer)) => Some(ready!(answer.as_mut().poll(cx))),
+            Some(Work::Many(answers)) => ready!(answers.poll_next_unpin(cx)),
+            None => None,
         };
         Poll::Ready(body.map(|body| self.answer(body)))
     }
@@ -45,6 +52,17 @@ impl InFlight {
         Answer {
             format: self.format,
             envelope: Envelope::new(self.id.clone(), body),
+        }
+    }
+}
+
+/// Work that is given up runs what an agent does on the way out, which is no business of the other requests of its
+/// connection.
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let work = self.work.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(work))).is_err() {
+            tracing::error!(id = %self.id, "a request panicked when it was given up");
         }
     }
 }
