@@ -167,6 +167,7 @@ mod link;
 mod outgoing;
 pub mod registry;
 mod server;
+mod spare;
 mod time;
 mod tool;
 

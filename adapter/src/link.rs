@@ -14,7 +14,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::poll_read_buf;
 
-use crate::outgoing::Outgoing;
+use crate::{outgoing::Outgoing, spare};
 
 /// One connection that carries envelopes: the only place that knows how they are told apart.
 ///
@@ -31,7 +31,7 @@ pub(crate) struct Link {
     unflushed: bool,
     /// The last read brought as much as there was room for.
     is_busy: bool,
-    /// The largest frame that `incoming` has had room for.
+    /// The largest frame for which `incoming` was made larger than buffers usually are.
     room: usize,
 }
 
@@ -41,11 +41,9 @@ const READ_SIZE: usize = 8 * 1024;
 /// Where reads come back full, for many envelopes in one.
 const BUSY_READ_SIZE: usize = 64 * 1024;
 
-/// A buffer that has grown beyond this is given back once it is empty, unless large frames come in a row.
-const KEPT_CAPACITY: usize = 64 * 1024;
-
-/// A buffer that has grown beyond this is given back in any case.
-const MAX_KEPT: usize = 2 * 1024 * 1024;
+/// A connection keeps the buffer of a frame that is larger than this, but not larger than that: large frames often
+/// come in a row.
+const KEPT: std::ops::RangeInclusive<usize> = spare::MAX_CAPACITY + 1..=2 * 1024 * 1024;
 
 impl Link {
     pub(crate) fn new(connection: Connection, limits: FrameLimits) -> Self {
@@ -85,12 +83,17 @@ impl Link {
         &mut self.outgoing
     }
 
-    /// Gives back the room of a connection on which nothing is going on.
+    /// True if it keeps a large buffer with nothing in it.
+    pub(crate) fn has_room_left(&self) -> bool {
+        self.room > 0 && self.incoming.is_empty()
+    }
+
+    /// Gives that up.
     pub(crate) fn rest(&mut self) {
-        if self.incoming.is_empty() {
+        if self.has_room_left() {
             self.incoming = BytesMut::new();
+            self.room = 0;
         }
-        self.outgoing.rest();
     }
 
     /// True once all that was put in line has left.
@@ -139,16 +142,14 @@ impl Link {
             if let Some(len) = peek_frame(&self.incoming, self.limits.max_receive())? {
                 return Poll::Ready(Ok(Some(len)));
             }
-            if self.is_busy && self.incoming.len() < BUSY_READ_SIZE {
-                self.incoming.reserve(BUSY_READ_SIZE);
-            } else if self.incoming.is_empty() {
-                self.incoming.reserve(READ_SIZE);
-            } else {
-                reserve_for_frame(&mut self.incoming);
-            }
+            self.make_room();
             let room = self.incoming.capacity() - self.incoming.len();
             let connection = Pin::new(&mut self.connection);
-            let read = ready!(poll_read_buf(connection, cx, &mut self.incoming))?;
+            let Poll::Ready(read) = poll_read_buf(connection, cx, &mut self.incoming) else {
+                self.give_back();
+                return Poll::Pending;
+            };
+            let read = read?;
             if read == 0 {
                 return Poll::Ready(truncated(&self.incoming).map_or(Ok(None), Err));
             }
@@ -156,11 +157,33 @@ impl Link {
         }
     }
 
+    fn make_room(&mut self) {
+        if self.incoming.capacity() == 0 {
+            self.incoming = spare::to_read();
+        }
+        let len = self.incoming.len();
+        if self.is_busy && len < BUSY_READ_SIZE {
+            self.incoming.reserve(BUSY_READ_SIZE - len);
+        } else if len == 0 {
+            // All of the room for large frames, which the last one has left from the front.
+            self.incoming.reserve(READ_SIZE.max(self.room));
+        } else {
+            reserve_for_frame(&mut self.incoming);
+        }
+    }
+
+    /// Lets others have a buffer that holds nothing.
+    fn give_back(&mut self) {
+        if self.incoming.is_empty() && self.room == 0 {
+            spare::done_reading(std::mem::take(&mut self.incoming));
+        }
+    }
+
     /// `Ready` at the end of the stream, for a reader that has no use for the frame at the front yet.
     ///
     /// A little is read beyond that frame. With more than that on its way, the end shows only later.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
-        let bound = HEADER_LEN + len + KEPT_CAPACITY;
+        let bound = HEADER_LEN + len + BUSY_READ_SIZE;
         while self.incoming.len() < bound {
             self.incoming.reserve(READ_SIZE);
             let connection = Pin::new(&mut self.connection);
@@ -190,14 +213,16 @@ impl Link {
 
     /// Drops the frame at the front.
     pub(crate) fn consume(&mut self, len: usize) {
-        self.incoming.advance(HEADER_LEN + len);
-        self.room = self.room.max(HEADER_LEN + len);
+        let len = HEADER_LEN + len;
+        self.incoming.advance(len);
+        if len >= *KEPT.start() {
+            self.room = self.room.max(len);
+        }
         if self.incoming.is_empty() {
-            // Where large frames come one after the other, their room is used again.
-            if self.room > MAX_KEPT || self.room > KEPT_CAPACITY && len < self.room / 4 {
-                self.incoming = BytesMut::new();
-                self.room = 0;
+            if self.room > *KEPT.end() || len < self.room / 4 {
+                self.rest();
             }
+            self.give_back();
         }
     }
 

@@ -1,5 +1,7 @@
 use bytes::Buf;
 
+use crate::spare;
+
 /// Bytes in line to be written: appended behind, taken from the front.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
@@ -8,23 +10,16 @@ pub(crate) struct Outgoing {
     sent: usize,
 }
 
-/// A buffer that has grown beyond this is given back once it is empty.
-const KEPT_CAPACITY: usize = 64 * 1024;
-
 impl Outgoing {
     /// Moves all of `bytes` behind what is in line, and leaves room to use again.
     pub(crate) fn append_all(&mut self, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
         if self.bytes.is_empty() {
-            std::mem::swap(&mut self.bytes, bytes);
+            self.bytes = std::mem::replace(bytes, spare::to_write());
         } else {
             self.append().append(bytes);
-        }
-    }
-
-    /// Gives back the room that is not used.
-    pub(crate) fn rest(&mut self) {
-        if self.bytes.is_empty() {
-            self.bytes = Vec::new();
         }
     }
 
@@ -35,6 +30,9 @@ impl Outgoing {
         if self.sent > self.bytes.len() / 2 {
             self.bytes.drain(..self.sent);
             self.sent = 0;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare::to_write();
         }
         &mut self.bytes
     }
@@ -55,11 +53,7 @@ impl Buf for Outgoing {
             return;
         }
         self.sent = 0;
-        if self.bytes.capacity() > KEPT_CAPACITY {
-            self.bytes = Vec::new();
-        } else {
-            self.bytes.clear();
-        }
+        spare::done_writing(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -82,12 +76,13 @@ mod tests {
     }
 
     #[test]
-    fn a_large_buffer_is_given_back() {
+    fn a_buffer_with_nothing_in_it_is_given_back() {
+        const LEN: usize = 100;
         let mut outgoing = Outgoing::default();
-        outgoing.append().resize(2 * KEPT_CAPACITY, 1);
-        outgoing.advance(KEPT_CAPACITY);
-        assert_eq!(outgoing.chunk(), &[1; KEPT_CAPACITY]);
-        outgoing.advance(KEPT_CAPACITY);
+        outgoing.append().resize(2 * LEN, 1);
+        outgoing.advance(LEN);
+        assert_eq!(outgoing.chunk(), &[1; LEN]);
+        outgoing.advance(LEN);
         assert_eq!((outgoing.remaining(), outgoing.bytes.capacity()), (0, 0));
     }
 }

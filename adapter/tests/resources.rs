@@ -163,6 +163,47 @@ fn calls_that_share_connections_leave_nothing_behind() {
     });
 }
 
+/// The system's own sockets, which need none of what is counted.
+#[cfg(unix)]
+fn called_once(path: &std::path::Path) -> std::os::unix::net::UnixStream {
+    use std::io::{Read, Write};
+
+    let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let request = process_frame("7", Message::user("x".repeat(1000)));
+    stream.write_all(&request).unwrap();
+    let mut len = [0; 4];
+    stream.read_exact(&mut len).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(len) as usize];
+    stream.read_exact(&mut answer).unwrap();
+    stream
+}
+
+#[cfg(unix)]
+#[test]
+fn an_idle_connection_costs_a_server_little() {
+    const CONNECTIONS: usize = 400;
+    alone(Builder::new_multi_thread().worker_threads(2), || async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let server = LocalAgent::serve(Puppet, Endpoint::unix(&path).unwrap())
+            .await
+            .unwrap();
+        // What the first ones need is there for all.
+        let first: Vec<_> = (0..CONNECTIONS / 4).map(|_| called_once(&path)).collect();
+        let before = ALLOCATOR.current_usage();
+        let mut idle = Vec::with_capacity(CONNECTIONS);
+        idle.extend((0..CONNECTIONS).map(|_| called_once(&path)));
+        let each = ALLOCATOR.current_usage().saturating_sub(before) / CONNECTIONS;
+        println!("an idle connection costs {each} bytes");
+        assert!(each <= 2048, "an idle connection costs {each} bytes");
+        drop((first, idle));
+        within(server.stop()).await;
+    });
+}
+
 /// Streams 16 KiB at a time, for ever, and counts.
 struct Endless(Arc<AtomicU64>);
 

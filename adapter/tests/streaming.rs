@@ -277,13 +277,12 @@ async fn a_peer_that_leaves_is_noticed_however_much_it_asked_for() {
     let builder = LocalAgent::builder(agent).max_in_flight_per_connection(2);
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     for last in [
-        common::process_frame("3", Message::user("x")).to_vec(),
+        process_frame("3", Message::user("x")).to_vec(),
         vec![0xff; 4],
     ] {
-        let mut peer = common::RawPeer::connect(&endpoint).await;
+        let mut peer = RawPeer::connect(&endpoint).await;
         for id in ["1", "2"] {
-            peer.send(&common::process_frame(id, Message::user("x")))
-                .await;
+            peer.send(&process_frame(id, Message::user("x"))).await;
         }
         peer.send(&last).await;
         // Lets the server take all of it, so that its agents are at work when the peer leaves.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     CallSite, Error,
     error::{Phase, ProtocolError},
+    spare,
     time::LONGEST,
 };
 
@@ -83,7 +84,7 @@ impl Exchange {
         body: Body,
     ) -> Result<Self, Error> {
         let envelope = Envelope::new(id.clone(), body);
-        let mut frame = Vec::new();
+        let mut frame = spare::to_write();
         let encoded = put_frame(&mut frame, target.frame_limits().max_send(), |buffer| {
             target.format().encode(&envelope, buffer)
         });

@@ -2,6 +2,8 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
+use crate::spare;
+
 /// From this size on, copying a frame costs more than writing it separately.
 const LARGE: usize = 16 * 1024;
 
@@ -30,6 +32,14 @@ impl Deref for Frame {
         match self {
             Self::Small(bytes) => bytes,
             Self::Large(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if let Self::Small(bytes) = self {
+            spare::done_writing(std::mem::take(bytes));
         }
     }
 }

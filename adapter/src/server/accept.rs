@@ -1,21 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
 use agentwire_transport::{Connection, Listener};
-use tokio::sync::Semaphore;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::{config::Config, service::Service, session::Session};
+use super::{config::Config, service::Service, session::Session, stop::Stop};
 use crate::link::Link;
-
-/// Both ways to stop a server.
-#[derive(Clone)]
-pub(super) struct Stop {
-    /// Take nothing new, finish what is in flight.
-    pub(super) drain: CancellationToken,
-    /// Drop everything.
-    pub(super) abort: CancellationToken,
-}
 
 /// Takes connections and gives each a task.
 pub(super) struct Acceptor {
@@ -33,11 +24,10 @@ const LAST_BACKOFF: Duration = Duration::from_secs(1);
 
 impl Acceptor {
     pub(super) async fn run(mut self) {
-        let Stop { drain, abort } = self.stop.clone();
+        let stop = self.stop.clone();
         tokio::select! {
             biased;
-            () = abort.cancelled() => {}
-            () = drain.cancelled() => {}
+            () = stop.begun() => {}
             // Nothing is lost: a connection that was accepted has its task by the next await.
             () = self.accept_all() => {}
         }
@@ -57,11 +47,7 @@ impl Acceptor {
             match self.listener.accept().await {
                 Ok(connection) => {
                     backoff = FIRST_BACKOFF;
-                    let session = self.session(connection);
-                    self.tasks.spawn(async move {
-                        session.await;
-                        drop(permit);
-                    });
+                    self.tasks.spawn(self.session(connection, permit));
                 }
                 Err(error) => {
                     let endpoint = self.listener.endpoint();
@@ -73,24 +59,25 @@ impl Acceptor {
         }
     }
 
-    fn session(&self, connection: Connection) -> impl Future<Output = ()> + Send + 'static {
+    /// The conversation on a connection, which is one of so many until it ends.
+    fn session(
+        &self,
+        connection: Connection,
+        permit: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let peer = connection.peer().clone();
         let link = Link::new(connection, self.config.frame_limits);
         let session = Session::new(
             link,
             Arc::clone(&self.service),
             Arc::clone(&self.config),
-            self.stop.drain.clone(),
+            self.stop.watch(),
         );
-        let abort = self.stop.abort.clone();
         let span = tracing::debug_span!("connection", endpoint = %self.listener.endpoint(), %peer);
+        // The task of an idle connection is little more than this future: what is moved into it should be small.
         let served = async move {
-            tokio::select! {
-                biased;
-                // Dropping the session drops its handlers and closes its connection.
-                () = abort.cancelled() => {}
-                () = session.run() => {}
-            }
+            session.run().await;
+            drop(permit);
         };
         served.instrument(span)
     }

@@ -9,6 +9,7 @@ mod local_agent;
 mod service;
 mod serving;
 mod session;
+mod stop;
 
 pub(crate) use self::{
     config::Config,

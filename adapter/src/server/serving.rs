@@ -1,13 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
 use agentwire_transport::{Endpoint, Listener};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
-use super::{
-    accept::{Acceptor, Stop},
-    config::Config,
-    service::Service,
-};
+use super::{accept::Acceptor, config::Config, service::Service, stop::Stop};
 
 /// A service at an endpoint, until it is stopped or dropped.
 pub(crate) struct Serving {
@@ -22,10 +18,7 @@ impl Serving {
     /// Must be called within a runtime.
     pub(crate) fn start(listener: Listener, service: Arc<dyn Service>, config: Config) -> Self {
         let tasks = TaskTracker::new();
-        let stop = Stop {
-            drain: CancellationToken::new(),
-            abort: CancellationToken::new(),
-        };
+        let stop = Stop::default();
         let endpoint = listener.endpoint().clone();
         let grace = config.grace;
         let acceptor = Acceptor {
@@ -53,7 +46,7 @@ impl Serving {
     ///
     /// If the future is dropped, it goes on draining, without a limit in time.
     pub(crate) async fn stop(&self) {
-        self.stop.drain.cancel();
+        self.stop.drain();
         self.tasks.close();
         if tokio::time::timeout(self.grace, self.tasks.wait())
             .await
@@ -66,7 +59,7 @@ impl Serving {
 
     /// Drops everything. Returns when no task is left. If the future is dropped, it stops all the same.
     pub(crate) async fn abort(&self) {
-        self.stop.abort.cancel();
+        self.stop.abort();
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -74,6 +67,6 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.stop.abort.cancel();
+        self.stop.abort();
     }
 }

@@ -1,7 +1,6 @@
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,13 +11,13 @@ use agentwire_codec::{
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     config::Config,
     dispatch::dispatch,
     in_flight::{Answer, InFlight, Next},
     service::Service,
+    stop::{Stage, StopWatch},
 };
 use crate::{
     link::Link,
@@ -36,7 +35,7 @@ pub(super) struct Session {
     in_flight: FuturesUnordered<Next>,
     /// Why nothing more is read. What is in flight is still answered.
     ending: Option<End>,
-    drained: Pin<Box<WaitForCancellationFutureOwned>>,
+    stop: StopWatch,
     clocks: Clocks,
     alarm: Alarm,
 }
@@ -46,8 +45,8 @@ pub(super) struct Session {
 struct Clocks {
     /// For any request, with nothing in flight.
     idle: Option<Instant>,
-    /// It has given back its room meanwhile.
-    rested: bool,
+    /// The link keeps room for large frames meanwhile.
+    has_room: bool,
     /// For the rest of a frame.
     frame: Option<Instant>,
     /// For the peer to take more than this many bytes in all.
@@ -67,6 +66,8 @@ enum End {
     PeerLeft,
     #[error("server stops and everything is answered")]
     Drained,
+    #[error("server stops at once")]
+    Aborted,
     #[error("timed out: {0}")]
     Timeout(&'static str),
     #[error("frame of {len} bytes exceeds the limit of {max}")]
@@ -80,7 +81,11 @@ enum End {
 /// With this many bytes of answers in line, no more are made: the peer is slow, and its requests wait.
 const HIGH_WATER: usize = 64 * 1024;
 
-/// Most connections are idle most of the time, and there may be many: after so long one gives back its room.
+/// After so many requests, other tasks of this thread have a turn, and what was answered leaves. Many requests come in one
+/// read, and many are answered at once, so nothing else would stop a peer that sends them without end.
+const REQUESTS_PER_TURN: usize = 64;
+
+/// Large frames come in a row or not at all: after so long a connection gives up the room for them.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a peer that sends too much may take to read that it does.
@@ -91,7 +96,7 @@ impl Session {
         link: Link,
         service: Arc<dyn Service>,
         config: Arc<Config>,
-        drain: CancellationToken,
+        stop: StopWatch,
     ) -> Box<Self> {
         Box::new(Self {
             link,
@@ -99,7 +104,7 @@ impl Session {
             config,
             in_flight: FuturesUnordered::new(),
             ending: None,
-            drained: Box::pin(drain.cancelled_owned()),
+            stop,
             clocks: Clocks::default(),
             alarm: Alarm::default(),
         })
@@ -117,36 +122,60 @@ impl Session {
             End::TooLarge { .. } => LINGER,
             // All is written; what is there to be discarded is there now.
             End::Drained => Duration::ZERO,
-            End::PeerLeft | End::Timeout(_) | End::Broken(_) | End::Unwritable(_) => return,
+            End::Aborted
+            | End::PeerLeft
+            | End::Timeout(_)
+            | End::Broken(_)
+            | End::Unwritable(_) => return,
         };
-        // Its room is needed at the end only.
-        Box::pin(self.link.close(linger)).await;
+        // On the heap, because its room is needed at the end only.
+        let Self { link, stop, .. } = *self;
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = stop.aborted() => {}
+                () = link.close(linger) => {}
+            }
+        })
+        .await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        // Sockets count how often they are used in a turn and then say that they are not ready, so this
-        // cannot keep the thread from other tasks.
+        let mut left = REQUESTS_PER_TURN;
         loop {
-            // The flush comes first: in the last turn nothing is put in line behind it, so either there is
+            // The flush comes first: in the last round nothing is put in line behind it, so either there is
             // room and every handler waits, or the line is full and the connection wakes this task.
             if let Poll::Ready(Err(error)) = self.link.poll_flush(cx) {
                 return Poll::Ready(End::Unwritable(error));
             }
-            let started = match self.poll_requests(cx) {
-                Ok(started) => started,
-                Err(end) => return Poll::Ready(end),
-            };
-            if !self.poll_answers(cx) && !started {
+            if left == 0 {
+                break;
+            }
+            // Those that wait come before those that are new.
+            let answered = self.poll_answers(cx);
+            let before = left;
+            if let Err(end) = self.poll_requests(cx, &mut left) {
+                return Poll::Ready(end);
+            }
+            if !answered && left == before {
                 break;
             }
         }
-        if self.ending.is_none() && self.drained.as_mut().poll(cx).is_ready() {
-            self.ending = Some(End::Drained);
+        // Last, so that requests that have come by now are answered.
+        match self.stop.poll(cx) {
+            Stage::Aborted => return Poll::Ready(End::Aborted),
+            Stage::Draining => _ = self.ending.get_or_insert(End::Drained),
+            Stage::Serving => {}
         }
         if self.in_flight.is_empty() && self.link.is_flushed() {
             if let Some(end) = self.ending.take() {
                 return Poll::Ready(end);
             }
+        }
+        if left == 0 {
+            // Nobody is waited for, so no clock runs.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         self.poll_clocks(cx)
     }
@@ -183,20 +212,19 @@ impl Session {
         }
     }
 
-    /// Starts on requests as long as there is room for them. True if there were any.
-    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut started = false;
-        loop {
+    /// Starts on so many requests, as long as they come and there is room for them.
+    fn poll_requests(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Result<(), End> {
+        while *left > 0 {
             if let Some(End::TooLarge { .. }) = self.ending {
-                return peer_left(self.link.poll_discard(cx)).map_or(Ok(started), Err);
+                return peer_left(self.link.poll_discard(cx));
             }
             match self.link.poll_frame(cx) {
-                Poll::Pending => return Ok(started),
+                Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(Some(len))) if !self.has_room() => {
-                    return peer_left(self.link.poll_end(cx, len)).map_or(Ok(started), Err);
+                    return peer_left(self.link.poll_end(cx, len));
                 }
                 Poll::Ready(Ok(Some(len))) => {
-                    started = true;
+                    *left -= 1;
                     self.clocks.request_arrived();
                     let dispatched = dispatch(&*self.service, self.link.payload(len));
                     self.link.consume(len);
@@ -209,12 +237,13 @@ impl Session {
                 }
                 Poll::Ready(Ok(None)) => return Err(End::PeerLeft),
                 Poll::Ready(Err(FrameError::TooLarge { len, max })) => {
+                    *left -= 1;
                     self.refuse_frame(len, max);
-                    return Ok(true);
                 }
                 Poll::Ready(Err(error)) => return Err(End::Broken(error)),
             }
         }
+        Ok(())
     }
 
     /// Says that a frame is too large, and reads no further. What came before it is still answered.
@@ -271,7 +300,7 @@ impl Session {
             match due {
                 Due::Rest => {
                     self.link.rest();
-                    self.clocks.rested = true;
+                    self.clocks.has_room = false;
                 }
                 Due::End(reason) => return Poll::Ready(End::Timeout(reason)),
             }
@@ -284,13 +313,13 @@ impl Clocks {
     fn request_arrived(&mut self) {
         self.idle = None;
         self.frame = None;
-        self.rested = false;
     }
 
     fn tick(&mut self, link: &Link, refusing: bool, nothing_in_flight: bool, now: Instant) {
         let partial = refusing || link.has_partial_frame();
         let idle = nothing_in_flight && link.is_flushed() && !partial;
         self.idle = idle.then(|| self.idle.unwrap_or(now));
+        self.has_room = link.has_room_left();
         self.frame = partial.then(|| self.frame.unwrap_or(now));
         self.write = match self.write {
             _ if link.is_flushed() => None,
@@ -303,10 +332,10 @@ impl Clocks {
         let deadline = |since: Option<Instant>, timeout: Duration, due| {
             since.map(|since| (since + timeout.min(LONGEST), due))
         };
-        let busy = self.idle.filter(|_| !self.rested);
+        let roomy = self.idle.filter(|_| self.has_room);
         let unwritten = self.write.map(|(since, _)| since);
         [
-            deadline(busy, REST_AFTER, Due::Rest),
+            deadline(roomy, REST_AFTER, Due::Rest),
             deadline(self.idle, config.idle_timeout, Due::End("no request")),
             deadline(
                 self.frame,
@@ -325,12 +354,12 @@ impl Clocks {
     }
 }
 
-/// Why a session ends whose peer is only watched, not listened to.
-fn peer_left(end: Poll<io::Result<()>>) -> Option<End> {
+/// Ends a session whose peer is only watched, not listened to, if it has left.
+fn peer_left(end: Poll<io::Result<()>>) -> Result<(), End> {
     match end {
-        Poll::Pending => None,
-        Poll::Ready(Ok(())) => Some(End::PeerLeft),
-        Poll::Ready(Err(error)) => Some(End::Broken(error.into())),
+        Poll::Pending => Ok(()),
+        Poll::Ready(Ok(())) => Err(End::PeerLeft),
+        Poll::Ready(Err(error)) => Err(End::Broken(error.into())),
     }
 }
 

@@ -1,0 +1,95 @@
+//! A peer that sends without end holds up nobody: not other tasks, and not requests that wait.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::Poll,
+};
+
+use agentwire::{Endpoint, LocalAgent, Message, agent_fn};
+use agentwire_codec::Format;
+use common::{RawPeer, process_frame, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink, split};
+
+/// How many requests may be begun before anybody else has a turn.
+const TURN: usize = 64;
+
+fn unix() -> (tempfile::TempDir, Endpoint) {
+    let directory = tempfile::tempdir().unwrap();
+    let endpoint = Endpoint::unix(directory.path().join("agent.sock")).unwrap();
+    (directory, endpoint)
+}
+
+#[tokio::test]
+async fn other_tasks_have_a_turn_while_requests_pour_in() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&begun);
+    let agent = agent_fn("counter", move |message: Message| {
+        counter.fetch_add(1, SeqCst);
+        async move { Ok(message) }
+    });
+    let (_directory, endpoint) = unix();
+    let server = LocalAgent::serve(agent, endpoint).await.unwrap();
+    let requests = process_frame("7", Message::user("x")).repeat(20 * TURN);
+    let (mut reader, mut writer) = split(RawPeer::connect(server.endpoint()).await.connection);
+
+    // All of them may be there at once, and another task sees how many are begun from turn to turn.
+    tokio::spawn(async move { copy(&mut reader, &mut sink()).await });
+    let sent = tokio::spawn(async move { writer.write_all(&requests).await.map(|()| writer) });
+    let (mut seen, mut most) = (0, 0);
+    let other = tokio::spawn(poll_fn(move |cx| {
+        let now = begun.load(SeqCst);
+        most = most.max(now - seen);
+        seen = now;
+        if seen == 20 * TURN {
+            return Poll::Ready(most);
+        }
+        // Behind whoever is in line already; `yield_now` would come after all of them, however often they are.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }));
+    let most = within(other).await.unwrap();
+    sent.await.unwrap().unwrap();
+    assert!(most <= TURN, "{most} requests in one turn");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_comes_before_those_that_are_new() {
+    let agent = agent_fn("sometimes", |message: Message| async move {
+        if message.text() == Some("wait") {
+            for _ in 0..3 {
+                // Another task does something for it.
+                tokio::spawn(async {}).await.ok();
+            }
+        }
+        Ok(message)
+    });
+    let (_directory, endpoint) = unix();
+    let server = LocalAgent::serve(agent, endpoint).await.unwrap();
+    let mut requests = process_frame("waits", Message::user("wait")).to_vec();
+    requests.extend(process_frame("quick", Message::user("x")).repeat(20 * TURN));
+    let (mut reader, mut writer) = split(RawPeer::connect(server.endpoint()).await.connection);
+
+    let sent = tokio::spawn(async move { writer.write_all(&requests).await.map(|()| writer) });
+    let before = within(async {
+        for before in 0.. {
+            let mut payload = vec![0; reader.read_u32().await.unwrap() as usize];
+            reader.read_exact(&mut payload).await.unwrap();
+            if Format::Json.decode(&payload).unwrap().id == "waits".into() {
+                return before;
+            }
+        }
+        usize::MAX
+    })
+    .await;
+    assert!(before <= 4 * TURN, "{before} others were answered first");
+    sent.abort();
+}
