@@ -8,16 +8,16 @@ pub(crate) struct Outgoing {
     bytes: Vec<u8>,
     /// How much of the front has left.
     sent: usize,
+    /// Its buffer is kept, because it trades it for full ones.
+    trades: bool,
 }
 
 impl Outgoing {
     /// Moves all of `bytes` behind what is in line, and leaves room to use again.
     pub(crate) fn append_all(&mut self, bytes: &mut Vec<u8>) {
-        if bytes.is_empty() {
-            return;
-        }
+        self.trades = true;
         if self.bytes.is_empty() {
-            self.bytes = std::mem::replace(bytes, spare::to_write());
+            std::mem::swap(&mut self.bytes, bytes);
         } else {
             self.append().append(bytes);
         }
@@ -53,7 +53,11 @@ impl Buf for Outgoing {
             return;
         }
         self.sent = 0;
-        spare::done_writing(std::mem::take(&mut self.bytes));
+        if self.trades && self.bytes.capacity() <= spare::MAX_CAPACITY {
+            self.bytes.clear();
+        } else {
+            spare::done_writing(std::mem::take(&mut self.bytes));
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::{cell::RefCell, thread::LocalKey};
 use bytes::BytesMut;
 
 /// A task uses one at a time, and holds on to it only if its peer is slow.
-const MAX_SPARE: usize = 4;
+const MAX_SPARE: usize = 2;
 
-/// One that has grown beyond this is not kept.
-pub(crate) const MAX_CAPACITY: usize = 64 * 1024;
+/// One that has grown beyond this is not kept. A busy connection reads into 64 KiB, behind what it has read before.
+pub(crate) const MAX_CAPACITY: usize = 128 * 1024;
 
 type Shelf<B> = RefCell<Vec<B>>;
 

@@ -20,7 +20,7 @@ use common::{RawPeer, process_frame, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink, split};
 
 /// How many requests may be begun before anybody else has a turn.
-const TURN: usize = 64;
+const TURN: usize = 128;
 
 fn unix() -> (tempfile::TempDir, Endpoint) {
     let directory = tempfile::tempdir().unwrap();
