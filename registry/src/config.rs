@@ -62,9 +62,11 @@ impl RegistryConfig {
         Self::default()
     }
 
-    /// For how long a registration holds without a heartbeat. Default: 90 s; from 10 ms to a year.
+    /// For how long a registration holds without a heartbeat. Default: 90 s; from 10 ms to a year, in whole
+    /// milliseconds: what is over is cut.
     pub fn lease(mut self, timeout: Duration) -> Self {
-        self.lease = Lease::new(timeout);
+        let over = Duration::from_nanos(u64::from(timeout.subsec_nanos() % 1_000_000));
+        self.lease = Lease::new(timeout.saturating_sub(over));
         self
     }
 
@@ -151,5 +153,18 @@ impl RegistryConfig {
             require(number > 0, setting, "must be at least 1")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_told_as_all_registries_can_keep_it() {
+        let third = RegistryConfig::new().lease(Duration::from_secs(100) / 3);
+        let lease = third.offered_lease().timeout();
+        assert_eq!(lease, Duration::from_millis(33_333));
+        assert!(RegistryConfig::new().lease(Duration::MAX).check().is_err());
     }
 }

@@ -64,7 +64,10 @@ impl Entry {
 
     /// Notes where in the queue it stands. For the queue, of which there is one.
     pub(super) fn queue_at(&self, at: Instant) -> Instant {
-        self.queued.store(self.micros(at), Ordering::Relaxed);
+        // Rounded up: one that is looked at while it is alive would be due again at once, and again.
+        let nanos = at.saturating_duration_since(self.since).as_nanos();
+        let micros = u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX);
+        self.queued.store(micros, Ordering::Relaxed);
         self.queued_at()
     }
 

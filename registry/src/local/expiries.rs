@@ -35,3 +35,28 @@ impl Expiries {
         self.0.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Registration;
+
+    #[test]
+    fn nothing_is_due_while_it_is_alive_however_odd_its_lease() {
+        let start = Instant::now();
+        let registration = Registration::new("weather", "memory://weather".parse().unwrap());
+        let registration = Arc::new(registration);
+        for nanos in [1, 500, 999, 1000, 1001] {
+            let lease = Duration::from_secs(90) + Duration::from_nanos(nanos);
+            let entry = Arc::new(Entry::new(1, Arc::clone(&registration), lease, start));
+            let mut expiries = Expiries::default();
+            expiries.insert(Arc::clone(&entry));
+            let last = start + lease - Duration::from_nanos(1);
+            assert!(entry.is_live(last) && expiries.pop(last).is_none());
+            let due = expiries.next().unwrap();
+            assert!(!entry.is_live(due) && expiries.pop(due).is_some());
+        }
+    }
+}
