@@ -6,8 +6,8 @@ use crate::Registration;
 
 /// Says which registration is meant.
 ///
-/// The name alone will do as long as there is one instance of it. The instance id keeps one that is late from
-/// speaking for its successor at the same endpoint.
+/// The name alone will do as long as there is one instance of it, and the name and the instance id as long as no two have
+/// that id. The id keeps one that is late from speaking for its successor at the same endpoint.
 ///
 /// ```
 /// use agentwire_registry::InstanceRef;

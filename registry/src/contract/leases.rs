@@ -114,6 +114,40 @@ pub async fn a_predecessor_is_told_that_it_was_replaced<B: Backend>() {
         .expect("the successor");
 }
 
+pub async fn an_instance_that_names_no_endpoint_is_replaced_by_nobody_elsewhere<B: Backend>() {
+    let site = Site::<B>::start("instance_only").await;
+    let heartbeat = async |registration: &Registration| {
+        let which = InstanceRef::new("weather").instance(&*registration.instance);
+        within(site.registry.heartbeat(&which)).await
+    };
+    let gone = agent("weather");
+    site.register(&gone).await;
+    heartbeat(&gone).await.expect("the only one");
+    site.unregister(&gone).await;
+    let others = [agent("weather"), agent("weather")];
+    for other in &others {
+        site.register(other).await;
+        let error = heartbeat(&gone).await.expect_err("it is gone");
+        assert!(error.is_not_registered(), "{error:?}");
+        heartbeat(other).await.expect("it is there");
+    }
+    // Nor is it taken for another.
+    let which = InstanceRef::new("weather").instance(&*gone.instance);
+    within(site.registry.unregister(&which))
+        .await
+        .expect("nobody");
+    assert_eq!(site.lookup("weather").await.len(), 2);
+    let twin = agent("weather").with_instance(&*others[0].instance);
+    site.register(&twin).await;
+    let error = heartbeat(&twin)
+        .await
+        .expect_err("there are two of that id");
+    assert!(
+        matches!(error, RegistryError::Ambiguous { instances: 2, .. }),
+        "{error:?}"
+    );
+}
+
 pub async fn a_heartbeat_moves_the_last_heartbeat<B: Backend>() {
     let site = Site::<B>::start("last_heartbeat").await;
     let weather = agent("weather");

@@ -64,6 +64,7 @@ macro_rules! registry_contract {
             a_heartbeat_of_the_unknown_is_an_error_and_registering_mends_it
             a_heartbeat_without_an_endpoint_needs_a_single_instance
             a_predecessor_is_told_that_it_was_replaced
+            an_instance_that_names_no_endpoint_is_replaced_by_nobody_elsewhere
             a_heartbeat_moves_the_last_heartbeat
             whoever_registers_is_told_the_lease
             a_second_endpoint_is_refused_where_duplicates_are

@@ -77,12 +77,12 @@ pub enum RegistryError {
         endpoint: Option<Endpoint>,
     },
 
-    /// A name alone does not tell which of several instances is meant. Name the endpoint, too.
+    /// Several instances are meant, as no endpoint was named. Name it, too.
     #[error("agent {name:?} has {instances} instances; name the endpoint of the one that is meant")]
     Ambiguous {
         /// The name.
         name: String,
-        /// How many there are.
+        /// How many are meant.
         instances: usize,
     },
 

@@ -203,7 +203,7 @@ impl Table {
         Ok(())
     }
 
-    /// The live entry that is meant, but for its instance id.
+    /// The live entry that is meant. At an endpoint that was named it may have another instance id.
     fn resolve(
         &self,
         which: &InstanceRef,
@@ -216,13 +216,9 @@ impl Table {
         if let Some(endpoint) = &which.endpoint {
             return Ok(instances.at(endpoint).filter(|entry| entry.is_live(now)));
         }
-        // The id tells them apart as well as the endpoint.
-        if which.instance.is_some() && instances.len() > 1 {
-            return Ok(instances.live(now).find(|entry| is_meant(entry, which)));
-        }
-        let mut live = instances.live(now);
-        let only = live.next();
-        match live.count() {
+        let mut meant = instances.live(now).filter(|entry| is_meant(entry, which));
+        let only = meant.next();
+        match meant.count() {
             0 => Ok(only),
             others => Err(RegistryError::Ambiguous {
                 name: which.name.clone(),

@@ -81,32 +81,25 @@ local function sweep(limit)
   return #due
 end
 
--- Finds the one that is meant: by its id if there is one, else the only one between `first` and `last`. An
--- instance id stands behind a '='; empty means any. Returns an id, or false and, if there is more to say, an answer.
+local function is_meant(id, instance)
+  return instance == '' or '=' .. (redis.call('HGET', entry_of(id), 'instance') or '') == instance
+end
+
+-- Finds the one that is meant: by its id if there is one, whoever is there now, else the only one between `first` and
+-- `last` that is meant. An instance id stands behind a '='; empty means any. Returns an id, or false and, if there is
+-- more to say, an answer.
 local function resolve(id, first, last, instance)
   if id ~= '' then
     return is_known(id) and id
   end
-  local live = {}
+  local meant = {}
   for _, other in ipairs(redis.call('ZRANGEBYLEX', IDS, first, last)) do
-    if is_live(other) then
-      live[#live + 1] = other
+    if is_live(other) and is_meant(other, instance) then
+      meant[#meant + 1] = other
     end
   end
-  if #live <= 1 then
-    return live[1] or false
+  if #meant > 1 then
+    return false, { 'ambiguous', tostring(#meant) }
   end
-  if instance == '' then
-    return false, { 'ambiguous', tostring(#live) }
-  end
-  for _, other in ipairs(live) do
-    if '=' .. (redis.call('HGET', entry_of(other), 'instance') or '') == instance then
-      return other
-    end
-  end
-  return false
-end
-
-local function is_meant(id, instance)
-  return instance == '' or '=' .. (redis.call('HGET', entry_of(id), 'instance') or '') == instance
+  return meant[1] or false
 end
