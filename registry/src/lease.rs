@@ -6,7 +6,7 @@ pub struct Lease {
     timeout: Duration,
 }
 
-/// How many heartbeats a lease has room for: two may be lost.
+/// How many heartbeats there are to a lease.
 const HEARTBEATS: u32 = 3;
 
 impl Lease {
@@ -25,7 +25,8 @@ impl Lease {
         self.timeout
     }
 
-    /// How often to send a heartbeat: a third of the timeout, 30 s by default, so that two may be lost.
+    /// How often to send a heartbeat: a third of the timeout, 30 s by default, so that one may be lost; and two, if one
+    /// that failed is repeated sooner, as a [`Registrant`](crate::Registrant) does.
     #[must_use]
     pub fn heartbeat_interval(self) -> Duration {
         self.timeout / HEARTBEATS

@@ -25,13 +25,18 @@ impl RegistrantBuilder {
         }
     }
 
-    /// How often to send a heartbeat. Default: as the registry wants it, which is a third of the lease.
+    /// How often to send a heartbeat. Default: as the registry wants it, which is a third of the lease. With a longer
+    /// one, fewer may be lost. Each wait is shortened by up to a tenth, at random.
+    ///
+    /// It must be shorter than the lease, which only the registry tells: if it is not, the agent is taken out again, and
+    /// [`Registrant::registered`] fails with [`RegistryError::InvalidSetting`].
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
     }
 
-    /// How long one registration or heartbeat may take before it counts as failed. Default: 30 s.
+    /// How long one registration or heartbeat may take before it counts as failed. Default: 30 s. While the lease
+    /// holds, it is no more than a sixth of it.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = timeout;
         self

@@ -36,16 +36,19 @@ impl Keeper {
                 () = self.stop.cancelled() => return self.farewell(ready(())).await,
                 () = sleep(wait) => {}
             }
-            let mut attempt = Box::pin(self.attempt(schedule.step()));
-            let outcome = select! {
-                biased;
-                () = self.stop.cancelled() => {
-                    // Were it dropped, the registry might read it after the farewell.
-                    return self.farewell(attempt.map(drop)).await;
+            let began = Instant::now();
+            let outcome = {
+                let mut attempt = Box::pin(self.attempt(&schedule, began));
+                select! {
+                    biased;
+                    () = self.stop.cancelled() => {
+                        // Were it dropped, the registry might read it after the farewell.
+                        return self.farewell(attempt.map(drop)).await;
+                    }
+                    outcome = &mut attempt => outcome,
                 }
-                outcome = &mut attempt => outcome,
             };
-            wait = match self.note(&mut schedule, outcome) {
+            wait = match self.note(&mut schedule, outcome, began) {
                 Next::After(wait, _) => wait,
                 Next::Never => return self.status.send_modify(|status| status.ended = true),
             };
@@ -53,58 +56,70 @@ impl Keeper {
     }
 
     /// One registration or heartbeat.
-    async fn attempt(&self, step: Step) -> Result<Option<Lease>, RegistryError> {
+    async fn attempt(
+        &self,
+        schedule: &Schedule,
+        now: Instant,
+    ) -> Result<Option<Lease>, RegistryError> {
         let registry = &self.settings.registry;
         let registration = &self.settings.registration;
+        let which = InstanceRef::from(registration);
         let work = async {
-            match step {
-                Step::Register => registry.register(registration.clone()).await.map(Some),
-                Step::Heartbeat => {
-                    let which = InstanceRef::from(registration);
-                    registry.heartbeat(&which).await.map(|()| None)
+            match schedule.step() {
+                Step::Register => {
+                    let lease = registry.register(registration.clone()).await?;
+                    if let Err(error) = schedule.check(lease) {
+                        // It would come and go.
+                        registry.unregister(&which).await?;
+                        return Err(error);
+                    }
+                    Ok(Some(lease))
                 }
+                Step::Heartbeat => registry.heartbeat(&which).await.map(|()| None),
             }
         };
-        let limit = self.settings.attempt_timeout;
+        let limit = schedule.limit(self.settings.attempt_timeout, now);
         match timeout(limit, work).await {
             Ok(outcome) => outcome,
             Err(_) => Err(RegistryError::NoAnswer { limit }),
         }
     }
 
-    fn note(&self, schedule: &mut Schedule, outcome: Result<Option<Lease>, RegistryError>) -> Next {
+    fn note(
+        &self,
+        schedule: &mut Schedule,
+        outcome: Result<Option<Lease>, RegistryError>,
+        began: Instant,
+    ) -> Next {
         let name = &self.settings.registration.name;
+        let now = Instant::now();
         match outcome {
             Ok(lease) => {
-                let next = schedule.succeeded(lease);
-                let held_until = Some(Instant::now() + schedule.lease().timeout());
+                let next = schedule.succeeded(lease, began, now);
                 if lease.is_some() {
                     tracing::debug!(name, "registered");
                 }
                 self.status.send_modify(|status| {
-                    status.held_until = held_until;
+                    status.held_until = schedule.held_until();
                     status.error = None;
                 });
                 next
             }
             Err(error) => {
-                let next = schedule.failed(&error);
+                let next = schedule.failed(&error, now);
                 match next {
                     Next::After(wait, _) if wait.is_zero() => {
                         tracing::debug!(name, "forgotten by the registry; registering again");
                     }
-                    Next::After(wait, _) => {
-                        tracing::warn!(name, %error, ?wait, "cannot reach the registry; trying again");
+                    Next::After(wait, step) => {
+                        tracing::warn!(name, %error, ?step, ?wait, "the registry does not hear of it; trying again");
                     }
                     Next::Never => tracing::warn!(name, %error, "no longer registered"),
                 }
-                let forgotten = error.is_not_registered();
                 let error = Some(Arc::new(error));
                 self.status.send_modify(|status| {
                     status.error = error;
-                    if forgotten {
-                        status.held_until = None;
-                    }
+                    status.held_until = schedule.held_until();
                 });
                 next
             }

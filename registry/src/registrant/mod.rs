@@ -15,8 +15,13 @@ use crate::{Registration, Registry, RegistryError};
 /// Keeps an agent registered for as long as it lives: registers it, sends heartbeats, registers it again when the
 /// registry has forgotten it, and takes it out in the end.
 ///
-/// What fails is tried again, about 5 s later at first and at least as often as heartbeats are sent. It gives up
-/// only where trying again cannot help, and when another instance has taken its place.
+/// What fails is tried again, after 5 s at first, then after twice as long each time, up to the interval between
+/// heartbeats. While the lease holds, a heartbeat may take a sixth of it and the wait after one is a twelfth at most, so
+/// that two in a row may be lost, by errors or in silence. All waits are shortened at random, those after failures by
+/// up to a half, so that agents that were started together do not stay together.
+///
+/// It gives up when another instance has taken its place; and, before it has been registered once, where trying
+/// again cannot help. Later it goes on whatever the registry answers.
 ///
 /// Dropping it ends all this: it is unregistered in the background if that goes within 5 s and the runtime lives on, and
 /// else the lease runs out. To be sure, [`unregister`](Self::unregister).
@@ -91,7 +96,8 @@ impl Registrant {
         &self.registration
     }
 
-    /// True from when the registry has it until the lease may be over.
+    /// True from when the registry has it until the lease may be over, counted from when the last heartbeat that was
+    /// answered was sent.
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.status.borrow().is_registered()

@@ -1,12 +1,16 @@
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::{Lease, RegistryError};
 
-/// What to do next to stay registered. It is told what became of the last step and does no I/O.
+/// What to do next to stay registered. It is told the time and what became of the last step, and does no I/O.
 #[derive(Debug)]
 pub(super) struct Schedule {
     /// What the registry said; `None` before it did.
     lease: Option<Lease>,
+    /// Until when the registry keeps the registration, if it hears nothing more.
+    held_until: Option<Instant>,
     /// How often to be heard, unless the lease says.
     interval: Option<Duration>,
     /// The next wait after a failure.
@@ -35,10 +39,24 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// The shortest wait of any kind, whatever a registry says.
 const SHORTEST: Duration = Duration::from_millis(1);
 
+/// The longest lease that is believed: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// While a lease is held, a step may take this part of it, and the wait after a failure another. The first heartbeat
+/// comes after a third: 1/3 + 2 * (1/6 + 1/12) = 5/6, so that the third comes in time if the first two are lost.
+const STEPS_PER_LEASE: u32 = 6;
+const RETRIES_PER_LEASE: u32 = 12;
+
+/// By how much waits are shortened at random, at most. Agents that were started together, or that lost the same
+/// registry, do not all come at once.
+const HEARTBEAT_SPREAD: f64 = 0.1;
+const RETRY_SPREAD: f64 = 0.5;
+
 impl Schedule {
     pub(super) fn new(interval: Option<Duration>) -> Self {
         Self {
             lease: None,
+            held_until: None,
             interval,
             retry: FIRST_RETRY,
             step: Step::Register,
@@ -49,36 +67,87 @@ impl Schedule {
         self.step
     }
 
-    pub(super) fn lease(&self) -> Lease {
-        self.lease.unwrap_or_default()
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held_until
     }
 
-    /// It went well. A registration tells the lease.
-    pub(super) fn succeeded(&mut self, lease: Option<Lease>) -> Next {
-        self.lease = lease.or(self.lease);
+    /// How long the next step may take: no longer than `longest`.
+    pub(super) fn limit(&self, longest: Duration, now: Instant) -> Duration {
+        let lease = self.held_lease(now);
+        lease.map_or(longest, |lease| longest.min(lease / STEPS_PER_LEASE))
+    }
+
+    /// Checks the first lease. What is set here and what the registry does later may differ; it then goes on as the
+    /// lease wants it.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::InvalidSetting`], if it would be over before the first heartbeat.
+    pub(super) fn check(&self, lease: Lease) -> Result<(), RegistryError> {
+        let too_long = |interval| interval >= lease.timeout();
+        if self.lease.is_none() && self.interval.is_some_and(too_long) {
+            return Err(RegistryError::InvalidSetting {
+                setting: "interval",
+                problem: "must be shorter than the lease of the registry",
+            });
+        }
+        Ok(())
+    }
+
+    /// The step that began then went well. A registration tells the lease.
+    pub(super) fn succeeded(&mut self, lease: Option<Lease>, began: Instant, now: Instant) -> Next {
+        if let Some(lease) = lease {
+            self.lease = Some(Lease::new(lease.timeout().min(LONGEST)));
+        }
+        // The registry counts from when it was asked, which is not known here, but was not before.
+        self.held_until = Some(began + self.lease().timeout());
         self.retry = FIRST_RETRY;
         self.step = Step::Heartbeat;
-        Next::After(self.interval(), self.step)
+        let wait = shortened(self.interval(), HEARTBEAT_SPREAD);
+        let wait = wait.saturating_sub(now.saturating_duration_since(began));
+        Next::After(wait.max(SHORTEST), self.step)
     }
 
-    pub(super) fn failed(&mut self, error: &RegistryError) -> Next {
+    /// The step failed.
+    pub(super) fn failed(&mut self, error: &RegistryError, now: Instant) -> Next {
         if error.is_not_registered() && self.step == Step::Heartbeat {
             // Forgotten. At once, but only once: what comes after is the failure of a registration.
             self.step = Step::Register;
+            self.held_until = None;
             return Next::After(Duration::ZERO, self.step);
         }
-        if !error.is_retryable() {
+        // What was taken once is right. Whoever refuses it now may be another for a while, at the same address.
+        let is_wrong = self.lease.is_none() && !error.is_retryable();
+        if is_wrong || matches!(error, RegistryError::Replaced { .. }) {
             return Next::Never;
         }
-        let wait = self.retry.min(self.interval());
+        let mut wait = self.retry.min(self.interval());
+        if let Some(lease) = self.held_lease(now) {
+            wait = wait.min(lease / RETRIES_PER_LEASE);
+        }
         self.retry = wait.saturating_mul(2);
-        Next::After(wait, self.step)
+        Next::After(shortened(wait, RETRY_SPREAD).max(SHORTEST), self.step)
+    }
+
+    fn lease(&self) -> Lease {
+        self.lease.unwrap_or_default()
+    }
+
+    /// How long the lease is, if it is not over.
+    fn held_lease(&self, now: Instant) -> Option<Duration> {
+        let is_held = self.held_until.is_some_and(|until| now < until);
+        is_held.then(|| self.lease().timeout())
     }
 
     fn interval(&self) -> Duration {
-        let usual = self.lease().heartbeat_interval();
-        self.interval.unwrap_or(usual).max(SHORTEST)
+        let lease = self.lease();
+        let told = self.interval.filter(|told| *told < lease.timeout());
+        told.unwrap_or(lease.heartbeat_interval()).max(SHORTEST)
     }
+}
+
+fn shortened(wait: Duration, spread: f64) -> Duration {
+    wait.mul_f64(1.0 - spread * fastrand::f64())
 }
 
 #[cfg(test)]
@@ -87,11 +156,30 @@ mod tests {
 
     use super::*;
 
-    fn seconds(next: Next) -> (u64, Step) {
+    /// Checks that a wait is so many seconds, or shorter by no more than it may be.
+    fn assert_next(next: Next, seconds: f64, step: Step, spread: f64) {
         match next {
-            Next::After(wait, step) => (wait.as_secs(), step),
+            Next::After(wait, next) => {
+                let wait = wait.as_secs_f64();
+                let range = seconds * (1.0 - spread) - 1e-6..=seconds + 1e-6;
+                assert!(range.contains(&wait), "{wait} is not in {range:?}");
+                assert_eq!(next, step);
+            }
             Next::Never => panic!("it has ended"),
         }
+    }
+
+    #[track_caller]
+    fn assert_beat(next: Next, seconds: f64) {
+        assert_next(next, seconds, Step::Heartbeat, HEARTBEAT_SPREAD);
+    }
+
+    fn lease(seconds: u64) -> Option<Lease> {
+        Some(Lease::new(Duration::from_secs(seconds)))
+    }
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
     }
 
     fn forgotten() -> RegistryError {
@@ -101,70 +189,156 @@ mod tests {
         }
     }
 
+    fn replaced() -> RegistryError {
+        RegistryError::Replaced {
+            name: "weather".to_owned(),
+            endpoint: "tcp://host:80".parse().unwrap(),
+        }
+    }
+
     fn unreachable() -> RegistryError {
         RegistryError::Remote(WireError::new("AGENT_UNAVAILABLE", "later"))
     }
 
+    fn not_a_registry() -> RegistryError {
+        RegistryError::NotARegistry {
+            registry: "tcp://host:80".to_owned(),
+            error: Box::new(WireError::new("NOT_IMPLEMENTED", "what?")),
+        }
+    }
+
     #[test]
     fn it_is_heard_as_often_as_the_lease_wants_unless_it_is_told() {
+        let now = Instant::now();
         let mut schedule = Schedule::new(None);
-        let lease = Lease::new(Duration::from_secs(15));
-        assert_eq!(
-            seconds(schedule.succeeded(Some(lease))),
-            (5, Step::Heartbeat)
-        );
-        assert_eq!(seconds(schedule.succeeded(None)), (5, Step::Heartbeat));
+        assert_beat(schedule.succeeded(lease(15), now, now), 5.0);
+        assert_beat(schedule.succeeded(None, now, now), 5.0);
         let mut told = Schedule::new(Some(Duration::from_secs(2)));
-        assert_eq!(seconds(told.succeeded(Some(lease))), (2, Step::Heartbeat));
+        assert_beat(told.succeeded(lease(15), now, now), 2.0);
+        // The registry began anew with a shorter lease.
+        assert_beat(told.succeeded(lease(1), now, now), 1.0 / 3.0);
         let mut greedy = Schedule::new(Some(Duration::ZERO));
         assert_eq!(
-            greedy.succeeded(None),
+            greedy.succeeded(None, now, now),
             Next::After(SHORTEST, Step::Heartbeat)
         );
     }
 
     #[test]
-    fn after_failures_it_waits_longer_up_to_the_interval_and_starts_over() {
-        let mut schedule = Schedule::new(None);
-        for expected in [5, 10, 20, 30, 30] {
-            let next = schedule.failed(&unreachable());
-            assert_eq!(seconds(next), (expected, Step::Register));
-        }
-        schedule.succeeded(Some(Lease::default()));
-        let next = schedule.failed(&unreachable());
-        assert_eq!(seconds(next), (5, Step::Heartbeat));
-        schedule.succeeded(None);
-        assert_eq!(
-            seconds(schedule.failed(&unreachable())),
-            (5, Step::Heartbeat)
-        );
+    fn an_interval_that_no_lease_outlives_is_refused_at_first_only() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(Some(Duration::from_secs(90)));
+        assert!(schedule.check(Lease::default()).is_err());
+        schedule.check(lease(91).unwrap()).unwrap();
+        schedule.succeeded(lease(91), now, now);
+        schedule.check(Lease::default()).unwrap();
+    }
 
-        let short = Lease::new(Duration::from_secs(6));
-        schedule.succeeded(Some(short));
-        assert_eq!(
-            seconds(schedule.failed(&unreachable())),
-            (2, Step::Heartbeat)
-        );
+    #[test]
+    fn what_an_answer_took_is_counted_in() {
+        let began = Instant::now();
+        let mut schedule = Schedule::new(None);
+        let next = schedule.succeeded(lease(90), began, began + seconds(20.0));
+        assert_next(next, 10.0, Step::Heartbeat, 0.3);
+        assert_eq!(schedule.held_until(), Some(began + seconds(90.0)));
+        let next = schedule.succeeded(None, began, began + seconds(60.0));
+        assert_eq!(next, Next::After(SHORTEST, Step::Heartbeat));
+    }
+
+    #[test]
+    fn no_lease_is_too_long() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(None);
+        schedule.succeeded(Some(Lease::new(Duration::MAX)), now, now);
+        assert_eq!(schedule.held_until(), Some(now + LONGEST));
+    }
+
+    #[test]
+    fn after_failures_it_waits_longer_up_to_the_interval_and_starts_over() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(None);
+        for expected in [5.0, 10.0, 20.0, 30.0, 30.0] {
+            let next = schedule.failed(&unreachable(), now);
+            assert_next(next, expected, Step::Register, RETRY_SPREAD);
+        }
+        // While the lease is held, it waits for less of it; once that is over there is no hurry.
+        for _ in 0..2 {
+            schedule.succeeded(lease(90), now, now);
+            for (after, expected) in [(30.0, 5.0), (60.0, 7.5), (89.0, 7.5), (90.0, 15.0)] {
+                let next = schedule.failed(&unreachable(), now + seconds(after));
+                assert_next(next, expected, Step::Heartbeat, RETRY_SPREAD);
+            }
+        }
+    }
+
+    #[test]
+    fn two_heartbeats_may_be_lost_in_silence() {
+        let longest = Duration::from_secs(30);
+        for timeout in [1, 15, 90, 3600] {
+            let start = Instant::now();
+            let mut schedule = Schedule::new(None);
+            assert_eq!(schedule.limit(longest, start), longest);
+            let mut next = schedule.succeeded(lease(timeout), start, start);
+            let mut now = start;
+            for _ in 0..2 {
+                let Next::After(wait, _) = next else {
+                    panic!("{next:?}");
+                };
+                now += wait;
+                now += schedule.limit(longest, now);
+                next = schedule.failed(&unreachable(), now);
+            }
+            let Next::After(wait, _) = next else {
+                panic!("{next:?}");
+            };
+            now += wait;
+            let left = schedule.limit(longest, now);
+            assert!(now + left <= start + seconds(timeout as f64), "{timeout}");
+        }
+    }
+
+    #[test]
+    fn agents_that_began_together_do_not_stay_together() {
+        let now = Instant::now();
+        let waits = |mut next: Box<dyn FnMut() -> Next>| {
+            let mut waits: Vec<_> = (0..100).map(|_| format!("{:?}", next())).collect();
+            waits.sort();
+            waits.dedup();
+            waits.len()
+        };
+        let beat = move || Schedule::new(None).succeeded(None, now, now);
+        let retry = move || Schedule::new(None).failed(&unreachable(), now);
+        assert!(waits(Box::new(beat)) > 50 && waits(Box::new(retry)) > 50);
     }
 
     #[test]
     fn one_that_was_forgotten_registers_at_once_and_then_with_waits() {
+        let now = Instant::now();
         let mut schedule = Schedule::new(None);
-        schedule.succeeded(Some(Lease::default()));
-        let next = schedule.failed(&forgotten());
+        schedule.succeeded(lease(90), now, now);
+        let next = schedule.failed(&forgotten(), now);
         assert_eq!(next, Next::After(Duration::ZERO, Step::Register));
-        assert_eq!(seconds(schedule.failed(&forgotten())), (5, Step::Register));
+        assert_eq!(schedule.held_until(), None);
+        let next = schedule.failed(&forgotten(), now);
+        assert_next(next, 5.0, Step::Register, RETRY_SPREAD);
     }
 
     #[test]
-    fn what_waiting_does_not_mend_ends_it() {
-        let replaced = RegistryError::Replaced {
-            name: "weather".to_owned(),
-            endpoint: "tcp://host:80".parse().unwrap(),
-        };
-        let no_name = crate::check_name("").unwrap_err();
-        for error in [replaced, no_name] {
-            assert_eq!(Schedule::new(None).failed(&error), Next::Never, "{error}");
+    fn what_waiting_does_not_mend_ends_it_unless_it_went_well_before() {
+        let now = Instant::now();
+        let no_name = || crate::check_name("").unwrap_err();
+        for error in [replaced(), no_name(), not_a_registry()] {
+            assert_eq!(
+                Schedule::new(None).failed(&error, now),
+                Next::Never,
+                "{error}"
+            );
         }
+        let mut schedule = Schedule::new(None);
+        schedule.succeeded(lease(90), now, now);
+        for error in [no_name(), not_a_registry()] {
+            assert_ne!(schedule.failed(&error, now), Next::Never, "{error}");
+        }
+        assert_eq!(schedule.failed(&replaced(), now), Next::Never);
     }
 }

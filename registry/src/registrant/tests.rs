@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use agentwire_codec::WireError;
 use tokio::{
     runtime::Handle,
     task::yield_now,
@@ -11,13 +12,15 @@ use tokio::{
 };
 
 use super::*;
-use crate::{InstanceRef, Lease, LocalRegistry, Query, Scope, Watch};
+use crate::{InstanceRef, Lease, LocalRegistry, Query, RegistryConfig, Scope, Watch};
 
 /// A registry that can be out of order.
 #[derive(Clone, Default)]
 struct Moody {
     registry: LocalRegistry,
     mood: Arc<AtomicU8>,
+    /// How often it was asked to register or to renew.
+    asked: Arc<AtomicUsize>,
     heartbeats: Arc<AtomicUsize>,
 }
 
@@ -25,19 +28,34 @@ const WELL: u8 = 0;
 const DOWN: u8 = 1;
 const SILENT: u8 = 2;
 const SLOW: u8 = 3;
+const ANOTHER: u8 = 4;
 
 impl Moody {
     fn be(&self, mood: u8) {
         self.mood.store(mood, Ordering::Relaxed);
     }
 
+    fn with_lease(seconds: u64) -> Self {
+        let config = RegistryConfig::new().lease(Duration::from_secs(seconds));
+        let registry = LocalRegistry::with_config(config).unwrap();
+        Self {
+            registry,
+            ..Self::default()
+        }
+    }
+
     async fn work(&self) -> Result<(), RegistryError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         match self.mood.load(Ordering::Relaxed) {
             DOWN => Err(RegistryError::Unavailable {
                 registry: "tcp://198.51.100.1:1".to_owned(),
                 source: "connection refused".into(),
             }),
             SILENT => pending().await,
+            ANOTHER => Err(RegistryError::NotARegistry {
+                registry: "tcp://198.51.100.1:1".to_owned(),
+                error: Box::new(WireError::new("NOT_IMPLEMENTED", "what?")),
+            }),
             SLOW => {
                 sleep(Duration::from_secs(1)).await;
                 Ok(())
@@ -108,7 +126,9 @@ async fn it_registers_and_is_heard_every_interval() {
     registrant.registered().await.unwrap();
     assert!(registrant.is_registered() && registrant.last_error().is_none());
     pass(605).await;
-    assert_eq!(registry.heartbeats.load(Ordering::Relaxed), 20);
+    // Each of them comes a little early.
+    let heartbeats = registry.heartbeats.load(Ordering::Relaxed);
+    assert!((20..=22).contains(&heartbeats), "{heartbeats}");
     assert!(registry.has("weather").await && registrant.is_registered());
 }
 
@@ -194,6 +214,89 @@ async fn one_that_cannot_be_heard_counts_as_registered_until_its_lease_is_over()
     // The heartbeat is refused, and it registers again.
     pass(31).await;
     assert!(registrant.is_registered() && registry.has("weather").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_heartbeats_may_be_lost_in_silence() {
+    let registry = Moody::with_lease(15);
+    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    for _ in 0..20 {
+        registrant.registered().await.unwrap();
+        let asked = registry.asked.load(Ordering::Relaxed);
+        registry.be(SILENT);
+        while registry.asked.load(Ordering::Relaxed) < asked + 2 {
+            sleep(Duration::from_millis(50)).await;
+            assert!(registry.has("weather").await && registrant.is_registered());
+        }
+        registry.be(WELL);
+        while registrant.last_error().is_some() {
+            sleep(Duration::from_millis(50)).await;
+            assert!(registry.has("weather").await && registrant.is_registered());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_never_counts_as_registered_for_longer_than_it_is() {
+    let registry = Moody::with_lease(15);
+    registry.be(SLOW);
+    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let start = Instant::now();
+    registrant.registered().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+    registry.be(DOWN);
+    let lost = async {
+        while registrant.is_registered() {
+            assert!(registry.has("weather").await);
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    lost.await;
+    assert!(start.elapsed() <= Duration::from_secs(15) + Duration::from_millis(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_the_address_of_the_registry_for_a_while_ends_nothing() {
+    let registry = Moody::default();
+    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    registrant.registered().await.unwrap();
+    registry.be(ANOTHER);
+    pass(1000).await;
+    assert!(!registrant.is_ended() && !registrant.is_registered());
+    registry.be(WELL);
+    pass(31).await;
+    assert!(registrant.is_registered() && registry.has("weather").await);
+
+    // From the beginning it is the wrong address.
+    registry.be(ANOTHER);
+    let registrant = Registrant::start(registry, weather()).unwrap();
+    registrant.registered().await.unwrap_err();
+    assert!(registrant.is_ended());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interval_that_no_lease_outlives_is_refused() {
+    let registry = Moody::with_lease(15);
+    let start = |seconds| {
+        let builder = Registrant::builder(registry.clone(), weather());
+        builder
+            .interval(Duration::from_secs(seconds))
+            .start()
+            .unwrap()
+    };
+    for seconds in [15, u64::MAX] {
+        let refused = start(seconds);
+        let error = refused.registered().await.unwrap_err();
+        let expected = "interval";
+        assert!(
+            matches!(*error, RegistryError::InvalidSetting { setting, .. } if setting == expected)
+        );
+        assert!(refused.is_ended() && !registry.has("weather").await);
+    }
+    let taken = start(14);
+    taken.registered().await.unwrap();
+    pass(60).await;
+    assert!(registry.has("weather").await && taken.is_registered());
 }
 
 #[tokio::test(start_paused = true)]
