@@ -22,6 +22,7 @@ pub struct RegistryConfig {
     max_registrations: usize,
     max_instances: usize,
     max_size: usize,
+    max_total_size: usize,
     watch_buffer: usize,
 }
 
@@ -51,6 +52,7 @@ impl Default for RegistryConfig {
             max_registrations: 65_536,
             max_instances: 1024,
             max_size: 64 * 1024,
+            max_total_size: 256 * 1024 * 1024,
             watch_buffer: 1024,
         }
     }
@@ -95,6 +97,15 @@ impl RegistryConfig {
         self
     }
 
+    /// How much memory all registrations of a [`LocalRegistry`](crate::LocalRegistry) may take, in bytes, as near as it
+    /// can tell. Default: 256 MiB. Further ones are refused. A Redis has its own limit, `maxmemory`.
+    ///
+    /// What is held for readers comes on top: a snapshot that they have not read yet keeps what was registered then.
+    pub fn max_total_size(mut self, bytes: usize) -> Self {
+        self.max_total_size = bytes;
+        self
+    }
+
     /// How many events a reader of a watch may be behind. Default: 1024; at most 2^20. One that is further behind
     /// is given the present state instead, marked as a resync.
     pub fn watch_buffer(mut self, events: usize) -> Self {
@@ -124,6 +135,10 @@ impl RegistryConfig {
         self.max_size
     }
 
+    pub(crate) fn total_size_limit(&self) -> usize {
+        self.max_total_size
+    }
+
     pub(crate) fn watch_capacity(&self) -> usize {
         self.watch_buffer
     }
@@ -149,6 +164,7 @@ impl RegistryConfig {
         for (setting, number) in [
             ("max_registrations", self.max_registrations),
             ("max_instances", self.max_instances),
+            ("max_total_size", self.max_total_size),
         ] {
             require(number > 0, setting, "must be at least 1")?;
         }

@@ -46,6 +46,7 @@
 //! | what | default | at the limit |
 //! |---|---|---|
 //! | registrations | 65 536 | [`RegistryError::Full`] |
+//! | what they take of memory, in a [`LocalRegistry`] | 256 MiB | [`RegistryError::Full`] |
 //! | instances of one name | 1024 | [`RegistryError::TooManyInstances`] |
 //! | capabilities and metadata of one registration | 64 KiB of JSON, 64 levels | [`RegistryError::InvalidRegistration`] |
 //! | a name, an instance id, a version | 255 bytes | [`RegistryError::InvalidName`], [`RegistryError::InvalidRegistration`] |
@@ -80,7 +81,7 @@ pub use semver::{Version, VersionReq};
 pub use crate::redis::{RedisRegistry, RedisRegistryBuilder};
 pub use crate::{
     config::{Duplicates, RegistryConfig},
-    error::{FieldError, NameProblem, RegistrationProblem, RegistryError},
+    error::{Capacity, FieldError, NameProblem, RegistrationProblem, RegistryError},
     event::Event,
     instance_ref::InstanceRef,
     lease::Lease,

@@ -1,7 +1,7 @@
 use agentwire_codec::Value;
 
 use super::backend::{Backend, LONG_LEASE, SHORT_LEASE, Site, agent, within};
-use crate::{Duplicates, Registry, RegistryConfig, RegistryError};
+use crate::{Capacity, Duplicates, Registry, RegistryConfig, RegistryError};
 
 pub async fn a_second_endpoint_is_refused_where_duplicates_are<B: Backend>() {
     let config = RegistryConfig::new()
@@ -67,7 +67,10 @@ pub async fn there_are_no_more_registrations_than_allowed<B: Backend>() {
     let error = within(site.registry.register(agent("c"))).await;
     assert!(matches!(
         error.expect_err("it is full"),
-        RegistryError::Full { max: 2 }
+        RegistryError::Full {
+            max: 2,
+            of: Capacity::Registrations
+        }
     ));
     site.register(&first).await;
     site.unregister(&first).await;

@@ -9,7 +9,7 @@ use agentwire_transport::Endpoint;
 
 pub use self::{
     field::FieldError,
-    problem::{NameProblem, RegistrationProblem},
+    problem::{Capacity, NameProblem, RegistrationProblem},
 };
 
 /// What can go wrong between an agent and a registry. A variant for each decision that a caller may take.
@@ -61,11 +61,13 @@ pub enum RegistryError {
         max: usize,
     },
 
-    /// The registry has as many registrations as it takes.
-    #[error("the registry is full: it takes {max} registrations")]
+    /// The registry has as many registrations as it takes, or as large ones. Try again later, or raise its limit.
+    #[error("the registry is full: it takes {max} {of}")]
     Full {
         /// The limit.
         max: usize,
+        /// Of what.
+        of: Capacity,
     },
 
     /// There is no such registration, or not any more. Register again.

@@ -1,3 +1,5 @@
+use std::fmt;
+
 /// What is wrong with a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +21,38 @@ pub enum NameProblem {
     /// It begins or ends with white space.
     #[error("it begins or ends with white space")]
     OuterSpace,
+}
+
+/// What a registry has no more of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Capacity {
+    /// Places for registrations.
+    Registrations,
+    /// Memory for them, in bytes.
+    Bytes,
+}
+
+impl Capacity {
+    const ALL: [Self; 2] = [Self::Registrations, Self::Bytes];
+
+    /// Its name on the wire (PROTOCOL 12).
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Registrations => "registrations",
+            Self::Bytes => "bytes",
+        }
+    }
+
+    pub(super) fn read(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+}
+
+impl fmt::Display for Capacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What is wrong with a registration, whoever else is registered.

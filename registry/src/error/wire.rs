@@ -1,7 +1,7 @@
 use agentwire_codec::{ErrorCode, Map, Value, WireError};
 use agentwire_transport::Endpoint;
 
-use super::{RegistrationProblem, RegistryError};
+use super::{Capacity, RegistrationProblem, RegistryError};
 
 /// Under which key the details say which error it was: several have one code.
 const REASON: &str = "reason";
@@ -39,7 +39,7 @@ impl RegistryError {
                 ("invalid_registration", Some(name), Some(problem))
             }
             Self::TooManyInstances { name, max } => ("too_many_instances", Some(name), limit(*max)),
-            Self::Full { max } => ("full", None, limit(*max)),
+            Self::Full { max, .. } => ("full", None, limit(*max)),
             Self::Duplicate { name, endpoint } => ("duplicate", Some(name), at(endpoint)),
             Self::Replaced { name, endpoint } => ("replaced", Some(name), at(endpoint)),
             Self::NotRegistered { name, endpoint } => {
@@ -57,6 +57,9 @@ impl RegistryError {
         let mut details = Map::from([(REASON, reason)]);
         details.extend(name.map(|name| ("agent_name", &**name)));
         details.extend(more);
+        if let Self::Full { of, .. } = self {
+            details.insert("of", of.as_str());
+        }
         WireError::new(self.code(), self.to_string()).with_details(details)
     }
 
@@ -86,6 +89,11 @@ fn known(error: &WireError) -> Option<RegistryError> {
         },
         Some("full") => RegistryError::Full {
             max: number("limit")?,
+            // Others say nothing.
+            of: match details.get("of") {
+                None => Capacity::Registrations,
+                Some(of) => Capacity::read(of.as_str()?)?,
+            },
         },
         Some("duplicate") => RegistryError::Duplicate {
             name: name()?,
@@ -137,7 +145,20 @@ mod tests {
                 },
                 "REGISTRATION_FAILED",
             ),
-            (RegistryError::Full { max: 7 }, "REGISTRATION_FAILED"),
+            (
+                RegistryError::Full {
+                    max: 7,
+                    of: Capacity::Registrations,
+                },
+                "REGISTRATION_FAILED",
+            ),
+            (
+                RegistryError::Full {
+                    max: 7,
+                    of: Capacity::Bytes,
+                },
+                "REGISTRATION_FAILED",
+            ),
             (
                 RegistryError::Duplicate {
                     name: name.clone(),

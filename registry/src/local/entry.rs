@@ -18,6 +18,8 @@ pub(super) struct Entry {
     /// Tells entries apart that are due at the same moment.
     pub(super) id: u64,
     pub(super) registration: Arc<Registration>,
+    /// About how many bytes it takes.
+    pub(super) weight: usize,
     lease: Duration,
     since: Instant,
     /// When it was last heard of, and when the queue of expiries looks at it next: in microseconds after `since`.
@@ -29,12 +31,14 @@ impl Entry {
     pub(super) fn new(
         id: u64,
         registration: Arc<Registration>,
+        weight: usize,
         lease: Duration,
         since: Instant,
     ) -> Self {
         Self {
             id,
             registration,
+            weight,
             lease,
             since,
             heard: AtomicU64::new(0),

@@ -50,7 +50,7 @@ mod tests {
         let registration = Arc::new(registration);
         for nanos in [1, 500, 999, 1000, 1001] {
             let lease = Duration::from_secs(90) + Duration::from_nanos(nanos);
-            let entry = Arc::new(Entry::new(1, Arc::clone(&registration), lease, start));
+            let entry = Arc::new(Entry::new(1, Arc::clone(&registration), 0, lease, start));
             let mut expiries = Expiries::default();
             expiries.insert(Arc::clone(&entry));
             let last = start + lease - Duration::from_nanos(1);

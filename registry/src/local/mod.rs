@@ -72,8 +72,9 @@ impl Registry for LocalRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
         // Long lists are measured before the lock is taken.
         registration.check(self.0.config.size_limit())?;
+        let weight = registration.weight();
         let registered = |table: &mut table::Table, events: &mut Vec<Event>| {
-            table.register(registration, Moment::now(), events)
+            table.register(registration, weight, Moment::now(), events)
         };
         self.0.write(registered)?;
         Ok(self.0.config.offered_lease())
@@ -278,6 +279,7 @@ mod tests {
             (config().watch_buffer(usize::MAX), "watch_buffer"),
             (config().max_registrations(0), "max_registrations"),
             (config().max_instances(0), "max_instances"),
+            (config().max_total_size(0), "max_total_size"),
         ] {
             match LocalRegistry::with_config(config) {
                 Err(RegistryError::InvalidSetting { setting, .. }) => assert_eq!(setting, expected),

@@ -3,7 +3,9 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
 
 use super::{entry::Entry, expiries::Expiries, instances::Instances, moment::Moment};
-use crate::{Event, InstanceRef, Query, Registration, RegistryConfig, RegistryError, check_name};
+use crate::{
+    Capacity, Event, InstanceRef, Query, Registration, RegistryConfig, RegistryError, check_name,
+};
 
 /// What is registered. It is told the time and does no I/O; what others must hear of is put into `events`.
 #[derive(Debug)]
@@ -11,6 +13,8 @@ pub(super) struct Table {
     config: RegistryConfig,
     names: HashMap<String, Instances>,
     len: usize,
+    /// About how many bytes all of them take.
+    weight: usize,
     expiries: Expiries,
     next_id: u64,
 }
@@ -21,6 +25,7 @@ impl Table {
             config,
             names: HashMap::new(),
             len: 0,
+            weight: 0,
             expiries: Expiries::default(),
             next_id: 0,
         }
@@ -30,10 +35,11 @@ impl Table {
         self.len == 0
     }
 
-    /// Puts an agent in whose registration was checked by itself.
+    /// Puts an agent in whose registration was checked and weighed by itself.
     pub(super) fn register(
         &mut self,
         registration: Registration,
+        weight: usize,
         now: Moment,
         events: &mut Vec<Event>,
     ) -> Result<(), RegistryError> {
@@ -45,16 +51,24 @@ impl Table {
                 return Ok(());
             }
         }
-        self.make_room(&registration, now, events)?;
+        self.make_room(&registration, weight, now, events)?;
         let registration = Arc::new(registration.registered(now.wall));
         self.next_id += 1;
         let lease = self.config.offered_lease().timeout();
-        let entry = Entry::new(self.next_id, Arc::clone(&registration), lease, now.at);
+        let entry = Entry::new(
+            self.next_id,
+            Arc::clone(&registration),
+            weight,
+            lease,
+            now.at,
+        );
         let entry = Arc::new(entry);
+        self.weight += weight;
         self.expiries.insert(Arc::clone(&entry));
         let instances = self.names.entry(registration.name.clone()).or_default();
         if let Some(replaced) = instances.insert(entry) {
             self.expiries.remove(&replaced);
+            self.weight -= replaced.weight;
             events.push(Event::Updated(registration));
         } else {
             self.len += 1;
@@ -152,6 +166,7 @@ impl Table {
         if let Some(instances) = self.names.get_mut(name) {
             instances.remove(entry);
             self.len -= 1;
+            self.weight -= entry.weight;
             if instances.is_empty() {
                 self.names.remove(name);
             }
@@ -164,16 +179,38 @@ impl Table {
         instances.at(&registration.endpoint).map(Arc::clone)
     }
 
-    /// Checks that one more is allowed. Those whose lease is over do not count.
+    /// Checks that this is allowed, in the place of the one with the same name and endpoint, or as one more. Those
+    /// whose lease is over do not count.
     fn make_room(
+        &mut self,
+        registration: &Registration,
+        weight: usize,
+        now: Moment,
+        events: &mut Vec<Event>,
+    ) -> Result<(), RegistryError> {
+        let replaced = self.at(registration).map(|entry| entry.weight);
+        if replaced.is_none() {
+            self.make_place(registration, now, events)?;
+        }
+        let added = weight.saturating_sub(replaced.unwrap_or_default());
+        let max = self.config.total_size_limit();
+        if self.weight + added > max {
+            self.sweep(now.at, usize::MAX, events);
+        }
+        if self.weight + added > max {
+            let of = Capacity::Bytes;
+            return Err(RegistryError::Full { max, of });
+        }
+        Ok(())
+    }
+
+    /// Checks that there may be one more, whatever its size.
+    fn make_place(
         &mut self,
         registration: &Registration,
         now: Moment,
         events: &mut Vec<Event>,
     ) -> Result<(), RegistryError> {
-        if self.at(registration).is_some() {
-            return Ok(());
-        }
         let name = &registration.name;
         let max = self.config.instance_limit();
         if let Some(instances) = self.names.get(name) {
@@ -198,7 +235,8 @@ impl Table {
             self.sweep(now.at, usize::MAX, events);
         }
         if self.len >= max {
-            return Err(RegistryError::Full { max });
+            let of = Capacity::Registrations;
+            return Err(RegistryError::Full { max, of });
         }
         Ok(())
     }
@@ -270,10 +308,17 @@ mod tests {
 
         fn register(&mut self, seconds: u64, registration: &Registration) {
             let now = self.at(seconds);
-            let registered = self
-                .table
-                .register(registration.clone(), now, &mut self.events);
-            registered.unwrap();
+            self.try_register(now, registration).unwrap();
+        }
+
+        fn try_register(
+            &mut self,
+            now: Moment,
+            registration: &Registration,
+        ) -> Result<(), RegistryError> {
+            let weight = registration.weight();
+            let (registration, events) = (registration.clone(), &mut self.events);
+            self.table.register(registration, weight, now, events)
         }
 
         fn heartbeat(&self, seconds: u64, which: &Registration) -> Result<(), RegistryError> {
@@ -411,6 +456,46 @@ mod tests {
         clock.register(90, &elsewhere);
         assert_eq!(clock.names(90), ["a"]);
         assert_eq!(clock.happened(), "J:a J:b E:a E:b J:a");
+    }
+
+    #[test]
+    fn what_is_too_much_in_all_is_refused_until_something_is_over() {
+        let sized = |name: &str, len: usize| agent(name).with_metadata("text", "x".repeat(len));
+        let max = agent("a").weight() + 2 * sized("a", 10_000).weight() + 100;
+        let mut clock = Clock::new(RegistryConfig::new().max_total_size(max));
+        clock.register(0, &sized("a", 10_000));
+        clock.register(50, &sized("b", 10_000));
+        let refused = |clock: &mut Clock, seconds, registration: &Registration| {
+            let error = clock.try_register(clock.at(seconds), registration);
+            let of = Capacity::Bytes;
+            match error.unwrap_err() {
+                RegistryError::Full {
+                    max: told,
+                    of: what,
+                } => assert_eq!((told, what), (max, of)),
+                other => panic!("{other:?}"),
+            }
+        };
+        refused(&mut clock, 60, &sized("c", 10_000));
+        // Nor by growing. What is there stays as it was.
+        refused(&mut clock, 60, &sized("b", 20_000));
+        assert_eq!(clock.names(60), ["a", "b"]);
+        // In the place of another, only what is more counts.
+        clock.register(60, &sized("b", 10_001));
+        clock.register(60, &agent("c"));
+        clock.register(90, &sized("d", 10_000));
+        assert_eq!(clock.names(90), ["b", "c", "d"]);
+        for (name, len) in [("b", 10_001), ("d", 10_000)] {
+            let which = InstanceRef::new(name);
+            let now = clock.at(91).at;
+            clock
+                .table
+                .unregister(&which, now, &mut clock.events)
+                .unwrap();
+            assert!(clock.table.weight < max - len);
+        }
+        assert_eq!(clock.sweep(200), None);
+        assert_eq!(clock.table.weight, 0);
     }
 
     #[test]

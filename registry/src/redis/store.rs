@@ -13,7 +13,7 @@ use super::{
     position::Position,
     script,
 };
-use crate::{InstanceRef, Registration, RegistryConfig, RegistryError, check_name};
+use crate::{Capacity, InstanceRef, Registration, RegistryConfig, RegistryError, check_name};
 
 /// What stands in Redis, as operations on it. Each is one script, and so happens whole or not at all.
 #[derive(Debug)]
@@ -94,6 +94,7 @@ impl Store {
                 max: config.instance_limit(),
             }),
             (Some("full"), None) => Err(RegistryError::Full {
+                of: Capacity::Registrations,
                 max: config.registration_limit(),
             }),
             (Some("duplicate"), Some(id)) => Err(RegistryError::Duplicate {

@@ -3,6 +3,7 @@ mod heartbeat;
 
 mod name;
 mod order;
+mod weight;
 mod wire;
 
 use std::fmt;
