@@ -5,17 +5,33 @@ use tokio::time::{Instant, interval};
 use super::backend::{Backend, LONG_LEASE, SHORT_LEASE, Site, agent, within};
 use crate::{InstanceRef, Lease, Query, Registration, Registry, RegistryConfig, RegistryError};
 
+/// A registry may count in whole milliseconds, and by a clock of its own.
+const GRACE: Duration = Duration::from_millis(2);
+
 pub async fn nothing_is_given_out_once_its_lease_is_over<B: Backend>() {
     let config = RegistryConfig::new().lease(SHORT_LEASE);
     let site = Site::<B>::with("lease", config).await;
     let weather = agent("weather");
-    let start = Instant::now();
-    site.register(&weather).await;
-    site.gone("weather").await;
-    assert!(start.elapsed() >= SHORT_LEASE, "{:?}", start.elapsed());
-    assert!(site.list().await.is_empty());
-    let found = within(site.registry.find(&Query::new())).await;
-    assert!(found.expect("find").is_empty());
+    // Whoever removes what is over comes sooner or later; each round gives it another moment to be late.
+    for _ in 0..3 {
+        let start = Instant::now();
+        site.register(&weather).await;
+        let registered = Instant::now();
+        let mut found = true;
+        while found {
+            let asked = registered.elapsed();
+            let looked_up = site.lookup("weather").await;
+            let listed = site.list().await;
+            let queried = within(site.registry.find(&Query::new())).await;
+            let given = [looked_up, listed, queried.expect("find")];
+            found = given.iter().any(|given| !given.is_empty());
+            assert!(
+                !found || asked <= SHORT_LEASE + GRACE,
+                "{asked:?}: {given:?}"
+            );
+        }
+        assert!(start.elapsed() >= SHORT_LEASE, "{:?}", start.elapsed());
+    }
 
     let which = InstanceRef::from(&weather);
     let error = within(site.registry.heartbeat(&which)).await;

@@ -4,10 +4,11 @@ use agentwire_transport::Endpoint;
 
 use crate::{Event, Registration};
 
-/// What a reader of a watch knows, and a check that events fit together.
+/// What a reader of a watch knows after a first snapshot of nothing, and a check that events fit together.
 #[derive(Debug, Default)]
 pub(super) struct Picture {
     known: BTreeMap<(String, Endpoint), Arc<Registration>>,
+    /// How often something was left out.
     pub(super) resyncs: usize,
 }
 
@@ -18,7 +19,8 @@ impl Picture {
                 registrations,
                 resync,
             } => {
-                self.resyncs += usize::from(resync);
+                assert!(resync, "what stands for what was left out must say so");
+                self.resyncs += 1;
                 self.known.clear();
                 for registration in registrations {
                     self.put(registration);

@@ -132,15 +132,19 @@ pub async fn watches_do_not_disturb_each_other<B: Backend>() {
     drop(idle);
 }
 
-/// Far more than a buffer holds, of the registry or on the way.
+/// Far more, and far larger, than the buffers of the registry and of whatever is on the way hold.
 const MANY: u16 = 300;
+const LARGE: usize = 30_000;
 
 pub async fn a_slow_reader_ends_up_with_the_present<B: Backend>() {
     let config = RegistryConfig::new().lease(LONG_LEASE).watch_buffer(4);
     let site = Site::<B>::with("watch_slow", config).await;
     let (_, mut watch) = site.watch(Scope::All).await;
     let all: Vec<_> = (1..=MANY)
-        .map(|port| Registration::new("weather", endpoint(port)))
+        .map(|port| {
+            let one = Registration::new("weather", endpoint(port));
+            one.with_metadata("text", "x".repeat(LARGE))
+        })
         .collect();
     for registration in &all {
         site.register(registration).await;
@@ -161,6 +165,10 @@ pub async fn a_slow_reader_ends_up_with_the_present<B: Backend>() {
         }
     })
     .await;
+    assert!(
+        picture.resyncs > 0,
+        "nothing was left out, so nothing is tested"
+    );
     // And it goes on from there.
     site.unregister(&last).await;
     match next(&mut watch).await {

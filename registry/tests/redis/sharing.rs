@@ -1,6 +1,11 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use agentwire_registry::{Event, InstanceRef, Registration, Registry, RegistryConfig, Scope};
+use agentwire_registry::{
+    Event, InstanceRef, Query, Registration, Registry, RegistryConfig, Scope,
+};
 use tokio::task::JoinSet;
 
 use super::{RedisServer, agent, names, next, until, watch, within};
@@ -66,6 +71,34 @@ async fn what_a_registry_left_behind_expires_and_another_tells_of_it_once() {
     for watch in &mut seen {
         assert!(matches!(next(watch).await, Event::Joined(_)));
     }
+}
+
+#[tokio::test]
+async fn what_is_over_is_given_to_nobody_before_it_is_swept() {
+    let server = RedisServer::start().await;
+    let connect = |lease| within(server.builder().lease(lease).connect());
+    // One with a long lease sweeps every 5 s.
+    let reader = connect(Duration::from_secs(3600)).await.unwrap();
+    let lease = Duration::from_millis(100);
+    let writer = connect(lease).await.unwrap();
+    writer.register(agent("weather", 1)).await.unwrap();
+    let registered = Instant::now();
+    drop(writer);
+    loop {
+        let asked = registered.elapsed();
+        let given = [
+            reader.lookup("weather").await.unwrap(),
+            reader.list().await.unwrap(),
+            reader.find(&Query::new()).await.unwrap(),
+        ];
+        if given.iter().all(Vec::is_empty) {
+            break;
+        }
+        // Redis counts in milliseconds, by a clock of its own.
+        assert!(asked <= lease + Duration::from_millis(2), "{asked:?}");
+    }
+    let left: Vec<String> = server.tell(&["ZRANGE", "agentwire:ids", "0", "-1"]).await;
+    assert_eq!(left.len(), 1, "it was swept, so nothing is tested");
 }
 
 #[tokio::test]
