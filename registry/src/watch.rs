@@ -11,7 +11,8 @@ use crate::{Event, RegistryError};
 
 /// What happens in a registry, as a stream: [`Registry::watch`](crate::Registry::watch).
 ///
-/// The first event is a [`Event::Snapshot`] of the present state; what happens after it follows in order. Nothing
+/// The first event is a [`Event::Snapshot`] of the present state; what happens after it follows in order. Backends other
+/// than a [`LocalRegistry`](crate::LocalRegistry) take it when they are first asked for it. Nothing
 /// is left out silently: where something had to be, a snapshot marked as a resync stands in its place. The
 /// stream ends with its registry, or with an error that waiting does not mend.
 pub struct Watch(BoxStream<'static, Result<Event, RegistryError>>);

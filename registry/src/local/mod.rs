@@ -19,8 +19,13 @@ use crate::{
 
 /// A registry inside this process. Clones are handles of the same one.
 ///
-/// Lookups and heartbeats cost the same however many agents there are, and do not wait for each other. One task
-/// removes what is over; it ends with the last handle. A [`Watch`] is no handle: it ends with the registry.
+/// Lookups and heartbeats cost the same however many agents there are, and do not wait for each other, nor for a
+/// snapshot of everything that is taken for a [`Watch`]. Only a heartbeat that names no endpoint looks at all
+/// instances of its name.
+///
+/// One task removes what is over. It runs in the tokio runtime from which the registry is used or watched first, which must
+/// have time enabled; when that has ended, in that of whoever uses or waits on it next. It ends with the last handle. A
+/// watch is no handle: it ends with the registry.
 ///
 /// ```
 /// use agentwire_registry::{LocalRegistry, Registration, Registry};
@@ -112,15 +117,19 @@ impl Registry for LocalRegistry {
             return Watch::failed(error);
         }
         let (snapshot, events) = self.0.subscribe(&scope, false);
-        Watcher::new(Arc::downgrade(&self.0), scope, snapshot, events).into_watch()
+        Watcher::new(&self.0, scope, snapshot, events).into_watch()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::mpsc, thread, time::Duration};
 
-    use tokio::{runtime::Builder, time::advance};
+    use futures_util::FutureExt;
+    use tokio::{
+        runtime::{Builder, Runtime},
+        time::{advance, timeout},
+    };
 
     use super::*;
     use crate::{SharedRegistry, contract::Backend};
@@ -256,10 +265,91 @@ mod tests {
         }
     }
 
+    /// One whose time is its own, and passes when there is nothing else to do.
+    fn runtime() -> Runtime {
+        let mut builder = Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap()
+    }
+
+    async fn expires(watch: &mut Watch) {
+        let expired = async { while !matches!(watch.next().await, Some(Ok(Event::Expired(_)))) {} };
+        let limit = Duration::from_secs(1000);
+        timeout(limit, expired).await.expect("nobody sweeps");
+    }
+
+    #[test]
+    fn whoever_watches_takes_over_the_sweep_of_a_runtime_that_has_ended() {
+        let registry = LocalRegistry::new();
+        for is_polled in [false, true] {
+            let (first, second) = (runtime(), runtime());
+            let mut watch = registry.watch(Scope::All);
+            let registered = async {
+                registry.register(agent("weather")).await.unwrap();
+                assert_eq!(tasks(), 1);
+                if is_polled {
+                    tokio::task::yield_now().await;
+                }
+            };
+            first.block_on(registered);
+            second.block_on(async {
+                let waiting = tokio::spawn(async move { expires(&mut watch).await });
+                tokio::task::yield_now().await;
+                assert_eq!(tasks(), 1);
+                // It is waiting now.
+                first.shutdown_background();
+                waiting.await.unwrap();
+            });
+        }
+        // It has ended before anybody waits.
+        let (first, second) = (runtime(), runtime());
+        first.block_on(registry.register(agent("weather"))).unwrap();
+        drop(first);
+        second.block_on(expires(&mut registry.watch(Scope::All)));
+    }
+
+    #[test]
+    fn whoever_is_heard_takes_over_the_sweep_of_a_runtime_that_has_ended() {
+        let registry = LocalRegistry::new();
+        let (first, second) = (runtime(), runtime());
+        first.block_on(registry.register(agent("weather"))).unwrap();
+        drop(first);
+        let heartbeat = async {
+            let which = InstanceRef::new("weather");
+            registry.heartbeat(&which).await.unwrap();
+            assert_eq!(tasks(), 1);
+        };
+        second.block_on(heartbeat);
+    }
+
+    #[test]
+    fn a_watch_in_a_runtime_that_has_ended_waits_and_does_not_spin() {
+        let registry = LocalRegistry::new();
+        let ended = runtime().handle().clone();
+        let mut watch = registry.watch(Scope::All);
+        let _inside = ended.enter();
+        let registered = registry.register(agent("weather")).now_or_never();
+        registered.unwrap().unwrap();
+        for _ in 0..2 {
+            watch.next().now_or_never().unwrap().unwrap().unwrap();
+        }
+        assert!(watch.next().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_watch_begins_while_others_look_things_up() {
+        let registry = LocalRegistry::new();
+        let other = registry.clone();
+        registry.0.read(|_| {
+            let (sender, begun) = mpsc::channel();
+            thread::spawn(move || sender.send(other.watch(Scope::All)));
+            begun.recv_timeout(Duration::from_secs(30)).unwrap();
+        });
+    }
+
     #[test]
     fn it_works_without_a_runtime() {
         let registry = LocalRegistry::new();
-        let registered = futures_util::FutureExt::now_or_never(registry.register(agent("weather")));
+        let registered = registry.register(agent("weather")).now_or_never();
         registered.unwrap().unwrap();
         let other = Builder::new_current_thread().enable_time().build().unwrap();
         other.block_on(async {

@@ -155,6 +155,11 @@ impl Table {
         self.expiries.next()
     }
 
+    /// True if a sweep has something to do.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.expiries.next().is_some_and(|next| next <= now)
+    }
+
     fn expire(&mut self, entry: &Entry, events: &mut Vec<Event>) {
         self.remove(entry);
         events.push(Event::Expired(Arc::clone(&entry.registration)));

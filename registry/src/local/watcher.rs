@@ -1,7 +1,16 @@
-use std::sync::Weak;
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+};
 
 use futures_util::stream;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::{
+    select,
+    sync::{
+        Notify,
+        broadcast::{Receiver, error::RecvError},
+    },
+};
 
 use super::shared::Shared;
 use crate::{Event, Scope, Watch};
@@ -13,20 +22,22 @@ pub(super) struct Watcher {
     scope: Scope,
     snapshot: Option<Event>,
     events: Receiver<Event>,
+    lost_sweeper: Arc<Notify>,
 }
 
 impl Watcher {
     pub(super) fn new(
-        shared: Weak<Shared>,
+        shared: &Arc<Shared>,
         scope: Scope,
         snapshot: Event,
         events: Receiver<Event>,
     ) -> Self {
         Self {
-            shared,
+            shared: Arc::downgrade(shared),
             scope,
             snapshot: Some(snapshot),
             events,
+            lost_sweeper: shared.on_lost_sweeper(),
         }
     }
 
@@ -42,7 +53,17 @@ impl Watcher {
             return Some(snapshot);
         }
         loop {
-            match self.events.recv().await {
+            // Waits for it from before the look at what it is about.
+            let mut lost_sweeper = pin!(self.lost_sweeper.notified());
+            lost_sweeper.as_mut().enable();
+            // Without one, nobody would tell of what expires.
+            let is_swept = (self.shared.upgrade()).is_some_and(|shared| shared.ensure_sweeper());
+            let event = select! {
+                biased;
+                event = self.events.recv() => event,
+                () = lost_sweeper, if is_swept => continue,
+            };
+            match event {
                 Ok(event) => {
                     let registration = event.registration();
                     if registration.is_none_or(|registration| self.scope.contains(registration)) {

@@ -86,6 +86,7 @@ pub trait Registry: Send + Sync + 'static {
         query: &Query,
     ) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send;
 
-    /// What is registered now, and all that happens from then on.
+    /// What is registered, and all that happens from then on. That begins with the call, or when the watch is first
+    /// asked for an event, as the backend has it: with its first snapshot.
     fn watch(&self, scope: Scope) -> Watch;
 }
