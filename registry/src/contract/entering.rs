@@ -1,7 +1,10 @@
 use agentwire_codec::{Timestamp, map};
 
-use super::backend::{Backend, Site, agent, endpoint, ports, within};
-use crate::{InstanceRef, NameProblem, Registration, RegistrationProblem, Registry, RegistryError};
+use super::backend::{Backend, Site, agent, endpoint, next, ports, within};
+use crate::{
+    Event, InstanceRef, NameProblem, Registration, RegistrationProblem, Registry, RegistryError,
+    Scope,
+};
 
 pub async fn what_is_registered_is_found_with_all_that_it_said<B: Backend>() {
     let site = Site::<B>::start("found").await;
@@ -52,6 +55,28 @@ pub async fn several_endpoints_of_one_name_are_instances_of_it<B: Backend>() {
     let left = site.lookup("weather").await;
     assert_eq!(left.len(), 2);
     assert!(left[0].is_same_offer(&all[0]) && left[1].is_same_offer(&all[2]));
+}
+
+pub async fn endpoints_are_told_apart_by_their_text<B: Backend>() {
+    let site = Site::<B>::start("spelling").await;
+    let (_, mut watch) = site.watch(Scope::All).await;
+    let all = ["unix:///run//a", "unix:///run/./a", "unix:///run/a"].map(|text| {
+        let endpoint = text.parse().expect("endpoint");
+        Registration::new("weather", endpoint)
+    });
+    for one in &all {
+        site.register(one).await;
+        match next(&mut watch).await {
+            Event::Joined(joined) => assert!(joined.is_same_offer(one)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(site.lookup("weather").await.len(), 3);
+    site.unregister(&all[2]).await;
+    for (one, is_there) in all.iter().zip([true, true, false]) {
+        let heard = within(site.registry.heartbeat(&InstanceRef::from(one))).await;
+        assert_eq!(heard.is_ok(), is_there, "{one:?}");
+    }
 }
 
 pub async fn a_name_that_is_none_is_refused_everywhere<B: Backend>() {

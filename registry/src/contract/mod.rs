@@ -51,6 +51,7 @@ macro_rules! registry_contract {
             an_unknown_name_is_found_nowhere_and_is_no_error
             the_same_name_and_endpoint_replaces
             several_endpoints_of_one_name_are_instances_of_it
+            endpoints_are_told_apart_by_their_text
             a_name_that_is_none_is_refused_everywhere
             a_port_that_cannot_be_called_is_refused
             unregistering_takes_out_and_may_be_repeated

@@ -1,4 +1,5 @@
 mod host;
+mod identity;
 mod parse;
 
 use std::{fmt, path::PathBuf};
@@ -21,9 +22,10 @@ use crate::{EndpointProblem, Error};
 /// `Display` gives the text back, and it parses to an equal endpoint. The exceptions are a path
 /// that is not UTF-8, which is shown with replacement characters, and a custom endpoint.
 ///
+/// Two are equal if their text is: of paths, nothing is left out or followed to compare them.
 /// The order is of use where endpoints are to be listed alike each time, and means nothing else.
 #[non_exhaustive]
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone)]
 pub enum Endpoint {
     /// A Unix stream socket.
     #[non_exhaustive]

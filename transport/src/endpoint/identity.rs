@@ -1,0 +1,78 @@
+use std::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+};
+
+use super::Endpoint;
+
+impl Endpoint {
+    /// What makes it the one that it is: its text, in parts. `PathBuf` compares components, and would take `/run//a` for
+    /// `/run/a`; whoever knows only the text, in other languages and in stores, takes them for two.
+    fn identity(&self) -> (u8, &[u8], u16) {
+        match self {
+            Self::Unix { path } => (0, path.as_os_str().as_encoded_bytes(), 0),
+            Self::Tcp { host, port } => (1, host.as_bytes(), *port),
+            Self::Memory { name } => (2, name.as_bytes(), 0),
+            Self::Custom { text } => (3, text.as_bytes(), 0),
+        }
+    }
+}
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl Hash for Endpoint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl PartialOrd for Endpoint {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Endpoint {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
+    use super::*;
+
+    #[test]
+    fn endpoints_are_the_same_if_their_text_is() {
+        let texts = [
+            "unix:///run/a",
+            "unix:///run//a",
+            "unix:///run/./a",
+            "unix:///run/a/",
+            "unix://a",
+            "tcp://a:9",
+            "tcp://a:10",
+            "tcp://b:1",
+            "memory://a",
+        ];
+        let parse = |text: &str| text.parse::<Endpoint>().expect(text);
+        for one in texts {
+            for other in texts {
+                assert_eq!(parse(one) == parse(other), one == other, "{one} {other}");
+            }
+        }
+        let twice = || texts.iter().chain(&texts).map(|text| parse(text));
+        assert_eq!(twice().collect::<HashSet<_>>().len(), texts.len());
+        assert_eq!(twice().collect::<BTreeSet<_>>().len(), texts.len());
+        assert_eq!(parse("tcp://a:0080"), parse("tcp://a:80"));
+        assert!(parse("tcp://a:9") < parse("tcp://a:10"));
+    }
+}
