@@ -12,7 +12,7 @@ use crate::{
     Failure,
     machine::Machine,
     peers::{Carrier, Peer},
-    process::{Launch, counting_program, python},
+    process::{Launch, counting_program, parse_seconds, python},
     report::microseconds,
     sample::{Cell, Metric, Sample, record},
     scenario::Scenario,
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct CompareArgs {
     /// How long each measurement lasts
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = parse_seconds)]
     seconds: f64,
 
     /// How many rounds there are; the table shows medians

@@ -95,8 +95,20 @@ pub(crate) struct Process {
     reader: Option<JoinHandle<()>>,
 }
 
-/// How long a process may take to say what it is to say, beyond the time of its measurement.
+/// How long a process may take to say what it is to say.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a measurement may last, for there to be time left to warm up and to report.
+const LONGEST_MEASUREMENT: f64 = 40.0;
+
+/// Reads how many seconds a measurement lasts.
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed")?;
+    match (0.001..=LONGEST_MEASUREMENT).contains(&seconds) {
+        true => Ok(seconds),
+        false => Err(format!("from 0.001 to {LONGEST_MEASUREMENT} seconds")),
+    }
+}
 
 impl Process {
     fn new(mut child: Child) -> Self {
@@ -160,6 +172,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // What a tracer has started outlives it, and ends with its input.
+        drop(self.child.stdin.take());
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();

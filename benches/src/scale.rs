@@ -7,7 +7,7 @@ use crate::{
     Failure,
     machine::Machine,
     peers::{Carrier, Peer},
-    process::Launch,
+    process::{Launch, parse_seconds},
     report::{Report, microseconds},
     shape::Shape,
     table::{self, number},
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct ScaleArgs {
     /// How long each step is measured
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = parse_seconds)]
     seconds: f64,
 
     /// How many connections there are, each with one call in flight

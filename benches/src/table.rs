@@ -24,10 +24,10 @@ const COLUMNS: [Column; 19] = [
     ),
     column("p99", Scenario::LoneOneCpu, Metric::P99),
     column("p99.9", Scenario::LoneOneCpu, Metric::P999),
+    column("CPU us/call", Scenario::LoneOneCpu, Metric::Cpu),
     column("lone call, unpinned: p50 us", Scenario::Lone, Metric::P50),
     column("p99", Scenario::Lone, Metric::P99),
     column("p99.9", Scenario::Lone, Metric::P999),
-    column("CPU us/call", Scenario::LoneOneCpu, Metric::Cpu),
     column(
         "1 x 64: calls/s",
         Scenario::OneBySixtyFour,

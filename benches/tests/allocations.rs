@@ -28,25 +28,25 @@ const CASES: [Case; 4] = [
         name: "a connection of its own, JSON",
         format: Format::Json,
         in_flight: 1,
-        limit: 25.5,
+        limit: 7.1,
     },
     Case {
         name: "a connection of its own, MessagePack",
         format: Format::MessagePack,
         in_flight: 1,
-        limit: 25.5,
+        limit: 7.1,
     },
     Case {
         name: "a shared connection, JSON",
         format: Format::Json,
         in_flight: 64,
-        limit: 26.5,
+        limit: 7.1,
     },
     Case {
         name: "a shared connection, MessagePack",
         format: Format::MessagePack,
         in_flight: 64,
-        limit: 26.5,
+        limit: 7.1,
     },
 ];
 

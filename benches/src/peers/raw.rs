@@ -1,6 +1,6 @@
 //! What a program that knows exactly what it wants could do at best: frames on a socket, in order.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, io, time::Instant};
 
 use ::agentwire::Endpoint;
 use bytes::{Buf, BytesMut};
@@ -36,8 +36,20 @@ pub(super) enum Method {
     Stream,
 }
 
-/// Both buffers begin with this much room, so that neither grows in the usual case.
+/// The buffers begin with this much room. That for reading has as much again for as large a frame as came.
 const ROOM: usize = 64 * 1024;
+
+/// Reads more. A buffer with nothing in it is used again from its front, without a copy of what is in it.
+async fn read_more(
+    socket: &mut Socket,
+    incoming: &mut BytesMut,
+    largest: usize,
+) -> io::Result<usize> {
+    if incoming.is_empty() {
+        incoming.reserve(ROOM.max(largest));
+    }
+    socket.read_buf(incoming).await
+}
 
 pub(super) async fn serve(
     endpoint: &Endpoint,
@@ -57,11 +69,13 @@ pub(super) async fn serve(
 }
 
 async fn answer_all(mut socket: Socket, codec: impl Codec) -> Result<(), Failure> {
-    let (mut incoming, mut outgoing) = (BytesMut::with_capacity(ROOM), Vec::new());
-    while socket.read_buf(&mut incoming).await? > 0 {
+    let (mut incoming, mut outgoing) = (BytesMut::new(), Vec::with_capacity(ROOM));
+    let mut largest = 0;
+    while read_more(&mut socket, &mut incoming, largest).await? > 0 {
         while let Some((request, frame)) = peek(&incoming) {
             codec.answer(request, &mut outgoing)?;
             incoming.advance(frame);
+            largest = largest.max(frame);
         }
         socket.write_all(&outgoing).await?;
         outgoing.clear();
@@ -110,8 +124,8 @@ async fn call_on(
         true => (Method::Stream, CHUNKS),
         false => (Method::Process, 1),
     };
-    let (mut incoming, mut outgoing) = (BytesMut::with_capacity(ROOM), Vec::new());
-    let mut tally = load.begin()?;
+    let (mut incoming, mut outgoing) = (BytesMut::new(), Vec::with_capacity(ROOM));
+    let (mut tally, mut largest) = (load.begin()?, 0);
     // When each call began, and how many answers it still has to get.
     let mut begun: VecDeque<(Instant, usize)> = VecDeque::new();
     for start in std::iter::from_fn(|| tally.call()).take(in_flight) {
@@ -123,12 +137,13 @@ async fn call_on(
     while !begun.is_empty() {
         socket.write_all(&outgoing).await?;
         outgoing.clear();
-        if socket.read_buf(&mut incoming).await? == 0 {
+        if read_more(socket, &mut incoming, largest).await? == 0 {
             return Err("the server has closed the connection".into());
         }
         while let Some((answer, frame)) = peek(&incoming) {
             codec.text(answer, |text| tally.answer(text))??;
             incoming.advance(frame);
+            largest = largest.max(frame);
             let (start, left) = begun.front_mut().ok_or("an answer that nobody waits for")?;
             *left -= 1;
             if *left == 0 {

@@ -2,9 +2,10 @@ use std::{
     collections::BTreeMap,
     io::{self, Write},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -46,14 +47,16 @@ const DIGITS: u8 = 3;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What all callers see of each other.
-#[derive(Default)]
 struct Shared {
     begun: AtomicU64,
     done: AtomicU64,
+    /// How long calls took, in a histogram for each thread: one for each of ten thousand callers would take more
+    /// memory than all else.
+    latency: Vec<Mutex<Histogram<u64>>>,
 }
 
+#[derive(Default)]
 struct Caller {
-    latency: Histogram<u64>,
     chunks: u64,
     errors: BTreeMap<String, u64>,
     first_error: Option<Error>,
@@ -70,15 +73,19 @@ impl Load {
     ) -> Result<Outcome, Failure> {
         let latency =
             Histogram::new(DIGITS).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
-        let mut all = Caller::new(latency);
-        let shared = Arc::<Shared>::default();
+        let threads = available_parallelism().map_or(1, usize::from);
+        let shared = Arc::new(Shared {
+            begun: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            latency: (0..threads).map(|_| Mutex::new(latency.clone())).collect(),
+        });
+        let mut all = Caller::default();
         let start = Instant::now();
         let mut callers = JoinSet::new();
-        for _ in 0..self.callers {
+        for number in 0..self.callers {
             let (load, remote, shared) = (self.clone(), remote.clone(), Arc::clone(&shared));
-            let caller = Caller::new(all.latency.clone());
             callers
-                .spawn(async move { load.call_until_over(caller, &remote, &shared, start).await });
+                .spawn(async move { load.call_until_over(number, &remote, &shared, start).await });
         }
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         loop {
@@ -97,11 +104,12 @@ impl Load {
             // Nobody is told of a standard error that is gone.
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
+        let latency = shared.merged(latency);
         match all.first_error {
-            Some(error) if all.latency.is_empty() => Err(error.into()),
+            Some(error) if latency.is_empty() => Err(error.into()),
             _ => Ok(Outcome {
                 elapsed,
-                latency: all.latency,
+                latency,
                 chunks: all.chunks,
                 errors: all.errors,
             }),
@@ -110,11 +118,12 @@ impl Load {
 
     async fn call_until_over(
         &self,
-        mut caller: Caller,
+        number: usize,
         remote: &RemoteAgent,
         shared: &Shared,
         start: Instant,
     ) -> Caller {
+        let mut caller = Caller::default();
         loop {
             let begun = shared.begun.fetch_add(1, Relaxed);
             let over = match self.until {
@@ -130,11 +139,7 @@ impl Load {
                 false => remote.process(self.message.clone()).await.map(drop),
             };
             match result {
-                Ok(()) => {
-                    let nanoseconds = u64::try_from(start.elapsed().as_nanos());
-                    // It grows as it needs to.
-                    let _ = caller.latency.record(nanoseconds.unwrap_or(u64::MAX));
-                }
+                Ok(()) => shared.took(number, start.elapsed()),
                 Err(error) => {
                     *caller.errors.entry(error.code().to_string()).or_default() += 1;
                     let gone = error.is_connect();
@@ -159,19 +164,29 @@ impl Load {
     }
 }
 
-impl Caller {
-    fn new(latency: Histogram<u64>) -> Self {
-        Self {
-            latency,
-            chunks: 0,
-            errors: BTreeMap::new(),
-            first_error: None,
-        }
+impl Shared {
+    /// A call of this caller took so long.
+    fn took(&self, number: usize, elapsed: Duration) {
+        let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        let latency = &self.latency[number % self.latency.len()];
+        let mut latency = latency.lock().unwrap_or_else(PoisonError::into_inner);
+        // It grows as it needs to.
+        let _ = latency.record(nanoseconds);
     }
 
+    /// All that was recorded, added to an empty one.
+    fn merged(&self, mut all: Histogram<u64>) -> Histogram<u64> {
+        for latency in &self.latency {
+            let latency = latency.lock().unwrap_or_else(PoisonError::into_inner);
+            // Both grow as they need to, so this cannot fail.
+            let _ = all.add(&*latency);
+        }
+        all
+    }
+}
+
+impl Caller {
     fn add(&mut self, other: Self) {
-        // Both grow as they need to, so this cannot fail.
-        let _ = self.latency.add(other.latency);
         self.chunks += other.chunks;
         for (code, count) in other.errors {
             *self.errors.entry(code).or_default() += count;
