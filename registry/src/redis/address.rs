@@ -7,6 +7,8 @@ use crate::RegistryError;
 pub(super) struct Address {
     /// For people: without user and password.
     pub(super) shown: String,
+    /// The number of the database.
+    pub(super) database: i64,
     info: ConnectionInfo,
 }
 
@@ -32,11 +34,16 @@ impl Address {
             }
             address => format!("redis://{address}"),
         };
-        let shown = match info.redis_settings().db() {
+        let database = info.redis_settings().db();
+        let shown = match database {
             0 => shown,
-            db => format!("{shown}/{db}"),
+            _ => format!("{shown}/{database}"),
         };
-        Ok(Self { shown, info })
+        Ok(Self {
+            shown,
+            database,
+            info,
+        })
     }
 
     /// For commands.

@@ -80,10 +80,11 @@ impl RedisRegistryBuilder {
     pub fn connect_lazy(self) -> Result<RedisRegistry, RegistryError> {
         self.check()?;
         let address = Address::parse(&self.url)?;
-        let store = Store::new(&address, self.namespace.clone(), self.timeout)?;
+        // The databases of one Redis share all channels.
+        let channel = format!("{}changes@{}", self.namespace, address.database);
+        let store = Store::new(&address, self.namespace, channel.clone(), self.timeout)?;
         let push_client = address.push_client();
         let client = push_client.map_err(|error| Fault::from(error).at(&address.shown))?;
-        let channel = format!("{}changes", self.namespace);
         let shared = Shared::new(self.config, store, client, channel, self.timeout);
         Ok(RedisRegistry(Arc::new(shared)))
     }

@@ -11,8 +11,8 @@
 //! | `agentwire:due` | the same ids, by when the sweep looks at them next: no later than they can expire |
 //! | `agentwire:state` | `revision`, which every change increases by one, and `epoch`, a random id that tells an emptied Redis from the one before |
 //!
-//! A change is published on the channel `agentwire:changes`, in six lines: epoch, revision, kind (`joined`, `updated`,
-//! `left`, `expired`), `registered`, `heard`, `offer`.
+//! A change is published on the channel `agentwire:changes@0`, the number being that of the database, in six lines:
+//! epoch, revision, kind (`joined`, `updated`, `left`, `expired`), `registered`, `heard`, `offer`.
 //!
 //! Everything that is done to the keys is done by scripts, each whole or not at all, by the clock of Redis. A lookup and a
 //! heartbeat touch the entries that they are about and look them up by key or in an ordered set, so that their cost
@@ -51,7 +51,7 @@ use crate::{
     RegistryError, Scope, Watch, check_name, registration::sort,
 };
 
-/// A registry in a Redis, which all who connect to it with the same namespace share. Clones are handles of the same
+/// A registry in a Redis, which all who connect to the same database of it with the same namespace share. Clones are handles of the same
 /// connection.
 ///
 /// ```no_run

@@ -20,6 +20,8 @@ use crate::{Capacity, InstanceRef, Registration, RegistryConfig, RegistryError, 
 pub(super) struct Store {
     registry: String,
     prefix: String,
+    /// What changes are published on.
+    channel: String,
     connection: Connection,
 }
 
@@ -49,6 +51,7 @@ impl Store {
     pub(super) fn new(
         address: &Address,
         prefix: String,
+        channel: String,
         timeout: Duration,
     ) -> Result<Self, RegistryError> {
         let registry = address.shown.clone();
@@ -57,6 +60,7 @@ impl Store {
             connection: connection.map_err(|error| Fault::from(error).at(&registry))?,
             registry,
             prefix,
+            channel,
         })
     }
 
@@ -182,6 +186,7 @@ impl Store {
 
     fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut call = script.key(&*self.prefix);
+        call.key(&*self.channel);
         // The epoch to begin, should there be none: another one each time Redis has been emptied.
         call.arg(RequestId::random().to_string());
         call

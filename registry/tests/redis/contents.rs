@@ -35,7 +35,7 @@ async fn names_and_endpoints_that_mean_something_to_redis_or_lua_mean_nothing_he
         "ids",
         "due",
         "state",
-        "changes",
+        "changes@0",
         "entry:a",
         "'\"]]--",
         "天気",
@@ -159,14 +159,16 @@ async fn what_somebody_else_publishes_does_no_harm() {
     let mut seen = watch(&registry, Scope::All).await;
     for message in ["", "hello", "\n\n\n\n\n", "epoch\nx\njoined\n1\n1\n{}"] {
         let _: u64 = server
-            .tell(&["PUBLISH", "agentwire:changes", message])
+            .tell(&["PUBLISH", "agentwire:changes@0", message])
             .await;
     }
     registry.register(agent("weather", 1)).await.unwrap();
     assert!(matches!(next(&mut seen).await, Event::Joined(_)));
     // What could be a change, of another epoch, is a reason to start over.
     let change = "epoch\n7\njoined\n1\n1\n{}";
-    let _: u64 = server.tell(&["PUBLISH", "agentwire:changes", change]).await;
+    let _: u64 = server
+        .tell(&["PUBLISH", "agentwire:changes@0", change])
+        .await;
     assert_eq!(names(&resync(&mut seen).await), ["weather"]);
 }
 

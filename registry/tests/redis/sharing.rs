@@ -4,7 +4,7 @@ use std::{
 };
 
 use agentwire_registry::{
-    Event, InstanceRef, Query, Registration, Registry, RegistryConfig, Scope,
+    Event, InstanceRef, Query, RedisRegistry, Registration, Registry, RegistryConfig, Scope,
 };
 use tokio::task::JoinSet;
 
@@ -42,6 +42,31 @@ async fn namespaces_do_not_see_each_other() {
     there.register(agent("echo", 2)).await.unwrap();
     assert!(matches!(next(&mut seen).await, Event::Joined(joined) if joined.name == "echo"));
     assert_eq!(names(&here.list().await.unwrap()), ["weather"]);
+}
+
+#[tokio::test]
+async fn databases_do_not_see_each_other() {
+    let server = RedisServer::start().await;
+    let here = server.connect().await;
+    let there = RedisRegistry::builder(format!("{}/1", server.url()));
+    let there = within(there.connect()).await.unwrap();
+    let mut seen = [
+        watch(&here, Scope::All).await,
+        watch(&there, Scope::All).await,
+    ];
+    // What happens in one is next to nothing that happens in the other, not even a resync.
+    for port in 1..=3 {
+        here.register(agent("weather", port)).await.unwrap();
+        there.register(agent("echo", port)).await.unwrap();
+        for (watch, name) in seen.iter_mut().zip(["weather", "echo"]) {
+            let event = next(watch).await;
+            assert!(
+                matches!(&event, Event::Joined(joined) if joined.name == name),
+                "{event:?}"
+            );
+        }
+    }
+    assert_eq!(there.list().await.unwrap().len(), 3);
 }
 
 #[tokio::test]

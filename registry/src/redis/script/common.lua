@@ -1,10 +1,9 @@
 -- What the scripts share; it stands before each of them.
 --
--- KEYS[1] is the prefix of all keys. ARGV[1] is the epoch to begin if there is none.
+-- KEYS[1] is the prefix of all keys, KEYS[2] the channel of changes. ARGV[1] is the epoch to begin if there is none.
 
-local prefix = KEYS[1]
+local prefix, CHANGES = KEYS[1], KEYS[2]
 local IDS, DUE, STATE = prefix .. 'ids', prefix .. 'due', prefix .. 'state'
-local CHANGES = prefix .. 'changes'
 
 -- For how many ms an entry outlives its lease, so that whoever sweeps can still say what expired.
 local KEPT = 3600000
