@@ -15,13 +15,27 @@ use crate::{Event, RegistryError};
 /// than a [`LocalRegistry`](crate::LocalRegistry) take it when they are first asked for it. Nothing
 /// is left out silently: where something had to be, a snapshot marked as a resync stands in its place. The
 /// stream ends with its registry, or with an error that waiting does not mend.
-pub struct Watch(BoxStream<'static, Result<Event, RegistryError>>);
+pub struct Watch {
+    events: BoxStream<'static, Result<Event, RegistryError>>,
+    /// What tells whether the registry is in touch; `None` if it always is.
+    in_touch: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+}
 
 impl Watch {
     /// Makes one of any stream of events. For registries.
     #[must_use]
     pub fn new(events: impl Stream<Item = Result<Event, RegistryError>> + Send + 'static) -> Self {
-        Self(Box::pin(events))
+        Self {
+            events: Box::pin(events),
+            in_touch: None,
+        }
+    }
+
+    /// Lets [`is_in_touch`](Self::is_in_touch) say what `in_touch` says. For registries that may be out of reach.
+    #[must_use]
+    pub fn in_touch_while(mut self, in_touch: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.in_touch = Some(Box::new(in_touch));
+        self
     }
 
     /// One that ends in an error at once. For registries.
@@ -40,7 +54,15 @@ impl Watch {
     ///
     /// If the future is dropped, nothing is lost.
     pub async fn next(&mut self) -> Option<Result<Event, RegistryError>> {
-        self.0.next().await
+        self.events.next().await
+    }
+
+    /// False where the registry is known to be out of reach: what it told last may not hold
+    /// any more, or has told nothing yet; a snapshot comes once it is back. It is found out while [`next`](Self::next) is
+    /// awaited. A registry inside this process is always in touch.
+    #[must_use]
+    pub fn is_in_touch(&self) -> bool {
+        self.in_touch.as_ref().is_none_or(|in_touch| in_touch())
     }
 }
 
@@ -48,7 +70,7 @@ impl Stream for Watch {
     type Item = Result<Event, RegistryError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.as_mut().poll_next(cx)
+        self.events.as_mut().poll_next(cx)
     }
 }
 

@@ -113,18 +113,29 @@ pub enum RegistryError {
         source: Box<dyn StdError + Send + Sync>,
     },
 
+    /// The registry is there and does not want to: a wrong password, a right or memory that is missing. Somebody has to
+    /// mend it there.
+    #[error("the registry at {registry} refused")]
+    Refused {
+        /// Where it is.
+        registry: String,
+        /// What it said.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+
     /// Whoever is there does not know what a registry is asked. Mend the address.
-    #[error("whoever answers at {registry} is no registry: {error}")]
+    #[error("whoever answers at {registry} is no registry")]
     NotARegistry {
         /// Where it should be.
         registry: String,
         /// What was answered.
+        #[source]
         error: Box<WireError>,
     },
 
     /// The registry answered with an error that this version does not know.
-    #[error("the registry failed: {0}")]
-    Remote(WireError),
+    #[error("the registry failed")]
+    Remote(#[source] WireError),
 
     /// A setting is out of range.
     #[error("invalid setting {setting}: {problem}")]
@@ -163,6 +174,7 @@ impl RegistryError {
             Self::Unavailable { .. }
                 | Self::NoAnswer { .. }
                 | Self::InvalidAnswer { .. }
+                | Self::Refused { .. }
                 | Self::Remote(_)
                 | Self::Duplicate { .. }
                 | Self::TooManyInstances { .. }

@@ -22,6 +22,7 @@ impl RegistryError {
             Self::Remote(error) => error.code.clone(),
             Self::InvalidAnswer { .. }
             | Self::InvalidSetting { .. }
+            | Self::Refused { .. }
             | Self::NotARegistry { .. } => ErrorCode::INTERNAL_ERROR,
         }
     }
@@ -52,6 +53,7 @@ impl RegistryError {
             Self::Unavailable { .. } | Self::NoAnswer { .. } => ("unavailable", None, None),
             Self::InvalidAnswer { .. }
             | Self::InvalidSetting { .. }
+            | Self::Refused { .. }
             | Self::NotARegistry { .. } => ("internal", None, None),
         };
         let mut details = Map::from([(REASON, reason)]);

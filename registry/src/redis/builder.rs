@@ -58,7 +58,7 @@ impl RedisRegistryBuilder {
     /// # Errors
     ///
     /// [`RegistryError::InvalidSetting`]; [`RegistryError::Unavailable`] if there is no Redis now, and
-    /// [`RegistryError::Remote`] if it refuses.
+    /// [`RegistryError::Refused`] if it does not let us.
     ///
     /// # Cancel safety
     ///
@@ -67,6 +67,8 @@ impl RedisRegistryBuilder {
         let registry = self.connect_lazy()?;
         // It shows that Redis is there and runs scripts, and tells the epoch.
         let (epoch, _) = registry.0.store.sweep(1).await?;
+        let rights = registry.0.listener.check_rights().await;
+        rights.map_err(|fault| fault.at(registry.0.store.registry()))?;
         status::seen(&registry.0.status, &epoch);
         registry.0.sweep();
         Ok(registry)

@@ -9,7 +9,7 @@ use redis::{
     AsyncConnectionConfig, Client, FromRedisValue, ScriptInvocation, aio::MultiplexedConnection,
 };
 use tokio::{
-    sync::OnceCell,
+    sync::{Notify, OnceCell},
     time::{Instant, timeout_at},
 };
 
@@ -20,6 +20,8 @@ pub(super) struct Connection {
     client: Client,
     timeout: Duration,
     current: Mutex<Slot>,
+    /// Told when this Redis turns out to follow another one.
+    moved: Arc<Notify>,
 }
 
 /// One connection, made by whoever needs it first.
@@ -35,6 +37,7 @@ impl Connection {
             client: address.client()?,
             timeout,
             current: Mutex::default(),
+            moved: Arc::default(),
         })
     }
 
@@ -60,6 +63,11 @@ impl Connection {
         }
     }
 
+    /// What is told when this Redis turns out to follow another one, so that other connections are made again, too.
+    pub(super) fn moved(&self) -> Arc<Notify> {
+        Arc::clone(&self.moved)
+    }
+
     async fn attempt<T: FromRedisValue>(
         &self,
         slot: &Slot,
@@ -72,8 +80,13 @@ impl Connection {
                 script.invoke_async(&mut connection.clone()).await
             })
             .await;
-        if result.as_ref().is_err_and(Fault::ends_connection) {
-            self.discard(slot);
+        if let Err(fault) = &result {
+            if fault.ends_connection() {
+                self.discard(slot);
+            }
+            if fault.is_demotion() {
+                self.moved.notify_one();
+            }
         }
         result
     }
@@ -84,7 +97,7 @@ impl Connection {
         work: impl Future<Output = redis::RedisResult<T>>,
     ) -> Result<T, Fault> {
         match timeout_at(deadline, work).await {
-            Ok(result) => Ok(result?),
+            Ok(result) => result.map_err(Fault::from),
             Err(_) => Err(Fault::TimedOut(self.timeout)),
         }
     }

@@ -14,7 +14,7 @@
 //! A change is published on the channel `agentwire:changes@0`, the number being that of the database, in six lines:
 //! epoch, revision, kind (`joined`, `updated`, `left`, `expired`), `registered`, `heard`, `offer`.
 //!
-//! Everything that is done to the keys is done by scripts, each whole or not at all, by the clock of Redis. A lookup and a
+//! Everything that is done to the keys is done by scripts, by the clock of Redis, and nobody sees it half done. A lookup and a
 //! heartbeat touch the entries that they are about and look them up by key or in an ordered set, so that their cost
 //! hardly knows the number of entries.
 //!
@@ -34,12 +34,14 @@ mod fault;
 mod id;
 mod listener;
 mod position;
+mod refusals;
 mod script;
 mod shared;
 mod snapshot;
 mod status;
 mod store;
 mod sweeper;
+mod tasks;
 mod watcher;
 
 use std::{fmt, sync::Arc};
@@ -66,21 +68,32 @@ use crate::{
 ///
 /// # When Redis is away
 ///
-/// Operations fail with [`RegistryError::Unavailable`] within the timeout, and connect again by themselves. Watches wait;
-/// once Redis is back they go on with a snapshot that is marked as a resync. A Redis that came back without what it
+/// Operations fail with [`RegistryError::Unavailable`] within the timeout, and connect again by themselves. So they do when
+/// the Redis that they are connected to has become a replica. Watches wait; once Redis is back they go on with a snapshot
+/// that is marked as a resync. Where Redis is there and refuses, a watch ends with [`RegistryError::Refused`]. A Redis that came back without what it
 /// held answers heartbeats with [`RegistryError::NotRegistered`], so that everybody registers again.
 ///
 /// # Tasks
 ///
-/// One sweeps, and one listens for changes from the first watch on. Both end with the last handle, or with their runtime
-/// and begin again in the next. A [`Watch`] is no
-/// handle: it ends with the registry.
+/// One sweeps, and one listens for changes from the first watch on; each watch has one while it reads what is registered.
+/// They end with the last handle. Those that end with their runtime begin again in that of the next operation, or of a
+/// watch that goes on. A [`Watch`] is no handle: it ends with the registry.
 ///
 /// # What it needs
 ///
 /// Redis 6 or newer, alone or with replicas, not as a cluster; without TLS. It should not evict keys other than
-/// those that expire (`maxmemory-policy` `noeviction` or `volatile-…`). Whoever may write to it is trusted: what makes
-/// no sense there is passed over with a warning, but not bounded in size.
+/// those that expire (`maxmemory-policy` `noeviction` or `volatile-…`). Leases are counted by its clock (`TIME`), which should
+/// be kept right slowly, never in leaps. Whoever may write to it is trusted: what makes no sense there is passed over with a
+/// warning, but not bounded in size.
+///
+/// A user of its own needs the keys and the channel of the namespace, and the commands that are used there:
+///
+/// ```text
+/// ACL SETUSER agents on >password ~agentwire:* &agentwire:changes@* -@all +@connection +@scripting +@hash
+///     +@sortedset +@keyspace +time +publish +subscribe
+/// ```
+///
+/// [`connect`](Self::connect) fails without them.
 #[derive(Clone)]
 pub struct RedisRegistry(Arc<Shared>);
 
@@ -90,7 +103,7 @@ impl RedisRegistry {
     /// # Errors
     ///
     /// [`RegistryError::InvalidSetting`] of the URL; [`RegistryError::Unavailable`] if there is no Redis now, and
-    /// [`RegistryError::Remote`] if it refuses.
+    /// [`RegistryError::Refused`] if it does not let us.
     ///
     /// # Cancel safety
     ///

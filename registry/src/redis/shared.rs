@@ -1,23 +1,18 @@
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use redis::Client;
-use tokio::{
-    sync::{broadcast, watch},
-    task::AbortHandle,
-};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::{
     change::Change,
     listener::Listener,
-    snapshot::{Missed, Snapshot},
-    status::{Status, seen},
+    snapshot::Snapshots,
+    status::Status,
     store::Store,
     sweeper,
+    tasks::{Kind, Tasks},
 };
-use crate::{RegistryConfig, RegistryError, Scope};
+use crate::RegistryConfig;
 
 /// What all handles of one registry share, and the tasks that end with it.
 #[derive(Debug)]
@@ -26,16 +21,15 @@ pub(super) struct Shared {
     pub(super) store: Arc<Store>,
     pub(super) changes: broadcast::Sender<Change>,
     pub(super) status: Arc<watch::Sender<Status>>,
-    listener: Listener,
-    tasks: Mutex<Tasks>,
+    pub(super) listener: Listener,
+    timeout: Duration,
+    turns: Arc<Semaphore>,
+    tasks: Tasks,
 }
 
-#[derive(Debug, Default)]
-struct Tasks {
-    sweeper: Option<AbortHandle>,
-    /// From the first watch on.
-    listener: Option<AbortHandle>,
-}
+/// How many snapshots are taken at a time. All who watch want one when a connection was lost, and heartbeats go over
+/// the same one.
+const SNAPSHOTS: usize = 2;
 
 impl Shared {
     pub(super) fn new(
@@ -54,66 +48,56 @@ impl Shared {
             timeout,
             changes: changes.clone(),
             status: Arc::clone(&status),
+            moved: store.moved(),
         };
         Self {
             config,
             store: Arc::new(store),
             changes,
+            tasks: Tasks::new(Arc::clone(&status)),
             status,
             listener,
-            tasks: Mutex::default(),
+            timeout,
+            turns: Arc::new(Semaphore::new(SNAPSHOTS)),
         }
+    }
+
+    /// Begins with what those who watch rely on, unless it goes on already.
+    pub(super) fn run_tasks(&self) {
+        self.sweep();
+        self.listen();
     }
 
     /// Begins to sweep, unless it does already.
     pub(super) fn sweep(&self) {
         let interval = sweeper::interval(self.config.offered_lease().timeout());
-        let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
-        run(&mut self.locked().sweeper, || {
+        self.tasks.run(Kind::Sweep, || {
+            let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
             sweeper::sweep(store, status, interval)
         });
     }
 
     /// Begins to listen, unless it does already.
-    pub(super) fn listen(&self) {
-        run(&mut self.locked().listener, || {
-            self.listener.clone().listen()
-        });
+    fn listen(&self) {
+        self.tasks
+            .run(Kind::Listen, || self.listener.clone().listen());
     }
 
-    /// All that is registered, and from where on `changes` tell what happens.
-    pub(super) async fn snapshot(
-        &self,
-        scope: &Scope,
-        changes: &mut broadcast::Receiver<Change>,
-    ) -> Result<Result<Snapshot, Missed>, RegistryError> {
-        let snapshot = Snapshot::take(&self.store, scope, changes, self.listener.timeout).await?;
-        if let Ok(snapshot) = &snapshot {
-            seen(&self.status, snapshot.epoch());
+    /// What takes a snapshot, and keeps nothing of the registry alive but the way to Redis.
+    pub(super) fn snapshots(&self) -> Snapshots {
+        Snapshots {
+            store: Arc::clone(&self.store),
+            turns: Arc::clone(&self.turns),
+            changes: self.changes.clone(),
+            status: self.status.subscribe(),
+            limit: self.timeout,
         }
-        Ok(snapshot)
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, Tasks> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Runs a task, unless it runs already.
-fn run<F>(task: &mut Option<AbortHandle>, work: impl FnOnce() -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    if task.as_ref().is_none_or(AbortHandle::is_finished) {
-        *task = Some(tokio::spawn(work()).abort_handle());
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for task in [&tasks.sweeper, &tasks.listener].into_iter().flatten() {
-            task.abort();
-        }
+        // Whoever waits for a turn has nothing to wait for.
+        self.turns.close();
     }
 }

@@ -5,9 +5,13 @@ use std::{
 };
 
 use tokio::{
-    sync::broadcast::{
-        Receiver,
-        error::{RecvError, TryRecvError},
+    sync::{
+        Semaphore,
+        broadcast::{
+            Receiver, Sender,
+            error::{RecvError, TryRecvError},
+        },
+        watch,
     },
     time::timeout,
 };
@@ -16,6 +20,7 @@ use super::{
     change::Change,
     id::{Range, id_of},
     position::{Position, Step},
+    status::Status,
     store::{Reader, Store},
 };
 use crate::{Event, Registration, RegistryError, Scope};
@@ -36,9 +41,49 @@ pub(super) struct Snapshot {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Missed;
 
+/// Takes snapshots. It keeps nothing of a registry alive but the way to Redis.
+pub(super) struct Snapshots {
+    pub(super) store: Arc<Store>,
+    /// Those who watch take them one after the other. Closed when the registry ends.
+    pub(super) turns: Arc<Semaphore>,
+    pub(super) changes: Sender<Change>,
+    pub(super) status: watch::Receiver<Status>,
+    /// How long it may take until what a page shows has been told.
+    pub(super) limit: Duration,
+}
+
+/// What came of it.
+pub(super) struct Taken {
+    pub(super) outcome: Result<Result<Snapshot, Missed>, RegistryError>,
+    /// The subscription that it belongs to.
+    pub(super) subscriptions: u64,
+    /// What happens after it, and some of what happened before.
+    pub(super) changes: Receiver<Change>,
+}
+
+/// How long to wait for a turn at most. Others may have theirs in a runtime that nobody drives.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
+
+impl Snapshots {
+    /// Takes one; `None` if the registry has ended.
+    pub(super) async fn take(self, scope: Scope) -> Option<Taken> {
+        let turn = timeout(LONGEST_TURN, self.turns.acquire()).await;
+        let _turn = turn.map_or(Some(None), |turn| turn.ok().map(Some))?;
+        let subscriptions = self.status.borrow().subscriptions;
+        // What came before has no place after it.
+        let mut changes = self.changes.subscribe();
+        let outcome = Snapshot::take(&self.store, &scope, &mut changes, self.limit).await;
+        Some(Taken {
+            outcome,
+            subscriptions,
+            changes,
+        })
+    }
+}
+
 impl Snapshot {
-    /// Takes one. `changes` must come in already; what it gives out afterwards follows the snapshot.
-    pub(super) async fn take(
+    /// `changes` must come in already; what it gives out afterwards follows the snapshot.
+    async fn take(
         store: &Store,
         scope: &Scope,
         changes: &mut Receiver<Change>,

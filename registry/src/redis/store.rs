@@ -1,8 +1,15 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use agentwire_codec::RequestId;
 use bytes::Bytes;
 use redis::{Script, ScriptInvocation};
+use tokio::sync::Notify;
 
 use super::{
     address::Address,
@@ -15,7 +22,7 @@ use super::{
 };
 use crate::{Capacity, InstanceRef, Registration, RegistryConfig, RegistryError, check_name};
 
-/// What stands in Redis, as operations on it. Each is one script, and so happens whole or not at all.
+/// What stands in Redis, as operations on it. Each is one script, so that nobody sees it half done.
 #[derive(Debug)]
 pub(super) struct Store {
     registry: String,
@@ -23,6 +30,8 @@ pub(super) struct Store {
     /// What changes are published on.
     channel: String,
     connection: Connection,
+    /// True once it has been said that changes cannot be published.
+    has_warned: AtomicBool,
 }
 
 /// Some of the entries.
@@ -61,12 +70,18 @@ impl Store {
             registry,
             prefix,
             channel,
+            has_warned: AtomicBool::new(false),
         })
     }
 
     /// For people.
     pub(super) fn registry(&self) -> &str {
         &self.registry
+    }
+
+    /// Told when this Redis turns out to follow another one.
+    pub(super) fn moved(&self) -> Arc<Notify> {
+        self.connection.moved()
     }
 
     /// Puts an agent in whose registration was checked by itself.
@@ -92,7 +107,10 @@ impl Store {
         let answer: Vec<String> = self.run(&call).await?;
         let mut words = answer.iter().map(String::as_str);
         match (words.next(), words.next()) {
-            (Some("ok"), None) => Ok(()),
+            (Some("ok"), why) => {
+                self.is_told(why);
+                Ok(())
+            }
             (Some("instances"), None) => Err(RegistryError::TooManyInstances {
                 name: name.clone(),
                 max: config.instance_limit(),
@@ -131,7 +149,10 @@ impl Store {
         let answer: Vec<String> = self.run(&call).await?;
         let mut words = answer.iter().map(String::as_str);
         match (words.next(), words.next()) {
-            (Some("ok"), None) => Ok(()),
+            (Some("ok"), why) => {
+                self.is_told(why);
+                Ok(())
+            }
             (Some("unknown"), None) => Err(RegistryError::NotRegistered {
                 name,
                 endpoint: which.endpoint.clone(),
@@ -180,8 +201,23 @@ impl Store {
     pub(super) async fn sweep(&self, limit: usize) -> Result<(Arc<str>, bool), RegistryError> {
         let mut call = self.call(&script::SWEEP);
         call.arg(limit);
-        let (epoch, looked): (String, usize) = self.run(&call).await?;
+        let (epoch, looked, untold): (String, usize, String) = self.run(&call).await?;
+        self.is_told(Some(&*untold).filter(|why| !why.is_empty()));
         Ok((epoch.into(), looked >= limit))
+    }
+
+    /// Says once, to people, why those who watch are not told what happens, if they are not.
+    fn is_told(&self, untold: Option<&str>) {
+        if let Some(why) = untold {
+            if !self.has_warned.swap(true, Relaxed) {
+                let registry = &*self.registry;
+                tracing::warn!(
+                    registry,
+                    why,
+                    "not allowed to publish changes; watches miss them"
+                );
+            }
+        }
     }
 
     fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {

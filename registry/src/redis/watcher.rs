@@ -1,4 +1,7 @@
-use std::sync::{Arc, Weak};
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use futures_util::stream;
 use tokio::{
@@ -7,16 +10,19 @@ use tokio::{
         broadcast::{self, error::RecvError},
         watch,
     },
+    task::JoinSet,
     time::sleep,
 };
 
 use super::{
     backoff::Backoff,
     change::Change,
+    fault::is_forbidden,
     position::{Position, Step},
+    refusals::Refusals,
     shared::Shared,
-    snapshot::Missed,
-    status::Status,
+    snapshot::{Missed, Snapshots, Taken},
+    status::{Status, seen},
 };
 use crate::{Event, RegistryError, Scope, Watch, registration::sort};
 
@@ -29,8 +35,12 @@ pub(super) struct Watcher {
     status: watch::Receiver<Status>,
     /// Where it stands, once it has been given a snapshot.
     known: Option<Known>,
+    /// True while it knows everything, for those who ask beside it.
+    is_current: Arc<AtomicBool>,
     /// True once it has been given the first one.
     has_begun: bool,
+    /// True once it has failed.
+    has_ended: bool,
 }
 
 /// Since when its reader knows everything, and up to where.
@@ -47,19 +57,25 @@ impl Watcher {
             shared: Arc::downgrade(shared),
             scope,
             known: None,
+            is_current: Arc::default(),
             has_begun: false,
+            has_ended: false,
         }
     }
 
     pub(super) fn into_watch(self) -> Watch {
-        Watch::new(stream::unfold(self, |mut watcher| async {
+        let (status, is_current) = (self.status.clone(), Arc::clone(&self.is_current));
+        let events = stream::unfold(self, |mut watcher| async {
             let event = watcher.next().await?;
             Some((event, watcher))
-        }))
+        });
+        Watch::new(events)
+            .in_touch_while(move || is_current.load(Relaxed) && status.borrow().is_subscribed)
     }
 
     async fn next(&mut self) -> Option<Result<Event, RegistryError>> {
         loop {
+            self.is_current.store(self.known.is_some(), Relaxed);
             let Some(known) = &mut self.known else {
                 return self.snapshot().await;
             };
@@ -68,7 +84,12 @@ impl Watcher {
                 biased;
                 changed = self.status.changed() => {
                     changed.ok()?;
-                    if !known.is_current(&self.status.borrow_and_update()) {
+                    let status = self.status.borrow_and_update().clone();
+                    if status.lacks_tasks() {
+                        // They have ended with their runtime; this one's is here.
+                        self.shared.upgrade()?.run_tasks();
+                    }
+                    if !known.is_current(&status) {
                         self.known = None;
                     }
                     continue;
@@ -97,45 +118,97 @@ impl Watcher {
 
     /// The present, however long it takes to reach Redis.
     async fn snapshot(&mut self) -> Option<Result<Event, RegistryError>> {
-        let mut backoff = Backoff::new();
+        if self.has_ended {
+            return None;
+        }
+        let (mut backoff, mut refusals, mut misses) = (Backoff::new(), Refusals::default(), 0_u32);
         loop {
-            let shared = self.shared.upgrade()?;
-            shared.sweep();
-            shared.listen();
-            drop(shared);
-            // Nothing that is shared is held meanwhile, or the registry could not end.
-            let status = self.status.wait_for(|status| status.subscriptions > 0);
-            let subscriptions = status.await.ok()?.subscriptions;
-            let shared = self.shared.upgrade()?;
-            // What came before has no place after it.
-            self.changes = shared.changes.subscribe();
-            match shared.snapshot(&self.scope, &mut self.changes).await {
-                Ok(Ok(snapshot)) => {
+            let snapshots = {
+                let shared = self.shared.upgrade()?;
+                shared.run_tasks();
+                shared.snapshots()
+            };
+            // Nothing of the registry is held meanwhile, or it could not end.
+            let status = self.status.wait_for(Status::is_decided);
+            let status = status.await.ok()?.clone();
+            if let Some(fault) = status.refusal {
+                return self.fail(fault.at(snapshots.store.registry()));
+            }
+            let taken = match status.is_subscribed {
+                true => self.take(snapshots).await?,
+                // Whoever was to listen has ended with its runtime.
+                false => None,
+            };
+            match taken.map(|taken| (taken.outcome, taken.subscriptions, taken.changes)) {
+                Some((Ok(Ok(snapshot)), subscriptions, changes)) => {
+                    seen(&self.shared.upgrade()?.status, snapshot.epoch());
+                    self.changes = changes;
                     let (position, mut registrations) = snapshot.into_parts();
                     sort(&mut registrations);
                     self.known = Some(Known {
                         subscriptions,
                         position,
                     });
+                    self.is_current.store(true, Relaxed);
                     let is_resync = std::mem::replace(&mut self.has_begun, true);
                     return Some(Ok(Event::snapshot(registrations, is_resync)));
                 }
-                Ok(Err(Missed)) => {}
-                Err(error @ RegistryError::InvalidName { .. }) => return Some(Err(error)),
-                Err(error) => {
+                Some((Ok(Err(Missed)), ..)) | None => {
+                    misses = misses.saturating_add(1);
+                    if misses % MANY_MISSES == 0 {
+                        tracing::warn!(
+                            misses,
+                            "what is registered changes before it can be read; trying again"
+                        );
+                    }
+                }
+                Some((Err(error), ..)) => {
                     tracing::debug!(%error, "cannot read what is registered; trying again");
+                    match &error {
+                        RegistryError::InvalidName { .. } => return self.fail(error),
+                        RegistryError::Refused { .. } => {
+                            if refusals.is_enough(is_forbidden(&error)) {
+                                return self.fail(error);
+                            }
+                        }
+                        _ => refusals = Refusals::default(),
+                    }
                 }
             }
-            drop(shared);
             sleep(backoff.wait()).await;
         }
     }
+
+    /// Takes a snapshot, in a task of its own that goes on while nobody polls this one: others wait for their turn.
+    /// `None` if the registry has ended, `Some(None)` if the task was not let to its end.
+    async fn take(&self, snapshots: Snapshots) -> Option<Option<Taken>> {
+        let mut taking = JoinSet::new();
+        taking.spawn(snapshots.take(self.scope.clone()));
+        let mut status = self.status.clone();
+        let ended = async { while status.changed().await.is_ok() {} };
+        select! {
+            taken = taking.join_next() => match taken {
+                Some(Ok(taken)) => Some(Some(taken?)),
+                _ => Some(None),
+            },
+            () = ended => None,
+        }
+    }
+
+    fn fail(&mut self, error: RegistryError) -> Option<Result<Event, RegistryError>> {
+        self.has_ended = true;
+        Some(Err(error))
+    }
 }
+
+/// After so many misses in a row, people are told.
+const MANY_MISSES: u32 = 10;
 
 impl Known {
     fn is_current(&self, status: &Status) -> bool {
         let epoch = status.epoch.as_ref();
-        status.subscriptions == self.subscriptions
+        status.refusal.is_none()
+            && status.subscriptions == self.subscriptions
             && epoch.is_none_or(|epoch| *epoch == self.position.epoch)
     }
 }

@@ -1,7 +1,23 @@
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use agentwire_registry::{Event, InstanceRef, RedisRegistry, Registry, RegistryError, Scope};
-use tokio::time::Instant;
+use agentwire_registry::{
+    Event, InstanceRef, RedisRegistry, RedisRegistryBuilder, Registry, RegistryError, Scope,
+};
+use futures_util::FutureExt;
+use tokio::{
+    io::copy_bidirectional,
+    net::TcpStream,
+    runtime::Builder,
+    task::{JoinSet, yield_now},
+    time::Instant,
+};
 
 use super::{RedisServer, agent, names, next, resync, until, watch, within};
 
@@ -177,7 +193,7 @@ async fn a_refusal_is_told_apart_from_an_absence_and_keeps_the_password() {
         .await;
     let url = server.url().replace("redis://", "redis://:wrong-password@");
     let error = within(RedisRegistry::connect(&url)).await.unwrap_err();
-    assert!(matches!(error, RegistryError::Remote(_)), "{error:?}");
+    assert!(matches!(error, RegistryError::Refused { .. }), "{error:?}");
     assert!(error.to_string().contains(&server.url()), "{error}");
     assert!(!format!("{error} {error:?}").contains("wrong-password"));
     let url = url.replace("wrong-password", "right");
@@ -187,6 +203,196 @@ async fn a_refusal_is_told_apart_from_an_absence_and_keeps_the_password() {
     registry.register(agent("weather", 2)).await.unwrap();
     assert!(matches!(next(&mut seen).await, Event::Joined(_)));
     assert!(!format!("{registry:?}").contains("right"));
+}
+
+/// A user as the docs have it, but for the right to the channel.
+async fn limited(server: &RedisServer) -> RedisRegistryBuilder {
+    let rights = "on >right ~agentwire:* -@all +@connection +@scripting +@hash +@sortedset +@keyspace +time +publish +subscribe";
+    let words: Vec<_> = ["ACL", "SETUSER", "agents"]
+        .into_iter()
+        .chain(rights.split(' '))
+        .collect();
+    let () = server.tell(&words).await;
+    let url = server.url().replace("redis://", "redis://agents:right@");
+    RedisRegistry::builder(url).lease(Duration::from_millis(300))
+}
+
+#[tokio::test]
+async fn without_a_right_to_the_channel_it_works_whole_and_says_so() {
+    let server = RedisServer::start().await;
+    let builder = limited(&server).await;
+    let error = within(builder.clone().connect()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Refused { .. }), "{error:?}");
+
+    let registry = builder.clone().connect_lazy().unwrap();
+    let error = within(registry.watch(Scope::All).next()).await;
+    let error = error.unwrap().unwrap_err();
+    assert!(matches!(error, RegistryError::Refused { .. }), "{error:?}");
+    // Each script does all that it is to do, but for telling.
+    let (weather, echo) = (agent("weather", 1), agent("echo", 2));
+    registry.register(weather.clone()).await.unwrap();
+    registry.register(echo).await.unwrap();
+    let which = InstanceRef::from(&weather);
+    registry.heartbeat(&which).await.unwrap();
+    registry.unregister(&which).await.unwrap();
+    assert_eq!(names(&registry.list().await.unwrap()), ["echo"]);
+    // It is swept, too.
+    until(|| async {
+        let ids: u64 = server.tell(&["ZCARD", "agentwire:ids"]).await;
+        (ids == 0).then_some(())
+    })
+    .await;
+    let revision: u64 = server.tell(&["HGET", "agentwire:state", "revision"]).await;
+    assert_eq!(revision, 4);
+
+    let granted = ["ACL", "SETUSER", "agents", "&agentwire:changes@*"];
+    let () = server.tell(&granted).await;
+    within(builder.connect()).await.unwrap();
+    // The old one finds out by itself.
+    let mut seen = until(|| async {
+        let mut seen = registry.watch(Scope::All);
+        within(seen.next()).await.unwrap().is_ok().then_some(seen)
+    })
+    .await;
+    registry.register(weather).await.unwrap();
+    assert!(matches!(next(&mut seen).await, Event::Joined(_)));
+    assert!(seen.is_in_touch());
+
+    // And a watch that is there ends when the right is taken away.
+    let () = server
+        .tell(&["ACL", "SETUSER", "agents", "resetchannels"])
+        .await;
+    let error = loop {
+        match within(seen.next()).await.unwrap() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, RegistryError::Refused { .. }), "{error:?}");
+    assert!(within(seen.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_redis_that_has_become_a_replica_is_left_for_its_successor() {
+    let (first, second) = (RedisServer::start().await, RedisServer::start().await);
+    let proxy = Proxy::start(first.port()).await;
+    let builder = RedisRegistry::builder(proxy.url()).timeout(Duration::from_secs(10));
+    let registry = within(builder.connect()).await.unwrap();
+    let mut seen = watch(&registry, Scope::All).await;
+    let port = second.port().to_string();
+    let () = first.tell(&["REPLICAOF", "127.0.0.1", &port]).await;
+    // As long as nobody else is at its address, it is as good as away.
+    let error = registry.register(agent("weather", 1)).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
+    proxy.lead_to(second.port());
+    registry.register(agent("weather", 1)).await.unwrap();
+    until_told_of(&mut seen, "weather").await;
+    registry.register(agent("weather", 2)).await.unwrap();
+    until_told_of(&mut seen, "weather").await;
+    let known: u64 = second.tell(&["ZCARD", "agentwire:ids"]).await;
+    assert_eq!(known, 2);
+}
+
+/// An address at which there is one Redis or another. Connections stay with the one that they were made to.
+struct Proxy {
+    address: std::net::SocketAddr,
+    port: Arc<AtomicU16>,
+    _accepting: JoinSet<()>,
+}
+
+impl Proxy {
+    async fn start(port: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let port = Arc::new(AtomicU16::new(port));
+        let to = Arc::clone(&port);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (mut here, _) = listener.accept().await.expect("a connection");
+                let port = to.load(Relaxed);
+                connections.spawn(async move {
+                    let mut there = TcpStream::connect(("127.0.0.1", port))
+                        .await
+                        .expect("a Redis");
+                    // One of them has gone, which is what the test is about.
+                    let _ = copy_bidirectional(&mut here, &mut there).await;
+                });
+            }
+        });
+        Self {
+            address,
+            port,
+            _accepting: accepting,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    fn lead_to(&self, port: u16) {
+        self.port.store(port, Relaxed);
+    }
+}
+
+#[test]
+fn a_watch_goes_on_when_the_runtime_of_its_registry_has_ended() {
+    // It goes on by itself for as long as it is there.
+    let first = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let second = Builder::new_current_thread().enable_all().build().unwrap();
+    let server = second.block_on(RedisServer::start());
+    let short = Duration::from_millis(300);
+    let connect = within(server.builder().lease(short).connect());
+    let registry = first.block_on(connect).unwrap();
+    // The first one listens and sweeps, for both of them.
+    let early = first.block_on(watch(&registry, Scope::All));
+    let mut seen = second.block_on(watch(&registry, Scope::All));
+    drop(early);
+    let waiting = second.spawn(async move {
+        let event = next(&mut seen).await;
+        (seen, event)
+    });
+    drop(first);
+    second.block_on(async {
+        let (mut seen, event) = within(waiting).await.unwrap();
+        assert!(
+            matches!(event, Event::Snapshot { resync: true, .. }),
+            "{event:?}"
+        );
+        registry.register(agent("weather", 1)).await.unwrap();
+        until_told_of(&mut seen, "weather").await;
+        assert!(matches!(next(&mut seen).await, Event::Expired(_)));
+    });
+}
+
+#[tokio::test]
+async fn a_watch_that_is_not_polled_holds_up_neither_others_nor_the_end() {
+    let server = RedisServer::start().await;
+    let registry = server.connect().await;
+    for port in 1..=600 {
+        registry.register(agent("weather", port)).await.unwrap();
+    }
+    drop(watch(&registry, Scope::All).await);
+    // They have begun to read what is registered, and are left alone with it.
+    let mut left: Vec<_> = (0..4).map(|_| registry.watch(Scope::All)).collect();
+    for watch in &mut left {
+        for _ in 0..3 {
+            assert!(watch.next().now_or_never().is_none());
+            yield_now().await;
+        }
+    }
+    let mut other = watch(&registry, Scope::All).await;
+    drop(registry);
+    assert!(within(other.next()).await.is_none());
+    assert!(within(left[0].next()).await.is_none());
 }
 
 #[tokio::test]

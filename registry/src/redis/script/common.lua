@@ -42,20 +42,39 @@ local function revision()
   return redis.call('HGET', STATE, 'revision') or '0'
 end
 
--- Tells those who listen, while the entry is there.
-local function tell(kind, id)
-  local entry = redis.call('HMGET', entry_of(id), 'registered', 'heard', 'offer')
+-- Redis takes nothing back of a script that fails. So what may be refused comes first (more memory), and what is
+-- told comes last and may fail alone.
+
+-- Takes the next place in what happens. Whoever is not told of this change notices by the next one.
+local function next_place()
   local began = epoch()
   redis.call('HINCRBY', STATE, 'revision', 1)
-  local change = { began, revision(), kind, entry[1] or '', entry[2] or '', entry[3] or '' }
-  redis.call('PUBLISH', CHANGES, table.concat(change, '\n'))
+  return began .. '\n' .. revision()
+end
+
+-- What there is to tell of an entry, while it is there.
+local function about(id)
+  local entry = redis.call('HMGET', entry_of(id), 'registered', 'heard', 'offer')
+  return (entry[1] or '') .. '\n' .. (entry[2] or '') .. '\n' .. (entry[3] or '')
+end
+
+-- Why a change was told to nobody, if one was not: whoever may write need not be allowed to publish.
+local untold
+
+-- Tells those who listen.
+local function tell(place, kind, what)
+  local told = redis.pcall('PUBLISH', CHANGES, place .. '\n' .. kind .. '\n' .. what)
+  if type(told) == 'table' and told.err then
+    untold = told.err
+  end
 end
 
 local function remove(id, kind)
-  tell(kind, id)
+  local place, what = next_place(), about(id)
   redis.call('DEL', entry_of(id))
   redis.call('ZREM', IDS, id)
   redis.call('ZREM', DUE, id)
+  tell(place, kind, what)
 end
 
 local function renew(id, lease)

@@ -40,10 +40,11 @@ if not known then
   end
 end
 
+local place = next_place()
 -- Nothing stays of whatever was there.
 redis.call('DEL', entry_of(id))
 redis.call('HSET', entry_of(id), 'instance', instance, 'offer', offer, 'registered', now_micros)
 redis.call('ZADD', DUE, renew(id, lease), id)
 redis.call('ZADD', IDS, 0, id)
-tell(known and 'updated' or 'joined', id)
-return { 'ok' }
+tell(place, known and 'updated' or 'joined', about(id))
+return { 'ok', untold }
