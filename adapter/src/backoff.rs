@@ -25,6 +25,12 @@ impl Backoff {
         wait
     }
 
+    /// The same as after many attempts: whoever is there has asked for patience.
+    pub(crate) fn longest(&mut self) -> Duration {
+        self.next = self.longest;
+        self.next()
+    }
+
     /// An attempt went well, so the next wait is the first again.
     pub(crate) fn reset(&mut self) {
         self.next = self.first;

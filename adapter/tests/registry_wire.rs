@@ -20,6 +20,7 @@ use futures_util::stream;
 use tokio::{
     runtime::Handle,
     task::{JoinHandle, yield_now},
+    time::timeout,
 };
 
 struct Site {
@@ -643,4 +644,80 @@ async fn watches_leave_room_for_calls_and_are_gone_when_dropped() {
     })
     .await;
     within(site.server.stop()).await;
+}
+
+/// A registry whose watches are all taken, by peers that stay.
+async fn watched(test: &str) -> (RegistryServer, LocalRegistry, Vec<RawPeer>) {
+    let registry = LocalRegistry::new();
+    let builder = RegistryServer::builder(registry.clone()).max_connections(4);
+    let server = builder.max_watches(2).serve(memory(test)).await.unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..2 {
+        let mut peer = RawPeer::connect(server.endpoint()).await;
+        peer.send_frame(WATCH).await;
+        assert_eq!(chunk(&mut peer).await["event"].as_str(), Some("snapshot"));
+        peers.push(peer);
+    }
+    (server, registry, peers)
+}
+
+const WATCH: &[u8] =
+    br#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "watch"}}"#;
+
+#[tokio::test]
+async fn watches_beyond_their_limit_are_refused_and_the_rest_goes_on() {
+    let (server, _registry, mut watching) = watched("watch-limit").await;
+    let mut peer = RawPeer::connect(server.endpoint()).await;
+    for _ in 0..3 {
+        let refused = ask(&mut peer, "request", r#"{"method": "watch"}"#).await;
+        let Body::Error(error) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(error.code.as_str(), "AGENT_UNAVAILABLE");
+        assert_eq!(
+            error.details,
+            map! {"reason": "too_many_watches", "limit": 2}
+        );
+    }
+    told(&mut peer, "request", r#"{"method": "list"}"#).await;
+    // Its place goes with a watch.
+    watching.pop();
+    let served = async {
+        loop {
+            peer.send_frame(WATCH).await;
+            match peer.receive().await.body {
+                Body::StreamChunk(_) => return,
+                Body::Error(_) => yield_now().await,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    within(served).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_whose_watches_are_refused_leave_room_and_come_back() {
+    let (server, registry, mut watching) = watched("watches-wait").await;
+    let client = || RemoteRegistry::new(server.endpoint()).unwrap();
+    let mut refused = Vec::new();
+    for _ in 0..5 {
+        let mut watch = client().watch(Scope::All);
+        let none = timeout(Duration::from_secs(8), watch.next()).await;
+        assert!(none.is_err() && !watch.is_in_touch(), "{none:?}");
+        refused.push(watch);
+    }
+    registry.register(agent("weather", 80)).await.unwrap();
+    // Each would keep a connection of its own.
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let client = client();
+        let which = InstanceRef::new("weather");
+        client.heartbeat(&which).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        clients.push(client);
+    }
+    watching.pop();
+    let (found, resync) = snapshot_in_time(&mut refused[0]).await;
+    assert_eq!((names(&found), resync), (vec!["weather"], false));
+    assert!(refused[0].is_in_touch());
 }

@@ -4,7 +4,9 @@ use agentwire_codec::{Format, FrameLimits};
 use agentwire_registry::{SharedRegistry, check_name};
 use agentwire_transport::{Connector, Endpoint, Error as TransportError};
 
-use super::{Balance, RemoteAgent, RetryPolicy, discovery::Discovery, target::Target};
+use super::{
+    Balance, RemoteAgent, RetryPolicy, discovery::Discovery, pool::IDLE_LIMIT, target::Target,
+};
 use crate::Error;
 
 /// The time that a call is given unless it is told otherwise.
@@ -42,6 +44,7 @@ pub(super) struct Config {
     pub(super) timeout: Duration,
     pub(super) max_connections: usize,
     pub(super) max_in_flight: usize,
+    pub(super) idle_limit: Duration,
     pub(super) retry: RetryPolicy,
     pub(super) frame_limits: FrameLimits,
     pub(super) format: Format,
@@ -74,6 +77,7 @@ impl RemoteAgentBuilder {
                 timeout: DEFAULT_TIMEOUT,
                 max_connections: DEFAULT_MAX_CONNECTIONS,
                 max_in_flight: 1,
+                idle_limit: IDLE_LIMIT,
                 retry: RetryPolicy::default(),
                 frame_limits: FrameLimits::default(),
                 format: Format::default(),
@@ -114,6 +118,12 @@ impl RemoteAgentBuilder {
     /// has are done, there is one more than `max_connections`.
     pub fn max_in_flight_per_connection(mut self, calls: usize) -> Self {
         self.config.max_in_flight = calls;
+        self
+    }
+
+    /// How long a connection is kept that no call uses; no time at all means that none is used twice.
+    pub(crate) fn idle_limit(mut self, limit: Duration) -> Self {
+        self.config.idle_limit = limit;
         self
     }
 

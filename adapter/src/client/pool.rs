@@ -27,6 +27,8 @@ use crate::{link::Link, time::Alarm};
 pub(super) struct Pool {
     connector: Arc<dyn Connector>,
     limits: FrameLimits,
+    /// How long a connection is kept that no call uses.
+    idle_limit: Duration,
     turns: Turns,
     counters: Arc<Counters>,
     state: Mutex<State>,
@@ -79,11 +81,13 @@ impl Pool {
         connector: Arc<dyn Connector>,
         limits: FrameLimits,
         max_connections: usize,
+        idle_limit: Duration,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
             connector,
             limits,
+            idle_limit,
             turns: Turns::new(max_connections, Arc::clone(&counters)),
             counters,
             state: Mutex::default(),
@@ -157,7 +161,7 @@ impl Pool {
             } = idle?;
             let idle_for = since.elapsed();
             // The reaper may be late, on a busy runtime.
-            if idle_for >= IDLE_LIMIT {
+            if idle_for >= self.idle_limit {
                 continue;
             }
             let is_quiet = match idle_for < JUST_USED {
@@ -173,7 +177,7 @@ impl Pool {
 
     fn put_back(self: &Arc<Self>, connection: Open) {
         let mut state = self.state();
-        if state.closed {
+        if state.closed || self.idle_limit.is_zero() {
             drop(state);
             drop(connection);
             return;
@@ -183,7 +187,7 @@ impl Pool {
         if state.reaper.as_ref().is_none_or(AbortHandle::is_finished) {
             // Without a runtime there is nobody to close them, and nobody to call with them either.
             if let Ok(runtime) = Handle::try_current() {
-                let reaper = runtime.spawn(reap(Arc::downgrade(self), since + IDLE_LIMIT));
+                let reaper = runtime.spawn(reap(Arc::downgrade(self), since + self.idle_limit));
                 state.reaper = Some(reaper.abort_handle());
             }
         }
@@ -196,9 +200,10 @@ impl Pool {
             // They stand in front, the oldest first.
             let len = state
                 .idle
-                .partition_point(|idle| idle.since.elapsed() >= IDLE_LIMIT);
+                .partition_point(|idle| idle.since.elapsed() >= self.idle_limit);
             let expired: Vec<Idle> = state.idle.drain(..len).collect();
-            let next = state.idle.first().map(|oldest| oldest.since + IDLE_LIMIT);
+            let oldest = state.idle.first();
+            let next = oldest.map(|oldest| oldest.since + self.idle_limit);
             if next.is_none() {
                 state.reaper = None;
             }

@@ -79,6 +79,7 @@ impl Target {
             connector,
             config.frame_limits,
             config.max_connections,
+            config.idle_limit,
             Arc::clone(&client.counters),
         ));
         Self(Arc::new(Inner {

@@ -29,6 +29,15 @@ pub(crate) struct RegistryServeArgs {
     /// Refuse a second endpoint under one name, in place of taking it for another instance
     #[arg(long)]
     unique: bool,
+
+    /// How many connections are open at most; the process must be allowed as many files
+    #[arg(long, value_name = "N", default_value = "4096")]
+    max_connections: usize,
+
+    /// How many watches are served at most, and so how many clients follow agents by name [default: half of the
+    /// connections; the others are left to heartbeats and lookups]
+    #[arg(long, value_name = "N")]
+    max_watches: Option<usize>,
 }
 
 const AFTER_HELP: &str = "\
@@ -46,10 +55,14 @@ impl RegistryServeArgs {
             .lease(self.lease)
             .duplicates(duplicates);
         let registry = LocalRegistry::with_config(config)?;
+        let mut server = RegistryServer::builder(registry).max_connections(self.max_connections);
+        if let Some(watches) = self.max_watches {
+            server = server.max_watches(watches);
+        }
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
             let server = tokio::select! {
-                served = RegistryServer::serve(registry, self.endpoint.clone()) => served?,
+                served = server.serve(self.endpoint.clone()) => served?,
                 () = signals.next() => return Ok(()),
             };
             tracing::info!(endpoint = %server.endpoint(), "listening");

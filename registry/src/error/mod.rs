@@ -70,6 +70,13 @@ pub enum RegistryError {
         of: Capacity,
     },
 
+    /// The registry serves as many watches as it does. Lookups and everything else go on; watch again later.
+    #[error("the registry serves no more watches: it serves {max}")]
+    TooManyWatches {
+        /// The limit.
+        max: usize,
+    },
+
     /// There is no such registration, or not any more. Register again.
     #[error("agent {name:?} is not registered{}", at(endpoint.as_ref()))]
     NotRegistered {
@@ -178,6 +185,7 @@ impl RegistryError {
                 | Self::Remote(_)
                 | Self::Duplicate { .. }
                 | Self::TooManyInstances { .. }
+                | Self::TooManyWatches { .. }
                 | Self::Full { .. }
                 | Self::NotRegistered { .. }
         )

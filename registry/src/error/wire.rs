@@ -18,7 +18,9 @@ impl RegistryError {
             Self::Duplicate { .. } | Self::Replaced { .. } => ErrorCode::DUPLICATE_AGENT,
             Self::NotRegistered { .. } => ErrorCode::AGENT_NOT_FOUND,
             Self::Ambiguous { .. } => ErrorCode::INVALID_MESSAGE,
-            Self::Unavailable { .. } | Self::NoAnswer { .. } => ErrorCode::AGENT_UNAVAILABLE,
+            Self::Unavailable { .. } | Self::NoAnswer { .. } | Self::TooManyWatches { .. } => {
+                ErrorCode::AGENT_UNAVAILABLE
+            }
             Self::Remote(error) => error.code.clone(),
             Self::InvalidAnswer { .. }
             | Self::InvalidSetting { .. }
@@ -41,6 +43,7 @@ impl RegistryError {
             }
             Self::TooManyInstances { name, max } => ("too_many_instances", Some(name), limit(*max)),
             Self::Full { max, .. } => ("full", None, limit(*max)),
+            Self::TooManyWatches { max } => ("too_many_watches", None, limit(*max)),
             Self::Duplicate { name, endpoint } => ("duplicate", Some(name), at(endpoint)),
             Self::Replaced { name, endpoint } => ("replaced", Some(name), at(endpoint)),
             Self::NotRegistered { name, endpoint } => {
@@ -96,6 +99,9 @@ fn known(error: &WireError) -> Option<RegistryError> {
                 None => Capacity::Registrations,
                 Some(of) => Capacity::read(of.as_str()?)?,
             },
+        },
+        Some("too_many_watches") => RegistryError::TooManyWatches {
+            max: number("limit")?,
         },
         Some("duplicate") => RegistryError::Duplicate {
             name: name()?,
@@ -160,6 +166,10 @@ mod tests {
                     of: Capacity::Bytes,
                 },
                 "REGISTRATION_FAILED",
+            ),
+            (
+                RegistryError::TooManyWatches { max: 7 },
+                "AGENT_UNAVAILABLE",
             ),
             (
                 RegistryError::Duplicate {

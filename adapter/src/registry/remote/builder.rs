@@ -22,6 +22,10 @@ pub struct RemoteRegistryBuilder {
 /// of calls.
 const MAX_WATCHES: usize = 1024;
 
+/// How long a connection is kept for another call. It must be less than the time between two heartbeats, or every agent
+/// that is registered would take one for good.
+const KEPT: Duration = Duration::from_secs(10);
+
 /// The first wait before a watch connects again.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -87,8 +91,13 @@ impl RemoteRegistryBuilder {
                 .format(self.format)
         };
         // Whatever is asked of a registry, asking again does no harm.
-        let calls = client(self.timeout).retry(RetryPolicy::new().resend(2));
-        let watches = client(self.silence).max_connections(MAX_WATCHES);
+        let calls = client(self.timeout)
+            .idle_limit(KEPT)
+            .retry(RetryPolicy::new().resend(2));
+        // One that was refused must not keep a connection that others need.
+        let watches = client(self.silence)
+            .idle_limit(Duration::ZERO)
+            .max_connections(MAX_WATCHES);
         Ok(RemoteRegistry {
             calls: calls.build()?,
             watches: watches.build()?,

@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use agentwire_codec::{Message, Request, map};
 use agentwire_registry::{Event, FieldError, Registration, RegistryError, Scope, Watch};
@@ -16,7 +19,9 @@ pub(super) fn watch(registry: RemoteAgent, scope: Scope, mut backoff: Backoff) -
     if let Err(error) = scope.check() {
         return Watch::failed(error);
     }
-    Watch::new(stream! {
+    let in_touch = Arc::new(AtomicBool::new(false));
+    let is_in_touch = Arc::clone(&in_touch);
+    let events = stream! {
         // Whether something may have been missed by the time of the next snapshot.
         let mut told_before = false;
         loop {
@@ -27,6 +32,7 @@ pub(super) fn watch(registry: RemoteAgent, scope: Scope, mut backoff: Backoff) -
                         if let Event::Snapshot { resync, .. } = &mut event {
                             *resync |= std::mem::replace(&mut told_before, true) && !source.known;
                             source.known = true;
+                            in_touch.store(true, Relaxed);
                             backoff.reset();
                         }
                         yield Ok(event);
@@ -35,6 +41,7 @@ pub(super) fn watch(registry: RemoteAgent, scope: Scope, mut backoff: Backoff) -
                     Err(error) => break Some(error),
                 }
             };
+            in_touch.store(false, Relaxed);
             // The connection goes before the wait.
             drop(source);
             match problem {
@@ -43,14 +50,18 @@ pub(super) fn watch(registry: RemoteAgent, scope: Scope, mut backoff: Backoff) -
                     return;
                 }
                 problem => {
-                    let wait = backoff.next();
+                    let wait = match &problem {
+                        Some(RegistryError::TooManyWatches { .. }) => backoff.longest(),
+                        _ => backoff.next(),
+                    };
                     let endpoint = registry.endpoint();
                     tracing::debug!(%endpoint, ?problem, ?wait, "a watch was lost; connecting again");
                     sleep(wait).await;
                 }
             }
         }
-    })
+    };
+    Watch::new(events).in_touch_while(move || is_in_touch.load(Relaxed))
 }
 
 /// What waiting does not mend.

@@ -3,6 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use agentwire_codec::FrameLimits;
 use agentwire_registry::{Registry, SharedRegistry};
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{RegistryServer, service::RegistryService};
@@ -18,8 +19,16 @@ pub struct RegistryServerBuilder {
     registry: SharedRegistry,
     keep_alive: Duration,
     handler_timeout: Duration,
+    /// `None` for what the number of connections allows.
+    max_watches: Option<usize>,
     config: Config,
 }
+
+/// Each agent that is registered connects for a moment every now and then, and each client that follows one stays.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// So much of the connections is left to what is no watch.
+const PART_FOR_REQUESTS: usize = 2;
 
 /// How much of a list goes into one answer, in bytes of JSON, and what part of a frame that may be.
 const PAGE_SIZE: usize = 256 * 1024;
@@ -31,14 +40,31 @@ impl RegistryServerBuilder {
             registry: SharedRegistry::new(registry),
             keep_alive: Duration::from_secs(15),
             handler_timeout: Duration::from_secs(30),
-            config: Config::default(),
+            max_watches: None,
+            config: Config {
+                max_connections: MAX_CONNECTIONS,
+                ..Config::default()
+            },
         }
     }
 
-    /// How many connections are open at most. Default: 1024. Each watch has one to itself. At the limit no more
-    /// are accepted; they wait in the system's queue.
+    /// How many connections are open at most. Default: 4096; the process must be allowed as many open files. At the limit
+    /// no more are accepted; they wait in the system's queue.
+    ///
+    /// Each watch of a [`RemoteRegistry`](crate::registry::RemoteRegistry) has one to itself for as long as it lasts, and
+    /// so has each client that follows an agent by name. Everything else, such as a heartbeat, has one for as long as it
+    /// takes and 10 s more.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
+        self
+    }
+
+    /// How many watches are served at a time. Default: half of [`max_connections`](Self::max_connections), so that
+    /// watches, which last, leave the other half to heartbeats, which must come through. Further ones are refused with
+    /// [`RegistryError::TooManyWatches`](crate::registry::RegistryError::TooManyWatches); those of a
+    /// [`RemoteRegistry`](crate::registry::RemoteRegistry) ask again every few seconds.
+    pub fn max_watches(mut self, watches: usize) -> Self {
+        self.max_watches = Some(watches);
         self
     }
 
@@ -109,11 +135,15 @@ impl RegistryServerBuilder {
     pub fn serve_on(self, listener: Listener) -> Result<RegistryServer, Error> {
         self.config.check()?;
         let drain = CancellationToken::new();
+        let half = self.config.max_connections / PART_FOR_REQUESTS;
+        let max_watches = self.max_watches.unwrap_or(half.max(1));
         let service = RegistryService {
             registry: self.registry,
             page_size: PAGE_SIZE.min(self.config.frame_limits.max_send() / PAGES_PER_FRAME),
             keep_alive: self.keep_alive,
             handler_timeout: self.handler_timeout,
+            watches: Arc::new(Semaphore::new(max_watches.min(Semaphore::MAX_PERMITS))),
+            max_watches,
             drain: drain.clone(),
         };
         tracing::debug!(endpoint = %listener.endpoint(), "serving a registry");

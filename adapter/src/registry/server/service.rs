@@ -1,4 +1,4 @@
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, Message, Request, RequestId, Response, Value, WireError,
@@ -8,7 +8,7 @@ use agentwire_registry::{FieldError, Query, Registry, RegistryError, Scope, Shar
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
@@ -26,6 +26,9 @@ pub(super) struct RegistryService {
     pub(super) keep_alive: Duration,
     /// How long the registry may take.
     pub(super) handler_timeout: Duration,
+    /// Those that may begin yet.
+    pub(super) watches: Arc<Semaphore>,
+    pub(super) max_watches: usize,
     /// Ends watches, which would not end by themselves.
     pub(super) drain: CancellationToken,
 }
@@ -54,7 +57,7 @@ impl Service for RegistryService {
         };
         let span = tracing::debug_span!("request", %id, method);
         if let (Body::Request(Request::Other(payload)), "watch") = (&body, method) {
-            let told = AssertUnwindSafe(self.watch(read_scope(payload)?)).catch_unwind();
+            let told = AssertUnwindSafe(self.watch(read_scope(payload)?)?).catch_unwind();
             return Ok(Work::Many(Box::pin(told.map(move |body| {
                 body.unwrap_or_else(|panic| Body::Error(panicked(&span, &*panic)))
             }))));
@@ -78,15 +81,18 @@ impl Service for RegistryService {
 }
 
 impl RegistryService {
-    fn watch(&self, scope: Scope) -> impl Stream<Item = Body> + Send + 'static {
-        let (registry, page_size) = (self.registry.clone(), self.page_size);
-        told(
-            registry,
-            scope,
-            page_size,
-            self.keep_alive,
-            self.drain.clone(),
-        )
+    fn watch(&self, scope: Scope) -> Result<impl Stream<Item = Body> + Send + 'static, WireError> {
+        let Ok(permit) = Arc::clone(&self.watches).try_acquire_owned() else {
+            let max = self.max_watches;
+            tracing::warn!(max, "no more watches are served");
+            return Err(RegistryError::TooManyWatches { max }.to_wire_error());
+        };
+        let (registry, drain) = (self.registry.clone(), self.drain.clone());
+        let told = told(registry, scope, self.page_size, self.keep_alive, drain);
+        // It goes with the stream.
+        Ok(told.inspect(move |_| {
+            let _ = &permit;
+        }))
     }
 }
 
