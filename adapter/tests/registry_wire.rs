@@ -4,7 +4,13 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use agentwire::{
     Endpoint, FrameLimits, LocalAgent, Map, Message, Value, map,
@@ -13,6 +19,7 @@ use agentwire::{
         RegistryError, RegistryServer, RemoteRegistry, Scope, Watch,
     },
     transport::Listener,
+    value,
 };
 use agentwire_codec::{Body, Envelope, Response};
 use common::{Puppet, RawPeer, error_of, frame, memory, until, within};
@@ -644,6 +651,277 @@ async fn watches_leave_room_for_calls_and_are_gone_when_dropped() {
     })
     .await;
     within(site.server.stop()).await;
+}
+
+/// A registry that answers each request with the next of these.
+async fn scripted_in_turn(test: &str, answers: Vec<Body>) -> (RemoteRegistry, JoinHandle<()>) {
+    let endpoint = memory(test);
+    let mut listener = Listener::bind(&endpoint).await.unwrap();
+    let answering = tokio::spawn(async move {
+        let mut peer = RawPeer::accept(&mut listener).await;
+        for answer in answers {
+            let asked = peer.receive().await;
+            peer.send(&frame(&Envelope::new(asked.id, answer))).await;
+        }
+        std::future::pending().await
+    });
+    (RemoteRegistry::new(endpoint).unwrap(), answering)
+}
+
+fn page(registrations: Value, next: bool) -> Body {
+    let mut page = map! {"registrations": registrations};
+    if next {
+        page.insert("next", map! {"anything": 7});
+    }
+    Response::Other(page).into()
+}
+
+#[tokio::test]
+async fn agents_that_only_others_can_call_hide_nobody_behind_them() {
+    let odd = value!([{"name": "a", "endpoint": "ws://h:1"}]);
+    let known = value!([{"name": "b", "endpoint": "tcp://h:1"}]);
+    let answers = vec![page(odd.clone(), true), page(odd, true), page(known, false)];
+    let (client, answering) = scripted_in_turn("later-version", answers).await;
+    assert_eq!(names(&within(client.list()).await.unwrap()), ["b"]);
+    answering.abort();
+}
+
+#[tokio::test]
+async fn what_moves_between_two_pages_is_in_the_list_once() {
+    let old = value!([
+        {"name": "a", "endpoint": "tcp://h:1", "version": "2.0.0"},
+        {"name": "a", "endpoint": "tcp://h:2", "version": "1.0.0"},
+    ]);
+    let new = value!([
+        {"name": "a", "endpoint": "tcp://h:1", "version": "0.1.0"},
+        {"name": "b", "endpoint": "tcp://h:1"},
+    ]);
+    let answers = vec![page(old, true), page(new, false)];
+    let (client, answering) = scripted_in_turn("moving", answers).await;
+    let listed = within(client.list()).await.unwrap();
+    let versions: Vec<_> = listed.iter().map(|one| one.version.clone()).collect();
+    assert_eq!(names(&listed), ["a", "a", "b"]);
+    assert_eq!(versions[..2], ["1.0.0".parse().ok(), "0.1.0".parse().ok()]);
+    answering.abort();
+}
+
+#[tokio::test]
+async fn a_question_that_cannot_be_sent_is_said_to_be_one() {
+    let limits = FrameLimits::default().send(1024);
+    let client = RemoteRegistry::builder(memory("unsendable")).frame_limits(limits);
+    let query = Query::new().metadata("text", "x".repeat(2000));
+    let error = client.build().unwrap().find(&query).await.unwrap_err();
+    assert!(
+        matches!(error, RegistryError::Unsendable { .. }),
+        "{error:?}"
+    );
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn an_unregister_is_sent_again_only_if_it_names_an_instance() {
+    for (instance, times) in [(None, 1), (Some("mine"), 3)] {
+        let endpoint = memory("leave-twice");
+        let mut listener = Listener::bind(&endpoint).await.unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let closing = tokio::spawn(async move {
+            loop {
+                // It is gone before it has answered.
+                RawPeer::accept(&mut listener).await.receive().await;
+                count.fetch_add(1, Relaxed);
+            }
+        });
+        let mut which = InstanceRef::new("weather");
+        which.instance = instance.map(str::to_owned);
+        let client = RemoteRegistry::new(endpoint).unwrap();
+        let error = within(client.unregister(&which)).await.unwrap_err();
+        assert!(error.is_unavailable(), "{error:?}");
+        assert_eq!(asked.load(Relaxed), times);
+        closing.abort();
+    }
+}
+
+#[tokio::test]
+async fn an_event_within_a_snapshot_ends_the_connection_and_not_the_watch() {
+    let endpoint = memory("torn");
+    let mut listener = Listener::bind(&endpoint).await.unwrap();
+    let part = |names: &[&str], more: bool| {
+        let all = names
+            .iter()
+            .map(|name| map! {"name": (*name), "endpoint": "tcp://h:1"});
+        let all: Value = all.collect();
+        map! {"event": "snapshot", "registrations": all, "more": more}
+    };
+    let joined = map! {"event": "joined", "registration": {"name": "b", "endpoint": "tcp://h:1"}};
+    let first = vec![
+        part(&[], false),
+        part(&["a"], true),
+        joined,
+        part(&["c"], false),
+    ];
+    let second = vec![part(&["a", "b", "c"], false)];
+    let telling = tokio::spawn(async move {
+        let mut peers = Vec::new();
+        for chunks in [first, second] {
+            let mut peer = RawPeer::accept(&mut listener).await;
+            let asked = peer.receive().await;
+            for chunk in chunks {
+                let chunk = Body::StreamChunk(Message::agent(chunk));
+                peer.send(&frame(&Envelope::new(asked.id.clone(), chunk)))
+                    .await;
+            }
+            peers.push(peer);
+        }
+        peers
+    });
+    let mut watch = RemoteRegistry::new(endpoint).unwrap().watch(Scope::All);
+    assert!(snapshot(&mut watch).await.0.is_empty());
+    let (found, resync) = snapshot(&mut watch).await;
+    assert_eq!((names(&found), resync), (vec!["a", "b", "c"], true));
+    within(telling).await.unwrap();
+}
+
+/// A registry in front of another, which counts what it gives out and may lose touch.
+#[derive(Clone)]
+struct Counting {
+    registry: LocalRegistry,
+    given: Arc<AtomicUsize>,
+    in_touch: Arc<AtomicBool>,
+}
+
+impl Counting {
+    fn new() -> Self {
+        Self {
+            registry: LocalRegistry::new(),
+            given: Arc::default(),
+            in_touch: Arc::default(),
+        }
+    }
+
+    fn count(&self, found: &[Arc<Registration>]) {
+        self.given.fetch_add(found.len(), Relaxed);
+    }
+}
+
+impl Registry for Counting {
+    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
+        self.registry.register(registration).await
+    }
+
+    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.registry.unregister(which).await
+    }
+
+    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.registry.heartbeat(which).await
+    }
+
+    async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let found = self.registry.lookup(name).await?;
+        self.count(&found);
+        Ok(found)
+    }
+
+    async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let found = self.registry.list().await?;
+        self.count(&found);
+        Ok(found)
+    }
+
+    async fn list_behind(
+        &self,
+        name: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let found = self.registry.list_behind(name, count).await?;
+        self.count(&found);
+        Ok(found)
+    }
+
+    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let found = self.registry.find(query).await?;
+        self.count(&found);
+        Ok(found)
+    }
+
+    /// Says nothing at all while it is out of touch.
+    fn watch(&self, scope: Scope) -> Watch {
+        let in_touch = Arc::clone(&self.in_touch);
+        match in_touch.load(Relaxed) {
+            true => self.registry.watch(scope),
+            false => Watch::new(stream::pending()),
+        }
+        .in_touch_while(move || in_touch.load(Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn a_page_costs_what_stands_on_it() {
+    let counting = Counting::new();
+    fill(&counting.registry, 3000).await;
+    let server = RegistryServer::serve(counting.clone(), memory("page-costs"));
+    let server = server.await.unwrap();
+    let client = RemoteRegistry::new(server.endpoint()).unwrap();
+    // About 130 of them fit on a page.
+    assert_eq!(within(client.list()).await.unwrap().len(), 3000);
+    let given = counting.given.swap(0, Relaxed);
+    assert!(given < 3 * 3000, "{given}");
+    let none = Query::new().metadata("text", "y");
+    assert!(within(client.find(&none)).await.unwrap().is_empty());
+    let given = counting.given.load(Relaxed);
+    assert!(given < 2 * 3000, "{given}");
+}
+
+#[tokio::test]
+async fn a_query_that_is_much_work_lets_others_have_their_turn() {
+    let site = Site::start("much-work").await;
+    let last = std::iter::once(Value::from("z"));
+    let tools: Value = (0..5000).map(Value::from).chain(last).collect();
+    for number in 0..40 {
+        let busy = agent(&format!("agent {number}"), 80)
+            .with_capabilities(map! {"tools": (tools.clone())});
+        site.registry.register(busy).await.unwrap();
+    }
+    let client = site.client();
+    let mut query = Query::new();
+    for tool in std::iter::repeat_n("z", 31).chain(["knitting"]) {
+        query = query.tool(tool);
+    }
+    let asking = tokio::spawn(async move { client.find(&query).await });
+    let mut turns = 0;
+    while !asking.is_finished() {
+        yield_now().await;
+        turns += 1;
+    }
+    within(asking).await.unwrap().unwrap();
+    // A few are for sending the question and its answer; each entry takes milliseconds.
+    assert!(turns >= 15, "{turns}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_out_of_touch_says_so_and_not_that_it_lives() {
+    for begins_in_touch in [false, true] {
+        let counting = Counting::new();
+        counting.in_touch.store(begins_in_touch, Relaxed);
+        let interval = Duration::from_secs(5);
+        let builder = RegistryServer::builder(counting.clone()).keep_alive(interval);
+        let server = builder.serve(memory("blind")).await.unwrap();
+        let mut peer = RawPeer::connect(server.endpoint()).await;
+        peer.send_frame(WATCH).await;
+        if begins_in_touch {
+            assert_eq!(chunk(&mut peer).await["event"].as_str(), Some("snapshot"));
+            for _ in 0..5 {
+                assert_eq!(chunk(&mut peer).await["event"].as_str(), Some("alive"));
+            }
+            counting.in_touch.store(false, Relaxed);
+            assert_eq!(chunk(&mut peer).await["event"].as_str(), Some("alive"));
+        }
+        let start = tokio::time::Instant::now();
+        let last = peer.receive().await;
+        assert_eq!(error_of(&last).0, "AGENT_UNAVAILABLE");
+        assert!(start.elapsed() <= 2 * interval);
+    }
 }
 
 /// A registry whose watches are all taken, by peers that stay.

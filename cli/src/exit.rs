@@ -95,7 +95,8 @@ impl From<RegistryError> for Failure {
         let exit = match &error {
             RegistryError::InvalidName { .. }
             | RegistryError::InvalidRegistration { .. }
-            | RegistryError::InvalidSetting { .. } => Exit::Usage,
+            | RegistryError::InvalidSetting { .. }
+            | RegistryError::Unsendable { .. } => Exit::Usage,
             RegistryError::NoAnswer { .. } => Exit::TimedOut,
             RegistryError::InvalidAnswer { .. } | RegistryError::NotARegistry { .. } => {
                 Exit::Protocol

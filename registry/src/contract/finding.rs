@@ -47,6 +47,32 @@ pub async fn lists_are_ordered_and_stable<B: Backend>() {
     }
 }
 
+pub async fn a_list_may_be_read_in_parts<B: Backend>() {
+    let site = filled::<B>("parts").await;
+    for (behind, expected) in [
+        (None, &[5, 2, 3, 4, 1, 9, 10][..]),
+        (Some("dog"), &[5, 2, 3, 4, 1, 9, 10]),
+        (Some("ech"), &[5, 2, 3, 4, 1, 9, 10]),
+        (Some("echo"), &[2, 3, 4, 1, 9, 10]),
+        (Some("fox"), &[2, 3, 4, 1, 9, 10]),
+        (Some("weather"), &[]),
+        (Some("weathers"), &[]),
+    ] {
+        for count in [1, 2, 1000] {
+            let part = site.registry.list_behind(behind, count);
+            let part = ports(&within(part).await.expect("a part"));
+            // Names are whole, and there may be more of them.
+            let enough = part.len() == expected.len() || part.len() >= count;
+            assert!(
+                enough && expected.starts_with(&part),
+                "{behind:?}: {part:?}"
+            );
+            let names_are_whole = part.len() <= 1 || part.len() == expected.len();
+            assert!(names_are_whole, "{behind:?}: {part:?}");
+        }
+    }
+}
+
 pub async fn a_query_finds_what_it_says<B: Backend>() {
     let site = filled::<B>("query").await;
     let requirement = |text: &str| text.parse().expect("requirement");

@@ -59,6 +59,7 @@ macro_rules! registry_contract {
             the_registry_says_when_somebody_registered
             a_predecessor_does_not_take_out_its_successor
             lists_are_ordered_and_stable
+            a_list_may_be_read_in_parts
             a_query_finds_what_it_says
             nothing_is_given_out_once_its_lease_is_over
             heartbeats_keep_a_registration_alive

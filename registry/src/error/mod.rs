@@ -120,6 +120,13 @@ pub enum RegistryError {
         source: Box<dyn StdError + Send + Sync>,
     },
 
+    /// What was asked cannot be sent: it is too large, or holds what one of the formats lacks. Ask for less.
+    #[error("what is asked of the registry cannot be sent")]
+    Unsendable {
+        /// Why not.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+
     /// The registry is there and does not want to: a wrong password, a right or memory that is missing. Somebody has to
     /// mend it there.
     #[error("the registry at {registry} refused")]

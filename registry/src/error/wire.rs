@@ -25,6 +25,7 @@ impl RegistryError {
             Self::InvalidAnswer { .. }
             | Self::InvalidSetting { .. }
             | Self::Refused { .. }
+            | Self::Unsendable { .. }
             | Self::NotARegistry { .. } => ErrorCode::INTERNAL_ERROR,
         }
     }
@@ -57,6 +58,7 @@ impl RegistryError {
             Self::InvalidAnswer { .. }
             | Self::InvalidSetting { .. }
             | Self::Refused { .. }
+            | Self::Unsendable { .. }
             | Self::NotARegistry { .. } => ("internal", None, None),
         };
         let mut details = Map::from([(REASON, reason)]);

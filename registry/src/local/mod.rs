@@ -105,6 +105,16 @@ impl Registry for LocalRegistry {
         Ok(all)
     }
 
+    async fn list_behind(
+        &self,
+        name: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        Ok(self
+            .0
+            .read(|table| table.behind(name, count, Instant::now())))
+    }
+
     async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
         let mut found = self.0.read(|table| table.candidates(query, Instant::now()));
         found.retain(|registration| query.matches(registration));

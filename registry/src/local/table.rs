@@ -1,4 +1,8 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
@@ -12,6 +16,8 @@ use crate::{
 pub(super) struct Table {
     config: RegistryConfig,
     names: HashMap<String, Instances>,
+    /// The same names, in order.
+    ordered: BTreeSet<String>,
     len: usize,
     /// About how many bytes all of them take.
     weight: usize,
@@ -24,6 +30,7 @@ impl Table {
         Self {
             config,
             names: HashMap::new(),
+            ordered: BTreeSet::new(),
             len: 0,
             weight: 0,
             expiries: Expiries::default(),
@@ -65,6 +72,9 @@ impl Table {
         let entry = Arc::new(entry);
         self.weight += weight;
         self.expiries.insert(Arc::clone(&entry));
+        if !self.names.contains_key(&registration.name) {
+            self.ordered.insert(registration.name.clone());
+        }
         let instances = self.names.entry(registration.name.clone()).or_default();
         if let Some(replaced) = instances.insert(entry) {
             self.expiries.remove(&replaced);
@@ -126,6 +136,24 @@ impl Table {
         all
     }
 
+    /// All live instances of the names behind `name`, in order, of as many names as it takes to have `count`.
+    pub(super) fn behind(
+        &self,
+        name: Option<&str>,
+        count: usize,
+        now: Instant,
+    ) -> Vec<Arc<Registration>> {
+        let first = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut found = Vec::new();
+        for name in self.ordered.range::<str, _>((first, Bound::Unbounded)) {
+            if found.len() >= count {
+                break;
+            }
+            found.extend(self.lookup(name, now));
+        }
+        found
+    }
+
     /// All that may match a query, in any order.
     pub(super) fn candidates(&self, query: &Query, now: Instant) -> Vec<Arc<Registration>> {
         match query.only_name() {
@@ -174,6 +202,7 @@ impl Table {
             self.weight -= entry.weight;
             if instances.is_empty() {
                 self.names.remove(name);
+                self.ordered.remove(name);
             }
         }
     }

@@ -43,6 +43,20 @@ impl Range {
         }
     }
 
+    /// All behind the instances of one name.
+    pub(super) fn behind(name: &str) -> Self {
+        Self {
+            first: format!("[{name}\u{b}").into(),
+            last: b"+".into(),
+        }
+    }
+
+    /// What of it belongs to one name.
+    pub(super) fn within(mut self, name: &str) -> Self {
+        self.last = Self::name(name).last;
+        self
+    }
+
     /// What is watched.
     ///
     /// # Errors

@@ -171,6 +171,30 @@ impl Registry for RedisRegistry {
         self.collect(Range::all(), |_| true).await
     }
 
+    async fn list_behind(
+        &self,
+        name: Option<&str>,
+        count: usize,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let mut next = Some(name.map_or_else(Range::all, Range::behind));
+        let mut found = Vec::<Arc<Registration>>::new();
+        // Once there are enough, only what is left of the last name.
+        let mut last: Option<String> = None;
+        while let Some(range) = next {
+            let page = self.0.store.page(range, Reader::Once).await?;
+            found.extend(page.entries);
+            if found.len() >= count && last.is_none() {
+                last = found.last().map(|found| found.name.clone());
+            }
+            next = page.next.map(|range| match &last {
+                Some(name) => range.within(name),
+                None => range,
+            });
+        }
+        sort(&mut found);
+        Ok(found)
+    }
+
     async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
         let range = query.only_name().map_or_else(Range::all, Range::name);
         self.collect(range, |registration| query.matches(registration))

@@ -15,6 +15,7 @@ trait DynRegistry: Send + Sync {
     fn heartbeat<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()>;
     fn lookup<'a>(&'a self, name: &'a str) -> Answer<'a, Registrations>;
     fn list(&self) -> Answer<'_, Registrations>;
+    fn list_behind<'a>(&'a self, name: Option<&'a str>, count: usize) -> Answer<'a, Registrations>;
     fn find<'a>(&'a self, query: &'a Query) -> Answer<'a, Registrations>;
     fn watch(&self, scope: Scope) -> Watch;
 }
@@ -38,6 +39,10 @@ impl<R: Registry> DynRegistry for R {
 
     fn list(&self) -> Answer<'_, Registrations> {
         Box::pin(Registry::list(self))
+    }
+
+    fn list_behind<'a>(&'a self, name: Option<&'a str>, count: usize) -> Answer<'a, Registrations> {
+        Box::pin(Registry::list_behind(self, name, count))
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Answer<'a, Registrations> {
@@ -88,6 +93,14 @@ impl Registry for SharedRegistry {
 
     async fn list(&self) -> Result<Registrations, RegistryError> {
         self.0.list().await
+    }
+
+    async fn list_behind(
+        &self,
+        name: Option<&str>,
+        count: usize,
+    ) -> Result<Registrations, RegistryError> {
+        self.0.list_behind(name, count).await
     }
 
     async fn find(&self, query: &Query) -> Result<Registrations, RegistryError> {

@@ -16,7 +16,8 @@ use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Scope, Watch
 ///
 /// # Cancel safety
 ///
-/// Every future may be dropped. What it was to do may have been done then or not; doing it again does no harm.
+/// Every future may be dropped. What it was to do may have been done then or not; doing it again does no harm, but for an
+/// [`unregister`](Self::unregister) that names no instance, which may meet a successor.
 ///
 /// # Backends
 ///
@@ -75,6 +76,30 @@ pub trait Registry: Send + Sync + 'static {
     ///
     /// One of reaching the registry.
     fn list(&self) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send;
+
+    /// Some of what is registered, in order, for those who pass on a long list in parts: all instances of the names that come
+    /// behind `name` (all names without one), for as many names as it takes to have `count` of them or more. Fewer are the
+    /// last.
+    ///
+    /// A registry that can only list everything gives all that comes behind `name`, as this does unless it is overridden.
+    ///
+    /// # Errors
+    ///
+    /// One of reaching the registry.
+    fn list_behind(
+        &self,
+        name: Option<&str>,
+        count: usize,
+    ) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send {
+        // It is more than enough.
+        let _ = count;
+        async move {
+            let mut all = self.list().await?;
+            let known = |one: &Arc<Registration>| name.is_some_and(|name| &*one.name <= name);
+            all.drain(..all.partition_point(known));
+            Ok(all)
+        }
+    }
 
     /// Everything that a query asks for.
     ///

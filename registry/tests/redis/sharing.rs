@@ -173,6 +173,24 @@ async fn everything_is_read_page_by_page_in_order() {
             .collect();
         assert_eq!(ports, expected);
     }
+    // In parts, each no more than it takes.
+    for (behind, count, expected) in [
+        (None, 1, "large 40"),
+        (None, 41, "large 40 weather 700"),
+        (Some("large"), 1, "weather 700"),
+        (Some("weather"), 1, ""),
+    ] {
+        let part = registry.list_behind(behind, count).await.unwrap();
+        let mut counts = BTreeMap::new();
+        for one in &part {
+            *counts.entry(&*one.name).or_insert(0) += 1;
+        }
+        let counts: Vec<_> = counts
+            .iter()
+            .map(|(name, n)| format!("{name} {n}"))
+            .collect();
+        assert_eq!(counts.join(" "), expected);
+    }
 }
 
 #[tokio::test]

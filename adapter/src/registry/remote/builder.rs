@@ -90,7 +90,7 @@ impl RemoteRegistryBuilder {
                 .frame_limits(self.frame_limits)
                 .format(self.format)
         };
-        // Whatever is asked of a registry, asking again does no harm.
+        let once = client(self.timeout).idle_limit(KEPT);
         let calls = client(self.timeout)
             .idle_limit(KEPT)
             .retry(RetryPolicy::new().resend(2));
@@ -100,6 +100,7 @@ impl RemoteRegistryBuilder {
             .max_connections(MAX_WATCHES);
         Ok(RemoteRegistry {
             calls: calls.build()?,
+            once: once.build()?,
             watches: watches.build()?,
             timeout: self.timeout.min(LONGEST),
             backoff: (FIRST_BACKOFF, self.longest_backoff),

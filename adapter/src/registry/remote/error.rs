@@ -4,17 +4,28 @@ use agentwire_transport::Endpoint;
 
 use crate::Error;
 
-/// What a call of a registry failed with, as a registry's failure. `name` is that of the agent that it was about.
-pub(super) fn failed(registry: &Endpoint, name: &str, error: Error) -> RegistryError {
+/// What a call of a registry failed with, as a registry's failure. `registering` is the name of the agent that it was to
+/// register, if it was.
+pub(super) fn failed(
+    registry: &Endpoint,
+    registering: Option<&str>,
+    error: Error,
+) -> RegistryError {
     if let Some(error) = error.remote() {
         return refused(registry, error.clone());
     }
     if error.is_unsendable() {
         // The frame limit, or what one of the formats does not have.
-        let text = with_sources(&error);
-        return RegistryError::InvalidRegistration {
-            name: name.to_owned(),
-            problem: RegistrationProblem::Told { text },
+        return match registering {
+            Some(name) => RegistryError::InvalidRegistration {
+                name: name.to_owned(),
+                problem: RegistrationProblem::Told {
+                    text: with_sources(&error),
+                },
+            },
+            None => RegistryError::Unsendable {
+                source: Box::new(error),
+            },
         };
     }
     let registry = registry.to_string();

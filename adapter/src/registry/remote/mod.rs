@@ -2,7 +2,12 @@ mod builder;
 mod error;
 mod watch;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use agentwire_codec::{Body, Heartbeat, Map, Request, Unregister, Value, map};
 use agentwire_registry::{
@@ -34,6 +39,8 @@ use crate::{Error, RemoteAgent, backoff::Backoff, registry::wire};
 #[derive(Clone)]
 pub struct RemoteRegistry {
     calls: RemoteAgent,
+    /// For what must not be sent twice.
+    once: RemoteAgent,
     watches: RemoteAgent,
     timeout: Duration,
     /// The first wait of a watch that was lost, and the longest.
@@ -73,9 +80,9 @@ impl RemoteRegistry {
         self.calls.endpoint()
     }
 
-    async fn ask(&self, name: &str, body: impl Into<Body>) -> Result<Map, RegistryError> {
+    async fn ask(&self, body: impl Into<Body>) -> Result<Map, RegistryError> {
         let answer = self.calls.ask(body).await;
-        answer.map_err(|error| error::failed(self.endpoint(), name, error))
+        answer.map_err(|error| error::failed(self.endpoint(), None, error))
     }
 
     /// Asks for a list, page by page.
@@ -87,13 +94,13 @@ impl RemoteRegistry {
         let pages = async {
             let mut all = Vec::new();
             loop {
-                let mut answer = self.ask("", Request::Other(request.clone())).await?;
-                let page = wire::read_page(&mut answer).map_err(|error| self.invalid(error))?;
-                let is_empty = page.is_empty();
+                let mut answer = self.ask(Request::Other(request.clone())).await?;
+                let page = wire::read_page(&mut answer);
+                let (page, len) = page.map_err(|error| self.invalid(error))?;
                 all.extend(page);
                 match answer.get_mut("next").map(std::mem::take) {
-                    None | Some(Value::Null) => return Ok(all),
-                    Some(_) if is_empty || all.len() > MAX_REGISTRATIONS => {
+                    None | Some(Value::Null) => return Ok(once_each(all)),
+                    Some(_) if len == 0 || all.len() > MAX_REGISTRATIONS => {
                         let problem = FieldError::new("next", "absent from a list without an end");
                         return Err(self.invalid(problem));
                     }
@@ -114,13 +121,27 @@ impl RemoteRegistry {
     }
 }
 
+/// Leaves the newest of each: between two pages one may have registered again, and moved behind where it stood.
+fn once_each(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>> {
+    let mut newest = HashMap::with_capacity(all.len());
+    for (place, one) in all.iter().enumerate() {
+        newest.insert((&*one.name, &one.endpoint), place);
+    }
+    if newest.len() < all.len() {
+        let places: HashSet<usize> = newest.into_values().collect();
+        let mut place = 0..;
+        all.retain(|_| place.next().is_some_and(|place| places.contains(&place)));
+    }
+    all
+}
+
 impl Registry for RemoteRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
         // How much is too much, the far side says.
         registration.check(usize::MAX)?;
-        let answer = self
-            .ask(&registration.name, wire::register(&registration)?)
-            .await?;
+        let answer = self.calls.ask(wire::register(&registration)?).await;
+        let name = Some(&*registration.name);
+        let answer = answer.map_err(|error| error::failed(self.endpoint(), name, error))?;
         wire::read_lease(&answer).map_err(|error| self.invalid(error))
     }
 
@@ -129,7 +150,15 @@ impl Registry for RemoteRegistry {
         let mut leave = Unregister::new(&*which.name);
         leave.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         leave.instance = which.instance.clone();
-        self.ask(&which.name, leave).await.map(drop)
+        // Sent again, it might take out whoever came after the one that it was for.
+        let client = match which.instance {
+            Some(_) => &self.calls,
+            None => &self.once,
+        };
+        let answer = client.ask(leave).await;
+        answer
+            .map(drop)
+            .map_err(|error| error::failed(self.endpoint(), None, error))
     }
 
     async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
@@ -137,7 +166,7 @@ impl Registry for RemoteRegistry {
         let mut beat = Heartbeat::healthy(&*which.name);
         beat.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         beat.instance = which.instance.clone();
-        self.ask(&which.name, beat).await.map(drop)
+        self.ask(beat).await.map(drop)
     }
 
     async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {

@@ -93,7 +93,7 @@ impl Source {
         let endpoint = registry.endpoint();
         let mut parts: Option<Vec<Arc<Registration>>> = None;
         while let Some(chunk) = self.chunks.next().await {
-            let Message { content, .. } = chunk.map_err(|error| failed(endpoint, "", error))?;
+            let Message { content, .. } = chunk.map_err(|error| failed(endpoint, None, error))?;
             let told = Told::read(content).map_err(|error| invalid(endpoint, error))?;
             match (told, &mut parts) {
                 (
@@ -117,6 +117,11 @@ impl Source {
                     }
                 }
                 (Told::Nothing, _) => {}
+                (Told::Event(_), Some(_)) => {
+                    // What was told of the snapshot so far is not all.
+                    let problem = FieldError::new("event", "the rest of the snapshot");
+                    return Err(invalid(endpoint, problem));
+                }
                 (Told::Event(_), _) if !self.known => {
                     let problem = FieldError::new("event", "a snapshot at first");
                     return Err(invalid(endpoint, problem));

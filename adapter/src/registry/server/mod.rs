@@ -1,4 +1,5 @@
 mod builder;
+mod listing;
 mod service;
 
 use std::fmt;

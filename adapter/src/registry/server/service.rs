@@ -12,8 +12,9 @@ use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use super::listing::{self, Asked};
 use crate::{
-    registry::wire::{self, Cursor, Pages},
+    registry::wire::{self, Cursor},
     server::{Service, Work, unknown_method},
 };
 
@@ -107,6 +108,9 @@ fn told(
     stream! {
         // Within the block, so that a panic in the asking is caught, too.
         let mut watch = registry.watch(scope);
+        // How often nothing came while the registry itself was out of reach, its snapshot still missing for one.
+        let mut blind = 0;
+        let mut has_begun = false;
         loop {
             let next = tokio::select! {
                 biased;
@@ -117,6 +121,7 @@ fn told(
             };
             match next {
                 Ok(Some(Ok(event))) => {
+                    (blind, has_begun) = (0, true);
                     for content in wire::tell(event, page_size) {
                         yield Body::StreamChunk(Message::agent(content));
                     }
@@ -126,12 +131,26 @@ fn told(
                     return;
                 }
                 Ok(None) => break,
-                Err(_) => yield Body::StreamChunk(Message::agent(wire::alive())),
+                Err(_) => {
+                    blind = if has_begun && watch.is_in_touch() { 0 } else { blind + 1 };
+                    if blind >= LONGEST_BLIND {
+                        yield Body::Error(out_of_touch());
+                        return;
+                    }
+                    // Before the snapshot nothing is said (PROTOCOL 12.9).
+                    if has_begun {
+                        yield Body::StreamChunk(Message::agent(wire::alive()));
+                    }
+                }
             }
         }
         yield Body::StreamEnd;
     }
 }
+
+/// After so many times of silence from a registry that is out of reach, those who watch are told, before they
+/// take the connection for dead (PROTOCOL 12.11).
+const LONGEST_BLIND: u32 = 2;
 
 /// The payload of the one response to a request.
 async fn answer(
@@ -161,26 +180,18 @@ async fn answer(
         }
         (method, Body::Request(Request::Other(payload))) => {
             let after = Cursor::read(&payload).map_err(malformed)?;
-            let mut found = match method {
+            let asked = match method {
                 "lookup" => {
                     let name = wire::text(&payload, "agent_name").map_err(malformed)?;
-                    registry.lookup(&name).await
+                    Asked::Name(name)
                 }
-                "find" => {
-                    let query = read_query(&payload)?;
-                    registry.find(&query).await
-                }
-                _ => registry.list().await,
-            }
-            .map_err(refused)?;
-            if let Some(after) = after {
-                after.cut(&mut found);
-            }
-            let (page, last) = Pages::new(found, page_size).next_page();
+                "find" => Asked::Query(read_query(&payload)?),
+                _ => Asked::All,
+            };
+            let listed = listing::list(&registry, &asked, after.as_ref(), page_size).await;
+            let (page, next) = listed.map_err(refused)?;
             let mut answer = Map::from([("registrations", page)]);
-            if let Some(last) = last {
-                answer.insert("next", Cursor::to_map(&last));
-            }
+            answer.extend(next.map(|next| ("next", next)));
             Ok(answer)
         }
         (_, other) => Err(unknown_method(other.kind().as_str().into())),
@@ -211,6 +222,11 @@ fn malformed(error: FieldError) -> WireError {
 
 fn timed_out(limit: Duration) -> WireError {
     let text = format!("The registry did not answer within {limit:?}");
+    WireError::new(ErrorCode::AGENT_UNAVAILABLE, text).with_details(map! {"reason": "unavailable"})
+}
+
+fn out_of_touch() -> WireError {
+    let text = "What the registry relies on cannot be reached";
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, text).with_details(map! {"reason": "unavailable"})
 }
 

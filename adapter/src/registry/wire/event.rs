@@ -44,8 +44,7 @@ pub(in crate::registry) fn tell(event: Event, budget: usize) -> impl Iterator<It
         let Some((mut pages, resync)) = snapshot.take() else {
             return single.take();
         };
-        let (page, last) = pages.next_page();
-        let more = last.is_some();
+        let (page, more) = pages.next_page();
         if more {
             snapshot = Some((pages, resync));
         }
@@ -79,7 +78,7 @@ impl Told {
         let make = match content.get("event").and_then(Value::as_str) {
             Some(SNAPSHOT) => {
                 let (resync, more) = (flag("resync")?, flag("more")?);
-                let registrations = read_page(&mut content)?;
+                let (registrations, _) = read_page(&mut content)?;
                 return Ok(Self::Part {
                     registrations,
                     resync,

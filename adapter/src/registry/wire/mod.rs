@@ -7,5 +7,5 @@ mod page;
 pub(super) use self::{
     entry::{lease, read_lease, read_ref, read_registration, register, text},
     event::{Told, alive, tell},
-    page::{Cursor, Pages, read_page},
+    page::{Cursor, Page, read_page},
 };

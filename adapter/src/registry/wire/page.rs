@@ -3,63 +3,73 @@ use std::{cmp::Ordering, iter::Peekable, sync::Arc, vec};
 use agentwire_codec::{Map, Value, json, map};
 use agentwire_registry::{FieldError, Registration};
 
-/// Registrations in lists that fit into frames: each as long as its JSON has room, and at least one.
-pub(in crate::registry) struct Pages {
-    rest: Peekable<vec::IntoIter<Arc<Registration>>>,
-    /// How many bytes of JSON one list may have.
+/// A list of registrations that fits into a frame: as long as its JSON has room, and at least one.
+#[derive(Debug)]
+pub(in crate::registry) struct Page {
+    list: Vec<Value>,
+    /// How many bytes of JSON it has, and may have.
+    size: usize,
     budget: usize,
     scratch: Vec<u8>,
-    /// What did not fit any more.
-    left_over: Option<(Value, usize)>,
+}
+
+/// Registrations in as many pages as they need.
+pub(in crate::registry) struct Pages {
+    rest: Peekable<vec::IntoIter<Arc<Registration>>>,
+    budget: usize,
 }
 
 /// Where the next list goes on: behind this registration.
 #[derive(Debug, Clone)]
 pub(in crate::registry) struct Cursor(Registration);
 
-impl Pages {
-    /// What others could not read is left out.
-    pub(in crate::registry) fn new(
-        mut registrations: Vec<Arc<Registration>>,
-        budget: usize,
-    ) -> Self {
-        registrations.retain(|registration| registration.is_portable());
+impl Page {
+    pub(in crate::registry) fn new(budget: usize) -> Self {
         Self {
-            rest: registrations.into_iter().peekable(),
+            list: Vec::new(),
+            size: 0,
             budget,
             scratch: Vec::new(),
-            left_over: None,
         }
     }
 
-    /// The next list, and the last registration in it if there are more behind it.
-    pub(in crate::registry) fn next_page(&mut self) -> (Value, Option<Arc<Registration>>) {
-        let (mut page, mut size) = (Vec::new(), 0);
-        let mut last = None;
-        while let Some(registration) = self.rest.peek() {
-            let (value, len) = match self.left_over.take() {
-                Some(measured) => measured,
-                None => measure(registration, &mut self.scratch),
-            };
-            if !page.is_empty() && size + len > self.budget {
-                self.left_over = Some((value, len));
-                break;
-            }
-            size += len;
-            page.push(value);
-            last = self.rest.next();
+    /// Puts one behind the others, or leaves it out if others could not read it. False if there is no room for it.
+    pub(in crate::registry) fn push(&mut self, registration: &Registration) -> bool {
+        if !registration.is_portable() {
+            return true;
         }
-        let more = self.rest.peek().is_some();
-        (Value::List(page), last.filter(|_| more))
+        let value = Value::Map(registration.to_map());
+        self.scratch.clear();
+        // What cannot be written will be said to be so where it is sent.
+        let _ = json::write(&value, &mut self.scratch);
+        let len = self.scratch.len();
+        if !self.list.is_empty() && self.size + len > self.budget {
+            return false;
+        }
+        self.size += len;
+        self.list.push(value);
+        true
+    }
+
+    pub(in crate::registry) fn into_list(self) -> Value {
+        Value::List(self.list)
     }
 }
 
-fn measure(registration: &Registration, scratch: &mut Vec<u8>) -> (Value, usize) {
-    let value = Value::Map(registration.to_map());
-    scratch.clear();
-    // What cannot be written will be said to be so where it is sent.
-    let _ = json::write(&value, scratch);
-    (value, scratch.len())
+impl Pages {
+    pub(in crate::registry) fn new(registrations: Vec<Arc<Registration>>, budget: usize) -> Self {
+        Self {
+            rest: registrations.into_iter().peekable(),
+            budget,
+        }
+    }
+
+    /// The next list, and whether there are more behind it.
+    pub(in crate::registry) fn next_page(&mut self) -> (Value, bool) {
+        let mut page = Page::new(self.budget);
+        while self.rest.next_if(|next| page.push(next)).is_some() {}
+        (page.into_list(), self.rest.peek().is_some())
+    }
 }
 
 impl Cursor {
@@ -83,6 +93,11 @@ impl Cursor {
         }
     }
 
+    /// The name of who stood last in the list before.
+    pub(in crate::registry) fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// Leaves what comes behind it in a list that is in order.
     pub(in crate::registry) fn cut(&self, registrations: &mut Vec<Arc<Registration>>) {
         let known = |registration: &Arc<Registration>| {
@@ -93,15 +108,17 @@ impl Cursor {
     }
 }
 
-/// Reads a list of registrations. Those at endpoints that nobody here could call are left out.
+/// Reads a list of registrations. Those at endpoints that nobody here could call are left out; how many there were with
+/// them is told, too.
 pub(in crate::registry) fn read_page(
     payload: &mut Map,
-) -> Result<Vec<Arc<Registration>>, FieldError> {
+) -> Result<(Vec<Arc<Registration>>, usize), FieldError> {
     let list = payload.get_mut("registrations").map(std::mem::take);
     let Some(Value::List(list)) = list else {
         return Err(FieldError::new("registrations", "a list"));
     };
-    let mut page = Vec::with_capacity(list.len());
+    let len = list.len();
+    let mut page = Vec::with_capacity(len);
     for value in list {
         let Value::Map(map) = value else {
             return Err(FieldError::new("registrations", "a list of objects"));
@@ -114,7 +131,7 @@ pub(in crate::registry) fn read_page(
             Err(error) => return Err(error),
         }
     }
-    Ok(page)
+    Ok((page, len))
 }
 
 #[cfg(test)]
@@ -148,16 +165,18 @@ mod tests {
             loop {
                 let (page, more) = pages.next_page();
                 assert_eq!(len(&page), expected, "of a budget of {budget}");
+                for (page, all) in page.as_list().unwrap().iter().zip(&all[found..]) {
+                    assert_eq!(page["name"].as_str(), Some(&*all.name));
+                }
                 found += len(&page);
-                match more {
-                    Some(last) => assert!(last.is_same_offer(&all[found - 1])),
-                    None => break,
+                if !more {
+                    break;
                 }
             }
             assert_eq!(found, 100);
         }
         let (page, more) = Pages::new(Vec::new(), 100).next_page();
-        assert_eq!((len(&page), more.is_none()), (0, true));
+        assert_eq!((len(&page), more), (0, false));
     }
 
     #[test]
@@ -165,7 +184,7 @@ mod tests {
         let mut all = agents(2);
         all.push(Arc::new(Registration::new("z", Endpoint::custom("a line"))));
         let (page, more) = Pages::new(all, usize::MAX).next_page();
-        assert_eq!((len(&page), more.is_none()), (2, true));
+        assert_eq!((len(&page), more), (2, false));
     }
 
     #[test]
@@ -187,10 +206,8 @@ mod tests {
     #[test]
     fn one_that_cannot_be_called_from_here_hides_no_others() {
         let list = value_of(agents(2), "ws://host:80");
-        assert_eq!(
-            read_page(&mut map! {"registrations": list}).unwrap().len(),
-            2
-        );
+        let (page, len) = read_page(&mut map! {"registrations": list}).unwrap();
+        assert_eq!((page.len(), len), (2, 3));
         for nonsense in [
             Value::Null,
             7.into(),
