@@ -23,6 +23,30 @@ pub(crate) enum Exit {
     Protocol = 5,
 }
 
+impl Exit {
+    /// What has come of asking a registry.
+    pub(crate) fn of(error: &RegistryError) -> Self {
+        match error {
+            RegistryError::InvalidName { .. }
+            | RegistryError::InvalidRegistration { .. }
+            | RegistryError::InvalidSetting { .. }
+            | RegistryError::Unsendable { .. } => Self::Usage,
+            RegistryError::NoAnswer { .. } => Self::TimedOut,
+            RegistryError::InvalidAnswer { .. } | RegistryError::NotARegistry { .. } => {
+                Self::Protocol
+            }
+            RegistryError::Unavailable { source, .. } => {
+                let call = source.downcast_ref::<agentwire::Error>();
+                match call.is_some_and(agentwire::Error::is_timeout) {
+                    true => Self::TimedOut,
+                    false => Self::Unreachable,
+                }
+            }
+            _ => Self::Remote,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -74,8 +98,11 @@ impl Failure {
 
 impl From<agentwire::Error> for Failure {
     fn from(error: agentwire::Error) -> Self {
+        use agentwire::Error::{Register, Registry};
         // An agent's own error comes first: its code may say "timeout", and it is still an answer.
-        let exit = if error.is_remote() {
+        let exit = if let Registry { source, .. } | Register(source) = &error {
+            Exit::of(source)
+        } else if error.is_remote() {
             Exit::Remote
         } else if error.is_unsendable() || is_usage(&error) {
             Exit::Usage
@@ -92,25 +119,7 @@ impl From<agentwire::Error> for Failure {
 
 impl From<RegistryError> for Failure {
     fn from(error: RegistryError) -> Self {
-        let exit = match &error {
-            RegistryError::InvalidName { .. }
-            | RegistryError::InvalidRegistration { .. }
-            | RegistryError::InvalidSetting { .. }
-            | RegistryError::Unsendable { .. } => Exit::Usage,
-            RegistryError::NoAnswer { .. } => Exit::TimedOut,
-            RegistryError::InvalidAnswer { .. } | RegistryError::NotARegistry { .. } => {
-                Exit::Protocol
-            }
-            RegistryError::Unavailable { source, .. } => {
-                let call = source.downcast_ref::<agentwire::Error>();
-                match call.is_some_and(agentwire::Error::is_timeout) {
-                    true => Exit::TimedOut,
-                    false => Exit::Unreachable,
-                }
-            }
-            _ => Exit::Remote,
-        };
-        Self::from_error(exit, &error)
+        Self::from_error(Exit::of(&error), &error)
     }
 }
 

@@ -1,18 +1,43 @@
-/// The text with its control characters escaped.
+/// The text with its control characters escaped, and what cannot be seen or turns the text around.
 ///
-/// Error texts come from remote agents. They must stay on one line, and must not be able to send
-/// commands to a terminal.
+/// Names and error texts come from others. They must stay on one line, must not be able to send commands to a terminal,
+/// and must not look like what they are not.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.trim_end().chars() {
-        // The two are line breaks to some readers, though not control characters.
-        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+        if c.is_control() || is_unseen(c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);
         }
     }
     line
+}
+
+/// True for what Unicode lets no reader see: marks of direction, characters without width, fillers, tags. The separators of
+/// lines and paragraphs, which are line breaks to some, are among them.
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 #[cfg(test)]
@@ -22,8 +47,24 @@ mod tests {
     #[test]
     fn control_characters_are_escaped_and_all_else_stays() {
         assert_eq!(
-            one_line("é \"a\"\r\nb\u{1b}[2J\u{2028}c\n\n"),
-            r#"é "a"\r\nb\u{1b}[2J\u{2028}c"#
+            one_line("é \"a\"\r\nb\u{1b}[2J\u{2028}c 天気 🌦\n\n"),
+            r#"é "a"\r\nb\u{1b}[2J\u{2028}c 天気 🌦"#
         );
+    }
+
+    #[test]
+    fn what_cannot_be_seen_or_turns_the_text_around_is_escaped() {
+        for c in [
+            '\u{200b}',
+            '\u{200d}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{e0041}',
+        ] {
+            let shown = one_line(&format!("we{c}ather"));
+            assert_eq!(shown, format!("we{}ather", c.escape_unicode()));
+        }
     }
 }

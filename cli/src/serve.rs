@@ -112,7 +112,7 @@ async fn tell_of_registering(local: &LocalAgent) -> Failure {
             output::note(format_args!("{name} is not registered yet: {why}"));
         }
         if let Err(error) = registrant.registered().await {
-            return Failure::from_error(Exit::Remote, &*error);
+            return Failure::from_error(Exit::of(&error), &*error);
         }
         let endpoint = &registrant.registration().endpoint;
         if let Err(failure) = output::print_line(format_args!("registered {name} at {endpoint}")) {

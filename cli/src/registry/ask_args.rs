@@ -34,6 +34,10 @@ impl AskArgs {
         self.url.open(self.timeout)
     }
 
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(super) fn wants_json(&self) -> bool {
         self.json
     }

@@ -1,17 +1,23 @@
+use std::time::{Duration, Instant};
+
 use agentwire::{
     Map, Value,
-    registry::{Event, Registry, Scope},
+    registry::{Event, Registry, RegistryError, Scope, Watch},
 };
 use clap::Args;
+use tokio::time::timeout;
 
 use super::{ask_args::AskArgs, table};
-use crate::{exit::Failure, output, runtime};
+use crate::{
+    exit::{Exit, Failure},
+    output, runtime,
+};
 
 /// Print what is registered, and then what happens
 ///
 /// Each line is one agent: present, joined, updated, left or expired. A line that says "resync" comes before agents that
 /// are present where something may have been missed. It goes on until it is stopped, and waits for a registry that
-/// has gone away.
+/// has gone away, and says so; --timeout is for the beginning.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct WatchArgs {
@@ -33,17 +39,53 @@ impl WatchArgs {
         let scope = self.name.clone().map_or(Scope::All, Scope::Name);
         let registry = self.ask.open()?;
         runtime::run_client(async {
+            let begun = Instant::now();
+            // A watch waits for its registry, and does not say why it has to. Any question tells.
+            registry.lookup(ANYBODY).await?;
             let mut watch = registry.watch(scope);
-            while let Some(event) = watch.next().await {
+            let left = self.ask.timeout().saturating_sub(begun.elapsed());
+            let Ok(mut next) = timeout(left, watch.next()).await else {
+                return Err(self.not_begun());
+            };
+            while let Some(event) = next {
                 let event = event?;
                 let text = match self.ask.wants_json() {
                     true => format!("{}\n", Value::Map(as_json(&event))),
                     false => as_lines(&event),
                 };
                 output::print(text.as_bytes())?;
+                next = until_next(&mut watch).await;
             }
             Ok(())
         })
+    }
+
+    fn not_begun(&self) -> Failure {
+        let limit = self.ask.timeout();
+        let text =
+            format!("the registry did not begin to tell what is registered within {limit:?}");
+        Failure::new(Exit::TimedOut, text)
+    }
+}
+
+/// A name to look up, whoever has it.
+const ANYBODY: &str = "agentwire";
+
+/// How often to look whether the registry is still there.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The next event. People are told when the registry is lost meanwhile.
+async fn until_next(watch: &mut Watch) -> Option<Result<Event, RegistryError>> {
+    let mut was_in_touch = true;
+    loop {
+        if let Ok(next) = timeout(LOOK, watch.next()).await {
+            return next;
+        }
+        let is_in_touch = watch.is_in_touch();
+        if was_in_touch && !is_in_touch {
+            output::note("the registry is out of reach; waiting for it");
+        }
+        was_in_touch = is_in_touch;
     }
 }
 

@@ -171,6 +171,11 @@ impl Running {
         Outcome::new(status, stdout, stderr)
     }
 
+    /// Waits for the end of one that was killed.
+    pub(crate) async fn end_killed(mut self) {
+        within(self.child.wait()).await.expect("wait");
+    }
+
     /// Closes the reading end of its standard output.
     pub(crate) async fn end_unread(mut self) -> Outcome {
         drop(self.stdout);

@@ -85,4 +85,10 @@ async fn agents_are_registered_listed_called_and_watched_in_a_redis() {
     redis.kill();
     let error = run(["registry", "list", url]).await;
     assert!(error.error(3).contains("cannot be reached"), "{error:?}");
+    // Nothing is there any more, and that is said once.
+    std::fs::remove_file(redis.dir.path().join("redis.sock")).expect("a socket");
+    let error = run(["registry", "list", url]).await;
+    let told = error.error(3);
+    assert_eq!(told.matches("No such file").count(), 1, "{told}");
+    assert_eq!(told.matches("cannot be reached").count(), 1, "{told}");
 }

@@ -248,3 +248,91 @@ async fn a_signal_stops_a_registry_that_is_watched() {
     assert_eq!(registry.running.end().await.success(), "");
     drop(agent);
 }
+
+#[tokio::test]
+async fn calls_by_name_have_the_exit_codes_of_questions() {
+    use agentwire::transport::Listener;
+    let agent = Server::agent("echo").await;
+    // It takes connections and says nothing.
+    let silent = Listener::bind(&"tcp://127.0.0.1:0".parse().expect("endpoint")).await;
+    let silent = silent.expect("a listener");
+    let silent_url = silent.endpoint().to_string();
+    let refusing = registry(&[]).await;
+    for (url, name, code) in [
+        (&agent.endpoint, "x", 5),
+        (&silent_url, "x", 4),
+        (&"tcp://127.0.0.1:1".to_owned(), "x", 3),
+        (&refusing.endpoint, " x", 2),
+    ] {
+        let limit = ["--timeout", "300ms"];
+        let lookup = [&["registry", "lookup", url, name][..], &limit].concat();
+        let error = run(lookup).await;
+        assert_eq!(error.code, code, "{error:?}");
+        let call = ["call", "--registry", url, "--name", name, "--text", "x"];
+        let error = run([&call[..], &limit].concat()).await;
+        assert_eq!(error.code, code, "{error:?}");
+    }
+    let url = &refusing.endpoint;
+    let serve = [
+        "serve",
+        "tcp://127.0.0.1:0",
+        "--registry",
+        url,
+        "--name",
+        " x",
+    ];
+    let error = run(serve).await;
+    assert!(error.error(2).contains("white space"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_watch_that_cannot_begin_ends_and_one_that_is_lost_says_so() {
+    let nobody = [
+        "registry",
+        "watch",
+        "tcp://127.0.0.1:1",
+        "--timeout",
+        "300ms",
+    ];
+    let error = run(nobody).await;
+    assert!(error.error(3).contains("cannot be reached"), "{error:?}");
+
+    let directory = tempfile::tempdir().expect("directory");
+    let url = format!(
+        "unix://{}",
+        directory.path().join("registry.sock").display()
+    );
+    let serve = [
+        "registry",
+        "serve",
+        &url,
+        "--max-connections",
+        "8",
+        "--max-watches",
+        "1",
+    ];
+    let registry = Server::start(serve).await;
+    let mut watch = Running::start(["registry", "watch", &url, "--json"]);
+    assert!(watch.line().await.contains("snapshot"));
+    let error = run(["registry", "watch", &url, "--timeout", "1s"]).await;
+    assert!(error.error(4).contains("did not begin"), "{error:?}");
+
+    registry.running.send(Signal::KILL);
+    registry.running.end_killed().await;
+    let note = watch.error_line().await;
+    assert!(note.contains("out of reach"), "{note}");
+    let _again = Server::start(serve).await;
+    let line = watch.line().await;
+    assert!(line.contains(r#""resync": true"#), "{line}");
+}
+
+#[tokio::test]
+async fn names_that_are_not_what_they_look_like_are_seen_through() {
+    let registry = registry(&[]).await;
+    let (_agent, _) = agent(&registry, "we\u{200b}ather\u{202e}").await;
+    let listed = run(["registry", "list", &registry.endpoint]).await;
+    assert!(
+        listed.success().contains(r"we\u{200b}ather\u{202e} "),
+        "{listed:?}"
+    );
+}
