@@ -181,9 +181,9 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::broadcast;
+    use tokio::{sync::broadcast, time::Instant};
 
-    use super::*;
+    use super::{super::address::Address, *};
 
     fn agent(name: &str) -> Arc<Registration> {
         Arc::new(Registration::new(name, "tcp://host:80".parse().unwrap()))
@@ -257,6 +257,37 @@ mod tests {
             event: None,
         };
         assert_eq!(begun(Scope::All).apply(&unknown), Err(Missed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn they_are_taken_in_turn_but_not_waited_for_for_ever() {
+        let turns = Arc::new(Semaphore::new(1));
+        // Nobody is there, which is told in no time.
+        let snapshots = || {
+            let address = Address::parse("redis://127.0.0.1:1").unwrap();
+            let limit = Duration::from_secs(1);
+            let store = Store::new(&address, String::new(), String::new(), limit);
+            Snapshots {
+                store: Arc::new(store.unwrap()),
+                turns: Arc::clone(&turns),
+                changes: Sender::new(1),
+                status: watch::Sender::default().subscribe(),
+                limit,
+            }
+        };
+        let turn = turns.acquire().await.unwrap();
+        let mut waiting = Box::pin(snapshots().take(Scope::All));
+        let early = timeout(LONGEST_TURN / 2, &mut waiting).await;
+        assert!(early.is_err());
+        drop(turn);
+        assert!(waiting.await.unwrap().outcome.is_err());
+
+        let _kept = turns.acquire().await.unwrap();
+        let start = Instant::now();
+        assert!(snapshots().take(Scope::All).await.is_some());
+        assert!(start.elapsed() >= LONGEST_TURN);
+        turns.close();
+        assert!(snapshots().take(Scope::All).await.is_none());
     }
 
     #[tokio::test]
