@@ -34,7 +34,7 @@ pub(super) enum Next {
 }
 
 /// The first wait after a failure. They double, up to the interval.
-const FIRST_RETRY: Duration = Duration::from_secs(5);
+const FIRST_RETRY: Duration = Duration::from_millis(250);
 
 /// The shortest wait of any kind, whatever a registry says.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -257,17 +257,22 @@ mod tests {
     fn after_failures_it_waits_longer_up_to_the_interval_and_starts_over() {
         let now = Instant::now();
         let mut schedule = Schedule::new(None);
-        for expected in [5.0, 10.0, 20.0, 30.0, 30.0] {
+        for expected in [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
             let next = schedule.failed(&unreachable(), now);
             assert_next(next, expected, Step::Register, RETRY_SPREAD);
         }
         // While the lease is held, it waits for less of it; once that is over there is no hurry.
         for _ in 0..2 {
             schedule.succeeded(lease(90), now, now);
-            for (after, expected) in [(30.0, 5.0), (60.0, 7.5), (89.0, 7.5), (90.0, 15.0)] {
+            for (after, expected) in [(30.0, 0.25), (60.0, 0.5), (89.0, 1.0), (90.0, 2.0)] {
                 let next = schedule.failed(&unreachable(), now + seconds(after));
                 assert_next(next, expected, Step::Heartbeat, RETRY_SPREAD);
             }
+        }
+        schedule.succeeded(lease(6), now, now);
+        for (after, expected) in [(2.0, 0.25), (3.0, 0.5), (4.0, 0.5), (6.0, 1.0)] {
+            let next = schedule.failed(&unreachable(), now + seconds(after));
+            assert_next(next, expected, Step::Heartbeat, RETRY_SPREAD);
         }
     }
 
@@ -320,7 +325,7 @@ mod tests {
         assert_eq!(next, Next::After(Duration::ZERO, Step::Register));
         assert_eq!(schedule.held_until(), None);
         let next = schedule.failed(&forgotten(), now);
-        assert_next(next, 5.0, Step::Register, RETRY_SPREAD);
+        assert_next(next, 0.25, Step::Register, RETRY_SPREAD);
     }
 
     #[test]
