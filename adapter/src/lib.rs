@@ -94,14 +94,19 @@
 //! # Calling by name
 //!
 //! [`RemoteAgent::discover`] calls an agent by the name that it is registered under in a [`registry`], wherever its
-//! instances are. The client watches the registry, spreads calls over the instances that there are ([`Balance`]),
-//! leaves those alone for a while that it cannot connect to, and closes its connections to those that left or expired
-//! once their calls have ended.
+//! instances are. The client watches the registry, spreads calls over the instances that there are ([`Balance`]), and
+//! closes its connections to those that left or expired once their calls have ended. It leaves an instance alone for a
+//! while that it cannot connect to, that closes connections without an answer again and again, or that says that it is
+//! another agent; and tries beside the calls whether it is back.
 //!
 //! A request that did not leave goes to another instance within the time of the call, so that an instance may die
 //! without a call being lost that was not on its way. One that may have been seen goes nowhere else, unless
 //! [`RetryPolicy::resend`] allows it: its error names the endpoint. [`Error::NotRegistered`] says that there is no such
 //! agent, [`Error::Unreachable`] that there is, but none of its instances can be reached.
+//!
+//! A registry that is out of reach, or hangs, holds up nobody for long who knows an instance. When it comes back without
+//! what it knew, the instances that it does not name any more are called for 90 s yet, as long as there is no other and
+//! they can be reached.
 //!
 //! # Concurrency
 //!
@@ -152,7 +157,8 @@
 //! | requests in flight on one connection | 64 | no more are read |
 //! | connections of a client, to each instance | 64 | calls wait, within their timeout |
 //! | instances of a name that a client calls | 1024 | further ones are left out, with a warning in the log |
-//! | connecting to an instance that was found by name | 3 s, or a third of the timeout | another is tried |
+//! | connecting to an instance that was found by name | 3 s, or a third of the time that is left | another is tried |
+//! | a registry's answer to which instances there are | 1 s if some are known, or a third of the time that is left | those are called |
 //! | nesting of a value | 256 levels | an error |
 //!
 //! # Not supported yet

@@ -48,23 +48,50 @@ impl From<DecodeError> for Failure {
 }
 
 impl Exchange {
+    /// Until when to wait for a turn. An instance of several has a part of the time, as far as nobody knows that it is
+    /// there.
+    fn queue_until(&self, deadline: Instant) -> Instant {
+        match &self.route {
+            Some(route) => route.queue_until(deadline),
+            None => deadline,
+        }
+    }
+
+    /// Until when to wait for a connection, of which an instance of several has a part of the time, too.
+    fn connect_until(&self, deadline: Instant) -> Instant {
+        match &self.route {
+            Some(route) => route.connect_until(deadline),
+            None => deadline,
+        }
+    }
+
+    /// Whoever waits for a connection to an instance may hear meanwhile that it cannot be reached.
+    fn ensure_worth_connecting(&self) -> Result<(), Failure> {
+        match &self.route {
+            Some(route) if route.is_outdated() => {
+                Err(Failure::Unsent(io::ErrorKind::NotConnected.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) async fn attempt_shared(&self, deadline: Instant) -> Result<Body, Failure> {
         let Some(mux) = self.target.mux() else {
             return Err(Failure::Closed { sent: false });
         };
         let turn = match mux.turns().try_take() {
             Some(turn) => turn,
-            None => timeout_at(deadline, mux.turns().take())
+            None => timeout_at(self.queue_until(deadline), mux.turns().take())
                 .await
                 .map_err(|_| Failure::TimedOut(Phase::Queueing))?
                 .ok_or(Failure::Closed { sent: false })?,
         };
         let seat = mux.seat(turn);
         if !seat.is_connected() {
-            timeout_at(deadline, mux.connect(&seat))
+            let connecting = mux.connect(&seat, || self.ensure_worth_connecting());
+            timeout_at(self.connect_until(deadline), connecting)
                 .await
-                .map_err(|_| Failure::TimedOut(Phase::Connecting))?
-                .map_err(Failure::Connect)?;
+                .map_err(|_| Failure::TimedOut(Phase::Connecting))??;
         }
         let gone = || Failure::Unsent(io::ErrorKind::NotConnected.into());
         let mut pending = seat.send(&self.id, &self.frame).ok_or_else(gone)?;
@@ -127,17 +154,20 @@ impl Exchange {
         let pool = self.target.pool();
         let turn = match pool.turns().try_take() {
             Some(turn) => turn,
-            None => timeout_at(deadline, pool.turns().take())
+            None => timeout_at(self.queue_until(deadline), pool.turns().take())
                 .await
                 .map_err(|_| Failure::TimedOut(Phase::Queueing))?
                 .ok_or(Failure::Closed { sent: false })?,
         };
         match pool.reuse(turn) {
             Ok(lease) => Ok(lease),
-            Err(turn) => timeout_at(deadline, pool.open(turn))
-                .await
-                .map_err(|_| Failure::TimedOut(Phase::Connecting))?
-                .map_err(Failure::Connect),
+            Err(turn) => {
+                self.ensure_worth_connecting()?;
+                timeout_at(self.connect_until(deadline), pool.open(turn))
+                    .await
+                    .map_err(|_| Failure::TimedOut(Phase::Connecting))?
+                    .map_err(Failure::Connect)
+            }
         }
     }
 

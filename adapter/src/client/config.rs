@@ -7,7 +7,7 @@ use agentwire_transport::{Connector, Endpoint, Error as TransportError};
 use super::{
     Balance, RemoteAgent, RetryPolicy, discovery::Discovery, pool::IDLE_LIMIT, target::Target,
 };
-use crate::Error;
+use crate::{Error, time::LONGEST};
 
 /// The time that a call is given unless it is told otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -161,8 +161,8 @@ impl RemoteAgentBuilder {
     }
 
     /// How long one instance of an agent that is [discovered](RemoteAgent::discover) may take to be connected to, before
-    /// another is tried. Default: 3 s, and never more than a third of the client's timeout. At a fixed endpoint,
-    /// connecting may take all the time of the call.
+    /// another is tried. Default: 3 s, and never more than a third of what is left of the call's time. At a fixed
+    /// endpoint, connecting may take all the time of the call.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -188,7 +188,7 @@ impl RemoteAgentBuilder {
             Whom::At(connector) => Target::new(connector.map_err(Error::InvalidEndpoint)?, config),
             Whom::Named { registry, name } => {
                 check_name(&name).map_err(Error::InvalidName)?;
-                let connect_timeout = self.connect_timeout.min(config.timeout / 3);
+                let connect_timeout = self.connect_timeout.min(LONGEST);
                 let waits = config.retry.waits();
                 let discovery =
                     Discovery::new(registry, name, self.balance, waits, connect_timeout);

@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 use super::{
     attempt::Failure,
     counters::Counted,
-    discovery::{Lost, Route},
+    discovery::{Lost, Route, error_for_all},
     frame::Frame,
     pool::Lease,
     retry::Retries,
@@ -27,7 +27,7 @@ pub(super) struct Exchange {
     /// Where it is sent, at this attempt.
     pub(super) target: Target,
     /// There only if the agent is called by name: chooses the target of each attempt.
-    route: Option<Box<Route>>,
+    pub(super) route: Option<Box<Route>>,
     timeout: Duration,
     pub(super) id: RequestId,
     /// The tool that is meant, if it is one.
@@ -156,7 +156,10 @@ impl Exchange {
                     lease.release();
                     Ok(Body::Error(error))
                 }
-                Ok(opened) => return Ok(opened),
+                Ok(opened) => {
+                    self.answered();
+                    return Ok(opened);
+                }
                 Err(failure) => Err(failure),
             };
             match self.settle(attempt, &mut retries, deadline).await {
@@ -183,6 +186,7 @@ impl Exchange {
             let failure = match self.attempt_once(deadline).await {
                 Ok((lease, _)) => {
                     lease.release();
+                    self.answered();
                     return Ok(());
                 }
                 // It was closed properly, in answer. One that had been idle may have been closed before.
@@ -266,6 +270,13 @@ impl Exchange {
         }
     }
 
+    /// Tells whoever chooses that the instance answered.
+    fn answered(&self) {
+        if let Some(route) = &self.route {
+            route.answered();
+        }
+    }
+
     /// What an attempt comes to; `None` if there is to be another, which is then due.
     async fn settle(
         &mut self,
@@ -274,7 +285,7 @@ impl Exchange {
         deadline: Instant,
     ) -> Option<Result<Body, Error>> {
         let attempt = match &mut self.route {
-            Some(route) => route.judge(attempt)?,
+            Some(route) => route.judge(attempt, deadline)?,
             None => attempt,
         };
         let wait = retries.after(&attempt).map(|wait| match &self.route {
@@ -348,10 +359,14 @@ impl Exchange {
         }
     }
 
-    /// The call got to no instance. Nothing was sent.
+    /// The call got to no instance. Nothing was done.
     fn lost(&self, lost: Lost) -> Error {
         let site = Box::new(self.site());
         match lost {
+            Lost::Denied(target, error) => {
+                let site = target.site(self.tool.clone(), Some(self.id.clone()));
+                Error::from_remote(site, error)
+            }
             Lost::Closed => self.failed(Failure::Closed { sent: false }),
             Lost::TimedOut => self.failed(Failure::TimedOut(Phase::Resolving)),
             Lost::Unknown => Error::NotRegistered { site },
@@ -360,7 +375,10 @@ impl Exchange {
                 instances,
                 source,
             },
-            Lost::Registry(source) => Error::Registry { site, source },
+            Lost::Registry(error) => Error::Registry {
+                site,
+                source: error_for_all(error),
+            },
         }
     }
 }

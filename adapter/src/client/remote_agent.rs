@@ -68,14 +68,18 @@ impl RemoteAgent {
     ///
     /// The client follows the registry: instances that join are called, and those that leave or expire are not; the
     /// connections to these are closed once their calls have ended. Calls are [balanced] over the instances. One that
-    /// cannot be connected to is left alone for a while, which begins and grows as the waits of the [`RetryPolicy`],
-    /// and another is tried within the time of the call. What may have been seen by one instance goes to another
-    /// only if [`RetryPolicy::resend`] allows it.
+    /// cannot be connected to, that says `AGENT_NOT_FOUND`, or that closes connections without an answer several times
+    /// in a row, is left alone for a while, which begins and grows as the waits of the [`RetryPolicy`], and, where
+    /// nothing was done, another is tried within the time of the call. What may have been seen by one instance goes to
+    /// another only if [`RetryPolicy::resend`] allows it.
     ///
-    /// A call fails with [`Error::NotRegistered`] if there is no such agent, and with [`Error::Unreachable`] if there
-    /// is, but none of its instances can be reached. While the registry cannot be reached, what was known last counts.
+    /// A call fails with [`Error::NotRegistered`] if there is no such agent, with [`Error::Unreachable`] if there
+    /// is, but none of its instances can be reached, and with [`Error::AgentNotFound`] if others are in their places.
+    /// While the registry cannot be reached, what was known last counts. Instances that it does not name any more when
+    /// it is back are called for 90 s yet, if there is no other and they can be reached.
     ///
-    /// One task watches the registry, from the first call on; it ends with the client.
+    /// One task watches the registry, from the first call on, and others ask it, or try whether an instance is back.
+    /// They end with the client.
     ///
     /// ```
     /// use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};

@@ -73,7 +73,7 @@ pub enum Error {
         site: Box<CallSite>,
         /// How many instances the registry had at the end.
         instances: usize,
-        /// What connecting failed with last; `None` if other calls had found out before.
+        /// What connecting, or a new connection, failed with last; `None` if other calls had found out before.
         source: Option<transport::Error>,
     },
 

@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 
 mod raw_peer;
+mod site;
 
 use std::{
     future::Future,
@@ -24,7 +25,10 @@ use futures_core::Stream;
 use futures_util::stream;
 use tokio::task::JoinHandle;
 
-pub(crate) use self::raw_peer::RawPeer;
+pub(crate) use self::{
+    raw_peer::RawPeer,
+    site::{Site, ask, ask_often, call_by_name, register_dead},
+};
 
 /// Nothing in these tests takes long; what takes this long hangs.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -21,10 +21,11 @@ pub(super) struct Balancer {
 }
 
 impl Balancer {
-    pub(super) fn new(balance: Balance, random: Rng) -> Self {
+    pub(super) fn new(balance: Balance, mut random: Rng) -> Self {
         Self {
             balance,
-            turn: 0,
+            // Many clients begin together, and all have the instances in the same order.
+            turn: random.usize(..),
             random,
         }
     }
@@ -86,6 +87,16 @@ mod tests {
     #[test]
     fn round_robin_takes_each_in_turn_whatever_its_load() {
         assert_eq!(picks(Balance::RoundRobin, &[0, 50, 1], 30), [10, 10, 10]);
+    }
+
+    #[test]
+    fn round_robin_does_not_begin_with_the_same_in_every_client() {
+        let mut firsts = [0; 4];
+        for seed in 0..400 {
+            let mut balancer = Balancer::new(Balance::RoundRobin, Rng::with_seed(seed));
+            firsts[balancer.pick(4, |_| 0).unwrap()] += 1;
+        }
+        assert!(firsts.iter().all(|count| *count > 50), "{firsts:?}");
     }
 
     #[test]

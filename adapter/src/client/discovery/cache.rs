@@ -3,17 +3,18 @@ use std::{sync::Arc, time::Duration};
 use agentwire_registry::{Event, Registration};
 use tokio::time::Instant;
 
-use super::{
-    instances::{Choice, Instances},
-    member::Member,
-    tried::Tried,
-};
+use super::{instances::Instances, member::Member};
 
 /// What a client knows of the registry: the instances of one name, and how far that is to be trusted.
 #[derive(Debug)]
 pub(super) struct Cache {
     pub(super) instances: Instances,
-    knowledge: Knowledge,
+    /// A watch tells what happens.
+    is_followed: bool,
+    /// When the registry was asked last, or given up on.
+    looked_up: Option<Instant>,
+    /// When the registry last said anything.
+    heard: Option<Instant>,
     /// How many events have been taken in.
     events: u64,
 }
@@ -22,41 +23,29 @@ pub(super) struct Cache {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AskedAfter(u64);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Knowledge {
-    Nothing,
-    /// The registry was asked once, then.
-    LookedUp(Instant),
-    /// A watch tells what happens.
-    Followed,
-}
-
 impl Cache {
     pub(super) fn new(instances: Instances) -> Self {
         Self {
             instances,
-            knowledge: Knowledge::Nothing,
+            is_followed: false,
+            looked_up: None,
+            heard: None,
             events: 0,
         }
     }
 
-    /// Chooses an instance. `None` if the registry is to be asked first.
-    pub(super) fn choose(&mut self, now: Instant, tried: &Tried, again: bool) -> Option<Choice> {
-        self.is_trusted(now)
-            .then(|| self.instances.choose(now, tried, again))
-    }
-
     /// Takes in what the watch tells, and gives out the instances that are gone.
-    pub(super) fn apply(&mut self, event: &Event) -> Vec<Arc<Member>> {
+    pub(super) fn apply(&mut self, event: &Event, now: Instant) -> Vec<Arc<Member>> {
         self.events += 1;
+        self.heard = Some(now);
         match event {
             Event::Snapshot { registrations, .. } => {
-                self.knowledge = Knowledge::Followed;
-                self.instances.reconcile(registrations)
+                self.is_followed = true;
+                self.instances.reconcile(registrations, now)
             }
             Event::Joined(registration) | Event::Updated(registration) => {
                 self.instances.join(registration);
-                Vec::new()
+                self.instances.take_over(now)
             }
             Event::Left(registration) | Event::Expired(registration) => {
                 let gone = self.instances.leave(&registration.endpoint);
@@ -69,12 +58,12 @@ impl Cache {
 
     /// Nobody watches any more: what is known grows old from now on.
     pub(super) fn lost_watch(&mut self) {
-        self.knowledge = Knowledge::Nothing;
+        self.is_followed = false;
     }
 
     /// Goes by what is known for a while, because there is nothing better.
     pub(super) fn trust_for_now(&mut self, now: Instant) {
-        self.knowledge = Knowledge::LookedUp(now);
+        self.looked_up = Some(now);
     }
 
     /// To be called before the registry is asked.
@@ -89,29 +78,34 @@ impl Cache {
         asked: AskedAfter,
         now: Instant,
     ) -> Vec<Arc<Member>> {
+        self.heard = Some(now);
         // What the watch has told meanwhile may be younger than the answer; what it tells from now on is.
         if asked != self.ask() {
             return Vec::new();
         }
-        if self.knowledge != Knowledge::Followed {
-            self.knowledge = Knowledge::LookedUp(now);
-        }
-        self.instances.reconcile(found)
+        self.looked_up = Some(now);
+        self.instances.reconcile(found, now)
     }
 
-    /// True if what is known will do. That there are none is never believed without asking: somebody may have registered just now.
+    /// True if what is known will do. That there are none is never believed without asking: somebody may have registered
+    /// just now.
     pub(super) fn is_trusted(&self, now: Instant) -> bool {
-        let is_known = match self.knowledge {
-            Knowledge::Nothing => false,
-            Knowledge::LookedUp(then) => now < then + LOOKUP_HOLDS,
-            Knowledge::Followed => true,
-        };
-        is_known && !self.instances.is_empty()
+        let is_fresh = || self.looked_up.is_some_and(|then| now < then + LOOKUP_HOLDS);
+        let is_named = self.is_followed && self.instances.has_confirmed();
+        is_named || (!self.instances.is_empty(now) && is_fresh())
+    }
+
+    /// True if a watch has told nothing for so long that the registry is to be asked whether that is so.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.is_followed && self.heard.is_none_or(|heard| heard + SILENCE <= now)
     }
 }
 
 /// How long the answer to a lookup is good for. The watch is about to tell more.
 const LOOKUP_HOLDS: Duration = Duration::from_secs(1);
+
+/// How long a watch may tell nothing: it may have been cut off without a sign.
+const SILENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -121,13 +115,13 @@ mod tests {
     use super::*;
     use crate::{
         backoff::Backoff,
-        client::discovery::{Balance, balance::Balancer},
+        client::discovery::{Balance, balance::Balancer, instances::Choice, tried::Tried},
     };
 
     fn cache() -> Cache {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         let balancer = Balancer::new(Balance::RoundRobin, Rng::with_seed(7));
-        Cache::new(Instances::new(balancer, backoff))
+        Cache::new(Instances::new(balancer, backoff, Duration::from_secs(3)))
     }
 
     fn agent(name: &str) -> Arc<Registration> {
@@ -136,9 +130,19 @@ mod tests {
 
     /// The endpoints that may be called; `None` if the registry is to be asked.
     fn known(cache: &mut Cache, now: Instant) -> Option<Vec<String>> {
-        cache.choose(now, &Tried::default(), true)?;
-        let members = cache.instances.members();
-        Some(members.map(|member| member.endpoint.to_string()).collect())
+        if !cache.is_trusted(now) {
+            return None;
+        }
+        let chosen = (0..10).map(
+            |_| match cache.instances.choose(now, &Tried::default(), true) {
+                Choice::Now(visit) => visit.member().endpoint.to_string(),
+                other => panic!("{other:?}"),
+            },
+        );
+        let mut chosen: Vec<_> = chosen.collect();
+        chosen.sort();
+        chosen.dedup();
+        Some(chosen)
     }
 
     #[test]
@@ -155,10 +159,9 @@ mod tests {
         let later = now + Duration::from_secs(1);
         cache.looked_up(&[agent("a")], cache.ask(), now);
         assert_eq!(known(&mut cache, later), None);
-        let gone = cache.looked_up(&[agent("b")], cache.ask(), later);
-        assert_eq!(gone.len(), 1);
+        cache.looked_up(&[agent("b")], cache.ask(), later);
         assert_eq!(known(&mut cache, later).unwrap(), ["memory://b"]);
-        cache.apply(&Event::snapshot(vec![agent("c")], false));
+        cache.apply(&Event::snapshot(vec![agent("c")], false), now);
         let much_later = later + Duration::from_secs(3600);
         assert_eq!(known(&mut cache, much_later).unwrap(), ["memory://c"]);
     }
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn that_there_are_none_is_not_believed_without_asking() {
         let (mut cache, now) = (cache(), Instant::now());
-        cache.apply(&Event::snapshot(Vec::new(), false));
+        cache.apply(&Event::snapshot(Vec::new(), false), now);
         assert_eq!(known(&mut cache, now), None);
         cache.looked_up(&[], cache.ask(), now);
         assert_eq!(known(&mut cache, now), None);
@@ -174,7 +177,7 @@ mod tests {
         cache.looked_up(&[agent("a")], cache.ask(), now);
         let later = now + Duration::from_secs(3600);
         assert_eq!(known(&mut cache, later).unwrap(), ["memory://a"]);
-        cache.apply(&Event::Joined(agent("a")));
+        cache.apply(&Event::Joined(agent("a")), now);
         assert_eq!(known(&mut cache, later).unwrap(), ["memory://a"]);
     }
 
@@ -182,12 +185,12 @@ mod tests {
     fn an_answer_that_the_watch_has_overtaken_changes_nothing() {
         let (mut cache, now) = (cache(), Instant::now());
         let asked = cache.ask();
-        cache.apply(&Event::snapshot(vec![agent("a")], false));
+        cache.apply(&Event::snapshot(vec![agent("a")], false), now);
         assert!(cache.looked_up(&[agent("b")], asked, now).is_empty());
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
         // Nor does one that saw an instance which has left meanwhile.
         let asked = cache.ask();
-        cache.apply(&Event::Left(agent("a")));
+        cache.apply(&Event::Left(agent("a")), now);
         cache.looked_up(&[agent("a")], asked, now);
         assert_eq!(known(&mut cache, now), None);
     }
@@ -195,19 +198,51 @@ mod tests {
     #[test]
     fn what_the_watch_tells_is_followed() {
         let (mut cache, now) = (cache(), Instant::now());
-        cache.apply(&Event::snapshot(vec![agent("a"), agent("b")], false));
-        cache.apply(&Event::Joined(agent("c")));
-        cache.apply(&Event::Updated(agent("b")));
-        let gone = cache.apply(&Event::Left(agent("a")));
+        cache.apply(&Event::snapshot(vec![agent("a"), agent("b")], false), now);
+        cache.apply(&Event::Joined(agent("c")), now);
+        cache.apply(&Event::Updated(agent("b")), now);
+        let gone = cache.apply(&Event::Left(agent("a")), now);
         assert_eq!(gone.len(), 1);
         assert_eq!(
             known(&mut cache, now).unwrap(),
             ["memory://b", "memory://c"]
         );
-        assert!(cache.apply(&Event::Expired(agent("a"))).is_empty());
-        assert_eq!(cache.apply(&Event::Expired(agent("b"))).len(), 1);
-        let gone = cache.apply(&Event::snapshot(vec![agent("d")], true));
-        assert_eq!(gone.len(), 1);
+        assert!(cache.apply(&Event::Expired(agent("a")), now).is_empty());
+        assert_eq!(cache.apply(&Event::Expired(agent("b")), now).len(), 1);
+        cache.apply(&Event::snapshot(vec![agent("d")], true), now);
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://d"]);
+    }
+
+    #[test]
+    fn a_registry_that_comes_back_empty_is_not_believed_for_a_lease() {
+        let (mut cache, now) = (cache(), Instant::now());
+        cache.apply(&Event::snapshot(vec![agent("a"), agent("b")], false), now);
+        cache.apply(&Event::snapshot(Vec::new(), true), now);
+        // It is asked first; that it names nobody now is no word of their end.
+        assert_eq!(known(&mut cache, now), None);
+        cache.looked_up(&[], cache.ask(), now);
+        assert_eq!(
+            known(&mut cache, now).unwrap(),
+            ["memory://a", "memory://b"]
+        );
+        // One is back, the other is told to have gone.
+        cache.apply(&Event::Joined(agent("a")), now);
+        assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
+        cache.apply(&Event::snapshot(Vec::new(), true), now);
+        assert_eq!(cache.apply(&Event::Expired(agent("b")), now).len(), 1);
+        let later = now + Duration::from_secs(90);
+        assert_eq!(cache.looked_up(&[], cache.ask(), later).len(), 1);
+        assert_eq!(known(&mut cache, later), None);
+    }
+
+    #[test]
+    fn a_watch_that_tells_nothing_for_long_is_checked() {
+        let (mut cache, now) = (cache(), Instant::now());
+        let later = now + Duration::from_secs(60);
+        assert!(!cache.is_silent(later), "there is none");
+        cache.apply(&Event::snapshot(vec![agent("a")], false), now);
+        assert!(!cache.is_silent(now) && cache.is_silent(later));
+        cache.looked_up(&[agent("a")], cache.ask(), later);
+        assert!(!cache.is_silent(later));
     }
 }

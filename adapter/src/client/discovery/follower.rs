@@ -1,9 +1,9 @@
 use std::{sync::Weak, time::Duration};
 
-use agentwire_registry::{Registry, Scope, SharedRegistry};
-use tokio::time::sleep;
+use agentwire_registry::{Registry, RegistryError, Scope, SharedRegistry};
+use tokio::time::{sleep, timeout};
 
-use super::shared::Shared;
+use super::{lookups::LOOKUP_LIMIT, shared::Shared};
 use crate::backoff::Backoff;
 
 /// Keeps what is known of a name as the registry has it. Its owner aborts it; it ends by itself, too, soon after.
@@ -28,6 +28,30 @@ pub(super) async fn follow(shared: Weak<Shared>, registry: SharedRegistry, name:
             backoff.reset();
         }
         sleep(backoff.next()).await;
+    }
+}
+
+/// Asks the registry for the instances of a name, and again as long as calls came too late for the answer.
+pub(super) async fn look_up(
+    shared: Weak<Shared>,
+    registry: SharedRegistry,
+    name: String,
+    mut number: u64,
+) {
+    loop {
+        let Some(asked) = shared.upgrade().map(|shared| shared.state().cache.ask()) else {
+            return;
+        };
+        let limit = LOOKUP_LIMIT;
+        let looked_up = timeout(limit, registry.lookup(&name)).await;
+        let looked_up = looked_up.unwrap_or(Err(RegistryError::NoAnswer { limit }));
+        let next = shared
+            .upgrade()
+            .and_then(|shared| shared.looked_up(number, looked_up, asked));
+        match next {
+            Some(next) => number = next,
+            None => return,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{
 
 use agentwire_transport::Endpoint;
 
+use super::health::{Record, Since};
 use crate::client::target::Target;
 
 /// One instance of the agent, as this client sees it.
@@ -22,8 +23,8 @@ pub(super) struct Member {
 #[derive(Debug)]
 pub(super) struct Visit {
     member: Arc<Member>,
-    /// The instance had failed before, so that whether it is reached is news.
-    pub(super) is_trial: bool,
+    record: Arc<Record>,
+    since: Since,
 }
 
 impl Member {
@@ -58,13 +59,30 @@ impl Member {
 }
 
 impl Visit {
-    pub(super) fn new(member: Arc<Member>, is_trial: bool) -> Self {
+    pub(super) fn new(member: Arc<Member>, record: Arc<Record>) -> Self {
         member.in_flight.fetch_add(1, Relaxed);
-        Self { member, is_trial }
+        Self {
+            since: record.now(),
+            member,
+            record,
+        }
     }
 
     pub(super) fn member(&self) -> &Arc<Member> {
         &self.member
+    }
+
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    pub(super) fn since(&self) -> Since {
+        self.since
+    }
+
+    /// The instance has failed since it was chosen.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.record.now() != self.since
     }
 }
 

@@ -1,10 +1,19 @@
-use agentwire_codec::Body;
+use std::{io, sync::Arc};
+
+use agentwire_codec::{Body, ErrorCode, WireError};
 use agentwire_registry::RegistryError;
 use agentwire_transport::Error as TransportError;
 use tokio::time::Instant;
 
-use super::{Discovery, Missing, Tried, Visit};
-use crate::client::{attempt::Failure, retry::Retries, target::Target};
+use super::{
+    Discovery, Missing, Visit,
+    connector::timed_out,
+    tried::{Came, Tried},
+};
+use crate::{
+    client::{attempt::Failure, retry::Retries, target::Target},
+    error::Phase,
+};
 
 /// One call's way from instance to instance.
 #[derive(Debug)]
@@ -14,8 +23,10 @@ pub(in crate::client) struct Route {
     discovery: Discovery,
     visit: Option<Visit>,
     tried: Tried,
-    /// What connecting failed with last, and whether trying again may find it otherwise.
+    /// Why an instance could not be reached, of the last.
     refusal: Option<TransportError>,
+    /// Who said that it is not the agent, and how.
+    denial: Option<(Target, WireError)>,
     again: bool,
 }
 
@@ -28,8 +39,10 @@ pub(in crate::client) enum Lost {
         instances: usize,
         source: Option<TransportError>,
     },
+    /// Those who are there are others.
+    Denied(Target, WireError),
     TimedOut,
-    Registry(RegistryError),
+    Registry(Arc<RegistryError>),
 }
 
 impl Route {
@@ -41,6 +54,7 @@ impl Route {
             visit: None,
             tried: Tried::default(),
             refusal: None,
+            denial: None,
             again,
         }
     }
@@ -63,54 +77,102 @@ impl Route {
             chosen = self.discovery.choose(&self.tried, self.again, deadline) => chosen,
         };
         let visit = chosen.map_err(|missing| self.lost(missing))?;
-        let member = visit.member();
-        tracing::debug!(endpoint = %member.endpoint, "instance chosen");
-        let make = || self.client.sibling(self.discovery.connector(member));
-        let target = member.target_or(make).clone();
+        tracing::debug!(endpoint = %visit.member().endpoint, "instance chosen");
+        let make = || self.client.sibling(self.discovery.connector(&visit));
+        let target = visit.member().target_or(make).clone();
         self.visit = Some(visit);
         Ok(target)
     }
 
-    /// Notes what came of an attempt. `None` if the request did not leave, and another instance is to be tried.
+    /// Until when to wait for a turn at the instance: if nobody has reached it, not to the end.
+    pub(in crate::client) fn queue_until(&self, deadline: Instant) -> Instant {
+        match &self.visit {
+            Some(visit) if !visit.record().is_reached() => self.discovery.try_until(deadline),
+            _ => deadline,
+        }
+    }
+
+    /// Until when to wait for a connection to the instance.
+    pub(in crate::client) fn connect_until(&self, deadline: Instant) -> Instant {
+        self.discovery.try_until(deadline)
+    }
+
+    /// True if the instance has failed since it was chosen, so that there is no use in connecting to it.
+    pub(in crate::client) fn is_outdated(&self) -> bool {
+        self.visit.as_ref().is_some_and(Visit::is_outdated)
+    }
+
+    /// Notes that the instance answered.
+    pub(in crate::client) fn answered(&self) {
+        if let Some(visit) = &self.visit {
+            self.discovery.answered(visit);
+        }
+    }
+
+    /// Notes what came of an attempt. `None` if the request was not worked on, and another instance is to be tried.
     pub(in crate::client) fn judge(
         &mut self,
         attempt: Result<Body, Failure>,
+        deadline: Instant,
     ) -> Option<Result<Body, Failure>> {
         let Some(visit) = &self.visit else {
             return Some(attempt);
         };
-        let member = visit.member().id;
-        match attempt {
-            Err(Failure::Connect(error)) => {
-                self.tried.add(member, true);
-                self.again &= Retries::is_worth_another(&error);
-                self.refusal = Some(error);
-                None
+        let member = visit.member();
+        let came = match attempt {
+            // Somebody else is at its endpoint by now, who did nothing.
+            Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_NOT_FOUND => {
+                self.discovery.failed(visit);
+                let target = member.target().unwrap_or(&self.client);
+                self.denial = Some((target.clone(), error));
+                Came::NoGood
             }
-            Err(Failure::Unsent(_)) => {
-                if !self.tried.add(member, false) {
-                    // Its connections end as soon as they are made.
-                    self.tried.add(member, true);
-                    self.discovery.failed(member);
+            Err(Failure::Connect(error)) => {
+                let may_pass = Retries::is_worth_another(&error);
+                self.refusal = Some(error);
+                match may_pass {
+                    true => Came::Unreached,
+                    false => Came::NoGood,
                 }
-                None
+            }
+            Err(Failure::Unsent(error)) => {
+                let is_outdated = visit.is_outdated();
+                if !is_outdated || self.refusal.is_none() {
+                    self.refusal = Some(lost(member.endpoint.clone(), error));
+                }
+                // Once, a connection may have been about to end.
+                if !is_outdated && self.tried.add(member.id, Came::Reached) {
+                    return None;
+                }
+                self.discovery.failed(visit);
+                Came::Unreached
             }
             // The instance has left while the call waited for a connection to it.
             Err(Failure::Closed { sent: false }) if !self.client.closed().is_cancelled() => {
-                self.tried.add(member, true);
-                None
+                Came::NoGood
+            }
+            // That was the time of this instance, not of the call.
+            Err(Failure::TimedOut(phase @ (Phase::Queueing | Phase::Connecting)))
+                if Instant::now() < deadline =>
+            {
+                if phase == Phase::Connecting {
+                    self.discovery.failed(visit);
+                }
+                self.refusal = Some(timed_out(&member.endpoint));
+                Came::Unreached
             }
             settled => {
-                let is_reached = settled
-                    .as_ref()
-                    .map_or_else(|failure| !failure.is_unsent(), |_| true);
-                if is_reached && visit.is_trial {
-                    self.discovery.proved(member);
+                match &settled {
+                    Ok(_) => self.discovery.answered(visit),
+                    Err(Failure::Broken(_)) => self.discovery.broke(visit),
+                    Err(_) => {}
                 }
-                self.tried.add(member, false);
-                Some(settled)
+                self.tried.add(member.id, Came::Reached);
+                return Some(settled);
             }
-        }
+        };
+        self.tried.add(member.id, came);
+        None
     }
 
     /// True if the request can go to an instance that it has not been at.
@@ -120,19 +182,21 @@ impl Route {
 
     fn lost(&mut self, missing: Missing) -> Lost {
         match missing {
-            // It was known when the call began.
-            Missing::Unknown if !self.tried.is_empty() => self.unreachable(),
             Missing::Unknown => Lost::Unknown,
-            Missing::Unreachable => self.unreachable(),
+            Missing::Unreachable => match (self.refusal.take(), self.denial.take()) {
+                (None, Some((target, error))) => Lost::Denied(target, error),
+                (source, _) => Lost::Unreachable {
+                    instances: self.discovery.known(),
+                    source,
+                },
+            },
             Missing::TimedOut => Lost::TimedOut,
             Missing::Registry(error) => Lost::Registry(error),
         }
     }
+}
 
-    fn unreachable(&mut self) -> Lost {
-        Lost::Unreachable {
-            instances: self.discovery.known(),
-            source: self.refusal.take(),
-        }
-    }
+/// The connection was gone before anything left.
+fn lost(endpoint: agentwire_transport::Endpoint, source: io::Error) -> TransportError {
+    TransportError::Connect { endpoint, source }
 }

@@ -12,12 +12,13 @@ use std::sync::{
 };
 
 use agentwire_codec::{FrameLimits, RequestId};
-use agentwire_transport::{Connector, Error as TransportError};
+use agentwire_transport::Connector;
 use tokio::sync::OnceCell;
 
 use self::connection::MuxConnection;
 pub(super) use self::connection::Pending;
 use super::{
+    attempt::Failure,
     counters::Counters,
     frame::Frame,
     turns::{Turn, Turns},
@@ -123,12 +124,17 @@ impl Mux {
 
     /// Makes the connection of a seat, if nobody has made it yet.
     ///
-    /// If the one who makes it gives up, the next of those who wait goes on in their place.
-    pub(super) async fn connect(&self, seat: &Seat) -> Result<(), TransportError> {
+    /// If the one who makes it gives up, the next of those who wait goes on in their place, if it is still `worth` it.
+    pub(super) async fn connect(
+        &self,
+        seat: &Seat,
+        worth: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         seat.place
             .connection
             .get_or_try_init(|| async {
-                let connection = self.connector.connect().await?;
+                worth()?;
+                let connection = self.connector.connect().await.map_err(Failure::Connect)?;
                 Ok(MuxConnection::start(
                     connection,
                     self.limits,

@@ -1,0 +1,330 @@
+//! Calling by name while the registry fails: it is gone, or hangs, or comes back empty.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use agentwire::{
+    CallOptions, Error, ErrorCode, Message, Phase, RemoteAgent, RetryPolicy,
+    registry::{
+        Event, InstanceRef, Lease, LocalRegistry, Query, Registration, Registry, RegistryError,
+        RegistryServer, RemoteRegistry, Scope, Watch,
+    },
+};
+use common::{Site, ask, ask_often, call_by_name, memory, register_dead, until, within};
+use futures_util::{StreamExt, future::join_all, stream};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
+
+/// A registry that is only there sometimes, and cannot be watched.
+struct Unreliable {
+    registry: LocalRegistry,
+    answers: Arc<Semaphore>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Unreliable {
+    /// Answers once for each permit, and not at all when they are closed.
+    fn new(registry: &LocalRegistry, answers: &Arc<Semaphore>) -> Self {
+        Self {
+            registry: registry.clone(),
+            answers: Arc::clone(answers),
+            asked: Arc::default(),
+        }
+    }
+
+    fn fails() -> RegistryError {
+        RegistryError::Unavailable {
+            registry: "far away".to_owned(),
+            source: "no route".into(),
+        }
+    }
+}
+
+impl Registry for Unreliable {
+    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
+        self.registry.register(registration).await
+    }
+
+    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.registry.unregister(which).await
+    }
+
+    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.registry.heartbeat(which).await
+    }
+
+    async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.asked.fetch_add(1, Relaxed);
+        match self.answers.acquire().await {
+            Ok(permit) => {
+                permit.forget();
+                self.registry.lookup(name).await
+            }
+            Err(_) => Err(Self::fails()),
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.registry.list().await
+    }
+
+    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.registry.find(query).await
+    }
+
+    fn watch(&self, _: Scope) -> Watch {
+        Watch::failed(Self::fails())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_watch_the_registry_is_asked_now_and_then_and_the_last_answer_counts() {
+    let site = Site::with(2).await;
+    let answers = Arc::new(Semaphore::new(2));
+    let registry = Unreliable::new(&site.registry, &answers);
+    let remote = RemoteAgent::discover(registry, "weather")
+        .timeout(Duration::from_secs(10))
+        .build()
+        .unwrap();
+    // All of these are one question.
+    for answer in join_all((0..50).map(|_| ask(&remote))).await {
+        answer.unwrap();
+    }
+    assert_eq!(answers.available_permits(), 1);
+    ask_often(&remote, 50).await;
+    assert_eq!(answers.available_permits(), 1);
+    sleep(Duration::from_secs(2)).await;
+    ask_often(&remote, 50).await;
+    assert_eq!(answers.available_permits(), 0);
+    // Nobody answers any more: what was known last counts.
+    answers.close();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(ask_often(&remote, 50).await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_cannot_be_asked_is_an_error_that_says_so() {
+    let answers = Arc::new(Semaphore::new(0));
+    let registry = Unreliable::new(&LocalRegistry::new(), &answers);
+    let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
+    let options = CallOptions::new().timeout(Duration::from_secs(5));
+    let start = Instant::now();
+    let error = remote.process_with(Message::user("x"), &options).await;
+    match error.unwrap_err() {
+        Error::Timeout { phase, .. } => assert_eq!(phase, Phase::Resolving),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    answers.close();
+    let error = ask(&remote).await.unwrap_err();
+    assert!(matches!(error, Error::Registry { .. }), "{error:?}");
+    assert_eq!(error.code(), ErrorCode::AGENT_UNAVAILABLE);
+    assert!(error.is_unsent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failure_of_the_registry_is_told_to_all_who_wait() {
+    let answers = Arc::new(Semaphore::new(0));
+    let registry = Unreliable::new(&LocalRegistry::new(), &answers);
+    let asked = Arc::clone(&registry.asked);
+    let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
+    let early: Vec<_> = (0..50).map(|_| call_by_name(&remote)).collect();
+    sleep(Duration::from_secs(5)).await;
+    let late: Vec<_> = (0..50).map(|_| call_by_name(&remote)).collect();
+    sleep(Duration::from_secs(5)).await;
+    answers.close();
+    let start = Instant::now();
+    for call in early.into_iter().chain(late) {
+        match within(call).await.unwrap().unwrap_err() {
+            Error::Registry { source, .. } => assert!(source.is_unavailable(), "{source}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(asked.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn that_nobody_has_the_name_is_asked_once_for_all_who_wait() {
+    let answers = Arc::new(Semaphore::new(0));
+    let registry = Unreliable::new(&LocalRegistry::new(), &answers);
+    let asked = Arc::clone(&registry.asked);
+    let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
+    let calls: Vec<_> = (0..500).map(|_| call_by_name(&remote)).collect();
+    until("they wait", || remote.stats().in_flight == 500).await;
+    answers.add_permits(500);
+    for call in calls {
+        let error = within(call).await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
+    }
+    // Those who came while the first question was open need an answer of their own.
+    assert!(asked.load(Relaxed) <= 3, "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_that_are_known_are_called_while_the_registry_hangs() {
+    let site = Site::with(2).await;
+    let answers = Arc::new(Semaphore::new(1));
+    let registry = Unreliable::new(&site.registry, &answers);
+    let remote = RemoteAgent::discover(registry, "weather")
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    ask(&remote).await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    let mut waited = Duration::ZERO;
+    for _ in 0..100 {
+        let start = Instant::now();
+        ask(&remote).await.unwrap();
+        waited += start.elapsed();
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(waited <= Duration::from_secs(2), "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_polls_holds_up_no_other() {
+    let site = Site::with(1).await;
+    let answers = Arc::new(Semaphore::new(0));
+    let registry = Unreliable::new(&site.registry, &answers);
+    let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
+    let mut held = Box::pin(remote.process(Message::user("x")));
+    assert!(futures_util::poll!(held.as_mut()).is_pending());
+    answers.add_permits(100);
+    ask(&remote).await.unwrap();
+    within(held).await.unwrap();
+}
+
+/// A registry whose watch tells what there is, and is then cut off without a sign.
+struct CutOff(LocalRegistry);
+
+impl Registry for CutOff {
+    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
+        self.0.register(registration).await
+    }
+
+    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.0.unregister(which).await
+    }
+
+    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+        self.0.heartbeat(which).await
+    }
+
+    async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.0.lookup(name).await
+    }
+
+    async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.0.list().await
+    }
+
+    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.0.find(query).await
+    }
+
+    fn watch(&self, _: Scope) -> Watch {
+        let registry = self.0.clone();
+        let now = stream::once(async move {
+            let found = registry.lookup("weather").await?;
+            Ok(Event::snapshot(found, false))
+        });
+        Watch::new(now.chain(stream::pending()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_tells_nothing_is_not_believed_when_nobody_can_be_reached() {
+    for retry in [RetryPolicy::new(), RetryPolicy::never()] {
+        let mut site = Site::with(1).await;
+        let registry = CutOff(site.registry.clone());
+        let remote = RemoteAgent::discover(registry, "weather")
+            .retry(retry)
+            .build()
+            .unwrap();
+        ask(&remote).await.unwrap();
+        sleep(Duration::from_secs(5)).await;
+        let old = site.servers.remove(0);
+        within(old.stop()).await;
+        site.unregister(old.endpoint()).await;
+        let new = site.add().await;
+        let start = Instant::now();
+        assert_eq!(ask(&remote).await.unwrap(), new.to_string());
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_tells_nothing_for_long_is_checked() {
+    let mut site = Site::with(1).await;
+    let registry = CutOff(site.registry.clone());
+    let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
+    ask(&remote).await.unwrap();
+    site.add().await;
+    let renewed = site.servers[0].endpoint().clone();
+    let both = async {
+        while ask_often(&remote, 20).await.len() < 2 {
+            // It is still there, and its lease does not end.
+            site.register(&renewed).await;
+            sleep(Duration::from_secs(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(80), both)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_comes_back_empty_takes_no_instance_away() {
+    let site = Site::with(2).await;
+    let dead = register_dead(&site).await;
+    let endpoint = memory("registry");
+    let server = RegistryServer::serve(site.registry.clone(), &endpoint).await;
+    let registry = RemoteRegistry::new(&endpoint).unwrap();
+    let remote = RemoteAgent::discover(registry.clone(), "weather")
+        .build()
+        .unwrap();
+    ask_often(&remote, 20).await;
+    within(server.unwrap().abort()).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(ask_often(&remote, 20).await.len(), 2);
+
+    let empty = LocalRegistry::new();
+    let _server = RegistryServer::serve(empty.clone(), &endpoint)
+        .await
+        .unwrap();
+    let mut watch = registry.watch(Scope::name("weather"));
+    within(watch.next()).await.unwrap().unwrap();
+    // The client's watch is back by now, too.
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(ask_often(&remote, 20).await.len(), 2);
+
+    // Who registers again counts more than who does not.
+    let first = site.servers[0].endpoint().clone();
+    empty
+        .register(Registration::new("weather", first.clone()))
+        .await
+        .unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let answers = ask_often(&remote, 20).await;
+    assert_eq!(answers.into_keys().collect::<Vec<_>>(), [first.to_string()]);
+    assert_ne!(first, dead);
+
+    // Who does not for as long as a lease has gone.
+    let which = InstanceRef::new("weather").at(first);
+    empty.unregister(&which).await.unwrap();
+    sleep(Duration::from_secs(90)).await;
+    let error = ask(&remote).await.unwrap_err();
+    assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
+}
