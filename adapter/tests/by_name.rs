@@ -106,6 +106,26 @@ async fn a_stream_counts_as_a_call_until_its_end() {
 }
 
 #[tokio::test]
+async fn a_stream_that_ended_in_an_error_counts_no_more() {
+    let site = Site::default();
+    let streaming = memory("streaming");
+    let server = LocalAgent::serve(Puppet, &streaming).await.unwrap();
+    site.register(&streaming).await;
+    let remote = site.remote();
+    for after in [0, 1] {
+        let message = Message::user("go").with_metadata("fail_after", after);
+        let mut chunks = remote.stream(message);
+        for _ in 0..after {
+            within(chunks.next()).await.unwrap().unwrap();
+        }
+        within(chunks.next()).await.unwrap().unwrap_err();
+        assert_eq!(remote.stats().in_flight, 0);
+        drop(chunks);
+    }
+    within(server.stop()).await;
+}
+
+#[tokio::test]
 async fn calls_on_shared_connections_are_balanced_and_fail_over() {
     let site = Site::with(2).await;
     register_dead(&site).await;

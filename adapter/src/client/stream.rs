@@ -49,6 +49,7 @@ fn answers(
     exchange: Result<Exchange, Error>,
     total: Option<Duration>,
 ) -> impl Stream<Item = Result<Message, Error>> + Send + 'static {
+    // An error is the end, for whoever counts the calls, too: what the stream holds goes before it is told.
     stream! {
         let mut exchange = match exchange {
             Ok(exchange) => exchange,
@@ -64,6 +65,7 @@ fn answers(
         let (mut lease, mut body) = match exchange.open(limit).await {
             Ok(started) => started,
             Err(error) => {
+                drop(exchange);
                 yield Err(error);
                 return;
             }
@@ -77,20 +79,24 @@ fn answers(
                 }
                 Body::Error(error) => {
                     lease.release();
-                    yield Err(exchange.remote(error));
+                    let error = exchange.remote(error);
+                    drop(exchange);
+                    yield Err(error);
                     return;
                 }
                 other => {
                     drop(lease);
-                    yield Err(exchange.unexpected("'stream_chunk' or 'stream_end'", &other));
+                    let error = exchange.unexpected("'stream_chunk' or 'stream_end'", &other);
+                    drop(exchange);
+                    yield Err(error);
                     return;
                 }
             }
             body = match exchange.next(&mut lease, limit).await {
                 Ok(body) => body,
                 Err(error) => {
-                    // The connection goes before the error is told.
                     drop(lease);
+                    drop(exchange);
                     yield Err(error);
                     return;
                 }
