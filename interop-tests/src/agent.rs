@@ -84,14 +84,18 @@ async fn process(message: Message) -> Result<Message, AgentError> {
             return Err(AgentError::new(format!("deliberate failure: {content}")));
         }
         Some("slow") => {
-            let ms = number(&message, "ms")?.unwrap_or_default();
-            tokio::time::sleep(Duration::from_millis(ms.try_into()?)).await;
+            tokio::time::sleep(Duration::from_millis(slow(&message)?)).await;
         }
         Some(other) => return Err(AgentError::new(format!("unknown behaviour: {other}"))),
     }
     let mut reply = Message::agent(message.content);
     reply.metadata = message.metadata;
     Ok(reply)
+}
+
+/// How many milliseconds a call is to take.
+pub(crate) fn slow(message: &Message) -> Result<u64, AgentError> {
+    Ok(number(message, "ms")?.unwrap_or_default().try_into()?)
 }
 
 fn chunks(message: Message) -> impl Iterator<Item = Result<Message, AgentError>> + Send {

@@ -7,6 +7,7 @@
 //! - [`cases`] are the cases of `call.py` under the same names, and some more.
 //! - [`PeerServer`] and [`PeerClient`] run the scripts as child processes that end on drop;
 //!   [`Proxy`] runs the command `agentwire proxy` in the same way.
+//! - [`Witness`] is an agent that notes what it does in a file, which outlives it.
 //! - [`Site`] is where a server listens during one test; [`within`] is the limit of its time.
 //!
 //! The tests themselves are in `tests/`, one function for each case and carrier. README.md tells
@@ -27,6 +28,7 @@ mod site;
 mod test_cases;
 mod time;
 mod way;
+mod witness;
 
 pub use crate::{
     agent::AgentKind,
@@ -40,4 +42,5 @@ pub use crate::{
     site::{Carrier, Site},
     time::within,
     way::{Target, Way},
+    witness::{Notes, Witness},
 };

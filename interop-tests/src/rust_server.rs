@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use tokio::process::Command;
 
 use crate::{Failure, Outcome, process::Process};
@@ -20,7 +22,28 @@ impl RustServer {
     ///
     /// Dropping the future kills the process.
     pub async fn start(program: &str, endpoint: &str) -> Result<Self, Failure> {
-        let mut process = Process::start("interop-agent", Command::new(program).arg(endpoint))?;
+        Self::run(Command::new(program).arg(endpoint)).await
+    }
+
+    /// Starts one that notes what it does in that file, a [`Witness`](crate::Witness).
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future kills the process.
+    pub async fn start_witness(
+        program: &str,
+        endpoint: &str,
+        notes: &Path,
+    ) -> Result<Self, Failure> {
+        Self::run(Command::new(program).arg(endpoint).arg(notes)).await
+    }
+
+    async fn run(command: &mut Command) -> Result<Self, Failure> {
+        let mut process = Process::start("interop-agent", command)?;
         let endpoint = process.line_after("READY ").await?;
         Ok(Self { process, endpoint })
     }
