@@ -5,19 +5,24 @@
 mod common;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use agentwire::{
-    Endpoint, Error, LocalAgent, Map, Message, RemoteAgent, ToolResult, agent_fn,
+    Endpoint, Error, LocalAgent, Map, Message, RemoteAgent, RetryPolicy, ToolResult, agent_fn,
     registry::{
         InstanceRef, Lease, LocalRegistry, Query, Registration, Registry, RegistryConfig,
         RegistryError, RegistryServer, RemoteRegistry, Scope, Watch,
     },
     tool_fn,
 };
-use common::{Puppet, memory, within};
+use common::{Puppet, memory, until, within};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
 
 async fn until_registered(server: &LocalAgent) {
     for registrant in server.registrants() {
@@ -131,6 +136,91 @@ async fn it_is_registered_only_while_it_accepts_calls() {
         *registry.callable.lock().unwrap(),
         [("register", true), ("unregister", true)]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_serves_on_until_clients_can_have_heard_that_it_stops() {
+    let notice = Duration::from_secs(3);
+    let registry = LocalRegistry::new();
+    let server = LocalAgent::builder(Puppet)
+        .registry(registry.clone())
+        .notice(notice);
+    let server = within(server.serve(memory("notice"))).await.unwrap();
+    until_registered(&server).await;
+    let remote = RemoteAgent::builder(server.endpoint()).retry(RetryPolicy::never());
+    let remote = remote.build().unwrap();
+    let start = Instant::now();
+    let calling = async {
+        sleep(notice - Duration::from_millis(1)).await;
+        assert!(registry.list().await.unwrap().is_empty());
+        remote.process(Message::user("hello")).await.unwrap();
+        sleep(Duration::from_millis(2)).await;
+        remote.process(Message::user("hello")).await.unwrap_err();
+    };
+    within(async { tokio::join!(server.stop(), calling) }).await;
+    assert!(start.elapsed() <= notice + Duration::from_millis(10));
+
+    // Nobody would hear of one that is in no registry.
+    let server = LocalAgent::serve(Puppet, memory("unknown")).await.unwrap();
+    let start = Instant::now();
+    within(server.stop()).await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_under_load_loses_no_call() {
+    let registry = RegistryServer::serve(LocalRegistry::new(), "tcp://127.0.0.1:0");
+    let registry = within(registry).await.unwrap();
+    // Each has its own way to the registry, as in processes of their own.
+    let at = || RemoteRegistry::new(registry.endpoint()).unwrap();
+    for max_in_flight in [1, 8] {
+        let mut servers = Vec::new();
+        for _ in 0..3 {
+            let server = LocalAgent::builder(Puppet).registry(at());
+            let server = within(server.serve("tcp://127.0.0.1:0")).await.unwrap();
+            until_registered(&server).await;
+            servers.push(server);
+        }
+        let remote = RemoteAgent::discover(at(), "puppet")
+            .max_in_flight_per_connection(max_in_flight)
+            .max_connections(8)
+            .build()
+            .unwrap();
+        let (calls, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let callers = join_all((0..8).map(|_| async {
+            while !over.load(Relaxed) {
+                let reply = remote.process(Message::user("hello")).await;
+                reply.unwrap();
+                calls.fetch_add(1, Relaxed);
+            }
+        }));
+        let stopping = async {
+            for server in &servers[1..] {
+                let before = calls.load(Relaxed);
+                until("calls come", || calls.load(Relaxed) > before + 200).await;
+                server.stop().await;
+            }
+            over.store(true, Relaxed);
+        };
+        within(async { tokio::join!(callers, stopping) }).await;
+        within(servers[0].stop()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_registered_does_not_answer_for_others() {
+    let server = LocalAgent::builder(Puppet).registry(LocalRegistry::new());
+    let server = within(server.serve(memory("names"))).await.unwrap();
+    for (name, is_own) in [("puppet", true), ("", true), ("weather", false)] {
+        let remote = RemoteAgent::builder(server.endpoint()).name(name);
+        let answer = remote.build().unwrap().process(Message::user("who?")).await;
+        match answer {
+            Ok(_) => assert!(is_own, "{name}"),
+            Err(Error::AgentNotFound { .. }) => assert!(!is_own, "{name}"),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    within(server.stop()).await;
 }
 
 #[tokio::test]

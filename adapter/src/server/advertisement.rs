@@ -1,4 +1,4 @@
-use std::path::absolute;
+use std::{path::absolute, time::Duration};
 
 use agentwire_codec::Map;
 use agentwire_registry::{Registrant, Registration, SharedRegistry, Version};
@@ -8,7 +8,7 @@ use super::agents::Agents;
 use crate::Error;
 
 /// What a server tells a registry of its agents.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Advertisement {
     /// Nothing is told if there is none.
     pub(super) registry: Option<SharedRegistry>,
@@ -16,6 +16,23 @@ pub(super) struct Advertisement {
     pub(super) endpoint: Option<Result<Endpoint, TransportError>>,
     pub(super) version: Option<Version>,
     pub(super) metadata: Map,
+    /// How long to serve on when the registry has been told of the end.
+    pub(super) notice: Duration,
+}
+
+/// As long as a message takes to those who watch, on machines that have other things to do.
+const NOTICE: Duration = Duration::from_millis(250);
+
+impl Default for Advertisement {
+    fn default() -> Self {
+        Self {
+            registry: None,
+            endpoint: None,
+            version: None,
+            metadata: Map::new(),
+            notice: NOTICE,
+        }
+    }
 }
 
 /// Registrations that are kept up from when they are started.

@@ -21,9 +21,20 @@ pub(super) struct Agents {
     first: Arc<dyn DynAgent>,
     /// By name; empty if the first one answers to any.
     agents: BTreeMap<String, Arc<dyn DynAgent>>,
+    names: Names,
     tools: BTreeMap<String, Arc<dyn DynTool>>,
     /// How long each may take for an answer.
     handler_timeout: Option<Duration>,
+}
+
+/// What a single agent answers to. Several always answer to their own names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// To whatever it is called.
+    Any,
+    /// To its own name, and to none.
+    OwnOrNone,
+    Own,
 }
 
 impl Agents {
@@ -32,7 +43,7 @@ impl Agents {
     /// [`Error::InvalidSetting`] for agents or tools that could not be told apart, or not be called.
     pub(super) fn new(
         agents: Vec<BoxAgent>,
-        strict_names: bool,
+        names: Names,
         tools: Vec<Arc<dyn DynTool>>,
         handler_timeout: Option<Duration>,
     ) -> Result<Self, Error> {
@@ -41,13 +52,21 @@ impl Agents {
             .first()
             .cloned()
             .ok_or(invalid("agent", "there is none"))?;
-        let by_name = match agents.len() == 1 && !strict_names {
+        let is_single = agents.len() == 1;
+        let names = match names {
+            Names::OwnOrNone if !is_single => Names::Own,
+            // It has no name to be told from others by.
+            Names::OwnOrNone if first.name().is_empty() => Names::Any,
+            names => names,
+        };
+        let by_name = match is_single && names == Names::Any {
             true => BTreeMap::new(),
             false => by_name("agent", agents, |agent| agent.name())?,
         };
         Ok(Self {
             first,
             agents: by_name,
+            names,
             tools: self::by_name("tool", tools, |tool| tool.name())?,
             handler_timeout,
         })
@@ -59,7 +78,7 @@ impl Agents {
     }
 
     fn agent(&self, name: &str) -> Result<&Arc<dyn DynAgent>, WireError> {
-        if self.agents.is_empty() {
+        if self.agents.is_empty() || (name.is_empty() && self.names == Names::OwnOrNone) {
             return Ok(&self.first);
         }
         self.agents.get(name).ok_or_else(|| {

@@ -4,7 +4,11 @@ use agentwire_codec::{FrameLimits, Value};
 use agentwire_registry::{Registry, SharedRegistry, Version};
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 
-use super::{LocalAgent, advertisement::Advertisement, agents::Agents};
+use super::{
+    LocalAgent,
+    advertisement::Advertisement,
+    agents::{Agents, Names},
+};
 use crate::{
     Error,
     agent::{Agent, BoxAgent},
@@ -87,7 +91,7 @@ impl LocalAgentBuilder {
     }
 
     /// Whether a single agent answers to its own name alone. Default: no, it answers to whatever name it is
-    /// called by, and to none, as in Python.
+    /// called by, and to none, as in Python; with a [registry](Self::registry), to its own name and to none.
     pub fn strict_names(mut self, strict: bool) -> Self {
         self.strict_names = strict;
         self
@@ -105,6 +109,9 @@ impl LocalAgentBuilder {
     /// Each agent is registered by its name with what [`LocalAgent::capabilities`] says. A registry that is out of
     /// reach holds nothing up: it is tried again, as a [`Registrant`](crate::registry::Registrant) does, and
     /// [`LocalAgent::registrants`] tell how it goes.
+    ///
+    /// A single agent then does not answer to the names of others, as it would otherwise: a caller may have found
+    /// another one at this endpoint, which has ended since.
     pub fn registry(mut self, registry: impl Registry) -> Self {
         self.advertisement.registry = Some(SharedRegistry::new(registry));
         self
@@ -131,6 +138,14 @@ impl LocalAgentBuilder {
     /// Adds one entry to what the registry tells of the agents. Default: nothing.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.advertisement.metadata.insert(key, value);
+        self
+    }
+
+    /// How long [`LocalAgent::stop`] goes on serving after the agents are out of the registry, so that clients hear of
+    /// it before they would be refused. Default: 250 ms. There is no such time if they were not in one, or could not
+    /// be taken out.
+    pub fn notice(mut self, notice: Duration) -> Self {
+        self.advertisement.notice = notice.min(LONGEST);
         self
     }
 
@@ -228,7 +243,12 @@ impl LocalAgentBuilder {
     fn into_parts(self) -> Result<(Agents, Advertisement, Config), Error> {
         self.config.check()?;
         let limit = self.config.handler_timeout;
-        let agents = Agents::new(self.agents, self.strict_names, self.tools, limit)?;
+        let names = match self.advertisement.registry {
+            _ if self.strict_names => Names::Own,
+            Some(_) => Names::OwnOrNone,
+            None => Names::Any,
+        };
+        let agents = Agents::new(self.agents, names, self.tools, limit)?;
         Ok((agents, self.advertisement, self.config))
     }
 }

@@ -1,9 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::Map;
 use agentwire_registry::Registrant;
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 use futures_util::future::join_all;
+use tokio::time::sleep;
 
 use super::{
     LocalAgentBuilder, advertisement::Advertisement, agents::Agents, config::Config,
@@ -32,6 +33,7 @@ use crate::{Error, agent::Agent};
 pub struct LocalAgent {
     /// Before the server: in the end, nobody should be sent to one that is no more.
     registrants: Vec<Registrant>,
+    notice: Duration,
     serving: Serving,
     agents: Arc<Agents>,
 }
@@ -65,12 +67,14 @@ impl LocalAgent {
         advertisement: Advertisement,
         config: Config,
     ) -> Result<Self, Error> {
+        let notice = advertisement.notice;
         let registrations = advertisement.registrations(&agents, listener.endpoint())?;
         let agents = Arc::new(agents);
         tracing::debug!(endpoint = %listener.endpoint(), agent = agents.first().name(), "serving");
         let serving = Serving::start(listener, Arc::clone(&agents) as _, config);
         Ok(Self {
             registrants: registrations.start()?,
+            notice,
             serving,
             agents,
         })
@@ -104,17 +108,25 @@ impl LocalAgent {
     /// Stops gracefully: no more connections and requests are accepted, those in flight are answered. What
     /// is not answered within the [grace](LocalAgentBuilder::grace) is dropped.
     ///
-    /// Where the agents are registered, they are taken out first, within 5 s, and calls are still accepted meanwhile.
+    /// Where the agents are registered, they are taken out first, within 5 s, and calls are still accepted meanwhile
+    /// and for the [notice](LocalAgentBuilder::notice) after that. So clients that find them there lose no call.
     ///
     /// It returns when all is done: no task is left, and no socket file.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the server keeps draining, without a limit in time, or serving, if its agents were
-    /// not yet out of the registry; call this or [`abort`](Self::abort) again.
+    /// If the future is dropped, the server keeps draining, without a limit in time, or serving, if it did not come to
+    /// that; call this or [`abort`](Self::abort) again.
     pub async fn stop(&self) {
         // What fails is known to the registrants, and the lease ends by itself.
-        join_all(self.registrants.iter().map(Registrant::unregister)).await;
+        let leaving = self.registrants.iter().map(|registrant| async {
+            let was_registered = registrant.is_registered();
+            registrant.unregister().await.is_ok() && was_registered
+        });
+        if join_all(leaving).await.contains(&true) {
+            // Those who watch hear of it just now, and may be calling.
+            sleep(self.notice).await;
+        }
         self.serving.stop().await;
     }
 
