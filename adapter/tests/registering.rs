@@ -21,7 +21,7 @@ use agentwire::{
     tool_fn,
 };
 use common::{Puppet, memory, until, within};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all};
 use tokio::time::{Instant, sleep};
 
 async fn until_registered(server: &LocalAgent) {
@@ -75,10 +75,12 @@ async fn each_agent_of_a_server_is_registered_by_its_name() {
     assert!(registry.list().await.unwrap().is_empty());
 }
 
-/// A registry that notes whether the agent could be called when it registered, and when it left.
+/// A registry that notes whether the agent could be called when it registered, and when it left. Those who watch it
+/// hear of everything late.
 #[derive(Clone, Default)]
 struct Curious {
     registry: LocalRegistry,
+    late: Duration,
     callable: Arc<Mutex<Vec<(&'static str, bool)>>>,
 }
 
@@ -121,7 +123,11 @@ impl Registry for Curious {
     }
 
     fn watch(&self, scope: Scope) -> Watch {
-        self.registry.watch(scope)
+        let late = self.late;
+        Watch::new(self.registry.watch(scope).then(move |event| async move {
+            sleep(late).await;
+            event
+        }))
     }
 }
 
@@ -169,29 +175,41 @@ async fn a_server_serves_on_until_clients_can_have_heard_that_it_stops() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stops_under_load_loses_no_call() {
-    let registry = RegistryServer::serve(LocalRegistry::new(), "tcp://127.0.0.1:0");
+    let entries = LocalRegistry::new();
+    let registry = RegistryServer::serve(entries.clone(), "tcp://127.0.0.1:0");
     let registry = within(registry).await.unwrap();
-    // Each has its own way to the registry, as in processes of their own.
-    let at = || RemoteRegistry::new(registry.endpoint()).unwrap();
+    // Calls that end at different times, so that there are always some in flight.
+    let slow = |message: Message| async move {
+        let millis = message.content.as_u64().unwrap_or_default() % 7;
+        sleep(Duration::from_millis(millis)).await;
+        Ok(message)
+    };
     for max_in_flight in [1, 8] {
         let mut servers = Vec::new();
         for _ in 0..3 {
-            let server = LocalAgent::builder(Puppet).registry(at());
+            let at = RemoteRegistry::new(registry.endpoint()).unwrap();
+            let server = LocalAgent::builder(agent_fn("slow", slow)).registry(at);
             let server = within(server.serve("tcp://127.0.0.1:0")).await.unwrap();
             until_registered(&server).await;
             servers.push(server);
         }
-        let remote = RemoteAgent::discover(at(), "puppet")
+        // It hears that one is gone when a server that did not wait would be gone.
+        let late = Curious {
+            registry: entries.clone(),
+            late: Duration::from_millis(50),
+            ..Curious::default()
+        };
+        let remote = RemoteAgent::discover(late, "slow")
             .max_in_flight_per_connection(max_in_flight)
-            .max_connections(8)
+            .max_connections(8 / max_in_flight)
             .build()
             .unwrap();
         let (calls, over) = (AtomicUsize::new(0), AtomicBool::new(false));
         let callers = join_all((0..8).map(|_| async {
             while !over.load(Relaxed) {
-                let reply = remote.process(Message::user("hello")).await;
+                let number = calls.fetch_add(1, Relaxed) as u64;
+                let reply = remote.process(Message::user(number)).await;
                 reply.unwrap();
-                calls.fetch_add(1, Relaxed);
             }
         }));
         let stopping = async {
