@@ -428,6 +428,47 @@ async fn what_was_sent_goes_to_no_other_instance_unless_it_may() {
     }
 }
 
+#[tokio::test]
+async fn what_was_in_line_of_a_shared_connection_and_did_not_leave_goes_to_another() {
+    for len in [10_000, 30_000] {
+        let mut site = Site::default();
+        let dying = memory("dying");
+        let mut listener = within(Listener::bind(&dying)).await.unwrap();
+        site.register(&dying).await;
+        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+            .max_connections(1)
+            .max_in_flight_per_connection(20)
+            .build()
+            .unwrap();
+        // More than goes out while nobody reads.
+        let calls: Vec<_> = (0..20)
+            .map(|_| {
+                let (remote, message) = (remote.clone(), Message::user("x".repeat(len)));
+                tokio::spawn(async move { remote.process(message).await })
+            })
+            .collect();
+        let mut peer = RawPeer::accept(&mut listener).await;
+        // All are in line by now, for they wait for the same connection.
+        peer.receive().await;
+        let other = site.add().await;
+        drop((peer, listener));
+        let mut answered = 0;
+        for call in calls {
+            match within(call).await.unwrap() {
+                Ok(reply) => {
+                    assert_eq!(reply.text(), Some(other.to_string().as_str()));
+                    answered += 1;
+                }
+                Err(Error::ConnectionClosed { site, .. }) => assert_eq!(site.endpoint, dying),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        // Memory endpoints hold 64 KiB.
+        let held = 64 * 1024 / len + 3;
+        assert!(answered + held >= 20 && answered < 20, "{answered}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_may_have_been_seen_is_told_with_its_endpoint_if_nobody_else_can_be_reached() {
     let site = Site::default();

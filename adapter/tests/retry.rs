@@ -20,7 +20,10 @@ use agentwire::{
 use agentwire_codec::Body;
 use common::{Puppet, RawPeer, call, listen, memory, within};
 use futures_util::poll;
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
 fn soon() -> RetryPolicy {
     RetryPolicy::new().backoff(Duration::from_millis(1), Duration::from_millis(10))
@@ -247,4 +250,25 @@ async fn an_oversize_answer_is_no_reason_to_send_again() {
         .unwrap_err();
     assert!(error.is_protocol(), "{error}");
     assert_eq!(counted.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_a_closing_server_has_not_read_to_its_end_goes_over_another_connection() {
+    let (endpoint, mut listener) = listen("half").await;
+    let remote = RemoteAgent::builder(&endpoint).retry(RetryPolicy::never());
+    let remote = remote.build().unwrap();
+    let first = call(&remote, "first");
+    let (mut peer, id) = RawPeer::asked(&mut listener).await;
+    peer.answer(&id, "kept").await;
+    within(first).await.unwrap().unwrap();
+
+    let large = "x".repeat(1 << 20);
+    let second = call(&remote, &large);
+    // It has begun, and the server says that it is about to close.
+    within(peer.connection.read_u32()).await.unwrap();
+    within(peer.connection.shutdown()).await.unwrap();
+    let (mut other, id) = RawPeer::asked(&mut listener).await;
+    other.answer(&id, "whole").await;
+    let reply = within(second).await.unwrap().unwrap();
+    assert_eq!(reply.text(), Some("whole"));
 }

@@ -190,6 +190,15 @@ impl Exchange {
                 Poll::Ready(Err(Failure::Unsent(error)))
             }
             (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Failure::Broken(Some(error.into())))),
+            // A server that was about to close an idle connection has not seen the whole request. One that closes a
+            // new connection in the middle of a request does not want it.
+            (Poll::Ready(Err(Failure::Broken(error))), _)
+                if lease.reused
+                    && !unsent.is_empty()
+                    && !matches!(error, Some(FrameError::TooLarge { .. })) =>
+            {
+                Poll::Ready(Err(Failure::Unsent(io::ErrorKind::BrokenPipe.into())))
+            }
             (Poll::Ready(Err(Failure::TimedOut(_))), _) if !unsent.is_empty() => {
                 Poll::Ready(Err(Failure::TimedOut(Phase::Sending)))
             }

@@ -69,18 +69,30 @@ struct Waiting {
     right: Right,
 }
 
-/// How many frames of one size have been put in line, and how many of them have been taken to be written.
+/// How much has been put in line, and how much of it has been taken to be written: bytes of small frames, or large
+/// frames.
 #[derive(Debug, Default)]
 struct Count {
     queued: u64,
     taken: u64,
 }
 
-/// The place of a frame in line, counted from 1.
+/// The place of a frame in line.
 #[derive(Debug, Clone, Copy)]
 enum Number {
+    /// The byte behind it, of all small ones.
     Small(u64),
+    /// Counted from 1.
     Large(u64),
+}
+
+/// How much of what was taken has left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// Bytes of small frames.
+    pub(super) small: u64,
+    /// A large frame that was taken has not left, or not as a whole.
+    pub(super) is_large_left: bool,
 }
 
 pub(super) type Answer = Result<Body, Failure>;
@@ -185,7 +197,7 @@ impl Shared {
         let (small_count, large_count) = (&state.small_count, &state.large_count);
         // Dropping a right with the lock held wakes who waits for it, and runs nothing.
         state.abandoned.retain(|(number, _)| match number {
-            Number::Small(number) => *number > small_count.taken,
+            Number::Small(end) => *end > small_count.taken,
             Number::Large(number) => *number > large_count.taken,
         });
         large
@@ -231,17 +243,21 @@ impl Shared {
         }
     }
 
-    /// Takes no more calls, and fails those that wait.
-    pub(super) fn end(&self, error: Option<&FrameError>) {
+    /// Takes no more calls, and fails those that wait. A frame that has not left as a whole cannot have been seen.
+    pub(super) fn end(&self, error: Option<&FrameError>, written: Written) {
         let mut rest = {
             let mut state = self.state();
             self.retire();
             std::mem::take(&mut *state)
         };
         for waiting in std::mem::take(&mut rest.pending).into_values() {
-            let is_taken = rest.is_taken(waiting.number);
-            // What has not been taken cannot have been seen.
-            let failure = match is_taken {
+            let has_left = match waiting.number {
+                Number::Small(end) => end <= written.small,
+                Number::Large(number) => {
+                    number + u64::from(written.is_large_left) <= rest.large_count.taken
+                }
+            };
+            let failure = match has_left {
                 true => Failure::Broken(error.map(copy)),
                 false => Failure::Unsent(io::ErrorKind::BrokenPipe.into()),
             };
@@ -256,7 +272,7 @@ impl State {
         match frame {
             Frame::Small(bytes) => {
                 self.small.extend_from_slice(bytes);
-                self.small_count.queued += 1;
+                self.small_count.queued += bytes.len() as u64;
                 Number::Small(self.small_count.queued)
             }
             Frame::Large(bytes) => {
@@ -269,7 +285,7 @@ impl State {
 
     fn is_taken(&self, number: Number) -> bool {
         match number {
-            Number::Small(number) => number <= self.small_count.taken,
+            Number::Small(end) => end <= self.small_count.taken,
             Number::Large(number) => number <= self.large_count.taken,
         }
     }

@@ -9,7 +9,7 @@ use agentwire_codec::FrameError;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::connection::Shared;
+use super::connection::{Shared, Written};
 use crate::{
     client::{
         counters::{Counted, Counters},
@@ -56,13 +56,22 @@ impl Driver {
 
     pub(super) async fn run(mut self) {
         match poll_fn(|cx| self.poll(cx)).await {
-            End::Idle => self.shared.end(None),
+            End::Idle => self.end(None),
             End::Lost(error) => {
                 tracing::debug!(?error, "connection lost");
                 self.counters.lost();
-                self.shared.end(error.as_ref());
+                self.end(error.as_ref());
             }
         }
+    }
+
+    fn end(&self, error: Option<&FrameError>) {
+        // The line has small frames only.
+        let written = Written {
+            small: self.link.written(),
+            is_large_left: !self.large.is_empty(),
+        };
+        self.shared.end(error, written);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -140,6 +149,6 @@ impl Driver {
 /// However the driver ends, with its runtime or in a panic of a custom transport: nobody waits for it.
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.shared.end(None);
+        self.end(None);
     }
 }
