@@ -10,10 +10,10 @@ mod python;
 use std::{collections::BTreeMap, env, error::Error, process::Stdio, time::Duration};
 
 use agentwire::{
-    Balance, LocalAgent, Message, RemoteAgent, agent_fn, map,
+    Agent, AgentError, Balance, LocalAgent, Map, Message, RemoteAgent, map,
     registry::{
-        Event, LocalRegistry, Query, Registrant, Registration, Registry, RegistryConfig,
-        RegistryServer, RemoteRegistry, Scope, Watch,
+        Event, LocalRegistry, Query, Registry, RegistryConfig, RegistryServer, RemoteRegistry,
+        Scope, Watch,
     },
 };
 use tokio::{
@@ -33,20 +33,36 @@ async fn main() -> Outcome {
     }
 }
 
-/// An instance: serves, and keeps itself registered, until its standard input ends.
+/// An instance: serves, and is registered meanwhile, until its standard input ends.
 async fn serve(who: String, endpoint: &str, registry: &str) -> Outcome {
-    let weather = agent_fn("weather", move |city: Message| {
-        let forecast = format!("Sun in {}, says {who}", city.content.to_plain_text());
-        async move { Ok(Message::agent(forecast)) }
-    });
-    let server = LocalAgent::serve(weather, endpoint).await?;
-    let registration = Registration::new("weather", server.endpoint().clone())
-        .with_capabilities(map! {"forecast": {"days": 3}});
-    let registrant = Registrant::start(RemoteRegistry::new(registry)?, registration)?;
+    let server = LocalAgent::builder(Weather { who })
+        .registry(RemoteRegistry::new(registry)?)
+        .serve(endpoint)
+        .await?;
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
-    registrant.unregister().await?;
+    // It leaves the registry first, so that nobody is sent here any more.
     server.stop().await;
     Ok(())
+}
+
+struct Weather {
+    who: String,
+}
+
+impl Agent for Weather {
+    fn name(&self) -> &str {
+        "weather"
+    }
+
+    fn capabilities(&self) -> Map {
+        map! {"forecast": {"days": 3}}
+    }
+
+    async fn process(&self, city: Message) -> Result<Message, AgentError> {
+        let city = city.content.to_plain_text();
+        let forecast = format!("Sun in {city}, says {}", self.who);
+        Ok(Message::agent(forecast))
+    }
 }
 
 async fn show() -> Outcome {
