@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 use super::{
     attempt::Failure,
     counters::Counted,
-    discovery::{Lost, Route, error_for_all},
+    discovery::{Lost, Route},
     frame::Frame,
     pool::Lease,
     retry::Retries,
@@ -375,10 +375,7 @@ impl Exchange {
                 instances,
                 source,
             },
-            Lost::Registry(error) => Error::Registry {
-                site,
-                source: error_for_all(error),
-            },
+            Lost::Registry(source) => Error::Registry { site, source },
         }
     }
 }

@@ -2,7 +2,7 @@ mod call_site;
 mod phase;
 mod protocol_error;
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use agentwire_codec::{DecodeFault, EncodeError, ErrorCode, FrameError, WireError};
 use agentwire_registry::RegistryError;
@@ -82,8 +82,8 @@ pub enum Error {
     Registry {
         /// Which call.
         site: Box<CallSite>,
-        /// What the registry said, or why it cannot be reached.
-        source: RegistryError,
+        /// What the registry said, or why it cannot be reached. All calls that waited for the same answer have it.
+        source: Arc<RegistryError>,
     },
 
     /// The client has been closed. A call was not sent; of a stream, nothing more is read.

@@ -8,7 +8,6 @@
 mod balance;
 mod cache;
 mod connector;
-mod failure;
 mod follower;
 mod health;
 mod instances;
@@ -27,6 +26,7 @@ use fastrand::Rng;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::balance::Balance;
+pub(super) use self::route::{Lost, Route};
 use self::{
     balance::Balancer,
     cache::Cache,
@@ -36,10 +36,6 @@ use self::{
     member::Visit,
     shared::Shared,
     tried::Tried,
-};
-pub(super) use self::{
-    failure::error_for_all,
-    route::{Lost, Route},
 };
 use crate::backoff::Backoff;
 
