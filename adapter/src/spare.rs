@@ -1,7 +1,8 @@
 //! Buffers that nobody uses at the moment: a few for each thread.
 //!
 //! A connection has a buffer only while there is something in it. So those that are idle cost none, however many there
-//! are, and those that are busy do not allocate.
+//! are, and those that are busy do not allocate. Two kinds keep one of their own: a connection on which large frames
+//! have come, for the next, until it rests; and the line of a shared connection of a client, which it trades for full ones.
 
 use std::{cell::RefCell, thread::LocalKey};
 

@@ -165,8 +165,9 @@ impl Session {
         // Last, so that requests that have come by now are answered.
         match self.stop.poll(cx) {
             Stage::Aborted => return Poll::Ready(End::Aborted),
-            Stage::Draining => _ = self.ending.get_or_insert(End::Drained),
-            Stage::Serving => {}
+            // In a turn that was cut short more may have come.
+            Stage::Draining if left > 0 => _ = self.ending.get_or_insert(End::Drained),
+            Stage::Draining | Stage::Serving => {}
         }
         if self.in_flight.is_empty() && self.link.is_flushed() {
             if let Some(end) = self.ending.take() {
