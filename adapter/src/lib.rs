@@ -96,8 +96,8 @@
 //! [`RemoteAgent::discover`] calls an agent by the name that it is registered under in a [`registry`], wherever its
 //! instances are. The client watches the registry, spreads calls over the instances that there are ([`Balance`]), and
 //! closes its connections to those that left or expired once their calls have ended. It leaves an instance alone for a
-//! while that it cannot connect to, that closes connections without an answer again and again, or that says that it is
-//! another agent; and tries beside the calls whether it is back.
+//! while that it cannot connect to, that closes connections without an answer again and again, or whose server says
+//! that it has no such agent; and tries beside the calls whether it is back.
 //!
 //! A request that did not leave goes to another instance within the time of the call, so that an instance may die
 //! without a call being lost that was not on its way. One that may have been seen goes nowhere else, unless

@@ -4,13 +4,21 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use agentwire::{
-    Balance, CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent, RetryPolicy,
+    Agent, AgentError, Balance, CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent,
+    RetryPolicy,
     transport::{Connection, Listener},
 };
 use common::{Puppet, Site, ask, ask_often, call_by_name, memory, register_dead, within};
+use futures_core::Stream;
 use futures_util::future::join_all;
 use tokio::{
     io::AsyncReadExt,
@@ -264,6 +272,68 @@ async fn if_nobody_is_the_agent_that_is_told_at_once() {
         other => panic!("{other:?}"),
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// Asks another agent, and fails as that does.
+#[derive(Clone)]
+struct Forwarding {
+    next: RemoteAgent,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Agent for Forwarding {
+    fn name(&self) -> &str {
+        "weather"
+    }
+
+    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+        self.asked.fetch_add(1, Relaxed);
+        Ok(self.next.process(message).await?)
+    }
+
+    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        self.asked.fetch_add(1, Relaxed);
+        Agent::stream(&self.next, message)
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_find_another_has_worked_on_the_request_and_nobody_else_does() {
+    let usurped = memory("usurped");
+    let usurper = LocalAgent::builder(Puppet).strict_names(true);
+    let usurper = within(usurper.serve(&usurped)).await.unwrap();
+    for (name, max_in_flight) in [("rain", 1), ("rain", 4), ("weather", 1), ("weather", 4)] {
+        let next = RemoteAgent::builder(&usurped).name(name).build().unwrap();
+        let asked = Arc::default();
+        let agent = Forwarding { next, asked };
+        let (site, mut servers) = (Site::default(), Vec::new());
+        for _ in 0..3 {
+            let endpoint = memory("forwarding");
+            servers.push(LocalAgent::serve(agent.clone(), &endpoint).await.unwrap());
+            site.register(&endpoint).await;
+        }
+        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+            .max_in_flight_per_connection(max_in_flight)
+            .build()
+            .unwrap();
+        for calls in 1..=10 {
+            let error = match calls % 2 {
+                0 => ask(&remote).await.unwrap_err(),
+                _ => {
+                    let mut chunks = remote.stream(Message::user("x"));
+                    within(chunks.next()).await.unwrap().unwrap_err()
+                }
+            };
+            match error {
+                Error::AgentNotFound { error, .. } => {
+                    assert_eq!(error.details["agent_name"].as_str(), Some(name));
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(agent.asked.load(Relaxed), calls, "{name}");
+        }
+    }
+    within(usurper.stop()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,9 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// text and the details of that agent, so that agents can stand in line. To choose a code, make one
 /// with [`with_code`](Self::with_code).
 ///
+/// Of an `AGENT_NOT_FOUND` the caller does not get the detail `available`: a server that has no such agent says by it
+/// that nothing was done, and the request may go elsewhere.
+///
 /// Because every error converts into it, this type is not itself a `std::error::Error`; it converts into
 /// `Box<dyn Error + Send + Sync>`.
 pub struct AgentError(Box<Inner>);
@@ -80,8 +83,14 @@ impl AgentError {
         self.source()?.downcast_ref()
     }
 
+    /// What is answered to a request that was worked on.
     pub(crate) fn into_wire(self) -> WireError {
-        self.0.wire
+        let mut wire = self.0.wire;
+        // With it, this would be what a server says that has not begun.
+        if wire.code == ErrorCode::AGENT_NOT_FOUND {
+            wire.details.remove("available");
+        }
+        wire
     }
 }
 

@@ -68,10 +68,11 @@ impl RemoteAgent {
     ///
     /// The client follows the registry: instances that join are called, and those that leave or expire are not; the
     /// connections to these are closed once their calls have ended. Calls are [balanced] over the instances. One that
-    /// cannot be connected to, that says `AGENT_NOT_FOUND`, or that closes connections without an answer several times
-    /// in a row, is left alone for a while, which begins and grows as the waits of the [`RetryPolicy`], and, where
-    /// nothing was done, another is tried within the time of the call. What may have been seen by one instance goes to
-    /// another only if [`RetryPolicy::resend`] allows it.
+    /// cannot be connected to, whose server says that it has no agent of that name, or that closes connections without
+    /// an answer several times in a row, is left alone for a while, which begins and grows as the waits of the
+    /// [`RetryPolicy`], and, where nothing was done, another is tried within the time of the call. What may have been
+    /// seen by one instance goes to another only if [`RetryPolicy::resend`] allows it. An `AGENT_NOT_FOUND` that an
+    /// agent itself fails with, because of another that it called, say, is an answer.
     ///
     /// A call fails with [`Error::NotRegistered`] if there is no such agent, with [`Error::Unreachable`] if there
     /// is, but none of its instances can be reached, and with [`Error::AgentNotFound`] if others are in their places.

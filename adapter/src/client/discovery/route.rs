@@ -121,7 +121,7 @@ impl Route {
         let member = visit.member();
         let came = match attempt {
             // Somebody else is at its endpoint by now, who did nothing.
-            Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_NOT_FOUND => {
+            Ok(Body::Error(error)) if is_denial(&error, &self.client.config().name) => {
                 self.discovery.failed(visit);
                 let target = member.target().unwrap_or(&self.client);
                 self.denial = Some((target.clone(), error));
@@ -194,6 +194,15 @@ impl Route {
             Missing::Registry(error) => Lost::Registry(error),
         }
     }
+}
+
+/// True if a server says that it has no agent of that name (PROTOCOL 7.3). An agent that worked on the request may fail
+/// with the same code.
+fn is_denial(error: &WireError, name: &str) -> bool {
+    let denied = error.details.get("agent_name");
+    error.code == ErrorCode::AGENT_NOT_FOUND
+        && denied.and_then(|denied| denied.as_str()) == Some(name)
+        && error.details.contains_key("available")
 }
 
 /// The connection was gone before anything left.
