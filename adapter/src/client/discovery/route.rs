@@ -152,12 +152,10 @@ impl Route {
                 Came::NoGood
             }
             // That was the time of this instance, not of the call.
-            Err(Failure::TimedOut(phase @ (Phase::Queueing | Phase::Connecting)))
+            // Whether it hangs is for the connector to say, which knows for how long it has been tried.
+            Err(Failure::TimedOut(Phase::Queueing | Phase::Connecting))
                 if Instant::now() < deadline =>
             {
-                if phase == Phase::Connecting {
-                    self.discovery.failed(visit);
-                }
                 self.refusal = Some(timed_out(&member.endpoint));
                 Came::Unreached
             }
