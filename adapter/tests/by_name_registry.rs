@@ -7,7 +7,7 @@ mod common;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -206,41 +206,75 @@ async fn a_call_that_nobody_polls_holds_up_no_other() {
     within(held).await.unwrap();
 }
 
-/// A registry whose watch tells what there is, and is then cut off without a sign.
-struct CutOff(LocalRegistry);
+/// A registry whose first watch tells what there is, and is then cut off. Any other tells nothing.
+struct CutOff {
+    registry: LocalRegistry,
+    how: Cut,
+    is_cut: AtomicBool,
+}
+
+#[derive(Clone, Copy)]
+enum Cut {
+    /// Without a sign.
+    Unseen,
+    /// The watch knows, and tries to get back in touch.
+    Seen,
+    /// The watch ends.
+    Failed,
+}
+
+impl CutOff {
+    fn new(registry: &LocalRegistry, how: Cut) -> Self {
+        Self {
+            registry: registry.clone(),
+            how,
+            is_cut: AtomicBool::new(false),
+        }
+    }
+}
 
 impl Registry for CutOff {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        self.0.register(registration).await
+        self.registry.register(registration).await
     }
 
     async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.0.unregister(which).await
+        self.registry.unregister(which).await
     }
 
     async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.0.heartbeat(which).await
+        self.registry.heartbeat(which).await
     }
 
     async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.0.lookup(name).await
+        self.registry.lookup(name).await
     }
 
     async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.0.list().await
+        self.registry.list().await
     }
 
     async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.0.find(query).await
+        self.registry.find(query).await
     }
 
     fn watch(&self, _: Scope) -> Watch {
-        let registry = self.0.clone();
+        if self.is_cut.swap(true, Relaxed) {
+            return Watch::failed(Unreliable::fails());
+        }
+        let registry = self.registry.clone();
         let now = stream::once(async move {
             let found = registry.lookup("weather").await?;
             Ok(Event::snapshot(found, false))
         });
-        Watch::new(now.chain(stream::pending()))
+        match self.how {
+            Cut::Unseen => Watch::new(now.chain(stream::pending())),
+            Cut::Seen => Watch::new(now.chain(stream::pending())).in_touch_while(|| false),
+            Cut::Failed => {
+                let end = stream::once(async { Err(Unreliable::fails()) });
+                Watch::new(now.chain(end))
+            }
+        }
     }
 }
 
@@ -248,7 +282,7 @@ impl Registry for CutOff {
 async fn a_watch_that_tells_nothing_is_not_believed_when_nobody_can_be_reached() {
     for retry in [RetryPolicy::new(), RetryPolicy::never()] {
         let mut site = Site::with(1).await;
-        let registry = CutOff(site.registry.clone());
+        let registry = CutOff::new(&site.registry, Cut::Unseen);
         let remote = RemoteAgent::discover(registry, "weather")
             .retry(retry)
             .build()
@@ -268,7 +302,7 @@ async fn a_watch_that_tells_nothing_is_not_believed_when_nobody_can_be_reached()
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_tells_nothing_for_long_is_checked() {
     let mut site = Site::with(1).await;
-    let registry = CutOff(site.registry.clone());
+    let registry = CutOff::new(&site.registry, Cut::Unseen);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     ask(&remote).await.unwrap();
     site.add().await;
@@ -283,6 +317,27 @@ async fn a_watch_that_tells_nothing_for_long_is_checked() {
     tokio::time::timeout(Duration::from_secs(80), both)
         .await
         .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_known_to_be_lost_is_not_relied_on() {
+    for how in [Cut::Seen, Cut::Failed] {
+        let mut site = Site::with(1).await;
+        let registry = CutOff::new(&site.registry, how);
+        let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
+        ask(&remote).await.unwrap();
+        sleep(Duration::from_secs(5)).await;
+        site.add().await;
+        let start = Instant::now();
+        while ask_often(&remote, 20).await.len() < 2 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(
+            start.elapsed() <= Duration::from_secs(1),
+            "{:?}",
+            start.elapsed()
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,7 +56,7 @@ impl Cache {
         }
     }
 
-    /// Nobody watches any more: what is known grows old from now on.
+    /// Nobody watches, until the next snapshot: what is known grows old from now on.
     pub(super) fn lost_watch(&mut self) {
         self.is_followed = false;
     }

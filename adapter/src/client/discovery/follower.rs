@@ -8,25 +8,34 @@ use crate::backoff::Backoff;
 
 /// Keeps what is known of a name as the registry has it. Its owner aborts it; it ends by itself, too, soon after.
 ///
-/// While there is no watch, what was known last counts.
+/// While there is no watch, or none in touch with the registry, calls have it asked.
 pub(super) async fn follow(shared: Weak<Shared>, registry: SharedRegistry, name: String) {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     loop {
         let mut watch = registry.watch(Scope::name(name.as_str()));
-        while let Some(event) = watch.next().await {
-            let event = match event {
-                Ok(event) => event,
-                Err(error) => {
-                    tracing::debug!(name, %error, "the watch of the registry failed");
-                    break;
-                }
-            };
+        loop {
+            let next = timeout(LOOK, watch.next()).await;
             let Some(shared) = shared.upgrade() else {
                 return;
             };
-            shared.apply(&event);
-            backoff.reset();
+            match next {
+                Ok(Some(Ok(event))) => {
+                    shared.apply(&event);
+                    backoff.reset();
+                }
+                // It goes on by itself, with a snapshot.
+                Err(_) if !watch.is_in_touch() => shared.lost_watch(),
+                Err(_) => {}
+                Ok(end) => {
+                    if let Some(Err(error)) = end {
+                        tracing::debug!(name, %error, "the watch of the registry failed");
+                    }
+                    shared.lost_watch();
+                    break;
+                }
+            }
         }
+        drop(watch);
         sleep(backoff.next()).await;
     }
 }
@@ -58,3 +67,6 @@ pub(super) async fn look_up(
 /// How long to wait before the registry is watched again, once a watch has ended.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How often to look whether a watch that tells nothing is still in touch.
+const LOOK: Duration = Duration::from_secs(1);

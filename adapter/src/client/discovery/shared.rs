@@ -161,6 +161,11 @@ impl Shared {
         self.retire(&gone);
     }
 
+    /// Nobody watches, for now.
+    pub(super) fn lost_watch(&self) {
+        self.state().cache.lost_watch();
+    }
+
     /// An instance could not be reached, or is no good.
     pub(super) fn failed(&self, member: u64, since: Since) {
         let now = Instant::now();
