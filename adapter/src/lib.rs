@@ -135,9 +135,10 @@
 //!
 //! # Shutdown
 //!
-//! [`LocalAgent::stop`] takes nothing new and answers what is in flight; [`LocalAgent::abort`] drops it. Both
-//! return when no task and no socket file is left. Dropping a [`LocalAgent`] aborts it. [`RemoteAgent::close`] does
-//! the same for a client.
+//! [`LocalAgent::stop`] takes nothing new and answers what is in flight; [`LocalAgent::abort`] drops it. A server that
+//! is registered leaves the registry first, and still takes calls meanwhile and for a
+//! [notice](LocalAgentBuilder::notice) after that: 250 ms unless told otherwise. Both return when no task and no socket
+//! file is left. Dropping a [`LocalAgent`] aborts it. [`RemoteAgent::close`] does the same for a client.
 //!
 //! # Logs
 //!
