@@ -677,6 +677,27 @@ fn page(registrations: Value, next: bool) -> Body {
 }
 
 #[tokio::test]
+async fn a_page_may_end_behind_an_agent_that_cannot_be_called_from_elsewhere() {
+    let site = Site::start("page-ends").await;
+    fill(&site.registry, 300).await;
+    // One behind each, so that every page ends there.
+    for number in 0..300 {
+        let name = format!("agent {number:05} inside");
+        let inside = Registration::new(name, Endpoint::custom("a line"));
+        site.registry.register(inside).await.unwrap();
+    }
+    let mut peer = site.peer().await;
+    let answer = told(&mut peer, "request", r#"{"method": "list"}"#).await;
+    let page = answer["registrations"].as_list().unwrap();
+    assert!(page.len() < 300);
+    assert_eq!(answer["next"]["name"], page[page.len() - 1]["name"]);
+
+    let listed = within(site.client().list()).await.unwrap();
+    assert_eq!(listed.len(), 300);
+    assert!(names(&listed).is_sorted());
+}
+
+#[tokio::test]
 async fn agents_that_only_others_can_call_hide_nobody_behind_them() {
     let odd = value!([{"name": "a", "endpoint": "ws://h:1"}]);
     let known = value!([{"name": "b", "endpoint": "tcp://h:1"}]);

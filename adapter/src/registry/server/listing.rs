@@ -53,7 +53,10 @@ pub(super) async fn list(
     loop {
         for registration in &batch {
             pace.keep().await;
-            if query.is_some_and(|query| !query.matches(registration)) {
+            // What others could not read is on no page, and where the next goes on is told them, too.
+            if !registration.is_portable()
+                || query.is_some_and(|query| !query.matches(registration))
+            {
                 continue;
             }
             if !page.push(registration) {

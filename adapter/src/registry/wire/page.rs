@@ -33,11 +33,8 @@ impl Page {
         }
     }
 
-    /// Puts one behind the others, or leaves it out if others could not read it. False if there is no room for it.
+    /// Puts one behind the others, which others can read. False if there is no room for it.
     pub(in crate::registry) fn push(&mut self, registration: &Registration) -> bool {
-        if !registration.is_portable() {
-            return true;
-        }
         let value = Value::Map(registration.to_map());
         self.scratch.clear();
         // What cannot be written will be said to be so where it is sent.
@@ -57,7 +54,12 @@ impl Page {
 }
 
 impl Pages {
-    pub(in crate::registry) fn new(registrations: Vec<Arc<Registration>>, budget: usize) -> Self {
+    /// What others could not read is left out.
+    pub(in crate::registry) fn new(
+        mut registrations: Vec<Arc<Registration>>,
+        budget: usize,
+    ) -> Self {
+        registrations.retain(|registration| registration.is_portable());
         Self {
             rest: registrations.into_iter().peekable(),
             budget,
