@@ -23,11 +23,11 @@ use agentwire::{
 };
 use agentwire_codec::{Body, Envelope, Response};
 use common::{Puppet, RawPeer, error_of, frame, memory, until, within};
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use tokio::{
     runtime::Handle,
     task::{JoinHandle, yield_now},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 struct Site {
@@ -809,6 +809,8 @@ struct Counting {
     registry: LocalRegistry,
     given: Arc<AtomicUsize>,
     in_touch: Arc<AtomicBool>,
+    /// How long its watches take to begin.
+    beginning: Duration,
 }
 
 impl Counting {
@@ -817,6 +819,7 @@ impl Counting {
             registry: LocalRegistry::new(),
             given: Arc::default(),
             in_touch: Arc::default(),
+            beginning: Duration::ZERO,
         }
     }
 
@@ -866,14 +869,11 @@ impl Registry for Counting {
         Ok(found)
     }
 
-    /// Says nothing at all while it is out of touch.
     fn watch(&self, scope: Scope) -> Watch {
         let in_touch = Arc::clone(&self.in_touch);
-        match in_touch.load(Relaxed) {
-            true => self.registry.watch(scope),
-            false => Watch::new(stream::pending()),
-        }
-        .in_touch_while(move || in_touch.load(Relaxed))
+        let events = self.registry.watch(scope);
+        let begun = sleep(self.beginning).map(move |()| events);
+        Watch::new(begun.flatten_stream()).in_touch_while(move || in_touch.load(Relaxed))
     }
 }
 
@@ -920,28 +920,70 @@ async fn a_query_that_is_much_work_lets_others_have_their_turn() {
     assert!(turns >= 15, "{turns}");
 }
 
+/// Serves it to one who watches.
+async fn watched_by_hand(counting: &Counting, keep_alive: Duration) -> (RegistryServer, RawPeer) {
+    let builder = RegistryServer::builder(counting.clone()).keep_alive(keep_alive);
+    let server = builder.serve(memory("watched-by-hand")).await.unwrap();
+    let mut peer = RawPeer::connect(server.endpoint()).await;
+    peer.send_frame(WATCH).await;
+    (server, peer)
+}
+
+/// What it is told next, however long that takes, and after how many seconds.
+async fn told_next(peer: &mut RawPeer) -> (Result<String, String>, f64) {
+    let start = Instant::now();
+    let told = peer.receive_within(Duration::from_secs(7200)).await;
+    let text = match &told.body {
+        Body::StreamChunk(message) => Ok(message.content["event"].as_str().unwrap().to_owned()),
+        _ => Err(error_of(&told).0),
+    };
+    (text, start.elapsed().as_secs_f64())
+}
+
+/// After how many seconds a registry says that it lives. The protocol has 15.
+const KEEP_ALIVE: [u64; 5] = [1, 7, 15, 20, 3600];
+
 #[tokio::test(start_paused = true)]
-async fn a_registry_that_is_out_of_touch_says_so_and_not_that_it_lives() {
-    for begins_in_touch in [false, true] {
+async fn a_registry_that_is_out_of_touch_says_so_however_often_it_says_that_it_lives() {
+    for keep_alive in KEEP_ALIVE {
         let counting = Counting::new();
-        counting.in_touch.store(begins_in_touch, Relaxed);
-        let interval = Duration::from_secs(5);
-        let builder = RegistryServer::builder(counting.clone()).keep_alive(interval);
-        let server = builder.serve(memory("blind")).await.unwrap();
-        let mut peer = RawPeer::connect(server.endpoint()).await;
-        peer.send_frame(WATCH).await;
-        if begins_in_touch {
-            assert_eq!(chunk(&mut peer).await["event"].as_str(), Some("snapshot"));
-            for _ in 0..5 {
-                assert_eq!(chunk(&mut peer).await["event"].as_str(), Some("alive"));
-            }
-            counting.in_touch.store(false, Relaxed);
-            assert_eq!(chunk(&mut peer).await["event"].as_str(), Some("alive"));
+        counting.in_touch.store(true, Relaxed);
+        let (_server, mut peer) = watched_by_hand(&counting, Duration::from_secs(keep_alive)).await;
+        assert_eq!(told_next(&mut peer).await.0.unwrap(), "snapshot");
+        for _ in 0..5 {
+            let (told, after) = told_next(&mut peer).await;
+            assert_eq!(told.unwrap(), "alive");
+            assert!((after - keep_alive as f64).abs() < 0.1, "{after}");
         }
-        let start = tokio::time::Instant::now();
-        let last = peer.receive().await;
-        assert_eq!(error_of(&last).0, "AGENT_UNAVAILABLE");
-        assert!(start.elapsed() <= 2 * interval);
+        counting.in_touch.store(false, Relaxed);
+        let mut total = 0.0;
+        let code = loop {
+            let (told, after) = told_next(&mut peer).await;
+            total += after;
+            match told {
+                Ok(event) => assert_eq!(event, "alive"),
+                Err(code) => break code,
+            }
+        };
+        assert_eq!(code, "AGENT_UNAVAILABLE");
+        assert!((total - 30.0).abs() < 0.1, "{total}, {keep_alive}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_may_take_its_time_for_the_first_snapshot_but_not_for_ever() {
+    for keep_alive in KEEP_ALIVE.map(Duration::from_secs) {
+        for (beginning, expected, when) in [
+            (70, Ok("snapshot"), 70.0),
+            (3600, Err("AGENT_UNAVAILABLE"), 90.0),
+        ] {
+            let mut counting = Counting::new();
+            counting.beginning = Duration::from_secs(beginning);
+            let (_server, mut peer) = watched_by_hand(&counting, keep_alive).await;
+            let (told, after) = told_next(&mut peer).await;
+            assert_eq!(told.as_deref().map_err(String::as_str), expected);
+            assert!((after - when).abs() < 0.1, "{after}, {keep_alive:?}");
+        }
     }
 }
 
@@ -1012,7 +1054,7 @@ async fn clients_whose_watches_are_refused_leave_room_and_come_back() {
         let client = client();
         let which = InstanceRef::new("weather");
         client.heartbeat(&which).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(11)).await;
+        sleep(Duration::from_secs(11)).await;
         clients.push(client);
     }
     watching.pop();

@@ -5,7 +5,10 @@ use agentwire::{
     transport::{self, Connection, Listener},
 };
 use agentwire_codec::{Body, Envelope, Format, RequestId, Response};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::{PATIENCE, frame, within};
 
@@ -48,7 +51,12 @@ impl RawPeer {
     }
 
     pub(crate) async fn receive_payload(&mut self) -> Vec<u8> {
-        let len = within(self.connection.read_u32()).await.expect("a frame");
+        self.receive_payload_within(PATIENCE).await
+    }
+
+    async fn receive_payload_within(&mut self, limit: Duration) -> Vec<u8> {
+        let len = timeout(limit, self.connection.read_u32()).await;
+        let len = len.expect("it hangs").expect("a frame");
         let mut payload = vec![0; len as usize];
         within(self.connection.read_exact(&mut payload))
             .await
@@ -57,8 +65,12 @@ impl RawPeer {
     }
 
     pub(crate) async fn receive(&mut self) -> Envelope {
+        self.receive_within(PATIENCE).await
+    }
+
+    pub(crate) async fn receive_within(&mut self, limit: Duration) -> Envelope {
         Format::Json
-            .decode(&self.receive_payload().await)
+            .decode(&self.receive_payload_within(limit).await)
             .expect("an envelope in JSON")
     }
 
@@ -80,7 +92,7 @@ impl RawPeer {
 
     pub(crate) async fn receive_end_within(&mut self, limit: Duration) {
         let mut rest = Vec::new();
-        tokio::time::timeout(limit, self.connection.read_to_end(&mut rest))
+        timeout(limit, self.connection.read_to_end(&mut rest))
             .await
             .expect("it hangs")
             .expect("a proper end");

@@ -8,7 +8,10 @@ use agentwire_registry::{FieldError, Query, Registry, RegistryError, Scope, Shar
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
@@ -108,23 +111,29 @@ fn told(
     stream! {
         // Within the block, so that a panic in the asking is caught, too.
         let mut watch = registry.watch(scope);
-        // How often nothing came while the registry itself was out of reach, its snapshot still missing for one.
-        let mut blind = 0;
         let mut has_begun = false;
+        // Since when nothing was said, and since when the registry itself may have been out of reach.
+        let (mut silent, mut blind) = (Instant::now(), Instant::now());
         loop {
+            let longest = if has_begun { LONGEST_BLIND } else { LONGEST_BEGINNING };
+            // It is looked at twice before it is said to be out of reach, as it may be so for a moment only.
+            let wait = (LONGEST_BLIND / 2)
+                .min(longest.saturating_sub(blind.elapsed()))
+                .min(keep_alive.saturating_sub(silent.elapsed()));
             let next = tokio::select! {
                 biased;
                 // Whoever watches asks again, here or where this registry comes back.
                 () = drain.cancelled() => break,
                 // An event that comes at the same moment is not lost: it is asked for again.
-                next = timeout(keep_alive, watch.next()) => next,
+                next = timeout(wait, watch.next()) => next,
             };
             match next {
                 Ok(Some(Ok(event))) => {
-                    (blind, has_begun) = (0, true);
                     for content in wire::tell(event, page_size) {
                         yield Body::StreamChunk(Message::agent(content));
                     }
+                    has_begun = true;
+                    (silent, blind) = (Instant::now(), Instant::now());
                 }
                 Ok(Some(Err(error))) => {
                     yield Body::Error(error.to_wire_error());
@@ -132,14 +141,18 @@ fn told(
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    blind = if has_begun && watch.is_in_touch() { 0 } else { blind + 1 };
-                    if blind >= LONGEST_BLIND {
+                    if has_begun && watch.is_in_touch() {
+                        blind = Instant::now();
+                    } else if blind.elapsed() >= longest {
                         yield Body::Error(out_of_touch());
                         return;
                     }
-                    // Before the snapshot nothing is said (PROTOCOL 12.9).
-                    if has_begun {
-                        yield Body::StreamChunk(Message::agent(wire::alive()));
+                    if silent.elapsed() >= keep_alive {
+                        // Before the snapshot nothing is said (PROTOCOL 12.9).
+                        if has_begun {
+                            yield Body::StreamChunk(Message::agent(wire::alive()));
+                        }
+                        silent = Instant::now();
                     }
                 }
             }
@@ -148,9 +161,12 @@ fn told(
     }
 }
 
-/// After so many times of silence from a registry that is out of reach, those who watch are told, before they
-/// take the connection for dead (PROTOCOL 12.11).
-const LONGEST_BLIND: u32 = 2;
+/// How long a registry may be out of reach until those who watch are told (PROTOCOL 12.11).
+const LONGEST_BLIND: Duration = Duration::from_secs(30);
+
+/// How long its first snapshot may take. Those who watch a registry in Redis wait for their turn, for up to 60 s; ending
+/// that would put them behind all the others.
+const LONGEST_BEGINNING: Duration = Duration::from_secs(90);
 
 /// The payload of the one response to a request.
 async fn answer(
