@@ -15,8 +15,8 @@ use std::{
 use agentwire::{
     Endpoint, FrameLimits, LocalAgent, Map, Message, Value, map,
     registry::{
-        Event, InstanceRef, Lease, LocalRegistry, Query, Registration, Registry, RegistryConfig,
-        RegistryError, RegistryServer, RemoteRegistry, Scope, Watch,
+        Capacity, Event, InstanceRef, Lease, LocalRegistry, Query, Registration, Registry,
+        RegistryConfig, RegistryError, RegistryServer, RemoteRegistry, Scope, Watch,
     },
     transport::Listener,
     value,
@@ -724,6 +724,25 @@ async fn what_moves_between_two_pages_is_in_the_list_once() {
     assert_eq!(names(&listed), ["a", "a", "b"]);
     assert_eq!(versions[..2], ["1.0.0".parse().ok(), "0.1.0".parse().ok()]);
     answering.abort();
+}
+
+#[tokio::test]
+async fn a_registry_that_is_full_says_of_what() {
+    let config = RegistryConfig::new().max_registrations(1);
+    let registry = LocalRegistry::with_config(config).unwrap();
+    let server = RegistryServer::serve(registry, memory("full"));
+    let server = server.await.unwrap();
+    let client = RemoteRegistry::new(server.endpoint()).unwrap();
+    within(client.register(agent("a", 80))).await.unwrap();
+    let error = within(client.register(agent("b", 80))).await.unwrap_err();
+    let is_full = matches!(
+        error,
+        RegistryError::Full {
+            max: 1,
+            of: Capacity::Registrations
+        }
+    );
+    assert!(is_full, "{error:?}");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ mod server;
 mod wire;
 
 pub use agentwire_registry::{
-    Duplicates, Event, FieldError, InstanceRef, Lease, LocalRegistry, NameProblem, Query,
+    Capacity, Duplicates, Event, FieldError, InstanceRef, Lease, LocalRegistry, NameProblem, Query,
     Registrant, RegistrantBuilder, Registration, RegistrationProblem, Registry, RegistryConfig,
     RegistryError, Scope, SharedRegistry, Version, VersionReq, Watch, check_name,
 };
