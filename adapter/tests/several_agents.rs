@@ -6,7 +6,9 @@ mod common;
 
 use std::time::Duration;
 
-use agentwire::{Agent, Error, LocalAgent, Message, RemoteAgent, agent_fn, map, tool_fn};
+use agentwire::{
+    Agent, Error, LocalAgent, Message, RemoteAgent, agent_fn, map, registry::LocalRegistry, tool_fn,
+};
 use common::{Puppet, memory, within};
 
 fn named(name: &'static str) -> impl Agent {
@@ -55,7 +57,7 @@ async fn each_is_called_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_single_agent_answers_to_any_name_unless_it_is_strict() {
+async fn a_single_agent_answers_to_any_name_unless_it_is_strict_or_registered() {
     let lenient = LocalAgent::serve(named("one"), memory("lenient"))
         .await
         .unwrap();
@@ -67,9 +69,20 @@ async fn a_single_agent_answers_to_any_name_unless_it_is_strict() {
         .serve(memory("strict"))
         .await
         .unwrap();
-    assert_eq!(call(&strict, "one").await.unwrap(), "one");
-    for name in ["another", ""] {
-        let error = call(&strict, name).await.unwrap_err();
+    let registered = LocalAgent::builder(named("one"))
+        .registry(LocalRegistry::new())
+        .serve(memory("registered"))
+        .await
+        .unwrap();
+    for (server, name) in [(&strict, "one"), (&registered, "one"), (&registered, "")] {
+        assert_eq!(call(server, name).await.unwrap(), "one");
+    }
+    for (server, name) in [
+        (&strict, "another"),
+        (&strict, ""),
+        (&registered, "another"),
+    ] {
+        let error = call(server, name).await.unwrap_err();
         assert!(matches!(error, Error::AgentNotFound { .. }), "{error:?}");
     }
 }
