@@ -19,7 +19,9 @@ use agentwire::{
         RegistryServer, RemoteRegistry, Scope, Watch,
     },
 };
-use common::{Site, ask, ask_often, call_by_name, memory, register_dead, until, within};
+use common::{
+    Site, ask, ask_often, call_by_name, memory, register_dead, registry_error, until, within,
+};
 use futures_util::{StreamExt, future::join_all, stream};
 use tokio::{
     sync::Semaphore,
@@ -129,6 +131,8 @@ async fn a_registry_that_cannot_be_asked_is_an_error_that_says_so() {
     answers.close();
     let error = ask(&remote).await.unwrap_err();
     assert!(matches!(error, Error::Registry { .. }), "{error:?}");
+    let source = registry_error(&error).unwrap();
+    assert!(source.is_unavailable(), "{source}");
     assert_eq!(error.code(), ErrorCode::AGENT_UNAVAILABLE);
     assert!(error.is_unsent());
 }

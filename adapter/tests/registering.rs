@@ -20,7 +20,7 @@ use agentwire::{
     },
     tool_fn,
 };
-use common::{Puppet, memory, until, within};
+use common::{Puppet, memory, registry_error, until, within};
 use futures_util::{StreamExt, future::join_all};
 use tokio::time::{Instant, sleep};
 
@@ -330,6 +330,10 @@ async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_se
     let error = serve(LocalAgent::builder(nameless), "tcp://127.0.0.1:0").await;
     let error = error.unwrap_err();
     assert!(matches!(error, Error::Register(_)), "{error}");
+    assert!(matches!(
+        registry_error(&error),
+        Some(RegistryError::InvalidName { .. })
+    ));
 
     let told = LocalAgent::builder(Puppet).advertise("tcp://localhost:0");
     let server = serve(told, "tcp://0.0.0.0:0").await.unwrap();

@@ -100,9 +100,7 @@ impl From<agentwire::Error> for Failure {
     fn from(error: agentwire::Error) -> Self {
         use agentwire::Error::{Register, Registry};
         // An agent's own error comes first: its code may say "timeout", and it is still an answer.
-        let exit = if let Registry { source, .. } = &error {
-            Exit::of(source)
-        } else if let Register(source) = &error {
+        let exit = if let Registry { source, .. } | Register(source) = &error {
             Exit::of(source)
         } else if error.is_remote() {
             Exit::Remote

@@ -375,7 +375,10 @@ impl Exchange {
                 instances,
                 source,
             },
-            Lost::Registry(source) => Error::Registry { site, source },
+            Lost::Registry(error) => Error::Registry {
+                site,
+                source: error.into(),
+            },
         }
     }
 }

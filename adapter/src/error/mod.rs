@@ -1,14 +1,18 @@
 mod call_site;
 mod phase;
 mod protocol_error;
+mod registry_failure;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use agentwire_codec::{DecodeFault, EncodeError, ErrorCode, FrameError, WireError};
 use agentwire_registry::RegistryError;
 use agentwire_transport as transport;
 
-pub use self::{call_site::CallSite, phase::Phase, protocol_error::ProtocolError};
+pub use self::{
+    call_site::CallSite, phase::Phase, protocol_error::ProtocolError,
+    registry_failure::RegistryFailure,
+};
 
 /// What can go wrong between a caller and an agent. A variant for each decision that a caller may take.
 ///
@@ -30,7 +34,7 @@ pub enum Error {
 
     /// The agent cannot be registered, whichever registry it is.
     #[error("cannot register the agent")]
-    Register(#[source] RegistryError),
+    Register(#[source] RegistryFailure),
 
     /// A setting is out of range.
     #[error("invalid setting {setting}: {problem}")]
@@ -83,7 +87,7 @@ pub enum Error {
         /// Which call.
         site: Box<CallSite>,
         /// What the registry said, or why it cannot be reached. All calls that waited for the same answer have it.
-        source: Arc<RegistryError>,
+        source: RegistryFailure,
     },
 
     /// The client has been closed. A call was not sent; of a stream, nothing more is read.

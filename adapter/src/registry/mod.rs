@@ -42,3 +42,4 @@ pub use self::{
     remote::{RemoteRegistry, RemoteRegistryBuilder},
     server::{RegistryServer, RegistryServerBuilder},
 };
+pub use crate::error::RegistryFailure;

@@ -1,7 +1,7 @@
 use std::{path::absolute, time::Duration};
 
 use agentwire_codec::Map;
-use agentwire_registry::{Registrant, Registration, SharedRegistry, Version};
+use agentwire_registry::{Registrant, Registration, RegistryError, SharedRegistry, Version};
 use agentwire_transport::{Endpoint, Error as TransportError};
 
 use super::agents::Agents;
@@ -63,7 +63,7 @@ impl Advertisement {
                 Registration::new(name, endpoint.clone()).with_capabilities(capabilities);
             registration.version = self.version.clone();
             registration.metadata = self.metadata.clone();
-            registration.check(usize::MAX).map_err(Error::Register)?;
+            registration.check(usize::MAX).map_err(refused)?;
             registrations.push((registry.clone(), registration));
         }
         Ok(Registrations(registrations))
@@ -85,8 +85,12 @@ impl Registrations {
         registrations
             .map(|(registry, registration)| Registrant::start(registry, registration))
             .collect::<Result<_, _>>()
-            .map_err(Error::Register)
+            .map_err(refused)
     }
+}
+
+fn refused(error: RegistryError) -> Error {
+    Error::Register(error.into())
 }
 
 /// An advertised endpoint with port 0 has the port that the system chose.

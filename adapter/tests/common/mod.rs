@@ -17,7 +17,7 @@ use std::{
 
 use agentwire::{
     Agent, AgentError, Endpoint, Error, Map, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
-    transport::Listener,
+    registry::RegistryError, transport::Listener,
 };
 use agentwire_codec::{Body, Call, Envelope, Format, Request, RequestId, put_frame};
 use bytes::Bytes;
@@ -143,4 +143,10 @@ pub(crate) fn error_of(envelope: &Envelope) -> (String, String, String) {
         ),
         other => panic!("expected an error, got {other:?}"),
     }
+}
+
+/// What a registry said, among all that caused an error.
+pub(crate) fn registry_error(error: &Error) -> Option<&RegistryError> {
+    let first: Option<&dyn std::error::Error> = Some(error);
+    std::iter::successors(first, |error| error.source()).find_map(|error| error.downcast_ref())
 }
