@@ -15,10 +15,10 @@ use crate::{Registration, Registry, RegistryError};
 /// Keeps an agent registered for as long as it lives: registers it, sends heartbeats, registers it again when the
 /// registry has forgotten it, and takes it out in the end.
 ///
-/// What fails is tried again, after a quarter of a second at first, then after twice as long each time, up to the interval between
-/// heartbeats. While the lease holds, a heartbeat may take a sixth of it and the wait after one is a twelfth at most, so
-/// that two in a row may be lost, by errors or in silence. All waits are shortened at random, those after failures by
-/// up to a half, so that agents that were started together do not stay together.
+/// What fails is tried again, after a quarter of a second at first, then after twice as long each time, up to the
+/// interval between heartbeats. While the lease holds, a heartbeat may take a sixth of it and the wait after one is a
+/// twelfth at most, so that two in a row may be lost, by errors or in silence. All waits are shortened at random, those
+/// after failures by up to a half, so that agents that were started together do not stay together.
 ///
 /// It gives up when another instance has taken its place; and, before it has been registered once, where trying
 /// again cannot help. Later it goes on whatever the registry answers.
