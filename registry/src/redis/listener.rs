@@ -8,12 +8,13 @@ use tokio::{
 };
 
 use super::{
-    backoff::Backoff,
+    FIRST_WAIT, LONGEST_WAIT,
     change::Change,
     fault::Fault,
     refusals::Refusals,
     status::{Status, refused, subscribed, unsubscribed},
 };
+use crate::backoff::Backoff;
 
 /// Hears what happens and passes it on, over a connection of its own that it makes again when it is lost.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ impl Listener {
     /// Does not end by itself.
     pub(super) async fn listen(self) {
         let registry = &*self.registry;
-        let (mut backoff, mut refusals) = (Backoff::new(), Refusals::default());
+        let (mut backoff, mut refusals) = (Backoff::new(FIRST_WAIT), Refusals::default());
         loop {
             let lost = Arc::new(Notify::new());
             match self.subscribe(&lost).await {
@@ -48,7 +49,7 @@ impl Listener {
                     tracing::warn!(registry, "lost the connection that changes come over");
                     // One that is lost again and again is not asked for again and again.
                     if since.elapsed() >= SILENCE {
-                        backoff = Backoff::new();
+                        backoff = Backoff::new(FIRST_WAIT);
                     }
                 }
                 Err(fault) => {
@@ -60,7 +61,7 @@ impl Listener {
                     }
                 }
             }
-            sleep(backoff.wait()).await;
+            sleep(backoff.wait(LONGEST_WAIT)).await;
         }
     }
 

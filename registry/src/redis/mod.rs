@@ -25,7 +25,6 @@
 //! is over is removed and told of once, by whoever comes first.
 
 mod address;
-mod backoff;
 mod builder;
 mod change;
 mod connection;
@@ -44,7 +43,7 @@ mod sweeper;
 mod tasks;
 mod watcher;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 pub use self::builder::RedisRegistryBuilder;
 use self::{id::Range, shared::Shared, store::Reader, watcher::Watcher};
@@ -52,6 +51,10 @@ use crate::{
     InstanceRef, Lease, Query, Registration, RegistrationProblem, Registry, RegistryConfig,
     RegistryError, Scope, Watch, check_name, registration::sort,
 };
+
+/// The waits before Redis is tried again: the first, and the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// A registry in a Redis, which all who connect to the same database of it with the same namespace share. Clones are handles of the same
 /// connection.

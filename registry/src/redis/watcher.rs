@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    backoff::Backoff,
+    FIRST_WAIT, LONGEST_WAIT,
     change::Change,
     fault::is_forbidden,
     position::{Position, Step},
@@ -24,7 +24,7 @@ use super::{
     snapshot::{Missed, Snapshots, Taken},
     status::{Status, seen},
 };
-use crate::{Event, RegistryError, Scope, Watch, registration::sort};
+use crate::{Event, RegistryError, Scope, Watch, backoff::Backoff, registration::sort};
 
 /// One reader of what happens.
 pub(super) struct Watcher {
@@ -121,7 +121,8 @@ impl Watcher {
         if self.has_ended {
             return None;
         }
-        let (mut backoff, mut refusals, mut misses) = (Backoff::new(), Refusals::default(), 0_u32);
+        let (mut refusals, mut misses) = (Refusals::default(), 0_u32);
+        let mut backoff = Backoff::new(FIRST_WAIT);
         loop {
             let snapshots = {
                 let shared = self.shared.upgrade()?;
@@ -175,7 +176,7 @@ impl Watcher {
                     }
                 }
             }
-            sleep(backoff.wait()).await;
+            sleep(backoff.wait(LONGEST_WAIT)).await;
         }
     }
 

@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{Lease, RegistryError};
+use crate::{
+    Lease, RegistryError,
+    backoff::{Backoff, shortened},
+};
 
 /// What to do next to stay registered. It is told the time and what became of the last step, and does no I/O.
 #[derive(Debug)]
@@ -13,8 +16,8 @@ pub(super) struct Schedule {
     held_until: Option<Instant>,
     /// How often to be heard, unless the lease says.
     interval: Option<Duration>,
-    /// The next wait after a failure.
-    retry: Duration,
+    /// The waits after failures.
+    retry: Backoff,
     step: Step,
 }
 
@@ -47,10 +50,9 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 const STEPS_PER_LEASE: u32 = 6;
 const RETRIES_PER_LEASE: u32 = 12;
 
-/// By how much waits are shortened at random, at most. Agents that were started together, or that lost the same
-/// registry, do not all come at once.
+/// By how much the wait for a heartbeat is shortened at random, at most. Agents that were started together do not all
+/// come at once.
 const HEARTBEAT_SPREAD: f64 = 0.1;
-const RETRY_SPREAD: f64 = 0.5;
 
 impl Schedule {
     pub(super) fn new(interval: Option<Duration>) -> Self {
@@ -58,7 +60,7 @@ impl Schedule {
             lease: None,
             held_until: None,
             interval,
-            retry: FIRST_RETRY,
+            retry: Backoff::new(FIRST_RETRY),
             step: Step::Register,
         }
     }
@@ -101,7 +103,7 @@ impl Schedule {
         }
         // The registry counts from when it was asked, which is not known here, but was not before.
         self.held_until = Some(began + self.lease().timeout());
-        self.retry = FIRST_RETRY;
+        self.retry = Backoff::new(FIRST_RETRY);
         self.step = Step::Heartbeat;
         let wait = shortened(self.interval(), HEARTBEAT_SPREAD);
         let wait = wait.saturating_sub(now.saturating_duration_since(began));
@@ -121,12 +123,11 @@ impl Schedule {
         if is_wrong || matches!(error, RegistryError::Replaced { .. }) {
             return Next::Never;
         }
-        let mut wait = self.retry.min(self.interval());
+        let mut longest = self.interval();
         if let Some(lease) = self.held_lease(now) {
-            wait = wait.min(lease / RETRIES_PER_LEASE);
+            longest = longest.min(lease / RETRIES_PER_LEASE);
         }
-        self.retry = wait.saturating_mul(2);
-        Next::After(shortened(wait, RETRY_SPREAD).max(SHORTEST), self.step)
+        Next::After(self.retry.wait(longest).max(SHORTEST), self.step)
     }
 
     fn lease(&self) -> Lease {
@@ -146,15 +147,12 @@ impl Schedule {
     }
 }
 
-fn shortened(wait: Duration, spread: f64) -> Duration {
-    wait.mul_f64(1.0 - spread * fastrand::f64())
-}
-
 #[cfg(test)]
 mod tests {
     use agentwire_codec::WireError;
 
     use super::*;
+    use crate::backoff::SPREAD;
 
     /// Checks that a wait is so many seconds, or shorter by no more than it may be.
     fn assert_next(next: Next, seconds: f64, step: Step, spread: f64) {
@@ -259,20 +257,20 @@ mod tests {
         let mut schedule = Schedule::new(None);
         for expected in [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
             let next = schedule.failed(&unreachable(), now);
-            assert_next(next, expected, Step::Register, RETRY_SPREAD);
+            assert_next(next, expected, Step::Register, SPREAD);
         }
         // While the lease is held, it waits for less of it; once that is over there is no hurry.
         for _ in 0..2 {
             schedule.succeeded(lease(90), now, now);
             for (after, expected) in [(30.0, 0.25), (60.0, 0.5), (89.0, 1.0), (90.0, 2.0)] {
                 let next = schedule.failed(&unreachable(), now + seconds(after));
-                assert_next(next, expected, Step::Heartbeat, RETRY_SPREAD);
+                assert_next(next, expected, Step::Heartbeat, SPREAD);
             }
         }
         schedule.succeeded(lease(6), now, now);
         for (after, expected) in [(2.0, 0.25), (3.0, 0.5), (4.0, 0.5), (6.0, 1.0)] {
             let next = schedule.failed(&unreachable(), now + seconds(after));
-            assert_next(next, expected, Step::Heartbeat, RETRY_SPREAD);
+            assert_next(next, expected, Step::Heartbeat, SPREAD);
         }
     }
 
@@ -325,7 +323,7 @@ mod tests {
         assert_eq!(next, Next::After(Duration::ZERO, Step::Register));
         assert_eq!(schedule.held_until(), None);
         let next = schedule.failed(&forgotten(), now);
-        assert_next(next, 0.25, Step::Register, RETRY_SPREAD);
+        assert_next(next, 0.25, Step::Register, SPREAD);
     }
 
     #[test]
