@@ -7,6 +7,7 @@ use futures_util::{FutureExt, StreamExt, future};
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, Span};
 
+use super::panic::panic_text;
 use crate::{
     agent::{AgentError, DynAgent},
     tool::DynTool,
@@ -95,11 +96,7 @@ impl<W: Worker + ?Sized> Job<W> {
 
     /// The caller learns that it happened; where and why is for the log here.
     fn panicked(&self, panic: &(dyn Any + Send)) -> WireError {
-        let cause = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("unknown cause");
+        let cause = panic_text(panic);
         let (kind, name) = (W::KIND, self.worker.name());
         tracing::error!(parent: &self.span, %name, cause, "{kind} panicked");
         WireError::new(ErrorCode::INTERNAL_ERROR, format!("{kind} panicked"))

@@ -6,6 +6,7 @@ mod dispatch;
 mod in_flight;
 mod job;
 mod local_agent;
+mod panic;
 mod service;
 mod serving;
 mod session;
@@ -13,6 +14,7 @@ mod stop;
 
 pub(crate) use self::{
     config::Config,
+    panic::panic_text,
     service::{Service, Work, unknown_method},
     serving::Serving,
 };

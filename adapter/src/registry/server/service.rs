@@ -18,7 +18,7 @@ use tracing::{Instrument, Span};
 use super::listing::{self, Asked};
 use crate::{
     registry::wire::{self, Cursor},
-    server::{Service, Work, unknown_method},
+    server::{Service, Work, panic_text, unknown_method},
 };
 
 /// What a [`RegistryServer`](super::RegistryServer) does with envelopes (PROTOCOL 12).
@@ -248,11 +248,7 @@ fn out_of_touch() -> WireError {
 
 /// The caller learns that it happened; where and why is for the log here.
 fn panicked(span: &Span, panic: &(dyn Any + Send)) -> WireError {
-    let cause = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("unknown cause");
+    let cause = panic_text(panic);
     tracing::error!(parent: span, cause, "registry panicked");
     WireError::new(ErrorCode::INTERNAL_ERROR, "registry panicked")
 }
