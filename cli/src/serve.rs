@@ -35,6 +35,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     name: Option<String>,
 
+    /// How many connections are open at most; the process must be allowed as many files
+    #[arg(long, value_name = "N", default_value = "1024")]
+    max_connections: usize,
+
     /// Where a registry is: the agent is registered there for as long as it is served
     #[arg(long, value_name = "URL", value_parser = parse_registry_url)]
     registry: Option<RegistryUrl>,
@@ -63,7 +67,8 @@ Examples:
 
 impl ServeArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let mut local = LocalAgent::builder(BuiltIn::new(self.agent, self.name));
+        let mut local = LocalAgent::builder(BuiltIn::new(self.agent, self.name))
+            .max_connections(self.max_connections);
         if let Some(registry) = self.registry {
             local = local.registry(registry.open(REGISTRY_TIMEOUT)?);
         }

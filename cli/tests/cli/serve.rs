@@ -170,3 +170,17 @@ async fn an_endpoint_that_cannot_be_had_exits_with_3() {
         .await
         .success();
 }
+
+#[tokio::test]
+async fn no_more_connections_are_open_than_it_is_told() {
+    let server = Server::start(["serve", "tcp://127.0.0.1:0", "--max-connections", "1"]).await;
+    let address = server.endpoint.strip_prefix("tcp://").expect("TCP");
+    let first = TcpStream::connect(address).await.expect("a connection");
+    let call = ["call", &server.endpoint, "--text", "x"];
+    let waiting = run([&call[..], &["--timeout", "200ms"]].concat()).await;
+    assert!(waiting.error(4).contains("timed out"), "{waiting:?}");
+    drop(first);
+    assert!(run(call).await.success().contains("\"x\""));
+    let none = run(["serve", "tcp://127.0.0.1:0", "--max-connections", "0"]).await;
+    assert!(none.error(2).contains("max_connections"), "{none:?}");
+}
