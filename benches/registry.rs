@@ -1,7 +1,7 @@
 //! What a registry inside a process costs, and how that grows with the number of registrations.
 //!
-//! A heartbeat and a lookup must not grow with it. A find and a list look at everything; a sweep at everything
-//! whose time has come.
+//! A heartbeat and a lookup must not grow with it, beyond what memory takes that is too large for a cache. A find and a
+//! list look at everything; a sweep at everything whose time has come.
 
 #![allow(
     missing_docs,
@@ -78,6 +78,14 @@ fn operations(criterion: &mut Criterion) {
                 let name = &names[turn.next().unwrap_or_default()];
                 ready(registry.lookup(black_box(name))).expect("lookup")
             });
+        });
+        // What is left is the memory's, for the caller's names as for the entries: one of them is always near.
+        let (middle, its_name) = (&all[size / 2], &names[size / 2]);
+        group.bench_function(id("heartbeat of one"), |bencher| {
+            bencher.iter(|| ready(registry.heartbeat(black_box(middle))).expect("heartbeat"));
+        });
+        group.bench_function(id("lookup of one"), |bencher| {
+            bencher.iter(|| ready(registry.lookup(black_box(its_name))).expect("lookup"));
         });
         let query = Query::new().capability("languages.ja");
         assert_eq!(ready(registry.find(&query)).expect("find").len(), WANTED);
