@@ -36,6 +36,12 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Runtimes
+///
+/// A client may outlive a runtime, and may be called from several. A connection belongs to the runtime of the call that
+/// made it: as long as that one lives, it should run, or calls from another that are given this connection wait in vain,
+/// up to their timeout. Runtimes with worker threads always run.
 #[derive(Clone)]
 pub struct RemoteAgent {
     target: Target,
