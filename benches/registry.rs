@@ -13,7 +13,7 @@ use std::{hint::black_box, thread, time::Duration};
 
 use agentwire_codec::map;
 use agentwire_registry::{
-    InstanceRef, LocalRegistry, Query, Registration, Registry, RegistryConfig, Scope,
+    InstanceRef, LocalRegistry, Query, Registration, Registry, RegistryConfig, WatchScope,
 };
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use futures_util::FutureExt;
@@ -101,7 +101,7 @@ fn operations(criterion: &mut Criterion) {
 
 /// A watch begins with a sweep of all that is due, and this one has nothing else to do.
 fn sweep(registry: &LocalRegistry) {
-    drop(registry.watch(Scope::name("nobody")));
+    drop(registry.watch(WatchScope::name("nobody")));
 }
 
 fn sweeps(criterion: &mut Criterion) {

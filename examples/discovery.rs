@@ -13,7 +13,7 @@ use agentwire::{
     Agent, AgentError, Balance, LocalAgent, Map, Message, RemoteAgent, map,
     registry::{
         Event, LocalRegistry, Query, Registry, RegistryConfig, RegistryServer, RemoteRegistry,
-        Scope, Watch,
+        Watch, WatchScope,
     },
 };
 use tokio::{
@@ -77,7 +77,7 @@ async fn show() -> Outcome {
     let server = RegistryServer::serve(entries, socket("registry.sock")).await?;
     let at = server.endpoint().to_string();
     let registry = RemoteRegistry::new(server.endpoint())?;
-    let mut watch = registry.watch(Scope::name("weather"));
+    let mut watch = registry.watch(WatchScope::name("weather"));
 
     println!("2. Three instances of one agent register themselves");
     let _first = start("Rust", &socket("first.sock"), &at)?;

@@ -77,7 +77,7 @@
 //! let registry = LocalRegistry::new();
 //! let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
 //! let server = LocalAgent::builder(echo).registry(registry.clone()).serve("memory://found").await?;
-//! # server.registrants()[0].registered().await?;
+//! # server.registrations()[0].registered().await?;
 //!
 //! let found = registry.lookup("echo").await?;
 //! let remote = RemoteAgent::new(&found[0].endpoint)?;
@@ -137,7 +137,7 @@
 //!
 //! [`LocalAgent::stop`] takes nothing new and answers what is in flight; [`LocalAgent::abort`] drops it. A server that
 //! is registered leaves the registry first, and still takes calls meanwhile and for a
-//! [notice](LocalAgentBuilder::notice) after that: 250 ms unless told otherwise. Both return when no task and no socket
+//! [notice](LocalAgentBuilder::deregistration_delay) after that: 250 ms unless told otherwise. Both return when no task and no socket
 //! file is left. Dropping a [`LocalAgent`] aborts it. [`RemoteAgent::close`] does the same for a client.
 //!
 //! # Logs
@@ -153,7 +153,7 @@
 //!
 //! | what | default | at the limit |
 //! |---|---|---|
-//! | payload of a frame, each way | 10 MiB | sender: [`Error::Unsendable`]; receiver: an error answer, then close |
+//! | payload of a frame, each way | 10 MiB | sender: [`Error::Encode`]; receiver: an error answer, then close |
 //! | connections of a server | 1024 | further ones wait in the system's queue |
 //! | requests in flight on one connection | 64 | no more are read |
 //! | connections of a client, to each instance | 64 | calls wait, within their timeout |
@@ -188,12 +188,12 @@ pub use agentwire_transport as transport;
 pub use agentwire_transport::Endpoint;
 
 pub use crate::{
-    agent::{Agent, AgentError, BoxAgent, FnAgent, agent_fn},
+    agent::{Agent, AgentError, FnAgent, SharedAgent, agent_fn},
     client::{
         Balance, CallOptions, ClientStats, MessageStream, RemoteAgent, RemoteAgentBuilder,
         RetryPolicy,
     },
-    error::{CallSite, Error, Phase, ProtocolError},
+    error::{CallContext, Error, Phase, ProtocolError},
     server::{LocalAgent, LocalAgentBuilder},
     tool::{FnTool, Tool, tool_fn},
 };

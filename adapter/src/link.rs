@@ -60,13 +60,13 @@ impl Link {
     }
 
     /// True if the far side is still there and has sent nothing that nobody asked for.
-    pub(crate) fn is_quiet(&mut self) -> bool {
-        self.incoming.is_empty() && self.connection.probe().is_quiet()
+    pub(crate) fn is_idle_and_open(&mut self) -> bool {
+        self.incoming.is_empty() && self.connection.probe().is_idle_and_open()
     }
 
     /// The same, of a connection that was in use a moment ago, by what is known without asking the system.
     pub(crate) fn is_quiet_so_far(&mut self) -> bool {
-        self.incoming.is_empty() && self.connection.probe_noticed().is_quiet()
+        self.incoming.is_empty() && self.connection.probe_cached().is_idle_and_open()
     }
 
     /// Puts an envelope in line. On failure nothing is in line that was not there before.

@@ -30,7 +30,7 @@ impl Exit {
             RegistryError::InvalidName { .. }
             | RegistryError::InvalidRegistration { .. }
             | RegistryError::InvalidSetting { .. }
-            | RegistryError::Unsendable { .. } => Self::Usage,
+            | RegistryError::Encode { .. } => Self::Usage,
             RegistryError::NoAnswer { .. } => Self::TimedOut,
             RegistryError::InvalidAnswer { .. } | RegistryError::NotARegistry { .. } => {
                 Self::Protocol
@@ -104,7 +104,7 @@ impl From<agentwire::Error> for Failure {
             Exit::of(source)
         } else if error.is_remote() {
             Exit::Remote
-        } else if error.is_unsendable() || is_usage(&error) {
+        } else if error.is_encode() || is_usage(&error) {
             Exit::Usage
         } else if error.is_timeout() {
             Exit::TimedOut

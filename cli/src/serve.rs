@@ -73,7 +73,7 @@ impl ServeArgs {
             local = local.registry(registry.open(REGISTRY_TIMEOUT)?);
         }
         if let Some(endpoint) = self.advertise {
-            local = local.advertise(endpoint);
+            local = local.advertised_endpoint(endpoint);
         }
         serve_until_stopped(local, &self.endpoint)
     }
@@ -109,7 +109,7 @@ const SOON: Duration = Duration::from_secs(2);
 /// Says when the agents are registered, and why not if they are not soon. Ends only if that cannot be said, or if
 /// they never will be.
 async fn tell_of_registering(local: &LocalAgent) -> Failure {
-    for registrant in local.registrants() {
+    for registrant in local.registrations() {
         let name = &registrant.registration().name;
         if timeout(SOON, registrant.registered()).await.is_err() {
             let why = registrant.last_error().map(|error| chain(&*error));

@@ -57,7 +57,7 @@ impl Message {
 
     /// Sets the time at which it was said.
     #[must_use]
-    pub fn at(mut self, timestamp: impl Into<Timestamp>) -> Self {
+    pub fn with_timestamp(mut self, timestamp: impl Into<Timestamp>) -> Self {
         self.timestamp = timestamp.into();
         self
     }
@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn display_is_the_wire_form() {
-        let message = Message::user("é").at("2025-11-08T12:00:00Z".parse::<Timestamp>().unwrap());
+        let message =
+            Message::user("é").with_timestamp("2025-11-08T12:00:00Z".parse::<Timestamp>().unwrap());
         assert_eq!(
             message.to_string(),
             r#"{"role": "user", "content": "\u00e9", "metadata": {}, "timestamp": "2025-11-08T12:00:00+00:00"}"#

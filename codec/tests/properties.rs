@@ -101,7 +101,7 @@ fn message() -> impl Strategy<Value = Message> {
     let role = text().prop_filter("a role is not empty", |role| !role.is_empty());
     (role, value(), map(), written_time()).prop_map(|(role, content, metadata, time)| {
         let time: Timestamp = time.parse().expect("a time");
-        let mut message = Message::new(role, content).at(time);
+        let mut message = Message::new(role, content).with_timestamp(time);
         message.metadata = metadata;
         message
     })

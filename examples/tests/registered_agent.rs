@@ -5,8 +5,8 @@ use std::{env, error::Error, path::Path, process::Stdio, time::Duration};
 use agentwire::{
     Message, RemoteAgent,
     registry::{
-        Event, InstanceRef, LocalRegistry, Query, Registry, RegistryConfig, RegistryServer, Scope,
-        Watch,
+        Event, InstanceRef, LocalRegistry, Query, Registry, RegistryConfig, RegistryServer, Watch,
+        WatchScope,
     },
 };
 use tokio::{
@@ -51,7 +51,7 @@ async fn it_registers_is_heard_and_is_found_and_called_from_rust() -> Result<(),
     let agentwire::Endpoint::Tcp { port, .. } = *server.endpoint() else {
         return Err("another carrier".into());
     };
-    let mut watch = registry.watch(Scope::name("shout"));
+    let mut watch = registry.watch(WatchScope::name("shout"));
     assert!(matches!(next(&mut watch).await?, Event::Snapshot { .. }));
     let mut python = start(port)?;
     let Event::Joined(joined) = next(&mut watch).await? else {

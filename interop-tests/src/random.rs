@@ -113,7 +113,7 @@ impl Generator {
             1 => Role::AGENT,
             _ => Role::from(self.some_text().as_str()),
         };
-        let mut message = Message::new(role, self.value(3)).at(self.timestamp());
+        let mut message = Message::new(role, self.value(3)).with_timestamp(self.timestamp());
         message.metadata = self.map(3);
         message
     }

@@ -7,9 +7,9 @@ use crate::{Lease, RegistryError};
 /// ```
 /// use std::time::Duration;
 ///
-/// use agentwire_registry::{Duplicates, LocalRegistry, RegistryConfig};
+/// use agentwire_registry::{DuplicatePolicy, LocalRegistry, RegistryConfig};
 ///
-/// let config = RegistryConfig::new().lease(Duration::from_secs(15)).duplicates(Duplicates::Refuse);
+/// let config = RegistryConfig::new().lease(Duration::from_secs(15)).duplicates(DuplicatePolicy::Refuse);
 /// let registry = LocalRegistry::with_config(config)?;
 /// # Ok::<(), agentwire_registry::RegistryError>(())
 /// ```
@@ -18,7 +18,7 @@ use crate::{Lease, RegistryError};
 #[must_use]
 pub struct RegistryConfig {
     lease: Lease,
-    duplicates: Duplicates,
+    duplicates: DuplicatePolicy,
     max_registrations: usize,
     max_instances: usize,
     max_size: usize,
@@ -29,7 +29,7 @@ pub struct RegistryConfig {
 /// What becomes of a second endpoint under one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Duplicates {
+pub enum DuplicatePolicy {
     /// It is another instance of the same agent.
     #[default]
     Allow,
@@ -48,7 +48,7 @@ impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
             lease: Lease::default(),
-            duplicates: Duplicates::default(),
+            duplicates: DuplicatePolicy::default(),
             max_registrations: 65_536,
             max_instances: 1024,
             max_size: 64 * 1024,
@@ -73,7 +73,7 @@ impl RegistryConfig {
     }
 
     /// What becomes of a second endpoint under one name. Default: it is another instance.
-    pub fn duplicates(mut self, duplicates: Duplicates) -> Self {
+    pub fn duplicates(mut self, duplicates: DuplicatePolicy) -> Self {
         self.duplicates = duplicates;
         self
     }
@@ -120,7 +120,7 @@ impl RegistryConfig {
     }
 
     pub(crate) fn refuses_duplicates(&self) -> bool {
-        self.duplicates == Duplicates::Refuse
+        self.duplicates == DuplicatePolicy::Refuse
     }
 
     pub(crate) fn registration_limit(&self) -> usize {

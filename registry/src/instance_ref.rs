@@ -12,7 +12,7 @@ use crate::Registration;
 /// ```
 /// use agentwire_registry::InstanceRef;
 ///
-/// let which = InstanceRef::new("weather").at("tcp://10.0.0.7:8080".parse()?);
+/// let which = InstanceRef::new("weather").with_endpoint("tcp://10.0.0.7:8080".parse()?);
 /// assert_eq!(which.name, "weather");
 /// # Ok::<(), agentwire_transport::Error>(())
 /// ```
@@ -40,7 +40,7 @@ impl InstanceRef {
 
     /// The one at that endpoint.
     #[must_use]
-    pub fn at(mut self, endpoint: Endpoint) -> Self {
+    pub fn with_endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = Some(endpoint);
         self
     }
@@ -55,7 +55,7 @@ impl InstanceRef {
 
 impl From<&Registration> for InstanceRef {
     fn from(registration: &Registration) -> Self {
-        let which = Self::new(&*registration.name).at(registration.endpoint.clone());
+        let which = Self::new(&*registration.name).with_endpoint(registration.endpoint.clone());
         match &*registration.instance {
             "" => which,
             instance => which.instance(instance),

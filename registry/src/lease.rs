@@ -26,7 +26,7 @@ impl Lease {
     }
 
     /// How often to send a heartbeat: a third of the timeout, 30 s by default, so that one may be lost; and two, if one
-    /// that failed is repeated sooner, as a [`Registrant`](crate::Registrant) does.
+    /// that failed is repeated sooner, as a [`RegistrationHandle`](crate::RegistrationHandle) does.
     #[must_use]
     pub fn heartbeat_interval(self) -> Duration {
         self.timeout / HEARTBEATS

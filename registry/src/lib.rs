@@ -5,12 +5,12 @@
 //!
 //! ```
 //! use agentwire_codec::map;
-//! use agentwire_registry::{Event, LocalRegistry, Query, Registration, Registry, Scope};
+//! use agentwire_registry::{Event, LocalRegistry, Query, Registration, Registry, WatchScope};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let registry = LocalRegistry::new();
-//! let mut watch = registry.watch(Scope::All);
+//! let mut watch = registry.watch(WatchScope::All);
 //!
 //! let weather = Registration::new("weather", "unix:///run/agents/weather.sock".parse()?)
 //!     .with_capabilities(map! {"languages": ["en", "ja"]});
@@ -33,8 +33,8 @@
 //! - **Backends**: [`LocalRegistry`], inside this process, with a [`RegistryConfig`]; `RedisRegistry`, in a Redis that
 //!   processes and machines share, with the feature `redis`.
 //! - **Finding**: by name, or by a [`Query`] for capabilities, tools, versions and metadata.
-//! - **Staying registered**: a [`Registrant`] sends the heartbeats.
-//! - **Watching**: a [`Watch`] of a [`Scope`] is a stream of [`Event`]s.
+//! - **Staying registered**: a [`RegistrationHandle`] sends the heartbeats.
+//! - **Watching**: a [`Watch`] of a [`WatchScope`] is a stream of [`Event`]s.
 //!
 //! # Leases
 //!
@@ -81,16 +81,16 @@ pub use semver::{Version, VersionReq};
 #[cfg(feature = "redis")]
 pub use crate::redis::{RedisRegistry, RedisRegistryBuilder};
 pub use crate::{
-    config::{Duplicates, RegistryConfig},
-    error::{Capacity, FieldError, NameProblem, RegistrationProblem, RegistryError},
+    config::{DuplicatePolicy, RegistryConfig},
+    error::{FieldError, LimitKind, NameProblem, RegistrationProblem, RegistryError},
     event::Event,
     instance_ref::InstanceRef,
     lease::Lease,
     local::LocalRegistry,
     query::Query,
-    registrant::{Registrant, RegistrantBuilder},
+    registrant::{RegistrationHandle, RegistrationHandleBuilder},
     registration::{Registration, check_name},
     registry::{Registry, SharedRegistry},
-    scope::Scope,
+    scope::WatchScope,
     watch::Watch,
 };

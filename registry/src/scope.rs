@@ -3,7 +3,7 @@ use crate::{Registration, RegistryError, check_name};
 /// What of a registry is watched.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum Scope {
+pub enum WatchScope {
     /// Everything.
     #[default]
     All,
@@ -11,7 +11,7 @@ pub enum Scope {
     Name(String),
 }
 
-impl Scope {
+impl WatchScope {
     /// All instances of one name.
     #[must_use]
     pub fn name(name: impl Into<String>) -> Self {

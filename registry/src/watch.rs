@@ -31,9 +31,9 @@ impl Watch {
         }
     }
 
-    /// Lets [`is_in_touch`](Self::is_in_touch) say what `in_touch` says. For registries that may be out of reach.
+    /// Lets [`is_live`](Self::is_live) say what `in_touch` says. For registries that may be out of reach.
     #[must_use]
-    pub fn in_touch_while(mut self, in_touch: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+    pub fn with_liveness(mut self, in_touch: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.in_touch = Some(Box::new(in_touch));
         self
     }
@@ -61,7 +61,7 @@ impl Watch {
     /// any more, or has told nothing yet; a snapshot comes once it is back. It is found out while [`next`](Self::next) is
     /// awaited. A registry inside this process is always in touch.
     #[must_use]
-    pub fn is_in_touch(&self) -> bool {
+    pub fn is_live(&self) -> bool {
         self.in_touch.as_ref().is_none_or(|in_touch| in_touch())
     }
 }

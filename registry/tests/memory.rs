@@ -6,7 +6,7 @@
 
 use agentwire_codec::Value;
 use agentwire_registry::{
-    Capacity, LocalRegistry, Registration, Registry, RegistryConfig, RegistryError,
+    LimitKind, LocalRegistry, Registration, Registry, RegistryConfig, RegistryError,
 };
 use peak_alloc::PeakAlloc;
 
@@ -63,7 +63,7 @@ async fn a_full_registry_takes_no_more_than_its_limit_and_not_much_less() {
                 break;
             }
         }
-        let of = Capacity::Bytes;
+        let of = LimitKind::Bytes;
         assert!(
             matches!(refused, Some(RegistryError::Full { max: LIMIT, of: what }) if what == of),
             "{kind}: {refused:?}"

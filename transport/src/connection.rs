@@ -110,7 +110,7 @@ impl Connection {
     /// which is the rule, it costs no system call. What came or ended since the runtime last asked the system for
     /// news may go unseen; a write to a Unix socket that the peer has closed then fails, and sends nothing. TCP takes
     /// such a write, so that its sockets are asked in any case.
-    pub fn probe_noticed(&mut self) -> Idle {
+    pub fn probe_cached(&mut self) -> Idle {
         match &mut self.stream {
             #[cfg(unix)]
             Stream::Unix(stream) => {

@@ -12,7 +12,7 @@ pub enum Idle {
 
 impl Idle {
     /// True if the connection can be used.
-    pub fn is_quiet(self) -> bool {
+    pub fn is_idle_and_open(self) -> bool {
         self == Self::Quiet
     }
 }

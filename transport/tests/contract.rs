@@ -40,7 +40,7 @@ async fn pair<C: Carrier>(carrier: &C) -> (Listener, Connection, Connection) {
 }
 
 /// Both ways to look whether a connection is idle.
-const PROBES: [fn(&mut Connection) -> Idle; 2] = [Connection::probe, Connection::probe_noticed];
+const PROBES: [fn(&mut Connection) -> Idle; 2] = [Connection::probe, Connection::probe_cached];
 
 async fn wait_until_not_quiet(
     connection: &mut Connection,

@@ -45,17 +45,17 @@ impl<A: Agent> DynAgent for A {
 /// parameter. It is cheap to clone.
 ///
 /// ```
-/// use agentwire::{BoxAgent, Message, RemoteAgent, agent_fn};
+/// use agentwire::{SharedAgent, Message, RemoteAgent, agent_fn};
 ///
 /// let here = agent_fn("here", |message: Message| async move { Ok(message) });
 /// let there = RemoteAgent::new("unix:///run/agents/there.sock")?;
-/// let agents = [BoxAgent::new(here), BoxAgent::new(there)];
+/// let agents = [SharedAgent::new(here), SharedAgent::new(there)];
 /// # Ok::<(), agentwire::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct BoxAgent(Arc<dyn DynAgent>);
+pub struct SharedAgent(Arc<dyn DynAgent>);
 
-impl BoxAgent {
+impl SharedAgent {
     /// Hides the type of an agent.
     #[must_use]
     pub fn new(agent: impl Agent) -> Self {
@@ -67,7 +67,7 @@ impl BoxAgent {
     }
 }
 
-impl Agent for BoxAgent {
+impl Agent for SharedAgent {
     fn name(&self) -> &str {
         self.0.name()
     }
@@ -85,8 +85,8 @@ impl Agent for BoxAgent {
     }
 }
 
-impl fmt::Debug for BoxAgent {
+impl fmt::Debug for SharedAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BoxAgent").field(&self.0.name()).finish()
+        f.debug_tuple("SharedAgent").field(&self.0.name()).finish()
     }
 }

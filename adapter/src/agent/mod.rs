@@ -10,7 +10,7 @@ use futures_util::stream;
 
 pub(crate) use self::dynamic::DynAgent;
 pub use self::{
-    dynamic::BoxAgent,
+    dynamic::SharedAgent,
     error::AgentError,
     function::{FnAgent, agent_fn},
 };
@@ -19,7 +19,7 @@ pub use self::{
 ///
 /// Serve one with [`LocalAgent`](crate::LocalAgent). A [`RemoteAgent`](crate::RemoteAgent) is one, too, so code that
 /// takes `impl Agent` does not care where the agent lives. For agents that a closure can express there is
-/// [`agent_fn`]; to keep agents of different types together there is [`BoxAgent`].
+/// [`agent_fn`]; to keep agents of different types together there is [`SharedAgent`].
 ///
 /// Calls run concurrently, on `&self`. A caller that goes away drops the future or the stream that
 /// works for it, at any await point.

@@ -16,7 +16,7 @@ use super::{
     target::Target,
 };
 use crate::{
-    CallSite, Error,
+    CallContext, Error,
     error::{Phase, ProtocolError},
     spare,
     time::LONGEST,
@@ -100,7 +100,7 @@ impl Exchange {
                 method,
                 frame: frame.into(),
             }),
-            Err(source) => Err(Error::Unsendable {
+            Err(source) => Err(Error::Encode {
                 site: Box::new(target.site(tool, None)),
                 source,
             }),
@@ -324,7 +324,7 @@ impl Exchange {
         }
     }
 
-    pub(super) fn site(&self) -> CallSite {
+    pub(super) fn site(&self) -> CallContext {
         self.target.site(self.tool.clone(), Some(self.id.clone()))
     }
 

@@ -164,11 +164,11 @@ impl Pool {
             if idle_for >= self.idle_limit {
                 continue;
             }
-            let is_quiet = match idle_for < JUST_USED {
+            let is_idle_and_open = match idle_for < JUST_USED {
                 true => connection.link.is_quiet_so_far(),
-                false => connection.link.is_quiet(),
+                false => connection.link.is_idle_and_open(),
             };
-            if is_quiet {
+            if is_idle_and_open {
                 return Some(connection);
             }
             self.counters.lost();

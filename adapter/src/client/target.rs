@@ -12,7 +12,7 @@ use super::{
     pool::Pool,
     retry::RetryPolicy,
 };
-use crate::CallSite;
+use crate::CallContext;
 
 /// Whom a client calls: shared by its clones and by its calls.
 #[derive(Clone)]
@@ -139,8 +139,8 @@ impl Target {
         self.0.pool.connector().endpoint()
     }
 
-    pub(super) fn site(&self, tool: Option<String>, request_id: Option<RequestId>) -> CallSite {
-        CallSite {
+    pub(super) fn site(&self, tool: Option<String>, request_id: Option<RequestId>) -> CallContext {
+        CallContext {
             agent: self.0.client.config.name.clone(),
             tool,
             endpoint: self.endpoint().clone(),

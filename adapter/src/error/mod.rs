@@ -1,4 +1,4 @@
-mod call_site;
+mod call_context;
 mod phase;
 mod protocol_error;
 mod registry_failure;
@@ -10,7 +10,7 @@ use agentwire_registry::RegistryError;
 use agentwire_transport as transport;
 
 pub use self::{
-    call_site::CallSite, phase::Phase, protocol_error::ProtocolError,
+    call_context::CallContext, phase::Phase, protocol_error::ProtocolError,
     registry_failure::RegistryFailure,
 };
 
@@ -47,9 +47,9 @@ pub enum Error {
 
     /// The message cannot be put on the wire. Nothing was sent; the connection lives on.
     #[error("{site}: message cannot be sent")]
-    Unsendable {
+    Encode {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What is wrong with the message.
         source: EncodeError,
     },
@@ -58,7 +58,7 @@ pub enum Error {
     #[error("{site}: connection failed")]
     ConnectionFailed {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// Why.
         source: transport::Error,
     },
@@ -67,14 +67,14 @@ pub enum Error {
     #[error("{site}: no agent of that name is registered")]
     NotRegistered {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
     },
 
     /// The registry has the agent, but none of its instances could be reached in time. Nothing was sent.
     #[error("{site}: none of its instances can be reached ({instances} registered)")]
     Unreachable {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// How many instances the registry had at the end.
         instances: usize,
         /// What connecting, or a new connection, failed with last; `None` if other calls had found out before.
@@ -85,7 +85,7 @@ pub enum Error {
     #[error("{site}: agent cannot be looked up")]
     Registry {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What the registry said, or why it cannot be reached. All calls that waited for the same answer have it.
         source: RegistryFailure,
     },
@@ -94,7 +94,7 @@ pub enum Error {
     #[error("{site}: the client is closed")]
     ClientClosed {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// Whether the agent may have seen the request.
         sent: bool,
     },
@@ -104,7 +104,7 @@ pub enum Error {
     #[error("{site}: timed out after {timeout:?} {phase}")]
     Timeout {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// How long it was given.
         timeout: Duration,
         /// What it was doing when the time was up.
@@ -115,7 +115,7 @@ pub enum Error {
     #[error("{site}: connection closed before the answer")]
     ConnectionClosed {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What ended it; `None` if the server closed it properly.
         source: Option<FrameError>,
     },
@@ -124,7 +124,7 @@ pub enum Error {
     #[error("{site}: server sent an invalid message")]
     InvalidMessage {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What is wrong with it.
         source: ProtocolError,
     },
@@ -133,7 +133,7 @@ pub enum Error {
     #[error("{site}: server speaks an unsupported protocol version")]
     UnsupportedVersion {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// Which version.
         source: ProtocolError,
     },
@@ -142,7 +142,7 @@ pub enum Error {
     #[error("{site}: server sent a malformed payload")]
     MalformedPayload {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What is wrong with it.
         source: ProtocolError,
     },
@@ -151,7 +151,7 @@ pub enum Error {
     #[error("{site}: agent not found: {}", error.message)]
     AgentNotFound {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What the server said.
         error: Box<WireError>,
     },
@@ -160,7 +160,7 @@ pub enum Error {
     #[error("{site}: agent unavailable: {}", error.message)]
     AgentUnavailable {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What the server said.
         error: Box<WireError>,
     },
@@ -169,7 +169,7 @@ pub enum Error {
     #[error("{site}: agent timed out: {}", error.message)]
     AgentTimeout {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What the server said.
         error: Box<WireError>,
     },
@@ -178,7 +178,7 @@ pub enum Error {
     #[error("{site}: tool not found: {}", error.message)]
     ToolNotFound {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What the server said.
         error: Box<WireError>,
     },
@@ -187,7 +187,7 @@ pub enum Error {
     #[error("{site}: tool failed: {}", error.message)]
     ToolFailed {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What the server said.
         error: Box<WireError>,
     },
@@ -196,7 +196,7 @@ pub enum Error {
     #[error("{site}: not supported by the server: {}", error.message)]
     Unsupported {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What the server said.
         error: Box<WireError>,
     },
@@ -205,7 +205,7 @@ pub enum Error {
     #[error("{site}: agent failed: {error}")]
     RemoteExecution {
         /// Which call.
-        site: Box<CallSite>,
+        site: Box<CallContext>,
         /// What the server said: code, message and details.
         error: Box<WireError>,
     },
@@ -247,8 +247,8 @@ impl Error {
 
     /// The message itself is at fault; it would fail anywhere.
     #[must_use]
-    pub fn is_unsendable(&self) -> bool {
-        matches!(self, Self::Unsendable { .. })
+    pub fn is_encode(&self) -> bool {
+        matches!(self, Self::Encode { .. })
     }
 
     /// The agent cannot have seen the request, so that sending it again cannot do harm.
@@ -261,7 +261,7 @@ impl Error {
                 | Self::Unreachable { .. }
                 | Self::Registry { .. }
                 | Self::ClientClosed { sent: false, .. }
-                | Self::Unsendable { .. }
+                | Self::Encode { .. }
                 | Self::Timeout {
                     phase: Phase::Resolving | Phase::Queueing | Phase::Connecting,
                     ..
@@ -327,7 +327,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn from_remote(site: CallSite, error: WireError) -> Self {
+    pub(crate) fn from_remote(site: CallContext, error: WireError) -> Self {
         let (site, error) = (Box::new(site), Box::new(error));
         // Codes cannot stand in patterns, because the set is open.
         if error.code == ErrorCode::AGENT_NOT_FOUND {
@@ -347,7 +347,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn from_protocol(site: CallSite, source: ProtocolError) -> Self {
+    pub(crate) fn from_protocol(site: CallContext, source: ProtocolError) -> Self {
         let site = Box::new(site);
         match &source {
             ProtocolError::Unexpected { .. } => Self::InvalidMessage { site, source },
@@ -361,7 +361,7 @@ impl Error {
     }
 
     /// A stream of bytes that ended or broke; an oversize frame is the server's fault instead.
-    pub(crate) fn from_broken(site: CallSite, source: Option<FrameError>) -> Self {
+    pub(crate) fn from_broken(site: CallContext, source: Option<FrameError>) -> Self {
         match source {
             Some(source @ FrameError::TooLarge { .. }) => Self::from_protocol(site, source.into()),
             source => Self::ConnectionClosed {
@@ -371,7 +371,7 @@ impl Error {
         }
     }
 
-    pub(crate) fn from_write(site: CallSite, source: io::Error) -> Self {
+    pub(crate) fn from_write(site: CallContext, source: io::Error) -> Self {
         Self::ConnectionClosed {
             site: Box::new(site),
             source: Some(source.into()),

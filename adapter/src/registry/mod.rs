@@ -31,9 +31,10 @@ mod server;
 mod wire;
 
 pub use agentwire_registry::{
-    Capacity, Duplicates, Event, FieldError, InstanceRef, Lease, LocalRegistry, NameProblem, Query,
-    Registrant, RegistrantBuilder, Registration, RegistrationProblem, Registry, RegistryConfig,
-    RegistryError, Scope, SharedRegistry, Version, VersionReq, Watch, check_name,
+    DuplicatePolicy, Event, FieldError, InstanceRef, Lease, LimitKind, LocalRegistry, NameProblem,
+    Query, Registration, RegistrationHandle, RegistrationHandleBuilder, RegistrationProblem,
+    Registry, RegistryConfig, RegistryError, SharedRegistry, Version, VersionReq, Watch,
+    WatchScope, check_name,
 };
 #[cfg(feature = "redis")]
 pub use agentwire_registry::{RedisRegistry, RedisRegistryBuilder};

@@ -1,7 +1,9 @@
 use std::{path::absolute, time::Duration};
 
 use agentwire_codec::Map;
-use agentwire_registry::{Registrant, Registration, RegistryError, SharedRegistry, Version};
+use agentwire_registry::{
+    Registration, RegistrationHandle, RegistryError, SharedRegistry, Version,
+};
 use agentwire_transport::{Endpoint, Error as TransportError};
 
 use super::agents::Agents;
@@ -80,10 +82,10 @@ impl Registrations {
     /// # Panics
     ///
     /// Outside of a tokio runtime, if there are any.
-    pub(super) fn start(self) -> Result<Vec<Registrant>, Error> {
+    pub(super) fn start(self) -> Result<Vec<RegistrationHandle>, Error> {
         let registrations = self.0.into_iter();
         registrations
-            .map(|(registry, registration)| Registrant::start(registry, registration))
+            .map(|(registry, registration)| RegistrationHandle::start(registry, registration))
             .collect::<Result<_, _>>()
             .map_err(refused)
     }

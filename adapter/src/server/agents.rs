@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error,
-    agent::{BoxAgent, DynAgent},
+    agent::{DynAgent, SharedAgent},
     tool::DynTool,
 };
 
@@ -42,12 +42,12 @@ impl Agents {
     ///
     /// [`Error::InvalidSetting`] for agents or tools that could not be told apart, or not be called.
     pub(super) fn new(
-        agents: Vec<BoxAgent>,
+        agents: Vec<SharedAgent>,
         names: Names,
         tools: Vec<Arc<dyn DynTool>>,
         handler_timeout: Option<Duration>,
     ) -> Result<Self, Error> {
-        let agents: Vec<_> = agents.into_iter().map(BoxAgent::into_inner).collect();
+        let agents: Vec<_> = agents.into_iter().map(SharedAgent::into_inner).collect();
         let first = agents
             .first()
             .cloned()

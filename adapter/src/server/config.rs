@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error,
-    agent::{Agent, BoxAgent},
+    agent::{Agent, SharedAgent},
     time::LONGEST,
     tool::{DynTool, Tool},
 };
@@ -19,7 +19,7 @@ use crate::{
 /// How a [`LocalAgent`] serves. Made by [`LocalAgent::builder`].
 #[must_use]
 pub struct LocalAgentBuilder {
-    agents: Vec<BoxAgent>,
+    agents: Vec<SharedAgent>,
     strict_names: bool,
     tools: Vec<Arc<dyn DynTool>>,
     advertisement: Advertisement,
@@ -73,7 +73,7 @@ impl Config {
 impl LocalAgentBuilder {
     pub(super) fn new(agent: impl Agent) -> Self {
         Self {
-            agents: vec![BoxAgent::new(agent)],
+            agents: vec![SharedAgent::new(agent)],
             strict_names: false,
             tools: Vec::new(),
             advertisement: Advertisement::default(),
@@ -86,7 +86,7 @@ impl LocalAgentBuilder {
     /// With several agents, callers must name the one that they mean. Without a name, or with another, they are
     /// told `AGENT_NOT_FOUND` and which agents there are.
     pub fn agent(mut self, agent: impl Agent) -> Self {
-        self.agents.push(BoxAgent::new(agent));
+        self.agents.push(SharedAgent::new(agent));
         self
     }
 
@@ -107,8 +107,8 @@ impl LocalAgentBuilder {
     /// stops. Default: none.
     ///
     /// Each agent is registered by its name with what [`LocalAgent::capabilities`] says. A registry that is out of
-    /// reach holds nothing up: it is tried again, as a [`Registrant`](crate::registry::Registrant) does, and
-    /// [`LocalAgent::registrants`] tell how it goes.
+    /// reach holds nothing up: it is tried again, as a [`RegistrationHandle`](crate::registry::RegistrationHandle) does, and
+    /// [`LocalAgent::registrations`] tell how it goes.
     ///
     /// A single agent then does not answer to the names of others, as it would otherwise: a caller may have found
     /// another one at this endpoint, which has ended since.
@@ -119,7 +119,7 @@ impl LocalAgentBuilder {
 
     /// Where others call the server, for the registry. Default: where it listens, which must be set otherwise where that
     /// is an address such as `0.0.0.0`. Port 0 stands for the port that the system chose.
-    pub fn advertise<E>(mut self, endpoint: E) -> Self
+    pub fn advertised_endpoint<E>(mut self, endpoint: E) -> Self
     where
         E: TryInto<Endpoint>,
         TransportError: From<E::Error>,
@@ -144,7 +144,7 @@ impl LocalAgentBuilder {
     /// How long [`LocalAgent::stop`] goes on serving after the agents are out of the registry, so that clients hear of
     /// it before they would be refused. Default: 250 ms. There is no such time if they were not in one, or could not
     /// be taken out.
-    pub fn notice(mut self, notice: Duration) -> Self {
+    pub fn deregistration_delay(mut self, notice: Duration) -> Self {
         self.advertisement.notice = notice.min(LONGEST);
         self
     }
@@ -198,7 +198,7 @@ impl LocalAgentBuilder {
     }
 
     /// How long [`LocalAgent::stop`] waits for requests in flight. Default: 30 s. Then they are dropped.
-    pub fn grace(mut self, grace: Duration) -> Self {
+    pub fn shutdown_timeout(mut self, grace: Duration) -> Self {
         self.config.grace = grace;
         self
     }

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::Map;
-use agentwire_registry::Registrant;
+use agentwire_registry::RegistrationHandle;
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 use futures_util::future::join_all;
 use tokio::time::sleep;
@@ -32,7 +32,7 @@ use crate::{Error, agent::Agent};
 /// ```
 pub struct LocalAgent {
     /// Before the server: in the end, nobody should be sent to one that is no more.
-    registrants: Vec<Registrant>,
+    registrations: Vec<RegistrationHandle>,
     notice: Duration,
     serving: Serving,
     agents: Arc<Agents>,
@@ -73,7 +73,7 @@ impl LocalAgent {
         tracing::debug!(endpoint = %listener.endpoint(), agent = agents.first().name(), "serving");
         let serving = Serving::start(listener, Arc::clone(&agents) as _, config);
         Ok(Self {
-            registrants: registrations.start()?,
+            registrations: registrations.start()?,
             notice,
             serving,
             agents,
@@ -101,15 +101,15 @@ impl LocalAgent {
 
     /// What keeps the agents registered, one for each; none without a [registry](LocalAgentBuilder::registry).
     #[must_use]
-    pub fn registrants(&self) -> &[Registrant] {
-        &self.registrants
+    pub fn registrations(&self) -> &[RegistrationHandle] {
+        &self.registrations
     }
 
     /// Stops gracefully: no more connections and requests are accepted, those in flight are answered. What
-    /// is not answered within the [grace](LocalAgentBuilder::grace) is dropped.
+    /// is not answered within the [shutdown timeout](LocalAgentBuilder::shutdown_timeout) is dropped.
     ///
     /// Where the agents are registered, they are taken out first, within 5 s, and calls are still accepted meanwhile
-    /// and for the [notice](LocalAgentBuilder::notice) after that. So clients that find them there lose no call.
+    /// and for the [notice](LocalAgentBuilder::deregistration_delay) after that. So clients that find them there lose no call.
     ///
     /// It returns when all is done: no task is left, and no socket file.
     ///
@@ -118,8 +118,8 @@ impl LocalAgent {
     /// If the future is dropped, the server keeps draining, without a limit in time, or serving, if it did not come to
     /// that; call this or [`abort`](Self::abort) again.
     pub async fn stop(&self) {
-        // What fails is known to the registrants, and the lease ends by itself.
-        let leaving = self.registrants.iter().map(|registrant| async {
+        // What fails is known to the registrations, and the lease ends by itself.
+        let leaving = self.registrations.iter().map(|registrant| async {
             let was_registered = registrant.is_registered();
             registrant.unregister().await.is_ok() && was_registered
         });
@@ -139,8 +139,10 @@ impl LocalAgent {
     ///
     /// If the future is dropped, the server stops all the same.
     pub async fn abort(&self) {
-        self.registrants.iter().for_each(Registrant::abort);
-        join_all(self.registrants.iter().map(Registrant::ended)).await;
+        self.registrations
+            .iter()
+            .for_each(RegistrationHandle::abort);
+        join_all(self.registrations.iter().map(RegistrationHandle::ended)).await;
         self.serving.abort().await;
     }
 }

@@ -17,7 +17,7 @@ use super::{
     dispatch::dispatch,
     in_flight::{Answer, InFlight, Next},
     service::Service,
-    stop::{Stage, StopWatch},
+    stop::{ShutdownListener, Stage},
 };
 use crate::{
     link::Link,
@@ -35,7 +35,7 @@ pub(super) struct Session {
     in_flight: FuturesUnordered<Next>,
     /// Why nothing more is read. What is in flight is still answered.
     ending: Option<End>,
-    stop: StopWatch,
+    stop: ShutdownListener,
     clocks: Clocks,
     alarm: Alarm,
 }
@@ -97,7 +97,7 @@ impl Session {
         link: Link,
         service: Arc<dyn Service>,
         config: Arc<Config>,
-        stop: StopWatch,
+        stop: ShutdownListener,
     ) -> Box<Self> {
         Box::new(Self {
             link,

@@ -47,8 +47,8 @@ impl Stop {
         self.drain.cancelled().await;
     }
 
-    pub(super) fn watch(&self) -> StopWatch {
-        StopWatch {
+    pub(super) fn watch(&self) -> ShutdownListener {
+        ShutdownListener {
             stop: self.clone(),
             stage: Stage::Serving,
             next: Box::pin(self.drain.clone().cancelled_owned()),
@@ -58,7 +58,7 @@ impl Stop {
 }
 
 /// What one task hears of it.
-pub(super) struct StopWatch {
+pub(super) struct ShutdownListener {
     stop: Stop,
     stage: Stage,
     /// For the next stage.
@@ -67,7 +67,7 @@ pub(super) struct StopWatch {
     waker: Option<Waker>,
 }
 
-impl StopWatch {
+impl ShutdownListener {
     /// The task is woken for the next stage.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Stage {
         let waits = |waker: &Waker| waker.will_wake(cx.waker());
@@ -103,7 +103,7 @@ impl StopWatch {
 mod tests {
     use super::*;
 
-    async fn stage(watch: &mut StopWatch) -> Stage {
+    async fn stage(watch: &mut ShutdownListener) -> Stage {
         poll_fn(|cx| Poll::Ready(watch.poll(cx))).await
     }
 

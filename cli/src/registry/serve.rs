@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use agentwire::{
     Endpoint,
-    registry::{Duplicates, LocalRegistry, RegistryConfig, RegistryServer},
+    registry::{DuplicatePolicy, LocalRegistry, RegistryConfig, RegistryServer},
 };
 use clap::Args;
 
@@ -48,8 +48,8 @@ Examples:
 impl RegistryServeArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let duplicates = match self.unique {
-            true => Duplicates::Refuse,
-            false => Duplicates::Allow,
+            true => DuplicatePolicy::Refuse,
+            false => DuplicatePolicy::Allow,
         };
         let config = RegistryConfig::new()
             .lease(self.lease)

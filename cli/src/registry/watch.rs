@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use agentwire::{
     Map, Value,
-    registry::{Event, Registry, RegistryError, Scope, Watch},
+    registry::{Event, Registry, RegistryError, Watch, WatchScope},
 };
 use clap::Args;
 use tokio::time::timeout;
@@ -36,7 +36,7 @@ Examples:
 
 impl WatchArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let scope = self.name.clone().map_or(Scope::All, Scope::Name);
+        let scope = self.name.clone().map_or(WatchScope::All, WatchScope::Name);
         let registry = self.ask.open()?;
         runtime::run_client(async {
             let begun = Instant::now();
@@ -81,11 +81,11 @@ async fn until_next(watch: &mut Watch) -> Option<Result<Event, RegistryError>> {
         if let Ok(next) = timeout(LOOK, watch.next()).await {
             return next;
         }
-        let is_in_touch = watch.is_in_touch();
-        if was_in_touch && !is_in_touch {
+        let is_live = watch.is_live();
+        if was_in_touch && !is_live {
             output::note("the registry is out of reach; waiting for it");
         }
-        was_in_touch = is_in_touch;
+        was_in_touch = is_live;
     }
 }
 

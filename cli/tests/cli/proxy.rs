@@ -19,7 +19,7 @@ fn peculiar() -> Message {
     Message::new("oracle", f64::NAN)
         .with_metadata("z", u64::MAX)
         .with_metadata("a", "\u{1f980}")
-        .at(time)
+        .with_timestamp(time)
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-use agentwire::registry::{Event, LocalRegistry, Registry, RegistryServer, Scope};
+use agentwire::registry::{Event, LocalRegistry, Registry, RegistryServer, WatchScope};
 use agentwire_codec::Value;
 use rustix::process::Signal;
 
@@ -159,7 +159,7 @@ async fn an_agent_registers_when_its_registry_comes_back_and_says_that_it_waits(
         .await
         .success();
     let entries = LocalRegistry::new();
-    let mut watch = entries.watch(Scope::name("echo"));
+    let mut watch = entries.watch(WatchScope::name("echo"));
     within(watch.next())
         .await
         .expect("a snapshot")

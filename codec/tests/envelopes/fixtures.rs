@@ -20,7 +20,7 @@ pub(crate) fn envelope(body: impl Into<Body>) -> Envelope {
 }
 
 pub(crate) fn message() -> Message {
-    Message::user("Hi").at(TIME.parse::<Timestamp>().unwrap())
+    Message::user("Hi").with_timestamp(TIME.parse::<Timestamp>().unwrap())
 }
 
 pub(crate) fn map(text: &str) -> Map {

@@ -10,7 +10,7 @@ use std::{
 use agentwire_transport::Endpoint;
 use tokio::time::timeout;
 
-use crate::{Event, InstanceRef, Registration, Registry, RegistryConfig, Scope, Watch};
+use crate::{Event, InstanceRef, Registration, Registry, RegistryConfig, Watch, WatchScope};
 
 /// A kind of registry that the suite runs against.
 pub trait Backend: Sized + Send + Sync + 'static {
@@ -74,7 +74,7 @@ impl<B: Backend> Site<B> {
     }
 
     /// A watch whose first snapshot has been read, so that what follows is not missed.
-    pub(super) async fn watch(&self, scope: Scope) -> (Vec<Arc<Registration>>, Watch) {
+    pub(super) async fn watch(&self, scope: WatchScope) -> (Vec<Arc<Registration>>, Watch) {
         let mut watch = self.registry.watch(scope);
         match next(&mut watch).await {
             Event::Snapshot {

@@ -3,7 +3,7 @@ use agentwire_codec::{Timestamp, map};
 use super::backend::{Backend, Site, agent, endpoint, next, ports, within};
 use crate::{
     Event, InstanceRef, NameProblem, Registration, RegistrationProblem, Registry, RegistryError,
-    Scope,
+    WatchScope,
 };
 
 pub async fn what_is_registered_is_found_with_all_that_it_said<B: Backend>() {
@@ -59,7 +59,7 @@ pub async fn several_endpoints_of_one_name_are_instances_of_it<B: Backend>() {
 
 pub async fn endpoints_are_told_apart_by_their_text<B: Backend>() {
     let site = Site::<B>::start("spelling").await;
-    let (_, mut watch) = site.watch(Scope::All).await;
+    let (_, mut watch) = site.watch(WatchScope::All).await;
     let all = ["unix:///run//a", "unix:///run/./a", "unix:///run/a"].map(|text| {
         let endpoint = text.parse().expect("endpoint");
         Registration::new("weather", endpoint)
@@ -160,7 +160,7 @@ pub async fn unregistering_without_an_endpoint_needs_a_single_instance<B: Backen
     }
     assert_eq!(site.lookup("weather").await.len(), 2);
 
-    let by_endpoint = by_name.clone().at(first.endpoint.clone());
+    let by_endpoint = by_name.clone().with_endpoint(first.endpoint.clone());
     within(site.registry.unregister(&by_endpoint))
         .await
         .expect("by endpoint");

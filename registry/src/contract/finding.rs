@@ -1,7 +1,7 @@
 use agentwire_codec::map;
 
 use super::backend::{Backend, Site, endpoint, ports, within};
-use crate::{Query, Registration, Registry, Scope};
+use crate::{Query, Registration, Registry, WatchScope};
 
 /// In the order in which they are listed.
 fn sorted() -> Vec<Registration> {
@@ -42,7 +42,7 @@ pub async fn lists_are_ordered_and_stable<B: Backend>() {
     for _ in 0..2 {
         assert_eq!(ports(&site.list().await), [5, 2, 3, 4, 1, 9, 10]);
         assert_eq!(ports(&site.lookup("weather").await), [2, 3, 4, 1, 9, 10]);
-        let (snapshot, _watch) = site.watch(Scope::All).await;
+        let (snapshot, _watch) = site.watch(WatchScope::All).await;
         assert_eq!(ports(&snapshot), [5, 2, 3, 4, 1, 9, 10]);
     }
 }
@@ -59,7 +59,7 @@ pub async fn a_list_may_be_read_in_parts<B: Backend>() {
         (Some("weathers"), &[]),
     ] {
         for count in [1, 2, 1000] {
-            let part = site.registry.list_behind(behind, count);
+            let part = site.registry.list_after(behind, count);
             let part = ports(&within(part).await.expect("a part"));
             // Names are whole, and there may be more of them.
             let enough = part.len() == expected.len() || part.len() >= count;

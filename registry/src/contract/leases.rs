@@ -103,7 +103,7 @@ pub async fn a_heartbeat_without_an_endpoint_needs_a_single_instance<B: Backend>
         error.expect_err("there are two"),
         RegistryError::Ambiguous { instances: 2, .. }
     ));
-    let by_endpoint = by_name.at(second.endpoint);
+    let by_endpoint = by_name.with_endpoint(second.endpoint);
     within(site.registry.heartbeat(&by_endpoint))
         .await
         .expect("by endpoint");

@@ -1,12 +1,12 @@
 use agentwire_codec::Value;
 
 use super::backend::{Backend, LONG_LEASE, SHORT_LEASE, Site, agent, within};
-use crate::{Capacity, Duplicates, Registry, RegistryConfig, RegistryError};
+use crate::{DuplicatePolicy, LimitKind, Registry, RegistryConfig, RegistryError};
 
 pub async fn a_second_endpoint_is_refused_where_duplicates_are<B: Backend>() {
     let config = RegistryConfig::new()
         .lease(LONG_LEASE)
-        .duplicates(Duplicates::Refuse);
+        .duplicates(DuplicatePolicy::Refuse);
     let site = Site::<B>::with("duplicates", config).await;
     let first = agent("weather");
     site.register(&first).await;
@@ -32,7 +32,7 @@ pub async fn a_second_endpoint_is_refused_where_duplicates_are<B: Backend>() {
 pub async fn a_name_is_free_again_when_its_owner_is_gone<B: Backend>() {
     let config = RegistryConfig::new()
         .lease(SHORT_LEASE)
-        .duplicates(Duplicates::Refuse);
+        .duplicates(DuplicatePolicy::Refuse);
     let site = Site::<B>::with("free_again", config).await;
     site.register(&agent("weather")).await;
     site.gone("weather").await;
@@ -69,7 +69,7 @@ pub async fn there_are_no_more_registrations_than_allowed<B: Backend>() {
         error.expect_err("it is full"),
         RegistryError::Full {
             max: 2,
-            of: Capacity::Registrations
+            of: LimitKind::Registrations
         }
     ));
     site.register(&first).await;

@@ -2,25 +2,27 @@ use super::{
     backend::{Backend, LONG_LEASE, SHORT_LEASE, Site, agent, endpoint, next, within},
     picture::Picture,
 };
-use crate::{Event, InstanceRef, Registration, Registry, RegistryConfig, RegistryError, Scope};
+use crate::{
+    Event, InstanceRef, Registration, Registry, RegistryConfig, RegistryError, WatchScope,
+};
 
 pub async fn a_watch_begins_with_what_is_there<B: Backend>() {
     let site = Site::<B>::start("watch_begins").await;
-    let (snapshot, _watch) = site.watch(Scope::All).await;
+    let (snapshot, _watch) = site.watch(WatchScope::All).await;
     assert!(snapshot.is_empty());
     let (echo, weather) = (agent("echo"), agent("weather"));
     site.register(&weather).await;
     site.register(&echo).await;
-    let (snapshot, _watch) = site.watch(Scope::All).await;
+    let (snapshot, _watch) = site.watch(WatchScope::All).await;
     assert_eq!(snapshot.len(), 2);
     assert!(snapshot[0].is_same_offer(&echo) && snapshot[1].is_same_offer(&weather));
-    let (snapshot, _watch) = site.watch(Scope::name("echo")).await;
+    let (snapshot, _watch) = site.watch(WatchScope::name("echo")).await;
     assert!(snapshot.len() == 1 && snapshot[0].is_same_offer(&echo));
 }
 
 pub async fn a_watch_tells_what_happens_in_order<B: Backend>() {
     let site = Site::<B>::start("watch_order").await;
-    let (_, mut watch) = site.watch(Scope::All).await;
+    let (_, mut watch) = site.watch(WatchScope::All).await;
     let weather = agent("weather");
     let updates = [
         weather.clone().with_metadata("zone", "b"),
@@ -56,7 +58,7 @@ pub async fn a_watch_tells_what_happens_in_order<B: Backend>() {
 pub async fn a_watch_of_one_name_tells_of_no_other<B: Backend>() {
     let site = Site::<B>::start("watch_name").await;
     site.register(&agent("other")).await;
-    let (snapshot, mut watch) = site.watch(Scope::name("weather")).await;
+    let (snapshot, mut watch) = site.watch(WatchScope::name("weather")).await;
     assert!(snapshot.is_empty());
     let weather = agent("weather");
     site.register(&agent("other")).await;
@@ -75,7 +77,7 @@ pub async fn a_watch_of_one_name_tells_of_no_other<B: Backend>() {
 
 pub async fn a_watch_of_no_name_ends_in_an_error<B: Backend>() {
     let site = Site::<B>::start("watch_no_name").await;
-    let mut watch = site.registry.watch(Scope::name(""));
+    let mut watch = site.registry.watch(WatchScope::name(""));
     let error = within(watch.next()).await.expect("an error");
     assert!(matches!(
         error.expect_err("no name"),
@@ -87,7 +89,7 @@ pub async fn a_watch_of_no_name_ends_in_an_error<B: Backend>() {
 pub async fn a_watch_tells_what_expires<B: Backend>() {
     let config = RegistryConfig::new().lease(SHORT_LEASE);
     let site = Site::<B>::with("watch_expires", config).await;
-    let (_, mut watch) = site.watch(Scope::All).await;
+    let (_, mut watch) = site.watch(WatchScope::All).await;
     let weather = agent("weather");
     site.register(&weather).await;
     assert!(matches!(next(&mut watch).await, Event::Joined(_)));
@@ -105,7 +107,7 @@ pub async fn a_heartbeat_and_the_same_registration_again_are_no_events<B: Backen
     let site = Site::<B>::start("watch_quiet").await;
     let weather = agent("weather");
     site.register(&weather).await;
-    let (_, mut watch) = site.watch(Scope::All).await;
+    let (_, mut watch) = site.watch(WatchScope::All).await;
     let which = InstanceRef::from(&weather);
     within(site.registry.heartbeat(&which))
         .await
@@ -119,12 +121,12 @@ pub async fn a_heartbeat_and_the_same_registration_again_are_no_events<B: Backen
 
 pub async fn watches_do_not_disturb_each_other<B: Backend>() {
     let site = Site::<B>::start("watches").await;
-    let (_, mut first) = site.watch(Scope::All).await;
-    let (_, dropped) = site.watch(Scope::All).await;
-    let (_, idle) = site.watch(Scope::All).await;
+    let (_, mut first) = site.watch(WatchScope::All).await;
+    let (_, dropped) = site.watch(WatchScope::All).await;
+    let (_, idle) = site.watch(WatchScope::All).await;
     drop(dropped);
     let other = within(site.backend.registry()).await;
-    let mut second = other.watch(Scope::name("weather"));
+    let mut second = other.watch(WatchScope::name("weather"));
     assert!(matches!(next(&mut second).await, Event::Snapshot { .. }));
     site.register(&agent("weather")).await;
     assert!(matches!(next(&mut first).await, Event::Joined(_)));
@@ -139,7 +141,7 @@ const LARGE: usize = 30_000;
 pub async fn a_slow_reader_ends_up_with_the_present<B: Backend>() {
     let config = RegistryConfig::new().lease(LONG_LEASE).watch_buffer(4);
     let site = Site::<B>::with("watch_slow", config).await;
-    let (_, mut watch) = site.watch(Scope::All).await;
+    let (_, mut watch) = site.watch(WatchScope::All).await;
     let all: Vec<_> = (1..=MANY)
         .map(|port| {
             let one = Registration::new("weather", endpoint(port));

@@ -9,7 +9,7 @@ use agentwire_transport::Endpoint;
 
 pub use self::{
     field::FieldError,
-    problem::{Capacity, NameProblem, RegistrationProblem},
+    problem::{LimitKind, NameProblem, RegistrationProblem},
 };
 
 /// What can go wrong between an agent and a registry. A variant for each decision that a caller may take.
@@ -67,7 +67,7 @@ pub enum RegistryError {
         /// The limit.
         max: usize,
         /// Of what.
-        of: Capacity,
+        of: LimitKind,
     },
 
     /// The registry serves as many watches as it does. Lookups and everything else go on; watch again later.
@@ -122,7 +122,7 @@ pub enum RegistryError {
 
     /// What was asked cannot be sent: it is too large, or holds what one of the formats lacks. Ask for less.
     #[error("what is asked of the registry cannot be sent")]
-    Unsendable {
+    Encode {
         /// Why not.
         source: Box<dyn StdError + Send + Sync>,
     },

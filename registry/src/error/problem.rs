@@ -26,14 +26,14 @@ pub enum NameProblem {
 /// What a registry has no more of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Capacity {
+pub enum LimitKind {
     /// Places for registrations.
     Registrations,
     /// Memory for them, in bytes.
     Bytes,
 }
 
-impl Capacity {
+impl LimitKind {
     const ALL: [Self; 2] = [Self::Registrations, Self::Bytes];
 
     /// Its name on the wire (PROTOCOL 12).
@@ -49,7 +49,7 @@ impl Capacity {
     }
 }
 
-impl fmt::Display for Capacity {
+impl fmt::Display for LimitKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

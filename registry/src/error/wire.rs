@@ -1,7 +1,7 @@
 use agentwire_codec::{ErrorCode, Map, Value, WireError};
 use agentwire_transport::Endpoint;
 
-use super::{Capacity, RegistrationProblem, RegistryError};
+use super::{LimitKind, RegistrationProblem, RegistryError};
 
 /// Under which key the details say which error it was: several have one code.
 const REASON: &str = "reason";
@@ -25,7 +25,7 @@ impl RegistryError {
             Self::InvalidAnswer { .. }
             | Self::InvalidSetting { .. }
             | Self::Refused { .. }
-            | Self::Unsendable { .. }
+            | Self::Encode { .. }
             | Self::NotARegistry { .. } => ErrorCode::INTERNAL_ERROR,
         }
     }
@@ -58,7 +58,7 @@ impl RegistryError {
             Self::InvalidAnswer { .. }
             | Self::InvalidSetting { .. }
             | Self::Refused { .. }
-            | Self::Unsendable { .. }
+            | Self::Encode { .. }
             | Self::NotARegistry { .. } => ("internal", None, None),
         };
         let mut details = Map::from([(REASON, reason)]);
@@ -98,8 +98,8 @@ fn known(error: &WireError) -> Option<RegistryError> {
             max: number("limit")?,
             // Others say nothing.
             of: match details.get("of") {
-                None => Capacity::Registrations,
-                Some(of) => Capacity::read(of.as_str()?)?,
+                None => LimitKind::Registrations,
+                Some(of) => LimitKind::read(of.as_str()?)?,
             },
         },
         Some("too_many_watches") => RegistryError::TooManyWatches {
@@ -158,14 +158,14 @@ mod tests {
             (
                 RegistryError::Full {
                     max: 7,
-                    of: Capacity::Registrations,
+                    of: LimitKind::Registrations,
                 },
                 "REGISTRATION_FAILED",
             ),
             (
                 RegistryError::Full {
                     max: 7,
-                    of: Capacity::Bytes,
+                    of: LimitKind::Bytes,
                 },
                 "REGISTRATION_FAILED",
             ),

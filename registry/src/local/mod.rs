@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use self::{moment::Moment, shared::Shared, watcher::Watcher};
 use crate::{
-    Event, InstanceRef, Lease, Query, Registration, Registry, RegistryConfig, RegistryError, Scope,
-    Watch, check_name, registration::sort,
+    Event, InstanceRef, Lease, Query, Registration, Registry, RegistryConfig, RegistryError, Watch,
+    WatchScope, check_name, registration::sort,
 };
 
 /// A registry inside this process. Clones are handles of the same one.
@@ -105,7 +105,7 @@ impl Registry for LocalRegistry {
         Ok(all)
     }
 
-    async fn list_behind(
+    async fn list_after(
         &self,
         name: Option<&str>,
         count: usize,
@@ -122,7 +122,7 @@ impl Registry for LocalRegistry {
         Ok(found)
     }
 
-    fn watch(&self, scope: Scope) -> Watch {
+    fn watch(&self, scope: WatchScope) -> Watch {
         if let Err(error) = scope.check() {
             return Watch::failed(error);
         }
@@ -190,7 +190,7 @@ mod tests {
         let registry = LocalRegistry::new();
         assert_eq!(tasks(), 0);
         for _ in 0..2 {
-            let mut watch = registry.watch(Scope::All);
+            let mut watch = registry.watch(WatchScope::All);
             registry.register(agent("weather")).await.unwrap();
             assert_eq!(tasks(), 1);
             // Time is paused and moves on when nothing else can.
@@ -204,7 +204,7 @@ mod tests {
     async fn the_sweeper_and_the_watches_end_with_the_last_handle() {
         let registry = LocalRegistry::new();
         let other = registry.clone();
-        let mut watch = registry.watch(Scope::name("nobody"));
+        let mut watch = registry.watch(WatchScope::name("nobody"));
         registry.register(agent("weather")).await.unwrap();
         drop(registry);
         assert!(matches!(
@@ -222,7 +222,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_expiry_is_told_soon_after_it_happened() {
         let registry = LocalRegistry::new();
-        let mut watch = registry.watch(Scope::All);
+        let mut watch = registry.watch(WatchScope::All);
         let start = Instant::now();
         registry.register(agent("weather")).await.unwrap();
         advance(Duration::from_secs(60)).await;
@@ -237,7 +237,7 @@ mod tests {
     async fn many_that_are_over_at_once_are_all_told() {
         let registry =
             LocalRegistry::with_config(RegistryConfig::new().watch_buffer(4096)).unwrap();
-        let mut watch = registry.watch(Scope::All);
+        let mut watch = registry.watch(WatchScope::All);
         for number in 0..1000 {
             registry
                 .register(agent(&format!("agent {number}")))
@@ -257,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_is_too_slow_is_told_so() {
         let registry = LocalRegistry::with_config(RegistryConfig::new().watch_buffer(4)).unwrap();
-        let mut watch = registry.watch(Scope::All);
+        let mut watch = registry.watch(WatchScope::All);
         for number in 0..100 {
             registry
                 .register(agent(&format!("agent {number}")))
@@ -292,7 +292,7 @@ mod tests {
         let registry = LocalRegistry::new();
         for is_polled in [false, true] {
             let (first, second) = (runtime(), runtime());
-            let mut watch = registry.watch(Scope::All);
+            let mut watch = registry.watch(WatchScope::All);
             let registered = async {
                 registry.register(agent("weather")).await.unwrap();
                 assert_eq!(tasks(), 1);
@@ -314,7 +314,7 @@ mod tests {
         let (first, second) = (runtime(), runtime());
         first.block_on(registry.register(agent("weather"))).unwrap();
         drop(first);
-        second.block_on(expires(&mut registry.watch(Scope::All)));
+        second.block_on(expires(&mut registry.watch(WatchScope::All)));
     }
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
     fn a_watch_in_a_runtime_that_has_ended_waits_and_does_not_spin() {
         let registry = LocalRegistry::new();
         let ended = runtime().handle().clone();
-        let mut watch = registry.watch(Scope::All);
+        let mut watch = registry.watch(WatchScope::All);
         let _inside = ended.enter();
         let registered = registry.register(agent("weather")).now_or_never();
         registered.unwrap().unwrap();
@@ -351,7 +351,7 @@ mod tests {
         let other = registry.clone();
         registry.0.read(|_| {
             let (sender, begun) = mpsc::channel();
-            thread::spawn(move || sender.send(other.watch(Scope::All)));
+            thread::spawn(move || sender.send(other.watch(WatchScope::All)));
             begun.recv_timeout(Duration::from_secs(30)).unwrap();
         });
     }

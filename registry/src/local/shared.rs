@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{sweeper::Sweeper, table::Table};
-use crate::{Event, RegistryConfig, Scope, registration::sort};
+use crate::{Event, RegistryConfig, WatchScope, registration::sort};
 
 /// What all handles of one registry share.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Shared {
     }
 
     /// What is there now, and all that happens from then on.
-    pub(super) fn subscribe(&self, scope: &Scope, resync: bool) -> (Event, Receiver<Event>) {
+    pub(super) fn subscribe(&self, scope: &WatchScope, resync: bool) -> (Event, Receiver<Event>) {
         loop {
             {
                 // Nothing happens while it is read, though others may look things up and be heard.
@@ -87,8 +87,8 @@ impl Shared {
                 // What is not in the snapshot must not be said to expire afterwards.
                 if !table.is_due(now) {
                     let mut all = match scope {
-                        Scope::All => table.all(now),
-                        Scope::Name(name) => table.lookup(name, now),
+                        WatchScope::All => table.all(now),
+                        WatchScope::Name(name) => table.lookup(name, now),
                     };
                     let events = self.events.subscribe();
                     drop(table);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{entry::Entry, expiries::Expiries, instances::Instances, moment::Moment};
 use crate::{
-    Capacity, Event, InstanceRef, Query, Registration, RegistryConfig, RegistryError, check_name,
+    Event, InstanceRef, LimitKind, Query, Registration, RegistryConfig, RegistryError, check_name,
 };
 
 /// What is registered. It is told the time and does no I/O; what others must hear of is put into `events`.
@@ -232,7 +232,7 @@ impl Table {
             self.sweep(now.at, usize::MAX, events);
         }
         if self.weight + added > max {
-            let of = Capacity::Bytes;
+            let of = LimitKind::Bytes;
             return Err(RegistryError::Full { max, of });
         }
         Ok(())
@@ -269,7 +269,7 @@ impl Table {
             self.sweep(now.at, usize::MAX, events);
         }
         if self.len >= max {
-            let of = Capacity::Registrations;
+            let of = LimitKind::Registrations;
             return Err(RegistryError::Full { max, of });
         }
         Ok(())
@@ -501,7 +501,7 @@ mod tests {
         clock.register(50, &sized("b", 10_000));
         let refused = |clock: &mut Clock, seconds, registration: &Registration| {
             let error = clock.try_register(clock.at(seconds), registration);
-            let of = Capacity::Bytes;
+            let of = LimitKind::Bytes;
             match error.unwrap_err() {
                 RegistryError::Full {
                     max: told,

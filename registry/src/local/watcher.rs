@@ -13,13 +13,13 @@ use tokio::{
 };
 
 use super::shared::Shared;
-use crate::{Event, Scope, Watch};
+use crate::{Event, Watch, WatchScope};
 
 /// One reader of what happens.
 pub(super) struct Watcher {
     /// It does not keep the registry alive.
     shared: Weak<Shared>,
-    scope: Scope,
+    scope: WatchScope,
     snapshot: Option<Event>,
     events: Receiver<Event>,
     lost_sweeper: Arc<Notify>,
@@ -28,7 +28,7 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn new(
         shared: &Arc<Shared>,
-        scope: Scope,
+        scope: WatchScope,
         snapshot: Event,
         events: Receiver<Event>,
     ) -> Self {

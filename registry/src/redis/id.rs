@@ -1,6 +1,6 @@
 use agentwire_transport::Endpoint;
 
-use crate::{Registration, RegistryError, Scope};
+use crate::{Registration, RegistryError, WatchScope};
 
 /// What an entry is kept under: the name, a line feed, the endpoint.
 ///
@@ -62,11 +62,11 @@ impl Range {
     /// # Errors
     ///
     /// [`RegistryError::InvalidName`].
-    pub(super) fn scope(scope: &Scope) -> Result<Self, RegistryError> {
+    pub(super) fn scope(scope: &WatchScope) -> Result<Self, RegistryError> {
         scope.check()?;
         Ok(match scope {
-            Scope::All => Self::all(),
-            Scope::Name(name) => Self::name(name),
+            WatchScope::All => Self::all(),
+            WatchScope::Name(name) => Self::name(name),
         })
     }
 

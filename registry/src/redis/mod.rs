@@ -49,7 +49,7 @@ pub use self::builder::RedisRegistryBuilder;
 use self::{id::Range, shared::Shared, store::Reader, watcher::Watcher};
 use crate::{
     InstanceRef, Lease, Query, Registration, RegistrationProblem, Registry, RegistryConfig,
-    RegistryError, Scope, Watch, check_name, registration::sort,
+    RegistryError, Watch, WatchScope, check_name, registration::sort,
 };
 
 /// The waits before Redis is tried again: the first, and the longest.
@@ -174,7 +174,7 @@ impl Registry for RedisRegistry {
         self.collect(Range::all(), |_| true).await
     }
 
-    async fn list_behind(
+    async fn list_after(
         &self,
         name: Option<&str>,
         count: usize,
@@ -204,7 +204,7 @@ impl Registry for RedisRegistry {
             .await
     }
 
-    fn watch(&self, scope: Scope) -> Watch {
+    fn watch(&self, scope: WatchScope) -> Watch {
         match scope.check() {
             Ok(()) => Watcher::new(&self.0, scope).into_watch(),
             Err(error) => Watch::failed(error),

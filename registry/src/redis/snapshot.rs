@@ -23,14 +23,14 @@ use super::{
     status::Status,
     store::{Reader, Store},
 };
-use crate::{Event, Registration, RegistryError, Scope};
+use crate::{Event, Registration, RegistryError, WatchScope};
 
 /// All that is registered at one moment, put together from pages that were read one after the other and what
 /// happened meanwhile.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     position: Position,
-    scope: Scope,
+    scope: WatchScope,
     read: BTreeMap<String, Arc<Registration>>,
     /// What became of those to whom something happened since the first page was read. It is newer than any page, or
     /// as new: a page may have been read before or after it.
@@ -66,7 +66,7 @@ const LONGEST_TURN: Duration = Duration::from_secs(60);
 
 impl Snapshots {
     /// Takes one; `None` if the registry has ended.
-    pub(super) async fn take(self, scope: Scope) -> Option<Taken> {
+    pub(super) async fn take(self, scope: WatchScope) -> Option<Taken> {
         let turn = timeout(LONGEST_TURN, self.turns.acquire()).await;
         let _turn = turn.map_or(Some(None), |turn| turn.ok().map(Some))?;
         let subscriptions = self.status.borrow().subscriptions;
@@ -85,7 +85,7 @@ impl Snapshot {
     /// `changes` must come in already; what it gives out afterwards follows the snapshot.
     async fn take(
         store: &Store,
-        scope: &Scope,
+        scope: &WatchScope,
         changes: &mut Receiver<Change>,
         limit: Duration,
     ) -> Result<Result<Self, Missed>, RegistryError> {
@@ -116,7 +116,7 @@ impl Snapshot {
         Ok(caught_up.unwrap_or(Err(Missed)).map(|()| snapshot))
     }
 
-    fn new(position: Position, scope: Scope) -> Self {
+    fn new(position: Position, scope: WatchScope) -> Self {
         Self {
             position,
             scope,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     /// The first page was read at revision 5 and shows `a` and `b`.
-    fn begun(scope: Scope) -> Snapshot {
+    fn begun(scope: WatchScope) -> Snapshot {
         let mut snapshot = Snapshot::new(at(5), scope);
         snapshot.add(vec![agent("a"), agent("b")]);
         snapshot
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_happened_counts_more_than_what_was_read() {
-        let mut snapshot = begun(Scope::All);
+        let mut snapshot = begun(WatchScope::All);
         // The second page was read between the two: at revision 7.
         for (revision, event) in [
             (5, Event::Left(agent("b"))),
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn others_than_those_watched_only_count() {
-        let mut snapshot = begun(Scope::name("a"));
+        let mut snapshot = begun(WatchScope::name("a"));
         let other = change(6, Event::Joined(agent("other")));
         snapshot.apply(&other).unwrap();
         assert_eq!(snapshot.position, at(6));
@@ -251,12 +251,12 @@ mod tests {
     #[test]
     fn a_gap_is_noticed() {
         let gap = change(7, Event::Joined(agent("c")));
-        assert_eq!(begun(Scope::All).apply(&gap), Err(Missed));
+        assert_eq!(begun(WatchScope::All).apply(&gap), Err(Missed));
         let unknown = Change {
             position: at(6),
             event: None,
         };
-        assert_eq!(begun(Scope::All).apply(&unknown), Err(Missed));
+        assert_eq!(begun(WatchScope::All).apply(&unknown), Err(Missed));
     }
 
     #[tokio::test(start_paused = true)]
@@ -276,7 +276,7 @@ mod tests {
             }
         };
         let turn = turns.acquire().await.unwrap();
-        let mut waiting = Box::pin(snapshots().take(Scope::All));
+        let mut waiting = Box::pin(snapshots().take(WatchScope::All));
         let early = timeout(LONGEST_TURN / 2, &mut waiting).await;
         assert!(early.is_err());
         drop(turn);
@@ -284,16 +284,16 @@ mod tests {
 
         let _kept = turns.acquire().await.unwrap();
         let start = Instant::now();
-        assert!(snapshots().take(Scope::All).await.is_some());
+        assert!(snapshots().take(WatchScope::All).await.is_some());
         assert!(start.elapsed() >= LONGEST_TURN);
         turns.close();
-        assert!(snapshots().take(Scope::All).await.is_none());
+        assert!(snapshots().take(WatchScope::All).await.is_none());
     }
 
     #[tokio::test]
     async fn it_waits_for_what_the_last_page_may_show() {
         let (sender, mut changes) = broadcast::channel(2);
-        let mut snapshot = begun(Scope::All);
+        let mut snapshot = begun(WatchScope::All);
         for revision in 6..=7 {
             let joined = Event::Joined(agent(&format!("agent {revision}")));
             sender.send(change(revision, joined)).unwrap();
@@ -305,13 +305,15 @@ mod tests {
             let joined = Event::Joined(agent("c"));
             sender.send(change(revision, joined)).unwrap();
         }
-        let lagged = begun(Scope::All).catch_up(&at(8), &mut changes).await;
+        let lagged = begun(WatchScope::All).catch_up(&at(8), &mut changes).await;
         assert_eq!(lagged, Err(Missed));
         let emptied = Position {
             epoch: "another".into(),
             revision: 5,
         };
-        let other = begun(Scope::All).catch_up(&emptied, &mut changes).await;
+        let other = begun(WatchScope::All)
+            .catch_up(&emptied, &mut changes)
+            .await;
         assert_eq!(other, Err(Missed));
     }
 }

@@ -20,7 +20,7 @@ use super::{
     position::Position,
     script,
 };
-use crate::{Capacity, InstanceRef, Registration, RegistryConfig, RegistryError, check_name};
+use crate::{InstanceRef, LimitKind, Registration, RegistryConfig, RegistryError, check_name};
 
 /// What stands in Redis, as operations on it. Each is one script, so that nobody sees it half done.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Store {
                 max: config.instance_limit(),
             }),
             (Some("full"), None) => Err(RegistryError::Full {
-                of: Capacity::Registrations,
+                of: LimitKind::Registrations,
                 max: config.registration_limit(),
             }),
             (Some("duplicate"), Some(id)) => Err(RegistryError::Duplicate {

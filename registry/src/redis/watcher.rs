@@ -24,13 +24,13 @@ use super::{
     snapshot::{Missed, Snapshots, Taken},
     status::{Status, seen},
 };
-use crate::{Event, RegistryError, Scope, Watch, backoff::Backoff, registration::sort};
+use crate::{Event, RegistryError, Watch, WatchScope, backoff::Backoff, registration::sort};
 
 /// One reader of what happens.
 pub(super) struct Watcher {
     /// It does not keep the registry alive.
     shared: Weak<Shared>,
-    scope: Scope,
+    scope: WatchScope,
     changes: broadcast::Receiver<Change>,
     status: watch::Receiver<Status>,
     /// Where it stands, once it has been given a snapshot.
@@ -50,7 +50,7 @@ struct Known {
 }
 
 impl Watcher {
-    pub(super) fn new(shared: &Arc<Shared>, scope: Scope) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, scope: WatchScope) -> Self {
         Self {
             changes: shared.changes.subscribe(),
             status: shared.status.subscribe(),
@@ -70,7 +70,7 @@ impl Watcher {
             Some((event, watcher))
         });
         Watch::new(events)
-            .in_touch_while(move || is_current.load(Relaxed) && status.borrow().is_subscribed)
+            .with_liveness(move || is_current.load(Relaxed) && status.borrow().is_subscribed)
     }
 
     async fn next(&mut self) -> Option<Result<Event, RegistryError>> {

@@ -1,27 +1,27 @@
 use std::time::Duration;
 
-use super::Registrant;
+use super::RegistrationHandle;
 use crate::{Registration, Registry, RegistryError, SharedRegistry};
 
-/// How a [`Registrant`] keeps an agent registered. Made by [`Registrant::builder`].
+/// How a [`RegistrationHandle`] keeps an agent registered. Made by [`RegistrationHandle::builder`].
 #[derive(Debug)]
 #[must_use]
-pub struct RegistrantBuilder {
+pub struct RegistrationHandleBuilder {
     pub(super) registry: SharedRegistry,
     pub(super) registration: Registration,
     pub(super) interval: Option<Duration>,
     pub(super) attempt_timeout: Duration,
-    pub(super) farewell_timeout: Duration,
+    pub(super) unregister_timeout: Duration,
 }
 
-impl RegistrantBuilder {
+impl RegistrationHandleBuilder {
     pub(super) fn new(registry: impl Registry, registration: Registration) -> Self {
         Self {
             registry: SharedRegistry::new(registry),
             registration,
             interval: None,
             attempt_timeout: Duration::from_secs(30),
-            farewell_timeout: Duration::from_secs(5),
+            unregister_timeout: Duration::from_secs(5),
         }
     }
 
@@ -29,7 +29,7 @@ impl RegistrantBuilder {
     /// one, fewer may be lost. Each wait is shortened by up to a tenth, at random.
     ///
     /// It must be shorter than the lease, which only the registry tells: if it is not, the agent is taken out again, and
-    /// [`Registrant::registered`] fails with [`RegistryError::InvalidSetting`].
+    /// [`RegistrationHandle::registered`] fails with [`RegistryError::InvalidSetting`].
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
@@ -42,9 +42,9 @@ impl RegistrantBuilder {
         self
     }
 
-    /// How long unregistering may take, in [`Registrant::unregister`] and after a drop. Default: 5 s.
-    pub fn farewell_timeout(mut self, timeout: Duration) -> Self {
-        self.farewell_timeout = timeout;
+    /// How long unregistering may take, in [`RegistrationHandle::unregister`] and after a drop. Default: 5 s.
+    pub fn unregister_timeout(mut self, timeout: Duration) -> Self {
+        self.unregister_timeout = timeout;
         self
     }
 
@@ -53,14 +53,14 @@ impl RegistrantBuilder {
     /// # Errors
     ///
     /// [`RegistryError::InvalidName`] and [`RegistryError::InvalidRegistration`], for what no registry takes.
-    /// Whatever else fails is tried again, and is told by [`Registrant::last_error`].
+    /// Whatever else fails is tried again, and is told by [`RegistrationHandle::last_error`].
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with time enabled.
-    pub fn start(self) -> Result<Registrant, RegistryError> {
+    pub fn start(self) -> Result<RegistrationHandle, RegistryError> {
         // How much is too much, the registry says.
         self.registration.check(usize::MAX)?;
-        Ok(Registrant::spawn(self))
+        Ok(RegistrationHandle::spawn(self))
     }
 }

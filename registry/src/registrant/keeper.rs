@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    builder::RegistrantBuilder,
+    builder::RegistrationHandleBuilder,
     schedule::{Next, Schedule, Step},
     status::Status,
 };
@@ -21,7 +21,7 @@ use crate::{InstanceRef, Lease, Registry, RegistryError};
 
 /// The task that keeps one agent registered, until it is told to stop or there is no sense in going on.
 pub(super) struct Keeper {
-    pub(super) settings: RegistrantBuilder,
+    pub(super) settings: RegistrationHandleBuilder,
     pub(super) stop: CancellationToken,
     pub(super) status: Sender<Status>,
 }
@@ -133,7 +133,7 @@ impl Keeper {
             under_way.await;
             self.settings.registry.unregister(&which).await
         };
-        let limit = self.settings.farewell_timeout;
+        let limit = self.settings.unregister_timeout;
         let outcome = match timeout(limit, work).await {
             Ok(outcome) => outcome,
             Err(_) => Err(RegistryError::NoAnswer { limit }),

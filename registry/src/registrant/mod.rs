@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
-pub use self::builder::RegistrantBuilder;
+pub use self::builder::RegistrationHandleBuilder;
 use self::{keeper::Keeper, status::Status};
 use crate::{Registration, Registry, RegistryError};
 
@@ -27,13 +27,13 @@ use crate::{Registration, Registry, RegistryError};
 /// else the lease runs out. To be sure, [`unregister`](Self::unregister).
 ///
 /// ```
-/// use agentwire_registry::{LocalRegistry, Registrant, Registration, Registry};
+/// use agentwire_registry::{LocalRegistry, RegistrationHandle, Registration, Registry};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = LocalRegistry::new();
 /// let weather = Registration::new("weather", "tcp://10.0.0.7:8080".parse()?);
-/// let registrant = Registrant::start(registry.clone(), weather)?;
+/// let registrant = RegistrationHandle::start(registry.clone(), weather)?;
 ///
 /// registrant.registered().await?;
 /// assert_eq!(registry.lookup("weather").await?.len(), 1);
@@ -43,19 +43,19 @@ use crate::{Registration, Registry, RegistryError};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Registrant {
+pub struct RegistrationHandle {
     registration: Registration,
     stop: CancellationToken,
     status: watch::Receiver<Status>,
     task: AbortHandle,
 }
 
-impl Registrant {
+impl RegistrationHandle {
     /// Begins to register an agent, with default settings.
     ///
     /// # Errors
     ///
-    /// As [`RegistrantBuilder::start`].
+    /// As [`RegistrationHandleBuilder::start`].
     ///
     /// # Panics
     ///
@@ -68,11 +68,14 @@ impl Registrant {
     }
 
     /// Settings for keeping an agent registered.
-    pub fn builder(registry: impl Registry, registration: Registration) -> RegistrantBuilder {
-        RegistrantBuilder::new(registry, registration)
+    pub fn builder(
+        registry: impl Registry,
+        registration: Registration,
+    ) -> RegistrationHandleBuilder {
+        RegistrationHandleBuilder::new(registry, registration)
     }
 
-    fn spawn(settings: RegistrantBuilder) -> Self {
+    fn spawn(settings: RegistrationHandleBuilder) -> Self {
         let registration = settings.registration.clone();
         let stop = CancellationToken::new();
         let (sender, status) = watch::channel(Status::default());
@@ -136,7 +139,7 @@ impl Registrant {
     }
 
     /// Takes the agent out of the registry, and ends. It never waits longer than the
-    /// [limit](RegistrantBuilder::farewell_timeout). Once it has ended, this says again how it ended.
+    /// [limit](RegistrationHandleBuilder::unregister_timeout). Once it has ended, this says again how it ended.
     ///
     /// # Errors
     ///
@@ -179,16 +182,16 @@ impl Registrant {
     }
 }
 
-impl Drop for Registrant {
+impl Drop for RegistrationHandle {
     fn drop(&mut self) {
         // The task says farewell, within its limit, and ends.
         self.stop.cancel();
     }
 }
 
-impl fmt::Debug for Registrant {
+impl fmt::Debug for RegistrationHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registrant")
+        f.debug_struct("RegistrationHandle")
             .field("registration", &self.registration)
             .field("is_registered", &self.is_registered())
             .finish_non_exhaustive()

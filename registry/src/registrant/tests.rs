@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{InstanceRef, Lease, LocalRegistry, Query, RegistryConfig, Scope, Watch};
+use crate::{InstanceRef, Lease, LocalRegistry, Query, RegistryConfig, Watch, WatchScope};
 
 /// A registry that can be out of order.
 #[derive(Clone, Default)]
@@ -100,7 +100,7 @@ impl Registry for Moody {
         self.registry.find(query).await
     }
 
-    fn watch(&self, scope: Scope) -> Watch {
+    fn watch(&self, scope: WatchScope) -> Watch {
         self.registry.watch(scope)
     }
 }
@@ -122,7 +122,7 @@ fn tasks_but_the_sweeper() -> usize {
 #[tokio::test(start_paused = true)]
 async fn it_registers_and_is_heard_every_interval() {
     let registry = Moody::default();
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     registrant.registered().await.unwrap();
     assert!(registrant.is_registered() && registrant.last_error().is_none());
     pass(605).await;
@@ -135,7 +135,7 @@ async fn it_registers_and_is_heard_every_interval() {
 #[tokio::test(start_paused = true)]
 async fn unregistering_takes_it_out_and_leaves_no_task() {
     let registry = Moody::default();
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     registrant.registered().await.unwrap();
     for _ in 0..2 {
         registrant.unregister().await.unwrap();
@@ -151,7 +151,7 @@ async fn unregistering_takes_it_out_and_leaves_no_task() {
 #[tokio::test(start_paused = true)]
 async fn dropping_it_takes_it_out_in_the_background() {
     let registry = Moody::default();
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     registrant.registered().await.unwrap();
     drop(registrant);
     pass(1).await;
@@ -163,7 +163,7 @@ async fn dropping_it_takes_it_out_in_the_background() {
 async fn what_is_dropped_before_it_was_registered_does_not_stay() {
     let registry = Moody::default();
     registry.be(SLOW);
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     sleep(Duration::from_millis(500)).await;
     // The registration is under way and comes first.
     registrant.unregister().await.unwrap();
@@ -175,7 +175,7 @@ async fn what_is_dropped_before_it_was_registered_does_not_stay() {
 #[tokio::test(start_paused = true)]
 async fn one_that_was_forgotten_registers_again() {
     let registry = Moody::default();
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     registrant.registered().await.unwrap();
     let which = InstanceRef::new("weather");
     registry.registry.unregister(&which).await.unwrap();
@@ -188,7 +188,7 @@ async fn one_that_was_forgotten_registers_again() {
 async fn a_registry_that_is_down_at_first_is_waited_for() {
     let registry = Moody::default();
     registry.be(DOWN);
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     pass(100).await;
     assert!(!registrant.is_registered() && !registrant.is_ended());
     let error = registrant.last_error().unwrap();
@@ -203,7 +203,7 @@ async fn a_registry_that_is_down_at_first_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn one_that_cannot_be_heard_counts_as_registered_until_its_lease_is_over() {
     let registry = Moody::default();
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     registrant.registered().await.unwrap();
     registry.be(DOWN);
     pass(89).await;
@@ -219,7 +219,7 @@ async fn one_that_cannot_be_heard_counts_as_registered_until_its_lease_is_over()
 #[tokio::test(start_paused = true)]
 async fn two_heartbeats_may_be_lost_in_silence() {
     let registry = Moody::with_lease(15);
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     for _ in 0..20 {
         registrant.registered().await.unwrap();
         let asked = registry.asked.load(Ordering::Relaxed);
@@ -240,7 +240,7 @@ async fn two_heartbeats_may_be_lost_in_silence() {
 async fn it_never_counts_as_registered_for_longer_than_it_is() {
     let registry = Moody::with_lease(15);
     registry.be(SLOW);
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     let start = Instant::now();
     registrant.registered().await.unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(1));
@@ -258,7 +258,7 @@ async fn it_never_counts_as_registered_for_longer_than_it_is() {
 #[tokio::test(start_paused = true)]
 async fn whoever_has_the_address_of_the_registry_for_a_while_ends_nothing() {
     let registry = Moody::default();
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     registrant.registered().await.unwrap();
     registry.be(ANOTHER);
     pass(1000).await;
@@ -269,7 +269,7 @@ async fn whoever_has_the_address_of_the_registry_for_a_while_ends_nothing() {
 
     // From the beginning it is the wrong address.
     registry.be(ANOTHER);
-    let registrant = Registrant::start(registry, weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry, weather()).unwrap();
     registrant.registered().await.unwrap_err();
     assert!(registrant.is_ended());
 }
@@ -278,7 +278,7 @@ async fn whoever_has_the_address_of_the_registry_for_a_while_ends_nothing() {
 async fn an_interval_that_no_lease_outlives_is_refused() {
     let registry = Moody::with_lease(15);
     let start = |seconds| {
-        let builder = Registrant::builder(registry.clone(), weather());
+        let builder = RegistrationHandle::builder(registry.clone(), weather());
         builder
             .interval(Duration::from_secs(seconds))
             .start()
@@ -303,7 +303,7 @@ async fn an_interval_that_no_lease_outlives_is_refused() {
 async fn a_silent_registry_holds_nothing_up() {
     let registry = Moody::default();
     registry.be(SILENT);
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     pass(31).await;
     let error = registrant.last_error().unwrap();
     assert!(matches!(*error, RegistryError::NoAnswer { .. }), "{error}");
@@ -317,9 +317,9 @@ async fn a_silent_registry_holds_nothing_up() {
 #[tokio::test(start_paused = true)]
 async fn one_that_was_replaced_gives_up_and_leaves_its_successor_alone() {
     let registry = Moody::default();
-    let first = Registrant::start(registry.clone(), weather()).unwrap();
+    let first = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     first.registered().await.unwrap();
-    let second = Registrant::start(registry.clone(), weather()).unwrap();
+    let second = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     second.registered().await.unwrap();
     pass(31).await;
     assert!(first.is_ended() && !first.is_registered());
@@ -333,7 +333,7 @@ async fn one_that_was_replaced_gives_up_and_leaves_its_successor_alone() {
 #[tokio::test(start_paused = true)]
 async fn one_that_was_aborted_is_forgotten_when_its_lease_is_over() {
     let registry = Moody::default();
-    let registrant = Registrant::start(registry.clone(), weather()).unwrap();
+    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     registrant.registered().await.unwrap();
     registrant.abort();
     pass(89).await;
@@ -347,7 +347,7 @@ async fn one_that_was_aborted_is_forgotten_when_its_lease_is_over() {
 async fn what_no_registry_takes_is_refused_at_once() {
     let mut nameless = weather();
     nameless.name.clear();
-    let error = Registrant::start(LocalRegistry::new(), nameless).unwrap_err();
+    let error = RegistrationHandle::start(LocalRegistry::new(), nameless).unwrap_err();
     assert!(
         matches!(error, RegistryError::InvalidName { .. }),
         "{error}"

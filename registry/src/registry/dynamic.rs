@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use futures_core::future::BoxFuture;
 
 use super::Registry;
-use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Scope, Watch};
+use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, WatchScope};
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
 type Registrations = Vec<Arc<Registration>>;
@@ -15,9 +15,9 @@ trait DynRegistry: Send + Sync {
     fn heartbeat<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()>;
     fn lookup<'a>(&'a self, name: &'a str) -> Answer<'a, Registrations>;
     fn list(&self) -> Answer<'_, Registrations>;
-    fn list_behind<'a>(&'a self, name: Option<&'a str>, count: usize) -> Answer<'a, Registrations>;
+    fn list_after<'a>(&'a self, name: Option<&'a str>, count: usize) -> Answer<'a, Registrations>;
     fn find<'a>(&'a self, query: &'a Query) -> Answer<'a, Registrations>;
-    fn watch(&self, scope: Scope) -> Watch;
+    fn watch(&self, scope: WatchScope) -> Watch;
 }
 
 impl<R: Registry> DynRegistry for R {
@@ -41,15 +41,15 @@ impl<R: Registry> DynRegistry for R {
         Box::pin(Registry::list(self))
     }
 
-    fn list_behind<'a>(&'a self, name: Option<&'a str>, count: usize) -> Answer<'a, Registrations> {
-        Box::pin(Registry::list_behind(self, name, count))
+    fn list_after<'a>(&'a self, name: Option<&'a str>, count: usize) -> Answer<'a, Registrations> {
+        Box::pin(Registry::list_after(self, name, count))
     }
 
     fn find<'a>(&'a self, query: &'a Query) -> Answer<'a, Registrations> {
         Box::pin(Registry::find(self, query))
     }
 
-    fn watch(&self, scope: Scope) -> Watch {
+    fn watch(&self, scope: WatchScope) -> Watch {
         Registry::watch(self, scope)
     }
 }
@@ -95,19 +95,19 @@ impl Registry for SharedRegistry {
         self.0.list().await
     }
 
-    async fn list_behind(
+    async fn list_after(
         &self,
         name: Option<&str>,
         count: usize,
     ) -> Result<Registrations, RegistryError> {
-        self.0.list_behind(name, count).await
+        self.0.list_after(name, count).await
     }
 
     async fn find(&self, query: &Query) -> Result<Registrations, RegistryError> {
         self.0.find(query).await
     }
 
-    fn watch(&self, scope: Scope) -> Watch {
+    fn watch(&self, scope: WatchScope) -> Watch {
         self.0.watch(scope)
     }
 }

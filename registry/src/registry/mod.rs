@@ -3,7 +3,7 @@ mod dynamic;
 use std::{future::Future, sync::Arc};
 
 pub use self::dynamic::SharedRegistry;
-use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Scope, Watch};
+use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, WatchScope};
 
 /// Where agents are found.
 ///
@@ -86,7 +86,7 @@ pub trait Registry: Send + Sync + 'static {
     /// # Errors
     ///
     /// One of reaching the registry.
-    fn list_behind(
+    fn list_after(
         &self,
         name: Option<&str>,
         count: usize,
@@ -113,5 +113,5 @@ pub trait Registry: Send + Sync + 'static {
 
     /// What is registered, and all that happens from then on. That begins with the call, or when the watch is first
     /// asked for an event, as the backend has it: with its first snapshot.
-    fn watch(&self, scope: Scope) -> Watch;
+    fn watch(&self, scope: WatchScope) -> Watch;
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use agentwire_registry::{
     Event, InstanceRef, RedisRegistry, Registration, RegistrationProblem, Registry, RegistryError,
-    Scope,
+    WatchScope,
 };
 use agentwire_transport::Endpoint;
 
@@ -18,7 +18,7 @@ fn entry(name: &str, port: u16) -> String {
 async fn names_and_endpoints_that_mean_something_to_redis_or_lua_mean_nothing_here() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
-    let mut seen = watch(&registry, Scope::All).await;
+    let mut seen = watch(&registry, WatchScope::All).await;
     let hostile = [
         "*",
         "a*",
@@ -110,7 +110,7 @@ async fn an_entry_that_makes_no_sense_hides_no_other() {
         .await;
     assert_eq!(registry.lookup("weather").await.unwrap().len(), 2);
     assert_eq!(registry.list().await.unwrap().len(), 2);
-    let mut seen = registry.watch(Scope::All);
+    let mut seen = registry.watch(WatchScope::All);
     match next(&mut seen).await {
         Event::Snapshot { registrations, .. } => assert_eq!(registrations.len(), 2),
         other => panic!("{other:?}"),
@@ -124,7 +124,7 @@ async fn an_entry_that_is_gone_is_given_to_nobody_and_no_watch_misses_it() {
     let registry = within(builder.connect()).await.unwrap();
     let weather = agent("weather", 1);
     registry.register(weather.clone()).await.unwrap();
-    let mut seen = watch(&registry, Scope::All).await;
+    let mut seen = watch(&registry, WatchScope::All).await;
     let _: u64 = server.tell(&["DEL", &entry("weather", 1)]).await;
     assert!(registry.lookup("weather").await.unwrap().is_empty());
     assert!(registry.list().await.unwrap().is_empty());
@@ -156,7 +156,7 @@ async fn an_entry_that_the_index_has_lost_must_register_again() {
 async fn what_somebody_else_publishes_does_no_harm() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
-    let mut seen = watch(&registry, Scope::All).await;
+    let mut seen = watch(&registry, WatchScope::All).await;
     for message in ["", "hello", "\n\n\n\n\n", "epoch\nx\njoined\n1\n1\n{}"] {
         let _: u64 = server
             .tell(&["PUBLISH", "agentwire:changes@0", message])
@@ -181,7 +181,7 @@ fn what_it_gives_out_can_be_sent_between_threads() {
         is_send(registry.heartbeat(which));
         is_send(registry.unregister(which));
         is_send(registry.list());
-        is_send(registry.watch(Scope::All));
+        is_send(registry.watch(WatchScope::All));
     }
     let _ = check;
 }

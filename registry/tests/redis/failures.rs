@@ -8,7 +8,7 @@ use std::{
 };
 
 use agentwire_registry::{
-    Event, InstanceRef, RedisRegistry, RedisRegistryBuilder, Registry, RegistryError, Scope,
+    Event, InstanceRef, RedisRegistry, RedisRegistryBuilder, Registry, RegistryError, WatchScope,
 };
 use futures_util::FutureExt;
 use tokio::{
@@ -33,7 +33,7 @@ async fn it_survives_a_redis_that_is_killed_and_comes_back_empty() {
     let (weather, echo) = (agent("weather", 1), agent("echo", 2));
     let which = InstanceRef::from(&weather);
     registry.register(weather.clone()).await.unwrap();
-    let mut seen = watch(&registry, Scope::All).await;
+    let mut seen = watch(&registry, WatchScope::All).await;
 
     server.kill();
     let start = Instant::now();
@@ -53,7 +53,7 @@ async fn it_survives_a_redis_that_is_killed_and_comes_back_empty() {
     );
     // One that begins while Redis is away waits for it.
     let late = registry.clone();
-    let late = tokio::spawn(async move { watch(&late, Scope::name("weather")).await });
+    let late = tokio::spawn(async move { watch(&late, WatchScope::name("weather")).await });
 
     server.restart().await;
     back(&registry).await;
@@ -93,7 +93,7 @@ async fn it_survives_a_redis_that_is_killed_and_comes_back_with_what_it_held() {
     let registry = server.connect().await;
     let weather = agent("weather", 1);
     registry.register(weather.clone()).await.unwrap();
-    let mut seen = watch(&registry, Scope::All).await;
+    let mut seen = watch(&registry, WatchScope::All).await;
     for _ in 0..2 {
         server.kill();
         server.restart().await;
@@ -115,7 +115,7 @@ async fn it_survives_a_redis_that_is_killed_and_comes_back_with_what_it_held() {
 async fn a_lost_connection_is_noticed_by_nobody_but_those_who_watch() {
     let server = RedisServer::start().await;
     let (registry, other) = (server.connect().await, server.connect().await);
-    let mut seen = watch(&registry, Scope::All).await;
+    let mut seen = watch(&registry, WatchScope::All).await;
     for port in 1..=5 {
         let _: u64 = server.tell(&["CLIENT", "KILL", "TYPE", "normal"]).await;
         let _: u64 = server.tell(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
@@ -137,7 +137,7 @@ async fn an_emptied_redis_is_noticed_without_anything_happening_there() {
     let other = server.connect().await;
     let weather = agent("weather", 1);
     other.register(weather.clone()).await.unwrap();
-    let mut seen = watch(&registry, Scope::All).await;
+    let mut seen = watch(&registry, WatchScope::All).await;
     let () = server.tell(&["FLUSHALL"]).await;
     assert!(resync(&mut seen).await.is_empty());
     let error = other.heartbeat(&InstanceRef::from(&weather)).await;
@@ -199,7 +199,7 @@ async fn a_refusal_is_told_apart_from_an_absence_and_keeps_the_password() {
     let url = url.replace("wrong-password", "right");
     let registry = within(RedisRegistry::connect(&url)).await.unwrap();
     registry.register(agent("weather", 1)).await.unwrap();
-    let mut seen = watch(&registry, Scope::All).await;
+    let mut seen = watch(&registry, WatchScope::All).await;
     registry.register(agent("weather", 2)).await.unwrap();
     assert!(matches!(next(&mut seen).await, Event::Joined(_)));
     assert!(!format!("{registry:?}").contains("right"));
@@ -225,7 +225,7 @@ async fn without_a_right_to_the_channel_it_works_whole_and_says_so() {
     assert!(matches!(error, RegistryError::Refused { .. }), "{error:?}");
 
     let registry = builder.clone().connect_lazy().unwrap();
-    let error = within(registry.watch(Scope::All).next()).await;
+    let error = within(registry.watch(WatchScope::All).next()).await;
     let error = error.unwrap().unwrap_err();
     assert!(matches!(error, RegistryError::Refused { .. }), "{error:?}");
     // Each script does all that it is to do, but for telling.
@@ -250,13 +250,13 @@ async fn without_a_right_to_the_channel_it_works_whole_and_says_so() {
     within(builder.connect()).await.unwrap();
     // The old one finds out by itself.
     let mut seen = until(|| async {
-        let mut seen = registry.watch(Scope::All);
+        let mut seen = registry.watch(WatchScope::All);
         within(seen.next()).await.unwrap().is_ok().then_some(seen)
     })
     .await;
     registry.register(weather).await.unwrap();
     assert!(matches!(next(&mut seen).await, Event::Joined(_)));
-    assert!(seen.is_in_touch());
+    assert!(seen.is_live());
 
     // And a watch that is there ends when the right is taken away.
     let () = server
@@ -278,7 +278,7 @@ async fn a_redis_that_has_become_a_replica_is_left_for_its_successor() {
     let proxy = Proxy::start(first.port()).await;
     let builder = RedisRegistry::builder(proxy.url()).timeout(Duration::from_secs(10));
     let registry = within(builder.connect()).await.unwrap();
-    let mut seen = watch(&registry, Scope::All).await;
+    let mut seen = watch(&registry, WatchScope::All).await;
     let port = second.port().to_string();
     let () = first.tell(&["REPLICAOF", "127.0.0.1", &port]).await;
     // As long as nobody else is at its address, it is as good as away.
@@ -353,8 +353,8 @@ fn a_watch_goes_on_when_the_runtime_of_its_registry_has_ended() {
     let connect = within(server.builder().lease(short).connect());
     let registry = first.block_on(connect).unwrap();
     // The first one listens and sweeps, for both of them.
-    let early = first.block_on(watch(&registry, Scope::All));
-    let mut seen = second.block_on(watch(&registry, Scope::All));
+    let early = first.block_on(watch(&registry, WatchScope::All));
+    let mut seen = second.block_on(watch(&registry, WatchScope::All));
     drop(early);
     let waiting = second.spawn(async move {
         let event = next(&mut seen).await;
@@ -380,16 +380,16 @@ async fn a_watch_that_is_not_polled_holds_up_neither_others_nor_the_end() {
     for port in 1..=600 {
         registry.register(agent("weather", port)).await.unwrap();
     }
-    drop(watch(&registry, Scope::All).await);
+    drop(watch(&registry, WatchScope::All).await);
     // They have begun to read what is registered, and are left alone with it.
-    let mut left: Vec<_> = (0..4).map(|_| registry.watch(Scope::All)).collect();
+    let mut left: Vec<_> = (0..4).map(|_| registry.watch(WatchScope::All)).collect();
     for watch in &mut left {
         for _ in 0..3 {
             assert!(watch.next().now_or_never().is_none());
             yield_now().await;
         }
     }
-    let mut other = watch(&registry, Scope::All).await;
+    let mut other = watch(&registry, WatchScope::All).await;
     drop(registry);
     assert!(within(other.next()).await.is_none());
     assert!(within(left[0].next()).await.is_none());
@@ -405,7 +405,7 @@ async fn one_that_connects_later_works_once_redis_is_there() {
     let error = within(registry.register(weather.clone())).await;
     assert!(error.unwrap_err().is_unavailable());
     let early = registry.clone();
-    let early = tokio::spawn(async move { watch(&early, Scope::All).await });
+    let early = tokio::spawn(async move { watch(&early, WatchScope::All).await });
 
     server.restart().await;
     back(&registry).await;

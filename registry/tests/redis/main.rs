@@ -10,7 +10,7 @@ mod sharing;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use agentwire_registry::{Event, Registration, Registry, Scope, Watch};
+use agentwire_registry::{Event, Registration, Registry, Watch, WatchScope};
 use tokio::time::{interval, timeout};
 
 use self::server::RedisServer;
@@ -42,7 +42,7 @@ async fn next(watch: &mut Watch) -> Event {
 }
 
 /// A watch whose first snapshot has been read.
-async fn watch(registry: &impl Registry, scope: Scope) -> Watch {
+async fn watch(registry: &impl Registry, scope: WatchScope) -> Watch {
     let mut watch = registry.watch(scope);
     let first = next(&mut watch).await;
     assert!(

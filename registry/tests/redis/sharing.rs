@@ -4,7 +4,7 @@ use std::{
 };
 
 use agentwire_registry::{
-    Event, InstanceRef, Query, RedisRegistry, Registration, Registry, RegistryConfig, Scope,
+    Event, InstanceRef, Query, RedisRegistry, Registration, Registry, RegistryConfig, WatchScope,
 };
 use tokio::task::JoinSet;
 
@@ -14,7 +14,7 @@ use super::{RedisServer, agent, names, next, until, watch, within};
 async fn two_registries_on_one_redis_see_each_other() {
     let server = RedisServer::start().await;
     let (here, there) = (server.connect().await, server.connect().await);
-    let mut seen = watch(&there, Scope::All).await;
+    let mut seen = watch(&there, WatchScope::All).await;
     let weather = agent("weather", 1).with_metadata("zone", "b");
     here.register(weather.clone()).await.unwrap();
     let found = there.lookup("weather").await.unwrap();
@@ -36,7 +36,7 @@ async fn namespaces_do_not_see_each_other() {
     let here = server.connect().await;
     let there = within(server.builder().namespace("other:").connect()).await;
     let there = there.unwrap();
-    let mut seen = watch(&there, Scope::All).await;
+    let mut seen = watch(&there, WatchScope::All).await;
     here.register(agent("weather", 1)).await.unwrap();
     assert!(there.list().await.unwrap().is_empty());
     there.register(agent("echo", 2)).await.unwrap();
@@ -51,8 +51,8 @@ async fn databases_do_not_see_each_other() {
     let there = RedisRegistry::builder(format!("{}/1", server.url()));
     let there = within(there.connect()).await.unwrap();
     let mut seen = [
-        watch(&here, Scope::All).await,
-        watch(&there, Scope::All).await,
+        watch(&here, WatchScope::All).await,
+        watch(&there, WatchScope::All).await,
     ];
     // What happens in one is next to nothing that happens in the other, not even a resync.
     for port in 1..=3 {
@@ -77,8 +77,8 @@ async fn what_a_registry_left_behind_expires_and_another_tells_of_it_once() {
     let second = connect(Duration::from_secs(1)).await.unwrap();
     let third = connect(Duration::from_secs(1)).await.unwrap();
     let mut seen = [
-        watch(&second, Scope::All).await,
-        watch(&third, Scope::All).await,
+        watch(&second, WatchScope::All).await,
+        watch(&third, WatchScope::All).await,
     ];
     let first = connect(Duration::from_millis(200)).await.unwrap();
     let weather = agent("weather", 1);
@@ -180,7 +180,7 @@ async fn everything_is_read_page_by_page_in_order() {
         (Some("large"), 1, "weather 700"),
         (Some("weather"), 1, ""),
     ] {
-        let part = registry.list_behind(behind, count).await.unwrap();
+        let part = registry.list_after(behind, count).await.unwrap();
         let mut counts = BTreeMap::new();
         for one in &part {
             *counts.entry(&*one.name).or_insert(0) += 1;
@@ -218,7 +218,7 @@ async fn a_snapshot_of_many_pages_and_what_follows_it_fit_together() {
     let other = server.connect().await;
     let mut pictures = Vec::new();
     for _ in 0..10 {
-        let mut watch = other.watch(Scope::All);
+        let mut watch = other.watch(WatchScope::All);
         let mut picture = Picture::default();
         for _ in 0..50 {
             picture.apply(next(&mut watch).await);
@@ -249,8 +249,8 @@ async fn its_tasks_and_watches_end_with_the_last_handle() {
     // Those of the helper that waited for Redis.
     until(|| async { (tasks() == 0).then_some(()) }).await;
     let registry = server.connect().await;
-    let mut seen = watch(&registry, Scope::All).await;
-    let mut other = registry.watch(Scope::All);
+    let mut seen = watch(&registry, WatchScope::All).await;
+    let mut other = registry.watch(WatchScope::All);
     assert!(tasks() > 0);
     drop(registry);
     assert!(within(seen.next()).await.is_none());

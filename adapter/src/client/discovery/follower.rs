@@ -1,6 +1,6 @@
 use std::{sync::Weak, time::Duration};
 
-use agentwire_registry::{Registry, RegistryError, Scope, SharedRegistry};
+use agentwire_registry::{Registry, RegistryError, SharedRegistry, WatchScope};
 use tokio::time::{sleep, timeout};
 
 use super::{lookups::LOOKUP_LIMIT, shared::Shared};
@@ -12,7 +12,7 @@ use crate::backoff::Backoff;
 pub(super) async fn follow(shared: Weak<Shared>, registry: SharedRegistry, name: String) {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     loop {
-        let mut watch = registry.watch(Scope::name(name.as_str()));
+        let mut watch = registry.watch(WatchScope::name(name.as_str()));
         loop {
             let next = timeout(LOOK, watch.next()).await;
             let Some(shared) = shared.upgrade() else {
@@ -24,7 +24,7 @@ pub(super) async fn follow(shared: Weak<Shared>, registry: SharedRegistry, name:
                     backoff.reset();
                 }
                 // It goes on by itself, with a snapshot.
-                Err(_) if !watch.is_in_touch() => shared.lost_watch(),
+                Err(_) if !watch.is_live() => shared.lost_watch(),
                 Err(_) => {}
                 Ok(end) => {
                     if let Some(Err(error)) = end {

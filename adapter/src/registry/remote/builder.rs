@@ -13,7 +13,7 @@ pub struct RemoteRegistryBuilder {
     endpoint: Result<Endpoint, TransportError>,
     timeout: Duration,
     silence: Duration,
-    longest_backoff: Duration,
+    max_backoff: Duration,
     frame_limits: FrameLimits,
     format: Format,
 }
@@ -39,7 +39,7 @@ impl RemoteRegistryBuilder {
             endpoint: endpoint.try_into().map_err(TransportError::from),
             timeout: Duration::from_secs(10),
             silence: Duration::from_secs(45),
-            longest_backoff: Duration::from_secs(5),
+            max_backoff: Duration::from_secs(5),
             frame_limits: FrameLimits::default(),
             format: Format::default(),
         }
@@ -53,15 +53,15 @@ impl RemoteRegistryBuilder {
 
     /// After how long without a word a watch takes its connection for dead, and connects again. Default: 45 s, which is
     /// three times what a [`RegistryServer`](crate::registry::RegistryServer) is silent for at most.
-    pub fn silence(mut self, limit: Duration) -> Self {
+    pub fn keep_alive_timeout(mut self, limit: Duration) -> Self {
         self.silence = limit;
         self
     }
 
     /// The longest wait before a watch that was lost connects again; the first is 50 ms, and they double. Default:
     /// 5 s.
-    pub fn longest_backoff(mut self, longest: Duration) -> Self {
-        self.longest_backoff = longest.clamp(FIRST_BACKOFF, LONGEST);
+    pub fn max_backoff(mut self, longest: Duration) -> Self {
+        self.max_backoff = longest.clamp(FIRST_BACKOFF, LONGEST);
         self
     }
 
@@ -103,7 +103,7 @@ impl RemoteRegistryBuilder {
             once: once.build()?,
             watches: watches.build()?,
             timeout: self.timeout.min(LONGEST),
-            backoff: (FIRST_BACKOFF, self.longest_backoff),
+            backoff: (FIRST_BACKOFF, self.max_backoff),
         })
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn failed(
     if let Some(error) = error.remote() {
         return refused(registry, error.clone());
     }
-    if error.is_unsendable() {
+    if error.is_encode() {
         // The frame limit, or what one of the formats does not have.
         return match registering {
             Some(name) => RegistryError::InvalidRegistration {
@@ -23,7 +23,7 @@ pub(super) fn failed(
                     text: with_sources(&error),
                 },
             },
-            None => RegistryError::Unsendable {
+            None => RegistryError::Encode {
                 source: Box::new(error),
             },
         };

@@ -11,8 +11,8 @@ use std::{
 
 use agentwire_codec::{Body, Heartbeat, Map, Request, Unregister, Value, map};
 use agentwire_registry::{
-    FieldError, InstanceRef, Lease, Query, Registration, Registry, RegistryError, Scope, Watch,
-    check_name,
+    FieldError, InstanceRef, Lease, Query, Registration, Registry, RegistryError, Watch,
+    WatchScope, check_name,
 };
 use agentwire_transport::{Endpoint, Error as TransportError};
 use tokio::time::{Instant, timeout_at};
@@ -184,7 +184,7 @@ impl Registry for RemoteRegistry {
             .await
     }
 
-    fn watch(&self, scope: Scope) -> Watch {
+    fn watch(&self, scope: WatchScope) -> Watch {
         let (first, longest) = self.backoff;
         watch::watch(self.watches.clone(), scope, Backoff::new(first, longest))
     }

@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use agentwire_codec::{Message, Request, map};
-use agentwire_registry::{Event, FieldError, Registration, RegistryError, Scope, Watch};
+use agentwire_registry::{Event, FieldError, Registration, RegistryError, Watch, WatchScope};
 use async_stream::stream;
 use tokio::time::sleep;
 
@@ -15,12 +15,12 @@ use super::{
 use crate::{MessageStream, RemoteAgent, backoff::Backoff, registry::wire::Told};
 
 /// A watch that outlives its connections. It does nothing before it is polled.
-pub(super) fn watch(registry: RemoteAgent, scope: Scope, mut backoff: Backoff) -> Watch {
+pub(super) fn watch(registry: RemoteAgent, scope: WatchScope, mut backoff: Backoff) -> Watch {
     if let Err(error) = scope.check() {
         return Watch::failed(error);
     }
     let in_touch = Arc::new(AtomicBool::new(false));
-    let is_in_touch = Arc::clone(&in_touch);
+    let is_live = Arc::clone(&in_touch);
     let events = stream! {
         // Whether something may have been missed by the time of the next snapshot.
         let mut told_before = false;
@@ -61,7 +61,7 @@ pub(super) fn watch(registry: RemoteAgent, scope: Scope, mut backoff: Backoff) -
             }
         }
     };
-    Watch::new(events).in_touch_while(move || is_in_touch.load(Relaxed))
+    Watch::new(events).with_liveness(move || is_live.load(Relaxed))
 }
 
 /// What waiting does not mend.
@@ -77,9 +77,9 @@ struct Source {
 }
 
 impl Source {
-    fn open(registry: &RemoteAgent, scope: &Scope) -> Self {
+    fn open(registry: &RemoteAgent, scope: &WatchScope) -> Self {
         let mut request = map! {"method": "watch"};
-        if let Scope::Name(name) = scope {
+        if let WatchScope::Name(name) = scope {
             request.insert("agent_name", &**name);
         }
         Self {

@@ -95,7 +95,7 @@ impl RegistryServerBuilder {
     }
 
     /// How long [`RegistryServer::stop`] waits for requests in flight. Default: 30 s. Watches end at once.
-    pub fn grace(mut self, grace: Duration) -> Self {
+    pub fn shutdown_timeout(mut self, grace: Duration) -> Self {
         self.config.grace = grace;
         self
     }

@@ -27,6 +27,7 @@ pub(super) async fn list(
     asked: &Asked,
     after: Option<&Cursor>,
     budget: usize,
+    mut yielder: Yielder,
 ) -> Result<(Value, Option<Map>), RegistryError> {
     let (only, query) = match asked {
         Asked::All => (None, None),
@@ -34,7 +35,7 @@ pub(super) async fn list(
         Asked::Query(query) => (query.only_name(), Some(query)),
     };
     let mut page = Page::new(budget);
-    let (mut last, mut pace): (Option<Arc<Registration>>, _) = (None, Pace::new());
+    let mut last: Option<Arc<Registration>> = None;
     // The names up to this one are done with.
     let mut behind = None;
     let mut batch = match (only, after) {
@@ -52,7 +53,7 @@ pub(super) async fn list(
     let mut is_last = false;
     loop {
         for registration in &batch {
-            pace.keep().await;
+            yielder.yield_if_due().await;
             // What others could not read is on no page, and where the next goes on is told them, too.
             if !registration.is_portable()
                 || query.is_some_and(|query| !query.matches(registration))
@@ -70,26 +71,70 @@ pub(super) async fn list(
         if only.is_some() || is_last {
             return Ok((page.into_list(), None));
         }
-        batch = registry.list_behind(behind.as_deref(), BATCH).await?;
+        batch = registry.list_after(behind.as_deref(), BATCH).await?;
         is_last = batch.len() < BATCH;
     }
 }
 
-/// Lets others have their turn every now and then: a query may be much work.
-struct Pace(Instant);
+/// Yields to other tasks at intervals: matching a query against many registrations can be long work.
+pub(super) struct Yielder {
+    slice: Duration,
+    since: Instant,
+}
 
-/// How long to work before it.
-const SLICE: Duration = Duration::from_millis(1);
-
-impl Pace {
-    fn new() -> Self {
-        Self(Instant::now())
+impl Yielder {
+    /// Yields after each `slice` of work.
+    pub(super) fn every(slice: Duration) -> Self {
+        Self {
+            slice,
+            since: Instant::now(),
+        }
     }
 
-    async fn keep(&mut self) {
-        if self.0.elapsed() >= SLICE {
+    async fn yield_if_due(&mut self) {
+        if self.since.elapsed() >= self.slice {
             yield_now().await;
-            self.0 = Instant::now();
+            self.since = Instant::now();
         }
+    }
+}
+
+/// How long one listing works before it yields.
+pub(super) const WORK_SLICE: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin};
+
+    use agentwire_registry::LocalRegistry;
+    use agentwire_transport::Endpoint;
+
+    use super::*;
+
+    /// Lists 40 registrations and counts how often the listing yields.
+    async fn yields_with(slice: Duration) -> usize {
+        let registry = SharedRegistry::new(LocalRegistry::new());
+        for number in 0..40 {
+            let endpoint = Endpoint::tcp("10.0.0.1", 8000 + number).unwrap();
+            let registration = Registration::new(format!("agent {number}"), endpoint);
+            registry.register(registration).await.unwrap();
+        }
+        let query = Asked::Query(Query::new().metadata("key", "value"));
+        let yielder = Yielder::every(slice);
+        let mut listing = pin!(list(&registry, &query, None, 4096, yielder));
+        let mut yields = 0;
+        poll_fn(|cx| {
+            let poll = listing.as_mut().poll(cx);
+            yields += usize::from(poll.is_pending());
+            poll.map(Result::unwrap)
+        })
+        .await;
+        yields
+    }
+
+    #[tokio::test]
+    async fn a_listing_yields_whenever_its_slice_is_over() {
+        assert_eq!(yields_with(Duration::ZERO).await, 40);
+        assert_eq!(yields_with(Duration::MAX).await, 0);
     }
 }

@@ -68,7 +68,7 @@ impl RegistryServer {
     }
 
     /// Stops gracefully: no more connections and requests are accepted, those in flight are answered, and watches
-    /// end. What is not answered within the [grace](RegistryServerBuilder::grace) is dropped.
+    /// end. What is not answered within the [shutdown timeout](RegistryServerBuilder::shutdown_timeout) is dropped.
     ///
     /// It returns when all is done: no task is left, and no socket file.
     ///

@@ -4,7 +4,7 @@ use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, Message, Request, RequestId, Response, Value, WireError,
     map,
 };
-use agentwire_registry::{FieldError, Query, Registry, RegistryError, Scope, SharedRegistry};
+use agentwire_registry::{FieldError, Query, Registry, RegistryError, SharedRegistry, WatchScope};
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt};
@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use super::listing::{self, Asked};
+use super::listing::{self, Asked, WORK_SLICE, Yielder};
 use crate::{
     registry::wire::{self, Cursor},
     server::{Service, Work, panic_text, unknown_method},
@@ -85,7 +85,10 @@ impl Service for RegistryService {
 }
 
 impl RegistryService {
-    fn watch(&self, scope: Scope) -> Result<impl Stream<Item = Body> + Send + 'static, WireError> {
+    fn watch(
+        &self,
+        scope: WatchScope,
+    ) -> Result<impl Stream<Item = Body> + Send + 'static, WireError> {
         let Ok(permit) = Arc::clone(&self.watches).try_acquire_owned() else {
             let max = self.max_watches;
             tracing::warn!(max, "no more watches are served");
@@ -103,7 +106,7 @@ impl RegistryService {
 /// A watch as the chunks of a stream.
 fn told(
     registry: SharedRegistry,
-    scope: Scope,
+    scope: WatchScope,
     page_size: usize,
     keep_alive: Duration,
     drain: CancellationToken,
@@ -141,7 +144,7 @@ fn told(
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    if has_begun && watch.is_in_touch() {
+                    if has_begun && watch.is_live() {
                         blind = Instant::now();
                     } else if blind.elapsed() >= longest {
                         yield Body::Error(out_of_touch());
@@ -204,7 +207,8 @@ async fn answer(
                 "find" => Asked::Query(read_query(&payload)?),
                 _ => Asked::All,
             };
-            let listed = listing::list(&registry, &asked, after.as_ref(), page_size).await;
+            let yielder = Yielder::every(WORK_SLICE);
+            let listed = listing::list(&registry, &asked, after.as_ref(), page_size, yielder).await;
             let (page, next) = listed.map_err(refused)?;
             let mut answer = Map::from([("registrations", page)]);
             answer.extend(next.map(|next| ("next", next)));
@@ -223,11 +227,11 @@ fn read_query(payload: &Map) -> Result<Query, WireError> {
     }
 }
 
-fn read_scope(payload: &Map) -> Result<Scope, WireError> {
+fn read_scope(payload: &Map) -> Result<WatchScope, WireError> {
     let name = wire::text(payload, "agent_name").map_err(malformed)?;
     Ok(match &*name {
-        "" => Scope::All,
-        name => Scope::name(name),
+        "" => WatchScope::All,
+        name => WatchScope::name(name),
     })
 }
 

@@ -1,11 +1,9 @@
 //! Both ways to stop a server, and what is left: nothing.
 
-mod common;
-
 use std::{sync::Arc, time::Duration};
 
+use crate::common::{Puppet, RawPeer, memory, within};
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, RetryPolicy, agent_fn};
-use common::{Puppet, RawPeer, memory, within};
 use tokio::{sync::Semaphore, time::Instant};
 
 #[tokio::test]
@@ -57,13 +55,13 @@ async fn stop_answers_what_is_in_flight_and_refuses_what_is_new() {
 #[tokio::test(start_paused = true)]
 async fn stop_drops_what_is_still_in_flight_after_the_grace() {
     let endpoint = memory("grace");
-    let builder = LocalAgent::builder(Puppet).grace(Duration::from_secs(5));
+    let builder = LocalAgent::builder(Puppet).shutdown_timeout(Duration::from_secs(5));
     let server = within(builder.serve(&endpoint)).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let hang = Message::user("x").with_metadata("do", "hang");
-    peer.send(&common::process_frame("7", hang)).await;
+    peer.send(&crate::common::process_frame("7", hang)).await;
     // Once this is answered, the one before it is in flight.
-    peer.send(&common::process_frame("8", Message::user("x")))
+    peer.send(&crate::common::process_frame("8", Message::user("x")))
         .await;
     peer.receive().await;
     let before = Instant::now();
@@ -78,7 +76,7 @@ async fn stop_closes_idle_connections() {
     let server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     // Answered, so it is past the queue of the listener.
-    peer.send(&common::process_frame("7", Message::user("x")))
+    peer.send(&crate::common::process_frame("7", Message::user("x")))
         .await;
     peer.receive().await;
     let (stopped, ()) = tokio::join!(within(server.stop()), async {
@@ -95,7 +93,7 @@ async fn abort_and_drop_end_everything_at_once() {
         let server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
         let mut peer = RawPeer::connect(&endpoint).await;
         let hang = Message::user("x").with_metadata("do", "hang");
-        peer.send(&common::process_frame("7", hang)).await;
+        peer.send(&crate::common::process_frame("7", hang)).await;
         if drop_it {
             drop(server);
         } else {

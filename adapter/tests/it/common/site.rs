@@ -57,7 +57,7 @@ impl Site {
     }
 
     pub(crate) async fn unregister(&self, endpoint: &Endpoint) {
-        let which = InstanceRef::new("weather").at(endpoint.clone());
+        let which = InstanceRef::new("weather").with_endpoint(endpoint.clone());
         self.registry.unregister(&which).await.unwrap();
     }
 

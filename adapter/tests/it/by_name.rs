@@ -1,18 +1,14 @@
 //! An agent that is called by name: found in a registry, balanced over its instances, followed as they come and go.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use crate::common::{
+    Puppet, RawPeer, Site, ask, ask_often, call_by_name, memory, register_dead, until, within,
+};
 use agentwire::{
     Balance, Error, ErrorCode, LocalAgent, Map, Message, RemoteAgent, RetryPolicy, agent_fn,
     registry::{InstanceRef, LocalRegistry, Registration, Registry},
     transport::Listener,
-};
-use common::{
-    Puppet, RawPeer, Site, ask, ask_often, call_by_name, memory, register_dead, until, within,
 };
 use futures_util::future::join_all;
 use tokio::{
@@ -305,7 +301,7 @@ async fn whoever_expires_is_not_called_any_more() {
     let remote = site.remote_with(Balance::RoundRobin);
     assert_eq!(ask_often(&remote, 10).await.len(), 2);
     let kept = site.servers[0].endpoint();
-    let which = InstanceRef::new("weather").at(kept.clone());
+    let which = InstanceRef::new("weather").with_endpoint(kept.clone());
     for _ in 0..4 {
         sleep(Duration::from_secs(30)).await;
         site.registry.heartbeat(&which).await.unwrap();

@@ -1,14 +1,10 @@
 //! Peers that mean harm, over every carrier: the server lives on and serves the others meanwhile.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Puppet, RawPeer, call, listen, memory, process_frame, until, within};
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent};
 use agentwire_codec::{Body, Response};
-use common::{Puppet, RawPeer, call, listen, memory, process_frame, until, within};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 

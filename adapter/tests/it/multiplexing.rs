@@ -1,16 +1,12 @@
 //! Many calls on one connection: each gets its own answer, whatever the server does.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Puppet, RawPeer, call, listen, memory, shared, until, within};
 use agentwire::{
     Error, FrameLimits, LocalAgent, Message, RemoteAgent, RequestId, transport::Listener,
 };
 use agentwire_codec::Envelope;
-use common::{Puppet, RawPeer, call, listen, memory, shared, until, within};
 use futures_util::future::join_all;
 
 #[tokio::test]
@@ -279,7 +275,7 @@ async fn an_unsendable_message_harms_nobody() {
     let error = within(remote.process(Message::user("x".repeat(1000))))
         .await
         .unwrap_err();
-    assert!(error.is_unsendable(), "{error}");
+    assert!(error.is_encode(), "{error}");
     within(remote.process(Message::user("fits"))).await.unwrap();
     assert_eq!(remote.stats().open, 1);
 }

@@ -3,7 +3,7 @@
 #![allow(
     dead_code,
     unused_imports,
-    reason = "each test binary uses a part of this"
+    reason = "the binary `resources` uses a part of this"
 )]
 #![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 

@@ -1,9 +1,5 @@
 //! What a client tries again, and what it does not.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{
     pin::pin,
     sync::{
@@ -13,12 +9,12 @@ use std::{
     time::Duration,
 };
 
+use crate::common::{Puppet, RawPeer, call, listen, memory, within};
 use agentwire::{
     AgentError, Error, FrameLimits, LocalAgent, Message, RemoteAgent, RetryPolicy, WireError,
     agent_fn, transport::Listener,
 };
 use agentwire_codec::Body;
-use common::{Puppet, RawPeer, call, listen, memory, within};
 use futures_util::poll;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

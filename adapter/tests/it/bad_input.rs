@@ -1,14 +1,12 @@
 //! What peers without manners get, and that nobody else notices.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{
+    Puppet, RawPeer, call, error_of, frame, listen, memory, process_frame, within,
+};
 use agentwire::{ErrorCode, Format, FrameLimits, LocalAgent, Message, RemoteAgent};
 use agentwire_codec::{Body, Envelope, Heartbeat, Map, RequestId, Response};
-use common::{Puppet, RawPeer, call, error_of, frame, listen, memory, process_frame, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]

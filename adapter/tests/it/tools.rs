@@ -1,14 +1,10 @@
 //! Tools: offered by a server, run by a client, refused for what they are.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
+use crate::common::{Puppet, RawPeer, listen, memory, within};
 use agentwire::{
     AgentError, Error, Format, LocalAgent, Map, Message, RemoteAgent, Tool, ToolResult, Value,
     agent_fn, map, tool_fn, value,
 };
-use common::{Puppet, RawPeer, listen, memory, within};
 use tokio::sync::oneshot;
 
 /// Fails as its argument `how` says.
@@ -142,7 +138,7 @@ async fn a_tool_that_is_not_there_is_refused_with_those_that_are() {
 async fn a_tool_without_a_name_is_refused_on_both_sides() {
     let (_server, remote) = serve("tool-nameless").await;
     let error = within(remote.execute("", Map::new())).await.unwrap_err();
-    assert!(error.is_unsendable(), "{error}");
+    assert!(error.is_encode(), "{error}");
 
     let nameless = || {
         tool_fn(

@@ -1,15 +1,11 @@
 //! A client's connections over time: how many there are, when they are closed, what it says of itself.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Puppet, RawPeer, call, listen, memory, until, within};
 use agentwire::{
     CallOptions, Error, ErrorCode, LocalAgent, Message, Phase, RemoteAgent, RetryPolicy, WireError,
 };
-use common::{Puppet, RawPeer, call, listen, memory, until, within};
 use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]

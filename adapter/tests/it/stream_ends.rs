@@ -1,17 +1,13 @@
 //! How streams end before their time: with the client, with their connection, at a limit.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Puppet, RawPeer, call, listen, memory, within};
 use agentwire::{
     CallOptions, Error, ErrorCode, LocalAgent, Message, MessageStream, RemoteAgent, RetryPolicy,
     WireError, transport::Listener,
 };
 use agentwire_codec::Body;
-use common::{Puppet, RawPeer, call, listen, memory, within};
 use tokio::time::Instant;
 
 /// A stream whose first chunk has come, and the peer that sent it.

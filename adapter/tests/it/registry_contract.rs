@@ -1,15 +1,11 @@
 //! The suite that every registry must pass, over every carrier and in both formats.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
+use crate::common::memory;
 use agentwire::{
     Endpoint, Format,
     registry::{LocalRegistry, RegistryConfig, RegistryServer, RemoteRegistry},
 };
 use agentwire_registry::{contract::Backend, registry_contract};
-use common::memory;
 use tempfile::TempDir;
 
 /// A server of a registry in this process, and clients of it.

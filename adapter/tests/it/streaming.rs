@@ -1,9 +1,5 @@
 //! Streams of answers.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{
     sync::{
         Arc,
@@ -12,12 +8,12 @@ use std::{
     time::Duration,
 };
 
+use crate::common::{Puppet, RawPeer, memory, process_frame, within};
 use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, FrameLimits, LocalAgent, Message, RemoteAgent, Value,
     agent_fn,
 };
 use agentwire_codec::Body;
-use common::{Puppet, RawPeer, memory, process_frame, within};
 use futures_core::Stream;
 use futures_util::stream;
 use tokio::sync::mpsc;

@@ -1,14 +1,10 @@
 //! Calls from one end to the other, over every transport.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
+use crate::common::{Puppet, memory, within};
 use agentwire::{
-    Agent, AgentError, BoxAgent, CallOptions, Endpoint, Error, ErrorCode, Format, FrameLimits,
-    LocalAgent, Map, Message, RemoteAgent, RetryPolicy, Value, agent_fn,
+    Agent, AgentError, CallOptions, Endpoint, Error, ErrorCode, Format, FrameLimits, LocalAgent,
+    Map, Message, RemoteAgent, RetryPolicy, SharedAgent, Value, agent_fn,
 };
-use common::{Puppet, memory, within};
 use tempfile::TempDir;
 
 /// One server for each transport, and the directory that holds the socket.
@@ -182,8 +178,8 @@ async fn agents_of_different_types_are_called_alike() {
         .await
         .unwrap();
     let agents = [
-        BoxAgent::new(closure),
-        BoxAgent::new(RemoteAgent::new(&endpoint).unwrap()),
+        SharedAgent::new(closure),
+        SharedAgent::new(RemoteAgent::new(&endpoint).unwrap()),
     ];
     for agent in &agents {
         let reply = within(agent.process(Message::user("21"))).await.unwrap();
@@ -213,12 +209,12 @@ async fn a_message_that_cannot_be_sent_fails_here_and_costs_no_connection() {
         Message::new("", "x"),
     ] {
         let error = within(remote.process(message.clone())).await.unwrap_err();
-        assert!(matches!(error, Error::Unsendable { .. }), "{error}");
+        assert!(matches!(error, Error::Encode { .. }), "{error}");
         let error = within(remote.stream(message).next())
             .await
             .unwrap()
             .unwrap_err();
-        assert!(error.is_unsendable() && error.is_unsent(), "{error}");
+        assert!(error.is_encode() && error.is_unsent(), "{error}");
     }
     within(remote.process(Message::user("still fits")))
         .await
@@ -373,7 +369,7 @@ async fn the_longest_possible_timeout_does_not_overflow() {
         .idle_timeout(std::time::Duration::MAX)
         .frame_timeout(std::time::Duration::MAX)
         .write_timeout(std::time::Duration::MAX)
-        .grace(std::time::Duration::MAX);
+        .shutdown_timeout(std::time::Duration::MAX);
     let server = within(builder.serve(&endpoint)).await.unwrap();
     let remote = RemoteAgent::builder(&endpoint)
         .timeout(std::time::Duration::MAX)
@@ -409,7 +405,7 @@ async fn one_server_answers_json_and_messagepack_at_the_same_time() {
         let error = within(msgpack.process(Message::user(u128::MAX)))
             .await
             .unwrap_err();
-        assert!(error.is_unsendable(), "{error}");
+        assert!(error.is_encode(), "{error}");
     }
 }
 

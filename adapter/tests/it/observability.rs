@@ -1,9 +1,5 @@
 //! What a log gets to see: nothing at info while all is well, and never what is said.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{
     fmt::Debug,
     sync::{
@@ -12,8 +8,8 @@ use std::{
     },
 };
 
+use crate::common::{Puppet, memory, within};
 use agentwire::{LocalAgent, Message, RemoteAgent, map};
-use common::{Puppet, memory, within};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},

@@ -1,9 +1,5 @@
 //! Servers that register their agents.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{
     sync::{
         Arc, Mutex,
@@ -12,20 +8,20 @@ use std::{
     time::Duration,
 };
 
+use crate::common::{Puppet, memory, registry_error, until, within};
 use agentwire::{
     Endpoint, Error, LocalAgent, Map, Message, RemoteAgent, RetryPolicy, ToolResult, agent_fn,
     registry::{
         InstanceRef, Lease, LocalRegistry, Query, Registration, Registry, RegistryConfig,
-        RegistryError, RegistryServer, RemoteRegistry, Scope, Watch,
+        RegistryError, RegistryServer, RemoteRegistry, Watch, WatchScope,
     },
     tool_fn,
 };
-use common::{Puppet, memory, registry_error, until, within};
 use futures_util::{StreamExt, future::join_all};
 use tokio::time::{Instant, sleep};
 
 async fn until_registered(server: &LocalAgent) {
-    for registrant in server.registrants() {
+    for registrant in server.registrations() {
         within(registrant.registered()).await.unwrap();
     }
 }
@@ -122,7 +118,7 @@ impl Registry for Curious {
         self.registry.find(query).await
     }
 
-    fn watch(&self, scope: Scope) -> Watch {
+    fn watch(&self, scope: WatchScope) -> Watch {
         let late = self.late;
         Watch::new(self.registry.watch(scope).then(move |event| async move {
             sleep(late).await;
@@ -150,7 +146,7 @@ async fn a_server_serves_on_until_clients_can_have_heard_that_it_stops() {
     let registry = LocalRegistry::new();
     let server = LocalAgent::builder(Puppet)
         .registry(registry.clone())
-        .notice(notice);
+        .deregistration_delay(notice);
     let server = within(server.serve(memory("notice"))).await.unwrap();
     until_registered(&server).await;
     let remote = RemoteAgent::builder(server.endpoint()).retry(RetryPolicy::never());
@@ -248,10 +244,10 @@ async fn a_server_that_is_aborted_is_forgotten_when_its_lease_is_over() {
     let server = LocalAgent::builder(Puppet).registry(registry.clone());
     let server = within(server.serve(memory("crash"))).await.unwrap();
     until_registered(&server).await;
-    let mut watch = registry.watch(Scope::name("puppet"));
+    let mut watch = registry.watch(WatchScope::name("puppet"));
     within(watch.next()).await.unwrap().unwrap();
     within(server.abort()).await;
-    assert!(server.registrants()[0].is_ended());
+    assert!(server.registrations()[0].is_ended());
     let event = within(watch.next()).await.unwrap().unwrap();
     assert!(
         matches!(event, agentwire::registry::Event::Expired(_)),
@@ -265,7 +261,7 @@ async fn a_server_that_is_dropped_takes_its_agents_out() {
     let server = LocalAgent::builder(Puppet).registry(registry.clone());
     let server = within(server.serve(memory("dropped"))).await.unwrap();
     until_registered(&server).await;
-    let mut watch = registry.watch(Scope::name("puppet"));
+    let mut watch = registry.watch(WatchScope::name("puppet"));
     within(watch.next()).await.unwrap().unwrap();
     drop(server);
     let event = within(watch.next()).await.unwrap().unwrap();
@@ -284,7 +280,7 @@ async fn a_registry_that_comes_later_or_starts_over_is_told_all_the_same() {
     // It serves, registry or not.
     let agent = RemoteAgent::new(server.endpoint()).unwrap();
     within(agent.process(Message::user("hello"))).await.unwrap();
-    assert!(!server.registrants()[0].is_registered());
+    assert!(!server.registrations()[0].is_registered());
 
     // A short lease makes for short waits.
     let config = RegistryConfig::new().lease(Duration::from_millis(600));
@@ -294,7 +290,7 @@ async fn a_registry_that_comes_later_or_starts_over_is_told_all_the_same() {
     within(registry.abort()).await;
 
     let second = LocalRegistry::with_config(config).unwrap();
-    let mut watch = second.watch(Scope::name("puppet"));
+    let mut watch = second.watch(WatchScope::name("puppet"));
     within(watch.next()).await.unwrap().unwrap();
     let registry = RegistryServer::serve(second, &endpoint).await.unwrap();
     let event = within(watch.next()).await.unwrap().unwrap();
@@ -323,7 +319,7 @@ async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_se
         ),
         "{error}"
     );
-    let nonsense = LocalAgent::builder(Puppet).advertise("nowhere");
+    let nonsense = LocalAgent::builder(Puppet).advertised_endpoint("nowhere");
     let error = serve(nonsense, "tcp://127.0.0.1:0").await.unwrap_err();
     assert!(matches!(error, Error::InvalidEndpoint(_)), "{error}");
     let nameless = agent_fn(" ", |message: Message| async move { Ok(message) });
@@ -335,12 +331,12 @@ async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_se
         Some(RegistryError::InvalidName { .. })
     ));
 
-    let told = LocalAgent::builder(Puppet).advertise("tcp://localhost:0");
+    let told = LocalAgent::builder(Puppet).advertised_endpoint("tcp://localhost:0");
     let server = serve(told, "tcp://0.0.0.0:0").await.unwrap();
     let Endpoint::Tcp { port, .. } = server.endpoint() else {
         panic!("{server:?}")
     };
-    let advertised = &server.registrants()[0].registration().endpoint;
+    let advertised = &server.registrations()[0].registration().endpoint;
     assert_eq!(*advertised, Endpoint::tcp("localhost", *port).unwrap());
     within(server.stop()).await;
 }

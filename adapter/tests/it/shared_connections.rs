@@ -1,13 +1,9 @@
 //! Connections that calls share, when calls are given up or refused, and when the client is closed.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{pin::pin, time::Duration};
 
+use crate::common::{Puppet, RawPeer, call, listen, memory, shared, within};
 use agentwire::{FrameLimits, LocalAgent, Message};
-use common::{Puppet, RawPeer, call, listen, memory, shared, within};
 use futures_util::poll;
 use tokio::time::timeout;
 

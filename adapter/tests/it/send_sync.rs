@@ -1,10 +1,10 @@
 //! What users hand from task to task can be handed.
 
 use agentwire::{
-    Agent, AgentError, BoxAgent, Error, LocalAgent, Map, Message, MessageStream, RemoteAgent,
+    Agent, AgentError, Error, LocalAgent, Map, Message, MessageStream, RemoteAgent, SharedAgent,
     registry::{
-        InstanceRef, LocalRegistry, Query, Registrant, Registration, Registry, RegistryError,
-        RegistryServer, RemoteRegistry, Scope, SharedRegistry, Watch,
+        InstanceRef, LocalRegistry, Query, Registration, RegistrationHandle, Registry,
+        RegistryError, RegistryServer, RemoteRegistry, SharedRegistry, Watch, WatchScope,
     },
 };
 
@@ -15,7 +15,7 @@ fn is_send_and_sync<T: Send + Sync + 'static>() {}
 fn public_types_are_send_and_sync() {
     is_send_and_sync::<LocalAgent>();
     is_send_and_sync::<RemoteAgent>();
-    is_send_and_sync::<BoxAgent>();
+    is_send_and_sync::<SharedAgent>();
     is_send_and_sync::<Message>();
     is_send_and_sync::<Error>();
     is_send_and_sync::<AgentError>();
@@ -23,7 +23,7 @@ fn public_types_are_send_and_sync() {
     is_send_and_sync::<RemoteRegistry>();
     is_send_and_sync::<SharedRegistry>();
     is_send_and_sync::<RegistryServer>();
-    is_send_and_sync::<Registrant>();
+    is_send_and_sync::<RegistrationHandle>();
     is_send_and_sync::<Registration>();
     is_send_and_sync::<RegistryError>();
 }
@@ -31,7 +31,11 @@ fn public_types_are_send_and_sync() {
 #[test]
 fn public_futures_and_streams_are_send() {
     // They are only made, never polled.
-    fn check(remote: &'static RemoteAgent, server: &'static LocalAgent, boxed: &'static BoxAgent) {
+    fn check(
+        remote: &'static RemoteAgent,
+        server: &'static LocalAgent,
+        boxed: &'static SharedAgent,
+    ) {
         send(remote.process(Message::user("")));
         send(remote.stream(Message::user("")));
         send(Agent::process(remote, Message::user("")));
@@ -66,7 +70,7 @@ fn what_registries_promise_is_send() {
         send(registry.lookup(""));
         send(registry.list());
         send(registry.find(query));
-        send(registry.watch(Scope::All));
+        send(registry.watch(WatchScope::All));
     }
     let _ = (
         check::<LocalRegistry>,
@@ -75,7 +79,7 @@ fn what_registries_promise_is_send() {
     );
     fn others(
         server: &'static RegistryServer,
-        registrant: &'static Registrant,
+        registrant: &'static RegistrationHandle,
         watch: &'static mut Watch,
     ) {
         send(server.stop());

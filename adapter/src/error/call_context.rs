@@ -6,7 +6,7 @@ use agentwire_transport::Endpoint;
 /// Where a call went: for people who read the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct CallSite {
+pub struct CallContext {
     /// The name that the agent was called by. Empty if none.
     pub agent: String,
     /// The name of the tool, if one was to be run.
@@ -18,7 +18,7 @@ pub struct CallSite {
     pub request_id: Option<RequestId>,
 }
 
-impl fmt::Display for CallSite {
+impl fmt::Display for CallContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(tool) = &self.tool {
             write!(f, "tool {tool:?} of ")?;

@@ -1,13 +1,9 @@
 //! Clients that live longer than the runtimes in which they are used.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Puppet, RawPeer, call, memory, shared, within};
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, transport::Listener};
-use common::{Puppet, RawPeer, call, memory, shared, within};
 use tokio::runtime::{Builder, Runtime};
 
 fn runtime(builder: &mut Builder) -> Runtime {

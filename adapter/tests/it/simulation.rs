@@ -5,10 +5,6 @@
 //! the client must work again by itself. `AGENTWIRE_SEEDS` sets how many courses there are, and
 //! `AGENTWIRE_SEED` the first.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{
     cell::Cell,
     env, io,
@@ -17,11 +13,11 @@ use std::{
     time::Duration,
 };
 
+use crate::common::Puppet;
 use agentwire::{
     CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent, RetryPolicy,
     transport::{self, Accept, BoxFuture, Connection, Connector, Listener},
 };
-use common::Puppet;
 use fastrand::Rng;
 use futures_util::future::join_all;
 use tokio::{sync::mpsc, time::Instant};

@@ -1,9 +1,5 @@
 //! Transports of the user's own, and what they may do to a client.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{
     io,
     pin::Pin,
@@ -11,11 +7,11 @@ use std::{
     time::Duration,
 };
 
+use crate::common::{RawPeer, call, within};
 use agentwire::{
     Endpoint, RemoteAgent,
     transport::{self, BoxFuture, Connection, Connector},
 };
-use common::{RawPeer, call, within};
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufStream, DuplexStream, ReadBuf},
     sync::mpsc,

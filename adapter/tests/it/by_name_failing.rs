@@ -1,9 +1,5 @@
 //! Calling by name where instances fail in odd ways: they hang, they close, others are at their endpoints.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{
     sync::{
         Arc,
@@ -12,12 +8,12 @@ use std::{
     time::Duration,
 };
 
+use crate::common::{Puppet, Site, ask, ask_often, call_by_name, memory, register_dead, within};
 use agentwire::{
     Agent, AgentError, Balance, CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent,
     RetryPolicy,
     transport::{Connection, Listener},
 };
-use common::{Puppet, Site, ask, ask_often, call_by_name, memory, register_dead, within};
 use futures_core::Stream;
 use futures_util::future::join_all;
 use tokio::{

@@ -1,9 +1,5 @@
 //! Calling by name while the registry fails: it is gone, or hangs, or comes back empty.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{
     sync::{
         Arc,
@@ -12,15 +8,15 @@ use std::{
     time::Duration,
 };
 
+use crate::common::{
+    Site, ask, ask_often, call_by_name, memory, register_dead, registry_error, until, within,
+};
 use agentwire::{
     CallOptions, Error, ErrorCode, Message, Phase, RemoteAgent, RetryPolicy,
     registry::{
         Event, InstanceRef, Lease, LocalRegistry, Query, Registration, Registry, RegistryError,
-        RegistryServer, RemoteRegistry, Scope, Watch,
+        RegistryServer, RemoteRegistry, Watch, WatchScope,
     },
-};
-use common::{
-    Site, ask, ask_often, call_by_name, memory, register_dead, registry_error, until, within,
 };
 use futures_util::{StreamExt, future::join_all, stream};
 use tokio::{
@@ -85,7 +81,7 @@ impl Registry for Unreliable {
         self.registry.find(query).await
     }
 
-    fn watch(&self, _: Scope) -> Watch {
+    fn watch(&self, _: WatchScope) -> Watch {
         Watch::failed(Self::fails())
     }
 }
@@ -262,7 +258,7 @@ impl Registry for CutOff {
         self.registry.find(query).await
     }
 
-    fn watch(&self, _: Scope) -> Watch {
+    fn watch(&self, _: WatchScope) -> Watch {
         if self.is_cut.swap(true, Relaxed) {
             return Watch::failed(Unreliable::fails());
         }
@@ -273,7 +269,7 @@ impl Registry for CutOff {
         });
         match self.how {
             Cut::Unseen => Watch::new(now.chain(stream::pending())),
-            Cut::Seen => Watch::new(now.chain(stream::pending())).in_touch_while(|| false),
+            Cut::Seen => Watch::new(now.chain(stream::pending())).with_liveness(|| false),
             Cut::Failed => {
                 let end = stream::once(async { Err(Unreliable::fails()) });
                 Watch::new(now.chain(end))
@@ -363,7 +359,7 @@ async fn a_registry_that_comes_back_empty_takes_no_instance_away() {
     let _server = RegistryServer::serve(empty.clone(), &endpoint)
         .await
         .unwrap();
-    let mut watch = registry.watch(Scope::name("weather"));
+    let mut watch = registry.watch(WatchScope::name("weather"));
     within(watch.next()).await.unwrap().unwrap();
     // The client's watch is back by now, too.
     sleep(Duration::from_secs(10)).await;
@@ -381,7 +377,7 @@ async fn a_registry_that_comes_back_empty_takes_no_instance_away() {
     assert_ne!(first, dead);
 
     // Who does not for as long as a lease has gone.
-    let which = InstanceRef::new("weather").at(first);
+    let which = InstanceRef::new("weather").with_endpoint(first);
     empty.unregister(&which).await.unwrap();
     sleep(Duration::from_secs(90)).await;
     let error = ask(&remote).await.unwrap_err();

@@ -1,10 +1,6 @@
 //! A peer that sends without end holds up nobody: not other tasks, and not requests that wait.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::{
     future::poll_fn,
     sync::{
@@ -14,9 +10,9 @@ use std::{
     task::Poll,
 };
 
+use crate::common::{RawPeer, process_frame, within};
 use agentwire::{Endpoint, LocalAgent, Message, agent_fn};
 use agentwire_codec::Format;
-use common::{RawPeer, process_frame, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink, split};
 
 /// How many requests may be begun before anybody else has a turn.

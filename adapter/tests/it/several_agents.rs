@@ -1,15 +1,11 @@
 //! Several agents on one endpoint, names, and the time that an agent is given.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Puppet, memory, within};
 use agentwire::{
     Agent, Error, LocalAgent, Message, RemoteAgent, agent_fn, map, registry::LocalRegistry, tool_fn,
 };
-use common::{Puppet, memory, within};
 
 fn named(name: &'static str) -> impl Agent {
     agent_fn(name, move |_| async move { Ok(Message::agent(name)) })

@@ -1,0 +1,30 @@
+//! The integration tests of `agentwire`, in one binary: a module for each subject.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+mod common;
+
+mod bad_input;
+mod by_name;
+mod by_name_failing;
+mod by_name_registry;
+mod client;
+mod custom_transports;
+mod fairness;
+mod hostile;
+mod multiplexing;
+mod observability;
+mod registering;
+mod registry_contract;
+mod registry_wire;
+mod retry;
+mod round_trip;
+mod runtimes;
+mod send_sync;
+mod several_agents;
+mod shared_connections;
+mod shutdown;
+mod simulation;
+mod stream_ends;
+mod streaming;
+mod tools;
