@@ -112,12 +112,12 @@ async fn tell_of_registering(local: &LocalAgent) -> Failure {
     for registrant in local.registrations() {
         let name = &registrant.registration().name;
         if timeout(SOON, registrant.registered()).await.is_err() {
-            let why = registrant.last_error().map(|error| chain(&*error));
+            let why = registrant.last_error().map(|error| chain(&error));
             let why = why.unwrap_or_else(|| "no answer".to_owned());
             output::note(format_args!("{name} is not registered yet: {why}"));
         }
         if let Err(error) = registrant.registered().await {
-            return Failure::from_error(Exit::of(&error), &*error);
+            return Failure::from_error(Exit::of(&error), &error);
         }
         let endpoint = &registrant.registration().endpoint;
         if let Err(failure) = output::print_line(format_args!("registered {name} at {endpoint}")) {

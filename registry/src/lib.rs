@@ -82,7 +82,7 @@ pub use semver::{Version, VersionReq};
 pub use crate::redis::{RedisRegistry, RedisRegistryBuilder};
 pub use crate::{
     config::{DuplicatePolicy, RegistryConfig},
-    error::{FieldError, LimitKind, NameProblem, RegistrationProblem, RegistryError},
+    error::{ErrorSource, FieldError, LimitKind, NameProblem, RegistrationProblem, RegistryError},
     event::Event,
     instance_ref::InstanceRef,
     lease::Lease,

@@ -377,7 +377,7 @@ impl Exchange {
             },
             Lost::Registry(error) => Error::Registry {
                 site,
-                source: error.into(),
+                source: (*error).clone(),
             },
         }
     }

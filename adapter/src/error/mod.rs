@@ -1,7 +1,6 @@
 mod call_context;
 mod phase;
 mod protocol_error;
-mod registry_failure;
 
 use std::{io, time::Duration};
 
@@ -9,10 +8,7 @@ use agentwire_codec::{DecodeFault, EncodeError, ErrorCode, FrameError, WireError
 use agentwire_registry::RegistryError;
 use agentwire_transport as transport;
 
-pub use self::{
-    call_context::CallContext, phase::Phase, protocol_error::ProtocolError,
-    registry_failure::RegistryFailure,
-};
+pub use self::{call_context::CallContext, phase::Phase, protocol_error::ProtocolError};
 
 /// What can go wrong between a caller and an agent. A variant for each decision that a caller may take.
 ///
@@ -34,7 +30,7 @@ pub enum Error {
 
     /// The agent cannot be registered, whichever registry it is.
     #[error("cannot register the agent")]
-    Register(#[source] RegistryFailure),
+    Register(#[source] RegistryError),
 
     /// A setting is out of range.
     #[error("invalid setting {setting}: {problem}")]
@@ -87,7 +83,7 @@ pub enum Error {
         /// Which call.
         site: Box<CallContext>,
         /// What the registry said, or why it cannot be reached. All calls that waited for the same answer have it.
-        source: RegistryFailure,
+        source: RegistryError,
     },
 
     /// The client has been closed. A call was not sent; of a stream, nothing more is read.

@@ -31,10 +31,10 @@ mod server;
 mod wire;
 
 pub use agentwire_registry::{
-    DuplicatePolicy, Event, FieldError, InstanceRef, Lease, LimitKind, LocalRegistry, NameProblem,
-    Query, Registration, RegistrationHandle, RegistrationHandleBuilder, RegistrationProblem,
-    Registry, RegistryConfig, RegistryError, SharedRegistry, Version, VersionReq, Watch,
-    WatchScope, check_name,
+    DuplicatePolicy, ErrorSource, Event, FieldError, InstanceRef, Lease, LimitKind, LocalRegistry,
+    NameProblem, Query, Registration, RegistrationHandle, RegistrationHandleBuilder,
+    RegistrationProblem, Registry, RegistryConfig, RegistryError, SharedRegistry, Version,
+    VersionReq, Watch, WatchScope, check_name,
 };
 #[cfg(feature = "redis")]
 pub use agentwire_registry::{RedisRegistry, RedisRegistryBuilder};
@@ -43,4 +43,3 @@ pub use self::{
     remote::{RemoteRegistry, RemoteRegistryBuilder},
     server::{RegistryServer, RegistryServerBuilder},
 };
-pub use crate::error::RegistryFailure;

@@ -92,7 +92,7 @@ impl Registrations {
 }
 
 fn refused(error: RegistryError) -> Error {
-    Error::Register(error.into())
+    Error::Register(error)
 }
 
 /// An advertised endpoint with port 0 has the port that the system chose.

@@ -1,8 +1,9 @@
 mod field;
 mod problem;
+mod source;
 mod wire;
 
-use std::{error::Error as StdError, time::Duration};
+use std::time::Duration;
 
 use agentwire_codec::WireError;
 use agentwire_transport::Endpoint;
@@ -10,10 +11,11 @@ use agentwire_transport::Endpoint;
 pub use self::{
     field::FieldError,
     problem::{LimitKind, NameProblem, RegistrationProblem},
+    source::ErrorSource,
 };
 
 /// What can go wrong between an agent and a registry. A variant for each decision that a caller may take.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
     /// That cannot be the name of an agent. Choose another.
@@ -101,7 +103,7 @@ pub enum RegistryError {
         /// Where it should be.
         registry: String,
         /// Why.
-        source: Box<dyn StdError + Send + Sync>,
+        source: ErrorSource,
     },
 
     /// The registry took longer than it was given. What was asked of it may have been done or not.
@@ -117,14 +119,14 @@ pub enum RegistryError {
         /// Where it is.
         registry: String,
         /// What is wrong with it.
-        source: Box<dyn StdError + Send + Sync>,
+        source: ErrorSource,
     },
 
     /// What was asked cannot be sent: it is too large, or holds what one of the formats lacks. Ask for less.
     #[error("what is asked of the registry cannot be sent")]
     Encode {
         /// Why not.
-        source: Box<dyn StdError + Send + Sync>,
+        source: ErrorSource,
     },
 
     /// The registry is there and does not want to: a wrong password, a right or memory that is missing. Somebody has to
@@ -134,7 +136,7 @@ pub enum RegistryError {
         /// Where it is.
         registry: String,
         /// What it said.
-        source: Box<dyn StdError + Send + Sync>,
+        source: ErrorSource,
     },
 
     /// Whoever is there does not know what a registry is asked. Mend the address.

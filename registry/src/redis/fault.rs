@@ -2,7 +2,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::RegistryError;
+use crate::{ErrorSource, RegistryError};
 
 /// Why an operation on Redis failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -83,7 +83,7 @@ impl Fault {
     pub(super) fn at(self, registry: &str) -> RegistryError {
         let registry = registry.to_owned();
         let (is_refusal, is_nonsense) = (self.is_refusal(), self.is_nonsense());
-        let source: Box<dyn Error + Send + Sync> = match self {
+        let source: ErrorSource = match self {
             Self::Redis(cause) => cause.into(),
             other => other.into(),
         };

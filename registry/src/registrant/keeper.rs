@@ -1,6 +1,5 @@
 use std::{
     future::{Future, ready},
-    sync::Arc,
     time::Duration,
 };
 
@@ -116,9 +115,8 @@ impl Keeper {
                     }
                     Next::Never => tracing::warn!(name, %error, "no longer registered"),
                 }
-                let error = Some(Arc::new(error));
                 self.status.send_modify(|status| {
-                    status.error = error;
+                    status.error = Some(error);
                     status.held_until = schedule.held_until();
                 });
                 next
@@ -143,7 +141,7 @@ impl Keeper {
             tracing::debug!(name, %error, "cannot unregister; the lease will end by itself");
         }
         self.status.send_modify(|status| {
-            status.error = outcome.err().map(Arc::new);
+            status.error = outcome.err();
             status.held_until = None;
             status.ended = true;
         });

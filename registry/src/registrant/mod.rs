@@ -3,7 +3,7 @@ mod keeper;
 mod schedule;
 mod status;
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
@@ -108,7 +108,7 @@ impl RegistrationHandle {
 
     /// What the last registration, heartbeat or unregistration failed with, if it did.
     #[must_use]
-    pub fn last_error(&self) -> Option<Arc<RegistryError>> {
+    pub fn last_error(&self) -> Option<RegistryError> {
         self.status.borrow().error.clone()
     }
 
@@ -128,7 +128,7 @@ impl RegistrationHandle {
     /// # Cancel safety
     ///
     /// If the future is dropped, nothing changes.
-    pub async fn registered(&self) -> Result<(), Arc<RegistryError>> {
+    pub async fn registered(&self) -> Result<(), RegistryError> {
         let mut status = self.status.clone();
         let settled = status.wait_for(|status| status.ended || status.is_registered());
         match settled.await {
@@ -148,7 +148,7 @@ impl RegistrationHandle {
     /// # Cancel safety
     ///
     /// If the future is dropped, it goes on in the background.
-    pub async fn unregister(&self) -> Result<(), Arc<RegistryError>> {
+    pub async fn unregister(&self) -> Result<(), RegistryError> {
         self.stop.cancel();
         let mut status = self.status.clone();
         match status.wait_for(|status| status.ended).await {
@@ -174,11 +174,11 @@ impl RegistrationHandle {
     }
 
     /// What is said of a registration that nobody keeps up any more.
-    fn gone(&self) -> Arc<RegistryError> {
-        Arc::new(RegistryError::NotRegistered {
+    fn gone(&self) -> RegistryError {
+        RegistryError::NotRegistered {
             name: self.registration.name.clone(),
             endpoint: Some(self.registration.endpoint.clone()),
-        })
+        }
     }
 }
 

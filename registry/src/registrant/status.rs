@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use crate::RegistryError;
@@ -10,7 +8,7 @@ pub(super) struct Status {
     /// Until when the registry holds the registration, if nothing more comes of it.
     pub(super) held_until: Option<Instant>,
     /// What the last step failed with, if it did.
-    pub(super) error: Option<Arc<RegistryError>>,
+    pub(super) error: Option<RegistryError>,
     /// Nothing more is done.
     pub(super) ended: bool,
 }

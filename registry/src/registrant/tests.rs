@@ -1,6 +1,9 @@
 use std::{
     future::pending,
-    sync::atomic::{AtomicU8, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -289,7 +292,7 @@ async fn an_interval_that_no_lease_outlives_is_refused() {
         let error = refused.registered().await.unwrap_err();
         let expected = "interval";
         assert!(
-            matches!(*error, RegistryError::InvalidSetting { setting, .. } if setting == expected)
+            matches!(error, RegistryError::InvalidSetting { setting, .. } if setting == expected)
         );
         assert!(refused.is_ended() && !registry.has("weather").await);
     }
@@ -306,10 +309,10 @@ async fn a_silent_registry_holds_nothing_up() {
     let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     pass(31).await;
     let error = registrant.last_error().unwrap();
-    assert!(matches!(*error, RegistryError::NoAnswer { .. }), "{error}");
+    assert!(matches!(error, RegistryError::NoAnswer { .. }), "{error}");
     let start = Instant::now();
     let error = registrant.unregister().await.unwrap_err();
-    assert!(matches!(*error, RegistryError::NoAnswer { .. }), "{error}");
+    assert!(matches!(error, RegistryError::NoAnswer { .. }), "{error}");
     assert_eq!(start.elapsed(), Duration::from_secs(5));
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
 }

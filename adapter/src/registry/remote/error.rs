@@ -24,13 +24,13 @@ pub(super) fn failed(
                 },
             },
             None => RegistryError::Encode {
-                source: Box::new(error),
+                source: error.into(),
             },
         };
     }
     let registry = registry.to_string();
     let protocol = error.is_protocol();
-    let source = Box::new(error);
+    let source = error.into();
     match protocol {
         true => RegistryError::InvalidAnswer { registry, source },
         false => RegistryError::Unavailable { registry, source },
@@ -48,7 +48,7 @@ pub(super) fn refused(registry: &Endpoint, error: WireError) -> RegistryError {
         RegistryError::Remote(error) if error.code == ErrorCode::AGENT_UNAVAILABLE => {
             RegistryError::Unavailable {
                 registry: registry.to_string(),
-                source: Box::new(error),
+                source: error.into(),
             }
         }
         other => other,
@@ -58,7 +58,7 @@ pub(super) fn refused(registry: &Endpoint, error: WireError) -> RegistryError {
 pub(super) fn invalid(registry: &Endpoint, error: FieldError) -> RegistryError {
     RegistryError::InvalidAnswer {
         registry: registry.to_string(),
-        source: Box::new(error),
+        source: error.into(),
     }
 }
 
