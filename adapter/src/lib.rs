@@ -167,7 +167,6 @@
 //! TLS and WebSocket.
 
 mod agent;
-mod backoff;
 mod client;
 mod error;
 mod link;

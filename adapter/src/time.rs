@@ -2,16 +2,12 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::{
     task::coop::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
-
-/// The longest that anything waits. More would be as good as for ever, and overflow the clock.
-pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Waits for a deadline that moves, and mostly moves on: the timer behind it is set only when it would go off too
 /// late, not for each new deadline.
@@ -41,7 +37,7 @@ impl Alarm {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::{future::poll_fn, time::Duration};
 
     use tokio::task::coop;
 

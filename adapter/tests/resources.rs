@@ -10,7 +10,7 @@ mod common;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -18,6 +18,7 @@ use std::{
 
 use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder,
+    transport::internal::Mutex,
 };
 use common::{Puppet, RawPeer, memory, process_frame, until, within};
 use fastrand::Rng;
@@ -31,8 +32,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 fn alone<F: Future<Output = ()>>(runtime: &mut Builder, test: impl FnOnce() -> F) {
     static TURN: Mutex<()> = Mutex::new(());
-    // A test that has failed does not make the others fail.
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN.lock();
     runtime.enable_all().build().unwrap().block_on(test());
 }
 

@@ -1,8 +1,6 @@
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{path::Path, sync::Arc};
 
+use agentwire::transport::internal::Mutex;
 use tokio::{
     io::copy_bidirectional,
     net::{UnixListener, UnixStream},
@@ -31,7 +29,7 @@ impl Relay {
         let accepting = tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let far = far.clone();
-                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut open = open.lock();
                 while open.try_join_next().is_some() {}
                 open.spawn(async move {
                     // Without a server the client sees its connection end.
@@ -49,10 +47,7 @@ impl Relay {
 
     /// Ends all connections, wherever they are in a frame.
     pub fn cut(&self) {
-        let mut connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.connections.lock();
         connections.abort_all();
     }
 }

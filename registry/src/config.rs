@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use agentwire_transport::internal::MAX_TIMEOUT;
+
 use crate::{Lease, RegistryError};
 
 /// What a registry takes, and for how long.
@@ -38,8 +40,7 @@ pub enum DuplicatePolicy {
 }
 
 /// The shortest and longest lease. A longer one is as good as none; a shorter one does not outlive a hiccup.
-const LEASES: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(10)..=Duration::from_secs(365 * 24 * 3600);
+const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=MAX_TIMEOUT;
 
 /// The largest buffer of a watch. Its memory is taken when the registry is made.
 const MAX_WATCH_BUFFER: usize = 1 << 20;

@@ -58,7 +58,6 @@
 //! - `redis`: the backend `RedisRegistry`.
 //! - `contract-tests`: the module `contract`, a suite of tests that every backend must pass.
 
-mod backoff;
 mod config;
 #[cfg(any(test, feature = "contract-tests"))]
 pub mod contract;

@@ -6,7 +6,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
 
-use crate::Error;
+use crate::{Error, internal::Backoff};
 
 /// The turn of one binder in a directory.
 ///
@@ -29,7 +29,7 @@ impl DirectoryLock {
             return Ok(Self { _directory: None });
         };
         let deadline = Instant::now() + PATIENCE;
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
@@ -39,8 +39,7 @@ impl DirectoryLock {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LAST_PAUSE);
+                    sleep(backoff.next_delay()).await;
                 }
                 Err(Errno::WOULDBLOCK) => {
                     return Err(Error::DirectoryLocked {
@@ -55,7 +54,7 @@ impl DirectoryLock {
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(10);
+const MAX_PAUSE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {

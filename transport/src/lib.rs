@@ -66,6 +66,8 @@ mod connector;
 mod endpoint;
 mod error;
 mod idle;
+#[doc(hidden)]
+pub mod internal;
 mod listener;
 mod memory;
 mod peer;

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::task::{Context, Poll};
 
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use crate::{Connection, Error};
+use crate::{Connection, Error, internal::Mutex};
 
 pub(crate) async fn connect(name: &str) -> io::Result<Connection> {
     let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
@@ -59,8 +59,7 @@ type Names = BTreeMap<String, mpsc::Sender<DuplexStream>>;
 
 fn names() -> MutexGuard<'static, Names> {
     static NAMES: Mutex<Names> = Mutex::new(BTreeMap::new());
-    // The map is whole after each of its operations, so a panic elsewhere leaves it usable.
-    NAMES.lock().unwrap_or_else(PoisonError::into_inner)
+    NAMES.lock()
 }
 
 /// How many connections can wait to be accepted; further ones wait in `connect`.

@@ -8,17 +8,16 @@ use tokio::time::sleep;
 
 use crate::directory_lock::DirectoryLock;
 use crate::socket_file::{self, SocketFile};
-use crate::{Connection, Endpoint, Error, Peer};
+use crate::{Connection, Endpoint, Error, Peer, internal::Backoff};
 
 pub(crate) async fn connect(path: &Path) -> io::Result<Connection> {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
     loop {
         match UnixStream::connect(path).await {
             Ok(stream) => return Ok(Connection::unix(stream, Peer::Unix(Some(path.to_owned())))),
             // Linux: the backlog is full, and nothing tells when it no longer is.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                sleep(pause).await;
-                pause = (pause * 2).min(LAST_PAUSE);
+                sleep(backoff.next_delay()).await;
             }
             Err(error) => return Err(error),
         }
@@ -94,10 +93,9 @@ fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
 fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
     use rustix::fs::Mode;
     use rustix::process::umask;
-    use std::sync::{Mutex, PoisonError};
 
-    static UMASK: Mutex<()> = Mutex::new(());
-    let _turn = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
+    static UMASK: crate::internal::Mutex<()> = crate::internal::Mutex::new(());
+    let _turn = UMASK.lock();
     let before = umask(Mode::XUSR | Mode::RWXG | Mode::RWXO);
     let bound = socket.bind(path);
     umask(before);
@@ -105,7 +103,7 @@ fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_millis(50);
 
 /// The system cuts this down to its own limit.
 const BACKLOG: u32 = 1024;

@@ -2,12 +2,12 @@ use std::{sync::Arc, time::Duration};
 
 use agentwire_codec::{Format, FrameLimits};
 use agentwire_registry::{SharedRegistry, check_name};
-use agentwire_transport::{Connector, Endpoint, Error as TransportError};
+use agentwire_transport::{Connector, Endpoint, Error as TransportError, internal::MAX_TIMEOUT};
 
 use super::{
     Balance, RemoteAgent, RetryPolicy, discovery::Discovery, pool::IDLE_LIMIT, target::Target,
 };
-use crate::{Error, time::LONGEST};
+use crate::Error;
 
 /// The time that a call is given unless it is told otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -188,7 +188,7 @@ impl RemoteAgentBuilder {
             Whom::At(connector) => Target::new(connector.map_err(Error::InvalidEndpoint)?, config),
             Whom::Named { registry, name } => {
                 check_name(&name).map_err(Error::InvalidName)?;
-                let connect_timeout = self.connect_timeout.min(LONGEST);
+                let connect_timeout = self.connect_timeout.min(MAX_TIMEOUT);
                 let waits = config.retry.waits();
                 let discovery =
                     Discovery::new(registry, name, self.balance, waits, connect_timeout);

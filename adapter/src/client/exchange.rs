@@ -3,6 +3,7 @@ use std::{future::poll_fn, time::Duration};
 use agentwire_codec::{
     Body, Envelope, ErrorCode, Heartbeat, Request, RequestId, WireError, put_frame,
 };
+use agentwire_transport::internal::MAX_TIMEOUT;
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, Span};
 
@@ -19,7 +20,6 @@ use crate::{
     CallContext, Error,
     error::{Phase, ProtocolError},
     spare,
-    time::LONGEST,
 };
 
 /// One request on its way: what is sent, and until when it waits.
@@ -94,7 +94,7 @@ impl Exchange {
                 route: (target.discovery())
                     .map(|discovery| Box::new(Route::new(target.clone(), discovery.clone()))),
                 target,
-                timeout: timeout.min(LONGEST),
+                timeout: timeout.min(MAX_TIMEOUT),
                 id,
                 tool,
                 method,

@@ -1,11 +1,11 @@
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use agentwire_codec::FrameLimits;
-use agentwire_transport::{Connector, Error as TransportError};
+use agentwire_transport::{Connector, Error as TransportError, internal::Mutex};
 use tokio::{
     runtime::Handle,
     task::AbortHandle,
@@ -214,8 +214,7 @@ impl Pool {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Nothing can panic while the lock is held, so its data is always whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

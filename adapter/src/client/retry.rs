@@ -1,10 +1,13 @@
 use std::{io::ErrorKind, time::Duration};
 
 use agentwire_codec::{Body, ErrorCode, FrameError};
-use agentwire_transport::Error as TransportError;
+use agentwire_transport::{
+    Error as TransportError,
+    internal::{Backoff, MAX_TIMEOUT},
+};
 
 use super::attempt::Failure;
-use crate::{Error, backoff::Backoff, time::LONGEST};
+use crate::Error;
 
 /// When a call is tried again, and after how long.
 ///
@@ -73,8 +76,8 @@ impl RetryPolicy {
 
     /// The first wait and the longest, of 1 ms at least. Default: 20 ms and 2 s.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
-        self.first = first.clamp(Duration::from_millis(1), LONGEST);
-        self.longest = longest.clamp(self.first, LONGEST);
+        self.first = first.clamp(Duration::from_millis(1), MAX_TIMEOUT);
+        self.longest = longest.clamp(self.first, MAX_TIMEOUT);
         self
     }
 
@@ -140,13 +143,13 @@ impl Retries {
     }
 
     fn connect(&mut self, error: &TransportError) -> Option<Duration> {
-        (self.connect && is_transient(error)).then(|| self.backoff.next())
+        (self.connect && is_transient(error)).then(|| self.backoff.next_delay())
     }
 
     /// Nothing left because the connection had just ended: at once, the first time.
     fn unsent(&mut self) -> Option<Duration> {
         if std::mem::replace(&mut self.unsent, true) {
-            self.connect.then(|| self.backoff.next())
+            self.connect.then(|| self.backoff.next_delay())
         } else {
             Some(Duration::ZERO)
         }
@@ -154,7 +157,7 @@ impl Retries {
 
     fn resend(&mut self) -> Option<Duration> {
         self.resends = self.resends.checked_sub(1)?;
-        Some(self.backoff.next())
+        Some(self.backoff.next_delay())
     }
 }
 

@@ -6,13 +6,14 @@ use std::{
 };
 
 use agentwire_codec::{Body, Message};
+use agentwire_transport::internal::MAX_TIMEOUT;
 use async_stream::stream;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use super::exchange::{Exchange, Limit};
-use crate::{Error, time::LONGEST};
+use crate::Error;
 
 /// The answers of an agent to one message, as they come. Made by [`RemoteAgent::stream`].
 ///
@@ -59,7 +60,7 @@ fn answers(
             }
         };
         let limit = total.map(|total| Limit {
-            at: Instant::now() + total.min(LONGEST),
+            at: Instant::now() + total.min(MAX_TIMEOUT),
             total,
         });
         let (mut lease, mut body) = match exchange.open(limit).await {

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{FrameLimits, Value};
 use agentwire_registry::{Registry, SharedRegistry, Version};
-use agentwire_transport::{Endpoint, Error as TransportError, Listener};
+use agentwire_transport::{Endpoint, Error as TransportError, Listener, internal::MAX_TIMEOUT};
 
 use super::{
     LocalAgent,
@@ -12,7 +12,6 @@ use super::{
 use crate::{
     Error,
     agent::{Agent, SharedAgent},
-    time::LONGEST,
     tool::{DynTool, Tool},
 };
 
@@ -145,7 +144,7 @@ impl LocalAgentBuilder {
     /// it before they would be refused. Default: 250 ms. There is no such time if they were not in one, or could not
     /// be taken out.
     pub fn deregistration_delay(mut self, notice: Duration) -> Self {
-        self.advertisement.notice = notice.min(LONGEST);
+        self.advertisement.notice = notice.min(MAX_TIMEOUT);
         self
     }
 
@@ -193,7 +192,7 @@ impl LocalAgentBuilder {
     /// Then the work is dropped, and the caller is told `AGENT_TIMEOUT`. The time counts in which a peer that does
     /// not take its answers holds the work up. An agent that blocks its thread cannot be stopped so.
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.config.handler_timeout = Some(timeout.min(LONGEST));
+        self.config.handler_timeout = Some(timeout.min(MAX_TIMEOUT));
         self
     }
 

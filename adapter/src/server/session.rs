@@ -9,6 +9,7 @@ use std::{
 use agentwire_codec::{
     Body, EncodeError, Envelope, ErrorCode, Format, FrameError, Map, RequestId, WireError,
 };
+use agentwire_transport::internal::MAX_TIMEOUT;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
@@ -19,10 +20,7 @@ use super::{
     service::Service,
     stop::{ShutdownListener, Stage},
 };
-use crate::{
-    link::Link,
-    time::{Alarm, LONGEST},
-};
+use crate::{link::Link, time::Alarm};
 
 /// One connection of a server: reads requests, works on them, writes their answers.
 ///
@@ -332,7 +330,7 @@ impl Clocks {
 
     fn next(&self, config: &Config) -> Option<(Instant, Due)> {
         let deadline = |since: Option<Instant>, timeout: Duration, due| {
-            since.map(|since| (since + timeout.min(LONGEST), due))
+            since.map(|since| (since + timeout.min(MAX_TIMEOUT), due))
         };
         let roomy = self.idle.filter(|_| self.has_room);
         let unwritten = self.write.map(|(since, _)| since);

@@ -2,14 +2,14 @@ use std::{
     collections::BTreeMap,
     io::{self, Write},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread::available_parallelism,
     time::{Duration, Instant},
 };
 
-use agentwire::{Error, Message, RemoteAgent};
+use agentwire::{Error, Message, RemoteAgent, transport::internal::Mutex};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
@@ -169,7 +169,7 @@ impl Shared {
     fn took(&self, number: usize, elapsed: Duration) {
         let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         let latency = &self.latency[number % self.latency.len()];
-        let mut latency = latency.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latency = latency.lock();
         // It grows as it needs to.
         let _ = latency.record(nanoseconds);
     }
@@ -177,7 +177,7 @@ impl Shared {
     /// All that was recorded, added to an empty one.
     fn merged(&self, mut all: Histogram<u64>) -> Histogram<u64> {
         for latency in &self.latency {
-            let latency = latency.lock().unwrap_or_else(PoisonError::into_inner);
+            let latency = latency.lock();
             // Both grow as they need to, so this cannot fail.
             let _ = all.add(&*latency);
         }

@@ -1,11 +1,12 @@
 use std::{
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use agentwire_transport::internal::RwLock;
 use tokio::{
     runtime::Handle,
     sync::{
@@ -164,12 +165,11 @@ impl Shared {
     }
 
     fn reading(&self) -> RwLockReadGuard<'_, Table> {
-        // Nothing can panic while the lock is held, so its data is always whole.
-        self.table.read().unwrap_or_else(PoisonError::into_inner)
+        self.table.read()
     }
 
     fn writing(&self) -> RwLockWriteGuard<'_, Table> {
-        self.table.write().unwrap_or_else(PoisonError::into_inner)
+        self.table.write()
     }
 }
 

@@ -1,10 +1,6 @@
-use std::{
-    fmt,
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+use agentwire_transport::internal::Mutex;
 use redis::{
     AsyncConnectionConfig, Client, FromRedisValue, ScriptInvocation, aio::MultiplexedConnection,
 };
@@ -130,7 +126,7 @@ impl Connection {
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Slot> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock()
     }
 }
 

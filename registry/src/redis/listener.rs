@@ -1,5 +1,6 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use agentwire_transport::internal::Backoff;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::{
     select,
@@ -14,7 +15,6 @@ use super::{
     refusals::Refusals,
     status::{Status, refused, subscribed, unsubscribed},
 };
-use crate::backoff::Backoff;
 
 /// Hears what happens and passes it on, over a connection of its own that it makes again when it is lost.
 #[derive(Debug, Clone)]
@@ -37,7 +37,8 @@ impl Listener {
     /// Does not end by itself.
     pub(super) async fn listen(self) {
         let registry = &*self.registry;
-        let (mut backoff, mut refusals) = (Backoff::new(FIRST_WAIT), Refusals::default());
+        let (mut backoff, mut refusals) =
+            (Backoff::new(FIRST_WAIT, LONGEST_WAIT), Refusals::default());
         loop {
             let lost = Arc::new(Notify::new());
             match self.subscribe(&lost).await {
@@ -49,7 +50,7 @@ impl Listener {
                     tracing::warn!(registry, "lost the connection that changes come over");
                     // One that is lost again and again is not asked for again and again.
                     if since.elapsed() >= SILENCE {
-                        backoff = Backoff::new(FIRST_WAIT);
+                        backoff.reset();
                     }
                 }
                 Err(fault) => {
@@ -61,7 +62,7 @@ impl Listener {
                     }
                 }
             }
-            sleep(backoff.wait(LONGEST_WAIT)).await;
+            sleep(backoff.next_delay()).await;
         }
     }
 

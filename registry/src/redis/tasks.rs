@@ -1,5 +1,6 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use agentwire_transport::internal::Mutex;
 use tokio::{sync::watch, task::AbortHandle};
 
 use super::status::Status;
@@ -49,7 +50,7 @@ impl Tasks {
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, [Option<AbortHandle>; 2]> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use agentwire_transport::internal::Backoff;
 use futures_util::stream;
 use tokio::{
     select,
@@ -24,7 +25,7 @@ use super::{
     snapshot::{Missed, Snapshots, Taken},
     status::{Status, seen},
 };
-use crate::{Event, RegistryError, Watch, WatchScope, backoff::Backoff, registration::sort};
+use crate::{Event, RegistryError, Watch, WatchScope, registration::sort};
 
 /// One reader of what happens.
 pub(super) struct Watcher {
@@ -122,7 +123,7 @@ impl Watcher {
             return None;
         }
         let (mut refusals, mut misses) = (Refusals::default(), 0_u32);
-        let mut backoff = Backoff::new(FIRST_WAIT);
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let snapshots = {
                 let shared = self.shared.upgrade()?;
@@ -176,7 +177,7 @@ impl Watcher {
                     }
                 }
             }
-            sleep(backoff.wait(LONGEST_WAIT)).await;
+            sleep(backoff.next_delay()).await;
         }
     }
 

@@ -1,11 +1,9 @@
 use std::time::Duration;
 
+use agentwire_transport::internal::{Backoff, MAX_TIMEOUT, jittered};
 use tokio::time::Instant;
 
-use crate::{
-    Lease, RegistryError,
-    backoff::{Backoff, shortened},
-};
+use crate::{Lease, RegistryError};
 
 /// What to do next to stay registered. It is told the time and what became of the last step, and does no I/O.
 #[derive(Debug)]
@@ -42,9 +40,6 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// The shortest wait of any kind, whatever a registry says.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The longest lease that is believed: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// While a lease is held, a step may take this part of it, and the wait after a failure another. The first heartbeat
 /// comes after a third: 1/3 + 2 * (1/6 + 1/12) = 5/6, so that the third comes in time if the first two are lost.
 const STEPS_PER_LEASE: u32 = 6;
@@ -60,7 +55,7 @@ impl Schedule {
             lease: None,
             held_until: None,
             interval,
-            retry: Backoff::new(FIRST_RETRY),
+            retry: Backoff::new(FIRST_RETRY, MAX_TIMEOUT),
             step: Step::Register,
         }
     }
@@ -99,13 +94,13 @@ impl Schedule {
     /// The step that began then went well. A registration tells the lease.
     pub(super) fn succeeded(&mut self, lease: Option<Lease>, began: Instant, now: Instant) -> Next {
         if let Some(lease) = lease {
-            self.lease = Some(Lease::new(lease.timeout().min(LONGEST)));
+            self.lease = Some(Lease::new(lease.timeout().min(MAX_TIMEOUT)));
         }
         // The registry counts from when it was asked, which is not known here, but was not before.
         self.held_until = Some(began + self.lease().timeout());
-        self.retry = Backoff::new(FIRST_RETRY);
+        self.retry.reset();
         self.step = Step::Heartbeat;
-        let wait = shortened(self.interval(), HEARTBEAT_SPREAD);
+        let wait = jittered(self.interval(), HEARTBEAT_SPREAD);
         let wait = wait.saturating_sub(now.saturating_duration_since(began));
         Next::After(wait.max(SHORTEST), self.step)
     }
@@ -127,7 +122,10 @@ impl Schedule {
         if let Some(lease) = self.held_lease(now) {
             longest = longest.min(lease / RETRIES_PER_LEASE);
         }
-        Next::After(self.retry.wait(longest).max(SHORTEST), self.step)
+        Next::After(
+            self.retry.next_delay_within(longest).max(SHORTEST),
+            self.step,
+        )
     }
 
     fn lease(&self) -> Lease {
@@ -152,7 +150,6 @@ mod tests {
     use agentwire_codec::WireError;
 
     use super::*;
-    use crate::backoff::SPREAD;
 
     /// Checks that a wait is so many seconds, or shorter by no more than it may be.
     fn assert_next(next: Next, seconds: f64, step: Step, spread: f64) {
@@ -248,7 +245,7 @@ mod tests {
         let now = Instant::now();
         let mut schedule = Schedule::new(None);
         schedule.succeeded(Some(Lease::new(Duration::MAX)), now, now);
-        assert_eq!(schedule.held_until(), Some(now + LONGEST));
+        assert_eq!(schedule.held_until(), Some(now + MAX_TIMEOUT));
     }
 
     #[test]
@@ -257,20 +254,20 @@ mod tests {
         let mut schedule = Schedule::new(None);
         for expected in [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
             let next = schedule.failed(&unreachable(), now);
-            assert_next(next, expected, Step::Register, SPREAD);
+            assert_next(next, expected, Step::Register, Backoff::JITTER);
         }
         // While the lease is held, it waits for less of it; once that is over there is no hurry.
         for _ in 0..2 {
             schedule.succeeded(lease(90), now, now);
             for (after, expected) in [(30.0, 0.25), (60.0, 0.5), (89.0, 1.0), (90.0, 2.0)] {
                 let next = schedule.failed(&unreachable(), now + seconds(after));
-                assert_next(next, expected, Step::Heartbeat, SPREAD);
+                assert_next(next, expected, Step::Heartbeat, Backoff::JITTER);
             }
         }
         schedule.succeeded(lease(6), now, now);
         for (after, expected) in [(2.0, 0.25), (3.0, 0.5), (4.0, 0.5), (6.0, 1.0)] {
             let next = schedule.failed(&unreachable(), now + seconds(after));
-            assert_next(next, expected, Step::Heartbeat, SPREAD);
+            assert_next(next, expected, Step::Heartbeat, Backoff::JITTER);
         }
     }
 
@@ -323,7 +320,7 @@ mod tests {
         assert_eq!(next, Next::After(Duration::ZERO, Step::Register));
         assert_eq!(schedule.held_until(), None);
         let next = schedule.failed(&forgotten(), now);
-        assert_next(next, 0.25, Step::Register, SPREAD);
+        assert_next(next, 0.25, Step::Register, Backoff::JITTER);
     }
 
     #[test]

@@ -109,14 +109,11 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use agentwire_transport::Endpoint;
+    use agentwire_transport::{Endpoint, internal::Backoff};
     use fastrand::Rng;
 
     use super::*;
-    use crate::{
-        backoff::Backoff,
-        client::discovery::{Balance, balance::Balancer, instances::Choice, tried::Tried},
-    };
+    use crate::client::discovery::{Balance, balance::Balancer, instances::Choice, tried::Tried};
 
     fn cache() -> Cache {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));

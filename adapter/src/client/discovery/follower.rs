@@ -1,10 +1,10 @@
 use std::{sync::Weak, time::Duration};
 
 use agentwire_registry::{Registry, RegistryError, SharedRegistry, WatchScope};
+use agentwire_transport::internal::Backoff;
 use tokio::time::{sleep, timeout};
 
 use super::{lookups::LOOKUP_LIMIT, shared::Shared};
-use crate::backoff::Backoff;
 
 /// Keeps what is known of a name as the registry has it. Its owner aborts it; it ends by itself, too, soon after.
 ///
@@ -36,7 +36,7 @@ pub(super) async fn follow(shared: Weak<Shared>, registry: SharedRegistry, name:
             }
         }
         drop(watch);
-        sleep(backoff.next()).await;
+        sleep(backoff.next_delay()).await;
     }
 }
 

@@ -3,9 +3,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
+use agentwire_transport::internal::Backoff;
 use tokio::time::Instant;
-
-use crate::backoff::Backoff;
 
 /// Whether an instance is to be called, as its connections and its answers tell.
 ///
@@ -109,7 +108,7 @@ impl Health {
             self.record.failures.fetch_add(1, Relaxed);
             self.record.is_reached.store(false, Relaxed);
             self.record.is_proved.store(false, Relaxed);
-            self.out_until = Some(now + self.backoff.next());
+            self.out_until = Some(now + self.backoff.next_delay());
         }
         is_news
     }

@@ -1,7 +1,7 @@
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
 use agentwire_registry::{Lease, Registration};
-use agentwire_transport::Endpoint;
+use agentwire_transport::{Endpoint, internal::Backoff};
 use tokio::time::Instant;
 
 use super::{
@@ -11,7 +11,6 @@ use super::{
     task::Task,
     tried::{Came, Tried},
 };
-use crate::backoff::Backoff;
 
 /// The instances of one agent: which of them there are, how they fare, and which is called next.
 ///

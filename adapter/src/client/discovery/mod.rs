@@ -21,7 +21,7 @@ mod tried;
 use std::{sync::Arc, time::Duration};
 
 use agentwire_registry::{RegistryError, SharedRegistry};
-use agentwire_transport::Connector;
+use agentwire_transport::{Connector, internal::Backoff};
 use fastrand::Rng;
 use tokio::time::{Instant, timeout_at};
 
@@ -37,7 +37,6 @@ use self::{
     shared::Shared,
     tried::Tried,
 };
-use crate::backoff::Backoff;
 
 /// Finds the instances of one agent in a registry, and chooses among them.
 ///

@@ -1,11 +1,11 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
 use agentwire_registry::{Event, Registration, RegistryError, SharedRegistry};
-use agentwire_transport::Connector;
+use agentwire_transport::{Connector, internal::Mutex};
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
@@ -59,8 +59,7 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing can panic while the lock is held, so its data is always whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Has the registry watched, if it is not yet, or if whoever did has ended with its runtime.

@@ -4,14 +4,14 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll},
 };
 
 use agentwire_codec::{Body, DecodeError, FrameError, FrameLimits, RequestId};
-use agentwire_transport::Connection;
+use agentwire_transport::{Connection, internal::Mutex};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::{sync::oneshot, task::AbortHandle};
@@ -144,8 +144,7 @@ impl Drop for MuxConnection {
 
 impl Shared {
     pub(super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Nothing can panic while the lock is held, so its data is always whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn is_retired(&self) -> bool {

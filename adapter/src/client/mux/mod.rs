@@ -7,12 +7,12 @@ mod connection;
 mod driver;
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use agentwire_codec::{FrameLimits, RequestId};
-use agentwire_transport::Connector;
+use agentwire_transport::{Connector, internal::Mutex};
 use tokio::sync::OnceCell;
 
 use self::connection::MuxConnection;
@@ -169,8 +169,7 @@ impl Mux {
     }
 
     fn places(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Place>>> {
-        // Nothing can panic while the lock is held, so its data is always whole.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock()
     }
 }
 

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use agentwire_codec::{Format, FrameLimits};
-use agentwire_transport::{Endpoint, Error as TransportError};
+use agentwire_transport::{Endpoint, Error as TransportError, internal::MAX_TIMEOUT};
 
 use super::RemoteRegistry;
-use crate::{Error, RemoteAgent, RetryPolicy, time::LONGEST};
+use crate::{Error, RemoteAgent, RetryPolicy};
 
 /// How a [`RemoteRegistry`] asks. Made by [`RemoteRegistry::builder`].
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl RemoteRegistryBuilder {
     /// The longest wait before a watch that was lost connects again; the first is 50 ms, and they double. Default:
     /// 5 s.
     pub fn max_backoff(mut self, longest: Duration) -> Self {
-        self.max_backoff = longest.clamp(FIRST_BACKOFF, LONGEST);
+        self.max_backoff = longest.clamp(FIRST_BACKOFF, MAX_TIMEOUT);
         self
     }
 
@@ -102,7 +102,7 @@ impl RemoteRegistryBuilder {
             calls: calls.build()?,
             once: once.build()?,
             watches: watches.build()?,
-            timeout: self.timeout.min(LONGEST),
+            timeout: self.timeout.min(MAX_TIMEOUT),
             backoff: (FIRST_BACKOFF, self.max_backoff),
         })
     }

@@ -14,11 +14,11 @@ use agentwire_registry::{
     FieldError, InstanceRef, Lease, Query, Registration, Registry, RegistryError, Watch,
     WatchScope, check_name,
 };
-use agentwire_transport::{Endpoint, Error as TransportError};
+use agentwire_transport::{Endpoint, Error as TransportError, internal::Backoff};
 use tokio::time::{Instant, timeout_at};
 
 pub use self::builder::RemoteRegistryBuilder;
-use crate::{Error, RemoteAgent, backoff::Backoff, registry::wire};
+use crate::{Error, RemoteAgent, registry::wire};
 
 /// A registry that lives elsewhere, served by a [`RegistryServer`](crate::registry::RegistryServer).
 ///

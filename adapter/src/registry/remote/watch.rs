@@ -5,6 +5,7 @@ use std::sync::{
 
 use agentwire_codec::{Message, Request, map};
 use agentwire_registry::{Event, FieldError, Registration, RegistryError, Watch, WatchScope};
+use agentwire_transport::internal::Backoff;
 use async_stream::stream;
 use tokio::time::sleep;
 
@@ -12,7 +13,7 @@ use super::{
     MAX_REGISTRATIONS,
     error::{failed, invalid},
 };
-use crate::{MessageStream, RemoteAgent, backoff::Backoff, registry::wire::Told};
+use crate::{MessageStream, RemoteAgent, registry::wire::Told};
 
 /// A watch that outlives its connections. It does nothing before it is polled.
 pub(super) fn watch(registry: RemoteAgent, scope: WatchScope, mut backoff: Backoff) -> Watch {
@@ -51,8 +52,8 @@ pub(super) fn watch(registry: RemoteAgent, scope: WatchScope, mut backoff: Backo
                 }
                 problem => {
                     let wait = match &problem {
-                        Some(RegistryError::TooManyWatches { .. }) => backoff.longest(),
-                        _ => backoff.next(),
+                        Some(RegistryError::TooManyWatches { .. }) => backoff.max_delay(),
+                        _ => backoff.next_delay(),
                     };
                     let endpoint = registry.endpoint();
                     tracing::debug!(%endpoint, ?problem, ?wait, "a watch was lost; connecting again");

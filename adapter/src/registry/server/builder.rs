@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::FrameLimits;
 use agentwire_registry::{Registry, SharedRegistry};
-use agentwire_transport::{Endpoint, Error as TransportError, Listener};
+use agentwire_transport::{Endpoint, Error as TransportError, Listener, internal::MAX_TIMEOUT};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,6 @@ use super::{RegistryServer, service::RegistryService};
 use crate::{
     Error,
     server::{Config, Serving},
-    time::LONGEST,
 };
 
 /// How a [`RegistryServer`] serves. Made by [`RegistryServer::builder`].
@@ -83,14 +82,14 @@ impl RegistryServerBuilder {
     /// How long the registry behind this server may take. Default: 30 s. Then the caller is told
     /// `AGENT_UNAVAILABLE`.
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.handler_timeout = timeout.min(LONGEST);
+        self.handler_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
     /// After how long without an event a watch says that it lives. Default: 15 s, which is what a
     /// [`RemoteRegistry`](crate::registry::RemoteRegistry) expects; at least 1 ms.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
-        self.keep_alive = interval.clamp(Duration::from_millis(1), LONGEST);
+        self.keep_alive = interval.clamp(Duration::from_millis(1), MAX_TIMEOUT);
         self
     }
 

@@ -4,7 +4,7 @@ use agentwire_codec::{Map, Register, Value, map};
 use agentwire_registry::{
     FieldError, InstanceRef, Lease, Registration, RegistrationProblem, RegistryError,
 };
-use agentwire_transport::Endpoint;
+use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 
 /// What registers an agent.
 ///
@@ -74,9 +74,6 @@ pub(in crate::registry) fn lease(lease: Lease) -> Map {
     }
 }
 
-/// The longest lease that is believed. A longer one is as good as for ever, and overflows clocks.
-const LONGEST_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// Reads an answer to a register. One that does not say has the default lease.
 pub(in crate::registry) fn read_lease(answer: &Map) -> Result<Lease, FieldError> {
     let seconds = match answer.get("lease_seconds") {
@@ -87,10 +84,10 @@ pub(in crate::registry) fn read_lease(answer: &Map) -> Result<Lease, FieldError>
     };
     let lease = seconds
         .filter(|seconds| *seconds > 0.0)
-        .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_LEASE))
+        .map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(MAX_TIMEOUT))
         .ok_or(FieldError::new("lease_seconds", "a positive number"))?;
     Ok(Lease::new(
-        lease.clamp(Duration::from_millis(1), LONGEST_LEASE),
+        lease.clamp(Duration::from_millis(1), MAX_TIMEOUT),
     ))
 }
 
@@ -165,7 +162,7 @@ mod tests {
         let whole = read_lease(&map! {"lease_seconds": 15}).unwrap();
         assert_eq!(whole.timeout(), Duration::from_secs(15));
         let endless = read_lease(&map! {"lease_seconds": 1e300}).unwrap();
-        assert_eq!(endless.timeout(), LONGEST_LEASE);
+        assert_eq!(endless.timeout(), MAX_TIMEOUT);
         for nonsense in [Value::from(0), (-1).into(), f64::NAN.into(), "1".into()] {
             assert!(read_lease(&map! {"lease_seconds": nonsense}).is_err());
         }

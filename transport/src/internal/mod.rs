@@ -1,0 +1,16 @@
+//! Small items that every crate of this workspace shares. Not covered by semver.
+
+mod backoff;
+mod sync;
+
+use std::time::Duration;
+
+pub use self::{
+    backoff::{Backoff, jittered},
+    sync::{Mutex, RwLock},
+};
+
+/// The longest timeout, wait or lease: one year.
+///
+/// Longer durations are clamped to this one, since adding them to an `Instant` may overflow.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
