@@ -20,7 +20,7 @@ use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder,
     transport::internal::Mutex,
 };
-use common::{Puppet, RawPeer, memory, process_frame, until, within};
+use common::{RawPeer, ScriptedAgent, memory, process_frame, until, within};
 use fastrand::Rng;
 use futures_core::Stream;
 use futures_util::{future::join_all, stream};
@@ -106,7 +106,7 @@ async fn nothing_is_left_behind(settings: impl Fn(RemoteAgentBuilder) -> RemoteA
     let endpoint = Endpoint::unix(directory.path().join("agent.sock")).unwrap();
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let (files_before, tasks_before) = (open_files(), tasks());
-    let server = LocalAgent::serve(Puppet, &endpoint).await.unwrap();
+    let server = LocalAgent::serve(ScriptedAgent, &endpoint).await.unwrap();
     let (files_serving, tasks_serving) = (open_files(), tasks());
 
     let mut levels = Vec::new();
@@ -189,7 +189,7 @@ fn an_idle_connection_costs_a_server_little() {
     alone(Builder::new_multi_thread().worker_threads(2), || async {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.sock");
-        let server = LocalAgent::serve(Puppet, Endpoint::unix(&path).unwrap())
+        let server = LocalAgent::serve(ScriptedAgent, Endpoint::unix(&path).unwrap())
             .await
             .unwrap();
         // What the first ones need is there for all.

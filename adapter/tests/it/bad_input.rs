@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::{
-    Puppet, RawPeer, call, error_of, frame, listen, memory, process_frame, within,
+    RawPeer, ScriptedAgent, call, error_of, frame, listen, memory, process_frame, within,
 };
 use agentwire::{ErrorCode, Format, FrameLimits, LocalAgent, Message, RemoteAgent};
 use agentwire_codec::{Body, Envelope, Heartbeat, Map, RequestId, Response};
@@ -12,7 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 #[tokio::test]
 async fn a_frame_that_cannot_be_served_is_answered_and_the_connection_stays_usable() {
     let endpoint = memory("bad-frames");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     for (payload, code, text, id) in [
         (
@@ -125,7 +127,9 @@ async fn a_frame_that_cannot_be_served_is_answered_and_the_connection_stays_usab
 #[tokio::test]
 async fn a_bad_messagepack_frame_is_answered_in_messagepack() {
     let endpoint = memory("bad-msgpack");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     for (payload, text) in [
         (
@@ -151,7 +155,9 @@ async fn a_bad_messagepack_frame_is_answered_in_messagepack() {
 #[tokio::test]
 async fn a_frame_that_is_no_request_comes_back_in_the_details() {
     let endpoint = memory("no-request");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let sent = frame(&Envelope::new(
         RequestId::from("7"),
@@ -168,7 +174,9 @@ async fn a_frame_that_is_no_request_comes_back_in_the_details() {
 #[tokio::test]
 async fn requests_at_every_split_point_are_served() {
     let endpoint = memory("splits");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let bytes = process_frame("7", Message::user("split"));
     let mut peer = RawPeer::connect(&endpoint).await;
     for split in 0..=bytes.len() {
@@ -186,7 +194,7 @@ async fn requests_at_every_split_point_are_served() {
 #[tokio::test]
 async fn pipelined_requests_are_all_answered() {
     let endpoint = memory("pipelined");
-    let builder = LocalAgent::builder(Puppet).max_in_flight_per_connection(3);
+    let builder = LocalAgent::builder(ScriptedAgent).max_in_flight_per_connection(3);
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let mut all = Vec::new();
@@ -210,7 +218,9 @@ async fn pipelined_requests_are_all_answered() {
 #[tokio::test]
 async fn a_slow_request_does_not_hold_up_the_next_on_the_same_connection() {
     let endpoint = memory("overtaking");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     peer.send(&process_frame(
         "slow",
@@ -224,7 +234,8 @@ async fn a_slow_request_does_not_hold_up_the_next_on_the_same_connection() {
 #[tokio::test]
 async fn a_header_over_the_limit_is_answered_and_the_connection_closed() {
     for endpoint in [memory("oversize"), "tcp://127.0.0.1:0".parse().unwrap()] {
-        let builder = LocalAgent::builder(Puppet).frame_limits(FrameLimits::default().receive(999));
+        let builder =
+            LocalAgent::builder(ScriptedAgent).frame_limits(FrameLimits::default().receive(999));
         let server = within(builder.serve(&endpoint)).await.unwrap();
         let peer = RawPeer::connect(server.endpoint()).await;
         // More than the limit, and more than any buffer in between, is on its way when the server refuses.
@@ -262,7 +273,9 @@ async fn a_header_over_the_limit_is_answered_and_the_connection_closed() {
 #[tokio::test(start_paused = true)]
 async fn what_came_before_an_oversize_frame_is_still_answered() {
     let endpoint = memory("before-oversize");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let slow = Message::user("x").with_metadata("do", "slow");
     peer.send(&process_frame("7", slow)).await;
@@ -284,7 +297,7 @@ async fn what_came_before_an_oversize_frame_is_still_answered() {
 #[tokio::test]
 async fn a_peer_that_vanishes_inside_a_frame_is_forgotten() {
     let endpoint = memory("vanishing");
-    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let bytes = process_frame("7", Message::user("x"));
     for len in [1, 3, 4, 5, bytes.len() - 1] {
@@ -304,7 +317,9 @@ async fn a_peer_that_vanishes_inside_a_frame_is_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_is_let_go() {
     let endpoint = memory("silent");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let patient = Duration::from_secs(3600);
 
     let mut silent = RawPeer::connect(&endpoint).await;
@@ -320,7 +335,9 @@ async fn a_peer_that_says_nothing_is_let_go() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_in_use_is_not_idle() {
     let endpoint = memory("in-use");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     for _ in 0..10 {
         tokio::time::advance(Duration::from_secs(59)).await;
@@ -332,7 +349,7 @@ async fn a_connection_in_use_is_not_idle() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_no_answers_is_let_go() {
     let endpoint = memory("not-taking");
-    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let text = "x".repeat(1 << 20);

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::common::{
-    Puppet, RawPeer, Site, ask, ask_often, call_by_name, memory, register_dead, until, within,
+    Instances, RawPeer, ScriptedAgent, ask, ask_often, call_by_name, memory, register_dead, until,
+    within,
 };
 use agentwire::{
     Balance, Error, ErrorCode, LocalAgent, Map, Message, RemoteAgent, RetryPolicy, agent_fn,
@@ -18,30 +19,30 @@ use tokio::{
 
 #[tokio::test]
 async fn round_robin_calls_each_instance_in_turn() {
-    let site = Site::with(3).await;
-    let remote = site.remote_with(Balance::RoundRobin);
+    let instances = Instances::with(3).await;
+    let remote = instances.remote_with(Balance::RoundRobin);
     let answers = ask_often(&remote, 30).await;
     assert_eq!(answers.into_values().collect::<Vec<_>>(), [10, 10, 10]);
 }
 
 #[tokio::test]
 async fn two_choices_reach_all_instances_and_avoid_the_busy_one() {
-    let mut site = Site::with(3).await;
-    let remote = site.remote();
+    let mut instances = Instances::with(3).await;
+    let remote = instances.remote();
     assert_eq!(ask_often(&remote, 100).await.len(), 3);
 
     let busy = memory("busy");
-    let server = LocalAgent::serve(Puppet, &busy).await.unwrap();
-    site.registry = LocalRegistry::new();
-    site.register(&busy).await;
-    let remote = site.remote();
+    let server = LocalAgent::serve(ScriptedAgent, &busy).await.unwrap();
+    instances.registry = LocalRegistry::new();
+    instances.register(&busy).await;
+    let remote = instances.remote();
     let hanging = remote.clone();
     let hanging = tokio::spawn(async move {
         let message = Message::user("x").with_metadata("do", "hang");
         hanging.process(message).await
     });
     until("the call is on its way", || remote.stats().open == 1).await;
-    let idle = site.add().await;
+    let idle = instances.add().await;
     // The client knows of it as soon as it is called.
     let idle = idle.to_string();
     within(async { while ask(&remote).await.unwrap() != idle {} }).await;
@@ -53,8 +54,8 @@ async fn two_choices_reach_all_instances_and_avoid_the_busy_one() {
 
 #[tokio::test]
 async fn streams_tools_and_pings_go_by_name_too() {
-    let site = Site::with(2).await;
-    let remote = site.remote();
+    let instances = Instances::with(2).await;
+    let remote = instances.remote();
     let result = within(remote.execute("forecast", Map::new()))
         .await
         .unwrap();
@@ -62,11 +63,11 @@ async fn streams_tools_and_pings_go_by_name_too() {
     within(remote.ping()).await.unwrap();
 
     let streaming = memory("streaming");
-    let server = LocalAgent::serve(Puppet, &streaming).await.unwrap();
+    let server = LocalAgent::serve(ScriptedAgent, &streaming).await.unwrap();
     let registry = LocalRegistry::new();
-    let registration = Registration::new("puppet", streaming.clone());
+    let registration = Registration::new("scripted", streaming.clone());
     registry.register(registration).await.unwrap();
-    let remote = RemoteAgent::discover(registry, "puppet").build().unwrap();
+    let remote = RemoteAgent::discover(registry, "scripted").build().unwrap();
     let mut chunks = remote.stream(Message::user("go").with_metadata("count", 5));
     let mut count = 0;
     while let Some(chunk) = within(chunks.next()).await {
@@ -84,14 +85,14 @@ async fn streams_tools_and_pings_go_by_name_too() {
 
 #[tokio::test]
 async fn a_stream_counts_as_a_call_until_its_end() {
-    let mut site = Site::default();
+    let mut instances = Instances::default();
     let streaming = memory("streaming");
-    let server = LocalAgent::serve(Puppet, &streaming).await.unwrap();
-    site.register(&streaming).await;
-    let remote = site.remote();
+    let server = LocalAgent::serve(ScriptedAgent, &streaming).await.unwrap();
+    instances.register(&streaming).await;
+    let remote = instances.remote();
     let mut chunks = remote.stream(Message::user("go").with_metadata("count", 1_000_000));
     within(chunks.next()).await.unwrap().unwrap();
-    let other = site.add().await.to_string();
+    let other = instances.add().await.to_string();
     within(async { while ask(&remote).await.unwrap() != other {} }).await;
     let answers = ask_often(&remote, 20).await;
     assert_eq!(answers, BTreeMap::from([(other.clone(), 20)]));
@@ -103,11 +104,11 @@ async fn a_stream_counts_as_a_call_until_its_end() {
 
 #[tokio::test]
 async fn a_stream_that_ended_in_an_error_counts_no_more() {
-    let site = Site::default();
+    let instances = Instances::default();
     let streaming = memory("streaming");
-    let server = LocalAgent::serve(Puppet, &streaming).await.unwrap();
-    site.register(&streaming).await;
-    let remote = site.remote();
+    let server = LocalAgent::serve(ScriptedAgent, &streaming).await.unwrap();
+    instances.register(&streaming).await;
+    let remote = instances.remote();
     for after in [0, 1] {
         let message = Message::user("go").with_metadata("fail_after", after);
         let mut chunks = remote.stream(message);
@@ -123,9 +124,9 @@ async fn a_stream_that_ended_in_an_error_counts_no_more() {
 
 #[tokio::test]
 async fn calls_on_shared_connections_are_balanced_and_fail_over() {
-    let site = Site::with(2).await;
-    register_dead(&site).await;
-    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+    let instances = Instances::with(2).await;
+    register_dead(&instances).await;
+    let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
         .balance(Balance::RoundRobin)
         .max_connections(1)
         .max_in_flight_per_connection(16)
@@ -142,8 +143,8 @@ async fn calls_on_shared_connections_are_balanced_and_fail_over() {
 
 #[tokio::test]
 async fn a_name_that_nobody_has_is_an_error_until_somebody_has_it() {
-    let mut site = Site::default();
-    let remote = site.remote();
+    let mut instances = Instances::default();
+    let remote = instances.remote();
     for _ in 0..2 {
         let error = ask(&remote).await.unwrap_err();
         assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
@@ -160,9 +161,9 @@ async fn a_name_that_nobody_has_is_an_error_until_somebody_has_it() {
         );
     }
     // Whoever registers is found at once, whether the watch has told or not.
-    let first = site.add().await;
+    let first = instances.add().await;
     assert_eq!(ask(&remote).await.unwrap(), first.to_string());
-    site.unregister(&first).await;
+    instances.unregister(&first).await;
     let gone = async { while ask(&remote).await.is_ok() {} };
     within(gone).await;
 }
@@ -175,10 +176,10 @@ fn a_name_that_nobody_can_have_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_whose_instances_are_all_dead_is_unavailable_within_the_timeout() {
-    let site = Site::default();
-    register_dead(&site).await;
-    register_dead(&site).await;
-    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+    let instances = Instances::default();
+    register_dead(&instances).await;
+    register_dead(&instances).await;
+    let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
         .timeout(Duration::from_secs(10))
         .build()
         .unwrap();
@@ -199,11 +200,11 @@ async fn an_agent_whose_instances_are_all_dead_is_unavailable_within_the_timeout
 
 #[tokio::test(start_paused = true)]
 async fn without_retries_each_instance_has_one_try() {
-    let site = Site::default();
+    let instances = Instances::default();
     for _ in 0..3 {
-        register_dead(&site).await;
+        register_dead(&instances).await;
     }
-    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+    let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
         .retry(RetryPolicy::never())
         .build()
         .unwrap();
@@ -227,11 +228,11 @@ async fn without_retries_each_instance_has_one_try() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_instance_is_left_out_and_taken_back() {
-    let site = Site::with(2).await;
-    let dead = register_dead(&site).await;
-    let remote = site.remote_with(Balance::RoundRobin);
+    let instances = Instances::with(2).await;
+    let dead = register_dead(&instances).await;
+    let remote = instances.remote_with(Balance::RoundRobin);
     assert_eq!(ask_often(&remote, 50).await.len(), 2);
-    let _revived = site.serve(&dead).await;
+    let _revived = instances.serve(&dead).await;
     let start = Instant::now();
     let back = async {
         while ask(&remote).await.unwrap() != dead.to_string() {
@@ -250,12 +251,12 @@ async fn a_dead_instance_is_left_out_and_taken_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_waits_for_the_only_instance_to_come_back() {
-    let site = Site::default();
-    let dead = register_dead(&site).await;
-    let remote = site.remote();
+    let instances = Instances::default();
+    let dead = register_dead(&instances).await;
+    let remote = instances.remote();
     let calls: Vec<_> = (0..5).map(|_| call_by_name(&remote)).collect();
     sleep(Duration::from_secs(7)).await;
-    let _revived = site.serve(&dead).await;
+    let _revived = instances.serve(&dead).await;
     let start = Instant::now();
     for call in calls {
         let reply = within(call).await.unwrap().unwrap();
@@ -271,25 +272,25 @@ async fn a_call_waits_for_the_only_instance_to_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_for_instances_that_leave_is_told_that_there_are_none() {
-    let site = Site::default();
-    let dead = register_dead(&site).await;
-    let remote = site.remote();
+    let instances = Instances::default();
+    let dead = register_dead(&instances).await;
+    let remote = instances.remote();
     let waiting = call_by_name(&remote);
     sleep(Duration::from_secs(5)).await;
-    site.unregister(&dead).await;
+    instances.unregister(&dead).await;
     let error = within(waiting).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_joins_rescues_the_calls_that_wait() {
-    let mut site = Site::default();
-    register_dead(&site).await;
-    let remote = site.remote();
+    let mut instances = Instances::default();
+    register_dead(&instances).await;
+    let remote = instances.remote();
     let waiting = call_by_name(&remote);
     sleep(Duration::from_secs(20)).await;
     let start = Instant::now();
-    let joined = site.add().await;
+    let joined = instances.add().await;
     let reply = within(waiting).await.unwrap().unwrap();
     assert_eq!(reply.text(), Some(joined.to_string().as_str()));
     assert_eq!(start.elapsed(), Duration::ZERO);
@@ -297,14 +298,14 @@ async fn an_instance_that_joins_rescues_the_calls_that_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_expires_is_not_called_any_more() {
-    let site = Site::with(2).await;
-    let remote = site.remote_with(Balance::RoundRobin);
+    let instances = Instances::with(2).await;
+    let remote = instances.remote_with(Balance::RoundRobin);
     assert_eq!(ask_often(&remote, 10).await.len(), 2);
-    let kept = site.servers[0].endpoint();
+    let kept = instances.servers[0].endpoint();
     let which = InstanceRef::new("weather").with_endpoint(kept.clone());
     for _ in 0..4 {
         sleep(Duration::from_secs(30)).await;
-        site.registry.heartbeat(&which).await.unwrap();
+        instances.registry.heartbeat(&which).await.unwrap();
     }
     // Both servers are there; only the registration of one is not.
     let answers = ask_often(&remote, 10).await;
@@ -314,7 +315,7 @@ async fn whoever_expires_is_not_called_any_more() {
 #[tokio::test]
 async fn connections_to_whoever_left_are_closed_once_their_calls_end() {
     for max_in_flight in [1, 4] {
-        let mut site = Site::default();
+        let mut instances = Instances::default();
         let gate = Arc::new(Semaphore::new(0));
         let leaving = memory("leaving");
         let agent = {
@@ -330,8 +331,8 @@ async fn connections_to_whoever_left_are_closed_once_their_calls_end() {
             })
         };
         let _server = LocalAgent::serve(agent, &leaving).await.unwrap();
-        site.register(&leaving).await;
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        instances.register(&leaving).await;
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .balance(Balance::RoundRobin)
             .max_in_flight_per_connection(max_in_flight)
             .build()
@@ -340,8 +341,8 @@ async fn connections_to_whoever_left_are_closed_once_their_calls_end() {
         let last = tokio::spawn(async move { last.process(Message::user("wait")).await });
         until("it is on its way", || remote.stats().open == 1).await;
 
-        let other = site.add().await;
-        site.unregister(&leaving).await;
+        let other = instances.add().await;
+        instances.unregister(&leaving).await;
         // In turns, two in a row are never the same while there are two.
         let other = other.to_string();
         let is_other = async || ask(&remote).await.unwrap() == other;
@@ -353,7 +354,7 @@ async fn connections_to_whoever_left_are_closed_once_their_calls_end() {
         until("only one is open", || remote.stats().open == 1).await;
 
         assert_eq!(ask(&remote).await.unwrap(), other);
-        site.unregister(site.servers[0].endpoint()).await;
+        instances.unregister(instances.servers[0].endpoint()).await;
         until("none is open", || remote.stats().open == 0).await;
     }
 }
@@ -361,11 +362,11 @@ async fn connections_to_whoever_left_are_closed_once_their_calls_end() {
 #[tokio::test]
 async fn a_call_in_line_for_an_instance_that_leaves_goes_to_another() {
     for max_in_flight in [1, 2] {
-        let mut site = Site::default();
+        let mut instances = Instances::default();
         let endpoint = memory("leaving");
         let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
-        site.register(&endpoint).await;
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        instances.register(&endpoint).await;
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .max_connections(1)
             .max_in_flight_per_connection(max_in_flight)
             .build()
@@ -379,8 +380,8 @@ async fn a_call_in_line_for_an_instance_that_leaves_goes_to_another() {
         let in_line = call_by_name(&remote);
         until("it waits", || remote.stats().waiting == 1).await;
 
-        let other = site.add().await;
-        site.unregister(&endpoint).await;
+        let other = instances.add().await;
+        instances.unregister(&endpoint).await;
         let reply = within(in_line).await.unwrap().unwrap();
         assert_eq!(reply.text(), Some(other.to_string().as_str()));
         for id in &ids {
@@ -396,11 +397,11 @@ async fn a_call_in_line_for_an_instance_that_leaves_goes_to_another() {
 #[tokio::test]
 async fn what_was_sent_goes_to_no_other_instance_unless_it_may() {
     for (resends, max_in_flight) in [(0, 1), (0, 4), (1, 1), (1, 4)] {
-        let mut site = Site::default();
+        let mut instances = Instances::default();
         let dying = memory("dying");
         let mut listener = within(Listener::bind(&dying)).await.unwrap();
-        site.register(&dying).await;
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        instances.register(&dying).await;
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .retry(RetryPolicy::new().resend(resends))
             .max_in_flight_per_connection(max_in_flight)
             .build()
@@ -408,7 +409,7 @@ async fn what_was_sent_goes_to_no_other_instance_unless_it_may() {
         let sent = call_by_name(&remote);
         let mut peer = RawPeer::accept(&mut listener).await;
         peer.receive().await;
-        let other = site.add().await;
+        let other = instances.add().await;
         drop((peer, listener));
         match within(sent).await.unwrap() {
             Ok(reply) => {
@@ -427,11 +428,11 @@ async fn what_was_sent_goes_to_no_other_instance_unless_it_may() {
 #[tokio::test]
 async fn what_was_in_line_of_a_shared_connection_and_did_not_leave_goes_to_another() {
     for len in [10_000, 30_000] {
-        let mut site = Site::default();
+        let mut instances = Instances::default();
         let dying = memory("dying");
         let mut listener = within(Listener::bind(&dying)).await.unwrap();
-        site.register(&dying).await;
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        instances.register(&dying).await;
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .max_connections(1)
             .max_in_flight_per_connection(20)
             .build()
@@ -446,7 +447,7 @@ async fn what_was_in_line_of_a_shared_connection_and_did_not_leave_goes_to_anoth
         let mut peer = RawPeer::accept(&mut listener).await;
         // All are in line by now, for they wait for the same connection.
         peer.receive().await;
-        let other = site.add().await;
+        let other = instances.add().await;
         drop((peer, listener));
         let mut answered = 0;
         for call in calls {
@@ -467,11 +468,11 @@ async fn what_was_in_line_of_a_shared_connection_and_did_not_leave_goes_to_anoth
 
 #[tokio::test(start_paused = true)]
 async fn what_may_have_been_seen_is_told_with_its_endpoint_if_nobody_else_can_be_reached() {
-    let site = Site::default();
+    let instances = Instances::default();
     let dying = memory("dying");
     let mut listener = within(Listener::bind(&dying)).await.unwrap();
-    site.register(&dying).await;
-    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+    instances.register(&dying).await;
+    let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
         .retry(RetryPolicy::new().resend(3))
         .timeout(Duration::from_secs(5))
         .build()
@@ -479,7 +480,7 @@ async fn what_may_have_been_seen_is_told_with_its_endpoint_if_nobody_else_can_be
     let sent = call_by_name(&remote);
     let mut peer = RawPeer::accept(&mut listener).await;
     peer.receive().await;
-    register_dead(&site).await;
+    register_dead(&instances).await;
     drop((peer, listener));
     match within(sent).await.unwrap() {
         Err(Error::ConnectionClosed { site, .. }) => assert_eq!(site.endpoint, dying),
@@ -489,7 +490,7 @@ async fn what_may_have_been_seen_is_told_with_its_endpoint_if_nobody_else_can_be
 
 #[tokio::test]
 async fn the_task_ends_with_the_client_and_with_its_closing() {
-    let site = Site::with(2).await;
+    let instances = Instances::with(2).await;
     let alive = || {
         tokio::runtime::Handle::current()
             .metrics()
@@ -497,7 +498,7 @@ async fn the_task_ends_with_the_client_and_with_its_closing() {
     };
     let before = alive();
     for max_in_flight in [1, 4] {
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .max_in_flight_per_connection(max_in_flight)
             .build()
             .unwrap();
@@ -507,7 +508,7 @@ async fn the_task_ends_with_the_client_and_with_its_closing() {
         drop(remote);
         until("all tasks have ended", || alive() == before).await;
 
-        let remote = site.remote();
+        let remote = instances.remote();
         ask_often(&remote, 10).await;
         within(remote.close()).await;
         until("all tasks have ended", || alive() == before).await;
@@ -520,9 +521,9 @@ async fn the_task_ends_with_the_client_and_with_its_closing() {
 
 #[tokio::test]
 async fn closing_ends_the_calls_that_wait_for_an_instance() {
-    let site = Site::default();
-    register_dead(&site).await;
-    let remote = site.remote();
+    let instances = Instances::default();
+    register_dead(&instances).await;
+    let remote = instances.remote();
     let waiting = call_by_name(&remote);
     until("it waits", || remote.stats().in_flight == 1).await;
     within(remote.close()).await;
@@ -535,8 +536,8 @@ async fn closing_ends_the_calls_that_wait_for_an_instance() {
 
 #[tokio::test]
 async fn a_client_outlives_the_runtime_that_watched_for_it() {
-    let mut site = Site::default();
-    let remote = site.remote();
+    let mut instances = Instances::default();
+    let remote = instances.remote();
     let first = remote.clone();
     let elsewhere = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -548,7 +549,7 @@ async fn a_client_outlives_the_runtime_that_watched_for_it() {
     let error = within(elsewhere).await.unwrap();
     assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
     for _ in 0..2 {
-        let joined = site.add().await.to_string();
+        let joined = instances.add().await.to_string();
         let found = async { while ask(&remote).await.unwrap() != joined {} };
         within(found).await;
     }

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Puppet, Site, ask, ask_often, call_by_name, memory, register_dead, within};
+use crate::common::{
+    Instances, ScriptedAgent, ask, ask_often, call_by_name, memory, register_dead, within,
+};
 use agentwire::{
     Agent, AgentError, Balance, CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent,
     RetryPolicy,
@@ -31,7 +33,7 @@ struct Hanging {
 }
 
 impl Hanging {
-    async fn register(site: &Site) -> Self {
+    async fn register(instances: &Instances) -> Self {
         let endpoint = memory("hanging");
         let listener = within(Listener::bind(&endpoint)).await.unwrap();
         let mut line = Vec::new();
@@ -39,7 +41,7 @@ impl Hanging {
         while let Ok(connected) = timeout(Duration::from_secs(1), connect()).await {
             line.push(connected.unwrap());
         }
-        site.register(&endpoint).await;
+        instances.register(&endpoint).await;
         Self {
             endpoint,
             _listener: listener,
@@ -49,10 +51,10 @@ impl Hanging {
 }
 
 /// Accepts connections and closes them at once, as a proxy does whose backend is gone.
-async fn register_closing(site: &Site) -> JoinHandle<()> {
+async fn register_closing(instances: &Instances) -> JoinHandle<()> {
     let endpoint = memory("closing");
     let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
-    site.register(&endpoint).await;
+    instances.register(&endpoint).await;
     tokio::spawn(async move {
         while let Ok(mut connection) = listener.accept().await {
             // What it is sent is lost.
@@ -63,10 +65,10 @@ async fn register_closing(site: &Site) -> JoinHandle<()> {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_hangs_while_connecting_costs_a_part_of_the_time() {
-    let mut site = Site::default();
-    let _hanging = Hanging::register(&site).await;
-    let live = site.add().await;
-    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+    let mut instances = Instances::default();
+    let _hanging = Hanging::register(&instances).await;
+    let live = instances.add().await;
+    let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
         .timeout(Duration::from_secs(6))
         .build()
         .unwrap();
@@ -84,11 +86,11 @@ async fn an_instance_that_hangs_while_connecting_costs_a_part_of_the_time() {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_hangs_is_out_after_one_call_of_a_second() {
-    let mut site = Site::default();
-    let _hanging = Hanging::register(&site).await;
-    site.add().await;
-    site.add().await;
-    let remote = site.remote_with(Balance::RoundRobin);
+    let mut instances = Instances::default();
+    let _hanging = Hanging::register(&instances).await;
+    instances.add().await;
+    instances.add().await;
+    let remote = instances.remote_with(Balance::RoundRobin);
     let options = CallOptions::new().timeout(Duration::from_secs(1));
     let start = Instant::now();
     for _ in 0..60 {
@@ -106,11 +108,11 @@ async fn an_instance_that_hangs_is_out_after_one_call_of_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_hangs_is_out_even_if_nobody_waits_to_the_end() {
-    let mut site = Site::default();
-    let _hanging = Hanging::register(&site).await;
-    site.add().await;
+    let mut instances = Instances::default();
+    let _hanging = Hanging::register(&instances).await;
+    instances.add().await;
     for max_in_flight in [1, 4] {
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .balance(Balance::RoundRobin)
             .max_in_flight_per_connection(max_in_flight)
             .build()
@@ -130,11 +132,11 @@ async fn an_instance_that_hangs_is_out_even_if_nobody_waits_to_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_in_line_for_an_instance_that_hangs_go_elsewhere_together() {
-    let mut site = Site::default();
-    let _hanging = Hanging::register(&site).await;
-    let live = site.add().await;
+    let mut instances = Instances::default();
+    let _hanging = Hanging::register(&instances).await;
+    let live = instances.add().await;
     for (max_connections, max_in_flight, calls) in [(64, 1, 200), (1, 16, 16), (1, 16, 100)] {
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .balance(Balance::RoundRobin)
             .max_connections(max_connections)
             .max_in_flight_per_connection(max_in_flight)
@@ -156,14 +158,14 @@ async fn calls_in_line_for_an_instance_that_hangs_go_elsewhere_together() {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_hangs_is_called_again_when_it_hangs_no_more() {
-    let mut site = Site::default();
-    let hanging = Hanging::register(&site).await;
-    site.add().await;
-    let remote = site.remote_with(Balance::RoundRobin);
+    let mut instances = Instances::default();
+    let hanging = Hanging::register(&instances).await;
+    instances.add().await;
+    let remote = instances.remote_with(Balance::RoundRobin);
     ask_often(&remote, 10).await;
     let endpoint = hanging.endpoint.clone();
     drop(hanging);
-    let _server = site.serve(&endpoint).await;
+    let _server = instances.serve(&endpoint).await;
     let back = async {
         while ask(&remote).await.unwrap() != endpoint.to_string() {
             sleep(Duration::from_millis(100)).await;
@@ -175,9 +177,9 @@ async fn an_instance_that_hangs_is_called_again_when_it_hangs_no_more() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_in_a_hurry_takes_no_instance_from_the_others() {
     for max_in_flight in [1, 4] {
-        let site = Site::default();
-        let hanging = Hanging::register(&site).await;
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        let instances = Instances::default();
+        let hanging = Hanging::register(&instances).await;
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .max_in_flight_per_connection(max_in_flight)
             .build()
             .unwrap();
@@ -191,7 +193,7 @@ async fn a_call_that_is_in_a_hurry_takes_no_instance_from_the_others() {
 
         let endpoint = hanging.endpoint.clone();
         drop(hanging);
-        let _server = site.serve(&endpoint).await;
+        let _server = instances.serve(&endpoint).await;
         let start = Instant::now();
         assert_eq!(ask(&remote).await.unwrap(), endpoint.to_string());
         assert_eq!(start.elapsed(), Duration::ZERO);
@@ -199,18 +201,18 @@ async fn a_call_that_is_in_a_hurry_takes_no_instance_from_the_others() {
 }
 
 /// An instance whose fault does not pass: its socket's directory is a file.
-async fn register_faulty(site: &Site) -> tempfile::NamedTempFile {
+async fn register_faulty(instances: &Instances) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let endpoint = Endpoint::unix(file.path().join("sock")).unwrap();
-    site.register(&endpoint).await;
+    instances.register(&endpoint).await;
     file
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_that_does_not_pass_is_no_reason_not_to_wait_for_another_instance() {
-    let site = Site::default();
-    let _faulty = register_faulty(&site).await;
-    let remote = site.remote();
+    let instances = Instances::default();
+    let _faulty = register_faulty(&instances).await;
+    let remote = instances.remote();
     let start = Instant::now();
     let error = ask(&remote).await.unwrap_err();
     assert!(
@@ -225,10 +227,10 @@ async fn a_fault_that_does_not_pass_is_no_reason_not_to_wait_for_another_instanc
     );
     assert_eq!(start.elapsed(), Duration::ZERO, "waiting mends nothing");
 
-    let restarting = register_dead(&site).await;
+    let restarting = register_dead(&instances).await;
     let calls: Vec<_> = (0..4).map(|_| call_by_name(&remote)).collect();
     sleep(Duration::from_secs(2)).await;
-    let _server = site.serve(&restarting).await;
+    let _server = instances.serve(&restarting).await;
     for call in calls {
         let reply = within(call).await.unwrap().unwrap();
         assert_eq!(reply.text(), Some(restarting.to_string().as_str()));
@@ -238,9 +240,9 @@ async fn a_fault_that_does_not_pass_is_no_reason_not_to_wait_for_another_instanc
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_closes_every_connection_gets_a_call_now_and_then() {
     for max_in_flight in [1, 4] {
-        let site = Site::with(2).await;
-        let closing = register_closing(&site).await;
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        let instances = Instances::with(2).await;
+        let closing = register_closing(&instances).await;
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .max_in_flight_per_connection(max_in_flight)
             .build()
             .unwrap();
@@ -260,19 +262,19 @@ async fn an_instance_that_closes_every_connection_gets_a_call_now_and_then() {
 }
 
 /// The server of other agents has the endpoint by now.
-async fn register_usurped(site: &Site) -> LocalAgent {
+async fn register_usurped(instances: &Instances) -> LocalAgent {
     let endpoint = memory("usurped");
-    let usurper = LocalAgent::builder(Puppet).strict_names(true);
+    let usurper = LocalAgent::builder(ScriptedAgent).strict_names(true);
     let usurper = usurper.serve(&endpoint).await.unwrap();
-    site.register(&endpoint).await;
+    instances.register(&endpoint).await;
     usurper
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_not_the_agent_is_left_alone() {
-    let site = Site::with(2).await;
-    let usurper = register_usurped(&site).await;
-    let remote = site.remote_with(Balance::RoundRobin);
+    let instances = Instances::with(2).await;
+    let usurper = register_usurped(&instances).await;
+    let remote = instances.remote_with(Balance::RoundRobin);
     assert_eq!(ask_often(&remote, 50).await.len(), 2);
     let mut chunks = remote.stream(Message::user("x"));
     let error = within(chunks.next()).await.unwrap().unwrap_err();
@@ -282,9 +284,12 @@ async fn who_is_not_the_agent_is_left_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn if_nobody_is_the_agent_that_is_told_at_once() {
-    let site = Site::default();
-    let usurpers = [register_usurped(&site).await, register_usurped(&site).await];
-    let remote = site.remote();
+    let instances = Instances::default();
+    let usurpers = [
+        register_usurped(&instances).await,
+        register_usurped(&instances).await,
+    ];
+    let remote = instances.remote();
     let start = Instant::now();
     match ask(&remote).await.unwrap_err() {
         Error::AgentNotFound { site, .. } => {
@@ -322,19 +327,19 @@ impl Agent for Forwarding {
 #[tokio::test]
 async fn an_agent_that_does_not_find_another_has_worked_on_the_request_and_nobody_else_does() {
     let usurped = memory("usurped");
-    let usurper = LocalAgent::builder(Puppet).strict_names(true);
+    let usurper = LocalAgent::builder(ScriptedAgent).strict_names(true);
     let usurper = within(usurper.serve(&usurped)).await.unwrap();
     for (name, max_in_flight) in [("rain", 1), ("rain", 4), ("weather", 1), ("weather", 4)] {
         let next = RemoteAgent::builder(&usurped).name(name).build().unwrap();
         let asked = Arc::default();
         let agent = Forwarding { next, asked };
-        let (site, mut servers) = (Site::default(), Vec::new());
+        let (instances, mut servers) = (Instances::default(), Vec::new());
         for _ in 0..3 {
             let endpoint = memory("forwarding");
             servers.push(LocalAgent::serve(agent.clone(), &endpoint).await.unwrap());
-            site.register(&endpoint).await;
+            instances.register(&endpoint).await;
         }
-        let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+        let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
             .max_in_flight_per_connection(max_in_flight)
             .build()
             .unwrap();
@@ -360,12 +365,12 @@ async fn an_agent_that_does_not_find_another_has_worked_on_the_request_and_nobod
 
 #[tokio::test(start_paused = true)]
 async fn why_the_last_connection_was_no_good_is_told() {
-    let site = Site::default();
+    let instances = Instances::default();
     let endpoint = memory("dropping");
     let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
-    site.register(&endpoint).await;
+    instances.register(&endpoint).await;
     let dropping = tokio::spawn(async move { while listener.accept().await.is_ok() {} });
-    let remote = RemoteAgent::discover(site.registry.clone(), "weather")
+    let remote = RemoteAgent::discover(instances.registry.clone(), "weather")
         .retry(RetryPolicy::never())
         .build()
         .unwrap();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::common::{
-    Site, ask, ask_often, call_by_name, memory, register_dead, registry_error, until, within,
+    Instances, ask, ask_often, call_by_name, memory, register_dead, registry_error, until, within,
 };
 use agentwire::{
     CallOptions, Error, ErrorCode, Message, Phase, RemoteAgent, RetryPolicy,
@@ -25,13 +25,13 @@ use tokio::{
 };
 
 /// A registry that is only there sometimes, and cannot be watched.
-struct Unreliable {
+struct UnreliableRegistry {
     registry: LocalRegistry,
     answers: Arc<Semaphore>,
     asked: Arc<AtomicUsize>,
 }
 
-impl Unreliable {
+impl UnreliableRegistry {
     /// Answers once for each permit, and not at all when they are closed.
     fn new(registry: &LocalRegistry, answers: &Arc<Semaphore>) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Unreliable {
     }
 }
 
-impl Registry for Unreliable {
+impl Registry for UnreliableRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
         self.registry.register(registration).await
     }
@@ -88,9 +88,9 @@ impl Registry for Unreliable {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_watch_the_registry_is_asked_now_and_then_and_the_last_answer_counts() {
-    let site = Site::with(2).await;
+    let instances = Instances::with(2).await;
     let answers = Arc::new(Semaphore::new(2));
-    let registry = Unreliable::new(&site.registry, &answers);
+    let registry = UnreliableRegistry::new(&instances.registry, &answers);
     let remote = RemoteAgent::discover(registry, "weather")
         .timeout(Duration::from_secs(10))
         .build()
@@ -114,7 +114,7 @@ async fn without_a_watch_the_registry_is_asked_now_and_then_and_the_last_answer_
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_cannot_be_asked_is_an_error_that_says_so() {
     let answers = Arc::new(Semaphore::new(0));
-    let registry = Unreliable::new(&LocalRegistry::new(), &answers);
+    let registry = UnreliableRegistry::new(&LocalRegistry::new(), &answers);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     let options = CallOptions::new().timeout(Duration::from_secs(5));
     let start = Instant::now();
@@ -136,7 +136,7 @@ async fn a_registry_that_cannot_be_asked_is_an_error_that_says_so() {
 #[tokio::test(start_paused = true)]
 async fn one_failure_of_the_registry_is_told_to_all_who_wait() {
     let answers = Arc::new(Semaphore::new(0));
-    let registry = Unreliable::new(&LocalRegistry::new(), &answers);
+    let registry = UnreliableRegistry::new(&LocalRegistry::new(), &answers);
     let asked = Arc::clone(&registry.asked);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     let early: Vec<_> = (0..50).map(|_| call_by_name(&remote)).collect();
@@ -158,7 +158,7 @@ async fn one_failure_of_the_registry_is_told_to_all_who_wait() {
 #[tokio::test]
 async fn that_nobody_has_the_name_is_asked_once_for_all_who_wait() {
     let answers = Arc::new(Semaphore::new(0));
-    let registry = Unreliable::new(&LocalRegistry::new(), &answers);
+    let registry = UnreliableRegistry::new(&LocalRegistry::new(), &answers);
     let asked = Arc::clone(&registry.asked);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     let calls: Vec<_> = (0..500).map(|_| call_by_name(&remote)).collect();
@@ -174,9 +174,9 @@ async fn that_nobody_has_the_name_is_asked_once_for_all_who_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn instances_that_are_known_are_called_while_the_registry_hangs() {
-    let site = Site::with(2).await;
+    let instances = Instances::with(2).await;
     let answers = Arc::new(Semaphore::new(1));
-    let registry = Unreliable::new(&site.registry, &answers);
+    let registry = UnreliableRegistry::new(&instances.registry, &answers);
     let remote = RemoteAgent::discover(registry, "weather")
         .timeout(Duration::from_secs(5))
         .build()
@@ -195,9 +195,9 @@ async fn instances_that_are_known_are_called_while_the_registry_hangs() {
 
 #[tokio::test]
 async fn a_call_that_nobody_polls_holds_up_no_other() {
-    let site = Site::with(1).await;
+    let instances = Instances::with(1).await;
     let answers = Arc::new(Semaphore::new(0));
-    let registry = Unreliable::new(&site.registry, &answers);
+    let registry = UnreliableRegistry::new(&instances.registry, &answers);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     let mut held = Box::pin(remote.process(Message::user("x")));
     assert!(futures_util::poll!(held.as_mut()).is_pending());
@@ -207,14 +207,14 @@ async fn a_call_that_nobody_polls_holds_up_no_other() {
 }
 
 /// A registry whose first watch tells what there is, and is then cut off. Any other tells nothing.
-struct CutOff {
+struct DisconnectingRegistry {
     registry: LocalRegistry,
-    how: Cut,
-    is_cut: AtomicBool,
+    how: Disconnect,
+    is_disconnected: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
-enum Cut {
+enum Disconnect {
     /// Without a sign.
     Unseen,
     /// The watch knows, and tries to get back in touch.
@@ -223,17 +223,17 @@ enum Cut {
     Failed,
 }
 
-impl CutOff {
-    fn new(registry: &LocalRegistry, how: Cut) -> Self {
+impl DisconnectingRegistry {
+    fn new(registry: &LocalRegistry, how: Disconnect) -> Self {
         Self {
             registry: registry.clone(),
             how,
-            is_cut: AtomicBool::new(false),
+            is_disconnected: AtomicBool::new(false),
         }
     }
 }
 
-impl Registry for CutOff {
+impl Registry for DisconnectingRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
         self.registry.register(registration).await
     }
@@ -259,8 +259,8 @@ impl Registry for CutOff {
     }
 
     fn watch(&self, _: WatchScope) -> Watch {
-        if self.is_cut.swap(true, Relaxed) {
-            return Watch::failed(Unreliable::fails());
+        if self.is_disconnected.swap(true, Relaxed) {
+            return Watch::failed(UnreliableRegistry::fails());
         }
         let registry = self.registry.clone();
         let now = stream::once(async move {
@@ -268,10 +268,10 @@ impl Registry for CutOff {
             Ok(Event::snapshot(found, false))
         });
         match self.how {
-            Cut::Unseen => Watch::new(now.chain(stream::pending())),
-            Cut::Seen => Watch::new(now.chain(stream::pending())).with_liveness(|| false),
-            Cut::Failed => {
-                let end = stream::once(async { Err(Unreliable::fails()) });
+            Disconnect::Unseen => Watch::new(now.chain(stream::pending())),
+            Disconnect::Seen => Watch::new(now.chain(stream::pending())).with_liveness(|| false),
+            Disconnect::Failed => {
+                let end = stream::once(async { Err(UnreliableRegistry::fails()) });
                 Watch::new(now.chain(end))
             }
         }
@@ -281,18 +281,18 @@ impl Registry for CutOff {
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_tells_nothing_is_not_believed_when_nobody_can_be_reached() {
     for retry in [RetryPolicy::new(), RetryPolicy::never()] {
-        let mut site = Site::with(1).await;
-        let registry = CutOff::new(&site.registry, Cut::Unseen);
+        let mut instances = Instances::with(1).await;
+        let registry = DisconnectingRegistry::new(&instances.registry, Disconnect::Unseen);
         let remote = RemoteAgent::discover(registry, "weather")
             .retry(retry)
             .build()
             .unwrap();
         ask(&remote).await.unwrap();
         sleep(Duration::from_secs(5)).await;
-        let old = site.servers.remove(0);
+        let old = instances.servers.remove(0);
         within(old.stop()).await;
-        site.unregister(old.endpoint()).await;
-        let new = site.add().await;
+        instances.unregister(old.endpoint()).await;
+        let new = instances.add().await;
         let start = Instant::now();
         assert_eq!(ask(&remote).await.unwrap(), new.to_string());
         assert_eq!(start.elapsed(), Duration::ZERO);
@@ -301,16 +301,16 @@ async fn a_watch_that_tells_nothing_is_not_believed_when_nobody_can_be_reached()
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_tells_nothing_for_long_is_checked() {
-    let mut site = Site::with(1).await;
-    let registry = CutOff::new(&site.registry, Cut::Unseen);
+    let mut instances = Instances::with(1).await;
+    let registry = DisconnectingRegistry::new(&instances.registry, Disconnect::Unseen);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     ask(&remote).await.unwrap();
-    site.add().await;
-    let renewed = site.servers[0].endpoint().clone();
+    instances.add().await;
+    let renewed = instances.servers[0].endpoint().clone();
     let both = async {
         while ask_often(&remote, 20).await.len() < 2 {
             // It is still there, and its lease does not end.
-            site.register(&renewed).await;
+            instances.register(&renewed).await;
             sleep(Duration::from_secs(10)).await;
         }
     };
@@ -321,13 +321,13 @@ async fn a_watch_that_tells_nothing_for_long_is_checked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_known_to_be_lost_is_not_relied_on() {
-    for how in [Cut::Seen, Cut::Failed] {
-        let mut site = Site::with(1).await;
-        let registry = CutOff::new(&site.registry, how);
+    for how in [Disconnect::Seen, Disconnect::Failed] {
+        let mut instances = Instances::with(1).await;
+        let registry = DisconnectingRegistry::new(&instances.registry, how);
         let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
         ask(&remote).await.unwrap();
         sleep(Duration::from_secs(5)).await;
-        site.add().await;
+        instances.add().await;
         let start = Instant::now();
         while ask_often(&remote, 20).await.len() < 2 {
             sleep(Duration::from_millis(100)).await;
@@ -342,10 +342,10 @@ async fn a_watch_that_is_known_to_be_lost_is_not_relied_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_comes_back_empty_takes_no_instance_away() {
-    let site = Site::with(2).await;
-    let dead = register_dead(&site).await;
+    let instances = Instances::with(2).await;
+    let dead = register_dead(&instances).await;
     let endpoint = memory("registry");
-    let server = RegistryServer::serve(site.registry.clone(), &endpoint).await;
+    let server = RegistryServer::serve(instances.registry.clone(), &endpoint).await;
     let registry = RemoteRegistry::new(&endpoint).unwrap();
     let remote = RemoteAgent::discover(registry.clone(), "weather")
         .build()
@@ -366,7 +366,7 @@ async fn a_registry_that_comes_back_empty_takes_no_instance_away() {
     assert_eq!(ask_often(&remote, 20).await.len(), 2);
 
     // Who registers again counts more than who does not.
-    let first = site.servers[0].endpoint().clone();
+    let first = instances.servers[0].endpoint().clone();
     empty
         .register(Registration::new("weather", first.clone()))
         .await

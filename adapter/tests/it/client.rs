@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Puppet, RawPeer, call, listen, memory, until, within};
+use crate::common::{RawPeer, ScriptedAgent, call, listen, memory, until, within};
 use agentwire::{
     CallOptions, Error, ErrorCode, LocalAgent, Message, Phase, RemoteAgent, RetryPolicy, WireError,
 };
@@ -61,7 +61,7 @@ async fn closing_waits_for_calls_and_refuses_more() {
 
 #[tokio::test]
 async fn closing_ends_streams_and_those_who_wait() {
-    let server = LocalAgent::serve(Puppet, memory("close-stream"))
+    let server = LocalAgent::serve(ScriptedAgent, memory("close-stream"))
         .await
         .unwrap();
     let remote = RemoteAgent::builder(server.endpoint())
@@ -90,7 +90,9 @@ async fn closing_ends_streams_and_those_who_wait() {
 
 #[tokio::test]
 async fn a_ping_is_proved_by_whatever_comes_back() {
-    let server = LocalAgent::serve(Puppet, memory("ping")).await.unwrap();
+    let server = LocalAgent::serve(ScriptedAgent, memory("ping"))
+        .await
+        .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();
     within(remote.ping()).await.unwrap();
     // The connection is still good for calls.

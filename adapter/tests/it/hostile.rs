@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use crate::common::{Puppet, RawPeer, call, listen, memory, process_frame, until, within};
+use crate::common::{RawPeer, ScriptedAgent, call, listen, memory, process_frame, until, within};
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent};
 use agentwire_codec::{Body, Response};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
-struct Site {
-    server: LocalAgent,
+struct TestServer {
+    agent: LocalAgent,
     honest: RemoteAgent,
     _directory: TempDir,
 }
 
-impl Site {
+impl TestServer {
     /// A server over each carrier, with limits that are soon reached.
-    async fn all() -> Vec<Self> {
-        let mut sites = Vec::new();
+    async fn on_each_carrier() -> Vec<Self> {
+        let mut servers = Vec::new();
         for carrier in ["unix", "tcp", "memory"] {
             let directory = tempfile::tempdir().unwrap();
             let endpoint = match carrier {
@@ -25,20 +25,20 @@ impl Site {
                 "tcp" => "tcp://127.0.0.1:0".parse().unwrap(),
                 _ => memory("hostile"),
             };
-            let builder = LocalAgent::builder(Puppet).max_in_flight_per_connection(4);
-            let server = within(builder.serve(endpoint)).await.unwrap();
-            let honest = RemoteAgent::new(server.endpoint()).unwrap();
-            sites.push(Self {
-                server,
+            let builder = LocalAgent::builder(ScriptedAgent).max_in_flight_per_connection(4);
+            let agent = within(builder.serve(endpoint)).await.unwrap();
+            let honest = RemoteAgent::new(agent.endpoint()).unwrap();
+            servers.push(Self {
+                agent,
                 honest,
                 _directory: directory,
             });
         }
-        sites
+        servers
     }
 
     async fn peer(&self) -> RawPeer {
-        RawPeer::connect(self.server.endpoint()).await
+        RawPeer::connect(self.agent.endpoint()).await
     }
 
     async fn serves_others(&self) {
@@ -51,8 +51,8 @@ impl Site {
 
 #[tokio::test]
 async fn a_flood_of_requests_that_nobody_reads_the_answers_of() {
-    for site in Site::all().await {
-        let mut peer = site.peer().await;
+    for server in TestServer::on_each_carrier().await {
+        let mut peer = server.peer().await;
         let frame = process_frame("7", Message::user("x".repeat(10_000)));
         // It writes until the server reads no more.
         let mut sent = 0;
@@ -69,14 +69,14 @@ async fn a_flood_of_requests_that_nobody_reads_the_answers_of() {
                 "the server takes in {sent} requests of 10 KB"
             );
         }
-        site.serves_others().await;
+        server.serves_others().await;
     }
 }
 
 #[tokio::test]
 async fn requests_with_the_same_id_are_each_answered() {
-    for site in Site::all().await {
-        let mut peer = site.peer().await;
+    for server in TestServer::on_each_carrier().await {
+        let mut peer = server.peer().await;
         for number in 0..20 {
             peer.send(&process_frame("same", Message::user(number)))
                 .await;
@@ -92,29 +92,29 @@ async fn requests_with_the_same_id_are_each_answered() {
         }
         answers.sort_unstable();
         assert_eq!(answers, (0..20).collect::<Vec<_>>());
-        site.serves_others().await;
+        server.serves_others().await;
     }
 }
 
 #[tokio::test]
 async fn connections_that_end_at_every_point_of_a_frame() {
-    for site in Site::all().await {
+    for server in TestServer::on_each_carrier().await {
         let frame = process_frame("7", Message::user("x"));
         for len in 0..=frame.len() {
-            let mut peer = site.peer().await;
+            let mut peer = server.peer().await;
             peer.send(&frame[..len]).await;
             drop(peer);
         }
-        site.serves_others().await;
+        server.serves_others().await;
     }
 }
 
 #[tokio::test]
 async fn garbage_of_every_kind_is_answered_or_ends_its_connection() {
-    for site in Site::all().await {
+    for server in TestServer::on_each_carrier().await {
         let mut random = fastrand::Rng::with_seed(11);
         for _ in 0..200 {
-            let mut peer = site.peer().await;
+            let mut peer = server.peer().await;
             let len = random.usize(..200);
             let payload: Vec<u8> = (0..len).map(|_| random.u8(..)).collect();
             match random.bool() {
@@ -129,23 +129,23 @@ async fn garbage_of_every_kind_is_answered_or_ends_its_connection() {
                 }
             }
         }
-        site.serves_others().await;
+        server.serves_others().await;
     }
 }
 
 #[tokio::test]
 async fn a_peer_that_leaves_while_its_requests_are_worked_on() {
-    for site in Site::all().await {
+    for server in TestServer::on_each_carrier().await {
         for _ in 0..20 {
-            let mut peer = site.peer().await;
+            let mut peer = server.peer().await;
             for id in ["a", "b", "c", "d", "beyond the limit"] {
                 let hang = Message::user("x").with_metadata("do", "hang");
                 peer.send(&process_frame(id, hang)).await;
             }
         }
-        site.serves_others().await;
+        server.serves_others().await;
         // Nothing is left of them, so that stopping takes no time.
-        within(site.server.stop()).await;
+        within(server.agent.stop()).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Puppet, RawPeer, call, listen, memory, shared, until, within};
+use crate::common::{RawPeer, ScriptedAgent, call, listen, memory, shared, until, within};
 use agentwire::{
     Error, FrameLimits, LocalAgent, Message, RemoteAgent, RequestId, transport::Listener,
 };
@@ -11,7 +11,9 @@ use futures_util::future::join_all;
 
 #[tokio::test]
 async fn many_calls_share_a_connection_and_get_their_own_answers() {
-    let server = LocalAgent::serve(Puppet, memory("shared")).await.unwrap();
+    let server = LocalAgent::serve(ScriptedAgent, memory("shared"))
+        .await
+        .unwrap();
     let remote = shared(server.endpoint()).build().unwrap();
     let calls = (0..500).map(|number| {
         let remote = remote.clone();
@@ -264,7 +266,7 @@ async fn what_a_peer_does_not_read_does_not_grow_without_end() {
 
 #[tokio::test]
 async fn an_unsendable_message_harms_nobody() {
-    let server = LocalAgent::serve(Puppet, memory("mux-oversize"))
+    let server = LocalAgent::serve(ScriptedAgent, memory("mux-oversize"))
         .await
         .unwrap();
     let remote = shared(server.endpoint())

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use crate::common::{Puppet, memory, within};
+use crate::common::{ScriptedAgent, memory, within};
 use agentwire::{LocalAgent, Message, RemoteAgent, map};
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -78,7 +78,9 @@ fn a_call_is_seen_from_both_sides_and_nothing_of_what_is_said() {
         .unwrap();
     tracing::subscriber::with_default(recorder, || {
         runtime.block_on(async {
-            let server = LocalAgent::serve(Puppet, memory("log")).await.unwrap();
+            let server = LocalAgent::serve(ScriptedAgent, memory("log"))
+                .await
+                .unwrap();
             for in_flight in [1, 4] {
                 let builder = RemoteAgent::builder(server.endpoint()).name("secretary");
                 let remote = builder
@@ -119,10 +121,10 @@ fn a_call_is_seen_from_both_sides_and_nothing_of_what_is_said() {
         "method=\"execute\"",
         " elapsed=",
         "message=answered",
-        "code=OUT_OF_STRINGS",
+        "code=OUT_OF_STOCK",
         "connection endpoint=memory://log",
         "request id=",
-        "name=\"puppet\"",
+        "name=\"scripted\"",
         "request refused",
         "message=connection closed",
     ] {

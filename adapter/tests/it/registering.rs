@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Puppet, memory, registry_error, until, within};
+use crate::common::{ScriptedAgent, memory, registry_error, until, within};
 use agentwire::{
     Endpoint, Error, LocalAgent, Map, Message, RemoteAgent, RetryPolicy, ToolResult, agent_fn,
     registry::{
@@ -30,7 +30,7 @@ async fn until_registered(server: &LocalAgent) {
 async fn a_server_registers_what_it_offers_and_is_called_where_it_says() {
     let registry = LocalRegistry::new();
     let double = tool_fn("double", |_: Map| async move { Ok(ToolResult::success(2)) });
-    let server = LocalAgent::builder(Puppet)
+    let server = LocalAgent::builder(ScriptedAgent)
         .tool(double)
         .registry(registry.clone())
         .version("1.2.3".parse().unwrap())
@@ -43,7 +43,7 @@ async fn a_server_registers_what_it_offers_and_is_called_where_it_says() {
         .version("^1".parse().unwrap())
         .metadata("zone", "b");
     let found = registry.find(&query).await.unwrap();
-    assert_eq!((found.len(), &*found[0].name), (1, "puppet"));
+    assert_eq!((found.len(), &*found[0].name), (1, "scripted"));
     assert_eq!(&found[0].endpoint, server.endpoint());
 
     let remote = RemoteAgent::new(&found[0].endpoint).unwrap();
@@ -58,7 +58,7 @@ async fn a_server_registers_what_it_offers_and_is_called_where_it_says() {
 async fn each_agent_of_a_server_is_registered_by_its_name() {
     let registry = LocalRegistry::new();
     let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
-    let server = LocalAgent::builder(Puppet)
+    let server = LocalAgent::builder(ScriptedAgent)
         .agent(echo)
         .registry(registry.clone())
         .serve(memory("several"));
@@ -66,7 +66,7 @@ async fn each_agent_of_a_server_is_registered_by_its_name() {
     until_registered(&server).await;
     let listed = registry.list().await.unwrap();
     let names: Vec<_> = listed.iter().map(|found| &*found.name).collect();
-    assert_eq!(names, ["echo", "puppet"]);
+    assert_eq!(names, ["echo", "scripted"]);
     within(server.stop()).await;
     assert!(registry.list().await.unwrap().is_empty());
 }
@@ -74,13 +74,13 @@ async fn each_agent_of_a_server_is_registered_by_its_name() {
 /// A registry that notes whether the agent could be called when it registered, and when it left. Those who watch it
 /// hear of everything late.
 #[derive(Clone, Default)]
-struct Curious {
+struct ProbingRegistry {
     registry: LocalRegistry,
     late: Duration,
     callable: Arc<Mutex<Vec<(&'static str, bool)>>>,
 }
 
-impl Curious {
+impl ProbingRegistry {
     async fn look(&self, when: &'static str, endpoint: &Endpoint) {
         let remote = RemoteAgent::builder(endpoint).timeout(Duration::from_secs(2));
         let answered = remote.build().unwrap().process(Message::user("?")).await;
@@ -89,7 +89,7 @@ impl Curious {
     }
 }
 
-impl Registry for Curious {
+impl Registry for ProbingRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
         self.look("register", &registration.endpoint).await;
         self.registry.register(registration).await
@@ -129,8 +129,8 @@ impl Registry for Curious {
 
 #[tokio::test]
 async fn it_is_registered_only_while_it_accepts_calls() {
-    let registry = Curious::default();
-    let server = LocalAgent::builder(Puppet).registry(registry.clone());
+    let registry = ProbingRegistry::default();
+    let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
     let server = within(server.serve(memory("order"))).await.unwrap();
     until_registered(&server).await;
     within(server.stop()).await;
@@ -144,7 +144,7 @@ async fn it_is_registered_only_while_it_accepts_calls() {
 async fn a_server_serves_on_until_clients_can_have_heard_that_it_stops() {
     let notice = Duration::from_secs(3);
     let registry = LocalRegistry::new();
-    let server = LocalAgent::builder(Puppet)
+    let server = LocalAgent::builder(ScriptedAgent)
         .registry(registry.clone())
         .deregistration_delay(notice);
     let server = within(server.serve(memory("notice"))).await.unwrap();
@@ -163,7 +163,9 @@ async fn a_server_serves_on_until_clients_can_have_heard_that_it_stops() {
     assert!(start.elapsed() <= notice + Duration::from_millis(10));
 
     // Nobody would hear of one that is in no registry.
-    let server = LocalAgent::serve(Puppet, memory("unknown")).await.unwrap();
+    let server = LocalAgent::serve(ScriptedAgent, memory("unknown"))
+        .await
+        .unwrap();
     let start = Instant::now();
     within(server.stop()).await;
     assert_eq!(start.elapsed(), Duration::ZERO);
@@ -190,10 +192,10 @@ async fn a_server_that_stops_under_load_loses_no_call() {
             servers.push(server);
         }
         // It hears that one is gone when a server that did not wait would be gone.
-        let late = Curious {
+        let late = ProbingRegistry {
             registry: entries.clone(),
             late: Duration::from_millis(50),
-            ..Curious::default()
+            ..ProbingRegistry::default()
         };
         let remote = RemoteAgent::discover(late, "slow")
             .max_in_flight_per_connection(max_in_flight)
@@ -223,9 +225,9 @@ async fn a_server_that_stops_under_load_loses_no_call() {
 
 #[tokio::test]
 async fn an_agent_that_is_registered_does_not_answer_for_others() {
-    let server = LocalAgent::builder(Puppet).registry(LocalRegistry::new());
+    let server = LocalAgent::builder(ScriptedAgent).registry(LocalRegistry::new());
     let server = within(server.serve(memory("names"))).await.unwrap();
-    for (name, is_own) in [("puppet", true), ("", true), ("weather", false)] {
+    for (name, is_own) in [("scripted", true), ("", true), ("weather", false)] {
         let remote = RemoteAgent::builder(server.endpoint()).name(name);
         let answer = remote.build().unwrap().process(Message::user("who?")).await;
         match answer {
@@ -241,10 +243,10 @@ async fn an_agent_that_is_registered_does_not_answer_for_others() {
 async fn a_server_that_is_aborted_is_forgotten_when_its_lease_is_over() {
     let config = RegistryConfig::new().lease(Duration::from_millis(300));
     let registry = LocalRegistry::with_config(config).unwrap();
-    let server = LocalAgent::builder(Puppet).registry(registry.clone());
+    let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
     let server = within(server.serve(memory("crash"))).await.unwrap();
     until_registered(&server).await;
-    let mut watch = registry.watch(WatchScope::name("puppet"));
+    let mut watch = registry.watch(WatchScope::name("scripted"));
     within(watch.next()).await.unwrap().unwrap();
     within(server.abort()).await;
     assert!(server.registrations()[0].is_ended());
@@ -258,10 +260,10 @@ async fn a_server_that_is_aborted_is_forgotten_when_its_lease_is_over() {
 #[tokio::test]
 async fn a_server_that_is_dropped_takes_its_agents_out() {
     let registry = LocalRegistry::new();
-    let server = LocalAgent::builder(Puppet).registry(registry.clone());
+    let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
     let server = within(server.serve(memory("dropped"))).await.unwrap();
     until_registered(&server).await;
-    let mut watch = registry.watch(WatchScope::name("puppet"));
+    let mut watch = registry.watch(WatchScope::name("scripted"));
     within(watch.next()).await.unwrap().unwrap();
     drop(server);
     let event = within(watch.next()).await.unwrap().unwrap();
@@ -275,7 +277,7 @@ async fn a_server_that_is_dropped_takes_its_agents_out() {
 async fn a_registry_that_comes_later_or_starts_over_is_told_all_the_same() {
     let endpoint = memory("late-registry");
     let remote = RemoteRegistry::builder(&endpoint).timeout(Duration::from_millis(50));
-    let server = LocalAgent::builder(Puppet).registry(remote.build().unwrap());
+    let server = LocalAgent::builder(ScriptedAgent).registry(remote.build().unwrap());
     let server = within(server.serve(memory("early-agent"))).await.unwrap();
     // It serves, registry or not.
     let agent = RemoteAgent::new(server.endpoint()).unwrap();
@@ -290,7 +292,7 @@ async fn a_registry_that_comes_later_or_starts_over_is_told_all_the_same() {
     within(registry.abort()).await;
 
     let second = LocalRegistry::with_config(config).unwrap();
-    let mut watch = second.watch(WatchScope::name("puppet"));
+    let mut watch = second.watch(WatchScope::name("scripted"));
     within(watch.next()).await.unwrap().unwrap();
     let registry = RegistryServer::serve(second, &endpoint).await.unwrap();
     let event = within(watch.next()).await.unwrap().unwrap();
@@ -307,7 +309,7 @@ async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_se
     let serve = |builder: agentwire::LocalAgentBuilder, endpoint: &'static str| async move {
         within(builder.registry(LocalRegistry::new()).serve(endpoint)).await
     };
-    let error = serve(LocalAgent::builder(Puppet), "tcp://0.0.0.0:0").await;
+    let error = serve(LocalAgent::builder(ScriptedAgent), "tcp://0.0.0.0:0").await;
     let error = error.unwrap_err();
     assert!(
         matches!(
@@ -319,7 +321,7 @@ async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_se
         ),
         "{error}"
     );
-    let nonsense = LocalAgent::builder(Puppet).advertised_endpoint("nowhere");
+    let nonsense = LocalAgent::builder(ScriptedAgent).advertised_endpoint("nowhere");
     let error = serve(nonsense, "tcp://127.0.0.1:0").await.unwrap_err();
     assert!(matches!(error, Error::InvalidEndpoint(_)), "{error}");
     let nameless = agent_fn(" ", |message: Message| async move { Ok(message) });
@@ -331,7 +333,7 @@ async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_se
         Some(RegistryError::InvalidName { .. })
     ));
 
-    let told = LocalAgent::builder(Puppet).advertised_endpoint("tcp://localhost:0");
+    let told = LocalAgent::builder(ScriptedAgent).advertised_endpoint("tcp://localhost:0");
     let server = serve(told, "tcp://0.0.0.0:0").await.unwrap();
     let Endpoint::Tcp { port, .. } = server.endpoint() else {
         panic!("{server:?}")

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Puppet, RawPeer, error_of, frame, memory, until, within};
+use crate::common::{RawPeer, ScriptedAgent, error_of, frame, memory, until, within};
 use agentwire::{
     Endpoint, FrameLimits, LocalAgent, Map, Message, Value, map,
     registry::{
@@ -26,12 +26,12 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-struct Site {
+struct ServedRegistry {
     server: RegistryServer,
     registry: LocalRegistry,
 }
 
-impl Site {
+impl ServedRegistry {
     async fn start(test: &str) -> Self {
         let registry = LocalRegistry::new();
         let server = RegistryServer::serve(registry.clone(), memory(test));
@@ -82,8 +82,8 @@ async fn chunk(peer: &mut RawPeer) -> Value {
 
 #[tokio::test]
 async fn what_four_lines_of_python_send_is_enough() {
-    let site = Site::start("by-hand").await;
-    let mut peer = site.peer().await;
+    let served = ServedRegistry::start("by-hand").await;
+    let mut peer = served.peer().await;
     let register = r#"{"agent_name": "weather", "capabilities": {"languages": ["en"]}, "endpoint": "tcp://198.51.100.1:80", "metadata": {"zone": "b"}}"#;
     for _ in 0..2 {
         let answer = told(&mut peer, "register", register).await;
@@ -140,10 +140,10 @@ async fn what_four_lines_of_python_send_is_enough() {
 
 #[tokio::test]
 async fn a_watch_by_hand_reads_like_any_stream() {
-    let site = Site::start("watch-by-hand").await;
+    let served = ServedRegistry::start("watch-by-hand").await;
     let weather = agent("weather", 80).with_version("1.2.3".parse().unwrap());
-    site.registry.register(weather.clone()).await.unwrap();
-    let mut peer = site.peer().await;
+    served.registry.register(weather.clone()).await.unwrap();
+    let mut peer = served.peer().await;
     peer.send_frame(
         br#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "watch"}}"#,
     )
@@ -154,7 +154,7 @@ async fn a_watch_by_hand_reads_like_any_stream() {
     assert_eq!(first["resync"].as_bool(), Some(false));
     assert_eq!(first["registrations"][0]["name"].as_str(), Some("weather"));
     let which = InstanceRef::from(&weather);
-    site.registry.unregister(&which).await.unwrap();
+    served.registry.unregister(&which).await.unwrap();
     let second = chunk(&mut peer).await;
     assert_eq!(second["event"].as_str(), Some("left"));
     assert_eq!(second["registration"]["version"].as_str(), Some("1.2.3"));
@@ -165,15 +165,15 @@ async fn a_watch_by_hand_reads_like_any_stream() {
             .unwrap()
             .is_empty()
     );
-    within(site.server.stop()).await;
+    within(served.server.stop()).await;
     assert!(matches!(peer.receive().await.body, Body::StreamEnd));
     peer.receive_end().await;
 }
 
 #[tokio::test]
 async fn what_makes_no_sense_is_answered_and_harms_nobody() {
-    let site = Site::start("nonsense").await;
-    let mut peer = site.peer().await;
+    let served = ServedRegistry::start("nonsense").await;
+    let mut peer = served.peer().await;
     let big = format!(
         r#"{{"agent_name": "a", "endpoint": "tcp://h:1", "metadata": {{"x": "{}"}}}}"#,
         "x".repeat(70_000)
@@ -277,7 +277,7 @@ async fn what_makes_no_sense_is_answered_and_harms_nobody() {
         assert_eq!(error.code.as_str(), code, "{kind} {payload}: {error}");
         assert!(!error.message.is_empty());
     }
-    assert!(site.registry.list().await.unwrap().is_empty());
+    assert!(served.registry.list().await.unwrap().is_empty());
     let unknown = ask(&mut peer, "request", r#"{"method": "dance"}"#).await;
     let Body::Error(unknown) = unknown else {
         panic!("{unknown:?}")
@@ -287,8 +287,8 @@ async fn what_makes_no_sense_is_answered_and_harms_nobody() {
 
 #[tokio::test]
 async fn bytes_that_are_no_envelope_are_answered_as_by_any_server() {
-    let site = Site::start("bytes").await;
-    let mut peer = site.peer().await;
+    let served = ServedRegistry::start("bytes").await;
+    let mut peer = served.peer().await;
     peer.send_frame(b"not an envelope").await;
     let (code, _, id) = error_of(&peer.receive().await);
     assert_eq!((&*code, &*id), ("MALFORMED_PAYLOAD", "unknown"));
@@ -312,16 +312,16 @@ fn names(found: &[Arc<Registration>]) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_long_list_comes_in_pages_and_in_order() {
-    let site = Site::start("pages").await;
-    fill(&site.registry, 1000).await;
-    let client = site.client();
+    let served = ServedRegistry::start("pages").await;
+    fill(&served.registry, 1000).await;
+    let client = served.client();
     let listed = within(client.list()).await.unwrap();
     assert_eq!(listed.len(), 1000);
     assert!(names(&listed).is_sorted());
     let found = within(client.find(&Query::new().metadata("text", "x".repeat(2000)))).await;
     assert_eq!(found.unwrap().len(), 1000);
 
-    let mut peer = site.peer().await;
+    let mut peer = served.peer().await;
     let answer = told(&mut peer, "request", r#"{"method": "list"}"#).await;
     let page = answer["registrations"].as_list().unwrap();
     assert!(page.len() > 100 && page.len() < 200, "{}", page.len());
@@ -471,7 +471,7 @@ async fn snapshot_in_time(watch: &mut Watch) -> (Vec<Arc<Registration>>, bool) {
 
 #[tokio::test]
 async fn a_server_of_agents_is_known_to_be_no_registry() {
-    let server = LocalAgent::serve(Puppet, memory("no-registry"))
+    let server = LocalAgent::serve(ScriptedAgent, memory("no-registry"))
         .await
         .unwrap();
     let client = RemoteRegistry::new(server.endpoint()).unwrap();
@@ -560,9 +560,9 @@ async fn answers_that_make_no_sense_are_named() {
 }
 
 /// It panics where others look something up, and hangs where they register.
-struct Broken;
+struct BrokenRegistry;
 
-impl Registry for Broken {
+impl Registry for BrokenRegistry {
     async fn register(&self, _: Registration) -> Result<Lease, RegistryError> {
         std::future::pending().await
     }
@@ -597,7 +597,8 @@ impl Registry for Broken {
 
 #[tokio::test]
 async fn a_registry_of_ones_own_may_panic_or_hang_and_the_connection_lives_on() {
-    let builder = RegistryServer::builder(Broken).handler_timeout(Duration::from_millis(50));
+    let builder =
+        RegistryServer::builder(BrokenRegistry).handler_timeout(Duration::from_millis(50));
     let server = builder.serve(memory("broken")).await.unwrap();
     let mut peer = RawPeer::connect(server.endpoint()).await;
     for (kind, payload, code) in [
@@ -632,8 +633,8 @@ async fn a_registry_of_ones_own_may_panic_or_hang_and_the_connection_lives_on() 
 
 #[tokio::test]
 async fn watches_leave_room_for_calls_and_are_gone_when_dropped() {
-    let site = Site::start("many-watches").await;
-    let client = site.client();
+    let served = ServedRegistry::start("many-watches").await;
+    let client = served.client();
     let mut watches: Vec<_> = (0..100).map(|_| client.watch(WatchScope::All)).collect();
     for watch in &mut watches {
         snapshot(watch).await;
@@ -646,7 +647,7 @@ async fn watches_leave_room_for_calls_and_are_gone_when_dropped() {
         Handle::current().metrics().num_alive_tasks() < 10
     })
     .await;
-    within(site.server.stop()).await;
+    within(served.server.stop()).await;
 }
 
 /// A registry that answers each request with the next of these.
@@ -674,21 +675,21 @@ fn page(registrations: Value, next: bool) -> Body {
 
 #[tokio::test]
 async fn a_page_may_end_behind_an_agent_that_cannot_be_called_from_elsewhere() {
-    let site = Site::start("page-ends").await;
-    fill(&site.registry, 300).await;
+    let served = ServedRegistry::start("page-ends").await;
+    fill(&served.registry, 300).await;
     // One behind each, so that every page ends there.
     for number in 0..300 {
         let name = format!("agent {number:05} inside");
         let inside = Registration::new(name, Endpoint::custom("a line"));
-        site.registry.register(inside).await.unwrap();
+        served.registry.register(inside).await.unwrap();
     }
-    let mut peer = site.peer().await;
+    let mut peer = served.peer().await;
     let answer = told(&mut peer, "request", r#"{"method": "list"}"#).await;
     let page = answer["registrations"].as_list().unwrap();
     assert!(page.len() < 300);
     assert_eq!(answer["next"]["name"], page[page.len() - 1]["name"]);
 
-    let listed = within(site.client().list()).await.unwrap();
+    let listed = within(served.client().list()).await.unwrap();
     assert_eq!(listed.len(), 300);
     assert!(names(&listed).is_sorted());
 }
@@ -819,7 +820,7 @@ async fn an_event_within_a_snapshot_ends_the_connection_and_not_the_watch() {
 
 /// A registry in front of another, which counts what it gives out and may lose touch.
 #[derive(Clone)]
-struct Counting {
+struct CountingRegistry {
     registry: LocalRegistry,
     given: Arc<AtomicUsize>,
     in_touch: Arc<AtomicBool>,
@@ -827,7 +828,7 @@ struct Counting {
     beginning: Duration,
 }
 
-impl Counting {
+impl CountingRegistry {
     fn new() -> Self {
         Self {
             registry: LocalRegistry::new(),
@@ -842,7 +843,7 @@ impl Counting {
     }
 }
 
-impl Registry for Counting {
+impl Registry for CountingRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
         self.registry.register(registration).await
     }
@@ -893,7 +894,7 @@ impl Registry for Counting {
 
 #[tokio::test]
 async fn a_page_costs_what_stands_on_it() {
-    let counting = Counting::new();
+    let counting = CountingRegistry::new();
     fill(&counting.registry, 3000).await;
     let server = RegistryServer::serve(counting.clone(), memory("page-costs"));
     let server = server.await.unwrap();
@@ -909,7 +910,10 @@ async fn a_page_costs_what_stands_on_it() {
 }
 
 /// Serves it to one who watches.
-async fn watched_by_hand(counting: &Counting, keep_alive: Duration) -> (RegistryServer, RawPeer) {
+async fn watched_by_hand(
+    counting: &CountingRegistry,
+    keep_alive: Duration,
+) -> (RegistryServer, RawPeer) {
     let builder = RegistryServer::builder(counting.clone()).keep_alive(keep_alive);
     let server = builder.serve(memory("watched-by-hand")).await.unwrap();
     let mut peer = RawPeer::connect(server.endpoint()).await;
@@ -934,7 +938,7 @@ const KEEP_ALIVE: [u64; 5] = [1, 7, 15, 20, 3600];
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_is_out_of_touch_says_so_however_often_it_says_that_it_lives() {
     for keep_alive in KEEP_ALIVE {
-        let counting = Counting::new();
+        let counting = CountingRegistry::new();
         counting.in_touch.store(true, Relaxed);
         let (_server, mut peer) = watched_by_hand(&counting, Duration::from_secs(keep_alive)).await;
         assert_eq!(told_next(&mut peer).await.0.unwrap(), "snapshot");
@@ -965,7 +969,7 @@ async fn a_registry_may_take_its_time_for_the_first_snapshot_but_not_for_ever() 
             (70, Ok("snapshot"), 70.0),
             (3600, Err("AGENT_UNAVAILABLE"), 90.0),
         ] {
-            let mut counting = Counting::new();
+            let mut counting = CountingRegistry::new();
             counting.beginning = Duration::from_secs(beginning);
             let (_server, mut peer) = watched_by_hand(&counting, keep_alive).await;
             let (told, after) = told_next(&mut peer).await;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Puppet, RawPeer, call, listen, memory, within};
+use crate::common::{RawPeer, ScriptedAgent, call, listen, memory, within};
 use agentwire::{
     AgentError, Error, FrameLimits, LocalAgent, Message, RemoteAgent, RetryPolicy, WireError,
     agent_fn, transport::Listener,
@@ -31,7 +31,7 @@ async fn a_server_that_comes_late_is_waited_for() {
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let early = call(&remote, "early");
     tokio::time::sleep(Duration::from_secs(7)).await;
-    let server = LocalAgent::serve(Puppet, &endpoint).await.unwrap();
+    let server = LocalAgent::serve(ScriptedAgent, &endpoint).await.unwrap();
     let reply = within(early).await.unwrap().unwrap();
     assert_eq!(reply.text(), Some("early"));
     within(server.stop()).await;

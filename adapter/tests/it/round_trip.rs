@@ -1,6 +1,6 @@
 //! Calls from one end to the other, over every transport.
 
-use crate::common::{Puppet, memory, within};
+use crate::common::{ScriptedAgent, memory, within};
 use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, Error, ErrorCode, Format, FrameLimits, LocalAgent,
     Map, Message, RemoteAgent, RetryPolicy, SharedAgent, Value, agent_fn,
@@ -17,7 +17,11 @@ async fn servers(test: &str) -> (Vec<LocalAgent>, TempDir) {
     ];
     let mut servers = Vec::new();
     for endpoint in endpoints {
-        servers.push(within(LocalAgent::serve(Puppet, endpoint)).await.unwrap());
+        servers.push(
+            within(LocalAgent::serve(ScriptedAgent, endpoint))
+                .await
+                .unwrap(),
+        );
     }
     (servers, directory)
 }
@@ -59,7 +63,7 @@ async fn a_message_of_several_megabytes_passes() {
 async fn calls_one_after_the_other_share_a_connection() {
     let endpoint = memory("sequential");
     // One connection is all that this server takes.
-    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     for i in 0..100 {
@@ -98,20 +102,20 @@ async fn an_agents_error_arrives_with_code_text_and_details() {
     let (servers, _directory) = servers("error").await;
     for server in &servers {
         let remote = RemoteAgent::builder(server.endpoint())
-            .name("puppet")
+            .name("scripted")
             .build()
             .unwrap();
         let message = Message::user("x").with_metadata("do", "fail");
         let error = within(remote.process(message)).await.unwrap_err();
         assert!(error.is_remote() && !error.is_timeout() && !error.is_closed());
         let remote_error = error.remote().unwrap();
-        assert_eq!(remote_error.code, ErrorCode::from("OUT_OF_STRINGS"));
-        assert_eq!(remote_error.message, "a string snapped");
-        assert_eq!(remote_error.details, Map::from([("string", 3)]));
+        assert_eq!(remote_error.code, ErrorCode::from("OUT_OF_STOCK"));
+        assert_eq!(remote_error.message, "out of stock");
+        assert_eq!(remote_error.details, Map::from([("missing", 3)]));
         let text = error.to_string();
         let place = server.endpoint().to_string();
         assert!(
-            text.contains("\"puppet\"") && text.contains(&place),
+            text.contains("\"scripted\"") && text.contains(&place),
             "{text}"
         );
         // The connection is still good.
@@ -124,7 +128,9 @@ async fn an_agents_error_arrives_with_code_text_and_details() {
 #[tokio::test]
 async fn a_panic_is_answered_and_the_connection_lives_on() {
     let endpoint = memory("panic");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let error = within(remote.process(Message::user("x").with_metadata("do", "panic"))).await;
     let error = error.unwrap_err();
@@ -138,7 +144,9 @@ async fn a_panic_is_answered_and_the_connection_lives_on() {
 #[tokio::test]
 async fn remote_agents_stand_in_for_local_ones_and_pass_errors_on_unchanged() {
     let (first, second) = (memory("behind"), memory("before"));
-    let _first = within(LocalAgent::serve(Puppet, &first)).await.unwrap();
+    let _first = within(LocalAgent::serve(ScriptedAgent, &first))
+        .await
+        .unwrap();
     let _second = within(LocalAgent::serve(
         RemoteAgent::new(&first).unwrap(),
         &second,
@@ -156,15 +164,15 @@ async fn remote_agents_stand_in_for_local_ones_and_pass_errors_on_unchanged() {
     let error = error.unwrap_err();
     assert_eq!(
         error.remote().unwrap().code,
-        ErrorCode::from("OUT_OF_STRINGS")
+        ErrorCode::from("OUT_OF_STOCK")
     );
-    assert_eq!(error.remote().unwrap().message, "a string snapped");
-    assert_eq!(error.remote().unwrap().details, Map::from([("string", 3)]));
+    assert_eq!(error.remote().unwrap().message, "out of stock");
+    assert_eq!(error.remote().unwrap().details, Map::from([("missing", 3)]));
 
     let mut stream = remote.stream(Message::user("x").with_metadata("fail_after", 1));
     assert!(within(stream.next()).await.unwrap().is_ok());
     let error = within(stream.next()).await.unwrap().unwrap_err();
-    assert_eq!(error.remote().unwrap().message, "snapped after 1");
+    assert_eq!(error.remote().unwrap().message, "failed after 1");
 }
 
 #[tokio::test]
@@ -194,7 +202,7 @@ async fn agents_of_different_types_are_called_alike() {
 #[tokio::test]
 async fn a_message_that_cannot_be_sent_fails_here_and_costs_no_connection() {
     let endpoint = memory("unsendable");
-    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let limits = FrameLimits::default().send(1000);
     let remote = RemoteAgent::builder(&endpoint)
@@ -241,7 +249,9 @@ async fn an_answer_over_the_servers_limit_becomes_an_error_that_says_so() {
 #[tokio::test]
 async fn an_answer_over_the_clients_limit_is_a_typed_error() {
     let endpoint = memory("small-client");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let limits = FrameLimits::default().receive(1000);
     let remote = RemoteAgent::builder(&endpoint)
         .frame_limits(limits)
@@ -262,7 +272,7 @@ async fn nobody_there_is_a_connection_failure_with_its_cause() {
         memory("nobody"),
         // A port that was free a moment ago and is not listened on.
         {
-            let server = LocalAgent::serve(Puppet, "tcp://127.0.0.1:0")
+            let server = LocalAgent::serve(ScriptedAgent, "tcp://127.0.0.1:0")
                 .await
                 .unwrap();
             let endpoint = server.endpoint().clone();
@@ -290,7 +300,7 @@ async fn bad_settings_are_errors_before_anything_happens() {
             matches!(RemoteAgent::new(bad), Err(Error::InvalidEndpoint(_))),
             "{bad}"
         );
-        let served = within(LocalAgent::serve(Puppet, bad)).await;
+        let served = within(LocalAgent::serve(ScriptedAgent, bad)).await;
         assert!(matches!(served, Err(Error::InvalidEndpoint(_))), "{bad}");
     }
     let client = RemoteAgent::builder("memory://x")
@@ -303,7 +313,7 @@ async fn bad_settings_are_errors_before_anything_happens() {
             ..
         })
     ));
-    let server = LocalAgent::builder(Puppet).max_in_flight_per_connection(0);
+    let server = LocalAgent::builder(ScriptedAgent).max_in_flight_per_connection(0);
     let served = within(server.serve(memory("bad-settings"))).await;
     assert!(matches!(served, Err(Error::InvalidSetting { .. })));
 }
@@ -312,7 +322,7 @@ async fn bad_settings_are_errors_before_anything_happens() {
 async fn an_endpoint_in_use_is_refused_and_its_server_unharmed() {
     let (servers, _directory) = servers("in-use").await;
     for server in &servers {
-        let second = within(LocalAgent::serve(Puppet, server.endpoint())).await;
+        let second = within(LocalAgent::serve(ScriptedAgent, server.endpoint())).await;
         assert!(
             matches!(second, Err(Error::Listen(_))),
             "{}",
@@ -326,7 +336,9 @@ async fn an_endpoint_in_use_is_refused_and_its_server_unharmed() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_takes_too_long_times_out_and_the_next_gets_its_own_answer() {
     let endpoint = memory("timeout");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let hang = Message::user("x").with_metadata("do", "hang");
     let options = CallOptions::new().timeout(std::time::Duration::from_millis(50));
@@ -342,7 +354,9 @@ async fn a_call_that_takes_too_long_times_out_and_the_next_gets_its_own_answer()
 #[tokio::test(start_paused = true)]
 async fn waiting_for_a_free_connection_counts_towards_the_timeout() {
     let endpoint = memory("queueing");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let remote = RemoteAgent::builder(&endpoint)
         .max_connections(1)
         .build()
@@ -365,7 +379,7 @@ async fn waiting_for_a_free_connection_counts_towards_the_timeout() {
 #[tokio::test]
 async fn the_longest_possible_timeout_does_not_overflow() {
     let endpoint = memory("for-ever");
-    let builder = LocalAgent::builder(Puppet)
+    let builder = LocalAgent::builder(ScriptedAgent)
         .idle_timeout(std::time::Duration::MAX)
         .frame_timeout(std::time::Duration::MAX)
         .write_timeout(std::time::Duration::MAX)
@@ -400,7 +414,7 @@ async fn one_server_answers_json_and_messagepack_at_the_same_time() {
         let mut stream = msgpack.stream(Message::user(raw.clone()).with_metadata("fail_after", 1));
         assert_eq!(within(stream.next()).await.unwrap().unwrap().content, raw);
         let error = within(stream.next()).await.unwrap().unwrap_err();
-        assert_eq!(error.remote().unwrap().message, "snapped after 1");
+        assert_eq!(error.remote().unwrap().message, "failed after 1");
 
         let error = within(msgpack.process(Message::user(u128::MAX)))
             .await

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Puppet, RawPeer, call, memory, shared, within};
+use crate::common::{RawPeer, ScriptedAgent, call, memory, shared, within};
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, transport::Listener};
 use tokio::runtime::{Builder, Runtime};
 
@@ -14,7 +14,7 @@ fn runtime(builder: &mut Builder) -> Runtime {
 fn a_shared_connection_of_a_runtime_that_is_gone_is_not_used() {
     let serving = runtime(Builder::new_multi_thread().worker_threads(1));
     let server = serving
-        .block_on(LocalAgent::serve(Puppet, memory("runtimes")))
+        .block_on(LocalAgent::serve(ScriptedAgent, memory("runtimes")))
         .unwrap();
     let remote = shared(server.endpoint()).build().unwrap();
     for text in ["in the first", "in the second"] {
@@ -28,7 +28,7 @@ fn a_shared_connection_of_a_runtime_that_is_gone_is_not_used() {
 fn a_kept_connection_serves_a_later_runtime() {
     let serving = runtime(Builder::new_multi_thread().worker_threads(1));
     let server = serving
-        .block_on(LocalAgent::serve(Puppet, memory("kept")))
+        .block_on(LocalAgent::serve(ScriptedAgent, memory("kept")))
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();
     // Often enough for calls of both runtimes to have waited for their answers.

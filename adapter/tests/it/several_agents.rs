@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Puppet, memory, within};
+use crate::common::{ScriptedAgent, memory, within};
 use agentwire::{
     Agent, Error, LocalAgent, Message, RemoteAgent, agent_fn, map, registry::LocalRegistry, tool_fn,
 };
@@ -21,7 +21,7 @@ async fn call(server: &LocalAgent, name: &str) -> Result<String, Error> {
 async fn each_is_called_by_its_name() {
     let server = LocalAgent::builder(named("one"))
         .agent(named("two"))
-        .agent(Puppet)
+        .agent(ScriptedAgent)
         .serve(memory("several"))
         .await
         .unwrap();
@@ -30,19 +30,19 @@ async fn each_is_called_by_its_name() {
     for (name, text) in [
         (
             "three",
-            "Agent not found: three; there are: one, puppet, two",
+            "Agent not found: three; there are: one, scripted, two",
         ),
-        ("", "No agent is named; there are: one, puppet, two"),
+        ("", "No agent is named; there are: one, scripted, two"),
     ] {
         let error = call(&server, name).await.unwrap_err();
         assert!(matches!(error, Error::AgentNotFound { .. }), "{error:?}");
         let wire = error.remote().unwrap();
         assert_eq!(wire.message, text);
-        let details = map! {"agent_name": name, "available": ["one", "puppet", "two"]};
+        let details = map! {"agent_name": name, "available": ["one", "scripted", "two"]};
         assert_eq!(wire.details, details);
     }
     let remote = RemoteAgent::builder(server.endpoint())
-        .name("puppet")
+        .name("scripted")
         .build()
         .unwrap();
     let mut stream = remote.stream(Message::user("x"));
@@ -99,7 +99,7 @@ async fn agents_that_cannot_be_told_apart_are_refused() {
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_takes_too_long_is_given_up() {
     let slow_tool = tool_fn("slow", |_| async { std::future::pending().await });
-    let server = LocalAgent::builder(Puppet)
+    let server = LocalAgent::builder(ScriptedAgent)
         .tool(slow_tool)
         .handler_timeout(Duration::from_secs(2))
         .serve(memory("slow"))
@@ -112,7 +112,7 @@ async fn an_agent_that_takes_too_long_is_given_up() {
         .unwrap_err();
     assert!(matches!(error, Error::AgentTimeout { .. }), "{error:?}");
     let text = &error.remote().unwrap().message;
-    assert_eq!(text, "agent \"puppet\" did not answer within 2s");
+    assert_eq!(text, "agent \"scripted\" did not answer within 2s");
     let error = remote.execute("slow", map! {}).await.unwrap_err();
     assert!(matches!(error, Error::AgentTimeout { .. }), "{error:?}");
     // The connection and the server live on.

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use crate::common::{Puppet, RawPeer, call, listen, memory, shared, within};
+use crate::common::{RawPeer, ScriptedAgent, call, listen, memory, shared, within};
 use agentwire::{FrameLimits, LocalAgent, Message};
 use futures_util::poll;
 use tokio::time::timeout;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 #[tokio::test(start_paused = true)]
 async fn the_refusal_of_a_call_that_was_given_up_reaches_no_other() {
     let limits = FrameLimits::default().receive(100_000);
-    let server = LocalAgent::builder(Puppet)
+    let server = LocalAgent::builder(ScriptedAgent)
         .frame_limits(limits)
         .serve(memory("refusal"))
         .await

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::common::{Puppet, RawPeer, memory, within};
+use crate::common::{RawPeer, ScriptedAgent, memory, within};
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, RetryPolicy, agent_fn};
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -55,7 +55,7 @@ async fn stop_answers_what_is_in_flight_and_refuses_what_is_new() {
 #[tokio::test(start_paused = true)]
 async fn stop_drops_what_is_still_in_flight_after_the_grace() {
     let endpoint = memory("grace");
-    let builder = LocalAgent::builder(Puppet).shutdown_timeout(Duration::from_secs(5));
+    let builder = LocalAgent::builder(ScriptedAgent).shutdown_timeout(Duration::from_secs(5));
     let server = within(builder.serve(&endpoint)).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let hang = Message::user("x").with_metadata("do", "hang");
@@ -73,7 +73,9 @@ async fn stop_drops_what_is_still_in_flight_after_the_grace() {
 #[tokio::test]
 async fn stop_closes_idle_connections() {
     let endpoint = memory("idle-stop");
-    let server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     // Answered, so it is past the queue of the listener.
     peer.send(&crate::common::process_frame("7", Message::user("x")))
@@ -90,7 +92,9 @@ async fn stop_closes_idle_connections() {
 async fn abort_and_drop_end_everything_at_once() {
     for drop_it in [false, true] {
         let endpoint = memory("abort");
-        let server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+        let server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+            .await
+            .unwrap();
         let mut peer = RawPeer::connect(&endpoint).await;
         let hang = Message::user("x").with_metadata("do", "hang");
         peer.send(&crate::common::process_frame("7", hang)).await;
@@ -102,7 +106,7 @@ async fn abort_and_drop_end_everything_at_once() {
         peer.receive_end().await;
         // The name is free as soon as the accepting task is gone.
         within(async {
-            while LocalAgent::serve(Puppet, &endpoint).await.is_err() {
+            while LocalAgent::serve(ScriptedAgent, &endpoint).await.is_err() {
                 tokio::task::yield_now().await;
             }
         })
@@ -119,7 +123,9 @@ async fn a_client_survives_the_restart_of_its_server() {
         memory("restart"),
         "tcp://127.0.0.1:0".parse().unwrap(),
     ] {
-        let mut server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+        let mut server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+            .await
+            .unwrap();
         let endpoint = server.endpoint().clone();
         let remote = RemoteAgent::new(&endpoint).unwrap();
         for i in 0..3 {
@@ -132,7 +138,9 @@ async fn a_client_survives_the_restart_of_its_server() {
             assert!(within(refused).await.unwrap_err().is_connect());
             let call = remote.clone();
             let call = tokio::spawn(async move { call.process(Message::user(i)).await });
-            server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+            server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+                .await
+                .unwrap();
             let reply = within(call).await.unwrap().unwrap();
             assert_eq!(reply.content.as_i64(), Some(i));
         }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::Puppet;
+use crate::common::ScriptedAgent;
 use agentwire::{
     CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent, RetryPolicy,
     transport::{self, Accept, BoxFuture, Connection, Connector, Listener},
@@ -77,7 +77,7 @@ async fn serve() -> turmoil::Result {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     let (accepted, streams) = mpsc::channel(1);
     let endpoint = Endpoint::custom("simulated server");
-    let _server = LocalAgent::builder(Puppet)
+    let _server = LocalAgent::builder(ScriptedAgent)
         .idle_timeout(Duration::from_secs(2))
         .frame_timeout(Duration::from_secs(2))
         .write_timeout(Duration::from_secs(2))

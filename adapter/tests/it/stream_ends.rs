@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Puppet, RawPeer, call, listen, memory, within};
+use crate::common::{RawPeer, ScriptedAgent, call, listen, memory, within};
 use agentwire::{
     CallOptions, Error, ErrorCode, LocalAgent, Message, MessageStream, RemoteAgent, RetryPolicy,
     WireError, transport::Listener,
@@ -37,7 +37,7 @@ async fn a_stream_that_has_begun_is_not_unsent_when_the_client_is_closed() {
 
 #[tokio::test]
 async fn chunks_that_have_come_do_not_outlast_the_client() {
-    let server = LocalAgent::serve(Puppet, memory("stream-outlast"))
+    let server = LocalAgent::serve(ScriptedAgent, memory("stream-outlast"))
         .await
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();
@@ -67,7 +67,7 @@ async fn closing_ends_the_wait_for_the_first_chunk() {
 #[tokio::test(start_paused = true)]
 async fn the_limit_in_all_holds_though_every_chunk_is_there_in_time() {
     let limit = Duration::from_secs(1);
-    let server = LocalAgent::serve(Puppet, memory("stream-limit"))
+    let server = LocalAgent::serve(ScriptedAgent, memory("stream-limit"))
         .await
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Puppet, RawPeer, memory, process_frame, within};
+use crate::common::{RawPeer, ScriptedAgent, memory, process_frame, within};
 use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, FrameLimits, LocalAgent, Message, RemoteAgent, Value,
     agent_fn,
@@ -35,7 +35,7 @@ async fn collect(remote: &RemoteAgent, message: Message) -> (Vec<Value>, Option<
 #[tokio::test]
 async fn streams_of_any_length_arrive_in_order_and_share_a_connection() {
     let endpoint = memory("streams");
-    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     for count in [0, 1, 2, 1000] {
@@ -49,14 +49,14 @@ async fn streams_of_any_length_arrive_in_order_and_share_a_connection() {
 #[tokio::test]
 async fn an_error_comes_after_the_chunks_before_it_and_the_connection_stays() {
     let endpoint = memory("stream-errors");
-    let builder = LocalAgent::builder(Puppet).max_connections(1);
+    let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     for after in 0..3 {
         let message = Message::user("x").with_metadata("fail_after", after);
         let (chunks, error) = collect(&remote, message).await;
         assert_eq!(chunks.len(), after);
-        assert_eq!(error, Some(format!("snapped after {after}")));
+        assert_eq!(error, Some(format!("failed after {after}")));
     }
 }
 
@@ -172,7 +172,8 @@ async fn a_reader_that_does_not_read_holds_the_agent_back() {
 #[tokio::test]
 async fn a_chunk_over_the_limit_ends_the_stream_with_an_error() {
     let endpoint = memory("large-chunk");
-    let builder = LocalAgent::builder(Puppet).frame_limits(FrameLimits::default().send(1000));
+    let builder =
+        LocalAgent::builder(ScriptedAgent).frame_limits(FrameLimits::default().send(1000));
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let (chunks, error) = collect(&remote, Message::user("x".repeat(2000))).await;
@@ -181,7 +182,7 @@ async fn a_chunk_over_the_limit_ends_the_stream_with_an_error() {
 }
 
 /// Streams what does not fit, and panics when it is given up for it.
-struct Sore;
+struct PanickingAgent;
 
 struct Panics;
 
@@ -191,9 +192,9 @@ impl Drop for Panics {
     }
 }
 
-impl Agent for Sore {
+impl Agent for PanickingAgent {
     fn name(&self) -> &str {
-        "sore"
+        "panicking"
     }
 
     async fn process(&self, message: Message) -> Result<Message, AgentError> {
@@ -211,8 +212,9 @@ impl Agent for Sore {
 
 #[tokio::test]
 async fn a_stream_that_panics_when_it_is_given_up_harms_no_other_request() {
-    let endpoint = memory("sore");
-    let builder = LocalAgent::builder(Sore).frame_limits(FrameLimits::default().send(1000));
+    let endpoint = memory("panicking");
+    let builder =
+        LocalAgent::builder(PanickingAgent).frame_limits(FrameLimits::default().send(1000));
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let request = process_frame("large", Message::user("x".repeat(2000)));
@@ -227,7 +229,9 @@ async fn a_stream_that_panics_when_it_is_given_up_harms_no_other_request() {
 #[tokio::test]
 async fn waiting_for_a_chunk_can_be_given_up_and_taken_up_again() {
     let endpoint = memory("cancel-next");
-    let _server = within(LocalAgent::serve(Puppet, &endpoint)).await.unwrap();
+    let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
+        .await
+        .unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let mut stream = remote.stream(Message::user("x").with_metadata("count", 50));
     let mut seen = Vec::new();
@@ -254,7 +258,9 @@ async fn a_stream_of_many_megabytes_never_stalls() {
         "tcp://127.0.0.1:0".parse().unwrap(),
         memory("megabytes"),
     ] {
-        let server = within(LocalAgent::serve(Puppet, endpoint)).await.unwrap();
+        let server = within(LocalAgent::serve(ScriptedAgent, endpoint))
+            .await
+            .unwrap();
         let remote = RemoteAgent::new(server.endpoint()).unwrap();
         let message = Message::user("x".repeat(1024)).with_metadata("count", 5000);
         let (chunks, error) = collect(&remote, message).await;

@@ -1,6 +1,6 @@
 //! Tools: offered by a server, run by a client, refused for what they are.
 
-use crate::common::{Puppet, RawPeer, listen, memory, within};
+use crate::common::{RawPeer, ScriptedAgent, listen, memory, within};
 use agentwire::{
     AgentError, Error, Format, LocalAgent, Map, Message, RemoteAgent, Tool, ToolResult, Value,
     agent_fn, map, tool_fn, value,
@@ -36,7 +36,7 @@ async fn serve(test: &str) -> (LocalAgent, RemoteAgent) {
     })
     .with_description("Gives back what it gets")
     .with_parameters(map! {"type": "object"});
-    let server = LocalAgent::builder(Puppet)
+    let server = LocalAgent::builder(ScriptedAgent)
         .tool(mirror)
         .tool(Clumsy)
         .serve(memory(test))
@@ -153,11 +153,11 @@ async fn a_tool_without_a_name_is_refused_on_both_sides() {
     };
     for (builder, problem) in [
         (
-            LocalAgent::builder(Puppet).tool(nameless()),
+            LocalAgent::builder(ScriptedAgent).tool(nameless()),
             "must have a name",
         ),
         (
-            LocalAgent::builder(Puppet).tool(twin()).tool(twin()),
+            LocalAgent::builder(ScriptedAgent).tool(twin()).tool(twin()),
             "two have the same name",
         ),
     ] {
@@ -208,7 +208,7 @@ async fn a_run_that_is_given_up_ends_at_the_server() {
             std::future::pending().await
         }
     });
-    let server = LocalAgent::builder(Puppet)
+    let server = LocalAgent::builder(ScriptedAgent)
         .tool(endless)
         .serve(memory("tool-endless"))
         .await

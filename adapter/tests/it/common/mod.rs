@@ -7,8 +7,8 @@
 )]
 #![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 
+mod instances;
 mod raw_peer;
-mod site;
 
 use std::{
     future::Future,
@@ -26,8 +26,8 @@ use futures_util::stream;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::{
+    instances::{Instances, ask, ask_often, call_by_name, register_dead},
     raw_peer::RawPeer,
-    site::{Site, ask, ask_often, call_by_name, register_dead},
 };
 
 /// Nothing in these tests takes long; what takes this long hangs.
@@ -69,18 +69,18 @@ pub(crate) fn call(remote: &RemoteAgent, text: &str) -> JoinHandle<Result<Messag
 
 /// Answers as its message's metadata `do` says: `fail`, or else an echo. Streams `count` chunks, with an
 /// error after `fail_after` of them.
-pub(crate) struct Puppet;
+pub(crate) struct ScriptedAgent;
 
-impl Agent for Puppet {
+impl Agent for ScriptedAgent {
     fn name(&self) -> &str {
-        "puppet"
+        "scripted"
     }
 
     async fn process(&self, message: Message) -> Result<Message, AgentError> {
         match message.metadata.get("do").and_then(|value| value.as_str()) {
-            Some("fail") => Err(AgentError::with_code("OUT_OF_STRINGS", "a string snapped")
-                .with_details(Map::from([("string", 3)]))),
-            Some("panic") => panic!("the stage collapsed"),
+            Some("fail") => Err(AgentError::with_code("OUT_OF_STOCK", "out of stock")
+                .with_details(Map::from([("missing", 3)]))),
+            Some("panic") => panic!("the agent panicked"),
             Some("slow") => {
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 Ok(message)
@@ -99,7 +99,7 @@ impl Agent for Puppet {
         let (count, fail_after) = (number("count").unwrap_or(3), number("fail_after"));
         let content = message.content;
         let chunks = (0..count).map(move |i| match fail_after {
-            Some(after) if after <= i => Err(AgentError::new(format!("snapped after {after}"))),
+            Some(after) if after <= i => Err(AgentError::new(format!("failed after {after}"))),
             _ => Ok(Message::agent(content.clone()).with_metadata("i", i)),
         });
         stream::iter(chunks)

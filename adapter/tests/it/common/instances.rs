@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+//! An agent with several instances, and the registry that lists them.
 
 use std::collections::BTreeMap;
 
@@ -11,24 +11,24 @@ use tokio::task::JoinHandle;
 
 use super::{memory, within};
 
-/// The registry, and what it has under the name `weather`.
+/// A registry, and the servers of the instances of the agent `weather` in it.
 #[derive(Default)]
-pub(crate) struct Site {
+pub(crate) struct Instances {
     pub(crate) registry: LocalRegistry,
     pub(crate) servers: Vec<LocalAgent>,
 }
 
-impl Site {
-    /// With so many instances.
-    pub(crate) async fn with(instances: usize) -> Self {
-        let mut site = Self::default();
-        for _ in 0..instances {
-            site.add().await;
+impl Instances {
+    /// Serves and registers `count` instances.
+    pub(crate) async fn with(count: usize) -> Self {
+        let mut instances = Self::default();
+        for _ in 0..count {
+            instances.add().await;
         }
-        site
+        instances
     }
 
-    /// Serves one more instance, which answers with its own endpoint.
+    /// Serves and registers one more instance, which answers with its own endpoint.
     pub(crate) async fn add(&mut self) -> Endpoint {
         let endpoint = memory("instance");
         let server = self.serve(&endpoint).await;
@@ -73,13 +73,13 @@ impl Site {
     }
 }
 
-/// The endpoint of the instance that answers.
+/// Calls the agent and returns the endpoint of the instance that answered.
 pub(crate) async fn ask(remote: &RemoteAgent) -> Result<String, Error> {
     let reply = within(remote.process(Message::user("where?"))).await?;
     Ok(reply.text().unwrap().to_owned())
 }
 
-/// How often each instance answers, one call after the other.
+/// Makes calls one after the other, and counts the answers of each instance.
 pub(crate) async fn ask_often(remote: &RemoteAgent, calls: usize) -> BTreeMap<String, usize> {
     let mut answers = BTreeMap::new();
     for _ in 0..calls {
@@ -93,9 +93,9 @@ pub(crate) fn call_by_name(remote: &RemoteAgent) -> JoinHandle<Result<Message, E
     tokio::spawn(async move { remote.process(Message::user("x")).await })
 }
 
-/// A process that crashed: it is registered, and nobody is there.
-pub(crate) async fn register_dead(site: &Site) -> Endpoint {
+/// Registers an endpoint where nothing listens, as a process that crashed leaves it.
+pub(crate) async fn register_dead(instances: &Instances) -> Endpoint {
     let endpoint = memory("dead");
-    site.register(&endpoint).await;
+    instances.register(&endpoint).await;
     endpoint
 }
