@@ -168,13 +168,11 @@
 
 mod agent;
 mod client;
+mod connection;
+mod deadline_timer;
 mod error;
-mod link;
-mod outgoing;
 pub mod registry;
 mod server;
-mod spare;
-mod time;
 mod tool;
 
 pub use agentwire_codec::{

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     CallContext, Error,
+    connection::buffer_pool,
     error::{Phase, ProtocolError},
-    spare,
 };
 
 /// One request on its way: what is sent, and until when it waits.
@@ -84,7 +84,7 @@ impl Exchange {
         body: Body,
     ) -> Result<Self, Error> {
         let envelope = Envelope::new(id.clone(), body);
-        let mut frame = spare::to_write();
+        let mut frame = buffer_pool::take_write_buffer();
         let encoded = put_frame(&mut frame, target.frame_limits().max_send(), |buffer| {
             target.format().encode(&envelope, buffer)
         });

@@ -2,7 +2,7 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
-use crate::spare;
+use crate::connection::buffer_pool;
 
 /// From this size on, copying a frame costs more than writing it separately.
 const LARGE: usize = 16 * 1024;
@@ -39,7 +39,7 @@ impl Deref for Frame {
 impl Drop for Frame {
     fn drop(&mut self) {
         if let Self::Small(bytes) = self {
-            spare::done_writing(std::mem::take(bytes));
+            buffer_pool::return_write_buffer(std::mem::take(bytes));
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     counters::{Counted, Counters},
     turns::{Turn, Turns},
 };
-use crate::{link::Link, time::Alarm};
+use crate::{connection::FramedConnection, deadline_timer::DeadlineTimer};
 
 /// The connections of one client that are for one call at a time: those that are free, and how many
 /// there may be.
@@ -52,7 +52,7 @@ struct Idle {
 /// A connection, counted.
 #[derive(Debug)]
 struct Open {
-    link: Link,
+    link: FramedConnection,
     _counted: Counted,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Lease {
     pool: Arc<Pool>,
     connection: Open,
     /// For its deadlines. It ends with the loan, because the next one may be in another runtime.
-    alarm: Alarm,
+    alarm: DeadlineTimer,
     /// Its server may have closed it while it was idle, without this side knowing.
     pub(super) reused: bool,
     /// It is of no use to another call: its server is about to close it, say.
@@ -114,7 +114,7 @@ impl Pool {
     /// A new connection.
     pub(super) async fn open(self: &Arc<Self>, turn: Turn) -> Result<Lease, TransportError> {
         let connection = Open {
-            link: Link::new(self.connector.connect().await?, self.limits),
+            link: FramedConnection::new(self.connector.connect().await?, self.limits),
             _counted: self.counters.opened(),
         };
         Ok(self.lend(connection, false, turn))
@@ -124,7 +124,7 @@ impl Pool {
         Lease {
             pool: Arc::clone(self),
             connection,
-            alarm: Alarm::default(),
+            alarm: DeadlineTimer::default(),
             reused,
             spent: false,
             _turn: turn,
@@ -165,7 +165,7 @@ impl Pool {
                 continue;
             }
             let is_idle_and_open = match idle_for < JUST_USED {
-                true => connection.link.is_quiet_so_far(),
+                true => connection.link.is_idle_and_open_cached(),
                 false => connection.link.is_idle_and_open(),
             };
             if is_idle_and_open {
@@ -234,7 +234,7 @@ impl Drop for Pool {
 }
 
 impl Lease {
-    pub(super) fn link(&mut self) -> &mut Link {
+    pub(super) fn link(&mut self) -> &mut FramedConnection {
         &mut self.connection.link
     }
 

@@ -6,7 +6,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{config::Config, service::Service, session::Session, stop::Stop};
-use crate::link::Link;
+use crate::connection::FramedConnection;
 
 /// Takes connections and gives each a task.
 pub(super) struct Acceptor {
@@ -66,7 +66,7 @@ impl Acceptor {
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + 'static {
         let peer = connection.peer().clone();
-        let link = Link::new(connection, self.config.frame_limits);
+        let link = FramedConnection::new(connection, self.config.frame_limits);
         let session = Session::new(
             link,
             Arc::clone(&self.service),

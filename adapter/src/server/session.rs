@@ -20,14 +20,14 @@ use super::{
     service::Service,
     stop::{ShutdownListener, Stage},
 };
-use crate::{link::Link, time::Alarm};
+use crate::{connection::FramedConnection, deadline_timer::DeadlineTimer};
 
 /// One connection of a server: reads requests, works on them, writes their answers.
 ///
 /// One task does all of it, so that dropping the session drops everything that is done for its peer,
 /// and answers that are ready together leave in one write.
 pub(super) struct Session {
-    link: Link,
+    link: FramedConnection,
     service: Arc<dyn Service>,
     config: Arc<Config>,
     in_flight: FuturesUnordered<Next>,
@@ -35,7 +35,7 @@ pub(super) struct Session {
     ending: Option<End>,
     stop: ShutdownListener,
     clocks: Clocks,
-    alarm: Alarm,
+    alarm: DeadlineTimer,
 }
 
 /// Since when the session waits for what must not take for ever.
@@ -92,7 +92,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 impl Session {
     pub(super) fn new(
-        link: Link,
+        link: FramedConnection,
         service: Arc<dyn Service>,
         config: Arc<Config>,
         stop: ShutdownListener,
@@ -105,7 +105,7 @@ impl Session {
             ending: None,
             stop,
             clocks: Clocks::default(),
-            alarm: Alarm::default(),
+            alarm: DeadlineTimer::default(),
         })
     }
 
@@ -299,7 +299,7 @@ impl Session {
             }
             match due {
                 Due::Rest => {
-                    self.link.rest();
+                    self.link.shrink();
                     self.clocks.has_room = false;
                 }
                 Due::End(reason) => return Poll::Ready(End::Timeout(reason)),
@@ -315,11 +315,17 @@ impl Clocks {
         self.frame = None;
     }
 
-    fn tick(&mut self, link: &Link, refusing: bool, nothing_in_flight: bool, now: Instant) {
+    fn tick(
+        &mut self,
+        link: &FramedConnection,
+        refusing: bool,
+        nothing_in_flight: bool,
+        now: Instant,
+    ) {
         let partial = refusing || link.has_partial_frame();
         let idle = nothing_in_flight && link.is_flushed() && !partial;
         self.idle = idle.then(|| self.idle.unwrap_or(now));
-        self.has_room = link.has_room_left();
+        self.has_room = link.has_excess_capacity();
         self.frame = partial.then(|| self.frame.unwrap_or(now));
         self.write = match self.write {
             _ if link.is_flushed() => None,

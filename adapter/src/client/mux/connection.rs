@@ -19,8 +19,8 @@ use tokio::{sync::oneshot, task::AbortHandle};
 use super::{Place, Right, Seat, driver::Driver};
 use crate::{
     client::{attempt::Failure, counters::Counters, frame::Frame},
-    link::Link,
-    outgoing::Outgoing,
+    connection::FramedConnection,
+    connection::WriteBuffer,
 };
 
 /// A connection that many calls share, and the task that reads and writes it.
@@ -117,7 +117,7 @@ impl MuxConnection {
         counters: Arc<Counters>,
     ) -> Self {
         let shared = Arc::<Shared>::default();
-        let link = Link::new(connection, limits);
+        let link = FramedConnection::new(connection, limits);
         let driver = Driver::new(link, Arc::clone(&shared), counters);
         let task = tokio::spawn(driver.run());
         Self {
@@ -186,7 +186,7 @@ impl Shared {
     }
 
     /// Takes what is in line: small frames are moved behind what is in `line`, one large one is returned.
-    pub(super) fn take_frames(&self, line: &mut Outgoing) -> Option<Bytes> {
+    pub(super) fn take_frames(&self, line: &mut WriteBuffer) -> Option<Bytes> {
         let mut state = self.state();
         let state = &mut *state;
         line.append_all(&mut state.small);

@@ -15,13 +15,13 @@ use crate::{
         counters::{Counted, Counters},
         pool::IDLE_LIMIT,
     },
-    link::Link,
-    time::Alarm,
+    connection::FramedConnection,
+    deadline_timer::DeadlineTimer,
 };
 
 /// Reads and writes a connection for all of its callers.
 pub(super) struct Driver {
-    link: Link,
+    link: FramedConnection,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
     _counted: Counted,
@@ -30,7 +30,7 @@ pub(super) struct Driver {
     /// The callers have had a turn since something was last written.
     has_yielded: bool,
     idle_since: Option<Instant>,
-    alarm: Alarm,
+    alarm: DeadlineTimer,
 }
 
 /// Why a driver ends.
@@ -40,7 +40,11 @@ enum End {
 }
 
 impl Driver {
-    pub(super) fn new(link: Link, shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        link: FramedConnection,
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+    ) -> Self {
         let counted = counters.opened();
         Self {
             link,
@@ -50,7 +54,7 @@ impl Driver {
             large: Bytes::new(),
             has_yielded: false,
             idle_since: None,
-            alarm: Alarm::default(),
+            alarm: DeadlineTimer::default(),
         }
     }
 
@@ -118,7 +122,7 @@ impl Driver {
             if !self.large.is_empty() {
                 ready!(self.link.poll_write_frame(cx, &mut self.large))?;
             }
-            let large = self.shared.take_frames(self.link.line());
+            let large = self.shared.take_frames(self.link.write_buffer_mut());
             self.large = large.unwrap_or_default();
             if self.link.queued() == 0 && self.large.is_empty() {
                 return Poll::Ready(Ok(()));

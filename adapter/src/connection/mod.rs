@@ -1,5 +1,11 @@
+//! One connection that carries envelopes in frames; used by the client and by the server.
+
+pub(crate) mod buffer_pool;
+mod write_buffer;
+
 use std::{
     io,
+    ops::RangeInclusive,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,104 +20,97 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::poll_read_buf;
 
-use crate::{outgoing::Outgoing, spare};
+pub(crate) use self::write_buffer::WriteBuffer;
 
-/// One connection that carries envelopes: the only place that knows how they are told apart.
+/// A byte stream that carries envelopes, one in each frame.
 ///
-/// A carrier that delivers whole messages (PROTOCOL 1.6) would join here, as a second way to fill
-/// `incoming` and to empty `outgoing`; neither the client nor the server would notice.
+/// The only type that knows how envelopes are delimited on a byte stream. A carrier that delivers
+/// whole messages (PROTOCOL 1.6) does not need it.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct FramedConnection {
     connection: Connection,
     limits: FrameLimits,
     incoming: BytesMut,
-    outgoing: Outgoing,
+    outgoing: WriteBuffer,
+    /// Bytes of `outgoing` that were written since the connection was opened.
     written: u64,
-    /// The connection may hold bytes back that it was given.
+    /// Whether the connection may still hold bytes that it was given.
     unflushed: bool,
-    /// The last read brought as much as there was room for.
+    /// Whether the last read filled all the space that it was offered.
     is_busy: bool,
-    /// The largest frame for which `incoming` was made larger than buffers usually are.
-    room: usize,
+    /// The largest frame that `incoming` has grown beyond the usual size for; 0 if it has not.
+    large_capacity: usize,
 }
 
-/// Enough for several usual envelopes in one read.
-const READ_SIZE: usize = 8 * 1024;
-
-/// Where reads come back full, for many envelopes in one.
-const BUSY_READ_SIZE: usize = 64 * 1024;
-
-/// A connection keeps the buffer of a frame that is larger than this, but not larger than that: large frames often
-/// come in a row.
-const KEPT: std::ops::RangeInclusive<usize> = spare::MAX_CAPACITY + 1..=2 * 1024 * 1024;
-
-impl Link {
+impl FramedConnection {
     pub(crate) fn new(connection: Connection, limits: FrameLimits) -> Self {
         Self {
             connection,
             limits,
             incoming: BytesMut::new(),
-            outgoing: Outgoing::default(),
+            outgoing: WriteBuffer::default(),
             written: 0,
             unflushed: false,
             is_busy: false,
-            room: 0,
+            large_capacity: 0,
         }
     }
 
-    /// True if the far side is still there and has sent nothing that nobody asked for.
+    /// Returns whether the peer has neither closed the connection nor sent unsolicited bytes.
     pub(crate) fn is_idle_and_open(&mut self) -> bool {
         self.incoming.is_empty() && self.connection.probe().is_idle_and_open()
     }
 
-    /// The same, of a connection that was in use a moment ago, by what is known without asking the system.
-    pub(crate) fn is_quiet_so_far(&mut self) -> bool {
+    /// Like [`is_idle_and_open`](Self::is_idle_and_open), without a system call: for a connection
+    /// that was in use a moment ago.
+    pub(crate) fn is_idle_and_open_cached(&mut self) -> bool {
         self.incoming.is_empty() && self.connection.probe_cached().is_idle_and_open()
     }
 
-    /// Puts an envelope in line. On failure nothing is in line that was not there before.
+    /// Queues an envelope. On failure the queue is as it was before.
     pub(crate) fn queue(&mut self, format: Format, envelope: &Envelope) -> Result<(), EncodeError> {
+        let buffer = self.outgoing.buffer_mut();
         self.unflushed = true;
-        put_frame(self.outgoing.append(), self.limits.max_send(), |buffer| {
+        put_frame(buffer, self.limits.max_send(), |buffer| {
             format.encode(envelope, buffer)
         })
     }
 
-    /// Where whole frames may be put in line.
-    pub(crate) fn line(&mut self) -> &mut Outgoing {
+    /// Returns the queue, for whole frames to be appended to it.
+    pub(crate) fn write_buffer_mut(&mut self) -> &mut WriteBuffer {
         self.unflushed = true;
         &mut self.outgoing
     }
 
-    /// True if it keeps a large buffer with nothing in it.
-    pub(crate) fn has_room_left(&self) -> bool {
-        self.room > 0 && self.incoming.is_empty()
+    /// Returns whether it holds a large read buffer with nothing in it.
+    pub(crate) fn has_excess_capacity(&self) -> bool {
+        self.large_capacity > 0 && self.incoming.is_empty()
     }
 
-    /// Gives that up.
-    pub(crate) fn rest(&mut self) {
-        if self.has_room_left() {
+    /// Frees the large read buffer, if it holds one with nothing in it.
+    pub(crate) fn shrink(&mut self) {
+        if self.has_excess_capacity() {
             self.incoming = BytesMut::new();
-            self.room = 0;
+            self.large_capacity = 0;
         }
     }
 
-    /// True once all that was put in line has left.
+    /// Returns whether all queued bytes have been written and flushed.
     pub(crate) fn is_flushed(&self) -> bool {
         !self.unflushed
     }
 
-    /// Bytes in line.
+    /// Returns how many bytes are queued.
     pub(crate) fn queued(&self) -> usize {
         self.outgoing.remaining()
     }
 
-    /// Bytes of the line that were written since the beginning.
+    /// Returns how many queued bytes have been written since the connection was opened.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Writes what is in line. `Ready` once nothing is left.
+    /// Writes the queued bytes. `Ready` once all are written and flushed.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.outgoing.remaining();
         let result = write_all(&mut self.connection, cx, &mut self.outgoing);
@@ -121,7 +120,7 @@ impl Link {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes a frame that the caller holds, past the line. `Ready` once nothing is left of it.
+    /// Writes a frame that the caller holds, past the queue. `Ready` once all of it is written.
     pub(crate) fn poll_write_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -130,10 +129,11 @@ impl Link {
         write_all(&mut self.connection, cx, frame)
     }
 
-    /// The length of the payload at the front, once it is there; `None` at the end of the stream.
+    /// Waits for a whole frame and returns the length of its payload; `None` at the end of the
+    /// stream.
     ///
-    /// The frame stays until [`consume`](Self::consume) takes it. No more is read than one frame
-    /// needs and one read happens to bring.
+    /// The frame stays in front until [`consume`](Self::consume) removes it. No more is read than
+    /// one frame needs and one read happens to bring.
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -142,46 +142,48 @@ impl Link {
             if let Some(len) = peek_frame(&self.incoming, self.limits.max_receive())? {
                 return Poll::Ready(Ok(Some(len)));
             }
-            self.make_room();
-            let room = self.incoming.capacity() - self.incoming.len();
+            self.reserve_read();
+            let space = self.incoming.capacity() - self.incoming.len();
             let connection = Pin::new(&mut self.connection);
             let Poll::Ready(read) = poll_read_buf(connection, cx, &mut self.incoming) else {
-                self.give_back();
+                self.return_buffer();
                 return Poll::Pending;
             };
             let read = read?;
             if read == 0 {
                 return Poll::Ready(truncated(&self.incoming).map_or(Ok(None), Err));
             }
-            self.is_busy = read == room;
+            self.is_busy = read == space;
         }
     }
 
-    fn make_room(&mut self) {
+    fn reserve_read(&mut self) {
         if self.incoming.capacity() == 0 {
-            self.incoming = spare::to_read();
+            self.incoming = buffer_pool::take_read_buffer();
         }
         let len = self.incoming.len();
         if self.is_busy && len < BUSY_READ_SIZE {
             self.incoming.reserve(BUSY_READ_SIZE - len);
         } else if len == 0 {
-            // All of the room for large frames, which the last one has left from the front.
-            self.incoming.reserve(READ_SIZE.max(self.room));
+            // Reclaims the whole of a large buffer, whose start the last frame has moved.
+            self.incoming.reserve(READ_SIZE.max(self.large_capacity));
         } else {
             reserve_for_frame(&mut self.incoming);
         }
     }
 
-    /// Lets others have a buffer that holds nothing.
-    fn give_back(&mut self) {
-        if self.incoming.is_empty() && self.room == 0 {
-            spare::done_reading(std::mem::take(&mut self.incoming));
+    /// Puts an empty buffer of the usual size back into the pool.
+    fn return_buffer(&mut self) {
+        if self.incoming.is_empty() && self.large_capacity == 0 {
+            buffer_pool::return_read_buffer(std::mem::take(&mut self.incoming));
         }
     }
 
-    /// `Ready` at the end of the stream, for a reader that has no use for the frame at the front yet.
+    /// Returns `Ready` at the end of the stream, for a reader that cannot take the frame in front
+    /// yet.
     ///
-    /// A little is read beyond that frame. With more than that on its way, the end shows only later.
+    /// It reads a bounded amount beyond that frame. If the peer has sent more, the end shows only
+    /// later.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
         let bound = HEADER_LEN + len + BUSY_READ_SIZE;
         while self.incoming.len() < bound {
@@ -194,7 +196,7 @@ impl Link {
         Poll::Pending
     }
 
-    /// Drops all that comes in. `Ready` at the end of the stream.
+    /// Discards all incoming bytes. `Ready` at the end of the stream.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.incoming.clear();
@@ -206,27 +208,27 @@ impl Link {
         }
     }
 
-    /// The payload whose length [`poll_frame`](Self::poll_frame) gave.
+    /// Returns the payload whose length [`poll_frame`](Self::poll_frame) returned.
     pub(crate) fn payload(&self, len: usize) -> &[u8] {
         &self.incoming[HEADER_LEN..HEADER_LEN + len]
     }
 
-    /// Drops the frame at the front.
+    /// Removes the frame in front.
     pub(crate) fn consume(&mut self, len: usize) {
         let len = HEADER_LEN + len;
         self.incoming.advance(len);
-        if len >= *KEPT.start() {
-            self.room = self.room.max(len);
+        if len >= *RETAINED.start() {
+            self.large_capacity = self.large_capacity.max(len);
         }
         if self.incoming.is_empty() {
-            if self.room > *KEPT.end() || len < self.room / 4 {
-                self.rest();
+            if self.large_capacity > *RETAINED.end() || len < self.large_capacity / 4 {
+                self.shrink();
             }
-            self.give_back();
+            self.return_buffer();
         }
     }
 
-    /// True if part of a frame has come and the rest has not.
+    /// Returns whether part of a frame has arrived and the rest has not.
     pub(crate) fn has_partial_frame(&self) -> bool {
         !self.incoming.is_empty()
             && !matches!(
@@ -235,7 +237,9 @@ impl Link {
             )
     }
 
-    /// The next envelope, of whichever format it is; `None` at the end of the stream.
+    /// Waits for the next envelope, in either format; `None` at the end of the stream.
+    ///
+    /// The outer error ends the connection. The inner one concerns a single payload.
     pub(crate) fn poll_envelope(
         &mut self,
         cx: &mut Context<'_>,
@@ -249,18 +253,20 @@ impl Link {
         Poll::Ready(Ok(Some(envelope)))
     }
 
-    /// Writes what is in line, closes, and for so long discards what still comes in: a socket that is
-    /// closed with bytes unread may lose those that it has written.
+    /// Writes the queued bytes, closes the sending half, and discards what still arrives, all within
+    /// `linger`.
+    ///
+    /// A socket that is closed with unread bytes may lose the bytes that it has written.
     pub(crate) async fn close(mut self, linger: Duration) {
         let farewell = async {
             self.connection.write_all_buf(&mut self.outgoing).await?;
             self.connection.shutdown().await?;
-            // On the heap: the future of every connection has room for what it holds across an await.
+            // On the heap: on the stack it would add to the future of every connection.
             let mut discarded = vec![0; READ_SIZE];
             while self.connection.read(&mut discarded).await? > 0 {}
             io::Result::Ok(())
         };
-        // Whoever does not listen within this time does not want to know.
+        // A peer that does not read within this time loses what it has not read.
         let _ = tokio::time::timeout(linger, farewell).await;
     }
 }
@@ -271,12 +277,22 @@ fn write_all(
     bytes: &mut impl Buf,
 ) -> Poll<io::Result<()>> {
     while bytes.has_remaining() {
-        // Lines and frames are of one piece, and the system takes one piece faster than a list of one.
+        // Queues and frames are contiguous, and `write` is faster than `writev` with one slice.
         match ready!(Pin::new(&mut *connection).poll_write(cx, bytes.chunk()))? {
             0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             written => bytes.advance(written),
         }
     }
-    // A connection of the user's own may hold bytes back until it is flushed.
+    // A custom connection may hold bytes back until it is flushed.
     Pin::new(connection).poll_flush(cx)
 }
+
+/// The size of a read: enough for several usual envelopes.
+const READ_SIZE: usize = 8 * 1024;
+
+/// The size of a read while reads come back full, so that one read brings many envelopes.
+const BUSY_READ_SIZE: usize = 64 * 1024;
+
+/// A connection keeps a read buffer that grew to a size in this range, because large frames often
+/// come in a row. A smaller buffer goes to the pool; a larger one is freed.
+const RETAINED: RangeInclusive<usize> = buffer_pool::MAX_CAPACITY + 1..=2 * 1024 * 1024;

@@ -1,3 +1,5 @@
+//! A timer for a deadline that moves.
+
 use std::{
     future::Future,
     pin::{Pin, pin},
@@ -9,14 +11,17 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// Waits for a deadline that moves, and mostly moves on: the timer behind it is set only when it would go off too
-/// late, not for each new deadline.
+/// Waits for a deadline that moves, mostly forward.
+///
+/// The timer behind it is reset only when it would fire too late, not for each new deadline.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(crate) struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 
-impl Alarm {
-    /// `Ready` once the deadline is reached. The task is woken for the deadline that was polled last, and may be
-    /// woken once for an earlier one.
+impl DeadlineTimer {
+    /// Returns `Ready` once the deadline is reached.
+    ///
+    /// The task is woken for the deadline that was polled last, and may be woken once for an earlier
+    /// one.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self
             .0
@@ -24,7 +29,8 @@ impl Alarm {
         if timer.is_elapsed() || timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
-        // A task that has used up its turn, because its peer floods it, would never see the time pass.
+        // Outside of tokio's cooperative budget: a task whose peer floods it uses up its budget on
+        // reads, and would never see the deadline pass.
         while pin!(unconstrained(timer.as_mut())).poll(cx).is_ready() {
             if timer.deadline() >= deadline {
                 return Poll::Ready(());
@@ -44,14 +50,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_alarm_follows_its_deadline_both_ways() {
+    async fn a_timer_follows_its_deadline_both_ways() {
         let start = Instant::now();
-        let mut alarm = Alarm::default();
+        let mut timer = DeadlineTimer::default();
         let second = |count| start + Duration::from_secs(count);
-        let set = poll_fn(|cx| Poll::Ready(alarm.poll(cx, second(10)))).await;
+        let set = poll_fn(|cx| Poll::Ready(timer.poll(cx, second(10)))).await;
         assert!(set.is_pending());
         for (deadline, reached) in [(20, 20), (15, 20), (25, 25)] {
-            poll_fn(|cx| alarm.poll(cx, second(deadline))).await;
+            poll_fn(|cx| timer.poll(cx, second(deadline))).await;
             assert_eq!(start.elapsed().as_secs(), reached);
         }
     }
@@ -59,20 +65,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_that_has_passed_is_reached_at_once() {
         let start = Instant::now();
-        let mut alarm = Alarm::default();
+        let mut timer = DeadlineTimer::default();
         for _ in 0..3 {
-            poll_fn(|cx| alarm.poll(cx, start)).await;
+            poll_fn(|cx| timer.poll(cx, start)).await;
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_alarm_goes_off_in_a_task_that_has_used_up_its_turn() {
+    async fn a_timer_fires_in_a_task_without_budget() {
         while coop::has_budget_remaining() {
             coop::consume_budget().await;
         }
-        let mut alarm = Alarm::default();
-        let polled = poll_fn(|cx| Poll::Ready(alarm.poll(cx, Instant::now()))).await;
+        let mut timer = DeadlineTimer::default();
+        let polled = poll_fn(|cx| Poll::Ready(timer.poll(cx, Instant::now()))).await;
         assert!(polled.is_ready());
     }
 }
