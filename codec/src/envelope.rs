@@ -129,7 +129,7 @@ impl fmt::Display for EnvelopeType {
 }
 
 /// What is asked for.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
     /// One message for one answer.
@@ -140,18 +140,6 @@ pub enum Request {
     Execute(Execute),
     /// A method that this version does not know, with its payload as it came.
     Other(Map),
-}
-
-/// Leaves a payload of unknown shape out.
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Process(call) => f.debug_tuple("Process").field(call).finish(),
-            Self::Stream(call) => f.debug_tuple("Stream").field(call).finish(),
-            Self::Execute(execute) => f.debug_tuple("Execute").field(execute).finish(),
-            Self::Other(_) => f.debug_tuple("Other").field(&self.method()).finish(),
-        }
-    }
 }
 
 /// A message for an agent.
@@ -176,7 +164,7 @@ impl Call {
 }
 
 /// The arguments for one run of a tool.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Execute {
     /// The tool that is meant.
@@ -196,16 +184,8 @@ impl Execute {
     }
 }
 
-impl fmt::Debug for Execute {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Execute")
-            .field("tool_name", &self.tool_name)
-            .finish_non_exhaustive()
-    }
-}
-
 /// What is answered.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Response {
     /// An agent's answer.
@@ -215,17 +195,6 @@ pub enum Response {
     /// The answer to another method, with its payload as it came. One with a `message` or a `result` does not come
     /// back as this.
     Other(Map),
-}
-
-/// Leaves a payload of unknown shape out.
-impl fmt::Debug for Response {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Message(message) => f.debug_tuple("Message").field(message).finish(),
-            Self::Tool(result) => f.debug_tuple("Tool").field(result).finish(),
-            Self::Other(_) => f.debug_tuple("Other").finish_non_exhaustive(),
-        }
-    }
 }
 
 /// A sign of life of a registered agent.
@@ -256,7 +225,7 @@ impl Heartbeat {
 }
 
 /// What a registry is told of an agent.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Register {
     /// The name to find it by.
@@ -285,15 +254,6 @@ impl Register {
             version: None,
             instance: None,
         }
-    }
-}
-
-impl fmt::Debug for Register {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Register")
-            .field("agent_name", &self.agent_name)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
     }
 }
 

@@ -2,8 +2,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
-    DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits, HEADER_LEN, peek_frame,
-    put_frame, reserve_for_frame, truncated,
+    DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits, HEADER_LEN, check_eof,
+    peek_frame, put_frame, reserve_for_frame,
 };
 
 /// Turns a byte stream into envelopes and back, for use with `tokio_util::codec::Framed`.
@@ -55,7 +55,7 @@ impl Decoder for EnvelopeCodec {
     fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Self::Item>, FrameError> {
         match self.decode(buffer)? {
             Some(envelope) => Ok(Some(envelope)),
-            None => truncated(buffer).map_or(Ok(None), Err),
+            None => check_eof(buffer).map(|()| None),
         }
     }
 }

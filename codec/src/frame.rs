@@ -95,7 +95,7 @@ impl Decoder for FrameCodec {
     fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
         match self.decode(buffer)? {
             Some(payload) => Ok(Some(payload)),
-            None => truncated(buffer).map_or(Ok(None), Err),
+            None => check_eof(buffer).map(|()| None),
         }
     }
 }
@@ -121,7 +121,7 @@ impl Encoder<&[u8]> for FrameCodec {
 ///
 /// [`FrameError::TooLarge`] as soon as the header is there and announces more than `limit`.
 pub fn peek_frame(buffer: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
-    let Some(len) = announced(buffer) else {
+    let Some(len) = payload_len(buffer) else {
         return Ok(None);
     };
     if len > limit {
@@ -136,21 +136,22 @@ pub fn peek_frame(buffer: &[u8], limit: usize) -> Result<Option<usize>, FrameErr
 /// needs, so that a header alone reserves little and a large frame is copied a bounded number of times.
 /// The buffer itself may round it up to twice its size.
 pub fn reserve_for_frame(buffer: &mut BytesMut) {
-    let want = announced(buffer).map_or(HEADER_LEN, |len| HEADER_LEN.saturating_add(len));
-    let missing = want.saturating_sub(buffer.len());
+    let missing = frame_len(buffer).saturating_sub(buffer.len());
     buffer.reserve(missing.min(READ_AHEAD.max(buffer.len())));
 }
 
-/// The error for a stream that ended here, if `buffer` holds the beginning of a frame.
-#[must_use]
-pub fn truncated(buffer: &[u8]) -> Option<FrameError> {
+/// Checks that a stream may end here: that `buffer`, what is left of it, holds no part of a frame.
+///
+/// # Errors
+///
+/// [`FrameError::Truncated`] if `buffer` is not empty.
+pub fn check_eof(buffer: &[u8]) -> Result<(), FrameError> {
     if buffer.is_empty() {
-        return None;
+        return Ok(());
     }
-    let want = announced(buffer).map_or(HEADER_LEN, |len| HEADER_LEN.saturating_add(len));
-    Some(FrameError::Truncated {
+    Err(FrameError::Truncated {
         have: buffer.len(),
-        want,
+        want: frame_len(buffer),
     })
 }
 
@@ -186,14 +187,20 @@ pub fn put_frame<E: From<FrameError>>(
 
 fn header(len: usize, limit: usize) -> Result<[u8; HEADER_LEN], FrameError> {
     match u32::try_from(len) {
-        Ok(announced) if len <= limit => Ok(announced.to_be_bytes()),
+        Ok(header) if len <= limit => Ok(header.to_be_bytes()),
         _ => Err(FrameError::TooLarge { len, max: limit }),
     }
 }
 
-fn announced(buffer: &[u8]) -> Option<usize> {
+/// Returns the length of the payload at the front of `buffer`, once its header has arrived.
+fn payload_len(buffer: &[u8]) -> Option<usize> {
     let header = buffer.first_chunk::<HEADER_LEN>()?;
     Some(u32::from_be_bytes(*header) as usize)
+}
+
+/// Returns the length of the whole frame at the front of `buffer`, as far as it is known.
+fn frame_len(buffer: &[u8]) -> usize {
+    HEADER_LEN.saturating_add(payload_len(buffer).unwrap_or(0))
 }
 
 #[cfg(test)]

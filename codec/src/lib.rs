@@ -46,6 +46,7 @@ mod envelope;
 mod envelope_codec;
 mod error;
 mod error_code;
+mod fingerprint;
 mod format;
 mod frame;
 mod id;
@@ -69,16 +70,15 @@ pub use crate::{
     error_code::ErrorCode,
     format::{Format, MAX_DEPTH},
     frame::{
-        DEFAULT_FRAME_LIMIT, FrameCodec, FrameLimits, HEADER_LEN, peek_frame, put_frame,
-        reserve_for_frame, truncated,
+        DEFAULT_FRAME_LIMIT, FrameCodec, FrameLimits, HEADER_LEN, check_eof, peek_frame, put_frame,
+        reserve_for_frame,
     },
     id::RequestId,
+    json::ToJsonError,
     message::{Message, Role},
     sent_at::SentAt,
     timestamp::{Timestamp, TimestampError},
     tool::ToolResult,
-    value::{
-        Entries, Integer, IntoEntries, Map, ToJsonError, Value, ValueError, from_value, to_value,
-    },
+    value::{Entries, Integer, IntoEntries, Map, Value, ValueError, from_value, to_value},
     wire_error::WireError,
 };

@@ -11,7 +11,7 @@ use crate::{Map, Timestamp, Value};
 /// assert_eq!(message.role, "user");
 /// assert_eq!(message.text(), Some("What is the weather?"));
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
     /// Who speaks. It must not be empty.
@@ -66,28 +66,6 @@ impl Message {
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         self.content.as_str()
-    }
-}
-
-/// Shows the shape only: what is said is nobody's business in a log.
-impl fmt::Debug for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message")
-            .field("role", &self.role)
-            .field("content", &format_args!("<{}>", self.content.kind()))
-            .field(
-                "metadata",
-                &format_args!("<{} entries>", self.metadata.len()),
-            )
-            .field("timestamp", &self.timestamp)
-            .finish()
-    }
-}
-
-/// As JSON, on one line, as it would stand on the wire.
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::json::message_to_display(self))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Map, Value};
+use crate::{Map, Value, fingerprint::PrivateText};
 
 /// What a tool returned (PROTOCOL 3).
 #[derive(Clone, PartialEq, Eq)]
@@ -47,16 +47,15 @@ impl ToolResult {
     }
 }
 
-/// Shows the shape only, as [`Message`](crate::Message) does.
+/// `{:?}` shows the structure without the content, `{:#?}` all of the content, as
+/// [`Value`](crate::Value#impl-Debug-for-Value) does.
 impl fmt::Debug for ToolResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ToolResult")
             .field("success", &self.success)
-            .field("data", &format_args!("<{}>", self.data.kind()))
-            .field(
-                "metadata",
-                &format_args!("<{} entries>", self.metadata.len()),
-            )
-            .finish_non_exhaustive()
+            .field("data", &self.data)
+            .field("error", &self.error.as_deref().map(PrivateText))
+            .field("metadata", &self.metadata)
+            .finish()
     }
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::{ErrorCode, Map};
 
 /// The payload of an `error` envelope: a stable code, a text for people, and details (PROTOCOL 7).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireError {
     /// What kind of failure it is.
@@ -38,15 +38,5 @@ impl std::error::Error for WireError {}
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
-    }
-}
-
-/// Leaves the details out, which may hold what was said.
-impl fmt::Debug for WireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WireError")
-            .field("code", &self.code)
-            .field("message", &self.message)
-            .finish_non_exhaustive()
     }
 }

@@ -58,7 +58,7 @@ where
     W: fmt::Debug + ?Sized,
 {
     expect_that(actual == wanted, || {
-        format!("{what}: expected {wanted:?}, got {actual:?}")
+        format!("{what}: expected {wanted:#?}, got {actual:#?}")
     })
 }
 

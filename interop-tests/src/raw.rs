@@ -52,7 +52,7 @@ fn read_envelope(format: Format, payload: &[u8]) -> Result<Map, Failure> {
     let canonical = encoded(format, &value)?;
     expect("the bytes of the answer", payload, &canonical[..])?;
     let Value::Map(envelope) = value else {
-        return Err(Failure::new(format!("not an envelope: {value:?}")));
+        return Err(Failure::new(format!("not an envelope: {value:#?}")));
     };
     expect_keys(
         "the envelope",

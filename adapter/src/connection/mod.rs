@@ -12,8 +12,8 @@ use std::{
 };
 
 use agentwire_codec::{
-    DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits, HEADER_LEN, peek_frame,
-    put_frame, reserve_for_frame, truncated,
+    DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits, HEADER_LEN, check_eof,
+    peek_frame, put_frame, reserve_for_frame,
 };
 use agentwire_transport::Connection;
 use bytes::{Buf, BytesMut};
@@ -151,7 +151,7 @@ impl FramedConnection {
             };
             let read = read?;
             if read == 0 {
-                return Poll::Ready(truncated(&self.incoming).map_or(Ok(None), Err));
+                return Poll::Ready(check_eof(&self.incoming).map(|()| None));
             }
             self.is_busy = read == space;
         }

@@ -1,13 +1,16 @@
 //! JSON text, byte for byte as CPython's `json.dumps` writes it (PROTOCOL 4).
 
+mod convert;
 mod float;
 mod read;
 mod scan;
+mod value_text;
 mod write;
 
+pub use self::convert::ToJsonError;
 use self::{read::Reader, write::Writer};
 use crate::{
-    DecodeError, DecodeFault, EncodeError, Envelope, Message, Value,
+    DecodeError, DecodeFault, EncodeError, Envelope, Value,
     schema::{self, Source, Syntax},
 };
 
@@ -47,24 +50,6 @@ pub(crate) fn encode_envelope(
     buffer: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
     schema::encode(&mut Writer::new(buffer), envelope)
-}
-
-pub(crate) fn to_display(value: &Value) -> String {
-    display(|writer| schema::write_value(writer, value))
-}
-
-pub(crate) fn message_to_display(message: &Message) -> String {
-    display(|writer| schema::write_message(writer, message))
-}
-
-/// Text for people must not fail: what JSON lacks is shown in a form of its own.
-fn display(write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>) -> String {
-    let mut buffer = Vec::new();
-    match write(&mut Writer::for_display(&mut buffer)) {
-        // What the writer writes is ASCII.
-        Ok(()) => String::from_utf8(buffer).unwrap_or_default(),
-        Err(error) => format!("<{error}>"),
-    }
 }
 
 fn syntax_fault(Syntax { reason, offset }: Syntax) -> DecodeFault {

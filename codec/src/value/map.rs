@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
     slice, vec,
 };
 
@@ -198,9 +198,9 @@ impl PartialEq for Map {
 
 impl Eq for Map {}
 
-impl fmt::Debug for Map {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
+impl Hash for Map {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.entries.hash(state);
     }
 }
 
@@ -227,7 +227,7 @@ impl<K: Into<String>, V: Into<Value>, const N: usize> From<[(K, V); N]> for Map 
 }
 
 /// The entries of a [`Map`], in order.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Entries<'a>(slice::Iter<'a, (String, Value)>);
 
 impl<'a> Iterator for Entries<'a> {
@@ -244,6 +244,13 @@ impl<'a> Iterator for Entries<'a> {
 
 impl ExactSizeIterator for Entries<'_> {}
 
+/// Shows how many entries are left, and none of their content.
+impl fmt::Debug for Entries<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").field("len", &self.len()).finish()
+    }
+}
+
 impl<'a> IntoIterator for &'a Map {
     type Item = (&'a str, &'a Value);
     type IntoIter = Entries<'a>;
@@ -254,7 +261,6 @@ impl<'a> IntoIterator for &'a Map {
 }
 
 /// The entries of a [`Map`] that is taken apart, in order.
-#[derive(Debug)]
 pub struct IntoEntries(vec::IntoIter<(String, Value)>);
 
 impl Iterator for IntoEntries {
@@ -270,6 +276,15 @@ impl Iterator for IntoEntries {
 }
 
 impl ExactSizeIterator for IntoEntries {}
+
+/// Shows how many entries are left, and none of their content.
+impl fmt::Debug for IntoEntries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntoEntries")
+            .field("len", &self.len())
+            .finish()
+    }
+}
 
 impl IntoIterator for Map {
     type Item = (String, Value);

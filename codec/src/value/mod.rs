@@ -1,5 +1,6 @@
 mod convert;
 mod de;
+mod debug;
 mod error;
 mod index;
 mod integer;
@@ -7,15 +8,15 @@ mod macros;
 mod map;
 mod ser;
 
-use std::{fmt, str::FromStr};
+use std::{
+    hash::{Hash, Hasher},
+    mem,
+};
 
 use bytes::Bytes;
 
-use crate::DecodeFault;
-
 pub(crate) use self::integer::IntegerRef;
 pub use self::{
-    convert::ToJsonError,
     de::from_value,
     error::ValueError,
     integer::Integer,
@@ -173,15 +174,6 @@ impl Value {
     }
 }
 
-/// Reads JSON as [`json::from_slice`](crate::json::from_slice) does.
-impl FromStr for Value {
-    type Err = DecodeFault;
-
-    fn from_str(json: &str) -> Result<Self, DecodeFault> {
-        crate::json::from_slice(json.as_bytes())
-    }
-}
-
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -203,27 +195,20 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
-/// As JSON, on one line, as it would stand on the wire (PROTOCOL 4). Bytes are shown as `b"…"`, which JSON
-/// does not have.
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::json::to_display(self))
-    }
-}
-
-/// The most characters that `Debug` prints of one value.
-const DEBUG_LEN: usize = 200;
-
-/// As [`Display`](fmt::Display), cut off where it gets long.
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = crate::json::to_display(self);
-        // The text is ASCII, so any cut is between characters.
-        match text.get(..DEBUG_LEN) {
-            Some(start) if text.len() > DEBUG_LEN => {
-                write!(f, "{start}… ({} characters)", text.len())
-            }
-            _ => f.write_str(&text),
+/// Agrees with equality: every NaN has the same hash.
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        mem::discriminant(self).hash(state);
+        match self {
+            Self::Null => {}
+            Self::Bool(flag) => flag.hash(state),
+            Self::Integer(integer) => integer.hash(state),
+            Self::Float(float) if float.is_nan() => f64::NAN.to_bits().hash(state),
+            Self::Float(float) => float.to_bits().hash(state),
+            Self::Text(text) => text.hash(state),
+            Self::Bytes(bytes) => bytes.hash(state),
+            Self::List(list) => list.hash(state),
+            Self::Map(map) => map.hash(state),
         }
     }
 }
@@ -247,16 +232,6 @@ mod tests {
     }
 
     #[test]
-    fn debug_is_short() {
-        let long = Value::from("x".repeat(1_000_000));
-        assert!(format!("{long:?}").len() < 300);
-        assert_eq!(
-            format!("{:?}", Value::from(vec![Value::from(1), Value::Null])),
-            "[1, null]"
-        );
-    }
-
-    #[test]
     fn a_value_is_small() {
         assert!(size_of::<Value>() <= 40, "{}", size_of::<Value>());
     }
@@ -274,6 +249,7 @@ mod tests {
             let json = serde_json::Value::try_from(value.clone()).unwrap();
             assert_eq!(Value::from(json), value);
             assert_eq!(value.to_string(), deepest);
+            assert!(format!("{value:#?}").len() > format!("{value:?}").len());
         });
         check.unwrap().join().unwrap();
     }

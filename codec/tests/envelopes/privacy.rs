@@ -1,13 +1,18 @@
-use crate::fixtures::{decode, wire};
+//! What debug output shows of an envelope: its structure by default, its content on request.
+
+use agentwire_codec::{Map, Message, ToolResult};
+
+use crate::fixtures::{decode, message, wire};
 
 #[test]
-fn debug_shows_nothing_of_what_is_said() {
+fn debug_shows_no_content_and_the_alternate_form_shows_it() {
     let secret = r#""hunter2""#;
-    let told = format!(r#"{{"role": "user", "content": {secret}, "metadata": {{"k": {secret}}}}}"#);
+    let message =
+        format!(r#"{{"role": "user", "content": {secret}, "metadata": {{"k": {secret}}}}}"#);
     for (kind, payload) in [
         (
             "request",
-            format!(r#"{{"method": "process", "message": {told}}}"#),
+            format!(r#"{{"method": "process", "message": {message}}}"#),
         ),
         (
             "request",
@@ -17,15 +22,24 @@ fn debug_shows_nothing_of_what_is_said() {
             "request",
             format!(r#"{{"method": "execute", "tool_name": "t", "kwargs": {{"k": {secret}}}}}"#),
         ),
-        ("response", format!(r#"{{"message": {told}}}"#)),
+        ("request", format!(r#"{{"method": {secret}}}"#)),
+        ("response", format!(r#"{{"message": {message}}}"#)),
         (
             "response",
             format!(
                 r#"{{"result": {{"success": true, "data": {secret}, "metadata": {{"k": {secret}}}}}}}"#
             ),
         ),
+        (
+            "response",
+            format!(r#"{{"result": {{"success": false, "error": {secret}}}}}"#),
+        ),
         ("response", format!(r#"{{"told": {secret}}}"#)),
-        ("stream_chunk", format!(r#"{{"message": {told}}}"#)),
+        (
+            "response",
+            format!(r#"{{{secret}: [{{{secret}: {secret}}}]}}"#),
+        ),
+        ("stream_chunk", format!(r#"{{"message": {message}}}"#)),
         (
             "error",
             format!(r#"{{"error_code": "A", "error_details": {{"k": {secret}}}}}"#),
@@ -35,16 +49,52 @@ fn debug_shows_nothing_of_what_is_said() {
             format!(r#"{{"capabilities": {{"k": {secret}}}, "metadata": {{"k": {secret}}}}}"#),
         ),
     ] {
-        let shown = format!("{:?}", decode(&wire(kind, &payload)).unwrap());
-        assert!(!shown.contains("hunter2"), "{shown}");
+        let envelope = decode(&wire(kind, &payload)).unwrap();
+        let outline = format!("{envelope:?}");
+        assert!(!outline.contains("hunter2"), "{outline}");
+        let content = format!("{envelope:#?}");
+        assert!(content.contains("hunter2"), "{content}");
     }
     let malformed = format!(r#"{{"message": {{"role": "", "content": {secret}}}}}"#);
-    let shown = format!(
-        "{:?}",
-        decode(&wire("stream_chunk", &malformed)).unwrap_err()
-    );
+    let error = decode(&wire("stream_chunk", &malformed)).unwrap_err();
+    let outline = format!("{error:?}");
     assert!(
-        shown.contains("role is empty") && !shown.contains("hunter2"),
-        "{shown}"
+        outline.contains("role is empty") && !outline.contains("hunter2"),
+        "{outline}"
     );
+}
+
+#[test]
+fn debug_of_two_messages_shows_the_field_that_differs() {
+    let fields = |message: &Message| -> Vec<String> {
+        let outline = format!("{message:?}");
+        outline.split(", ").map(str::to_owned).collect()
+    };
+    let sent = message()
+        .with_metadata("city", "Oslo")
+        .with_metadata("n", 1);
+    assert_eq!(fields(&sent), fields(&sent.clone()));
+
+    let mut other = sent.clone();
+    other.metadata.insert("city", "Rome");
+    let (sent, other) = (fields(&sent), fields(&other));
+    let differing: Vec<_> = sent.iter().zip(&other).filter(|(a, b)| a != b).collect();
+    assert_eq!(differing.len(), 1, "{differing:?}");
+    assert!(
+        differing[0].0.starts_with("metadata: {city: text(4)#"),
+        "{differing:?}"
+    );
+}
+
+#[test]
+fn debug_of_a_tool_result_and_of_iterators_shows_no_content() {
+    let failure = ToolResult::failure("hunter2").with_metadata("k", "hunter2");
+    let entries = Map::from([("hunter2", "hunter2")]);
+    for outline in [
+        format!("{failure:?}"),
+        format!("{:?}", entries.iter()),
+        format!("{:?}", entries.into_iter()),
+    ] {
+        assert!(!outline.contains("hunter2"), "{outline}");
+    }
 }

@@ -134,6 +134,6 @@ fn value(text: &str) -> Result<Value, Failure> {
 fn map(text: &str) -> Result<Map, Failure> {
     match value(text)? {
         Value::Map(map) => Ok(map),
-        other => Err(Failure::new(format!("not a map: {other:?}"))),
+        other => Err(Failure::new(format!("not a map: {other:#?}"))),
     }
 }

@@ -75,7 +75,7 @@ async fn echo(target: Target<'_>, raw: &mut RawConnection) -> Outcome {
         .get("payload")
         .and_then(|payload| payload.get("message"))
     else {
-        return Err(Failure::new(format!("no message in {answer:?}")));
+        return Err(Failure::new(format!("no message in {answer:#?}")));
     };
     expect_keys(
         "the reply",
@@ -108,7 +108,7 @@ fn expect_error(
 ) -> Outcome {
     expect_head(answer, "error", id)?;
     let Some(Value::Map(payload)) = answer.get("payload") else {
-        return Err(Failure::new(format!("no payload in {answer:?}")));
+        return Err(Failure::new(format!("no payload in {answer:#?}")));
     };
     let given = payload.get("error_message").and_then(Value::as_str);
     let wanted = Map::from([

@@ -296,10 +296,12 @@ impl<'de> Source<'de> for Reader<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::{from_slice, to_display};
+    use crate::json::from_slice;
 
     fn round_trip(text: &str) -> String {
-        to_display(&from_slice(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}")))
+        from_slice(text.as_bytes())
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
+            .to_string()
     }
 
     fn refused(text: &[u8]) -> String {
@@ -396,6 +398,6 @@ mod tests {
         for _ in 0..=MAX_DEPTH {
             value = Value::List(vec![value]);
         }
-        assert!(to_display(&value).contains("nested deeper than 256 levels"));
+        assert!(value.to_string().contains("nested deeper than 256 levels"));
     }
 }

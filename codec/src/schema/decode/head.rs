@@ -84,7 +84,7 @@ impl<M> Head<M> {
         let kind = match &self.kind {
             Some(Ok(kind)) => *kind,
             Some(Err(kind)) => {
-                let reason = format!("unknown type {kind:?}");
+                let reason = format!("unknown type {}", shortened(kind));
                 return Err(DecodeFault::Envelope { reason });
             }
             None => return Err(missing("type")),
@@ -131,6 +131,18 @@ fn read_head<'de, S: Source<'de>>(
     source.finish().map_err(syntax::<S>)
 }
 
+/// The value as JSON, cut off if it is long: it comes from the peer and goes into an answer.
+fn shortened(value: &Value) -> String {
+    let text = value.to_string();
+    // The text is ASCII, so any cut is between characters.
+    match text.get(..MAX_SHOWN_LEN) {
+        Some(start) if text.len() > MAX_SHOWN_LEN => {
+            format!("{start}… ({} characters)", text.len())
+        }
+        _ => text,
+    }
+}
+
 fn skip_to_end<'de, S: Source<'de>>(source: &mut S) -> Result<Value, DecodeFault> {
     let value = source.value().map_err(syntax::<S>)?;
     source.finish().map_err(syntax::<S>)?;
@@ -160,3 +172,6 @@ fn read_payload<'de, S: Source<'de>>(
     };
     Ok(Payload { mark, read })
 }
+
+/// How much of an unknown type an error shows, in bytes.
+const MAX_SHOWN_LEN: usize = 200;
