@@ -10,7 +10,7 @@ mod python;
 use std::{collections::BTreeMap, env, error::Error, process::Stdio, time::Duration};
 
 use agentwire::{
-    Agent, AgentError, Balance, LocalAgent, Map, Message, RemoteAgent, map,
+    Agent, AgentError, Balance, LocalAgent, Map, Message, RemoteAgent, RequestContext, map,
     registry::{
         Event, LocalRegistry, Query, Registry, RegistryConfig, RegistryServer, RemoteRegistry,
         Watch, WatchScope,
@@ -58,7 +58,7 @@ impl Agent for Weather {
         map! {"forecast": {"days": 3}}
     }
 
-    async fn process(&self, city: Message) -> Result<Message, AgentError> {
+    async fn process(&self, city: Message, _: RequestContext) -> Result<Message, AgentError> {
         let city = city.content.to_plain_text();
         let forecast = format!("Sun in {city}, says {}", self.who);
         Ok(Message::agent(forecast))

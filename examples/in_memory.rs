@@ -6,7 +6,8 @@
 #![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 
 use agentwire::{
-    Agent, AgentError, Error, ErrorCode, LocalAgent, Map, Message, RemoteAgent, Value,
+    Agent, AgentError, Error, ErrorCode, LocalAgent, Map, Message, RemoteAgent, RequestContext,
+    Value,
 };
 
 /// The agent under test: divides `{"dividend": …, "divisor": …}`.
@@ -17,7 +18,7 @@ impl Agent for Divider {
         "divider"
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         let number = |key: &str| message.content.get(key).and_then(Value::as_i64);
         let (Some(dividend), Some(divisor)) = (number("dividend"), number("divisor")) else {
             return Err(AgentError::new("I need a dividend and a divisor"));

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use agentwire::{Agent, AgentError, Error, LocalAgent, Message, RemoteAgent};
+use agentwire::{Agent, AgentError, Error, LocalAgent, Message, RemoteAgent, RequestContext};
 use futures_core::Stream;
 use futures_util::stream;
 
@@ -16,11 +16,15 @@ impl Agent for Countdown {
         "countdown"
     }
 
-    async fn process(&self, _: Message) -> Result<Message, AgentError> {
+    async fn process(&self, _: Message, _: RequestContext) -> Result<Message, AgentError> {
         Err(AgentError::new("I can only stream"))
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    fn stream(
+        &self,
+        message: Message,
+        _: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         // Any stream will do. This one makes the next number only when there is room for it, so
         // that nothing piles up when the caller is slow.
         let left = message.content.as_u64().unwrap_or_default();

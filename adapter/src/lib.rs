@@ -169,6 +169,7 @@
 mod agent;
 mod client;
 mod connection;
+mod context;
 mod deadline_timer;
 mod error;
 pub mod registry;
@@ -185,14 +186,15 @@ pub use agentwire_transport as transport;
 pub use agentwire_transport::Endpoint;
 
 pub use crate::{
-    agent::{Agent, AgentError, FnAgent, SharedAgent, agent_fn},
+    agent::{Agent, AgentError, AgentHandler, FnAgent, SharedAgent, agent_fn},
     client::{
         Balance, CallOptions, ClientStats, MessageStream, RemoteAgent, RemoteAgentBuilder,
         RetryPolicy,
     },
+    context::{Extensions, RequestContext},
     error::{CallContext, Error, Phase, ProtocolError},
     server::{LocalAgent, LocalAgentBuilder},
-    tool::{FnTool, Tool, tool_fn},
+    tool::{FnTool, Tool, ToolHandler, tool_fn},
 };
 
 /// The README's programs compile.

@@ -18,7 +18,7 @@ use std::{
 
 use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder,
-    transport::internal::Mutex,
+    RequestContext, transport::internal::Mutex,
 };
 use common::{RawPeer, ScriptedAgent, memory, process_frame, until, within};
 use fastrand::Rng;
@@ -215,11 +215,15 @@ impl Agent for Endless {
         "endless"
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         Ok(message)
     }
 
-    fn stream(&self, _: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    fn stream(
+        &self,
+        _: Message,
+        _: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         let counter = Arc::clone(&self.0);
         stream::repeat_with(move || {
             counter.fetch_add(1, Relaxed);

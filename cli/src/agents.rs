@@ -1,6 +1,6 @@
 use std::{str::FromStr, time::Duration};
 
-use agentwire::{Agent, AgentError, Message};
+use agentwire::{Agent, AgentError, Message, RequestContext};
 use futures_core::Stream;
 use futures_util::stream::{self, StreamExt};
 
@@ -37,7 +37,7 @@ impl Agent for BuiltIn {
         &self.name
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         match self.kind {
             AgentKind::Echo | AgentKind::Count(_) => Ok(echo(message)),
             AgentKind::Slow(delay) => {
@@ -48,14 +48,18 @@ impl Agent for BuiltIn {
         }
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    fn stream(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         match self.kind {
             AgentKind::Count(chunks) => {
                 let text = text_of(&message);
                 let chunk = move |i| Message::agent(format!("{text} #{i}")).with_metadata("i", i);
                 stream::iter((0..chunks).map(move |i| Ok(chunk(i)))).left_stream()
             }
-            _ => stream::once(self.process(message)).right_stream(),
+            _ => stream::once(self.process(message, context)).right_stream(),
         }
     }
 }
@@ -152,7 +156,7 @@ mod tests {
     fn chunks_are_numbered_from_zero_and_content_that_is_no_text_is_json() {
         let agent = BuiltIn::new(AgentKind::Count(2), None);
         let contents = |content: Value| {
-            let chunks = agent.stream(Message::user(content));
+            let chunks = agent.stream(Message::user(content), RequestContext::new());
             let chunks = futures_util::FutureExt::now_or_never(chunks.collect::<Vec<_>>());
             let chunks = chunks.expect("it waits for nothing");
             chunks

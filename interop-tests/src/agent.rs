@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use agentwire::{Agent, AgentError, Error, LocalAgent, Message};
+use agentwire::{Agent, AgentError, Error, LocalAgent, Message, RequestContext};
 use futures_core::Stream;
 use futures_util::stream;
 
@@ -49,11 +49,15 @@ impl Agent for InteropAgent {
         "interop"
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         process(message).await
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    fn stream(
+        &self,
+        message: Message,
+        _: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         stream::iter(chunks(message))
     }
 }
@@ -67,7 +71,7 @@ impl Agent for MuteAgent {
         "mute"
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         process(message).await
     }
 }

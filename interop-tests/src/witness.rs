@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use agentwire::{Agent, AgentError, LocalAgent, Message};
+use agentwire::{Agent, AgentError, LocalAgent, Message, RequestContext};
 use tokio::sync::watch;
 
 use crate::{Failure, agent::slow};
@@ -60,7 +60,7 @@ impl Agent for Witness {
         "interop"
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         let what = message.metadata.get("do").and_then(|what| what.as_str());
         match what {
             Some("freeze") => drop(self.phase.send_replace(Phase::Frozen)),

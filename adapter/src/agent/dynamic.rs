@@ -6,15 +6,20 @@ use futures_core::{Stream, future::BoxFuture, stream::BoxStream};
 use futures_util::StreamExt;
 
 use super::{Agent, AgentError};
+use crate::RequestContext;
 
 type Answer = Result<Message, AgentError>;
 
 /// The dyn-safe twin of [`Agent`], implemented for every agent.
 pub(crate) trait DynAgent: Send + Sync {
     fn name(&self) -> &str;
-    fn process<'a>(&'a self, message: Message) -> BoxFuture<'a, Answer>;
+    fn process<'a>(&'a self, message: Message, context: RequestContext) -> BoxFuture<'a, Answer>;
     /// The stream owns the agent, so that it can outlive the caller's borrow.
-    fn stream(self: Arc<Self>, message: Message) -> BoxStream<'static, Answer>;
+    fn stream(
+        self: Arc<Self>,
+        message: Message,
+        context: RequestContext,
+    ) -> BoxStream<'static, Answer>;
     fn capabilities(&self) -> Map;
 }
 
@@ -23,13 +28,17 @@ impl<A: Agent> DynAgent for A {
         Agent::name(self)
     }
 
-    fn process<'a>(&'a self, message: Message) -> BoxFuture<'a, Answer> {
-        Box::pin(Agent::process(self, message))
+    fn process<'a>(&'a self, message: Message, context: RequestContext) -> BoxFuture<'a, Answer> {
+        Box::pin(Agent::process(self, message, context))
     }
 
-    fn stream(self: Arc<Self>, message: Message) -> BoxStream<'static, Answer> {
+    fn stream(
+        self: Arc<Self>,
+        message: Message,
+        context: RequestContext,
+    ) -> BoxStream<'static, Answer> {
         Box::pin(stream! {
-            let mut answers = pin!(Agent::stream(&*self, message));
+            let mut answers = pin!(Agent::stream(&*self, message, context));
             while let Some(answer) = answers.next().await {
                 yield answer;
             }
@@ -72,12 +81,16 @@ impl Agent for SharedAgent {
         self.0.name()
     }
 
-    async fn process(&self, message: Message) -> Answer {
-        self.0.process(message).await
+    async fn process(&self, message: Message, context: RequestContext) -> Answer {
+        self.0.process(message, context).await
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Answer> + Send {
-        Arc::clone(&self.0).stream(message)
+    fn stream(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Stream<Item = Answer> + Send {
+        Arc::clone(&self.0).stream(message, context)
     }
 
     fn capabilities(&self) -> Map {

@@ -1,55 +1,127 @@
-use std::{fmt, future::Future};
+//! Agents made of closures.
+
+use std::{fmt, future::Future, marker::PhantomData};
 
 use agentwire_codec::Message;
 
 use super::{Agent, AgentError};
+use crate::RequestContext;
 
-/// Makes an agent of a closure.
+/// Makes an agent of a closure that takes a [`Message`], or a [`Message`] and a [`RequestContext`].
 ///
 /// ```
-/// use agentwire::{Agent, Message, agent_fn};
+/// use agentwire::{Agent, Message, RequestContext, agent_fn};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let echo = agent_fn("echo", |message: Message| async move { Ok(Message::agent(message.content)) });
-/// let reply = echo.process(Message::user("hello")).await?;
+/// let reply = echo.process(Message::user("hello"), RequestContext::new()).await?;
 /// assert_eq!(reply.text(), Some("hello"));
+///
+/// let peer = agent_fn("peer", |_: Message, context: RequestContext| async move {
+///     Ok(Message::agent(context.peer().to_string()))
+/// });
+/// # let _ = peer;
 /// # Ok::<(), agentwire::AgentError>(())
 /// # }).map_err(|error| error.to_string())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn agent_fn<F, R>(name: impl Into<String>, process: F) -> FnAgent<F>
+///
+/// The types of the closure's parameters must be written out, because they decide which of the two
+/// forms it is.
+pub fn agent_fn<F, Args>(name: impl Into<String>, process: F) -> FnAgent<F, Args>
 where
-    F: Fn(Message) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<Message, AgentError>> + Send,
+    F: AgentHandler<Args>,
 {
     FnAgent {
         name: name.into(),
         process,
+        args: PhantomData,
     }
 }
 
 /// An agent made of a closure by [`agent_fn`].
-#[derive(Clone)]
-pub struct FnAgent<F> {
+pub struct FnAgent<F, Args> {
     name: String,
     process: F,
+    args: PhantomData<fn(Args)>,
 }
 
-impl<F, R> Agent for FnAgent<F>
+impl<F, Args> Agent for FnAgent<F, Args>
 where
-    F: Fn(Message) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<Message, AgentError>> + Send,
+    F: AgentHandler<Args>,
+    Args: 'static,
 {
     fn name(&self) -> &str {
         &self.name
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
-        (self.process)(message).await
+    fn process(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
+        self.process.call(message, context)
     }
 }
 
-impl<F> fmt::Debug for FnAgent<F> {
+/// A closure that [`agent_fn`] accepts: `Fn(Message)` or `Fn(Message, RequestContext)`, and the
+/// future that it returns ends in `Result<Message, AgentError>`.
+///
+/// `Args` is the tuple of its parameters. It only tells the two forms apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an agent",
+    label = "not a closure that `agent_fn` accepts",
+    note = "it must be `Fn(Message) -> impl Future<Output = Result<Message, AgentError>> + Send`, or take `(Message, RequestContext)`",
+    note = "write the types of its parameters: `|message: Message|` or `|message: Message, context: RequestContext|`"
+)]
+pub trait AgentHandler<Args>: Send + Sync + 'static {
+    /// Calls the closure.
+    fn call(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send;
+}
+
+impl<F, R> AgentHandler<(Message,)> for F
+where
+    F: Fn(Message) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Message, AgentError>> + Send,
+{
+    fn call(
+        &self,
+        message: Message,
+        _: RequestContext,
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
+        self(message)
+    }
+}
+
+impl<F, R> AgentHandler<(Message, RequestContext)> for F
+where
+    F: Fn(Message, RequestContext) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Message, AgentError>> + Send,
+{
+    fn call(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
+        self(message, context)
+    }
+}
+
+impl<F: Clone, Args> Clone for FnAgent<F, Args> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            process: self.process.clone(),
+            args: PhantomData,
+        }
+    }
+}
+
+impl<F, Args> fmt::Debug for FnAgent<F, Args> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FnAgent")
             .field("name", &self.name)

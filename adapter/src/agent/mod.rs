@@ -12,8 +12,9 @@ pub(crate) use self::dynamic::DynAgent;
 pub use self::{
     dynamic::SharedAgent,
     error::AgentError,
-    function::{FnAgent, agent_fn},
+    function::{AgentHandler, FnAgent, agent_fn},
 };
+use crate::RequestContext;
 
 /// Something that answers messages: the one trait of this library.
 ///
@@ -25,7 +26,7 @@ pub use self::{
 /// works for it, at any await point.
 ///
 /// ```
-/// use agentwire::{Agent, AgentError, Message};
+/// use agentwire::{Agent, AgentError, Message, RequestContext};
 ///
 /// struct Shout;
 ///
@@ -34,7 +35,7 @@ pub use self::{
 ///         "shout"
 ///     }
 ///
-///     async fn process(&self, message: Message) -> Result<Message, AgentError> {
+///     async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
 ///         let text = message.text().ok_or_else(|| AgentError::new("I can only shout text"))?;
 ///         Ok(Message::agent(text.to_uppercase()))
 ///     }
@@ -49,15 +50,22 @@ pub trait Agent: Send + Sync + 'static {
     /// # Errors
     ///
     /// What the agent fails with. The caller gets its code, its text and its details.
-    fn process(&self, message: Message)
-    -> impl Future<Output = Result<Message, AgentError>> + Send;
+    fn process(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send;
 
     /// Answers one message with any number of messages. An error ends the stream.
     ///
     /// The next item is asked for when the caller has room for it. By default the stream is one
     /// error that says that this agent does not stream.
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
-        drop(message);
+    fn stream(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        drop((message, context));
         stream::iter([Err(AgentError::no_streaming(self.name()))])
     }
 

@@ -13,7 +13,7 @@ use super::{
     CallOptions, ClientStats, MessageStream, RemoteAgentBuilder, exchange::Exchange, target::Target,
 };
 use crate::{
-    Error,
+    Error, RequestContext,
     agent::{Agent, AgentError},
 };
 
@@ -319,12 +319,30 @@ impl Agent for RemoteAgent {
         self.target.shown_name()
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
-        Ok(Self::process(self, message).await?)
+    async fn process(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> Result<Message, AgentError> {
+        Ok(self.process_with(message, &within(&context)).await?)
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
-        Self::stream(self, message).map(|answer| Ok(answer?))
+    fn stream(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        self.stream_with(message, &within(&context))
+            .map(|answer| Ok(answer?))
+    }
+}
+
+/// The settings of a call that ends by the caller's deadline.
+fn within(context: &RequestContext) -> CallOptions {
+    let options = CallOptions::new();
+    match context.remaining() {
+        Some(left) => options.total_timeout(left),
+        None => options,
     }
 }
 

@@ -65,15 +65,16 @@ impl Acceptor {
         connection: Connection,
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let peer = connection.peer().clone();
+        let peer = Arc::new(connection.peer().clone());
         let link = FramedConnection::new(connection, self.config.frame_limits);
+        let span = tracing::debug_span!("connection", endpoint = %self.listener.endpoint(), %peer);
         let session = Session::new(
             link,
+            peer,
             Arc::clone(&self.service),
             Arc::clone(&self.config),
             self.stop.watch(),
         );
-        let span = tracing::debug_span!("connection", endpoint = %self.listener.endpoint(), %peer);
         // The task of an idle connection is little more than this future: what is moved into it should be small.
         let served = async move {
             session.run().await;

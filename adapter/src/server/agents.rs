@@ -3,13 +3,15 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Value, WireError, map,
 };
+use agentwire_transport::Peer;
+use tokio::time::Instant;
 
 use super::{
     job::Job,
     service::{Service, Work, unknown_method},
 };
 use crate::{
-    Error,
+    Error, RequestContext,
     agent::{DynAgent, SharedAgent},
     tool::DynTool,
 };
@@ -19,10 +21,11 @@ use crate::{
 pub(super) struct Agents {
     /// The one that was named first, which speaks for the server.
     first: Arc<dyn DynAgent>,
+    first_name: Arc<str>,
     /// By name; empty if the first one answers to any.
-    agents: BTreeMap<String, Arc<dyn DynAgent>>,
+    agents: BTreeMap<Arc<str>, Arc<dyn DynAgent>>,
     names: Names,
-    tools: BTreeMap<String, Arc<dyn DynTool>>,
+    tools: BTreeMap<Arc<str>, Arc<dyn DynTool>>,
     /// How long each may take for an answer.
     handler_timeout: Option<Duration>,
 }
@@ -64,6 +67,7 @@ impl Agents {
             false => by_name("agent", agents, |agent| agent.name())?,
         };
         Ok(Self {
+            first_name: first.name().into(),
             first,
             agents: by_name,
             names,
@@ -82,7 +86,7 @@ impl Agents {
             return Ok(&self.first);
         }
         self.agents.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.agents.keys().map(String::as_str).collect();
+            let known: Vec<&str> = self.agents.keys().map(|name| &**name).collect();
             let text = match name {
                 "" => format!("No agent is named; there are: {}", known.join(", ")),
                 _ => format!("Agent not found: {name}; there are: {}", known.join(", ")),
@@ -94,7 +98,7 @@ impl Agents {
 
     fn tool(&self, name: &str) -> Result<&Arc<dyn DynTool>, WireError> {
         self.tools.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.tools.keys().map(String::as_str).collect();
+            let known: Vec<&str> = self.tools.keys().map(|name| &**name).collect();
             let text = match &known[..] {
                 [] => format!("Tool not found: {name}; there are none here"),
                 known => format!("Tool not found: {name}; there are: {}", known.join(", ")),
@@ -102,6 +106,28 @@ impl Agents {
             WireError::new(ErrorCode::TOOL_NOT_FOUND, text)
                 .with_details(map! {"tool_name": name, "available": known})
         })
+    }
+
+    /// Adds the name that the caller asked for. The name of an agent that is served here is shared,
+    /// so that an ordinary call allocates nothing.
+    fn with_name(&self, context: RequestContext, name: &str) -> RequestContext {
+        if name.is_empty() {
+            context
+        } else if *name == *self.first_name {
+            context.with_agent_name(Arc::clone(&self.first_name))
+        } else if let Some((known, _)) = self.agents.get_key_value(name) {
+            context.with_agent_name(Arc::clone(known))
+        } else {
+            context.with_agent_name(name)
+        }
+    }
+
+    /// Adds the deadline that the handler timeout sets.
+    fn within_limit(&self, context: RequestContext) -> RequestContext {
+        match self.handler_timeout {
+            Some(limit) => context.with_deadline(Instant::now() + limit),
+            None => context,
+        }
     }
 
     /// What the first agent offers.
@@ -137,24 +163,28 @@ impl Service for Agents {
         kind == EnvelopeType::Request
     }
 
-    fn start(&self, id: &RequestId, body: Body) -> Result<Work, WireError> {
+    fn start(&self, id: &RequestId, body: Body, peer: &Arc<Peer>) -> Result<Work, WireError> {
         let Body::Request(request) = body else {
             // It is not taken.
             return Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request"));
         };
         let limit = self.handler_timeout;
+        let context = RequestContext::from_peer(id.clone(), Arc::clone(peer));
         Ok(match request {
             Request::Process(call) => {
                 let job = Job::new(self.agent(&call.agent_name)?, "process", id, limit);
-                Work::One(Box::pin(job.process(call.message)))
+                let context = self.within_limit(self.with_name(context, &call.agent_name));
+                Work::One(Box::pin(job.process(call.message, context)))
             }
             Request::Stream(call) => {
                 let job = Job::new(self.agent(&call.agent_name)?, "stream", id, limit);
-                Work::Many(Box::pin(job.stream(call.message)))
+                let context = self.with_name(context, &call.agent_name);
+                Work::Many(Box::pin(job.stream(call.message, context)))
             }
             Request::Execute(call) => {
                 let job = Job::new(self.tool(&call.tool_name)?, "execute", id, limit);
-                Work::One(Box::pin(job.execute(call.kwargs)))
+                let context = self.within_limit(context);
+                Work::One(Box::pin(job.execute(call.kwargs, context)))
             }
             request => return Err(unknown_method(request.method())),
         })
@@ -169,10 +199,10 @@ fn by_name<T>(
     setting: &'static str,
     things: Vec<T>,
     name: impl Fn(&T) -> &str,
-) -> Result<BTreeMap<String, T>, Error> {
+) -> Result<BTreeMap<Arc<str>, T>, Error> {
     let mut by_name = BTreeMap::new();
     for thing in things {
-        let name = name(&thing).to_owned();
+        let name = Arc::<str>::from(name(&thing));
         if name.is_empty() {
             return Err(invalid(setting, "must have a name"));
         }

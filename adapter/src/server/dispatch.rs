@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use agentwire_codec::{Envelope, EnvelopeType, ErrorCode, Format, Map, RequestId, WireError};
+use agentwire_transport::Peer;
 
 use super::{
     in_flight::{Answer, InFlight},
@@ -10,7 +13,11 @@ use super::{
 /// # Errors
 ///
 /// The envelope that answers a frame that asks for nothing that can be done here (PROTOCOL 7.3).
-pub(super) fn dispatch(service: &dyn Service, payload: &[u8]) -> Result<InFlight, Box<Answer>> {
+pub(super) fn dispatch(
+    service: &dyn Service,
+    peer: &Arc<Peer>,
+    payload: &[u8],
+) -> Result<InFlight, Box<Answer>> {
     let format = Format::detect(payload);
     let refuse = |id: RequestId, error: WireError| {
         tracing::debug!(%id, code = %error.code, "request refused");
@@ -34,7 +41,7 @@ pub(super) fn dispatch(service: &dyn Service, payload: &[u8]) -> Result<InFlight
     if !service.takes(kind) {
         return Err(refuse(id, not_a_request(kind, format, payload)));
     }
-    match service.start(&id, body) {
+    match service.start(&id, body, peer) {
         Ok(work) => Ok(InFlight::new(format, id, work)),
         Err(error) => Err(refuse(id, error)),
     }

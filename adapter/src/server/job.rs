@@ -9,6 +9,7 @@ use tracing::{Instrument, Span};
 
 use super::panic::panic_text;
 use crate::{
+    RequestContext,
     agent::{AgentError, DynAgent},
     tool::DynTool,
 };
@@ -104,9 +105,9 @@ impl<W: Worker + ?Sized> Job<W> {
 }
 
 impl Job<dyn DynAgent> {
-    pub(super) async fn process(self, message: Message) -> Body {
+    pub(super) async fn process(self, message: Message, context: RequestContext) -> Body {
         // Within the block, so that a panic in the asking is caught, too.
-        let work = async { self.worker.process(message).await };
+        let work = async { self.worker.process(message, context).await };
         self.done(match self.watch(work).await {
             Ok(Ok(message)) => Response::Message(message).into(),
             Ok(Err(error)) => Body::Error(error.into_wire()),
@@ -114,8 +115,12 @@ impl Job<dyn DynAgent> {
         })
     }
 
-    pub(super) fn stream(self, message: Message) -> impl Stream<Item = Body> + Send {
-        let mut answers = chunks(Arc::clone(&self.worker), message);
+    pub(super) fn stream(
+        self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Stream<Item = Body> + Send {
+        let mut answers = chunks(Arc::clone(&self.worker), message, context);
         stream! {
             let end = loop {
                 match self.watch(answers.next()).await {
@@ -136,8 +141,8 @@ impl Job<dyn DynAgent> {
 }
 
 impl Job<dyn DynTool> {
-    pub(super) async fn execute(self, kwargs: Map) -> Body {
-        let work = async { self.worker.execute(kwargs).await };
+    pub(super) async fn execute(self, kwargs: Map, context: RequestContext) -> Body {
+        let work = async { self.worker.execute(kwargs, context).await };
         self.done(match self.watch(work).await {
             Ok(Ok(result)) => Response::Tool(result).into(),
             Ok(Err(error)) => Body::Error(tool_failed(error.into_wire())),
@@ -150,8 +155,9 @@ impl Job<dyn DynTool> {
 fn chunks(
     agent: Arc<dyn DynAgent>,
     message: Message,
+    context: RequestContext,
 ) -> BoxStream<'static, Result<Message, AgentError>> {
-    Box::pin(future::lazy(move |_| agent.stream(message)).flatten_stream())
+    Box::pin(future::lazy(move |_| agent.stream(message, context)).flatten_stream())
 }
 
 /// A tool's failure has a code of its own, unless the tool chose one.

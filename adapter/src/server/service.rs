@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, RequestId, Value, WireError};
+use agentwire_transport::Peer;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 
 /// What a server does about the envelopes that it is sent. Connections, framing, limits and the end of it all are
@@ -13,7 +16,7 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// # Errors
     ///
     /// The error that is the answer.
-    fn start(&self, id: &RequestId, body: Body) -> Result<Work, WireError>;
+    fn start(&self, id: &RequestId, body: Body, peer: &Arc<Peer>) -> Result<Work, WireError>;
 }
 
 /// The work on one request.

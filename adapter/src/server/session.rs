@@ -9,6 +9,7 @@ use std::{
 use agentwire_codec::{
     Body, EncodeError, Envelope, ErrorCode, Format, FrameError, Map, RequestId, WireError,
 };
+use agentwire_transport::Peer;
 use agentwire_transport::internal::MAX_TIMEOUT;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ use crate::{connection::FramedConnection, deadline_timer::DeadlineTimer};
 /// and answers that are ready together leave in one write.
 pub(super) struct Session {
     link: FramedConnection,
+    peer: Arc<Peer>,
     service: Arc<dyn Service>,
     config: Arc<Config>,
     in_flight: FuturesUnordered<Next>,
@@ -93,12 +95,14 @@ const LINGER: Duration = Duration::from_secs(2);
 impl Session {
     pub(super) fn new(
         link: FramedConnection,
+        peer: Arc<Peer>,
         service: Arc<dyn Service>,
         config: Arc<Config>,
         stop: ShutdownListener,
     ) -> Box<Self> {
         Box::new(Self {
             link,
+            peer,
             service,
             config,
             in_flight: FuturesUnordered::new(),
@@ -226,7 +230,7 @@ impl Session {
                 Poll::Ready(Ok(Some(len))) => {
                     *left -= 1;
                     self.clocks.request_arrived();
-                    let dispatched = dispatch(&*self.service, self.link.payload(len));
+                    let dispatched = dispatch(&*self.service, &self.peer, self.link.payload(len));
                     self.link.consume(len);
                     match dispatched {
                         Ok(request) => self.begin(request, cx),

@@ -2,14 +2,18 @@ use agentwire_codec::{Map, ToolResult};
 use futures_core::future::BoxFuture;
 
 use super::Tool;
-use crate::AgentError;
+use crate::{AgentError, RequestContext};
 
 /// The dyn-safe twin of [`Tool`], implemented for every tool.
 pub(crate) trait DynTool: Send + Sync {
     fn name(&self) -> &str;
     fn description(&self) -> &str;
     fn parameters(&self) -> Map;
-    fn execute<'a>(&'a self, kwargs: Map) -> BoxFuture<'a, Result<ToolResult, AgentError>>;
+    fn execute<'a>(
+        &'a self,
+        kwargs: Map,
+        context: RequestContext,
+    ) -> BoxFuture<'a, Result<ToolResult, AgentError>>;
 }
 
 impl<T: Tool> DynTool for T {
@@ -25,7 +29,11 @@ impl<T: Tool> DynTool for T {
         Tool::parameters(self)
     }
 
-    fn execute<'a>(&'a self, kwargs: Map) -> BoxFuture<'a, Result<ToolResult, AgentError>> {
-        Box::pin(Tool::execute(self, kwargs))
+    fn execute<'a>(
+        &'a self,
+        kwargs: Map,
+        context: RequestContext,
+    ) -> BoxFuture<'a, Result<ToolResult, AgentError>> {
+        Box::pin(Tool::execute(self, kwargs, context))
     }
 }

@@ -1,14 +1,16 @@
-use std::{fmt, future::Future};
+//! Tools made of closures.
+
+use std::{fmt, future::Future, marker::PhantomData};
 
 use agentwire_codec::{Map, ToolResult};
 
 use super::Tool;
-use crate::AgentError;
+use crate::{AgentError, RequestContext};
 
-/// Makes a tool of a closure.
+/// Makes a tool of a closure that takes a [`Map`] of arguments, or that and a [`RequestContext`].
 ///
 /// ```
-/// use agentwire::{Map, Tool, ToolResult, map, tool_fn};
+/// use agentwire::{Map, RequestContext, Tool, ToolResult, map, tool_fn};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let add = tool_fn("add", |kwargs: Map| async move {
@@ -20,35 +22,38 @@ use crate::AgentError;
 /// })
 /// .with_description("Adds two integers");
 ///
-/// let result = add.execute(map! {"a": 2, "b": 3}).await?;
+/// let result = add.execute(map! {"a": 2, "b": 3}, RequestContext::new()).await?;
 /// assert_eq!(result.data.as_i64(), Some(5));
 /// # Ok::<(), agentwire::AgentError>(())
 /// # }).map_err(|error| error.to_string())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn tool_fn<F, R>(name: impl Into<String>, execute: F) -> FnTool<F>
+///
+/// The types of the closure's parameters must be written out, because they decide which of the two
+/// forms it is.
+pub fn tool_fn<F, Args>(name: impl Into<String>, execute: F) -> FnTool<F, Args>
 where
-    F: Fn(Map) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<ToolResult, AgentError>> + Send,
+    F: ToolHandler<Args>,
 {
     FnTool {
         name: name.into(),
         description: String::new(),
         parameters: Map::new(),
         execute,
+        args: PhantomData,
     }
 }
 
 /// A tool made of a closure by [`tool_fn`].
-#[derive(Clone)]
-pub struct FnTool<F> {
+pub struct FnTool<F, Args> {
     name: String,
     description: String,
     parameters: Map,
     execute: F,
+    args: PhantomData<fn(Args)>,
 }
 
-impl<F> FnTool<F> {
+impl<F, Args> FnTool<F, Args> {
     /// Says what the tool does.
     #[must_use]
     pub fn with_description(mut self, description: impl Into<String>) -> Self {
@@ -64,10 +69,10 @@ impl<F> FnTool<F> {
     }
 }
 
-impl<F, R> Tool for FnTool<F>
+impl<F, Args> Tool for FnTool<F, Args>
 where
-    F: Fn(Map) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<ToolResult, AgentError>> + Send,
+    F: ToolHandler<Args>,
+    Args: 'static,
 {
     fn name(&self) -> &str {
         &self.name
@@ -81,12 +86,75 @@ where
         self.parameters.clone()
     }
 
-    async fn execute(&self, kwargs: Map) -> Result<ToolResult, AgentError> {
-        (self.execute)(kwargs).await
+    fn execute(
+        &self,
+        kwargs: Map,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        self.execute.call(kwargs, context)
     }
 }
 
-impl<F> fmt::Debug for FnTool<F> {
+/// A closure that [`tool_fn`] accepts: `Fn(Map)` or `Fn(Map, RequestContext)`, and the future that
+/// it returns ends in `Result<ToolResult, AgentError>`.
+///
+/// `Args` is the tuple of its parameters. It only tells the two forms apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a tool",
+    label = "not a closure that `tool_fn` accepts",
+    note = "it must be `Fn(Map) -> impl Future<Output = Result<ToolResult, AgentError>> + Send`, or take `(Map, RequestContext)`",
+    note = "write the types of its parameters: `|kwargs: Map|` or `|kwargs: Map, context: RequestContext|`"
+)]
+pub trait ToolHandler<Args>: Send + Sync + 'static {
+    /// Calls the closure.
+    fn call(
+        &self,
+        kwargs: Map,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send;
+}
+
+impl<F, R> ToolHandler<(Map,)> for F
+where
+    F: Fn(Map) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<ToolResult, AgentError>> + Send,
+{
+    fn call(
+        &self,
+        kwargs: Map,
+        _: RequestContext,
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        self(kwargs)
+    }
+}
+
+impl<F, R> ToolHandler<(Map, RequestContext)> for F
+where
+    F: Fn(Map, RequestContext) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<ToolResult, AgentError>> + Send,
+{
+    fn call(
+        &self,
+        kwargs: Map,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        self(kwargs, context)
+    }
+}
+
+impl<F: Clone, Args> Clone for FnTool<F, Args> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            parameters: self.parameters.clone(),
+            execute: self.execute.clone(),
+            args: PhantomData,
+        }
+    }
+}
+
+impl<F, Args> fmt::Debug for FnTool<F, Args> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FnTool")
             .field("name", &self.name)

@@ -6,8 +6,8 @@ use std::future::Future;
 use agentwire_codec::{Map, ToolResult};
 
 pub(crate) use self::dynamic::DynTool;
-pub use self::function::{FnTool, tool_fn};
-use crate::AgentError;
+pub use self::function::{FnTool, ToolHandler, tool_fn};
+use crate::{AgentError, RequestContext};
 
 /// Something that is run with arguments and returns data, such as a search or a calculation.
 ///
@@ -20,7 +20,7 @@ use crate::AgentError;
 /// await point.
 ///
 /// ```
-/// use agentwire::{AgentError, Map, Tool, ToolResult, Value, map};
+/// use agentwire::{AgentError, Map, RequestContext, Tool, ToolResult, map};
 ///
 /// struct Area;
 ///
@@ -41,7 +41,7 @@ use crate::AgentError;
 ///         }
 ///     }
 ///
-///     async fn execute(&self, kwargs: Map) -> Result<ToolResult, AgentError> {
+///     async fn execute(&self, kwargs: Map, _: RequestContext) -> Result<ToolResult, AgentError> {
 ///         let side = |name: &str| kwargs[name].as_f64().ok_or_else(|| AgentError::new("two numbers, please"));
 ///         Ok(ToolResult::success(side("width")? * side("height")?))
 ///     }
@@ -71,5 +71,9 @@ pub trait Tool: Send + Sync + 'static {
     ///
     /// The caller gets the code, the text and the details. In place of `INTERNAL_ERROR`, which is what an error
     /// has that chose no code, it gets `TOOL_EXECUTION_FAILED`.
-    fn execute(&self, kwargs: Map) -> impl Future<Output = Result<ToolResult, AgentError>> + Send;
+    fn execute(
+        &self,
+        kwargs: Map,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send;
 }

@@ -13,7 +13,7 @@ use crate::common::{
 };
 use agentwire::{
     Agent, AgentError, Balance, CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent,
-    RetryPolicy,
+    RequestContext, RetryPolicy,
     transport::{Connection, Listener},
 };
 use futures_core::Stream;
@@ -313,14 +313,18 @@ impl Agent for Forwarding {
         "weather"
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         self.asked.fetch_add(1, Relaxed);
         Ok(self.next.process(message).await?)
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    fn stream(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         self.asked.fetch_add(1, Relaxed);
-        Agent::stream(&self.next, message)
+        Agent::stream(&self.next, message, context)
     }
 }
 

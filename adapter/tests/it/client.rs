@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::common::{RawPeer, ScriptedAgent, call, listen, memory, until, within};
 use agentwire::{
-    CallOptions, Error, ErrorCode, LocalAgent, Message, Phase, RemoteAgent, RetryPolicy, WireError,
+    CallOptions, Error, ErrorCode, LocalAgent, Message, Phase, RemoteAgent, RequestContext,
+    RetryPolicy, WireError,
 };
 use tokio::time::Instant;
 
@@ -175,12 +176,17 @@ async fn a_stream_may_have_a_limit_in_all() {
         fn name(&self) -> &str {
             "endless"
         }
-        async fn process(&self, message: Message) -> Result<Message, agentwire::AgentError> {
+        async fn process(
+            &self,
+            message: Message,
+            _: RequestContext,
+        ) -> Result<Message, agentwire::AgentError> {
             Ok(message)
         }
         fn stream(
             &self,
             message: Message,
+            _: RequestContext,
         ) -> impl futures_core::Stream<Item = Result<Message, agentwire::AgentError>> + Send
         {
             (self.0)(message)

@@ -9,6 +9,7 @@ mod by_name;
 mod by_name_failing;
 mod by_name_registry;
 mod client;
+mod context;
 mod custom_transports;
 mod fairness;
 mod hostile;

@@ -168,7 +168,7 @@ async fn a_stream_is_sent_again_only_before_its_first_chunk() {
 async fn an_agent_that_fails_is_not_asked_again() {
     let counted = Arc::new(AtomicUsize::new(0));
     let calls = Arc::clone(&counted);
-    let failing = agent_fn("failing", move |_| {
+    let failing = agent_fn("failing", move |_: Message| {
         calls.fetch_add(1, Relaxed);
         async { Err(AgentError::new("no")) }
     });
@@ -231,7 +231,7 @@ async fn a_call_that_was_seen_once_is_not_unsent_though_the_client_is_closed() {
 async fn an_oversize_answer_is_no_reason_to_send_again() {
     let counted = Arc::new(AtomicUsize::new(0));
     let calls = Arc::clone(&counted);
-    let large = agent_fn("large", move |_| {
+    let large = agent_fn("large", move |_: Message| {
         calls.fetch_add(1, Relaxed);
         async { Ok(Message::agent("x".repeat(5000))) }
     });

@@ -3,7 +3,7 @@
 use crate::common::{ScriptedAgent, memory, within};
 use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, Error, ErrorCode, Format, FrameLimits, LocalAgent,
-    Map, Message, RemoteAgent, RetryPolicy, SharedAgent, Value, agent_fn,
+    Map, Message, RemoteAgent, RequestContext, RetryPolicy, SharedAgent, Value, agent_fn,
 };
 use tempfile::TempDir;
 
@@ -190,9 +190,13 @@ async fn agents_of_different_types_are_called_alike() {
         SharedAgent::new(RemoteAgent::new(&endpoint).unwrap()),
     ];
     for agent in &agents {
-        let reply = within(agent.process(Message::user("21"))).await.unwrap();
+        let reply = within(agent.process(Message::user("21"), RequestContext::new()))
+            .await
+            .unwrap();
         assert_eq!(reply.content, Value::from(42));
-        let error: AgentError = within(agent.process(Message::user("x"))).await.unwrap_err();
+        let error: AgentError = within(agent.process(Message::user("x"), RequestContext::new()))
+            .await
+            .unwrap_err();
         assert_eq!(error.message(), "invalid digit found in string");
     }
     assert_eq!(agents[0].name(), "closure");
@@ -232,7 +236,9 @@ async fn a_message_that_cannot_be_sent_fails_here_and_costs_no_connection() {
 #[tokio::test]
 async fn an_answer_over_the_servers_limit_becomes_an_error_that_says_so() {
     let endpoint = memory("large-answer");
-    let large = agent_fn("large", |_| async { Ok(Message::agent("x".repeat(5000))) });
+    let large = agent_fn("large", |_: Message| async {
+        Ok(Message::agent("x".repeat(5000)))
+    });
     let builder = LocalAgent::builder(large).frame_limits(FrameLimits::default().send(1000));
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
@@ -426,7 +432,7 @@ async fn one_server_answers_json_and_messagepack_at_the_same_time() {
 #[tokio::test]
 async fn an_answer_that_the_callers_format_lacks_becomes_an_error_that_says_so() {
     let endpoint = memory("raw-answer");
-    let raw = agent_fn("raw", |_| async {
+    let raw = agent_fn("raw", |_: Message| async {
         Ok(Message::agent(bytes::Bytes::from_static(b"raw")))
     });
     let _server = within(LocalAgent::serve(raw, &endpoint)).await.unwrap();

@@ -1,7 +1,8 @@
 //! What users hand from task to task can be handed.
 
 use agentwire::{
-    Agent, AgentError, Error, LocalAgent, Map, Message, MessageStream, RemoteAgent, SharedAgent,
+    Agent, AgentError, Error, LocalAgent, Map, Message, MessageStream, RemoteAgent, RequestContext,
+    SharedAgent,
     registry::{
         InstanceRef, LocalRegistry, Query, Registration, RegistrationHandle, Registry,
         RegistryError, RegistryServer, RemoteRegistry, SharedRegistry, Watch, WatchScope,
@@ -38,10 +39,18 @@ fn public_futures_and_streams_are_send() {
     ) {
         send(remote.process(Message::user("")));
         send(remote.stream(Message::user("")));
-        send(Agent::process(remote, Message::user("")));
-        send(Agent::stream(remote, Message::user("")));
-        send(boxed.process(Message::user("")));
-        send(boxed.stream(Message::user("")));
+        send(Agent::process(
+            remote,
+            Message::user(""),
+            RequestContext::new(),
+        ));
+        send(Agent::stream(
+            remote,
+            Message::user(""),
+            RequestContext::new(),
+        ));
+        send(boxed.process(Message::user(""), RequestContext::new()));
+        send(boxed.stream(Message::user(""), RequestContext::new()));
         send(remote.execute("", Map::new()));
         send(remote.ping());
         send(remote.close());

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use crate::common::{ScriptedAgent, memory, within};
 use agentwire::{
-    Agent, Error, LocalAgent, Message, RemoteAgent, agent_fn, map, registry::LocalRegistry, tool_fn,
+    Agent, Error, LocalAgent, Map, Message, RemoteAgent, agent_fn, map, registry::LocalRegistry,
+    tool_fn,
 };
 
 fn named(name: &'static str) -> impl Agent {
-    agent_fn(name, move |_| async move { Ok(Message::agent(name)) })
+    agent_fn(
+        name,
+        move |_: Message| async move { Ok(Message::agent(name)) },
+    )
 }
 
 async fn call(server: &LocalAgent, name: &str) -> Result<String, Error> {
@@ -98,7 +102,7 @@ async fn agents_that_cannot_be_told_apart_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_takes_too_long_is_given_up() {
-    let slow_tool = tool_fn("slow", |_| async { std::future::pending().await });
+    let slow_tool = tool_fn("slow", |_: Map| async { std::future::pending().await });
     let server = LocalAgent::builder(ScriptedAgent)
         .tool(slow_tool)
         .handler_timeout(Duration::from_secs(2))
@@ -130,7 +134,7 @@ impl Drop for PanicsWhenDropped {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_panics_when_it_is_given_up_is_answered_for() {
-    let bomb = agent_fn("bomb", |_| async {
+    let bomb = agent_fn("bomb", |_: Message| async {
         let _armed = PanicsWhenDropped;
         std::future::pending().await
     });

@@ -10,8 +10,8 @@ use std::{
 
 use crate::common::{RawPeer, ScriptedAgent, memory, process_frame, within};
 use agentwire::{
-    Agent, AgentError, CallOptions, Endpoint, FrameLimits, LocalAgent, Message, RemoteAgent, Value,
-    agent_fn,
+    Agent, AgentError, CallOptions, Endpoint, FrameLimits, LocalAgent, Message, RemoteAgent,
+    RequestContext, Value, agent_fn,
 };
 use agentwire_codec::Body;
 use futures_core::Stream;
@@ -90,12 +90,16 @@ impl Agent for Endless {
         "endless"
     }
 
-    async fn process(&self, _message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, _message: Message, _: RequestContext) -> Result<Message, AgentError> {
         let _tell = TellDrop(self.dropped.clone());
         std::future::pending().await
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    fn stream(
+        &self,
+        message: Message,
+        _: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         let tell = TellDrop(self.dropped.clone());
         stream::repeat_with(move || {
             let _ = &tell;
@@ -197,11 +201,15 @@ impl Agent for PanickingAgent {
         "panicking"
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         Ok(message)
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    fn stream(
+        &self,
+        message: Message,
+        _: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         let panics = Panics;
         stream::repeat_with(move || {
             let _kept = &panics;

@@ -2,8 +2,8 @@
 
 use crate::common::{RawPeer, ScriptedAgent, listen, memory, within};
 use agentwire::{
-    AgentError, Error, Format, LocalAgent, Map, Message, RemoteAgent, Tool, ToolResult, Value,
-    agent_fn, map, tool_fn, value,
+    AgentError, Error, Format, LocalAgent, Map, Message, RemoteAgent, RequestContext, Tool,
+    ToolResult, Value, agent_fn, map, tool_fn, value,
 };
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ impl Tool for Clumsy {
         "clumsy"
     }
 
-    async fn execute(&self, kwargs: Map) -> Result<ToolResult, AgentError> {
+    async fn execute(&self, kwargs: Map, _: RequestContext) -> Result<ToolResult, AgentError> {
         match kwargs["how"].as_str() {
             Some("plain") => Err(AgentError::new("dropped it").with_details(map! {"pieces": 7})),
             Some("coded") => Err(AgentError::with_code("BUTTERFINGERS", "dropped it")),

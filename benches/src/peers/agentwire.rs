@@ -1,4 +1,6 @@
-use agentwire::{Agent, AgentError, Endpoint, Format, LocalAgent, Message, RemoteAgent};
+use agentwire::{
+    Agent, AgentError, Endpoint, Format, LocalAgent, Message, RemoteAgent, RequestContext,
+};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::task::JoinSet;
 
@@ -17,11 +19,15 @@ impl Agent for Echo {
         "echo"
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         Ok(Message::agent(message.content))
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    fn stream(
+        &self,
+        message: Message,
+        _: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         stream::repeat_with(move || Ok(Message::agent(message.content.clone()))).take(CHUNKS)
     }
 }

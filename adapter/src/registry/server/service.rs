@@ -5,6 +5,7 @@ use agentwire_codec::{
     map,
 };
 use agentwire_registry::{FieldError, Query, Registry, RegistryError, SharedRegistry, WatchScope};
+use agentwire_transport::Peer;
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt};
@@ -48,7 +49,7 @@ impl Service for RegistryService {
         )
     }
 
-    fn start(&self, id: &RequestId, body: Body) -> Result<Work, WireError> {
+    fn start(&self, id: &RequestId, body: Body, _: &Arc<Peer>) -> Result<Work, WireError> {
         let method = match &body {
             Body::Request(request) => match request.method().as_str() {
                 Some("lookup") => "lookup",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agentwire::{
-    Balance, Endpoint, Error, LocalAgent, Message, RemoteAgent, ToolResult, agent_fn,
+    Balance, Endpoint, Error, LocalAgent, Map, Message, RemoteAgent, ToolResult, agent_fn,
     registry::{InstanceRef, LocalRegistry, Registration, Registry},
     tool_fn,
 };
@@ -39,11 +39,13 @@ impl Instances {
 
     pub(crate) async fn serve(&self, endpoint: &Endpoint) -> LocalAgent {
         let own = endpoint.to_string();
-        let agent = agent_fn("weather", move |_| {
+        let agent = agent_fn("weather", move |_: Message| {
             let own = own.clone();
             async move { Ok(Message::agent(own)) }
         });
-        let tool = tool_fn("forecast", |_| async { Ok(ToolResult::success("rain")) });
+        let tool = tool_fn("forecast", |_: Map| async {
+            Ok(ToolResult::success("rain"))
+        });
         LocalAgent::builder(agent)
             .tool(tool)
             .serve(endpoint)

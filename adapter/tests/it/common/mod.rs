@@ -16,8 +16,8 @@ use std::{
 };
 
 use agentwire::{
-    Agent, AgentError, Endpoint, Error, Map, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
-    registry::RegistryError, transport::Listener,
+    Agent, AgentError, Endpoint, Error, Map, Message, RemoteAgent, RemoteAgentBuilder,
+    RequestContext, RetryPolicy, registry::RegistryError, transport::Listener,
 };
 use agentwire_codec::{Body, Call, Envelope, Format, Request, RequestId, put_frame};
 use bytes::Bytes;
@@ -76,7 +76,7 @@ impl Agent for ScriptedAgent {
         "scripted"
     }
 
-    async fn process(&self, message: Message) -> Result<Message, AgentError> {
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         match message.metadata.get("do").and_then(|value| value.as_str()) {
             Some("fail") => Err(AgentError::with_code("OUT_OF_STOCK", "out of stock")
                 .with_details(Map::from([("missing", 3)]))),
@@ -94,7 +94,11 @@ impl Agent for ScriptedAgent {
         }
     }
 
-    fn stream(&self, message: Message) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    fn stream(
+        &self,
+        message: Message,
+        _: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         let number = |key: &str| message.metadata.get(key).and_then(|value| value.as_u64());
         let (count, fail_after) = (number("count").unwrap_or(3), number("fail_after"));
         let content = message.content;

@@ -1,0 +1,197 @@
+//! The context of a request: who asks, for whom, and until when.
+
+mod extensions;
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use agentwire_codec::RequestId;
+use agentwire_transport::Peer;
+use tokio::time::Instant;
+
+pub use self::extensions::Extensions;
+
+/// What an agent or a tool knows about a request beside its message.
+///
+/// The server passes one to [`Agent::process`], [`Agent::stream`] and [`Tool::execute`]. Pass it on
+/// when one agent calls another: a [`RemoteAgent`] that is called as an [`Agent`] stops waiting at
+/// the caller's deadline. Cloning costs no more than a few reference counts.
+///
+/// To call an agent directly, for example in a test, start from [`RequestContext::new`]:
+///
+/// ```
+/// use agentwire::{Agent, Message, RequestContext, agent_fn};
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let agent = agent_fn("whoami", |_: Message, context: RequestContext| async move {
+///     Ok(Message::agent(context.agent_name().unwrap_or("nobody").to_owned()))
+/// });
+/// let context = RequestContext::new().with_agent_name("whoami");
+/// let reply = agent.process(Message::user("?"), context).await?;
+/// assert_eq!(reply.text(), Some("whoami"));
+/// # Ok::<(), agentwire::AgentError>(())
+/// # }).map_err(|error| error.to_string())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`Agent`]: crate::Agent
+/// [`Agent::process`]: crate::Agent::process
+/// [`Agent::stream`]: crate::Agent::stream
+/// [`RemoteAgent`]: crate::RemoteAgent
+/// [`Tool::execute`]: crate::Tool::execute
+#[derive(Clone)]
+pub struct RequestContext {
+    request_id: RequestId,
+    agent_name: Option<Arc<str>>,
+    peer: Arc<Peer>,
+    deadline: Option<Instant>,
+    extensions: Extensions,
+}
+
+impl RequestContext {
+    /// Creates a context for a call within this process: a random request id, no deadline, and a
+    /// peer that reads "this process".
+    #[must_use]
+    pub fn new() -> Self {
+        Self::from_peer(RequestId::random(), Arc::clone(&THIS_PROCESS))
+    }
+
+    pub(crate) fn from_peer(request_id: RequestId, peer: Arc<Peer>) -> Self {
+        Self {
+            request_id,
+            agent_name: None,
+            peer,
+            deadline: None,
+            extensions: Extensions::new(),
+        }
+    }
+
+    /// Sets the id of the request.
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<RequestId>) -> Self {
+        self.request_id = id.into();
+        self
+    }
+
+    /// Sets the name that the caller asked for.
+    #[must_use]
+    pub fn with_agent_name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.agent_name = Some(name.into());
+        self
+    }
+
+    /// Sets the peer.
+    #[must_use]
+    pub fn with_peer(mut self, peer: impl Into<Arc<Peer>>) -> Self {
+        self.peer = peer.into();
+        self
+    }
+
+    /// Sets the deadline.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Returns the id of the request, as the caller chose it. Ids of different peers may be equal.
+    #[must_use]
+    pub fn request_id(&self) -> &RequestId {
+        &self.request_id
+    }
+
+    /// Returns the name that the caller asked for. A server with a single agent may answer to any
+    /// name, so this can differ from [`Agent::name`](crate::Agent::name).
+    ///
+    /// `None` if the caller named no agent, and for a tool, which belongs to the server.
+    #[must_use]
+    pub fn agent_name(&self) -> Option<&str> {
+        self.agent_name.as_deref()
+    }
+
+    /// Returns the other side of the connection that the request came in on.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Returns the instant after which the answer is of no use, if there is one. The server drops
+    /// the work then.
+    ///
+    /// It is when the server's [`handler_timeout`](crate::LocalAgentBuilder::handler_timeout) ends.
+    /// A stream has no deadline, because that timeout starts anew with each chunk.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Returns the time left until the [deadline](Self::deadline); zero once it has passed.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        let deadline = self.deadline?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Returns the values that wrappers around this agent have attached to the request.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// Returns the same for a wrapper that attaches values.
+    ///
+    /// ```
+    /// use agentwire::RequestContext;
+    ///
+    /// #[derive(Debug, PartialEq)]
+    /// struct Tenant(u32);
+    ///
+    /// let mut context = RequestContext::new();
+    /// context.extensions_mut().insert(Tenant(7));
+    /// assert_eq!(context.extensions().get(), Some(&Tenant(7)));
+    /// ```
+    #[must_use]
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+}
+
+impl Default for RequestContext {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RequestContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContext")
+            .field("request_id", &self.request_id)
+            .field("agent_name", &self.agent_name)
+            .field("peer", &self.peer)
+            .field("remaining", &self.remaining())
+            .finish_non_exhaustive()
+    }
+}
+
+static THIS_PROCESS: LazyLock<Arc<Peer>> =
+    LazyLock::new(|| Arc::new(Peer::Custom("this process".to_owned())));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_remaining_time_ends_at_zero() {
+        let context = RequestContext::new();
+        assert_eq!(context.remaining(), None);
+        let second = Duration::from_secs(1);
+        let context = context.with_deadline(Instant::now() + 2 * second);
+        for left in [2 * second, second, Duration::ZERO, Duration::ZERO] {
+            assert_eq!(context.remaining(), Some(left));
+            tokio::time::advance(second).await;
+        }
+    }
+}
