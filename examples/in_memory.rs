@@ -3,7 +3,7 @@
 //! `cargo run --example in_memory` runs the two tests below. In a crate of your own they would
 //! stand under `#[tokio::test]` and need no `main`.
 
-#![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::expect_used, reason = "tests may panic")]
 
 use agentwire::{
     Agent, AgentError, Error, ErrorCode, LocalAgent, Map, Message, RemoteAgent, RequestContext,

@@ -1,10 +1,12 @@
+//! The built-in agents of `serve`: echo, slow, fail and count.
+
 use std::{str::FromStr, time::Duration};
 
 use agentwire::{Agent, AgentError, Message, RequestContext};
 use futures_core::Stream;
 use futures_util::stream::{self, StreamExt};
 
-/// One of the agents that `serve` brings along.
+/// An agent that `serve` can run.
 #[derive(Debug)]
 pub(crate) struct BuiltIn {
     name: String,
@@ -14,18 +16,18 @@ pub(crate) struct BuiltIn {
 /// What a built-in agent does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AgentKind {
-    /// Answers with the content and metadata as they came.
+    /// Replies with the content and metadata of the request.
     Echo,
-    /// Does so after a while.
+    /// Like `Echo`, after a delay.
     Slow(Duration),
-    /// Answers every call with an error.
+    /// Fails every call.
     Fail,
-    /// Streams this many chunks; a call that does not stream is echoed.
+    /// Streams this many chunks. Replies like `Echo` to calls that do not stream.
     Count(u64),
 }
 
 impl BuiltIn {
-    /// An agent of this kind, by default of the same name.
+    /// Creates an agent of this kind. Its name defaults to the name of the kind.
     pub(crate) fn new(kind: AgentKind, name: Option<String>) -> Self {
         let name = name.unwrap_or_else(|| kind.name().to_owned());
         Self { name, kind }
@@ -65,12 +67,12 @@ impl Agent for BuiltIn {
 }
 
 fn echo(message: Message) -> Message {
-    let mut answer = Message::agent(message.content);
-    answer.metadata = message.metadata;
-    answer
+    let mut reply = Message::agent(message.content);
+    reply.metadata = message.metadata;
+    reply
 }
 
-/// The content if it is text, otherwise as JSON.
+/// Returns the content: text unchanged, any other value as JSON.
 fn text_of(message: &Message) -> String {
     match message.text() {
         Some(text) => text.to_owned(),
@@ -103,7 +105,7 @@ impl FromStr for AgentKind {
             ("fail", None) => Ok(Self::Fail),
             ("count", Some(chunks)) => Ok(Self::Count(number(text, chunks)?)),
             _ => Err(format!(
-                "{text:?} is not an agent (use echo, slow:MS, fail or count:N)"
+                "unknown agent {text:?}; use echo, slow:MS, fail or count:N"
             )),
         }
     }
@@ -112,7 +114,7 @@ impl FromStr for AgentKind {
 fn number(agent: &str, digits: &str) -> Result<u64, String> {
     digits
         .parse()
-        .map_err(|error| format!("{agent:?}: {digits:?} is not a number: {error}"))
+        .map_err(|error| format!("{agent:?}: {digits:?} is not a valid number: {error}"))
 }
 
 #[cfg(test)]
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_agent_is_refused() {
+    fn unknown_agents_are_rejected() {
         for text in [
             "", "Echo", "echo:1", "slow", "slow:", "slow:1s", "fail:", "count", "count:-1",
         ] {
@@ -145,20 +147,20 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_keeps_content_and_metadata_and_speaks_as_agent() {
-        let answer = echo(Message::user(7).with_metadata("k", Value::Null));
-        assert_eq!(answer.role, "agent");
-        assert_eq!(answer.content, Value::from(7));
-        assert_eq!(answer.metadata, Map::from([("k", Value::Null)]));
+    fn an_echo_keeps_content_and_metadata_and_has_the_role_agent() {
+        let reply = echo(Message::user(7).with_metadata("k", Value::Null));
+        assert_eq!(reply.role, "agent");
+        assert_eq!(reply.content, Value::from(7));
+        assert_eq!(reply.metadata, Map::from([("k", Value::Null)]));
     }
 
     #[test]
-    fn chunks_are_numbered_from_zero_and_content_that_is_no_text_is_json() {
+    fn chunks_are_numbered_from_zero_and_content_other_than_text_is_json() {
         let agent = BuiltIn::new(AgentKind::Count(2), None);
         let contents = |content: Value| {
             let chunks = agent.stream(Message::user(content), RequestContext::new());
             let chunks = futures_util::FutureExt::now_or_never(chunks.collect::<Vec<_>>());
-            let chunks = chunks.expect("it waits for nothing");
+            let chunks = chunks.expect("the stream never waits");
             chunks
                 .into_iter()
                 .map(|chunk| chunk.expect("a chunk").content.to_plain_text())

@@ -1,17 +1,33 @@
+//! The command `call`: one message, one reply.
+
 use std::time::Instant;
 
 use clap::Args;
 
-use crate::{exit::Failure, message_args::MessageArgs, output, runtime};
+use crate::{exit::CliError, message_args::MessageArgs, output, runtime};
 
-/// Send one message to an agent and print its answer
+/// Send one message to an agent and print its reply
 ///
-/// The answer is one line of JSON on standard output: role, content, metadata and timestamp.
+/// The reply is printed to standard output as one line of JSON with the keys role, content,
+/// metadata and timestamp.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct CallArgs {
     #[command(flatten)]
     message: MessageArgs,
+}
+
+impl CallArgs {
+    pub(crate) fn run(self) -> Result<(), CliError> {
+        let (remote, message) = self.message.prepare()?;
+        runtime::run_client(async {
+            tracing::info!(endpoint = %remote.endpoint(), "calling");
+            let start = Instant::now();
+            let reply = remote.process(message).await?;
+            tracing::info!(elapsed = ?start.elapsed(), "reply received");
+            output::print_line(reply)
+        })
+    }
 }
 
 const AFTER_HELP: &str = r#"Examples:
@@ -20,16 +36,3 @@ const AFTER_HELP: &str = r#"Examples:
   agentwire call --registry tcp://localhost:7000 --name weather --text 'Oslo?'
   agentwire call tcp://localhost:8080 --text hi --metadata '{"trace": 7}'
   jq .question quiz.json | agentwire call unix:///tmp/echo.sock --content -"#;
-
-impl CallArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let (remote, message) = self.message.prepare()?;
-        runtime::run_client(async {
-            tracing::info!(endpoint = %remote.endpoint(), "calling");
-            let start = Instant::now();
-            let answer = remote.process(message).await?;
-            tracing::info!(elapsed = ?start.elapsed(), "answered");
-            output::print_line(answer)
-        })
-    }
-}

@@ -1,48 +1,35 @@
-use clap::{ArgAction, Parser, Subcommand};
+//! The command line as a whole: global options and the list of commands.
+
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::{
-    bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, exit::Failure, logging, man,
+    bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, exit::CliError, logging, man,
     proxy::ProxyArgs, recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs,
     stream::StreamArgs, usage,
 };
 
-/// Serves, calls, streams from and proxies agents
+/// Serve, call, stream from and proxy agents
 ///
-/// Agents are programs that answer messages, in Rust, Python or Go. An ENDPOINT says where one is:
-/// unix:///path/to/socket or tcp://host:port.
+/// An agent is a program that answers messages, written in Rust, Python or Go. An ENDPOINT is the
+/// address of an agent: unix:///path/to/socket or tcp://host:port.
 #[derive(Debug, Parser)]
 #[command(
     name = "agentwire",
     version,
     after_help = AFTER_HELP,
-    // clap would show the whole help; a missing command is an error like any other.
+    // Without this, clap prints the whole help when the command is missing. A missing command is a
+    // usage error like any other.
     arg_required_else_help = false,
     max_term_width = 100
 )]
 pub(crate) struct Cli {
-    /// Tell what happens on standard error; -vv tells more, -vvv everything
+    /// Log to standard error; repeat for more detail (-vv, -vvv)
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
     verbose: u8,
 
     #[command(subcommand)]
     command: Command,
 }
-
-const AFTER_HELP: &str = "\
-Examples:
-  agentwire serve unix:///tmp/echo.sock
-  agentwire call unix:///tmp/echo.sock --text hello
-  agentwire stream tcp://localhost:8080 --text 'count for me'
-  agentwire proxy tcp://127.0.0.1:8080 unix:///tmp/echo.sock
-  agentwire registry serve tcp://127.0.0.1:7000
-
-Exit codes:
-  0  done
-  1  the remote agent answered with an error
-  2  wrong usage, or a message that cannot be sent
-  3  cannot connect or listen, or the connection was lost
-  4  timed out
-  5  the other side broke the protocol";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -60,12 +47,12 @@ enum Command {
 }
 
 impl Cli {
-    /// Reads the command line. Help and version are printed from within, and end the program.
-    pub(crate) fn read() -> Result<Self, Failure> {
-        Self::try_parse().map_err(|error| usage::failure(&error))
+    /// Parses the command line. Prints the help or the version if the command line asks for it.
+    pub(crate) fn read() -> Result<Self, CliError> {
+        Self::try_parse().map_err(|error| usage::to_cli_error(&error))
     }
 
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), CliError> {
         logging::start(self.verbose);
         match self.command {
             Command::Serve(args) => args.run(),
@@ -75,16 +62,30 @@ impl Cli {
             Command::Recode(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::Registry(args) => args.run(),
-            Command::Completions(args) => args.run(),
-            Command::Man => man::run(),
+            Command::Completions(args) => args.run(Self::command()),
+            Command::Man => man::run(Self::command()),
         }
     }
 }
 
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire serve unix:///tmp/echo.sock
+  agentwire call unix:///tmp/echo.sock --text hello
+  agentwire stream tcp://localhost:8080 --text 'count for me'
+  agentwire proxy tcp://127.0.0.1:8080 unix:///tmp/echo.sock
+  agentwire registry serve tcp://127.0.0.1:7000
+
+Exit codes:
+  0  success
+  1  the agent or the registry answered with an error
+  2  invalid usage, or the message cannot be encoded
+  3  cannot connect or listen, or the connection was lost
+  4  timed out
+  5  the peer violated the protocol";
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

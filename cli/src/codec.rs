@@ -1,12 +1,14 @@
+//! The option `--codec`.
+
 use agentwire::Format;
 use clap::ValueEnum;
 
-/// How envelopes are written, as the command line names it.
+/// The encoding of envelopes, as `--codec` names it.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum CodecArg {
-    /// As every peer reads it
+    /// JSON, which every agent supports
     Json,
-    /// MessagePack, which carries bytes; servers in Rust answer in it
+    /// MessagePack, which can carry raw bytes; agents in Rust support it
     Msgpack,
 }
 

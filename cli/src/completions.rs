@@ -1,26 +1,28 @@
-use clap::{Args, CommandFactory};
+//! The command `completions`: scripts for shell completion.
+
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::{cli::Cli, exit::Failure, output};
+use crate::{exit::CliError, output};
 
-/// Print a script that completes commands and options in a shell
+/// Print a shell completion script
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct CompletionsArgs {
-    /// The shell that is to run the script
+    /// The shell to print the script for
     shell: Shell,
+}
+
+impl CompletionsArgs {
+    pub(crate) fn run(self, mut cli: Command) -> Result<(), CliError> {
+        // clap_complete panics when a write fails, so it writes to memory.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut cli, "agentwire", &mut script);
+        output::print(&script)
+    }
 }
 
 const AFTER_HELP: &str = "\
 Examples:
   agentwire completions bash > ~/.local/share/bash-completion/completions/agentwire
   agentwire completions fish > ~/.config/fish/completions/agentwire.fish";
-
-impl CompletionsArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        // Through a buffer, since the generator panics where it cannot write.
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "agentwire", &mut script);
-        output::print(&script)
-    }
-}

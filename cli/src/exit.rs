@@ -1,5 +1,8 @@
+//! Exit codes, and the error that ends a command.
+
 use std::{
     error::Error,
+    fmt,
     io::{self, Write},
     process::ExitCode,
 };
@@ -8,23 +11,23 @@ use agentwire::registry::RegistryError;
 
 use crate::one_line::one_line;
 
-/// What the process tells the script that runs it. The numbers are a promise.
+/// The exit code of the program. Scripts depend on the numbers, so they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Done = 0,
-    /// The remote agent answered with an error.
+    Success = 0,
+    /// The agent or the registry answered with an error.
     Remote = 1,
-    /// The command line is wrong, or the message that it describes cannot be sent.
+    /// The command line is invalid, or the message it describes cannot be encoded.
     Usage = 2,
-    /// Cannot connect or listen, or a connection, standard input and output included, was lost.
+    /// Connecting, listening, or reading and writing failed, standard input and output included.
     Unreachable = 3,
     TimedOut = 4,
-    /// The other side broke the protocol.
+    /// The peer violated the protocol.
     Protocol = 5,
 }
 
 impl Exit {
-    /// What has come of asking a registry.
+    /// Returns the exit code for a failed request to a registry.
     pub(crate) fn of(error: &RegistryError) -> Self {
         match error {
             RegistryError::InvalidName { .. }
@@ -37,9 +40,10 @@ impl Exit {
             }
             RegistryError::Unavailable { source, .. } => {
                 let call = source.downcast_ref::<agentwire::Error>();
-                match call.is_some_and(agentwire::Error::is_timeout) {
-                    true => Self::TimedOut,
-                    false => Self::Unreachable,
+                if call.is_some_and(agentwire::Error::is_timeout) {
+                    Self::TimedOut
+                } else {
+                    Self::Unreachable
                 }
             }
             _ => Self::Remote,
@@ -53,42 +57,42 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command ended early.
+/// The reason why a command ended early.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// Nothing to complain about: the help was asked for, or nobody reads standard output any
-    /// more, as after `| head`.
-    Quiet,
-    /// To be told, in one line.
-    Told { exit: Exit, text: String },
+pub(crate) enum CliError {
+    /// Nothing to report: the help was printed, or standard output was closed, as after `| head`.
+    Silent,
+    /// An error to report in one line on standard error.
+    Reported { exit: Exit, text: String },
 }
 
-impl Failure {
+impl CliError {
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Self::Told {
+        Self::Reported {
             exit,
             text: text.into(),
         }
     }
 
-    /// An error with all that caused it.
+    /// Creates an error whose text includes the sources of `error`.
     pub(crate) fn from_error(exit: Exit, error: &dyn Error) -> Self {
         Self::new(exit, chain(error))
     }
 
-    /// Puts words in front.
-    pub(crate) fn while_doing(self, what: impl std::fmt::Display) -> Self {
+    /// Prefixes the text with what the command was doing.
+    pub(crate) fn context(self, what: impl fmt::Display) -> Self {
         match self {
-            Self::Quiet => Self::Quiet,
-            Self::Told { exit, text } => Self::new(exit, format!("{what}: {text}")),
+            Self::Silent => Self::Silent,
+            Self::Reported { exit, text } => Self::new(exit, format!("{what}: {text}")),
         }
     }
 
+    /// Prints the error to standard error, and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {
-            Self::Quiet => Exit::Done.into(),
-            Self::Told { exit, text } => {
-                // Where standard error is gone too, the exit code still tells.
+            Self::Silent => Exit::Success.into(),
+            Self::Reported { exit, text } => {
+                // If standard error is closed, the exit code still reports the failure.
                 let _ = writeln!(io::stderr(), "agentwire: {}", one_line(&text));
                 exit.into()
             }
@@ -96,10 +100,11 @@ impl Failure {
     }
 }
 
-impl From<agentwire::Error> for Failure {
+impl From<agentwire::Error> for CliError {
     fn from(error: agentwire::Error) -> Self {
         use agentwire::Error::{Register, Registry};
-        // An agent's own error comes first: its code may say "timeout", and it is still an answer.
+        // `is_remote` before `is_timeout`: an error that the agent returned may have a timeout code,
+        // and is still a reply.
         let exit = if let Registry { source, .. } | Register(source) = &error {
             Exit::of(source)
         } else if error.is_remote() {
@@ -117,13 +122,13 @@ impl From<agentwire::Error> for Failure {
     }
 }
 
-impl From<RegistryError> for Failure {
+impl From<RegistryError> for CliError {
     fn from(error: RegistryError) -> Self {
         Self::from_error(Exit::of(&error), &error)
     }
 }
 
-/// What the command line asks for cannot be had anywhere.
+/// Returns true if an argument of the command line is invalid.
 fn is_usage(error: &agentwire::Error) -> bool {
     use agentwire::Error::{InvalidEndpoint, InvalidName, InvalidSetting};
     matches!(
@@ -132,7 +137,7 @@ fn is_usage(error: &agentwire::Error) -> bool {
     )
 }
 
-/// An error and its sources, joined by colons.
+/// Joins the texts of an error and its sources with colons.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

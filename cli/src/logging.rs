@@ -1,8 +1,10 @@
+//! The logger behind `--verbose`.
+
 use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 
-/// Sends what the library tells of its work to standard error, if it was asked for.
+/// Logs to standard error at the level that `verbosity`, the number of `-v` flags, asks for.
 pub(crate) fn start(verbosity: u8) {
     let level = match verbosity {
         0 => return,

@@ -1,4 +1,4 @@
-//! Serves, calls and inspects agents from the command line.
+//! The `agentwire` program: serves, calls and inspects agents from the command line.
 
 mod agents;
 mod bench;
@@ -6,6 +6,7 @@ mod call;
 mod cli;
 mod codec;
 mod completions;
+mod endpoint_args;
 mod exit;
 mod logging;
 mod man;
@@ -20,7 +21,6 @@ mod runtime;
 mod serve;
 mod signals;
 mod stream;
-mod target;
 mod timeout;
 mod usage;
 
@@ -30,7 +30,7 @@ use crate::{cli::Cli, exit::Exit};
 
 fn main() -> ExitCode {
     match Cli::read().and_then(Cli::run) {
-        Ok(()) => Exit::Done.into(),
-        Err(failure) => failure.report(),
+        Ok(()) => Exit::Success.into(),
+        Err(error) => error.report(),
     }
 }

@@ -1,27 +1,27 @@
+//! The command `man`: one manual page for all commands.
+
 use std::io;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_mangen::Man;
 
 use crate::{
-    cli::Cli,
-    exit::{Exit, Failure},
+    exit::{CliError, Exit},
     output,
 };
 
-/// Prints one page that covers every command.
+/// Prints one manual page that covers every command of `cli`.
 ///
-/// By itself the generator makes a page for each, which refer to each other by names under which
-/// nobody would have installed them. Its heading for the text after the help is "extra".
-pub(crate) fn run() -> Result<(), Failure> {
-    let page = page().map_err(|error| {
-        Failure::from_error(Exit::Unreachable, &error).while_doing("cannot write the manual page")
+/// clap_mangen writes one page per command, and the pages refer to each other by file names that no
+/// package installs. It also titles the text after the help "EXTRA".
+pub(crate) fn run(cli: Command) -> Result<(), CliError> {
+    let page = page(cli).map_err(|error| {
+        CliError::from_error(Exit::Unreachable, &error).context("cannot write the manual page")
     })?;
     output::print(page.as_bytes())
 }
 
-fn page() -> io::Result<String> {
-    let mut cli = Cli::command();
+fn page(mut cli: Command) -> io::Result<String> {
     cli.build();
     let man = Man::new(cli.clone());
     let mut page = Vec::new();
@@ -51,12 +51,12 @@ fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
     all.filter(|command| command.get_name() != "help")
 }
 
-/// One command as a section of its own, with what would be sections as subsections.
+/// Renders one command as a section. The sections of its own page become subsections.
 fn subcommand(command: &Command) -> io::Result<String> {
     let name = command.get_bin_name().unwrap_or(command.get_name());
-    let is_told_above = |arg: &Arg| matches!(arg.get_id().as_str(), "help" | "verbose");
+    let is_global = |arg: &Arg| matches!(arg.get_id().as_str(), "help" | "verbose");
     let man = Man::new(command.clone().mut_args(|arg| {
-        let hidden = is_told_above(&arg);
+        let hidden = is_global(&arg);
         arg.hide(hidden)
     }));
     let mut text = Vec::new();

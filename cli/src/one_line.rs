@@ -1,11 +1,13 @@
-/// The text with its control characters escaped, and what cannot be seen or turns the text around.
+//! Escaping of untrusted text before it reaches a terminal.
+
+/// Escapes the control, invisible and bidirectional formatting characters of `text`.
 ///
-/// Names and error texts come from others. They must stay on one line, must not be able to send commands to a terminal,
-/// and must not look like what they are not.
+/// Names and error texts come from peers. They must not span lines, send commands to the terminal,
+/// or pass for another name.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.trim_end().chars() {
-        if c.is_control() || is_unseen(c) {
+        if c.is_control() || is_invisible(c) {
             line.extend(c.escape_default());
         } else {
             line.push(c);
@@ -14,9 +16,9 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// True for what Unicode lets no reader see: marks of direction, characters without width, fillers, tags. The separators of
-/// lines and paragraphs, which are line breaks to some, are among them.
-fn is_unseen(c: char) -> bool {
+/// Returns true for characters without a visible glyph: direction marks, zero-width characters,
+/// fillers, tags, and the line and paragraph separators, which some programs treat as line breaks.
+fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}'
@@ -45,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_escaped_and_all_else_stays() {
+    fn control_characters_are_escaped_and_other_characters_are_kept() {
         assert_eq!(
             one_line("é \"a\"\r\nb\u{1b}[2J\u{2028}c 天気 🌦\n\n"),
             r#"é "a"\r\nb\u{1b}[2J\u{2028}c 天気 🌦"#
@@ -53,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_or_turns_the_text_around_is_escaped() {
+    fn invisible_and_bidirectional_characters_are_escaped() {
         for c in [
             '\u{200b}',
             '\u{200d}',

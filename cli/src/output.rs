@@ -1,34 +1,37 @@
+//! Writing to standard output and standard error.
+
 use std::io::{self, Write};
 
 use crate::{
-    exit::{Exit, Failure},
+    exit::{CliError, Exit},
     one_line::one_line,
 };
 
-/// Writes to standard output at once.
-pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
+/// Writes bytes to standard output and flushes it.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     stdout
         .write_all(bytes)
         .and_then(|()| stdout.flush())
-        .map_err(|error| output_failure(&error))
+        .map_err(|error| output_error(&error))
 }
 
-/// Writes one line to standard output at once.
-pub(crate) fn print_line(line: impl std::fmt::Display) -> Result<(), Failure> {
+/// Writes one line to standard output and flushes it.
+pub(crate) fn print_line(line: impl std::fmt::Display) -> Result<(), CliError> {
     print(format!("{line}\n").as_bytes())
 }
 
-/// Tells people of something that does not end the program.
-pub(crate) fn note(text: impl std::fmt::Display) {
-    // Where standard error is gone, nobody wants to know.
+/// Prints a warning to standard error.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    // If standard error is closed, there is nowhere left to report that.
     let _ = writeln!(io::stderr(), "agentwire: {}", one_line(&text.to_string()));
 }
 
-pub(crate) fn output_failure(error: &io::Error) -> Failure {
+/// Converts a failed write to standard output. A closed pipe, as after `| head`, is not reported.
+pub(crate) fn output_error(error: &io::Error) -> CliError {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        Failure::Quiet
+        CliError::Silent
     } else {
-        Failure::from_error(Exit::Unreachable, error).while_doing("cannot write to standard output")
+        CliError::from_error(Exit::Unreachable, error).context("cannot write to standard output")
     }
 }

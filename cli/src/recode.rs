@@ -1,3 +1,5 @@
+//! The command `recode`: frames from standard input, encoded again on standard output.
+
 use std::io::{self, Read, Write};
 
 use agentwire_codec::{EnvelopeCodec, Format, FrameLimits};
@@ -7,15 +9,15 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
     codec::CodecArg,
-    exit::{Exit, Failure},
-    output::output_failure,
+    exit::{CliError, Exit},
+    output::output_error,
 };
 
-/// Decode frames from standard input and encode them again on standard output
+/// Decode frames from standard input and encode them again to standard output
 ///
-/// A frame is a length, four bytes, big-endian, and an envelope. What the reader and writer of this
-/// program do not keep of it is thereby made visible. Frames are written before more input is
-/// waited for, so a program may send one, read one, and go on.
+/// A frame is a four-byte big-endian length followed by an envelope. A difference between the input
+/// and the output shows what this program does not preserve. Every complete frame is written before
+/// more input is read, so another program can send one frame and wait for the result.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RecodeArgs {
@@ -28,14 +30,9 @@ pub(crate) struct RecodeArgs {
     to: CodecArg,
 }
 
-const AFTER_HELP: &str = "\
-Examples:
-  agentwire recode < frames.bin > again.bin && cmp frames.bin again.bin
-  agentwire recode --from json --to msgpack < captured.bin | xxd | less";
-
 impl RecodeArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        // No runtime: reading, working and writing take turns anyway.
+    pub(crate) fn run(self) -> Result<(), CliError> {
+        // Reading, recoding and writing never overlap, so blocking I/O is enough.
         let recoder = Recoder::new(self.from.into(), self.to.into());
         recoder.run(io::stdin().lock(), io::stdout().lock())
     }
@@ -44,8 +41,9 @@ impl RecodeArgs {
 struct Recoder {
     from: EnvelopeCodec,
     to: EnvelopeCodec,
-    /// How many frames have been recoded, and how many bytes they had.
+    /// The number of frames recoded so far.
     frames: u64,
+    /// The position in the input where the next frame starts.
     offset: u64,
     input: BytesMut,
     output: BytesMut,
@@ -63,24 +61,24 @@ impl Recoder {
         }
     }
 
-    fn run(mut self, mut input: impl Read, mut output: impl Write) -> Result<(), Failure> {
+    fn run(mut self, mut input: impl Read, mut output: impl Write) -> Result<(), CliError> {
         let mut chunk = vec![0; CHUNK];
         loop {
             let len = match input.read(&mut chunk) {
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    return Err(Failure::from_error(Exit::Unreachable, &error)
-                        .while_doing("cannot read standard input"));
+                    return Err(CliError::from_error(Exit::Unreachable, &error)
+                        .context("cannot read standard input"));
                 }
             };
             self.input.extend_from_slice(&chunk[..len]);
-            let recoded = self.recode_what_is_there(len == 0);
-            // Also what came before a bad frame, and always before a read that may wait.
+            let recoded = self.recode_buffered(len == 0);
+            // Before the error of a bad frame is returned, and before the next read blocks.
             output
                 .write_all(&self.output)
                 .and_then(|()| output.flush())
-                .map_err(|error| output_failure(&error))?;
+                .map_err(|error| output_error(&error))?;
             self.output.clear();
             recoded?;
             if len == 0 {
@@ -89,8 +87,9 @@ impl Recoder {
         }
     }
 
-    /// Recodes the whole frames of the input. At its end, a part of one is an error.
-    fn recode_what_is_there(&mut self, at_end: bool) -> Result<(), Failure> {
+    /// Recodes the complete frames in the input buffer. At the end of the input, an incomplete
+    /// frame is an error.
+    fn recode_buffered(&mut self, at_end: bool) -> Result<(), CliError> {
         loop {
             let before = self.input.len();
             let decoded = if at_end {
@@ -104,7 +103,7 @@ impl Recoder {
                 Ok(Some(Err(error))) => return Err(self.bad_frame(Exit::Protocol, &error)),
                 Err(error) => return Err(self.bad_frame(Exit::Protocol, &error)),
             };
-            // A frame can grow beyond the limit: text that is not ASCII does in JSON.
+            // A frame can grow beyond the size limit: JSON output escapes non-ASCII text.
             self.to
                 .encode(&envelope, &mut self.output)
                 .map_err(|error| self.bad_frame(Exit::Usage, &error))?;
@@ -113,8 +112,8 @@ impl Recoder {
         }
     }
 
-    fn bad_frame(&self, exit: Exit, error: &dyn std::error::Error) -> Failure {
-        Failure::from_error(exit, error).while_doing(format_args!(
+    fn bad_frame(&self, exit: Exit, error: &dyn std::error::Error) -> CliError {
+        CliError::from_error(exit, error).context(format_args!(
             "frame {} at byte {}",
             self.frames + 1,
             self.offset
@@ -122,14 +121,19 @@ impl Recoder {
     }
 }
 
-/// How much is read at a time.
+/// The size of each read, in bytes.
 const CHUNK: usize = 64 * 1024;
+
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire recode < frames.bin > again.bin && cmp frames.bin again.bin
+  agentwire recode --from json --to msgpack < captured.bin | xxd | less";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Gives its bytes in pieces of this size.
+    /// A reader that returns its bytes in pieces of this size.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl Read for Pieces<'_> {
@@ -149,7 +153,7 @@ mod tests {
         [&header, payload.as_bytes()].concat()
     }
 
-    fn recode(input: &[u8], piece: usize) -> (Vec<u8>, Result<(), Failure>) {
+    fn recode(input: &[u8], piece: usize) -> (Vec<u8>, Result<(), CliError>) {
         let mut output = Vec::new();
         let recoder = Recoder::new(Format::Json, Format::Json);
         let result = recoder.run(Pieces(input, piece), &mut output);
@@ -160,7 +164,7 @@ mod tests {
         r#"{"version": "1.0", "type": "stream_end", "id": "1", "timestamp": "t", "payload": {}}"#;
 
     #[test]
-    fn frames_come_out_the_same_however_they_come_in() {
+    fn frames_are_preserved_however_the_input_is_split() {
         let input = [frame(GOOD), frame(GOOD), frame(GOOD)].concat();
         for piece in 1..=input.len() {
             let (output, result) = recode(&input, piece);
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_to_messagepack_and_back_comes_out_the_same() {
+    fn a_round_trip_through_messagepack_preserves_frames() {
         let json = [frame(GOOD), frame(GOOD)].concat();
         let mut msgpack = Vec::new();
         let there = Recoder::new(Format::Json, Format::MessagePack);
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_frame_is_named_and_what_came_before_it_is_written() {
+    fn a_bad_frame_is_located_and_the_frames_before_it_are_written() {
         let good = frame(GOOD);
         let cases = [
             (frame("{"), "Failed to decode JSON"),
@@ -197,7 +201,7 @@ mod tests {
             for piece in [1, 7, input.len()] {
                 let (output, result) = recode(&input, piece);
                 assert_eq!(output, [&good[..], &good].concat());
-                let Err(Failure::Told { exit, text }) = result else {
+                let Err(CliError::Reported { exit, text }) = result else {
                     panic!("{result:?}");
                 };
                 assert_eq!(exit, Exit::Protocol);

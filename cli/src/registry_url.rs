@@ -1,3 +1,5 @@
+//! The option `--registry`.
+
 use std::time::Duration;
 
 use agentwire::{
@@ -5,33 +7,33 @@ use agentwire::{
     registry::{RedisRegistry, RedisRegistryBuilder, RemoteRegistry, SharedRegistry},
 };
 
-use crate::{exit::Failure, target::parse_target_endpoint};
+use crate::{endpoint_args::parse_connect_endpoint, exit::CliError};
 
-/// Where a registry is.
+/// The address of a registry.
 #[derive(Debug, Clone)]
 pub(crate) enum RegistryUrl {
-    /// One that is served as an agent is.
+    /// A registry server that speaks the agentwire protocol.
     Agentwire(Endpoint),
     Redis(RedisRegistryBuilder),
 }
 
-/// Reads where a registry is.
+/// Parses the address of a registry.
 pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
     match text.split_once(':') {
         Some(("redis" | "rediss" | "redis+unix", _)) => {
             let redis = RedisRegistry::builder(text);
-            // What is wrong with the URL is to be said before anything is done.
+            // Check the URL now, so that the command fails before it does anything.
             let checked = redis.clone().connect_lazy();
             checked.map_err(|error| error.to_string())?;
             Ok(RegistryUrl::Redis(redis))
         }
-        _ => parse_target_endpoint(text).map(RegistryUrl::Agentwire),
+        _ => parse_connect_endpoint(text).map(RegistryUrl::Agentwire),
     }
 }
 
 impl RegistryUrl {
-    /// A client of it, which gives each question so much time. It does not connect yet.
-    pub(crate) fn open(&self, timeout: Duration) -> Result<SharedRegistry, Failure> {
+    /// Creates a client that waits up to `timeout` for each answer. Connects on first use.
+    pub(crate) fn open(&self, timeout: Duration) -> Result<SharedRegistry, CliError> {
         Ok(match self {
             Self::Agentwire(endpoint) => {
                 SharedRegistry::new(RemoteRegistry::builder(endpoint).timeout(timeout).build()?)
@@ -48,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_an_endpoint_or_a_redis() {
+    fn a_registry_url_is_an_endpoint_or_a_redis_url() {
         for (text, is_redis) in [
             ("unix:///run/registry.sock", false),
             ("tcp://localhost:7000", false),

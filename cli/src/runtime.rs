@@ -1,32 +1,34 @@
+//! The tokio runtimes of the commands.
+
 use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 
-/// Runs a client: one call at a time has no use for threads.
+/// Runs a client on the current thread. A single call gains nothing from worker threads.
 pub(crate) fn run_client<T>(
-    future: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    future: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
     run(Builder::new_current_thread().enable_all().build(), future)
 }
 
-/// Runs a server, or many calls at a time, on as many threads as there are processors.
+/// Runs a server, or many concurrent calls, on one worker thread per processor.
 pub(crate) fn run_server<T>(
-    future: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    future: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
     run(Builder::new_multi_thread().enable_all().build(), future)
 }
 
 fn run<T>(
     runtime: io::Result<Runtime>,
-    future: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+    future: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
     let runtime = runtime.map_err(|error| {
-        Failure::from_error(Exit::Unreachable, &error).while_doing("cannot start the runtime")
+        CliError::from_error(Exit::Unreachable, &error).context("cannot start the async runtime")
     })?;
     let result = runtime.block_on(future);
-    // Dropping it would wait for a name lookup that has long timed out.
+    // Dropping the runtime would block on DNS lookups that have already timed out.
     runtime.shutdown_background();
     result
 }

@@ -1,3 +1,5 @@
+//! The command `serve`, and serving until a signal arrives.
+
 use std::{future::pending, time::Duration};
 
 use agentwire::{Endpoint, LocalAgent, LocalAgentBuilder};
@@ -6,28 +8,30 @@ use tokio::time::timeout;
 
 use crate::{
     agents::{AgentKind, BuiltIn},
-    exit::{Exit, Failure, chain},
+    endpoint_args::parse_listen_endpoint,
+    exit::{CliError, Exit, chain},
     output,
     registry_url::{RegistryUrl, parse_registry_url},
     runtime,
     signals::StopSignals,
-    target::parse_listen_endpoint,
 };
 
-/// Serve a built-in agent, to try clients against
+/// Serve a built-in agent for testing clients
 ///
-/// Prints "listening on ENDPOINT" once it accepts connections. SIGINT or SIGTERM stops it: calls
-/// that are in flight are answered first, for up to 30 seconds and unless a second signal comes.
+/// Prints "listening on ENDPOINT" once it accepts connections. On SIGINT or SIGTERM it finishes the
+/// calls in flight, for up to 30 seconds, and exits. A second signal aborts them.
 ///
-/// With --registry it also prints "registered NAME at ENDPOINT" once it is, and is taken out first when it stops.
+/// With --registry, it prints "registered NAME at ENDPOINT" once the agent is registered, and
+/// unregisters the agent before it shuts down.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ServeArgs {
-    /// Where to listen: unix:///path/to/socket or tcp://host:port, port 0 being any that is free
+    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; port 0 picks a free
+    /// port
     #[arg(value_parser = parse_listen_endpoint)]
     endpoint: Endpoint,
 
-    /// What to serve: echo, slow:MS, fail or count:N
+    /// The agent to serve: echo, slow:MS, fail or count:N
     #[arg(long, default_value = "echo", long_help = AGENT_HELP)]
     agent: AgentKind,
 
@@ -35,38 +39,22 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     name: Option<String>,
 
-    /// How many connections are open at most; the process must be allowed as many files
+    /// The maximum number of open connections; raise the limit on open files (ulimit -n) to match
     #[arg(long, value_name = "N", default_value = "1024")]
     max_connections: usize,
 
-    /// Where a registry is: the agent is registered there for as long as it is served
+    /// Register the agent in this registry while it is served
     #[arg(long, value_name = "URL", value_parser = parse_registry_url)]
     registry: Option<RegistryUrl>,
 
-    /// Where others call the agent, for the registry; port 0 is the one that is listened on [default: ENDPOINT]
+    /// The endpoint to register; port 0 stands for the port the agent listens on [default:
+    /// ENDPOINT]
     #[arg(long, value_name = "ENDPOINT", value_parser = parse_listen_endpoint, requires = "registry")]
     advertise: Option<Endpoint>,
 }
 
-/// How long one registration or heartbeat may take.
-const REGISTRY_TIMEOUT: Duration = Duration::from_secs(10);
-
-const AGENT_HELP: &str = "\
-What to serve:
-  echo     answers with the content and metadata that it is sent
-  slow:MS  does so after MS milliseconds
-  fail     answers every call with an error
-  count:N  streams N chunks, numbered from 0; other calls are echoed";
-
-const AFTER_HELP: &str = "\
-Examples:
-  agentwire serve unix:///tmp/echo.sock
-  agentwire serve tcp://127.0.0.1:0 --agent count:5
-  agentwire serve tcp://[::1]:8080 --agent slow:250 --name sleepy
-  agentwire serve tcp://0.0.0.0:0 --registry tcp://localhost:7000 --advertise tcp://myhost:0";
-
 impl ServeArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), CliError> {
         let mut local = LocalAgent::builder(BuiltIn::new(self.agent, self.name))
             .max_connections(self.max_connections);
         if let Some(registry) = self.registry {
@@ -79,11 +67,11 @@ impl ServeArgs {
     }
 }
 
-/// Serves until a signal comes, then answers what is in flight, or drops it at a second signal.
+/// Serves until a signal arrives, then finishes the calls in flight. A second signal aborts them.
 pub(crate) fn serve_until_stopped(
     agent: LocalAgentBuilder,
     endpoint: &Endpoint,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     runtime::run_server(async {
         let mut signals = StopSignals::start()?;
         let local = tokio::select! {
@@ -96,33 +84,53 @@ pub(crate) fn serve_until_stopped(
         tokio::select! {
             biased;
             () = signals.next() => {}
-            failure = tell_of_registering(&local) => return Err(failure),
+            error = report_registrations(&local) => return Err(error),
         }
         signals.stop(local.stop(), local.abort()).await;
         Ok(())
     })
 }
 
-/// How long it may take to register before people are told that it does.
-const SOON: Duration = Duration::from_secs(2);
-
-/// Says when the agents are registered, and why not if they are not soon. Ends only if that cannot be said, or if
-/// they never will be.
-async fn tell_of_registering(local: &LocalAgent) -> Failure {
-    for registrant in local.registrations() {
-        let name = &registrant.registration().name;
-        if timeout(SOON, registrant.registered()).await.is_err() {
-            let why = registrant.last_error().map(|error| chain(&error));
-            let why = why.unwrap_or_else(|| "no answer".to_owned());
-            output::note(format_args!("{name} is not registered yet: {why}"));
+/// Prints a line for each agent once it is registered, and a warning if that takes long.
+///
+/// Returns only if an agent cannot be registered, or if standard output cannot be written.
+async fn report_registrations(local: &LocalAgent) -> CliError {
+    for handle in local.registrations() {
+        let name = &handle.registration().name;
+        if timeout(WARN_AFTER, handle.registered()).await.is_err() {
+            let reason = handle.last_error().map(|error| chain(&error));
+            let reason = reason.unwrap_or_else(|| "no answer from the registry".to_owned());
+            output::warn(format_args!(
+                "{name} is not registered yet; retrying: {reason}"
+            ));
         }
-        if let Err(error) = registrant.registered().await {
-            return Failure::from_error(Exit::of(&error), &error);
+        if let Err(error) = handle.registered().await {
+            return CliError::from_error(Exit::of(&error), &error);
         }
-        let endpoint = &registrant.registration().endpoint;
-        if let Err(failure) = output::print_line(format_args!("registered {name} at {endpoint}")) {
-            return failure;
+        let endpoint = &handle.registration().endpoint;
+        if let Err(error) = output::print_line(format_args!("registered {name} at {endpoint}")) {
+            return error;
         }
     }
     pending().await
 }
+
+/// Time to wait for a registration before a warning is printed.
+const WARN_AFTER: Duration = Duration::from_secs(2);
+
+/// The timeout of one registration or heartbeat.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const AGENT_HELP: &str = "\
+The agent to serve:
+  echo     replies with the content and metadata of the request
+  slow:MS  like echo, after MS milliseconds
+  fail     fails every call
+  count:N  streams N chunks, numbered from 0; like echo for calls that do not stream";
+
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire serve unix:///tmp/echo.sock
+  agentwire serve tcp://127.0.0.1:0 --agent count:5
+  agentwire serve tcp://[::1]:8080 --agent slow:250 --name sleepy
+  agentwire serve tcp://0.0.0.0:0 --registry tcp://localhost:7000 --advertise tcp://myhost:0";

@@ -1,11 +1,13 @@
+//! SIGINT and SIGTERM.
+
 use std::io;
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 
-/// The signals that ask a server to stop. From `listen` on they no longer kill the process.
+/// The signals that ask a server to shut down. After `start` they no longer kill the process.
 #[cfg(unix)]
 pub(crate) struct StopSignals {
     interrupt: Signal,
@@ -21,7 +23,9 @@ impl StopSignals {
         })
     }
 
-    /// Waits for the next one. Cancel safe: a signal that came is kept for the next call.
+    /// Waits for the next signal.
+    ///
+    /// Cancel safe: a pending signal stays queued for the next call.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -31,32 +35,35 @@ impl StopSignals {
 }
 
 impl StopSignals {
-    /// To be called before the first word on standard output: whoever reads it may send a signal at once.
-    pub(crate) fn start() -> Result<Self, Failure> {
+    /// Starts to listen for signals.
+    ///
+    /// Call this before the first write to standard output: the reader may send a signal as soon as
+    /// it sees a line.
+    pub(crate) fn start() -> Result<Self, CliError> {
         Self::listen().map_err(|error| {
-            Failure::from_error(Exit::Unreachable, &error).while_doing("cannot wait for signals")
+            CliError::from_error(Exit::Unreachable, &error).context("cannot listen for signals")
         })
     }
 
-    /// Stops a server, gracefully unless another signal comes.
+    /// Shuts a server down with `stop`, and with `abort` if another signal arrives.
     pub(crate) async fn stop(
         &mut self,
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) {
-        tracing::info!("stopping once all calls in flight are answered");
+        tracing::info!("shutting down; waiting for calls in flight");
         tokio::select! {
             () = stop => {}
             () = self.next() => {
-                tracing::info!("dropping the calls in flight");
+                tracing::info!("second signal received; aborting calls in flight");
                 abort.await;
             }
         }
-        tracing::info!("stopped");
+        tracing::info!("shutdown complete");
     }
 }
 
-/// Elsewhere there is Ctrl-C only.
+/// Ctrl-C, the only such signal on platforms other than Unix.
 #[cfg(not(unix))]
 pub(crate) struct StopSignals(());
 
@@ -67,7 +74,7 @@ impl StopSignals {
     }
 
     pub(crate) async fn next(&mut self) {
-        // Without a handler there is nothing to wait for, and Ctrl-C kills as it always does.
+        // If the handler cannot be installed, Ctrl-C still kills the process.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

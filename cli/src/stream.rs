@@ -1,13 +1,15 @@
+//! The command `stream`: one message, a stream of chunks.
+
 use std::time::Instant;
 
 use clap::Args;
 
-use crate::{exit::Failure, message_args::MessageArgs, output, runtime};
+use crate::{exit::CliError, message_args::MessageArgs, output, runtime};
 
-/// Send one message to an agent and print its answer as it comes
+/// Send one message to an agent and stream its reply
 ///
-/// Every chunk is one line of JSON on standard output, written at once. If the stream fails, the
-/// chunks that came before are there.
+/// Each chunk is printed to standard output as one line of JSON as soon as it arrives. If the
+/// stream fails, the chunks received so far have already been printed.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct StreamArgs {
@@ -15,14 +17,8 @@ pub(crate) struct StreamArgs {
     message: MessageArgs,
 }
 
-const AFTER_HELP: &str = r#"Examples:
-  agentwire stream unix:///tmp/count.sock --text tick
-  agentwire stream tcp://localhost:8080 --text hi | jq --unbuffered -r .content
-  agentwire stream --registry tcp://localhost:7000 --name weather --text 'Oslo?'
-  agentwire stream tcp://localhost:8080 --text hi | head -n 3"#;
-
 impl StreamArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), CliError> {
         let (remote, message) = self.message.prepare()?;
         runtime::run_client(async {
             tracing::info!(endpoint = %remote.endpoint(), "calling");
@@ -30,11 +26,17 @@ impl StreamArgs {
             let mut chunks = remote.stream(message);
             while let Some(chunk) = chunks.next().await {
                 let chunk = chunk?;
-                tracing::debug!(elapsed = ?start.elapsed(), "chunk");
+                tracing::debug!(elapsed = ?start.elapsed(), "chunk received");
                 output::print_line(chunk)?;
             }
-            tracing::info!(elapsed = ?start.elapsed(), "end of the stream");
+            tracing::info!(elapsed = ?start.elapsed(), "stream ended");
             Ok(())
         })
     }
 }
+
+const AFTER_HELP: &str = r#"Examples:
+  agentwire stream unix:///tmp/count.sock --text tick
+  agentwire stream tcp://localhost:8080 --text hi | jq --unbuffered -r .content
+  agentwire stream --registry tcp://localhost:7000 --name weather --text 'Oslo?'
+  agentwire stream tcp://localhost:8080 --text hi | head -n 3"#;

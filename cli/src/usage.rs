@@ -1,30 +1,32 @@
+//! Usage errors in one line.
+
 use std::error::Error;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::{
-    exit::{Exit, Failure},
+    exit::{CliError, Exit},
     output,
 };
 
-/// What clap says about a command line, in one line. Help and version, which come as errors too,
-/// are printed.
-pub(crate) fn failure(error: &clap::Error) -> Failure {
+/// Converts a clap error to one line. Prints the help and the version, which clap also returns as
+/// errors.
+pub(crate) fn to_cli_error(error: &clap::Error) -> CliError {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        // By clap itself, which knows whether a terminal wants colours.
+        // clap prints them itself, because it knows whether the terminal supports colors.
         return match error.print() {
-            Ok(()) => Failure::Quiet,
-            Err(error) => output::output_failure(&error),
+            Ok(()) => CliError::Silent,
+            Err(error) => output::output_error(&error),
         };
     }
-    Failure::new(Exit::Usage, text(error))
+    CliError::new(Exit::Usage, text(error))
 }
 
 fn text(error: &clap::Error) -> String {
-    // clap repeats the whole value, which may be long, before it says what is wrong with it.
+    // clap prints the whole value, which may be long, before the reason. Print only the reason.
     if let (Some(ContextValue::String(arg)), Some(source)) =
         (error.get(ContextKind::InvalidArg), error.source())
     {

@@ -1,3 +1,5 @@
+//! Callers that put load on an agent, and their measurements.
+
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -13,86 +15,89 @@ use agentwire::{Error, Message, RemoteAgent, transport::internal::Mutex};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 
-/// What is to be called, how often, and by how many at a time.
+/// The load to put on an agent.
 #[derive(Clone)]
 pub(super) struct Load {
+    /// The number of concurrent callers.
     pub(super) callers: usize,
     pub(super) until: Until,
     pub(super) message: Message,
     pub(super) stream: bool,
 }
 
+/// The condition that ends a run.
 #[derive(Clone, Copy)]
 pub(super) enum Until {
     Calls(u64),
     Elapsed(Duration),
 }
 
-/// What came of it.
-pub(super) struct Outcome {
+/// The measurements of a run.
+pub(super) struct Measurements {
     pub(super) elapsed: Duration,
-    /// How long each call took that was answered, in nanoseconds.
+    /// The latency of each successful call, in nanoseconds.
     pub(super) latency: Histogram<u64>,
-    /// The chunks of streams.
+    /// The number of chunks received.
     pub(super) chunks: u64,
-    /// How many calls failed, by code.
+    /// The number of failed calls, by error code.
     pub(super) errors: BTreeMap<String, u64>,
 }
 
-/// Three digits of each latency are kept, whatever it is.
-const DIGITS: u8 = 3;
-
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
-
-/// What all callers see of each other.
+/// State shared by all callers.
+///
+/// The counters are relaxed atomics: each stands alone, and no other memory is published through
+/// them.
 struct Shared {
-    begun: AtomicU64,
-    done: AtomicU64,
-    /// How long calls took, in a histogram for each thread: one for each of ten thousand callers would take more
-    /// memory than all else.
-    latency: Vec<Mutex<Histogram<u64>>>,
+    started: AtomicU64,
+    finished: AtomicU64,
+    /// One histogram per thread. One per caller would use more memory than everything else when
+    /// there are ten thousand callers.
+    latencies: Vec<Mutex<Histogram<u64>>>,
 }
 
+/// The results of one caller.
 #[derive(Default)]
-struct Caller {
+struct CallerResults {
     chunks: u64,
     errors: BTreeMap<String, u64>,
     first_error: Option<Error>,
 }
 
 impl Load {
+    /// Runs all callers to their end, and shows the progress on standard error if asked to.
+    ///
     /// # Errors
     ///
-    /// The first error of a call, if none at all was answered.
+    /// Returns the first error of a call if no call succeeded.
     pub(super) async fn run(
         self,
         remote: &RemoteAgent,
         progress: bool,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Measurements, CliError> {
         let latency =
-            Histogram::new(DIGITS).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+            Histogram::new(DIGITS).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
         let threads = available_parallelism().map_or(1, usize::from);
         let shared = Arc::new(Shared {
-            begun: AtomicU64::new(0),
-            done: AtomicU64::new(0),
-            latency: (0..threads).map(|_| Mutex::new(latency.clone())).collect(),
+            started: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            latencies: (0..threads).map(|_| Mutex::new(latency.clone())).collect(),
         });
-        let mut all = Caller::default();
+        let mut all = CallerResults::default();
         let start = Instant::now();
         let mut callers = JoinSet::new();
         for number in 0..self.callers {
             let (load, remote, shared) = (self.clone(), remote.clone(), Arc::clone(&shared));
             callers
-                .spawn(async move { load.call_until_over(number, &remote, &shared, start).await });
+                .spawn(async move { load.call_repeatedly(number, &remote, &shared, start).await });
         }
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         loop {
             tokio::select! {
                 caller = callers.join_next() => match caller {
                     Some(Ok(caller)) => all.add(caller),
-                    // A caller does not panic, and nobody aborts one.
+                    // Callers do not panic and are never aborted.
                     Some(Err(_)) => {}
                     None => break,
                 },
@@ -101,13 +106,13 @@ impl Load {
         }
         let elapsed = start.elapsed();
         if progress {
-            // Nobody is told of a standard error that is gone.
+            // If standard error is closed, there is nowhere left to report that.
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
         let latency = shared.merged(latency);
         match all.first_error {
             Some(error) if latency.is_empty() => Err(error.into()),
-            _ => Ok(Outcome {
+            _ => Ok(Measurements {
                 elapsed,
                 latency,
                 chunks: all.chunks,
@@ -116,41 +121,43 @@ impl Load {
         }
     }
 
-    async fn call_until_over(
+    async fn call_repeatedly(
         &self,
         number: usize,
         remote: &RemoteAgent,
         shared: &Shared,
         start: Instant,
-    ) -> Caller {
-        let mut caller = Caller::default();
+    ) -> CallerResults {
+        let mut caller = CallerResults::default();
         loop {
-            let begun = shared.begun.fetch_add(1, Relaxed);
-            let over = match self.until {
-                Until::Calls(calls) => begun >= calls,
+            let started = shared.started.fetch_add(1, Relaxed);
+            let is_over = match self.until {
+                Until::Calls(calls) => started >= calls,
                 Until::Elapsed(duration) => start.elapsed() >= duration,
             };
-            if over {
+            if is_over {
                 return caller;
             }
             let start = Instant::now();
-            let result = match self.stream {
-                true => self.stream(remote, &mut caller.chunks).await,
-                false => remote.process(self.message.clone()).await.map(drop),
+            let result = if self.stream {
+                self.stream(remote, &mut caller.chunks).await
+            } else {
+                remote.process(self.message.clone()).await.map(drop)
             };
             match result {
-                Ok(()) => shared.took(number, start.elapsed()),
+                Ok(()) => shared.record(number, start.elapsed()),
                 Err(error) => {
                     *caller.errors.entry(error.code().to_string()).or_default() += 1;
-                    let gone = error.is_connect();
+                    let is_unreachable = error.is_connect();
                     caller.first_error.get_or_insert(error);
-                    if gone {
-                        // It was tried for as long as a call may take; there is nobody to measure.
+                    if is_unreachable {
+                        // The client already retried for the timeout of a call, so there is no
+                        // server left to measure.
                         return caller;
                     }
                 }
             }
-            shared.done.fetch_add(1, Relaxed);
+            shared.finished.fetch_add(1, Relaxed);
         }
     }
 
@@ -165,27 +172,27 @@ impl Load {
 }
 
 impl Shared {
-    /// A call of this caller took so long.
-    fn took(&self, number: usize, elapsed: Duration) {
+    /// Records the latency of one call.
+    fn record(&self, number: usize, elapsed: Duration) {
         let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        let latency = &self.latency[number % self.latency.len()];
+        let latency = &self.latencies[number % self.latencies.len()];
         let mut latency = latency.lock();
-        // It grows as it needs to.
+        // The histogram resizes itself, so this cannot fail.
         let _ = latency.record(nanoseconds);
     }
 
-    /// All that was recorded, added to an empty one.
+    /// Adds the histograms of all threads to an empty one.
     fn merged(&self, mut all: Histogram<u64>) -> Histogram<u64> {
-        for latency in &self.latency {
+        for latency in &self.latencies {
             let latency = latency.lock();
-            // Both grow as they need to, so this cannot fail.
+            // The histogram resizes itself, so this cannot fail.
             let _ = all.add(&*latency);
         }
         all
     }
 }
 
-impl Caller {
+impl CallerResults {
     fn add(&mut self, other: Self) {
         self.chunks += other.chunks;
         for (code, count) in other.errors {
@@ -198,12 +205,17 @@ impl Caller {
 }
 
 fn show_progress(shared: &Shared, elapsed: Duration) {
-    let done = shared.done.load(Relaxed);
-    let rate = done as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+    let finished = shared.finished.load(Relaxed);
+    let rate = finished as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
     let seconds = elapsed.as_secs_f64();
-    // Nobody is told of a standard error that is gone.
+    // If standard error is closed, there is nowhere left to report that.
     let _ = write!(
         io::stderr(),
-        "\r\x1b[K{seconds:6.1} s  {done} calls  {rate:.0}/s"
+        "\r\x1b[K{seconds:6.1} s  {finished} calls  {rate:.0}/s"
     );
 }
+
+/// The significant digits kept of each latency.
+const DIGITS: u8 = 3;
+
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,3 +1,5 @@
+//! The command `bench`: puts load on an agent and measures it.
+
 mod load;
 mod report;
 
@@ -8,27 +10,28 @@ use clap::Args;
 
 use self::load::{Load, Until};
 use crate::{
-    codec::CodecArg, exit::Failure, output, runtime, target::parse_target_endpoint,
+    codec::CodecArg, endpoint_args::parse_connect_endpoint, exit::CliError, output, runtime,
     timeout::parse_timeout,
 };
 
-/// Call an agent as often as it answers, and print how fast that was
+/// Call an agent in a loop and print its throughput and latency
 ///
-/// Each connection has so many calls in flight; each call is made when the one before it is answered, so
-/// the latency is that of a server that is as busy as these make it. With one call in flight, it is that of
-/// a lone call. Every answer is read; its content is not looked at.
+/// Each connection keeps a fixed number of calls in flight, and a new call starts when one is
+/// answered, so the latency is that of a server under this load. With one connection and one call
+/// in flight, it is the latency of a single call. Replies are read in full, but their content is
+/// not checked.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct BenchArgs {
-    /// Where the agent is: unix:///path/to/socket or tcp://host:port
-    #[arg(value_parser = parse_target_endpoint)]
+    /// The agent to call: unix:///path/to/socket or tcp://host:port
+    #[arg(value_parser = parse_connect_endpoint)]
     endpoint: Endpoint,
 
-    /// How many connections to call over
+    /// The number of connections
     #[arg(short, long, value_name = "COUNT", default_value = "1")]
     connections: NonZeroUsize,
 
-    /// How many calls to have in flight on each connection; servers in Python and Go answer them in order
+    /// The number of calls in flight on each connection; Python and Go servers answer them in order
     #[arg(
         short = 'q',
         long,
@@ -38,11 +41,11 @@ pub(crate) struct BenchArgs {
     )]
     in_flight: NonZeroUsize,
 
-    /// For how long to call
+    /// How long to run
     #[arg(short, long, value_name = "DURATION", default_value = "10s", value_parser = parse_timeout)]
     duration: Duration,
 
-    /// How many calls to make, in place of a duration
+    /// The number of calls to make, instead of --duration
     #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "duration")]
     calls: Option<u64>,
 
@@ -50,32 +53,25 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "BYTES", default_value = "64")]
     size: usize,
 
-    /// Ask for streams in place of single answers, one at a time on each connection
+    /// Stream the replies, one stream at a time on each connection
     #[arg(long)]
     stream: bool,
 
-    /// How to write to the agent
+    /// The encoding of requests
     #[arg(long, default_value = "json")]
     codec: CodecArg,
 
-    /// How long to wait for an answer, or from chunk to chunk
+    /// The longest time to wait for a reply, or for each chunk
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout)]
     timeout: Duration,
 
-    /// Print one JSON object, for machines; times are in microseconds
+    /// Print one JSON object with times in microseconds
     #[arg(long)]
     json: bool,
 }
 
-const AFTER_HELP: &str = "\
-Examples:
-  agentwire bench unix:///tmp/echo.sock
-  agentwire bench unix:///tmp/echo.sock -c 1 -q 64 -d 5s
-  agentwire bench tcp://localhost:8080 -c 64 -n 100000 --codec msgpack --json
-  agentwire bench unix:///tmp/count.sock --stream";
-
 impl BenchArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), CliError> {
         let (connections, in_flight) = (self.connections.get(), self.in_flight.get());
         let remote = RemoteAgent::builder(self.endpoint)
             .format(self.codec.into())
@@ -94,23 +90,29 @@ impl BenchArgs {
         };
         let progress = std::io::stderr().is_terminal() && !self.json;
         let work = load.clone().run(&remote, progress);
-        let outcome = match load.callers {
+        let measurements = match load.callers {
             1 => runtime::run_client(work),
             _ => runtime::run_server(work),
         }?;
-        let setting = report::Setting {
+        let settings = report::Settings {
             endpoint: remote.endpoint().to_string(),
             connections,
             in_flight,
             size: self.size,
             stream: self.stream,
         };
-        output::print(
-            match self.json {
-                true => report::for_machines(&setting, &outcome),
-                false => report::for_people(&setting, &outcome),
-            }
-            .as_bytes(),
-        )
+        let report = if self.json {
+            report::json(&settings, &measurements)
+        } else {
+            report::text(&settings, &measurements)
+        };
+        output::print(report.as_bytes())
     }
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire bench unix:///tmp/echo.sock
+  agentwire bench unix:///tmp/echo.sock -c 1 -q 64 -d 5s
+  agentwire bench tcp://localhost:8080 -c 64 -n 100000 --codec msgpack --json
+  agentwire bench unix:///tmp/count.sock --stream";

@@ -1,12 +1,14 @@
+//! The report of `bench`, as text and as JSON.
+
 use std::fmt::{Display, Write};
 
 use agentwire::{Map, Value, map};
 use hdrhistogram::Histogram;
 
-use super::load::Outcome;
+use super::load::Measurements;
 
-/// What was measured.
-pub(super) struct Setting {
+/// The settings of a run.
+pub(super) struct Settings {
     pub(super) endpoint: String,
     pub(super) connections: usize,
     pub(super) in_flight: usize,
@@ -14,28 +16,16 @@ pub(super) struct Setting {
     pub(super) stream: bool,
 }
 
-const QUANTILES: [(&str, f64); 5] = [
-    ("p50", 0.5),
-    ("p90", 0.9),
-    ("p99", 0.99),
-    ("p99.9", 0.999),
-    ("p99.99", 0.9999),
-];
-
-/// How many lines the histogram has, and how wide its longest bar is.
-const BARS: usize = 12;
-const BAR_WIDTH: u64 = 40;
-
-pub(super) fn for_people(setting: &Setting, outcome: &Outcome) -> String {
-    let Setting {
+pub(super) fn text(settings: &Settings, measurements: &Measurements) -> String {
+    let Settings {
         endpoint,
         connections,
         in_flight,
         size,
         stream,
-    } = setting;
-    let seconds = outcome.elapsed.as_secs_f64();
-    let calls = outcome.latency.len();
+    } = settings;
+    let seconds = measurements.elapsed.as_secs_f64();
+    let calls = measurements.latency.len();
     let what = if *stream { "stream" } else { "call" };
     let mut lines = vec![
         format!(
@@ -51,58 +41,58 @@ pub(super) fn for_people(setting: &Setting, outcome: &Outcome) -> String {
         ),
     ];
     if *stream {
-        let chunks = outcome.chunks;
+        let chunks = measurements.chunks;
         lines.push(format!(
             "  {}: {:.0}/s",
             counted(chunks, "chunk"),
             rate(chunks, seconds)
         ));
     }
-    for (code, count) in &outcome.errors {
+    for (code, count) in &measurements.errors {
         lines.push(format!("  {count} failed with {code}"));
     }
     lines.push(String::new());
     lines.push("  latency".to_owned());
-    for (name, nanoseconds) in latencies(&outcome.latency) {
+    for (name, nanoseconds) in latencies(&measurements.latency) {
         lines.push(format!("    {name:<7} {}", time(nanoseconds)));
     }
     lines.push(String::new());
-    lines.extend(bars(&outcome.latency));
+    lines.extend(histogram(&measurements.latency));
     let mut text = lines.join("\n");
     text.push('\n');
     text
 }
 
-pub(super) fn for_machines(setting: &Setting, outcome: &Outcome) -> String {
-    let seconds = outcome.elapsed.as_secs_f64();
-    let calls = outcome.latency.len();
+pub(super) fn json(settings: &Settings, measurements: &Measurements) -> String {
+    let seconds = measurements.elapsed.as_secs_f64();
+    let calls = measurements.latency.len();
     let in_microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
-    let latency: Map = latencies(&outcome.latency)
+    let latency: Map = latencies(&measurements.latency)
         .into_iter()
         .map(|(name, nanoseconds)| (name, in_microseconds(nanoseconds)))
         .collect();
-    let errors: Map = outcome
+    let errors: Map = measurements
         .errors
         .iter()
         .map(|(code, count)| (code.as_str(), *count))
         .collect();
     let report = map! {
-        "endpoint": (setting.endpoint.as_str()),
-        "connections": (setting.connections),
-        "in_flight": (setting.in_flight),
-        "size": (setting.size),
-        "stream": (setting.stream),
+        "endpoint": (settings.endpoint.as_str()),
+        "connections": (settings.connections),
+        "in_flight": (settings.in_flight),
+        "size": (settings.size),
+        "stream": (settings.stream),
         "seconds": seconds,
         "calls": calls,
         "calls_per_second": (rate(calls, seconds)),
-        "chunks": (outcome.chunks),
+        "chunks": (measurements.chunks),
         "errors": errors,
         "latency_us": latency,
     };
     format!("{}\n", Value::from(report))
 }
 
-/// So many of a thing, in words.
+/// Formats a count and a noun, in the plural unless the count is one.
 fn counted<N: Display + PartialEq + From<u8>>(count: N, thing: &str) -> String {
     let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {thing}{plural}")
@@ -119,7 +109,7 @@ fn latencies(latency: &Histogram<u64>) -> Vec<(&'static str, u64)> {
     latencies
 }
 
-/// A time in three digits and the unit that suits them.
+/// Formats a time with about three significant digits and a suitable unit.
 fn time(nanoseconds: u64) -> String {
     let nanoseconds = nanoseconds as f64;
     match nanoseconds {
@@ -130,8 +120,8 @@ fn time(nanoseconds: u64) -> String {
     }
 }
 
-/// The calls by how long they took, from the fastest to the 99.9th of a hundred in steps that grow.
-fn bars(latency: &Histogram<u64>) -> Vec<String> {
+/// Renders a histogram of the latencies up to the 99.9th percentile, in logarithmic steps.
+fn histogram(latency: &Histogram<u64>) -> Vec<String> {
     if latency.is_empty() {
         return Vec::new();
     }
@@ -145,7 +135,8 @@ fn bars(latency: &Histogram<u64>) -> Vec<String> {
         .collect();
     let mut counts = [0; BARS];
     for group in latency.iter_recorded() {
-        // A group is counted where its slowest call belongs. The slowest of all are beyond the last bar.
+        // A group counts towards the bar of its slowest call. Calls beyond the 99.9th percentile
+        // have no bar.
         let bar = bounds[1..].partition_point(|bound| *bound < group.value_iterated_to());
         if let Some(count) = counts.get_mut(bar) {
             *count += group.count_since_last_iteration();
@@ -163,19 +154,33 @@ fn bars(latency: &Histogram<u64>) -> Vec<String> {
     bounds.windows(2).zip(&counts).map(bar).collect()
 }
 
+const QUANTILES: [(&str, f64); 5] = [
+    ("p50", 0.5),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("p99.99", 0.9999),
+];
+
+/// The number of bars in the histogram.
+const BARS: usize = 12;
+
+/// The width of the longest bar, in characters.
+const BAR_WIDTH: u64 = 40;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn one_of_a_thing_is_not_many() {
+    fn the_noun_is_plural_unless_the_count_is_one() {
         for (count, text) in [(0, "0 calls"), (1, "1 call"), (2, "2 calls")] {
             assert_eq!(counted::<u64>(count, "call"), text);
         }
     }
 
     #[test]
-    fn times_have_the_unit_that_suits_them() {
+    fn times_have_a_suitable_unit() {
         for (nanoseconds, text) in [
             (7, "     7 ns"),
             (41_250, "  41.2 us"),
@@ -187,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn every_call_but_the_slowest_is_in_a_bar() {
+    fn all_calls_up_to_the_last_percentile_are_in_a_bar() {
         let mut latency = Histogram::new(3).expect("three digits");
         for number in 0..10_000_u64 {
             latency
                 .record(30_000 + number * number / 100)
                 .expect("room");
         }
-        let lines = bars(&latency);
+        let lines = histogram(&latency);
         assert_eq!(lines.len(), BARS);
         let count = |line: &String| {
             line.rsplit(' ')
@@ -206,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn no_calls_give_no_bars() {
-        assert!(bars(&Histogram::new(3).expect("three digits")).is_empty());
+    fn no_calls_have_no_histogram() {
+        assert!(histogram(&Histogram::new(3).expect("three digits")).is_empty());
     }
 }

@@ -1,50 +1,47 @@
+//! The command `registry find`.
+
 use agentwire::{
     Map,
     registry::{Query, Registry, VersionReq},
 };
 use clap::Args;
 
-use super::ask_args::AskArgs;
-use crate::{exit::Failure, message_args::parse_metadata, runtime};
+use super::client_args::ClientArgs;
+use crate::{exit::CliError, message_args::parse_metadata, runtime};
 
-/// Print agents by what they can do
+/// Find agents by capability, tool, version, metadata or name
 ///
-/// All conditions must be met; an option that may be repeated is a condition each time. Nothing is printed if
-/// nothing is found.
+/// An agent must match all of the given options; --capability and --tool may be repeated. If no
+/// agent matches, nothing is printed.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct FindArgs {
     #[command(flatten)]
-    ask: AskArgs,
+    client: ClientArgs,
 
-    /// A capability that it must have: a key, or keys from the outside in with dots between them
+    /// A capability the agent must have: a key, or a path of nested keys such as languages.ja
     #[arg(long, value_name = "PATH")]
     capability: Vec<String>,
 
-    /// A tool that it must have
+    /// A tool the agent must have
     #[arg(long, value_name = "NAME")]
     tool: Vec<String>,
 
-    /// What its version must meet, as Cargo has it, such as ^1.2 or '>=1, <3'
+    /// The required version in Cargo's syntax, such as ^1.2 or '>=1, <3'
     #[arg(long = "version", value_name = "REQUIREMENT")]
     requirement: Option<VersionReq>,
 
-    /// What its metadata must hold, a JSON object
+    /// Metadata the agent must have, as a JSON object
     #[arg(long, value_name = "JSON", value_parser = parse_metadata)]
     metadata: Option<Map>,
 
-    /// The name that it must have
+    /// The name of the agent
     #[arg(long)]
     name: Option<String>,
 }
 
-const AFTER_HELP: &str = r#"Examples:
-  agentwire registry find unix:///tmp/registry.sock --capability languages.ja
-  agentwire registry find tcp://localhost:7000 --tool forecast --version ^2
-  agentwire registry find tcp://localhost:7000 --metadata '{"zone": "b"}' --json"#;
-
 impl FindArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), CliError> {
         let mut query = Query::new();
         for path in &self.capability {
             query = query.capability(path);
@@ -61,8 +58,13 @@ impl FindArgs {
         for (key, value) in self.metadata.unwrap_or_default() {
             query = query.metadata(key, value);
         }
-        let registry = self.ask.open()?;
-        let found = runtime::run_client(async { Ok(registry.find(&query).await?) })?;
-        self.ask.print(&found)
+        let registry = self.client.open()?;
+        let matches = runtime::run_client(async { Ok(registry.find(&query).await?) })?;
+        self.client.print(&matches)
     }
 }
+
+const AFTER_HELP: &str = r#"Examples:
+  agentwire registry find unix:///tmp/registry.sock --capability languages.ja
+  agentwire registry find tcp://localhost:7000 --tool forecast --version ^2
+  agentwire registry find tcp://localhost:7000 --metadata '{"zone": "b"}' --json"#;

@@ -1,26 +1,28 @@
+//! The command `registry list`.
+
 use agentwire::registry::Registry;
 use clap::Args;
 
-use super::ask_args::AskArgs;
-use crate::{exit::Failure, runtime};
+use super::client_args::ClientArgs;
+use crate::{exit::CliError, runtime};
 
-/// Print everything that is registered
+/// List all registered agents
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
-    ask: AskArgs,
+    client: ClientArgs,
+}
+
+impl ListArgs {
+    pub(crate) fn run(self) -> Result<(), CliError> {
+        let registry = self.client.open()?;
+        let registrations = runtime::run_client(async { Ok(registry.list().await?) })?;
+        self.client.print(&registrations)
+    }
 }
 
 const AFTER_HELP: &str = "\
 Examples:
   agentwire registry list unix:///tmp/registry.sock
   agentwire registry list tcp://localhost:7000 --json | jq -r .endpoint";
-
-impl ListArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let registry = self.ask.open()?;
-        let listed = runtime::run_client(async { Ok(registry.list().await?) })?;
-        self.ask.print(&listed)
-    }
-}

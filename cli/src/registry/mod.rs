@@ -1,4 +1,6 @@
-mod ask_args;
+//! The command `registry` and its subcommands.
+
+mod client_args;
 mod find;
 mod list;
 mod lookup;
@@ -11,25 +13,18 @@ use clap::{Args, Subcommand};
 use self::{
     find::FindArgs, list::ListArgs, lookup::LookupArgs, serve::RegistryServeArgs, watch::WatchArgs,
 };
-use crate::exit::Failure;
+use crate::exit::CliError;
 
-/// Serve a registry, or ask one where agents are
+/// Serve or query a registry of agents
 ///
-/// Agents register where they can be called and what they can do; see --registry of `serve`. Others find
-/// them there; see --registry of `call` and `stream`.
+/// Agents register their endpoint and capabilities (see `agentwire serve --registry`). Callers look
+/// them up by name (see `agentwire call --registry`).
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP, arg_required_else_help = false)]
 pub(crate) struct RegistryArgs {
     #[command(subcommand)]
     command: RegistryCommand,
 }
-
-const AFTER_HELP: &str = "\
-Examples:
-  agentwire registry serve unix:///tmp/registry.sock
-  agentwire serve unix:///tmp/echo.sock --registry unix:///tmp/registry.sock
-  agentwire registry list unix:///tmp/registry.sock
-  agentwire call --registry unix:///tmp/registry.sock --name echo --text hello";
 
 #[derive(Debug, Subcommand)]
 enum RegistryCommand {
@@ -41,7 +36,7 @@ enum RegistryCommand {
 }
 
 impl RegistryArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), CliError> {
         match self.command {
             RegistryCommand::Serve(args) => args.run(),
             RegistryCommand::List(args) => args.run(),
@@ -51,3 +46,10 @@ impl RegistryArgs {
         }
     }
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire registry serve unix:///tmp/registry.sock
+  agentwire serve unix:///tmp/echo.sock --registry unix:///tmp/registry.sock
+  agentwire registry list unix:///tmp/registry.sock
+  agentwire call --registry unix:///tmp/registry.sock --name echo --text hello";

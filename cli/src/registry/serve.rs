@@ -1,3 +1,5 @@
+//! The command `registry serve`.
+
 use std::time::Duration;
 
 use agentwire::{
@@ -7,49 +9,48 @@ use agentwire::{
 use clap::Args;
 
 use crate::{
-    exit::Failure, output, runtime, signals::StopSignals, target::parse_listen_endpoint,
+    endpoint_args::parse_listen_endpoint, exit::CliError, output, runtime, signals::StopSignals,
     timeout::parse_timeout,
 };
 
-/// Serve a registry, for agents to register with
+/// Serve a registry
 ///
-/// Prints "listening on ENDPOINT" once it accepts connections, and stops as `agentwire serve` does. What is
-/// registered is in memory: after a restart, agents register again within a heartbeat.
+/// Prints "listening on ENDPOINT" once it accepts connections, and shuts down like `agentwire
+/// serve`. Registrations are kept in memory; after a restart, agents register again with their next
+/// heartbeat.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RegistryServeArgs {
-    /// Where to listen: unix:///path/to/socket or tcp://host:port, port 0 being any that is free
+    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; port 0 picks a free
+    /// port
     #[arg(value_parser = parse_listen_endpoint)]
     endpoint: Endpoint,
 
-    /// How long an agent is taken to live without a word from it, such as 15s; it is heard three times as often
+    /// How long a registration lives without a heartbeat; agents send three heartbeats per lease
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = parse_timeout)]
     lease: Duration,
 
-    /// Refuse a second endpoint under one name, in place of taking it for another instance
+    /// Reject a second endpoint for a registered name instead of adding an instance
     #[arg(long)]
     unique: bool,
 
-    /// How many connections are open at most; the process must be allowed as many files
+    /// The maximum number of open connections; raise the limit on open files (ulimit -n) to match
     #[arg(long, value_name = "N", default_value = "4096")]
     max_connections: usize,
 
-    /// How many watches are served at most, and so how many clients follow agents by name [default: half of the
-    /// connections; the others are left to heartbeats and lookups]
+    /// The maximum number of watches, which clients that call agents by name also use [default:
+    /// half of
+    /// --max-connections, which leaves the other half to heartbeats and lookups]
     #[arg(long, value_name = "N")]
     max_watches: Option<usize>,
 }
 
-const AFTER_HELP: &str = "\
-Examples:
-  agentwire registry serve unix:///tmp/registry.sock
-  agentwire registry serve tcp://0.0.0.0:7000 --lease 15s --unique";
-
 impl RegistryServeArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let duplicates = match self.unique {
-            true => DuplicatePolicy::Refuse,
-            false => DuplicatePolicy::Allow,
+    pub(crate) fn run(self) -> Result<(), CliError> {
+        let duplicates = if self.unique {
+            DuplicatePolicy::Refuse
+        } else {
+            DuplicatePolicy::Allow
         };
         let config = RegistryConfig::new()
             .lease(self.lease)
@@ -73,3 +74,8 @@ impl RegistryServeArgs {
         })
     }
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire registry serve unix:///tmp/registry.sock
+  agentwire registry serve tcp://0.0.0.0:7000 --lease 15s --unique";

@@ -1,3 +1,5 @@
+//! Registrations as text.
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -7,37 +9,32 @@ use agentwire::registry::Registration;
 
 use crate::one_line::one_line;
 
-const HEADER: [&str; 4] = ["NAME", "VERSION", "ENDPOINT", "HEARD"];
-
-/// Between two columns.
-const GAP: &str = "  ";
-
-/// Registrations for people to read; nothing if there are none.
+/// Renders registrations as an aligned table. Returns an empty string if there are none.
 pub(super) fn table(registrations: &[Arc<Registration>]) -> String {
     if registrations.is_empty() {
         return String::new();
     }
     let now = SystemTime::now();
     let mut rows = vec![HEADER.map(str::to_owned)];
-    rows.extend(registrations.iter().map(|found| row(found, now)));
+    rows.extend(registrations.iter().map(|it| row(it, now)));
     align(&rows)
 }
 
-/// One registration, where there is no table.
+/// Renders one registration as a line, without its last heartbeat.
 pub(super) fn line(registration: &Registration) -> String {
     let [name, version, endpoint, _] = row(registration, SystemTime::now());
     [name, version, endpoint].join(GAP)
 }
 
-fn row(found: &Registration, now: SystemTime) -> [String; 4] {
-    let version = found.version.as_ref();
+fn row(registration: &Registration, now: SystemTime) -> [String; 4] {
+    let version = registration.version.as_ref();
     let version = version.map_or_else(|| "-".to_owned(), ToString::to_string);
-    let heard = found.last_heartbeat().to_system_time();
-    // The clock of the registry may be ahead of this one.
+    let heard = registration.last_heartbeat().to_system_time();
+    // The clock of the registry may be ahead of the local clock.
     let ago = heard.map(|heard| now.duration_since(heard).unwrap_or_default());
-    let endpoint = found.endpoint.to_string();
+    let endpoint = registration.endpoint.to_string();
     [
-        one_line(&found.name),
+        one_line(&registration.name),
         version,
         one_line(&endpoint),
         ago.map_or_else(|| "-".to_owned(), age),
@@ -66,6 +63,11 @@ fn align(rows: &[[String; 4]]) -> String {
     text
 }
 
+const HEADER: [&str; 4] = ["NAME", "VERSION", "ENDPOINT", "HEARTBEAT"];
+
+/// The space between two columns.
+const GAP: &str = "  ";
+
 #[cfg(test)]
 mod tests {
     use agentwire::Timestamp;
@@ -80,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_as_wide_as_what_stands_in_them() {
+    fn columns_are_as_wide_as_their_longest_cell() {
         let minute = Duration::from_secs(61);
         let found = [
             found("wetter für alle", "10.0.0-rc.1", minute),
             found("a", "", minute),
         ];
         let expected = "\
-NAME             VERSION      ENDPOINT       HEARD
+NAME             VERSION      ENDPOINT       HEARTBEAT
 wetter für alle  10.0.0-rc.1  tcp://host:16  1m 1s ago
 a                -            tcp://host:1   1m 1s ago
 ";
@@ -96,7 +98,7 @@ a                -            tcp://host:1   1m 1s ago
     }
 
     #[test]
-    fn a_clock_that_is_ahead_is_no_reason_to_fail() {
+    fn a_registry_clock_that_is_ahead_is_tolerated() {
         let ahead = Registration::new("a", "tcp://host:1".parse().unwrap()).registered(
             Timestamp::from(SystemTime::now() + Duration::from_secs(3600)),
         );

@@ -1,3 +1,5 @@
+//! The command `registry watch`.
+
 use std::time::{Duration, Instant};
 
 use agentwire::{
@@ -7,89 +9,78 @@ use agentwire::{
 use clap::Args;
 use tokio::time::timeout;
 
-use super::{ask_args::AskArgs, table};
+use super::{client_args::ClientArgs, table};
 use crate::{
-    exit::{Exit, Failure},
+    exit::{CliError, Exit},
     output, runtime,
 };
 
-/// Print what is registered, and then what happens
+/// Print the registered agents, then every change
 ///
-/// Each line is one agent: present, joined, updated, left or expired. A line that says "resync" comes before agents that
-/// are present where something may have been missed. It goes on until it is stopped, and waits for a registry that
-/// has gone away, and says so; --timeout is for the beginning.
+/// Each line is one agent and its state: present, joined, updated, left or expired. If the
+/// connection to the registry is lost, the command prints a warning and reconnects. It then prints
+/// the line "resync" and all present agents, because changes may have been missed. The command runs
+/// until it is stopped; --timeout applies to the first answer only.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct WatchArgs {
     #[command(flatten)]
-    ask: AskArgs,
+    client: ClientArgs,
 
-    /// Watch the instances of this agent only
+    /// Watch only the instances of this agent
     name: Option<String>,
 }
 
-const AFTER_HELP: &str = "\
-Examples:
-  agentwire registry watch unix:///tmp/registry.sock
-  agentwire registry watch tcp://localhost:7000 weather
-  agentwire registry watch tcp://localhost:7000 --json | jq --unbuffered -r .event";
-
 impl WatchArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), CliError> {
         let scope = self.name.clone().map_or(WatchScope::All, WatchScope::Name);
-        let registry = self.ask.open()?;
+        let registry = self.client.open()?;
         runtime::run_client(async {
-            let begun = Instant::now();
-            // A watch waits for its registry, and does not say why it has to. Any question tells.
-            registry.lookup(ANYBODY).await?;
+            let started = Instant::now();
+            // A watch reconnects without reporting why it has to. A lookup reports the error.
+            registry.lookup(PROBE_NAME).await?;
             let mut watch = registry.watch(scope);
-            let left = self.ask.timeout().saturating_sub(begun.elapsed());
+            let left = self.client.timeout().saturating_sub(started.elapsed());
             let Ok(mut next) = timeout(left, watch.next()).await else {
-                return Err(self.not_begun());
+                return Err(self.snapshot_timed_out());
             };
             while let Some(event) = next {
                 let event = event?;
-                let text = match self.ask.wants_json() {
-                    true => format!("{}\n", Value::Map(as_json(&event))),
-                    false => as_lines(&event),
+                let text = if self.client.wants_json() {
+                    format!("{}\n", Value::Map(as_json(&event)))
+                } else {
+                    as_lines(&event)
                 };
                 output::print(text.as_bytes())?;
-                next = until_next(&mut watch).await;
+                next = next_event(&mut watch).await;
             }
             Ok(())
         })
     }
 
-    fn not_begun(&self) -> Failure {
-        let limit = self.ask.timeout();
-        let text =
-            format!("the registry did not begin to tell what is registered within {limit:?}");
-        Failure::new(Exit::TimedOut, text)
+    fn snapshot_timed_out(&self) -> CliError {
+        let limit = self.client.timeout();
+        let text = format!("timed out after {limit:?} waiting for the snapshot of the watch");
+        CliError::new(Exit::TimedOut, text)
     }
 }
 
-/// A name to look up, whoever has it.
-const ANYBODY: &str = "agentwire";
-
-/// How often to look whether the registry is still there.
-const LOOK: Duration = Duration::from_millis(500);
-
-/// The next event. People are told when the registry is lost meanwhile.
-async fn until_next(watch: &mut Watch) -> Option<Result<Event, RegistryError>> {
-    let mut was_in_touch = true;
+/// Waits for the next event. Prints a warning when the connection to the registry is lost.
+async fn next_event(watch: &mut Watch) -> Option<Result<Event, RegistryError>> {
+    let mut was_live = true;
     loop {
-        if let Ok(next) = timeout(LOOK, watch.next()).await {
+        if let Ok(next) = timeout(LIVENESS_POLL_INTERVAL, watch.next()).await {
             return next;
         }
         let is_live = watch.is_live();
-        if was_in_touch && !is_live {
-            output::note("the registry is out of reach; waiting for it");
+        if was_live && !is_live {
+            output::warn("lost the connection to the registry; reconnecting");
         }
-        was_in_touch = is_live;
+        was_live = is_live;
     }
 }
 
-/// As a registry tells it (PROTOCOL 12.8), a snapshot in one piece.
+/// Returns the event as on the wire (PROTOCOL 12.8), but with the snapshot in one piece.
 fn as_json(event: &Event) -> Map {
     let mut map = Map::from([("event", event.name())]);
     match event {
@@ -98,13 +89,13 @@ fn as_json(event: &Event) -> Map {
             resync,
             ..
         } => {
-            let all = registrations.iter().map(|found| found.to_map());
+            let all = registrations.iter().map(|it| it.to_map());
             map.insert("registrations", all.collect::<Value>());
             map.insert("resync", *resync);
         }
         other => {
-            let about = other.registration().map(|found| found.to_map());
-            map.insert("registration", about);
+            let registration = other.registration().map(|it| it.to_map());
+            map.insert("registration", registration);
         }
     }
     map
@@ -119,15 +110,27 @@ fn as_lines(event: &Event) -> String {
         } => {
             let head = if *resync { "resync\n" } else { "" };
             let all = registrations.iter();
-            let all = all.map(|found| format!("present  {}\n", table::line(found)));
+            let all = all.map(|it| format!("present  {}\n", table::line(it)));
             head.to_owned() + &all.collect::<String>()
         }
         other => match other.registration() {
-            Some(found) => format!("{:7}  {}\n", other.name(), table::line(found)),
+            Some(it) => format!("{:7}  {}\n", other.name(), table::line(it)),
             None => String::new(),
         },
     }
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire registry watch unix:///tmp/registry.sock
+  agentwire registry watch tcp://localhost:7000 weather
+  agentwire registry watch tcp://localhost:7000 --json | jq --unbuffered -r .event";
+
+/// The name to look up when the connection to the registry is checked. It need not exist.
+const PROBE_NAME: &str = "agentwire";
+
+/// How often to check whether the registry is still connected.
+const LIVENESS_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_lines() {
+    fn events_are_printed_as_lines() {
         let snapshot = Event::snapshot(vec![weather(), weather()], true);
         let expected = "\
 resync
@@ -157,7 +160,7 @@ present  weather  -  tcp://host:1
     }
 
     #[test]
-    fn events_are_objects() {
+    fn events_are_printed_as_objects() {
         let snapshot = as_json(&Event::snapshot(vec![weather()], false));
         assert_eq!(
             snapshot["registrations"][0]["name"].as_str(),

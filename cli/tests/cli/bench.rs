@@ -1,3 +1,5 @@
+//! The command `bench`.
+
 use agentwire_codec::Value;
 
 use crate::program::{Server, parse_lines, run};
@@ -9,7 +11,7 @@ fn number(report: &Value, key: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn it_makes_as_many_calls_as_it_is_told_to() {
+async fn bench_makes_the_requested_number_of_calls() {
     let server = Server::agent("echo").await;
     for options in [
         &["-c", "2"][..],
@@ -39,7 +41,7 @@ async fn it_makes_as_many_calls_as_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn it_counts_the_chunks_of_streams() {
+async fn bench_counts_the_chunks_of_streams() {
     let server = Server::agent("count:5").await;
     let outcome = run(["bench", &server.endpoint, "--stream", "-n", "20", "--json"]).await;
     let report = &parse_lines(outcome.success())[0];
@@ -50,7 +52,7 @@ async fn it_counts_the_chunks_of_streams() {
 }
 
 #[tokio::test]
-async fn it_prints_a_table_for_people() {
+async fn bench_prints_a_report_as_text() {
     let server = Server::agent("echo").await;
     let outcome = run(["bench", &server.endpoint, "-n", "50"]).await;
     let text = outcome.success();
@@ -65,7 +67,7 @@ async fn it_prints_a_table_for_people() {
 }
 
 #[tokio::test]
-async fn it_fails_if_nobody_answers_and_counts_those_who_fail() {
+async fn bench_fails_if_no_call_succeeds() {
     let refused = run([
         "bench",
         "tcp://127.0.0.1:1",

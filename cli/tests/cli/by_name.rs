@@ -1,8 +1,10 @@
+//! Calls by name, through a registry.
+
 use agentwire::registry::{LocalRegistry, Registration, Registry, RegistryServer};
 
 use crate::program::{Server, run, within};
 
-/// A registry for other processes, and what is in it.
+/// Serves a registry for other processes. Returns the server, its entries and its URL.
 async fn registry() -> (RegistryServer, LocalRegistry, String) {
     let entries = LocalRegistry::new();
     let server = within(RegistryServer::serve(entries.clone(), "tcp://127.0.0.1:0")).await;
@@ -17,7 +19,7 @@ async fn register(entries: &LocalRegistry, endpoint: &str) {
 }
 
 #[tokio::test]
-async fn call_and_stream_find_an_agent_by_its_name() {
+async fn call_and_stream_find_an_agent_by_name() {
     let (_registry, entries, url) = registry().await;
     let server = Server::agent("count:3").await;
     register(&entries, &server.endpoint).await;
@@ -32,7 +34,7 @@ async fn call_and_stream_find_an_agent_by_its_name() {
 }
 
 #[tokio::test]
-async fn another_instance_is_called_if_one_is_dead() {
+async fn calls_fail_over_to_another_instance() {
     let (_registry, entries, url) = registry().await;
     let server = Server::agent("echo").await;
     register(&entries, "tcp://127.0.0.1:1").await;

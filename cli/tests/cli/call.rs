@@ -1,3 +1,5 @@
+//! The command `call`, and the exit codes of a client.
+
 use std::{os::fd::OwnedFd, os::unix::net::UnixStream, process::Stdio};
 
 use agentwire_codec::{Heartbeat, Map, Message, Request, Response, Value, WireError};
@@ -87,7 +89,7 @@ async fn an_error_of_the_agent_exits_with_1() {
 }
 
 #[tokio::test]
-async fn an_error_that_speaks_of_a_timeout_or_spans_lines_is_still_an_answer_in_one_line() {
+async fn an_agent_error_with_a_timeout_code_exits_with_1_and_prints_one_line() {
     for code in [
         "AGENT_TIMEOUT",
         "CONNECTION_TIMEOUT",
@@ -116,7 +118,7 @@ async fn an_error_that_speaks_of_a_timeout_or_spans_lines_is_still_an_answer_in_
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_sent_exits_with_2() {
+async fn a_message_that_cannot_be_encoded_exits_with_2() {
     let server = Server::agent("echo").await;
     let oversize = format!("{:?}", "x".repeat(11 * 1024 * 1024));
     let too_deep = format!("{}{}", "[".repeat(999), "]".repeat(999));
@@ -128,10 +130,10 @@ async fn a_message_that_cannot_be_sent_exits_with_2() {
 }
 
 #[tokio::test]
-async fn nobody_listening_exits_with_3() {
+async fn a_refused_connection_exits_with_3() {
     let directory = tempfile::tempdir().expect("directory");
     let missing = format!("unix://{}", directory.path().join("no.sock").display());
-    // A port that was free a moment ago.
+    // The port was free a moment ago.
     let closed = {
         let peer = Peer::listen().await;
         peer.endpoint()
@@ -146,12 +148,12 @@ async fn nobody_listening_exits_with_3() {
 
 #[tokio::test]
 async fn a_connection_that_closes_during_the_call_exits_with_3() {
-    for part_of_an_answer in [&b""[..], b"\0\0", b"\0\0\0\x10{\"version\""] {
+    for partial_reply in [&b""[..], b"\0\0", b"\0\0\0\x10{\"version\""] {
         let peer = Peer::listen().await;
         let endpoint = peer.endpoint();
         let close = async {
             let (mut wire, ..) = peer.request().await;
-            wire.send_bytes(part_of_an_answer).await;
+            wire.send_bytes(partial_reply).await;
         };
         let (outcome, ()) = tokio::join!(run(["call", &endpoint, "--text", "x"]), close);
         outcome.error(3);
@@ -179,7 +181,7 @@ async fn a_call_that_takes_too_long_exits_with_4() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_the_protocol_exits_with_5() {
+async fn a_reply_that_violates_the_protocol_exits_with_5() {
     let answers = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
         frame("not JSON"),
@@ -200,7 +202,7 @@ async fn an_answer_that_breaks_the_protocol_exits_with_5() {
 }
 
 #[tokio::test]
-async fn an_answer_to_another_question_exits_with_5() {
+async fn a_reply_of_the_wrong_type_exits_with_5() {
     for command in ["call", "stream"] {
         let peer = Peer::listen().await;
         let endpoint = peer.endpoint();
@@ -215,9 +217,9 @@ async fn an_answer_to_another_question_exits_with_5() {
 }
 
 #[tokio::test]
-async fn standard_output_that_nobody_reads_ends_quietly() {
+async fn a_closed_standard_output_is_not_an_error() {
     let server = Server::agent("echo").await;
-    // A socket, because its other end can be closed before the program starts.
+    // Unlike a pipe from `Stdio::piped`, a socket can lose its reader before the program starts.
     let (stdout, other_end) = UnixStream::pair().expect("pair");
     drop(other_end);
     let mut command = program(["call", &server.endpoint, "--text", "x"]);
@@ -230,7 +232,7 @@ async fn standard_output_that_nobody_reads_ends_quietly() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn standard_output_that_is_full_is_an_error() {
+async fn a_full_standard_output_is_an_error() {
     let full = std::fs::OpenOptions::new()
         .write(true)
         .open("/dev/full")
@@ -250,12 +252,12 @@ async fn standard_output_that_is_full_is_an_error() {
 }
 
 #[tokio::test]
-async fn verbose_tells_more_on_standard_error_and_nothing_on_standard_output() {
+async fn verbose_logs_to_standard_error_only() {
     let server = Server::agent("echo").await;
     let call = ["call", &server.endpoint, "--text", "a secret"];
     assert_eq!(run(call).await.messages().len(), 1);
     for verbose in ["-v", "-vv", "-vvv"] {
-        // The flag may stand before and after the command.
+        // The flag may precede or follow the command.
         for args in [
             [&[verbose], &call[..]].concat(),
             [&call[..], &[verbose]].concat(),

@@ -1,14 +1,10 @@
-//! Runs the real program, over Unix sockets and TCP, against itself and against scripted peers.
+//! Runs the program over Unix sockets and TCP, against itself and against scripted peers.
 //!
-//! One test binary, because linking takes longer than testing.
+//! All tests share one binary, because linking takes longer than running them.
 
-// Signals and Unix sockets are in nearly every test.
+// Nearly every test uses signals or Unix sockets.
 #![cfg(unix)]
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test may stop at the first surprise"
-)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
 mod bench;
 mod by_name;

@@ -1,4 +1,4 @@
-//! The far side of a connection, played by the test.
+//! A scripted peer: the other side of a connection, driven by the test.
 
 use agentwire_codec::{Body, Envelope, EnvelopeCodec, Request, RequestId};
 use futures_util::{SinkExt, StreamExt};
@@ -10,7 +10,7 @@ use tokio_util::codec::Framed;
 
 use crate::program::within;
 
-/// Listens where the program is told to connect.
+/// A listener that the program connects to.
 pub(crate) struct Peer {
     listener: TcpListener,
 }
@@ -27,7 +27,7 @@ impl Peer {
         format!("tcp://{}", self.listener.local_addr().expect("address"))
     }
 
-    /// Takes one connection and the request on it.
+    /// Accepts one connection and reads the request on it.
     pub(crate) async fn request(&self) -> (Wire<TcpStream>, RequestId, Request) {
         let (stream, _) = within(self.listener.accept()).await.expect("accept");
         let mut wire = Wire::new(stream);
@@ -39,7 +39,7 @@ impl Peer {
     }
 }
 
-/// A connection on which the test reads and writes envelopes, and bytes that are none.
+/// A connection on which the test reads and writes envelopes or arbitrary bytes.
 pub(crate) struct Wire<S>(Framed<S, EnvelopeCodec>);
 
 impl Wire<TcpStream> {
@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-/// A payload with its length in front.
+/// Prefixes a payload with its length.
 pub(crate) fn frame(payload: &str) -> Vec<u8> {
     let header = u32::try_from(payload.len()).expect("a short payload");
     [&header.to_be_bytes(), payload.as_bytes()].concat()

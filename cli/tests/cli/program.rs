@@ -1,4 +1,4 @@
-//! Starting the program, and what became of it.
+//! Starting the program and reading its output.
 
 use std::{
     ffi::OsStr,
@@ -13,14 +13,14 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdout, Command},
 };
 
-/// Awaits, but not forever. The limit is far beyond what a loaded machine needs.
+/// Awaits a future with a time limit that even a heavily loaded machine does not reach.
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
         .expect("took more than 60 seconds")
 }
 
-/// The program, not started yet. Dropping the child kills it.
+/// Prepares a run of the program. Dropping the child kills it.
 pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agentwire"));
     command
@@ -32,24 +32,24 @@ pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Com
     command
 }
 
-/// What a run of the program left behind.
+/// The exit code and output of a finished run.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Finished {
     pub(crate) code: i32,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: String,
 }
 
-impl Outcome {
+impl Finished {
     fn new(status: ExitStatus, stdout: Vec<u8>, stderr: Vec<u8>) -> Self {
         Self {
-            code: status.code().expect("it exits, and is not killed"),
+            code: status.code().expect("exited, not killed"),
             stdout,
             stderr: String::from_utf8(stderr).expect("errors are UTF-8"),
         }
     }
 
-    /// The standard output of a run that went well and had nothing to complain about.
+    /// Returns the standard output of a run that succeeded and left standard error empty.
     #[track_caller]
     pub(crate) fn success(&self) -> &str {
         std::str::from_utf8(self.success_bytes()).expect("the output is UTF-8")
@@ -61,21 +61,20 @@ impl Outcome {
         &self.stdout
     }
 
-    /// The lines of JSON that a run that went well printed.
+    /// Parses the JSON lines that a successful run printed.
     #[track_caller]
     pub(crate) fn messages(&self) -> Vec<Value> {
         parse_lines(self.success())
     }
 
-    /// The error of a run that failed with this code: exactly one line, shown without the name of
-    /// the program.
+    /// Returns the error of a run that failed with this exit code: exactly one line, without the
+    /// prefix `agentwire: `.
     #[track_caller]
     pub(crate) fn error(&self, code: i32) -> &str {
         assert_eq!(self.code, code, "{self:?}");
         let line = self.stderr.strip_suffix('\n').expect("a whole line");
         assert!(!line.chars().any(char::is_control), "{self:?}");
-        line.strip_prefix("agentwire: ")
-            .expect("the program's name")
+        line.strip_prefix("agentwire: ").expect("the prefix")
     }
 }
 
@@ -88,29 +87,29 @@ pub(crate) fn parse_lines(text: &str) -> Vec<Value> {
 }
 
 /// Runs the program to its end.
-pub(crate) async fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Outcome {
+pub(crate) async fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Finished {
     finish(program(args)).await
 }
 
-/// Runs the program to its end with something to read.
+/// Runs the program to its end with `input` on standard input.
 pub(crate) async fn run_with_input<S: AsRef<OsStr>>(
     args: impl IntoIterator<Item = S>,
     input: &[u8],
-) -> Outcome {
+) -> Finished {
     let mut child = program(args).stdin(Stdio::piped()).spawn().expect("start");
     let mut stdin = child.stdin.take().expect("a pipe");
     let feed = async move {
-        // The program may end, at a bad frame for one, before it has read everything.
+        // The program may exit before it has read everything, for example at a bad frame.
         let _ = stdin.write_all(input).await;
     };
     let (output, ()) = within(async { tokio::join!(child.wait_with_output(), feed) }).await;
     let output = output.expect("wait");
-    Outcome::new(output.status, output.stdout, output.stderr)
+    Finished::new(output.status, output.stdout, output.stderr)
 }
 
-pub(crate) async fn finish(mut command: Command) -> Outcome {
+pub(crate) async fn finish(mut command: Command) -> Finished {
     let output = within(command.output()).await.expect("run");
-    Outcome::new(output.status, output.stdout, output.stderr)
+    Finished::new(output.status, output.stdout, output.stderr)
 }
 
 /// A running program whose output is read line by line.
@@ -137,7 +136,7 @@ impl Running {
         line.expect("a line before the end")
     }
 
-    /// The next line on standard error.
+    /// Reads the next line of standard error.
     pub(crate) async fn error_line(&mut self) -> String {
         let mut line = Vec::new();
         while line.last() != Some(&b'\n') {
@@ -147,17 +146,17 @@ impl Running {
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id().expect("it still runs")
+        self.child.id().expect("still running")
     }
 
     pub(crate) fn send(&self, signal: Signal) {
-        let pid = self.child.id().expect("it still runs");
+        let pid = self.child.id().expect("still running");
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("an id"), signal).expect("send a signal");
     }
 
-    /// Waits for its end. The output holds what was not read before.
-    pub(crate) async fn end(mut self) -> Outcome {
+    /// Waits for the program to exit. Returns the output that was not read before.
+    pub(crate) async fn end(mut self) -> Finished {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut rest = self.stdout.into_inner();
         let ended = within(async {
@@ -168,26 +167,26 @@ impl Running {
             )
         });
         let status = ended.await.2.expect("wait");
-        Outcome::new(status, stdout, stderr)
+        Finished::new(status, stdout, stderr)
     }
 
-    /// Waits for the end of one that was killed.
+    /// Waits for a program that was killed.
     pub(crate) async fn end_killed(mut self) {
         within(self.child.wait()).await.expect("wait");
     }
 
-    /// Closes the reading end of its standard output.
-    pub(crate) async fn end_unread(mut self) -> Outcome {
+    /// Closes the reading end of standard output and waits for the program to exit.
+    pub(crate) async fn end_unread(mut self) -> Finished {
         drop(self.stdout);
         let mut stderr = Vec::new();
         let ended =
             within(async { tokio::join!(self.stderr.read_to_end(&mut stderr), self.child.wait()) });
         let status = ended.await.1.expect("wait");
-        Outcome::new(status, Vec::new(), stderr)
+        Finished::new(status, Vec::new(), stderr)
     }
 }
 
-/// A program that serves.
+/// A program that listens on an endpoint.
 pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) endpoint: String,
@@ -198,9 +197,7 @@ impl Server {
     pub(crate) async fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
         let mut running = Running::start(args);
         let line = running.line().await;
-        let endpoint = line
-            .strip_prefix("listening on ")
-            .expect("where it listens");
+        let endpoint = line.strip_prefix("listening on ").expect("the endpoint");
         Self {
             endpoint: endpoint.to_owned(),
             running,

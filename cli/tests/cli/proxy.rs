@@ -1,3 +1,5 @@
+//! The command `proxy`.
+
 use agentwire_codec::{
     Body, Call, Map, Message, Request, RequestId, Response, Timestamp, WireError,
 };
@@ -13,8 +15,8 @@ async fn proxy_to(target: &str, options: &[&str]) -> Server {
     Server::start(args.iter().chain(options)).await
 }
 
-/// A message that a careless proxy would change.
-fn peculiar() -> Message {
+/// A message with values that a proxy could easily alter.
+fn fragile() -> Message {
     let time: Timestamp = "2025-11-08T12:34:56.000001+05:30".parse().expect("a time");
     Message::new("oracle", f64::NAN)
         .with_metadata("z", u64::MAX)
@@ -23,7 +25,7 @@ fn peculiar() -> Message {
 }
 
 #[tokio::test]
-async fn a_proxy_joins_tcp_and_unix_sockets() {
+async fn a_proxy_connects_tcp_and_unix_sockets() {
     let directory = tempfile::tempdir().expect("directory");
     let path = |name: &str| format!("unix://{}", directory.path().join(name).display());
     let target = Server::start(["serve", &path("far.sock"), "--agent", "count:3"]).await;
@@ -55,21 +57,21 @@ async fn messages_pass_unchanged_in_both_directions() {
     let target = Peer::listen().await;
     let proxy = proxy_to(&target.endpoint(), &["--name", "far"]).await;
     let mut near = Wire::connect(&proxy.endpoint).await;
-    let id = RequestId::from("an id of one's own");
-    near.send(&id, Request::Process(Call::new("near", peculiar())))
+    let id = RequestId::from("chosen by the caller");
+    near.send(&id, Request::Process(Call::new("near", fragile())))
         .await;
 
     let (mut far, far_id, request) = target.request().await;
-    assert_eq!(request, Request::Process(Call::new("far", peculiar())));
-    far.send(&far_id, Response::Message(peculiar())).await;
+    assert_eq!(request, Request::Process(Call::new("far", fragile())));
+    far.send(&far_id, Response::Message(fragile())).await;
 
     let answer = near.receive().await;
     assert_eq!(answer.id, id);
-    assert_eq!(answer.body, Response::Message(peculiar()).into());
+    assert_eq!(answer.body, Response::Message(fragile()).into());
 }
 
 #[tokio::test]
-async fn an_error_passes_with_code_message_and_details() {
+async fn an_error_passes_with_its_code_message_and_details() {
     let details = Map::from([("limit", 3), ("a", 1)]);
     for code in [
         "QUOTA_EXCEEDED",
@@ -78,8 +80,8 @@ async fn an_error_passes_with_code_message_and_details() {
         "INTERNAL_ERROR",
     ] {
         let target = Peer::listen().await;
-        // One for each call: it would keep the connection, and might use it for the next call before
-        // it hears that this side has closed it.
+        // One proxy per call: it pools its connection to the target, and could reuse it for the
+        // next call before it notices that the target closed it.
         let proxy = proxy_to(&target.endpoint(), &[]).await;
         let error = WireError::new(code, "no more\ntoday").with_details(details.clone());
         let mut near = Wire::connect(&proxy.endpoint).await;
@@ -105,12 +107,12 @@ async fn a_stream_passes_chunk_by_chunk_and_so_does_its_error() {
         let (mut far, far_id, request) = target.request().await;
         assert!(matches!(request, Request::Stream(_)), "{request:?}");
         for _ in 0..3 {
-            far.send(&far_id, Body::StreamChunk(peculiar())).await;
-            // The next is not sent before this one has come through.
+            far.send(&far_id, Body::StreamChunk(fragile())).await;
+            // The next chunk is sent only after this one has arrived.
             let chunk = near.receive().await;
             assert_eq!(
                 (chunk.id, chunk.body),
-                (id.clone(), Body::StreamChunk(peculiar()))
+                (id.clone(), Body::StreamChunk(fragile()))
             );
         }
         far.send(&far_id, end.clone()).await;
@@ -119,12 +121,12 @@ async fn a_stream_passes_chunk_by_chunk_and_so_does_its_error() {
 }
 
 #[tokio::test]
-async fn a_target_that_is_away_or_slow_is_an_error_of_the_call_and_not_of_the_proxy() {
-    let away = {
+async fn an_unreachable_or_slow_target_fails_the_call_and_not_the_proxy() {
+    let unreachable = {
         let peer = Peer::listen().await;
         peer.endpoint()
     };
-    let proxy = proxy_to(&away, &[]).await;
+    let proxy = proxy_to(&unreachable, &[]).await;
     let outcome = run(["call", &proxy.endpoint, "--text", "x"]).await;
     assert!(
         outcome.error(1).contains("CONNECTION_FAILED"),

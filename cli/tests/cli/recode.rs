@@ -1,3 +1,5 @@
+//! The command `recode`.
+
 use std::process::Stdio;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -7,7 +9,7 @@ use crate::{
     program::{program, run_with_input, within},
 };
 
-/// Every type of envelope, and values that are easily lost on the way.
+/// Every type of envelope, with values that are easily altered by decoding and encoding.
 const PAYLOADS: [&str; 11] = [
     r#"{"version": "1.0", "type": "request", "id": "67e55044-10b1-426f-9247-bb680e5fe0c8", "timestamp": "2025-11-08T12:34:56.789012+00:00", "payload": {"method": "process", "agent_name": "weather", "message": {"role": "user", "content": "\u00e9 \ud83e\udd80 \u007f", "metadata": {}, "timestamp": "2025-11-08T12:34:56+05:30"}}}"#,
     r#"{"version": "1.0", "type": "request", "id": "", "timestamp": "yesterday", "payload": {"method": "stream", "message": {"role": "user", "content": {"z": [NaN, Infinity, -Infinity, -0.0, 1e-05, 1e+16, 5e-324], "a": 1180591620717411303424}, "metadata": {"n": -99999999999999999999999999}, "timestamp": "2025-11-08T12:34:56.000001-23:59"}}}"#,
@@ -27,12 +29,12 @@ fn all_frames() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn frames_come_out_byte_for_byte() {
+async fn frames_are_preserved_byte_for_byte() {
     let frames = all_frames();
     let outcome = run_with_input(["recode"], &frames).await;
     assert_eq!(outcome.success_bytes(), frames);
 
-    // More than one read brings, and than a pipe holds.
+    // More than one read returns, and more than a pipe buffers.
     let many = frames.repeat(2000);
     let outcome = run_with_input(["recode", "--from", "json", "--to", "json"], &many).await;
     assert!(
@@ -44,19 +46,19 @@ async fn frames_come_out_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn no_frames_are_no_error() {
+async fn empty_input_is_not_an_error() {
     assert_eq!(run_with_input(["recode"], b"").await.success(), "");
 }
 
 #[tokio::test]
-async fn what_other_adapters_write_comes_out_as_python_writes_it() {
+async fn frames_of_other_adapters_are_normalized_to_the_form_that_python_writes() {
     let go = r#"{"payload":{"agent_name":"a"},"id":"x","extra":1,"type":"heartbeat","timestamp":"t","version":"1.0"}"#;
     let outcome = run_with_input(["recode"], &frame(go)).await;
     assert_eq!(outcome.success_bytes(), frame(PAYLOADS[9]));
 }
 
 #[tokio::test]
-async fn a_frame_is_answered_before_the_next_one_comes() {
+async fn a_frame_is_written_before_the_next_one_is_read() {
     let mut child = program(["recode"])
         .stdin(Stdio::piped())
         .spawn()
@@ -78,7 +80,7 @@ async fn a_frame_is_answered_before_the_next_one_comes() {
 }
 
 #[tokio::test]
-async fn a_bad_frame_exits_with_5_and_says_which_and_where() {
+async fn a_bad_frame_exits_with_5_and_is_located() {
     let good = all_frames();
     let endings = [
         frame("{}"),
@@ -92,13 +94,13 @@ async fn a_bad_frame_exits_with_5_and_says_which_and_where() {
         let outcome = run_with_input(["recode"], &[&good[..], &bad].concat()).await;
         let start = format!("frame 12 at byte {}: ", good.len());
         assert!(outcome.error(5).starts_with(&start), "{outcome:?}");
-        assert_eq!(outcome.stdout, good, "what came before is written");
+        assert_eq!(outcome.stdout, good, "the frames before it are written");
     }
 }
 
 #[tokio::test]
 async fn a_frame_that_grows_beyond_the_limit_exits_with_2() {
-    // Each of these characters has two bytes here and six in the text that is written.
+    // Each of these characters takes two bytes in the input and six in the output.
     let text = "\u{e9}".repeat(4 * 1024 * 1024);
     let payload = format!(
         r#"{{"version": "1.0", "type": "heartbeat", "id": "x", "payload": {{"agent_name": "{text}"}}}}"#
@@ -111,7 +113,7 @@ async fn a_frame_that_grows_beyond_the_limit_exits_with_2() {
 }
 
 #[tokio::test]
-async fn output_that_nobody_reads_ends_quietly() {
+async fn a_closed_output_is_not_an_error() {
     let mut child = program(["recode"])
         .stdin(Stdio::piped())
         .spawn()
@@ -126,7 +128,7 @@ async fn output_that_nobody_reads_ends_quietly() {
 }
 
 #[tokio::test]
-async fn an_input_that_cannot_be_read_exits_with_3() {
+async fn an_unreadable_input_exits_with_3() {
     let directory = tempfile::tempdir().expect("directory");
     let mut command = program(["recode"]);
     command.stdin(std::fs::File::open(directory.path()).expect("open"));

@@ -1,3 +1,5 @@
+//! Registries in Redis.
+
 use std::{
     env,
     process::{Child, Command, Stdio},
@@ -8,14 +10,14 @@ use tempfile::TempDir;
 
 use crate::program::{Running, Server, run};
 
-/// A Redis of its own, which ends when this is dropped.
+/// A private Redis server, which is killed on drop.
 struct Redis {
     process: Child,
     dir: TempDir,
 }
 
 impl Redis {
-    /// Starts one, and does not wait for it.
+    /// Starts a server without waiting for it to accept connections.
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let program = env::var("AGENTWIRE_REDIS_SERVER");
@@ -28,7 +30,7 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn();
         let process = process.unwrap_or_else(|error| {
-            panic!("cannot start {program}: {error}; run scripts/redis-server, or name one in AGENTWIRE_REDIS_SERVER")
+            panic!("cannot start {program}: {error}; run scripts/redis-server, or set AGENTWIRE_REDIS_SERVER to the path of one")
         });
         Self { process, dir }
     }
@@ -39,7 +41,7 @@ impl Redis {
     }
 
     fn kill(&mut self) {
-        // It may have ended.
+        // It may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -52,7 +54,7 @@ impl Drop for Redis {
 }
 
 #[tokio::test]
-async fn agents_are_registered_listed_called_and_watched_in_a_redis() {
+async fn agents_can_be_registered_listed_called_and_watched_in_redis() {
     let mut redis = Redis::start();
     let url = &redis.url();
     let serve = ["serve", "tcp://127.0.0.1:0", "--name", "parrot"];
@@ -77,7 +79,7 @@ async fn agents_are_registered_listed_called_and_watched_in_a_redis() {
     let line = watch.line().await;
     assert!(line.starts_with("present  parrot"), "{line}");
     server.running.send(Signal::TERM);
-    // It may have said that it waits for Redis.
+    // Not `success()`: it may have printed a warning while Redis was starting.
     assert_eq!(server.running.end().await.code, 0);
     let line = watch.line().await;
     assert!(line.starts_with("left     parrot"), "{line}");
@@ -85,10 +87,10 @@ async fn agents_are_registered_listed_called_and_watched_in_a_redis() {
     redis.kill();
     let error = run(["registry", "list", url]).await;
     assert!(error.error(3).contains("cannot be reached"), "{error:?}");
-    // Nothing is there any more, and that is said once.
+    // With the socket gone, the error gives the cause exactly once.
     std::fs::remove_file(redis.dir.path().join("redis.sock")).expect("a socket");
     let error = run(["registry", "list", url]).await;
-    let told = error.error(3);
-    assert_eq!(told.matches("No such file").count(), 1, "{told}");
-    assert_eq!(told.matches("cannot be reached").count(), 1, "{told}");
+    let text = error.error(3);
+    assert_eq!(text.matches("No such file").count(), 1, "{text}");
+    assert_eq!(text.matches("cannot be reached").count(), 1, "{text}");
 }

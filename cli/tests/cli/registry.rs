@@ -1,22 +1,24 @@
+//! The command `registry`, and registration by `serve`.
+
 use agentwire::registry::{Event, LocalRegistry, Registry, RegistryServer, WatchScope};
 use agentwire_codec::Value;
 use rustix::process::Signal;
 
 use crate::program::{Running, Server, parse_lines, run, within};
 
-/// A registry in a process of its own.
+/// Starts a registry in its own process.
 async fn registry(more: &[&str]) -> Server {
     Server::start([&["registry", "serve", "tcp://127.0.0.1:0"], more].concat()).await
 }
 
-/// An agent in a process of its own, registered.
+/// Starts an agent in its own process and waits until it is registered.
 async fn agent(registry: &Server, name: &str) -> (Server, String) {
     let args = ["serve", "tcp://127.0.0.1:0", "--name", name];
     let args = [&args[..], &["--registry", &registry.endpoint]].concat();
     let mut server = Server::start(args).await;
     let line = server.running.line().await;
     let endpoint = line.strip_prefix(&format!("registered {name} at "));
-    let endpoint = endpoint.expect("where it is registered").to_owned();
+    let endpoint = endpoint.expect("the registered endpoint").to_owned();
     (server, endpoint)
 }
 
@@ -27,7 +29,7 @@ fn field<'a>(found: &'a Value, key: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn an_agent_that_serves_is_listed_called_by_name_and_gone_when_it_stops() {
+async fn a_served_agent_is_registered_until_it_shuts_down() {
     let registry = registry(&[]).await;
     let (server, endpoint) = agent(&registry, "parrot").await;
     let url = &registry.endpoint;
@@ -71,7 +73,7 @@ async fn an_agent_that_serves_is_listed_called_by_name_and_gone_when_it_stops() 
 }
 
 #[tokio::test]
-async fn find_narrows_down_by_every_option() {
+async fn find_filters_by_every_option() {
     use agentwire::{map, registry::Registration};
     let entries = LocalRegistry::new();
     let server = RegistryServer::serve(entries.clone(), "tcp://127.0.0.1:0");
@@ -113,40 +115,35 @@ async fn find_narrows_down_by_every_option() {
 }
 
 #[tokio::test]
-async fn watch_tells_what_is_there_and_what_happens() {
+async fn watch_prints_the_snapshot_and_every_change() {
     let registry = registry(&["--lease", "1s"]).await;
     let url = &registry.endpoint;
     let (first, _) = agent(&registry, "parrot").await;
-    let mut people = Running::start(["registry", "watch", url]);
-    let mut machine = Running::start(["registry", "watch", url, "parrot", "--json"]);
-    let line = people.line().await;
+    let mut text = Running::start(["registry", "watch", url]);
+    let mut json = Running::start(["registry", "watch", url, "parrot", "--json"]);
+    let line = text.line().await;
     assert!(line.starts_with("present  parrot  -  tcp://"), "{line}");
-    let snapshot = parse_lines(&format!("{}\n", machine.line().await));
+    let snapshot = parse_lines(&format!("{}\n", json.line().await));
     assert_eq!(field(&snapshot[0], "event"), "snapshot");
 
     let (second, _) = agent(&registry, "owl").await;
-    assert!(people.line().await.starts_with("joined   owl  -  tcp://"));
+    assert!(text.line().await.starts_with("joined   owl  -  tcp://"));
     second.running.send(Signal::TERM);
-    assert!(people.line().await.starts_with("left     owl  -  tcp://"));
-    // It is killed without a word.
+    assert!(text.line().await.starts_with("left     owl  -  tcp://"));
+    // Killed, it cannot unregister.
     first.running.send(Signal::KILL);
-    assert!(
-        people
-            .line()
-            .await
-            .starts_with("expired  parrot  -  tcp://")
-    );
-    let expired = parse_lines(&format!("{}\n", machine.line().await));
+    assert!(text.line().await.starts_with("expired  parrot  -  tcp://"));
+    let expired = parse_lines(&format!("{}\n", json.line().await));
     assert_eq!(field(&expired[0], "event"), "expired");
     assert_eq!(field(&expired[0]["registration"], "name"), "parrot");
-    // Nobody reads any more.
-    let unread = people.end_unread();
+    // Its reader closes standard output.
+    let unread = text.end_unread();
     agent(&registry, "crow").await;
     within(unread).await.success();
 }
 
 #[tokio::test]
-async fn an_agent_registers_when_its_registry_comes_back_and_says_that_it_waits() {
+async fn an_agent_registers_once_its_registry_is_reachable() {
     let directory = tempfile::tempdir().expect("directory");
     let url = format!(
         "unix://{}",
@@ -154,7 +151,7 @@ async fn an_agent_registers_when_its_registry_comes_back_and_says_that_it_waits(
     );
     let agent = ["serve", "tcp://127.0.0.1:0", "--registry", &url];
     let mut agent = Server::start(agent).await;
-    // It serves all the same.
+    // It serves meanwhile.
     run(["call", &agent.endpoint, "--text", "x"])
         .await
         .success();
@@ -182,13 +179,13 @@ async fn an_agent_registers_when_its_registry_comes_back_and_says_that_it_waits(
 }
 
 #[tokio::test]
-async fn a_unique_name_is_refused_to_a_second_agent() {
+async fn a_second_agent_cannot_register_a_unique_name() {
     let registry = registry(&["--unique"]).await;
     let (_first, _) = agent(&registry, "parrot").await;
     let args = ["serve", "tcp://127.0.0.1:0", "--name", "parrot"];
     let args = [&args[..], &["--registry", &registry.endpoint]].concat();
     let mut second = Server::start(args).await;
-    // It is told that it waits, and serves meanwhile.
+    // It prints a warning, keeps trying, and serves meanwhile.
     let reason = second.running.error_line().await;
     assert!(reason.contains("parrot is not registered yet"), "{reason}");
     assert!(reason.contains("is registered already"), "{reason}");
@@ -198,7 +195,7 @@ async fn a_unique_name_is_refused_to_a_second_agent() {
 }
 
 #[tokio::test]
-async fn an_agent_is_registered_where_it_says() {
+async fn an_agent_registers_its_advertised_endpoint() {
     let registry = registry(&[]).await;
     let args = ["serve", "tcp://0.0.0.0:0", "--registry", &registry.endpoint];
     let error = run(args).await;
@@ -216,20 +213,20 @@ async fn an_agent_is_registered_where_it_says() {
 }
 
 #[tokio::test]
-async fn failures_have_the_exit_codes_of_calls() {
+async fn registry_commands_have_the_exit_codes_of_calls() {
     let agent = Server::agent("echo").await;
     let error = run(["registry", "list", &agent.endpoint]).await;
     assert!(error.error(5).contains("is no registry"), "{error:?}");
     let watch = run(["registry", "watch", &agent.endpoint]).await;
     assert!(watch.error(5).contains("is no registry"), "{watch:?}");
-    let nobody = [
+    let unreachable = [
         "registry",
         "list",
         "tcp://127.0.0.1:1",
         "--timeout",
         "300ms",
     ];
-    let error = run(nobody).await;
+    let error = run(unreachable).await;
     assert!(error.error(3).contains("cannot be reached"), "{error:?}");
     let registry = registry(&[]).await;
     let error = run(["registry", "lookup", &registry.endpoint, " x"]).await;
@@ -250,19 +247,19 @@ async fn a_signal_stops_a_registry_that_is_watched() {
 }
 
 #[tokio::test]
-async fn calls_by_name_have_the_exit_codes_of_questions() {
+async fn calls_by_name_have_the_exit_codes_of_lookups() {
     use agentwire::transport::Listener;
     let agent = Server::agent("echo").await;
-    // It takes connections and says nothing.
+    // It accepts connections and never answers.
     let silent = Listener::bind(&"tcp://127.0.0.1:0".parse().expect("endpoint")).await;
     let silent = silent.expect("a listener");
     let silent_url = silent.endpoint().to_string();
-    let refusing = registry(&[]).await;
+    let empty = registry(&[]).await;
     for (url, name, code) in [
         (&agent.endpoint, "x", 5),
         (&silent_url, "x", 4),
         (&"tcp://127.0.0.1:1".to_owned(), "x", 3),
-        (&refusing.endpoint, " x", 2),
+        (&empty.endpoint, " x", 2),
     ] {
         let limit = ["--timeout", "300ms"];
         let lookup = [&["registry", "lookup", url, name][..], &limit].concat();
@@ -272,7 +269,7 @@ async fn calls_by_name_have_the_exit_codes_of_questions() {
         let error = run([&call[..], &limit].concat()).await;
         assert_eq!(error.code, code, "{error:?}");
     }
-    let url = &refusing.endpoint;
+    let url = &empty.endpoint;
     let serve = [
         "serve",
         "tcp://127.0.0.1:0",
@@ -286,15 +283,15 @@ async fn calls_by_name_have_the_exit_codes_of_questions() {
 }
 
 #[tokio::test]
-async fn a_watch_that_cannot_begin_ends_and_one_that_is_lost_says_so() {
-    let nobody = [
+async fn a_watch_fails_if_it_cannot_start_and_warns_if_it_is_interrupted() {
+    let unreachable = [
         "registry",
         "watch",
         "tcp://127.0.0.1:1",
         "--timeout",
         "300ms",
     ];
-    let error = run(nobody).await;
+    let error = run(unreachable).await;
     assert!(error.error(3).contains("cannot be reached"), "{error:?}");
 
     let directory = tempfile::tempdir().expect("directory");
@@ -315,19 +312,22 @@ async fn a_watch_that_cannot_begin_ends_and_one_that_is_lost_says_so() {
     let mut watch = Running::start(["registry", "watch", &url, "--json"]);
     assert!(watch.line().await.contains("snapshot"));
     let error = run(["registry", "watch", &url, "--timeout", "1s"]).await;
-    assert!(error.error(4).contains("did not begin"), "{error:?}");
+    assert!(
+        error.error(4).contains("waiting for the snapshot"),
+        "{error:?}"
+    );
 
     registry.running.send(Signal::KILL);
     registry.running.end_killed().await;
     let note = watch.error_line().await;
-    assert!(note.contains("out of reach"), "{note}");
+    assert!(note.contains("lost the connection"), "{note}");
     let _again = Server::start(serve).await;
     let line = watch.line().await;
     assert!(line.contains(r#""resync": true"#), "{line}");
 }
 
 #[tokio::test]
-async fn names_that_are_not_what_they_look_like_are_seen_through() {
+async fn invisible_characters_in_names_are_escaped() {
     let registry = registry(&[]).await;
     let (_agent, _) = agent(&registry, "we\u{200b}ather\u{202e}").await;
     let listed = run(["registry", "list", &registry.endpoint]).await;

@@ -1,3 +1,5 @@
+//! The command `serve`: endpoints, signals and limits.
+
 use std::path::PathBuf;
 
 use agentwire_codec::{Body, Call, Heartbeat, Message, Request, RequestId, Response};
@@ -13,7 +15,7 @@ use crate::{
     program::{Server, run, within},
 };
 
-/// A socket path that is free, in a directory that goes away with the test.
+/// Returns an unused socket path in a temporary directory.
 fn socket() -> (TempDir, PathBuf, String) {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("agent.sock");
@@ -21,10 +23,10 @@ fn socket() -> (TempDir, PathBuf, String) {
     (directory, path, endpoint)
 }
 
-/// Sends a call and returns once the server works on it.
+/// Sends a call and returns once the server has read it.
 ///
-/// Requests are read in order, and one that is not a request is answered at once, so the answer
-/// to the second tells that the first was read.
+/// The server reads envelopes in order and rejects anything but a request at once, so the rejection
+/// of the second envelope proves that the first was read.
 async fn start_call<S>(wire: &mut Wire<S>) -> RequestId
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -40,7 +42,7 @@ where
 }
 
 #[tokio::test]
-async fn the_endpoint_that_is_printed_has_the_real_port() {
+async fn the_printed_endpoint_has_the_real_port() {
     let server = Server::agent("echo").await;
     let port = server
         .endpoint
@@ -53,7 +55,7 @@ async fn the_endpoint_that_is_printed_has_the_real_port() {
 }
 
 #[tokio::test]
-async fn a_unix_endpoint_is_printed_as_it_was_given() {
+async fn a_unix_endpoint_is_printed_unchanged() {
     let (_directory, path, endpoint) = socket();
     let server = Server::start(["serve", &endpoint]).await;
     assert_eq!(server.endpoint, endpoint);
@@ -84,7 +86,7 @@ async fn either_signal_stops_an_idle_server_and_removes_its_socket() {
 }
 
 #[tokio::test]
-async fn sigterm_answers_a_call_in_flight_and_then_removes_the_socket() {
+async fn sigterm_finishes_the_call_in_flight_and_removes_the_socket() {
     let (_directory, path, endpoint) = socket();
     let server = Server::start(["serve", &endpoint, "--agent", "slow:1000"]).await;
     let stream = within(UnixStream::connect(&path)).await.expect("connect");
@@ -104,7 +106,7 @@ async fn sigterm_answers_a_call_in_flight_and_then_removes_the_socket() {
     run(["call", &endpoint, "--text", "late"]).await.error(3);
 }
 
-/// The memory of a process that is really there, in bytes.
+/// Returns the resident memory of a process, in bytes.
 #[cfg(target_os = "linux")]
 fn resident(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
@@ -118,7 +120,7 @@ fn resident(pid: u32) -> usize {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_thousand_headers_cost_the_server_little() {
+async fn a_thousand_frame_headers_use_little_memory() {
     let (_directory, path, endpoint) = socket();
     let server = Server::start(["serve", &endpoint]).await;
     run(["call", &endpoint, "--text", "warm"]).await.success();
@@ -130,7 +132,8 @@ async fn a_thousand_headers_cost_the_server_little() {
         within(stream.write_all(&header)).await.expect("send");
         silent.push(stream);
     }
-    // Others are served meanwhile. Connections are taken in order, so by then the server has all of them.
+    // Other callers are served meanwhile. Connections are accepted in order, so once these calls
+    // are answered, the server has accepted all of the silent ones.
     for _ in 0..3 {
         run(["call", &endpoint, "--text", "still served"])
             .await
@@ -141,18 +144,18 @@ async fn a_thousand_headers_cost_the_server_little() {
 }
 
 #[tokio::test]
-async fn a_second_signal_drops_what_is_in_flight() {
+async fn a_second_signal_aborts_the_calls_in_flight() {
     let server = Server::agent("slow:600000").await;
     let mut wire = Wire::<TcpStream>::connect(&server.endpoint).await;
     start_call(&mut wire).await;
-    // Two of a kind could be merged into one by the system.
+    // The kernel may merge two pending signals of the same kind.
     server.running.send(Signal::TERM);
     server.running.send(Signal::INT);
     assert_eq!(server.running.end().await.success(), "");
 }
 
 #[tokio::test]
-async fn an_endpoint_that_cannot_be_had_exits_with_3() {
+async fn an_endpoint_in_use_exits_with_3() {
     let (directory, path, taken) = socket();
     let server = Server::start(["serve", &taken]).await;
     let file = directory.path().join("file");
@@ -172,7 +175,7 @@ async fn an_endpoint_that_cannot_be_had_exits_with_3() {
 }
 
 #[tokio::test]
-async fn no_more_connections_are_open_than_it_is_told() {
+async fn max_connections_limits_the_open_connections() {
     let server = Server::start(["serve", "tcp://127.0.0.1:0", "--max-connections", "1"]).await;
     let address = server.endpoint.strip_prefix("tcp://").expect("TCP");
     let first = TcpStream::connect(address).await.expect("a connection");

@@ -1,3 +1,5 @@
+//! The command `stream`.
+
 use agentwire_codec::{Body, Map, Message, Request, Value, WireError};
 
 use crate::{
@@ -54,7 +56,7 @@ async fn a_stream_that_fails_at_once_exits_with_1() {
 }
 
 #[tokio::test]
-async fn every_chunk_is_printed_as_it_comes() {
+async fn every_chunk_is_printed_as_it_arrives() {
     let peer = Peer::listen().await;
     let mut client = Running::start(["stream", &peer.endpoint(), "--text", "x"]);
     let (mut wire, id, request) = peer.request().await;
@@ -62,7 +64,7 @@ async fn every_chunk_is_printed_as_it_comes() {
     for i in 0..3 {
         let chunk = Message::agent(i);
         wire.send(&id, Body::StreamChunk(chunk.clone())).await;
-        // The next chunk is not sent before this one is seen.
+        // The next chunk is sent only after this one was printed.
         assert_eq!(client.line().await, chunk.to_string());
     }
     wire.send(&id, Body::StreamEnd).await;
@@ -70,7 +72,7 @@ async fn every_chunk_is_printed_as_it_comes() {
 }
 
 #[tokio::test]
-async fn chunks_that_came_before_an_error_are_printed() {
+async fn chunks_before_an_error_are_printed() {
     let endings: [(Option<&str>, i32); 3] = [
         (
             Some(
@@ -109,7 +111,7 @@ async fn chunks_that_came_before_an_error_are_printed() {
 }
 
 #[tokio::test]
-async fn a_stream_that_stops_coming_exits_with_4() {
+async fn a_stream_that_stalls_exits_with_4() {
     let peer = Peer::listen().await;
     let args = ["stream", &peer.endpoint(), "--text", "x", "--timeout", "2s"];
     let mut client = Running::start(args);
@@ -122,7 +124,7 @@ async fn a_stream_that_stops_coming_exits_with_4() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_seen_enough_ends_the_stream_quietly() {
+async fn a_reader_that_closes_early_ends_the_stream_without_an_error() {
     let server = Server::agent("count:1000000").await;
     let mut client = Running::start(["stream", &server.endpoint, "--text", "x"]);
     client.line().await;
@@ -130,7 +132,7 @@ async fn a_reader_that_has_seen_enough_ends_the_stream_quietly() {
 }
 
 #[tokio::test]
-async fn an_agent_that_cannot_stream_says_so() {
+async fn an_agent_that_cannot_stream_returns_an_error() {
     let peer = Peer::listen().await;
     let client = Running::start(["stream", &peer.endpoint(), "--text", "x"]);
     let (mut wire, id, _) = peer.request().await;

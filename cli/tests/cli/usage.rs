@@ -1,7 +1,9 @@
+//! Usage errors.
+
 use crate::program::{run, run_with_input};
 
 #[tokio::test]
-async fn wrong_usage_exits_with_2_and_one_line() {
+async fn usage_errors_exit_with_2_and_one_line() {
     let cases: &[&[&str]] = &[
         &[],
         &["dance"],
@@ -114,7 +116,7 @@ async fn content_from_standard_input_that_is_not_json_exits_with_2() {
 }
 
 #[tokio::test]
-async fn errors_say_what_is_wrong() {
+async fn usage_errors_name_the_problem() {
     let cases: &[(&[&str], &str)] = &[
         (&["serve", "nowhere"], "it does not start with a scheme"),
         (
@@ -135,7 +137,7 @@ async fn errors_say_what_is_wrong() {
                 "--metadata",
                 "[]",
             ],
-            "a JSON object is needed",
+            "expected a JSON object",
         ),
         (
             &["call", "tcp://localhost:1", "--content", "{"],

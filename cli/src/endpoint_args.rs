@@ -1,23 +1,23 @@
+//! Parsers for endpoints on the command line.
+
 use agentwire::Endpoint;
 
-/// Reads an endpoint to listen on.
+/// Parses an endpoint to listen on.
 pub(crate) fn parse_listen_endpoint(text: &str) -> Result<Endpoint, String> {
     let endpoint: Endpoint = text.parse().map_err(|error| format!("{error}"))?;
     match endpoint {
         Endpoint::Memory { .. } => Err(format!(
-            "{endpoint} is inside one process, and this process is alone; \
+            "memory:// endpoints are only reachable within one process; \
              use unix:///path or tcp://host:port"
         )),
         endpoint => Ok(endpoint),
     }
 }
 
-/// Reads an endpoint to connect to.
-pub(crate) fn parse_target_endpoint(text: &str) -> Result<Endpoint, String> {
+/// Parses an endpoint to connect to.
+pub(crate) fn parse_connect_endpoint(text: &str) -> Result<Endpoint, String> {
     match parse_listen_endpoint(text)? {
-        Endpoint::Tcp { port: 0, .. } => Err(format!(
-            "{text:?}: port 0 can be listened on, but not connected to"
-        )),
+        Endpoint::Tcp { port: 0, .. } => Err(format!("cannot connect to port 0 of {text:?}")),
         endpoint => Ok(endpoint),
     }
 }
@@ -27,11 +27,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_other_process_can_reach_is_refused() {
+    fn endpoints_that_no_other_process_can_reach_are_rejected() {
         assert!(parse_listen_endpoint("memory://a").is_err());
-        assert!(parse_target_endpoint("memory://a").is_err());
+        assert!(parse_connect_endpoint("memory://a").is_err());
         assert!(parse_listen_endpoint("tcp://localhost:0").is_ok());
-        assert!(parse_target_endpoint("tcp://localhost:0").is_err());
-        assert!(parse_target_endpoint("unix://a.sock").is_ok());
+        assert!(parse_connect_endpoint("tcp://localhost:0").is_err());
+        assert!(parse_connect_endpoint("unix://a.sock").is_ok());
     }
 }
