@@ -9,13 +9,14 @@ use std::{
 };
 
 use crate::common::{
-    Instances, ask, ask_often, call_by_name, memory, register_dead, registry_error, until, within,
+    Delegate, Hooks, Instances, ask, ask_often, call_by_name, memory, register_dead,
+    registry_error, until, within,
 };
 use agentwire::{
     CallOptions, Error, ErrorCode, Message, Phase, RemoteAgent, RetryPolicy,
     registry::{
-        Event, InstanceRef, Lease, LocalRegistry, Query, Registration, Registry, RegistryError,
-        RegistryServer, RemoteRegistry, Watch, WatchScope,
+        Event, InstanceRef, LocalRegistry, Registration, Registry, RegistryError, RegistryServer,
+        RemoteRegistry, Watch, WatchScope,
     },
 };
 use futures_util::{StreamExt, future::join_all, stream};
@@ -24,65 +25,38 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// A registry that is only there sometimes, and cannot be watched.
-struct UnreliableRegistry {
-    registry: LocalRegistry,
-    answers: Arc<Semaphore>,
-    asked: Arc<AtomicUsize>,
+/// Hooks of a registry that cannot be watched. It answers one lookup for each permit, and fails every lookup once the
+/// semaphore is closed.
+struct Unreliable {
+    permits: Arc<Semaphore>,
+    lookups: AtomicUsize,
 }
 
-impl UnreliableRegistry {
-    /// Answers once for each permit, and not at all when they are closed.
-    fn new(registry: &LocalRegistry, answers: &Arc<Semaphore>) -> Self {
-        Self {
-            registry: registry.clone(),
-            answers: Arc::clone(answers),
-            asked: Arc::default(),
-        }
-    }
+fn unreliable(registry: &LocalRegistry, permits: &Arc<Semaphore>) -> Delegate<Unreliable> {
+    let hooks = Unreliable {
+        permits: Arc::clone(permits),
+        lookups: AtomicUsize::new(0),
+    };
+    Delegate::new(registry, hooks)
+}
 
-    fn fails() -> RegistryError {
-        RegistryError::Unavailable {
-            registry: "far away".to_owned(),
-            source: "no route".into(),
-        }
+fn unavailable() -> RegistryError {
+    RegistryError::Unavailable {
+        registry: "far away".to_owned(),
+        source: "no route".into(),
     }
 }
 
-impl Registry for UnreliableRegistry {
-    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        self.registry.register(registration).await
+impl Hooks for Unreliable {
+    async fn before_lookup(&self) -> Result<(), RegistryError> {
+        self.lookups.fetch_add(1, Relaxed);
+        let permit = self.permits.acquire().await;
+        permit.map_err(|_| unavailable())?.forget();
+        Ok(())
     }
 
-    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.registry.unregister(which).await
-    }
-
-    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.registry.heartbeat(which).await
-    }
-
-    async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.asked.fetch_add(1, Relaxed);
-        match self.answers.acquire().await {
-            Ok(permit) => {
-                permit.forget();
-                self.registry.lookup(name).await
-            }
-            Err(_) => Err(Self::fails()),
-        }
-    }
-
-    async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.list().await
-    }
-
-    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.find(query).await
-    }
-
-    fn watch(&self, _: WatchScope) -> Watch {
-        Watch::failed(Self::fails())
+    fn watch(&self, _: &LocalRegistry, _: WatchScope) -> Watch {
+        Watch::failed(unavailable())
     }
 }
 
@@ -90,7 +64,7 @@ impl Registry for UnreliableRegistry {
 async fn without_a_watch_the_registry_is_asked_now_and_then_and_the_last_answer_counts() {
     let instances = Instances::with(2).await;
     let answers = Arc::new(Semaphore::new(2));
-    let registry = UnreliableRegistry::new(&instances.registry, &answers);
+    let registry = unreliable(&instances.registry, &answers);
     let remote = RemoteAgent::discover(registry, "weather")
         .timeout(Duration::from_secs(10))
         .build()
@@ -114,7 +88,7 @@ async fn without_a_watch_the_registry_is_asked_now_and_then_and_the_last_answer_
 #[tokio::test(start_paused = true)]
 async fn a_registry_that_cannot_be_asked_is_an_error_that_says_so() {
     let answers = Arc::new(Semaphore::new(0));
-    let registry = UnreliableRegistry::new(&LocalRegistry::new(), &answers);
+    let registry = unreliable(&LocalRegistry::new(), &answers);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     let options = CallOptions::new().timeout(Duration::from_secs(5));
     let start = Instant::now();
@@ -136,8 +110,8 @@ async fn a_registry_that_cannot_be_asked_is_an_error_that_says_so() {
 #[tokio::test(start_paused = true)]
 async fn one_failure_of_the_registry_is_told_to_all_who_wait() {
     let answers = Arc::new(Semaphore::new(0));
-    let registry = UnreliableRegistry::new(&LocalRegistry::new(), &answers);
-    let asked = Arc::clone(&registry.asked);
+    let registry = unreliable(&LocalRegistry::new(), &answers);
+    let hooks = Arc::clone(&registry.hooks);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     let early: Vec<_> = (0..50).map(|_| call_by_name(&remote)).collect();
     sleep(Duration::from_secs(5)).await;
@@ -152,14 +126,14 @@ async fn one_failure_of_the_registry_is_told_to_all_who_wait() {
         }
     }
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert_eq!(asked.load(Relaxed), 1);
+    assert_eq!(hooks.lookups.load(Relaxed), 1);
 }
 
 #[tokio::test]
 async fn that_nobody_has_the_name_is_asked_once_for_all_who_wait() {
     let answers = Arc::new(Semaphore::new(0));
-    let registry = UnreliableRegistry::new(&LocalRegistry::new(), &answers);
-    let asked = Arc::clone(&registry.asked);
+    let registry = unreliable(&LocalRegistry::new(), &answers);
+    let hooks = Arc::clone(&registry.hooks);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     let calls: Vec<_> = (0..500).map(|_| call_by_name(&remote)).collect();
     until("they wait", || remote.stats().in_flight == 500).await;
@@ -169,14 +143,15 @@ async fn that_nobody_has_the_name_is_asked_once_for_all_who_wait() {
         assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
     }
     // Those who came while the first question was open need an answer of their own.
-    assert!(asked.load(Relaxed) <= 3, "{asked:?}");
+    let lookups = hooks.lookups.load(Relaxed);
+    assert!(lookups <= 3, "{lookups}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn instances_that_are_known_are_called_while_the_registry_hangs() {
     let instances = Instances::with(2).await;
     let answers = Arc::new(Semaphore::new(1));
-    let registry = UnreliableRegistry::new(&instances.registry, &answers);
+    let registry = unreliable(&instances.registry, &answers);
     let remote = RemoteAgent::discover(registry, "weather")
         .timeout(Duration::from_secs(5))
         .build()
@@ -197,7 +172,7 @@ async fn instances_that_are_known_are_called_while_the_registry_hangs() {
 async fn a_call_that_nobody_polls_holds_up_no_other() {
     let instances = Instances::with(1).await;
     let answers = Arc::new(Semaphore::new(0));
-    let registry = UnreliableRegistry::new(&instances.registry, &answers);
+    let registry = unreliable(&instances.registry, &answers);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     let mut held = Box::pin(remote.process(Message::user("x")));
     assert!(futures_util::poll!(held.as_mut()).is_pending());
@@ -206,73 +181,48 @@ async fn a_call_that_nobody_polls_holds_up_no_other() {
     within(held).await.unwrap();
 }
 
-/// A registry whose first watch tells what there is, and is then cut off. Any other tells nothing.
-struct DisconnectingRegistry {
-    registry: LocalRegistry,
+/// Hooks of a registry whose first watch sends a snapshot and is then disconnected. Later watches fail.
+struct Disconnecting {
     how: Disconnect,
     is_disconnected: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
 enum Disconnect {
-    /// Without a sign.
-    Unseen,
-    /// The watch knows, and tries to get back in touch.
-    Seen,
-    /// The watch ends.
+    /// The watch stays open and never sends another event.
+    Silent,
+    /// The watch reports that it lost its connection.
+    Detected,
+    /// The watch ends with an error.
     Failed,
 }
 
-impl DisconnectingRegistry {
-    fn new(registry: &LocalRegistry, how: Disconnect) -> Self {
-        Self {
-            registry: registry.clone(),
-            how,
-            is_disconnected: AtomicBool::new(false),
-        }
-    }
+fn disconnecting(registry: &LocalRegistry, how: Disconnect) -> Delegate<Disconnecting> {
+    let hooks = Disconnecting {
+        how,
+        is_disconnected: AtomicBool::new(false),
+    };
+    Delegate::new(registry, hooks)
 }
 
-impl Registry for DisconnectingRegistry {
-    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        self.registry.register(registration).await
-    }
-
-    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.registry.unregister(which).await
-    }
-
-    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.registry.heartbeat(which).await
-    }
-
-    async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.lookup(name).await
-    }
-
-    async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.list().await
-    }
-
-    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.find(query).await
-    }
-
-    fn watch(&self, _: WatchScope) -> Watch {
+impl Hooks for Disconnecting {
+    fn watch(&self, inner: &LocalRegistry, _: WatchScope) -> Watch {
         if self.is_disconnected.swap(true, Relaxed) {
-            return Watch::failed(UnreliableRegistry::fails());
+            return Watch::failed(unavailable());
         }
-        let registry = self.registry.clone();
-        let now = stream::once(async move {
+        let registry = inner.clone();
+        let snapshot = stream::once(async move {
             let found = registry.lookup("weather").await?;
             Ok(Event::snapshot(found, false))
         });
         match self.how {
-            Disconnect::Unseen => Watch::new(now.chain(stream::pending())),
-            Disconnect::Seen => Watch::new(now.chain(stream::pending())).with_liveness(|| false),
+            Disconnect::Silent => Watch::new(snapshot.chain(stream::pending())),
+            Disconnect::Detected => {
+                Watch::new(snapshot.chain(stream::pending())).with_liveness(|| false)
+            }
             Disconnect::Failed => {
-                let end = stream::once(async { Err(UnreliableRegistry::fails()) });
-                Watch::new(now.chain(end))
+                let end = stream::once(async { Err(unavailable()) });
+                Watch::new(snapshot.chain(end))
             }
         }
     }
@@ -282,7 +232,7 @@ impl Registry for DisconnectingRegistry {
 async fn a_watch_that_tells_nothing_is_not_believed_when_nobody_can_be_reached() {
     for retry in [RetryPolicy::new(), RetryPolicy::never()] {
         let mut instances = Instances::with(1).await;
-        let registry = DisconnectingRegistry::new(&instances.registry, Disconnect::Unseen);
+        let registry = disconnecting(&instances.registry, Disconnect::Silent);
         let remote = RemoteAgent::discover(registry, "weather")
             .retry(retry)
             .build()
@@ -302,7 +252,7 @@ async fn a_watch_that_tells_nothing_is_not_believed_when_nobody_can_be_reached()
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_tells_nothing_for_long_is_checked() {
     let mut instances = Instances::with(1).await;
-    let registry = DisconnectingRegistry::new(&instances.registry, Disconnect::Unseen);
+    let registry = disconnecting(&instances.registry, Disconnect::Silent);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     ask(&remote).await.unwrap();
     instances.add().await;
@@ -321,9 +271,9 @@ async fn a_watch_that_tells_nothing_for_long_is_checked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_known_to_be_lost_is_not_relied_on() {
-    for how in [Disconnect::Seen, Disconnect::Failed] {
+    for how in [Disconnect::Detected, Disconnect::Failed] {
         let mut instances = Instances::with(1).await;
-        let registry = DisconnectingRegistry::new(&instances.registry, how);
+        let registry = disconnecting(&instances.registry, how);
         let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
         ask(&remote).await.unwrap();
         sleep(Duration::from_secs(5)).await;

@@ -2,23 +2,28 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use crate::common::{ScriptedAgent, memory, registry_error, until, within};
+use crate::common::{Delegate, Hooks, ScriptedAgent, memory, registry_error, within};
 use agentwire::{
     Endpoint, Error, LocalAgent, Map, Message, RemoteAgent, RetryPolicy, ToolResult, agent_fn,
     registry::{
-        InstanceRef, Lease, LocalRegistry, Query, Registration, Registry, RegistryConfig,
-        RegistryError, RegistryServer, RemoteRegistry, Watch, WatchScope,
+        InstanceRef, LocalRegistry, Query, Registration, Registry, RegistryConfig, RegistryError,
+        RegistryServer, RemoteRegistry, Watch, WatchScope,
     },
     tool_fn,
 };
 use futures_util::{StreamExt, future::join_all};
 use tokio::time::{Instant, sleep};
+
+/// A lease that expires well within the limit of [`within`].
+fn short_lease() -> RegistryConfig {
+    RegistryConfig::new().lease(Duration::from_secs(6))
+}
 
 async fn until_registered(server: &LocalAgent) {
     for registrant in server.registrations() {
@@ -71,57 +76,37 @@ async fn each_agent_of_a_server_is_registered_by_its_name() {
     assert!(registry.list().await.unwrap().is_empty());
 }
 
-/// A registry that notes whether the agent could be called when it registered, and when it left. Those who watch it
-/// hear of everything late.
-#[derive(Clone, Default)]
-struct ProbingRegistry {
-    registry: LocalRegistry,
-    late: Duration,
-    callable: Arc<Mutex<Vec<(&'static str, bool)>>>,
+/// Hooks that call the agent whenever it registers or unregisters, and that delay the events of watches.
+#[derive(Default)]
+struct Probing {
+    event_delay: Duration,
+    /// Whether the agent answered, for each probe.
+    probes: Mutex<Vec<(&'static str, bool)>>,
 }
 
-impl ProbingRegistry {
-    async fn look(&self, when: &'static str, endpoint: &Endpoint) {
+impl Probing {
+    async fn probe(&self, when: &'static str, endpoint: &Endpoint) {
         let remote = RemoteAgent::builder(endpoint).timeout(Duration::from_secs(2));
-        let answered = remote.build().unwrap().process(Message::user("?")).await;
-        let mut callable = self.callable.lock().unwrap();
-        callable.push((when, answered.is_ok()));
+        let answer = remote.build().unwrap().process(Message::user("?")).await;
+        self.probes.lock().unwrap().push((when, answer.is_ok()));
     }
 }
 
-impl Registry for ProbingRegistry {
-    async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        self.look("register", &registration.endpoint).await;
-        self.registry.register(registration).await
+impl Hooks for Probing {
+    async fn before_register(&self, registration: &Registration) {
+        self.probe("register", &registration.endpoint).await;
     }
 
-    async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
+    async fn before_unregister(&self, which: &InstanceRef) {
         if let Some(endpoint) = &which.endpoint {
-            self.look("unregister", endpoint).await;
+            self.probe("unregister", endpoint).await;
         }
-        self.registry.unregister(which).await
     }
 
-    async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.registry.heartbeat(which).await
-    }
-
-    async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.lookup(name).await
-    }
-
-    async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.list().await
-    }
-
-    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.find(query).await
-    }
-
-    fn watch(&self, scope: WatchScope) -> Watch {
-        let late = self.late;
-        Watch::new(self.registry.watch(scope).then(move |event| async move {
-            sleep(late).await;
+    fn watch(&self, inner: &LocalRegistry, scope: WatchScope) -> Watch {
+        let delay = self.event_delay;
+        Watch::new(inner.watch(scope).then(move |event| async move {
+            sleep(delay).await;
             event
         }))
     }
@@ -129,13 +114,13 @@ impl Registry for ProbingRegistry {
 
 #[tokio::test]
 async fn it_is_registered_only_while_it_accepts_calls() {
-    let registry = ProbingRegistry::default();
+    let registry = Delegate::new(&LocalRegistry::new(), Probing::default());
     let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
     let server = within(server.serve(memory("order"))).await.unwrap();
     until_registered(&server).await;
     within(server.stop()).await;
     assert_eq!(
-        *registry.callable.lock().unwrap(),
+        *registry.hooks.probes.lock().unwrap(),
         [("register", true), ("unregister", true)]
     );
 }
@@ -171,12 +156,12 @@ async fn a_server_serves_on_until_clients_can_have_heard_that_it_stops() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_stops_under_load_loses_no_call() {
     let entries = LocalRegistry::new();
-    let registry = RegistryServer::serve(entries.clone(), "tcp://127.0.0.1:0");
+    let registry = RegistryServer::serve(entries.clone(), memory("load-registry"));
     let registry = within(registry).await.unwrap();
-    // Calls that end at different times, so that there are always some in flight.
+    // Calls end at different times, so that some are always in flight.
     let slow = |message: Message| async move {
         let millis = message.content.as_u64().unwrap_or_default() % 7;
         sleep(Duration::from_millis(millis)).await;
@@ -187,36 +172,39 @@ async fn a_server_that_stops_under_load_loses_no_call() {
         for _ in 0..3 {
             let at = RemoteRegistry::new(registry.endpoint()).unwrap();
             let server = LocalAgent::builder(agent_fn("slow", slow)).registry(at);
-            let server = within(server.serve("tcp://127.0.0.1:0")).await.unwrap();
+            let server = within(server.serve(memory("load"))).await.unwrap();
             until_registered(&server).await;
             servers.push(server);
         }
-        // It hears that one is gone when a server that did not wait would be gone.
-        let late = ProbingRegistry {
-            registry: entries.clone(),
-            late: Duration::from_millis(50),
-            ..ProbingRegistry::default()
+        // The client learns of a stopped server late: without its deregistration delay the server would be gone.
+        let hooks = Probing {
+            event_delay: Duration::from_millis(50),
+            ..Probing::default()
         };
-        let remote = RemoteAgent::discover(late, "slow")
+        let remote = RemoteAgent::discover(Delegate::new(&entries, hooks), "slow")
             .max_in_flight_per_connection(max_in_flight)
             .max_connections(8 / max_in_flight)
             .build()
             .unwrap();
-        let (calls, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (calls, done) = (AtomicUsize::new(0), AtomicBool::new(false));
         let callers = join_all((0..8).map(|_| async {
-            while !over.load(Relaxed) {
+            while !done.load(Relaxed) {
                 let number = calls.fetch_add(1, Relaxed) as u64;
                 let reply = remote.process(Message::user(number)).await;
                 reply.unwrap();
+                // Agents that answer at once must not keep the clock from moving on.
+                sleep(Duration::from_micros(100)).await;
             }
         }));
         let stopping = async {
             for server in &servers[1..] {
                 let before = calls.load(Relaxed);
-                until("calls come", || calls.load(Relaxed) > before + 200).await;
+                while calls.load(Relaxed) <= before + 200 {
+                    sleep(Duration::from_millis(1)).await;
+                }
                 server.stop().await;
             }
-            over.store(true, Relaxed);
+            done.store(true, Relaxed);
         };
         within(async { tokio::join!(callers, stopping) }).await;
         within(servers[0].stop()).await;
@@ -239,10 +227,9 @@ async fn an_agent_that_is_registered_does_not_answer_for_others() {
     within(server.stop()).await;
 }
 
-#[tokio::test]
-async fn a_server_that_is_aborted_is_forgotten_when_its_lease_is_over() {
-    let config = RegistryConfig::new().lease(Duration::from_millis(300));
-    let registry = LocalRegistry::with_config(config).unwrap();
+#[tokio::test(start_paused = true)]
+async fn the_registration_of_an_aborted_server_expires() {
+    let registry = LocalRegistry::with_config(short_lease()).unwrap();
     let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
     let server = within(server.serve(memory("crash"))).await.unwrap();
     until_registered(&server).await;
@@ -273,25 +260,23 @@ async fn a_server_that_is_dropped_takes_its_agents_out() {
     );
 }
 
-#[tokio::test]
-async fn a_registry_that_comes_later_or_starts_over_is_told_all_the_same() {
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_starts_late_or_restarts_gets_the_registration() {
     let endpoint = memory("late-registry");
-    let remote = RemoteRegistry::builder(&endpoint).timeout(Duration::from_millis(50));
-    let server = LocalAgent::builder(ScriptedAgent).registry(remote.build().unwrap());
+    let remote = RemoteRegistry::new(&endpoint).unwrap();
+    let server = LocalAgent::builder(ScriptedAgent).registry(remote);
     let server = within(server.serve(memory("early-agent"))).await.unwrap();
-    // It serves, registry or not.
+    // The server serves without a registry.
     let agent = RemoteAgent::new(server.endpoint()).unwrap();
     within(agent.process(Message::user("hello"))).await.unwrap();
     assert!(!server.registrations()[0].is_registered());
 
-    // A short lease makes for short waits.
-    let config = RegistryConfig::new().lease(Duration::from_millis(600));
-    let first = LocalRegistry::with_config(config.clone()).unwrap();
+    let first = LocalRegistry::with_config(short_lease()).unwrap();
     let registry = RegistryServer::serve(first, &endpoint).await.unwrap();
     until_registered(&server).await;
     within(registry.abort()).await;
 
-    let second = LocalRegistry::with_config(config).unwrap();
+    let second = LocalRegistry::with_config(short_lease()).unwrap();
     let mut watch = second.watch(WatchScope::name("scripted"));
     within(watch.next()).await.unwrap().unwrap();
     let registry = RegistryServer::serve(second, &endpoint).await.unwrap();

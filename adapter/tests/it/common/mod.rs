@@ -9,6 +9,7 @@
 
 mod instances;
 mod raw_peer;
+mod registries;
 
 use std::{
     future::Future,
@@ -28,6 +29,7 @@ use tokio::task::JoinHandle;
 pub(crate) use self::{
     instances::{Instances, ask, ask_often, call_by_name, register_dead},
     raw_peer::RawPeer,
+    registries::{Delegate, Hooks},
 };
 
 /// Nothing in these tests takes long; what takes this long hangs.
