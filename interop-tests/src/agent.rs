@@ -1,20 +1,22 @@
+//! The interop agent in Rust.
+
 use std::time::Duration;
 
 use agentwire::{Agent, AgentError, Error, LocalAgent, Message, RequestContext};
 use futures_core::Stream;
 use futures_util::stream;
 
-/// Which agent a server serves, in either language.
+/// The agents that a server can serve, in either language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentKind {
-    /// `interop`.
+    /// The interop agent, with the name `interop`.
     Interop,
-    /// `mute`, which cannot stream.
+    /// The same agent without streaming, with the name `mute`.
     Mute,
 }
 
 impl AgentKind {
-    /// The agent that a case needs.
+    /// Returns the agent that a case needs.
     #[must_use]
     pub fn for_case(case: &str) -> Self {
         match case {
@@ -23,7 +25,7 @@ impl AgentKind {
         }
     }
 
-    /// Serves it in Rust.
+    /// Serves the agent in Rust.
     ///
     /// # Errors
     ///
@@ -31,7 +33,7 @@ impl AgentKind {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future serves nothing.
+    /// Dropping the future closes the endpoint.
     pub async fn serve(self, endpoint: &str) -> Result<LocalAgent, Error> {
         match self {
             Self::Interop => LocalAgent::serve(InteropAgent, endpoint).await,
@@ -62,7 +64,7 @@ impl Agent for InteropAgent {
     }
 }
 
-/// The interop agent without its streaming: `serve.py --no-stream`.
+/// The interop agent without streaming, like `serve.py --no-stream`.
 #[derive(Debug)]
 struct MuteAgent;
 
@@ -77,18 +79,18 @@ impl Agent for MuteAgent {
 }
 
 async fn process(message: Message) -> Result<Message, AgentError> {
-    let what = message
+    let behaviour = message
         .metadata
         .get("do")
         .map(|value| value.to_plain_text());
-    match what.as_deref() {
+    match behaviour.as_deref() {
         None | Some("echo") => {}
         Some("fail") => {
             let content = message.content.to_plain_text();
             return Err(AgentError::new(format!("deliberate failure: {content}")));
         }
         Some("slow") => {
-            tokio::time::sleep(Duration::from_millis(slow(&message)?)).await;
+            tokio::time::sleep(Duration::from_millis(delay_millis(&message)?)).await;
         }
         Some(other) => return Err(AgentError::new(format!("unknown behaviour: {other}"))),
     }
@@ -97,8 +99,8 @@ async fn process(message: Message) -> Result<Message, AgentError> {
     Ok(reply)
 }
 
-/// How many milliseconds a call is to take.
-pub(crate) fn slow(message: &Message) -> Result<u64, AgentError> {
+/// Returns the number of milliseconds that a call asks the agent to wait.
+pub(crate) fn delay_millis(message: &Message) -> Result<u64, AgentError> {
     Ok(number(message, "ms")?.unwrap_or_default().try_into()?)
 }
 
@@ -111,7 +113,7 @@ fn chunks(message: Message) -> impl Iterator<Item = Result<Message, AgentError>>
     chunks.chain(failure.map(Err))
 }
 
-/// How many chunks to give, and what to fail with after them.
+/// Returns the number of chunks, and the error after them if the stream must fail.
 fn plan(message: &Message) -> Result<(i64, Option<AgentError>), AgentError> {
     let count = number(message, "count")?.unwrap_or(3);
     Ok(match number(message, "fail_after")? {

@@ -1,28 +1,31 @@
+//! How a test fails, and the checks that make it fail.
+
 use std::{error::Error, fmt};
 
-/// How a case or a test ends.
-pub type Outcome = Result<(), Failure>;
+/// The result of a case or a test.
+pub type TestResult = Result<(), TestFailure>;
 
-/// Why a case or a test failed, for people.
+/// The reason why a case or a test failed, as text.
 ///
-/// Any error turns into one, with all that caused it. It is not an error itself, so that this is
-/// possible. Its `Debug` is the bare text: that is what a test that returns it prints.
-pub struct Failure(String);
+/// Any error converts into it, together with the chain of its sources. `TestFailure` is not an
+/// `Error` itself, because that would conflict with this conversion. Its `Debug` is the plain text,
+/// which the test harness prints.
+pub struct TestFailure(String);
 
-impl Failure {
-    /// A failure with this text.
+impl TestFailure {
+    /// Creates a failure with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The same failure, and what was being done.
+    /// Puts the activity that failed in front of the text.
     #[must_use]
-    pub fn during(self, what: impl fmt::Display) -> Self {
-        Self(format!("{what}: {}", self.0))
+    pub fn during(self, activity: impl fmt::Display) -> Self {
+        Self(format!("{activity}: {}", self.0))
     }
 }
 
-impl<E: Error> From<E> for Failure {
+impl<E: Error> From<E> for TestFailure {
     fn from(error: E) -> Self {
         let mut text = error.to_string();
         let mut source = error.source();
@@ -35,13 +38,13 @@ impl<E: Error> From<E> for Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for Failure {
+impl fmt::Debug for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -52,7 +55,7 @@ impl fmt::Debug for Failure {
 /// # Errors
 ///
 /// Both values, if they differ.
-pub fn expect<A, W>(what: impl fmt::Display, actual: &A, wanted: &W) -> Outcome
+pub fn expect<A, W>(what: impl fmt::Display, actual: &A, wanted: &W) -> TestResult
 where
     A: PartialEq<W> + fmt::Debug + ?Sized,
     W: fmt::Debug + ?Sized,
@@ -66,12 +69,12 @@ where
 ///
 /// # Errors
 ///
-/// The text, if it does not hold.
-pub fn expect_that(condition: bool, text: impl FnOnce() -> String) -> Outcome {
+/// The text, if the condition is false.
+pub fn expect_that(condition: bool, text: impl FnOnce() -> String) -> TestResult {
     if condition {
         Ok(())
     } else {
-        Err(Failure::new(text()))
+        Err(TestFailure::new(text()))
     }
 }
 
@@ -97,11 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_tells_the_whole_chain_of_causes() {
-        let failure = Failure::from(Outer(io::Error::other("the cable is out")));
+    fn a_failure_names_the_whole_chain_of_causes() {
+        let failure = TestFailure::from(Outer(io::Error::other("the cable is unplugged")));
         assert_eq!(
-            failure.during("at home").to_string(),
-            "at home: the call failed: the cable is out"
+            failure.during("in the lab").to_string(),
+            "in the lab: the call failed: the cable is unplugged"
         );
     }
 }

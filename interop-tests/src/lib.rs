@@ -1,46 +1,47 @@
-//! What the interop tests are made of: the two sides, and the cases that they run.
+//! The parts of the interop tests: servers and clients in both languages, and the cases they run.
 //!
-//! Python's half lives in `python/`: `serve.py` serves the interop agent, `call.py` runs cases
-//! against one. This crate is Rust's half:
+//! The Python half is in `python/`: `serve.py` serves the interop agent, and `call.py` runs cases
+//! against a server. This crate is the Rust half:
 //!
 //! - [`AgentKind`] names the agents that `serve.py` defines, and serves them in Rust.
-//! - [`cases`] are the cases of `call.py` under the same names, and some more.
-//! - [`PeerServer`] and [`PeerClient`] run the scripts as child processes that end on drop;
-//!   [`Proxy`] runs the command `agentwire proxy` in the same way.
-//! - [`Witness`] is an agent that notes what it does in a file, which outlives it.
-//! - [`Site`] is where a server listens during one test; [`within`] is the limit of its time.
+//! - [`cases`] has the cases of `call.py` under the same names, and some that only Rust has.
+//! - [`PythonServer`] and [`PythonClient`] run the scripts as child processes, and [`Proxy`] runs
+//!   the command `agentwire proxy`; dropping them kills the process.
+//! - [`RecordingAgent`] records its calls in a file that survives a kill.
+//! - [`TempEndpoint`] is the endpoint of a server during one test; [`within`] limits the time of a
+//!   test.
 //!
-//! The tests themselves are in `tests/`, one function for each case and carrier. README.md tells
-//! how to run them and how to add a case.
+//! The tests are in `tests/`, one function for each case and carrier. README.md says how to run
+//! them and how to add a case.
 
 mod agent;
 pub mod cases;
 mod failure;
-mod peer;
 mod process;
 mod proxy;
 mod python;
+mod python_peer;
 mod random;
 mod raw;
+mod recording_agent;
 mod relay;
 mod rust_server;
-mod site;
+mod temp_endpoint;
 mod test_cases;
 mod time;
-mod way;
-mod witness;
+mod wire;
 
 pub use crate::{
     agent::AgentKind,
-    failure::{Failure, Outcome, expect, expect_that},
-    peer::{PeerClient, PeerServer, list_cases, peer_is_agenkit, skip},
+    failure::{TestFailure, TestResult, expect, expect_that},
     proxy::Proxy,
     python::script_command,
+    python_peer::{PythonClient, PythonServer, list_cases, peer_is_agenkit, skip},
     random::Generator,
+    recording_agent::{CallLog, CallRecord, RecordingAgent},
     relay::Relay,
     rust_server::RustServer,
-    site::{Carrier, Site},
+    temp_endpoint::{Carrier, TempEndpoint},
     time::within,
-    way::{Target, Way},
-    witness::{Notes, Witness},
+    wire::{Target, Wire},
 };

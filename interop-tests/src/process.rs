@@ -1,3 +1,5 @@
+//! Child processes that talk in lines.
+
 use std::{fmt, fs, process::Stdio};
 
 use tempfile::NamedTempFile;
@@ -6,26 +8,29 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use crate::{Failure, Outcome};
+use crate::{TestFailure, TestResult};
 
-/// A child process that talks in lines, and is killed on drop.
+/// A child process that reads and writes lines. Dropping it kills the process.
 ///
-/// Its standard input is a pipe. The scripts also end by themselves when that closes, so that none
-/// outlives a test run that was itself killed.
+/// Its standard input is a pipe. The scripts also exit when the pipe closes, so that no process
+/// outlives a test run that was killed.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
     child: Child,
-    /// `None` once it was told to end.
+    /// `None` after [`end`](Self::end), which closes the pipe.
     stdin: Option<ChildStdin>,
     stdout: Lines<BufReader<ChildStdout>>,
-    /// A file and not a pipe: it never fills up, and needs nobody who reads it.
+    /// A file, because a pipe would fill up unless a task kept reading it.
     stderr: NamedTempFile,
 }
 
 impl Process {
-    /// Starts a program; `name` is what failures call it.
-    pub(crate) fn start(name: impl Into<String>, command: &mut Command) -> Result<Self, Failure> {
+    /// Starts a program. Failures refer to it as `name`.
+    pub(crate) fn start(
+        name: impl Into<String>,
+        command: &mut Command,
+    ) -> Result<Self, TestFailure> {
         let name = name.into();
         let stderr = NamedTempFile::new()?;
         let mut child = command
@@ -34,10 +39,12 @@ impl Process {
             .stderr(stderr.reopen()?)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| Failure::from(error).during(format!("starting {name}")))?;
+            .map_err(|error| TestFailure::from(error).during(format!("starting {name}")))?;
         let stdin = child.stdin.take();
         let Some(stdout) = child.stdout.take() else {
-            return Err(Failure::new(format!("{name} was started without a pipe")));
+            return Err(TestFailure::new(format!(
+                "{name} was started without a pipe"
+            )));
         };
         Ok(Self {
             name,
@@ -48,13 +55,13 @@ impl Process {
         })
     }
 
-    /// The next line of its standard output, or `None` at the end of it.
-    pub(crate) async fn line(&mut self) -> Result<Option<String>, Failure> {
+    /// Reads the next line of its standard output, or returns `None` at the end of the output.
+    pub(crate) async fn line(&mut self) -> Result<Option<String>, TestFailure> {
         Ok(self.stdout.next_line().await?)
     }
 
-    /// The next line, which has to start with `prefix`; gives the rest of it.
-    pub(crate) async fn line_after(&mut self, prefix: &str) -> Result<String, Failure> {
+    /// Reads the next line, which must start with `prefix`, and returns the rest of the line.
+    pub(crate) async fn line_after(&mut self, prefix: &str) -> Result<String, TestFailure> {
         match self.line().await? {
             Some(line) => match line.strip_prefix(prefix) {
                 Some(rest) => Ok(rest.to_owned()),
@@ -68,38 +75,40 @@ impl Process {
     }
 
     /// Writes a line to its standard input.
-    pub(crate) async fn write_line(&mut self, line: &str) -> Outcome {
+    pub(crate) async fn write_line(&mut self, line: &str) -> TestResult {
         match &mut self.stdin {
             Some(stdin) => Ok(stdin.write_all(format!("{line}\n").as_bytes()).await?),
-            None => Err(self.failure("was told to end and takes no more lines")),
+            None => Err(self.failure("has been ended and takes no more lines")),
         }
     }
 
-    /// Ends its standard input, and waits until it has ended itself, which has to go well.
-    pub(crate) async fn end(&mut self) -> Outcome {
+    /// Closes its standard input, and waits until it exits with success.
+    pub(crate) async fn end(&mut self) -> TestResult {
         self.stdin = None;
         let status = self.child.wait().await?;
         if status.success() {
             return Ok(());
         }
-        Err(self.failure(format_args!("ended badly when it was stopped ({status})")))
+        Err(self.failure(format_args!(
+            "exited with {status} when its input was closed"
+        )))
     }
 
-    /// Ends it at once, as `kill -9` does, and waits until it is gone.
-    pub(crate) async fn kill(mut self) -> Outcome {
+    /// Kills the process, as `kill -9` does, and waits until it has exited.
+    pub(crate) async fn kill(mut self) -> TestResult {
         Ok(self.child.kill().await?)
     }
 
-    /// A failure of this program, with what it has to say about it.
-    pub(crate) fn failure(&self, problem: impl fmt::Display) -> Failure {
-        self.explain(Failure::new(format!("{} {problem}", self.name)))
+    /// Creates a failure of this program, with its standard error.
+    pub(crate) fn failure(&self, problem: impl fmt::Display) -> TestFailure {
+        self.explain(TestFailure::new(format!("{} {problem}", self.name)))
     }
 
-    /// Adds what this program wrote to its standard error, if anything.
-    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+    /// Adds the text that this program wrote to its standard error, if there is any.
+    pub(crate) fn explain(&self, failure: TestFailure) -> TestFailure {
         match text_of(&self.stderr) {
             text if text.is_empty() => failure,
-            text => Failure::new(format!("{failure}\n[{}] {text}", self.name)),
+            text => TestFailure::new(format!("{failure}\n[{}] {text}", self.name)),
         }
     }
 }

@@ -1,3 +1,5 @@
+//! The command `agentwire proxy`, as a process.
+
 use std::{
     env,
     path::{Path, PathBuf},
@@ -5,9 +7,9 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::{Failure, Target, process::Process, way::codec_name};
+use crate::{Target, TestFailure, process::Process, wire::codec_name};
 
-/// A process that runs `agentwire proxy`, the real command. Killed on drop.
+/// A process that runs the real command `agentwire proxy`. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Proxy {
     process: Process,
@@ -15,15 +17,15 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Builds the command, if it is not there. This may take minutes, and blocks.
+    /// Builds the command unless it exists. This blocks, possibly for minutes.
     ///
-    /// A command that is there is used as it is. `cargo test --workspace` keeps it up to date; a
-    /// run of these tests alone does not.
+    /// An existing command may be out of date: `cargo test --workspace` rebuilds it, but a run of
+    /// these tests alone does not.
     ///
     /// # Errors
     ///
-    /// If the build fails, with what Cargo says about it.
-    pub fn prepare() -> Result<(), Failure> {
+    /// If the build fails; the failure has Cargo's output.
+    pub fn prepare() -> Result<(), TestFailure> {
         binary().map(|_| ())
     }
 
@@ -31,12 +33,12 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// If it cannot listen, with what it says about that.
+    /// If the proxy cannot listen; the failure has the proxy's standard error.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future kills the process.
-    pub async fn start(listen: &str, target: Target<'_>) -> Result<Self, Failure> {
+    pub async fn start(listen: &str, target: Target<'_>) -> Result<Self, TestFailure> {
         let mut command = tokio::process::Command::new(binary()?);
         let codec = codec_name(target.format);
         command.args(["proxy", "--codec", codec, listen, target.endpoint]);
@@ -45,34 +47,36 @@ impl Proxy {
         Ok(Self { process, endpoint })
     }
 
-    /// Where it listens, with the port that it was given.
+    /// Returns the endpoint, with the port that the system chose.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Adds what the proxy said on standard error to the failure of its client.
+    /// Adds the proxy's standard error to a failure of its client.
     #[must_use]
-    pub fn explain(&self, failure: Failure) -> Failure {
+    pub fn explain(&self, failure: TestFailure) -> TestFailure {
         self.process.explain(failure)
     }
 }
 
-fn binary() -> Result<&'static Path, Failure> {
-    static FOUND: OnceLock<Result<PathBuf, Failure>> = OnceLock::new();
+fn binary() -> Result<&'static Path, TestFailure> {
+    static FOUND: OnceLock<Result<PathBuf, TestFailure>> = OnceLock::new();
     match FOUND.get_or_init(find_or_build) {
         Ok(path) => Ok(path),
-        Err(failure) => Err(Failure::new(failure.to_string())),
+        Err(failure) => Err(TestFailure::new(failure.to_string())),
     }
 }
 
-/// Cargo tells the path of a command to tests of its own package only. But test executables are in
+/// Returns the path of the command, building it if needed.
+///
+/// Cargo gives the path of a command only to tests of the same package. But test executables are in
 /// `TARGET/PROFILE/deps`, and commands in `TARGET/PROFILE`.
-fn find_or_build() -> Result<PathBuf, Failure> {
+fn find_or_build() -> Result<PathBuf, TestFailure> {
     let executable = env::current_exe()?;
     let mut folders = executable.ancestors().skip(2);
     let (Some(profile), Some(target)) = (folders.next(), folders.next()) else {
-        return Err(Failure::new(format!(
+        return Err(TestFailure::new(format!(
             "no target folder above {executable:?}"
         )));
     };
@@ -83,8 +87,8 @@ fn find_or_build() -> Result<PathBuf, Failure> {
     Ok(binary)
 }
 
-fn build(target: &Path, profile: &Path) -> Result<(), Failure> {
-    // Only the folder of the profile `dev` has another name.
+fn build(target: &Path, profile: &Path) -> Result<(), TestFailure> {
+    // The folder has the name of the profile, except for the profile `dev`.
     let profile = match profile.file_name().and_then(|name| name.to_str()) {
         None | Some("debug") => "dev",
         Some(name) => name,
@@ -101,7 +105,7 @@ fn build(target: &Path, profile: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let stderr = String::from_utf8_lossy(&build.stderr);
-    Err(Failure::new(format!(
+    Err(TestFailure::new(format!(
         "the command agentwire cannot be built:\n{stderr}"
     )))
 }

@@ -1,3 +1,5 @@
+//! Finding Python, and the commands that run the scripts.
+
 use std::{
     env,
     ffi::{OsStr, OsString},
@@ -6,42 +8,31 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::Failure;
+use crate::TestFailure;
 
-/// Names the Python to use. Without it, it is the one that `scripts/python-packages` has equipped, or `python3`.
-const VARIABLE: &str = "AGENTWIRE_PYTHON";
-
-/// The oldest Python that the scripts run on.
-const OLDEST: (u32, u32) = (3, 10);
-
-/// Prints the version on one line and the interpreter on the next.
-///
-/// The interpreter's own path is used from then on, because `python3` may be a wrapper, and what
-/// is ended on drop must be the interpreter.
-const PROBE: &str = "import sys; print(*sys.version_info[:2]); print(sys.executable)";
-
-/// The Python that runs the other side.
+/// Returns the path of the Python interpreter.
 ///
 /// # Errors
 ///
-/// What is wrong and what to do, if there is none. The tests must fail then: without the other
-/// side they would test nothing.
-fn python() -> Result<&'static Path, Failure> {
+/// If Python is missing; the text says how to install it. The tests must fail then, because without
+/// the other language they would test nothing.
+fn python() -> Result<&'static Path, TestFailure> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match FOUND.get_or_init(|| find(&command())) {
         Ok(path) => Ok(path),
-        Err(text) => Err(Failure::new(text.clone())),
+        Err(text) => Err(TestFailure::new(text.clone())),
     }
 }
 
-/// The one that is named; the one that has the packages; any.
+/// Returns the command to try: the one that the environment names, the one that has the packages,
+/// or `python3`.
 fn command() -> OsString {
     if let Some(named) = env::var_os(VARIABLE) {
         return named;
     }
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let equipped = workspace.map(|path| path.join("target/python/bin/python"));
-    match equipped.filter(|path| path.exists()) {
+    let with_packages = workspace.map(|path| path.join("target/python/bin/python"));
+    match with_packages.filter(|path| path.exists()) {
         Some(path) => path.into(),
         None => OsString::from("python3"),
     }
@@ -62,7 +53,7 @@ fn find(command: &OsStr) -> Result<PathBuf, String> {
     let output = String::from_utf8_lossy(&probe.stdout);
     let (version, path) = parse(&output).ok_or_else(|| {
         let stderr = String::from_utf8_lossy(&probe.stderr);
-        unusable(format!("does not answer like one: {output}{stderr}"))
+        unusable(format!("does not answer like Python: {output}{stderr}"))
     })?;
     if version < OLDEST {
         let (major, minor) = version;
@@ -71,12 +62,12 @@ fn find(command: &OsStr) -> Result<PathBuf, String> {
     Ok(path.into())
 }
 
-/// The command that runs one of the scripts in `python/`.
+/// Returns the command that runs one of the scripts in `python/`.
 ///
 /// # Errors
 ///
-/// What is wrong and what to do, if there is no Python.
-pub fn script_command(script: &str, arguments: &[&str]) -> Result<Command, Failure> {
+/// If Python is missing; the text says how to install it.
+pub fn script_command(script: &str, arguments: &[&str]) -> Result<Command, TestFailure> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
     let mut command = Command::new(python()?);
     command.arg(directory.join(script)).args(arguments);
@@ -90,6 +81,18 @@ fn parse(output: &str) -> Option<((u32, u32), &str)> {
     Some(((major.parse().ok()?, minor.parse().ok()?), path))
 }
 
+/// Names the Python to use. The default is the Python of `scripts/python-packages`, or `python3`.
+const VARIABLE: &str = "AGENTWIRE_PYTHON";
+
+/// The oldest Python that the scripts run on.
+const OLDEST: (u32, u32) = (3, 10);
+
+/// Prints the version on one line and the path of the interpreter on the next.
+///
+/// The tests run that path, because `python3` may be a wrapper script, and a test that ends must
+/// kill the interpreter itself.
+const PROBE: &str = "import sys; print(*sys.version_info[:2]); print(sys.executable)";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn another_program_is_told_from_a_python() {
-        // Cargo is there whenever this runs, and does not know `-c`.
+    fn another_program_is_not_taken_for_python() {
+        // Cargo exists wherever this test runs, and has no option `-c`.
         let text = find(OsStr::new(env!("CARGO"))).unwrap_err();
-        assert!(text.contains("does not answer like one"), "{text}");
+        assert!(text.contains("does not answer like Python"), "{text}");
     }
 
     #[test]
-    fn what_a_python_answers_is_read() {
+    fn the_answer_of_python_is_parsed() {
         let answer = "3 12\n/opt/python 3/bin/python3.12\n";
         let path = "/opt/python 3/bin/python3.12";
         assert_eq!(parse(answer), Some(((3, 12), path)));

@@ -1,3 +1,5 @@
+//! Random envelopes.
+
 use agentwire::{Integer, Map, Message, RequestId, Role, Timestamp, ToolResult, Value, WireError};
 use agentwire_codec::{
     Body, Call, Envelope, Execute, Heartbeat, Register, Request, Response, SentAt, Unregister,
@@ -5,9 +7,9 @@ use agentwire_codec::{
 use bytes::Bytes;
 use fastrand::Rng;
 
-/// Makes random envelopes that stress a codec, always the same for a seed.
+/// A generator of random envelopes that stress a codec. A seed always gives the same envelopes.
 ///
-/// `python/differential.py` has one of its own, which makes others.
+/// `python/differential.py` has its own generator, which makes different envelopes.
 #[derive(Debug)]
 pub struct Generator {
     random: Rng,
@@ -15,11 +17,8 @@ pub struct Generator {
     bytes: bool,
 }
 
-/// How deep the values are, the deepest ones left out.
-const USUAL_DEPTH: usize = 6;
-
 impl Generator {
-    /// The first of a row.
+    /// Creates a generator.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -29,23 +28,22 @@ impl Generator {
         }
     }
 
-    /// The next envelope. JSON cannot hold some of them, and MessagePack cannot hold others.
+    /// Returns the next envelope. Some envelopes have no JSON form, others no MessagePack form.
     pub fn envelope(&mut self) -> Envelope {
         let lot = self.random.f32();
         (self.big_integers, self.bytes) = (lot < 0.2, lot > 0.9);
-        let id = match self.often() {
-            true => {
-                let hex = format!("{:032x}", self.random.u128(..));
-                let (a, b, c, d, e) = (
-                    &hex[..8],
-                    &hex[8..12],
-                    &hex[12..16],
-                    &hex[16..20],
-                    &hex[20..],
-                );
-                RequestId::from(format!("{a}-{b}-{c}-{d}-{e}"))
-            }
-            false => RequestId::from(self.text()),
+        let id = if self.often() {
+            let hex = format!("{:032x}", self.random.u128(..));
+            let (a, b, c, d, e) = (
+                &hex[..8],
+                &hex[8..12],
+                &hex[12..16],
+                &hex[16..20],
+                &hex[20..],
+            );
+            RequestId::from(format!("{a}-{b}-{c}-{d}-{e}"))
+        } else {
+            RequestId::from(self.text())
         };
         let body = self.body();
         let mut envelope = Envelope::new(id, body);
@@ -119,9 +117,10 @@ impl Generator {
     }
 
     fn tool_result(&mut self) -> ToolResult {
-        let mut result = match self.often() {
-            true => ToolResult::success(self.value(3)),
-            false => ToolResult::failure(self.some_text()),
+        let mut result = if self.often() {
+            ToolResult::success(self.value(3))
+        } else {
+            ToolResult::failure(self.some_text())
         };
         result.metadata = self.map(3);
         result
@@ -152,7 +151,8 @@ impl Generator {
         let text = format!(
             "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{offset}"
         );
-        // Every such text is one, or the test that uses it has found something.
+        // Each of these texts is a timestamp; a failure to read one is a bug that the test has
+        // found.
         text.parse().unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -170,7 +170,7 @@ impl Generator {
                     .collect();
                 bytes.into()
             }
-            _ if depth > USUAL_DEPTH => Value::Null,
+            _ if depth > MAX_DEPTH => Value::Null,
             28..34 => self.list(depth).into(),
             _ => self.map(depth).into(),
         }
@@ -203,9 +203,10 @@ impl Generator {
             return Integer::from_decimal(&text).unwrap_or_else(|| panic!("{text} is an integer"));
         }
         let bits = random.u32(..64);
-        match random.bool() {
-            true => (random.u64(..) >> bits).into(),
-            false => (random.i64(..) >> bits).into(),
+        if random.bool() {
+            (random.u64(..) >> bits).into()
+        } else {
+            (random.i64(..) >> bits).into()
         }
     }
 
@@ -246,3 +247,6 @@ impl Generator {
         format!("{}!", self.text())
     }
 }
+
+/// The depth at which values stop nesting.
+const MAX_DEPTH: usize = 6;

@@ -1,3 +1,5 @@
+//! Raw frames, for payloads that no client sends.
+
 use agentwire::{
     Endpoint, Format, Map, Value,
     transport::{Connection, connect},
@@ -5,19 +7,20 @@ use agentwire::{
 use agentwire_codec::{DEFAULT_FRAME_LIMIT, HEADER_LEN};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{Failure, Outcome, Target, expect, expect_that};
+use crate::{Target, TestFailure, TestResult, expect, expect_that};
 
-/// A connection on which anything can be sent.
+/// A connection that sends any payload.
 #[derive(Debug)]
 pub(crate) struct RawConnection(Connection);
 
 impl RawConnection {
-    pub(crate) async fn open(target: Target<'_>) -> Result<Self, Failure> {
+    pub(crate) async fn open(target: Target<'_>) -> Result<Self, TestFailure> {
         Ok(Self(connect(&target.endpoint.parse::<Endpoint>()?).await?))
     }
 
-    /// Sends one payload and gives the envelope that answers it in the same format, its form checked.
-    pub(crate) async fn ask(&mut self, payload: &[u8]) -> Result<Map, Failure> {
+    /// Sends one payload, and returns the envelope that answers it in the same format, after
+    /// checking its form.
+    pub(crate) async fn ask(&mut self, payload: &[u8]) -> Result<Map, TestFailure> {
         let mut frame = u32::try_from(payload.len())?.to_be_bytes().to_vec();
         frame.extend_from_slice(payload);
         self.0.write_all(&frame).await?;
@@ -26,7 +29,7 @@ impl RawConnection {
         self.0.read_exact(&mut header).await?;
         let len = usize::try_from(u32::from_be_bytes(header))?;
         expect_that(len <= DEFAULT_FRAME_LIMIT, || {
-            format!("a frame of {len} bytes is announced")
+            format!("the server announces a frame of {len} bytes")
         })?;
         let mut answer = vec![0; len];
         self.0.read_exact(&mut answer).await?;
@@ -35,24 +38,24 @@ impl RawConnection {
 }
 
 impl Target<'_> {
-    /// A value as the payload of a frame.
-    pub(crate) fn payload(&self, value: &Value) -> Result<Vec<u8>, Failure> {
+    /// Encodes a value as the payload of a frame.
+    pub(crate) fn payload(&self, value: &Value) -> Result<Vec<u8>, TestFailure> {
         encoded(self.format, value)
     }
 }
 
-fn encoded(format: Format, value: &Value) -> Result<Vec<u8>, Failure> {
+fn encoded(format: Format, value: &Value) -> Result<Vec<u8>, TestFailure> {
     let mut payload = Vec::new();
     format.encode_value(value, &mut payload)?;
     Ok(payload)
 }
 
-fn read_envelope(format: Format, payload: &[u8]) -> Result<Map, Failure> {
+fn read_envelope(format: Format, payload: &[u8]) -> Result<Map, TestFailure> {
     let value = format.decode_value(payload)?;
     let canonical = encoded(format, &value)?;
     expect("the bytes of the answer", payload, &canonical[..])?;
     let Value::Map(envelope) = value else {
-        return Err(Failure::new(format!("not an envelope: {value:#?}")));
+        return Err(TestFailure::new(format!("not an envelope: {value:#?}")));
     };
     expect_keys(
         "the envelope",
@@ -62,7 +65,7 @@ fn read_envelope(format: Format, payload: &[u8]) -> Result<Map, Failure> {
     Ok(envelope)
 }
 
-pub(crate) fn expect_keys(what: &str, map: &Map, wanted: &[&str]) -> Outcome {
+pub(crate) fn expect_keys(what: &str, map: &Map, wanted: &[&str]) -> TestResult {
     let keys: Vec<_> = map.keys().collect();
     expect(format_args!("the keys of {what}"), keys.as_slice(), wanted)
 }

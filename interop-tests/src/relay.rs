@@ -1,3 +1,5 @@
+//! A relay that passes bytes on and can cut connections.
+
 use std::{path::Path, sync::Arc};
 
 use agentwire::transport::internal::Mutex;
@@ -7,9 +9,9 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use crate::Failure;
+use crate::TestFailure;
 
-/// Stands between clients and a server, passes bytes on, and cuts connections when it is told to.
+/// A relay between clients and a server that can cut all of its connections.
 #[derive(Debug)]
 pub struct Relay {
     accepting: JoinHandle<()>,
@@ -17,12 +19,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Listens at one path and connects to another for each connection.
+    /// Listens at the path `near`, and opens a connection to the path `far` for each client.
     ///
     /// # Errors
     ///
-    /// If it cannot listen.
-    pub fn start(near: &Path, far: &Path) -> Result<Self, Failure> {
+    /// If the relay cannot listen.
+    pub fn start(near: &Path, far: &Path) -> Result<Self, TestFailure> {
         let listener = UnixListener::bind(near)?;
         let connections = Arc::<Mutex<JoinSet<()>>>::default();
         let (far, open) = (far.to_owned(), Arc::clone(&connections));
@@ -32,7 +34,7 @@ impl Relay {
                 let mut open = open.lock();
                 while open.try_join_next().is_some() {}
                 open.spawn(async move {
-                    // Without a server the client sees its connection end.
+                    // Without a server, the client's connection closes.
                     if let Ok(mut server) = UnixStream::connect(&far).await {
                         let _ = copy_bidirectional(&mut client, &mut server).await;
                     }
@@ -45,7 +47,7 @@ impl Relay {
         })
     }
 
-    /// Ends all connections, wherever they are in a frame.
+    /// Closes all connections, even in the middle of a frame.
     pub fn cut(&self) {
         let mut connections = self.connections.lock();
         connections.abort_all();

@@ -1,10 +1,13 @@
+//! A server of the interop agent in Rust, as a process.
+
 use std::path::Path;
 
 use tokio::process::Command;
 
-use crate::{Failure, Outcome, process::Process};
+use crate::{TestFailure, TestResult, process::Process};
 
-/// A process that serves the interop agent in Rust: the program `interop-agent`. Killed on drop.
+/// A process that serves the interop agent in Rust: the program `interop-agent`. Dropping it kills
+/// the process.
 #[derive(Debug)]
 pub struct RustServer {
     process: Process,
@@ -12,58 +15,60 @@ pub struct RustServer {
 }
 
 impl RustServer {
-    /// Starts the server, and waits until it accepts connections. Cargo tells tests where the program is.
+    /// Starts the server, and waits until it accepts connections. Tests find the path of the
+    /// program in `CARGO_BIN_EXE_interop-agent`.
     ///
     /// # Errors
     ///
-    /// If it cannot serve, with what it says about that.
+    /// If the server cannot listen; the failure has the server's standard error.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future kills the process.
-    pub async fn start(program: &str, endpoint: &str) -> Result<Self, Failure> {
+    pub async fn start(program: &str, endpoint: &str) -> Result<Self, TestFailure> {
         Self::run(Command::new(program).arg(endpoint)).await
     }
 
-    /// Starts one that notes what it does in that file, a [`Witness`](crate::Witness).
+    /// Starts a server with a [`RecordingAgent`](crate::RecordingAgent), which records its calls in
+    /// the file at `log`.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// The same as for [`start`](Self::start).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future kills the process.
-    pub async fn start_witness(
+    pub async fn start_recording(
         program: &str,
         endpoint: &str,
-        notes: &Path,
-    ) -> Result<Self, Failure> {
-        Self::run(Command::new(program).arg(endpoint).arg(notes)).await
+        log: &Path,
+    ) -> Result<Self, TestFailure> {
+        Self::run(Command::new(program).arg(endpoint).arg(log)).await
     }
 
-    async fn run(command: &mut Command) -> Result<Self, Failure> {
+    async fn run(command: &mut Command) -> Result<Self, TestFailure> {
         let mut process = Process::start("interop-agent", command)?;
         let endpoint = process.line_after("READY ").await?;
         Ok(Self { process, endpoint })
     }
 
-    /// Where it listens, with the port that it was given.
+    /// Returns the endpoint, with the port that the system chose.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Ends it at once, as `kill -9` does.
+    /// Kills the process, as `kill -9` does, and waits until it has exited.
     ///
     /// # Errors
     ///
-    /// If the system does not let it.
+    /// If the system refuses.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process all the same.
-    pub async fn kill(self) -> Outcome {
+    /// Dropping the future kills the process, too.
+    pub async fn kill(self) -> TestResult {
         self.process.kill().await
     }
 }

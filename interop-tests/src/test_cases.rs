@@ -1,9 +1,11 @@
-/// Makes a test of each case, for each way to talk. It has the name of the case and returns what
-/// `run(way, case).await` returns.
+//! The macro that makes tests of the cases.
+
+/// Defines a test for each case and each [`Wire`](crate::Wire). The test has the name of the case,
+/// and returns the result of `run(wire, case).await`.
 ///
-/// `test_cases!(run)` is for clients in Python. It takes the cases that both languages have, and
-/// checks that `call.py` knows these and no others. `test_cases!(run, in Rust)` is for clients in
-/// Rust, and adds the cases that Python does not have.
+/// `test_cases!(run)` is for clients in Python: it defines the cases that both languages have, and
+/// checks that `call.py` has exactly these. `test_cases!(run, in Rust)` is for clients in Rust, and
+/// adds the cases that Python does not have.
 #[macro_export]
 macro_rules! test_cases {
     ($run:path, in Rust) => {
@@ -49,7 +51,7 @@ macro_rules! test_cases {
         $crate::test_cases! { @each $run: $($case)* }
 
         #[tokio::test]
-        async fn these_are_the_cases_of_python() -> $crate::Outcome {
+        async fn these_are_the_cases_of_python() -> $crate::TestResult {
             let names = $crate::within($crate::list_cases()).await?;
             $crate::expect("the names", names.as_slice(), &[$(stringify!($case)),*][..])
         }
@@ -58,25 +60,25 @@ macro_rules! test_cases {
     (@each $run:path: $($case:ident)*) => {
         mod over_unix {
             use super::*;
-            $crate::test_cases! { @over OVER_UNIX $run: $($case)* }
+            $crate::test_cases! { @over JSON_OVER_UNIX $run: $($case)* }
         }
 
         mod over_tcp {
             use super::*;
-            $crate::test_cases! { @over OVER_TCP $run: $($case)* }
+            $crate::test_cases! { @over JSON_OVER_TCP $run: $($case)* }
         }
 
         mod in_msgpack {
             use super::*;
-            $crate::test_cases! { @over IN_MSGPACK $run: $($case)* }
+            $crate::test_cases! { @over MSGPACK_OVER_UNIX $run: $($case)* }
         }
     };
 
-    (@over $way:ident $run:path: $($case:ident)*) => {
+    (@over $wire:ident $run:path: $($case:ident)*) => {
         $(
             #[tokio::test]
-            async fn $case() -> $crate::Outcome {
-                $run($crate::Way::$way, stringify!($case)).await
+            async fn $case() -> $crate::TestResult {
+                $run($crate::Wire::$wire, stringify!($case)).await
             }
         )*
     };

@@ -1,27 +1,30 @@
+//! The time limit of tests.
+
 use std::time::Duration;
 
-use crate::Failure;
+use crate::TestFailure;
 
-/// How long a test may take, unless it says otherwise. Far beyond what a loaded machine needs, and
-/// more than the 30 seconds that `call.py` gives a case, so that its own account of a case that
-/// hangs comes first.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// Runs a test, but not forever.
+/// Runs a test with a time limit.
 ///
 /// # Errors
 ///
-/// What the test fails with, or that it took too long.
+/// The failure of the test, or that the limit was exceeded.
 ///
 /// # Cancel safety
 ///
-/// As that of the test: it is dropped with this.
-pub async fn within<T>(test: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Dropping the future drops the test.
+pub async fn within<T>(
+    test: impl Future<Output = Result<T, TestFailure>>,
+) -> Result<T, TestFailure> {
     match tokio::time::timeout(LIMIT, test).await {
         Ok(result) => result,
-        Err(_) => Err(Failure::new(format!(
+        Err(_) => Err(TestFailure::new(format!(
             "not done within {} seconds",
             LIMIT.as_secs()
         ))),
     }
 }
+
+/// The time limit of a test: far more than a loaded machine needs, and more than the 30 seconds
+/// that `call.py` allows for a case, so that `call.py` reports a case that hangs first.
+const LIMIT: Duration = Duration::from_secs(60);

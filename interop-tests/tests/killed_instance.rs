@@ -1,7 +1,8 @@
-//! Three instances of an agent are called by name, and one is killed with `kill -9` under load. It stays registered,
-//! as after a crash. No call is lost that had not been sent, and those that had name the instance.
+//! Calls three instances by name, and kills one of them with `kill -9` under load.
 //!
-//! Each instance notes which calls it begins and ends. So it is seen from both sides what became of each call.
+//! The killed instance stays registered, as after a crash. Only calls that had been sent to it
+//! fail, and their errors name it. Each instance records the calls that it starts and finishes, so
+//! the tests compare the outcome of each call from both sides.
 
 use std::{
     collections::BTreeSet,
@@ -13,72 +14,64 @@ use agentwire::{
     registry::{LocalRegistry, Registration, Registry},
 };
 use agentwire_interop_tests::{
-    Carrier, Failure, Notes, Outcome, RustServer, Site, expect_that, within,
+    CallLog, Carrier, RustServer, TempEndpoint, TestFailure, TestResult, expect_that, within,
 };
 use futures_util::future::{join_all, try_join_all};
 use tokio::{sync::Notify, task::yield_now};
 
-const CALLERS: u64 = 24;
-
-/// How many calls end before the kill, and how many after it.
-const CALLS: u64 = 2000;
-
-/// Calls that are held at the instances when one is killed, as many at each.
-const HELD: u64 = 6;
-
-struct Stage {
+struct Scenario {
     remote: RemoteAgent,
     victim: Endpoint,
     next: AtomicU64,
     ended: AtomicU64,
     progress: Notify,
-    over: AtomicBool,
+    is_over: AtomicBool,
 }
 
-/// What the callers were told of their calls.
+/// The outcomes of calls, as the callers saw them.
 #[derive(Debug, Default)]
-struct Told {
+struct Outcomes {
     answered: BTreeSet<u64>,
-    /// That the connection to the victim was closed.
+    /// The calls that failed because the connection to the victim was closed.
     failed: BTreeSet<u64>,
 }
 
-impl Stage {
-    async fn call_until_over(&self) -> Result<Told, Failure> {
-        let mut told = Told::default();
-        while !self.over.load(Relaxed) {
+impl Scenario {
+    async fn call_until_over(&self) -> Result<Outcomes, TestFailure> {
+        let mut outcomes = Outcomes::default();
+        while !self.is_over.load(Relaxed) {
             let number = self.next.fetch_add(1, Relaxed);
-            self.call(number, "slow", &mut told).await?;
+            self.call(number, "slow", &mut outcomes).await?;
             self.ended.fetch_add(1, Relaxed);
             self.progress.notify_one();
         }
-        Ok(told)
+        Ok(outcomes)
     }
 
-    /// One call. What must not be is a failure of the test.
-    async fn call(&self, number: u64, what: &str, told: &mut Told) -> Outcome {
+    /// Makes one call and records its outcome, or fails the test if the outcome is not allowed.
+    async fn call(&self, number: u64, behaviour: &str, outcomes: &mut Outcomes) -> TestResult {
         let message = Message::user(number)
-            .with_metadata("do", what)
+            .with_metadata("do", behaviour)
             .with_metadata("ms", number % 5);
         match self.remote.process(message).await {
             Ok(reply) => {
-                told.answered.insert(number);
+                outcomes.answered.insert(number);
                 let is_own = reply.content.as_u64() == Some(number);
                 expect_that(is_own, || format!("call {number} got {reply:?}"))
             }
             Err(Error::ConnectionClosed { site, .. }) if site.endpoint == self.victim => {
-                told.failed.insert(number);
+                outcomes.failed.insert(number);
                 Ok(())
             }
-            Err(other) => Err(Failure::new(format!("call {number}: {other:?}"))),
+            Err(other) => Err(TestFailure::new(format!("call {number}: {other:?}"))),
         }
     }
 
-    /// A call that waits at its instance until it is released.
-    async fn held(&self, number: u64) -> Result<Told, Failure> {
-        let mut told = Told::default();
-        self.call(number, "hold", &mut told).await?;
-        Ok(told)
+    /// Makes a call that its instance holds until a `release`.
+    async fn held_call(&self, number: u64) -> Result<Outcomes, TestFailure> {
+        let mut outcomes = Outcomes::default();
+        self.call(number, "hold", &mut outcomes).await?;
+        Ok(outcomes)
     }
 
     async fn calls_ended(&self, count: u64) {
@@ -88,41 +81,41 @@ impl Stage {
     }
 }
 
-/// When the victim is killed.
+/// The moment of the kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kill {
-    /// While calls come and go.
+    /// While calls start and finish.
     Running,
-    /// When every caller waits for it, and it has begun on every call.
+    /// When every caller waits for the victim, and the victim has started every call.
     Frozen,
 }
 
-/// Tells an instance what to do, beside the calls.
-async fn tell(instance: &Endpoint, what: &str) -> Outcome {
-    let message = Message::user("").with_metadata("do", what);
+/// Sends a command to an instance, on a connection of its own.
+async fn command(instance: &Endpoint, command: &str) -> TestResult {
+    let message = Message::user("").with_metadata("do", command);
     RemoteAgent::new(instance)?.process(message).await?;
     Ok(())
 }
 
-/// How many calls it has begun and not ended.
-fn open(notes: &Notes) -> Result<u64, Failure> {
-    let calls = notes.read()?;
-    Ok(calls.values().filter(|(_, is_ended)| !is_ended).count() as u64)
+/// Returns the number of calls that an instance has started and not finished.
+fn unfinished(log: &CallLog) -> Result<u64, TestFailure> {
+    let calls = log.read()?;
+    Ok(calls.values().filter(|call| !call.is_finished).count() as u64)
 }
 
-async fn kill_one_of_three(label: &str, carrier: Carrier, shared: usize, kill: Kill) -> Outcome {
+async fn kill_one_of_three(label: &str, carrier: Carrier, shared: usize, kill: Kill) -> TestResult {
     let directory = tempfile::tempdir()?;
-    let sites = (0..3).map(|_| Site::new(carrier));
-    let sites = sites.collect::<Result<Vec<_>, _>>()?;
+    let endpoints = (0..3).map(|_| TempEndpoint::new(carrier));
+    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
     let paths: Vec<_> = (0..3)
         .map(|number| directory.path().join(number.to_string()))
         .collect();
-    let starting = sites.iter().zip(&paths).map(|(site, notes)| {
+    let starting = endpoints.iter().zip(&paths).map(|(endpoint, log)| {
         let program = env!("CARGO_BIN_EXE_interop-agent");
-        RustServer::start_witness(program, site.endpoint(), notes)
+        RustServer::start_recording(program, endpoint.endpoint(), log)
     });
     let mut servers = try_join_all(starting).await?;
-    let mut notes: Vec<_> = paths.into_iter().map(Notes::new).collect();
+    let mut logs: Vec<_> = paths.into_iter().map(CallLog::new).collect();
     let registry = LocalRegistry::new();
     let mut survivors = Vec::<Endpoint>::new();
     for server in &servers {
@@ -130,8 +123,8 @@ async fn kill_one_of_three(label: &str, carrier: Carrier, shared: usize, kill: K
         registry.register(registration).await?;
         survivors.push(server.endpoint().parse()?);
     }
-    let (victim, at_victim) = (servers.remove(1), notes.remove(1));
-    let stage = Stage {
+    let (victim, at_victim) = (servers.remove(1), logs.remove(1));
+    let scenario = Scenario {
         remote: RemoteAgent::discover(registry, "interop")
             .balance(Balance::RoundRobin)
             .max_in_flight_per_connection(shared)
@@ -141,111 +134,117 @@ async fn kill_one_of_three(label: &str, carrier: Carrier, shared: usize, kill: K
         next: AtomicU64::new(HELD),
         ended: AtomicU64::new(0),
         progress: Notify::new(),
-        over: AtomicBool::new(false),
+        is_over: AtomicBool::new(false),
     };
-    let held = join_all((0..HELD).map(|number| stage.held(number)));
+    let held = join_all((0..HELD).map(|number| scenario.held_call(number)));
     let load = async {
-        // First of all, so that each instance has its share of those that are held.
-        while open(&at_victim)? + open(&notes[0])? + open(&notes[1])? < HELD {
+        // The held calls come first, so that each instance gets an equal share of them.
+        while unfinished(&at_victim)? + unfinished(&logs[0])? + unfinished(&logs[1])? < HELD {
             yield_now().await;
         }
-        try_join_all((0..CALLERS).map(|_| stage.call_until_over())).await
+        try_join_all((0..CALLERS).map(|_| scenario.call_until_over())).await
     };
-    let trouble = async {
-        stage.calls_ended(CALLS).await;
+    let killing = async {
+        scenario.calls_ended(CALLS).await;
         let mut certain = HELD / 3;
         if kill == Kill::Frozen {
-            tell(&stage.victim, "freeze").await?;
+            command(&scenario.victim, "freeze").await?;
             certain += CALLERS;
         }
-        // It has begun on those that must fail, whatever else is under way.
-        while open(&at_victim)? < certain {
+        // Waits until the victim has started the calls that must fail.
+        while unfinished(&at_victim)? < certain {
             yield_now().await;
         }
         victim.kill().await?;
-        let before = stage.ended.load(Relaxed);
-        stage.calls_ended(before + CALLS).await;
-        stage.over.store(true, Relaxed);
+        let before = scenario.ended.load(Relaxed);
+        scenario.calls_ended(before + CALLS).await;
+        scenario.is_over.store(true, Relaxed);
         for survivor in &survivors {
-            tell(survivor, "release").await?;
+            command(survivor, "release").await?;
         }
-        Ok::<(), Failure>(())
+        Ok::<(), TestFailure>(())
     };
-    let (held, load, ()) = tokio::try_join!(async { Ok(held.await) }, load, trouble)?;
-    let mut told = Told::default();
+    let (held, load, ()) = tokio::try_join!(async { Ok(held.await) }, load, killing)?;
+    let mut outcomes = Outcomes::default();
     for one in held
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?
         .into_iter()
         .chain(load)
     {
-        told.answered.extend(one.answered);
-        told.failed.extend(one.failed);
+        outcomes.answered.extend(one.answered);
+        outcomes.failed.extend(one.failed);
     }
     println!(
         "{label}: {} calls made, {} answered, {} failed: ConnectionClosed",
-        stage.next.load(Relaxed),
-        told.answered.len(),
-        told.failed.len()
+        scenario.next.load(Relaxed),
+        outcomes.answered.len(),
+        outcomes.failed.len()
     );
-    judge(&told, &at_victim, &notes, kill)?;
-    let stats = stage.remote.stats();
+    check_outcomes(&outcomes, &at_victim, &logs, kill)?;
+    let stats = scenario.remote.stats();
     expect_that(stats.in_flight == 0 && stats.waiting == 0, || {
         format!("{stats:?}")
     })?;
-    stage.remote.close().await;
+    scenario.remote.close().await;
     Ok(())
 }
 
-/// Compares what the callers were told with what the instances did.
-fn judge(told: &Told, at_victim: &Notes, elsewhere: &[Notes], kill: Kill) -> Outcome {
+/// Compares the outcomes that the callers saw with the records of the instances.
+fn check_outcomes(
+    outcomes: &Outcomes,
+    at_victim: &CallLog,
+    elsewhere: &[CallLog],
+    kill: Kill,
+) -> TestResult {
     let at_victim = at_victim.read()?;
-    let elsewhere = elsewhere.iter().map(Notes::read);
+    let elsewhere = elsewhere.iter().map(CallLog::read);
     let elsewhere = elsewhere.collect::<Result<Vec<_>, _>>()?;
-    let mut begun = BTreeSet::new();
-    for (number, (times, _)) in elsewhere.iter().flatten().chain(&at_victim) {
-        expect_that(*times == 1 && begun.insert(*number), || {
-            format!("call {number} was worked on twice")
+    let mut started = BTreeSet::new();
+    for (number, call) in elsewhere.iter().flatten().chain(&at_victim) {
+        expect_that(call.starts == 1 && started.insert(*number), || {
+            format!("call {number} was started twice")
         })?;
     }
-    for (number, (_, is_ended)) in elsewhere.iter().flatten() {
-        expect_that(*is_ended && told.answered.contains(number), || {
-            format!("call {number} was worked on, but not answered, by one that lives")
+    for (number, call) in elsewhere.iter().flatten() {
+        expect_that(
+            call.is_finished && outcomes.answered.contains(number),
+            || format!("call {number} was started by a survivor, but not answered"),
+        )?;
+    }
+    for number in &outcomes.answered {
+        expect_that(started.contains(number), || {
+            format!("no instance started call {number}, which was answered")
         })?;
     }
-    for number in &told.answered {
-        expect_that(begun.contains(number), || {
-            format!("nobody answered {number}")
-        })?;
-    }
-    // Whatever the victim had begun and not ended cannot have been answered, and was not sent again.
+    // A call that the victim started and did not finish has no answer, and must not be sent again.
     let cut_off: BTreeSet<u64> = at_victim
         .iter()
-        .filter(|(_, (_, is_ended))| !is_ended)
+        .filter(|(_, call)| !call.is_finished)
         .map(|(number, _)| *number)
         .collect();
-    expect_that(cut_off.is_subset(&told.failed), || {
-        format!("of {cut_off:?} only {:?} failed", told.failed)
+    expect_that(cut_off.is_subset(&outcomes.failed), || {
+        format!("of the calls {cut_off:?} only {:?} failed", outcomes.failed)
     })?;
     let held = cut_off.iter().filter(|number| **number < HELD).count() as u64;
     expect_that(held == HELD / 3, || {
-        format!("{held} were held at the victim")
+        format!("{held} calls were held at the victim")
     })?;
-    // Those that failed beside them had left the client, and were on their way to the victim or back.
-    let on_their_way = (told.failed.len() - cut_off.len()) as u64;
+    // Any other failed call was in flight: its request or its answer was between client and victim.
+    let in_transit = (outcomes.failed.len() - cut_off.len()) as u64;
     let most = match kill {
         Kill::Running => CALLERS,
         Kill::Frozen => 0,
     };
-    expect_that(on_their_way <= most, || {
-        format!("{on_their_way} failed that the victim did not work on")
+    expect_that(in_transit <= most, || {
+        format!("{in_transit} calls failed that the victim had not started")
     })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_unix_sockets_on_connections_of_their_own() -> Outcome {
+async fn over_unix_sockets_on_exclusive_connections() -> TestResult {
     within(kill_one_of_three(
-        "unix, alone",
+        "unix, exclusive",
         Carrier::Unix,
         1,
         Kill::Running,
@@ -254,7 +253,7 @@ async fn over_unix_sockets_on_connections_of_their_own() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_unix_sockets_on_shared_connections() -> Outcome {
+async fn over_unix_sockets_on_shared_connections() -> TestResult {
     within(kill_one_of_three(
         "unix, shared",
         Carrier::Unix,
@@ -265,9 +264,9 @@ async fn over_unix_sockets_on_shared_connections() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tcp_on_connections_of_their_own() -> Outcome {
+async fn over_tcp_on_exclusive_connections() -> TestResult {
     within(kill_one_of_three(
-        "tcp, alone",
+        "tcp, exclusive",
         Carrier::Tcp,
         1,
         Kill::Running,
@@ -276,7 +275,7 @@ async fn over_tcp_on_connections_of_their_own() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tcp_on_shared_connections() -> Outcome {
+async fn over_tcp_on_shared_connections() -> TestResult {
     within(kill_one_of_three(
         "tcp, shared",
         Carrier::Tcp,
@@ -286,11 +285,11 @@ async fn over_tcp_on_shared_connections() -> Outcome {
     .await
 }
 
-/// Then it is known which calls had been sent: these fail, and no other.
+/// Exactly the calls that the victim had started fail, because all calls had been sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_it_has_begun_on_all_calls() -> Outcome {
+async fn after_the_victim_started_all_calls() -> TestResult {
     within(kill_one_of_three(
-        "tcp, alone, frozen",
+        "tcp, exclusive, frozen",
         Carrier::Tcp,
         1,
         Kill::Frozen,
@@ -299,7 +298,7 @@ async fn when_it_has_begun_on_all_calls() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_it_has_begun_on_all_calls_of_shared_connections() -> Outcome {
+async fn after_the_victim_started_all_calls_on_shared_connections() -> TestResult {
     within(kill_one_of_three(
         "unix, shared, frozen",
         Carrier::Unix,
@@ -308,3 +307,11 @@ async fn when_it_has_begun_on_all_calls_of_shared_connections() -> Outcome {
     ))
     .await
 }
+
+const CALLERS: u64 = 24;
+
+/// The number of calls that end before the kill, and again after it.
+const CALLS: u64 = 2000;
+
+/// The calls that the instances hold during the kill, the same number at each instance.
+const HELD: u64 = 6;

@@ -1,28 +1,29 @@
-//! Python calls the interop agent that Rust serves.
+//! Python calls the interop agent in Rust.
 
 use agentwire::Format;
 use agentwire_interop_tests::{
-    AgentKind, Outcome, PeerClient, Site, Way, peer_is_agenkit, skip, test_cases, within,
+    AgentKind, PythonClient, TempEndpoint, TestResult, Wire, peer_is_agenkit, skip, test_cases,
+    within,
 };
 
 test_cases!(run);
 
-async fn run(way: Way, case: &str) -> Outcome {
-    if way.format != Format::Json && peer_is_agenkit() {
+async fn run(wire: Wire, case: &str) -> TestResult {
+    if wire.format != Format::Json && peer_is_agenkit() {
         skip(case, "agenkit knows no format but JSON");
         return Ok(());
     }
     within(async {
-        let site = Site::new(way.carrier)?;
+        let listen = TempEndpoint::new(wire.carrier)?;
         let kind = AgentKind::for_case(case);
-        let mut server = kind.serve(site.endpoint()).await?;
+        let mut server = kind.serve(listen.endpoint()).await?;
         let endpoint = server.endpoint().to_string();
-        let mut client = PeerClient::start(way.to(&endpoint), case)?;
+        let mut client = PythonClient::start(wire.target(&endpoint), case)?;
         if case == "server_restart" {
-            client.wants_restart().await?;
+            client.wait_for_restart_request().await?;
             server.stop().await;
             server = kind.serve(&endpoint).await?;
-            client.restarted().await?;
+            client.confirm_restart().await?;
         }
         client.passes().await?;
         server.stop().await;

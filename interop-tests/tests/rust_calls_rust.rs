@@ -1,25 +1,26 @@
-//! Rust calls the interop agent that Rust serves. Where a case fails here, the other language is
-//! not to blame.
+//! Rust calls the interop agent in Rust. A case that fails here is not the other language's fault.
 
-use agentwire_interop_tests::{AgentKind, Outcome, Site, Way, cases, test_cases, within};
+use agentwire_interop_tests::{
+    AgentKind, TempEndpoint, TestResult, Wire, cases, test_cases, within,
+};
 
 test_cases!(run, in Rust);
 
-async fn run(way: Way, case: &str) -> Outcome {
+async fn run(wire: Wire, case: &str) -> TestResult {
     within(async {
-        let site = Site::new(way.carrier)?;
+        let listen = TempEndpoint::new(wire.carrier)?;
         let kind = AgentKind::for_case(case);
-        let mut server = kind.serve(site.endpoint()).await?;
+        let mut server = kind.serve(listen.endpoint()).await?;
         let endpoint = server.endpoint().to_string();
         if case != "server_restart" {
-            return cases::run(case, way.to(&endpoint)).await;
+            return cases::run(case, wire.target(&endpoint)).await;
         }
         let restart = async {
             server.stop().await;
             server = kind.serve(&endpoint).await?;
             Ok(())
         };
-        cases::server_restart(way.to(&endpoint), restart).await
+        cases::server_restart(wire.target(&endpoint), restart).await
     })
     .await
 }

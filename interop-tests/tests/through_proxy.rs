@@ -1,30 +1,32 @@
-//! Python calls the interop agent that Python serves, with `agentwire proxy` in between: neither
-//! side should notice.
+//! Python calls the interop agent in Python through `agentwire proxy`, which neither side notices.
 
 use agentwire::Format;
 use agentwire_interop_tests::{
-    AgentKind, Outcome, PeerClient, PeerServer, Proxy, Site, Way, peer_is_agenkit, skip,
-    test_cases, within,
+    AgentKind, Proxy, PythonClient, PythonServer, TempEndpoint, TestResult, Wire, peer_is_agenkit,
+    skip, test_cases, within,
 };
 
 test_cases!(run);
 
-async fn run(way: Way, case: &str) -> Outcome {
-    if way.format != Format::Json && peer_is_agenkit() {
+async fn run(wire: Wire, case: &str) -> TestResult {
+    if wire.format != Format::Json && peer_is_agenkit() {
         skip(case, "agenkit knows no format but JSON");
         return Ok(());
     }
-    // Outside of the limit in time: it may have to be built.
+    // Outside of the time limit, because this may build the command.
     Proxy::prepare()?;
     within(async {
-        let (near, far) = (Site::new(way.carrier)?, Site::new(way.carrier)?);
-        let mut server = PeerServer::start(AgentKind::for_case(case), far.endpoint()).await?;
-        let proxy = Proxy::start(near.endpoint(), way.to(server.endpoint())).await?;
-        let mut client = PeerClient::start(way.to(proxy.endpoint()), case)?;
+        let (near, far) = (
+            TempEndpoint::new(wire.carrier)?,
+            TempEndpoint::new(wire.carrier)?,
+        );
+        let mut server = PythonServer::start(AgentKind::for_case(case), far.endpoint()).await?;
+        let proxy = Proxy::start(near.endpoint(), wire.target(server.endpoint())).await?;
+        let mut client = PythonClient::start(wire.target(proxy.endpoint()), case)?;
         if case == "server_restart" {
-            client.wants_restart().await?;
+            client.wait_for_restart_request().await?;
             server.restart().await?;
-            client.restarted().await?;
+            client.confirm_restart().await?;
         }
         let outcome = client.passes().await;
         outcome.map_err(|failure| server.explain(proxy.explain(failure)))

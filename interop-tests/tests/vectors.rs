@@ -1,12 +1,12 @@
-//! The golden vectors of the codec are what Python writes, now as when they were made.
+//! Checks that Python still writes the golden vectors of the codec.
 
-use agentwire_interop_tests::{Failure, Outcome, script_command};
+use agentwire_interop_tests::{TestFailure, TestResult, script_command};
 
-fn are_as_python_writes_them(format: &str, kept: &str) -> Outcome {
+fn compare_with_python(format: &str, kept: &str) -> TestResult {
     let output = script_command("vectors.py", &[format])?.output()?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::new(format!("vectors.py failed:\n{stderr}")));
+        return Err(TestFailure::new(format!("vectors.py failed:\n{stderr}")));
     }
     let made = String::from_utf8(output.stdout)?;
     let differs = made
@@ -15,24 +15,24 @@ fn are_as_python_writes_them(format: &str, kept: &str) -> Outcome {
         .find(|(made, kept)| made != kept);
     if let Some((made, kept)) = differs {
         let text = format!("vectors.py writes\n{made}\n  and codec/tests/vectors has\n{kept}");
-        return Err(Failure::new(text));
+        return Err(TestFailure::new(text));
     }
     if made.lines().count() != kept.lines().count() {
-        return Err(Failure::new(
-            "vectors.py writes more or fewer than codec/tests/vectors has",
+        return Err(TestFailure::new(
+            "vectors.py writes a different number of vectors than codec/tests/vectors has",
         ));
     }
     Ok(())
 }
 
 #[test]
-fn json_vectors_are_as_python_writes_them() -> Outcome {
+fn python_writes_the_json_vectors() -> TestResult {
     let kept = include_str!("../../codec/tests/vectors/json.json");
-    are_as_python_writes_them("json", kept)
+    compare_with_python("json", kept)
 }
 
 #[test]
-fn messagepack_vectors_are_as_python_writes_them() -> Outcome {
+fn python_writes_the_messagepack_vectors() -> TestResult {
     let kept = include_str!("../../codec/tests/vectors/msgpack.json");
-    are_as_python_writes_them("msgpack", kept)
+    compare_with_python("msgpack", kept)
 }

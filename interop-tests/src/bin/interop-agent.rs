@@ -1,9 +1,11 @@
-//! Serves the interop agent as `serve.py` does: `interop-agent ENDPOINT`; or, with `interop-agent ENDPOINT FILE`, one
-//! that notes in a file what it does. It prints `READY ENDPOINT`, and stops at the end of its standard input.
+//! Serves the interop agent as `serve.py` does: `interop-agent ENDPOINT`.
+//!
+//! `interop-agent ENDPOINT FILE` serves an agent that records its calls in a file. The program
+//! prints `READY ENDPOINT`, and stops at the end of its standard input.
 
 use std::io::Write;
 
-use agentwire_interop_tests::{AgentKind, Witness};
+use agentwire_interop_tests::{AgentKind, RecordingAgent};
 use tokio::io::AsyncReadExt;
 
 #[tokio::main]
@@ -11,7 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let server = match &arguments[..] {
         [endpoint] => AgentKind::Interop.serve(endpoint).await?,
-        [endpoint, notes] => Witness::serve(endpoint, notes.as_ref()).await?,
+        [endpoint, log] => RecordingAgent::serve(endpoint, log.as_ref()).await?,
         _ => return Err("usage: interop-agent ENDPOINT [FILE]".into()),
     };
     writeln!(std::io::stdout(), "READY {}", server.endpoint())?;

@@ -1,16 +1,18 @@
+//! Cases of single calls: text, values and metadata.
+
 use agentwire::{Format, Map};
 use bytes::Bytes;
 
 use super::{client, echo, echo_with, map, named_client, value};
-use crate::{Outcome, Target};
+use crate::{Target, TestResult};
 
 /// One call, one reply.
-pub async fn simple_call(target: Target<'_>) -> Outcome {
+pub async fn simple_call(target: Target<'_>) -> TestResult {
     echo(&client(target)?, "hello").await
 }
 
-/// Text of every kind, as content and in metadata, as key and as value.
-pub async fn unicode(target: Target<'_>) -> Outcome {
+/// Text of every kind, in content and in metadata, as keys and as values.
+pub async fn unicode(target: Target<'_>) -> TestResult {
     let every_plane = (0..17)
         .filter_map(|plane| char::from_u32(plane << 16 | 0xe9))
         .chain(['\u{ffff}', '\u{10ffff}']);
@@ -18,14 +20,15 @@ pub async fn unicode(target: Target<'_>) -> Outcome {
     let texts: [String; 7] = [
         every_plane.collect(),
         "😀 👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇺🇳".into(),
-        // Right to left, with marks that change the direction.
+        // Right-to-left text, with direction marks.
         "\u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{202e}\u{645}\u{631}\u{62d}\u{628}\u{627}\u{202c}".into(),
-        // Composed and decomposed.
+        // Decomposed and composed characters.
         "e\u{301} \u{e9} \u{1100}\u{1161}\u{11a8} \u{ac01}".into(),
         control_characters.collect(),
-        // Separators, and a byte-order mark that is none here.
+        // Separators, and a byte-order mark in the middle of text.
         "\u{2028}\u{2029}\u{a0}\u{200b}\u{feff}".into(),
-        // What JSON escapes, what Go escapes, and what looks like an escape.
+        // Characters that JSON escapes, characters that Go escapes, and text that looks like an
+        // escape.
         "\"\\/\u{8}\u{c}\n\r\t <>& \\u0041 \\n".into(),
     ];
     let client = client(target)?;
@@ -37,11 +40,11 @@ pub async fn unicode(target: Target<'_>) -> Outcome {
     Ok(())
 }
 
-/// Every kind of value, digit for digit and key for key.
-pub async fn structured_content(target: Target<'_>) -> Outcome {
+/// Values of every kind: digits and the order of keys are preserved.
+pub async fn structured_content(target: Target<'_>) -> TestResult {
     let contents = [
         r#"{"z": [[], {}, [[[1]]]], "a": {"y": {"x": {}}, "b": [{"q": 1, "c": 2}]}, "": null}"#,
-        // The ends of each size, and 2^53 + 1.
+        // The limits of each integer size, and 2^53 + 1.
         "[0, -1, 31, -33, 256, 65536, 4294967296, 9007199254740993, 9223372036854775807, \
          -9223372036854775808, 18446744073709551615]",
         "[0.0, -0.0, 1.0, 0.1, 0.0001, 1e-05, 1e15, 1e16, 1.5e300, 5e-324, 1.7976931348623157e308]",
@@ -55,7 +58,7 @@ pub async fn structured_content(target: Target<'_>) -> Outcome {
     for content in contents {
         echo(&client, value(content)?).await?;
     }
-    // What one of the formats has and the other does not.
+    // Values that only one of the formats has.
     if target.format == Format::MessagePack {
         let every_byte: Bytes = (0..=u8::MAX).collect();
         return echo(
@@ -70,26 +73,26 @@ pub async fn structured_content(target: Target<'_>) -> Outcome {
     echo(&client, value(beyond_64_bits)?).await
 }
 
-/// Content that is there and null.
-pub async fn null_content(target: Target<'_>) -> Outcome {
+/// Content that is present and null.
+pub async fn null_content(target: Target<'_>) -> TestResult {
     echo(&client(target)?, ()).await
 }
 
-/// Nested metadata with its keys in the order in which they were written.
-pub async fn metadata(target: Target<'_>) -> Outcome {
+/// Nested metadata keeps the order of its keys.
+pub async fn metadata(target: Target<'_>) -> TestResult {
     let nested = r#"{"do": "echo", "z": {"b": [1, {"y": null}], "a": {}}, "m": []}"#;
     let client = client(target)?;
     echo_with(&client, "with metadata", map(nested)?).await?;
     echo(&client, "without metadata").await
 }
 
-/// Content that is an empty text.
-pub async fn empty_message(target: Target<'_>) -> Outcome {
+/// Content that is an empty string.
+pub async fn empty_message(target: Target<'_>) -> TestResult {
     echo(&client(target)?, "").await
 }
 
-/// 1 MiB of ASCII text, then 1 MiB of text that is three times as long when escaped.
-pub async fn one_mib_message(target: Target<'_>) -> Outcome {
+/// 1 MiB of ASCII text, then 1 MiB of text that triples when it is escaped.
+pub async fn one_mib_message(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     for pattern in ["0123456789abcdef", "é😀ö"] {
         echo(&client, pattern.repeat(MIB / pattern.len())).await?;
@@ -97,12 +100,12 @@ pub async fn one_mib_message(target: Target<'_>) -> Outcome {
     Ok(())
 }
 
-/// A server with one agent answers whatever it is called (PROTOCOL 6.5).
-pub async fn any_name(target: Target<'_>) -> Outcome {
-    echo(&named_client(target, "somebody else")?, "hello").await
+/// A server with one agent answers to any name (PROTOCOL 6.5).
+pub async fn any_name(target: Target<'_>) -> TestResult {
+    echo(&named_client(target, "another agent")?, "hello").await
 }
 
 const MIB: usize = 1024 * 1024;
 
-/// agenkit takes no longer keys in metadata, counted in characters.
+/// The longest metadata key that agenkit accepts, in characters.
 const KEY_LENGTH: usize = 50;

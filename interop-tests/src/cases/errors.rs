@@ -1,10 +1,12 @@
+//! Cases of agents that fail.
+
 use agentwire::{Error, ErrorCode, Message};
 
 use super::{client, collect, echo, expect_chunks, named_client};
-use crate::{Failure, Outcome, Target, expect, expect_that};
+use crate::{Target, TestFailure, TestResult, expect, expect_that};
 
-/// The text of the agent's failure, unchanged, and a client that stays usable.
-pub async fn agent_error(target: Target<'_>) -> Outcome {
+/// An agent's failure arrives with its text unchanged, and the client remains usable.
+pub async fn agent_error(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     for content in ["it broke", "é 😀 \n \"quoted\"", ""] {
         let message = Message::user(content).with_metadata("do", "fail");
@@ -14,8 +16,8 @@ pub async fn agent_error(target: Target<'_>) -> Outcome {
     echo(&client, "after the error").await
 }
 
-/// A stream that fails: what came before the failure, then its text.
-pub async fn error_mid_stream(target: Target<'_>) -> Outcome {
+/// A stream that fails yields the chunks before the failure, then the text of the failure.
+pub async fn error_mid_stream(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     for fail_after in [0, 2, 5] {
         let message = Message::user("part")
@@ -28,8 +30,8 @@ pub async fn error_mid_stream(target: Target<'_>) -> Outcome {
     echo(&client, "after the error").await
 }
 
-/// A stream from the agent `mute`, which cannot; needs a server that serves it.
-pub async fn no_streaming(target: Target<'_>) -> Outcome {
+/// A stream from the agent `mute`, which cannot stream. Needs a server with that agent.
+pub async fn no_streaming(target: Target<'_>) -> TestResult {
     let client = named_client(target, "mute")?;
     let (chunks, end) = collect(client.stream(Message::user("sing"))).await;
     expect_chunks(&chunks, &"sing".into(), 0)?;
@@ -37,13 +39,13 @@ pub async fn no_streaming(target: Target<'_>) -> Outcome {
     echo(&client, "after the error").await
 }
 
-/// Checks what an agent's failure is answered with.
-fn expect_error<T>(result: Result<T, Error>, text: &str) -> Outcome {
+/// Checks the error that answers an agent's failure.
+fn expect_error<T>(result: Result<T, Error>, text: &str) -> TestResult {
     let Err(error) = result else {
-        return Err(Failure::new("expected an error, got none"));
+        return Err(TestFailure::new("expected an error, got none"));
     };
     expect_that(error.is_remote(), || {
-        format!("not from the other side: {error:?}")
+        format!("not an error of the server: {error:?}")
     })?;
     let Some(sent) = error.remote() else {
         return Err(error.into());

@@ -1,11 +1,13 @@
+//! Cases of many calls.
+
 use agentwire::{Map, Message};
 use futures_util::future::try_join_all;
 
 use super::{client, echo, echo_with};
-use crate::{Outcome, Target, expect};
+use crate::{Target, TestResult, expect};
 
 /// 500 calls, one after the other.
-pub async fn sequential_calls(target: Target<'_>) -> Outcome {
+pub async fn sequential_calls(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     for number in 0..500 {
         echo(&client, format!("call {number}")).await?;
@@ -13,14 +15,14 @@ pub async fn sequential_calls(target: Target<'_>) -> Outcome {
     Ok(())
 }
 
-/// 32 clients with 20 calls each; everyone gets the reply to their own call.
-pub async fn concurrent_clients(target: Target<'_>) -> Outcome {
+/// 32 clients with 20 calls each. Each call gets its own reply.
+pub async fn concurrent_clients(target: Target<'_>) -> TestResult {
     let calls = (0..32).map(|caller| twenty_calls(target, caller));
     try_join_all(calls).await?;
     Ok(())
 }
 
-async fn twenty_calls(target: Target<'_>, caller: i32) -> Outcome {
+async fn twenty_calls(target: Target<'_>, caller: i32) -> TestResult {
     let client = client(target)?;
     for number in 0..20 {
         let text = format!("client {caller}, call {number}");
@@ -29,8 +31,8 @@ async fn twenty_calls(target: Target<'_>, caller: i32) -> Outcome {
     Ok(())
 }
 
-/// 64 calls at once on one client, every other one slow; everyone gets the reply to their own.
-pub async fn concurrent_calls(target: Target<'_>) -> Outcome {
+/// 64 concurrent calls on one client, half of them slow. Each call gets its own reply.
+pub async fn concurrent_calls(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     let call = async |number: i32| {
         let mut message = Message::user(format!("call {number}"));
@@ -44,8 +46,11 @@ pub async fn concurrent_calls(target: Target<'_>) -> Outcome {
     Ok(())
 }
 
-/// A call, then `restart`, which replaces the server, then another call on the same client.
-pub async fn server_restart(target: Target<'_>, restart: impl Future<Output = Outcome>) -> Outcome {
+/// A call before and a call after `restart`, which replaces the server, on the same client.
+pub async fn server_restart(
+    target: Target<'_>,
+    restart: impl Future<Output = TestResult>,
+) -> TestResult {
     let client = client(target)?;
     echo(&client, "before the restart").await?;
     restart.await?;

@@ -1,8 +1,8 @@
-//! The named cases, in Rust. The names are the contract with `python/cases.py`.
+//! The named cases, in Rust. `python/cases.py` has cases with the same names.
 //!
-//! Each case is a client of a server that runs the interop agent, and fails if what comes is not
-//! what had to come. Two need help: `no_streaming` a server for the agent `mute`, `server_restart`
-//! somebody who replaces the server.
+//! Each case is a client of a server that runs the interop agent, and fails if an answer differs
+//! from the expected one. Two cases need help: `no_streaming` needs a server with the agent `mute`,
+//! and `server_restart` needs a caller that replaces the server.
 
 mod calls;
 mod errors;
@@ -27,26 +27,23 @@ pub use self::{
     raw_frames::{bad_json_keeps_connection, unknown_method, wrong_type},
     streams::{stream_many, stream_one, stream_zero},
 };
-use crate::{Failure, Outcome, Target, expect};
-
-/// The case that only servers pass which follow PROTOCOL.md closely: `call.py --list --strict`.
-pub const STRICT: &str = "bad_json_keeps_connection";
+use crate::{Target, TestFailure, TestResult, expect};
 
 macro_rules! cases_by_name {
     ($($case:ident)*) => {
-        /// Runs a case by its name, any but `server_restart`.
+        /// Runs a case by its name, except for `server_restart`.
         ///
         /// # Errors
         ///
-        /// Why the case failed, or that there is no such case.
+        /// The reason why the case failed, or that no case has this name.
         ///
         /// # Cancel safety
         ///
-        /// Dropping the future gives the case up.
-        pub async fn run(case: &str, target: Target<'_>) -> Outcome {
+        /// Dropping the future stops the case.
+        pub async fn run(case: &str, target: Target<'_>) -> TestResult {
             match case {
                 $(stringify!($case) => $case(target).await,)*
-                _ => Err(Failure::new(format!("there is no case {case:?}"))),
+                _ => Err(TestFailure::new(format!("there is no case {case:?}"))),
             }
         }
     };
@@ -62,25 +59,25 @@ cases_by_name! {
     deadline dropped_call dropped_stream
 }
 
-/// No case comes near it, on a loaded machine either.
-const CALL_LIMIT: Duration = Duration::from_secs(30);
-
-/// A client of the server under test.
-fn client(target: Target<'_>) -> Result<RemoteAgent, Failure> {
+/// Creates a client of the server under test.
+fn client(target: Target<'_>) -> Result<RemoteAgent, TestFailure> {
     named_client(target, "interop")
 }
 
-fn named_client(target: Target<'_>, name: &str) -> Result<RemoteAgent, Failure> {
+fn named_client(target: Target<'_>, name: &str) -> Result<RemoteAgent, TestFailure> {
     let builder = RemoteAgent::builder(target.endpoint).name(name);
-    Ok(builder.format(target.format).timeout(CALL_LIMIT).build()?)
+    Ok(builder
+        .format(target.format)
+        .timeout(CALL_TIMEOUT)
+        .build()?)
 }
 
-/// Makes a call and expects its content and metadata back.
-async fn echo(client: &RemoteAgent, content: impl Into<Value>) -> Outcome {
+/// Makes a call, and expects its content and metadata in the reply.
+async fn echo(client: &RemoteAgent, content: impl Into<Value>) -> TestResult {
     echo_with(client, content, Map::new()).await
 }
 
-async fn echo_with(client: &RemoteAgent, content: impl Into<Value>, metadata: Map) -> Outcome {
+async fn echo_with(client: &RemoteAgent, content: impl Into<Value>, metadata: Map) -> TestResult {
     let mut message = Message::user(content);
     message.metadata = metadata;
     let reply = client.process(message.clone()).await?;
@@ -89,7 +86,7 @@ async fn echo_with(client: &RemoteAgent, content: impl Into<Value>, metadata: Ma
     expect("the metadata", &reply.metadata, &message.metadata)
 }
 
-/// Reads a stream; gives what came and how it ended.
+/// Reads a stream to its end, and returns its chunks and its result.
 async fn collect(mut stream: MessageStream) -> (Vec<Message>, Result<(), Error>) {
     let mut chunks = Vec::new();
     while let Some(item) = stream.next().await {
@@ -101,8 +98,8 @@ async fn collect(mut stream: MessageStream) -> (Vec<Message>, Result<(), Error>)
     (chunks, Ok(()))
 }
 
-/// Checks the chunks of the interop agent.
-fn expect_chunks(chunks: &[Message], content: &Value, count: usize) -> Outcome {
+/// Checks the chunks that the interop agent sent.
+fn expect_chunks(chunks: &[Message], content: &Value, count: usize) -> TestResult {
     expect("the number of chunks", &chunks.len(), &count)?;
     for (i, chunk) in chunks.iter().enumerate() {
         let wanted = match content.as_str() {
@@ -125,15 +122,22 @@ fn expect_chunks(chunks: &[Message], content: &Value, count: usize) -> Outcome {
     Ok(())
 }
 
-/// Reads a value from its JSON text.
-fn value(text: &str) -> Result<Value, Failure> {
+/// Parses a value from JSON.
+fn value(text: &str) -> Result<Value, TestFailure> {
     let read = json::from_slice(text.as_bytes());
-    read.map_err(|fault| Failure::from(fault).during(text))
+    read.map_err(|fault| TestFailure::from(fault).during(text))
 }
 
-fn map(text: &str) -> Result<Map, Failure> {
+fn map(text: &str) -> Result<Map, TestFailure> {
     match value(text)? {
         Value::Map(map) => Ok(map),
-        other => Err(Failure::new(format!("not a map: {other:#?}"))),
+        other => Err(TestFailure::new(format!("not a map: {other:#?}"))),
     }
 }
+
+/// The case that a server passes only if it follows PROTOCOL.md strictly:
+/// `call.py --list --strict`.
+pub const STRICT: &str = "bad_json_keeps_connection";
+
+/// The timeout of each call: far more than any case needs, even on a loaded machine.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,13 +1,15 @@
+//! Cases of raw frames that are not valid requests.
+
 use agentwire::{ErrorCode, Map, Value};
 
 use super::{map, value};
 use crate::{
-    Failure, Outcome, Target, expect,
+    Target, TestFailure, TestResult, expect,
     raw::{RawConnection, expect_keys},
 };
 
 /// A request with a method that does not exist.
-pub async fn unknown_method(target: Target<'_>) -> Outcome {
+pub async fn unknown_method(target: Target<'_>) -> TestResult {
     let request = envelope(
         "request",
         "raw-1",
@@ -27,8 +29,8 @@ pub async fn unknown_method(target: Target<'_>) -> Outcome {
     echo(target, &mut raw).await
 }
 
-/// An envelope that is no request.
-pub async fn wrong_type(target: Target<'_>) -> Outcome {
+/// An envelope that is not a request.
+pub async fn wrong_type(target: Target<'_>) -> TestResult {
     let payload = r#"{"agent_name": "interop", "status": "healthy"}"#;
     let heartbeat = envelope("heartbeat", "raw-2", payload)?;
     let mut raw = RawConnection::open(target).await?;
@@ -45,10 +47,10 @@ pub async fn wrong_type(target: Target<'_>) -> Outcome {
     echo(target, &mut raw).await
 }
 
-/// A payload that is not JSON is answered with its own code, and costs nothing else.
+/// A payload that is not JSON is answered with its own error code, and the connection stays usable.
 ///
 /// Strict: agenkit answers `INTERNAL_ERROR` and closes the connection.
-pub async fn bad_json_keeps_connection(target: Target<'_>) -> Outcome {
+pub async fn bad_json_keeps_connection(target: Target<'_>) -> TestResult {
     let mut raw = RawConnection::open(target).await?;
     let payloads: [&[u8]; 3] = [b"{\"version\": ", b"\xff", b""];
     for payload in payloads {
@@ -64,8 +66,8 @@ pub async fn bad_json_keeps_connection(target: Target<'_>) -> Outcome {
     echo(target, &mut raw).await
 }
 
-/// Makes a normal call on a raw connection.
-async fn echo(target: Target<'_>, raw: &mut RawConnection) -> Outcome {
+/// Makes a valid call on a raw connection.
+async fn echo(target: Target<'_>, raw: &mut RawConnection) -> TestResult {
     let payload = r#"{"method": "process", "message": {"role": "user", "content": "still here",
         "metadata": {}, "timestamp": "2025-11-08T12:34:56+00:00"}}"#;
     let request = envelope("request", "raw-echo", payload)?;
@@ -75,7 +77,7 @@ async fn echo(target: Target<'_>, raw: &mut RawConnection) -> Outcome {
         .get("payload")
         .and_then(|payload| payload.get("message"))
     else {
-        return Err(Failure::new(format!("no message in {answer:#?}")));
+        return Err(TestFailure::new(format!("no message in {answer:#?}")));
     };
     expect_keys(
         "the reply",
@@ -89,7 +91,7 @@ async fn echo(target: Target<'_>, raw: &mut RawConnection) -> Outcome {
     )
 }
 
-fn envelope(kind: &str, id: &str, payload: &str) -> Result<Value, Failure> {
+fn envelope(kind: &str, id: &str, payload: &str) -> Result<Value, TestFailure> {
     let mut envelope = map(r#"{"version": "1.0"}"#)?;
     envelope.insert("type", kind);
     envelope.insert("id", id);
@@ -98,17 +100,17 @@ fn envelope(kind: &str, id: &str, payload: &str) -> Result<Value, Failure> {
     Ok(envelope.into())
 }
 
-/// Checks an error envelope; without a text, any text will do.
+/// Checks an error envelope. If `text` is `None`, its text may be anything.
 fn expect_error(
     answer: &Map,
     id: &str,
     code: ErrorCode,
     text: Option<&str>,
     details: Map,
-) -> Outcome {
+) -> TestResult {
     expect_head(answer, "error", id)?;
     let Some(Value::Map(payload)) = answer.get("payload") else {
-        return Err(Failure::new(format!("no payload in {answer:#?}")));
+        return Err(TestFailure::new(format!("no payload in {answer:#?}")));
     };
     let given = payload.get("error_message").and_then(Value::as_str);
     let wanted = Map::from([
@@ -119,7 +121,7 @@ fn expect_error(
     expect("the payload", payload, &wanted)
 }
 
-fn expect_head(answer: &Map, kind: &str, id: &str) -> Outcome {
+fn expect_head(answer: &Map, kind: &str, id: &str) -> TestResult {
     let head = ["version", "type", "id"].map(|key| answer.get(key).and_then(Value::as_str));
     expect(
         "version, type and id",

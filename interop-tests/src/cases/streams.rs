@@ -1,30 +1,36 @@
+//! Cases of streams.
+
 use agentwire::{Message, RemoteAgent, Value};
 
 use super::{client, collect, echo, expect_chunks, value};
-use crate::{Outcome, Target};
+use crate::{Target, TestResult};
 
 /// A stream without chunks.
-pub async fn stream_zero(target: Target<'_>) -> Outcome {
+pub async fn stream_zero(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     expect_stream(&client, "nothing", 0).await?;
     echo(&client, "after the stream").await
 }
 
-/// A stream of one chunk, of text and of something else.
-pub async fn stream_one(target: Target<'_>) -> Outcome {
+/// Streams of one chunk: of text, and of another value.
+pub async fn stream_one(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     expect_stream(&client, "text", 1).await?;
     expect_stream(&client, value(r#"["not", {"a": "text"}]"#)?, 1).await
 }
 
 /// A thousand chunks, in order.
-pub async fn stream_many(target: Target<'_>) -> Outcome {
+pub async fn stream_many(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     expect_stream(&client, "chunk", 1000).await?;
     echo(&client, "after the stream").await
 }
 
-async fn expect_stream(client: &RemoteAgent, content: impl Into<Value>, count: usize) -> Outcome {
+async fn expect_stream(
+    client: &RemoteAgent,
+    content: impl Into<Value>,
+    count: usize,
+) -> TestResult {
     let message = Message::user(content).with_metadata("count", count);
     let (chunks, end) = collect(client.stream(message.clone())).await;
     end?;

@@ -1,3 +1,5 @@
+//! The Python scripts, as processes: a server and a client.
+
 use std::{
     env,
     io::{self, Write},
@@ -6,45 +8,44 @@ use std::{
 use tokio::process::Command;
 
 use crate::{
-    AgentKind, Failure, Outcome, Target, process::Process, python::script_command, way::codec_name,
+    AgentKind, Target, TestFailure, TestResult, process::Process, python::script_command,
+    wire::codec_name,
 };
 
-/// Chooses the implementation that the scripts run on; they read it themselves.
-const VARIABLE: &str = "AGENTWIRE_PEER";
-
-/// Whether the other side is the package agenkit, which does not follow all of PROTOCOL.md
-/// (section 11 there).
+/// Returns true if the scripts run on the package agenkit, which does not follow all of PROTOCOL.md
+/// (section 11).
 #[must_use]
 pub fn peer_is_agenkit() -> bool {
     env::var_os(VARIABLE).is_some_and(|peer| peer == "agenkit")
 }
 
-/// Says on standard error that a case is not run. The test harness does not hold this back, as it
-/// does with what `eprintln!` prints in a test that passes.
+/// Reports on standard error that a case is not run. The test harness captures `eprintln!`, but not
+/// this.
 pub fn skip(case: &str, reason: &str) {
-    // Nothing is left to do for a test run whose standard error is gone.
+    // Without a standard error there is no way to report anything.
     let _ = writeln!(io::stderr(), "SKIPPED {case}: {reason}");
 }
 
-/// A Python process that serves an agent: `serve.py`. Killed on drop.
+/// A Python process that serves an agent: `serve.py`. Dropping it kills the process.
 #[derive(Debug)]
-pub struct PeerServer {
+pub struct PythonServer {
     kind: AgentKind,
     process: Process,
     endpoint: String,
 }
 
-impl PeerServer {
+impl PythonServer {
     /// Starts the server, and waits until it accepts connections.
     ///
     /// # Errors
     ///
-    /// If there is no Python, or if it cannot serve; with what it says about that.
+    /// If Python is missing, or if the server cannot listen; the failure has the server's standard
+    /// error.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future kills the process.
-    pub async fn start(kind: AgentKind, endpoint: &str) -> Result<Self, Failure> {
+    pub async fn start(kind: AgentKind, endpoint: &str) -> Result<Self, TestFailure> {
         let mut arguments = vec![endpoint];
         if kind == AgentKind::Mute {
             arguments.push("--no-stream");
@@ -58,61 +59,61 @@ impl PeerServer {
         })
     }
 
-    /// Where it listens, with the port that it was given.
+    /// Returns the endpoint, with the port that the system chose.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Adds what the server said on standard error to the failure of its client.
+    /// Adds the server's standard error to a failure of its client.
     #[must_use]
-    pub fn explain(&self, failure: Failure) -> Failure {
+    pub fn explain(&self, failure: TestFailure) -> TestFailure {
         self.process.explain(failure)
     }
 
-    /// Ends it at once, as `kill -9` does.
+    /// Kills the process, as `kill -9` does, and waits until it has exited.
     ///
     /// # Errors
     ///
-    /// If the system does not let it.
+    /// If the system refuses.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process all the same.
-    pub async fn kill(self) -> Outcome {
+    /// Dropping the future kills the process, too.
+    pub async fn kill(self) -> TestResult {
         self.process.kill().await
     }
 
-    /// Has it end as a server does that is shut down, and starts another one in its place.
+    /// Shuts the server down, and starts another one at the same endpoint.
     ///
     /// # Errors
     ///
-    /// If it does not end well, or if the other one cannot serve.
+    /// If the old server does not exit with success, or if the new one cannot listen.
     ///
     /// # Cancel safety
     ///
-    /// Not safe: there may be no server any more.
-    pub async fn restart(&mut self) -> Outcome {
+    /// Not cancel safe: dropping the future may leave no server running.
+    pub async fn restart(&mut self) -> TestResult {
         self.process.end().await?;
         *self = Self::start(self.kind, &self.endpoint).await?;
         Ok(())
     }
 }
 
-/// A Python process that runs one case: `call.py`. Killed on drop.
+/// A Python process that runs one case: `call.py`. Dropping it kills the process.
 #[derive(Debug)]
-pub struct PeerClient {
+pub struct PythonClient {
     process: Process,
     case: String,
 }
 
-impl PeerClient {
+impl PythonClient {
     /// Starts a case against a server.
     ///
     /// # Errors
     ///
-    /// If there is no Python.
-    pub fn start(target: Target<'_>, case: &str) -> Result<Self, Failure> {
+    /// If Python is missing.
+    pub fn start(target: Target<'_>, case: &str) -> Result<Self, TestFailure> {
         let codec = codec_name(target.format);
         Ok(Self {
             process: start("call.py", &["--codec", codec, target.endpoint, case])?,
@@ -124,12 +125,12 @@ impl PeerClient {
     ///
     /// # Errors
     ///
-    /// The reason that `call.py` gives, if the case failed.
+    /// The reason that `call.py` prints, if the case failed.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future kills the process.
-    pub async fn passes(mut self) -> Outcome {
+    pub async fn passes(mut self) -> TestResult {
         let Self { process, case } = &mut self;
         let Some(line) = process.line().await? else {
             return Err(process.failure("ended without a result"));
@@ -138,21 +139,21 @@ impl PeerClient {
             return process.end().await;
         }
         match line.strip_prefix(&format!("FAIL {case}: ")) {
-            Some(reason) => Err(process.failure(format_args!("says: {reason}"))),
+            Some(reason) => Err(process.failure(format_args!("failed: {reason}"))),
             None => Err(process.failure(format_args!("printed {line:?} as the result"))),
         }
     }
 
-    /// Waits for the moment of the case `server_restart` at which the server has to be replaced.
+    /// Waits until the case `server_restart` asks for another server.
     ///
     /// # Errors
     ///
-    /// If something else comes, for one that the case has failed already.
+    /// If the client prints any other line, for example because the case has failed.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future kills the process.
-    pub async fn wants_restart(&mut self) -> Outcome {
+    pub async fn wait_for_restart_request(&mut self) -> TestResult {
         self.process.line_after("RESTART").await?;
         Ok(())
     }
@@ -161,26 +162,26 @@ impl PeerClient {
     ///
     /// # Errors
     ///
-    /// If the process has ended meanwhile.
+    /// If the process has exited.
     ///
     /// # Cancel safety
     ///
-    /// Not safe: part of the line may have been written.
-    pub async fn restarted(&mut self) -> Outcome {
+    /// Not cancel safe: part of the line may have been written.
+    pub async fn confirm_restart(&mut self) -> TestResult {
         self.process.write_line("restarted").await
     }
 }
 
-/// The names of the cases that `call.py` knows.
+/// Returns the names of the cases that `call.py` has.
 ///
 /// # Errors
 ///
-/// If there is no Python.
+/// If Python is missing.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future kills the process.
-pub async fn list_cases() -> Result<Vec<String>, Failure> {
+pub async fn list_cases() -> Result<Vec<String>, TestFailure> {
     let mut process = start("call.py", &["--list"])?;
     let mut names = Vec::new();
     while let Some(name) = process.line().await? {
@@ -189,7 +190,10 @@ pub async fn list_cases() -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn start(script: &str, arguments: &[&str]) -> Result<Process, Failure> {
+fn start(script: &str, arguments: &[&str]) -> Result<Process, TestFailure> {
     let mut command = Command::from(script_command(script, arguments)?);
     Process::start(format!("{script} {}", arguments.join(" ")), &mut command)
 }
+
+/// Selects the implementation that the scripts run on. The scripts read it, too.
+const VARIABLE: &str = "AGENTWIRE_PEER";

@@ -1,38 +1,40 @@
+//! What a test sends, and over what: a carrier and a format.
+
 use agentwire::Format;
 
 use crate::Carrier;
 
-/// How the two sides of a test talk.
+/// A carrier and the format of the envelopes on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Way {
+pub struct Wire {
     /// What carries the bytes.
     pub carrier: Carrier,
-    /// What the client writes, and what it is answered in.
+    /// The format of the requests, and therefore of the answers.
     pub format: Format,
 }
 
-impl Way {
+impl Wire {
     /// JSON over a Unix socket.
-    pub const OVER_UNIX: Self = Self {
+    pub const JSON_OVER_UNIX: Self = Self {
         carrier: Carrier::Unix,
         format: Format::Json,
     };
 
     /// JSON over TCP.
-    pub const OVER_TCP: Self = Self {
+    pub const JSON_OVER_TCP: Self = Self {
         carrier: Carrier::Tcp,
         format: Format::Json,
     };
 
     /// MessagePack over a Unix socket.
-    pub const IN_MSGPACK: Self = Self {
+    pub const MSGPACK_OVER_UNIX: Self = Self {
         carrier: Carrier::Unix,
         format: Format::MessagePack,
     };
 
-    /// The server at an endpoint, spoken to in this way.
+    /// Returns the server at `endpoint`, called in this format.
     #[must_use]
-    pub fn to(self, endpoint: &str) -> Target<'_> {
+    pub fn target(self, endpoint: &str) -> Target<'_> {
         Target {
             endpoint,
             format: self.format,
@@ -40,16 +42,16 @@ impl Way {
     }
 }
 
-/// The server under test, and the format in which to speak to it.
+/// The server under test, and the format in which to call it.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    /// Where it listens.
+    /// The endpoint of the server.
     pub endpoint: &'a str,
     /// The format of the requests.
     pub format: Format,
 }
 
-/// The name of a format on the command lines of `call.py` and `agentwire`.
+/// Returns the name of a format on the command lines of `call.py` and `agentwire`.
 pub(crate) fn codec_name(format: Format) -> &'static str {
     match format {
         Format::Json => "json",

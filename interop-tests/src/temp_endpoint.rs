@@ -1,8 +1,10 @@
+//! Endpoints for servers that live as long as one test.
+
 use tempfile::TempDir;
 
-use crate::Failure;
+use crate::TestFailure;
 
-/// What carries the bytes between the two sides.
+/// The carrier of the bytes between the two sides of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
     /// A Unix socket in a directory of its own.
@@ -11,20 +13,20 @@ pub enum Carrier {
     Tcp,
 }
 
-/// Where a server is asked to listen. What is made there goes away on drop.
+/// An unused endpoint for a server. Dropping it removes its directory.
 #[derive(Debug)]
-pub struct Site {
+pub struct TempEndpoint {
     endpoint: String,
     _directory: Option<TempDir>,
 }
 
-impl Site {
-    /// A fresh place: a path where nothing is, or any free port.
+impl TempEndpoint {
+    /// Creates an endpoint: a path without a file, or TCP with any free port.
     ///
     /// # Errors
     ///
-    /// If no temporary directory can be made.
-    pub fn new(carrier: Carrier) -> Result<Self, Failure> {
+    /// If the temporary directory cannot be created.
+    pub fn new(carrier: Carrier) -> Result<Self, TestFailure> {
         Ok(match carrier {
             Carrier::Unix => {
                 let directory = tempfile::tempdir()?;
@@ -40,7 +42,8 @@ impl Site {
         })
     }
 
-    /// What to listen on. Clients need the server's own endpoint, which has the port in it.
+    /// Returns the endpoint to listen on. Clients need the server's own endpoint, which has the
+    /// chosen port.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
