@@ -178,8 +178,8 @@ mod tool;
 
 pub use agentwire_codec::{
     DecodeError, DecodeFault, EncodeError, ErrorCode, Format, FrameError, FrameLimits, Integer,
-    Map, Message, RequestId, Role, Timestamp, ToolResult, Value, ValueError, WireError, from_value,
-    map, to_value, value,
+    Map, Message, RequestId, Role, Timestamp, ToolFailure, ToolResult, Value, ValueError,
+    WireError, from_value, map, to_value, value,
 };
 /// What a transport of your own needs.
 pub use agentwire_transport as transport;

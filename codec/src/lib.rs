@@ -53,10 +53,12 @@ mod id;
 pub mod json;
 mod message;
 pub mod msgpack;
+mod role;
 mod schema;
 mod sent_at;
+mod serialize;
 mod timestamp;
-mod tool;
+mod tool_result;
 mod value;
 mod wire_error;
 
@@ -75,10 +77,11 @@ pub use crate::{
     },
     id::RequestId,
     json::ToJsonError,
-    message::{Message, Role},
+    message::Message,
+    role::Role,
     sent_at::SentAt,
     timestamp::{Timestamp, TimestampError},
-    tool::ToolResult,
+    tool_result::{ToolFailure, ToolResult},
     value::{Entries, Integer, IntoEntries, Map, Value, ValueError, from_value, to_value},
     wire_error::WireError,
 };

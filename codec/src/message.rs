@@ -1,31 +1,59 @@
-use std::{borrow::Cow, fmt, ops::Deref};
+//! What agents and their callers send each other.
 
-use crate::{Map, Timestamp, Value};
+use serde::{Serialize, de::DeserializeOwned};
 
-/// What agents say to each other (PROTOCOL 3).
+use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
+
+/// A message to or from an agent (PROTOCOL 3).
 ///
 /// ```
 /// use agentwire_codec::Message;
 ///
 /// let message = Message::user("What is the weather?").with_metadata("city", "Oslo");
 /// assert_eq!(message.role, "user");
-/// assert_eq!(message.text(), Some("What is the weather?"));
+/// assert_eq!(message.content, "What is the weather?");
+/// assert_eq!(message.metadata["city"], "Oslo");
 /// ```
+///
+/// With serde, types of your own become the content of a message, and the content is parsed into them:
+///
+/// ```
+/// use agentwire_codec::Message;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct Question {
+///     city: String,
+///     days: u8,
+/// }
+///
+/// let question = Question { city: "Oslo".into(), days: 3 };
+/// let message = Message::user_from(&question)?;
+/// assert_eq!(message.content["city"], "Oslo");
+/// assert_eq!(message.parse::<Question>()?, question);
+/// # Ok::<(), agentwire_codec::ValueError>(())
+/// ```
+///
+/// A message also implements serde's `Serialize` and `Deserialize`, in the shape that it has on the
+/// wire and by the same rules: a map with `role`, `content`, `metadata` and `timestamp`.
+///
+/// `{:?}` shows the role, the time, and the structure of the rest without its content, and is safe to
+/// log; `{:#?}` shows all of the content. See [`Value`](Value#impl-Debug-for-Value).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
-    /// Who speaks. It must not be empty.
+    /// The speaker. It must not be empty.
     pub role: Role,
-    /// What is said: text in most cases, any value in general.
+    /// The content: usually text, but any value is allowed.
     pub content: Value,
-    /// What is said about it.
+    /// Facts about the message.
     pub metadata: Map,
-    /// When it was said.
+    /// When the message was written.
     pub timestamp: Timestamp,
 }
 
 impl Message {
-    /// A message of any role, without metadata, said now.
+    /// Creates a message of any role, with the current time and no metadata.
     #[must_use]
     pub fn new(role: impl Into<Role>, content: impl Into<Value>) -> Self {
         Self {
@@ -36,16 +64,34 @@ impl Message {
         }
     }
 
-    /// A message of role `user`: what a caller asks.
+    /// Creates a message of role `user`: what a caller asks.
     #[must_use]
     pub fn user(content: impl Into<Value>) -> Self {
         Self::new(Role::USER, content)
     }
 
-    /// A message of role `agent`: what an agent answers.
+    /// Creates a message of role `agent`: what an agent replies.
     #[must_use]
     pub fn agent(content: impl Into<Value>) -> Self {
         Self::new(Role::AGENT, content)
+    }
+
+    /// Creates a message of role `user` whose content is any type that serde can serialize.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`to_value`].
+    pub fn user_from<T: Serialize>(content: T) -> Result<Self, ValueError> {
+        to_value(content).map(Self::user)
+    }
+
+    /// Creates a message of role `agent` whose content is any type that serde can serialize.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`to_value`].
+    pub fn agent_from<T: Serialize>(content: T) -> Result<Self, ValueError> {
+        to_value(content).map(Self::agent)
     }
 
     /// Adds one entry to the metadata.
@@ -55,99 +101,42 @@ impl Message {
         self
     }
 
-    /// Sets the time at which it was said.
+    /// Sets the time at which the message was written.
     #[must_use]
     pub fn with_timestamp(mut self, timestamp: impl Into<Timestamp>) -> Self {
         self.timestamp = timestamp.into();
         self
     }
 
-    /// The content, if it is text.
+    /// Returns the content if it is text.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         self.content.as_str()
     }
-}
 
-/// Who speaks in a [`Message`]: `user`, `agent`, `assistant`, `system`, `tool`, or any other text.
-///
-/// The usual ones are borrowed, so that reading them costs no allocation. Python's agents accept only
-/// these five.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Role(Cow<'static, str>);
-
-impl Role {
-    /// Who calls an agent.
-    pub const USER: Self = Self(Cow::Borrowed("user"));
-    /// Who answers.
-    pub const AGENT: Self = Self(Cow::Borrowed("agent"));
-    /// Who answers, in the words of language models.
-    pub const ASSISTANT: Self = Self(Cow::Borrowed("assistant"));
-    /// Who sets the terms.
-    pub const SYSTEM: Self = Self(Cow::Borrowed("system"));
-    /// What a tool returned.
-    pub const TOOL: Self = Self(Cow::Borrowed("tool"));
-
-    fn known(text: &str) -> Option<Self> {
-        [
-            Self::USER,
-            Self::AGENT,
-            Self::ASSISTANT,
-            Self::SYSTEM,
-            Self::TOOL,
-        ]
-        .into_iter()
-        .find(|role| *role == text)
-    }
-
-    /// The role as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// Parses the content into any type that serde can deserialize.
+    ///
+    /// It copies the content; [`from_value`]`(message.content)` does not.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`from_value`]: they say what `T` expects and what the content holds.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ValueError> {
+        from_value(self.content.clone())
     }
 }
 
-impl From<&str> for Role {
+/// Creates a message of role `user`, as [`Message::user`] does.
+impl From<&str> for Message {
     fn from(text: &str) -> Self {
-        Self::known(text).unwrap_or_else(|| Self(Cow::Owned(text.to_owned())))
+        Self::user(text)
     }
 }
 
-impl From<String> for Role {
+/// Creates a message of role `user`, as [`Message::user`] does.
+impl From<String> for Message {
     fn from(text: String) -> Self {
-        Self::known(&text).unwrap_or(Self(Cow::Owned(text)))
-    }
-}
-
-impl Deref for Role {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl PartialEq<str> for Role {
-    fn eq(&self, other: &str) -> bool {
-        self.0 == other
-    }
-}
-
-impl PartialEq<&str> for Role {
-    fn eq(&self, other: &&str) -> bool {
-        self.0 == *other
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        Self::user(text)
     }
 }
 
@@ -156,22 +145,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_no_payload() {
-        let message = Message::user("a secret").with_metadata("token", "hunter2");
-        let shown = format!("{message:?}");
-        assert!(
-            !shown.contains("secret") && !shown.contains("hunter2"),
-            "{shown}"
-        );
-    }
-
-    #[test]
     fn display_is_the_wire_form() {
         let message =
             Message::user("é").with_timestamp("2025-11-08T12:00:00Z".parse::<Timestamp>().unwrap());
         assert_eq!(
             message.to_string(),
             r#"{"role": "user", "content": "\u00e9", "metadata": {}, "timestamp": "2025-11-08T12:00:00+00:00"}"#
+        );
+    }
+
+    #[test]
+    fn text_becomes_a_message_of_the_user() {
+        let message = Message::from("Oslo?");
+        assert_eq!(message.role, Role::USER);
+        assert_eq!(message.text(), Some("Oslo?"));
+        assert_eq!(Message::from("Oslo?".to_owned()).content, message.content);
+    }
+
+    #[test]
+    fn parsing_content_of_the_wrong_type_names_both_types() {
+        let error = Message::user("seven").parse::<u8>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"invalid type: string "seven", expected u8"#
         );
     }
 }

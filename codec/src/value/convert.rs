@@ -1,5 +1,7 @@
 //! Conversions of Rust values into a [`Value`].
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use bytes::Bytes;
 
 use super::{Integer, Map, Value};
@@ -14,18 +16,11 @@ macro_rules! from_integers {
     )*};
 }
 
-from_integers!(i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 usize Integer);
+from_integers!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize Integer);
 
 impl From<()> for Value {
     fn from((): ()) -> Self {
         Self::Null
-    }
-}
-
-impl From<isize> for Value {
-    fn from(number: isize) -> Self {
-        // No platform has a wider isize.
-        Self::Integer((number as i64).into())
     }
 }
 
@@ -59,6 +54,30 @@ impl From<String> for Value {
     }
 }
 
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
+    }
+}
+
+impl From<Box<str>> for Value {
+    fn from(text: Box<str>) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Cow<'_, str>> for Value {
+    fn from(text: Cow<'_, str>) -> Self {
+        Self::Text(text.into_owned())
+    }
+}
+
+impl From<char> for Value {
+    fn from(character: char) -> Self {
+        Self::Text(character.into())
+    }
+}
+
 impl From<Bytes> for Value {
     fn from(bytes: Bytes) -> Self {
         Self::Bytes(bytes)
@@ -77,6 +96,25 @@ impl<T: Into<Self>> From<Vec<T>> for Value {
     }
 }
 
+impl<T: Into<Self> + Clone> From<&[T]> for Value {
+    fn from(list: &[T]) -> Self {
+        list.iter().cloned().collect()
+    }
+}
+
+impl<T: Into<Self>, const N: usize> From<[T; N]> for Value {
+    fn from(list: [T; N]) -> Self {
+        list.into_iter().collect()
+    }
+}
+
+/// Keeps the order of the keys.
+impl<K: Into<String>, V: Into<Self>> From<BTreeMap<K, V>> for Value {
+    fn from(map: BTreeMap<K, V>) -> Self {
+        Self::Map(map.into_iter().collect())
+    }
+}
+
 impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -86,5 +124,31 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 impl<T: Into<Self>> FromIterator<T> for Value {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
         Self::List(elements.into_iter().map(Into::into).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value;
+
+    #[test]
+    fn the_usual_types_of_rust_convert_into_values() {
+        let text = "é".to_owned();
+        for converted in [
+            Value::from(&text),
+            Value::from('é'),
+            Value::from(Cow::Borrowed("é")),
+            Value::from(Box::<str>::from("é")),
+            Value::from(text.as_str()),
+        ] {
+            assert_eq!(converted, "é");
+        }
+        assert_eq!(Value::from([1, 2]), Value::from(&[1_u8, 2][..]));
+        assert_eq!(Value::from(vec!["a"]), value!(["a"]));
+        assert_eq!(Value::from(isize::MIN), isize::MIN);
+        let sorted = BTreeMap::from([("b", 2), ("a", 1)]);
+        assert_eq!(Value::from(sorted), value!({"a": 1, "b": 2}));
+        assert_eq!(Value::from(None::<bool>), Value::Null);
     }
 }

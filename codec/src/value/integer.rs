@@ -135,9 +135,16 @@ macro_rules! from_small {
 
 from_small!(i8 i16 i32 i64 u8 u16 u32);
 
+impl From<isize> for Integer {
+    fn from(number: isize) -> Self {
+        // No platform has an isize wider than 64 bits.
+        (number as i64).into()
+    }
+}
+
 impl From<usize> for Integer {
     fn from(number: usize) -> Self {
-        // No platform has a wider usize.
+        // No platform has a usize wider than 64 bits.
         (number as u64).into()
     }
 }

@@ -1,3 +1,4 @@
+mod compare;
 mod convert;
 mod de;
 mod debug;
@@ -15,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 
+use self::compare::floats_are_equal;
 pub(crate) use self::integer::IntegerRef;
 pub use self::{
     de::from_value,
@@ -180,10 +182,7 @@ impl PartialEq for Value {
             (Self::Null, Self::Null) => true,
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Integer(a), Self::Integer(b)) => a == b,
-            // Equal as written; every NaN is written alike.
-            (Self::Float(a), Self::Float(b)) => {
-                a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
-            }
+            (Self::Float(a), Self::Float(b)) => floats_are_equal(*a, *b),
             (Self::Text(a), Self::Text(b)) => a == b,
             (Self::Bytes(a), Self::Bytes(b)) => a == b,
             (Self::List(a), Self::List(b)) => a == b,

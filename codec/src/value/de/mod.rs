@@ -14,14 +14,14 @@ use serde::{
 use self::{enum_access::EnumAccess, key::Key};
 use super::{Integer, Value, ValueError, integer::IntegerRef};
 
-/// Turns a [`Value`] into any type that implements serde's `Deserialize`.
+/// Converts a [`Value`], or a [`Map`](crate::Map), into any type that implements serde's `Deserialize`.
 ///
 /// # Errors
 ///
-/// Says what the type expected and what it found.
+/// The value does not fit the type. The error says what the type expected and what it found.
 ///
 /// ```
-/// use agentwire_codec::{Map, Value, from_value};
+/// use agentwire_codec::{from_value, map};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Answer {
@@ -29,13 +29,12 @@ use super::{Integer, Value, ValueError, integer::IntegerRef};
 ///     degrees: f64,
 /// }
 ///
-/// let value = Map::from([("city", Value::from("Oslo")), ("degrees", Value::from(-3))]);
-/// let answer: Answer = from_value(value.into())?;
+/// let answer: Answer = from_value(map! {"city": "Oslo", "degrees": -3})?;
 /// assert_eq!((answer.city.as_str(), answer.degrees), ("Oslo", -3.0));
 /// # Ok::<(), agentwire_codec::ValueError>(())
 /// ```
-pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, ValueError> {
-    T::deserialize(value)
+pub fn from_value<T: DeserializeOwned>(value: impl Into<Value>) -> Result<T, ValueError> {
+    T::deserialize(value.into())
 }
 
 impl<'de> IntoDeserializer<'de, ValueError> for Value {
@@ -199,18 +198,18 @@ mod tests {
 
     #[test]
     fn a_wrong_type_says_what_was_expected_and_found() {
-        let error = from_value::<u8>("seven".into()).unwrap_err();
+        let error = from_value::<u8>("seven").unwrap_err();
         assert_eq!(
             error.to_string(),
             r#"invalid type: string "seven", expected u8"#
         );
-        let error = from_value::<u8>(300.into()).unwrap_err();
+        let error = from_value::<u8>(300).unwrap_err();
         assert_eq!(
             error.to_string(),
             "invalid value: integer `300`, expected u8"
         );
         assert!(
-            from_value::<(u8, u8)>(vec![1, 2, 3].into()).is_err(),
+            from_value::<(u8, u8)>(vec![1, 2, 3]).is_err(),
             "an element would be lost"
         );
         assert!(from_value::<Shape>(Value::Null).is_err());

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser};
 use self::{list_builder::ListBuilder, map_builder::MapBuilder};
 use super::{Map, Value, ValueError, integer::IntegerRef};
 
-/// Turns anything that implements serde's `Serialize` into a [`Value`].
+/// Converts any type that implements serde's `Serialize`, by value or by reference, into a [`Value`].
 ///
 /// Structs become maps, enums are tagged as serde_json tags them, and keys that are integers, bools or
 /// characters become text.
@@ -23,11 +23,11 @@ use super::{Map, Value, ValueError, integer::IntegerRef};
 ///     days: u8,
 /// }
 ///
-/// let value = agentwire_codec::to_value(&Question { city: "Oslo", days: 3 })?;
+/// let value = agentwire_codec::to_value(Question { city: "Oslo", days: 3 })?;
 /// assert_eq!(value.to_string(), r#"{"city": "Oslo", "days": 3}"#);
 /// # Ok::<(), agentwire_codec::ValueError>(())
 /// ```
-pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, ValueError> {
+pub fn to_value<T: Serialize>(value: T) -> Result<Value, ValueError> {
     value.serialize(ToValue)
 }
 
