@@ -1,6 +1,6 @@
-//! Calls an agent: `cargo run --example client [ENDPOINT] [TEXT]`
+//! Calls an agent and prints its reply: `cargo run --example client [ENDPOINT] [TEXT]`
 //!
-//! Start the example `server` first, or `examples/python/echo_agent.py`.
+//! Start the example `server` or `examples/python/echo_agent.py` first.
 
 use std::{env, process};
 
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     match agent.process(Message::user(text)).await {
         Ok(reply) => println!("{}", reply.content.to_plain_text()),
         Err(error) if error.is_connect() => {
-            eprintln!("Nobody answers at {endpoint}. Start the example `server` there first.");
+            eprintln!("Cannot connect to {endpoint}. Start the example `server` first.");
             process::exit(1);
         }
         Err(error) => return Err(error),

@@ -1,10 +1,11 @@
-//! Agents in Rust and Python register themselves; a client finds them by what they can do, spreads its calls over
-//! them, and goes on when one is killed.
+//! Service discovery: agents in Rust and Python register, and a client finds them by capability.
 //!
-//! Run it with `cargo run --example discovery`. It needs Python 3.10 or later and no packages. The Python side is
-//! `weather_agent.py` in `examples/python`.
+//! The client balances its calls over three instances and fails over when one of them is killed.
+//!
+//! Run it with `cargo run --example discovery`. It needs Python 3.10 or later and no packages. The
+//! Python agent is `examples/python/weather_agent.py`.
 
-#[allow(dead_code, reason = "this example uses a part of it")]
+#[allow(dead_code, reason = "this example uses only a part of the module")]
 mod python;
 
 use std::{collections::BTreeMap, env, error::Error, process::Stdio, time::Duration};
@@ -27,26 +28,27 @@ type Outcome = Result<(), Box<dyn Error>>;
 #[tokio::main]
 async fn main() -> Outcome {
     match &env::args().collect::<Vec<_>>()[..] {
-        // The instances in Rust are this program again.
-        [_, who, endpoint, registry] => serve(who.clone(), endpoint, registry).await,
-        _ => show().await,
+        // The program starts itself again for each instance in Rust.
+        [_, name, endpoint, registry] => serve(name.clone(), endpoint, registry).await,
+        _ => demonstrate().await,
     }
 }
 
-/// An instance: serves, and is registered meanwhile, until its standard input ends.
-async fn serve(who: String, endpoint: &str, registry: &str) -> Outcome {
-    let server = LocalAgent::builder(Weather { who })
+/// Runs one instance, registered while it is served, until its standard input ends.
+async fn serve(instance: String, endpoint: &str, registry: &str) -> Outcome {
+    let server = LocalAgent::builder(Weather { instance })
         .registry(RemoteRegistry::new(registry)?)
         .serve(endpoint)
         .await?;
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
-    // It leaves the registry first, so that nobody is sent here any more.
+    // Unregisters first, so that no new calls arrive, then finishes the calls in flight.
     server.stop().await;
     Ok(())
 }
 
+/// Forecasts the weather. Each reply names the instance that wrote it.
 struct Weather {
-    who: String,
+    instance: String,
 }
 
 impl Agent for Weather {
@@ -60,54 +62,54 @@ impl Agent for Weather {
 
     async fn process(&self, city: Message, _: RequestContext) -> Result<Message, AgentError> {
         let city = city.content.to_plain_text();
-        let forecast = format!("Sun in {city}, says {}", self.who);
+        let forecast = format!("Sun in {city}, says {}", self.instance);
         Ok(Message::agent(forecast))
     }
 }
 
-async fn show() -> Outcome {
-    // The sockets live here. The directory goes away at the end.
+async fn demonstrate() -> Outcome {
+    // Holds the sockets. Removed on drop.
     let directory = tempfile::tempdir()?;
     let socket = |name: &str| format!("unix://{}", directory.path().join(name).display());
 
-    println!("1. A registry, for all processes of this machine");
-    // Whoever is not heard of for 3 s is forgotten.
+    println!("1. Start a registry for the processes of this machine");
+    // A registration without a heartbeat for 3 s expires.
     let config = RegistryConfig::new().lease(Duration::from_secs(3));
     let entries = LocalRegistry::with_config(config)?;
     let server = RegistryServer::serve(entries, socket("registry.sock")).await?;
-    let at = server.endpoint().to_string();
+    let url = server.endpoint().to_string();
     let registry = RemoteRegistry::new(server.endpoint())?;
     let mut watch = registry.watch(WatchScope::name("weather"));
 
-    println!("2. Three instances of one agent register themselves");
-    let _first = start("Rust", &socket("first.sock"), &at)?;
+    println!("2. Start three instances of one agent, which register themselves");
+    let _first = start("Rust", &socket("first.sock"), &url)?;
     wait_for(&mut watch, "joined").await?;
-    let mut second = start("the other Rust", &socket("second.sock"), &at)?;
+    let mut second = start("the other Rust", &socket("second.sock"), &url)?;
     wait_for(&mut watch, "joined").await?;
-    let python = python::Agent::start("weather_agent.py", &[&socket("python.sock"), &at]).await?;
+    let python = python::Agent::start("weather_agent.py", &[&socket("python.sock"), &url]).await?;
     wait_for(&mut watch, "joined").await?;
 
-    println!("3. A client finds who can forecast");
+    println!("3. Find the agents with the capability `forecast`");
     let found = registry.find(&Query::new().capability("forecast")).await?;
-    let name = &found.first().ok_or("nobody can")?.name;
-    println!("   {name}, of which there are {} instances", found.len());
+    let name = &found.first().ok_or("no agent can forecast")?.name;
+    println!("   found {} instances of {name}", found.len());
 
-    println!("4. It calls by name, and each has its turn");
+    println!("4. Call the agent by name, round robin over its instances");
     let weather = RemoteAgent::discover(registry.clone(), name)
         .balance(Balance::RoundRobin)
         .build()?;
     let reply = weather.process(Message::user("Oslo")).await?;
-    println!("   an answer: {}", without_the_speaker(&reply));
-    count(&weather, 9).await?;
+    println!("   a reply: {}", forecast(&reply));
+    count_replies(&weather, 9).await?;
 
-    println!("5. One is killed, and calls go on");
+    println!("5. Kill one instance; calls go to the others");
     second.kill().await?;
-    count(&weather, 30).await?;
+    count_replies(&weather, 30).await?;
 
-    println!("6. The registry forgets it");
+    println!("6. Wait until its registration expires");
     wait_for(&mut watch, "expired").await?;
     let left = registry.lookup(name).await?;
-    println!("   {} instances are left", left.len());
+    println!("   {} instances left", left.len());
 
     weather.close().await;
     drop(python);
@@ -116,52 +118,55 @@ async fn show() -> Outcome {
     Ok(())
 }
 
-/// Starts this program once more, as an instance. It ends with this one, which holds its standard input.
-fn start(who: &str, endpoint: &str, registry: &str) -> Result<Child, Box<dyn Error>> {
+/// Starts this program again as an instance. The instance exits when its standard input closes, and
+/// so with this process.
+fn start(instance: &str, endpoint: &str, registry: &str) -> Result<Child, Box<dyn Error>> {
     let mut command = Command::new(env::current_exe()?);
-    let command = command.args([who, endpoint, registry]);
+    let command = command.args([instance, endpoint, registry]);
     Ok(command.stdin(Stdio::piped()).kill_on_drop(true).spawn()?)
 }
 
-/// Calls, one after the other, and tells who answered how often.
-async fn count(weather: &RemoteAgent, calls: usize) -> Outcome {
-    let mut answers = BTreeMap::<String, usize>::new();
+/// Makes calls one after the other, and prints the number of replies from each instance.
+async fn count_replies(weather: &RemoteAgent, calls: usize) -> Outcome {
+    let mut replies = BTreeMap::<String, usize>::new();
     for _ in 0..calls {
         let reply = weather.process(Message::user("Oslo")).await?;
-        *answers.entry(speaker(&reply).to_owned()).or_default() += 1;
+        *replies.entry(instance(&reply).to_owned()).or_default() += 1;
     }
-    println!("   {calls} calls, {calls} answers:");
-    for (who, count) in answers {
-        println!("      {count} by {who}");
+    println!("   {calls} calls, {calls} replies:");
+    for (instance, count) in replies {
+        println!("      {count} from {instance}");
     }
     Ok(())
 }
 
-fn speaker(reply: &Message) -> &str {
+/// Returns the name of the instance that wrote a reply.
+fn instance(reply: &Message) -> &str {
     let text = reply.text().unwrap_or_default();
     text.rsplit(", says ").next().unwrap_or_default()
 }
 
-fn without_the_speaker(reply: &Message) -> &str {
+/// Returns a reply without the name of its instance.
+fn forecast(reply: &Message) -> &str {
     let text = reply.text().unwrap_or_default();
     text.split(", says ").next().unwrap_or_default()
 }
 
-/// Waits until that happens to an instance, and tells.
-async fn wait_for(watch: &mut Watch, what: &str) -> Outcome {
+/// Waits for an event of this kind, and prints the events on the way.
+async fn wait_for(watch: &mut Watch, expected: &str) -> Outcome {
     loop {
         let event = timeout(Duration::from_secs(20), watch.next()).await?;
-        let (happened, instance) = match event.ok_or("the registry has gone")?? {
+        let (kind, instance) = match event.ok_or("the watch has ended")?? {
             Event::Joined(instance) => ("joined", instance),
             Event::Expired(instance) => ("expired", instance),
             _ => continue,
         };
         let endpoint = instance.endpoint.to_string();
         println!(
-            "   {happened}: {}",
+            "   {kind}: {}",
             endpoint.rsplit('/').next().unwrap_or_default()
         );
-        if happened == what {
+        if kind == expected {
             return Ok(());
         }
     }

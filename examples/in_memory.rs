@@ -1,7 +1,7 @@
-//! How to test an agent: over `memory://`, without sockets, ports or files.
+//! Testing an agent over `memory://`, without sockets, ports or files.
 //!
-//! `cargo run --example in_memory` runs the two tests below. In a crate of your own they would
-//! stand under `#[tokio::test]` and need no `main`.
+//! `cargo run --example in_memory` runs the two tests below. In your own crate, mark them with
+//! `#[tokio::test]` and drop `main`.
 
 #![allow(clippy::expect_used, reason = "tests may panic")]
 
@@ -10,7 +10,7 @@ use agentwire::{
     Value,
 };
 
-/// The agent under test: divides `{"dividend": …, "divisor": …}`.
+/// The agent under test, which divides `{"dividend": …, "divisor": …}`.
 struct Divider;
 
 impl Agent for Divider {
@@ -21,23 +21,23 @@ impl Agent for Divider {
     async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
         let number = |key: &str| message.content.get(key).and_then(Value::as_i64);
         let (Some(dividend), Some(divisor)) = (number("dividend"), number("divisor")) else {
-            return Err(AgentError::new("I need a dividend and a divisor"));
+            return Err(AgentError::new("expected a dividend and a divisor"));
         };
         match dividend.checked_div(divisor) {
             Some(quotient) => Ok(Message::agent(quotient)),
-            // A code of your own lets callers tell this failure from others.
+            // With a code of its own, callers can tell this failure from others.
             None => Err(AgentError::with_code(
                 "CANNOT_DIVIDE",
-                format!("no {dividend} / {divisor}"),
+                format!("cannot divide {dividend} by {divisor}"),
             )),
         }
     }
 }
 
-async fn it_divides() -> Result<(), Error> {
-    // Tests run at the same time, so each takes a name of its own.
-    let _server = LocalAgent::serve(Divider, "memory://it-divides").await?;
-    let divider = RemoteAgent::new("memory://it-divides")?;
+async fn the_divider_divides() -> Result<(), Error> {
+    // Tests run concurrently in one process, so each needs its own endpoint.
+    let _server = LocalAgent::serve(Divider, "memory://divides").await?;
+    let divider = RemoteAgent::new("memory://divides")?;
 
     let reply = divider.process(division(42, 6)).await?;
 
@@ -45,19 +45,19 @@ async fn it_divides() -> Result<(), Error> {
     Ok(())
 }
 
-async fn it_refuses_to_divide_by_zero() -> Result<(), Error> {
-    let _server = LocalAgent::serve(Divider, "memory://it-refuses").await?;
-    let divider = RemoteAgent::new("memory://it-refuses")?;
+async fn division_by_zero_is_an_error() -> Result<(), Error> {
+    let _server = LocalAgent::serve(Divider, "memory://division-by-zero").await?;
+    let divider = RemoteAgent::new("memory://division-by-zero")?;
 
     let error = divider
         .process(division(1, 0))
         .await
-        .expect_err("there is no such number");
+        .expect_err("division by zero");
 
-    // What the agent said, as opposed to a timeout or a lost connection.
-    let answer = error.remote().expect("the agent answered");
-    assert_eq!(answer.code, ErrorCode::from("CANNOT_DIVIDE"));
-    assert_eq!(answer.message, "no 1 / 0");
+    // The error that the agent returned, as opposed to a timeout or a lost connection.
+    let remote = error.remote().expect("an error of the agent");
+    assert_eq!(remote.code, ErrorCode::from("CANNOT_DIVIDE"));
+    assert_eq!(remote.message, "cannot divide 1 by 0");
     Ok(())
 }
 
@@ -67,8 +67,8 @@ fn division(dividend: i64, divisor: i64) -> Message {
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    it_divides().await?;
-    it_refuses_to_divide_by_zero().await?;
+    the_divider_divides().await?;
+    division_by_zero_is_an_error().await?;
     println!("Both tests passed.");
     Ok(())
 }

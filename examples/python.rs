@@ -1,4 +1,4 @@
-//! Runs the scripts in `examples/python`, for the examples that need them.
+//! Runs the scripts in `examples/python` for the examples that use them.
 
 use std::{env, error::Error, ffi::OsString, io, path::Path, process::Stdio};
 
@@ -7,23 +7,26 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// An agent in a Python process. It ends when this is dropped.
+/// An agent in a Python process, which exits when this handle is dropped.
 pub(crate) struct Agent {
     pub(crate) endpoint: String,
     _process: Child,
 }
 
 impl Agent {
-    /// Starts a script, and waits until it accepts connections.
+    /// Starts a script and waits until it accepts connections.
     pub(crate) async fn start(script: &str, arguments: &[&str]) -> Result<Self, Box<dyn Error>> {
         let mut process = python(script)
             .args(arguments)
-            // The script ends with its standard input, so it does not outlive this program either.
+            // The script exits when this pipe closes, so it cannot outlive this program.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(no_python)?;
-        let stdout = process.stdout.take().ok_or("the process has no output")?;
+        let stdout = process
+            .stdout
+            .take()
+            .ok_or("the script has no standard output")?;
         let ready = BufReader::new(stdout).lines().next_line().await?;
         match ready
             .as_deref()
@@ -33,12 +36,12 @@ impl Agent {
                 endpoint: endpoint.to_owned(),
                 _process: process,
             }),
-            None => Err(format!("{script} did not start; it says why above").into()),
+            None => Err(format!("{script} failed to start; see its error above").into()),
         }
     }
 }
 
-/// Runs a script to its end, and gives what it printed.
+/// Runs a script to its end and returns its output.
 pub(crate) async fn run(script: &str, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
     let mut process = python(script);
     let process = process
@@ -47,7 +50,7 @@ pub(crate) async fn run(script: &str, arguments: &[&str]) -> Result<String, Box<
         .stderr(Stdio::inherit());
     let output = process.output().await.map_err(no_python)?;
     if !output.status.success() {
-        return Err(format!("{script} failed; it says why above").into());
+        return Err(format!("{script} failed; see its error above").into());
     }
     Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
@@ -67,8 +70,8 @@ fn interpreter() -> OsString {
 
 fn no_python(error: io::Error) -> String {
     format!(
-        "cannot run {:?} ({error}); install Python 3.10 or later, \
-         or set AGENTWIRE_PYTHON to the path of one",
+        "cannot run {:?}: {error}; install Python 3.10 or later, \
+         or set AGENTWIRE_PYTHON to its path",
         interpreter()
     )
 }

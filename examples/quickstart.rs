@@ -1,8 +1,8 @@
-//! Rust calls an agent in Python, and Python calls one in Rust.
+//! Rust calls an agent in Python, and Python calls an agent in Rust.
 //!
 //! Run it from the root of the repository: `cargo run --example quickstart`. It needs Python 3.10
-//! or later and no packages. The Python side is `echo_agent.py` and `call_agent.py` in
-//! `examples/python`.
+//! or later and no packages. The Python programs are `examples/python/echo_agent.py` and
+//! `examples/python/call_agent.py`.
 
 mod python;
 
@@ -12,42 +12,42 @@ use agentwire::{AgentError, LocalAgent, Message, RemoteAgent, agent_fn};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // The sockets live here. The directory goes away at the end of `main`.
+    // Holds the sockets. Removed at the end of `main`.
     let directory = tempfile::tempdir()?;
     let socket = |name: &str| format!("unix://{}", directory.path().join(name).display());
 
-    println!("1. An agent in Python, on a Unix socket");
+    println!("1. Start an agent in Python on a Unix socket");
     let echo = python::Agent::start("echo_agent.py", &[&socket("echo.sock")]).await?;
     println!("   echo_agent.py serves {}", echo.endpoint);
 
-    println!("2. Rust calls it");
+    println!("2. Call it from Rust");
     let remote = RemoteAgent::new(echo.endpoint.as_str())?;
     let reply = remote.process(Message::user("Hello from Rust!")).await?;
-    println!("   the agent replies: {}", reply.content.to_plain_text());
+    println!("   reply: {}", reply.content.to_plain_text());
 
-    println!("3. Rust streams from it");
+    println!("3. Stream from it in Rust");
     let mut words = remote.stream(Message::user("one word at a time"));
     while let Some(word) = words.next().await {
-        println!("   a chunk arrives: {}", word?.content.to_plain_text());
+        println!("   chunk: {}", word?.content.to_plain_text());
     }
 
-    println!("4. An agent in Rust, on another Unix socket");
+    println!("4. Start an agent in Rust on another Unix socket");
     let shout = agent_fn("shout", |message: Message| async move {
         let text = message
             .text()
-            .ok_or_else(|| AgentError::new("I can only shout text"))?;
+            .ok_or_else(|| AgentError::new("expected text"))?;
         Ok(Message::agent(text.to_uppercase()))
     });
     let server = LocalAgent::serve(shout, socket("shout.sock")).await?;
     println!("   LocalAgent serves {}", server.endpoint());
 
-    println!("5. Python calls it");
+    println!("5. Call it from Python");
     let endpoint = server.endpoint().to_string();
-    let heard = python::run("call_agent.py", &[&endpoint, "Hello from Python!"]).await?;
-    println!("   call_agent.py prints: {heard}");
+    let reply = python::run("call_agent.py", &[&endpoint, "Hello from Python!"]).await?;
+    println!("   call_agent.py prints: {reply}");
 
-    // Answers what is still in flight, and removes the socket. The agent in Python ends when
-    // `echo` is dropped.
+    // Finishes the calls in flight and removes the socket. The agent in Python exits when `echo` is
+    // dropped.
     server.stop().await;
     println!("Done.");
     Ok(())

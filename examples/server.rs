@@ -1,7 +1,7 @@
 //! Serves an agent until Ctrl-C: `cargo run --example server [ENDPOINT]`
 //!
 //! An endpoint is `unix:///path/to/socket` or `tcp://host:port`. Call the agent with the example
-//! `client`, or with `examples/python/call_agent.py`.
+//! `client` or with `examples/python/call_agent.py`.
 
 use std::env;
 
@@ -16,15 +16,15 @@ async fn main() -> Result<(), Error> {
     let shout = agent_fn("shout", |message: Message| async move {
         let text = message
             .text()
-            .ok_or_else(|| AgentError::new("I can only shout text"))?;
+            .ok_or_else(|| AgentError::new("expected text"))?;
         Ok(Message::agent(text.to_uppercase()))
     });
     let server = LocalAgent::serve(shout, endpoint).await?;
 
-    println!("serving {} (Ctrl-C stops it)", server.endpoint());
+    println!("serving {} (press Ctrl-C to stop)", server.endpoint());
     if let Err(error) = tokio::signal::ctrl_c().await {
         eprintln!("cannot wait for Ctrl-C: {error}");
     }
-    server.stop().await; // Answers what is in flight first.
+    server.stop().await; // Finishes the calls in flight.
     Ok(())
 }

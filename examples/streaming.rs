@@ -1,4 +1,5 @@
-//! An agent that streams its answer, a caller that reads all of it, and one that stops early.
+//! An agent that streams its reply, a caller that reads it to the end, and a caller that stops
+//! early.
 //!
 //! Run it with `cargo run --example streaming`.
 
@@ -8,7 +9,7 @@ use agentwire::{Agent, AgentError, Error, LocalAgent, Message, RemoteAgent, Requ
 use futures_core::Stream;
 use futures_util::stream;
 
-/// Counts down from the number that it is sent.
+/// Counts down from the number in the message.
 struct Countdown;
 
 impl Agent for Countdown {
@@ -17,7 +18,7 @@ impl Agent for Countdown {
     }
 
     async fn process(&self, _: Message, _: RequestContext) -> Result<Message, AgentError> {
-        Err(AgentError::new("I can only stream"))
+        Err(AgentError::new("this agent only streams"))
     }
 
     fn stream(
@@ -25,8 +26,8 @@ impl Agent for Countdown {
         message: Message,
         _: RequestContext,
     ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
-        // Any stream will do. This one makes the next number only when there is room for it, so
-        // that nothing piles up when the caller is slow.
+        // Any `Stream` will do. This one is lazy: the server polls it only while the connection can
+        // take more, so a slow caller does not make chunks pile up in memory.
         let left = message.content.as_u64().unwrap_or_default();
         stream::unfold(Run { left }, |mut run| async move {
             let number = run.left;
@@ -44,7 +45,7 @@ struct Run {
 impl Drop for Run {
     fn drop(&mut self) {
         if self.left > 0 {
-            println!("   (the agent notices and stops)");
+            println!("   (the agent stops)");
         }
     }
 }
@@ -54,20 +55,20 @@ async fn main() -> Result<(), Error> {
     let server = LocalAgent::serve(Countdown, "memory://countdown").await?;
     let countdown = RemoteAgent::new(server.endpoint())?;
 
-    println!("Reading a stream to its end:");
+    println!("Read a stream to its end:");
     let mut numbers = countdown.stream(Message::user(3));
     while let Some(number) = numbers.next().await {
         println!("   {}", number?.content);
     }
 
-    println!("Dropping one after two of a million numbers:");
+    println!("Drop a stream after two of a million numbers:");
     let mut numbers = countdown.stream(Message::user(1_000_000));
     for _ in 0..2 {
         if let Some(number) = numbers.next().await {
             println!("   {}", number?.content);
         }
     }
-    drop(numbers); // Closes the stream's connection, which tells the agent to stop.
+    drop(numbers); // Cancels the stream; the server drops it.
 
     server.stop().await;
     Ok(())

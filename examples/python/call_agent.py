@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Calls an agent, on Python's standard library: call_agent.py [--stream] ENDPOINT TEXT
+"""Calls an agent, using only Python's standard library: call_agent.py [--stream] ENDPOINT TEXT
 
 ENDPOINT is unix://PATH or tcp://HOST:PORT. Prints the content of the reply or, with --stream, of
-each chunk as it comes.
+each chunk as it arrives.
 """
 
 import json
@@ -28,19 +28,19 @@ def connect(endpoint: str) -> socket.socket:
 
 
 def call(connection: socket.socket, method: str, text: str) -> Iterator[Any]:
-    """Sends one request and gives the content of everything that answers it."""
+    """Sends one request and yields the content of the reply or of each chunk."""
     now = datetime.now(timezone.utc).isoformat()
     message = {"role": "user", "content": text, "metadata": {}, "timestamp": now}
     head = {"version": "1.0", "type": "request", "id": str(uuid.uuid4()), "timestamp": now}
     request = json.dumps({**head, "payload": {"method": method, "message": message}}).encode()
     connection.sendall(struct.pack(">I", len(request)) + request)
 
-    # The connection carries this one request, so all that comes answers it.
+    # The connection carries only this request, so every frame belongs to it.
     frames = connection.makefile("rb")
     while header := frames.read(4):
         (length,) = struct.unpack(">I", header)
         if length > MAX_PAYLOAD:
-            sys.exit(f"the agent sent a frame of {length} bytes, which is too long")
+            sys.exit(f"the agent sent a frame of {length} bytes; the limit is {MAX_PAYLOAD}")
         answer = json.loads(frames.read(length))
         if answer["type"] == "error":
             sys.exit("{error_code}: {error_message}".format_map(answer["payload"]))
@@ -49,7 +49,7 @@ def call(connection: socket.socket, method: str, text: str) -> Iterator[Any]:
         yield answer["payload"]["message"]["content"]
         if answer["type"] == "response":
             return
-    sys.exit("the agent closed the connection without an answer")
+    sys.exit("the agent closed the connection without a reply")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""An agent in one file, on Python's standard library: echo_agent.py ENDPOINT
+"""An agent in one file, using only Python's standard library: echo_agent.py ENDPOINT
 
-ENDPOINT is unix://PATH or tcp://HOST:PORT. Prints `READY ENDPOINT` when it accepts connections.
-Serves until SIGTERM or Ctrl-C, or until its standard input ends if that is a pipe.
+ENDPOINT is unix://PATH or tcp://HOST:PORT. Prints `READY ENDPOINT` once it accepts connections.
+Serves until SIGTERM or Ctrl-C or, if its standard input is a pipe, until the pipe closes.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ MAX_PAYLOAD = 10 * 1024 * 1024
 
 
 async def process(content: Any) -> Any:
-    """The agent: one reply to one message."""
+    """Replies to one message. Replace this function with your own agent."""
     return content
 
 
 async def stream(content: Any) -> AsyncIterator[Any]:
-    """The agent when it streams: here the words of the message, one by one."""
+    """Streams a reply in chunks: the words of the message."""
     for word in str(content).split():
         yield word
 
 
 async def answer(data: bytes) -> AsyncIterator[dict[str, Any]]:
-    """Everything that answers one request."""
+    """Yields the envelopes that answer one request."""
     request_id = "unknown"
     try:
         request = json.loads(data)
@@ -64,7 +64,7 @@ def now() -> str:
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers the requests of one connection. A frame is a length in four bytes and an envelope."""
+    """Serves one connection. A frame is a four-byte length followed by an envelope."""
     try:
         while (length := struct.unpack(">I", await reader.readexactly(4))[0]) <= MAX_PAYLOAD:
             async for response in answer(await reader.readexactly(length)):
@@ -72,7 +72,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 writer.write(struct.pack(">I", len(data)) + data)
                 await writer.drain()
     except (EOFError, OSError, asyncio.CancelledError):
-        pass  # The client has gone, or the agent ends.
+        pass  # The client disconnected, or the agent shuts down.
     finally:
         writer.close()
 
@@ -80,7 +80,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def main(endpoint: str) -> None:
     scheme, _, address = endpoint.partition("://")
     if scheme == "unix":
-        os.umask(0o177)  # The socket is for this user alone.
+        os.umask(0o177)  # Only this user may connect.
         server = await asyncio.start_unix_server(serve, address)
     else:
         host, _, port = address.rpartition(":")

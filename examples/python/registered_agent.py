@@ -1,4 +1,4 @@
-"""An agent that registers itself, keeps being heard, and shouts: registered_agent.py HOST PORT of a registry"""
+"""An agent that registers itself and replies in upper case: registered_agent.py REGISTRY_HOST REGISTRY_PORT"""
 import json, socket, socketserver, struct, sys, threading, time, uuid
 def frame(kind, id, payload):
     envelope = json.dumps({"version": "1.0", "type": kind, "id": id, "payload": payload}).encode()
@@ -17,8 +17,8 @@ class Shout(socketserver.StreamRequestHandler):
             self.wfile.write(frame("response", request["id"], {"message": answer}))
 server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Shout)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-me, lease = {"agent_name": "shout", "endpoint": "tcp://%s:%d" % server.server_address}, None
-while True:  # An error in answer to a heartbeat says that the registry has forgotten it.
-    if lease is None or ask("heartbeat", me)["type"] == "error":
-        lease = ask("register", {**me, "capabilities": {"tones": ["loud"]}})["payload"]
+instance, lease = {"agent_name": "shout", "endpoint": "tcp://%s:%d" % server.server_address}, None
+while True:  # An error in reply to a heartbeat means that the registration has expired.
+    if lease is None or ask("heartbeat", instance)["type"] == "error":
+        lease = ask("register", {**instance, "capabilities": {"tones": ["loud"]}})["payload"]
     time.sleep(lease["heartbeat_seconds"])

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""An agent that registers itself, on Python's standard library: weather_agent.py ENDPOINT REGISTRY
+"""An agent that registers itself, using only Python's standard library.
 
-Both are unix://PATH. It serves as echo_agent.py does, and is registered as `weather` meanwhile.
+Usage: weather_agent.py ENDPOINT REGISTRY, both unix://PATH. Serves like echo_agent.py, and is
+registered as `weather` while it does.
 """
 
 import asyncio
@@ -22,8 +23,8 @@ async def connect(endpoint: str) -> tuple[asyncio.StreamReader, asyncio.StreamWr
     return await asyncio.open_unix_connection(endpoint.removeprefix("unix://"))
 
 
-async def tell(registry: str, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """Sends the registry an envelope, and gives what it answers."""
+async def ask(registry: str, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """Sends an envelope to the registry and returns the payload of its answer."""
     reader, writer = await connect(registry)
     data = json.dumps(echo_agent.envelope(kind, str(uuid.uuid4()), payload)).encode()
     writer.write(struct.pack(">I", len(data)) + data)
@@ -36,29 +37,29 @@ async def tell(registry: str, kind: str, payload: dict[str, Any]) -> dict[str, A
 
 
 async def stay_registered(endpoint: str, registry: str) -> None:
-    """Registers once calls are accepted, sends heartbeats, and begins again when one fails."""
-    who = {"agent_name": "weather", "endpoint": endpoint}
+    """Registers once the agent accepts connections, then sends heartbeats. Registers again on failure."""
+    instance = {"agent_name": "weather", "endpoint": endpoint}
     while True:
         try:
             (await connect(endpoint))[1].close()
-            what = {"capabilities": {"forecast": {"days": 3}}, "metadata": {}}
-            lease = await tell(registry, "register", {**who, **what})
+            details = {"capabilities": {"forecast": {"days": 3}}, "metadata": {}}
+            lease = await ask(registry, "register", {**instance, **details})
             while True:
                 await asyncio.sleep(lease["heartbeat_seconds"])
-                await tell(registry, "heartbeat", {**who, "status": "healthy"})
+                await ask(registry, "heartbeat", {**instance, "status": "healthy"})
         except (OSError, EOFError):
             await asyncio.sleep(0.1)
 
 
 async def main(endpoint: str, registry: str) -> None:
     echo_agent.process = process
-    keeping = asyncio.create_task(stay_registered(endpoint, registry))
+    registration = asyncio.create_task(stay_registered(endpoint, registry))
     await echo_agent.main(endpoint)
-    keeping.cancel()
+    registration.cancel()
     try:
-        await tell(registry, "unregister", {"agent_name": "weather", "endpoint": endpoint})
+        await ask(registry, "unregister", {"agent_name": "weather", "endpoint": endpoint})
     except (OSError, EOFError):
-        pass  # It has gone first. The lease runs out.
+        pass  # The registry is gone. The lease expires.
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! Runs every example as a user would, and checks what it prints.
+//! Runs every example as a user would, and checks its output.
 
 use std::{env, path::PathBuf, process::Stdio, time::Duration};
 
@@ -14,9 +14,9 @@ type TestResult = Result<(), Box<dyn std::error::Error>>;
 async fn quickstart() -> TestResult {
     let printed = run(&mut example("quickstart")).await?;
     for line in [
-        "   the agent replies: Hello from Rust!",
-        "   a chunk arrives: one",
-        "   a chunk arrives: time",
+        "   reply: Hello from Rust!",
+        "   chunk: one",
+        "   chunk: time",
         "   call_agent.py prints: HELLO FROM PYTHON!",
         "Done.",
     ] {
@@ -40,12 +40,12 @@ async fn discovery() -> TestResult {
     let printed = run(&mut example("discovery")).await?;
     for line in [
         "   joined: python.sock",
-        "   weather, of which there are 3 instances",
-        "      3 by Python",
-        "      3 by the other Rust",
-        "   30 calls, 30 answers:",
+        "   found 3 instances of weather",
+        "      3 from Python",
+        "      3 from the other Rust",
+        "   30 calls, 30 replies:",
         "   expired: second.sock",
-        "   2 instances are left",
+        "   2 instances left",
         "Done.",
     ] {
         assert!(
@@ -53,8 +53,12 @@ async fn discovery() -> TestResult {
             "no {line:?} in:\n{printed}"
         );
     }
-    // Before it was killed, and not after.
-    assert_eq!(printed.matches("by the other Rust").count(), 1, "{printed}");
+    // It replied before it was killed, and not after.
+    assert_eq!(
+        printed.matches("from the other Rust").count(),
+        1,
+        "{printed}"
+    );
     Ok(())
 }
 
@@ -62,14 +66,14 @@ async fn discovery() -> TestResult {
 async fn streaming() -> TestResult {
     let printed = run(&mut example("streaming")).await?;
     let wanted = "\
-Reading a stream to its end:
+Read a stream to its end:
    3
    2
    1
-Dropping one after two of a million numbers:
+Drop a stream after two of a million numbers:
    1000000
    999999
-   (the agent notices and stops)
+   (the agent stops)
 ";
     assert_eq!(printed, wanted);
     Ok(())
@@ -95,14 +99,16 @@ async fn server_and_client() -> TestResult {
 #[tokio::test]
 async fn client_without_server() -> TestResult {
     let directory = tempfile::tempdir()?;
-    let endpoint = format!("unix://{}", directory.path().join("nobody.sock").display());
+    let endpoint = format!("unix://{}", directory.path().join("missing.sock").display());
     let error = fail(example("client").arg(&endpoint)).await?;
-    let wanted = format!("Nobody answers at {endpoint}. Start the example `server` there first.\n");
+    let wanted = format!("Cannot connect to {endpoint}. Start the example `server` first.\n");
     assert_eq!(error, wanted);
     Ok(())
 }
 
-/// Cargo builds the examples for `cargo test`, and tells nobody where. They are in
+/// Returns the command that runs an example.
+///
+/// Cargo builds the examples for `cargo test`, but does not pass their path to tests. They are in
 /// `TARGET/PROFILE/examples`; this test is in `TARGET/PROFILE/deps`.
 fn example(name: &str) -> Command {
     let test = env::current_exe().unwrap_or_default();
@@ -111,7 +117,7 @@ fn example(name: &str) -> Command {
     path.set_extension(env::consts::EXE_EXTENSION);
     assert!(
         path.exists(),
-        "{path:?} is not there; build it with `cargo build --examples`"
+        "{path:?} does not exist; build it with `cargo build --examples`"
     );
 
     let mut command = Command::new(path);
@@ -119,13 +125,16 @@ fn example(name: &str) -> Command {
     command
 }
 
-/// Starts the server. It is killed when it is dropped.
+/// Starts the server, and returns it with its endpoint. Dropping the child kills it.
 async fn start_server(endpoint: &str) -> Result<(Child, String), Box<dyn std::error::Error>> {
     let mut server = example("server")
         .arg(endpoint)
         .stdout(Stdio::piped())
         .spawn()?;
-    let stdout = server.stdout.take().ok_or("the server has no output")?;
+    let stdout = server
+        .stdout
+        .take()
+        .ok_or("the server has no standard output")?;
     let mut lines = BufReader::new(stdout).lines();
     let line = timeout(LIMIT, lines.next_line())
         .await??
@@ -136,7 +145,7 @@ async fn start_server(endpoint: &str) -> Result<(Child, String), Box<dyn std::er
     }
 }
 
-/// Runs a program that has to succeed; gives what it printed.
+/// Runs a program that must succeed, and returns its standard output.
 async fn run(command: &mut Command) -> Result<String, Box<dyn std::error::Error>> {
     let output = timeout(LIMIT, command.output()).await??;
     let (stdout, stderr) = (
@@ -151,7 +160,7 @@ async fn run(command: &mut Command) -> Result<String, Box<dyn std::error::Error>
     Ok(stdout)
 }
 
-/// Runs a program that has to fail; gives its error text.
+/// Runs a program that must fail, and returns its standard error.
 async fn fail(command: &mut Command) -> Result<String, Box<dyn std::error::Error>> {
     let output = timeout(LIMIT, command.output()).await??;
     let stderr = String::from_utf8(output.stderr)?;
@@ -159,4 +168,5 @@ async fn fail(command: &mut Command) -> Result<String, Box<dyn std::error::Error
     Ok(stderr)
 }
 
+/// Time limit of one program, which even a heavily loaded machine does not reach.
 const LIMIT: Duration = Duration::from_secs(60);

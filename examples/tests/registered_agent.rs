@@ -1,4 +1,4 @@
-//! An agent in Python of a few lines, which registers itself, is found from Rust, and is called.
+//! `python/registered_agent.py` registers, is found from Rust, and is called.
 
 use std::{env, error::Error, path::Path, process::Stdio, time::Duration};
 
@@ -14,17 +14,12 @@ use tokio::{
     time::{interval, timeout},
 };
 
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// Short, so that heartbeats are seen to matter; long enough for a busy machine.
-const LEASE: Duration = Duration::from_secs(3);
-
 fn script() -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     folder.join("python").join("registered_agent.py")
 }
 
-/// Ends when it is dropped.
+/// Starts the agent with the port of its registry. Dropping the child kills it.
 fn start(port: u16) -> Result<Child, Box<dyn Error>> {
     let python = env::var_os("AGENTWIRE_PYTHON").unwrap_or_else(|| "python3".into());
     let mut command = Command::new(python);
@@ -38,24 +33,24 @@ async fn next(watch: &mut Watch) -> Result<Event, Box<dyn Error>> {
 }
 
 #[test]
-fn it_has_fewer_than_25_lines() -> Result<(), Box<dyn Error>> {
+fn the_agent_has_fewer_than_25_lines() -> Result<(), Box<dyn Error>> {
     let lines = std::fs::read_to_string(script())?.lines().count();
     assert!(lines < 25, "{lines}");
     Ok(())
 }
 
 #[tokio::test]
-async fn it_registers_is_heard_and_is_found_and_called_from_rust() -> Result<(), Box<dyn Error>> {
+async fn the_agent_registers_renews_its_lease_and_can_be_called() -> Result<(), Box<dyn Error>> {
     let registry = LocalRegistry::with_config(RegistryConfig::new().lease(LEASE))?;
     let server = RegistryServer::serve(registry.clone(), "tcp://127.0.0.1:0").await?;
     let agentwire::Endpoint::Tcp { port, .. } = *server.endpoint() else {
-        return Err("another carrier".into());
+        return Err("not a TCP endpoint".into());
     };
     let mut watch = registry.watch(WatchScope::name("shout"));
     assert!(matches!(next(&mut watch).await?, Event::Snapshot { .. }));
     let mut python = start(port)?;
     let Event::Joined(joined) = next(&mut watch).await? else {
-        return Err("it did not join".into());
+        return Err("the agent did not join".into());
     };
 
     let found = registry
@@ -66,19 +61,23 @@ async fn it_registers_is_heard_and_is_found_and_called_from_rust() -> Result<(),
     let reply = timeout(LIMIT, remote.process(Message::user("hello"))).await??;
     assert_eq!(reply.text(), Some("HELLO"));
 
-    // It outlives its lease, because it is heard.
-    let long = joined.registered_at.to_system_time().ok_or("no time")? + 2 * LEASE;
+    // Heartbeats keep the registration beyond its first lease.
+    let two_leases = joined
+        .registered_at
+        .to_system_time()
+        .ok_or("no registration time")?
+        + 2 * LEASE;
     timeout(LIMIT, async {
         let mut poll = interval(Duration::from_millis(20));
-        while joined.last_heartbeat().to_system_time() < Some(long) {
+        while joined.last_heartbeat().to_system_time() < Some(two_leases) {
             poll.tick().await;
         }
     })
     .await?;
-    let still = registry.lookup("shout").await?;
-    assert_eq!(still[0].registered_at, joined.registered_at);
+    let renewed = registry.lookup("shout").await?;
+    assert_eq!(renewed[0].registered_at, joined.registered_at);
 
-    // Forgotten, it registers again; killed, it is forgotten for good.
+    // Unregistered, the agent registers again; killed, its registration expires.
     registry.unregister(&InstanceRef::new("shout")).await?;
     assert!(matches!(next(&mut watch).await?, Event::Left(_)));
     assert!(matches!(next(&mut watch).await?, Event::Joined(_)));
@@ -87,3 +86,9 @@ async fn it_registers_is_heard_and_is_found_and_called_from_rust() -> Result<(),
     server.stop().await;
     Ok(())
 }
+
+/// Time limit of one step, which even a heavily loaded machine does not reach.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Short, so that the test sees heartbeats matter, but long enough for a loaded machine.
+const LEASE: Duration = Duration::from_secs(3);
