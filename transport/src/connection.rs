@@ -1,102 +1,111 @@
-use std::fmt;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+//! One concrete connection type for every carrier.
 
-#[cfg(unix)]
-use tokio::io::Interest;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::TcpStream;
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio::task::coop;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    net::TcpStream,
+};
 
-use crate::{Credentials, Idle, Peer};
+#[cfg(unix)]
+use crate::Credentials;
+use crate::{
+    Peer, PeerAddr, ProbeResult,
+    probe::{self, poll_once},
+};
 
-/// An open byte stream to a peer, over any transport.
+/// An open byte stream to a peer, over any carrier.
 ///
-/// Bytes go out as they are written, without a buffer of their own, so small writes should be
-/// gathered by the caller: vectored writes are passed through. Dropping the connection closes it;
-/// [`shutdown`](tokio::io::AsyncWriteExt::shutdown) closes the sending half alone.
+/// Writes are not buffered. Gather small writes yourself; vectored writes reach the socket as they
+/// are. Dropping the connection closes it;
+/// [`shutdown`](tokio::io::AsyncWriteExt::shutdown) closes only the sending half.
+///
+/// A [`TcpStream`] or [`UnixStream`](tokio::net::UnixStream) that you opened or accepted yourself
+/// converts, with the same properties as a connection that this crate opened:
+///
+/// ```no_run
+/// # async fn example() -> std::io::Result<()> {
+/// use agentwire_transport::Connection;
+/// use tokio::net::TcpStream;
+///
+/// let connection = Connection::from(TcpStream::connect("[::1]:7000").await?);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Connection {
     stream: Stream,
     peer: Peer,
 }
 
 impl Connection {
-    /// A connection over a stream of your own.
+    /// Wraps a stream of a custom carrier.
     ///
-    /// `peer` is how people should see the far end, in logs for example.
-    pub fn custom<S>(stream: S, peer: impl Into<String>) -> Self
+    /// `peer` is shown in logs, and agents see it as their caller.
+    pub fn custom<S>(stream: S, peer: impl Into<Peer>) -> Self
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         Self {
             stream: Stream::Custom(Box::new(stream)),
-            peer: Peer::Custom(peer.into()),
+            peer: peer.into(),
         }
     }
 
     #[cfg(unix)]
-    pub(crate) fn unix(stream: UnixStream, peer: Peer) -> Self {
+    pub(crate) fn unix(stream: UnixStream, address: PeerAddr) -> Self {
+        let mut peer = Peer::new(address);
+        if let Ok(found) = stream.peer_cred() {
+            peer = peer.with_credentials(Credentials::new(found.uid(), found.gid(), found.pid()));
+        }
         Self {
             stream: Stream::Unix(stream),
             peer,
         }
     }
 
-    pub(crate) fn tcp(stream: TcpStream, peer: Peer) -> Self {
-        // Frames are written whole, so waiting for more bytes gains nothing and costs latency.
-        // This can fail when the peer has gone already, which the first read will tell.
+    pub(crate) fn tcp(stream: TcpStream, address: PeerAddr) -> Self {
+        // Frames are written whole, so Nagle's algorithm adds latency and saves nothing. Setting
+        // the option fails if the peer has gone, which the first read reports.
         let _ = stream.set_nodelay(true);
         Self {
             stream: Stream::Tcp(stream),
-            peer,
+            peer: Peer::new(address),
         }
     }
 
-    pub(crate) fn memory(stream: DuplexStream, name: String) -> Self {
+    pub(crate) fn memory(stream: DuplexStream, name: Arc<str>) -> Self {
         Self {
             stream: Stream::Memory(stream),
-            peer: Peer::Memory(name),
+            peer: Peer::new(PeerAddr::Memory(name)),
         }
     }
 
-    /// The far end.
+    /// Returns the other side: its address and, over a Unix socket, its credentials.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Who is at the far end, as the kernel knows it. `None` unless this is a Unix socket.
-    pub fn peer_credentials(&self) -> Option<Credentials> {
-        match &self.stream {
-            #[cfg(unix)]
-            Stream::Unix(stream) => {
-                let found = stream.peer_cred().ok()?;
-                Some(Credentials {
-                    uid: found.uid(),
-                    gid: found.gid(),
-                    pid: found.pid(),
-                })
-            }
-            _ => None,
-        }
-    }
-
-    /// Looks, without waiting, whether a connection that should be idle still is.
+    /// Checks, without waiting, whether an idle connection can still be used.
     ///
-    /// This is for a pool, before it hands out a connection that sat there for a while. Anything
-    /// but [`Idle::Quiet`] means that the connection should be dropped, not read: a byte may have
-    /// been taken from the stream. Quiet is no promise, since the peer may close at any time.
+    /// A pool calls this before it hands out a connection. Drop the connection unless the result is
+    /// [`ProbeResult::Idle`]; do not read from it, since the probe may have consumed a byte. The
+    /// result is a snapshot: the peer may close the connection at any time.
     ///
-    /// Sockets are asked with one system call that takes nothing from the stream. Other streams
-    /// are polled once.
-    pub fn probe(&mut self) -> Idle {
+    /// A socket costs one system call, which consumes nothing. Other streams are polled once.
+    pub fn probe(&mut self) -> ProbeResult {
         match &mut self.stream {
             #[cfg(unix)]
-            Stream::Unix(stream) => peek(stream),
+            Stream::Unix(stream) => probe::peek(stream),
             #[cfg(unix)]
-            Stream::Tcp(stream) => peek(stream),
+            Stream::Tcp(stream) => probe::peek(stream),
             #[cfg(not(unix))]
             Stream::Tcp(stream) => poll_once(stream),
             Stream::Memory(stream) => poll_once(stream),
@@ -104,21 +113,39 @@ impl Connection {
         }
     }
 
-    /// As [`probe`](Self::probe), but may look only at what the runtime has noticed.
+    /// Checks as [`probe`](Self::probe) does, but relies on what the runtime already knows.
     ///
-    /// This is for a connection that was in use a moment ago. For a Unix socket where nothing has been noticed,
-    /// which is the rule, it costs no system call. What came or ended since the runtime last asked the system for
-    /// news may go unseen; a write to a Unix socket that the peer has closed then fails, and sends nothing. TCP takes
-    /// such a write, so that its sockets are asked in any case.
-    pub fn probe_cached(&mut self) -> Idle {
+    /// Use it for a connection that was in use a moment ago. A Unix socket costs no system call
+    /// unless the runtime has seen it become readable. Events since the runtime last polled the
+    /// system are missed; if the peer has closed a Unix socket meanwhile, the next write fails and
+    /// sends nothing. TCP accepts such a write, so a TCP socket always costs the system call.
+    pub fn probe_cached(&mut self) -> ProbeResult {
         match &mut self.stream {
             #[cfg(unix)]
-            Stream::Unix(stream) => {
-                let stream = &*stream;
-                noticed(stream.try_io(Interest::READABLE, || not_quiet(stream)))
-            }
+            Stream::Unix(stream) => probe::peek_if_readable(stream),
             _ => self.probe(),
         }
+    }
+}
+
+/// Takes over a stream that was opened or accepted elsewhere, and turns `TCP_NODELAY` on.
+impl From<TcpStream> for Connection {
+    fn from(stream: TcpStream) -> Self {
+        // The address is lost if the peer has reset the connection already.
+        let address = stream.peer_addr().map_or(PeerAddr::Unknown, PeerAddr::Tcp);
+        Self::tcp(stream, address)
+    }
+}
+
+/// Takes over a stream that was opened or accepted elsewhere.
+#[cfg(unix)]
+impl From<UnixStream> for Connection {
+    fn from(stream: UnixStream) -> Self {
+        let address = match stream.peer_addr() {
+            Ok(address) => crate::unix::peer_addr(&address),
+            Err(_) => PeerAddr::Unix(None),
+        };
+        Self::unix(stream, address)
     }
 }
 
@@ -129,18 +156,6 @@ impl fmt::Debug for Connection {
             .finish_non_exhaustive()
     }
 }
-
-enum Stream {
-    #[cfg(unix)]
-    Unix(UnixStream),
-    Tcp(TcpStream),
-    Memory(DuplexStream),
-    Custom(Box<dyn ByteStream>),
-}
-
-trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 macro_rules! delegate {
     ($stream:expr, $inner:ident => $call:expr) => {
@@ -194,56 +209,17 @@ impl AsyncWrite for Connection {
     }
 }
 
-#[cfg(unix)]
-fn peek(socket: impl std::os::fd::AsFd) -> Idle {
-    use rustix::io::Errno;
-    use rustix::net::{RecvFlags, recv};
-
-    let mut byte = [0_u8; 1];
-    loop {
-        return match recv(&socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => Idle::Closed,
-            Ok(_) => Idle::Unexpected,
-            Err(Errno::AGAIN) => Idle::Quiet,
-            Err(Errno::INTR) => continue,
-            Err(_) => Idle::Closed,
-        };
-    }
+enum Stream {
+    #[cfg(unix)]
+    Unix(UnixStream),
+    Tcp(TcpStream),
+    Memory(DuplexStream),
+    Custom(Box<dyn ByteStream>),
 }
 
-/// Quiet is said as the runtime says it, so that it forgets what it had noticed.
-#[cfg(unix)]
-fn not_quiet(socket: impl std::os::fd::AsFd) -> io::Result<Idle> {
-    match peek(socket) {
-        Idle::Quiet => Err(io::ErrorKind::WouldBlock.into()),
-        found => Ok(found),
-    }
-}
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-#[cfg(unix)]
-fn noticed(found: io::Result<Idle>) -> Idle {
-    match found {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Idle::Quiet,
-        Err(_) => Idle::Closed,
-    }
-}
-
-fn poll_once(stream: &mut (impl AsyncRead + Unpin)) -> Idle {
-    let mut byte = [0_u8; 1];
-    let mut buf = ReadBuf::new(&mut byte);
-    // A task that has used up its turn would see "nothing there" on a closed stream.
-    let read = coop::unconstrained(std::future::poll_fn(|cx| {
-        Pin::new(&mut *stream).poll_read(cx, &mut buf)
-    }));
-    let polled = std::pin::pin!(read).poll(&mut Context::from_waker(Waker::noop()));
-    match polled {
-        Poll::Pending => Idle::Quiet,
-        Poll::Ready(Ok(())) if buf.filled().is_empty() => Idle::Closed,
-        Poll::Ready(Ok(())) => Idle::Unexpected,
-        Poll::Ready(Err(_)) => Idle::Closed,
-    }
-}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 #[cfg(test)]
 mod tests {
@@ -256,10 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_the_peer_and_nothing_else() {
+    fn debug_shows_only_the_peer() {
         let (near, _far) = tokio::io::duplex(8);
         let shown = format!("{:?}", Connection::custom(near, "a line"));
-        assert_eq!(shown, r#"Connection { peer: Custom("a line"), .. }"#);
+        assert_eq!(
+            shown,
+            r#"Connection { peer: Peer { address: Custom("a line"), credentials: None }, .. }"#
+        );
     }
 
     #[test]
@@ -277,21 +256,10 @@ mod tests {
         let client = TcpStream::connect(address).await.expect("connect");
         let (server, _) = listener.accept().await.expect("accept");
         for stream in [client, server] {
-            match Connection::tcp(stream, Peer::Tcp(address)).stream {
+            match Connection::from(stream).stream {
                 Stream::Tcp(stream) => assert!(stream.nodelay().expect("option")),
                 _ => panic!("not TCP"),
             }
         }
-    }
-
-    #[tokio::test]
-    async fn a_probe_sees_the_end_even_when_the_task_has_used_up_its_turn() {
-        let (near, far) = tokio::io::duplex(8);
-        let mut connection = Connection::memory(near, "a".to_owned());
-        drop(far);
-        while coop::has_budget_remaining() {
-            coop::consume_budget().await;
-        }
-        assert_eq!(connection.probe(), Idle::Closed);
     }
 }

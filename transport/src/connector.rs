@@ -1,18 +1,21 @@
-use std::fmt::Debug;
-use std::pin::Pin;
-use std::sync::Arc;
+//! Opens connections over any carrier.
 
-use crate::{Connection, Endpoint, Error, memory, tcp};
+use std::{fmt::Debug, pin::Pin, sync::Arc};
 
-/// A boxed future, as [`Connector`] needs it to be usable as a trait object.
+use crate::{Connection, Endpoint, EndpointProblem, Error, memory, tcp};
+
+/// A boxed future, which keeps [`Connector`] usable as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Opens connections to one server. An [`Endpoint`] is one for the built-in transports.
+/// Opens connections to one server.
+///
+/// An [`Endpoint`] is a connector for the built-in carriers. Implement the trait for a carrier of
+/// your own:
 ///
 /// ```
 /// use agentwire_transport::{BoxFuture, Connection, Connector, Endpoint, Error};
 ///
-/// /// Runs a program for each connection, and talks to it over a pipe.
+/// /// Starts a program for each connection, and talks to it over a pipe.
 /// #[derive(Debug)]
 /// struct Pipe(Endpoint);
 ///
@@ -32,19 +35,19 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// let _pipe = Pipe(Endpoint::custom("pipe to a program"));
 /// ```
 pub trait Connector: Debug + Send + Sync + 'static {
-    /// Where the connections lead. Errors and logs show it.
+    /// Returns the endpoint that the connections lead to, for errors and logs.
     fn endpoint(&self) -> &Endpoint;
 
     /// Opens a connection.
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`] if the server cannot be reached; with a source of kind
-    /// `ConnectionRefused` if nobody listens, so that [`Error::is_refused`] holds.
+    /// [`Error::Connect`] if the server cannot be reached. If no server listens, the source must
+    /// have the kind `ConnectionRefused`, so that [`Error::is_refused`] returns true.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future must give up the attempt.
+    /// Dropping the future must abandon the attempt.
     fn connect(&self) -> BoxFuture<'_, Result<Connection, Error>>;
 }
 
@@ -68,37 +71,36 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
     }
 }
 
-/// Opens a connection over a built-in transport.
+/// Opens a connection over a built-in carrier.
 ///
-/// A TCP name is looked up, and its addresses are tried one after the other. Where a live server
-/// has too many connections waiting to be accepted, a Unix or memory connection waits for its
-/// turn, with no limit: put a timeout around it. (Of a Unix socket, only Linux tells this apart
-/// from a server that is gone; elsewhere the connection is refused.)
+/// A TCP host name is resolved, and its addresses are tried one after another. If a live server has
+/// a full accept queue, a Unix or memory connection waits until there is room, without a limit: put
+/// a timeout around the call. (Only Linux distinguishes a full queue of a Unix socket from a server
+/// that is gone; other systems refuse the connection.)
 ///
 /// # Errors
 ///
-/// [`Error::Connect`] with what the system said. [`Error::is_refused`] tells when nobody listens.
-/// [`Error::InvalidEndpoint`] for TCP port 0, and [`Error::NoTransport`] for a custom endpoint.
+/// [`Error::Connect`] with the system's error; [`Error::is_refused`] is true if no server listens.
+/// [`Error::InvalidEndpoint`] for TCP port 0, and [`Error::NoCarrier`] for a custom endpoint.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives up the attempt and leaves nothing behind. The server may see a
+/// Dropping the future abandons the attempt and leaves nothing behind. The server may see a
 /// connection that ends without a byte.
 pub async fn connect(endpoint: &Endpoint) -> Result<Connection, Error> {
     let opened = match endpoint {
         #[cfg(unix)]
         Endpoint::Unix { path } => crate::unix::connect(path).await,
         Endpoint::Tcp { port: 0, .. } => {
-            let problem = crate::EndpointProblem::PortZero;
             return Err(Error::InvalidEndpoint {
                 text: endpoint.to_string(),
-                problem,
+                problem: EndpointProblem::PortZero,
             });
         }
         Endpoint::Tcp { host, port } => tcp::connect(host, *port).await,
         Endpoint::Memory { name } => memory::connect(name).await,
         _ => {
-            return Err(Error::NoTransport {
+            return Err(Error::NoCarrier {
                 endpoint: endpoint.clone(),
             });
         }

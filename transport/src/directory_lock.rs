@@ -1,35 +1,36 @@
-use std::fs::File;
-use std::path::Path;
-use std::time::Duration;
+//! An advisory lock on a socket's directory.
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use std::{fs::File, path::Path, time::Duration};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{Error, internal::Backoff};
 
-/// The turn of one binder in a directory.
+/// The lock that a server holds on a directory while it binds a socket there.
 ///
-/// Without it, two servers that start on the same stale socket can both find it stale; the slower
-/// one then removes the fresh socket of the faster one. The lock is on the directory itself, so no
-/// lock file is left behind, and the system lets go of it when the process ends.
+/// Without it, two servers that start at the same time can both find the same socket file stale;
+/// the slower one then removes the new socket of the faster one. The lock is on the directory
+/// itself, so it leaves no lock file behind, and the system releases it when the process exits.
 pub(crate) struct DirectoryLock {
-    // Closing the file gives the lock back.
+    // Closing the file releases the lock.
     _directory: Option<File>,
 }
 
 impl DirectoryLock {
-    /// Waits for the lock, but not for long. Binders hold it for an instant only; a program that
-    /// keeps it has something else in mind.
+    /// Waits for the lock, for at most `ACQUIRE_TIMEOUT`.
     ///
-    /// A directory that cannot be read, or is on a file system without locks, is not locked: the
-    /// guard against two starts at once is lost there, and nothing else.
+    /// A directory that cannot be opened, or whose file system has no locks, is left unlocked:
+    /// binding still works, but concurrent starts are not protected from each other.
     pub(crate) async fn acquire(directory: &Path) -> Result<Self, Error> {
         let Ok(file) = File::open(directory) else {
             return Ok(Self { _directory: None });
         };
-        let deadline = Instant::now() + PATIENCE;
-        let mut backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+        let deadline = Instant::now() + ACQUIRE_TIMEOUT;
+        let mut backoff = Backoff::new(FIRST_DELAY, MAX_DELAY);
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
@@ -52,9 +53,11 @@ impl DirectoryLock {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const MAX_PAUSE: Duration = Duration::from_millis(10);
+/// How long to wait for the lock. Servers hold it for milliseconds, so a longer wait means that
+/// another program locks the directory for its own purpose.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const FIRST_DELAY: Duration = Duration::from_millis(1);
+const MAX_DELAY: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
@@ -63,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_second_turn_begins_when_the_first_ends() {
+    async fn a_second_lock_waits_until_the_first_is_dropped() {
         let directory = tempfile::tempdir().expect("directory");
         let first = DirectoryLock::acquire(directory.path())
             .await
@@ -80,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_that_cannot_be_opened_is_not_locked() {
+    async fn a_directory_that_cannot_be_opened_is_left_unlocked() {
         let lock = DirectoryLock::acquire(Path::new("no/such/directory"))
             .await
             .expect("no lock");

@@ -1,4 +1,4 @@
-//! Byte streams between agents: Unix sockets, TCP, in-process pipes, and carriers of your own.
+//! Byte streams between agents, over Unix sockets, TCP, in-process pipes and custom carriers.
 //!
 //! ```
 //! use agentwire_transport::{Endpoint, Listener, connect};
@@ -24,53 +24,58 @@
 //!
 //! # Behaviour
 //!
-//! * An [`Endpoint`] says where, [`connect`] and [`Listener::bind`] go there, and both sides end up
-//!   with a [`Connection`]: one concrete type for every transport, which reads and writes bytes.
-//! * Nothing here knows about frames or envelopes, retries a refused connection, or has a timeout
-//!   of its own for one. Wrap a call in [`tokio::time::timeout`] where it must not take forever.
-//! * No task is ever spawned. Work happens in the future that you await.
-//! * The Tokio runtime needs both I/O and time enabled (`enable_all`).
+//! * An [`Endpoint`] names a server. [`connect`] and [`Listener::bind`] give both sides a
+//!   [`Connection`], one concrete type for every carrier, which reads and writes bytes.
+//! * This crate knows nothing of frames or envelopes. It neither retries a refused connection nor
+//!   limits how long one takes; wrap the call in [`tokio::time::timeout`] where that matters.
+//! * No tasks are spawned. All work happens in the future that you await.
+//! * The Tokio runtime needs I/O and time enabled (`enable_all`).
 //!
 //! # Unix sockets
 //!
-//! A socket is readable and writable by its owner only (mode 0600), from the moment that it exists.
-//! Parent directories that are missing are made with mode 0700. A socket file on which nobody
-//! answers any more is replaced; nothing else is ever removed. Servers that start at the same time
-//! on the same path take turns, through an advisory lock on the directory, so that exactly one wins
-//! and the others get [`Error::PathInUse`]. The file goes away with its [`Listener`].
+//! A socket file has mode 0600 from the moment it exists, so only its owner can connect. Missing
+//! parent directories are created with mode 0700. A stale socket file, on which no server answers,
+//! is replaced; nothing else is ever removed. Servers that start on one path at the same time take
+//! turns through an advisory lock on the directory: exactly one succeeds, and the others get
+//! [`Error::PathInUse`]. The file is removed with its [`Listener`].
 //!
-//! On systems other than Linux, the mode is set by changing the process's umask for the
-//! instant of the bind. A file that another thread creates in that instant gets no more than
-//! mode 0600 either.
+//! Outside Linux, the mode is set by changing the umask of the process for the instant of the bind.
+//! A file that another thread creates in that instant gets at most mode 0600 as well.
 //!
-//! # Carriers of your own
+//! Each side sees the user, group and process of the other as [`Peer::credentials`].
 //!
-//! Any `AsyncRead + AsyncWrite` becomes a connection with [`Connection::custom`]: a TLS stream, a
+//! # Sockets of your own
+//!
+//! Tokio's streams convert into a [`Connection`] and its listeners into a [`Listener`], so a socket
+//! that was opened elsewhere, by socket activation for example, works like any other.
+//!
+//! # Custom carriers
+//!
+//! [`Connection::custom`] turns any `AsyncRead + AsyncWrite` into a connection: a TLS stream, a
 //! serial line, the ends of a pipe. Implement [`Connector`] for the side that opens such
-//! connections, and [`Accept`] for the side that takes them, then hand the latter to
+//! connections, and [`Accept`] for the side that accepts them, then pass the latter to
 //! [`Listener::custom`].
 //!
-//! A carrier that delivers whole messages, such as a WebSocket, is a layer above this crate: it
-//! carries each payload alone, without the length in front (PROTOCOL.md, section 1.6), and so it
-//! joins at the adapter's frame link, where payloads are handed over, and not here, where bytes
-//! are. When both ends are yours, a byte-stream facade over such a carrier works today through
-//! [`Connection::custom`].
+//! A carrier of whole messages, such as a WebSocket, belongs one layer above this crate. It sends
+//! each payload without the length prefix (PROTOCOL.md, section 1.6), so it plugs in where the
+//! adapter crate exchanges payloads rather than bytes. If both ends are yours, a byte stream over
+//! such a carrier works today through [`Connection::custom`].
 //!
 //! # Not supported
 //!
-//! Abstract Unix sockets, TLS out of the box, and the schemes `ws`, `wss`, `http`, `https`, `h2c`,
-//! `h3` and `grpc`. Windows has TCP and memory only.
+//! Abstract Unix sockets, built-in TLS, and the schemes `ws`, `wss`, `http`, `https`, `h2c`, `h3`
+//! and `grpc`. Windows supports only TCP and memory.
 
 mod connection;
 mod connector;
 mod endpoint;
 mod error;
-mod idle;
 #[doc(hidden)]
 pub mod internal;
 mod listener;
 mod memory;
 mod peer;
+mod probe;
 mod tcp;
 
 #[cfg(unix)]
@@ -80,10 +85,12 @@ mod socket_file;
 #[cfg(unix)]
 mod unix;
 
-pub use connection::Connection;
-pub use connector::{BoxFuture, Connector, connect};
-pub use endpoint::Endpoint;
-pub use error::{EndpointProblem, Error, PathInUse};
-pub use idle::Idle;
-pub use listener::{Accept, Listener};
-pub use peer::{Credentials, Peer};
+pub use self::{
+    connection::Connection,
+    connector::{BoxFuture, Connector, connect},
+    endpoint::Endpoint,
+    error::{EndpointProblem, Error, PathInUse},
+    listener::{Accept, Listener},
+    peer::{Credentials, Peer, PeerAddr},
+    probe::ProbeResult,
+};

@@ -1,56 +1,79 @@
-use std::fmt::{self, Debug};
-use std::future::poll_fn;
-use std::task::{Context, Poll};
+//! Accepts connections over any carrier.
 
-use crate::memory::MemoryListener;
-use crate::tcp::TcpAcceptor;
+use std::{
+    fmt::{self, Debug},
+    future::poll_fn,
+    io, net,
+    task::{Context, Poll},
+};
+
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
+
 #[cfg(unix)]
 use crate::unix::UnixAcceptor;
-use crate::{Connection, Endpoint, Error};
+use crate::{Connection, Endpoint, Error, memory::MemoryListener, tcp::TcpAcceptor};
 
-/// Takes in connections, over any transport.
+/// Accepts connections, over any carrier.
 ///
-/// Dropping it stops listening. Connections that were not accepted yet are closed, accepted ones
-/// go on. A Unix listener removes its socket file, unless the file is another one by then.
+/// Dropping it stops listening. Connections that wait to be accepted are closed; accepted ones
+/// continue. [`bind`](Self::bind) creates the file of a Unix socket, and dropping the listener
+/// removes the file unless another one has taken its place.
+///
+/// Tokio's and std's listeners convert, for example the sockets that systemd passes to a service.
+/// A Unix socket that was bound elsewhere keeps its file and its mode:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use agentwire_transport::Listener;
+///
+/// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let listener = Listener::try_from(socket)?;
+/// assert!(listener.endpoint().to_string().starts_with("tcp://127.0.0.1:"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Listener {
     inner: Inner,
     endpoint: Endpoint,
 }
 
 impl Listener {
-    /// Listens on an endpoint of a built-in transport.
+    /// Listens on an endpoint of a built-in carrier.
     ///
     /// # Errors
     ///
-    /// [`Error::PathInUse`], [`Error::NameInUse`] or [`Error::Bind`] if the address cannot be
-    /// taken; [`Error::is_in_use`] covers what they have in common. [`Error::DirectoryLocked`] if
-    /// the turn of this process does not come within 5 seconds. [`Error::NoTransport`] for a
-    /// custom endpoint.
+    /// [`Error::PathInUse`], [`Error::NameInUse`] or [`Error::Bind`] if the address is taken or not
+    /// available; [`Error::is_in_use`] covers all that are taken. [`Error::DirectoryLocked`] if
+    /// another process holds the lock of the socket's directory for 5 seconds.
+    /// [`Error::NoCarrier`] for a custom endpoint.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves nothing behind but directories that it made, and what was stale
-    /// may be gone.
+    /// Dropping the future stops the bind. Directories that it created stay, and a stale socket
+    /// file may have been removed.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, Error> {
         let mut endpoint = endpoint.clone();
         let inner = match &mut endpoint {
             #[cfg(unix)]
             Endpoint::Unix { path } => Inner::Unix(UnixAcceptor::bind(path).await?),
             Endpoint::Tcp { host, port } => {
-                let acceptor = match TcpAcceptor::bind(host, *port).await {
-                    Ok(acceptor) => acceptor,
+                let (acceptor, bound) = match TcpAcceptor::bind(host, *port).await {
+                    Ok(bound) => bound,
                     Err(source) => return Err(Error::Bind { endpoint, source }),
                 };
-                *port = acceptor.port();
+                *port = bound;
                 Inner::Tcp(acceptor)
             }
             Endpoint::Memory { name } => Inner::Memory(MemoryListener::bind(name)?),
-            _ => return Err(Error::NoTransport { endpoint }),
+            _ => return Err(Error::NoCarrier { endpoint }),
         };
         Ok(Self { inner, endpoint })
     }
 
-    /// Listens on a transport of your own.
+    /// Listens over a custom carrier.
     pub fn custom(accept: impl Accept) -> Self {
         let endpoint = accept.endpoint().clone();
         Self {
@@ -59,7 +82,8 @@ impl Listener {
         }
     }
 
-    /// The endpoint that clients connect to: where port 0 was asked for, with the port it became.
+    /// Returns the endpoint that clients connect to. If it was bound with port 0, this is the port
+    /// that the system chose.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -68,8 +92,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Error::Accept`]. If it [is transient](Error::is_transient), wait a little and accept
-    /// again.
+    /// [`Error::Accept`]. If [`Error::is_transient`] is true, pause briefly and accept again.
     ///
     /// # Cancel safety
     ///
@@ -78,7 +101,7 @@ impl Listener {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// Polls for the next connection. Only the waker of the last call is woken.
+    /// Polls for the next connection. Only the waker of the latest call is woken.
     ///
     /// # Errors
     ///
@@ -97,9 +120,86 @@ impl Listener {
         })
     }
 
-    /// Stops listening, as dropping does.
+    /// Stops listening, as dropping the listener does.
     pub fn close(self) {
         drop(self);
+    }
+}
+
+/// Takes over a listener that is bound already.
+///
+/// # Errors
+///
+/// [`Error::InvalidSocket`] if the system does not report the socket's address.
+impl TryFrom<TcpListener> for Listener {
+    type Error = Error;
+
+    fn try_from(listener: TcpListener) -> Result<Self, Error> {
+        let (acceptor, endpoint) = TcpAcceptor::adopt(listener).map_err(invalid)?;
+        Ok(Self {
+            inner: Inner::Tcp(acceptor),
+            endpoint,
+        })
+    }
+}
+
+/// Takes over a listener that is bound already, and makes it non-blocking.
+///
+/// # Errors
+///
+/// [`Error::InvalidSocket`] if the runtime cannot use the socket.
+///
+/// # Panics
+///
+/// Outside a Tokio runtime with I/O enabled.
+impl TryFrom<net::TcpListener> for Listener {
+    type Error = Error;
+
+    fn try_from(listener: net::TcpListener) -> Result<Self, Error> {
+        listener.set_nonblocking(true).map_err(invalid)?;
+        TcpListener::from_std(listener).map_err(invalid)?.try_into()
+    }
+}
+
+/// Takes over a listener that is bound already. Dropping the result leaves the socket's file in
+/// place.
+///
+/// # Errors
+///
+/// [`Error::InvalidSocket`] for an abstract or unnamed socket, which no endpoint names.
+#[cfg(unix)]
+impl TryFrom<UnixListener> for Listener {
+    type Error = Error;
+
+    fn try_from(listener: UnixListener) -> Result<Self, Error> {
+        let (acceptor, endpoint) = UnixAcceptor::adopt(listener).map_err(invalid)?;
+        Ok(Self {
+            inner: Inner::Unix(acceptor),
+            endpoint,
+        })
+    }
+}
+
+/// Takes over a listener that is bound already, and makes it non-blocking. Dropping the result
+/// leaves the socket's file in place.
+///
+/// # Errors
+///
+/// [`Error::InvalidSocket`] if the runtime cannot use the socket, and for an abstract or unnamed
+/// socket, which no endpoint names.
+///
+/// # Panics
+///
+/// Outside a Tokio runtime with I/O enabled.
+#[cfg(unix)]
+impl TryFrom<std::os::unix::net::UnixListener> for Listener {
+    type Error = Error;
+
+    fn try_from(listener: std::os::unix::net::UnixListener) -> Result<Self, Error> {
+        listener.set_nonblocking(true).map_err(invalid)?;
+        UnixListener::from_std(listener)
+            .map_err(invalid)?
+            .try_into()
     }
 }
 
@@ -111,6 +211,24 @@ impl Debug for Listener {
     }
 }
 
+/// The accepting side of a custom carrier. See [`Listener::custom`].
+///
+/// Dropping it must stop listening.
+pub trait Accept: Debug + Send + 'static {
+    /// Returns the endpoint that clients connect to. [`Listener::custom`] calls this once.
+    fn endpoint(&self) -> &Endpoint;
+
+    /// Polls for the next connection.
+    ///
+    /// A connection must not be lost between two calls. After an error, the next call must either
+    /// continue or fail again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Accept`], with a source whose kind determines [`Error::is_transient`].
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection, Error>>;
+}
+
 enum Inner {
     #[cfg(unix)]
     Unix(UnixAcceptor),
@@ -119,21 +237,8 @@ enum Inner {
     Custom(Box<dyn Accept>),
 }
 
-/// The accepting side of a transport of your own. See [`Listener::custom`].
-///
-/// Dropping it must stop listening.
-pub trait Accept: Debug + Send + 'static {
-    /// Where clients connect to. It is asked once, when the listener is made.
-    fn endpoint(&self) -> &Endpoint;
-
-    /// Polls for the next connection. A connection must not be lost between two calls, and after
-    /// an error, the next call must be able to go on or to fail again.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Accept`], with a source whose kind tells whether it
-    /// [is transient](Error::is_transient).
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection, Error>>;
+fn invalid(source: io::Error) -> Error {
+    Error::InvalidSocket { source }
 }
 
 #[cfg(test)]
@@ -141,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listening_and_connecting_can_move_between_threads() {
+    fn listeners_and_their_futures_can_move_between_threads() {
         fn check<T: Send>(_: T) {}
         let endpoint = Endpoint::memory("send").expect("endpoint");
         check(Listener::bind(&endpoint));

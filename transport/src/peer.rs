@@ -1,22 +1,99 @@
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+//! Who is at the other side of a connection.
 
-/// The far end of a connection.
-#[non_exhaustive]
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
+
+/// The other side of a connection: its address, and its credentials if it is local.
+///
+/// Cloning allocates nothing. A custom carrier passes one to
+/// [`Connection::custom`](crate::Connection::custom); plain text and a [`SocketAddr`] convert.
+///
+/// ```
+/// use agentwire_transport::{Credentials, Peer, PeerAddr};
+///
+/// fn is_allowed(peer: &Peer) -> bool {
+///     peer.credentials().is_some_and(|credentials| credentials.uid == 1000)
+/// }
+///
+/// let peer = Peer::new(PeerAddr::Unix(None)).with_credentials(Credentials::new(1000, 1000, None));
+/// assert!(is_allowed(&peer));
+/// assert!(!is_allowed(&Peer::from("anonymous")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Peer {
-    /// A Unix socket. A server has a path; a client usually has none.
-    Unix(Option<PathBuf>),
-    /// TCP.
-    Tcp(SocketAddr),
-    /// This process, under the name that the server listens on.
-    Memory(String),
-    /// Whatever the custom transport says.
-    Custom(String),
+pub struct Peer {
+    address: PeerAddr,
+    credentials: Option<Credentials>,
+}
+
+impl Peer {
+    /// Creates a peer without credentials.
+    pub fn new(address: PeerAddr) -> Self {
+        Self {
+            address,
+            credentials: None,
+        }
+    }
+
+    /// Adds the credentials of the peer's process.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Returns the address, whose variant names the carrier.
+    pub fn address(&self) -> &PeerAddr {
+        &self.address
+    }
+
+    /// Returns the user, group and process of the peer, which the kernel reports for Unix sockets.
+    ///
+    /// `None` for every other carrier.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(PeerAddr::Tcp(address))
+    }
+}
+
+impl From<String> for Peer {
+    fn from(text: String) -> Self {
+        Self::new(PeerAddr::Custom(text.into()))
+    }
+}
+
+impl From<&str> for Peer {
+    fn from(text: &str) -> Self {
+        Self::new(PeerAddr::Custom(text.into()))
+    }
 }
 
 impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// The address of a [`Peer`].
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PeerAddr {
+    /// A Unix socket. A server has a path; a client usually has none.
+    Unix(Option<Arc<Path>>),
+    /// A TCP socket.
+    Tcp(SocketAddr),
+    /// This process, under the name that the server listens on.
+    Memory(Arc<str>),
+    /// A description that a custom carrier supplied, to be read by people.
+    Custom(Arc<str>),
+    /// The peer left before its address was read.
+    Unknown,
+}
+
+impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(Some(path)) => write!(f, "unix://{}", path.display()),
@@ -24,23 +101,31 @@ impl fmt::Display for Peer {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
             Self::Memory(name) => write!(f, "memory://{name}"),
             Self::Custom(text) => f.write_str(text),
+            Self::Unknown => f.write_str("unknown"),
         }
     }
 }
 
-/// Who is at the far end of a Unix socket, as the kernel knows it.
+/// The user, group and process at the other end of a Unix socket, as the kernel reports them.
 ///
-/// These are the identities at the time when the connection was opened, or when the server began
-/// to listen. The process may have changed or ended since.
+/// The kernel records them when the client connects and when the server starts to listen. The
+/// process may have changed its user or exited since then.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Credentials {
-    /// The effective user.
+    /// The effective user id.
     pub uid: u32,
-    /// The effective group.
+    /// The effective group id.
     pub gid: u32,
-    /// The process, where the system tells.
+    /// The process id, on systems that report it.
     pub pid: Option<i32>,
+}
+
+impl Credentials {
+    /// Creates credentials, for tests and custom carriers.
+    pub const fn new(uid: u32, gid: u32, pid: Option<i32>) -> Self {
+        Self { uid, gid, pid }
+    }
 }
 
 #[cfg(test)]
@@ -48,12 +133,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_reads_like_its_endpoint() {
-        assert_eq!(Peer::Unix(Some("/a".into())).to_string(), "unix:///a");
-        assert_eq!(Peer::Unix(None).to_string(), "unix (unnamed)");
-        let address = "[::1]:80".parse().expect("address");
-        assert_eq!(Peer::Tcp(address).to_string(), "tcp://[::1]:80");
-        assert_eq!(Peer::Memory("a".into()).to_string(), "memory://a");
-        assert_eq!(Peer::Custom("a line".into()).to_string(), "a line");
+    fn a_peer_displays_as_its_endpoint() {
+        let shown = |address| Peer::new(address).to_string();
+        let path: &Path = "/a".as_ref();
+        assert_eq!(shown(PeerAddr::Unix(Some(path.into()))), "unix:///a");
+        assert_eq!(shown(PeerAddr::Unix(None)), "unix (unnamed)");
+        assert_eq!(shown(PeerAddr::Memory("a".into())), "memory://a");
+        let address: SocketAddr = "[::1]:80".parse().expect("address");
+        assert_eq!(Peer::from(address).to_string(), "tcp://[::1]:80");
+        assert_eq!(Peer::from("a line").to_string(), "a line");
+        assert_eq!(shown(PeerAddr::Unknown), "unknown");
     }
 }

@@ -1,24 +1,27 @@
-use std::fs::{self, DirBuilder, Metadata};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+//! The file of a Unix socket: finding out whether it is stale, and removing only our own.
 
-use tokio::net::UnixStream;
-use tokio::time::sleep;
+use std::{
+    fs::{self, DirBuilder, Metadata},
+    io,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{net::UnixStream, time::sleep};
 
 use crate::{Endpoint, Error, PathInUse};
 
-/// The file of a listening socket. Dropping it removes the file, if it is still the same.
+/// The file of a listening socket. Dropping it removes the file if it is still the same one.
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: Option<Identity>,
 }
 
 impl SocketFile {
-    /// The file that a bind to `path` has just made.
+    /// Records the file that a bind to `path` has just created.
     pub(crate) fn just_made(path: &Path) -> Self {
-        // Absolute, since the working directory can be another one when the file is removed.
+        // Absolute, since the working directory may change before the file is removed.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let made = fs::symlink_metadata(&path)
             .ok()
@@ -35,13 +38,13 @@ impl Drop for SocketFile {
             .as_ref()
             .map(Identity::of);
         if now.is_some() && now == self.identity {
-            // If this fails, the next server finds a stale file and removes it.
+            // On failure the file stays; the next server finds it stale and removes it.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// The directory that holds `path`; for a bare file name, the working directory.
+/// Returns the directory that holds `path`; for a bare file name, the working directory.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -49,7 +52,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes a directory and its missing parents, for this user alone. One that exists stays as it is.
+/// Creates a directory and its missing parents with mode 0700. An existing one keeps its mode.
 pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -57,7 +60,8 @@ pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
         .create(directory)
 }
 
-/// Removes the file at `path` if it is a socket on which nobody answers. The directory is locked.
+/// Removes the file at `path` if it is a socket without a server. The caller holds the directory
+/// lock.
 pub(crate) async fn remove_stale(path: &Path) -> Result<(), Error> {
     let failed = |source| Error::Bind {
         endpoint: Endpoint::Unix {
@@ -70,19 +74,19 @@ pub(crate) async fn remove_stale(path: &Path) -> Result<(), Error> {
         reason,
     };
 
-    let Some(found) = look(path).map_err(failed)? else {
+    let Some(found) = metadata(path).map_err(failed)? else {
         return Ok(());
     };
     if !found.file_type().is_socket() {
         return Err(in_use(PathInUse::NotASocket));
     }
-    match ask(path).await {
-        Answer::Gone => return Ok(()),
-        Answer::Refused => {}
-        Answer::No(reason) => return Err(in_use(reason)),
+    match status(path).await {
+        Status::Missing => return Ok(()),
+        Status::Stale => {}
+        Status::InUse(reason) => return Err(in_use(reason)),
     }
-    // A server that does not know of the lock may have replaced the file meanwhile.
-    match look(path).map_err(failed)? {
+    // A server that ignores the lock may have replaced the file in the meantime.
+    match metadata(path).map_err(failed)? {
         Some(now) if Identity::of(&now) == Identity::of(&found) => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(()),
@@ -91,35 +95,36 @@ pub(crate) async fn remove_stale(path: &Path) -> Result<(), Error> {
     }
 }
 
-enum Answer {
-    /// Nobody has the socket open.
-    Refused,
-    /// The file has gone.
-    Gone,
-    /// It must stay.
-    No(PathInUse),
+/// What a connection attempt says about a socket file.
+enum Status {
+    /// No process has the socket open.
+    Stale,
+    /// The file no longer exists.
+    Missing,
+    /// The file must stay.
+    InUse(PathInUse),
 }
 
-/// Asks whether a server has the socket, without ever waiting for one.
-async fn ask(path: &Path) -> Answer {
+/// Finds out whether a server has the socket open, without waiting for it to accept.
+async fn status(path: &Path) -> Status {
     let mut attempt = 1;
     loop {
-        // Tokio connects without blocking, so a server with a full backlog answers at once too.
+        // Tokio connects without blocking, so this returns at once even if the backlog is full.
         let Err(error) = UnixStream::connect(path).await else {
-            return Answer::No(PathInUse::Answered);
+            return Status::InUse(PathInUse::Answered);
         };
         match error.kind() {
-            io::ErrorKind::WouldBlock => return Answer::No(PathInUse::Answered),
-            io::ErrorKind::NotFound => return Answer::Gone,
-            io::ErrorKind::ConnectionRefused if attempt == ATTEMPTS => return Answer::Refused,
+            io::ErrorKind::WouldBlock => return Status::InUse(PathInUse::Answered),
+            io::ErrorKind::NotFound => return Status::Missing,
+            io::ErrorKind::ConnectionRefused if attempt == ATTEMPTS => return Status::Stale,
             io::ErrorKind::ConnectionRefused => sleep(PAUSE).await,
-            kind => return Answer::No(PathInUse::Unclear(kind)),
+            kind => return Status::InUse(PathInUse::Unclear(kind)),
         }
         attempt += 1;
     }
 }
 
-fn look(path: &Path) -> io::Result<Option<Metadata>> {
+fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -127,6 +132,7 @@ fn look(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
+/// What distinguishes a file from a later one at the same path.
 #[derive(PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -142,8 +148,8 @@ impl Identity {
     }
 }
 
-/// Linux refuses only where nobody listens. Other systems refuse a full backlog as well, so one
-/// refusal proves little there.
+/// How many refused connections prove that a socket is stale. Linux refuses only if no server
+/// listens. Other systems also refuse while the backlog is full, so one refusal proves little.
 const ATTEMPTS: u32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     1
 } else {

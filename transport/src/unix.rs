@@ -1,21 +1,30 @@
-use std::io;
-use std::path::Path;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+//! The Unix socket carrier.
 
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
-use tokio::time::sleep;
+use std::{
+    io,
+    path::Path,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use crate::directory_lock::DirectoryLock;
-use crate::socket_file::{self, SocketFile};
-use crate::{Connection, Endpoint, Error, Peer, internal::Backoff};
+use tokio::{
+    net::{UnixListener, UnixSocket, UnixStream, unix::SocketAddr},
+    time::sleep,
+};
+
+use crate::{
+    Connection, Endpoint, Error, PeerAddr,
+    directory_lock::DirectoryLock,
+    internal::Backoff,
+    socket_file::{self, SocketFile},
+};
 
 pub(crate) async fn connect(path: &Path) -> io::Result<Connection> {
-    let mut backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+    let mut backoff = Backoff::new(FIRST_DELAY, MAX_DELAY);
     loop {
         match UnixStream::connect(path).await {
-            Ok(stream) => return Ok(Connection::unix(stream, Peer::Unix(Some(path.to_owned())))),
-            // Linux: the backlog is full, and nothing tells when it no longer is.
+            Ok(stream) => return Ok(Connection::unix(stream, PeerAddr::Unix(Some(path.into())))),
+            // Linux: the backlog is full. The system does not notify when it has room again.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 sleep(backoff.next_delay()).await;
             }
@@ -24,10 +33,14 @@ pub(crate) async fn connect(path: &Path) -> io::Result<Connection> {
     }
 }
 
+pub(crate) fn peer_addr(address: &SocketAddr) -> PeerAddr {
+    PeerAddr::Unix(address.as_pathname().map(Into::into))
+}
+
 pub(crate) struct UnixAcceptor {
-    // Above the listener, so that the file goes first. While the socket is open, its inode number
-    // cannot be given to another file, so the file is surely ours if the number is.
-    _file: SocketFile,
+    // Declared before `listener` so that the file is removed while the socket is still open: until
+    // then the file system cannot reuse the inode number, so a file with that number is ours.
+    _file: Option<SocketFile>,
     listener: UnixListener,
 }
 
@@ -40,15 +53,15 @@ impl UnixAcceptor {
             source,
         };
 
-        // These are a few calls on metadata, once per server: not worth a thread.
+        // Blocking, but these are a few metadata calls once per server.
         let directory = socket_file::directory_of(path);
         socket_file::create_directory(directory).map_err(failed)?;
-        // Up to the listen(2), since a socket that is bound but does not listen yet looks stale.
+        // Held until listen(2), since a socket that is bound but does not listen looks stale.
         let _lock = DirectoryLock::acquire(directory).await?;
 
-        for _ in 0..ROUNDS {
-            // Before the bind and not after it failed: macOS binds through a symbolic link that
-            // leads nowhere.
+        for _ in 0..BIND_ATTEMPTS {
+            // Before each bind rather than after a failed one: macOS binds through a dangling
+            // symbolic link.
             socket_file::remove_stale(path).await?;
             match listen(path) {
                 Ok(acceptor) => return Ok(acceptor),
@@ -59,10 +72,24 @@ impl UnixAcceptor {
         Err(failed(io::ErrorKind::AddrInUse.into()))
     }
 
+    /// Takes over a listener, and returns the endpoint that it listens on. Its file belongs to
+    /// whatever created it.
+    pub(crate) fn adopt(listener: UnixListener) -> io::Result<(Self, Endpoint)> {
+        let address = listener.local_addr()?;
+        let path = address
+            .as_pathname()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "the socket has no path"))?;
+        let endpoint = Endpoint::unix(path).map_err(io::Error::other)?;
+        let acceptor = Self {
+            _file: None,
+            listener,
+        };
+        Ok((acceptor, endpoint))
+    }
+
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
         let (stream, address) = ready!(self.listener.poll_accept(cx))?;
-        let peer = Peer::Unix(address.as_pathname().map(Path::to_owned));
-        Poll::Ready(Ok(Connection::unix(stream, peer)))
+        Poll::Ready(Ok(Connection::unix(stream, peer_addr(&address))))
     }
 }
 
@@ -71,13 +98,15 @@ fn listen(path: &Path) -> io::Result<UnixAcceptor> {
     bind_private(&socket, path)?;
     let file = SocketFile::just_made(path);
     Ok(UnixAcceptor {
-        _file: file,
+        _file: Some(file),
         listener: socket.listen(BACKLOG)?,
     })
 }
 
-/// Linux gives the file the mode of the socket, less the umask. So there is no instant at which
-/// the file could be opened by others.
+/// Binds a socket whose file has mode 0600 from the start.
+///
+/// Linux gives the file the mode of the socket, less the umask, so no other user can open the file
+/// at any moment.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
     use rustix::fs::{Mode, fchmod};
@@ -86,27 +115,31 @@ fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
     socket.bind(path)
 }
 
-/// Elsewhere only the umask reaches the file before anybody else does. It belongs to the whole
-/// process, so two binds must not interleave: the second would take the mask of the first for the
-/// one to go back to.
+/// Binds a socket whose file has mode 0600 from the start.
+///
+/// Outside Linux, only the umask determines the mode at creation. The umask belongs to the process,
+/// so binds are serialized: a concurrent one would save the restrictive mask of the first as the
+/// mask to restore.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
-    use rustix::fs::Mode;
-    use rustix::process::umask;
+    use rustix::{fs::Mode, process::umask};
 
-    static UMASK: crate::internal::Mutex<()> = crate::internal::Mutex::new(());
-    let _turn = UMASK.lock();
+    use crate::internal::Mutex;
+
+    static UMASK: Mutex<()> = Mutex::new(());
+    let _guard = UMASK.lock();
     let before = umask(Mode::XUSR | Mode::RWXG | Mode::RWXO);
     let bound = socket.bind(path);
     umask(before);
     bound
 }
 
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const MAX_PAUSE: Duration = Duration::from_millis(50);
+const FIRST_DELAY: Duration = Duration::from_millis(1);
+const MAX_DELAY: Duration = Duration::from_millis(50);
 
-/// The system cuts this down to its own limit.
+/// The length of the accept queue. The system clamps it to its own limit.
 const BACKLOG: u32 = 1024;
 
-/// How often the path may be taken again by somebody who does not know of the lock.
-const ROUNDS: u32 = 4;
+/// How often to bind again when another program, which ignores the directory lock, takes the path
+/// first.
+const BIND_ATTEMPTS: u32 = 4;

@@ -4,18 +4,23 @@
 
 mod common;
 
-use std::collections::HashMap;
-use std::io;
-use std::pin::pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::{
+    collections::HashMap,
+    io,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
 
 use agentwire_transport::{
-    Accept, BoxFuture, Connection, Connector, Endpoint, Error, Idle, Listener, Peer, connect,
+    Accept, BoxFuture, Connection, Connector, Endpoint, Error, Listener, PeerAddr, ProbeResult,
+    connect,
 };
 use common::within;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
+    sync::mpsc,
+};
 
 /// One transport, with an address of its own for each test.
 trait Carrier {
@@ -27,7 +32,7 @@ trait Carrier {
 
     async fn bind(&self, endpoint: Option<&Endpoint>) -> Result<Listener, Error>;
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, Error>;
-    fn is_peer(peer: &Peer) -> bool;
+    fn is_peer(address: &PeerAddr) -> bool;
 }
 
 async fn pair<C: Carrier>(carrier: &C) -> (Listener, Connection, Connection) {
@@ -40,16 +45,17 @@ async fn pair<C: Carrier>(carrier: &C) -> (Listener, Connection, Connection) {
 }
 
 /// Both ways to look whether a connection is idle.
-const PROBES: [fn(&mut Connection) -> Idle; 2] = [Connection::probe, Connection::probe_cached];
+const PROBES: [fn(&mut Connection) -> ProbeResult; 2] =
+    [Connection::probe, Connection::probe_cached];
 
 async fn wait_until_not_quiet(
     connection: &mut Connection,
-    probe: fn(&mut Connection) -> Idle,
-) -> Idle {
+    probe: fn(&mut Connection) -> ProbeResult,
+) -> ProbeResult {
     within(async {
         loop {
             match probe(connection) {
-                Idle::Quiet => tokio::task::yield_now().await,
+                ProbeResult::Idle => tokio::task::yield_now().await,
                 found => return found,
             }
         }
@@ -76,8 +82,8 @@ async fn bytes_come_back_as_they_were_sent<C: Carrier>(carrier: C) {
 
 async fn both_sides_know_their_peer<C: Carrier>(carrier: C) {
     let (_listener, client, server) = pair(&carrier).await;
-    assert!(C::is_peer(client.peer()), "{client:?}");
-    assert!(C::is_peer(server.peer()), "{server:?}");
+    assert!(C::is_peer(client.peer().address()), "{client:?}");
+    assert!(C::is_peer(server.peer().address()), "{server:?}");
 }
 
 async fn much_goes_both_ways_at_once<C: Carrier>(carrier: C) {
@@ -142,12 +148,12 @@ async fn closing_one_half_leaves_the_other_open<C: Carrier>(carrier: C) {
 async fn a_probe_of_an_open_connection_is_quiet_and_does_no_harm<C: Carrier>(carrier: C) {
     let (_listener, mut client, mut server) = pair(&carrier).await;
     for probe in PROBES {
-        assert_eq!(probe(&mut client), Idle::Quiet);
-        assert_eq!(probe(&mut server), Idle::Quiet);
+        assert_eq!(probe(&mut client), ProbeResult::Idle);
+        assert_eq!(probe(&mut server), ProbeResult::Idle);
         client.write_all(b"on").await.expect("write");
         let mut buf = [0; 2];
         within(server.read_exact(&mut buf)).await.expect("read");
-        assert_eq!(probe(&mut client), Idle::Quiet);
+        assert_eq!(probe(&mut client), ProbeResult::Idle);
         // The probe must not have taken the place of the reader that is woken.
         let (read, ()) = within(async {
             tokio::join!(client.read_exact(&mut buf), async {
@@ -164,7 +170,10 @@ async fn a_probe_sees_that_the_far_side_has_gone<C: Carrier>(carrier: C) {
     for probe in PROBES {
         let (_listener, mut client, server) = pair(&carrier).await;
         drop(server);
-        assert_eq!(wait_until_not_quiet(&mut client, probe).await, Idle::Closed);
+        assert_eq!(
+            wait_until_not_quiet(&mut client, probe).await,
+            ProbeResult::Closed
+        );
     }
 }
 
@@ -174,7 +183,7 @@ async fn a_probe_sees_bytes_that_nobody_asked_for<C: Carrier>(carrier: C) {
         server.write_all(b"by the way").await.expect("write");
         assert_eq!(
             wait_until_not_quiet(&mut client, probe).await,
-            Idle::Unexpected
+            ProbeResult::UnexpectedData
         );
     }
 }
@@ -338,7 +347,7 @@ async fn a_probe_of_a_socket_takes_nothing_from_the_stream() {
         server.write_all(b"whole").await.expect("write");
         assert_eq!(
             wait_until_not_quiet(&mut client, probe).await,
-            Idle::Unexpected
+            ProbeResult::UnexpectedData
         );
         let mut buf = [0; 5];
         within(client.read_exact(&mut buf)).await.expect("read");
@@ -368,9 +377,9 @@ async fn every_address_of_a_name_is_tried() {
 async fn a_custom_endpoint_has_no_built_in_transport() {
     let endpoint = Endpoint::custom("a line");
     let error = within(connect(&endpoint)).await.expect_err("custom");
-    assert!(matches!(error, Error::NoTransport { .. }), "{error:?}");
+    assert!(matches!(error, Error::NoCarrier { .. }), "{error:?}");
     let error = within(Listener::bind(&endpoint)).await.expect_err("custom");
-    assert!(matches!(error, Error::NoTransport { .. }), "{error:?}");
+    assert!(matches!(error, Error::NoCarrier { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -431,8 +440,8 @@ impl Carrier for Unix {
         connect(endpoint).await
     }
 
-    fn is_peer(peer: &Peer) -> bool {
-        matches!(peer, Peer::Unix(_))
+    fn is_peer(address: &PeerAddr) -> bool {
+        matches!(address, PeerAddr::Unix(_))
     }
 }
 
@@ -452,8 +461,8 @@ impl Carrier for TcpV4 {
         connect(endpoint).await
     }
 
-    fn is_peer(peer: &Peer) -> bool {
-        matches!(peer, Peer::Tcp(address) if address.is_ipv4())
+    fn is_peer(address: &PeerAddr) -> bool {
+        matches!(address, PeerAddr::Tcp(tcp) if tcp.is_ipv4())
     }
 }
 
@@ -478,8 +487,8 @@ impl Carrier for TcpV6 {
         connect(endpoint).await
     }
 
-    fn is_peer(peer: &Peer) -> bool {
-        matches!(peer, Peer::Tcp(address) if address.is_ipv6())
+    fn is_peer(address: &PeerAddr) -> bool {
+        matches!(address, PeerAddr::Tcp(tcp) if tcp.is_ipv6())
     }
 }
 
@@ -500,8 +509,8 @@ impl Carrier for Memory {
         connect(endpoint).await
     }
 
-    fn is_peer(peer: &Peer) -> bool {
-        matches!(peer, Peer::Memory(_))
+    fn is_peer(address: &PeerAddr) -> bool {
+        matches!(address, PeerAddr::Memory(_))
     }
 }
 
@@ -600,7 +609,7 @@ impl Carrier for Custom {
         connector.connect().await
     }
 
-    fn is_peer(peer: &Peer) -> bool {
-        matches!(peer, Peer::Custom(_))
+    fn is_peer(address: &PeerAddr) -> bool {
+        matches!(address, PeerAddr::Custom(_))
     }
 }

@@ -176,8 +176,7 @@ impl fmt::Debug for RequestContext {
     }
 }
 
-static THIS_PROCESS: LazyLock<Arc<Peer>> =
-    LazyLock::new(|| Arc::new(Peer::Custom("this process".to_owned())));
+static THIS_PROCESS: LazyLock<Arc<Peer>> = LazyLock::new(|| Arc::new(Peer::from("this process")));
 
 #[cfg(test)]
 mod tests {

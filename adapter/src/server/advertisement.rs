@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_relative_path_is_made_absolute() {
-        let Endpoint::Unix { path, .. } = callable(&endpoint("unix://a.sock")).unwrap() else {
+        let Endpoint::Unix { path, .. } = callable(&endpoint("unix://./a.sock")).unwrap() else {
             panic!("another carrier");
         };
         assert!(path.is_absolute() && path.ends_with("a.sock"), "{path:?}");

@@ -7,7 +7,7 @@ use std::{
 
 use agentwire::{
     Agent, AgentError, CallOptions, LocalAgent, Map, Message, RemoteAgent, RequestContext,
-    ToolResult, agent_fn, map, tool_fn, transport::Peer,
+    ToolResult, agent_fn, map, tool_fn, transport::PeerAddr,
 };
 use futures_core::Stream;
 use tokio::time::Instant;
@@ -73,7 +73,10 @@ async fn an_agent_sees_the_request_the_name_the_peer_and_the_deadline() {
         };
         for context in [process, stream] {
             assert_eq!(context.agent_name(), (!name.is_empty()).then_some(name));
-            assert!(matches!(context.peer(), Peer::Memory(_)), "{context:?}");
+            assert!(
+                matches!(context.peer().address(), PeerAddr::Memory(_)),
+                "{context:?}"
+            );
         }
         assert_ne!(process.request_id(), stream.request_id());
         assert_eq!(process.remaining(), Some(Duration::from_secs(7)));

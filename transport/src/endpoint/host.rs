@@ -1,8 +1,10 @@
+//! Validates the host of a TCP endpoint.
+
 use std::net::Ipv6Addr;
 
 use crate::EndpointProblem;
 
-/// Checks a host, and gives it without brackets.
+/// Validates a host and returns it without brackets.
 pub(super) fn check_host(host: &str) -> Result<&str, EndpointProblem> {
     if host.is_empty() {
         return Err(EndpointProblem::EmptyHost);
@@ -22,7 +24,7 @@ pub(super) fn check_host(host: &str) -> Result<&str, EndpointProblem> {
     }
 }
 
-/// An IPv6 address, perhaps with a zone, as in `fe80::1%eth0`.
+/// Returns true for an IPv6 address, with or without a zone as in `fe80::1%eth0`.
 fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
     address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.chars().all(is_in_name)

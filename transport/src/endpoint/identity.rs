@@ -1,3 +1,5 @@
+//! Equality, order and hash of endpoints.
+
 use std::{
     cmp::Ordering,
     hash::{Hash, Hasher},
@@ -6,8 +8,10 @@ use std::{
 use super::Endpoint;
 
 impl Endpoint {
-    /// What makes it the one that it is: its text, in parts. `PathBuf` compares components, and would take `/run//a` for
-    /// `/run/a`; whoever knows only the text, in other languages and in stores, takes them for two.
+    /// Returns what endpoints are compared by: their text, in parts.
+    ///
+    /// `PathBuf` compares components and considers `/run//a` equal to `/run/a`. Other languages and
+    /// the stores of registries compare the text.
     fn identity(&self) -> (u8, &[u8], u16) {
         match self {
             Self::Unix { path } => (0, path.as_os_str().as_encoded_bytes(), 0),
@@ -51,13 +55,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_the_same_if_their_text_is() {
+    fn endpoints_are_equal_if_their_texts_are() {
         let texts = [
             "unix:///run/a",
             "unix:///run//a",
             "unix:///run/./a",
             "unix:///run/a/",
-            "unix://a",
+            "unix://./a",
             "tcp://a:9",
             "tcp://a:10",
             "tcp://b:1",

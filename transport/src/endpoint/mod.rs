@@ -1,8 +1,14 @@
+//! Where a server listens.
+
+mod convert;
 mod host;
 mod identity;
 mod parse;
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Component, Path, PathBuf},
+};
 
 use self::host::check_host;
 use crate::{EndpointProblem, Error};
@@ -11,34 +17,52 @@ use crate::{EndpointProblem, Error};
 ///
 /// | text | meaning |
 /// |---|---|
-/// | `unix:///run/agent.sock` | a Unix socket; all after `unix://` is the path, as it is |
-/// | `tcp://host:8080` | TCP; the last colon splits |
-/// | `tcp://[::1]:8080` | TCP over IPv6; the brackets may be left out |
+/// | `unix:///run/agent.sock` | a Unix socket; the path follows `unix://` verbatim, without escapes |
+/// | `unix://./agent.sock` | a Unix socket below the working directory |
+/// | `tcp://host:8080` | TCP; the port follows the last colon |
+/// | `tcp://[::1]:8080` | TCP over IPv6; the brackets are optional |
 /// | `memory://name` | inside this process |
 ///
-/// Parsing and the constructors check, and the variants cannot be built in any other way, so an
-/// endpoint is always well formed. Match on it with `..`, as in `Endpoint::Unix { path, .. }`.
+/// A relative path must begin with `./` or `../`, and `~` is not expanded: `unix://tmp/a.sock` and
+/// `unix://~/a.sock` are errors that name the correct form.
 ///
-/// `Display` gives the text back, and it parses to an equal endpoint. The exceptions are a path
-/// that is not UTF-8, which is shown with replacement characters, and a custom endpoint.
+/// A [`SocketAddr`](std::net::SocketAddr), a [`Path`](std::path::Path) and text convert:
 ///
-/// Two are equal if their text is: of paths, nothing is left out or followed to compare them.
-/// The order is of use where endpoints are to be listed alike each time, and means nothing else.
+/// ```
+/// use std::{net::Ipv4Addr, path::Path};
+///
+/// use agentwire_transport::Endpoint;
+///
+/// let endpoint = Endpoint::try_from(Path::new("/run/agent.sock"))?;
+/// assert_eq!(endpoint.to_string(), "unix:///run/agent.sock");
+/// let endpoint = Endpoint::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 7000)));
+/// assert_eq!(endpoint.to_string(), "tcp://127.0.0.1:7000");
+/// # Ok::<(), agentwire_transport::Error>(())
+/// ```
+///
+/// An endpoint is always well formed: parsing and the constructors validate it, and the variants
+/// cannot be built directly. Match on it with `..`, as in `Endpoint::Unix { path, .. }`.
+///
+/// The `Display` text parses to an equal endpoint, except for a custom endpoint and for a path that
+/// is not UTF-8, which is shown with replacement characters.
+///
+/// Two endpoints are equal if their texts are equal; paths are neither normalized nor resolved. The
+/// order has no meaning. It only makes listings reproducible.
 #[non_exhaustive]
 #[derive(Clone)]
 pub enum Endpoint {
     /// A Unix stream socket.
     #[non_exhaustive]
     Unix {
-        /// The path of the socket, absolute or relative to the working directory.
+        /// The path of the socket. It is absolute, or begins with `./` or `../`.
         path: PathBuf,
     },
-    /// TCP.
+    /// A TCP socket.
     #[non_exhaustive]
     Tcp {
-        /// A name or an IP address. An IPv6 address has no brackets here.
+        /// A name or an IP address, without brackets.
         host: String,
-        /// The port. A listener takes 0 as "any that is free".
+        /// The port. A listener on port 0 gets one that the system chooses.
         port: u16,
     },
     /// A name inside this process.
@@ -47,47 +71,60 @@ pub enum Endpoint {
         /// The name.
         name: String,
     },
-    /// A transport that is not built in. Never comes from parsing.
+    /// A custom carrier. Parsing never returns it.
     #[non_exhaustive]
     Custom {
-        /// How people should see it.
+        /// What errors and logs show.
         text: String,
     },
 }
 
 impl Endpoint {
-    /// A Unix socket at `path`.
+    /// Creates an endpoint for the Unix socket at `path`.
+    ///
+    /// A relative path gets `./` in front unless it begins with `./` or `../`.
     ///
     /// # Errors
     ///
-    /// If the path is empty, has a NUL byte, or is longer than a socket address of this system.
+    /// If the path is empty, contains a NUL byte, begins with `~`, or does not fit into a socket
+    /// address of this system.
     pub fn unix(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        let path = path.into();
+        let mut path: PathBuf = path.into();
+        let bytes = path.as_os_str().as_encoded_bytes();
+        let problem = if bytes.is_empty() {
+            Some(EndpointProblem::EmptyPath)
+        } else if bytes.contains(&0) {
+            Some(EndpointProblem::NulInPath)
+        } else if bytes.starts_with(b"~") {
+            Some(EndpointProblem::TildeInPath)
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(Error::InvalidEndpoint {
+                text: format!("unix://{}", path.display()),
+                problem,
+            });
+        }
+        if is_bare(&path) {
+            path = Path::new(".").join(path);
+        }
         let len = path.as_os_str().len();
-        let problem = if len == 0 {
-            EndpointProblem::EmptyPath
-        } else if path.as_os_str().as_encoded_bytes().contains(&0) {
-            EndpointProblem::NulInPath
-        } else if len > MAX_PATH {
+        if len > MAX_PATH {
             return Err(Error::PathTooLong {
                 path,
                 len,
                 max: MAX_PATH,
             });
-        } else {
-            return Ok(Self::Unix { path });
-        };
-        Err(Error::InvalidEndpoint {
-            text: format!("unix://{}", path.display()),
-            problem,
-        })
+        }
+        Ok(Self::Unix { path })
     }
 
-    /// TCP to `host`, a name or an IP address, with or without the brackets of IPv6.
+    /// Creates an endpoint for TCP to `host`: a name or an IP address, with or without brackets.
     ///
     /// # Errors
     ///
-    /// If the host is empty, or cannot be a host.
+    /// If the host is empty, or neither a name nor an IP address.
     pub fn tcp(host: impl AsRef<str>, port: u16) -> Result<Self, Error> {
         let host = host.as_ref();
         match check_host(host) {
@@ -102,7 +139,7 @@ impl Endpoint {
         }
     }
 
-    /// A name inside this process.
+    /// Creates an endpoint inside this process.
     ///
     /// # Errors
     ///
@@ -119,40 +156,11 @@ impl Endpoint {
         Ok(Self::Memory { name })
     }
 
-    /// The endpoint of a transport of your own. The text is for people: it appears in errors and
-    /// logs, and nothing interprets it, so keep secrets out of it.
+    /// Creates an endpoint of a custom carrier.
+    ///
+    /// Errors and logs show the text, and nothing interprets it. Keep secrets out of it.
     pub fn custom(text: impl Into<String>) -> Self {
         Self::Custom { text: text.into() }
-    }
-}
-
-impl TryFrom<&str> for Endpoint {
-    type Error = Error;
-
-    fn try_from(text: &str) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl TryFrom<String> for Endpoint {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl TryFrom<&String> for Endpoint {
-    type Error = Error;
-
-    fn try_from(text: &String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<&Self> for Endpoint {
-    fn from(endpoint: &Self) -> Self {
-        endpoint.clone()
     }
 }
 
@@ -174,7 +182,12 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// The size of `sun_path`, less the NUL at its end.
+/// Returns true for a relative path that begins with neither `./` nor `../`.
+fn is_bare(path: &Path) -> bool {
+    matches!(path.components().next(), Some(Component::Normal(_)))
+}
+
+/// The size of `sun_path` without the NUL at its end.
 const MAX_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) {
     107
 } else {
@@ -186,9 +199,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_of_the_maximal_length_is_taken_and_one_byte_more_is_not() {
-        assert!(Endpoint::unix("p".repeat(MAX_PATH)).is_ok());
-        match Endpoint::unix("p".repeat(MAX_PATH + 1)) {
+    fn a_path_may_be_as_long_as_a_socket_address_and_no_longer() {
+        let path = |len| format!("/{}", "p".repeat(len - 1));
+        assert!(Endpoint::unix(path(MAX_PATH)).is_ok());
+        match Endpoint::unix(path(MAX_PATH + 1)) {
             Err(error @ Error::PathTooLong { .. }) => {
                 let shown = error.to_string();
                 assert!(shown.contains(&MAX_PATH.to_string()), "{shown}");
@@ -199,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn constructors_check_as_parsing_does() {
+    fn constructors_validate_as_parsing_does() {
         let loopback = Endpoint::Tcp {
             host: "::1".to_owned(),
             port: 1,
@@ -208,22 +222,22 @@ mod tests {
         assert!(Endpoint::tcp("", 1).is_err());
         assert!(Endpoint::tcp("a/b", 1).is_err());
         assert!(Endpoint::unix("").is_err());
+        assert!(Endpoint::unix("~/a").is_err());
         assert!(Endpoint::memory("").is_err());
     }
 
     #[test]
-    fn a_function_can_take_text_and_endpoints_alike() {
-        fn take<E>(endpoint: E) -> Result<Endpoint, Error>
-        where
-            E: TryInto<Endpoint>,
-            Error: From<E::Error>,
-        {
-            Ok(endpoint.try_into()?)
+    fn a_relative_path_is_shown_as_text_that_parses() {
+        for (path, text) in [
+            ("a", "unix://./a"),
+            ("a/b", "unix://./a/b"),
+            (".a", "unix://./.a"),
+            ("./a", "unix://./a"),
+            ("../a", "unix://../a"),
+        ] {
+            let endpoint = Endpoint::unix(path).expect(path);
+            assert_eq!(endpoint.to_string(), text);
+            assert_eq!(text.parse::<Endpoint>().expect(text), endpoint);
         }
-        let endpoint = Endpoint::memory("a").expect("memory");
-        assert_eq!(take("memory://a").expect("str"), endpoint);
-        assert_eq!(take("memory://a".to_owned()).expect("string"), endpoint);
-        assert_eq!(take(&endpoint).expect("reference"), endpoint);
-        assert_eq!(take(endpoint.clone()).expect("value"), endpoint);
     }
 }

@@ -1,6 +1,8 @@
-use std::str::FromStr;
+//! Parses the text of an endpoint.
 
-use super::{Endpoint, host::check_host};
+use std::{path::Path, str::FromStr};
+
+use super::{Endpoint, host::check_host, is_bare};
 use crate::{EndpointProblem, Error};
 
 impl FromStr for Endpoint {
@@ -15,6 +17,11 @@ impl FromStr for Endpoint {
             return Err(invalid(EndpointProblem::NoScheme));
         };
         match scheme {
+            // Usually a slash was forgotten; without this check, the socket would be created in a
+            // new directory `tmp` below the working directory.
+            "unix" if is_bare(Path::new(rest)) && !rest.starts_with('~') => {
+                Err(invalid(EndpointProblem::BareRelativePath))
+            }
             "unix" => Self::unix(rest),
             "tcp" => {
                 let (host, port) = split_tcp(rest).map_err(invalid)?;
@@ -31,7 +38,7 @@ impl FromStr for Endpoint {
 }
 
 fn split_tcp(rest: &str) -> Result<(&str, u16), EndpointProblem> {
-    // The last colon of `[::1]` is inside the brackets and splits nothing.
+    // The last colon of `[::1]` belongs to the address.
     if rest.ends_with(']') {
         return Err(EndpointProblem::MissingPort);
     }
@@ -39,7 +46,7 @@ fn split_tcp(rest: &str) -> Result<(&str, u16), EndpointProblem> {
     if port.is_empty() {
         return Err(EndpointProblem::MissingPort);
     }
-    // Rust's own parser takes `+80`.
+    // `u16::from_str` would accept `+80`.
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(EndpointProblem::BadPort);
     }
@@ -62,20 +69,20 @@ mod tests {
     }
 
     #[test]
-    fn good_text_parses_and_displays_as_the_canonical_text() {
+    fn valid_text_parses_and_displays_in_canonical_form() {
         let cases = [
             (
                 "unix:///run/a.sock",
                 unix("/run/a.sock"),
                 "unix:///run/a.sock",
             ),
-            ("unix://a.sock", unix("a.sock"), "unix://a.sock"),
+            ("unix://./a.sock", unix("./a.sock"), "unix://./a.sock"),
             (
                 "unix://../dir/a b%20c?d#e",
                 unix("../dir/a b%20c?d#e"),
                 "unix://../dir/a b%20c?d#e",
             ),
-            ("unix://unix://x", unix("unix://x"), "unix://unix://x"),
+            ("unix:///unix://x", unix("/unix://x"), "unix:///unix://x"),
             (
                 "tcp://localhost:8080",
                 tcp("localhost", 8080),
@@ -133,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_text_is_refused_with_the_problem() {
+    fn invalid_text_is_rejected_with_the_problem() {
         use EndpointProblem::*;
         let cases = [
             ("", NoScheme),
@@ -141,7 +148,13 @@ mod tests {
             ("unix:/run/a.sock", NoScheme),
             ("localhost:80", NoScheme),
             ("unix://", EmptyPath),
-            ("unix://a\0b", NulInPath),
+            ("unix:///a\0b", NulInPath),
+            ("unix://a.sock", BareRelativePath),
+            ("unix://tmp/a.sock", BareRelativePath),
+            ("unix://.tmp/a.sock", BareRelativePath),
+            ("unix://unix:///a.sock", BareRelativePath),
+            ("unix://~/a.sock", TildeInPath),
+            ("unix://~user/a.sock", TildeInPath),
             ("tcp://", MissingPort),
             ("tcp://host", MissingPort),
             ("tcp://host:", MissingPort),
@@ -185,7 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_are_refused_by_name() {
+    fn usual_slips_are_answered_with_the_correct_form() {
+        for (text, correct) in [
+            ("unix://tmp/a.sock", "\"unix:///tmp/a.sock\""),
+            ("unix://tmp/a.sock", "\"unix://./tmp/a.sock\""),
+            ("unix://~/a.sock", "\"unix://$HOME/a.sock\""),
+        ] {
+            let shown = text.parse::<Endpoint>().expect_err(text).to_string();
+            assert!(shown.contains(correct), "{shown}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_rejected_by_name() {
         for scheme in [
             "ws", "wss", "http", "https", "h2c", "h3", "grpc", "UNIX", "tls", "",
         ] {

@@ -1,31 +1,33 @@
+//! The errors of this crate.
+
 mod endpoint_problem;
 mod path_in_use;
 
-use std::{convert::Infallible, io, path::PathBuf};
+use std::{convert::Infallible, fmt, io, path::PathBuf};
 
 pub use self::{endpoint_problem::EndpointProblem, path_in_use::PathInUse};
 use crate::Endpoint;
 
-/// Why an endpoint was refused, or could not be reached or served.
+/// An error of an endpoint, a connection attempt or a listener.
 ///
-/// Custom transports build the variants [`Connect`](Self::Connect) and [`Accept`](Self::Accept)
-/// themselves; [`io::Error::other`] wraps whatever error their carrier has.
+/// Custom carriers build the variants [`Connect`](Self::Connect) and [`Accept`](Self::Accept);
+/// [`io::Error::other`] wraps the error of the carrier.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The text does not name an endpoint.
-    #[error("{text:?} is not an endpoint: {problem} (use {SUPPORTED})")]
+    #[error("{text:?} is not a valid endpoint: {problem}{}", Hint(text, *problem))]
     InvalidEndpoint {
-        /// What was given.
+        /// The text.
         text: String,
         /// What is wrong with it.
         problem: EndpointProblem,
     },
 
-    /// The scheme is none that this crate carries bytes over.
-    #[error("{text:?}: the carrier {scheme:?} is not supported (use {SUPPORTED})")]
+    /// No built-in carrier has this scheme.
+    #[error("{text:?}: the scheme {scheme:?} is not supported (use {SUPPORTED})")]
     UnsupportedScheme {
-        /// What was given.
+        /// The text.
         text: String,
         /// The part before `://`.
         scheme: String,
@@ -33,7 +35,7 @@ pub enum Error {
 
     /// The path does not fit into a Unix socket address.
     #[error(
-        "the socket path {path:?} has {len} bytes, and this system takes {max}; \
+        "the socket path {path:?} has {len} bytes, and this system allows {max}; \
          use a shorter or a relative path"
     )]
     PathTooLong {
@@ -41,14 +43,14 @@ pub enum Error {
         path: PathBuf,
         /// Its length in bytes.
         len: usize,
-        /// The most that this system takes.
+        /// The maximum of this system.
         max: usize,
     },
 
-    /// No built-in transport reaches this endpoint: it is a custom one, or a Unix socket on a
-    /// system without them.
-    #[error("no built-in transport for {endpoint}; supply a connector or an acceptor of your own")]
-    NoTransport {
+    /// No built-in carrier serves this endpoint: it is a custom one, or a Unix socket on a system
+    /// without them.
+    #[error("no built-in carrier for {endpoint}; implement `Connector` or `Accept` for it")]
+    NoCarrier {
         /// The endpoint.
         endpoint: Endpoint,
     },
@@ -56,62 +58,67 @@ pub enum Error {
     /// The connection could not be opened.
     #[error("cannot connect to {endpoint}; check that a server listens there")]
     Connect {
-        /// Where to.
+        /// The endpoint.
         endpoint: Endpoint,
-        /// What the system said.
+        /// The error of the system or the carrier.
         source: io::Error,
     },
 
-    /// The address could not be taken.
-    #[error("cannot listen on {endpoint}; check that the address is free and yours to use")]
+    /// The listener could not be bound to the address.
+    #[error("cannot listen on {endpoint}; check that the address is free and permitted")]
     Bind {
-        /// Where.
+        /// The endpoint.
         endpoint: Endpoint,
-        /// What the system said.
+        /// The error of the system or the carrier.
         source: io::Error,
     },
 
-    /// Something that must not be removed is at the path of the socket.
+    /// A socket that was bound elsewhere cannot serve as a [`Listener`](crate::Listener).
+    #[error("cannot listen on the socket that was passed in; bind it to a TCP address or a path")]
+    InvalidSocket {
+        /// The error of the system.
+        source: io::Error,
+    },
+
+    /// The path of the socket is occupied by something that must not be removed.
     #[error("cannot listen on {path:?}: {reason}")]
     PathInUse {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// What occupies it.
         reason: PathInUse,
     },
 
-    /// Another process kept the directory of the socket locked.
+    /// Another process held the lock on the socket's directory for too long.
     #[error(
-        "cannot listen in {directory:?}: another process keeps a lock on that directory; \
-         try again, or use a directory of its own for the socket"
+        "cannot listen in {directory:?}: another process holds a lock on that directory; \
+         try again, or give the socket a directory of its own"
     )]
     DirectoryLocked {
         /// The directory.
         directory: PathBuf,
     },
 
-    /// The name is served in this process already.
+    /// A listener in this process already has the name.
     #[error("memory://{name} is in use in this process; close its listener or use another name")]
     NameInUse {
         /// The name.
         name: String,
     },
 
-    /// No connection could be taken from the listener. See [`Error::is_transient`].
+    /// The listener could not accept a connection. See [`Error::is_transient`].
     #[error("cannot accept a connection on {endpoint}")]
     Accept {
-        /// Where.
+        /// The endpoint.
         endpoint: Endpoint,
-        /// What the system said.
+        /// The error of the system or the carrier.
         source: io::Error,
     },
 }
 
-const SUPPORTED: &str = "unix:///path, tcp://host:port or memory://name";
-
 impl Error {
-    /// True if nobody listens at the endpoint: the connection was refused, or there is no such
-    /// socket file. A server that is just starting looks like this too.
+    /// Returns true if no server listens at the endpoint: the connection was refused, or the socket
+    /// file does not exist. A server that is still starting looks the same.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Connect { source, .. } if matches!(
             source.kind(),
@@ -119,7 +126,7 @@ impl Error {
         ))
     }
 
-    /// True if the address to listen on belongs to something else.
+    /// Returns true if the address to listen on is taken.
     pub fn is_in_use(&self) -> bool {
         match self {
             Self::PathInUse { .. } | Self::NameInUse { .. } => true,
@@ -128,13 +135,41 @@ impl Error {
         }
     }
 
-    /// True if accepting can go on after this error.
+    /// Returns true if the listener can continue to accept after this error.
     ///
-    /// Either one client went away before it was accepted, or the process or the system is out of
-    /// descriptors or memory for now. Wait a little before the next accept: in the latter case it
-    /// fails at once, again and again.
+    /// Either a client went away before it was accepted, or the process or the system has run out
+    /// of file descriptors or memory for now. Pause before the next accept: without descriptors,
+    /// every accept fails immediately.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Accept { source, .. } if is_transient(source))
+    }
+}
+
+/// How to correct an invalid endpoint.
+struct Hint<'a>(&'a str, EndpointProblem);
+
+impl fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text, problem) = self;
+        let path = text.strip_prefix("unix://").unwrap_or(text);
+        match problem {
+            EndpointProblem::BareRelativePath => write!(
+                f,
+                "; write {:?}, with three slashes, for an absolute path, \
+                 or {:?} for one below the working directory",
+                format!("unix:///{path}"),
+                format!("unix://./{path}"),
+            ),
+            EndpointProblem::TildeInPath => match path.strip_prefix("~/") {
+                Some(rest) => write!(
+                    f,
+                    "; write the home directory in full, or {:?} in a shell",
+                    format!("unix://$HOME/{rest}"),
+                ),
+                None => f.write_str("; write the home directory in full"),
+            },
+            _ => write!(f, " (use {SUPPORTED})"),
+        }
     }
 }
 
@@ -142,8 +177,8 @@ impl Error {
 fn is_transient(error: &io::Error) -> bool {
     use rustix::io::Errno;
 
-    // Linux hands pending network errors of the new connection to accept(2), whose manual asks to
-    // treat them as "try again". So the list has more than the usual suspects.
+    // On Linux, accept(2) returns pending network errors of the new connection, and its manual
+    // says to treat them like EAGAIN. Hence the long list.
     let transient = [
         Errno::CONNABORTED,
         Errno::CONNRESET,
@@ -186,12 +221,15 @@ fn is_transient_kind(kind: io::ErrorKind) -> bool {
     )
 }
 
-/// Lets a function take `impl TryInto<Endpoint>`, and be given an [`Endpoint`] as it is.
+/// Lets a function that takes `impl TryInto<Endpoint>` accept an [`Endpoint`], whose conversion
+/// cannot fail.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
+
+const SUPPORTED: &str = "unix:///path, tcp://host:port or memory://name";
 
 #[cfg(test)]
 mod tests {
@@ -205,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn running_out_of_descriptors_is_transient_and_a_bad_socket_is_not() {
+    fn running_out_of_descriptors_is_transient_and_an_invalid_socket_is_not() {
         #[cfg(unix)]
         {
             use rustix::io::Errno;

@@ -1,6 +1,8 @@
+//! Why a socket cannot take over a path.
+
 use std::{fmt, io};
 
-/// What is at the path of a socket, and stays there.
+/// What occupies the path of a socket. It is never removed.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PathInUse {
@@ -8,7 +10,7 @@ pub enum PathInUse {
     NotASocket,
     /// A socket on which a server answers.
     Answered,
-    /// A socket that could not be asked, for this reason.
+    /// A socket that could not be connected to, for a reason that does not prove it stale.
     Unclear(io::ErrorKind),
 }
 
@@ -16,14 +18,14 @@ impl fmt::Display for PathInUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotASocket => {
-                f.write_str("what is there is not a socket; remove it or use another path")
+                f.write_str("the path exists and is not a socket; remove it or use another path")
             }
             Self::Answered => {
                 f.write_str("a server answers there; stop it first or use another path")
             }
             Self::Unclear(kind) => write!(
                 f,
-                "there is a socket, and whether a server has it cannot be told ({kind}); \
+                "there is a socket that may belong to a server ({kind}); \
                  remove it or use another path"
             ),
         }
