@@ -1,3 +1,5 @@
+//! The tables of docs/performance.md.
+
 use std::fmt::Write;
 
 use clap::ValueEnum;
@@ -9,66 +11,37 @@ use crate::{
     scenario::Scenario,
 };
 
-/// A column of the table.
+/// Returns the tables of each carrier. A number in brackets is the ratio to agentwire's value.
+pub(crate) fn markdown(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    for &carrier in Carrier::value_variants() {
+        for table in &TABLES {
+            push_table(&mut text, comparison, carrier, table);
+        }
+    }
+    text
+}
+
+/// Returns the agentwire peer that others are compared with: JSON, and shared connections where a
+/// scenario has several calls in flight on a connection.
+pub(crate) fn ours(scenario: Scenario) -> Peer {
+    match scenario.shape().in_flight {
+        1 => Peer::Agentwire,
+        _ => Peer::AgentwireShared,
+    }
+}
+
+/// A table: the columns that belong together, few enough to be read on one screen.
+struct Table {
+    title: &'static str,
+    columns: &'static [Column],
+}
+
 struct Column {
     title: &'static str,
     scenario: Scenario,
     metric: Metric,
 }
-
-const COLUMNS: [Column; 19] = [
-    column(
-        "lone call, one CPU: p50 us",
-        Scenario::LoneOneCpu,
-        Metric::P50,
-    ),
-    column("p99", Scenario::LoneOneCpu, Metric::P99),
-    column("p99.9", Scenario::LoneOneCpu, Metric::P999),
-    column("CPU us/call", Scenario::LoneOneCpu, Metric::Cpu),
-    column("lone call, unpinned: p50 us", Scenario::Lone, Metric::P50),
-    column("p99", Scenario::Lone, Metric::P99),
-    column("p99.9", Scenario::Lone, Metric::P999),
-    column(
-        "1 x 64: calls/s",
-        Scenario::OneBySixtyFour,
-        Metric::CallsPerSecond,
-    ),
-    column("CPU us/call", Scenario::OneBySixtyFour, Metric::Cpu),
-    column(
-        "16 x 4: calls/s",
-        Scenario::SixteenByFour,
-        Metric::CallsPerSecond,
-    ),
-    column("CPU us/call", Scenario::SixteenByFour, Metric::Cpu),
-    column(
-        "64 x 1: calls/s",
-        Scenario::SixtyFourByOne,
-        Metric::CallsPerSecond,
-    ),
-    column("CPU us/call", Scenario::SixtyFourByOne, Metric::Cpu),
-    column("1 MiB echoes/s", Scenario::OneMiB, Metric::CallsPerSecond),
-    column("CPU us/echo", Scenario::OneMiB, Metric::Cpu),
-    column(
-        "stream: chunks/s",
-        Scenario::Stream,
-        Metric::ChunksPerSecond,
-    ),
-    column(
-        "system calls of a lone call",
-        Scenario::Lone,
-        Metric::Syscalls,
-    ),
-    column(
-        "allocations of a lone call",
-        Scenario::Lone,
-        Metric::Allocations,
-    ),
-    column(
-        "server memory of an idle connection, bytes",
-        Scenario::Idle,
-        Metric::Memory,
-    ),
-];
 
 const fn column(title: &'static str, scenario: Scenario, metric: Metric) -> Column {
     Column {
@@ -78,53 +51,47 @@ const fn column(title: &'static str, scenario: Scenario, metric: Metric) -> Colu
     }
 }
 
-/// The agentwire that others are compared with: JSON, and shared connections where they are asked for.
-pub(crate) fn ours(scenario: Scenario) -> Peer {
-    match scenario.shape().in_flight {
-        1 => Peer::Agentwire,
-        _ => Peer::AgentwireShared,
-    }
-}
-
-/// A table for each carrier. In brackets is how many times agentwire's value each is.
-pub(crate) fn markdown(comparison: &Comparison) -> String {
-    let mut text = String::new();
-    for &carrier in Carrier::value_variants() {
-        let value = |peer, column: &Column| {
-            let (scenario, metric) = (column.scenario, column.metric);
-            let cell = Cell {
-                peer,
-                carrier,
-                scenario,
-                metric,
-            };
-            value(&comparison.samples, cell)
+/// Appends a table, unless nothing in it was measured over this carrier.
+fn push_table(text: &mut String, comparison: &Comparison, carrier: Carrier, table: &Table) {
+    let value = |peer, column: &Column| {
+        let (scenario, metric) = (column.scenario, column.metric);
+        let cell = Cell {
+            peer,
+            carrier,
+            scenario,
+            metric,
         };
-        let has = |peer: &&Peer| COLUMNS.iter().any(|column| value(**peer, column).is_some());
-        let peers: Vec<&Peer> = Peer::value_variants().iter().filter(has).collect();
-        let columns: Vec<&Column> = COLUMNS
-            .iter()
-            .filter(|column| peers.iter().any(|peer| value(**peer, column).is_some()))
-            .collect();
-        if columns.is_empty() {
-            continue;
-        }
-        let titles: Vec<&str> = columns.iter().map(|column| column.title).collect();
-        push_row(&mut text, carrier.label(), &titles);
-        push_row(&mut text, "---", &vec!["---:"; columns.len()]);
-        for peer in peers {
-            let cells: Vec<String> = columns
-                .iter()
-                .map(|column| {
-                    let reference = value(ours(column.scenario), column);
-                    shown(value(*peer, column), reference)
-                })
-                .collect();
-            push_row(&mut text, peer.label(), &cells);
-        }
-        text.push('\n');
+        value(&comparison.samples, cell)
+    };
+    let has_values = |peer: &&Peer| {
+        let mut columns = table.columns.iter();
+        columns.any(|column| value(**peer, column).is_some())
+    };
+    let peers: Vec<&Peer> = Peer::value_variants().iter().filter(has_values).collect();
+    let columns: Vec<&Column> = table
+        .columns
+        .iter()
+        .filter(|column| peers.iter().any(|peer| value(**peer, column).is_some()))
+        .collect();
+    if columns.is_empty() {
+        return;
     }
-    text
+    // Writing to text cannot fail.
+    let _ = write!(text, "### {}: {}\n\n", carrier.label(), table.title);
+    let titles: Vec<&str> = columns.iter().map(|column| column.title).collect();
+    push_row(text, "peer", &titles);
+    push_row(text, "---", &vec!["---:"; columns.len()]);
+    for peer in peers {
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|column| {
+                let reference = value(ours(column.scenario), column);
+                shown(value(*peer, column), reference)
+            })
+            .collect();
+        push_row(text, peer.label(), &cells);
+    }
+    text.push('\n');
 }
 
 pub(crate) fn push_row(text: &mut String, first: &str, cells: &[impl AsRef<str>]) {
@@ -146,7 +113,7 @@ fn shown(value: Option<f64>, reference: Option<f64>) -> String {
     }
 }
 
-/// As many digits as mean something.
+/// Formats a number with as many digits as are significant.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if value.fract() == 0.0 => thousands(value),
@@ -164,18 +131,94 @@ fn thousands(value: f64) -> String {
         }
         text.push(digit);
     }
-    match value < 0.0 {
-        true => format!("-{text}"),
-        false => text,
+    if value < 0.0 {
+        format!("-{text}")
+    } else {
+        text
     }
 }
+
+const TABLES: [Table; 5] = [
+    Table {
+        title: "one call at a time, both processes on one CPU",
+        columns: &[
+            column("p50 us", Scenario::LoneOneCpu, Metric::P50),
+            column("p99 us", Scenario::LoneOneCpu, Metric::P99),
+            column("p99.9 us", Scenario::LoneOneCpu, Metric::P999),
+            column("CPU us/call", Scenario::LoneOneCpu, Metric::Cpu),
+        ],
+    },
+    Table {
+        title: "one call at a time, unpinned",
+        columns: &[
+            column("p50 us", Scenario::Lone, Metric::P50),
+            column("p99 us", Scenario::Lone, Metric::P99),
+            column("p99.9 us", Scenario::Lone, Metric::P999),
+        ],
+    },
+    Table {
+        title: "many calls at a time",
+        columns: &[
+            column(
+                "1 x 64: calls/s",
+                Scenario::OneBySixtyFour,
+                Metric::CallsPerSecond,
+            ),
+            column("CPU us/call", Scenario::OneBySixtyFour, Metric::Cpu),
+            column(
+                "16 x 4: calls/s",
+                Scenario::SixteenByFour,
+                Metric::CallsPerSecond,
+            ),
+            column("CPU us/call", Scenario::SixteenByFour, Metric::Cpu),
+            column(
+                "64 x 1: calls/s",
+                Scenario::SixtyFourByOne,
+                Metric::CallsPerSecond,
+            ),
+            column("CPU us/call", Scenario::SixtyFourByOne, Metric::Cpu),
+        ],
+    },
+    Table {
+        title: "large messages and streams",
+        columns: &[
+            column("1 MiB echoes/s", Scenario::OneMiB, Metric::CallsPerSecond),
+            column("CPU us/echo", Scenario::OneMiB, Metric::Cpu),
+            column(
+                "stream: chunks/s",
+                Scenario::Stream,
+                Metric::ChunksPerSecond,
+            ),
+        ],
+    },
+    Table {
+        title: "system calls, allocations and memory",
+        columns: &[
+            column(
+                "system calls of a lone call",
+                Scenario::Lone,
+                Metric::Syscalls,
+            ),
+            column(
+                "allocations of a lone call",
+                Scenario::Lone,
+                Metric::Allocations,
+            ),
+            column(
+                "server memory of an idle connection, bytes",
+                Scenario::Idle,
+                Metric::Memory,
+            ),
+        ],
+    },
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_as_many_digits_as_mean_something() {
+    fn numbers_have_only_significant_digits() {
         assert_eq!(number(9.66), "9.7");
         assert_eq!(number(100.4), "100");
         assert_eq!(number(7.0), "7");
@@ -184,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_says_how_many_times_agentwires_value_it_is() {
+    fn a_cell_has_the_ratio_to_the_value_of_agentwire() {
         assert_eq!(shown(Some(44.5), Some(22.25)), "44.5 (2.00)");
         assert_eq!(shown(Some(44.5), None), "44.5");
         assert_eq!(shown(None, Some(22.0)), "–");
