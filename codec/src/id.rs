@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::schema::Sink;
+use crate::schema::FormatWriter;
 
 /// The id of a request, which everything that answers it carries (PROTOCOL 2.4).
 ///
@@ -16,10 +16,10 @@ enum Repr {
 }
 
 /// Where the hyphens stand in the text of a UUID.
-const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+const HYPHEN_POSITIONS: [usize; 4] = [8, 13, 18, 23];
 const UUID_TEXT_LEN: usize = 36;
 /// Where the two digits of each byte begin.
-const BYTE_POSITIONS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+const DIGIT_POSITIONS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -51,10 +51,10 @@ impl RequestId {
         Self::from("unknown")
     }
 
-    pub(crate) fn write(&self, sink: &mut impl Sink) {
+    pub(crate) fn write(&self, writer: &mut impl FormatWriter) {
         match &self.0 {
-            Repr::Uuid(uuid) => sink.plain(&uuid_text(*uuid)),
-            Repr::Text(text) => sink.text(text),
+            Repr::Uuid(uuid) => writer.plain(&uuid_text(*uuid)),
+            Repr::Text(text) => writer.text(text),
         }
     }
 }
@@ -97,7 +97,7 @@ impl fmt::Debug for RequestId {
 
 fn uuid_text(uuid: u128) -> [u8; UUID_TEXT_LEN] {
     let mut text = [b'-'; UUID_TEXT_LEN];
-    for (byte, position) in uuid.to_be_bytes().into_iter().zip(BYTE_POSITIONS) {
+    for (byte, position) in uuid.to_be_bytes().into_iter().zip(DIGIT_POSITIONS) {
         text[position] = HEX[usize::from(byte >> 4)];
         text[position + 1] = HEX[usize::from(byte & 0xf)];
     }
@@ -108,17 +108,19 @@ fn parse_uuid(text: &[u8]) -> Option<u128> {
     let text: &[u8; UUID_TEXT_LEN] = text.try_into().ok()?;
     let mut bytes = [0; 16];
     // One look at the end tells whether every digit was one: no digit has the upper bits.
-    let mut seen = 0;
-    for (byte, position) in bytes.iter_mut().zip(BYTE_POSITIONS) {
+    let mut combined = 0;
+    for (byte, position) in bytes.iter_mut().zip(DIGIT_POSITIONS) {
         let (high, low) = (
             HEX_DIGIT[usize::from(text[position])],
             HEX_DIGIT[usize::from(text[position + 1])],
         );
-        seen |= high | low;
+        combined |= high | low;
         *byte = high << 4 | low;
     }
-    let hyphens = HYPHENS.iter().all(|&position| text[position] == b'-');
-    (seen < 16 && hyphens).then(|| u128::from_be_bytes(bytes))
+    let hyphens = HYPHEN_POSITIONS
+        .iter()
+        .all(|&position| text[position] == b'-');
+    (combined < 16 && hyphens).then(|| u128::from_be_bytes(bytes))
 }
 
 #[cfg(test)]

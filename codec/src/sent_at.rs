@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Timestamp, schema::Sink};
+use crate::{Timestamp, schema::FormatWriter};
 
 /// The timestamp of an envelope: a [`Timestamp`], or whatever text stood in its place (PROTOCOL 5.5).
 #[derive(Clone, PartialEq, Eq)]
@@ -29,10 +29,10 @@ impl SentAt {
         }
     }
 
-    pub(crate) fn write(&self, sink: &mut impl Sink) {
+    pub(crate) fn write(&self, writer: &mut impl FormatWriter) {
         match &self.0 {
-            Repr::Time(time) => sink.plain(time.written().as_bytes()),
-            Repr::Text(text) => sink.text(text),
+            Repr::Time(time) => writer.plain(time.to_text().as_bytes()),
+            Repr::Text(text) => writer.text(text),
         }
     }
 }

@@ -18,8 +18,8 @@ pub(super) fn write(float: f64, buffer: &mut Vec<u8>) {
     }
     let mut shortest = zmij::Buffer::new();
     let mut digits = Digits::default();
-    let exponent = digits.take(shortest.format_finite(float.abs()));
-    digits.lay_out(exponent, buffer);
+    let exponent = digits.parse(shortest.format_finite(float.abs()));
+    digits.write(exponent, buffer);
 }
 
 /// The shortest digits that read back to the float, without zeros around them.
@@ -34,7 +34,7 @@ impl Digits {
     const MAX: usize = 32;
 
     /// Takes the digits out of any decimal notation and returns the exponent of the first one.
-    fn take(&mut self, text: &str) -> i32 {
+    fn parse(&mut self, text: &str) -> i32 {
         let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let mut point = exponent.parse::<i32>().unwrap_or_default();
         let mut after_point = false;
@@ -61,7 +61,7 @@ impl Digits {
         point - 1
     }
 
-    fn lay_out(&self, exponent: i32, buffer: &mut Vec<u8>) {
+    fn write(&self, exponent: i32, buffer: &mut Vec<u8>) {
         let digits = &self.bytes[..self.len];
         if !(FIRST_PLAIN_EXPONENT..FIRST_LARGE_EXPONENT).contains(&exponent) {
             buffer.push(digits[0]);

@@ -8,10 +8,10 @@ mod value_text;
 mod write;
 
 pub use self::convert::ToJsonError;
-use self::{read::Reader, write::Writer};
+use self::{read::JsonReader, write::JsonWriter};
 use crate::{
     DecodeError, DecodeFault, EncodeError, Envelope, Value,
-    schema::{self, Source, Syntax},
+    schema::{self, FormatReader, SyntaxError},
 };
 
 /// Reads one value.
@@ -21,7 +21,7 @@ use crate::{
 /// [`DecodeFault::Syntax`] for text that PROTOCOL 4.8 refuses.
 pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
-        let mut reader = Reader::new(text)?;
+        let mut reader = JsonReader::new(text)?;
         let value = reader.value()?;
         reader.finish()?;
         Ok(value)
@@ -35,11 +35,11 @@ pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
 ///
 /// A value that JSON does not have, or one that is nested too deeply. What was appended by then stays.
 pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
-    schema::write_value(&mut Writer::new(buffer), value)
+    schema::write_value(&mut JsonWriter::new(buffer), value)
 }
 
 pub(crate) fn decode_envelope(payload: &[u8]) -> Result<Envelope, DecodeError> {
-    match Reader::new(payload) {
+    match JsonReader::new(payload) {
         Ok(reader) => schema::decode(reader),
         Err(syntax) => Err(DecodeError::new(None, None, syntax_fault(syntax))),
     }
@@ -49,12 +49,12 @@ pub(crate) fn encode_envelope(
     envelope: &Envelope,
     buffer: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    schema::encode(&mut Writer::new(buffer), envelope)
+    schema::encode(&mut JsonWriter::new(buffer), envelope)
 }
 
-fn syntax_fault(Syntax { reason, offset }: Syntax) -> DecodeFault {
+fn syntax_fault(SyntaxError { reason, offset }: SyntaxError) -> DecodeFault {
     DecodeFault::Syntax {
-        format: <Reader<'_> as Source<'_>>::FORMAT,
+        format: <JsonReader<'_> as FormatReader<'_>>::FORMAT,
         reason,
         offset,
     }

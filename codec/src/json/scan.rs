@@ -9,87 +9,87 @@ const WORD: usize = size_of::<u64>();
 const TWO_WORDS: usize = 2 * WORD;
 
 /// From this length on, text is long.
-const LONG: usize = 64;
+const LONG_LEN: usize = 64;
 
 /// How many bytes at the front can be written between quotes as they are (PROTOCOL 4.3).
 #[inline]
 pub(super) fn writable_len(bytes: &[u8]) -> usize {
-    prefix_len::<Writable>(bytes)
+    plain_prefix_len::<Writable>(bytes)
 }
 
 /// How many bytes at the front stand for themselves between quotes.
 #[inline]
 pub(super) fn literal_len(bytes: &[u8]) -> usize {
-    prefix_len::<Literal>(bytes)
+    plain_prefix_len::<Literal>(bytes)
 }
 
 /// Which bytes need no attention.
-trait Plain {
+trait PlainBytes {
     fn is_plain(byte: u8) -> bool;
 
     /// Sets the top bit of the first byte of a little-endian word that is not plain, leaves all those before it
     /// clear, and says nothing of those behind it.
-    fn first_other(word: u64) -> u64;
+    fn first_special(word: u64) -> u64;
 }
 
 struct Writable;
 
-impl Plain for Writable {
+impl PlainBytes for Writable {
     fn is_plain(byte: u8) -> bool {
         matches!(byte, 0x20..=0x7e) & (byte != b'"') & (byte != b'\\')
     }
 
-    fn first_other(word: u64) -> u64 {
-        Literal::first_other(word) | equal(word, 0x7f) | (word & each(0x80))
+    fn first_special(word: u64) -> u64 {
+        Literal::first_special(word) | bytes_equal(word, 0x7f) | (word & broadcast(0x80))
     }
 }
 
 struct Literal;
 
-impl Plain for Literal {
+impl PlainBytes for Literal {
     fn is_plain(byte: u8) -> bool {
         (byte >= 0x20) & (byte != b'"') & (byte != b'\\')
     }
 
-    fn first_other(word: u64) -> u64 {
-        less(word, 0x20) | equal(word, b'"') | equal(word, b'\\')
+    fn first_special(word: u64) -> u64 {
+        bytes_below(word, 0x20) | bytes_equal(word, b'"') | bytes_equal(word, b'\\')
     }
 }
 
-const fn each(byte: u8) -> u64 {
+const fn broadcast(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; WORD])
 }
 
 /// Borrows run towards the end of the word only, so the first hit is always true.
-fn less(word: u64, bound: u8) -> u64 {
-    word.wrapping_sub(each(bound)) & !word & each(0x80)
+fn bytes_below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(broadcast(bound)) & !word & broadcast(0x80)
 }
 
-fn equal(word: u64, byte: u8) -> u64 {
-    less(word ^ each(byte), 1)
+fn bytes_equal(word: u64, byte: u8) -> u64 {
+    bytes_below(word ^ broadcast(byte), 1)
 }
 
 #[inline(always)]
-fn prefix_len<P: Plain>(bytes: &[u8]) -> usize {
+fn plain_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     match bytes.len() {
-        ..WORD => less_than_a_word::<P>(bytes),
-        WORD..=TWO_WORDS => two_words::<P>(bytes),
-        _ => many_words::<P>(bytes),
+        ..WORD => short_prefix_len::<P>(bytes),
+        WORD..=TWO_WORDS => two_word_prefix_len::<P>(bytes),
+        _ => many_word_prefix_len::<P>(bytes),
     }
 }
 
 /// The position of the first byte that is not plain, or the length of a word.
-fn position<P: Plain>(word: [u8; WORD]) -> usize {
-    P::first_other(u64::from_le_bytes(word)).trailing_zeros() as usize / WORD
+fn first_special_index<P: PlainBytes>(word: [u8; WORD]) -> usize {
+    P::first_special(u64::from_le_bytes(word)).trailing_zeros() as usize / WORD
 }
 
 #[inline(always)]
-fn less_than_a_word<P: Plain>(bytes: &[u8]) -> usize {
+fn short_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     // Half words that overlap, side by side in one word.
     if let (Some(front), Some(back)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         let [a, b, c, d] = *front;
         let [e, f, g, h] = *back;
-        return match position::<P>([a, b, c, d, e, f, g, h]) {
+        return match first_special_index::<P>([a, b, c, d, e, f, g, h]) {
             position @ 0..4 => position,
             position => bytes.len() + position - WORD,
         };
@@ -99,38 +99,38 @@ fn less_than_a_word<P: Plain>(bytes: &[u8]) -> usize {
 
 /// Words that overlap: what the second finds first is not in the first.
 #[inline(always)]
-fn two_words<P: Plain>(bytes: &[u8]) -> usize {
+fn two_word_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     let (Some(front), Some(back)) = (bytes.first_chunk(), bytes.last_chunk()) else {
         return 0;
     };
-    match position::<P>(*front) {
-        WORD => bytes.len() - WORD + position::<P>(*back),
+    match first_special_index::<P>(*front) {
+        WORD => bytes.len() - WORD + first_special_index::<P>(*back),
         position => position,
     }
 }
 
 #[inline(always)]
-fn many_words<P: Plain>(bytes: &[u8]) -> usize {
+fn many_word_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     let mut len = 0;
     while let Some(word) = bytes[len..].first_chunk() {
-        match position::<P>(*word) {
+        match first_special_index::<P>(*word) {
             WORD => len += WORD,
             position => return len + position,
         }
-        if len == LONG {
-            len += long_prefix_len::<P>(&bytes[LONG..]);
+        if len == LONG_LEN {
+            len += long_prefix_len::<P>(&bytes[LONG_LEN..]);
         }
     }
     match bytes.last_chunk() {
         // The last word overlaps the one before, in which nothing was found.
-        Some(word) if len < bytes.len() => bytes.len() - WORD + position::<P>(*word),
+        Some(word) if len < bytes.len() => bytes.len() - WORD + first_special_index::<P>(*word),
         _ => len,
     }
 }
 
 /// The same in whole chunks.
 #[inline(always)]
-fn long_prefix_len<P: Plain>(bytes: &[u8]) -> usize {
+fn long_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     let mut len = 0;
     for chunk in bytes.chunks_exact(CHUNK) {
         // No early exit inside a chunk, or it could not be vectorised.
@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn every_byte_is_found_at_every_position() {
         for byte in 0..=u8::MAX {
-            for position in 0..LONG + CHUNK + WORD + 1 {
-                let mut text = vec![b'a'; LONG + CHUNK + WORD + 3];
+            for position in 0..LONG_LEN + CHUNK + WORD + 1 {
+                let mut text = vec![b'a'; LONG_LEN + CHUNK + WORD + 3];
                 text[position] = byte;
                 let writable = (0x20..0x7f).contains(&byte) && !b"\"\\".contains(&byte);
                 assert_eq!(

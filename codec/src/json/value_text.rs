@@ -4,7 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{from_slice, write::Writer};
+use super::{from_slice, write::JsonWriter};
 use crate::{DecodeFault, EncodeError, Message, Value, schema};
 
 /// Parses JSON, as [`json::from_slice`](crate::json::from_slice) does.
@@ -33,9 +33,9 @@ impl fmt::Display for Message {
 }
 
 /// Formatting must not fail, so a value that cannot be encoded is replaced by the reason.
-fn text_of(write: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>) -> String {
+fn text_of(write: impl FnOnce(&mut JsonWriter<'_>) -> Result<(), EncodeError>) -> String {
     let mut buffer = Vec::new();
-    match write(&mut Writer::for_display(&mut buffer)) {
+    match write(&mut JsonWriter::for_display(&mut buffer)) {
         // The writer produces only ASCII.
         Ok(()) => String::from_utf8(buffer).unwrap_or_default(),
         Err(error) => format!("<{error}>"),

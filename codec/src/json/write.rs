@@ -1,17 +1,17 @@
 use super::{float, scan};
 use crate::{
     EncodeError, Integer, MAX_DEPTH,
-    schema::{Field, Sink},
+    schema::{Field, FormatWriter},
     value::IntegerRef,
 };
 
-pub(super) struct Writer<'a> {
+pub(super) struct JsonWriter<'a> {
     buffer: &'a mut Vec<u8>,
     depth: usize,
     for_display: bool,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> JsonWriter<'a> {
     pub(super) fn new(buffer: &'a mut Vec<u8>) -> Self {
         Self {
             buffer,
@@ -43,7 +43,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Sink for Writer<'_> {
+impl FormatWriter for JsonWriter<'_> {
     fn begin_map(&mut self, _len: usize) -> Result<(), EncodeError> {
         self.open(b'{')
     }
@@ -108,7 +108,7 @@ impl Sink for Writer<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        if text.len() > NEAR {
+        if text.len() > COPY_CHUNK {
             return write_long_text(text, self.buffer);
         }
         let plain = scan::writable_len(text.as_bytes());
@@ -142,7 +142,7 @@ impl Sink for Writer<'_> {
 }
 
 /// So many bytes fit into the fastest memory of any processor, twice.
-const NEAR: usize = 8 * 1024;
+const COPY_CHUNK: usize = 8 * 1024;
 
 /// Writes text in parts: what was looked at is copied while it is near.
 #[cold]
@@ -150,7 +150,7 @@ fn write_long_text(text: &str, buffer: &mut Vec<u8>) {
     buffer.reserve(text.len() + 2);
     buffer.push(b'"');
     let mut plain = 0;
-    for part in text.as_bytes().chunks(NEAR) {
+    for part in text.as_bytes().chunks(COPY_CHUNK) {
         let len = scan::writable_len(part);
         buffer.extend_from_slice(&part[..len]);
         plain += len;
@@ -221,13 +221,21 @@ fn escaped_unit(unit: u16) -> [u8; 6] {
 
 #[cfg(test)]
 mod tests {
-    use super::NEAR;
+    use super::COPY_CHUNK;
     use crate::{Value, json};
 
     #[test]
     fn long_text_is_escaped_wherever_it_has_to_be() {
-        for position in [0, 1, NEAR - 1, NEAR, NEAR + 1, 2 * NEAR - 1, 3 * NEAR] {
-            let mut text = "x".repeat(3 * NEAR);
+        for position in [
+            0,
+            1,
+            COPY_CHUNK - 1,
+            COPY_CHUNK,
+            COPY_CHUNK + 1,
+            2 * COPY_CHUNK - 1,
+            3 * COPY_CHUNK,
+        ] {
+            let mut text = "x".repeat(3 * COPY_CHUNK);
             text.insert_str(position, "\"é\n");
             let mut expected = format!("\"{text}\"");
             expected.replace_range(position + 1..position + 5, "\\\"\\u00e9\\n");

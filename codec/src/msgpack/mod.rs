@@ -3,10 +3,10 @@
 mod read;
 mod write;
 
-use self::{read::Reader, write::Writer};
+use self::{read::MsgpackReader, write::MsgpackWriter};
 use crate::{
     DecodeError, DecodeFault, EncodeError, Envelope, Value,
-    schema::{self, Source, Syntax},
+    schema::{self, FormatReader, SyntaxError},
 };
 
 /// Reads one value.
@@ -16,13 +16,13 @@ use crate::{
 /// [`DecodeFault::Syntax`] for bytes that PROTOCOL 10.4 refuses.
 pub fn from_slice(bytes: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
-        let mut reader = Reader::new(bytes);
+        let mut reader = MsgpackReader::new(bytes);
         let value = reader.value()?;
         reader.finish()?;
         Ok(value)
     };
-    read().map_err(|Syntax { reason, offset }| DecodeFault::Syntax {
-        format: <Reader<'_> as Source<'_>>::FORMAT,
+    read().map_err(|SyntaxError { reason, offset }| DecodeFault::Syntax {
+        format: <MsgpackReader<'_> as FormatReader<'_>>::FORMAT,
         reason,
         offset,
     })
@@ -34,18 +34,18 @@ pub fn from_slice(bytes: &[u8]) -> Result<Value, DecodeFault> {
 ///
 /// An integer beyond 64 bits, or a value that is nested too deeply. What was appended by then stays.
 pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
-    schema::write_value(&mut Writer::new(buffer), value)
+    schema::write_value(&mut MsgpackWriter::new(buffer), value)
 }
 
 pub(crate) fn decode_envelope(payload: &[u8]) -> Result<Envelope, DecodeError> {
-    schema::decode(Reader::new(payload))
+    schema::decode(MsgpackReader::new(payload))
 }
 
 pub(crate) fn encode_envelope(
     envelope: &Envelope,
     buffer: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    schema::encode(&mut Writer::new(buffer), envelope)
+    schema::encode(&mut MsgpackWriter::new(buffer), envelope)
 }
 
 #[cfg(test)]

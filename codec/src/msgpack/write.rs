@@ -2,11 +2,11 @@ use bytes::BufMut;
 
 use crate::{
     EncodeError, Integer, MAX_DEPTH,
-    schema::{Field, Sink},
+    schema::{Field, FormatWriter},
     value::IntegerRef,
 };
 
-pub(super) struct Writer<'a> {
+pub(super) struct MsgpackWriter<'a> {
     buffer: &'a mut Vec<u8>,
     depth: usize,
 }
@@ -47,7 +47,7 @@ const MAP: Header = Header {
     len_32: 0xdf,
 };
 
-impl<'a> Writer<'a> {
+impl<'a> MsgpackWriter<'a> {
     pub(super) fn new(buffer: &'a mut Vec<u8>) -> Self {
         Self { buffer, depth: 0 }
     }
@@ -115,7 +115,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Sink for Writer<'_> {
+impl FormatWriter for MsgpackWriter<'_> {
     fn begin_map(&mut self, len: usize) -> Result<(), EncodeError> {
         self.open(&MAP, len)
     }

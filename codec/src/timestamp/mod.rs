@@ -10,7 +10,7 @@ use std::{
 
 use self::{
     calendar::{Date, MICROS_PER_DAY, MICROS_PER_SECOND},
-    write::Written,
+    write::TimestampText,
 };
 
 /// A date and time as Python's `datetime` holds it: microseconds, and an offset from UTC or none.
@@ -85,15 +85,15 @@ impl Timestamp {
         self.offset.map(|micros| micros / MICROS_PER_SECOND)
     }
 
-    /// Reads what [`Written`] writes, and nothing else: a fast path, and the proof that text is canonical.
+    /// Reads what [`TimestampText`] writes, and nothing else: a fast path, and the proof that text is canonical.
     ///
     /// Offsets with seconds, which nobody has, are left to the slow path.
     pub(crate) fn from_canonical(text: &str) -> Option<Self> {
         read::canonical(text.as_bytes())
     }
 
-    pub(crate) fn written(self) -> Written {
-        Written::new(self)
+    pub(crate) fn to_text(self) -> TimestampText {
+        TimestampText::new(self)
     }
 }
 
@@ -102,7 +102,7 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         Self::from_canonical(text)
-            .or_else(|| read::liberal(text))
+            .or_else(|| read::lenient(text))
             .ok_or_else(|| TimestampError {
                 text: text.to_owned(),
             })
@@ -111,7 +111,7 @@ impl FromStr for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.written().as_str())
+        f.write_str(self.to_text().as_str())
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
                 let text = String::from_utf8(text).unwrap();
                 if let Some(time) = Timestamp::from_canonical(&text) {
                     assert_eq!(time.to_string(), text);
-                    assert_eq!(read::liberal(&text), Some(time));
+                    assert_eq!(read::lenient(&text), Some(time));
                 }
             }
         }

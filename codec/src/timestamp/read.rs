@@ -26,15 +26,19 @@ pub(super) fn canonical(text: &[u8]) -> Option<Timestamp> {
     let [h1, h2, b':', n1, n2, b':', s1, s2] = rest_of_clock else {
         return None;
     };
-    let year = two(c1, c2)? * 100 + two(y1, y2)?;
-    let date = Date::new(year as u16, two(m1, m2)?, two(d1, d2)?)?;
-    let (hours, minutes, seconds) = (two(h1, h2)?, two(n1, n2)?, two(s1, s2)?);
+    let year = two_digits(c1, c2)? * 100 + two_digits(y1, y2)?;
+    let date = Date::new(year as u16, two_digits(m1, m2)?, two_digits(d1, d2)?)?;
+    let (hours, minutes, seconds) = (
+        two_digits(h1, h2)?,
+        two_digits(n1, n2)?,
+        two_digits(s1, s2)?,
+    );
     if hours > 23 || minutes > 59 || seconds > 59 {
         return None;
     }
     let (micros, zone) = match *rest {
         [b'.', a, b, c, d, e, f, ref zone @ ..] => {
-            let micros = (two(a, b)? * 100 + two(c, d)?) * 100 + two(e, f)?;
+            let micros = (two_digits(a, b)? * 100 + two_digits(c, d)?) * 100 + two_digits(e, f)?;
             (Some(micros).filter(|micros| *micros != 0)?, zone)
         }
         _ => (0, rest),
@@ -42,7 +46,7 @@ pub(super) fn canonical(text: &[u8]) -> Option<Timestamp> {
     let offset = match *zone {
         [] => None,
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
-            let (hours, minutes) = (two(h1, h2)?, two(m1, m2)?);
+            let (hours, minutes) = (two_digits(h1, h2)?, two_digits(m1, m2)?);
             let seconds = i64::from(hours * 3600 + minutes * 60);
             if hours > 23 || minutes > 59 || (seconds == 0 && sign == b'-') {
                 return None;
@@ -59,13 +63,13 @@ pub(super) fn canonical(text: &[u8]) -> Option<Timestamp> {
     })
 }
 
-fn two(tens: u8, ones: u8) -> Option<u32> {
+fn two_digits(tens: u8, ones: u8) -> Option<u32> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
     (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
 }
 
 /// Reads what Python's `datetime.fromisoformat` reads (PROTOCOL 5.3).
-pub(super) fn liberal(text: &str) -> Option<Timestamp> {
+pub(super) fn lenient(text: &str) -> Option<Timestamp> {
     let (date, rest) = text.split_at_checked(date_len(text.as_bytes()))?;
     let date = parse_date(date.as_bytes())?;
     let mut local = date.days() * MICROS_PER_DAY;

@@ -4,14 +4,14 @@ use super::{
 };
 
 /// A timestamp as Python's `isoformat` writes it (PROTOCOL 5.1).
-pub(crate) struct Written {
+pub(crate) struct TimestampText {
     bytes: [u8; MAX_LEN],
     len: usize,
 }
 
 const MAX_LEN: usize = "2025-11-08T12:34:56.789012+05:30:15.000001".len();
 
-const PAIRS: [[u8; 2]; 100] = {
+const DIGIT_PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[0; 2]; 100];
     let mut number = 0;
     while number < 100 {
@@ -21,25 +21,25 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-impl Written {
+impl TimestampText {
     pub(super) fn new(time: Timestamp) -> Self {
-        let mut written = Self {
+        let mut text = Self {
             bytes: [0; MAX_LEN],
             len: 0,
         };
         let date = Date::from_days(time.local.div_euclid(MICROS_PER_DAY));
-        let (century, year) = (pair(date.year / 100), pair(date.year % 100));
-        let (month, day) = (pair(date.month.into()), pair(date.day.into()));
-        written.push([
+        let (century, year) = (digit_pair(date.year / 100), digit_pair(date.year % 100));
+        let (month, day) = (digit_pair(date.month.into()), digit_pair(date.day.into()));
+        text.push([
             century[0], century[1], year[0], year[1], b'-', month[0], month[1], b'-', day[0],
             day[1], b'T',
         ]);
-        written.clock(time.local.rem_euclid(MICROS_PER_DAY).unsigned_abs(), true);
+        text.clock(time.local.rem_euclid(MICROS_PER_DAY).unsigned_abs(), true);
         if let Some(offset) = time.offset {
-            written.push([if offset < 0 { b'-' } else { b'+' }]);
-            written.clock(offset.unsigned_abs(), false);
+            text.push([if offset < 0 { b'-' } else { b'+' }]);
+            text.clock(offset.unsigned_abs(), false);
         }
-        written
+        text
     }
 
     /// The text: ASCII digits, `-`, `:`, `.`, `+` and `T`.
@@ -56,18 +56,18 @@ impl Written {
         let per_second = MICROS_PER_SECOND.unsigned_abs();
         // A clock has less than 24 hours, so both fit.
         let (seconds, fraction) = ((micros / per_second) as u32, (micros % per_second) as u32);
-        let two = |number: u32| pair(number as u16);
-        let (hours, minutes) = (two(seconds / 3600), two(seconds / 60 % 60));
+        let two_digits = |number: u32| digit_pair(number as u16);
+        let (hours, minutes) = (two_digits(seconds / 3600), two_digits(seconds / 60 % 60));
         self.push([hours[0], hours[1], b':', minutes[0], minutes[1]]);
         if always_seconds || seconds % 60 != 0 || fraction != 0 {
-            let seconds = two(seconds % 60);
+            let seconds = two_digits(seconds % 60);
             self.push([b':', seconds[0], seconds[1]]);
         }
         if fraction != 0 {
             let (a, b, c) = (
-                two(fraction / 10_000),
-                two(fraction / 100 % 100),
-                two(fraction % 100),
+                two_digits(fraction / 10_000),
+                two_digits(fraction / 100 % 100),
+                two_digits(fraction % 100),
             );
             self.push([b'.', a[0], a[1], b[0], b[1], c[0], c[1]]);
         }
@@ -79,6 +79,6 @@ impl Written {
     }
 }
 
-fn pair(number: u16) -> [u8; 2] {
-    PAIRS[usize::from(number)]
+fn digit_pair(number: u16) -> [u8; 2] {
+    DIGIT_PAIRS[usize::from(number)]
 }

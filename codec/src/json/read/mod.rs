@@ -5,75 +5,75 @@ use std::borrow::Cow;
 
 use crate::{
     MAX_DEPTH, Map, Value,
-    schema::{Source, Syntax},
+    schema::{FormatReader, SyntaxError},
 };
 
 /// Reads JSON text as Python does (PROTOCOL 4.7 and 4.8).
 ///
 /// Nesting costs heap, not stack: open lists and maps wait in a vector.
-pub(super) struct Reader<'de> {
+pub(super) struct JsonReader<'de> {
     text: &'de str,
-    at: usize,
+    offset: usize,
     depth: usize,
 }
 
-enum Open {
+enum OpenContainer {
     List(Vec<Value>),
     /// A map, and the key whose value is being read.
     Map(Map, String),
 }
 
-pub(super) struct Cursor {
+pub(super) struct MapCursor {
     first: bool,
 }
 
-impl<'de> Reader<'de> {
-    pub(super) fn new(payload: &'de [u8]) -> Result<Self, Syntax> {
-        let text = std::str::from_utf8(payload).map_err(|error| Syntax {
+impl<'de> JsonReader<'de> {
+    pub(super) fn new(payload: &'de [u8]) -> Result<Self, SyntaxError> {
+        let text = std::str::from_utf8(payload).map_err(|error| SyntaxError {
             reason: "not UTF-8",
             offset: error.valid_up_to(),
         })?;
         let mut reader = Self {
             text,
-            at: 0,
+            offset: 0,
             depth: 0,
         };
         if text.starts_with('\u{feff}') {
-            return Err(reader.error("byte-order mark"));
+            return Err(reader.error("byte-order position"));
         }
         reader.skip_white_space();
         Ok(reader)
     }
 
-    fn error(&self, reason: &'static str) -> Syntax {
-        Syntax {
+    fn error(&self, reason: &'static str) -> SyntaxError {
+        SyntaxError {
             reason,
-            offset: self.at,
+            offset: self.offset,
         }
     }
 
     fn rest(&self) -> &'de [u8] {
-        // `at` never exceeds the length.
-        &self.text.as_bytes()[self.at..]
+        // `offset` never exceeds the length.
+        &self.text.as_bytes()[self.offset..]
     }
 
     fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+        self.text.as_bytes().get(self.offset).copied()
     }
 
     fn skip_white_space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
+            self.offset += 1;
         }
     }
 
     /// Consumes one byte of punctuation and the white space behind it.
     fn advance(&mut self) {
-        self.at += 1;
+        self.offset += 1;
         self.skip_white_space();
     }
 
-    fn expect(&mut self, byte: u8, reason: &'static str) -> Result<(), Syntax> {
+    fn expect(&mut self, byte: u8, reason: &'static str) -> Result<(), SyntaxError> {
         if self.peek() != Some(byte) {
             return Err(self.error(reason));
         }
@@ -81,7 +81,7 @@ impl<'de> Reader<'de> {
         Ok(())
     }
 
-    fn open(&mut self) -> Result<(), Syntax> {
+    fn open(&mut self) -> Result<(), SyntaxError> {
         if self.depth == MAX_DEPTH {
             return Err(self.error("nested deeper than 256 levels"));
         }
@@ -95,7 +95,7 @@ impl<'de> Reader<'de> {
         self.advance();
     }
 
-    fn key(&mut self) -> Result<Cow<'de, str>, Syntax> {
+    fn key(&mut self) -> Result<Cow<'de, str>, SyntaxError> {
         if self.peek() != Some(b'"') {
             return Err(self.error("expected a key in double quotes"));
         }
@@ -105,53 +105,53 @@ impl<'de> Reader<'de> {
     }
 
     /// A value that is not a list or map.
-    fn scalar(&mut self) -> Result<Value, Syntax> {
+    fn scalar(&mut self) -> Result<Value, SyntaxError> {
         match self.peek() {
             Some(b'"') => self.string().map(|text| Value::Text(text.into_owned())),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b'n') => self.word("null", Value::Null),
-            Some(b't') => self.word("true", Value::Bool(true)),
-            Some(b'f') => self.word("false", Value::Bool(false)),
-            Some(b'N') => self.word("NaN", Value::Float(f64::NAN)),
-            Some(b'I') => self.word("Infinity", Value::Float(f64::INFINITY)),
+            Some(b'n') => self.literal("null", Value::Null),
+            Some(b't') => self.literal("true", Value::Bool(true)),
+            Some(b'f') => self.literal("false", Value::Bool(false)),
+            Some(b'N') => self.literal("NaN", Value::Float(f64::NAN)),
+            Some(b'I') => self.literal("Infinity", Value::Float(f64::INFINITY)),
             Some(_) => Err(self.error("expected a value")),
             None => Err(self.error("unexpected end")),
         }
     }
 
-    fn word(&mut self, word: &str, value: Value) -> Result<Value, Syntax> {
-        if !self.rest().starts_with(word.as_bytes()) {
+    fn literal(&mut self, literal: &str, value: Value) -> Result<Value, SyntaxError> {
+        if !self.rest().starts_with(literal.as_bytes()) {
             return Err(self.error("expected a value"));
         }
-        self.at += word.len();
+        self.offset += literal.len();
         self.skip_white_space();
         Ok(value)
     }
 }
 
-impl<'de> Source<'de> for Reader<'de> {
+impl<'de> FormatReader<'de> for JsonReader<'de> {
     const FORMAT: &'static str = "JSON";
-    type Mark = (usize, usize);
-    type Cursor = Cursor;
+    type Position = (usize, usize);
+    type MapCursor = MapCursor;
 
-    fn mark(&self) -> (usize, usize) {
-        (self.at, self.depth)
+    fn position(&self) -> (usize, usize) {
+        (self.offset, self.depth)
     }
 
-    fn rewind(&mut self, (at, depth): (usize, usize)) {
-        self.at = at;
+    fn rewind(&mut self, (offset, depth): (usize, usize)) {
+        self.offset = offset;
         self.depth = depth;
     }
 
-    fn enter_map(&mut self) -> Result<Option<Cursor>, Syntax> {
+    fn enter_map(&mut self) -> Result<Option<MapCursor>, SyntaxError> {
         if self.peek() != Some(b'{') {
             return Ok(None);
         }
         self.open()?;
-        Ok(Some(Cursor { first: true }))
+        Ok(Some(MapCursor { first: true }))
     }
 
-    fn next_key(&mut self, cursor: &mut Cursor) -> Result<Option<Cow<'de, str>>, Syntax> {
+    fn next_key(&mut self, cursor: &mut MapCursor) -> Result<Option<Cow<'de, str>>, SyntaxError> {
         let first = std::mem::replace(&mut cursor.first, false);
         if self.peek() == Some(b'}') {
             self.close();
@@ -163,7 +163,7 @@ impl<'de> Source<'de> for Reader<'de> {
         self.key().map(Some)
     }
 
-    fn text(&mut self) -> Result<Option<Cow<'de, str>>, Syntax> {
+    fn text(&mut self) -> Result<Option<Cow<'de, str>>, SyntaxError> {
         if self.peek() == Some(b'"') {
             self.string().map(Some)
         } else {
@@ -171,8 +171,8 @@ impl<'de> Source<'de> for Reader<'de> {
         }
     }
 
-    fn value(&mut self) -> Result<Value, Syntax> {
-        let mut open: Vec<Open> = Vec::new();
+    fn value(&mut self) -> Result<Value, SyntaxError> {
+        let mut stack: Vec<OpenContainer> = Vec::new();
         'value: loop {
             let mut value = match self.peek() {
                 Some(b'[') => {
@@ -180,7 +180,7 @@ impl<'de> Source<'de> for Reader<'de> {
                     if self.peek() != Some(b']') {
                         // Nested lists of one element are the costliest text there is: with the usual
                         // room for four, 80 bytes of memory for each byte of text.
-                        open.push(Open::List(Vec::with_capacity(1)));
+                        stack.push(OpenContainer::List(Vec::with_capacity(1)));
                         continue 'value;
                     }
                     self.close();
@@ -189,7 +189,7 @@ impl<'de> Source<'de> for Reader<'de> {
                 Some(b'{') => {
                     self.open()?;
                     if self.peek() != Some(b'}') {
-                        open.push(Open::Map(Map::new(), self.key()?.into_owned()));
+                        stack.push(OpenContainer::Map(Map::new(), self.key()?.into_owned()));
                         continue 'value;
                     }
                     self.close();
@@ -199,9 +199,9 @@ impl<'de> Source<'de> for Reader<'de> {
             };
             // The value is complete: hand it to what holds it, which may thereby be complete itself.
             loop {
-                match open.last_mut() {
+                match stack.last_mut() {
                     None => return Ok(value),
-                    Some(Open::List(list)) => {
+                    Some(OpenContainer::List(list)) => {
                         list.push(value);
                         match self.peek() {
                             Some(b',') => {
@@ -212,7 +212,7 @@ impl<'de> Source<'de> for Reader<'de> {
                             _ => return Err(self.error("expected ',' or ']'")),
                         }
                     }
-                    Some(Open::Map(map, key)) => {
+                    Some(OpenContainer::Map(map, key)) => {
                         map.insert(std::mem::take(key), value);
                         match self.peek() {
                             Some(b',') => {
@@ -225,9 +225,9 @@ impl<'de> Source<'de> for Reader<'de> {
                         }
                     }
                 }
-                value = match open.pop() {
-                    Some(Open::List(list)) => Value::List(list),
-                    Some(Open::Map(map, _)) => Value::Map(map),
+                value = match stack.pop() {
+                    Some(OpenContainer::List(list)) => Value::List(list),
+                    Some(OpenContainer::Map(map, _)) => Value::Map(map),
                     // It was there a moment ago.
                     None => Value::Null,
                 };
@@ -235,7 +235,7 @@ impl<'de> Source<'de> for Reader<'de> {
         }
     }
 
-    fn skip(&mut self) -> Result<(), Syntax> {
+    fn skip(&mut self) -> Result<(), SyntaxError> {
         let start = self.depth;
         let mut is_map = [false; MAX_DEPTH];
         'value: loop {
@@ -285,7 +285,7 @@ impl<'de> Source<'de> for Reader<'de> {
         }
     }
 
-    fn finish(&mut self) -> Result<(), Syntax> {
+    fn finish(&mut self) -> Result<(), SyntaxError> {
         match self.peek() {
             None => Ok(()),
             Some(_) => Err(self.error("extra data after the value")),
@@ -378,7 +378,7 @@ mod tests {
             (b"\"\\udc00\"", "lone surrogate in text at byte 1"),
             (b"\"\\ud800\\u0041\"", "lone surrogate in text at byte 1"),
             (b"\xff", "not UTF-8 at byte 0"),
-            (b"\xef\xbb\xbf{}", "byte-order mark at byte 0"),
+            (b"\xef\xbb\xbf{}", "byte-order position at byte 0"),
             (b"1 x", "extra data after the value at byte 2"),
             (b"{}{}", "extra data after the value at byte 2"),
         ] {

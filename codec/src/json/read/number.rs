@@ -1,30 +1,30 @@
-use super::Reader;
-use crate::{Integer, Value, schema::Syntax};
+use super::JsonReader;
+use crate::{Integer, Value, schema::SyntaxError};
 
 /// Integers of this many digits fit 64 bits.
 const SMALL_DIGITS: usize = 18;
 
-impl Reader<'_> {
+impl JsonReader<'_> {
     /// A number, which its first byte has announced.
-    pub(super) fn number(&mut self) -> Result<Value, Syntax> {
-        let start = self.at;
+    pub(super) fn number(&mut self) -> Result<Value, SyntaxError> {
+        let start = self.offset;
         if self.peek() == Some(b'-') {
-            self.at += 1;
+            self.offset += 1;
             if self.peek() == Some(b'I') {
-                return self.word("Infinity", Value::Float(f64::NEG_INFINITY));
+                return self.literal("Infinity", Value::Float(f64::NEG_INFINITY));
             }
         }
-        let (negative, first) = (self.at > start, self.at);
+        let (negative, first) = (self.offset > start, self.offset);
         let mut small: u64 = 0;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             small = small.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-            self.at += 1;
+            self.offset += 1;
             // Nothing follows a leading zero.
-            if digit == b'0' && self.at == first + 1 {
+            if digit == b'0' && self.offset == first + 1 {
                 break;
             }
         }
-        match (self.at - first, self.peek()) {
+        match (self.offset - first, self.peek()) {
             (0, _) => return Err(self.error("expected a digit")),
             (_, Some(b'.' | b'e' | b'E')) => {}
             // Nearly all integers, without a second look at their digits.
@@ -39,18 +39,18 @@ impl Reader<'_> {
         let mut integer = true;
         if self.peek() == Some(b'.') {
             integer = false;
-            self.at += 1;
+            self.offset += 1;
             self.digits()?;
         }
         if let Some(b'e' | b'E') = self.peek() {
             integer = false;
-            self.at += 1;
+            self.offset += 1;
             if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
+                self.offset += 1;
             }
             self.digits()?;
         }
-        let text = &self.text[start..self.at];
+        let text = &self.text[start..self.offset];
         let value = if integer {
             Integer::from_decimal(text).map(Value::Integer)
         } else {
@@ -58,13 +58,13 @@ impl Reader<'_> {
             text.parse().ok().map(Value::Float)
         };
         self.skip_white_space();
-        value.ok_or(Syntax {
+        value.ok_or(SyntaxError {
             reason: "expected a number",
             offset: start,
         })
     }
 
-    fn digits(&mut self) -> Result<(), Syntax> {
+    fn digits(&mut self) -> Result<(), SyntaxError> {
         let len = self
             .rest()
             .iter()
@@ -73,7 +73,7 @@ impl Reader<'_> {
         if len == 0 {
             return Err(self.error("expected a digit"));
         }
-        self.at += len;
+        self.offset += len;
         Ok(())
     }
 }

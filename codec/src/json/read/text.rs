@@ -1,15 +1,15 @@
 use std::borrow::Cow;
 
-use super::Reader;
-use crate::{json::scan, schema::Syntax};
+use super::JsonReader;
+use crate::{json::scan, schema::SyntaxError};
 
-impl<'de> Reader<'de> {
+impl<'de> JsonReader<'de> {
     /// Text in quotes, borrowed if nothing in it is escaped.
-    pub(super) fn string(&mut self) -> Result<Cow<'de, str>, Syntax> {
-        self.at += 1;
-        let start = self.at;
-        self.at += scan::literal_len(self.rest());
-        let literal = &self.text[start..self.at];
+    pub(super) fn string(&mut self) -> Result<Cow<'de, str>, SyntaxError> {
+        self.offset += 1;
+        let start = self.offset;
+        self.offset += scan::literal_len(self.rest());
+        let literal = &self.text[start..self.offset];
         if self.peek() == Some(b'"') {
             self.advance();
             return Ok(Cow::Borrowed(literal));
@@ -26,18 +26,18 @@ impl<'de> Reader<'de> {
                 Some(_) => return Err(self.error("control character in text")),
                 None => return Err(self.error("unexpected end of text")),
             }
-            let start = self.at;
+            let start = self.offset;
             // Escapes often follow each other, so look before scanning.
             if !matches!(self.peek(), Some(b'\\' | b'"')) {
-                self.at += scan::literal_len(self.rest());
-                text.push_str(&self.text[start..self.at]);
+                self.offset += scan::literal_len(self.rest());
+                text.push_str(&self.text[start..self.offset]);
             }
         }
     }
 
-    fn escape(&mut self) -> Result<char, Syntax> {
-        let start = self.at;
-        self.at += 1;
+    fn escape(&mut self) -> Result<char, SyntaxError> {
+        let start = self.offset;
+        self.offset += 1;
         let character = match self.peek() {
             Some(b'"') => '"',
             Some(b'\\') => '\\',
@@ -48,41 +48,41 @@ impl<'de> Reader<'de> {
             Some(b'r') => '\r',
             Some(b't') => '\t',
             Some(b'u') => {
-                self.at += 1;
+                self.offset += 1;
                 return self.unicode_escape(start);
             }
             _ => {
-                return Err(Syntax {
+                return Err(SyntaxError {
                     reason: "unknown escape in text",
                     offset: start,
                 });
             }
         };
-        self.at += 1;
+        self.offset += 1;
         Ok(character)
     }
 
-    fn unicode_escape(&mut self, start: usize) -> Result<char, Syntax> {
-        let lone = Syntax {
+    fn unicode_escape(&mut self, start: usize) -> Result<char, SyntaxError> {
+        let lone = SyntaxError {
             reason: "lone surrogate in text",
             offset: start,
         };
-        let unit = self.unit()?;
+        let unit = self.utf16_unit()?;
         if !(0xd800..0xe000).contains(&unit) {
             return char::from_u32(unit).ok_or(lone);
         }
         if unit >= 0xdc00 || !self.rest().starts_with(b"\\u") {
             return Err(lone);
         }
-        self.at += 2;
-        let low = self.unit()?;
+        self.offset += 2;
+        let low = self.utf16_unit()?;
         if !(0xdc00..0xe000).contains(&low) {
             return Err(lone);
         }
         char::from_u32(0x10000 + ((unit - 0xd800) << 10 | (low - 0xdc00))).ok_or(lone)
     }
 
-    fn unit(&mut self) -> Result<u32, Syntax> {
+    fn utf16_unit(&mut self) -> Result<u32, SyntaxError> {
         let Some(digits) = self.rest().first_chunk::<4>() else {
             return Err(self.error("expected four hex digits"));
         };
@@ -91,7 +91,7 @@ impl<'de> Reader<'de> {
             let digit = char::from(digit).to_digit(16);
             unit = unit << 4 | digit.ok_or(self.error("expected four hex digits"))?;
         }
-        self.at += 4;
+        self.offset += 4;
         Ok(unit)
     }
 }

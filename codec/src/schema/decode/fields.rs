@@ -1,35 +1,35 @@
 use crate::{
     DecodeFault, Map, Value,
-    schema::{Source, Syntax},
+    schema::{FormatReader, SyntaxError},
 };
 
 /// Reads the payload object. `field` reads the value of a key that it knows and says so.
-pub(super) fn read_fields<'de, S: Source<'de>>(
-    source: &mut S,
-    field: impl FnMut(&mut S, &str) -> Result<bool, DecodeFault>,
+pub(super) fn read_fields<'de, R: FormatReader<'de>>(
+    reader: &mut R,
+    field: impl FnMut(&mut R, &str) -> Result<bool, DecodeFault>,
 ) -> Result<(), DecodeFault> {
-    read_object(source, "payload", field)
+    read_object(reader, "payload", field)
 }
 
 /// Reads an object. What `field` cannot read is an error only if it is the last value of its key
 /// (PROTOCOL 2.8).
-pub(super) fn read_object<'de, S: Source<'de>>(
-    source: &mut S,
+pub(super) fn read_object<'de, R: FormatReader<'de>>(
+    reader: &mut R,
     name: &str,
-    mut field: impl FnMut(&mut S, &str) -> Result<bool, DecodeFault>,
+    mut field: impl FnMut(&mut R, &str) -> Result<bool, DecodeFault>,
 ) -> Result<(), DecodeFault> {
-    let Some(mut cursor) = source.enter_map().map_err(syntax::<S>)? else {
-        let value = source.value().map_err(syntax::<S>)?;
-        return Err(wrong_kind(name, "an object", &value));
+    let Some(mut cursor) = reader.enter_map().map_err(syntax_fault::<R>)? else {
+        let value = reader.value().map_err(syntax_fault::<R>)?;
+        return Err(wrong_type(name, "an object", &value));
     };
     let mut faults = Vec::new();
-    while let Some(key) = source.next_key(&mut cursor).map_err(syntax::<S>)? {
-        let result = attempt(source, |source| field(source, &key))?;
+    while let Some(key) = reader.next_key(&mut cursor).map_err(syntax_fault::<R>)? {
+        let result = read_or_skip(reader, |reader| field(reader, &key))?;
         faults.retain(|(faulty, _)| *faulty != key);
         match result {
             Ok(true) => {}
             Ok(false) => {
-                source.skip().map_err(syntax::<S>)?;
+                reader.skip().map_err(syntax_fault::<R>)?;
             }
             Err(fault) => faults.push((key, fault)),
         }
@@ -41,72 +41,74 @@ pub(super) fn read_object<'de, S: Source<'de>>(
 }
 
 /// Text, or `None` for null.
-pub(super) fn read_text<'de, S: Source<'de>>(
-    source: &mut S,
+pub(super) fn read_text<'de, R: FormatReader<'de>>(
+    reader: &mut R,
     name: &str,
 ) -> Result<Option<String>, DecodeFault> {
-    match source.text().map_err(syntax::<S>)? {
+    match reader.text().map_err(syntax_fault::<R>)? {
         Some(text) => Ok(Some(text.into_owned())),
-        None => match source.value().map_err(syntax::<S>)? {
+        None => match reader.value().map_err(syntax_fault::<R>)? {
             Value::Null => Ok(None),
-            other => Err(wrong_kind(name, "text", &other)),
+            other => Err(wrong_type(name, "text", &other)),
         },
     }
 }
 
 /// A map; null stands for an empty one (PROTOCOL 2.7).
-pub(super) fn read_map<'de, S: Source<'de>>(
-    source: &mut S,
+pub(super) fn read_map<'de, R: FormatReader<'de>>(
+    reader: &mut R,
     name: &str,
 ) -> Result<Map, DecodeFault> {
-    match source.value().map_err(syntax::<S>)? {
+    match reader.value().map_err(syntax_fault::<R>)? {
         Value::Map(map) => Ok(map),
         Value::Null => Ok(Map::new()),
-        other => Err(wrong_kind(name, "an object", &other)),
+        other => Err(wrong_type(name, "an object", &other)),
     }
 }
 
-pub(super) fn text_or_value<'de, S: Source<'de>, T>(
-    source: &mut S,
+pub(super) fn text_or_value<'de, R: FormatReader<'de>, T>(
+    reader: &mut R,
     read: impl FnOnce(&str) -> Option<T>,
 ) -> Result<Result<T, Value>, DecodeFault> {
-    Ok(match source.text().map_err(syntax::<S>)? {
+    Ok(match reader.text().map_err(syntax_fault::<R>)? {
         Some(text) => read(&text).ok_or_else(|| Value::from(&*text)),
-        None => Err(source.value().map_err(syntax::<S>)?),
+        None => Err(reader.value().map_err(syntax_fault::<R>)?),
     })
 }
 
 /// Reads a value whose failure may turn out not to matter, and steps over it in any case.
-pub(super) fn attempt<'de, S: Source<'de>, T>(
-    source: &mut S,
-    read: impl FnOnce(&mut S) -> Result<T, DecodeFault>,
+pub(super) fn read_or_skip<'de, R: FormatReader<'de>, T>(
+    reader: &mut R,
+    read: impl FnOnce(&mut R) -> Result<T, DecodeFault>,
 ) -> Result<Result<T, DecodeFault>, DecodeFault> {
-    let start = source.mark();
-    match read(source) {
+    let start = reader.position();
+    match read(reader) {
         Err(fault @ DecodeFault::Syntax { .. }) => Err(fault),
         Err(fault) => {
-            source.rewind(start);
-            source.skip().map_err(syntax::<S>)?;
+            reader.rewind(start);
+            reader.skip().map_err(syntax_fault::<R>)?;
             Ok(Err(fault))
         }
         Ok(value) => Ok(Ok(value)),
     }
 }
 
-pub(super) fn set<T>(slot: &mut Option<T>, value: T) -> bool {
+pub(super) fn store<T>(slot: &mut Option<T>, value: T) -> bool {
     *slot = Some(value);
     true
 }
 
-pub(super) fn syntax<'de, S: Source<'de>>(Syntax { reason, offset }: Syntax) -> DecodeFault {
+pub(super) fn syntax_fault<'de, R: FormatReader<'de>>(
+    SyntaxError { reason, offset }: SyntaxError,
+) -> DecodeFault {
     DecodeFault::Syntax {
-        format: S::FORMAT,
+        format: R::FORMAT,
         reason,
         offset,
     }
 }
 
-pub(super) fn missing(key: &str) -> DecodeFault {
+pub(super) fn missing_key(key: &str) -> DecodeFault {
     DecodeFault::Envelope {
         reason: format!("{key} is missing"),
     }
@@ -119,7 +121,7 @@ pub(super) fn message_missing() -> DecodeFault {
     }
 }
 
-pub(super) fn wrong_kind(name: &str, expected: &str, found: &Value) -> DecodeFault {
+pub(super) fn wrong_type(name: &str, expected: &str, found: &Value) -> DecodeFault {
     DecodeFault::Payload {
         reason: format!("{name} must be {expected}, not {}", found.kind()),
     }

@@ -1,32 +1,34 @@
-use super::fields::{read_map, read_object, read_text, set, syntax, wrong_kind};
-use crate::{DecodeFault, Message, Role, Timestamp, ToolResult, Value, schema::Source};
+use super::fields::{read_map, read_object, read_text, store, syntax_fault, wrong_type};
+use crate::{DecodeFault, Message, Role, Timestamp, ToolResult, Value, schema::FormatReader};
 
-pub(super) fn read_message<'de, S: Source<'de>>(source: &mut S) -> Result<Message, DecodeFault> {
-    let start = source.mark();
-    match read_message_fields(source) {
+pub(super) fn read_message<'de, R: FormatReader<'de>>(
+    reader: &mut R,
+) -> Result<Message, DecodeFault> {
+    let start = reader.position();
+    match read_message_fields(reader) {
         Err(DecodeFault::Payload { reason }) => {
-            source.rewind(start);
-            let data = source.value().map_err(syntax::<S>)?;
+            reader.rewind(start);
+            let data = reader.value().map_err(syntax_fault::<R>)?;
             Err(DecodeFault::Message { reason, data })
         }
         result => result,
     }
 }
 
-fn read_message_fields<'de, S: Source<'de>>(source: &mut S) -> Result<Message, DecodeFault> {
+fn read_message_fields<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Message, DecodeFault> {
     let (mut role, mut content, mut metadata, mut timestamp) = (None, None, None, None);
-    read_object(source, "message", |source, key| {
+    read_object(reader, "message", |reader, key| {
         Ok(match key {
-            "role" => match source.text().map_err(syntax::<S>)? {
-                Some(text) => set(&mut role, Role::from(&*text)),
+            "role" => match reader.text().map_err(syntax_fault::<R>)? {
+                Some(text) => store(&mut role, Role::from(&*text)),
                 None => {
-                    let value = source.value().map_err(syntax::<S>)?;
-                    return Err(wrong_kind("role", "text", &value));
+                    let value = reader.value().map_err(syntax_fault::<R>)?;
+                    return Err(wrong_type("role", "text", &value));
                 }
             },
-            "content" => set(&mut content, source.value().map_err(syntax::<S>)?),
-            "metadata" => set(&mut metadata, read_map(source, key)?),
-            "timestamp" => set(&mut timestamp, read_timestamp(source)?),
+            "content" => store(&mut content, reader.value().map_err(syntax_fault::<R>)?),
+            "metadata" => store(&mut metadata, read_map(reader, key)?),
+            "timestamp" => store(&mut timestamp, read_timestamp(reader)?),
             _ => false,
         })
     })?;
@@ -46,8 +48,10 @@ fn read_message_fields<'de, S: Source<'de>>(source: &mut S) -> Result<Message, D
 }
 
 /// Missing, null and empty all mean that the sender named no time (PROTOCOL 3.3).
-fn read_timestamp<'de, S: Source<'de>>(source: &mut S) -> Result<Option<Timestamp>, DecodeFault> {
-    match source.text().map_err(syntax::<S>)? {
+fn read_timestamp<'de, R: FormatReader<'de>>(
+    reader: &mut R,
+) -> Result<Option<Timestamp>, DecodeFault> {
+    match reader.text().map_err(syntax_fault::<R>)? {
         Some(text) if text.is_empty() => Ok(None),
         Some(text) => match text.parse() {
             Ok(time) => Ok(Some(time)),
@@ -55,26 +59,26 @@ fn read_timestamp<'de, S: Source<'de>>(source: &mut S) -> Result<Option<Timestam
                 reason: format!("timestamp is {error}"),
             }),
         },
-        None => match source.value().map_err(syntax::<S>)? {
+        None => match reader.value().map_err(syntax_fault::<R>)? {
             Value::Null => Ok(None),
-            other => Err(wrong_kind("timestamp", "text", &other)),
+            other => Err(wrong_type("timestamp", "text", &other)),
         },
     }
 }
 
-pub(super) fn read_tool_result<'de, S: Source<'de>>(
-    source: &mut S,
+pub(super) fn read_tool_result<'de, R: FormatReader<'de>>(
+    reader: &mut R,
 ) -> Result<ToolResult, DecodeFault> {
     let (mut success, mut data, mut error, mut metadata) = (None, None, None, None);
-    read_object(source, "result", |source, key| {
+    read_object(reader, "result", |reader, key| {
         Ok(match key {
-            "success" => match source.value().map_err(syntax::<S>)? {
-                Value::Bool(flag) => set(&mut success, flag),
-                other => return Err(wrong_kind("success", "a bool", &other)),
+            "success" => match reader.value().map_err(syntax_fault::<R>)? {
+                Value::Bool(flag) => store(&mut success, flag),
+                other => return Err(wrong_type("success", "a bool", &other)),
             },
-            "data" => set(&mut data, source.value().map_err(syntax::<S>)?),
-            "error" => set(&mut error, read_text(source, key)?),
-            "metadata" => set(&mut metadata, read_map(source, key)?),
+            "data" => store(&mut data, reader.value().map_err(syntax_fault::<R>)?),
+            "error" => store(&mut error, read_text(reader, key)?),
+            "metadata" => store(&mut metadata, read_map(reader, key)?),
             _ => false,
         })
     })?;

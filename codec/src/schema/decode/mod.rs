@@ -1,6 +1,6 @@
+mod envelope;
 mod fields;
-mod head;
 mod message;
 mod payload;
 
-pub(crate) use self::head::decode;
+pub(crate) use self::envelope::decode;

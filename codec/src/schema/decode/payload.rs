@@ -1,45 +1,45 @@
 use super::{
     fields::{
-        attempt, message_missing, read_fields, read_map, read_text, set, syntax, text_or_value,
-        wrong_kind,
+        message_missing, read_fields, read_map, read_or_skip, read_text, store, syntax_fault,
+        text_or_value, wrong_type,
     },
     message::{read_message, read_tool_result},
 };
 use crate::{
     Body, Call, DecodeFault, EnvelopeType, Execute, Heartbeat, Register, Request, Response,
-    Unregister, Value, WireError, schema::Source,
+    Unregister, Value, WireError, schema::FormatReader,
 };
 
-pub(super) fn read_body<'de, S: Source<'de>>(
-    source: &mut S,
+pub(super) fn read_body<'de, R: FormatReader<'de>>(
+    reader: &mut R,
     kind: EnvelopeType,
 ) -> Result<Body, DecodeFault> {
     Ok(match kind {
-        EnvelopeType::Request => read_request(source)?.into(),
-        EnvelopeType::Response => read_response(source)?.into(),
+        EnvelopeType::Request => read_request(reader)?.into(),
+        EnvelopeType::Response => read_response(reader)?.into(),
         EnvelopeType::StreamChunk => {
             let mut message = None;
-            read_fields(source, |source, key| {
-                Ok(key == "message" && set(&mut message, read_message(source)?))
+            read_fields(reader, |reader, key| {
+                Ok(key == "message" && store(&mut message, read_message(reader)?))
             })?;
             Body::StreamChunk(message.ok_or_else(message_missing)?)
         }
         EnvelopeType::StreamEnd => {
-            read_fields(source, |_, _| Ok(false))?;
+            read_fields(reader, |_, _| Ok(false))?;
             Body::StreamEnd
         }
-        EnvelopeType::Error => read_error(source)?.into(),
+        EnvelopeType::Error => read_error(reader)?.into(),
         EnvelopeType::Heartbeat => {
             let mut heartbeat = Heartbeat::healthy("");
             let mut status = None;
-            read_fields(source, |source, key| {
+            read_fields(reader, |reader, key| {
                 match key {
                     "agent_name" => {
-                        heartbeat.agent_name = read_text(source, key)?.unwrap_or_default();
+                        heartbeat.agent_name = read_text(reader, key)?.unwrap_or_default();
                     }
-                    "status" => status = read_text(source, key)?,
-                    "endpoint" => heartbeat.endpoint = read_text(source, key)?,
-                    "instance" => heartbeat.instance = read_text(source, key)?,
+                    "status" => status = read_text(reader, key)?,
+                    "endpoint" => heartbeat.endpoint = read_text(reader, key)?,
+                    "instance" => heartbeat.instance = read_text(reader, key)?,
                     _ => return Ok(false),
                 }
                 Ok(true)
@@ -47,15 +47,15 @@ pub(super) fn read_body<'de, S: Source<'de>>(
             heartbeat.status = status.unwrap_or(heartbeat.status);
             heartbeat.into()
         }
-        EnvelopeType::Register => read_register(source)?.into(),
+        EnvelopeType::Register => read_register(reader)?.into(),
         EnvelopeType::Unregister => {
             let mut unregister = Unregister::new("");
             unregister.agent_name = None;
-            read_fields(source, |source, key| {
+            read_fields(reader, |reader, key| {
                 match key {
-                    "agent_name" => unregister.agent_name = read_text(source, key)?,
-                    "endpoint" => unregister.endpoint = read_text(source, key)?,
-                    "instance" => unregister.instance = read_text(source, key)?,
+                    "agent_name" => unregister.agent_name = read_text(reader, key)?,
+                    "endpoint" => unregister.endpoint = read_text(reader, key)?,
+                    "instance" => unregister.instance = read_text(reader, key)?,
                     _ => return Ok(false),
                 }
                 Ok(true)
@@ -65,34 +65,37 @@ pub(super) fn read_body<'de, S: Source<'de>>(
     })
 }
 
-fn read_request<'de, S: Source<'de>>(source: &mut S) -> Result<Request, DecodeFault> {
-    let start = source.mark();
+fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, DecodeFault> {
+    let start = reader.position();
     let (mut method, mut agent_name, mut message) = (None, None, None);
     let (mut tool_name, mut kwargs) = (None, None);
-    read_fields(source, |source, key| {
+    read_fields(reader, |reader, key| {
         Ok(match key {
-            "method" => set(&mut method, text_or_value(source, Method::from_text)?.ok()),
+            "method" => store(&mut method, text_or_value(reader, Method::from_text)?.ok()),
             // What cannot be read is not yet an error: another method may not need it.
-            "agent_name" => set(
+            "agent_name" => store(
                 &mut agent_name,
-                attempt(source, |s| read_text(s, "agent_name"))?,
+                read_or_skip(reader, |r| read_text(r, "agent_name"))?,
             ),
-            "message" => set(&mut message, attempt(source, read_message)?),
-            "tool_name" => set(
+            "message" => store(&mut message, read_or_skip(reader, read_message)?),
+            "tool_name" => store(
                 &mut tool_name,
-                attempt(source, |s| read_text(s, "tool_name"))?,
+                read_or_skip(reader, |r| read_text(r, "tool_name"))?,
             ),
-            "kwargs" => set(&mut kwargs, attempt(source, |s| read_map(s, "kwargs"))?),
+            "kwargs" => store(
+                &mut kwargs,
+                read_or_skip(reader, |r| read_map(r, "kwargs"))?,
+            ),
             _ => false,
         })
     })?;
     let Some(method) = method.flatten() else {
         // What was read by then is in the payload too, and would take its room twice.
         drop((message, kwargs));
-        source.rewind(start);
-        return match source.value().map_err(syntax::<S>)? {
+        reader.rewind(start);
+        return match reader.value().map_err(syntax_fault::<R>)? {
             Value::Map(payload) => Ok(Request::Other(payload)),
-            other => Err(wrong_kind("payload", "an object", &other)),
+            other => Err(wrong_type("payload", "an object", &other)),
         };
     };
     if method == Method::Execute {
@@ -135,13 +138,13 @@ impl Method {
     }
 }
 
-fn read_response<'de, S: Source<'de>>(source: &mut S) -> Result<Response, DecodeFault> {
-    let start = source.mark();
+fn read_response<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Response, DecodeFault> {
+    let start = reader.position();
     let (mut message, mut result) = (None, None);
-    read_fields(source, |source, key| {
+    read_fields(reader, |reader, key| {
         Ok(match key {
-            "message" => set(&mut message, read_message(source)?),
-            "result" => set(&mut result, read_tool_result(source)?),
+            "message" => store(&mut message, read_message(reader)?),
+            "result" => store(&mut result, read_tool_result(reader)?),
             _ => false,
         })
     })?;
@@ -149,19 +152,19 @@ fn read_response<'de, S: Source<'de>>(source: &mut S) -> Result<Response, Decode
         (Some(message), _) => Ok(Response::Message(message)),
         (None, Some(result)) => Ok(Response::Tool(result)),
         (None, None) => {
-            source.rewind(start);
-            read_map(source, "payload").map(Response::Other)
+            reader.rewind(start);
+            read_map(reader, "payload").map(Response::Other)
         }
     }
 }
 
-fn read_error<'de, S: Source<'de>>(source: &mut S) -> Result<WireError, DecodeFault> {
+fn read_error<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<WireError, DecodeFault> {
     let (mut code, mut message, mut details) = (None, None, None);
-    read_fields(source, |source, key| {
+    read_fields(reader, |reader, key| {
         Ok(match key {
-            "error_code" => set(&mut code, read_text(source, key)?),
-            "error_message" => set(&mut message, read_text(source, key)?),
-            "error_details" => set(&mut details, read_map(source, key)?),
+            "error_code" => store(&mut code, read_text(reader, key)?),
+            "error_message" => store(&mut message, read_text(reader, key)?),
+            "error_details" => store(&mut details, read_map(reader, key)?),
             _ => false,
         })
     })?;
@@ -174,16 +177,16 @@ fn read_error<'de, S: Source<'de>>(source: &mut S) -> Result<WireError, DecodeFa
         .with_details(details.unwrap_or_default()))
 }
 
-fn read_register<'de, S: Source<'de>>(source: &mut S) -> Result<Register, DecodeFault> {
+fn read_register<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Register, DecodeFault> {
     let mut register = Register::new("", "");
-    read_fields(source, |source, key| {
+    read_fields(reader, |reader, key| {
         match key {
-            "agent_name" => register.agent_name = read_text(source, key)?.unwrap_or_default(),
-            "capabilities" => register.capabilities = read_map(source, key)?,
-            "endpoint" => register.endpoint = read_text(source, key)?.unwrap_or_default(),
-            "metadata" => register.metadata = read_map(source, key)?,
-            "version" => register.version = read_text(source, key)?,
-            "instance" => register.instance = read_text(source, key)?,
+            "agent_name" => register.agent_name = read_text(reader, key)?.unwrap_or_default(),
+            "capabilities" => register.capabilities = read_map(reader, key)?,
+            "endpoint" => register.endpoint = read_text(reader, key)?.unwrap_or_default(),
+            "metadata" => register.metadata = read_map(reader, key)?,
+            "version" => register.version = read_text(reader, key)?,
+            "instance" => register.instance = read_text(reader, key)?,
             _ => return Ok(false),
         }
         Ok(true)

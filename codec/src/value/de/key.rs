@@ -8,9 +8,9 @@ use super::{enum_access::EnumAccess, visit_integer};
 use crate::{Integer, ValueError};
 
 /// A map's key, which is text here and may stand for an integer or a bool in a user's type.
-pub(super) struct Key(pub(super) String);
+pub(super) struct KeyDeserializer(pub(super) String);
 
-impl<'de> IntoDeserializer<'de, ValueError> for Key {
+impl<'de> IntoDeserializer<'de, ValueError> for KeyDeserializer {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -29,7 +29,7 @@ macro_rules! parsed_keys {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Key {
+impl<'de> Deserializer<'de> for KeyDeserializer {
     type Error = ValueError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {

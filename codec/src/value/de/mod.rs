@@ -11,7 +11,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use self::{enum_access::EnumAccess, key::Key};
+use self::{enum_access::EnumAccess, key::KeyDeserializer};
 use super::{Integer, Value, ValueError, integer::IntegerRef};
 
 /// Converts a [`Value`], or a [`Map`](crate::Map), into any type that implements serde's `Deserialize`.
@@ -63,8 +63,10 @@ impl<'de> Deserializer<'de> for Value {
                 Ok(value)
             }
             Self::Map(map) => {
-                let mut entries =
-                    MapDeserializer::new(map.into_iter().map(|(key, value)| (Key(key), value)));
+                let mut entries = MapDeserializer::new(
+                    map.into_iter()
+                        .map(|(key, value)| (KeyDeserializer(key), value)),
+                );
                 let value = visitor.visit_map(&mut entries)?;
                 entries.end()?;
                 Ok(value)

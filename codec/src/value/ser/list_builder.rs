@@ -1,6 +1,6 @@
 use serde::{Serialize, ser};
 
-use super::{ToValue, tagged};
+use super::{ValueSerializer, tag_variant};
 use crate::{Value, ValueError};
 
 pub(super) struct ListBuilder {
@@ -18,12 +18,12 @@ impl ListBuilder {
     }
 
     fn push<T: Serialize + ?Sized>(&mut self, element: &T) -> Result<(), ValueError> {
-        self.list.push(element.serialize(ToValue)?);
+        self.list.push(element.serialize(ValueSerializer)?);
         Ok(())
     }
 
     fn finish(self) -> Result<Value, ValueError> {
-        Ok(tagged(self.variant, Value::List(self.list)))
+        Ok(tag_variant(self.variant, Value::List(self.list)))
     }
 }
 

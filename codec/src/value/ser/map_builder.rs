@@ -1,6 +1,6 @@
 use serde::{Serialize, ser};
 
-use super::{ToValue, tagged};
+use super::{ValueSerializer, tag_variant};
 use crate::{Map, Value, ValueError};
 
 pub(super) struct MapBuilder {
@@ -19,7 +19,7 @@ impl MapBuilder {
     }
 
     fn finish(self) -> Result<Value, ValueError> {
-        Ok(tagged(self.variant, self.map.into()))
+        Ok(tag_variant(self.variant, self.map.into()))
     }
 }
 
@@ -28,7 +28,7 @@ impl ser::SerializeMap for MapBuilder {
     type Error = ValueError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), ValueError> {
-        self.key = Some(match key.serialize(ToValue)? {
+        self.key = Some(match key.serialize(ValueSerializer)? {
             Value::Text(text) => text,
             Value::Integer(integer) => integer.to_string(),
             Value::Bool(flag) => flag.to_string(),
@@ -46,7 +46,7 @@ impl ser::SerializeMap for MapBuilder {
         let Some(key) = self.key.take() else {
             return Err(ValueError::new("a map value came before its key"));
         };
-        self.map.insert(key, value.serialize(ToValue)?);
+        self.map.insert(key, value.serialize(ValueSerializer)?);
         Ok(())
     }
 
@@ -66,7 +66,7 @@ macro_rules! struct_builder {
                 key: &'static str,
                 value: &T,
             ) -> Result<(), ValueError> {
-                self.map.insert(key, value.serialize(ToValue)?);
+                self.map.insert(key, value.serialize(ValueSerializer)?);
                 Ok(())
             }
 

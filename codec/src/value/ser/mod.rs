@@ -28,7 +28,7 @@ use super::{Map, Value, ValueError, integer::IntegerRef};
 /// # Ok::<(), agentwire_codec::ValueError>(())
 /// ```
 pub fn to_value<T: Serialize>(value: T) -> Result<Value, ValueError> {
-    value.serialize(ToValue)
+    value.serialize(ValueSerializer)
 }
 
 impl Serialize for Value {
@@ -62,9 +62,9 @@ impl Serialize for Map {
     }
 }
 
-struct ToValue;
+struct ValueSerializer;
 
-impl Serializer for ToValue {
+impl Serializer for ValueSerializer {
     type Ok = Value;
     type Error = ValueError;
     type SerializeSeq = ListBuilder;
@@ -179,7 +179,7 @@ impl Serializer for ToValue {
         variant: &'static str,
         value: &T,
     ) -> Result<Value, ValueError> {
-        Ok(tagged(Some(variant), value.serialize(self)?))
+        Ok(tag_variant(Some(variant), value.serialize(self)?))
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<ListBuilder, ValueError> {
@@ -228,7 +228,7 @@ impl Serializer for ToValue {
 }
 
 /// An enum's variant with data is a map from its name to the data.
-fn tagged(variant: Option<&'static str>, value: Value) -> Value {
+fn tag_variant(variant: Option<&'static str>, value: Value) -> Value {
     match variant {
         Some(variant) => Map::from([(variant, value)]).into(),
         None => value,

@@ -1,63 +1,69 @@
 use super::{
-    fields::{missing, syntax, text_or_value},
+    fields::{missing_key, syntax_fault, text_or_value},
     payload::read_body,
 };
 use crate::{
     Body, DecodeError, DecodeFault, Envelope, EnvelopeType, PROTOCOL_VERSION, RequestId, SentAt,
-    Value, schema::Source,
+    Value, schema::FormatReader,
 };
 
-/// Reads one envelope, which must be all that `source` holds.
+/// Reads one envelope, which must be all that `reader` holds.
 ///
 /// Keys may come in any order. When the type comes before the payload, as every known writer has it, the
 /// payload is read in place; otherwise it is stepped over and read at the end.
-pub(crate) fn decode<'de, S: Source<'de>>(mut source: S) -> Result<Envelope, DecodeError> {
-    let mut head = Head::default();
-    let result = read_head(&mut source, &mut head).and_then(|()| head.check());
+pub(crate) fn decode<'de, R: FormatReader<'de>>(mut reader: R) -> Result<Envelope, DecodeError> {
+    let mut fields = EnvelopeFields::default();
+    let result = read_envelope_fields(&mut reader, &mut fields).and_then(|()| fields.check());
     let checked = match result {
         Ok(checked) => checked,
-        Err(fault) => return Err(DecodeError::new(head.id.and_then(Result::ok), None, fault)),
+        Err(fault) => {
+            return Err(DecodeError::new(
+                fields.id.and_then(Result::ok),
+                None,
+                fault,
+            ));
+        }
     };
-    let Some(Payload { mark, read }) = head.payload else {
-        let id = head.id.and_then(Result::ok);
-        return Err(DecodeError::new(id, None, missing("payload")));
+    let Some(PayloadField { position, read }) = fields.payload else {
+        let id = fields.id.and_then(Result::ok);
+        return Err(DecodeError::new(id, None, missing_key("payload")));
     };
     let body = match read {
         Some((kind, body)) if kind == checked => body,
         stale => {
             // What was read by another type is of no use, so it must not take room any longer.
             drop(stale);
-            source.rewind(mark);
-            read_body(&mut source, checked)
+            reader.rewind(position);
+            read_body(&mut reader, checked)
         }
     };
-    let id = head.id.and_then(Result::ok);
+    let id = fields.id.and_then(Result::ok);
     match (body, id) {
         (Ok(body), Some(id)) => Ok(Envelope {
             id,
-            timestamp: head.timestamp,
+            timestamp: fields.timestamp,
             body,
         }),
-        (Ok(_), None) => Err(DecodeError::new(None, None, missing("id"))),
+        (Ok(_), None) => Err(DecodeError::new(None, None, missing_key("id"))),
         (Err(fault), id) => Err(DecodeError::new(id, Some(checked), fault)),
     }
 }
 
 /// The keys of an envelope as they come. What is there and wrong is kept for the error.
-struct Head<M> {
+struct EnvelopeFields<M> {
     version: Option<Result<(), Value>>,
     kind: Option<Result<EnvelopeType, Value>>,
     id: Option<Result<RequestId, Value>>,
     timestamp: Option<SentAt>,
-    payload: Option<Payload<M>>,
+    payload: Option<PayloadField<M>>,
 }
 
-struct Payload<M> {
-    mark: M,
+struct PayloadField<M> {
+    position: M,
     read: Option<(EnvelopeType, Result<Body, DecodeFault>)>,
 }
 
-impl<M> Default for Head<M> {
+impl<M> Default for EnvelopeFields<M> {
     fn default() -> Self {
         Self {
             version: None,
@@ -69,7 +75,7 @@ impl<M> Default for Head<M> {
     }
 }
 
-impl<M> Head<M> {
+impl<M> EnvelopeFields<M> {
     /// The version decides first: of another one, nothing more is known.
     fn check(&self) -> Result<EnvelopeType, DecodeFault> {
         match &self.version {
@@ -79,7 +85,7 @@ impl<M> Head<M> {
                     version: version.clone(),
                 });
             }
-            None => return Err(missing("version")),
+            None => return Err(missing_key("version")),
         }
         let kind = match &self.kind {
             Some(Ok(kind)) => *kind,
@@ -87,7 +93,7 @@ impl<M> Head<M> {
                 let reason = format!("unknown type {}", shortened(kind));
                 return Err(DecodeFault::Envelope { reason });
             }
-            None => return Err(missing("type")),
+            None => return Err(missing_key("type")),
         };
         match &self.id {
             Some(Ok(_)) => Ok(kind),
@@ -95,40 +101,40 @@ impl<M> Head<M> {
                 let reason = format!("id must be text, not {}", id.kind());
                 Err(DecodeFault::Envelope { reason })
             }
-            None => Err(missing("id")),
+            None => Err(missing_key("id")),
         }
     }
 }
 
-fn read_head<'de, S: Source<'de>>(
-    source: &mut S,
-    head: &mut Head<S::Mark>,
+fn read_envelope_fields<'de, R: FormatReader<'de>>(
+    reader: &mut R,
+    fields: &mut EnvelopeFields<R::Position>,
 ) -> Result<(), DecodeFault> {
-    let Some(mut cursor) = source.enter_map().map_err(syntax::<S>)? else {
+    let Some(mut cursor) = reader.enter_map().map_err(syntax_fault::<R>)? else {
         // Whatever it is, it must be well-formed before it can be the wrong thing.
-        let value = skip_to_end(source)?;
+        let value = read_only_value(reader)?;
         let reason = format!("expected an object, not {}", value.kind());
         return Err(DecodeFault::Envelope { reason });
     };
-    while let Some(key) = source.next_key(&mut cursor).map_err(syntax::<S>)? {
+    while let Some(key) = reader.next_key(&mut cursor).map_err(syntax_fault::<R>)? {
         match &*key {
             "version" => {
-                head.version = Some(text_or_value(source, |text| {
+                fields.version = Some(text_or_value(reader, |text| {
                     (text == PROTOCOL_VERSION).then_some(())
                 })?);
             }
-            "type" => head.kind = Some(text_or_value(source, EnvelopeType::from_text)?),
-            "id" => head.id = Some(text_or_value(source, |text| Some(RequestId::from(text)))?),
+            "type" => fields.kind = Some(text_or_value(reader, EnvelopeType::from_text)?),
+            "id" => fields.id = Some(text_or_value(reader, |text| Some(RequestId::from(text)))?),
             "timestamp" => {
-                head.timestamp = text_or_value(source, |text| Some(SentAt::from(text)))?.ok();
+                fields.timestamp = text_or_value(reader, |text| Some(SentAt::from(text)))?.ok();
             }
-            "payload" => head.payload = Some(read_payload(source, &head.kind)?),
+            "payload" => fields.payload = Some(read_payload(reader, &fields.kind)?),
             _ => {
-                source.skip().map_err(syntax::<S>)?;
+                reader.skip().map_err(syntax_fault::<R>)?;
             }
         }
     }
-    source.finish().map_err(syntax::<S>)
+    reader.finish().map_err(syntax_fault::<R>)
 }
 
 /// The value as JSON, cut off if it is long: it comes from the peer and goes into an answer.
@@ -143,34 +149,34 @@ fn shortened(value: &Value) -> String {
     }
 }
 
-fn skip_to_end<'de, S: Source<'de>>(source: &mut S) -> Result<Value, DecodeFault> {
-    let value = source.value().map_err(syntax::<S>)?;
-    source.finish().map_err(syntax::<S>)?;
+fn read_only_value<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Value, DecodeFault> {
+    let value = reader.value().map_err(syntax_fault::<R>)?;
+    reader.finish().map_err(syntax_fault::<R>)?;
     Ok(value)
 }
 
-fn read_payload<'de, S: Source<'de>>(
-    source: &mut S,
+fn read_payload<'de, R: FormatReader<'de>>(
+    reader: &mut R,
     kind: &Option<Result<EnvelopeType, Value>>,
-) -> Result<Payload<S::Mark>, DecodeFault> {
-    let mark = source.mark();
+) -> Result<PayloadField<R::Position>, DecodeFault> {
+    let position = reader.position();
     let read = match kind {
-        Some(Ok(kind)) => match read_body(source, *kind) {
+        Some(Ok(kind)) => match read_body(reader, *kind) {
             Err(fault @ DecodeFault::Syntax { .. }) => return Err(fault),
             Err(fault) => {
                 // The rest of the envelope may still hold the id, so go on behind the payload.
-                source.rewind(mark);
-                source.skip().map_err(syntax::<S>)?;
+                reader.rewind(position);
+                reader.skip().map_err(syntax_fault::<R>)?;
                 Some((*kind, Err(fault)))
             }
             Ok(body) => Some((*kind, Ok(body))),
         },
         _ => {
-            source.skip().map_err(syntax::<S>)?;
+            reader.skip().map_err(syntax_fault::<R>)?;
             None
         }
     };
-    Ok(Payload { mark, read })
+    Ok(PayloadField { position, read })
 }
 
 /// How much of an unknown type an error shows, in bytes.

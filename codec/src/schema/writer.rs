@@ -4,7 +4,7 @@ use crate::{EncodeError, Integer};
 ///
 /// Entries and elements are announced with their index, because some formats separate them and others
 /// count them beforehand.
-pub(crate) trait Sink {
+pub(crate) trait FormatWriter {
     fn begin_map(&mut self, len: usize) -> Result<(), EncodeError>;
     fn key(&mut self, index: usize, key: &str);
     /// A key that is known beforehand.
@@ -39,7 +39,7 @@ macro_rules! field {
     ($name:literal) => {
         $crate::schema::Field {
             json: concat!(", \"", $name, "\": "),
-            msgpack: const { &$crate::schema::short_text::<{ 1 + $name.len() }>($name) },
+            msgpack: const { &$crate::schema::fixstr::<{ 1 + $name.len() }>($name) },
         }
     };
 }
@@ -47,7 +47,7 @@ macro_rules! field {
 pub(crate) use field;
 
 /// Text of at most 31 bytes in MessagePack. `LEN` counts the byte in front, too.
-pub(crate) const fn short_text<const LEN: usize>(text: &str) -> [u8; LEN] {
+pub(crate) const fn fixstr<const LEN: usize>(text: &str) -> [u8; LEN] {
     assert!(LEN == 1 + text.len() && text.len() < 32, "not short");
     let mut bytes = [0; LEN];
     bytes[0] = 0xa0 | text.len() as u8;
