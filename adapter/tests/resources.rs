@@ -1,12 +1,16 @@
-//! Nothing is left behind: memory, tasks, file descriptors and counters are back where they were, whatever
-//! callers and peers do.
+//! Memory, tasks, file descriptors and counters return to where they were, whatever callers and peers do.
 //!
-//! The allocator and the system count for the whole process, so these tests take turns, their runtimes included.
+//! The allocator and the system count for the whole process, so these tests run one at a time, each with its
+//! own runtime.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-#[path = "it/common/mod.rs"]
-mod common;
+#[path = "it/common/frames.rs"]
+mod frames;
+#[path = "it/common/scripted_agent.rs"]
+mod scripted_agent;
+#[path = "it/common/waiting.rs"]
+mod waiting;
 
 use std::{
     sync::{
@@ -18,18 +22,28 @@ use std::{
 
 use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder,
-    RequestContext, transport::internal::Mutex,
+    RequestContext,
+    transport::{self, internal::Mutex},
 };
-use common::{RawPeer, ScriptedAgent, memory, process_frame, until, within};
 use fastrand::Rng;
 use futures_core::Stream;
 use futures_util::{future::join_all, stream};
 use peak_alloc::PeakAlloc;
-use tokio::runtime::{Builder, Handle};
+use tokio::{
+    io::AsyncWriteExt,
+    runtime::{Builder, Handle},
+};
+
+use self::{
+    frames::{process_frame, stream_frame},
+    scripted_agent::ScriptedAgent,
+    waiting::{until, within},
+};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
+/// Runs a test while no other test of this binary runs.
 fn alone<F: Future<Output = ()>>(runtime: &mut Builder, test: impl FnOnce() -> F) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock();
@@ -39,7 +53,7 @@ fn alone<F: Future<Output = ()>>(runtime: &mut Builder, test: impl FnOnce() -> F
 const CALLS: usize = 50_000;
 const CALLERS: usize = 50;
 
-/// Calls in every way that a caller has to end one; each answer is checked to be its own.
+/// Ends calls in every way that a caller can, and checks that each answer belongs to its call.
 async fn misbehave(remote: RemoteAgent, mut random: Rng, calls: usize) {
     for number in 0..calls {
         let text = format!("{number} {}", random.u64(..));
@@ -50,7 +64,7 @@ async fn misbehave(remote: RemoteAgent, mut random: Rng, calls: usize) {
                 assert_eq!(reply.text(), Some(text.as_str()));
             }
             6 => {
-                // Dropped somewhere on its way.
+                // The call is dropped after a few polls.
                 let polls = random.usize(..6);
                 let mut call = Box::pin(remote.process(message));
                 for _ in 0..polls {
@@ -96,7 +110,7 @@ async fn many_calls(remote: &RemoteAgent, seed: u64, calls: usize) {
 fn open_files() -> usize {
     match std::fs::read_dir("/proc/self/fd") {
         Ok(entries) => entries.count(),
-        // Elsewhere than on Linux the other numbers must do.
+        // Only Linux has this directory.
         Err(_) => 0,
     }
 }
@@ -132,7 +146,7 @@ async fn nothing_is_left_behind(settings: impl Fn(RemoteAgentBuilder) -> RemoteA
         .await;
         levels.push(ALLOCATOR.current_usage());
     }
-    // What is still there is the runtime's, which keeps some of what it has once needed.
+    // The runtime keeps some of the memory that it once needed.
     let grown = levels[1].saturating_sub(levels[0]);
     assert!(
         grown < 256 * 1024,
@@ -158,13 +172,13 @@ fn calls_with_connections_of_their_own_leave_nothing_behind() {
 fn calls_that_share_connections_leave_nothing_behind() {
     alone(Builder::new_multi_thread().worker_threads(2), || {
         nothing_is_left_behind(|builder| {
-            // A hanging call is not seen to end by the server, so each connection fills up with them.
+            // The server does not see that a hanging call was given up, so each connection fills up with such calls.
             builder.max_connections(4).max_in_flight_per_connection(16)
         })
     });
 }
 
-/// The system's own sockets, which need none of what is counted.
+/// Calls the agent once over a blocking socket, which needs no memory, task or file that is counted.
 #[cfg(unix)]
 fn called_once(path: &std::path::Path) -> std::os::unix::net::UnixStream {
     use std::io::{Read, Write};
@@ -192,7 +206,7 @@ fn an_idle_connection_costs_a_server_little() {
         let server = LocalAgent::serve(ScriptedAgent, Endpoint::unix(&path).unwrap())
             .await
             .unwrap();
-        // What the first ones need is there for all.
+        // Later connections share what the first ones allocate.
         let first: Vec<_> = (0..CONNECTIONS / 4).map(|_| called_once(&path)).collect();
         let before = ALLOCATOR.current_usage();
         let mut idle = Vec::with_capacity(CONNECTIONS);
@@ -205,7 +219,7 @@ fn an_idle_connection_costs_a_server_little() {
     });
 }
 
-/// Streams 16 KiB at a time, for ever, and counts.
+/// An agent that streams chunks of 16 KiB without an end, and counts them.
 struct Endless(Arc<AtomicU64>);
 
 const CHUNK: usize = 16 * 1024;
@@ -242,35 +256,34 @@ fn an_endless_stream_to_a_reader_that_does_not_read_stays_small() {
 
 async fn endless_stream() {
     let made = Arc::new(AtomicU64::new(0));
-    let server = LocalAgent::serve(Endless(Arc::clone(&made)), memory("endless"))
+    let server = LocalAgent::serve(Endless(Arc::clone(&made)), "memory://resources-endless")
         .await
         .unwrap();
 
-    // A client of ours that takes one chunk and then does something else.
+    // A client that takes one chunk and then stops reading.
     let remote = RemoteAgent::new(server.endpoint()).unwrap();
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     let mut chunks = remote.stream(Message::user("go"));
     chunks.next().await.unwrap().unwrap();
-    // Time passes only when nobody has anything to do.
+    // The paused clock advances only when all tasks wait.
     tokio::time::sleep(Duration::from_secs(20)).await;
     let stuck = made.load(Relaxed);
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(made.load(Relaxed), stuck, "the agent waits");
     let grown = ALLOCATOR.peak_usage() - before;
     assert!(grown < 1024 * 1024, "{grown} bytes for {stuck} chunks");
-    // Nothing is lost, and it goes on.
+    // The stream continues without a loss.
     for _ in 0..2 * stuck {
         chunks.next().await.unwrap().unwrap();
     }
     drop(chunks);
 
-    // A peer that asks and never reads.
-    let mut peer = RawPeer::connect(server.endpoint()).await;
-    let request = process_frame("7", Message::user("go"));
-    let text = String::from_utf8(request[4..].to_vec()).unwrap();
-    peer.send_frame(text.replace("\"process\"", "\"stream\"").as_bytes())
-        .await;
+    // A peer that opens a stream and never reads.
+    let mut peer = transport::connect(server.endpoint()).await.unwrap();
+    peer.write_all(&stream_frame("7", Message::user("go")))
+        .await
+        .unwrap();
     ALLOCATOR.reset_peak_usage();
     tokio::time::sleep(Duration::from_secs(20)).await;
     let grown = ALLOCATOR.peak_usage() - before;

@@ -1,6 +1,10 @@
 //! The integration tests of `agentwire`, in one binary: a module for each subject.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test may stop at the first surprise"
+)]
 
 mod common;
 

@@ -230,7 +230,7 @@ async fn beyond_the_limit_calls_wait_for_their_turn() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_peer_does_not_read_does_not_grow_without_end() {
     // A peer that accepts and reads nothing; calls that are given up at once.
     let (endpoint, mut listener) = listen("mux-stuck").await;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::common::{RawPeer, ScriptedAgent, memory, within};
+use crate::common::{RawPeer, ScriptedAgent, memory, process_frame, until, within};
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, RetryPolicy, agent_fn};
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -35,9 +35,7 @@ async fn stop_answers_what_is_in_flight_and_refuses_what_is_new() {
         let server = Arc::clone(&server);
         async move { within(server.stop()).await }
     });
-    while path.exists() {
-        tokio::task::yield_now().await;
-    }
+    until("the listener is closed", || !path.exists()).await;
     let newcomer = RemoteAgent::builder(&endpoint).retry(RetryPolicy::never());
     let newcomer = newcomer.build().unwrap();
     let error = within(newcomer.process(Message::user("new"))).await;
@@ -59,10 +57,9 @@ async fn stop_drops_what_is_still_in_flight_after_the_grace() {
     let server = within(builder.serve(&endpoint)).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let hang = Message::user("x").with_metadata("do", "hang");
-    peer.send(&crate::common::process_frame("7", hang)).await;
+    peer.send(&process_frame("7", hang)).await;
     // Once this is answered, the one before it is in flight.
-    peer.send(&crate::common::process_frame("8", Message::user("x")))
-        .await;
+    peer.send(&process_frame("8", Message::user("x"))).await;
     peer.receive().await;
     let before = Instant::now();
     within(server.stop()).await;
@@ -78,8 +75,7 @@ async fn stop_closes_idle_connections() {
         .unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     // Answered, so it is past the queue of the listener.
-    peer.send(&crate::common::process_frame("7", Message::user("x")))
-        .await;
+    peer.send(&process_frame("7", Message::user("x"))).await;
     peer.receive().await;
     let (stopped, ()) = tokio::join!(within(server.stop()), async {
         peer.receive_end().await;
@@ -97,7 +93,7 @@ async fn abort_and_drop_end_everything_at_once() {
             .unwrap();
         let mut peer = RawPeer::connect(&endpoint).await;
         let hang = Message::user("x").with_metadata("do", "hang");
-        peer.send(&crate::common::process_frame("7", hang)).await;
+        peer.send(&process_frame("7", hang)).await;
         if drop_it {
             drop(server);
         } else {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{RawPeer, ScriptedAgent, memory, process_frame, within};
+use crate::common::{RawPeer, ScriptedAgent, memory, process_frame, stream_frame, within};
 use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, FrameLimits, LocalAgent, Message, RemoteAgent,
     RequestContext, Value, agent_fn,
@@ -136,7 +136,7 @@ async fn dropping_a_stream_stops_the_agent() {
     within(dropped.recv()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropping_a_call_stops_the_agent() {
     let endpoint = memory("dropped-call");
     let (_server, _, mut dropped) = endless(&endpoint).await;
@@ -185,14 +185,14 @@ async fn a_chunk_over_the_limit_ends_the_stream_with_an_error() {
     assert!(error.unwrap().contains("limit of 1000"));
 }
 
-/// Streams what does not fit, and panics when it is given up for it.
+/// An agent that streams messages over the frame limit. Its stream panics when it is dropped.
 struct PanickingAgent;
 
 struct Panics;
 
 impl Drop for Panics {
     fn drop(&mut self) {
-        panic!("a bad farewell");
+        panic!("the stream panicked on drop");
     }
 }
 
@@ -219,15 +219,13 @@ impl Agent for PanickingAgent {
 }
 
 #[tokio::test]
-async fn a_stream_that_panics_when_it_is_given_up_harms_no_other_request() {
+async fn a_stream_that_panics_on_drop_harms_no_other_request() {
     let endpoint = memory("panicking");
     let builder =
         LocalAgent::builder(PanickingAgent).frame_limits(FrameLimits::default().send(1000));
     let _server = within(builder.serve(&endpoint)).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
-    let request = process_frame("large", Message::user("x".repeat(2000)));
-    let text = String::from_utf8(request[4..].to_vec()).unwrap();
-    peer.send_frame(text.replace("\"process\"", "\"stream\"").as_bytes())
+    peer.send(&stream_frame("large", Message::user("x".repeat(2000))))
         .await;
     assert!(matches!(peer.receive().await.body, Body::Error(_)));
     peer.send(&process_frame("next", Message::user("x"))).await;

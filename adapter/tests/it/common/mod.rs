@@ -1,52 +1,34 @@
-//! What the tests share: a bound on every wait, agents, and a peer that sends any bytes.
+//! What the tests share: bounded waits, agents, registries, and a peer that sends any bytes.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the binary `resources` uses a part of this"
-)]
-#![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
-
+mod frames;
 mod instances;
 mod raw_peer;
 mod registries;
-
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+mod scripted_agent;
+mod waiting;
 
 use agentwire::{
-    Agent, AgentError, Endpoint, Error, Map, Message, RemoteAgent, RemoteAgentBuilder,
-    RequestContext, RetryPolicy, registry::RegistryError, transport::Listener,
+    Endpoint, Error, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
+    registry::RegistryError, transport::Listener,
 };
-use agentwire_codec::{Body, Call, Envelope, Format, Request, RequestId, put_frame};
-use bytes::Bytes;
-use futures_core::Stream;
-use futures_util::stream;
+use agentwire_codec::{Body, Envelope};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::{
+    frames::{frame, process_frame, stream_frame},
     instances::{Instances, ask, ask_often, call_by_name, register_dead},
     raw_peer::RawPeer,
     registries::{Delegate, Hooks},
+    scripted_agent::ScriptedAgent,
+    waiting::{until, within},
 };
-
-/// Nothing in these tests takes long; what takes this long hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .expect("it hangs")
-}
 
 /// A `memory://` endpoint that no other test uses.
 pub(crate) fn memory(test: &str) -> Endpoint {
     Endpoint::memory(format!("{test}-{:016x}", fastrand::u64(..))).expect("a valid name")
 }
 
-/// An endpoint that no other test uses, and who listens there.
+/// An endpoint that no other test uses, and a listener at it.
 pub(crate) async fn listen(test: &str) -> (Endpoint, Listener) {
     let endpoint = memory(test);
     let listener = within(Listener::bind(&endpoint))
@@ -55,7 +37,7 @@ pub(crate) async fn listen(test: &str) -> (Endpoint, Listener) {
     (endpoint, listener)
 }
 
-/// A client whose calls share one connection, and that tries nothing again.
+/// A client whose calls share one connection and are never retried.
 pub(crate) fn shared(endpoint: &Endpoint) -> RemoteAgentBuilder {
     RemoteAgent::builder(endpoint)
         .max_connections(1)
@@ -63,83 +45,13 @@ pub(crate) fn shared(endpoint: &Endpoint) -> RemoteAgentBuilder {
         .retry(RetryPolicy::never())
 }
 
-/// Calls the agent with a text, in a task of its own.
+/// Calls the agent with a text, in a separate task.
 pub(crate) fn call(remote: &RemoteAgent, text: &str) -> JoinHandle<Result<Message, Error>> {
     let (remote, message) = (remote.clone(), Message::user(text));
     tokio::spawn(async move { remote.process(message).await })
 }
 
-/// Answers as its message's metadata `do` says: `fail`, or else an echo. Streams `count` chunks, with an
-/// error after `fail_after` of them.
-pub(crate) struct ScriptedAgent;
-
-impl Agent for ScriptedAgent {
-    fn name(&self) -> &str {
-        "scripted"
-    }
-
-    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
-        match message.metadata.get("do").and_then(|value| value.as_str()) {
-            Some("fail") => Err(AgentError::with_code("OUT_OF_STOCK", "out of stock")
-                .with_details(Map::from([("missing", 3)]))),
-            Some("panic") => panic!("the agent panicked"),
-            Some("slow") => {
-                tokio::time::sleep(Duration::from_secs(10)).await;
-                Ok(message)
-            }
-            Some("hang") => std::future::pending().await,
-            _ => {
-                let mut reply = Message::agent(message.content);
-                reply.metadata = message.metadata;
-                Ok(reply)
-            }
-        }
-    }
-
-    fn stream(
-        &self,
-        message: Message,
-        _: RequestContext,
-    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
-        let number = |key: &str| message.metadata.get(key).and_then(|value| value.as_u64());
-        let (count, fail_after) = (number("count").unwrap_or(3), number("fail_after"));
-        let content = message.content;
-        let chunks = (0..count).map(move |i| match fail_after {
-            Some(after) if after <= i => Err(AgentError::new(format!("failed after {after}"))),
-            _ => Ok(Message::agent(content.clone()).with_metadata("i", i)),
-        });
-        stream::iter(chunks)
-    }
-}
-
-/// Waits until something is so, which other tasks bring about.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    // By the system's clock: where time is paused, it stands still while this asks.
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "never came: {what}");
-        tokio::task::yield_now().await;
-    }
-}
-
-/// The frame of a call of `process`.
-pub(crate) fn process_frame(id: &str, message: Message) -> Bytes {
-    frame(&Envelope::new(
-        RequestId::from(id),
-        Request::Process(Call::new("", message)),
-    ))
-}
-
-pub(crate) fn frame(envelope: &Envelope) -> Bytes {
-    let mut buffer = Vec::new();
-    put_frame(&mut buffer, usize::MAX, |buffer| {
-        Format::Json.encode(envelope, buffer)
-    })
-    .expect("a valid envelope");
-    buffer.into()
-}
-
-/// Code, text and id of an error envelope.
+/// Returns code, message and id of an error envelope.
 pub(crate) fn error_of(envelope: &Envelope) -> (String, String, String) {
     match &envelope.body {
         Body::Error(error) => (
@@ -151,7 +63,7 @@ pub(crate) fn error_of(envelope: &Envelope) -> (String, String, String) {
     }
 }
 
-/// What a registry said, among all that caused an error.
+/// Finds the registry error in the source chain of an error.
 pub(crate) fn registry_error(error: &Error) -> Option<&RegistryError> {
     let first: Option<&dyn std::error::Error> = Some(error);
     std::iter::successors(first, |error| error.source()).find_map(|error| error.downcast_ref())

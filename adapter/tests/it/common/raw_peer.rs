@@ -1,3 +1,5 @@
+//! A peer that sends any bytes, valid or not.
+
 use std::time::Duration;
 
 use agentwire::{
@@ -10,9 +12,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PATIENCE, frame, within};
+use super::{frame, waiting::HANG_LIMIT, within};
 
-/// A peer without manners: it sends what it is told to and shows what comes back.
+/// A connection on which a test sends any bytes and reads what comes back.
 pub(crate) struct RawPeer {
     pub(crate) connection: Connection,
 }
@@ -32,7 +34,7 @@ impl RawPeer {
         }
     }
 
-    /// Accepts a client that asks for something, and tells under which id.
+    /// Accepts a client, receives its first request, and returns its id.
     pub(crate) async fn asked(listener: &mut Listener) -> (Self, RequestId) {
         let mut peer = Self::accept(listener).await;
         let id = peer.receive().await.id;
@@ -51,12 +53,12 @@ impl RawPeer {
     }
 
     pub(crate) async fn receive_payload(&mut self) -> Vec<u8> {
-        self.receive_payload_within(PATIENCE).await
+        self.receive_payload_within(HANG_LIMIT).await
     }
 
     async fn receive_payload_within(&mut self, limit: Duration) -> Vec<u8> {
         let len = timeout(limit, self.connection.read_u32()).await;
-        let len = len.expect("it hangs").expect("a frame");
+        let len = len.expect("an answer in time").expect("a frame");
         let mut payload = vec![0; len as usize];
         within(self.connection.read_exact(&mut payload))
             .await
@@ -65,7 +67,7 @@ impl RawPeer {
     }
 
     pub(crate) async fn receive(&mut self) -> Envelope {
-        self.receive_within(PATIENCE).await
+        self.receive_within(HANG_LIMIT).await
     }
 
     pub(crate) async fn receive_within(&mut self, limit: Duration) -> Envelope {
@@ -85,16 +87,16 @@ impl RawPeer {
         self.send(&frame(&Envelope::new(id.clone(), body))).await;
     }
 
-    /// Waits until the far side has closed, and checks that it said nothing more.
+    /// Waits until the peer closes the connection, and checks that it sends nothing before.
     pub(crate) async fn receive_end(&mut self) {
-        self.receive_end_within(PATIENCE).await;
+        self.receive_end_within(HANG_LIMIT).await;
     }
 
     pub(crate) async fn receive_end_within(&mut self, limit: Duration) {
         let mut rest = Vec::new();
         timeout(limit, self.connection.read_to_end(&mut rest))
             .await
-            .expect("it hangs")
+            .expect("an answer in time")
             .expect("a proper end");
         assert_eq!(rest, b"", "bytes before the end");
     }
