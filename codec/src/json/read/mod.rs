@@ -39,7 +39,7 @@ impl<'de> JsonReader<'de> {
             depth: 0,
         };
         if text.starts_with('\u{feff}') {
-            return Err(reader.error("byte-order position"));
+            return Err(reader.error("byte-order mark"));
         }
         reader.skip_white_space();
         Ok(reader)
@@ -378,7 +378,7 @@ mod tests {
             (b"\"\\udc00\"", "lone surrogate in text at byte 1"),
             (b"\"\\ud800\\u0041\"", "lone surrogate in text at byte 1"),
             (b"\xff", "not UTF-8 at byte 0"),
-            (b"\xef\xbb\xbf{}", "byte-order position at byte 0"),
+            (b"\xef\xbb\xbf{}", "byte-order mark at byte 0"),
             (b"1 x", "extra data after the value at byte 2"),
             (b"{}{}", "extra data after the value at byte 2"),
         ] {
