@@ -1,4 +1,4 @@
-//! What every transport must do, run against each of them.
+//! The contract of every carrier, run against each of them.
 
 #![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 
@@ -9,7 +9,7 @@ use std::{
     io,
     pin::pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use agentwire_transport::{
@@ -22,7 +22,7 @@ use tokio::{
     sync::mpsc,
 };
 
-/// One transport, with an address of its own for each test.
+/// A carrier under test. Each test gets its own address.
 trait Carrier {
     fn new(test: &str) -> Self;
 
@@ -44,11 +44,11 @@ async fn pair<C: Carrier>(carrier: &C) -> (Listener, Connection, Connection) {
     (listener, client, server)
 }
 
-/// Both ways to look whether a connection is idle.
+/// Both ways to probe a connection.
 const PROBES: [fn(&mut Connection) -> ProbeResult; 2] =
     [Connection::probe, Connection::probe_cached];
 
-async fn wait_until_not_quiet(
+async fn wait_until_not_idle(
     connection: &mut Connection,
     probe: fn(&mut Connection) -> ProbeResult,
 ) -> ProbeResult {
@@ -63,7 +63,7 @@ async fn wait_until_not_quiet(
     .await
 }
 
-async fn bytes_come_back_as_they_were_sent<C: Carrier>(carrier: C) {
+async fn bytes_arrive_unchanged_in_both_directions<C: Carrier>(carrier: C) {
     let (_listener, mut client, mut server) = pair(&carrier).await;
     let echo = async {
         let mut buf = [0; 5];
@@ -76,8 +76,8 @@ async fn bytes_come_back_as_they_were_sent<C: Carrier>(carrier: C) {
         client.read_exact(&mut buf).await.expect("client reads");
         buf
     };
-    let ((), heard) = within(async { tokio::join!(echo, call) }).await;
-    assert_eq!(&heard, b"hello");
+    let ((), received) = within(async { tokio::join!(echo, call) }).await;
+    assert_eq!(&received, b"hello");
 }
 
 async fn both_sides_know_their_peer<C: Carrier>(carrier: C) {
@@ -86,7 +86,7 @@ async fn both_sides_know_their_peer<C: Carrier>(carrier: C) {
     assert!(C::is_peer(server.peer().address()), "{server:?}");
 }
 
-async fn much_goes_both_ways_at_once<C: Carrier>(carrier: C) {
+async fn four_mebibytes_go_both_ways_at_once<C: Carrier>(carrier: C) {
     let (_listener, client, server) = pair(&carrier).await;
     let size = 4 * 1024 * 1024;
     let pattern = |seed: usize| (0..size).map(|i| (i * 31 + seed) as u8).collect::<Vec<_>>();
@@ -96,10 +96,10 @@ async fn much_goes_both_ways_at_once<C: Carrier>(carrier: C) {
             writer.write_all(&out).await.expect("write");
             writer.shutdown().await.expect("shutdown");
         };
-        let mut heard = Vec::new();
-        let (_, read) = tokio::join!(write, reader.read_to_end(&mut heard));
+        let mut received = Vec::new();
+        let (_, read) = tokio::join!(write, reader.read_to_end(&mut received));
         read.expect("read");
-        heard
+        received
     };
     let (at_client, at_server) =
         within(async { tokio::join!(side(client, pattern(1)), side(server, pattern(2))) }).await;
@@ -130,22 +130,22 @@ async fn closing_one_half_leaves_the_other_open<C: Carrier>(carrier: C) {
     let (_listener, mut client, mut server) = pair(&carrier).await;
     client.write_all(b"question").await.expect("write");
     within(client.shutdown()).await.expect("shutdown");
-    let mut heard = Vec::new();
-    within(server.read_to_end(&mut heard))
+    let mut received = Vec::new();
+    within(server.read_to_end(&mut received))
         .await
         .expect("server reads");
-    assert_eq!(heard, b"question");
+    assert_eq!(received, b"question");
 
     server.write_all(b"answer").await.expect("write");
     drop(server);
-    let mut heard = Vec::new();
-    within(client.read_to_end(&mut heard))
+    let mut received = Vec::new();
+    within(client.read_to_end(&mut received))
         .await
         .expect("client reads");
-    assert_eq!(heard, b"answer");
+    assert_eq!(received, b"answer");
 }
 
-async fn a_probe_of_an_open_connection_is_quiet_and_does_no_harm<C: Carrier>(carrier: C) {
+async fn a_probe_of_an_idle_connection_leaves_it_usable<C: Carrier>(carrier: C) {
     let (_listener, mut client, mut server) = pair(&carrier).await;
     for probe in PROBES {
         assert_eq!(probe(&mut client), ProbeResult::Idle);
@@ -154,7 +154,7 @@ async fn a_probe_of_an_open_connection_is_quiet_and_does_no_harm<C: Carrier>(car
         let mut buf = [0; 2];
         within(server.read_exact(&mut buf)).await.expect("read");
         assert_eq!(probe(&mut client), ProbeResult::Idle);
-        // The probe must not have taken the place of the reader that is woken.
+        // The probe must not have replaced the waker of the reader.
         let (read, ()) = within(async {
             tokio::join!(client.read_exact(&mut buf), async {
                 server.write_all(b"go").await.expect("write");
@@ -166,54 +166,54 @@ async fn a_probe_of_an_open_connection_is_quiet_and_does_no_harm<C: Carrier>(car
     }
 }
 
-async fn a_probe_sees_that_the_far_side_has_gone<C: Carrier>(carrier: C) {
+async fn a_probe_detects_that_the_peer_has_gone<C: Carrier>(carrier: C) {
     for probe in PROBES {
         let (_listener, mut client, server) = pair(&carrier).await;
         drop(server);
         assert_eq!(
-            wait_until_not_quiet(&mut client, probe).await,
+            wait_until_not_idle(&mut client, probe).await,
             ProbeResult::Closed
         );
     }
 }
 
-async fn a_probe_sees_bytes_that_nobody_asked_for<C: Carrier>(carrier: C) {
+async fn a_probe_detects_unexpected_data<C: Carrier>(carrier: C) {
     for probe in PROBES {
         let (_listener, mut client, mut server) = pair(&carrier).await;
-        server.write_all(b"by the way").await.expect("write");
+        server.write_all(b"unexpected").await.expect("write");
         assert_eq!(
-            wait_until_not_quiet(&mut client, probe).await,
+            wait_until_not_idle(&mut client, probe).await,
             ProbeResult::UnexpectedData
         );
     }
 }
 
-async fn a_connection_is_refused_when_nobody_listens<C: Carrier>(carrier: C) {
+async fn a_connection_is_refused_when_no_server_listens<C: Carrier>(carrier: C) {
     let listener = within(carrier.bind(None)).await.expect("bind");
     let endpoint = listener.endpoint().clone();
     drop(listener);
     let error = within(carrier.connect(&endpoint))
         .await
-        .expect_err("nobody is there");
+        .expect_err("no server listens");
     assert!(error.is_refused(), "{error:?}");
     assert!(error.to_string().contains(&endpoint.to_string()), "{error}");
 }
 
-async fn an_accept_that_is_dropped_loses_no_connection<C: Carrier>(carrier: C) {
+async fn dropping_an_accept_loses_no_connection<C: Carrier>(carrier: C) {
     let mut listener = within(carrier.bind(None)).await.expect("bind");
     let endpoint = listener.endpoint().clone();
-    let give_up = |listener: &mut Listener| {
+    let poll_and_drop = |listener: &mut Listener| {
         let accept = pin!(listener.accept());
         let polled = accept.poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending());
     };
 
-    give_up(&mut listener);
+    poll_and_drop(&mut listener);
     for number in 0..20_u8 {
         let mut client = within(carrier.connect(&endpoint)).await.expect("connect");
         let mut server = within(async {
             loop {
-                // Each turn drops the accept that was not ready.
+                // Each iteration drops an accept that was not ready.
                 tokio::select! {
                     biased;
                     accepted = listener.accept() => return accepted.expect("accept"),
@@ -225,10 +225,10 @@ async fn an_accept_that_is_dropped_loses_no_connection<C: Carrier>(carrier: C) {
         client.write_all(&[number]).await.expect("write");
         assert_eq!(within(server.read_u8()).await.expect("read"), number);
     }
-    give_up(&mut listener);
+    poll_and_drop(&mut listener);
 }
 
-async fn a_second_listener_is_refused_and_the_first_goes_on<C: Carrier>(carrier: C) {
+async fn a_second_listener_is_rejected_and_the_first_continues<C: Carrier>(carrier: C) {
     let mut first = within(carrier.bind(None)).await.expect("bind");
     let endpoint = first.endpoint().clone();
     let error = within(carrier.bind(Some(&endpoint)))
@@ -237,12 +237,12 @@ async fn a_second_listener_is_refused_and_the_first_goes_on<C: Carrier>(carrier:
     assert!(error.is_in_use(), "{error:?}");
 
     let client = within(carrier.connect(&endpoint)).await.expect("connect");
-    // The second listener may have knocked; whoever comes first must only not be an error.
+    // This may be the connection with which the second listener checked for a live server.
     let server = within(first.accept()).await.expect("accept");
     drop((client, server));
 }
 
-async fn an_endpoint_can_be_taken_again_after_its_listener_is_dropped<C: Carrier>(carrier: C) {
+async fn an_endpoint_can_be_bound_again_after_its_listener_is_dropped<C: Carrier>(carrier: C) {
     let (listener, mut client, mut server) = pair(&carrier).await;
     let endpoint = listener.endpoint().clone();
     listener.close();
@@ -254,26 +254,26 @@ async fn an_endpoint_can_be_taken_again_after_its_listener_is_dropped<C: Carrier
     let _new = within(carrier.connect(&endpoint)).await.expect("connect");
     within(again.accept()).await.expect("accept");
 
-    // What was accepted before goes on.
+    // The connection accepted before still works.
     client.write_all(b"still").await.expect("write");
     let mut buf = [0; 5];
     within(server.read_exact(&mut buf)).await.expect("read");
 }
 
-async fn a_connection_that_was_not_accepted_ends_with_the_listener<C: Carrier>(carrier: C) {
+async fn a_connection_that_waits_to_be_accepted_ends_with_the_listener<C: Carrier>(carrier: C) {
     let listener = within(carrier.bind(None)).await.expect("bind");
     let mut client = within(carrier.connect(listener.endpoint()))
         .await
         .expect("connect");
     drop(listener);
-    // TCP says so with a reset.
+    // TCP resets it, which is an error.
     assert!(matches!(
         within(client.read(&mut [0; 8])).await,
         Ok(0) | Err(_)
     ));
 }
 
-/// Writes past the capture of the test harness, so that nobody takes this for a success.
+/// Reports a skipped test on stderr, which the test harness does not capture.
 fn not_tested(carrier: &str, test: &str) {
     let line = format!("NOT TESTED, this machine has no {carrier}: {test}\n");
     io::Write::write_all(&mut io::stderr(), line.as_bytes()).expect("stderr");
@@ -301,20 +301,20 @@ macro_rules! for_every_carrier {
     ($($carrier:ident: $Carrier:ty),* $(,)?) => {
         contract! {$(
             $carrier: $Carrier => [
-                bytes_come_back_as_they_were_sent
+                bytes_arrive_unchanged_in_both_directions
                 both_sides_know_their_peer
-                much_goes_both_ways_at_once
+                four_mebibytes_go_both_ways_at_once
                 a_vectored_write_sends_every_part
                 dropping_one_side_ends_the_other
                 closing_one_half_leaves_the_other_open
-                a_probe_of_an_open_connection_is_quiet_and_does_no_harm
-                a_probe_sees_that_the_far_side_has_gone
-                a_probe_sees_bytes_that_nobody_asked_for
-                a_connection_is_refused_when_nobody_listens
-                an_accept_that_is_dropped_loses_no_connection
-                a_second_listener_is_refused_and_the_first_goes_on
-                an_endpoint_can_be_taken_again_after_its_listener_is_dropped
-                a_connection_that_was_not_accepted_ends_with_the_listener
+                a_probe_of_an_idle_connection_leaves_it_usable
+                a_probe_detects_that_the_peer_has_gone
+                a_probe_detects_unexpected_data
+                a_connection_is_refused_when_no_server_listens
+                dropping_an_accept_loses_no_connection
+                a_second_listener_is_rejected_and_the_first_continues
+                an_endpoint_can_be_bound_again_after_its_listener_is_dropped
+                a_connection_that_waits_to_be_accepted_ends_with_the_listener
             ]
         )*}
     };
@@ -341,12 +341,12 @@ async fn a_client_cannot_connect_to_port_zero() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_probe_of_a_socket_takes_nothing_from_the_stream() {
+async fn a_probe_of_a_socket_consumes_no_bytes() {
     let (_listener, mut client, mut server) = pair(&TcpV4).await;
     for probe in PROBES {
         server.write_all(b"whole").await.expect("write");
         assert_eq!(
-            wait_until_not_quiet(&mut client, probe).await,
+            wait_until_not_idle(&mut client, probe).await,
             ProbeResult::UnexpectedData
         );
         let mut buf = [0; 5];
@@ -357,7 +357,7 @@ async fn a_probe_of_a_socket_takes_nothing_from_the_stream() {
 
 #[tokio::test]
 async fn every_address_of_a_name_is_tried() {
-    // On most machines `localhost` is ::1 first, where nobody listens here.
+    // On most machines `localhost` resolves to ::1 first, where no server listens in this test.
     let mut listener = within(Listener::bind(
         &Endpoint::tcp("127.0.0.1", 0).expect("endpoint"),
     ))
@@ -374,7 +374,7 @@ async fn every_address_of_a_name_is_tried() {
 }
 
 #[tokio::test]
-async fn a_custom_endpoint_has_no_built_in_transport() {
+async fn a_custom_endpoint_has_no_built_in_carrier() {
     let endpoint = Endpoint::custom("a line");
     let error = within(connect(&endpoint)).await.expect_err("custom");
     assert!(matches!(error, Error::NoCarrier { .. }), "{error:?}");
@@ -401,7 +401,7 @@ async fn a_memory_connection_waits_while_the_queue_is_full() {
     within(listener.accept()).await.expect("accept");
     within(waiting)
         .await
-        .expect("connect after the queue moved on");
+        .expect("connect once the queue has room");
 
     let mut refused = Box::pin(connect(&endpoint));
     assert!(
@@ -414,7 +414,7 @@ async fn a_memory_connection_waits_while_the_queue_is_full() {
     assert!(
         within(refused)
             .await
-            .expect_err("the listener went away")
+            .expect_err("the listener is gone")
             .is_refused()
     );
     for mut client in clients.split_off(1) {
@@ -492,7 +492,7 @@ impl Carrier for TcpV6 {
     }
 }
 
-/// Names are process-wide, so each test has its own.
+/// The in-process carrier. Names are process-wide, so each test has its own.
 struct Memory(String);
 
 impl Carrier for Memory {
@@ -514,25 +514,25 @@ impl Carrier for Memory {
     }
 }
 
-/// A transport as a user would write one: a telephone exchange with numbers for lines.
-struct Custom(Arc<Exchange>);
+/// A carrier as a user would write it: a registry of named queues.
+struct Custom(Arc<Queues>);
 
-type Exchange = Mutex<HashMap<String, mpsc::UnboundedSender<DuplexStream>>>;
+type Queues = Mutex<HashMap<String, mpsc::UnboundedSender<DuplexStream>>>;
 
 #[derive(Debug)]
-struct Caller {
-    exchange: Arc<Exchange>,
+struct CustomConnector {
+    queues: Arc<Queues>,
     endpoint: Endpoint,
 }
 
 #[derive(Debug)]
-struct Switchboard {
-    exchange: Arc<Exchange>,
+struct CustomListener {
+    queues: Arc<Queues>,
     endpoint: Endpoint,
-    calls: mpsc::UnboundedReceiver<DuplexStream>,
+    incoming: mpsc::UnboundedReceiver<DuplexStream>,
 }
 
-impl Connector for Caller {
+impl Connector for CustomConnector {
     fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -540,10 +540,10 @@ impl Connector for Caller {
     fn connect(&self) -> BoxFuture<'_, Result<Connection, Error>> {
         Box::pin(async {
             let (near, far) = tokio::io::duplex(64 * 1024);
-            let exchange = self.exchange.lock().expect("lock");
-            match exchange
+            let queues = self.queues.lock().expect("lock");
+            match queues
                 .get(&self.endpoint.to_string())
-                .map(|line| line.send(far))
+                .map(|queue| queue.send(far))
             {
                 Some(Ok(())) => Ok(Connection::custom(near, self.endpoint.to_string())),
                 _ => Err(Error::Connect {
@@ -555,20 +555,20 @@ impl Connector for Caller {
     }
 }
 
-impl Accept for Switchboard {
+impl Accept for CustomListener {
     fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection, Error>> {
-        let call = std::task::ready!(self.calls.poll_recv(cx)).expect("the exchange is open");
-        Poll::Ready(Ok(Connection::custom(call, "a caller")))
+        let stream = ready!(self.incoming.poll_recv(cx)).expect("the queue is open");
+        Poll::Ready(Ok(Connection::custom(stream, "a client")))
     }
 }
 
-impl Drop for Switchboard {
+impl Drop for CustomListener {
     fn drop(&mut self) {
-        self.exchange
+        self.queues
             .lock()
             .expect("lock")
             .remove(&self.endpoint.to_string());
@@ -583,29 +583,29 @@ impl Carrier for Custom {
     async fn bind(&self, endpoint: Option<&Endpoint>) -> Result<Listener, Error> {
         let endpoint = endpoint
             .cloned()
-            .unwrap_or_else(|| Endpoint::custom("line 12"));
-        let mut exchange = self.0.lock().expect("lock");
-        if exchange.contains_key(&endpoint.to_string()) {
+            .unwrap_or_else(|| Endpoint::custom("queue 12"));
+        let mut queues = self.0.lock().expect("lock");
+        if queues.contains_key(&endpoint.to_string()) {
             return Err(Error::Bind {
                 endpoint,
                 source: io::ErrorKind::AddrInUse.into(),
             });
         }
-        let (line, calls) = mpsc::unbounded_channel();
-        exchange.insert(endpoint.to_string(), line);
-        Ok(Listener::custom(Switchboard {
-            exchange: Arc::clone(&self.0),
+        let (queue, incoming) = mpsc::unbounded_channel();
+        queues.insert(endpoint.to_string(), queue);
+        Ok(Listener::custom(CustomListener {
+            queues: Arc::clone(&self.0),
             endpoint,
-            calls,
+            incoming,
         }))
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, Error> {
-        let caller = Caller {
-            exchange: Arc::clone(&self.0),
+        let connector = CustomConnector {
+            queues: Arc::clone(&self.0),
             endpoint: endpoint.clone(),
         };
-        let connector: Arc<dyn Connector> = Arc::new(caller);
+        let connector: Arc<dyn Connector> = Arc::new(connector);
         connector.connect().await
     }
 

@@ -1,4 +1,4 @@
-//! What is special about Unix sockets: the file, its mode, and who may remove it.
+//! Unix sockets: the file, its mode, when it is removed, and the credentials of a peer.
 
 #![cfg(unix)]
 #![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
@@ -44,11 +44,11 @@ async fn bind(path: &Path) -> Result<Listener, Error> {
     within(Listener::bind(&Endpoint::unix(path).expect("endpoint"))).await
 }
 
-async fn reach(path: &Path) -> Result<Connection, Error> {
+async fn open(path: &Path) -> Result<Connection, Error> {
     within(connect(&Endpoint::unix(path).expect("endpoint"))).await
 }
 
-fn reason(bound: Result<Listener, Error>) -> PathInUse {
+fn conflict(bound: Result<Listener, Error>) -> PathInUse {
     match bound {
         Err(Error::PathInUse { reason, .. }) => reason,
         other => panic!("{other:?}"),
@@ -67,13 +67,13 @@ fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-/// Leaves a socket file on which nobody answers.
+/// Creates a socket file on which no server answers.
 fn leave_stale(path: &Path) {
     drop(StdListener::bind(path).expect("stale socket"));
     assert!(is_socket(path));
 }
 
-/// The umask belongs to the process, so the test proper is alone in a process of its own.
+/// The umask belongs to the process, so the actual test runs alone in a process of its own.
 #[test]
 fn the_mode_is_0600_from_the_first_instant_under_any_umask() {
     for umask in ["0", "22", "77"] {
@@ -105,7 +105,7 @@ async fn child_with_a_umask() {
     let path = newer.join("socket");
     rustix::process::umask(Mode::from_raw_mode(umask as _));
 
-    // A second thread looks all the time, so that a mode that is put right later is seen too.
+    // A second thread watches the file all the time, to catch a mode that is corrected later.
     let watcher = Arc::new(Watcher::default());
     let watching = std::thread::spawn({
         let (watcher, path) = (Arc::clone(&watcher), path.clone());
@@ -153,7 +153,7 @@ impl Watcher {
 }
 
 #[tokio::test]
-async fn missing_parents_are_made_for_the_owner_alone() {
+async fn missing_parent_directories_are_created_with_mode_0700() {
     let (directory, _) = temporary();
     let path = directory.path().join("a/b/c/socket");
     let _listener = bind(&path).await.expect("bind");
@@ -163,7 +163,7 @@ async fn missing_parents_are_made_for_the_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_directory_that_existed_keeps_its_mode() {
+async fn an_existing_directory_keeps_its_mode() {
     let (directory, _) = temporary();
     let existing = directory.path().join("existing");
     fs::create_dir(&existing).expect("directory");
@@ -178,10 +178,10 @@ async fn a_stale_socket_is_replaced() {
     let (directory, path) = temporary();
     leave_stale(&path);
     let mut listener = bind(&path).await.expect("bind");
-    let _client = reach(&path).await.expect("connect");
+    let _client = open(&path).await.expect("connect");
     within(listener.accept()).await.expect("accept");
     assert_eq!(mode(&path), 0o600);
-    // No lock file and no temporary name is left.
+    // No lock file and no temporary file is left.
     assert_eq!(fs::read_dir(directory.path()).expect("listing").count(), 1);
 }
 
@@ -189,7 +189,7 @@ async fn a_stale_socket_is_replaced() {
 async fn a_regular_file_is_kept() {
     let (_directory, path) = temporary();
     fs::write(&path, "precious").expect("file");
-    assert_eq!(reason(bind(&path).await), PathInUse::NotASocket);
+    assert_eq!(conflict(bind(&path).await), PathInUse::NotASocket);
     assert_eq!(fs::read(&path).expect("file"), b"precious");
 }
 
@@ -197,19 +197,19 @@ async fn a_regular_file_is_kept() {
 async fn a_directory_is_kept() {
     let (_directory, path) = temporary();
     fs::create_dir(&path).expect("directory");
-    assert_eq!(reason(bind(&path).await), PathInUse::NotASocket);
+    assert_eq!(conflict(bind(&path).await), PathInUse::NotASocket);
     assert!(path.is_dir());
 }
 
 #[tokio::test]
-async fn a_symbolic_link_is_kept_even_if_it_leads_to_a_stale_socket() {
+async fn a_symbolic_link_is_kept_even_if_it_points_to_a_stale_socket() {
     let (directory, path) = temporary();
     let target = directory.path().join("target");
     leave_stale(&target);
-    for leads_to in [target.as_path(), Path::new("nowhere")] {
-        symlink(leads_to, &path).expect("link");
-        assert_eq!(reason(bind(&path).await), PathInUse::NotASocket);
-        assert_eq!(fs::read_link(&path).expect("link"), leads_to);
+    for destination in [target.as_path(), Path::new("nowhere")] {
+        symlink(destination, &path).expect("link");
+        assert_eq!(conflict(bind(&path).await), PathInUse::NotASocket);
+        assert_eq!(fs::read_link(&path).expect("link"), destination);
         fs::remove_file(&path).expect("remove");
     }
     assert!(is_socket(&target));
@@ -219,10 +219,10 @@ async fn a_symbolic_link_is_kept_even_if_it_leads_to_a_stale_socket() {
 async fn the_socket_of_a_live_server_is_kept() {
     let (_directory, path) = temporary();
     let server = UnixListener::bind(&path).expect("server");
-    assert_eq!(reason(bind(&path).await), PathInUse::Answered);
-    // The first in line is the question whether it lives.
+    assert_eq!(conflict(bind(&path).await), PathInUse::Answered);
+    // The first connection is the check for a live server.
     within(server.accept()).await.expect("accept");
-    let _client = reach(&path).await.expect("connect");
+    let _client = open(&path).await.expect("connect");
     within(server.accept()).await.expect("accept");
 }
 
@@ -230,11 +230,11 @@ async fn the_socket_of_a_live_server_is_kept() {
 async fn a_datagram_socket_is_kept() {
     let (_directory, path) = temporary();
     let _server = std::os::unix::net::UnixDatagram::bind(&path).expect("server");
-    assert!(matches!(reason(bind(&path).await), PathInUse::Unclear(_)));
+    assert!(matches!(conflict(bind(&path).await), PathInUse::Unclear(_)));
     assert!(is_socket(&path));
 }
 
-// Only Linux tells a full backlog from a server that is gone.
+// Only Linux distinguishes a full backlog from a server that is gone.
 #[cfg(target_os = "linux")]
 mod full_backlog {
     use std::pin::Pin;
@@ -257,8 +257,8 @@ mod full_backlog {
         }
     }
 
-    /// A connection that has to wait for its turn.
-    fn begin_to_connect(
+    /// Starts to connect to a server whose backlog is full.
+    fn start_to_connect(
         endpoint: &Endpoint,
     ) -> Pin<Box<impl Future<Output = Result<Connection, Error>>>> {
         let mut connecting = Box::pin(connect(endpoint));
@@ -273,26 +273,26 @@ mod full_backlog {
     async fn the_socket_of_a_live_server_is_kept_when_its_backlog_is_full() {
         let (_directory, path) = temporary();
         let (_listener, _waiting) = server(&path).await;
-        assert_eq!(reason(bind(&path).await), PathInUse::Answered);
+        assert_eq!(conflict(bind(&path).await), PathInUse::Answered);
         assert!(is_socket(&path));
     }
 
     #[tokio::test]
-    async fn a_connection_waits_for_its_turn() {
+    async fn a_connection_waits_until_the_backlog_has_room() {
         let (_directory, path) = temporary();
         let (listener, _waiting) = server(&path).await;
         let endpoint = Endpoint::unix(&path).expect("endpoint");
-        let connecting = begin_to_connect(&endpoint);
+        let connecting = start_to_connect(&endpoint);
         within(listener.accept()).await.expect("accept");
         within(connecting).await.expect("connect");
     }
 
     #[tokio::test]
-    async fn a_connection_that_waits_is_refused_when_the_server_goes() {
+    async fn a_waiting_connection_is_refused_when_the_server_exits() {
         let (_directory, path) = temporary();
         let (listener, _waiting) = server(&path).await;
         let endpoint = Endpoint::unix(&path).expect("endpoint");
-        let connecting = begin_to_connect(&endpoint);
+        let connecting = start_to_connect(&endpoint);
         drop(listener);
         assert!(
             within(connecting)
@@ -304,7 +304,7 @@ mod full_backlog {
 }
 
 #[tokio::test]
-async fn a_path_that_is_too_long_is_refused_before_anything_is_made() {
+async fn a_path_that_is_too_long_is_rejected_before_anything_is_created() {
     let (directory, _) = temporary();
     let long = directory.path().join("d".repeat(120)).join("socket");
     match Endpoint::unix(&long) {
@@ -329,13 +329,13 @@ async fn a_path_of_exactly_the_maximal_length_can_be_listened_on() {
     let name = "p".repeat(max - directory.path().as_os_str().len() - 1);
     let path = directory.path().join(name);
     let mut listener = bind(&path).await.expect("bind");
-    let _client = reach(&path).await.expect("connect");
+    let _client = open(&path).await.expect("connect");
     within(listener.accept()).await.expect("accept");
     assert!(Endpoint::unix(path.with_extension("x")).is_err());
 }
 
 #[tokio::test]
-async fn the_file_goes_away_with_its_listener() {
+async fn the_file_is_removed_with_its_listener() {
     let (_directory, path) = temporary();
     let listener = bind(&path).await.expect("bind");
     assert!(is_socket(&path));
@@ -347,7 +347,7 @@ async fn the_file_goes_away_with_its_listener() {
 }
 
 #[tokio::test]
-async fn a_file_that_took_the_place_of_the_socket_is_kept() {
+async fn a_file_that_replaced_the_socket_is_kept() {
     let (_directory, path) = temporary();
     let listener = bind(&path).await.expect("bind");
     fs::remove_file(&path).expect("remove");
@@ -357,18 +357,18 @@ async fn a_file_that_took_the_place_of_the_socket_is_kept() {
 }
 
 #[tokio::test]
-async fn a_socket_that_took_the_place_of_the_socket_is_kept() {
+async fn another_socket_that_replaced_the_socket_is_kept() {
     let (_directory, path) = temporary();
     let first = bind(&path).await.expect("bind");
     fs::remove_file(&path).expect("remove");
     let mut second = bind(&path).await.expect("bind");
     drop(first);
-    let _client = reach(&path).await.expect("connect");
+    let _client = open(&path).await.expect("connect");
     within(second.accept()).await.expect("accept");
 }
 
 #[tokio::test]
-async fn a_listener_whose_file_has_gone_can_be_dropped() {
+async fn a_listener_can_be_dropped_after_its_file_is_gone() {
     let (directory, path) = temporary();
     let listener = bind(&path).await.expect("bind");
     drop(directory);
@@ -377,18 +377,18 @@ async fn a_listener_whose_file_has_gone_can_be_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_20_servers_that_start_on_a_stale_socket_exactly_one_wins() {
-    exactly_one_wins(20, 10).await;
+async fn of_20_servers_that_start_on_a_stale_socket_exactly_one_succeeds() {
+    exactly_one_succeeds(20, 10).await;
 }
 
-// Few servers and many rounds find the race best: without the lock, two servers win in one of
-// some hundred rounds.
+// Few servers and many rounds are most likely to hit the race: without the lock, two servers
+// succeed in one of several hundred rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_4_servers_that_start_on_a_stale_socket_exactly_one_wins_every_time() {
-    exactly_one_wins(4, 600).await;
+async fn of_4_servers_that_start_on_a_stale_socket_exactly_one_succeeds_every_time() {
+    exactly_one_succeeds(4, 600).await;
 }
 
-async fn exactly_one_wins(servers: usize, rounds: usize) {
+async fn exactly_one_succeeds(servers: usize, rounds: usize) {
     let (_directory, path) = temporary();
     for _ in 0..rounds {
         leave_stale(&path);
@@ -411,9 +411,9 @@ async fn exactly_one_wins(servers: usize, rounds: usize) {
         assert_eq!(winners.len(), 1);
         let mut winner = winners.remove(0);
 
-        let mut client = reach(&path).await.expect("connect");
+        let mut client = open(&path).await.expect("connect");
         client.write_all(b"!").await.expect("write");
-        // The losers asked whether somebody is there, and come first in line.
+        // The other servers have checked for a live server; their connections come first.
         within(async {
             loop {
                 let mut server = winner.accept().await.expect("accept");
@@ -427,7 +427,7 @@ async fn exactly_one_wins(servers: usize, rounds: usize) {
 }
 
 #[tokio::test]
-async fn a_server_waits_for_its_turn_in_the_directory() {
+async fn a_server_waits_for_the_directory_lock() {
     let (directory, path) = temporary();
     let lock = fs::File::open(directory.path()).expect("directory");
     flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("lock");
@@ -456,13 +456,13 @@ async fn a_directory_that_stays_locked_is_an_error() {
 async fn both_sides_see_the_credentials_of_this_process() {
     let (_directory, path) = temporary();
     let mut listener = bind(&path).await.expect("bind");
-    let client = reach(&path).await.expect("connect");
+    let client = open(&path).await.expect("connect");
     let server = within(listener.accept()).await.expect("accept");
     for connection in [&client, &server] {
         let found = connection.peer().credentials().expect("credentials");
         assert_eq!(found.uid, rustix::process::geteuid().as_raw());
         assert_eq!(found.gid, rustix::process::getegid().as_raw());
-        // Some systems keep the process to themselves.
+        // Some systems do not report the process.
         if cfg!(target_os = "linux") || found.pid.is_some() {
             assert_eq!(found.pid, i32::try_from(std::process::id()).ok());
         }
@@ -470,7 +470,7 @@ async fn both_sides_see_the_credentials_of_this_process() {
 }
 
 #[tokio::test]
-async fn other_transports_have_no_credentials() {
+async fn other_carriers_have_no_credentials() {
     let mut listener = within(Listener::bind(
         &"tcp://127.0.0.1:0".parse().expect("endpoint"),
     ))
@@ -485,9 +485,9 @@ async fn other_transports_have_no_credentials() {
 }
 
 #[tokio::test]
-async fn nobody_listens_where_there_is_no_file_or_a_stale_one() {
+async fn a_missing_or_stale_file_refuses_connections() {
     let (_directory, path) = temporary();
-    assert!(reach(&path).await.expect_err("no file").is_refused());
+    assert!(open(&path).await.expect_err("no file").is_refused());
     leave_stale(&path);
-    assert!(reach(&path).await.expect_err("stale").is_refused());
+    assert!(open(&path).await.expect_err("stale").is_refused());
 }

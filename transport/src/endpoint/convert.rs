@@ -96,16 +96,18 @@ mod tests {
     #[test]
     fn a_function_can_take_everything_that_names_an_endpoint() {
         let memory = Endpoint::memory("a").expect("memory");
-        assert_eq!(take("memory://a"), memory);
-        assert_eq!(take("memory://a".to_owned()), memory);
-        assert_eq!(take(&"memory://a".to_owned()), memory);
+        let text = "memory://a".to_owned();
+        assert_eq!(take(text.as_str()), memory);
+        assert_eq!(take(&text), memory);
+        assert_eq!(take(text), memory);
         assert_eq!(take(&memory), memory);
         assert_eq!(take(memory.clone()), memory);
 
         let unix = Endpoint::unix("/a").expect("unix");
-        assert_eq!(take(Path::new("/a")), unix);
-        assert_eq!(take(PathBuf::from("/a")), unix);
-        assert_eq!(take(&PathBuf::from("/a")), unix);
+        let path = PathBuf::from("/a");
+        assert_eq!(take(path.as_path()), unix);
+        assert_eq!(take(&path), unix);
+        assert_eq!(take(path), unix);
 
         let tcp = Endpoint::tcp("::1", 80).expect("tcp");
         assert_eq!(

@@ -1,8 +1,8 @@
-//! What every test of this crate needs.
+//! Shared by all tests of this crate.
 
 use std::time::Duration;
 
-/// Awaits, but not forever. The limit is far beyond what a loaded machine needs.
+/// Awaits a future for at most 30 seconds, far more than a loaded machine needs.
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(30), future)
         .await
