@@ -43,7 +43,7 @@ fn filled(size: usize, lease: Duration) -> LocalRegistry {
             _ => vec!["en"],
         };
         let registration = Registration::new(name(number), endpoint.parse().expect("endpoint"))
-            .with_version("1.2.3".parse().expect("version"))
+            .with_version("1.2.3")
             .with_capabilities(map! {
                 "languages": languages,
                 "tools": [{"name": "forecast"}, {"name": "history"}],

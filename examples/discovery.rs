@@ -90,7 +90,7 @@ async fn demonstrate() -> Outcome {
     wait_for(&mut watch, "joined").await?;
 
     println!("3. Find the agents with the capability `forecast`");
-    let found = registry.find(&Query::new().capability("forecast")).await?;
+    let found = registry.find(Query::new().capability("forecast")).await?;
     let name = &found.first().ok_or("no agent can forecast")?.name;
     println!("   found {} instances of {name}", found.len());
 

@@ -53,9 +53,7 @@ async fn the_agent_registers_renews_its_lease_and_can_be_called() -> Result<(), 
         return Err("the agent did not join".into());
     };
 
-    let found = registry
-        .find(&Query::new().capability("tones.loud"))
-        .await?;
+    let found = registry.find(Query::new().capability("tones.loud")).await?;
     assert_eq!((found.len(), &*found[0].name), (1, "shout"));
     let remote = RemoteAgent::new(&found[0].endpoint)?;
     let reply = timeout(LIMIT, remote.process(Message::user("hello"))).await??;

@@ -1,10 +1,12 @@
-use std::time::Duration;
+//! [`RegistryConfig`]: the limits and the lease of a registry.
+
+use std::{ops::RangeInclusive, time::Duration};
 
 use agentwire_transport::internal::MAX_TIMEOUT;
 
 use crate::{Lease, RegistryError};
 
-/// What a registry takes, and for how long.
+/// The limits of a registry, and its lease.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,31 +21,25 @@ use crate::{Lease, RegistryError};
 #[non_exhaustive]
 #[must_use]
 pub struct RegistryConfig {
-    lease: Lease,
-    duplicates: DuplicatePolicy,
-    max_registrations: usize,
-    max_instances: usize,
-    max_size: usize,
-    max_total_size: usize,
-    watch_buffer: usize,
+    pub(crate) lease: Lease,
+    pub(crate) duplicates: DuplicatePolicy,
+    pub(crate) max_registrations: usize,
+    pub(crate) max_instances: usize,
+    pub(crate) max_size: usize,
+    pub(crate) max_total_size: usize,
+    pub(crate) watch_buffer: usize,
 }
 
-/// What becomes of a second endpoint under one name.
+/// How a registry treats a second endpoint under one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum DuplicatePolicy {
-    /// It is another instance of the same agent.
+    /// Accepts it as another instance of the same agent.
     #[default]
     Allow,
-    /// It is refused, as `DUPLICATE_AGENT`, as long as the first one is alive.
+    /// Refuses it, as `DUPLICATE_AGENT`, while the first one is alive.
     Refuse,
 }
-
-/// The shortest and longest lease. A longer one is as good as none; a shorter one does not outlive a hiccup.
-const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=MAX_TIMEOUT;
-
-/// The largest buffer of a watch. Its memory is taken when the registry is made.
-const MAX_WATCH_BUFFER: usize = 1 << 20;
 
 impl Default for RegistryConfig {
     fn default() -> Self {
@@ -60,88 +56,64 @@ impl Default for RegistryConfig {
 }
 
 impl RegistryConfig {
-    /// The defaults.
+    /// Creates a configuration with the defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// For how long a registration holds without a heartbeat. Default: 90 s; from 10 ms to a year, in whole
-    /// milliseconds: what is over is cut.
+    /// Sets how long a registration lives without a heartbeat. Default: 90 s; from 10 ms to a year,
+    /// rounded down to whole milliseconds.
     pub fn lease(mut self, timeout: Duration) -> Self {
-        let over = Duration::from_nanos(u64::from(timeout.subsec_nanos() % 1_000_000));
-        self.lease = Lease::new(timeout.saturating_sub(over));
+        let excess = Duration::from_nanos(u64::from(timeout.subsec_nanos() % 1_000_000));
+        self.lease = Lease::new(timeout.saturating_sub(excess));
         self
     }
 
-    /// What becomes of a second endpoint under one name. Default: it is another instance.
+    /// Sets how a second endpoint under one name is treated. Default: as another instance.
     pub fn duplicates(mut self, duplicates: DuplicatePolicy) -> Self {
         self.duplicates = duplicates;
         self
     }
 
-    /// How many registrations there are at most. Default: 65 536. Further ones are refused.
+    /// Sets the maximum number of registrations. Default: 65 536. Further ones are refused.
     pub fn max_registrations(mut self, registrations: usize) -> Self {
         self.max_registrations = registrations;
         self
     }
 
-    /// How many instances of one name there are at most. Default: 1024. Further ones are refused.
+    /// Sets the maximum number of instances of one name. Default: 1024. Further ones are refused.
     pub fn max_instances(mut self, instances: usize) -> Self {
         self.max_instances = instances;
         self
     }
 
-    /// How large capabilities and metadata of one registration may be together, in bytes of JSON. Default:
-    /// 64 KiB. A larger one is refused.
+    /// Sets the maximum size of the capabilities and metadata of one registration together, in bytes
+    /// of JSON. Default: 64 KiB. A larger registration is refused.
     pub fn max_size(mut self, bytes: usize) -> Self {
         self.max_size = bytes;
         self
     }
 
-    /// How much memory all registrations of a [`LocalRegistry`](crate::LocalRegistry) may take, in bytes, as near as it
-    /// can tell. Default: 256 MiB. Further ones are refused. A Redis has its own limit, `maxmemory`.
+    /// Sets the maximum memory of all registrations of a [`LocalRegistry`](crate::LocalRegistry)
+    /// together, in bytes. Default: 256 MiB. Further registrations are refused. The size is an
+    /// estimate. Redis has its own limit, `maxmemory`.
     ///
-    /// What is held for readers comes on top: a snapshot that they have not read yet keeps what was registered then.
+    /// Snapshots that watches have not read yet come on top: they keep the registrations of their
+    /// time alive.
     pub fn max_total_size(mut self, bytes: usize) -> Self {
         self.max_total_size = bytes;
         self
     }
 
-    /// How many events a reader of a watch may be behind. Default: 1024; at most 2^20. One that is further behind
-    /// is given the present state instead, marked as a resync.
+    /// Sets how many unread events are kept for a watch. Default: 1024; at most 2^20. A watch that
+    /// falls further behind receives a snapshot instead, marked as a resync.
     pub fn watch_buffer(mut self, events: usize) -> Self {
         self.watch_buffer = events;
         self
     }
 
-    /// What those who register are told.
-    #[must_use]
-    pub fn offered_lease(&self) -> Lease {
-        self.lease
-    }
-
     pub(crate) fn refuses_duplicates(&self) -> bool {
         self.duplicates == DuplicatePolicy::Refuse
-    }
-
-    pub(crate) fn registration_limit(&self) -> usize {
-        self.max_registrations
-    }
-
-    pub(crate) fn instance_limit(&self) -> usize {
-        self.max_instances
-    }
-
-    pub(crate) fn size_limit(&self) -> usize {
-        self.max_size
-    }
-
-    pub(crate) fn total_size_limit(&self) -> usize {
-        self.max_total_size
-    }
-
-    pub(crate) fn watch_capacity(&self) -> usize {
-        self.watch_buffer
     }
 
     /// # Errors
@@ -173,15 +145,20 @@ impl RegistryConfig {
     }
 }
 
+/// The shortest and longest lease. A shorter one would not survive a scheduling hiccup.
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(10)..=MAX_TIMEOUT;
+
+/// The largest buffer of a watch. Its memory is allocated when the registry is created.
+const MAX_WATCH_BUFFER: usize = 1 << 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_told_as_all_registries_can_keep_it() {
+    fn a_lease_is_rounded_down_to_milliseconds_which_every_backend_can_keep() {
         let third = RegistryConfig::new().lease(Duration::from_secs(100) / 3);
-        let lease = third.offered_lease().timeout();
-        assert_eq!(lease, Duration::from_millis(33_333));
+        assert_eq!(third.lease.timeout(), Duration::from_millis(33_333));
         assert!(RegistryConfig::new().lease(Duration::MAX).check().is_err());
     }
 }

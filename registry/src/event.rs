@@ -1,32 +1,35 @@
+//! [`Event`]: a change in a registry.
+
 use std::sync::Arc;
 
 use crate::Registration;
 
-/// Something that happened to what a registry holds. A heartbeat is no event.
+/// A change to the contents of a registry. Heartbeats are not events.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// All that is registered, in order. What was known before is void.
+    /// Everything that is registered, in listing order. Replaces all earlier knowledge.
     #[non_exhaustive]
     Snapshot {
-        /// What is registered.
+        /// The registrations.
         registrations: Vec<Arc<Registration>>,
-        /// False for the first event of a watch. True where events may have been missed, because the reader was
-        /// too slow or the registry out of reach: the snapshot stands in their place.
+        /// False for the first event of a watch. True if the snapshot replaces events that may have
+        /// been lost, because the reader was too slow or the registry was unreachable.
         resync: bool,
     },
     /// An agent registered.
     Joined(Arc<Registration>),
-    /// An agent that was there registered again, with another version, capabilities, metadata or instance id.
+    /// A registered agent registered again with another version, capabilities, metadata or instance
+    /// id.
     Updated(Arc<Registration>),
-    /// An agent took itself out.
+    /// An agent unregistered.
     Left(Arc<Registration>),
-    /// An agent was not heard of for longer than its lease.
+    /// The lease of an agent expired.
     Expired(Arc<Registration>),
 }
 
 impl Event {
-    /// All that is registered.
+    /// Creates a snapshot.
     #[must_use]
     pub fn snapshot(registrations: Vec<Arc<Registration>>, resync: bool) -> Self {
         Self::Snapshot {
@@ -35,7 +38,8 @@ impl Event {
         }
     }
 
-    /// What happened, as it is called on wires (PROTOCOL 12.8): `snapshot`, `joined`, `updated`, `left`, `expired`.
+    /// Returns the kind of the event as on the wire (PROTOCOL 12.8): `snapshot`, `joined`,
+    /// `updated`, `left` or `expired`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -47,7 +51,7 @@ impl Event {
         }
     }
 
-    /// The registration that it is about; `None` for a snapshot.
+    /// Returns the registration that changed; `None` for a snapshot.
     #[must_use]
     pub fn registration(&self) -> Option<&Arc<Registration>> {
         match self {
@@ -59,7 +63,7 @@ impl Event {
         }
     }
 
-    /// True for a snapshot that stands in the place of events that may have been missed.
+    /// Returns true for a snapshot that replaces events that may have been lost.
     #[must_use]
     pub fn is_resync(&self) -> bool {
         matches!(self, Self::Snapshot { resync: true, .. })

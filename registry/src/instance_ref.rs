@@ -1,13 +1,16 @@
+//! [`InstanceRef`]: which registration an operation is about.
+
 use std::sync::Arc;
 
 use agentwire_transport::Endpoint;
 
 use crate::Registration;
 
-/// Says which registration is meant.
+/// Identifies a registration.
 ///
-/// The name alone will do as long as there is one instance of it, and the name and the instance id as long as no two have
-/// that id. The id keeps one that is late from speaking for its successor at the same endpoint.
+/// A name alone is enough while it has a single instance; a name with an instance id is enough while
+/// the id is unique. The instance id keeps a late request of a predecessor from affecting its
+/// successor at the same endpoint.
 ///
 /// ```
 /// use agentwire_registry::InstanceRef;
@@ -21,14 +24,14 @@ use crate::Registration;
 pub struct InstanceRef {
     /// The name.
     pub name: String,
-    /// The endpoint, unless the only one is meant.
+    /// The endpoint; `None` for the only instance.
     pub endpoint: Option<Endpoint>,
-    /// The instance id, unless any will do.
+    /// The instance id; `None` for any.
     pub instance: Option<String>,
 }
 
 impl InstanceRef {
-    /// The only instance of that name.
+    /// Identifies the only instance of a name.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -38,16 +41,16 @@ impl InstanceRef {
         }
     }
 
-    /// The one at that endpoint.
+    /// Requires this endpoint.
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = Some(endpoint);
         self
     }
 
-    /// That very one, and not whoever took its place.
+    /// Requires this instance id, which excludes an instance that replaced the one with this id.
     #[must_use]
-    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+    pub fn with_instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
         self
     }
@@ -58,7 +61,7 @@ impl From<&Registration> for InstanceRef {
         let which = Self::new(&*registration.name).with_endpoint(registration.endpoint.clone());
         match &*registration.instance {
             "" => which,
-            instance => which.instance(instance),
+            instance => which.with_instance(instance),
         }
     }
 }

@@ -1,35 +1,36 @@
+//! [`Lease`]: how long a registration lives without a heartbeat.
+
 use std::time::Duration;
 
-/// For how long a registration holds without a heartbeat.
+/// The time that a registration lives without a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     timeout: Duration,
 }
 
-/// How many heartbeats there are to a lease.
-const HEARTBEATS: u32 = 3;
-
 impl Lease {
-    /// The timeout of registries that say nothing else: 90 s.
+    /// The timeout of a registry that is not configured otherwise: 90 s.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(90);
 
-    /// A lease that ends so long after the last heartbeat.
+    /// Creates a lease that expires `timeout` after the last heartbeat.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         Self { timeout }
     }
 
-    /// How long after the last heartbeat it ends. Default: 90 s.
+    /// Returns how long after the last heartbeat the lease expires. Default: 90 s.
     #[must_use]
     pub fn timeout(self) -> Duration {
         self.timeout
     }
 
-    /// How often to send a heartbeat: a third of the timeout, 30 s by default, so that one may be lost; and two, if one
-    /// that failed is repeated sooner, as a [`RegistrationHandle`](crate::RegistrationHandle) does.
+    /// Returns how often to send a heartbeat: every third of the timeout, by default 30 s.
+    ///
+    /// One heartbeat may then be lost; two, if a failed one is retried sooner, as a
+    /// [`RegistrationHandle`](crate::RegistrationHandle) does.
     #[must_use]
     pub fn heartbeat_interval(self) -> Duration {
-        self.timeout / HEARTBEATS
+        self.timeout / HEARTBEATS_PER_LEASE
     }
 }
 
@@ -38,3 +39,5 @@ impl Default for Lease {
         Self::new(Self::DEFAULT_TIMEOUT)
     }
 }
+
+const HEARTBEATS_PER_LEASE: u32 = 3;

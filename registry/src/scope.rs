@@ -1,24 +1,26 @@
+//! [`WatchScope`]: what a watch covers.
+
 use crate::{Registration, RegistryError, check_name};
 
-/// What of a registry is watched.
+/// The part of a registry that a watch covers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WatchScope {
-    /// Everything.
+    /// All registrations.
     #[default]
     All,
-    /// All instances of one name, which need not be there yet.
+    /// All instances of one name, including future ones.
     Name(String),
 }
 
 impl WatchScope {
-    /// All instances of one name.
+    /// Covers all instances of one name.
     #[must_use]
     pub fn name(name: impl Into<String>) -> Self {
         Self::Name(name.into())
     }
 
-    /// True if that registration is watched.
+    /// Returns true if the scope covers a registration.
     #[must_use]
     pub fn contains(&self, registration: &Registration) -> bool {
         match self {
@@ -27,7 +29,7 @@ impl WatchScope {
         }
     }
 
-    /// Checks that there can be something to watch.
+    /// Checks the name.
     ///
     /// # Errors
     ///

@@ -1,68 +1,53 @@
+//! [`Watch`]: the stream of events of a registry.
+
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use futures_core::{Stream, stream::BoxStream};
-use futures_util::{StreamExt, stream};
+use futures_core::{FusedStream, Stream, stream::BoxStream};
+use futures_util::StreamExt;
 
 use crate::{Event, RegistryError};
 
-/// What happens in a registry, as a stream: [`Registry::watch`](crate::Registry::watch).
+/// The stream of events of a registry: [`Registry::watch`](crate::Registry::watch).
 ///
-/// The first event is a [`Event::Snapshot`] of the present state; what happens after it follows in order. Backends other
-/// than a [`LocalRegistry`](crate::LocalRegistry) take it when they are first asked for it. Nothing
-/// is left out silently: where something had to be, a snapshot marked as a resync stands in its place. The
-/// stream ends with its registry, or with an error that waiting does not mend.
+/// The first event is an [`Event::Snapshot`] of the current state; every later change follows in
+/// order. A [`LocalRegistry`](crate::LocalRegistry) takes the snapshot when the watch is created,
+/// other backends when the first event is awaited. Events are never dropped silently: if some were
+/// lost, a snapshot marked as a resync takes their place.
+///
+/// The stream ends with its registry, or with an error that waiting cannot resolve.
 pub struct Watch {
-    events: BoxStream<'static, Result<Event, RegistryError>>,
-    /// What tells whether the registry is in touch; `None` if it always is.
-    in_touch: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    pub(crate) events: BoxStream<'static, Result<Event, RegistryError>>,
+    /// Tells whether the registry is reachable; `None` if it always is.
+    pub(crate) liveness: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    pub(crate) has_ended: bool,
 }
 
 impl Watch {
-    /// Makes one of any stream of events. For registries.
-    #[must_use]
-    pub fn new(events: impl Stream<Item = Result<Event, RegistryError>> + Send + 'static) -> Self {
-        Self {
-            events: Box::pin(events),
-            in_touch: None,
-        }
-    }
-
-    /// Lets [`is_live`](Self::is_live) say what `in_touch` says. For registries that may be out of reach.
-    #[must_use]
-    pub fn with_liveness(mut self, in_touch: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.in_touch = Some(Box::new(in_touch));
-        self
-    }
-
-    /// One that ends in an error at once. For registries.
-    #[must_use]
-    pub fn failed(error: RegistryError) -> Self {
-        Self::new(stream::iter([Err(error)]))
-    }
-
-    /// The next event; `None` at the end.
+    /// Returns the next event, or `None` at the end.
     ///
     /// # Errors
     ///
-    /// What ends the watch.
+    /// The error that ends the watch.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing is lost.
+    /// This method is cancel safe: no event is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Result<Event, RegistryError>> {
-        self.events.next().await
+        StreamExt::next(self).await
     }
 
-    /// False where the registry is known to be out of reach: what it told last may not hold
-    /// any more, or has told nothing yet; a snapshot comes once it is back. It is found out while [`next`](Self::next) is
-    /// awaited. A registry inside this process is always in touch.
+    /// Returns false while the registry is known to be unreachable.
+    ///
+    /// What the watch reported last may be out of date then. A snapshot follows once the registry
+    /// is reachable again. The state changes only while [`next`](Self::next) is awaited. The watch
+    /// of a registry inside this process is always live.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        self.in_touch.as_ref().is_none_or(|in_touch| in_touch())
+        self.liveness.as_ref().is_none_or(|is_live| is_live())
     }
 }
 
@@ -70,12 +55,45 @@ impl Stream for Watch {
     type Item = Result<Event, RegistryError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.events.as_mut().poll_next(cx)
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let event = ready!(self.events.as_mut().poll_next(cx));
+        self.has_ended = event.is_none();
+        Poll::Ready(event)
+    }
+}
+
+impl FusedStream for Watch {
+    fn is_terminated(&self) -> bool {
+        self.has_ended
     }
 }
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("is_live", &self.is_live())
+            .field("has_ended", &self.has_ended)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+    use crate::backend::WatchExt;
+
+    #[tokio::test]
+    async fn a_watch_is_fused() {
+        let snapshot = Event::snapshot(Vec::new(), false);
+        let mut watch = Watch::new(stream::once(async { Ok(snapshot) }));
+        assert!(watch.next().await.is_some());
+        for _ in 0..2 {
+            assert!(watch.next().await.is_none());
+            assert!(watch.is_terminated());
+        }
     }
 }

@@ -20,7 +20,7 @@
 //!     .with_capabilities(map! {"languages": ["en", "ja"]});
 //! registry.register(weather).await?;
 //!
-//! let found = registry.find(&Query::new().capability("languages.ja")).await?;
+//! let found = registry.find(Query::new().capability("languages.ja")).await?;
 //! assert_eq!(found[0].name, "weather");
 //! # Ok(())
 //! # }
@@ -31,10 +31,10 @@ mod server;
 mod wire;
 
 pub use agentwire_registry::{
-    DuplicatePolicy, ErrorSource, Event, FieldError, InstanceRef, Lease, LimitKind, LocalRegistry,
-    NameProblem, Query, Registration, RegistrationHandle, RegistrationHandleBuilder,
-    RegistrationProblem, Registry, RegistryConfig, RegistryError, SharedRegistry, Version,
-    VersionReq, Watch, WatchScope, check_name,
+    DuplicatePolicy, ErrorSource, Event, InstanceRef, Lease, LimitKind, LocalRegistry, NameProblem,
+    Query, Registration, RegistrationHandle, RegistrationHandleBuilder, RegistrationProblem,
+    Registry, RegistryConfig, RegistryError, SharedRegistry, TextOr, Version, VersionReq, Watch,
+    WatchScope, backend, check_name,
 };
 #[cfg(feature = "redis")]
 pub use agentwire_registry::{RedisRegistry, RedisRegistryBuilder};

@@ -3,6 +3,7 @@ use std::{path::absolute, time::Duration};
 use agentwire_codec::Map;
 use agentwire_registry::{
     Registration, RegistrationHandle, RegistryError, SharedRegistry, Version,
+    backend::RegistrationExt,
 };
 use agentwire_transport::{Endpoint, Error as TransportError};
 

@@ -16,7 +16,7 @@ use agentwire::{
     CallOptions, Error, ErrorCode, Message, Phase, RemoteAgent, RetryPolicy,
     registry::{
         Event, InstanceRef, LocalRegistry, Registration, Registry, RegistryError, RegistryServer,
-        RemoteRegistry, Watch, WatchScope,
+        RemoteRegistry, Watch, WatchScope, backend::WatchExt,
     },
 };
 use futures_util::{StreamExt, future::join_all, stream};

@@ -13,7 +13,7 @@ use agentwire::{
     Endpoint, Error, LocalAgent, Map, Message, RemoteAgent, RetryPolicy, ToolResult, agent_fn,
     registry::{
         InstanceRef, LocalRegistry, Query, Registration, Registry, RegistryConfig, RegistryError,
-        RegistryServer, RemoteRegistry, Watch, WatchScope,
+        RegistryServer, RemoteRegistry, Watch, WatchScope, backend::WatchExt,
     },
     tool_fn,
 };
@@ -45,7 +45,7 @@ async fn a_server_registers_what_it_offers_and_is_called_where_it_says() {
     until_registered(&server).await;
     let query = Query::new()
         .tool("double")
-        .version("^1".parse().unwrap())
+        .version("^1")
         .metadata("zone", "b");
     let found = registry.find(&query).await.unwrap();
     assert_eq!((found.len(), &*found[0].name), (1, "scripted"));

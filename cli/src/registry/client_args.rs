@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentwire::registry::{Registration, SharedRegistry};
+use agentwire::registry::{Registration, SharedRegistry, backend::RegistrationExt};
 use clap::Args;
 
 use super::table;

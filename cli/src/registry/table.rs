@@ -70,7 +70,7 @@ const GAP: &str = "  ";
 
 #[cfg(test)]
 mod tests {
-    use agentwire::Timestamp;
+    use agentwire::{Timestamp, registry::backend::RegistrationExt};
 
     use super::*;
 
@@ -78,7 +78,7 @@ mod tests {
         let endpoint = format!("tcp://host:{}", name.len()).parse().unwrap();
         let mut found = Registration::new(name, endpoint);
         found.version = version.parse().ok();
-        Arc::new(found.registered(Timestamp::from(SystemTime::now() - heard)))
+        Arc::new(found.with_registered_at(Timestamp::from(SystemTime::now() - heard)))
     }
 
     #[test]
@@ -99,7 +99,7 @@ a                -            tcp://host:1   1m 1s ago
 
     #[test]
     fn a_registry_clock_that_is_ahead_is_tolerated() {
-        let ahead = Registration::new("a", "tcp://host:1".parse().unwrap()).registered(
+        let ahead = Registration::new("a", "tcp://host:1".parse().unwrap()).with_registered_at(
             Timestamp::from(SystemTime::now() + Duration::from_secs(3600)),
         );
         assert!(table(&[Arc::new(ahead)]).ends_with("  0s ago\n"));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use agentwire::{
     Map, Value,
-    registry::{Event, Registry, RegistryError, Watch, WatchScope},
+    registry::{Event, Registry, RegistryError, Watch, WatchScope, backend::RegistrationExt},
 };
 use clap::Args;
 use tokio::time::timeout;

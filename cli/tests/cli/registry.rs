@@ -83,7 +83,7 @@ async fn find_filters_by_every_option() {
         let endpoint = format!("tcp://198.51.100.1:{port}")
             .parse()
             .expect("endpoint");
-        Registration::new(name, endpoint).with_version(version.parse().expect("version"))
+        Registration::new(name, endpoint).with_version(version)
     };
     let weather = make("weather", 1, "2.1.0")
         .with_capabilities(map! {"languages": ["ja"], "tools": [{"name": "forecast"}]})
@@ -188,7 +188,7 @@ async fn a_second_agent_cannot_register_a_unique_name() {
     // It prints a warning, keeps trying, and serves meanwhile.
     let reason = second.running.error_line().await;
     assert!(reason.contains("parrot is not registered yet"), "{reason}");
-    assert!(reason.contains("is registered already"), "{reason}");
+    assert!(reason.contains("is already registered"), "{reason}");
     run(["call", &second.endpoint, "--text", "x"])
         .await
         .success();

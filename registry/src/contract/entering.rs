@@ -3,13 +3,13 @@ use agentwire_codec::{Timestamp, map};
 use super::backend::{Backend, Site, agent, endpoint, next, ports, within};
 use crate::{
     Event, InstanceRef, NameProblem, Registration, RegistrationProblem, Registry, RegistryError,
-    WatchScope,
+    WatchScope, backend::RegistrationExt,
 };
 
 pub async fn what_is_registered_is_found_with_all_that_it_said<B: Backend>() {
     let site = Site::<B>::start("found").await;
     let weather = agent("weather")
-        .with_version("1.2.3-rc.1+build.7".parse().expect("version"))
+        .with_version("1.2.3-rc.1+build.7")
         .with_capabilities(map! {
             "languages": ["en", "ja"],
             "tools": [{"name": "forecast", "parameters": {"days": 7, "deep": [[{"x": null}]]}}],
@@ -35,7 +35,7 @@ pub async fn the_same_name_and_endpoint_replaces<B: Backend>() {
     let site = Site::<B>::start("replaces").await;
     let first = agent("weather").with_metadata("zone", "a");
     let second = Registration::new("weather", first.endpoint.clone())
-        .with_version("2.0.0".parse().expect("version"))
+        .with_version("2.0.0")
         .with_metadata("zone", "b");
     site.register(&first).await;
     site.register(&second).await;
@@ -175,7 +175,8 @@ pub async fn the_registry_says_when_somebody_registered<B: Backend>() {
     let site = Site::<B>::start("clock").await;
     let long_ago: Timestamp = "2001-02-03T04:05:06+00:00".parse().expect("time");
     let before = Timestamp::now().to_system_time();
-    site.register(&agent("weather").registered(long_ago)).await;
+    site.register(&agent("weather").with_registered_at(long_ago))
+        .await;
     let found = site.lookup("weather").await;
     assert!(found[0].registered_at.to_system_time() >= before);
     assert!(found[0].last_heartbeat().to_system_time() >= before);

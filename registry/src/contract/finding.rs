@@ -75,7 +75,6 @@ pub async fn a_list_may_be_read_in_parts<B: Backend>() {
 
 pub async fn a_query_finds_what_it_says<B: Backend>() {
     let site = filled::<B>("query").await;
-    let requirement = |text: &str| text.parse().expect("requirement");
     for (query, expected) in [
         (Query::new(), &[5, 2, 3, 4, 1, 9, 10][..]),
         (Query::new().name("echo"), &[5]),
@@ -84,11 +83,8 @@ pub async fn a_query_finds_what_it_says<B: Backend>() {
         (Query::new().capability("languages.en"), &[2, 3]),
         (Query::new().capability("languages.ja"), &[2]),
         (Query::new().tool("forecast"), &[2, 3]),
-        (Query::new().version(requirement("^9")), &[3, 4]),
-        (
-            Query::new().version(requirement(">=9.1.0-rc.1, <10")),
-            &[3, 4, 1],
-        ),
+        (Query::new().version("^9"), &[3, 4]),
+        (Query::new().version(">=9.1.0-rc.1, <10"), &[3, 4, 1]),
         (Query::new().metadata("zone", "b"), &[3, 4]),
         (
             Query::new()

@@ -22,7 +22,7 @@ pub async fn nothing_is_given_out_once_its_lease_is_over<B: Backend>() {
             let asked = registered.elapsed();
             let looked_up = site.lookup("weather").await;
             let listed = site.list().await;
-            let queried = within(site.registry.find(&Query::new())).await;
+            let queried = within(site.registry.find(Query::new())).await;
             let given = [looked_up, listed, queried.expect("find")];
             found = given.iter().any(|given| !given.is_empty());
             assert!(
@@ -134,7 +134,7 @@ pub async fn a_predecessor_is_told_that_it_was_replaced<B: Backend>() {
 pub async fn an_instance_that_names_no_endpoint_is_replaced_by_nobody_elsewhere<B: Backend>() {
     let site = Site::<B>::start("instance_only").await;
     let heartbeat = async |registration: &Registration| {
-        let which = InstanceRef::new("weather").instance(&*registration.instance);
+        let which = InstanceRef::new("weather").with_instance(&*registration.instance);
         within(site.registry.heartbeat(&which)).await
     };
     let gone = agent("weather");
@@ -149,7 +149,7 @@ pub async fn an_instance_that_names_no_endpoint_is_replaced_by_nobody_elsewhere<
         heartbeat(other).await.expect("it is there");
     }
     // Nor is it taken for another.
-    let which = InstanceRef::new("weather").instance(&*gone.instance);
+    let which = InstanceRef::new("weather").with_instance(&*gone.instance);
     within(site.registry.unregister(&which))
         .await
         .expect("nobody");

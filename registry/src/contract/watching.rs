@@ -26,9 +26,7 @@ pub async fn a_watch_tells_what_happens_in_order<B: Backend>() {
     let weather = agent("weather");
     let updates = [
         weather.clone().with_metadata("zone", "b"),
-        weather
-            .clone()
-            .with_version("1.0.0".parse().expect("version")),
+        weather.clone().with_version("1.0.0"),
         weather.clone().with_instance("another"),
     ];
     site.register(&weather).await;

@@ -1,4 +1,6 @@
-/// Something that was read is not what it should be.
+//! [`FieldError`]: a malformed field.
+
+/// A field of a received map is missing or malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} must be {expected}")]
 pub struct FieldError {
@@ -7,13 +9,13 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// The field of that name should have been something else.
+    /// Creates an error for a field and a description of what it should be, such as "text".
     #[must_use]
-    pub fn new(field: &'static str, expected: &'static str) -> Self {
+    pub const fn new(field: &'static str, expected: &'static str) -> Self {
         Self { field, expected }
     }
 
-    /// Which field.
+    /// Returns the name of the field.
     #[must_use]
     pub fn field(&self) -> &'static str {
         self.field

@@ -1,7 +1,9 @@
+//! [`RegistryError`]: everything that can go wrong between an agent and a registry.
+
 mod field;
 mod problem;
 mod source;
-mod wire;
+pub(crate) mod wire;
 
 use std::time::Duration;
 
@@ -14,12 +16,14 @@ pub use self::{
     source::ErrorSource,
 };
 
-/// What can go wrong between an agent and a registry. A variant for each decision that a caller may take.
+/// An error of a registry, with a variant for each decision that a caller can make.
+///
+/// Clones share their source.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// That cannot be the name of an agent. Choose another.
-    #[error("{name:?} is not a name for an agent: {problem}")]
+    /// The name is not a valid agent name. Choose another.
+    #[error("invalid agent name {name:?}: {problem}")]
     InvalidName {
         /// The name, shortened if it is long.
         name: String,
@@ -27,7 +31,7 @@ pub enum RegistryError {
         problem: NameProblem,
     },
 
-    /// The registration would be refused by every registry of these limits. Mend it.
+    /// Every registry with these limits would refuse the registration. Correct it.
     #[error("agent {name:?} cannot be registered: {problem}")]
     InvalidRegistration {
         /// The name of the agent.
@@ -36,16 +40,23 @@ pub enum RegistryError {
         problem: RegistrationProblem,
     },
 
-    /// The registry takes one endpoint for each name, and the name is taken.
-    #[error("agent {name:?} is registered already, at {endpoint}; choose another name")]
+    /// The query is malformed. Correct it.
+    #[error("invalid query")]
+    InvalidQuery {
+        /// The malformed condition.
+        source: FieldError,
+    },
+
+    /// The registry allows one endpoint per name, and the name is taken.
+    #[error("agent {name:?} is already registered, at {endpoint}; choose another name")]
     Duplicate {
         /// The name.
         name: String,
-        /// Who has it.
+        /// The endpoint registered under that name.
         endpoint: Endpoint,
     },
 
-    /// Another instance has registered at the same endpoint under the same name, and counts now.
+    /// A newer instance with the same name and endpoint has replaced this one.
     #[error("agent {name:?} at {endpoint} has been replaced by another instance")]
     Replaced {
         /// The name.
@@ -54,7 +65,7 @@ pub enum RegistryError {
         endpoint: Endpoint,
     },
 
-    /// There are as many instances of this name as the registry takes.
+    /// The name has as many instances as the registry allows.
     #[error("agent {name:?} has {max} instances, which is the limit")]
     TooManyInstances {
         /// The name.
@@ -63,23 +74,24 @@ pub enum RegistryError {
         max: usize,
     },
 
-    /// The registry has as many registrations as it takes, or as large ones. Try again later, or raise its limit.
-    #[error("the registry is full: it takes {max} {of}")]
+    /// The registry is full, by count or by memory. Try again later, or raise its limit.
+    #[error("registry full: the limit is {max} {of}")]
     Full {
         /// The limit.
         max: usize,
-        /// Of what.
+        /// Which limit it is.
         of: LimitKind,
     },
 
-    /// The registry serves as many watches as it does. Lookups and everything else go on; watch again later.
-    #[error("the registry serves no more watches: it serves {max}")]
+    /// The registry has reached its limit of concurrent watches. Other operations still work; watch
+    /// again later.
+    #[error("too many watches: the limit of the registry is {max}")]
     TooManyWatches {
         /// The limit.
         max: usize,
     },
 
-    /// There is no such registration, or not any more. Register again.
+    /// The registration does not exist, or no longer. Register again.
     #[error("agent {name:?} is not registered{}", at(endpoint.as_ref()))]
     NotRegistered {
         /// The name.
@@ -88,63 +100,63 @@ pub enum RegistryError {
         endpoint: Option<Endpoint>,
     },
 
-    /// Several instances are meant, as no endpoint was named. Name it, too.
-    #[error("agent {name:?} has {instances} instances; name the endpoint of the one that is meant")]
+    /// Several instances match, and no endpoint was given. Give one.
+    #[error("agent {name:?} has {instances} instances; say which one by its endpoint")]
     Ambiguous {
         /// The name.
         name: String,
-        /// How many are meant.
+        /// How many instances match.
         instances: usize,
     },
 
     /// The registry cannot be reached. Try again later.
     #[error("the registry at {registry} cannot be reached")]
     Unavailable {
-        /// Where it should be.
+        /// The registry's address.
         registry: String,
-        /// Why.
+        /// Why it cannot be reached.
         source: ErrorSource,
     },
 
-    /// The registry took longer than it was given. What was asked of it may have been done or not.
-    #[error("the registry did not answer within {limit:?}")]
+    /// The registry did not answer in time. The operation may have been carried out.
+    #[error("no answer from the registry within {limit:?}")]
     NoAnswer {
-        /// How long it was given.
+        /// The time limit.
         limit: Duration,
     },
 
-    /// The registry answered something that is no answer.
-    #[error("the registry at {registry} sent an invalid answer")]
+    /// The registry sent something that is not a valid answer.
+    #[error("invalid answer from the registry at {registry}")]
     InvalidAnswer {
-        /// Where it is.
+        /// The registry's address.
         registry: String,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         source: ErrorSource,
     },
 
-    /// What was asked cannot be sent: it is too large, or holds what one of the formats lacks. Ask for less.
-    #[error("what is asked of the registry cannot be sent")]
+    /// The request is too large, or contains values that one of the formats lacks. Ask for less.
+    #[error("cannot encode the request to the registry")]
     Encode {
-        /// Why not.
+        /// Why it cannot be encoded.
         source: ErrorSource,
     },
 
-    /// The registry is there and does not want to: a wrong password, a right or memory that is missing. Somebody has to
-    /// mend it there.
-    #[error("the registry at {registry} refused")]
+    /// The registry is reachable but refuses: a wrong password, missing permissions, or no memory
+    /// left. An operator has to correct this.
+    #[error("the registry at {registry} refused the operation")]
     Refused {
-        /// Where it is.
+        /// The registry's address.
         registry: String,
-        /// What it said.
+        /// The reason that it gave.
         source: ErrorSource,
     },
 
-    /// Whoever is there does not know what a registry is asked. Mend the address.
-    #[error("whoever answers at {registry} is no registry")]
+    /// The server does not know the registry protocol. Correct the address.
+    #[error("{registry} is not an agentwire registry")]
     NotARegistry {
-        /// Where it should be.
+        /// The server's address.
         registry: String,
-        /// What was answered.
+        /// The server's answer.
         #[source]
         error: Box<WireError>,
     },
@@ -156,7 +168,7 @@ pub enum RegistryError {
     /// A setting is out of range.
     #[error("invalid setting {setting}: {problem}")]
     InvalidSetting {
-        /// Which setting.
+        /// The name of the setting.
         setting: &'static str,
         /// What is wrong with it.
         problem: &'static str,
@@ -164,25 +176,25 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// The registration is unknown; registering again mends it.
+    /// Returns true if the registration is unknown, so that the agent should register again.
     #[must_use]
     pub fn is_not_registered(&self) -> bool {
         matches!(self, Self::NotRegistered { .. })
     }
 
-    /// Somebody else has the name, or the name at that endpoint.
+    /// Returns true if another instance has the name, or the name at that endpoint.
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
         matches!(self, Self::Duplicate { .. } | Self::Replaced { .. })
     }
 
-    /// The registry could not be reached, or did not answer in time.
+    /// Returns true if the registry could not be reached, or did not answer in time.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::NoAnswer { .. })
     }
 
-    /// The same may go well later, without anybody mending it here.
+    /// Returns true if the same operation may succeed later without a change by the caller.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(

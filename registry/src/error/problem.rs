@@ -1,42 +1,44 @@
+//! What is wrong with a name or a registration, and which limit was reached.
+
 use std::fmt;
 
-/// What is wrong with a name.
+/// Why a name is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameProblem {
-    /// There is none.
+    /// The name is empty.
     #[error("it is empty")]
     Empty,
-    /// It is too long.
+    /// The name is too long.
     #[error("it has {len} bytes, and the limit is {max}")]
     TooLong {
-        /// Its length in bytes.
+        /// The length in bytes.
         len: usize,
-        /// The most that it may have.
+        /// The limit.
         max: usize,
     },
-    /// It has control characters.
-    #[error("it has control characters")]
+    /// The name contains control characters.
+    #[error("it contains control characters")]
     Control,
-    /// It begins or ends with white space.
+    /// The name begins or ends with white space.
     #[error("it begins or ends with white space")]
     OuterSpace,
 }
 
-/// What a registry has no more of.
+/// Which limit of a registry was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitKind {
-    /// Places for registrations.
+    /// The number of registrations.
     Registrations,
-    /// Memory for them, in bytes.
+    /// The memory for registrations, in bytes.
     Bytes,
 }
 
 impl LimitKind {
     const ALL: [Self; 2] = [Self::Registrations, Self::Bytes];
 
-    /// Its name on the wire (PROTOCOL 12).
+    /// Returns the name on the wire (PROTOCOL 12).
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Registrations => "registrations",
@@ -44,8 +46,8 @@ impl LimitKind {
         }
     }
 
-    pub(super) fn read(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -55,50 +57,56 @@ impl fmt::Display for LimitKind {
     }
 }
 
-/// What is wrong with a registration, whoever else is registered.
+/// Why a registration is invalid, whatever else is registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistrationProblem {
-    /// Nobody can call port 0.
+    /// The endpoint has port 0, which cannot be called.
     #[error("port 0 cannot be called; register the port that the system chose")]
     PortZero,
-    /// The endpoint means nothing to others.
-    #[error("its endpoint cannot be written down for others")]
+    /// The endpoint has no text form that others can read.
+    #[error("its endpoint cannot be written as text")]
     NotPortable,
-    /// The instance id is no id.
-    #[error("its instance id must be text, without control characters")]
+    /// The instance id contains control characters.
+    #[error("its instance id must not contain control characters")]
     Instance,
-    /// One of its texts is too long.
+    /// The version is not a semantic version.
+    #[error("invalid version {text:?}")]
+    InvalidVersion {
+        /// The text, shortened if it is long.
+        text: String,
+    },
+    /// A text field is too long.
     #[error("its {field} has {len} bytes, and the limit is {max}")]
     TooLong {
-        /// Which one.
+        /// The name of the field.
         field: &'static str,
-        /// Its length in bytes.
+        /// The length in bytes.
         len: usize,
-        /// The most that it may have.
+        /// The limit.
         max: usize,
     },
     /// Capabilities and metadata are too large.
     #[error("its capabilities and metadata have {size} bytes as JSON, and the limit is {max}")]
     TooLarge {
-        /// Their size as JSON, in bytes.
+        /// The size as JSON, in bytes.
         size: usize,
-        /// The most that they may have.
+        /// The limit.
         max: usize,
     },
-    /// Capabilities or metadata nest too deeply to be passed on.
+    /// Capabilities or metadata nest too deeply to be sent.
     #[error("its capabilities or metadata nest deeper than {max} levels")]
     TooDeep {
-        /// The deepest that they may nest.
+        /// The limit.
         max: usize,
     },
-    /// Capabilities or metadata hold what JSON or MessagePack does not have.
-    #[error("its capabilities or metadata hold bytes, or integers beyond 64 bits")]
+    /// Capabilities or metadata contain values that JSON or MessagePack lacks.
+    #[error("its capabilities or metadata contain bytes, or integers beyond 64 bits")]
     Unwritable,
-    /// Something else, in the words of whoever found it.
+    /// Another problem, in the words of whatever found it: a remote registry, or an encoder.
     #[error("{text}")]
-    Told {
-        /// Its words.
+    Other {
+        /// The description.
         text: String,
     },
 }

@@ -1,13 +1,12 @@
+//! Registry errors on the wire (PROTOCOL 12).
+
 use agentwire_codec::{ErrorCode, Map, Value, WireError};
 use agentwire_transport::Endpoint;
 
 use super::{LimitKind, RegistrationProblem, RegistryError};
 
-/// Under which key the details say which error it was: several have one code.
-const REASON: &str = "reason";
-
 impl RegistryError {
-    /// The code for this error (PROTOCOL 12).
+    /// Returns the standard code of this error (PROTOCOL 12).
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -17,7 +16,7 @@ impl RegistryError {
             | Self::Full { .. } => ErrorCode::REGISTRATION_FAILED,
             Self::Duplicate { .. } | Self::Replaced { .. } => ErrorCode::DUPLICATE_AGENT,
             Self::NotRegistered { .. } => ErrorCode::AGENT_NOT_FOUND,
-            Self::Ambiguous { .. } => ErrorCode::INVALID_MESSAGE,
+            Self::Ambiguous { .. } | Self::InvalidQuery { .. } => ErrorCode::INVALID_MESSAGE,
             Self::Unavailable { .. } | Self::NoAnswer { .. } | Self::TooManyWatches { .. } => {
                 ErrorCode::AGENT_UNAVAILABLE
             }
@@ -29,55 +28,60 @@ impl RegistryError {
             | Self::NotARegistry { .. } => ErrorCode::INTERNAL_ERROR,
         }
     }
-
-    /// What a server answers (PROTOCOL 12).
-    #[must_use]
-    pub fn to_wire_error(&self) -> WireError {
-        let at = |endpoint: &Endpoint| Some(("endpoint", Value::from(endpoint.to_string())));
-        let limit = |max: usize| Some(("limit", Value::from(max)));
-        let (reason, name, more) = match self {
-            Self::Remote(error) => return error.clone(),
-            Self::InvalidName { name, .. } => ("invalid_name", Some(name), None),
-            Self::InvalidRegistration { name, problem } => {
-                let problem = ("problem", problem.to_string().into());
-                ("invalid_registration", Some(name), Some(problem))
-            }
-            Self::TooManyInstances { name, max } => ("too_many_instances", Some(name), limit(*max)),
-            Self::Full { max, .. } => ("full", None, limit(*max)),
-            Self::TooManyWatches { max } => ("too_many_watches", None, limit(*max)),
-            Self::Duplicate { name, endpoint } => ("duplicate", Some(name), at(endpoint)),
-            Self::Replaced { name, endpoint } => ("replaced", Some(name), at(endpoint)),
-            Self::NotRegistered { name, endpoint } => {
-                ("not_registered", Some(name), endpoint.as_ref().and_then(at))
-            }
-            Self::Ambiguous { name, instances } => {
-                let instances = ("instances", (*instances).into());
-                ("ambiguous", Some(name), Some(instances))
-            }
-            Self::Unavailable { .. } | Self::NoAnswer { .. } => ("unavailable", None, None),
-            Self::InvalidAnswer { .. }
-            | Self::InvalidSetting { .. }
-            | Self::Refused { .. }
-            | Self::Encode { .. }
-            | Self::NotARegistry { .. } => ("internal", None, None),
-        };
-        let mut details = Map::from([(REASON, reason)]);
-        details.extend(name.map(|name| ("agent_name", &**name)));
-        details.extend(more);
-        if let Self::Full { of, .. } = self {
-            details.insert("of", of.as_str());
-        }
-        WireError::new(self.code(), self.to_string()).with_details(details)
-    }
-
-    /// Reads what a server answered. An error that this version does not know is kept as it came.
-    #[must_use]
-    pub fn from_wire_error(error: WireError) -> Self {
-        known(&error).unwrap_or(Self::Remote(error))
-    }
 }
 
-fn known(error: &WireError) -> Option<RegistryError> {
+/// Returns the error that a registry server sends.
+pub(crate) fn encode(error: &RegistryError) -> WireError {
+    let at = |endpoint: &Endpoint| Some(("endpoint", Value::from(endpoint.to_string())));
+    let limit = |max: usize| Some(("limit", Value::from(max)));
+    let (reason, name, more) = match error {
+        RegistryError::Remote(error) => return error.clone(),
+        RegistryError::InvalidName { name, .. } => ("invalid_name", Some(name), None),
+        RegistryError::InvalidRegistration { name, problem } => {
+            let problem = ("problem", problem.to_string().into());
+            ("invalid_registration", Some(name), Some(problem))
+        }
+        RegistryError::TooManyInstances { name, max } => {
+            ("too_many_instances", Some(name), limit(*max))
+        }
+        RegistryError::Full { max, .. } => ("full", None, limit(*max)),
+        RegistryError::TooManyWatches { max } => ("too_many_watches", None, limit(*max)),
+        RegistryError::Duplicate { name, endpoint } => ("duplicate", Some(name), at(endpoint)),
+        RegistryError::Replaced { name, endpoint } => ("replaced", Some(name), at(endpoint)),
+        RegistryError::NotRegistered { name, endpoint } => {
+            ("not_registered", Some(name), endpoint.as_ref().and_then(at))
+        }
+        RegistryError::Ambiguous { name, instances } => {
+            let instances = ("instances", (*instances).into());
+            ("ambiguous", Some(name), Some(instances))
+        }
+        RegistryError::Unavailable { .. } | RegistryError::NoAnswer { .. } => {
+            ("unavailable", None, None)
+        }
+        // A server refuses a malformed query before it evaluates one.
+        RegistryError::InvalidAnswer { .. }
+        | RegistryError::InvalidQuery { .. }
+        | RegistryError::InvalidSetting { .. }
+        | RegistryError::Refused { .. }
+        | RegistryError::Encode { .. }
+        | RegistryError::NotARegistry { .. } => ("internal", None, None),
+    };
+    let mut details = Map::from([(REASON, reason)]);
+    details.extend(name.map(|name| ("agent_name", &**name)));
+    details.extend(more);
+    if let RegistryError::Full { of, .. } = error {
+        details.insert("of", of.as_str());
+    }
+    WireError::new(error.code(), error.to_string()).with_details(details)
+}
+
+/// Reads the error that a registry server sent.
+pub(crate) fn decode(error: WireError) -> RegistryError {
+    decode_known(&error).unwrap_or(RegistryError::Remote(error))
+}
+
+/// Returns `None` for an error that this version does not know.
+fn decode_known(error: &WireError) -> Option<RegistryError> {
     let details = &error.details;
     let text = |key| details.get(key).and_then(Value::as_str).map(str::to_owned);
     let number = |key| details.get(key)?.as_u64()?.try_into().ok();
@@ -86,7 +90,7 @@ fn known(error: &WireError) -> Option<RegistryError> {
     Some(match details.get(REASON).and_then(Value::as_str) {
         Some("invalid_registration") => RegistryError::InvalidRegistration {
             name: name()?,
-            problem: RegistrationProblem::Told {
+            problem: RegistrationProblem::Other {
                 text: text("problem")?,
             },
         },
@@ -96,10 +100,10 @@ fn known(error: &WireError) -> Option<RegistryError> {
         },
         Some("full") => RegistryError::Full {
             max: number("limit")?,
-            // Others say nothing.
+            // Registries without a memory limit leave it out.
             of: match details.get("of") {
                 None => LimitKind::Registrations,
-                Some(of) => LimitKind::read(of.as_str()?)?,
+                Some(of) => LimitKind::parse(of.as_str()?)?,
             },
         },
         Some("too_many_watches") => RegistryError::TooManyWatches {
@@ -117,7 +121,8 @@ fn known(error: &WireError) -> Option<RegistryError> {
             name: name()?,
             instances: number("instances")?,
         },
-        // Whoever wrote the registry, this code has one meaning, and what to do about it matters.
+        // The code alone suffices: it has one meaning in every implementation, and the agent must
+        // register again.
         _ if error.code == ErrorCode::AGENT_NOT_FOUND => RegistryError::NotRegistered {
             name: name().unwrap_or_default(),
             endpoint: endpoint(),
@@ -126,19 +131,22 @@ fn known(error: &WireError) -> Option<RegistryError> {
     })
 }
 
+/// The detail that names the error, since several errors share a code.
+const REASON: &str = "reason";
+
 #[cfg(test)]
 mod tests {
     use agentwire_codec::map;
 
     use super::*;
-    use crate::NameProblem;
+    use crate::{NameProblem, backend::RegistryErrorExt};
 
     fn endpoint() -> Endpoint {
         "tcp://host:80".parse().unwrap()
     }
 
     #[test]
-    fn what_a_caller_may_act_on_survives_the_wire() {
+    fn errors_that_a_caller_can_handle_survive_the_wire() {
         let name = "weather".to_owned();
         for (error, code) in [
             (
@@ -219,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_another_registry_is_kept_or_understood_by_its_code() {
+    fn a_foreign_error_is_kept_or_recognized_by_its_code() {
         let other = WireError::new("QUOTA", "no more today");
         let read = RegistryError::from_wire_error(other.clone());
         assert!(matches!(&read, RegistryError::Remote(kept) if *kept == other));
@@ -229,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn details_that_make_no_sense_do_no_harm() {
+    fn malformed_details_are_tolerated() {
         for reason in ["too_many_instances", "full", "duplicate", "ambiguous"] {
             let details = map! {"reason": reason, "agent_name": 7, "limit": (-1), "endpoint": []};
             let error = WireError::new("X", "text").with_details(details);
@@ -241,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_form_of_its_own_keeps_code_and_text() {
+    fn other_errors_keep_their_code_and_text() {
         let error = RegistryError::InvalidName {
             name: String::new(),
             problem: NameProblem::Empty,

@@ -1,3 +1,5 @@
+//! [`Entry`]: a registration and its lease.
+
 use std::{
     sync::{
         Arc,
@@ -8,47 +10,52 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::moment::Moment;
-use crate::Registration;
+use super::now::Now;
+use crate::{Registration, backend::RegistrationExt};
 
-/// A registration and its lease. A heartbeat changes it in place, so that it needs no more than a look at the
-/// table.
+/// A registration and its lease. A heartbeat updates it in place, under a read lock of the table.
+///
+/// The two times are atomics because heartbeats and lookups share that lock. Nothing else is
+/// published through them, so relaxed ordering is enough.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Tells entries apart that are due at the same moment.
+    /// Distinguishes entries that are due at the same instant.
     pub(super) id: u64,
     pub(super) registration: Arc<Registration>,
-    /// About how many bytes it takes.
-    pub(super) weight: usize,
+    /// About how many bytes the entry takes.
+    pub(super) size: usize,
     lease: Duration,
-    since: Instant,
-    /// When it was last heard of, and when the queue of expiries looks at it next: in microseconds after `since`.
-    heard: AtomicU64,
-    queued: AtomicU64,
+    registered_at: Instant,
+    /// When the last heartbeat arrived, in microseconds after `registered_at`.
+    last_heartbeat: AtomicU64,
+    /// When the expiry queue checks the entry next, in microseconds after `registered_at`.
+    queued_at: AtomicU64,
 }
 
 impl Entry {
     pub(super) fn new(
         id: u64,
         registration: Arc<Registration>,
-        weight: usize,
+        size: usize,
         lease: Duration,
-        since: Instant,
+        registered_at: Instant,
     ) -> Self {
         Self {
             id,
             registration,
-            weight,
+            size,
             lease,
-            since,
-            heard: AtomicU64::new(0),
-            queued: AtomicU64::new(0),
+            registered_at,
+            last_heartbeat: AtomicU64::new(0),
+            queued_at: AtomicU64::new(0),
         }
     }
 
-    pub(super) fn heartbeat(&self, now: Moment) {
-        // Two heartbeats may overtake each other; the later one counts. Nothing else hangs on these numbers.
-        self.heard.fetch_max(self.micros(now.at), Ordering::Relaxed);
+    pub(super) fn heartbeat(&self, now: Now) {
+        // Heartbeats may overtake each other; the latest time wins.
+        let micros = now.instant.saturating_duration_since(self.registered_at);
+        let micros = u64::try_from(micros.as_micros()).unwrap_or(u64::MAX);
+        self.last_heartbeat.fetch_max(micros, Ordering::Relaxed);
         self.registration.record_heartbeat(now.wall);
     }
 
@@ -56,27 +63,23 @@ impl Entry {
         now < self.expires_at()
     }
 
-    /// When the lease is over, as things stand.
+    /// Returns when the lease expires unless another heartbeat arrives.
     pub(super) fn expires_at(&self) -> Instant {
-        self.since + Duration::from_micros(self.heard.load(Ordering::Relaxed)) + self.lease
+        let last_heartbeat = Duration::from_micros(self.last_heartbeat.load(Ordering::Relaxed));
+        self.registered_at + last_heartbeat + self.lease
     }
 
-    /// When the queue looks at it next.
+    /// Returns when the expiry queue checks the entry next.
     pub(super) fn queued_at(&self) -> Instant {
-        self.since + Duration::from_micros(self.queued.load(Ordering::Relaxed))
+        self.registered_at + Duration::from_micros(self.queued_at.load(Ordering::Relaxed))
     }
 
-    /// Notes where in the queue it stands. For the queue, of which there is one.
-    pub(super) fn queue_at(&self, at: Instant) -> Instant {
-        // Rounded up: one that is looked at while it is alive would be due again at once, and again.
-        let nanos = at.saturating_duration_since(self.since).as_nanos();
+    /// Records when the expiry queue checks the entry next, and returns that time as recorded.
+    pub(super) fn set_queued_at(&self, at: Instant) -> Instant {
+        // Rounded up: an entry that is checked while it is still alive would be due again at once.
+        let nanos = at.saturating_duration_since(self.registered_at).as_nanos();
         let micros = u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX);
-        self.queued.store(micros, Ordering::Relaxed);
+        self.queued_at.store(micros, Ordering::Relaxed);
         self.queued_at()
-    }
-
-    fn micros(&self, at: Instant) -> u64 {
-        let micros = at.saturating_duration_since(self.since).as_micros();
-        u64::try_from(micros).unwrap_or(u64::MAX)
     }
 }

@@ -1,12 +1,14 @@
+//! [`Instances`]: the entries of one name.
+
 use std::{collections::HashMap, sync::Arc};
 
 use agentwire_transport::Endpoint;
 use tokio::time::Instant;
 
 use super::entry::Entry;
+use crate::backend::RegistrationExt;
 
-/// All entries of one name: found by endpoint, whatever their number, and kept in the order in which they are
-/// listed.
+/// The entries of one name, in listing order, and by endpoint in constant time.
 #[derive(Debug, Default)]
 pub(super) struct Instances {
     by_endpoint: HashMap<Endpoint, Arc<Entry>>,
@@ -22,17 +24,17 @@ impl Instances {
         self.ordered.is_empty()
     }
 
-    /// The entry at that endpoint, its lease over or not.
-    pub(super) fn at(&self, endpoint: &Endpoint) -> Option<&Arc<Entry>> {
+    /// Returns the entry at an endpoint, expired or not.
+    pub(super) fn get(&self, endpoint: &Endpoint) -> Option<&Arc<Entry>> {
         self.by_endpoint.get(endpoint)
     }
 
-    /// Those whose lease is not over, in order.
+    /// Returns the entries that have not expired, in order.
     pub(super) fn live(&self, now: Instant) -> impl Iterator<Item = &Arc<Entry>> {
         self.ordered.iter().filter(move |entry| entry.is_live(now))
     }
 
-    /// Puts an entry in, and gives out the one that had its endpoint.
+    /// Inserts an entry and returns the one that it replaces at its endpoint.
     pub(super) fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
         let endpoint = entry.registration.endpoint.clone();
         let replaced = self.by_endpoint.insert(endpoint, Arc::clone(&entry));

@@ -1,9 +1,10 @@
+//! [`LocalRegistry`]: a registry inside this process.
+
 mod entry;
-mod expiries;
+mod expiry_queue;
 mod instances;
-mod moment;
+mod now;
 mod shared;
-mod sweeper;
 mod table;
 mod watcher;
 
@@ -11,21 +12,25 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::{moment::Moment, shared::Shared, watcher::Watcher};
+use self::{now::Now, shared::Shared, watcher::Watcher};
 use crate::{
-    Event, InstanceRef, Lease, Query, Registration, Registry, RegistryConfig, RegistryError, Watch,
-    WatchScope, check_name, registration::sort,
+    InstanceRef, Lease, Query, Registration, Registry, RegistryConfig, RegistryError, Watch,
+    WatchScope,
+    backend::{QueryExt, RegistrationExt, WatchExt},
+    check_name,
+    registration::sort,
 };
 
-/// A registry inside this process. Clones are handles of the same one.
+/// A registry inside this process. Clones are handles of the same registry.
 ///
-/// Lookups and heartbeats cost the same however many agents there are, and do not wait for each other, nor for a
-/// snapshot of everything that is taken for a [`Watch`]. Only a heartbeat that names no endpoint looks at all
-/// instances of its name.
+/// The cost of lookups and heartbeats does not depend on the number of agents, and they block
+/// neither each other nor the snapshot for a [`Watch`]. Only a heartbeat without an endpoint visits
+/// all instances of its name.
 ///
-/// One task removes what is over. It runs in the tokio runtime from which the registry is used or watched first, which must
-/// have time enabled; when that has ended, in that of whoever uses or waits on it next. It ends with the last handle. A
-/// watch is no handle: it ends with the registry.
+/// A background task removes expired registrations. It runs on the tokio runtime from which the
+/// registry is first used, which must have time enabled. If that runtime shuts down, the next use or
+/// a pending watch starts the task on its own runtime. The task ends when the last handle is
+/// dropped. A watch is not a handle: it ends with the registry.
 ///
 /// ```
 /// use agentwire_registry::{LocalRegistry, Registration, Registry};
@@ -45,13 +50,13 @@ use crate::{
 pub struct LocalRegistry(Arc<Shared>);
 
 impl LocalRegistry {
-    /// An empty registry with default settings.
+    /// Creates an empty registry with default settings.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Shared::new(RegistryConfig::default())))
     }
 
-    /// An empty registry.
+    /// Creates an empty registry.
     ///
     /// # Errors
     ///
@@ -61,7 +66,7 @@ impl LocalRegistry {
         Ok(Self(Arc::new(Shared::new(config))))
     }
 
-    /// Its settings.
+    /// Returns the settings.
     pub fn config(&self) -> &RegistryConfig {
         &self.0.config
     }
@@ -75,14 +80,12 @@ impl Default for LocalRegistry {
 
 impl Registry for LocalRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        // Long lists are measured before the lock is taken.
-        registration.check(self.0.config.size_limit())?;
-        let weight = registration.weight();
-        let registered = |table: &mut table::Table, events: &mut Vec<Event>| {
-            table.register(registration, weight, Moment::now(), events)
-        };
-        self.0.write(registered)?;
-        Ok(self.0.config.offered_lease())
+        // Checked and measured before the lock is taken, since both take time for large maps.
+        registration.check(self.0.config.max_size)?;
+        let size = registration.approximate_size();
+        self.0
+            .write(|table, events| table.register(registration, size, Now::read(), events))?;
+        Ok(self.0.config.lease)
     }
 
     async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
@@ -91,7 +94,7 @@ impl Registry for LocalRegistry {
     }
 
     async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.0.read(|table| table.heartbeat(which, Moment::now()))
+        self.0.read(|table| table.heartbeat(which, Now::read()))
     }
 
     async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
@@ -112,11 +115,18 @@ impl Registry for LocalRegistry {
     ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         Ok(self
             .0
-            .read(|table| table.behind(name, count, Instant::now())))
+            .read(|table| table.list_after(name, count, Instant::now())))
     }
 
-    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        let mut found = self.0.read(|table| table.candidates(query, Instant::now()));
+    async fn find(
+        &self,
+        query: impl Into<Query> + Send,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let query = query.into();
+        query.check()?;
+        let mut found = self
+            .0
+            .read(|table| table.candidates(&query, Instant::now()));
         found.retain(|registration| query.matches(registration));
         sort(&mut found);
         Ok(found)
@@ -142,7 +152,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{SharedRegistry, contract::Backend};
+    use crate::{Event, SharedRegistry, contract::Backend};
 
     struct Local(LocalRegistry);
 
@@ -158,10 +168,10 @@ mod tests {
         }
     }
 
-    /// The same, with its type hidden.
-    struct Hidden(LocalRegistry);
+    /// The same backend behind `SharedRegistry`.
+    struct Erased(LocalRegistry);
 
-    impl Backend for Hidden {
+    impl Backend for Erased {
         type Registry = SharedRegistry;
 
         async fn start(_: &str, config: RegistryConfig) -> Self {
@@ -173,7 +183,7 @@ mod tests {
         }
     }
 
-    crate::registry_contract! { local: Local, hidden: Hidden }
+    crate::registry_contract! { local: Local, erased: Erased }
 
     fn agent(name: &str) -> Registration {
         Registration::new(name, format!("memory://{name}").parse().unwrap())
@@ -186,14 +196,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_sweeper_ends_with_what_it_sweeps_and_comes_back() {
+    async fn the_sweeper_ends_when_the_registry_is_empty_and_is_started_again() {
         let registry = LocalRegistry::new();
         assert_eq!(tasks(), 0);
         for _ in 0..2 {
             let mut watch = registry.watch(WatchScope::All);
             registry.register(agent("weather")).await.unwrap();
             assert_eq!(tasks(), 1);
-            // Time is paused and moves on when nothing else can.
+            // Paused time advances when every task is idle.
             while !matches!(watch.next().await, Some(Ok(Event::Expired(_)))) {}
             tokio::task::yield_now().await;
             assert_eq!(tasks(), 0);
@@ -214,13 +224,13 @@ mod tests {
         assert_eq!(tasks(), 1);
         drop(other);
         assert!(watch.next().await.is_none());
-        // The task that was aborted has its turn.
+        // Lets the cancelled task run to its end.
         tokio::task::yield_now().await;
         assert_eq!(tasks(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_expiry_is_told_soon_after_it_happened() {
+    async fn an_expiry_is_reported_soon_after_it_happened() {
         let registry = LocalRegistry::new();
         let mut watch = registry.watch(WatchScope::All);
         let start = Instant::now();
@@ -234,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_that_are_over_at_once_are_all_told() {
+    async fn many_simultaneous_expiries_are_all_reported() {
         let registry =
             LocalRegistry::with_config(RegistryConfig::new().watch_buffer(4096)).unwrap();
         let mut watch = registry.watch(WatchScope::All);
@@ -255,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_is_too_slow_is_told_so() {
+    async fn a_slow_watch_receives_a_resync() {
         let registry = LocalRegistry::with_config(RegistryConfig::new().watch_buffer(4)).unwrap();
         let mut watch = registry.watch(WatchScope::All);
         for number in 0..100 {
@@ -275,7 +285,7 @@ mod tests {
         }
     }
 
-    /// One whose time is its own, and passes when there is nothing else to do.
+    /// A runtime with paused time of its own.
     fn runtime() -> Runtime {
         let mut builder = Builder::new_current_thread();
         builder.enable_time().start_paused(true).build().unwrap()
@@ -284,11 +294,11 @@ mod tests {
     async fn expires(watch: &mut Watch) {
         let expired = async { while !matches!(watch.next().await, Some(Ok(Event::Expired(_)))) {} };
         let limit = Duration::from_secs(1000);
-        timeout(limit, expired).await.expect("nobody sweeps");
+        timeout(limit, expired).await.expect("nothing was swept");
     }
 
     #[test]
-    fn whoever_watches_takes_over_the_sweep_of_a_runtime_that_has_ended() {
+    fn a_pending_watch_restarts_the_sweeper_of_a_runtime_that_shut_down() {
         let registry = LocalRegistry::new();
         for is_polled in [false, true] {
             let (first, second) = (runtime(), runtime());
@@ -305,12 +315,12 @@ mod tests {
                 let waiting = tokio::spawn(async move { expires(&mut watch).await });
                 tokio::task::yield_now().await;
                 assert_eq!(tasks(), 1);
-                // It is waiting now.
+                // The watch is waiting now.
                 first.shutdown_background();
                 waiting.await.unwrap();
             });
         }
-        // It has ended before anybody waits.
+        // The runtime shuts down before the watch waits.
         let (first, second) = (runtime(), runtime());
         first.block_on(registry.register(agent("weather"))).unwrap();
         drop(first);
@@ -318,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_heard_takes_over_the_sweep_of_a_runtime_that_has_ended() {
+    fn a_heartbeat_restarts_the_sweeper_of_a_runtime_that_shut_down() {
         let registry = LocalRegistry::new();
         let (first, second) = (runtime(), runtime());
         first.block_on(registry.register(agent("weather"))).unwrap();
@@ -332,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_in_a_runtime_that_has_ended_waits_and_does_not_spin() {
+    fn a_watch_in_a_runtime_that_shut_down_waits_and_does_not_spin() {
         let registry = LocalRegistry::new();
         let ended = runtime().handle().clone();
         let mut watch = registry.watch(WatchScope::All);
@@ -346,13 +356,13 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_begins_while_others_look_things_up() {
+    fn a_watch_starts_during_a_lookup() {
         let registry = LocalRegistry::new();
         let other = registry.clone();
         registry.0.read(|_| {
-            let (sender, begun) = mpsc::channel();
+            let (sender, started) = mpsc::channel();
             thread::spawn(move || sender.send(other.watch(WatchScope::All)));
-            begun.recv_timeout(Duration::from_secs(30)).unwrap();
+            started.recv_timeout(Duration::from_secs(30)).unwrap();
         });
     }
 
@@ -365,7 +375,7 @@ mod tests {
         other.block_on(async {
             assert_eq!(registry.lookup("weather").await.unwrap().len(), 1);
             registry.register(agent("echo")).await.unwrap();
-            assert_eq!(tasks(), 1, "there is a runtime to sweep on now");
+            assert_eq!(tasks(), 1, "the sweeper runs on the new runtime");
         });
     }
 

@@ -1,6 +1,9 @@
+//! [`Shared`]: the state behind all handles of a [`LocalRegistry`](super::LocalRegistry), and the
+//! task that removes expired registrations from it.
+
 use std::{
     sync::{
-        Arc, RwLockReadGuard, RwLockWriteGuard,
+        Arc, RwLockReadGuard, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -9,83 +12,79 @@ use std::{
 use agentwire_transport::internal::RwLock;
 use tokio::{
     runtime::Handle,
+    select,
     sync::{
         Notify,
         broadcast::{Receiver, Sender},
     },
-    time::Instant,
+    task::yield_now,
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{sweeper::Sweeper, table::Table};
+use super::table::Table;
 use crate::{Event, RegistryConfig, WatchScope, registration::sort};
 
-/// What all handles of one registry share.
+/// The state that all handles of one registry share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: RegistryConfig,
     table: RwLock<Table>,
-    /// Sent to with the table locked, so that events come in the order of what happened.
+    /// Events are sent while the table is locked, so their order is the order of the changes.
     events: Sender<Event>,
-    /// There is a sweeper: as long as anything is registered, and a runtime for it. It says itself, with the table
-    /// locked, that nothing is left to do.
-    is_swept: AtomicBool,
-    /// Told of when the sweeper ended with its runtime. Those who wait for it do not keep the registry alive.
-    lost_sweeper: Arc<Notify>,
-    /// Ends the sweeper.
+    /// True while a sweeper task exists. A sweeper that finds the table empty clears the flag
+    /// itself, under the table's write lock.
+    has_sweeper: AtomicBool,
+    /// Notified when the sweeper ended early, with its runtime. Separate from `Shared`, so that a
+    /// watch can wait for it without keeping the registry alive.
+    sweeper_lost: Arc<Notify>,
+    /// Cancelled when the last handle is dropped, which ends the sweeper.
     stop: CancellationToken,
 }
-
-/// How many entries are looked at before others get the lock.
-const BATCH: usize = 256;
-
-/// A sweep waits at least for this part of a lease, so that entries that are due one after the other are removed
-/// together.
-const SWEEPS_PER_LEASE: u32 = 64;
 
 impl Shared {
     pub(super) fn new(config: RegistryConfig) -> Self {
         Self {
-            events: Sender::new(config.watch_capacity()),
+            events: Sender::new(config.watch_buffer),
             table: RwLock::new(Table::new(config.clone())),
-            is_swept: AtomicBool::new(false),
-            lost_sweeper: Arc::default(),
+            has_sweeper: AtomicBool::new(false),
+            sweeper_lost: Arc::default(),
             stop: CancellationToken::new(),
             config,
         }
     }
 
-    /// Looks something up.
+    /// Reads the table.
     pub(super) fn read<T>(self: &Arc<Self>, look: impl FnOnce(&Table) -> T) -> T {
-        let result = look(&self.reading());
+        let result = look(&self.table());
         self.ensure_sweeper();
         result
     }
 
-    /// Changes something, and tells those who watch.
+    /// Changes the table and sends the events of the change.
     pub(super) fn write<T>(
         self: &Arc<Self>,
         change: impl FnOnce(&mut Table, &mut Vec<Event>) -> T,
     ) -> T {
         let result = {
-            let mut table = self.writing();
+            let mut table = self.table.write();
             let mut events = Vec::new();
             let result = change(&mut table, &mut events);
-            self.tell(events);
+            self.send(events);
             result
         };
         self.ensure_sweeper();
         result
     }
 
-    /// What is there now, and all that happens from then on.
+    /// Returns a snapshot and a receiver of all later events.
     pub(super) fn subscribe(&self, scope: &WatchScope, resync: bool) -> (Event, Receiver<Event>) {
         loop {
             {
-                // Nothing happens while it is read, though others may look things up and be heard.
-                let table = self.reading();
+                // The read lock excludes changes but allows concurrent lookups and heartbeats.
+                let table = self.table();
                 let now = Instant::now();
-                // What is not in the snapshot must not be said to expire afterwards.
+                // An expired entry is not in the snapshot, so its expiry must not be sent later.
                 if !table.is_due(now) {
                     let mut all = match scope {
                         WatchScope::All => table.all(now),
@@ -97,21 +96,44 @@ impl Shared {
                     return (Event::snapshot(all, resync), events);
                 }
             }
-            self.sweep_some(&mut self.writing());
+            self.sweep_batch(&mut self.table.write());
         }
     }
 
-    /// Removes some of what is over, and tells when to look again, if anything is left. For the sweeper.
-    pub(super) fn sweep(&self) -> Option<Instant> {
-        let mut table = self.writing();
-        let (now, next) = self.sweep_some(&mut table);
-        if next.is_none() {
-            self.is_swept.store(false, Ordering::Release);
+    /// Starts the sweeper if there is something to sweep and a runtime to run it on. Returns true
+    /// if a sweeper is running.
+    ///
+    /// Without a sweeper, expired registrations are still never returned.
+    pub(super) fn ensure_sweeper(self: &Arc<Self>) -> bool {
+        if !self.has_sweeper.load(Ordering::Acquire) && !self.table().is_empty() {
+            if let Ok(runtime) = Handle::try_current() {
+                if !self.has_sweeper.swap(true, Ordering::AcqRel) {
+                    let sweeper = Sweeper::new(Arc::downgrade(self));
+                    // A runtime that is shutting down drops the task at once, which is noticed.
+                    runtime.spawn(sweeper.run(self.stop.clone()));
+                }
+            }
         }
-        let pause: Duration = self.config.offered_lease().timeout() / SWEEPS_PER_LEASE;
-        // What is due already is the next batch.
+        self.has_sweeper.load(Ordering::Acquire)
+    }
+
+    /// Returns what is notified when the sweeper ended early and another runtime has to start one.
+    pub(super) fn sweeper_lost(&self) -> Arc<Notify> {
+        Arc::clone(&self.sweeper_lost)
+    }
+
+    /// Removes a batch of expired entries and returns when to sweep next; `None` if the table is
+    /// empty.
+    fn sweep(&self) -> Option<Instant> {
+        let mut table = self.table.write();
+        let (now, next) = self.sweep_batch(&mut table);
+        if next.is_none() {
+            self.has_sweeper.store(false, Ordering::Release);
+        }
+        let pause: Duration = self.config.lease.timeout() / SWEEPS_PER_LEASE;
         next.map(|next| {
             if next <= now {
+                // The next batch is due already.
                 now
             } else {
                 next.max(now + pause)
@@ -119,57 +141,34 @@ impl Shared {
         })
     }
 
-    fn sweep_some(&self, table: &mut Table) -> (Instant, Option<Instant>) {
+    fn sweep_batch(&self, table: &mut Table) -> (Instant, Option<Instant>) {
         let (now, mut expired) = (Instant::now(), Vec::new());
         let next = table.sweep(now, BATCH, &mut expired);
         if !expired.is_empty() {
-            tracing::debug!(count = expired.len(), "leases are over");
+            tracing::debug!(count = expired.len(), "leases expired");
         }
-        self.tell(expired);
+        self.send(expired);
         (now, next)
     }
 
-    /// Sees to it that there is a sweeper, if there is anything to sweep and a runtime here. Without one, what is over is
-    /// not given out all the same. True if there is one.
-    pub(super) fn ensure_sweeper(self: &Arc<Self>) -> bool {
-        if !self.is_swept.load(Ordering::Acquire) && !self.reading().is_empty() {
-            if let Ok(runtime) = Handle::try_current() {
-                if !self.is_swept.swap(true, Ordering::AcqRel) {
-                    let sweeper = Sweeper::new(Arc::downgrade(self));
-                    // If the runtime is about to end, it is lost at once.
-                    runtime.spawn(sweeper.run(self.stop.clone()));
-                }
-            }
-        }
-        self.is_swept.load(Ordering::Acquire)
-    }
-
-    /// What wakes whoever needs a sweeper when there is none any more.
-    pub(super) fn on_lost_sweeper(&self) -> Arc<Notify> {
-        Arc::clone(&self.lost_sweeper)
-    }
-
-    pub(super) fn lost_sweeper(&self) {
-        self.is_swept.store(false, Ordering::Release);
-        // One that panicked, for want of time in its runtime, would do so again at once.
+    fn on_sweeper_lost(&self) {
+        self.has_sweeper.store(false, Ordering::Release);
+        // A sweeper panics if its runtime has no timer. The next one would panic, too, so no watch
+        // is asked to start it.
         if !std::thread::panicking() {
-            self.lost_sweeper.notify_waiters();
+            self.sweeper_lost.notify_waiters();
         }
     }
 
-    fn tell(&self, events: Vec<Event>) {
+    fn send(&self, events: Vec<Event>) {
         for event in events {
-            // Nobody may be there to hear it.
+            // An error means that there is no watch.
             let _ = self.events.send(event);
         }
     }
 
-    fn reading(&self) -> RwLockReadGuard<'_, Table> {
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read()
-    }
-
-    fn writing(&self) -> RwLockWriteGuard<'_, Table> {
-        self.table.write()
     }
 }
 
@@ -178,3 +177,49 @@ impl Drop for Shared {
         self.stop.cancel();
     }
 }
+
+/// The task that removes expired entries. It ends with the registry, or when the table is empty.
+struct Sweeper {
+    shared: Weak<Shared>,
+    /// False while there is work left. If the task is dropped then, its runtime has shut down.
+    is_done: bool,
+}
+
+impl Sweeper {
+    fn new(shared: Weak<Shared>) -> Self {
+        Self {
+            shared,
+            is_done: false,
+        }
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
+        while let Some(next) = self.shared.upgrade().and_then(|shared| shared.sweep()) {
+            if next <= Instant::now() {
+                // Other tasks run between two batches.
+                yield_now().await;
+            } else {
+                select! {
+                    () = stop.cancelled() => break,
+                    () = sleep_until(next) => {}
+                }
+            }
+        }
+        self.is_done = true;
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        if let (false, Some(shared)) = (self.is_done, self.shared.upgrade()) {
+            shared.on_sweeper_lost();
+        }
+    }
+}
+
+/// How many entries a sweep checks under one lock.
+const BATCH: usize = 256;
+
+/// At most this many sweeps per lease, so that entries that expire in quick succession are removed
+/// together.
+const SWEEPS_PER_LEASE: u32 = 64;

@@ -1,3 +1,5 @@
+//! [`Table`]: the registrations of a [`LocalRegistry`](super::LocalRegistry), without I/O.
+
 use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
@@ -6,22 +8,25 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{entry::Entry, expiries::Expiries, instances::Instances, moment::Moment};
+use super::{entry::Entry, expiry_queue::ExpiryQueue, instances::Instances, now::Now};
 use crate::{
-    Event, InstanceRef, LimitKind, Query, Registration, RegistryConfig, RegistryError, check_name,
+    Event, InstanceRef, LimitKind, Query, Registration, RegistryConfig, RegistryError,
+    backend::{QueryExt, RegistrationExt},
+    check_name,
 };
 
-/// What is registered. It is told the time and does no I/O; what others must hear of is put into `events`.
+/// The registrations. The caller passes in the time and sends the events that a change appends to
+/// `events`.
 #[derive(Debug)]
 pub(super) struct Table {
     config: RegistryConfig,
     names: HashMap<String, Instances>,
-    /// The same names, in order.
+    /// The keys of `names`, in order.
     ordered: BTreeSet<String>,
     len: usize,
-    /// About how many bytes all of them take.
-    weight: usize,
-    expiries: Expiries,
+    /// About how many bytes all entries take.
+    size: usize,
+    expiries: ExpiryQueue,
     next_id: u64,
 }
 
@@ -32,8 +37,8 @@ impl Table {
             names: HashMap::new(),
             ordered: BTreeSet::new(),
             len: 0,
-            weight: 0,
-            expiries: Expiries::default(),
+            size: 0,
+            expiries: ExpiryQueue::default(),
             next_id: 0,
         }
     }
@@ -42,35 +47,35 @@ impl Table {
         self.len == 0
     }
 
-    /// Puts an agent in whose registration was checked and weighed by itself.
+    /// Registers an agent. The caller has checked and measured the registration.
     pub(super) fn register(
         &mut self,
         registration: Registration,
-        weight: usize,
-        now: Moment,
+        size: usize,
+        now: Now,
         events: &mut Vec<Event>,
     ) -> Result<(), RegistryError> {
-        if let Some(known) = self.at(&registration) {
-            if !known.is_live(now.at) {
+        if let Some(known) = self.get(&registration) {
+            if !known.is_live(now.instant) {
                 self.expire(&known, events);
             } else if known.registration.is_same_offer(&registration) {
                 known.heartbeat(now);
                 return Ok(());
             }
         }
-        self.make_room(&registration, weight, now, events)?;
-        let registration = Arc::new(registration.registered(now.wall));
+        self.check_capacity(&registration, size, now, events)?;
+        let registration = Arc::new(registration.with_registered_at(now.wall));
         self.next_id += 1;
-        let lease = self.config.offered_lease().timeout();
+        let lease = self.config.lease.timeout();
         let entry = Entry::new(
             self.next_id,
             Arc::clone(&registration),
-            weight,
+            size,
             lease,
-            now.at,
+            now.instant,
         );
         let entry = Arc::new(entry);
-        self.weight += weight;
+        self.size += size;
         self.expiries.insert(Arc::clone(&entry));
         if !self.names.contains_key(&registration.name) {
             self.ordered.insert(registration.name.clone());
@@ -78,7 +83,7 @@ impl Table {
         let instances = self.names.entry(registration.name.clone()).or_default();
         if let Some(replaced) = instances.insert(entry) {
             self.expiries.remove(&replaced);
-            self.weight -= replaced.weight;
+            self.size -= replaced.size;
             events.push(Event::Updated(registration));
         } else {
             self.len += 1;
@@ -87,7 +92,7 @@ impl Table {
         Ok(())
     }
 
-    /// Takes an agent out, if it is there.
+    /// Unregisters an agent if it is registered.
     pub(super) fn unregister(
         &mut self,
         which: &InstanceRef,
@@ -95,7 +100,7 @@ impl Table {
         events: &mut Vec<Event>,
     ) -> Result<(), RegistryError> {
         if let Some(entry) = self.resolve(which, now)?.map(Arc::clone) {
-            if is_meant(&entry, which) {
+            if matches_instance(&entry, which) {
                 self.remove(&entry);
                 events.push(Event::Left(Arc::clone(&entry.registration)));
             }
@@ -103,10 +108,10 @@ impl Table {
         Ok(())
     }
 
-    /// Renews a lease. Others may read, and do the same, meanwhile.
-    pub(super) fn heartbeat(&self, which: &InstanceRef, now: Moment) -> Result<(), RegistryError> {
-        match self.resolve(which, now.at)? {
-            Some(entry) if is_meant(entry, which) => {
+    /// Renews a lease. Takes `&self`, so heartbeats run concurrently with each other and with lookups.
+    pub(super) fn heartbeat(&self, which: &InstanceRef, now: Now) -> Result<(), RegistryError> {
+        match self.resolve(which, now.instant)? {
+            Some(entry) if matches_instance(entry, which) => {
                 entry.heartbeat(now);
                 Ok(())
             }
@@ -121,14 +126,14 @@ impl Table {
         }
     }
 
-    /// All live instances of a name, in order.
+    /// Returns all live instances of a name, in order.
     pub(super) fn lookup(&self, name: &str, now: Instant) -> Vec<Arc<Registration>> {
         let instances = self.names.get(name).into_iter();
         let live = instances.flat_map(|instances| instances.live(now));
         live.map(|entry| Arc::clone(&entry.registration)).collect()
     }
 
-    /// All that is live, in any order.
+    /// Returns all live registrations, in any order.
     pub(super) fn all(&self, now: Instant) -> Vec<Arc<Registration>> {
         let mut all = Vec::with_capacity(self.len);
         let live = self.names.values().flat_map(|names| names.live(now));
@@ -136,8 +141,9 @@ impl Table {
         all
     }
 
-    /// All live instances of the names behind `name`, in order, of as many names as it takes to have `count`.
-    pub(super) fn behind(
+    /// Returns all live instances of the names after `name`, in order, of as many names as it takes
+    /// to reach `count`.
+    pub(super) fn list_after(
         &self,
         name: Option<&str>,
         count: usize,
@@ -154,16 +160,16 @@ impl Table {
         found
     }
 
-    /// All that may match a query, in any order.
+    /// Returns all registrations that may match a query, in any order.
     pub(super) fn candidates(&self, query: &Query, now: Instant) -> Vec<Arc<Registration>> {
-        match query.only_name() {
+        match query.required_name() {
             Some(name) => self.lookup(name, now),
             None => self.all(now),
         }
     }
 
-    /// Looks at up to `limit` entries whose time may have come, and removes those that are not alive. Tells when
-    /// to look again, if there is anything.
+    /// Checks up to `limit` due entries, removes those that have expired, and returns when to sweep
+    /// next; `None` if the table is empty.
     pub(super) fn sweep(
         &mut self,
         now: Instant,
@@ -183,7 +189,7 @@ impl Table {
         self.expiries.next()
     }
 
-    /// True if a sweep has something to do.
+    /// Returns true if an entry is due for a sweep.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.expiries.next().is_some_and(|next| next <= now)
     }
@@ -199,7 +205,7 @@ impl Table {
         if let Some(instances) = self.names.get_mut(name) {
             instances.remove(entry);
             self.len -= 1;
-            self.weight -= entry.weight;
+            self.size -= entry.size;
             if instances.is_empty() {
                 self.names.remove(name);
                 self.ordered.remove(name);
@@ -207,48 +213,48 @@ impl Table {
         }
     }
 
-    /// Who has the same name and endpoint, alive or not.
-    fn at(&self, registration: &Registration) -> Option<Arc<Entry>> {
+    /// Returns the entry with the same name and endpoint, expired or not.
+    fn get(&self, registration: &Registration) -> Option<Arc<Entry>> {
         let instances = self.names.get(&registration.name)?;
-        instances.at(&registration.endpoint).map(Arc::clone)
+        instances.get(&registration.endpoint).map(Arc::clone)
     }
 
-    /// Checks that this is allowed, in the place of the one with the same name and endpoint, or as one more. Those
-    /// whose lease is over do not count.
-    fn make_room(
+    /// Checks that a registration fits, as a replacement or as an additional one. Expired entries are
+    /// swept first if they are in the way.
+    fn check_capacity(
         &mut self,
         registration: &Registration,
-        weight: usize,
-        now: Moment,
+        size: usize,
+        now: Now,
         events: &mut Vec<Event>,
     ) -> Result<(), RegistryError> {
-        let replaced = self.at(registration).map(|entry| entry.weight);
+        let replaced = self.get(registration).map(|entry| entry.size);
         if replaced.is_none() {
-            self.make_place(registration, now, events)?;
+            self.check_counts(registration, now, events)?;
         }
-        let added = weight.saturating_sub(replaced.unwrap_or_default());
-        let max = self.config.total_size_limit();
-        if self.weight + added > max {
-            self.sweep(now.at, usize::MAX, events);
+        let added = size.saturating_sub(replaced.unwrap_or_default());
+        let max = self.config.max_total_size;
+        if self.size + added > max {
+            self.sweep(now.instant, usize::MAX, events);
         }
-        if self.weight + added > max {
+        if self.size + added > max {
             let of = LimitKind::Bytes;
             return Err(RegistryError::Full { max, of });
         }
         Ok(())
     }
 
-    /// Checks that there may be one more, whatever its size.
-    fn make_place(
+    /// Checks that one more registration is allowed, whatever its size.
+    fn check_counts(
         &mut self,
         registration: &Registration,
-        now: Moment,
+        now: Now,
         events: &mut Vec<Event>,
     ) -> Result<(), RegistryError> {
         let name = &registration.name;
-        let max = self.config.instance_limit();
+        let max = self.config.max_instances;
         if let Some(instances) = self.names.get(name) {
-            let mut live = instances.live(now.at);
+            let mut live = instances.live(now.instant);
             if let Some(first) = live.next().filter(|_| self.config.refuses_duplicates()) {
                 return Err(RegistryError::Duplicate {
                     name: name.clone(),
@@ -257,16 +263,16 @@ impl Table {
             }
             if instances.len() >= max {
                 drop(live);
-                self.sweep(now.at, usize::MAX, events);
+                self.sweep(now.instant, usize::MAX, events);
             }
         }
         if self.names.get(name).is_some_and(|all| all.len() >= max) {
             let name = name.clone();
             return Err(RegistryError::TooManyInstances { name, max });
         }
-        let max = self.config.registration_limit();
+        let max = self.config.max_registrations;
         if self.len >= max {
-            self.sweep(now.at, usize::MAX, events);
+            self.sweep(now.instant, usize::MAX, events);
         }
         if self.len >= max {
             let of = LimitKind::Registrations;
@@ -275,7 +281,8 @@ impl Table {
         Ok(())
     }
 
-    /// The live entry that is meant. At an endpoint that was named it may have another instance id.
+    /// Returns the live entry that a reference identifies. Under an endpoint, the entry may have
+    /// another instance id.
     fn resolve(
         &self,
         which: &InstanceRef,
@@ -286,12 +293,14 @@ impl Table {
             return Ok(None);
         };
         if let Some(endpoint) = &which.endpoint {
-            return Ok(instances.at(endpoint).filter(|entry| entry.is_live(now)));
+            return Ok(instances.get(endpoint).filter(|entry| entry.is_live(now)));
         }
-        let mut meant = instances.live(now).filter(|entry| is_meant(entry, which));
-        let only = meant.next();
-        match meant.count() {
-            0 => Ok(only),
+        let mut matching = instances
+            .live(now)
+            .filter(|entry| matches_instance(entry, which));
+        let first = matching.next();
+        match matching.count() {
+            0 => Ok(first),
             others => Err(RegistryError::Ambiguous {
                 name: which.name.clone(),
                 instances: 1 + others,
@@ -300,8 +309,8 @@ impl Table {
     }
 }
 
-/// True unless another instance is meant.
-fn is_meant(entry: &Entry, which: &InstanceRef) -> bool {
+/// Returns true unless the reference has another instance id.
+fn matches_instance(entry: &Entry, which: &InstanceRef) -> bool {
     let instance = which.instance.as_ref();
     instance.is_none_or(|instance| *instance == entry.registration.instance)
 }
@@ -317,13 +326,13 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(90);
 
+    /// A table whose time is given in seconds after its creation.
     struct Clock {
         start: Instant,
         table: Table,
         events: Vec<Event>,
     }
 
-    /// A table, the time being so many seconds after its beginning.
     impl Clock {
         fn new(config: RegistryConfig) -> Self {
             Self {
@@ -333,9 +342,9 @@ mod tests {
             }
         }
 
-        fn at(&self, seconds: u64) -> Moment {
-            Moment {
-                at: self.start + Duration::from_secs(seconds),
+        fn at(&self, seconds: u64) -> Now {
+            Now {
+                instant: self.start + Duration::from_secs(seconds),
                 wall: Timestamp::now(),
             }
         }
@@ -347,12 +356,12 @@ mod tests {
 
         fn try_register(
             &mut self,
-            now: Moment,
+            now: Now,
             registration: &Registration,
         ) -> Result<(), RegistryError> {
-            let weight = registration.weight();
+            let size = registration.approximate_size();
             let (registration, events) = (registration.clone(), &mut self.events);
-            self.table.register(registration, weight, now, events)
+            self.table.register(registration, size, now, events)
         }
 
         fn heartbeat(&self, seconds: u64, which: &Registration) -> Result<(), RegistryError> {
@@ -360,26 +369,26 @@ mod tests {
         }
 
         fn sweep(&mut self, seconds: u64) -> Option<u64> {
-            let now = self.at(seconds).at;
+            let now = self.at(seconds).instant;
             let next = self.table.sweep(now, usize::MAX, &mut self.events);
             next.map(|next| next.duration_since(self.start).as_secs())
         }
 
         fn names(&self, seconds: u64) -> Vec<String> {
-            let all = self.table.all(self.at(seconds).at);
+            let all = self.table.all(self.at(seconds).instant);
             let mut names: Vec<_> = all.iter().map(|found| found.name.clone()).collect();
             names.sort_unstable();
             names
         }
 
-        /// What has happened since the last look: the first letter of the event and the name.
-        fn happened(&mut self) -> String {
-            let told = self.events.drain(..).map(|event| {
+        /// Returns the new events, each as the first letter of its kind and the name.
+        fn take_events(&mut self) -> String {
+            let events = self.events.drain(..).map(|event| {
                 let kind = format!("{event:?}");
-                let name = event.registration().map(|about| about.name.clone());
+                let name = event.registration().map(|one| one.name.clone());
                 format!("{}:{}", &kind[..1], name.unwrap_or_default())
             });
-            told.collect::<Vec<_>>().join(" ")
+            events.collect::<Vec<_>>().join(" ")
         }
     }
 
@@ -388,13 +397,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_not_given_out_before_any_sweep() {
+    fn an_expired_registration_is_not_returned_before_it_is_swept() {
         let mut clock = Clock::new(RegistryConfig::new());
         let weather = agent("weather");
         clock.register(0, &weather);
         assert_eq!(clock.names(89), ["weather"]);
         assert!(clock.names(90).is_empty());
-        assert!(clock.table.lookup("weather", clock.at(90).at).is_empty());
+        assert!(
+            clock
+                .table
+                .lookup("weather", clock.at(90).instant)
+                .is_empty()
+        );
         assert!(
             clock
                 .heartbeat(90, &weather)
@@ -402,33 +416,37 @@ mod tests {
                 .is_not_registered()
         );
         let which = InstanceRef::from(&weather);
-        let now = clock.at(90).at;
+        let now = clock.at(90).instant;
         clock
             .table
             .unregister(&which, now, &mut clock.events)
             .unwrap();
-        assert_eq!(clock.happened(), "J:weather");
+        assert_eq!(clock.take_events(), "J:weather");
     }
 
     #[test]
-    fn the_queue_looks_again_at_what_has_lived() {
+    fn a_renewed_entry_is_queued_again() {
         let mut clock = Clock::new(RegistryConfig::new());
         let (a, b) = (agent("a"), agent("b"));
         clock.register(0, &a);
         clock.register(10, &b);
         clock.heartbeat(60, &a).unwrap();
         assert_eq!(clock.sweep(89), Some(90));
-        assert_eq!(clock.sweep(95), Some(100), "a lived and is due at 150");
+        assert_eq!(
+            clock.sweep(95),
+            Some(100),
+            "a was renewed and is due at 150"
+        );
         assert_eq!(clock.sweep(100), Some(150));
-        assert_eq!(clock.happened(), "J:a J:b E:b");
+        assert_eq!(clock.take_events(), "J:a J:b E:b");
         assert_eq!(clock.sweep(149), Some(150));
         assert_eq!(clock.sweep(150), None);
-        assert_eq!(clock.happened(), "E:a");
+        assert_eq!(clock.take_events(), "E:a");
         assert!(clock.table.is_empty() && clock.table.names.is_empty());
     }
 
     #[test]
-    fn heartbeats_that_overtake_each_other_shorten_no_lease() {
+    fn a_late_heartbeat_does_not_shorten_the_lease() {
         let mut clock = Clock::new(RegistryConfig::new());
         let a = agent("a");
         clock.register(0, &a);
@@ -438,37 +456,37 @@ mod tests {
     }
 
     #[test]
-    fn registering_what_is_over_and_not_swept_is_an_end_and_a_beginning() {
+    fn registering_an_expired_agent_again_reports_expiry_and_join() {
         let mut clock = Clock::new(RegistryConfig::new());
         let weather = agent("weather");
         clock.register(0, &weather);
         clock.register(100, &weather);
-        assert_eq!(clock.happened(), "J:weather E:weather J:weather");
+        assert_eq!(clock.take_events(), "J:weather E:weather J:weather");
         assert_eq!(clock.names(189), ["weather"]);
         assert_eq!(clock.sweep(189), Some(190));
     }
 
     #[test]
-    fn the_same_registration_again_is_a_heartbeat() {
+    fn the_same_registration_again_acts_as_a_heartbeat() {
         let mut clock = Clock::new(RegistryConfig::new());
         let weather = agent("weather");
         clock.register(0, &weather);
         clock.register(80, &weather);
-        assert_eq!(clock.happened(), "J:weather");
+        assert_eq!(clock.take_events(), "J:weather");
         assert_eq!(clock.names(169), ["weather"]);
         clock.register(100, &weather.clone().with_metadata("zone", "b"));
-        assert_eq!(clock.happened(), "U:weather");
+        assert_eq!(clock.take_events(), "U:weather");
         assert_eq!(clock.names(189), ["weather"]);
     }
 
     #[test]
-    fn nothing_is_left_in_the_queue_of_what_came_and_went() {
+    fn unregistered_agents_leave_nothing_in_the_queue() {
         let mut clock = Clock::new(RegistryConfig::new());
         for round in 0..1000 {
             let weather = agent("weather");
             clock.register(round, &weather);
             clock.register(round, &weather.clone().with_metadata("round", round));
-            let now = clock.at(round).at;
+            let now = clock.at(round).instant;
             let which = InstanceRef::from(&weather);
             clock
                 .table
@@ -480,22 +498,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_takes_no_room() {
+    fn expired_registrations_do_not_count_against_limits() {
         let config = RegistryConfig::new().max_registrations(2).max_instances(1);
         let mut clock = Clock::new(config);
         clock.register(0, &agent("a"));
         clock.register(0, &agent("b"));
-        // Full by count, and one of them by its name at another endpoint.
+        // The registry is full, and so is the name, under another endpoint.
         let elsewhere = Registration::new("a", Endpoint::memory("elsewhere").unwrap());
         clock.register(90, &elsewhere);
         assert_eq!(clock.names(90), ["a"]);
-        assert_eq!(clock.happened(), "J:a J:b E:a E:b J:a");
+        assert_eq!(clock.take_events(), "J:a J:b E:a E:b J:a");
     }
 
     #[test]
-    fn what_is_too_much_in_all_is_refused_until_something_is_over() {
+    fn the_memory_limit_refuses_until_something_expires() {
         let sized = |name: &str, len: usize| agent(name).with_metadata("text", "x".repeat(len));
-        let max = agent("a").weight() + 2 * sized("a", 10_000).weight() + 100;
+        let max = agent("a").approximate_size() + 2 * sized("a", 10_000).approximate_size() + 100;
         let mut clock = Clock::new(RegistryConfig::new().max_total_size(max));
         clock.register(0, &sized("a", 10_000));
         clock.register(50, &sized("b", 10_000));
@@ -504,43 +522,43 @@ mod tests {
             let of = LimitKind::Bytes;
             match error.unwrap_err() {
                 RegistryError::Full {
-                    max: told,
-                    of: what,
-                } => assert_eq!((told, what), (max, of)),
+                    max: reported,
+                    of: kind,
+                } => assert_eq!((reported, kind), (max, of)),
                 other => panic!("{other:?}"),
             }
         };
         refused(&mut clock, 60, &sized("c", 10_000));
-        // Nor by growing. What is there stays as it was.
+        // An update that grows too much is refused and changes nothing.
         refused(&mut clock, 60, &sized("b", 20_000));
         assert_eq!(clock.names(60), ["a", "b"]);
-        // In the place of another, only what is more counts.
+        // Only the growth of an update counts.
         clock.register(60, &sized("b", 10_001));
         clock.register(60, &agent("c"));
         clock.register(90, &sized("d", 10_000));
         assert_eq!(clock.names(90), ["b", "c", "d"]);
         for (name, len) in [("b", 10_001), ("d", 10_000)] {
             let which = InstanceRef::new(name);
-            let now = clock.at(91).at;
+            let now = clock.at(91).instant;
             clock
                 .table
                 .unregister(&which, now, &mut clock.events)
                 .unwrap();
-            assert!(clock.table.weight < max - len);
+            assert!(clock.table.size < max - len);
         }
         assert_eq!(clock.sweep(200), None);
-        assert_eq!(clock.table.weight, 0);
+        assert_eq!(clock.table.size, 0);
     }
 
     #[test]
-    fn a_sweep_stops_at_its_limit_and_says_that_there_is_more() {
+    fn a_sweep_stops_at_its_limit_and_reports_that_there_is_more() {
         let mut clock = Clock::new(RegistryConfig::new());
         for number in 0..10 {
             clock.register(0, &agent(&format!("agent {number}")));
         }
-        let now = clock.at(90).at;
+        let now = clock.at(90).instant;
         let next = clock.table.sweep(now, 4, &mut clock.events);
-        assert_eq!(next, Some(now), "there is more to do at once");
+        assert_eq!(next, Some(now), "the next batch is due at once");
         assert_eq!(clock.table.len, 6);
         assert_eq!(clock.sweep(90), None);
     }

@@ -1,3 +1,5 @@
+//! [`Watcher`]: one watch of a [`LocalRegistry`](super::LocalRegistry).
+
 use std::{
     pin::pin,
     sync::{Arc, Weak},
@@ -13,16 +15,16 @@ use tokio::{
 };
 
 use super::shared::Shared;
-use crate::{Event, Watch, WatchScope};
+use crate::{Event, Watch, WatchScope, backend::WatchExt};
 
-/// One reader of what happens.
+/// The state of one watch.
 pub(super) struct Watcher {
-    /// It does not keep the registry alive.
+    /// Weak, because a watch does not keep the registry alive.
     shared: Weak<Shared>,
     scope: WatchScope,
     snapshot: Option<Event>,
     events: Receiver<Event>,
-    lost_sweeper: Arc<Notify>,
+    sweeper_lost: Arc<Notify>,
 }
 
 impl Watcher {
@@ -37,7 +39,7 @@ impl Watcher {
             scope,
             snapshot: Some(snapshot),
             events,
-            lost_sweeper: shared.on_lost_sweeper(),
+            sweeper_lost: shared.sweeper_lost(),
         }
     }
 
@@ -53,15 +55,16 @@ impl Watcher {
             return Some(snapshot);
         }
         loop {
-            // Waits for it from before the look at what it is about.
-            let mut lost_sweeper = pin!(self.lost_sweeper.notified());
-            lost_sweeper.as_mut().enable();
-            // Without one, nobody would tell of what expires.
-            let is_swept = (self.shared.upgrade()).is_some_and(|shared| shared.ensure_sweeper());
+            // Enabled before the check for a sweeper, so that losing it in between is noticed.
+            let mut sweeper_lost = pin!(self.sweeper_lost.notified());
+            sweeper_lost.as_mut().enable();
+            // Without a sweeper, expiries would not be reported.
+            let has_sweeper = (self.shared.upgrade()).is_some_and(|shared| shared.ensure_sweeper());
             let event = select! {
+                // Both branches are cancel safe.
                 biased;
                 event = self.events.recv() => event,
-                () = lost_sweeper, if is_swept => continue,
+                () = sweeper_lost, if has_sweeper => continue,
             };
             match event {
                 Ok(event) => {
@@ -71,7 +74,7 @@ impl Watcher {
                     }
                 }
                 Err(RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "a reader of a watch is too slow; it starts over");
+                    tracing::debug!(missed, "watch too slow, events dropped; resyncing");
                     let (snapshot, events) = self.shared.upgrade()?.subscribe(&self.scope, true);
                     self.events = events;
                     return Some(snapshot);

@@ -1,13 +1,15 @@
+//! Finds capabilities by their path.
+
 use agentwire_codec::{Map, Value};
 
-/// The path to a capability: keys from the outside in.
+/// The path to a capability: its keys, outermost first.
 pub(super) type Path = Vec<String>;
 
-/// True if there is something at the path that is neither `null` nor `false`.
+/// Returns true if the value at the path is neither `null` nor `false`.
 ///
-/// A list is a step, too: to the text that is the key, or into the object whose `name` is the key. So
-/// `tools` → `search` is found in `{"tools": ["search"]}`, in `{"tools": [{"name": "search"}]}` and in
-/// `{"tools": {"search": {}}}`.
+/// A key also selects from a list: the text that equals the key, or the object whose `name` does.
+/// So `tools` → `search` exists in `{"tools": ["search"]}`, in `{"tools": [{"name": "search"}]}`
+/// and in `{"tools": {"search": {}}}`.
 pub(super) fn has(capabilities: &Map, path: &[String]) -> bool {
     let Some((first, rest)) = path.split_first() else {
         return false;
@@ -54,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_unless_it_is_denied() {
+    fn a_key_is_found_unless_its_value_is_false_or_null() {
         assert!(found(&["streaming"]));
         assert!(found(&["limits"]));
         assert!(!found(&["vision"]));
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_goes_on_beyond_the_end_finds_nothing() {
+    fn a_path_beyond_a_leaf_finds_nothing() {
         for path in [
             &["languages", "ja", "kanji"][..],
             &["languages", "fr"],

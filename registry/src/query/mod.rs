@@ -1,96 +1,97 @@
+//! [`Query`]: the conditions of a search.
+
 mod capability;
-mod wire;
+pub(crate) mod wire;
 
 use agentwire_codec::{Map, Value};
 use semver::VersionReq;
 
 use self::capability::Path;
-use crate::Registration;
+use crate::{Registration, TextOr, error::FieldError};
 
-/// What to look for: all of its conditions must be met, and an empty one is met by everything.
+/// A set of conditions that a registration must meet. An empty query matches everything.
+///
+/// Text converts into a query for that exact name.
 ///
 /// ```
 /// use agentwire_codec::map;
 /// use agentwire_registry::{Query, Registration};
 ///
 /// let weather = Registration::new("weather", "tcp://10.0.0.7:8080".parse()?)
-///     .with_version("2.1.0".parse()?)
+///     .with_version("2.1.0")
 ///     .with_capabilities(map! {"languages": ["en", "ja"], "tools": [{"name": "forecast"}]})
 ///     .with_metadata("zone", "b");
-/// let query = Query::new().capability("languages.ja").tool("forecast").version("^2".parse()?).metadata("zone", "b");
+/// let query = Query::new().capability("languages.ja").tool("forecast").version("^2").metadata("zone", "b");
 /// assert!(query.matches(&weather));
 /// assert!(!query.capability("languages.fr").matches(&weather));
+/// assert!(Query::from("weather").matches(&weather));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 #[must_use]
 pub struct Query {
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     capabilities: Vec<Path>,
-    version: Option<VersionReq>,
+    version: Option<TextOr<VersionReq>>,
     metadata: Map,
 }
 
-/// Under which capability the tools stand (PROTOCOL 12).
-const TOOLS: &str = "tools";
-
 impl Query {
-    /// No conditions.
+    /// Creates a query without conditions.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Instances of that name alone.
+    /// Requires this name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Those with that capability: a key, or keys from the outside in with dots between them. What stands there
-    /// must be neither `null` nor `false`; a list has its texts, and its objects by their `name`.
+    /// Requires a capability, given as a key, or as keys from the outside in with dots between
+    /// them.
+    ///
+    /// Its value must be neither `null` nor `false`. A key also selects from a list: an equal text,
+    /// or an object by its `name`.
     pub fn capability(self, path: impl AsRef<str>) -> Self {
         self.capability_path(path.as_ref().split('.'))
     }
 
-    /// Like [`capability`](Self::capability), for keys that hold dots themselves.
+    /// Requires a capability, like [`capability`](Self::capability), for keys that contain dots.
     pub fn capability_path(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let keys = keys.into_iter().map(Into::into).collect();
         self.capabilities.push(keys);
         self
     }
 
-    /// Those with that tool, among the capabilities under `tools`.
+    /// Requires a tool, among the capabilities under `tools`.
     pub fn tool(self, name: impl Into<String>) -> Self {
         self.capability_path([TOOLS.to_owned(), name.into()])
     }
 
-    /// Those with a version that meets the requirement, as Cargo understands it. Without a version there is nothing
-    /// to meet it with.
-    pub fn version(mut self, requirement: VersionReq) -> Self {
-        self.version = Some(requirement);
+    /// Requires a version, with Cargo's rules: a [`VersionReq`], or text such as `"^1.2"`. An
+    /// unversioned registration meets no requirement.
+    ///
+    /// Text that is not a requirement fails [`Registry::find`](crate::Registry::find) with
+    /// [`RegistryError::InvalidQuery`](crate::RegistryError::InvalidQuery).
+    pub fn version(mut self, requirement: impl Into<TextOr<VersionReq>>) -> Self {
+        self.version = Some(requirement.into());
         self
     }
 
-    /// Those whose metadata has exactly this value under this key.
+    /// Requires a metadata entry with exactly this value.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.metadata.insert(key, value);
         self
     }
 
-    /// True if the registration meets all conditions.
+    /// Returns true if the registration meets all conditions.
     #[must_use]
     pub fn matches(&self, registration: &Registration) -> bool {
-        let named = self
-            .name
-            .as_ref()
-            .is_none_or(|name| *name == registration.name);
         // The cheap conditions come first.
-        named
-            && self.version.as_ref().is_none_or(|requirement| {
-                let version = registration.version.as_ref();
-                version.is_some_and(|version| requirement.matches(version))
-            })
+        self.matches_name(&registration.name)
+            && self.matches_version(registration)
             && self
                 .metadata
                 .iter()
@@ -101,38 +102,76 @@ impl Query {
                 .all(|path| capability::has(&registration.capabilities, path))
     }
 
-    /// The only name that can match, if the query has one.
-    #[must_use]
-    pub fn only_name(&self) -> Option<&str> {
-        self.name.as_deref()
+    fn matches_name(&self, name: &str) -> bool {
+        self.name.as_ref().is_none_or(|required| required == name)
+    }
+
+    fn matches_version(&self, registration: &Registration) -> bool {
+        let Some(requirement) = &self.version else {
+            return true;
+        };
+        match (requirement.as_result(), &registration.version) {
+            (Ok(requirement), Some(version)) => requirement.matches(version),
+            _ => false,
+        }
+    }
+
+    /// Returns the condition that no registration can meet because it is malformed.
+    pub(crate) fn find_problem(&self) -> Option<FieldError> {
+        let version = self.version.as_ref()?;
+        version.as_result().err().map(|_| wire::INVALID_VERSION)
     }
 }
+
+impl From<&str> for Query {
+    fn from(name: &str) -> Self {
+        Self::new().name(name)
+    }
+}
+
+impl From<String> for Query {
+    fn from(name: String) -> Self {
+        Self::new().name(name)
+    }
+}
+
+impl From<&String> for Query {
+    fn from(name: &String) -> Self {
+        Self::new().name(name)
+    }
+}
+
+impl From<&Self> for Query {
+    fn from(query: &Self) -> Self {
+        query.clone()
+    }
+}
+
+/// The capability that holds the tools (PROTOCOL 12).
+const TOOLS: &str = "tools";
 
 #[cfg(test)]
 mod tests {
     use agentwire_codec::map;
 
     use super::*;
+    use crate::{RegistryError, backend::QueryExt};
 
     fn weather() -> Registration {
         Registration::new("weather", "tcp://host:80".parse().unwrap())
-            .with_version("2.1.0".parse().unwrap())
+            .with_version("2.1.0")
             .with_capabilities(map! {"a.b": true, "tools": ["double"]})
             .with_metadata("zone", "b")
             .with_metadata("weight", 1)
     }
 
-    fn requirement(text: &str) -> VersionReq {
-        text.parse().unwrap()
-    }
-
     #[test]
-    fn an_empty_query_finds_everything() {
+    fn an_empty_query_matches_everything() {
         assert!(Query::new().matches(&weather()));
     }
 
     #[test]
-    fn each_condition_alone_decides() {
+    fn each_condition_is_applied() {
         let query = Query::new;
         for (met, failed) in [
             (query().name("weather"), query().name("Weather")),
@@ -142,10 +181,7 @@ mod tests {
                 query().capability_path(["a.b"]),
                 query().capability_path(["a", "b"]),
             ),
-            (
-                query().version(requirement(">=2, <3")),
-                query().version(requirement("^1")),
-            ),
+            (query().version(">=2, <3"), query().version("^1")),
             (
                 query().metadata("zone", "b"),
                 query().metadata("zone", Value::Null),
@@ -168,11 +204,27 @@ mod tests {
     }
 
     #[test]
-    fn without_a_version_no_requirement_is_met() {
+    fn an_unversioned_registration_meets_no_requirement() {
         let mut unversioned = weather();
         unversioned.version = None;
         let any = Query::new().version(VersionReq::STAR);
         assert!(!any.matches(&unversioned));
         assert!(any.matches(&weather()));
+    }
+
+    #[test]
+    fn an_invalid_requirement_is_reported_and_matches_nothing() {
+        let query = Query::new().version("two");
+        assert!(!query.matches(&weather()));
+        let error = query.check().unwrap_err();
+        assert!(matches!(error, RegistryError::InvalidQuery { .. }));
+        Query::new().version("^2").check().unwrap();
+    }
+
+    #[test]
+    fn text_is_a_query_for_the_exact_name() {
+        for query in [Query::from("weather"), "weather".to_owned().into()] {
+            assert_eq!(query, Query::new().name("weather"));
+        }
     }
 }

@@ -1,71 +1,64 @@
+//! Queries as maps, as they are sent (PROTOCOL 12).
+
 use agentwire_codec::{Map, Value};
 
 use super::{Query, capability::Path};
-use crate::FieldError;
+use crate::error::FieldError;
 
-/// How many capabilities and metadata one query may ask for on a wire. Each is looked for in everything that is
-/// registered.
-const MAX_CONDITIONS: usize = 32;
-
-impl Query {
-    /// As it stands in the payload of a `find` (PROTOCOL 12); what is not asked for is left out.
-    #[must_use]
-    pub fn to_map(&self) -> Map {
-        let mut map = Map::new();
-        if let Some(name) = &self.name {
-            map.insert("name", &**name);
-        }
-        if !self.capabilities.is_empty() {
-            let paths = self.capabilities.iter();
-            let paths = paths.map(|path| path.iter().map(|key| &**key).collect::<Value>());
-            map.insert("capabilities", paths.collect::<Value>());
-        }
-        if let Some(version) = &self.version {
-            map.insert("version", version.to_string());
-        }
-        if !self.metadata.is_empty() {
-            map.insert("metadata", self.metadata.clone());
-        }
-        map
+pub(crate) fn to_map(query: &Query) -> Map {
+    let mut map = Map::new();
+    if let Some(name) = &query.name {
+        map.insert("name", &**name);
     }
-
-    /// Reads the payload of a `find`. A capability may be a list of keys, or text with dots between them. Keys
-    /// that are not known are ignored.
-    ///
-    /// # Errors
-    ///
-    /// If anything known is not what it should be, or there are more than 32 capabilities or metadata.
-    pub fn from_map(map: &Map) -> Result<Self, FieldError> {
-        let present = |key| map.get(key).filter(|value| !value.is_null());
-        let mut query = Self::new();
-        if let Some(name) = present("name") {
-            let name = name.as_str().ok_or(FieldError::new("name", "text"))?;
-            query.name = Some(name.to_owned());
-        }
-        if let Some(paths) = present("capabilities") {
-            let problem = FieldError::new("capabilities", "a list of at most 32 texts or lists");
-            let paths = paths
-                .as_list()
-                .filter(|paths| paths.len() <= MAX_CONDITIONS)
-                .ok_or(problem.clone())?;
-            for path in paths {
-                query
-                    .capabilities
-                    .push(read_path(path).ok_or(problem.clone())?);
-            }
-        }
-        if let Some(version) = present("version") {
-            let problem = FieldError::new("version", "a version requirement such as \"^1.2\"");
-            let version = version.as_str().and_then(|text| text.parse().ok());
-            query.version = Some(version.ok_or(problem)?);
-        }
-        if let Some(metadata) = present("metadata") {
-            let metadata = metadata.as_map().filter(|map| map.len() <= MAX_CONDITIONS);
-            let problem = FieldError::new("metadata", "an object of at most 32 entries");
-            query.metadata = metadata.ok_or(problem)?.clone();
-        }
-        Ok(query)
+    if !query.capabilities.is_empty() {
+        let paths = query.capabilities.iter();
+        let paths = paths.map(|path| path.iter().map(|key| &**key).collect::<Value>());
+        map.insert("capabilities", paths.collect::<Value>());
     }
+    if let Some(version) = &query.version {
+        // An invalid requirement is sent unchanged, so that the server refuses it.
+        let text = match version.as_result() {
+            Ok(requirement) => requirement.to_string(),
+            Err(text) => text.to_owned(),
+        };
+        map.insert("version", text);
+    }
+    if !query.metadata.is_empty() {
+        map.insert("metadata", query.metadata.clone());
+    }
+    map
+}
+
+pub(crate) fn from_map(map: &Map) -> Result<Query, FieldError> {
+    let present = |key| map.get(key).filter(|value| !value.is_null());
+    let mut query = Query::new();
+    if let Some(name) = present("name") {
+        let name = name.as_str().ok_or(FieldError::new("name", "text"))?;
+        query.name = Some(name.to_owned());
+    }
+    if let Some(paths) = present("capabilities") {
+        let problem = FieldError::new("capabilities", "a list of at most 32 texts or lists");
+        let paths = paths
+            .as_list()
+            .filter(|paths| paths.len() <= MAX_CONDITIONS)
+            .ok_or(problem.clone())?;
+        for path in paths {
+            query
+                .capabilities
+                .push(read_path(path).ok_or(problem.clone())?);
+        }
+    }
+    if let Some(version) = present("version") {
+        let requirement = version.as_str().ok_or(INVALID_VERSION)?;
+        query = query.version(requirement);
+        query.find_problem().map_or(Ok(()), Err)?;
+    }
+    if let Some(metadata) = present("metadata") {
+        let metadata = metadata.as_map().filter(|map| map.len() <= MAX_CONDITIONS);
+        let problem = FieldError::new("metadata", "an object of at most 32 entries");
+        query.metadata = metadata.ok_or(problem)?.clone();
+    }
+    Ok(query)
 }
 
 fn read_path(path: &Value) -> Option<Path> {
@@ -79,20 +72,28 @@ fn read_path(path: &Value) -> Option<Path> {
     }
 }
 
+pub(super) const INVALID_VERSION: FieldError =
+    FieldError::new("version", "a version requirement such as \"^1.2\"");
+
+/// How many capabilities, and how many metadata entries, a query on the wire may have. Each is
+/// compared with every registration.
+const MAX_CONDITIONS: usize = 32;
+
 #[cfg(test)]
 mod tests {
     use agentwire_codec::map;
 
     use super::*;
+    use crate::backend::QueryExt;
 
     #[test]
-    fn it_comes_back_as_it_was() {
+    fn a_query_survives_the_round_trip() {
         let query = Query::new()
             .name("weather")
             .capability("languages.ja")
             .capability_path(["a.b"])
             .tool("forecast")
-            .version(">=1.2, <3".parse().unwrap())
+            .version(">=1.2, <3")
             .metadata("zone", "b");
         assert_eq!(Query::from_map(&query.to_map()).unwrap(), query);
         assert_eq!(Query::new().to_map(), Map::new());
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn an_error_names_the_field() {
         let many = vec![Value::from("a"); MAX_CONDITIONS + 1];
         let wide: Map = (0..=MAX_CONDITIONS).map(|i| (i.to_string(), i)).collect();
         for (field, value) in [

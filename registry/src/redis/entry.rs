@@ -6,7 +6,9 @@ use std::{
 use agentwire_codec::{Timestamp, Value, json};
 
 use super::id::id_of;
-use crate::{Registration, RegistrationProblem, RegistryError, check_name};
+use crate::{
+    Registration, RegistrationProblem, RegistryError, backend::RegistrationExt, check_name,
+};
 
 /// What stands under `offer`: all that an agent says of itself, as JSON. The times stand beside it, for they are
 /// those of Redis.
@@ -36,7 +38,7 @@ pub(super) fn read(offer: &[u8], registered: &[u8], heard: &[u8]) -> Option<Arc<
     };
     let registration = Registration::from_map(map)
         .ok()?
-        .registered(time(registered)?);
+        .with_registered_at(time(registered)?);
     registration.record_heartbeat(time(heard)?);
     check_name(&registration.name).ok()?;
     Some(Arc::new(registration))
@@ -67,7 +69,7 @@ mod tests {
 
     fn weather() -> Registration {
         Registration::new("weather", "tcp://host:80".parse().unwrap())
-            .with_version("1.2.3".parse().unwrap())
+            .with_version("1.2.3")
             .with_capabilities(map! {"tools": [{"name": "forecast"}], "größe": 1.5})
             .with_metadata("zone", "b\n\0")
     }
@@ -101,7 +103,7 @@ mod tests {
     fn the_same_offer_is_the_same_bytes_whenever_it_registers() {
         let later = "2030-01-01T00:00:00+00:00".parse().unwrap();
         let registration = weather();
-        let again = registration.clone().registered(later);
+        let again = registration.clone().with_registered_at(later);
         assert_eq!(write(&registration).unwrap(), write(&again).unwrap());
     }
 

@@ -44,7 +44,7 @@ impl Range {
     }
 
     /// All behind the instances of one name.
-    pub(super) fn behind(name: &str) -> Self {
+    pub(super) fn after_name(name: &str) -> Self {
         Self {
             first: format!("[{name}\u{b}").into(),
             last: b"+".into(),

@@ -49,7 +49,10 @@ pub use self::builder::RedisRegistryBuilder;
 use self::{id::Range, shared::Shared, store::Reader, watcher::Watcher};
 use crate::{
     InstanceRef, Lease, Query, Registration, RegistrationProblem, Registry, RegistryConfig,
-    RegistryError, Watch, WatchScope, check_name, registration::sort,
+    RegistryError, Watch, WatchScope,
+    backend::{QueryExt, RegistrationExt, WatchExt},
+    check_name,
+    registration::sort,
 };
 
 /// The waits before Redis is tried again: the first, and the longest.
@@ -145,7 +148,7 @@ impl RedisRegistry {
 impl Registry for RedisRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
         let config = &self.0.config;
-        registration.check(config.size_limit())?;
+        registration.check(config.max_size)?;
         if !registration.is_portable() {
             return Err(RegistryError::InvalidRegistration {
                 name: registration.name,
@@ -154,7 +157,7 @@ impl Registry for RedisRegistry {
         }
         self.0.sweep();
         self.0.store.register(&registration, config).await?;
-        Ok(config.offered_lease())
+        Ok(config.lease)
     }
 
     async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
@@ -179,7 +182,7 @@ impl Registry for RedisRegistry {
         name: Option<&str>,
         count: usize,
     ) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        let mut next = Some(name.map_or_else(Range::all, Range::behind));
+        let mut next = Some(name.map_or_else(Range::all, Range::after_name));
         let mut found = Vec::<Arc<Registration>>::new();
         // Once there are enough, only what is left of the last name.
         let mut last: Option<String> = None;
@@ -198,8 +201,13 @@ impl Registry for RedisRegistry {
         Ok(found)
     }
 
-    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        let range = query.only_name().map_or_else(Range::all, Range::name);
+    async fn find(
+        &self,
+        query: impl Into<Query> + Send,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let query = query.into();
+        query.check()?;
+        let range = query.required_name().map_or_else(Range::all, Range::name);
         self.collect(range, |registration| query.matches(registration))
             .await
     }

@@ -39,7 +39,7 @@ impl Shared {
         channel: String,
         timeout: Duration,
     ) -> Self {
-        let changes = broadcast::Sender::new(config.watch_capacity());
+        let changes = broadcast::Sender::new(config.watch_buffer);
         let status = Arc::new(watch::Sender::default());
         let listener = Listener {
             registry: store.registry().to_owned(),
@@ -70,7 +70,7 @@ impl Shared {
 
     /// Begins to sweep, unless it does already.
     pub(super) fn sweep(&self) {
-        let interval = sweeper::interval(self.config.offered_lease().timeout());
+        let interval = sweeper::interval(self.config.lease.timeout());
         self.tasks.run(Kind::Sweep, || {
             let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
             sweeper::sweep(store, status, interval)

@@ -93,7 +93,7 @@ impl Store {
         let name = &registration.name;
         let offer = entry::write(registration)?;
         let range = Range::name(name);
-        let lease = config.offered_lease().timeout().as_millis();
+        let lease = config.lease.timeout().as_millis();
         let mut call = self.call(&script::REGISTER);
         call.arg(id_of(registration))
             .arg(range.first)
@@ -101,8 +101,8 @@ impl Store {
             .arg(&*registration.instance)
             .arg(offer)
             .arg(lease.to_string())
-            .arg(config.instance_limit())
-            .arg(config.registration_limit())
+            .arg(config.max_instances)
+            .arg(config.max_registrations)
             .arg(config.refuses_duplicates());
         let answer: Vec<String> = self.run(&call).await?;
         let mut words = answer.iter().map(String::as_str);
@@ -113,11 +113,11 @@ impl Store {
             }
             (Some("instances"), None) => Err(RegistryError::TooManyInstances {
                 name: name.clone(),
-                max: config.instance_limit(),
+                max: config.max_instances,
             }),
             (Some("full"), None) => Err(RegistryError::Full {
                 of: LimitKind::Registrations,
-                max: config.registration_limit(),
+                max: config.max_registrations,
             }),
             (Some("duplicate"), Some(id)) => Err(RegistryError::Duplicate {
                 name: name.clone(),

@@ -25,7 +25,7 @@ use super::{
     snapshot::{Missed, Snapshots, Taken},
     status::{Status, seen},
 };
-use crate::{Event, RegistryError, Watch, WatchScope, registration::sort};
+use crate::{Event, RegistryError, Watch, WatchScope, backend::WatchExt, registration::sort};
 
 /// One reader of what happens.
 pub(super) struct Watcher {

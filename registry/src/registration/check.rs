@@ -1,37 +1,28 @@
+//! Checks of a registration that do not depend on other registrations.
+
 use agentwire_codec::{Map, Value, json};
 use agentwire_transport::Endpoint;
 
-use super::{Registration, check_name};
+use super::{Registration, check_name, name::shortened};
 use crate::{RegistrationProblem, RegistryError};
 
-/// How deep capabilities and metadata may nest. They are passed on inside of other things, to readers who take
-/// 256 levels in all.
-const MAX_DEPTH: usize = 64;
-
-/// The longest instance id, version and endpoint, in bytes of their text.
-const MAX_INSTANCE_LEN: usize = 255;
-const MAX_VERSION_LEN: usize = 255;
-const MAX_ENDPOINT_LEN: usize = 1024;
-
-impl Registration {
-    /// Checks all that does not depend on who else is registered. `max_size` bounds capabilities and metadata
-    /// together, in bytes of JSON. For registries.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError::InvalidName`] and [`RegistryError::InvalidRegistration`].
-    pub fn check(&self, max_size: usize) -> Result<(), RegistryError> {
-        check_name(&self.name)?;
-        find_problem(self, max_size).map_err(|problem| RegistryError::InvalidRegistration {
-            name: self.name.clone(),
-            problem,
-        })
-    }
+/// Checks a registration whose capabilities and metadata may take `max_size` bytes of JSON.
+pub(crate) fn check(registration: &Registration, max_size: usize) -> Result<(), RegistryError> {
+    check_name(&registration.name)?;
+    check_content(registration, max_size).map_err(|problem| RegistryError::InvalidRegistration {
+        name: registration.name.clone(),
+        problem,
+    })
 }
 
-fn find_problem(registration: &Registration, max_size: usize) -> Result<(), RegistrationProblem> {
+fn check_content(registration: &Registration, max_size: usize) -> Result<(), RegistrationProblem> {
     if let Endpoint::Tcp { port: 0, .. } = registration.endpoint {
         return Err(RegistrationProblem::PortZero);
+    }
+    if let Some(text) = &registration.invalid_version {
+        return Err(RegistrationProblem::InvalidVersion {
+            text: shortened(text),
+        });
     }
     let instance = &registration.instance;
     if instance.chars().any(char::is_control) {
@@ -57,13 +48,17 @@ fn find_problem(registration: &Registration, max_size: usize) -> Result<(), Regi
     Ok(())
 }
 
-/// The length of a map as JSON, if it can be passed on at all.
+/// Returns the length of a map as JSON.
+///
+/// # Errors
+///
+/// The reason why the map cannot be sent.
 fn json_len(map: &Map) -> Result<usize, RegistrationProblem> {
     let mut len = "{}".len();
     let mut buffer = Vec::new();
     for (index, (key, value)) in map.iter().enumerate() {
         check_value(value, MAX_DEPTH - 1)?;
-        // Entry by entry, so that no copy of the whole is made.
+        // Written entry by entry, so that the buffer never holds the whole map.
         buffer.clear();
         for part in [&Value::from(key), value] {
             json::write(part, &mut buffer).map_err(|_| RegistrationProblem::Unwritable)?;
@@ -73,7 +68,7 @@ fn json_len(map: &Map) -> Result<usize, RegistrationProblem> {
     Ok(len)
 }
 
-/// Checks that a value can be read and written by everybody, in JSON and in MessagePack.
+/// Checks that a value can be written as JSON and as MessagePack and read by every implementation.
 fn check_value(value: &Value, levels: usize) -> Result<(), RegistrationProblem> {
     let inner = || {
         let too_deep = RegistrationProblem::TooDeep { max: MAX_DEPTH };
@@ -96,6 +91,15 @@ fn check_value(value: &Value, levels: usize) -> Result<(), RegistrationProblem> 
     }
 }
 
+/// The deepest nesting of capabilities and metadata. They are sent inside other structures, to
+/// readers that accept 256 levels in all.
+const MAX_DEPTH: usize = 64;
+
+/// The longest instance id, version and endpoint, in bytes of text.
+const MAX_INSTANCE_LEN: usize = 255;
+const MAX_VERSION_LEN: usize = 255;
+const MAX_ENDPOINT_LEN: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use agentwire_codec::map;
@@ -107,7 +111,7 @@ mod tests {
     }
 
     fn problem(registration: &Registration, max: usize) -> Option<RegistrationProblem> {
-        match registration.check(max) {
+        match check(registration, max) {
             Err(RegistryError::InvalidRegistration { problem, .. }) => Some(problem),
             Ok(()) => None,
             Err(other) => panic!("{other}"),
@@ -115,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_that_of_both_maps_as_json_to_the_byte() {
+    fn the_size_counts_both_maps_as_json_to_the_byte() {
         let metadata = map! {"zone": "b", "weights": [1, 2.5, null], "ü": {}};
         let mut registration = weather().with_capabilities(map! {"languages": ["en"]});
         registration.metadata = metadata.clone();
@@ -127,24 +131,24 @@ mod tests {
     }
 
     #[test]
-    fn what_nests_too_deeply_to_be_passed_on_is_refused() {
+    fn values_that_nest_too_deeply_are_refused() {
         let nested = |levels: usize| {
             (1..levels).fold(Value::from(Map::new()), |inner, _| vec![inner].into())
         };
-        // The map of the metadata is a level, too.
+        // The metadata map itself is one of the levels.
         let fits = weather().with_metadata("deep", nested(MAX_DEPTH - 1));
         assert_eq!(problem(&fits, 1024), None);
         let deep = weather().with_metadata("deep", nested(MAX_DEPTH));
         let expected = RegistrationProblem::TooDeep { max: MAX_DEPTH };
         assert_eq!(problem(&deep, 1024), Some(expected));
-        // Nothing goes deeper than it must.
+        // The check stops at the limit and does not recurse to the end.
         let endless = weather().with_capabilities(map! {"deep": (nested(1000))});
         let expected = RegistrationProblem::TooDeep { max: MAX_DEPTH };
         assert_eq!(problem(&endless, 1024), Some(expected));
     }
 
     #[test]
-    fn what_one_of_the_formats_does_not_have_is_refused() {
+    fn values_that_one_of_the_formats_lacks_are_refused() {
         let bytes = Value::Bytes(b"bytes".as_slice().into());
         for value in [bytes, (u128::MAX).into(), i128::MIN.into()] {
             let found = problem(&weather().with_metadata("key", vec![value]), 1024);
@@ -167,7 +171,7 @@ mod tests {
         assert_eq!(found, Some(RegistrationProblem::Instance));
         assert_eq!(problem(&weather().with_instance(""), 4), None);
         let long = "x".repeat(2000);
-        let version = format!("1.0.0-{long}").parse().unwrap();
+        let version = format!("1.0.0-{long}");
         let far = Registration::new("weather", Endpoint::memory(&*long).unwrap());
         for (registration, expected) in [
             (weather().with_instance(&*long), "instance"),
@@ -179,5 +183,13 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn text_that_is_not_a_version_is_refused() {
+        let invalid = weather().with_version("one");
+        let found = problem(&invalid, 4);
+        assert_eq!(found.unwrap().to_string(), "invalid version \"one\"");
+        assert_eq!(problem(&invalid.with_version("1.0.0"), 4), None);
     }
 }

@@ -1,3 +1,5 @@
+//! [`LastHeartbeat`]: a timestamp that a heartbeat updates in place.
+
 use std::{
     fmt,
     sync::atomic::{AtomicU64, Ordering},
@@ -6,8 +8,8 @@ use std::{
 
 use agentwire_codec::Timestamp;
 
-/// When an agent last said that it is alive. It can be moved on while others read it, so that a heartbeat
-/// copies nothing.
+/// The time of the last heartbeat, in microseconds since 1970. It can be updated while others read
+/// it, so a heartbeat does not copy the registration.
 pub(crate) struct LastHeartbeat(AtomicU64);
 
 impl LastHeartbeat {
@@ -16,22 +18,22 @@ impl LastHeartbeat {
     }
 
     pub(crate) fn set(&self, time: Timestamp) {
-        // No other memory hangs on it.
+        // Relaxed: no other memory is published through this value.
         self.0.store(micros(time), Ordering::Relaxed);
     }
 
     pub(crate) fn time(&self) -> Timestamp {
-        let since = Duration::from_micros(self.0.load(Ordering::Relaxed));
-        Timestamp::from_system_time(UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH))
+        let elapsed = Duration::from_micros(self.0.load(Ordering::Relaxed));
+        Timestamp::from_system_time(UNIX_EPOCH.checked_add(elapsed).unwrap_or(UNIX_EPOCH))
     }
 }
 
-/// Since 1970. Nobody was alive before, and a time without an offset names no moment.
+/// Returns the microseconds since 1970. Earlier times, and times without an offset, become 0.
 fn micros(time: Timestamp) -> u64 {
-    let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
+    let elapsed = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
     time.to_system_time()
-        .and_then(since)
-        .and_then(|since| u64::try_from(since.as_micros()).ok())
+        .and_then(elapsed)
+        .and_then(|elapsed| u64::try_from(elapsed.as_micros()).ok())
         .unwrap_or_default()
 }
 
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_gives_back_the_time_in_utc() {
+    fn the_time_is_returned_in_utc() {
         for (given, expected) in [
             (
                 "2025-11-08T12:34:56.789012+00:00",

@@ -1,10 +1,11 @@
-mod check;
-mod heartbeat;
+//! [`Registration`]: one agent at one endpoint.
 
+pub(crate) mod check;
+mod heartbeat;
 mod name;
-mod order;
-mod weight;
-mod wire;
+pub(crate) mod order;
+mod size;
+pub(crate) mod wire;
 
 use std::fmt;
 
@@ -15,18 +16,20 @@ use semver::Version;
 use self::heartbeat::LastHeartbeat;
 pub use self::name::check_name;
 pub(crate) use self::order::sort;
+use crate::TextOr;
 
-/// What a registry keeps about one agent at one endpoint.
+/// What a registry stores about one agent at one endpoint.
 ///
-/// Its key is its name and its endpoint: several agents of one name at different endpoints are instances of
-/// it, and a registration with the same name and endpoint takes the place of the one before.
+/// The key is the name together with the endpoint. Registrations of one name at different endpoints
+/// are instances of the same agent; a registration with the same name and endpoint replaces the
+/// earlier one.
 ///
 /// ```
-/// use agentwire_registry::Registration;
 /// use agentwire_codec::map;
+/// use agentwire_registry::Registration;
 ///
 /// let weather = Registration::new("weather", "tcp://10.0.0.7:8080".parse()?)
-///     .with_version("2.1.0".parse()?)
+///     .with_version("2.1.0")
 ///     .with_capabilities(map! {"languages": ["en", "ja"]})
 ///     .with_metadata("zone", "b");
 /// assert_eq!(weather.capabilities["languages"][0].as_str(), Some("en"));
@@ -35,26 +38,28 @@ pub(crate) use self::order::sort;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Registration {
-    /// The name to find it by.
+    /// The name that callers look up.
     pub name: String,
-    /// Where to call it.
+    /// Where the agent can be called.
     pub endpoint: Endpoint,
-    /// Tells it from whoever had, or will have, the same name and endpoint. Chosen by whoever registers; a
-    /// fresh UUID unless set, and empty if they chose none.
+    /// Distinguishes this instance from earlier and later ones with the same name and endpoint. The
+    /// agent chooses it: a fresh UUID by default, or empty for none.
     pub instance: String,
-    /// Its version, if it has one.
+    /// The agent's version, if it has one.
     pub version: Option<Version>,
-    /// What it can do.
+    /// What the agent can do.
     pub capabilities: Map,
-    /// What there is to say about it.
+    /// Anything else worth knowing about the agent.
     pub metadata: Map,
-    /// When it registered, by the clock of the registry.
+    /// When the agent registered, by the registry's clock.
     pub registered_at: Timestamp,
-    last_heartbeat: LastHeartbeat,
+    pub(crate) last_heartbeat: LastHeartbeat,
+    /// The text given to `with_version`, if it was not a version.
+    pub(crate) invalid_version: Option<Box<str>>,
 }
 
 impl Registration {
-    /// An agent that registers now, without version, capabilities and metadata.
+    /// Creates a registration without version, capabilities and metadata.
     #[must_use]
     pub fn new(name: impl Into<String>, endpoint: Endpoint) -> Self {
         let now = Timestamp::now();
@@ -67,72 +72,74 @@ impl Registration {
             metadata: Map::new(),
             registered_at: now,
             last_heartbeat: LastHeartbeat::new(now),
+            invalid_version: None,
         }
     }
 
-    /// Sets the id that tells it from its predecessors and successors. Default: a fresh UUID.
+    /// Sets the instance id. Default: a fresh UUID.
     #[must_use]
     pub fn with_instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = instance.into();
         self
     }
 
-    /// Sets the version. Default: none.
+    /// Sets the version, as a [`Version`] or as text such as `"1.2.0"`. Default: none.
+    ///
+    /// Text that is not a semantic version fails the registration with
+    /// [`RegistryError::InvalidRegistration`](crate::RegistryError::InvalidRegistration).
     #[must_use]
-    pub fn with_version(mut self, version: Version) -> Self {
-        self.version = Some(version);
+    pub fn with_version(mut self, version: impl Into<TextOr<Version>>) -> Self {
+        match version.into().into_result() {
+            Ok(version) => {
+                self.version = Some(version);
+                self.invalid_version = None;
+            }
+            Err(text) => {
+                self.version = None;
+                self.invalid_version = Some(text.into());
+            }
+        }
         self
     }
 
-    /// Sets what it can do. Default: nothing.
+    /// Sets the capabilities. Default: none.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Map) -> Self {
         self.capabilities = capabilities;
         self
     }
 
-    /// Adds one entry to the metadata.
+    /// Adds a metadata entry.
     #[must_use]
     pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.metadata.insert(key, value);
         self
     }
 
-    /// When it last said that it is alive, by the clock of the registry.
+    /// Returns the time of the last heartbeat, by the registry's clock.
     ///
-    /// Of a registration that a registry in this process gave out, this moves on with each heartbeat; of one that
-    /// came over a wire, it is what was known then.
+    /// A registration from a registry in this process is updated by each heartbeat. One that was
+    /// received over a connection keeps the time known then.
     #[must_use]
     pub fn last_heartbeat(&self) -> Timestamp {
         self.last_heartbeat.time()
     }
 
-    /// Notes a heartbeat. For registries; readers see it at once.
-    pub fn record_heartbeat(&self, at: Timestamp) {
-        self.last_heartbeat.set(at);
-    }
-
-    /// The same, registered at another time. For registries, whose clock counts.
-    #[must_use]
-    pub fn registered(mut self, at: Timestamp) -> Self {
-        self.registered_at = at;
-        self.last_heartbeat.set(at);
-        self
-    }
-
-    /// True if both say the same of the same agent, whenever they were registered and last heard of.
+    /// Returns true if both registrations describe the same instance in the same way. Times are
+    /// not compared.
     #[must_use]
     pub fn is_same_offer(&self, other: &Self) -> bool {
         self.name == other.name
             && self.endpoint == other.endpoint
             && self.instance == other.instance
             && self.version == other.version
+            && self.invalid_version == other.invalid_version
             && self.capabilities == other.capabilities
             && self.metadata == other.metadata
     }
 }
 
-/// Leaves out what the agent says of itself, which may be long.
+/// Omits capabilities and metadata, which may be long.
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration")

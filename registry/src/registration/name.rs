@@ -1,9 +1,9 @@
+//! Checks of agent names.
+
 use crate::{NameProblem, RegistryError};
 
-/// The longest name, in bytes.
-const MAX_LEN: usize = 255;
-
-/// Checks a name: 1 to 255 bytes, no control characters, no white space at its ends.
+/// Checks the name of an agent: 1 to 255 bytes, without control characters, and without white space
+/// at either end.
 ///
 /// # Errors
 ///
@@ -29,14 +29,19 @@ pub fn check_name(name: &str) -> Result<(), RegistryError> {
     })
 }
 
-/// What of a name goes into an error.
-fn shortened(name: &str) -> String {
-    const SHOWN: usize = 64;
-    match name.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.to_owned(),
+/// Shortens text for an error message.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
+
+/// The longest name, in bytes.
+const MAX_LEN: usize = 255;
+
+/// How many characters of a name an error message shows.
+const MAX_SHOWN: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -50,14 +55,14 @@ mod tests {
     }
 
     #[test]
-    fn usual_names_pass() {
+    fn usual_names_are_accepted() {
         for name in ["a", "weather", "weather report", "天気", &"x".repeat(255)] {
             assert_eq!(problem(name), None, "{name:?}");
         }
     }
 
     #[test]
-    fn what_could_not_be_told_apart_or_shown_is_refused() {
+    fn names_that_are_ambiguous_or_cannot_be_displayed_are_refused() {
         let long = "é".repeat(128);
         for (name, expected) in [
             ("", NameProblem::Empty),
@@ -72,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_shows_no_more_than_the_start_of_a_long_name() {
+    fn an_error_shows_only_the_start_of_a_long_name() {
         let error = check_name(&"é".repeat(10_000)).unwrap_err();
         assert!(error.to_string().len() < 300, "{error}");
     }

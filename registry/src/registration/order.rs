@@ -1,21 +1,20 @@
+//! The order in which registries list.
+
 use std::{cmp::Ordering, sync::Arc};
 
 use super::Registration;
 
-impl Registration {
-    /// The order in which registrations are listed: by name, then the newest version first and those without
-    /// one last, then by endpoint. No two of one registry are equal in it.
-    #[must_use]
-    pub fn listing_order(&self, other: &Self) -> Ordering {
-        self.name
-            .cmp(&other.name)
-            .then_with(|| other.version.cmp(&self.version))
-            .then_with(|| self.endpoint.cmp(&other.endpoint))
-    }
+/// Sorts registrations into listing order.
+pub(crate) fn sort(registrations: &mut [Arc<Registration>]) {
+    registrations.sort_unstable_by(|a, b| compare(a, b));
 }
 
-pub(crate) fn sort(registrations: &mut [Arc<Registration>]) {
-    registrations.sort_unstable_by(|a, b| a.listing_order(b));
+/// Compares by name, then newest version first and unversioned last, then by endpoint.
+pub(crate) fn compare(a: &Registration, b: &Registration) -> Ordering {
+    a.name
+        .cmp(&b.name)
+        .then_with(|| b.version.cmp(&a.version))
+        .then_with(|| a.endpoint.cmp(&b.endpoint))
 }
 
 #[cfg(test)]
@@ -23,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_first_then_new_versions_then_endpoints() {
+    fn names_are_compared_first_then_versions_then_endpoints() {
         let make = |(name, version, port): (&str, &str, u16)| {
             let endpoint = format!("tcp://host:{port}").parse().unwrap();
             let mut made = Registration::new(name, endpoint);

@@ -1,72 +1,61 @@
+//! Registrations as maps, as they are sent and stored (PROTOCOL 12).
+
 use agentwire_codec::{Map, Timestamp, Value};
 use agentwire_transport::Endpoint;
 
 use super::{LastHeartbeat, Registration};
-use crate::FieldError;
+use crate::error::FieldError;
 
-impl Registration {
-    /// As it stands on wires and in stores (PROTOCOL 12): `name`, `endpoint`, `instance`, `version` if there is
-    /// one, `capabilities`, `metadata`, `registered_at`, `last_heartbeat`.
-    #[must_use]
-    pub fn to_map(&self) -> Map {
-        let mut map = Map::from([
-            ("name", Value::from(&*self.name)),
-            ("endpoint", self.endpoint.to_string().into()),
-            ("instance", (&*self.instance).into()),
-        ]);
-        if let Some(version) = &self.version {
-            map.insert("version", version.to_string());
-        }
-        map.insert("capabilities", self.capabilities.clone());
-        map.insert("metadata", self.metadata.clone());
-        map.insert("registered_at", self.registered_at.to_string());
-        map.insert("last_heartbeat", self.last_heartbeat().to_string());
-        map
+pub(crate) fn to_map(registration: &Registration) -> Map {
+    let mut map = Map::from([
+        ("name", Value::from(&*registration.name)),
+        ("endpoint", registration.endpoint.to_string().into()),
+        ("instance", (&*registration.instance).into()),
+    ]);
+    if let Some(version) = &registration.version {
+        map.insert("version", version.to_string());
     }
+    map.insert("capabilities", registration.capabilities.clone());
+    map.insert("metadata", registration.metadata.clone());
+    map.insert("registered_at", registration.registered_at.to_string());
+    map.insert("last_heartbeat", registration.last_heartbeat().to_string());
+    map
+}
 
-    /// Reads what [`to_map`](Self::to_map) made, or somebody else. Keys that are not known are ignored.
-    ///
-    /// # Errors
-    ///
-    /// If `name` or `endpoint` is missing, or anything known is not what it should be. Limits are not checked
-    /// here; a registry does.
-    pub fn from_map(mut map: Map) -> Result<Self, FieldError> {
-        let name = text(&map, "name")?.ok_or(FieldError::new("name", "text"))?;
-        let endpoint = parsed(&map, "endpoint", "an endpoint")?
-            .ok_or(FieldError::new("endpoint", "an endpoint"))?;
-        let mut registration = Self::new(name, endpoint);
-        // Without one, the same agent must read as the same each time.
-        registration.instance = text(&map, "instance")?.unwrap_or_default();
-        registration.version = parsed(&map, "version", "a semantic version")?;
-        let time = |field| parsed::<Timestamp>(&map, field, "a timestamp");
-        if let Some(at) = time("registered_at")? {
-            registration.registered_at = at;
-        }
-        let seen = time("last_heartbeat")?.unwrap_or(registration.registered_at);
-        registration.last_heartbeat = LastHeartbeat::new(seen);
-        for (field, place) in [
-            ("capabilities", &mut registration.capabilities),
-            ("metadata", &mut registration.metadata),
-        ] {
-            match map.get_mut(field).map(std::mem::take) {
-                Some(Value::Map(entries)) => *place = entries,
-                None | Some(Value::Null) => {}
-                Some(_) => return Err(FieldError::new(field, "an object")),
-            }
-        }
-        Ok(registration)
+pub(crate) fn from_map(mut map: Map) -> Result<Registration, FieldError> {
+    let name = text(&map, "name")?.ok_or(FieldError::new("name", "text"))?;
+    let endpoint = parsed(&map, "endpoint", "an endpoint")?
+        .ok_or(FieldError::new("endpoint", "an endpoint"))?;
+    let mut registration = Registration::new(name, endpoint);
+    // Not the random id of `new`: without an id, the same agent must read as the same each time.
+    registration.instance = text(&map, "instance")?.unwrap_or_default();
+    registration.version = parsed(&map, "version", "a semantic version")?;
+    let time = |field| parsed::<Timestamp>(&map, field, "a timestamp");
+    if let Some(at) = time("registered_at")? {
+        registration.registered_at = at;
     }
+    let last_heartbeat = time("last_heartbeat")?.unwrap_or(registration.registered_at);
+    registration.last_heartbeat = LastHeartbeat::new(last_heartbeat);
+    for (field, target) in [
+        ("capabilities", &mut registration.capabilities),
+        ("metadata", &mut registration.metadata),
+    ] {
+        match map.get_mut(field).map(std::mem::take) {
+            Some(Value::Map(entries)) => *target = entries,
+            None | Some(Value::Null) => {}
+            Some(_) => return Err(FieldError::new(field, "an object")),
+        }
+    }
+    Ok(registration)
+}
 
-    /// True if its endpoint can be written down for others, and is the same when they read it.
-    ///
-    /// A path that is not UTF-8 and a custom endpoint cannot.
-    #[must_use]
-    pub fn is_portable(&self) -> bool {
-        self.endpoint
-            .to_string()
-            .parse::<Endpoint>()
-            .is_ok_and(|endpoint| endpoint == self.endpoint)
-    }
+/// Returns true if the endpoint survives a round trip through its text.
+pub(crate) fn is_portable(registration: &Registration) -> bool {
+    registration
+        .endpoint
+        .to_string()
+        .parse::<Endpoint>()
+        .is_ok_and(|endpoint| endpoint == registration.endpoint)
 }
 
 fn text(map: &Map, field: &'static str) -> Result<Option<String>, FieldError> {
@@ -92,15 +81,16 @@ mod tests {
     use agentwire_codec::map;
 
     use super::*;
+    use crate::backend::RegistrationExt;
 
     #[test]
-    fn it_comes_back_as_it_was() {
+    fn a_registration_survives_the_round_trip() {
         let time: Timestamp = "2025-11-08T12:34:56.789012+00:00".parse().unwrap();
         let registration = Registration::new("weather", "tcp://host:80".parse().unwrap())
-            .with_version("1.2.3-rc.1".parse().unwrap())
+            .with_version("1.2.3-rc.1")
             .with_capabilities(map! {"tools": [{"name": "forecast"}]})
             .with_metadata("zone", "b")
-            .registered(time);
+            .with_registered_at(time);
         let text = Value::from(registration.to_map()).to_string();
         let map = text.parse::<Value>().unwrap().as_map().unwrap().clone();
         let read = Registration::from_map(map).unwrap();
@@ -111,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn name_and_endpoint_are_enough() {
+    fn name_and_endpoint_suffice() {
         let map = map! {"name": "weather", "endpoint": "tcp://host:80", "metadata": null};
         let read = Registration::from_map(map.clone()).unwrap();
         assert_eq!((&*read.name, read.version.clone()), ("weather", None));
@@ -119,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn an_error_names_the_field() {
         let good = map! {"name": "weather", "endpoint": "tcp://host:80"};
         for (field, value) in [
             ("name", Value::Null),
@@ -140,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_cannot_be_written_is_not_portable() {
+    fn a_custom_endpoint_is_not_portable() {
         assert!(!Registration::new("weather", Endpoint::custom("a line")).is_portable());
     }
 }

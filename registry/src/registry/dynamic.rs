@@ -1,3 +1,5 @@
+//! [`SharedRegistry`]: a registry whose type is erased.
+
 use std::{fmt, sync::Arc};
 
 use futures_core::future::BoxFuture;
@@ -5,56 +7,7 @@ use futures_core::future::BoxFuture;
 use super::Registry;
 use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, WatchScope};
 
-type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
-type Registrations = Vec<Arc<Registration>>;
-
-/// The dyn-safe twin of [`Registry`], implemented for every registry.
-trait DynRegistry: Send + Sync {
-    fn register(&self, registration: Registration) -> Answer<'_, Lease>;
-    fn unregister<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()>;
-    fn heartbeat<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()>;
-    fn lookup<'a>(&'a self, name: &'a str) -> Answer<'a, Registrations>;
-    fn list(&self) -> Answer<'_, Registrations>;
-    fn list_after<'a>(&'a self, name: Option<&'a str>, count: usize) -> Answer<'a, Registrations>;
-    fn find<'a>(&'a self, query: &'a Query) -> Answer<'a, Registrations>;
-    fn watch(&self, scope: WatchScope) -> Watch;
-}
-
-impl<R: Registry> DynRegistry for R {
-    fn register(&self, registration: Registration) -> Answer<'_, Lease> {
-        Box::pin(Registry::register(self, registration))
-    }
-
-    fn unregister<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()> {
-        Box::pin(Registry::unregister(self, which))
-    }
-
-    fn heartbeat<'a>(&'a self, which: &'a InstanceRef) -> Answer<'a, ()> {
-        Box::pin(Registry::heartbeat(self, which))
-    }
-
-    fn lookup<'a>(&'a self, name: &'a str) -> Answer<'a, Registrations> {
-        Box::pin(Registry::lookup(self, name))
-    }
-
-    fn list(&self) -> Answer<'_, Registrations> {
-        Box::pin(Registry::list(self))
-    }
-
-    fn list_after<'a>(&'a self, name: Option<&'a str>, count: usize) -> Answer<'a, Registrations> {
-        Box::pin(Registry::list_after(self, name, count))
-    }
-
-    fn find<'a>(&'a self, query: &'a Query) -> Answer<'a, Registrations> {
-        Box::pin(Registry::find(self, query))
-    }
-
-    fn watch(&self, scope: WatchScope) -> Watch {
-        Registry::watch(self, scope)
-    }
-}
-
-/// A registry of any type: for fields without a type parameter. It is cheap to clone, and every clone is the
+/// A registry of any type, for fields without a type parameter. Cheap to clone; all clones are the
 /// same registry.
 ///
 /// ```
@@ -67,7 +20,7 @@ impl<R: Registry> DynRegistry for R {
 pub struct SharedRegistry(Arc<dyn DynRegistry>);
 
 impl SharedRegistry {
-    /// Hides the type of a registry.
+    /// Erases the type of a registry.
     #[must_use]
     pub fn new(registry: impl Registry) -> Self {
         Self(Arc::new(registry))
@@ -103,8 +56,8 @@ impl Registry for SharedRegistry {
         self.0.list_after(name, count).await
     }
 
-    async fn find(&self, query: &Query) -> Result<Registrations, RegistryError> {
-        self.0.find(query).await
+    async fn find(&self, query: impl Into<Query> + Send) -> Result<Registrations, RegistryError> {
+        self.0.find(query.into()).await
     }
 
     fn watch(&self, scope: WatchScope) -> Watch {
@@ -117,3 +70,60 @@ impl fmt::Debug for SharedRegistry {
         f.debug_struct("SharedRegistry").finish_non_exhaustive()
     }
 }
+
+/// The dyn-compatible form of [`Registry`], implemented for every registry.
+trait DynRegistry: Send + Sync {
+    fn register(&self, registration: Registration) -> ResultFuture<'_, Lease>;
+    fn unregister<'a>(&'a self, which: &'a InstanceRef) -> ResultFuture<'a, ()>;
+    fn heartbeat<'a>(&'a self, which: &'a InstanceRef) -> ResultFuture<'a, ()>;
+    fn lookup<'a>(&'a self, name: &'a str) -> ResultFuture<'a, Registrations>;
+    fn list(&self) -> ResultFuture<'_, Registrations>;
+    fn list_after<'a>(
+        &'a self,
+        name: Option<&'a str>,
+        count: usize,
+    ) -> ResultFuture<'a, Registrations>;
+    fn find(&self, query: Query) -> ResultFuture<'_, Registrations>;
+    fn watch(&self, scope: WatchScope) -> Watch;
+}
+
+impl<R: Registry> DynRegistry for R {
+    fn register(&self, registration: Registration) -> ResultFuture<'_, Lease> {
+        Box::pin(Registry::register(self, registration))
+    }
+
+    fn unregister<'a>(&'a self, which: &'a InstanceRef) -> ResultFuture<'a, ()> {
+        Box::pin(Registry::unregister(self, which))
+    }
+
+    fn heartbeat<'a>(&'a self, which: &'a InstanceRef) -> ResultFuture<'a, ()> {
+        Box::pin(Registry::heartbeat(self, which))
+    }
+
+    fn lookup<'a>(&'a self, name: &'a str) -> ResultFuture<'a, Registrations> {
+        Box::pin(Registry::lookup(self, name))
+    }
+
+    fn list(&self) -> ResultFuture<'_, Registrations> {
+        Box::pin(Registry::list(self))
+    }
+
+    fn list_after<'a>(
+        &'a self,
+        name: Option<&'a str>,
+        count: usize,
+    ) -> ResultFuture<'a, Registrations> {
+        Box::pin(Registry::list_after(self, name, count))
+    }
+
+    fn find(&self, query: Query) -> ResultFuture<'_, Registrations> {
+        Box::pin(Registry::find(self, query))
+    }
+
+    fn watch(&self, scope: WatchScope) -> Watch {
+        Registry::watch(self, scope)
+    }
+}
+
+type ResultFuture<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
+type Registrations = Vec<Arc<Registration>>;

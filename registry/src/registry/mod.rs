@@ -1,3 +1,5 @@
+//! [`Registry`]: the interface of every backend.
+
 mod dynamic;
 
 use std::{future::Future, sync::Arc};
@@ -5,113 +7,121 @@ use std::{future::Future, sync::Arc};
 pub use self::dynamic::SharedRegistry;
 use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, WatchScope};
 
-/// Where agents are found.
+/// A directory in which agents register and are found.
 ///
-/// [`LocalRegistry`](crate::LocalRegistry) is one inside this process. To keep one of any kind in a field there is
-/// [`SharedRegistry`].
+/// [`LocalRegistry`](crate::LocalRegistry) implements it inside this process.
+/// [`SharedRegistry`] holds a registry of any type.
 ///
-/// A registration holds for as long as its [`Lease`] says after each heartbeat. One whose lease is over is never
-/// given out. Registrations are listed by name, then the newest version first and those without one last, then by
-/// endpoint.
+/// A registration lives until its [`Lease`] expires, which every heartbeat renews. An expired
+/// registration is never returned. Registrations are listed by name, then newest version first and
+/// unversioned last, then by endpoint.
 ///
 /// # Cancel safety
 ///
-/// Every future may be dropped. What it was to do may have been done then or not; doing it again does no harm, but for an
-/// [`unregister`](Self::unregister) that names no instance, which may meet a successor.
+/// Every future may be dropped; its operation may or may not have taken effect. Repeating the
+/// operation is harmless, except for an [`unregister`](Self::unregister) without an instance id,
+/// which may remove a successor.
 ///
 /// # Backends
 ///
-/// Whoever writes one of their own runs the suite of the module `contract` against it, which is there with the
-/// feature `contract-tests`.
+/// The module [`backend`](crate::backend) has what an implementation needs. The module `contract`,
+/// behind the feature `contract-tests`, is a test suite for implementations.
 pub trait Registry: Send + Sync + 'static {
-    /// Puts an agent in, or in the place of the one with the same name and endpoint, and tells how long it holds.
+    /// Registers an agent, replacing a registration with the same name and endpoint, and returns the
+    /// lease.
     ///
-    /// The times in `registration` are not taken over: the clock of the registry counts.
+    /// The times in `registration` are ignored: the registry's clock counts.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`], [`RegistryError::InvalidRegistration`], [`RegistryError::Duplicate`],
-    /// [`RegistryError::TooManyInstances`], [`RegistryError::Full`], or one of reaching the registry.
+    /// [`RegistryError::InvalidName`], [`RegistryError::InvalidRegistration`],
+    /// [`RegistryError::Duplicate`], [`RegistryError::TooManyInstances`], [`RegistryError::Full`],
+    /// or an error of reaching the registry.
     fn register(
         &self,
         registration: Registration,
     ) -> impl Future<Output = Result<Lease, RegistryError>> + Send;
 
-    /// Takes an agent out. One that is not there, or that has been replaced by another instance, is no error and
-    /// changes nothing.
+    /// Unregisters an agent. Does nothing if the agent is not registered, or if another instance has
+    /// replaced it.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`], [`RegistryError::Ambiguous`], or one of reaching the registry.
+    /// [`RegistryError::InvalidName`], [`RegistryError::Ambiguous`], or an error of reaching the
+    /// registry.
     fn unregister(
         &self,
         which: &InstanceRef,
     ) -> impl Future<Output = Result<(), RegistryError>> + Send;
 
-    /// Says that an agent is alive, which renews its lease.
+    /// Renews the lease of an agent.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotRegistered`], upon which the agent should register again; [`RegistryError::Replaced`],
-    /// upon which it should not; [`RegistryError::InvalidName`], [`RegistryError::Ambiguous`], or one of reaching
-    /// the registry.
+    /// [`RegistryError::NotRegistered`], after which the agent should register again;
+    /// [`RegistryError::Replaced`], after which it should not; [`RegistryError::InvalidName`],
+    /// [`RegistryError::Ambiguous`], or an error of reaching the registry.
     fn heartbeat(
         &self,
         which: &InstanceRef,
     ) -> impl Future<Output = Result<(), RegistryError>> + Send;
 
-    /// All instances of one name; none if there is no such agent.
+    /// Returns all instances of a name, or an empty list if there is none.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`], or one of reaching the registry.
+    /// [`RegistryError::InvalidName`], or an error of reaching the registry.
     fn lookup(
         &self,
         name: &str,
     ) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send;
 
-    /// Everything that is registered.
+    /// Returns all registrations.
     ///
     /// # Errors
     ///
-    /// One of reaching the registry.
+    /// An error of reaching the registry.
     fn list(&self) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send;
 
-    /// Some of what is registered, in order, for those who pass on a long list in parts: all instances of the names that come
-    /// behind `name` (all names without one), for as many names as it takes to have `count` of them or more. Fewer are the
-    /// last.
+    /// Returns a page of the registrations, in order, for servers that send a long list in parts.
     ///
-    /// A registry that can only list everything gives all that comes behind `name`, as this does unless it is overridden.
+    /// The page begins with the first name greater than `name`, or with the first name of all. It
+    /// has all instances of as many names as it takes to reach `count` registrations. Fewer than
+    /// `count` registrations are the last page.
+    ///
+    /// The default implementation lists everything and returns all that follows `name`.
     ///
     /// # Errors
     ///
-    /// One of reaching the registry.
+    /// An error of reaching the registry.
     fn list_after(
         &self,
         name: Option<&str>,
         count: usize,
     ) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send {
-        // It is more than enough.
+        // A page may be longer than `count`.
         let _ = count;
         async move {
             let mut all = self.list().await?;
-            let known = |one: &Arc<Registration>| name.is_some_and(|name| &*one.name <= name);
-            all.drain(..all.partition_point(known));
+            let precedes = |one: &Arc<Registration>| name.is_some_and(|name| &*one.name <= name);
+            all.drain(..all.partition_point(precedes));
             Ok(all)
         }
     }
 
-    /// Everything that a query asks for.
+    /// Returns all registrations that match a query: a [`Query`] or a reference to one, or the text
+    /// of an exact name.
     ///
     /// # Errors
     ///
-    /// One of reaching the registry.
+    /// [`RegistryError::InvalidQuery`], or an error of reaching the registry.
     fn find(
         &self,
-        query: &Query,
+        query: impl Into<Query> + Send,
     ) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send;
 
-    /// What is registered, and all that happens from then on. That begins with the call, or when the watch is first
-    /// asked for an event, as the backend has it: with its first snapshot.
+    /// Watches the registry: a snapshot of the current registrations, then every change.
+    ///
+    /// Depending on the backend, the snapshot is taken now, or when the first event is awaited.
     fn watch(&self, scope: WatchScope) -> Watch;
 }

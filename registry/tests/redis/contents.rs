@@ -60,7 +60,7 @@ async fn names_and_endpoints_that_mean_something_to_redis_or_lua_mean_nothing_he
             }
             let which = InstanceRef::from(&one);
             registry.heartbeat(&which).await.unwrap();
-            let by_instance = InstanceRef::new(name).instance("another");
+            let by_instance = InstanceRef::new(name).with_instance("another");
             registry.unregister(&by_instance).await.unwrap();
         }
     }

@@ -114,7 +114,7 @@ async fn what_is_over_is_given_to_nobody_before_it_is_swept() {
         let given = [
             reader.lookup("weather").await.unwrap(),
             reader.list().await.unwrap(),
-            reader.find(&Query::new()).await.unwrap(),
+            reader.find(Query::new()).await.unwrap(),
         ];
         if given.iter().all(Vec::is_empty) {
             break;

@@ -1,5 +1,8 @@
 use agentwire_codec::{ErrorCode, WireError};
-use agentwire_registry::{FieldError, RegistrationProblem, RegistryError};
+use agentwire_registry::{
+    RegistrationProblem, RegistryError,
+    backend::{FieldError, RegistryErrorExt},
+};
 use agentwire_transport::Endpoint;
 
 use crate::Error;
@@ -19,7 +22,7 @@ pub(super) fn failed(
         return match registering {
             Some(name) => RegistryError::InvalidRegistration {
                 name: name.to_owned(),
-                problem: RegistrationProblem::Told {
+                problem: RegistrationProblem::Other {
                     text: with_sources(&error),
                 },
             },

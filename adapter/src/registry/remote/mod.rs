@@ -11,8 +11,9 @@ use std::{
 
 use agentwire_codec::{Body, Heartbeat, Map, Request, Unregister, Value, map};
 use agentwire_registry::{
-    FieldError, InstanceRef, Lease, Query, Registration, Registry, RegistryError, Watch,
-    WatchScope, check_name,
+    InstanceRef, Lease, Query, Registration, Registry, RegistryError, Watch, WatchScope,
+    backend::{FieldError, QueryExt, RegistrationExt},
+    check_name,
 };
 use agentwire_transport::{Endpoint, Error as TransportError, internal::Backoff};
 use tokio::time::{Instant, timeout_at};
@@ -179,7 +180,12 @@ impl Registry for RemoteRegistry {
         self.ask_for_list(map! {"method": "list"}).await
     }
 
-    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+    async fn find(
+        &self,
+        query: impl Into<Query> + Send,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let query = query.into();
+        query.check()?;
         self.ask_for_list(map! {"method": "find", "query": (query.to_map())})
             .await
     }

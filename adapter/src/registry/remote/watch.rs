@@ -4,7 +4,10 @@ use std::sync::{
 };
 
 use agentwire_codec::{Message, Request, map};
-use agentwire_registry::{Event, FieldError, Registration, RegistryError, Watch, WatchScope};
+use agentwire_registry::{
+    Event, Registration, RegistryError, Watch, WatchScope,
+    backend::{FieldError, WatchExt},
+};
 use agentwire_transport::internal::Backoff;
 use async_stream::stream;
 use tokio::time::sleep;

@@ -4,7 +4,10 @@ use std::{
 };
 
 use agentwire_codec::{Map, Value};
-use agentwire_registry::{Query, Registration, Registry, RegistryError, SharedRegistry};
+use agentwire_registry::{
+    Query, Registration, Registry, RegistryError, SharedRegistry,
+    backend::{QueryExt, RegistrationExt},
+};
 use tokio::task::yield_now;
 
 use crate::registry::wire::{Cursor, Page};
@@ -32,7 +35,7 @@ pub(super) async fn list(
     let (only, query) = match asked {
         Asked::All => (None, None),
         Asked::Name(name) => (Some(&**name), None),
-        Asked::Query(query) => (query.only_name(), Some(query)),
+        Asked::Query(query) => (query.required_name(), Some(query)),
     };
     let mut page = Page::new(budget);
     let mut last: Option<Arc<Registration>> = None;

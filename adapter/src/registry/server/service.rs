@@ -4,7 +4,10 @@ use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, Message, Request, RequestId, Response, Value, WireError,
     map,
 };
-use agentwire_registry::{FieldError, Query, Registry, RegistryError, SharedRegistry, WatchScope};
+use agentwire_registry::{
+    Query, Registry, RegistryError, SharedRegistry, WatchScope,
+    backend::{FieldError, QueryExt, RegistryErrorExt},
+};
 use agentwire_transport::Peer;
 use async_stream::stream;
 use futures_core::Stream;

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use agentwire_codec::{Map, Register, Value, map};
 use agentwire_registry::{
-    FieldError, InstanceRef, Lease, Registration, RegistrationProblem, RegistryError,
+    InstanceRef, Lease, Registration, RegistrationProblem, RegistryError,
+    backend::{FieldError, RegistrationExt},
 };
 use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 
@@ -108,7 +109,7 @@ fn read_endpoint(name: &str, text: &str) -> Result<Endpoint, RegistryError> {
 fn invalid(name: &str, text: String) -> RegistryError {
     RegistryError::InvalidRegistration {
         name: name.to_owned(),
-        problem: RegistrationProblem::Told { text },
+        problem: RegistrationProblem::Other { text },
     }
 }
 
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn a_registration_comes_back_as_it_was() {
         let registration = Registration::new("weather", "tcp://host:80".parse().unwrap())
-            .with_version("1.2.3".parse().unwrap())
+            .with_version("1.2.3")
             .with_capabilities(map! {"tools": ["forecast"]})
             .with_metadata("zone", "b");
         let read = read_registration(register(&registration).unwrap()).unwrap();

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use agentwire_codec::{Map, Value, map};
-use agentwire_registry::{Event, FieldError, Registration};
+use agentwire_registry::{
+    Event, Registration,
+    backend::{FieldError, RegistrationExt},
+};
 
 use super::page::{Pages, read_page};
 

@@ -1,7 +1,10 @@
 use std::{cmp::Ordering, iter::Peekable, sync::Arc, vec};
 
 use agentwire_codec::{Map, Value, json, map};
-use agentwire_registry::{FieldError, Registration};
+use agentwire_registry::{
+    Registration,
+    backend::{FieldError, RegistrationExt},
+};
 
 /// A list of registrations that fits into a frame: as long as its JSON has room, and at least one.
 #[derive(Debug)]
@@ -148,7 +151,9 @@ mod tests {
             let endpoint = format!("tcp://host:{}", 1000 + number).parse().unwrap();
             let time: Timestamp = "2025-11-08T12:34:56+00:00".parse().unwrap();
             // All of one length.
-            Arc::new(Registration::new(format!("agent {number:03}"), endpoint).registered(time))
+            Arc::new(
+                Registration::new(format!("agent {number:03}"), endpoint).with_registered_at(time),
+            )
         });
         made.collect()
     }

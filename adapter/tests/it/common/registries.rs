@@ -96,7 +96,10 @@ impl<H: Hooks> Registry for Delegate<H> {
         self.returned(self.inner.list_after(name, count).await)
     }
 
-    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+    async fn find(
+        &self,
+        query: impl Into<Query> + Send,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         self.returned(self.inner.find(query).await)
     }
 

@@ -14,7 +14,7 @@ use agentwire::{
     FrameLimits, LocalAgent, Map, map,
     registry::{
         InstanceRef, Lease, Query, Registration, Registry, RegistryError, RegistryServer,
-        RemoteRegistry, Watch, WatchScope,
+        RemoteRegistry, Watch, WatchScope, backend::WatchExt,
     },
     transport::Listener,
 };
@@ -127,7 +127,10 @@ impl Registry for BrokenRegistry {
         Ok(Vec::new())
     }
 
-    async fn find(&self, _: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+    async fn find(
+        &self,
+        _: impl Into<Query> + Send,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         Ok(Vec::new())
     }
 

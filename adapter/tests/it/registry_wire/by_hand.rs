@@ -69,7 +69,7 @@ async fn hand_written_envelopes_with_few_fields_are_enough() {
 #[tokio::test]
 async fn a_hand_written_watch_reads_like_any_other_stream() {
     let served = ServedRegistry::start("watch-by-hand").await;
-    let weather = agent("weather", 80).with_version("1.2.3".parse().unwrap());
+    let weather = agent("weather", 80).with_version("1.2.3");
     served.registry.register(weather.clone()).await.unwrap();
     let mut peer = served.peer().await;
     peer.send_frame(WATCH).await;

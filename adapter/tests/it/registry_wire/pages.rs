@@ -23,7 +23,7 @@ async fn a_long_list_arrives_in_ordered_pages() {
     let listed = within(client.list()).await.unwrap();
     assert_eq!(listed.len(), 1000);
     assert!(names(&listed).is_sorted());
-    let found = within(client.find(&Query::new().metadata("text", "x".repeat(2000)))).await;
+    let found = within(client.find(Query::new().metadata("text", "x".repeat(2000)))).await;
     assert_eq!(found.unwrap().len(), 1000);
 
     let mut peer = served.peer().await;

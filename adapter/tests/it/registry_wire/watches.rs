@@ -14,6 +14,7 @@ use agentwire::{
     FrameLimits, Message, Value, map,
     registry::{
         LocalRegistry, Registry, RegistryConfig, RegistryServer, RemoteRegistry, Watch, WatchScope,
+        backend::WatchExt,
     },
     transport::Listener,
 };

@@ -99,7 +99,10 @@ impl Registry for Moody {
         self.registry.list().await
     }
 
-    async fn find(&self, query: &Query) -> Result<Vec<Arc<Registration>>, RegistryError> {
+    async fn find(
+        &self,
+        query: impl Into<Query> + Send,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         self.registry.find(query).await
     }
 

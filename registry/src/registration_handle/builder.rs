@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::RegistrationHandle;
-use crate::{Registration, Registry, RegistryError, SharedRegistry};
+use crate::{Registration, Registry, RegistryError, SharedRegistry, backend::RegistrationExt};
 
 /// How a [`RegistrationHandle`] keeps an agent registered. Made by [`RegistrationHandle::builder`].
 #[derive(Debug)]

@@ -1,17 +1,21 @@
+//! [`ExpiryQueue`]: when to check which entry.
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::entry::Entry;
 
-/// Which entries to look at, and when. Lazy: a heartbeat moves nothing here; an entry that turns out to live when
-/// its time has come is put back behind.
+/// The entries by the time at which to check them.
+///
+/// The queue is lazy: a heartbeat does not touch it. An entry that is still alive when its time
+/// comes is queued again.
 #[derive(Debug, Default)]
-pub(super) struct Expiries(BTreeMap<(Instant, u64), Arc<Entry>>);
+pub(super) struct ExpiryQueue(BTreeMap<(Instant, u64), Arc<Entry>>);
 
-impl Expiries {
+impl ExpiryQueue {
     pub(super) fn insert(&mut self, entry: Arc<Entry>) {
-        let at = entry.queue_at(entry.expires_at());
+        let at = entry.set_queued_at(entry.expires_at());
         self.0.insert((at, entry.id), entry);
     }
 
@@ -19,13 +23,13 @@ impl Expiries {
         self.0.remove(&(entry.queued_at(), entry.id));
     }
 
-    /// Takes the first entry, if its time has come.
+    /// Removes and returns the first entry if it is due.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Arc<Entry>> {
         let first = self.0.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    /// When to look again.
+    /// Returns when the first entry is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.keys().next().map(|(at, _)| *at)
     }
@@ -44,19 +48,19 @@ mod tests {
     use crate::Registration;
 
     #[test]
-    fn nothing_is_due_while_it_is_alive_however_odd_its_lease() {
+    fn an_entry_is_never_due_while_it_is_alive() {
         let start = Instant::now();
         let registration = Registration::new("weather", "memory://weather".parse().unwrap());
         let registration = Arc::new(registration);
         for nanos in [1, 500, 999, 1000, 1001] {
             let lease = Duration::from_secs(90) + Duration::from_nanos(nanos);
             let entry = Arc::new(Entry::new(1, Arc::clone(&registration), 0, lease, start));
-            let mut expiries = Expiries::default();
-            expiries.insert(Arc::clone(&entry));
+            let mut queue = ExpiryQueue::default();
+            queue.insert(Arc::clone(&entry));
             let last = start + lease - Duration::from_nanos(1);
-            assert!(entry.is_live(last) && expiries.pop(last).is_none());
-            let due = expiries.next().unwrap();
-            assert!(!entry.is_live(due) && expiries.pop(due).is_some());
+            assert!(entry.is_live(last) && queue.pop(last).is_none());
+            let due = queue.next().unwrap();
+            assert!(!entry.is_live(due) && queue.pop(due).is_some());
         }
     }
 }

@@ -1,0 +1,20 @@
+//! [`Now`]: the current time by both clocks.
+
+use agentwire_codec::Timestamp;
+use tokio::time::Instant;
+
+/// The current time, by the clock that leases use and by the wall clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) instant: Instant,
+    pub(super) wall: Timestamp,
+}
+
+impl Now {
+    pub(super) fn read() -> Self {
+        Self {
+            instant: Instant::now(),
+            wall: Timestamp::now(),
+        }
+    }
+}

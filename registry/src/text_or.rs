@@ -1,0 +1,78 @@
+//! [`TextOr`]: an argument that is a value or its text.
+
+use std::str::FromStr;
+
+use semver::{Version, VersionReq};
+
+/// A value or the text of one: what setters such as
+/// [`Registration::with_version`](crate::Registration::with_version) accept.
+///
+/// Setters cannot fail. Invalid text is kept and reported when the result is used, for example
+/// as "invalid version" by [`Registry::register`](crate::Registry::register).
+///
+/// ```
+/// use agentwire_registry::{TextOr, Version};
+///
+/// let parsed: TextOr<Version> = "1.2.0".into();
+/// assert_eq!(parsed, Version::new(1, 2, 0).into());
+/// assert!(TextOr::<Version>::from("one").into_result().is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextOr<T>(Result<T, String>);
+
+impl<T> TextOr<T> {
+    /// Returns the value, or the text that is not one.
+    ///
+    /// # Errors
+    ///
+    /// The invalid text.
+    pub fn into_result(self) -> Result<T, String> {
+        self.0
+    }
+
+    pub(crate) fn as_result(&self) -> Result<&T, &str> {
+        self.0.as_ref().map_err(String::as_str)
+    }
+}
+
+impl<T: FromStr> From<&str> for TextOr<T> {
+    fn from(text: &str) -> Self {
+        Self(text.parse().map_err(|_| text.to_owned()))
+    }
+}
+
+impl<T: FromStr> From<String> for TextOr<T> {
+    fn from(text: String) -> Self {
+        Self(text.parse().map_err(|_| text))
+    }
+}
+
+impl<T: FromStr> From<&String> for TextOr<T> {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<Version> for TextOr<Version> {
+    fn from(version: Version) -> Self {
+        Self(Ok(version))
+    }
+}
+
+impl From<&Version> for TextOr<Version> {
+    fn from(version: &Version) -> Self {
+        version.clone().into()
+    }
+}
+
+impl From<VersionReq> for TextOr<VersionReq> {
+    fn from(requirement: VersionReq) -> Self {
+        Self(Ok(requirement))
+    }
+}
+
+impl From<&VersionReq> for TextOr<VersionReq> {
+    fn from(requirement: &VersionReq) -> Self {
+        requirement.clone().into()
+    }
+}
