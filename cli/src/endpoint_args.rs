@@ -6,10 +6,11 @@ use agentwire::Endpoint;
 pub(crate) fn parse_listen_endpoint(text: &str) -> Result<Endpoint, String> {
     let endpoint: Endpoint = text.parse().map_err(|error| format!("{error}"))?;
     match endpoint {
-        Endpoint::Memory { .. } => Err(format!(
+        Endpoint::Memory { .. } => Err(
             "memory:// endpoints are only reachable within one process; \
              use unix:///path or tcp://host:port"
-        )),
+                .to_owned(),
+        ),
         endpoint => Ok(endpoint),
     }
 }

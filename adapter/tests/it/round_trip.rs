@@ -372,9 +372,9 @@ async fn waiting_for_a_free_connection_counts_towards_the_timeout() {
         let options = CallOptions::new().timeout(std::time::Duration::from_secs(1));
         remote.process_with(Message::user("x"), &options).await
     };
-    let (hung, error) = within(async {
+    let (hung, error) = within(Box::pin(async {
         tokio::join!(biased; tokio::time::timeout(std::time::Duration::from_secs(5), hang), waits)
-    })
+    }))
     .await;
     assert!(hung.is_err());
     let error = error.unwrap_err();

@@ -27,6 +27,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::missing_panics_doc,
     missing_docs,
     reason = "these are tests, whose names are sentences"
 )]
