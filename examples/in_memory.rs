@@ -41,7 +41,7 @@ async fn the_divider_divides() -> Result<(), Error> {
 
     let reply = divider.process(division(42, 6)).await?;
 
-    assert_eq!(reply.content, Value::from(7));
+    assert_eq!(reply.content, 7);
     Ok(())
 }
 

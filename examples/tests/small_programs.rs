@@ -1,0 +1,75 @@
+//! The small programs that new users write first compile and run unchanged.
+
+use std::error::Error;
+
+use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn, map};
+use serde::{Deserialize, Serialize};
+
+type TestResult = Result<(), Box<dyn Error>>;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Question {
+    city: String,
+    days: u8,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Forecast {
+    city: String,
+    temperatures: Vec<f64>,
+}
+
+#[tokio::test]
+async fn structs_become_messages_and_messages_become_structs() -> TestResult {
+    let weather = agent_fn("weather", |message: Message| async move {
+        let question: Question = message.parse()?;
+        let forecast = Forecast {
+            city: question.city,
+            temperatures: vec![21.5; question.days.into()],
+        };
+        Ok(Message::agent_from(forecast)?)
+    });
+    let _server = LocalAgent::serve(weather, "memory://structs").await?;
+    let weather = RemoteAgent::new("memory://structs")?;
+
+    let question = Question {
+        city: "Oslo".to_owned(),
+        days: 2,
+    };
+    let reply = weather.process(Message::user_from(&question)?).await?;
+
+    let forecast = Forecast {
+        city: "Oslo".to_owned(),
+        temperatures: vec![21.5, 21.5],
+    };
+    assert_eq!(reply.parse::<Forecast>()?, forecast);
+    Ok(())
+}
+
+#[test]
+fn a_value_converts_to_a_struct_and_back() -> TestResult {
+    let question: Question = agentwire::from_value(map! {"city": "Oslo", "days": 2})?;
+    let value = agentwire::to_value(&question)?;
+    assert_eq!(value["city"], "Oslo");
+    assert_eq!(value, agentwire::to_value(question)?);
+    Ok(())
+}
+
+#[test]
+fn a_value_compares_with_text_and_numbers() {
+    let message = Message::user("hello").with_metadata("attempt", 3);
+    assert_eq!(message.content, "hello");
+    assert!("hello" == message.content);
+    assert_eq!(message.metadata["attempt"], 3);
+    assert_ne!(message.content, 3);
+}
+
+#[test]
+fn messages_compare_and_show_what_differs() {
+    let message = Message::user("hello").with_metadata("attempt", 3);
+    assert_eq!(message, message.clone());
+    let mut other = message.clone();
+    other.content = "goodbye".into();
+    assert_ne!(message, other);
+    assert!(format!("{message:#?}").contains("hello"), "{message:#?}");
+}
