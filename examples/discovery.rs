@@ -38,7 +38,8 @@ async fn main() -> Outcome {
 async fn serve(instance: String, endpoint: &str, registry: &str) -> Outcome {
     let server = LocalAgent::builder(Weather { instance })
         .registry(RemoteRegistry::new(registry)?)
-        .serve(endpoint)
+        .endpoint(endpoint)
+        .serve()
         .await?;
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
     // Unregisters first, so that no new calls arrive, then finishes the calls in flight.

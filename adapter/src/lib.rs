@@ -52,7 +52,7 @@
 //!     let number = kwargs["number"].as_i64().unwrap_or_default();
 //!     Ok(ToolResult::success(number * 2))
 //! });
-//! let server = LocalAgent::builder(echo).tool(double).serve("memory://tools").await?;
+//! let server = LocalAgent::builder(echo).tool(double).endpoint("memory://tools").serve().await?;
 //!
 //! let remote = RemoteAgent::new(server.endpoint())?;
 //! let result = remote.execute("double", map! {"number": 21}).await?;
@@ -76,7 +76,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let registry = LocalRegistry::new();
 //! let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
-//! let server = LocalAgent::builder(echo).registry(registry.clone()).serve("memory://found").await?;
+//! let server = LocalAgent::builder(echo).registry(registry.clone()).endpoint("memory://found").serve().await?;
 //! # server.registrations()[0].registered().await?;
 //!
 //! let found = registry.lookup("echo").await?;

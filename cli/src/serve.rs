@@ -75,7 +75,7 @@ pub(crate) fn serve_until_stopped(
     runtime::run_server(async {
         let mut signals = StopSignals::start()?;
         let local = tokio::select! {
-            served = agent.serve(endpoint.clone()) => served?,
+            served = agent.endpoint(endpoint.clone()).serve() => served?,
             () = signals.next() => return Ok(()),
         };
         tracing::info!(endpoint = %local.endpoint(), agent = local.name(), "listening");

@@ -46,7 +46,7 @@ pub use self::extensions::Extensions;
 pub struct RequestContext {
     request_id: RequestId,
     agent_name: Option<Arc<str>>,
-    peer: Arc<Peer>,
+    peer: Peer,
     deadline: Option<Instant>,
     extensions: Extensions,
 }
@@ -56,10 +56,10 @@ impl RequestContext {
     /// peer that reads "this process".
     #[must_use]
     pub fn new() -> Self {
-        Self::from_peer(RequestId::random(), Arc::clone(&THIS_PROCESS))
+        Self::from_peer(RequestId::random(), THIS_PROCESS.clone())
     }
 
-    pub(crate) fn from_peer(request_id: RequestId, peer: Arc<Peer>) -> Self {
+    pub(crate) fn from_peer(request_id: RequestId, peer: Peer) -> Self {
         Self {
             request_id,
             agent_name: None,
@@ -85,7 +85,7 @@ impl RequestContext {
 
     /// Sets the peer.
     #[must_use]
-    pub fn with_peer(mut self, peer: impl Into<Arc<Peer>>) -> Self {
+    pub fn with_peer(mut self, peer: impl Into<Peer>) -> Self {
         self.peer = peer.into();
         self
     }
@@ -176,7 +176,7 @@ impl fmt::Debug for RequestContext {
     }
 }
 
-static THIS_PROCESS: LazyLock<Arc<Peer>> = LazyLock::new(|| Arc::new(Peer::from("this process")));
+static THIS_PROCESS: LazyLock<Peer> = LazyLock::new(|| Peer::from("this process"));
 
 #[cfg(test)]
 mod tests {

@@ -1,3 +1,5 @@
+//! What a server registers: its agents, and the endpoints that others call them at.
+
 use std::{path::absolute, time::Duration};
 
 use agentwire_codec::Map;
@@ -10,71 +12,74 @@ use agentwire_transport::{Endpoint, Error as TransportError};
 use super::agents::Agents;
 use crate::Error;
 
-/// What a server tells a registry of its agents.
+/// What to register, apart from the agents themselves.
 #[derive(Debug)]
 pub(super) struct Advertisement {
-    /// Nothing is told if there is none.
+    /// Nothing is registered without one.
     pub(super) registry: Option<SharedRegistry>,
-    /// Where others call the server, if that is not where it listens.
-    pub(super) endpoint: Option<Result<Endpoint, TransportError>>,
+    /// Registered in place of the endpoints that the server listens on, if there are any.
+    pub(super) endpoints: Vec<Result<Endpoint, TransportError>>,
     pub(super) version: Option<Version>,
     pub(super) metadata: Map,
-    /// How long to serve on when the registry has been told of the end.
-    pub(super) notice: Duration,
+    /// How long to continue to serve after the agents are unregistered.
+    pub(super) deregistration_delay: Duration,
 }
-
-/// As long as a message takes to those who watch, on machines that have other things to do.
-const NOTICE: Duration = Duration::from_millis(250);
 
 impl Default for Advertisement {
     fn default() -> Self {
         Self {
             registry: None,
-            endpoint: None,
+            endpoints: Vec::new(),
             version: None,
             metadata: Map::new(),
-            notice: NOTICE,
+            deregistration_delay: DEREGISTRATION_DELAY,
         }
     }
 }
 
-/// Registrations that are kept up from when they are started.
+/// Registrations that have passed all checks and are not started yet.
 pub(super) struct Registrations(Vec<(SharedRegistry, Registration)>);
 
 impl Advertisement {
-    /// What to register of agents that are served at `bound`.
+    /// Returns a registration for each agent at each endpoint that others can call.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`] for an endpoint that others could not call, and
-    /// [`Error::Register`] for agents that no registry takes.
+    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`] if others can call none of the
+    /// endpoints, and [`Error::Register`] for agents that no registry accepts.
     pub(super) fn registrations(
         self,
         agents: &Agents,
-        bound: &Endpoint,
+        bound: &[&Endpoint],
     ) -> Result<Registrations, Error> {
         let Some(registry) = self.registry else {
             return Ok(Registrations(Vec::new()));
         };
-        let endpoint = match self.endpoint.transpose().map_err(Error::InvalidEndpoint)? {
-            Some(told) => with_port_of(told, bound)?,
-            None => callable(bound)?,
+        let endpoints = if self.endpoints.is_empty() {
+            callable(bound)?
+        } else {
+            let advertised = self.endpoints.into_iter();
+            advertised
+                .map(|endpoint| with_port_of(endpoint.map_err(Error::InvalidEndpoint)?, bound))
+                .collect::<Result<_, _>>()?
         };
         let mut registrations = Vec::new();
         for (name, capabilities) in agents.offers() {
-            let mut registration =
-                Registration::new(name, endpoint.clone()).with_capabilities(capabilities);
-            registration.version = self.version.clone();
-            registration.metadata = self.metadata.clone();
-            registration.check(usize::MAX).map_err(refused)?;
-            registrations.push((registry.clone(), registration));
+            for endpoint in &endpoints {
+                let mut registration = Registration::new(name, endpoint.clone())
+                    .with_capabilities(capabilities.clone());
+                registration.version = self.version.clone();
+                registration.metadata = self.metadata.clone();
+                registration.check(usize::MAX).map_err(refused)?;
+                registrations.push((registry.clone(), registration));
+            }
         }
         Ok(Registrations(registrations))
     }
 }
 
 impl Registrations {
-    /// Keeps them up from now on.
+    /// Registers them and keeps them registered.
     ///
     /// # Errors
     ///
@@ -82,7 +87,7 @@ impl Registrations {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, if there are any.
+    /// Outside of a tokio runtime, if there is a registration.
     pub(super) fn start(self) -> Result<Vec<RegistrationHandle>, Error> {
         let registrations = self.0.into_iter();
         registrations
@@ -96,38 +101,71 @@ fn refused(error: RegistryError) -> Error {
     Error::Register(error)
 }
 
-/// An advertised endpoint with port 0 has the port that the system chose.
-fn with_port_of(told: Endpoint, bound: &Endpoint) -> Result<Endpoint, Error> {
-    match (&told, bound) {
-        (Endpoint::Tcp { host, port: 0, .. }, Endpoint::Tcp { port, .. }) => {
-            Endpoint::tcp(host, *port).map_err(Error::InvalidEndpoint)
-        }
-        _ => Ok(told),
+/// Replaces port 0 of an advertised endpoint by the port of the first TCP endpoint.
+fn with_port_of(advertised: Endpoint, bound: &[&Endpoint]) -> Result<Endpoint, Error> {
+    let Endpoint::Tcp { host, port: 0, .. } = &advertised else {
+        return Ok(advertised);
+    };
+    let port = bound.iter().find_map(|bound| match bound {
+        Endpoint::Tcp { port, .. } => Some(*port),
+        _ => None,
+    });
+    match port {
+        Some(port) => Endpoint::tcp(host, port).map_err(Error::InvalidEndpoint),
+        None => Ok(advertised),
     }
 }
 
-/// Where others call what listens there.
-fn callable(bound: &Endpoint) -> Result<Endpoint, Error> {
-    let problem = match bound {
-        // Another process may have another working directory.
+/// Returns those of the endpoints that others can call.
+///
+/// # Errors
+///
+/// [`Error::InvalidSetting`] if there is none.
+fn callable(bound: &[&Endpoint]) -> Result<Vec<Endpoint>, Error> {
+    let mut endpoints = Vec::new();
+    let mut problem = None;
+    for bound in bound {
+        match callable_form(bound) {
+            Ok(endpoint) => endpoints.push(endpoint),
+            Err(reason) => {
+                tracing::debug!(endpoint = %bound, reason, "endpoint not registered");
+                problem = problem.or(Some(reason));
+            }
+        }
+    }
+    match problem {
+        Some(problem) if endpoints.is_empty() => Err(Error::InvalidSetting {
+            setting: "advertised_endpoint",
+            problem,
+        }),
+        _ => Ok(endpoints),
+    }
+}
+
+/// Returns the form of an endpoint that other processes can call, or why there is none.
+fn callable_form(bound: &Endpoint) -> Result<Endpoint, &'static str> {
+    match bound {
+        // Other processes may have other working directories.
         Endpoint::Unix { path, .. } => match absolute(path).map(Endpoint::unix) {
-            Ok(Ok(endpoint)) => return Ok(endpoint),
-            _ => "must be set, for the socket's path is relative and cannot be made absolute",
+            Ok(Ok(endpoint)) => Ok(endpoint),
+            _ => Err("must be set: the relative path of the socket cannot be made absolute"),
         },
         Endpoint::Tcp { host, .. } if is_unspecified(host) => {
-            "must be set, for nobody can call the unspecified address"
+            Err("must be set: callers cannot connect to an unspecified address")
         }
-        Endpoint::Tcp { .. } | Endpoint::Memory { .. } => return Ok(bound.clone()),
-        _ => "must be set, for only this process knows how to reach the listener",
-    };
-    let setting = "advertise";
-    Err(Error::InvalidSetting { setting, problem })
+        Endpoint::Tcp { .. } | Endpoint::Memory { .. } => Ok(bound.clone()),
+        _ => Err("must be set: only this process can reach a custom listener"),
+    }
 }
 
 fn is_unspecified(host: &str) -> bool {
     host.parse()
         .is_ok_and(|address: std::net::IpAddr| address.is_unspecified())
 }
+
+/// The default deregistration delay: how long an event takes to the clients that watch a registry,
+/// on busy machines.
+const DEREGISTRATION_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
@@ -138,38 +176,40 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_call_is_told_as_it_is() {
+    fn an_endpoint_that_others_can_call_is_registered_unchanged() {
         for text in [
             "tcp://10.0.0.7:80",
             "tcp://[::1]:80",
             "memory://a",
             "unix:///run/a",
         ] {
-            assert_eq!(callable(&endpoint(text)).unwrap(), endpoint(text));
+            assert_eq!(callable_form(&endpoint(text)), Ok(endpoint(text)));
         }
     }
 
     #[test]
     fn a_relative_path_is_made_absolute() {
-        let Endpoint::Unix { path, .. } = callable(&endpoint("unix://./a.sock")).unwrap() else {
+        let Ok(Endpoint::Unix { path, .. }) = callable_form(&endpoint("unix://./a.sock")) else {
             panic!("another carrier");
         };
         assert!(path.is_absolute() && path.ends_with("a.sock"), "{path:?}");
     }
 
     #[test]
-    fn what_others_cannot_call_must_be_told_otherwise() {
+    fn an_endpoint_that_others_cannot_call_is_left_out_or_an_error_if_it_is_the_only_one() {
+        let local = endpoint("unix:///run/a");
         for bound in [
             endpoint("tcp://0.0.0.0:80"),
             endpoint("tcp://[::]:80"),
             Endpoint::custom("a line"),
         ] {
-            let error = callable(&bound).unwrap_err();
+            assert_eq!(callable(&[&bound, &local]).unwrap(), [local.clone()]);
+            let error = callable(&[&bound]).unwrap_err();
             assert!(
                 matches!(
                     error,
                     Error::InvalidSetting {
-                        setting: "advertise",
+                        setting: "advertised_endpoint",
                         ..
                     }
                 ),
@@ -180,13 +220,13 @@ mod tests {
 
     #[test]
     fn port_zero_stands_for_the_port_that_the_system_chose() {
-        let bound = endpoint("tcp://0.0.0.0:4711");
-        for (told, expected) in [
+        let bound = [&endpoint("unix:///run/b"), &endpoint("tcp://0.0.0.0:4711")];
+        for (advertised, expected) in [
             ("tcp://host:0", "tcp://host:4711"),
             ("tcp://host:80", "tcp://host:80"),
             ("unix:///run/a", "unix:///run/a"),
         ] {
-            let found = with_port_of(endpoint(told), &bound).unwrap();
+            let found = with_port_of(endpoint(advertised), &bound).unwrap();
             assert_eq!(found, endpoint(expected));
         }
     }

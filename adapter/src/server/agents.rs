@@ -1,3 +1,5 @@
+//! The agents and tools of a server: finds the one that a request is for.
+
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{
@@ -7,7 +9,7 @@ use agentwire_transport::Peer;
 use tokio::time::Instant;
 
 use super::{
-    job::Job,
+    invocation::Invocation,
     service::{Service, Work, unknown_method},
 };
 use crate::{
@@ -16,37 +18,38 @@ use crate::{
     tool::DynTool,
 };
 
-/// Agents, and tools beside them: what a [`LocalAgent`](crate::LocalAgent) serves.
+/// The [`Service`] of a [`LocalAgent`](crate::LocalAgent).
 #[derive(Clone)]
 pub(super) struct Agents {
-    /// The one that was named first, which speaks for the server.
+    /// The agent that the builder was made with. It names the server.
     first: Arc<dyn DynAgent>,
     first_name: Arc<str>,
-    /// By name; empty if the first one answers to any.
+    /// By name. Empty if the first agent answers calls by any name.
     agents: BTreeMap<Arc<str>, Arc<dyn DynAgent>>,
-    names: Names,
+    names: NamePolicy,
     tools: BTreeMap<Arc<str>, Arc<dyn DynTool>>,
-    /// How long each may take for an answer.
+    /// The time limit of each answer.
     handler_timeout: Option<Duration>,
 }
 
-/// What a single agent answers to. Several always answer to their own names.
+/// Which calls a single agent answers. Several agents always answer calls by their own names only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Names {
-    /// To whatever it is called.
+pub(super) enum NamePolicy {
+    /// By any name and without a name.
     Any,
-    /// To its own name, and to none.
+    /// By its own name and without a name.
     OwnOrNone,
+    /// By its own name.
     Own,
 }
 
 impl Agents {
     /// # Errors
     ///
-    /// [`Error::InvalidSetting`] for agents or tools that could not be told apart, or not be called.
+    /// [`Error::InvalidSetting`] for agents or tools that share a name or have none.
     pub(super) fn new(
         agents: Vec<SharedAgent>,
-        names: Names,
+        names: NamePolicy,
         tools: Vec<Arc<dyn DynTool>>,
         handler_timeout: Option<Duration>,
     ) -> Result<Self, Error> {
@@ -54,17 +57,18 @@ impl Agents {
         let first = agents
             .first()
             .cloned()
-            .ok_or(invalid("agent", "there is none"))?;
+            .ok_or(invalid("agent", "a server needs at least one"))?;
         let is_single = agents.len() == 1;
         let names = match names {
-            Names::OwnOrNone if !is_single => Names::Own,
-            // It has no name to be told from others by.
-            Names::OwnOrNone if first.name().is_empty() => Names::Any,
+            NamePolicy::OwnOrNone if !is_single => NamePolicy::Own,
+            // An agent without a name cannot be called by it.
+            NamePolicy::OwnOrNone if first.name().is_empty() => NamePolicy::Any,
             names => names,
         };
-        let by_name = match is_single && names == Names::Any {
-            true => BTreeMap::new(),
-            false => by_name("agent", agents, |agent| agent.name())?,
+        let by_name = if is_single && names == NamePolicy::Any {
+            BTreeMap::new()
+        } else {
+            by_name("agent", agents, |agent| agent.name())?
         };
         Ok(Self {
             first_name: first.name().into(),
@@ -76,13 +80,13 @@ impl Agents {
         })
     }
 
-    /// The agent that speaks for the server.
+    /// Returns the agent that names the server.
     pub(super) fn first(&self) -> &Arc<dyn DynAgent> {
         &self.first
     }
 
     fn agent(&self, name: &str) -> Result<&Arc<dyn DynAgent>, WireError> {
-        if self.agents.is_empty() || (name.is_empty() && self.names == Names::OwnOrNone) {
+        if self.agents.is_empty() || (name.is_empty() && self.names == NamePolicy::OwnOrNone) {
             return Ok(&self.first);
         }
         self.agents.get(name).ok_or_else(|| {
@@ -130,24 +134,24 @@ impl Agents {
         }
     }
 
-    /// What the first agent offers.
+    /// Returns the capabilities of the first agent and the tools.
     pub(super) fn capabilities(&self) -> Map {
         self.capabilities_of(&*self.first)
     }
 
-    /// The name of each agent, and what it offers.
+    /// Returns the name of each agent, and its capabilities and the tools.
     pub(super) fn offers(&self) -> Vec<(&str, Map)> {
         let offer = |agent: &Arc<dyn DynAgent>| self.capabilities_of(&**agent);
-        match self.agents.is_empty() {
-            true => vec![(self.first.name(), offer(&self.first))],
-            false => {
-                let all = self.agents.iter();
-                all.map(|(name, agent)| (&**name, offer(agent))).collect()
-            }
+        if self.agents.is_empty() {
+            return vec![(self.first.name(), offer(&self.first))];
         }
+        let agents = self.agents.iter();
+        agents
+            .map(|(name, agent)| (&**name, offer(agent)))
+            .collect()
     }
 
-    /// What an agent says of itself, and the tools under `tools`, unless it names some itself.
+    /// Returns the capabilities of an agent, with the tools under `tools` unless it lists its own.
     fn capabilities_of(&self, agent: &dyn DynAgent) -> Map {
         let mut capabilities = agent.capabilities();
         if !self.tools.is_empty() && !capabilities.contains_key("tools") {
@@ -159,32 +163,34 @@ impl Agents {
 }
 
 impl Service for Agents {
-    fn takes(&self, kind: EnvelopeType) -> bool {
+    fn accepts(&self, kind: EnvelopeType) -> bool {
         kind == EnvelopeType::Request
     }
 
-    fn start(&self, id: &RequestId, body: Body, peer: &Arc<Peer>) -> Result<Work, WireError> {
+    fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError> {
         let Body::Request(request) = body else {
-            // It is not taken.
+            // Not reached: `accepts` refuses all other types.
             return Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request"));
         };
         let limit = self.handler_timeout;
-        let context = RequestContext::from_peer(id.clone(), Arc::clone(peer));
+        let context = RequestContext::from_peer(id.clone(), peer.clone());
         Ok(match request {
             Request::Process(call) => {
-                let job = Job::new(self.agent(&call.agent_name)?, "process", id, limit);
+                let invocation =
+                    Invocation::new(self.agent(&call.agent_name)?, "process", id, limit);
                 let context = self.within_limit(self.with_name(context, &call.agent_name));
-                Work::One(Box::pin(job.process(call.message, context)))
+                Work::One(Box::pin(invocation.process(call.message, context)))
             }
             Request::Stream(call) => {
-                let job = Job::new(self.agent(&call.agent_name)?, "stream", id, limit);
+                let invocation =
+                    Invocation::new(self.agent(&call.agent_name)?, "stream", id, limit);
                 let context = self.with_name(context, &call.agent_name);
-                Work::Many(Box::pin(job.stream(call.message, context)))
+                Work::Many(Box::pin(invocation.stream(call.message, context)))
             }
             Request::Execute(call) => {
-                let job = Job::new(self.tool(&call.tool_name)?, "execute", id, limit);
+                let invocation = Invocation::new(self.tool(&call.tool_name)?, "execute", id, limit);
                 let context = self.within_limit(context);
-                Work::One(Box::pin(job.execute(call.kwargs, context)))
+                Work::One(Box::pin(invocation.execute(call.kwargs, context)))
             }
             request => return Err(unknown_method(request.method())),
         })

@@ -1,20 +1,22 @@
+//! The handle of a running server of agents.
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::Map;
 use agentwire_registry::RegistrationHandle;
-use agentwire_transport::{Endpoint, Error as TransportError, Listener};
+use agentwire_transport::{Endpoint, Error as TransportError};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::{
-    LocalAgentBuilder, advertisement::Advertisement, agents::Agents, config::Config,
-    serving::Serving,
+    LocalAgentBuilder, advertisement::Advertisement, agents::Agents, carrier::Bound,
+    config::ServerConfig, tasks::ServerTasks,
 };
 use crate::{Error, agent::Agent};
 
-/// An agent that is being served on an endpoint.
+/// An agent that is served on one or more endpoints.
 ///
-/// It serves from the moment it is made until it is stopped. Dropping it aborts what is in flight.
+/// It serves from its creation until it is stopped. Dropping it aborts what is in flight.
 ///
 /// ```
 /// use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
@@ -30,16 +32,31 @@ use crate::{Error, agent::Agent};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A program that only serves needs no handle:
+///
+/// ```no_run
+/// # use agentwire::{LocalAgent, Message, agent_fn};
+/// # async fn example() -> Result<(), agentwire::Error> {
+/// # let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+/// LocalAgent::builder(echo)
+///     .endpoint("unix:///run/agents/echo.sock")
+///     .endpoint("tcp://0.0.0.0:7000")
+///     .serve_until(tokio::signal::ctrl_c())
+///     .await
+/// # }
+/// ```
 pub struct LocalAgent {
-    /// Before the server: in the end, nobody should be sent to one that is no more.
+    /// Declared before `tasks` so that it drops first: the agents are unregistered before the
+    /// sockets close.
     registrations: Vec<RegistrationHandle>,
-    notice: Duration,
-    serving: Serving,
+    deregistration_delay: Duration,
+    tasks: ServerTasks,
     agents: Arc<Agents>,
 }
 
 impl LocalAgent {
-    /// Serves an agent with default settings.
+    /// Serves an agent on one endpoint, with default settings.
     ///
     /// # Errors
     ///
@@ -47,110 +64,141 @@ impl LocalAgent {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with I/O and time enabled.
+    /// As [`LocalAgentBuilder::serve`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`LocalAgentBuilder::serve`].
     pub async fn serve<E>(agent: impl Agent, endpoint: E) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
         TransportError: From<E::Error>,
     {
-        Self::builder(agent).serve(endpoint).await
+        Self::builder(agent).endpoint(endpoint).serve().await
     }
 
-    /// Settings for serving an agent.
+    /// Returns a builder, for several endpoints and other settings.
     pub fn builder(agent: impl Agent) -> LocalAgentBuilder {
         LocalAgentBuilder::new(agent)
     }
 
     pub(super) fn start(
-        listener: Listener,
+        bound: Vec<Bound>,
         agents: Agents,
         advertisement: Advertisement,
-        config: Config,
+        config: ServerConfig,
     ) -> Result<Self, Error> {
-        let notice = advertisement.notice;
-        let registrations = advertisement.registrations(&agents, listener.endpoint())?;
+        let deregistration_delay = advertisement.deregistration_delay;
+        let endpoints: Vec<_> = bound.iter().map(Bound::endpoint).collect();
+        let registrations = advertisement.registrations(&agents, &endpoints)?;
         let agents = Arc::new(agents);
-        tracing::debug!(endpoint = %listener.endpoint(), agent = agents.first().name(), "serving");
-        let serving = Serving::start(listener, Arc::clone(&agents) as _, config);
+        let tasks = ServerTasks::start(bound, Arc::clone(&agents) as _, config);
+        for endpoint in tasks.endpoints() {
+            tracing::debug!(%endpoint, agent = agents.first().name(), "serving");
+        }
         Ok(Self {
             registrations: registrations.start()?,
-            notice,
-            serving,
+            deregistration_delay,
+            tasks,
             agents,
         })
     }
 
-    /// Where it serves: the real port if the system chose one.
+    /// Returns the endpoint, with the real port if the system chose one. Of several, it is the
+    /// first.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
-        self.serving.endpoint()
+        // There is at least one.
+        &self.endpoints()[0]
     }
 
-    /// The name of the agent; of several, that of the first.
+    /// Returns all endpoints, in the order in which the builder got them.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.tasks.endpoints()
+    }
+
+    /// Returns the name of the agent. Of several, it is the first.
     #[must_use]
     pub fn name(&self) -> &str {
         self.agents.first().name()
     }
 
-    /// What it offers, as a registration tells others: what the agent says of itself, and the tools under
-    /// `tools`, each with its `name`, its `description` and its `parameters`.
+    /// Returns what a registration says that the agent can do: its
+    /// [`capabilities`](Agent::capabilities), and the tools under `tools`, each with its `name`,
+    /// `description` and `parameters`.
     #[must_use]
     pub fn capabilities(&self) -> Map {
         self.agents.capabilities()
     }
 
-    /// What keeps the agents registered, one for each; none without a [registry](LocalAgentBuilder::registry).
+    /// Returns the registrations, one for each agent at each registered endpoint. There are none
+    /// without a [registry](LocalAgentBuilder::registry).
     #[must_use]
     pub fn registrations(&self) -> &[RegistrationHandle] {
         &self.registrations
     }
 
-    /// Stops gracefully: no more connections and requests are accepted, those in flight are answered. What
-    /// is not answered within the [shutdown timeout](LocalAgentBuilder::shutdown_timeout) is dropped.
+    /// Stops gracefully: takes no further connections and requests, and answers those in flight.
+    /// What is not answered within the [shutdown timeout](LocalAgentBuilder::shutdown_timeout) is
+    /// dropped.
     ///
-    /// Where the agents are registered, they are taken out first, within 5 s, and calls are still accepted meanwhile
-    /// and for the [notice](LocalAgentBuilder::deregistration_delay) after that. So clients that find them there lose no call.
+    /// Registered agents are unregistered first, within 5 s. Calls are still accepted until then,
+    /// and for the [deregistration delay](LocalAgentBuilder::deregistration_delay) after that, so
+    /// clients that found the agents in the registry lose no call.
     ///
-    /// It returns when all is done: no task is left, and no socket file.
+    /// Returns when no task and no socket file is left.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the server keeps draining, without a limit in time, or serving, if it did not come to
-    /// that; call this or [`abort`](Self::abort) again.
+    /// If the future is dropped while the agents are being unregistered, the server continues to
+    /// serve; if it is dropped later, the server continues to drain, without a time limit. Call
+    /// this or [`abort`](Self::abort) again.
     pub async fn stop(&self) {
-        // What fails is known to the registrations, and the lease ends by itself.
-        let leaving = self.registrations.iter().map(|registrant| async {
-            let was_registered = registrant.is_registered();
-            registrant.unregister().await.is_ok() && was_registered
+        // A failure is logged by the registration, whose lease then expires.
+        let unregistered = self.registrations.iter().map(|registration| async {
+            let was_registered = registration.is_registered();
+            registration.unregister().await.is_ok() && was_registered
         });
-        if join_all(leaving).await.contains(&true) {
-            // Those who watch hear of it just now, and may be calling.
-            sleep(self.notice).await;
+        if join_all(unregistered).await.contains(&true) {
+            // Clients that watch the registry are being told, and may be calling meanwhile.
+            sleep(self.deregistration_delay).await;
         }
-        self.serving.stop().await;
+        self.tasks.stop().await;
     }
 
     /// Stops at once: drops what is in flight and closes all connections.
     ///
-    /// It returns when all is done. An agent that blocks its thread holds this up. Registries are told nothing, so
-    /// that the leases of the agents run out.
+    /// Returns when no task and no socket file is left. An agent that blocks its thread delays
+    /// that. The agents are not unregistered; their leases expire.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the server stops all the same.
+    /// If the future is dropped before the registrations have ended, the server continues to serve;
+    /// if it is dropped later, the server stops all the same. Call this again, or drop the server.
     pub async fn abort(&self) {
         self.registrations
             .iter()
             .for_each(RegistrationHandle::abort);
         join_all(self.registrations.iter().map(RegistrationHandle::ended)).await;
-        self.serving.abort().await;
+        self.tasks.abort().await;
+    }
+
+    /// Waits until the server has been stopped or aborted, by whichever task, and no task and no
+    /// socket file is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the future only waits.
+    pub async fn stopped(&self) {
+        self.tasks.stopped().await;
     }
 }
 
 impl fmt::Debug for LocalAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalAgent")
-            .field("endpoint", self.endpoint())
+            .field("endpoints", &self.endpoints())
             .field("agent", &self.agents.first().name())
             .finish_non_exhaustive()
     }

@@ -1,21 +1,37 @@
-mod accept;
+//! Serving: from a connection to the agent, and back.
+//!
+//! The layers, top to bottom. A layer may name only those below it.
+//!
+//! | layer | what it does |
+//! |---|---|
+//! | `local_agent`, `builder` | the public handle and its builder |
+//! | `agents` > `invocation` | find the agent or tool that a request is for, and run it |
+//! | `advertisement` | says what to register, and at which endpoints |
+//! | `tasks` > `endpoints` | bind the endpoints of a server, run their tasks, stop them |
+//! | `carrier` | moves requests and answers between peers and a [`Service`]; a folder for each |
+//! | `service` | the seam: what a server does with a request, whichever carrier brought it |
+//! | `guard`, `config`, `shutdown` | panics and time limits; settings; the two ways to stop |
+//!
+//! `RegistryServer` stands on the same layers from `tasks` down, with a `Service` of its own.
+
 mod advertisement;
 mod agents;
+mod builder;
+mod carrier;
 mod config;
-mod dispatch;
-mod in_flight;
-mod job;
+mod endpoints;
+mod guard;
+mod invocation;
 mod local_agent;
-mod panic;
 mod service;
-mod serving;
-mod session;
-mod stop;
+mod shutdown;
+mod tasks;
 
+pub use self::{builder::LocalAgentBuilder, local_agent::LocalAgent};
 pub(crate) use self::{
-    config::Config,
-    panic::panic_text,
+    config::{ServerConfig, server_settings},
+    endpoints::Endpoints,
+    guard::Guard,
     service::{Service, Work, unknown_method},
-    serving::Serving,
+    tasks::ServerTasks,
 };
-pub use self::{config::LocalAgentBuilder, local_agent::LocalAgent};

@@ -1,33 +1,35 @@
-use std::sync::Arc;
+//! The seam between carriers and what a server does.
 
 use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, RequestId, Value, WireError};
 use agentwire_transport::Peer;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 
-/// What a server does about the envelopes that it is sent. Connections, framing, limits and the end of it all are
-/// the server's own.
+/// What a server does with requests: runs agents and tools, or keeps a registry.
+///
+/// A service knows nothing of connections, encodings and limits. Those belong to the carriers.
 pub(crate) trait Service: Send + Sync + 'static {
-    /// True if an envelope of this type is for it. Any other is answered with `INVALID_MESSAGE`.
-    fn takes(&self, kind: EnvelopeType) -> bool;
+    /// Returns whether envelopes of this type are requests for this service. All others are refused
+    /// with `INVALID_MESSAGE`.
+    fn accepts(&self, kind: EnvelopeType) -> bool;
 
-    /// Begins to work on an envelope of a type that it takes. The work is done as it is polled, and ends when it is
-    /// dropped.
+    /// Starts a request of an accepted type. The work advances as it is polled, and is cancelled by
+    /// dropping it.
     ///
     /// # Errors
     ///
-    /// The error that is the answer.
-    fn start(&self, id: &RequestId, body: Body, peer: &Arc<Peer>) -> Result<Work, WireError>;
+    /// The error that answers the request.
+    fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError>;
 }
 
 /// The work on one request.
 pub(crate) enum Work {
-    /// It has one answer.
+    /// Ends in one answer.
     One(BoxFuture<'static, Body>),
-    /// It has chunks, and an end or an error.
+    /// Yields chunks, and then an end or an error.
     Many(BoxStream<'static, Body>),
 }
 
-/// What is answered to a request for a method that a service does not have (PROTOCOL 7.3).
+/// Returns the answer to a request for a method that a service does not have (PROTOCOL 7.3).
 pub(crate) fn unknown_method(method: Value) -> WireError {
     let text = format!("Unknown method: {}", method.to_plain_text());
     WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("method", method)]))

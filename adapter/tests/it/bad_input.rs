@@ -195,7 +195,7 @@ async fn requests_at_every_split_point_are_served() {
 async fn pipelined_requests_are_all_answered() {
     let endpoint = memory("pipelined");
     let builder = LocalAgent::builder(ScriptedAgent).max_in_flight_per_connection(3);
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let mut all = Vec::new();
     for i in 0..100 {
@@ -236,7 +236,7 @@ async fn a_header_over_the_limit_is_answered_and_the_connection_closed() {
     for endpoint in [memory("oversize"), "tcp://127.0.0.1:0".parse().unwrap()] {
         let builder =
             LocalAgent::builder(ScriptedAgent).frame_limits(FrameLimits::default().receive(999));
-        let server = within(builder.serve(&endpoint)).await.unwrap();
+        let server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
         let peer = RawPeer::connect(server.endpoint()).await;
         // More than the limit, and more than any buffer in between, is on its way when the server refuses.
         let (mut from, mut to) = tokio::io::split(peer.connection);
@@ -298,7 +298,7 @@ async fn what_came_before_an_oversize_frame_is_still_answered() {
 async fn a_peer_that_vanishes_inside_a_frame_is_forgotten() {
     let endpoint = memory("vanishing");
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let bytes = process_frame("7", Message::user("x"));
     for len in [1, 3, 4, 5, bytes.len() - 1] {
         let mut peer = RawPeer::connect(&endpoint).await;
@@ -350,7 +350,7 @@ async fn a_connection_in_use_is_not_idle() {
 async fn a_peer_that_takes_no_answers_is_let_go() {
     let endpoint = memory("not-taking");
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let text = "x".repeat(1 << 20);
     peer.send(&process_frame("7", Message::user(text))).await;

@@ -265,7 +265,7 @@ async fn an_instance_that_closes_every_connection_gets_a_call_now_and_then() {
 async fn register_usurped(instances: &Instances) -> LocalAgent {
     let endpoint = memory("usurped");
     let usurper = LocalAgent::builder(ScriptedAgent).strict_names(true);
-    let usurper = usurper.serve(&endpoint).await.unwrap();
+    let usurper = usurper.endpoint(&endpoint).serve().await.unwrap();
     instances.register(&endpoint).await;
     usurper
 }
@@ -332,7 +332,7 @@ impl Agent for Forwarding {
 async fn an_agent_that_does_not_find_another_has_worked_on_the_request_and_nobody_else_does() {
     let usurped = memory("usurped");
     let usurper = LocalAgent::builder(ScriptedAgent).strict_names(true);
-    let usurper = within(usurper.serve(&usurped)).await.unwrap();
+    let usurper = within(usurper.endpoint(&usurped).serve()).await.unwrap();
     for (name, max_in_flight) in [("rain", 1), ("rain", 4), ("weather", 1), ("weather", 4)] {
         let next = RemoteAgent::builder(&usurped).name(name).build().unwrap();
         let asked = Arc::default();

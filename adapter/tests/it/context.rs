@@ -59,7 +59,8 @@ async fn an_agent_sees_the_request_the_name_the_peer_and_the_deadline() {
     };
     let server = LocalAgent::builder(agent)
         .handler_timeout(Duration::from_secs(7))
-        .serve(memory("context"))
+        .endpoint(memory("context"))
+        .serve()
         .await
         .unwrap();
     for name in ["echo", "alias", ""] {
@@ -91,7 +92,8 @@ async fn a_tool_sees_who_runs_it() {
     });
     let server = LocalAgent::builder(echo())
         .tool(tool)
-        .serve(memory("whoami"))
+        .endpoint(memory("whoami"))
+        .serve()
         .await
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();

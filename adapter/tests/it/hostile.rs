@@ -27,7 +27,7 @@ impl TestServer {
                 _ => memory("hostile"),
             };
             let builder = LocalAgent::builder(ScriptedAgent).max_in_flight_per_connection(4);
-            let agent = within(builder.serve(endpoint)).await.unwrap();
+            let agent = within(builder.endpoint(endpoint).serve()).await.unwrap();
             let honest = RemoteAgent::new(agent.endpoint()).unwrap();
             servers.push(Self {
                 agent,

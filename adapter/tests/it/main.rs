@@ -15,6 +15,7 @@ mod by_name_registry;
 mod client;
 mod context;
 mod custom_transports;
+mod endpoints;
 mod fairness;
 mod hostile;
 mod multiplexing;

@@ -40,7 +40,8 @@ async fn a_server_registers_what_it_offers_and_is_called_where_it_says() {
         .registry(registry.clone())
         .version("1.2.3".parse().unwrap())
         .metadata("zone", "b")
-        .serve("tcp://127.0.0.1:0");
+        .endpoint("tcp://127.0.0.1:0")
+        .serve();
     let server = within(server).await.unwrap();
     until_registered(&server).await;
     let query = Query::new()
@@ -66,7 +67,8 @@ async fn each_agent_of_a_server_is_registered_by_its_name() {
     let server = LocalAgent::builder(ScriptedAgent)
         .agent(echo)
         .registry(registry.clone())
-        .serve(memory("several"));
+        .endpoint(memory("several"))
+        .serve();
     let server = within(server).await.unwrap();
     until_registered(&server).await;
     let listed = registry.list().await.unwrap();
@@ -116,7 +118,9 @@ impl Hooks for Probing {
 async fn it_is_registered_only_while_it_accepts_calls() {
     let registry = Delegate::new(&LocalRegistry::new(), Probing::default());
     let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
-    let server = within(server.serve(memory("order"))).await.unwrap();
+    let server = within(server.endpoint(memory("order")).serve())
+        .await
+        .unwrap();
     until_registered(&server).await;
     within(server.stop()).await;
     assert_eq!(
@@ -132,7 +136,9 @@ async fn a_server_serves_on_until_clients_can_have_heard_that_it_stops() {
     let server = LocalAgent::builder(ScriptedAgent)
         .registry(registry.clone())
         .deregistration_delay(notice);
-    let server = within(server.serve(memory("notice"))).await.unwrap();
+    let server = within(server.endpoint(memory("notice")).serve())
+        .await
+        .unwrap();
     until_registered(&server).await;
     let remote = RemoteAgent::builder(server.endpoint()).retry(RetryPolicy::never());
     let remote = remote.build().unwrap();
@@ -172,7 +178,9 @@ async fn a_server_that_stops_under_load_loses_no_call() {
         for _ in 0..3 {
             let at = RemoteRegistry::new(registry.endpoint()).unwrap();
             let server = LocalAgent::builder(agent_fn("slow", slow)).registry(at);
-            let server = within(server.serve(memory("load"))).await.unwrap();
+            let server = within(server.endpoint(memory("load")).serve())
+                .await
+                .unwrap();
             until_registered(&server).await;
             servers.push(server);
         }
@@ -214,7 +222,9 @@ async fn a_server_that_stops_under_load_loses_no_call() {
 #[tokio::test]
 async fn an_agent_that_is_registered_does_not_answer_for_others() {
     let server = LocalAgent::builder(ScriptedAgent).registry(LocalRegistry::new());
-    let server = within(server.serve(memory("names"))).await.unwrap();
+    let server = within(server.endpoint(memory("names")).serve())
+        .await
+        .unwrap();
     for (name, is_own) in [("scripted", true), ("", true), ("weather", false)] {
         let remote = RemoteAgent::builder(server.endpoint()).name(name);
         let answer = remote.build().unwrap().process(Message::user("who?")).await;
@@ -231,7 +241,9 @@ async fn an_agent_that_is_registered_does_not_answer_for_others() {
 async fn the_registration_of_an_aborted_server_expires() {
     let registry = LocalRegistry::with_config(short_lease()).unwrap();
     let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
-    let server = within(server.serve(memory("crash"))).await.unwrap();
+    let server = within(server.endpoint(memory("crash")).serve())
+        .await
+        .unwrap();
     until_registered(&server).await;
     let mut watch = registry.watch(WatchScope::name("scripted"));
     within(watch.next()).await.unwrap().unwrap();
@@ -248,7 +260,9 @@ async fn the_registration_of_an_aborted_server_expires() {
 async fn a_server_that_is_dropped_takes_its_agents_out() {
     let registry = LocalRegistry::new();
     let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
-    let server = within(server.serve(memory("dropped"))).await.unwrap();
+    let server = within(server.endpoint(memory("dropped")).serve())
+        .await
+        .unwrap();
     until_registered(&server).await;
     let mut watch = registry.watch(WatchScope::name("scripted"));
     within(watch.next()).await.unwrap().unwrap();
@@ -265,7 +279,9 @@ async fn a_registry_that_starts_late_or_restarts_gets_the_registration() {
     let endpoint = memory("late-registry");
     let remote = RemoteRegistry::new(&endpoint).unwrap();
     let server = LocalAgent::builder(ScriptedAgent).registry(remote);
-    let server = within(server.serve(memory("early-agent"))).await.unwrap();
+    let server = within(server.endpoint(memory("early-agent")).serve())
+        .await
+        .unwrap();
     // The server serves without a registry.
     let agent = RemoteAgent::new(server.endpoint()).unwrap();
     within(agent.process(Message::user("hello"))).await.unwrap();
@@ -292,7 +308,13 @@ async fn a_registry_that_starts_late_or_restarts_gets_the_registration() {
 #[tokio::test]
 async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_served() {
     let serve = |builder: agentwire::LocalAgentBuilder, endpoint: &'static str| async move {
-        within(builder.registry(LocalRegistry::new()).serve(endpoint)).await
+        within(
+            builder
+                .registry(LocalRegistry::new())
+                .endpoint(endpoint)
+                .serve(),
+        )
+        .await
     };
     let error = serve(LocalAgent::builder(ScriptedAgent), "tcp://0.0.0.0:0").await;
     let error = error.unwrap_err();
@@ -300,7 +322,7 @@ async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_se
         matches!(
             &error,
             Error::InvalidSetting {
-                setting: "advertise",
+                setting: "advertised_endpoint",
                 ..
             }
         ),

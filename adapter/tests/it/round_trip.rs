@@ -64,7 +64,7 @@ async fn calls_one_after_the_other_share_a_connection() {
     let endpoint = memory("sequential");
     // One connection is all that this server takes.
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     for i in 0..100 {
         let reply = within(remote.process(Message::user(i))).await.unwrap();
@@ -207,7 +207,7 @@ async fn agents_of_different_types_are_called_alike() {
 async fn a_message_that_cannot_be_sent_fails_here_and_costs_no_connection() {
     let endpoint = memory("unsendable");
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let limits = FrameLimits::default().send(1000);
     let remote = RemoteAgent::builder(&endpoint)
         .frame_limits(limits)
@@ -240,7 +240,7 @@ async fn an_answer_over_the_servers_limit_becomes_an_error_that_says_so() {
         Ok(Message::agent("x".repeat(5000)))
     });
     let builder = LocalAgent::builder(large).frame_limits(FrameLimits::default().send(1000));
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let error = within(remote.process(Message::user("x")))
         .await
@@ -320,7 +320,7 @@ async fn bad_settings_are_errors_before_anything_happens() {
         })
     ));
     let server = LocalAgent::builder(ScriptedAgent).max_in_flight_per_connection(0);
-    let served = within(server.serve(memory("bad-settings"))).await;
+    let served = within(server.endpoint(memory("bad-settings")).serve()).await;
     assert!(matches!(served, Err(Error::InvalidSetting { .. })));
 }
 
@@ -390,7 +390,7 @@ async fn the_longest_possible_timeout_does_not_overflow() {
         .frame_timeout(std::time::Duration::MAX)
         .write_timeout(std::time::Duration::MAX)
         .shutdown_timeout(std::time::Duration::MAX);
-    let server = within(builder.serve(&endpoint)).await.unwrap();
+    let server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let remote = RemoteAgent::builder(&endpoint)
         .timeout(std::time::Duration::MAX)
         .build()

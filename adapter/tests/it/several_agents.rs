@@ -26,7 +26,8 @@ async fn each_is_called_by_its_name() {
     let server = LocalAgent::builder(named("one"))
         .agent(named("two"))
         .agent(ScriptedAgent)
-        .serve(memory("several"))
+        .endpoint(memory("several"))
+        .serve()
         .await
         .unwrap();
     assert_eq!(call(&server, "one").await.unwrap(), "one");
@@ -66,12 +67,14 @@ async fn a_single_agent_answers_to_any_name_unless_it_is_strict_or_registered() 
     }
     let strict = LocalAgent::builder(named("one"))
         .strict_names(true)
-        .serve(memory("strict"))
+        .endpoint(memory("strict"))
+        .serve()
         .await
         .unwrap();
     let registered = LocalAgent::builder(named("one"))
         .registry(LocalRegistry::new())
-        .serve(memory("registered"))
+        .endpoint(memory("registered"))
+        .serve()
         .await
         .unwrap();
     for (server, name) in [(&strict, "one"), (&registered, "one"), (&registered, "")] {
@@ -95,7 +98,7 @@ async fn agents_that_cannot_be_told_apart_are_refused() {
         (twice, "two have the same name"),
         (nameless, "must have a name"),
     ] {
-        let error = builder.serve(memory("never")).await.unwrap_err();
+        let error = builder.endpoint(memory("never")).serve().await.unwrap_err();
         assert!(error.to_string().contains(problem), "{error}");
     }
 }
@@ -106,7 +109,8 @@ async fn an_agent_that_takes_too_long_is_given_up() {
     let server = LocalAgent::builder(ScriptedAgent)
         .tool(slow_tool)
         .handler_timeout(Duration::from_secs(2))
-        .serve(memory("slow"))
+        .endpoint(memory("slow"))
+        .serve()
         .await
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();
@@ -140,7 +144,8 @@ async fn an_agent_that_panics_when_it_is_given_up_is_answered_for() {
     });
     let server = LocalAgent::builder(bomb)
         .handler_timeout(Duration::from_secs(2))
-        .serve(memory("bomb"))
+        .endpoint(memory("bomb"))
+        .serve()
         .await
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();

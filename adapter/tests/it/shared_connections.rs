@@ -12,7 +12,8 @@ async fn the_refusal_of_a_call_that_was_given_up_reaches_no_other() {
     let limits = FrameLimits::default().receive(100_000);
     let server = LocalAgent::builder(ScriptedAgent)
         .frame_limits(limits)
-        .serve(memory("refusal"))
+        .endpoint(memory("refusal"))
+        .serve()
         .await
         .unwrap();
     let remote = shared(server.endpoint()).build().unwrap();

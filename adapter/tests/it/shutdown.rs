@@ -54,7 +54,7 @@ async fn stop_answers_what_is_in_flight_and_refuses_what_is_new() {
 async fn stop_drops_what_is_still_in_flight_after_the_grace() {
     let endpoint = memory("grace");
     let builder = LocalAgent::builder(ScriptedAgent).shutdown_timeout(Duration::from_secs(5));
-    let server = within(builder.serve(&endpoint)).await.unwrap();
+    let server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let hang = Message::user("x").with_metadata("do", "hang");
     peer.send(&process_frame("7", hang)).await;

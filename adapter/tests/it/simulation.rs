@@ -81,7 +81,9 @@ async fn serve() -> turmoil::Result {
         .idle_timeout(Duration::from_secs(2))
         .frame_timeout(Duration::from_secs(2))
         .write_timeout(Duration::from_secs(2))
-        .serve_on(Listener::custom(Accepted { endpoint, streams }))?;
+        .listener(Listener::custom(Accepted { endpoint, streams }))
+        .serve()
+        .await?;
     loop {
         let (stream, _) = listener.accept().await?;
         accepted.send(stream).await?;

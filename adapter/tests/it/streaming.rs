@@ -36,7 +36,7 @@ async fn collect(remote: &RemoteAgent, message: Message) -> (Vec<Value>, Option<
 async fn streams_of_any_length_arrive_in_order_and_share_a_connection() {
     let endpoint = memory("streams");
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     for count in [0, 1, 2, 1000] {
         let (chunks, error) =
@@ -50,7 +50,7 @@ async fn streams_of_any_length_arrive_in_order_and_share_a_connection() {
 async fn an_error_comes_after_the_chunks_before_it_and_the_connection_stays() {
     let endpoint = memory("stream-errors");
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     for after in 0..3 {
         let message = Message::user("x").with_metadata("fail_after", after);
@@ -178,7 +178,7 @@ async fn a_chunk_over_the_limit_ends_the_stream_with_an_error() {
     let endpoint = memory("large-chunk");
     let builder =
         LocalAgent::builder(ScriptedAgent).frame_limits(FrameLimits::default().send(1000));
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let (chunks, error) = collect(&remote, Message::user("x".repeat(2000))).await;
     assert!(chunks.is_empty());
@@ -223,7 +223,7 @@ async fn a_stream_that_panics_on_drop_harms_no_other_request() {
     let endpoint = memory("panicking");
     let builder =
         LocalAgent::builder(PanickingAgent).frame_limits(FrameLimits::default().send(1000));
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     peer.send(&stream_frame("large", Message::user("x".repeat(2000))))
         .await;
@@ -283,7 +283,7 @@ async fn a_peer_that_leaves_is_noticed_however_much_it_asked_for() {
         dropped: sender,
     };
     let builder = LocalAgent::builder(agent).max_in_flight_per_connection(2);
-    let _server = within(builder.serve(&endpoint)).await.unwrap();
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     for last in [
         process_frame("3", Message::user("x")).to_vec(),
         vec![0xff; 4],

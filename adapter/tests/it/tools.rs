@@ -39,7 +39,8 @@ async fn serve(test: &str) -> (LocalAgent, RemoteAgent) {
     let server = LocalAgent::builder(ScriptedAgent)
         .tool(mirror)
         .tool(Clumsy)
-        .serve(memory(test))
+        .endpoint(memory(test))
+        .serve()
         .await
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();
@@ -161,7 +162,7 @@ async fn a_tool_without_a_name_is_refused_on_both_sides() {
             "two have the same name",
         ),
     ] {
-        let error = builder.serve(memory("never")).await.unwrap_err();
+        let error = builder.endpoint(memory("never")).serve().await.unwrap_err();
         assert!(error.to_string().contains(problem), "{error}");
     }
 }
@@ -210,7 +211,8 @@ async fn a_run_that_is_given_up_ends_at_the_server() {
     });
     let server = LocalAgent::builder(ScriptedAgent)
         .tool(endless)
-        .serve(memory("tool-endless"))
+        .endpoint(memory("tool-endless"))
+        .serve()
         .await
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();

@@ -38,7 +38,8 @@ const MAX_CONNECTIONS: usize = 20_000;
 pub(super) async fn serve(endpoint: &Endpoint, attendant: Attendant) -> Result<(), Failure> {
     let server = LocalAgent::builder(Echo)
         .max_connections(MAX_CONNECTIONS)
-        .serve(endpoint)
+        .endpoint(endpoint)
+        .serve()
         .await?;
     attendant.attend(server.endpoint()).await?;
     server.stop().await;

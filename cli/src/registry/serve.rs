@@ -63,7 +63,7 @@ impl RegistryServeArgs {
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
             let server = tokio::select! {
-                served = server.serve(self.endpoint.clone()) => served?,
+                served = server.endpoint(self.endpoint.clone()).serve() => served?,
                 () = signals.next() => return Ok(()),
             };
             tracing::info!(endpoint = %server.endpoint(), "listening");

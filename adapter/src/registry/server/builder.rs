@@ -1,153 +1,115 @@
+//! The builder of a [`RegistryServer`].
+
 use std::{fmt, sync::Arc, time::Duration};
 
-use agentwire_codec::FrameLimits;
 use agentwire_registry::{Registry, SharedRegistry};
-use agentwire_transport::{Endpoint, Error as TransportError, Listener, internal::MAX_TIMEOUT};
+use agentwire_transport::internal::MAX_TIMEOUT;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{RegistryServer, service::RegistryService};
 use crate::{
     Error,
-    server::{Config, Serving},
+    server::{Endpoints, ServerConfig, ServerTasks, server_settings},
 };
 
-/// How a [`RegistryServer`] serves. Made by [`RegistryServer::builder`].
+/// Settings of a [`RegistryServer`], made by [`RegistryServer::builder`].
 #[must_use]
 pub struct RegistryServerBuilder {
     registry: SharedRegistry,
     keep_alive: Duration,
-    handler_timeout: Duration,
-    /// `None` for what the number of connections allows.
+    /// `None` for half of the connections.
     max_watches: Option<usize>,
-    config: Config,
+    config: ServerConfig,
+    endpoints: Endpoints,
 }
-
-/// Each agent that is registered connects for a moment every now and then, and each client that follows one stays.
-const MAX_CONNECTIONS: usize = 4096;
-
-/// So much of the connections is left to what is no watch.
-const PART_FOR_REQUESTS: usize = 2;
-
-/// How much of a list goes into one answer, in bytes of JSON, and what part of a frame that may be.
-const PAGE_SIZE: usize = 256 * 1024;
-const PAGES_PER_FRAME: usize = 4;
 
 impl RegistryServerBuilder {
     pub(super) fn new(registry: impl Registry) -> Self {
         Self {
             registry: SharedRegistry::new(registry),
-            keep_alive: Duration::from_secs(15),
-            handler_timeout: Duration::from_secs(30),
+            keep_alive: KEEP_ALIVE,
             max_watches: None,
-            config: Config {
+            config: ServerConfig {
                 max_connections: MAX_CONNECTIONS,
-                ..Config::default()
+                handler_timeout: Some(HANDLER_TIMEOUT),
+                ..ServerConfig::default()
             },
+            endpoints: Endpoints::default(),
         }
     }
 
-    /// How many connections are open at most. Default: 4096; the process must be allowed as many open files. At the limit
-    /// no more are accepted; they wait in the system's queue.
+    /// Limits the watches that are served at the same time. Default: half of
+    /// [`max_connections`](Self::max_connections), so that watches, which last, leave the other
+    /// half to heartbeats, which must come through.
     ///
-    /// Each watch of a [`RemoteRegistry`](crate::registry::RemoteRegistry) has one to itself for as long as it lasts, and
-    /// so has each client that follows an agent by name. Everything else, such as a heartbeat, has one for as long as it
-    /// takes and 10 s more.
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.config.max_connections = connections;
-        self
-    }
-
-    /// How many watches are served at a time. Default: half of [`max_connections`](Self::max_connections), so that
-    /// watches, which last, leave the other half to heartbeats, which must come through. Further ones are refused with
-    /// [`RegistryError::TooManyWatches`](crate::registry::RegistryError::TooManyWatches); those of a
-    /// [`RemoteRegistry`](crate::registry::RemoteRegistry) ask again every few seconds.
+    /// Further watches are refused with
+    /// [`RegistryError::TooManyWatches`](crate::registry::RegistryError::TooManyWatches). A
+    /// [`RemoteRegistry`](crate::registry::RemoteRegistry) retries every few seconds.
     pub fn max_watches(mut self, watches: usize) -> Self {
         self.max_watches = Some(watches);
         self
     }
 
-    /// How large frames may be. Default: 10 MiB each way. Long lists are split, so that their parts fit.
-    pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
-        self.config.frame_limits = limits;
-        self
-    }
-
-    /// After how long a connection without a request is closed. Default: 60 s. One with a watch is not idle.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.config.idle_timeout = timeout;
-        self
-    }
-
-    /// How long the registry behind this server may take. Default: 30 s. Then the caller is told
-    /// `AGENT_UNAVAILABLE`.
-    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.handler_timeout = timeout.min(MAX_TIMEOUT);
-        self
-    }
-
-    /// After how long without an event a watch says that it lives. Default: 15 s, which is what a
-    /// [`RemoteRegistry`](crate::registry::RemoteRegistry) expects; at least 1 ms.
+    /// Sets the interval of keep-alive messages on a watch without events. Default: 15 s, which is
+    /// what a [`RemoteRegistry`](crate::registry::RemoteRegistry) expects. At least 1 ms.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.keep_alive = interval.clamp(Duration::from_millis(1), MAX_TIMEOUT);
         self
     }
 
-    /// How long [`RegistryServer::stop`] waits for requests in flight. Default: 30 s. Watches end at once.
-    pub fn shutdown_timeout(mut self, grace: Duration) -> Self {
-        self.config.grace = grace;
-        self
+    server_settings! {
+        /// Default: 4096. The process must be allowed to open that many files.
+        ///
+        /// Each watch of a [`RemoteRegistry`](crate::registry::RemoteRegistry) holds a connection
+        /// while it lasts, and so does each client that follows an agent by name. Anything else,
+        /// such as a heartbeat, holds one until 10 s after its answer.
+        max_connections;
+        /// Long lists are split to fit.
+        frame_limits;
+        /// A connection with a watch is not idle.
+        idle_timeout;
+        /// Limits how long the registry behind this server may take for an answer. Default: 30 s.
+        /// The caller then gets `AGENT_UNAVAILABLE`.
+        handler_timeout;
+        /// Watches end at once.
+        shutdown_timeout;
     }
 
-    /// Starts to serve on an endpoint: `unix:///path`, `tcp://host:port`, `memory://name`.
+    /// Binds all endpoints and starts to serve. If one of them cannot be bound, none is served.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`], or [`Error::Listen`] if the endpoint is in use
-    /// or cannot be had.
+    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`] also if there is no endpoint, and
+    /// [`Error::Listen`] if an endpoint is in use or cannot be bound.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with I/O and time enabled.
-    pub async fn serve<E>(self, endpoint: E) -> Result<RegistryServer, Error>
-    where
-        E: TryInto<Endpoint>,
-        TransportError: From<E::Error>,
-    {
-        let endpoint = endpoint
-            .try_into()
-            .map_err(|error| Error::InvalidEndpoint(TransportError::from(error)))?;
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future serves nothing and releases what was bound.
+    pub async fn serve(self) -> Result<RegistryServer, Error> {
         self.config.check()?;
-        let listener = Listener::bind(&endpoint).await.map_err(Error::Listen)?;
-        self.serve_on(listener)
-    }
-
-    /// Starts to serve on a listener, which may be of a transport of your own.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidSetting`].
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    pub fn serve_on(self, listener: Listener) -> Result<RegistryServer, Error> {
-        self.config.check()?;
+        let bound = self.endpoints.bind().await?;
         let drain = CancellationToken::new();
-        let half = self.config.max_connections / PART_FOR_REQUESTS;
+        let half = self.config.max_connections / 2;
         let max_watches = self.max_watches.unwrap_or(half.max(1));
         let service = RegistryService {
             registry: self.registry,
             page_size: PAGE_SIZE.min(self.config.frame_limits.max_send() / PAGES_PER_FRAME),
             keep_alive: self.keep_alive,
-            handler_timeout: self.handler_timeout,
+            handler_timeout: self.config.handler_timeout,
             watches: Arc::new(Semaphore::new(max_watches.min(Semaphore::MAX_PERMITS))),
             max_watches,
             drain: drain.clone(),
         };
-        tracing::debug!(endpoint = %listener.endpoint(), "serving a registry");
-        let serving = Serving::start(listener, Arc::new(service), self.config);
-        Ok(RegistryServer { serving, drain })
+        let tasks = ServerTasks::start(bound, Arc::new(service), self.config);
+        for endpoint in tasks.endpoints() {
+            tracing::debug!(%endpoint, "serving a registry");
+        }
+        Ok(RegistryServer { tasks, drain })
     }
 }
 
@@ -155,7 +117,20 @@ impl fmt::Debug for RegistryServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegistryServerBuilder")
             .field("keep_alive", &self.keep_alive)
+            .field("endpoints", &self.endpoints)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }
+
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// More than a server of agents has: each registered agent connects for a moment now and then, and
+/// each client that follows an agent stays connected.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// The size of one answer to a request for a list, in bytes of JSON, and which part of a frame it
+/// may be.
+const PAGE_SIZE: usize = 256 * 1024;
+const PAGES_PER_FRAME: usize = 4;

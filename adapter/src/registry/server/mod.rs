@@ -9,7 +9,7 @@ use agentwire_transport::{Endpoint, Error as TransportError};
 use tokio_util::sync::CancellationToken;
 
 pub use self::builder::RegistryServerBuilder;
-use crate::{Error, server::Serving};
+use crate::{Error, server::ServerTasks};
 
 /// A registry that is being served on an endpoint, for other processes, whatever they are written in.
 ///
@@ -33,7 +33,7 @@ use crate::{Error, server::Serving};
 /// # }
 /// ```
 pub struct RegistryServer {
-    serving: Serving,
+    tasks: ServerTasks,
     /// Ends watches, which would not end by themselves.
     drain: CancellationToken,
 }
@@ -53,7 +53,7 @@ impl RegistryServer {
         E: TryInto<Endpoint>,
         TransportError: From<E::Error>,
     {
-        Self::builder(registry).serve(endpoint).await
+        Self::builder(registry).endpoint(endpoint).serve().await
     }
 
     /// Settings for serving a registry.
@@ -61,10 +61,18 @@ impl RegistryServer {
         RegistryServerBuilder::new(registry)
     }
 
-    /// Where it serves: the real port if the system chose one.
+    /// Returns the endpoint, with the real port if the system chose one. Of several, it is the
+    /// first.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
-        self.serving.endpoint()
+        // There is at least one.
+        &self.endpoints()[0]
+    }
+
+    /// Returns all endpoints, in the order in which the builder got them.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.tasks.endpoints()
     }
 
     /// Stops gracefully: no more connections and requests are accepted, those in flight are answered, and watches
@@ -78,23 +86,34 @@ impl RegistryServer {
     /// [`abort`](Self::abort) again.
     pub async fn stop(&self) {
         self.drain.cancel();
-        self.serving.stop().await;
+        self.tasks.stop().await;
     }
 
-    /// Stops at once: drops what is in flight and closes all connections. It returns when all is done.
+    /// Stops at once: drops what is in flight and closes all connections. Returns when no task and
+    /// no socket file is left.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the server stops all the same.
     pub async fn abort(&self) {
-        self.serving.abort().await;
+        self.tasks.abort().await;
+    }
+
+    /// Waits until the server has been stopped or aborted, by whichever task, and no task and no
+    /// socket file is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the future only waits.
+    pub async fn stopped(&self) {
+        self.tasks.stopped().await;
     }
 }
 
 impl fmt::Debug for RegistryServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegistryServer")
-            .field("endpoint", self.endpoint())
+            .field("endpoints", &self.endpoints())
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, Message, Request, RequestId, Response, Value, WireError,
@@ -11,18 +11,18 @@ use agentwire_registry::{
 use agentwire_transport::Peer;
 use async_stream::stream;
 use futures_core::Stream;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use super::listing::{self, Asked, WORK_SLICE, Yielder};
 use crate::{
     registry::wire::{self, Cursor},
-    server::{Service, Work, panic_text, unknown_method},
+    server::{Guard, Service, Work, unknown_method},
 };
 
 /// What a [`RegistryServer`](super::RegistryServer) does with envelopes (PROTOCOL 12).
@@ -33,7 +33,7 @@ pub(super) struct RegistryService {
     /// After how long without an event a watch says that it lives.
     pub(super) keep_alive: Duration,
     /// How long the registry may take.
-    pub(super) handler_timeout: Duration,
+    pub(super) handler_timeout: Option<Duration>,
     /// Those that may begin yet.
     pub(super) watches: Arc<Semaphore>,
     pub(super) max_watches: usize,
@@ -42,7 +42,7 @@ pub(super) struct RegistryService {
 }
 
 impl Service for RegistryService {
-    fn takes(&self, kind: EnvelopeType) -> bool {
+    fn accepts(&self, kind: EnvelopeType) -> bool {
         matches!(
             kind,
             EnvelopeType::Request
@@ -52,7 +52,7 @@ impl Service for RegistryService {
         )
     }
 
-    fn start(&self, id: &RequestId, body: Body, _: &Arc<Peer>) -> Result<Work, WireError> {
+    fn start(&self, id: &RequestId, body: Body, _: &Peer) -> Result<Work, WireError> {
         let method = match &body {
             Body::Request(request) => match request.method().as_str() {
                 Some("lookup") => "lookup",
@@ -64,27 +64,42 @@ impl Service for RegistryService {
             other => other.kind().as_str(),
         };
         let span = tracing::debug_span!("request", %id, method);
+        let (id, limit) = (id.clone(), self.handler_timeout);
         if let (Body::Request(Request::Other(payload)), "watch") = (&body, method) {
             let told = AssertUnwindSafe(self.watch(read_scope(payload)?)?).catch_unwind();
             return Ok(Work::Many(Box::pin(told.map(move |body| {
-                body.unwrap_or_else(|panic| Body::Error(panicked(&span, &*panic)))
+                let guard = guard(method, &id, &span, None);
+                body.unwrap_or_else(|panic| Body::Error(guard.panicked(&*panic)))
             }))));
         }
-        let limit = self.handler_timeout;
         let work = answer(self.registry.clone(), body, method, self.page_size);
         let answered = async move {
-            let limited = AssertUnwindSafe(timeout(limit, work)).catch_unwind();
-            match limited.instrument(span.clone()).await {
-                Ok(Ok(Ok(payload))) => Response::Other(payload).into(),
-                Ok(Ok(Err(error))) => {
-                    tracing::debug!(parent: &span, code = %error.code, "failed");
+            let guard = guard(method, &id, &span, limit);
+            match guard.run(work, timed_out).await {
+                Ok(Ok(payload)) => Response::Other(payload).into(),
+                Ok(Err(error)) => {
+                    tracing::debug!(parent: &span, code = %error.code, "request failed");
                     Body::Error(error)
                 }
-                Ok(Err(_)) => Body::Error(timed_out(limit)),
-                Err(panic) => Body::Error(panicked(&span, &*panic)),
+                Err(error) => Body::Error(error),
             }
         };
         Ok(Work::One(Box::pin(answered)))
+    }
+}
+
+fn guard<'a>(
+    method: &'a str,
+    id: &'a RequestId,
+    span: &'a Span,
+    limit: Option<Duration>,
+) -> Guard<'a> {
+    Guard {
+        kind: "registry",
+        name: method,
+        id,
+        span,
+        limit,
     }
 }
 
@@ -252,11 +267,4 @@ fn timed_out(limit: Duration) -> WireError {
 fn out_of_touch() -> WireError {
     let text = "What the registry relies on cannot be reached";
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, text).with_details(map! {"reason": "unavailable"})
-}
-
-/// The caller learns that it happened; where and why is for the log here.
-fn panicked(span: &Span, panic: &(dyn Any + Send)) -> WireError {
-    let cause = panic_text(panic);
-    tracing::error!(parent: span, cause, "registry panicked");
-    WireError::new(ErrorCode::INTERNAL_ERROR, "registry panicked")
 }

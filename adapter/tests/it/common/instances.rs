@@ -48,7 +48,8 @@ impl Instances {
         });
         LocalAgent::builder(agent)
             .tool(tool)
-            .serve(endpoint)
+            .endpoint(endpoint)
+            .serve()
             .await
             .unwrap()
     }

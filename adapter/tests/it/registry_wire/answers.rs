@@ -145,7 +145,7 @@ impl Registry for BrokenRegistry {
 #[tokio::test(start_paused = true)]
 async fn a_custom_registry_may_panic_or_hang_without_closing_the_connection() {
     let builder = RegistryServer::builder(BrokenRegistry).handler_timeout(Duration::from_secs(5));
-    let server = builder.serve(memory("broken")).await.unwrap();
+    let server = builder.endpoint(memory("broken")).serve().await.unwrap();
     let mut peer = RawPeer::connect(server.endpoint()).await;
     for (kind, payload, code) in [
         (

@@ -60,7 +60,12 @@ async fn watches_leave_room_for_calls_and_end_when_dropped() {
 async fn watched(test: &str) -> (RegistryServer, LocalRegistry, Vec<RawPeer>) {
     let registry = LocalRegistry::new();
     let builder = RegistryServer::builder(registry.clone()).max_connections(4);
-    let server = builder.max_watches(2).serve(memory(test)).await.unwrap();
+    let server = builder
+        .max_watches(2)
+        .endpoint(memory(test))
+        .serve()
+        .await
+        .unwrap();
     let mut peers = Vec::new();
     for _ in 0..2 {
         let mut peer = RawPeer::connect(server.endpoint()).await;

@@ -32,7 +32,7 @@ async fn a_large_snapshot_is_split_and_arrives_whole() {
     // Each frame holds only a few registrations.
     let limits = FrameLimits::default().send(64 * 1024).receive(64 * 1024);
     let builder = RegistryServer::builder(registry).frame_limits(limits);
-    let server = builder.serve(memory("snapshot")).await.unwrap();
+    let server = builder.endpoint(memory("snapshot")).serve().await.unwrap();
     let client = RemoteRegistry::builder(server.endpoint()).frame_limits(limits);
     let mut watch = client.build().unwrap().watch(WatchScope::All);
     let (found, resync) = snapshot(&mut watch).await;
@@ -198,7 +198,11 @@ impl Hooks for Liveness {
 async fn watched_by_hand(liveness: Liveness, keep_alive: Duration) -> (RegistryServer, RawPeer) {
     let registry = Delegate::new(&LocalRegistry::new(), liveness);
     let builder = RegistryServer::builder(registry).keep_alive(keep_alive);
-    let server = builder.serve(memory("watched-by-hand")).await.unwrap();
+    let server = builder
+        .endpoint(memory("watched-by-hand"))
+        .serve()
+        .await
+        .unwrap();
     let mut peer = RawPeer::connect(server.endpoint()).await;
     peer.send_frame(WATCH).await;
     (server, peer)

@@ -1,3 +1,5 @@
+//! A request in flight: from its start to its last reply.
+
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,19 +10,14 @@ use std::{
 use agentwire_codec::{Body, Envelope, Format, RequestId};
 use futures_util::StreamExt;
 
-use super::service::Work;
+use super::reply::Reply;
+use crate::server::service::Work;
 
-/// An envelope in the format in which it was asked for (PROTOCOL 10.2).
-pub(super) struct Answer {
-    pub(super) format: Format,
-    pub(super) envelope: Envelope,
-}
-
-/// A request that is being worked on.
+/// A request that a service is working on.
 pub(super) struct InFlight {
     format: Format,
     id: RequestId,
-    /// There until it is dropped.
+    /// `None` only while it is dropped.
     work: Option<Work>,
 }
 
@@ -33,51 +30,51 @@ impl InFlight {
         }
     }
 
-    /// The next answer; `None` after the last. Nothing follows one that is not a chunk.
-    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
+    /// Polls for the next reply; `None` after the last. A reply that is not a chunk is the last.
+    pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
         let body = match &mut self.work {
             Some(Work::One(answer)) => Some(ready!(answer.as_mut().poll(cx))),
             Some(Work::Many(answers)) => ready!(answers.poll_next_unpin(cx)),
             None => None,
         };
-        Poll::Ready(body.map(|body| self.answer(body)))
+        Poll::Ready(body.map(|body| self.reply(body)))
     }
 
-    /// Waits for the next answer, and gives the rest back with it.
-    pub(super) fn into_next(self) -> Next {
-        Next(Some(self))
+    /// Waits for the next reply, and returns the request with it.
+    pub(super) fn into_next(self) -> NextReply {
+        NextReply(Some(self))
     }
 
-    fn answer(&self, body: Body) -> Answer {
-        Answer {
+    fn reply(&self, body: Body) -> Reply {
+        Reply {
             format: self.format,
             envelope: Envelope::new(self.id.clone(), body),
         }
     }
 }
 
-/// Work that is given up runs what an agent does on the way out, which is no business of the other requests of its
-/// connection.
+/// Dropping a request drops the agent's future, which may panic. The panic must not end the other
+/// requests of the connection.
 impl Drop for InFlight {
     fn drop(&mut self) {
         let work = self.work.take();
         if catch_unwind(AssertUnwindSafe(|| drop(work))).is_err() {
-            tracing::error!(id = %self.id, "a request panicked when it was given up");
+            tracing::error!(id = %self.id, "request panicked while it was dropped");
         }
     }
 }
 
-/// Resolves to the next answer of a request, and the rest of it.
-pub(super) struct Next(Option<InFlight>);
+/// Resolves to the next reply of a request, and the request itself; `None` after the last reply.
+pub(super) struct NextReply(Option<InFlight>);
 
-impl Future for Next {
-    type Output = Option<(Answer, InFlight)>;
+impl Future for NextReply {
+    type Output = Option<(Reply, InFlight)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(in_flight) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        let answer = ready!(in_flight.poll_answer(cx));
-        Poll::Ready(answer.zip(self.0.take()))
+        let reply = ready!(in_flight.poll_reply(cx));
+        Poll::Ready(reply.zip(self.0.take()))
     }
 }

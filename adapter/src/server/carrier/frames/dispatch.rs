@@ -1,36 +1,34 @@
-use std::sync::Arc;
+//! Turns a frame into a request in flight, or into the reply that refuses it.
 
 use agentwire_codec::{Envelope, EnvelopeType, ErrorCode, Format, Map, RequestId, WireError};
 use agentwire_transport::Peer;
 
-use super::{
-    in_flight::{Answer, InFlight},
-    service::Service,
-};
+use super::{in_flight::InFlight, reply::Reply};
+use crate::server::service::Service;
 
-/// Begins to work on what a frame asks for.
+/// Starts the request that a frame holds.
 ///
 /// # Errors
 ///
-/// The envelope that answers a frame that asks for nothing that can be done here (PROTOCOL 7.3).
+/// The reply to a frame that holds no request for this service (PROTOCOL 7.3).
 pub(super) fn dispatch(
     service: &dyn Service,
-    peer: &Arc<Peer>,
+    peer: &Peer,
     payload: &[u8],
-) -> Result<InFlight, Box<Answer>> {
+) -> Result<InFlight, Box<Reply>> {
     let format = Format::detect(payload);
     let refuse = |id: RequestId, error: WireError| {
         tracing::debug!(%id, code = %error.code, "request refused");
         let envelope = Envelope::new(id, error);
-        Box::new(Answer { format, envelope })
+        Box::new(Reply { format, envelope })
     };
     let Envelope { id, body, .. } = match format.decode(payload) {
         Ok(envelope) => envelope,
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
-            // The wrong type comes before what is wrong with its payload.
+            // A wrong type is reported first, whatever else is wrong with the envelope.
             return Err(match error.envelope_type() {
-                Some(kind) if !service.takes(kind) => {
+                Some(kind) if !service.accepts(kind) => {
                     refuse(id, not_a_request(kind, format, payload))
                 }
                 _ => refuse(id, error.to_wire_error()),
@@ -38,7 +36,7 @@ pub(super) fn dispatch(
         }
     };
     let kind = body.kind();
-    if !service.takes(kind) {
+    if !service.accepts(kind) {
         return Err(refuse(id, not_a_request(kind, format, payload)));
     }
     match service.start(&id, body, peer) {
@@ -49,7 +47,7 @@ pub(super) fn dispatch(
 
 fn not_a_request(kind: EnvelopeType, format: Format, payload: &[u8]) -> WireError {
     let text = format!("Expected 'request' but got '{kind}'");
-    // It has just been decoded, so it is a value of this format.
+    // The payload has already been decoded as an envelope, so it is a value of this format.
     let request = format.decode_value(payload).unwrap_or_default();
     WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("request", request)]))
 }

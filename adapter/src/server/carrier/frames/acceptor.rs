@@ -1,0 +1,79 @@
+//! Accepts connections and gives each a task.
+
+use std::{sync::Arc, time::Duration};
+
+use agentwire_transport::{Connection, Listener, internal::Backoff};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
+
+use super::session::Session;
+use crate::{connection::FramedConnection, server::carrier::ServerContext};
+
+/// The accepting side of one listener.
+pub(in crate::server::carrier) struct Acceptor {
+    pub(in crate::server::carrier) listener: Listener,
+    pub(in crate::server::carrier) server: ServerContext,
+}
+
+impl Acceptor {
+    /// Accepts connections until the server shuts down.
+    pub(in crate::server::carrier) async fn run(mut self) {
+        let shutdown = self.server.shutdown.clone();
+        tokio::select! {
+            biased;
+            () = shutdown.started() => {}
+            // Cancel safe: an accepted connection is spawned before the next await.
+            () = self.accept_all() => {}
+        }
+    }
+
+    async fn accept_all(&mut self) {
+        let limit = self.server.config.max_connections;
+        let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
+        loop {
+            // The permit comes before the connection, so that at the limit connections wait in the
+            // system's queue. The semaphore is never closed.
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok(connection) => {
+                    backoff.reset();
+                    let session = self.session(connection, permit);
+                    self.server.tasks.spawn(session);
+                }
+                Err(error) => {
+                    let endpoint = self.listener.endpoint();
+                    let delay = backoff.next_delay();
+                    tracing::warn!(%endpoint, %error, ?delay, "accept failed; retrying");
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+
+    /// Returns the future that serves a connection. The permit is released when it ends.
+    fn session(
+        &self,
+        connection: Connection,
+        permit: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let peer = connection.peer().clone();
+        let endpoint = self.listener.endpoint();
+        let span = tracing::debug_span!("connection", %endpoint, %peer);
+        let connection = FramedConnection::new(connection, self.server.config.frame_limits);
+        let session = Session::new(connection, peer, &self.server);
+        // Keep what is moved in here small: it is most of the memory of an idle connection.
+        let served = async move {
+            session.run().await;
+            drop(permit);
+        };
+        served.instrument(span)
+    }
+}
+
+/// The delays after failed accepts. Accepts fail in bursts, for example when file descriptors run
+/// out, and retrying at once would spin.
+const FIRST_BACKOFF: Duration = Duration::from_millis(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);

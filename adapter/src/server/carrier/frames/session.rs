@@ -1,0 +1,286 @@
+//! One connection of a server: reads requests, runs them, writes their replies.
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use agentwire_codec::{Envelope, ErrorCode, Format, FrameError, Map, RequestId, WireError};
+use agentwire_transport::Peer;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::Instant;
+
+use super::{
+    close_reason::CloseReason,
+    dispatch::dispatch,
+    in_flight::{InFlight, NextReply},
+    reply::{Reply, replacements},
+    timeouts::{Expired, Timeouts},
+};
+use crate::{
+    connection::FramedConnection,
+    deadline_timer::DeadlineTimer,
+    server::{
+        carrier::ServerContext,
+        config::ServerConfig,
+        service::Service,
+        shutdown::{ShutdownListener, Stage},
+    },
+};
+
+/// The state of a connection.
+///
+/// One task reads, runs the requests and writes. So dropping the session drops all work for its
+/// peer, and replies that become ready together leave in one write.
+pub(super) struct Session {
+    connection: FramedConnection,
+    peer: Peer,
+    service: Arc<dyn Service>,
+    config: Arc<ServerConfig>,
+    in_flight: FuturesUnordered<NextReply>,
+    /// Set once no further request is read. Requests in flight are still answered.
+    closing: Option<CloseReason>,
+    shutdown: ShutdownListener,
+    timeouts: Timeouts,
+    timer: DeadlineTimer,
+}
+
+impl Session {
+    pub(super) fn new(
+        connection: FramedConnection,
+        peer: Peer,
+        server: &ServerContext,
+    ) -> Box<Self> {
+        Box::new(Self {
+            connection,
+            peer,
+            service: Arc::clone(&server.service),
+            config: Arc::clone(&server.config),
+            in_flight: FuturesUnordered::new(),
+            closing: None,
+            shutdown: server.shutdown.listen(),
+            timeouts: Timeouts::default(),
+            timer: DeadlineTimer::default(),
+        })
+    }
+
+    /// Serves the connection until it ends.
+    ///
+    /// Boxed: an async fn stores a by-value `self` twice in its state machine, and so does every
+    /// future that wraps it.
+    pub(super) async fn run(mut self: Box<Self>) {
+        tracing::debug!("connection opened");
+        let reason = poll_fn(|cx| self.poll(cx)).await;
+        tracing::debug!(%reason, "connection closed");
+        // Drop the work before the wait below.
+        self.in_flight.clear();
+        let Some(linger) = reason.linger() else {
+            return;
+        };
+        let Self {
+            connection,
+            shutdown,
+            ..
+        } = *self;
+        // Boxed, so that idle connections do not hold the space for it.
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = shutdown.aborted() => {}
+                () = connection.close(linger) => {}
+            }
+        })
+        .await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut requests_left = REQUESTS_PER_TURN;
+        loop {
+            // Flush first. The last round queues nothing behind it, so either every request is
+            // pending, or the queue is full and the connection wakes this task.
+            if let Poll::Ready(Err(error)) = self.connection.poll_flush(cx) {
+                return Poll::Ready(CloseReason::WriteFailed(error));
+            }
+            if requests_left == 0 {
+                break;
+            }
+            // Requests in flight come before new ones.
+            let has_replied = self.poll_replies(cx);
+            let before = requests_left;
+            if let Err(reason) = self.poll_requests(cx, &mut requests_left) {
+                return Poll::Ready(reason);
+            }
+            if !has_replied && requests_left == before {
+                break;
+            }
+        }
+        // After reading, so that requests that have already arrived are answered.
+        match self.shutdown.poll(cx) {
+            Stage::Aborted => return Poll::Ready(CloseReason::Aborted),
+            // With no requests left in this turn, more may have arrived already.
+            Stage::Draining if requests_left > 0 => {
+                self.closing.get_or_insert(CloseReason::Drained);
+            }
+            Stage::Draining | Stage::Serving => {}
+        }
+        if self.in_flight.is_empty() && self.connection.is_flushed() {
+            if let Some(reason) = self.closing.take() {
+                return Poll::Ready(reason);
+            }
+        }
+        if requests_left == 0 {
+            // The session does not wait for its peer here, so no timeout runs.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.poll_timeouts(cx)
+    }
+
+    /// Queues replies that are ready, while the queue has space. Returns whether there were any.
+    fn poll_replies(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut has_replied = false;
+        while self.connection.queued() < HIGH_WATER {
+            let Poll::Ready(Some(next)) = self.in_flight.poll_next_unpin(cx) else {
+                break;
+            };
+            has_replied = true;
+            if let Some((reply, request)) = next {
+                self.reply_to(request, &reply);
+            }
+        }
+        has_replied
+    }
+
+    /// Polls a new request once. Many requests are answered at once and never enter `in_flight`.
+    fn start(&mut self, mut request: InFlight, cx: &mut Context<'_>) {
+        match request.poll_reply(cx) {
+            Poll::Ready(Some(reply)) => self.reply_to(request, &reply),
+            Poll::Ready(None) => {}
+            Poll::Pending => self.in_flight.push(request.into_next()),
+        }
+    }
+
+    /// Queues a reply, and keeps the request in flight if more replies follow.
+    fn reply_to(&mut self, request: InFlight, reply: &Reply) {
+        if self.queue(reply) && reply.is_chunk() {
+            self.in_flight.push(request.into_next());
+        }
+    }
+
+    /// Reads and starts up to `requests_left` requests, while the session has capacity for them.
+    fn poll_requests(
+        &mut self,
+        cx: &mut Context<'_>,
+        requests_left: &mut usize,
+    ) -> Result<(), CloseReason> {
+        while *requests_left > 0 {
+            if let Some(CloseReason::FrameTooLarge { .. }) = self.closing {
+                return peer_closed(self.connection.poll_discard(cx));
+            }
+            match self.connection.poll_frame(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(Some(len))) if !self.has_capacity() => {
+                    return peer_closed(self.connection.poll_end(cx, len));
+                }
+                Poll::Ready(Ok(Some(len))) => {
+                    *requests_left -= 1;
+                    self.timeouts.request_arrived();
+                    let payload = self.connection.payload(len);
+                    let dispatched = dispatch(&*self.service, &self.peer, payload);
+                    self.connection.consume(len);
+                    match dispatched {
+                        Ok(request) => self.start(request, cx),
+                        Err(refusal) => {
+                            self.queue(&refusal);
+                        }
+                    }
+                }
+                Poll::Ready(Ok(None)) => return Err(CloseReason::PeerClosed),
+                Poll::Ready(Err(FrameError::TooLarge { len, max })) => {
+                    *requests_left -= 1;
+                    self.refuse_frame(len, max);
+                }
+                Poll::Ready(Err(error)) => return Err(CloseReason::ReadFailed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports an oversize frame and reads no further. Earlier requests are still answered.
+    fn refuse_frame(&mut self, len: usize, max: usize) {
+        let text = format!("Frame of {len} bytes exceeds the limit of {max}");
+        let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text)
+            .with_details(Map::from([("length", len), ("limit", max)]));
+        let envelope = Envelope::new(RequestId::unknown(), error);
+        // The frame is not read, so its format is unknown. Every peer reads JSON.
+        let format = Format::Json;
+        self.queue(&Reply { format, envelope });
+        self.closing = Some(CloseReason::FrameTooLarge { len, max });
+    }
+
+    fn has_capacity(&self) -> bool {
+        self.closing.is_none()
+            && self.in_flight.len() < self.config.max_in_flight
+            && self.connection.queued() < HIGH_WATER
+    }
+
+    /// Queues a reply, or the error that replaces it. Returns whether it was the reply itself.
+    fn queue(&mut self, reply: &Reply) -> bool {
+        let Reply { format, envelope } = reply;
+        let Err(error) = self.connection.queue(*format, envelope) else {
+            return true;
+        };
+        tracing::debug!(id = %envelope.id, %error, "reply cannot be encoded; sending an error");
+        for replacement in replacements(envelope, &error) {
+            if self.connection.queue(*format, &replacement).is_ok() {
+                return false;
+            }
+        }
+        tracing::warn!(id = %envelope.id, "no reply sent: the frame limit is too small for any");
+        false
+    }
+
+    fn poll_timeouts(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let now = Instant::now();
+        let discards_frame = matches!(self.closing, Some(CloseReason::FrameTooLarge { .. }));
+        let has_requests = !self.in_flight.is_empty();
+        self.timeouts
+            .update(&self.connection, discards_frame, has_requests, now);
+        loop {
+            let Some((deadline, expired)) = self.timeouts.next(&self.config) else {
+                return Poll::Pending;
+            };
+            // A deadline that has passed needs no timer.
+            if deadline > now {
+                ready!(self.timer.poll(cx, deadline));
+            }
+            match expired {
+                Expired::Shrink => {
+                    self.connection.shrink();
+                    self.timeouts.shrunk();
+                }
+                Expired::Close(wait) => return Poll::Ready(CloseReason::Timeout(wait)),
+            }
+        }
+    }
+}
+
+/// Ends a session that cannot take a further request, once its peer closes the connection.
+fn peer_closed(end: Poll<io::Result<()>>) -> Result<(), CloseReason> {
+    match end {
+        Poll::Pending => Ok(()),
+        Poll::Ready(Ok(())) => Err(CloseReason::PeerClosed),
+        Poll::Ready(Err(error)) => Err(CloseReason::ReadFailed(error.into())),
+    }
+}
+
+/// With this many bytes of replies queued, the peer is slow: no request is read and no reply taken
+/// from the requests in flight until it has read some.
+const HIGH_WATER: usize = 64 * 1024;
+
+/// The number of requests that a session starts before it flushes and yields. One read can bring
+/// many requests that are answered at once, so nothing else would stop a peer that never pauses.
+/// The number is tokio's cooperative budget.
+const REQUESTS_PER_TURN: usize = 128;

@@ -1,0 +1,76 @@
+//! The endpoints that a server is to serve, until they are bound.
+
+use agentwire_transport::{Endpoint, Error as TransportError, Listener};
+
+use super::carrier::Bound;
+use crate::Error;
+
+/// Endpoints to be bound and listeners that already are, in the order of the builder's calls.
+#[derive(Debug, Default)]
+pub(crate) struct Endpoints {
+    sources: Vec<Source>,
+    /// The first error of a setter, reported when the endpoints are bound.
+    error: Option<Error>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Endpoint(Endpoint),
+    Listener(Listener),
+}
+
+impl Endpoints {
+    pub(crate) fn push<E>(&mut self, endpoint: E)
+    where
+        E: TryInto<Endpoint>,
+        TransportError: From<E::Error>,
+    {
+        match endpoint.try_into() {
+            Ok(endpoint) => self.sources.push(Source::Endpoint(endpoint)),
+            Err(error) => {
+                self.error
+                    .get_or_insert(Error::InvalidEndpoint(error.into()));
+            }
+        }
+    }
+
+    pub(crate) fn push_listener<L>(&mut self, listener: L)
+    where
+        L: TryInto<Listener>,
+        TransportError: From<L::Error>,
+    {
+        match listener.try_into() {
+            Ok(listener) => self.sources.push(Source::Listener(listener)),
+            Err(error) => {
+                self.error.get_or_insert(Error::Listen(error.into()));
+            }
+        }
+    }
+
+    /// Binds all endpoints, of which there is at least one. If one of them is not valid, nothing is
+    /// bound; if one of them cannot be bound, the others are released.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEndpoint`], [`Error::Listen`], and [`Error::InvalidSetting`] if there is no
+    /// endpoint.
+    pub(crate) async fn bind(self) -> Result<Vec<Bound>, Error> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if self.sources.is_empty() {
+            return Err(Error::InvalidSetting {
+                setting: "endpoint",
+                problem: "a server needs at least one endpoint or listener",
+            });
+        }
+        let mut bound = Vec::with_capacity(self.sources.len());
+        for source in self.sources {
+            bound.push(match source {
+                Source::Endpoint(endpoint) => Bound::bind(&endpoint).await?,
+                Source::Listener(listener) => Bound::from(listener),
+            });
+        }
+        Ok(bound)
+    }
+}

@@ -1,0 +1,77 @@
+//! Confines the panics and delays of handlers to their own requests.
+
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
+
+use agentwire_codec::{ErrorCode, RequestId, WireError};
+use futures_util::FutureExt;
+use tokio::time::timeout;
+use tracing::{Instrument, Span};
+
+/// Runs what a handler does for a request: an agent, a tool or a registry.
+pub(crate) struct Guard<'a> {
+    /// What the handler is: `agent`, `tool` or `registry`.
+    pub(crate) kind: &'static str,
+    /// The name of the agent or tool, or the method of the registry. For logs.
+    pub(crate) name: &'a str,
+    pub(crate) id: &'a RequestId,
+    pub(crate) span: &'a Span,
+    pub(crate) limit: Option<Duration>,
+}
+
+impl Guard<'_> {
+    /// Runs `work` within the request's span, up to its end, its panic or the time limit.
+    ///
+    /// # Errors
+    ///
+    /// The answer to the request: `INTERNAL_ERROR` after a panic, and what `timed_out` returns at
+    /// the time limit.
+    pub(crate) async fn run<T>(
+        &self,
+        work: impl Future<Output = T>,
+        timed_out: impl FnOnce(Duration) -> WireError,
+    ) -> Result<T, WireError> {
+        let limited = async {
+            match self.limit {
+                Some(limit) => timeout(limit, work).await.map_err(|_| timed_out(limit)),
+                None => Ok(work.await),
+            }
+        };
+        // Outside of the time limit, because dropping the work at the limit may panic, too.
+        let outcome = AssertUnwindSafe(limited).catch_unwind();
+        let outcome = outcome.instrument(self.span.clone()).await;
+        outcome.unwrap_or_else(|panic| Err(self.panicked(&*panic)))
+    }
+
+    /// Logs a panic and returns the answer to the request, which does not show the cause.
+    pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) -> WireError {
+        let Self { kind, name, id, .. } = self;
+        let cause = panic_text(panic);
+        tracing::error!(parent: self.span, %name, %id, cause, "{kind} panicked");
+        WireError::new(ErrorCode::INTERNAL_ERROR, format!("{kind} panicked"))
+    }
+}
+
+/// Returns the message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown cause")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_panic_is_found_whether_it_is_static_or_formatted() {
+        for (panic, text) in [
+            (Box::new("a text") as Box<dyn Any + Send>, "a text"),
+            (Box::new("a text".to_owned()), "a text"),
+            (Box::new(7), "unknown cause"),
+        ] {
+            assert_eq!(panic_text(&*panic), text);
+        }
+    }
+}

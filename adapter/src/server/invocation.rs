@@ -1,0 +1,159 @@
+//! Runs an agent or a tool for one request.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use agentwire_codec::{Body, ErrorCode, Map, Message, RequestId, Response, WireError};
+use async_stream::stream;
+use futures_core::{Stream, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, future};
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::guard::Guard;
+use crate::{
+    RequestContext,
+    agent::{AgentError, DynAgent},
+    tool::DynTool,
+};
+
+/// One request to an agent or a tool. It ends in an answer, whatever the handler does.
+pub(super) struct Invocation<H: ?Sized> {
+    handler: Arc<H>,
+    id: RequestId,
+    span: Span,
+    limit: Option<Duration>,
+    /// Set only if the span is enabled, because only its log shows the elapsed time.
+    start: Option<Instant>,
+}
+
+/// An agent or a tool, as logs and errors name it.
+pub(super) trait Handler {
+    const KIND: &'static str;
+    fn name(&self) -> &str;
+}
+
+impl Handler for dyn DynAgent {
+    const KIND: &'static str = "agent";
+
+    fn name(&self) -> &str {
+        DynAgent::name(self)
+    }
+}
+
+impl Handler for dyn DynTool {
+    const KIND: &'static str = "tool";
+
+    fn name(&self) -> &str {
+        DynTool::name(self)
+    }
+}
+
+impl<H: Handler + ?Sized> Invocation<H> {
+    pub(super) fn new(
+        handler: &Arc<H>,
+        method: &'static str,
+        id: &RequestId,
+        limit: Option<Duration>,
+    ) -> Self {
+        let span = tracing::debug_span!("request", %id, method, name = handler.name());
+        Self {
+            handler: Arc::clone(handler),
+            id: id.clone(),
+            start: (!span.is_disabled()).then(Instant::now),
+            span,
+            limit,
+        }
+    }
+
+    async fn run<T>(&self, work: impl Future<Output = T> + Send) -> Result<T, WireError> {
+        let name = self.handler.name();
+        let guard = Guard {
+            kind: H::KIND,
+            name,
+            id: &self.id,
+            span: &self.span,
+            limit: self.limit,
+        };
+        let timed_out = |limit| {
+            let text = format!("{} {name:?} did not answer within {limit:?}", H::KIND);
+            WireError::new(ErrorCode::AGENT_TIMEOUT, text)
+        };
+        guard.run(work, timed_out).await
+    }
+
+    /// Logs the outcome and passes it on.
+    fn finish(&self, outcome: Body) -> Body {
+        let elapsed = self.start.map(|start| start.elapsed());
+        if let Body::Error(error) = &outcome {
+            let code = &error.code;
+            tracing::debug!(parent: &self.span, ?elapsed, %code, "request failed");
+        } else {
+            tracing::debug!(parent: &self.span, ?elapsed, "request completed");
+        }
+        outcome
+    }
+}
+
+impl Invocation<dyn DynAgent> {
+    pub(super) async fn process(self, message: Message, context: RequestContext) -> Body {
+        // An async block, so that a panic before the agent returns its future is caught, too.
+        let work = async { self.handler.process(message, context).await };
+        self.finish(match self.run(work).await {
+            Ok(Ok(message)) => Response::Message(message).into(),
+            Ok(Err(error)) => Body::Error(error.into_wire()),
+            Err(error) => Body::Error(error),
+        })
+    }
+
+    pub(super) fn stream(
+        self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Stream<Item = Body> + Send {
+        let mut chunks = chunks(Arc::clone(&self.handler), message, context);
+        stream! {
+            let end = loop {
+                match self.run(chunks.next()).await {
+                    Ok(Some(Ok(message))) => yield Body::StreamChunk(message),
+                    Ok(Some(Err(error))) => break Body::Error(error.into_wire()),
+                    Ok(None) => break Body::StreamEnd,
+                    Err(error) => break Body::Error(error),
+                }
+            };
+            // Dropping the agent's stream may panic, too.
+            let end = match self.run(async move { drop(chunks) }).await {
+                Ok(()) => end,
+                Err(error) => Body::Error(error),
+            };
+            yield self.finish(end);
+        }
+    }
+}
+
+impl Invocation<dyn DynTool> {
+    pub(super) async fn execute(self, kwargs: Map, context: RequestContext) -> Body {
+        let work = async { self.handler.execute(kwargs, context).await };
+        self.finish(match self.run(work).await {
+            Ok(Ok(result)) => Response::Tool(result).into(),
+            Ok(Err(error)) => Body::Error(tool_failed(error.into_wire())),
+            Err(error) => Body::Error(tool_failed(error)),
+        })
+    }
+}
+
+/// Calls [`Agent::stream`](crate::Agent::stream) at the first poll, so that its panic is caught.
+fn chunks(
+    agent: Arc<dyn DynAgent>,
+    message: Message,
+    context: RequestContext,
+) -> BoxStream<'static, Result<Message, AgentError>> {
+    Box::pin(future::lazy(move |_| agent.stream(message, context)).flatten_stream())
+}
+
+/// Gives an error without a code of its own the code of a failed tool.
+fn tool_failed(mut error: WireError) -> WireError {
+    if error.code == ErrorCode::INTERNAL_ERROR {
+        error.code = ErrorCode::TOOL_EXECUTION_FAILED;
+    }
+    error
+}
