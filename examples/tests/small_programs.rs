@@ -1,6 +1,8 @@
 //! The small programs that new users write first compile and run unchanged.
 
-use std::error::Error;
+#![allow(clippy::expect_used, reason = "tests may panic")]
+
+use std::{error::Error, net::SocketAddr};
 
 use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn, map};
 use serde::{Deserialize, Serialize};
@@ -72,4 +74,36 @@ fn messages_compare_and_show_what_differs() {
     other.content = "goodbye".into();
     assert_ne!(message, other);
     assert!(format!("{message:#?}").contains("hello"), "{message:#?}");
+}
+
+#[tokio::test]
+async fn socket_addresses_and_paths_are_endpoints() -> TestResult {
+    let echo = || agent_fn("echo", |message: Message| async move { Ok(message) });
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = LocalAgent::serve(echo(), address).await?;
+    let reply = RemoteAgent::new(server.endpoint())?
+        .process(Message::user("over TCP"))
+        .await?;
+    assert_eq!(reply.content, "over TCP");
+
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("echo.sock");
+    let _server = LocalAgent::serve(echo(), path.clone()).await?;
+    let reply = RemoteAgent::new(path)?
+        .process("over a socket".into())
+        .await?;
+    assert_eq!(reply.content, "over a socket");
+    Ok(())
+}
+
+#[test]
+fn endpoints_with_a_common_mistake_are_rejected_with_a_correction() {
+    for (mistake, correction) in [
+        ("unix://tmp/x.sock", "unix:///tmp/x.sock"),
+        ("unix://~/x.sock", "unix://$HOME/x.sock"),
+    ] {
+        let error = RemoteAgent::new(mistake).expect_err("an invalid endpoint");
+        let error = anyhow::Error::from(error);
+        assert!(format!("{error:#}").contains(correction), "{error:#}");
+    }
 }
