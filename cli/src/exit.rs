@@ -32,6 +32,7 @@ impl Exit {
         match error {
             RegistryError::InvalidName { .. }
             | RegistryError::InvalidRegistration { .. }
+            | RegistryError::InvalidQuery { .. }
             | RegistryError::InvalidSetting { .. }
             | RegistryError::Encode { .. } => Self::Usage,
             RegistryError::NoAnswer { .. } => Self::TimedOut,

@@ -4,7 +4,10 @@
 
 use std::{error::Error, net::SocketAddr};
 
-use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn, map};
+use agentwire::{
+    LocalAgent, Message, RemoteAgent, agent_fn, map,
+    registry::{LocalRegistry, Query, Registration, Registry},
+};
 use serde::{Deserialize, Serialize};
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -106,4 +109,20 @@ fn endpoints_with_a_common_mistake_are_rejected_with_a_correction() {
         let error = anyhow::Error::from(error);
         assert!(format!("{error:#}").contains(correction), "{error:#}");
     }
+}
+
+#[tokio::test]
+async fn versions_are_text_and_find_takes_a_query_by_value() -> TestResult {
+    let registry = LocalRegistry::new();
+    let weather = Registration::new("weather", "tcp://10.0.0.7:4850".parse()?)
+        .with_version("2.1.0")
+        .with_capabilities(map! {"forecast": {"days": 3}});
+    registry.register(weather).await?;
+
+    let query = Query::new().version("^2").capability("forecast");
+    let found = registry.find(query).await?;
+    assert_eq!(found[0].name, "weather");
+    assert_eq!(registry.find("weather").await?.len(), 1);
+    assert!(registry.find(Query::new().version("^3")).await?.is_empty());
+    Ok(())
 }
