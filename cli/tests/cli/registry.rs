@@ -216,9 +216,15 @@ async fn an_agent_registers_its_advertised_endpoint() {
 async fn registry_commands_have_the_exit_codes_of_calls() {
     let agent = Server::agent("echo").await;
     let error = run(["registry", "list", &agent.endpoint]).await;
-    assert!(error.error(5).contains("is no registry"), "{error:?}");
+    assert!(
+        error.error(5).contains("is not an agentwire registry"),
+        "{error:?}"
+    );
     let watch = run(["registry", "watch", &agent.endpoint]).await;
-    assert!(watch.error(5).contains("is no registry"), "{watch:?}");
+    assert!(
+        watch.error(5).contains("is not an agentwire registry"),
+        "{watch:?}"
+    );
     let unreachable = [
         "registry",
         "list",

@@ -118,7 +118,7 @@ async fn content_from_standard_input_that_is_not_json_exits_with_2() {
 #[tokio::test]
 async fn usage_errors_name_the_problem() {
     let cases: &[(&[&str], &str)] = &[
-        (&["serve", "nowhere"], "it does not start with a scheme"),
+        (&["serve", "nowhere"], "does not begin with a scheme"),
         (
             &["serve", "tcp://localhost:0", "--agent", "parrot"],
             "use echo, slow:MS, fail or count:N",
