@@ -1,24 +1,26 @@
+//! Envelopes and their payloads.
+
 use std::fmt;
 
 use crate::{Map, Message, RequestId, SentAt, ToolResult, Value, WireError};
 
-/// The only protocol version there is (PROTOCOL 2.2).
+/// The only version of the protocol (PROTOCOL 2.2).
 pub const PROTOCOL_VERSION: &str = "1.0";
 
-/// One unit of conversation: what a frame carries (PROTOCOL 2).
+/// The content of a frame: a request, a reply, or a notice to a registry (PROTOCOL 2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {
-    /// What ties an answer to its request.
+    /// The id that a request and all replies to it share.
     pub id: RequestId,
-    /// When it was written. It means nothing to the protocol and may be missing.
+    /// When the envelope was written. It is optional and has no meaning in the protocol.
     pub timestamp: Option<SentAt>,
-    /// What it says.
+    /// The payload, with the type of the envelope.
     pub body: Body,
 }
 
 impl Envelope {
-    /// An envelope written now.
+    /// Creates an envelope with the current time.
     #[must_use]
     pub fn new(id: RequestId, body: impl Into<Body>) -> Self {
         Self {
@@ -33,26 +35,26 @@ impl Envelope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Body {
-    /// Asks an agent or a tool for something.
+    /// A request to an agent or a tool.
     Request(Request),
-    /// Answers a request.
+    /// The reply to a request.
     Response(Response),
-    /// Answers a request, or ends a stream, with a failure.
+    /// A failure: the reply to a request, or the end of a stream.
     Error(WireError),
-    /// Tells a registry that an agent is alive.
+    /// Renews the registration of an agent.
     Heartbeat(Heartbeat),
-    /// Tells a registry of an agent.
+    /// Registers an agent.
     Register(Register),
-    /// Takes an agent out of a registry.
+    /// Removes an agent from a registry.
     Unregister(Unregister),
-    /// One part of the answer to a streaming request.
+    /// One chunk of the reply to a streaming request.
     StreamChunk(Message),
     /// The end of the answer to a streaming request.
     StreamEnd,
 }
 
 impl Body {
-    /// The type, as the envelope names it.
+    /// Returns the type of the envelope.
     #[must_use]
     pub fn kind(&self) -> EnvelopeType {
         match self {
@@ -102,7 +104,7 @@ impl EnvelopeType {
         Self::StreamEnd,
     ];
 
-    /// The type as it is written.
+    /// Returns the type as it is written on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -128,32 +130,32 @@ impl fmt::Display for EnvelopeType {
     }
 }
 
-/// What is asked for.
+/// A request to an agent or a tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Request {
-    /// One message for one answer.
+    /// Sends a message and expects one reply.
     Process(Call),
-    /// One message for a stream of answers.
+    /// Sends a message and expects a stream of replies.
     Stream(Call),
-    /// One run of a tool.
+    /// Runs a tool.
     Execute(Execute),
-    /// A method that this version does not know, with its payload as it came.
+    /// A method that this version does not know, with its whole payload.
     Other(Map),
 }
 
-/// A message for an agent.
+/// A message to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
-    /// The agent that is meant. Empty if the caller named none.
+    /// The name of the agent. It is empty if the caller gave none.
     pub agent_name: String,
-    /// What it is asked.
+    /// The message.
     pub message: Message,
 }
 
 impl Call {
-    /// A message for the agent of that name, which may be empty.
+    /// Creates a call of the agent with this name, which may be empty.
     #[must_use]
     pub fn new(agent_name: impl Into<String>, message: Message) -> Self {
         Self {
@@ -163,18 +165,18 @@ impl Call {
     }
 }
 
-/// The arguments for one run of a tool.
+/// A run of a tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Execute {
-    /// The tool that is meant.
+    /// The name of the tool.
     pub tool_name: String,
-    /// Its arguments by name.
+    /// The arguments by name.
     pub kwargs: Map,
 }
 
 impl Execute {
-    /// One run of the tool of that name.
+    /// Creates a run of the tool with this name.
     #[must_use]
     pub fn new(tool_name: impl Into<String>, kwargs: Map) -> Self {
         Self {
@@ -184,35 +186,35 @@ impl Execute {
     }
 }
 
-/// What is answered.
+/// The reply to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Response {
-    /// An agent's answer.
+    /// The reply of an agent.
     Message(Message),
-    /// A tool's result.
+    /// The result of a tool.
     Tool(ToolResult),
-    /// The answer to another method, with its payload as it came. One with a `message` or a `result` does not come
-    /// back as this.
+    /// The reply to any other method, with its whole payload. A payload that has a key `message` or
+    /// `result` is never decoded as this variant.
     Other(Map),
 }
 
-/// A sign of life of a registered agent.
+/// A heartbeat, which renews the registration of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
-    /// The agent that is alive.
+    /// The name of the agent.
     pub agent_name: String,
-    /// How it is: `healthy`.
+    /// The health of the agent: `healthy`.
     pub status: String,
-    /// Where it can be called, to tell it from others of its name.
+    /// The endpoint of the agent, to distinguish it from other agents of the same name.
     pub endpoint: Option<String>,
-    /// Its instance id, to tell it from whoever else may be there.
+    /// The instance id of the agent, to distinguish it from other agents of the same name.
     pub instance: Option<String>,
 }
 
 impl Heartbeat {
-    /// A sign of life of a healthy agent.
+    /// Creates a heartbeat of a healthy agent.
     #[must_use]
     pub fn healthy(agent_name: impl Into<String>) -> Self {
         Self {
@@ -224,26 +226,27 @@ impl Heartbeat {
     }
 }
 
-/// What a registry is told of an agent.
+/// The registration of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Register {
-    /// The name to find it by.
+    /// The name under which callers find the agent.
     pub agent_name: String,
-    /// What it can do.
+    /// The capabilities of the agent.
     pub capabilities: Map,
-    /// Where to call it.
+    /// The endpoint at which the agent is called.
     pub endpoint: String,
-    /// What there is to say about it.
+    /// Facts about the agent.
     pub metadata: Map,
-    /// Its semantic version, if it has one.
+    /// The semantic version of the agent, if it has one.
     pub version: Option<String>,
-    /// What tells it from whoever else was or will be at the same endpoint.
+    /// The instance id, which distinguishes the agent from any earlier or later agent at the same
+    /// endpoint.
     pub instance: Option<String>,
 }
 
 impl Register {
-    /// An agent and where to call it.
+    /// Creates a registration of the agent with this name at this endpoint.
     #[must_use]
     pub fn new(agent_name: impl Into<String>, endpoint: impl Into<String>) -> Self {
         Self {
@@ -257,20 +260,20 @@ impl Register {
     }
 }
 
-/// An agent that goes away.
+/// The removal of an agent from a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unregister {
-    /// The agent, unless the sender left it out.
+    /// The name of the agent, unless the sender left it out.
     pub agent_name: Option<String>,
-    /// Where it could be called, to tell it from others of its name.
+    /// The endpoint of the agent, to distinguish it from other agents of the same name.
     pub endpoint: Option<String>,
-    /// Its instance id, to tell it from whoever else may be there.
+    /// The instance id of the agent, to distinguish it from other agents of the same name.
     pub instance: Option<String>,
 }
 
 impl Unregister {
-    /// That agent goes away.
+    /// Creates the removal of the agent with this name.
     #[must_use]
     pub fn new(agent_name: impl Into<String>) -> Self {
         Self {
@@ -301,7 +304,8 @@ into_body! {
 }
 
 impl Request {
-    /// The method, as the payload names it. Of an unknown one, whatever stands there.
+    /// Returns the method that the payload names. For an unknown method this is any value, or null
+    /// if the payload has no method.
     #[must_use]
     pub fn method(&self) -> Value {
         match self {

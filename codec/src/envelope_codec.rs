@@ -1,3 +1,5 @@
+//! A codec of envelopes for `tokio_util::codec::Framed`.
+
 use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
@@ -6,10 +8,11 @@ use crate::{
     peek_frame, put_frame, reserve_for_frame,
 };
 
-/// Turns a byte stream into envelopes and back, for use with `tokio_util::codec::Framed`.
+/// Decodes a byte stream into envelopes and encodes envelopes, for use with
+/// `tokio_util::codec::Framed`.
 ///
-/// A frame that holds no envelope is an item, so that the stream goes on behind it; a stream that is
-/// not a sequence of frames is an error and ends it.
+/// A frame that holds no valid envelope is yielded as an `Err` item, and the stream continues after
+/// it. A stream that is not a sequence of frames fails with an error, which ends it.
 ///
 /// ```
 /// use agentwire_codec::{Envelope, EnvelopeCodec, Message, Call, Request, RequestId};
@@ -31,7 +34,7 @@ pub struct EnvelopeCodec {
 }
 
 impl EnvelopeCodec {
-    /// A codec for this format and these limits.
+    /// Creates a codec for this format and these limits.
     #[must_use]
     pub fn new(format: Format, limits: FrameLimits) -> Self {
         Self { format, limits }
@@ -64,7 +67,8 @@ impl Encoder<&Envelope> for EnvelopeCodec {
     type Error = EncodeError;
 
     fn encode(&mut self, envelope: &Envelope, buffer: &mut BytesMut) -> Result<(), EncodeError> {
-        // The allocation goes there and back; no byte of a buffer that nobody shares is copied.
+        // The allocation moves to the `Vec` and back. No byte is copied unless the buffer is
+        // shared.
         let mut bytes = Vec::from(std::mem::take(buffer));
         let result = put_frame(&mut bytes, self.limits.max_send(), |bytes| {
             self.format.encode(envelope, bytes)

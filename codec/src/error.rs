@@ -1,8 +1,10 @@
+//! The errors of framing, encoding and decoding.
+
 use std::{fmt, io};
 
 use crate::{EnvelopeType, ErrorCode, Map, RequestId, Value, WireError};
 
-/// A byte stream that is not a sequence of frames. It cannot be read further.
+/// A byte stream that is not a sequence of frames. It cannot be read any further.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -21,7 +23,8 @@ pub enum FrameError {
     Truncated {
         /// Bytes of the frame that arrived, header included.
         have: usize,
-        /// Bytes of the whole frame as far as is known, header included.
+        /// Length of the whole frame in bytes, header included, or of the header if that is
+        /// incomplete.
         want: usize,
     },
     /// Reading or writing failed.
@@ -29,7 +32,7 @@ pub enum FrameError {
     Io(#[from] io::Error),
 }
 
-/// An envelope that cannot be put on the wire. Nothing was written.
+/// An envelope that cannot be encoded. No byte of it is sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -44,16 +47,16 @@ pub enum EncodeError {
     /// The value is nested deeper than any reader accepts (PROTOCOL 4.8).
     #[error("value is nested deeper than {max} levels")]
     TooDeep {
-        /// The deepest nesting that is written.
+        /// The maximum depth.
         max: usize,
     },
     /// A message must have a role (PROTOCOL 3.2).
     #[error("message has an empty role")]
     EmptyRole,
-    /// A tool result that is not a success must say why (PROTOCOL 3.4).
+    /// A tool result that reports a failure must give a reason (PROTOCOL 3.4).
     #[error("tool result is a failure without an error text")]
     MissingToolError,
-    /// A request of a tool must name it (PROTOCOL 2.6).
+    /// A request to run a tool must name the tool (PROTOCOL 2.6).
     #[error("tool has no name")]
     EmptyToolName,
     /// The encoded payload does not fit a frame.
@@ -61,7 +64,7 @@ pub enum EncodeError {
     Frame(#[from] FrameError),
 }
 
-/// A `Framed` of tokio-util reports failures to write through the encoder's error.
+/// `Framed` of tokio-util reports I/O errors through the error type of the encoder.
 impl From<io::Error> for EncodeError {
     fn from(error: io::Error) -> Self {
         Self::Frame(error.into())
@@ -70,8 +73,9 @@ impl From<io::Error> for EncodeError {
 
 /// A payload that is not an envelope.
 ///
-/// The frame around it was sound, so the connection can go on. [`to_wire_error`](Self::to_wire_error)
-/// gives what a server answers (PROTOCOL 7.3).
+/// The frame around the payload was intact, so the connection can continue.
+/// [`to_wire_error`](Self::to_wire_error) returns the error that a server replies with (PROTOCOL
+/// 7.3).
 #[derive(Debug, thiserror::Error)]
 #[error("{fault}")]
 pub struct DecodeError {
@@ -93,25 +97,25 @@ impl DecodeError {
         }
     }
 
-    /// The id of the envelope, if it could be read.
+    /// Returns the id of the envelope, if it could be read.
     #[must_use]
     pub fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()
     }
 
-    /// The type of the envelope, if its payload is all that is wrong.
+    /// Returns the type of the envelope, if only its payload is invalid.
     #[must_use]
     pub fn envelope_type(&self) -> Option<EnvelopeType> {
         self.kind
     }
 
-    /// What is wrong.
+    /// Returns what is wrong with the payload.
     #[must_use]
     pub fn fault(&self) -> &DecodeFault {
         &self.fault
     }
 
-    /// The code that answers this (PROTOCOL 7.3).
+    /// Returns the error code of the reply (PROTOCOL 7.3).
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match &*self.fault {
@@ -123,7 +127,7 @@ impl DecodeError {
         }
     }
 
-    /// The error payload that answers this (PROTOCOL 7.3).
+    /// Returns the error of the reply (PROTOCOL 7.3).
     #[must_use]
     pub fn to_wire_error(&self) -> WireError {
         let mut details = Map::new();
@@ -141,49 +145,49 @@ impl DecodeError {
     }
 }
 
-/// What is wrong with a payload.
+/// The reason why a payload is not an envelope.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeFault {
-    /// Not text of the format at all (PROTOCOL 4.8).
+    /// The payload is not valid in its format (PROTOCOL 4.8).
     #[error("Failed to decode {format}: {reason} at byte {offset}")]
     Syntax {
         /// The format that was expected.
         format: &'static str,
-        /// What was found.
+        /// What is wrong.
         reason: &'static str,
-        /// Where, from the start of the payload.
+        /// The position in bytes from the start of the payload.
         offset: usize,
     },
-    /// Not an envelope (PROTOCOL 2).
+    /// The payload is valid in its format but is not an envelope (PROTOCOL 2).
     #[error("Invalid envelope: {reason}")]
     Envelope {
-        /// Which rule is broken.
+        /// The rule that is violated.
         reason: String,
     },
-    /// An envelope of another protocol version.
+    /// The envelope has another protocol version.
     #[error("Unsupported protocol version: {}", version.to_plain_text())]
     Version {
-        /// The version that it names.
+        /// The version of the envelope.
         version: Value,
     },
-    /// The payload object lacks what its type requires, or has it with the wrong type.
+    /// The payload of the envelope lacks a required key, or a key has a value of the wrong type.
     #[error("Invalid payload: {reason}")]
     Payload {
-        /// Which rule is broken.
+        /// The rule that is violated.
         reason: String,
     },
-    /// The message inside breaks PROTOCOL 3.
+    /// The message violates PROTOCOL 3.
     #[error("Failed to decode message: {reason}")]
     Message {
-        /// Which rule is broken.
+        /// The rule that is violated.
         reason: String,
-        /// The message as it came.
+        /// The message as it was received.
         data: Value,
     },
 }
 
-/// Leaves the message out, as [`Message`](crate::Message) does.
+/// Shows the reason without the message.
 impl fmt::Debug for DecodeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DecodeFault({self})")

@@ -1,8 +1,10 @@
+//! The stable codes of errors on the wire.
+
 use std::{borrow::Cow, fmt};
 
 /// The stable name of an error on the wire, such as `AGENT_NOT_FOUND` (PROTOCOL 7.1).
 ///
-/// The set is open: a code that this version does not know is kept as it came.
+/// The set of codes is open: a code that this version does not know is kept unchanged.
 ///
 /// ```
 /// use agentwire_codec::ErrorCode;
@@ -19,7 +21,7 @@ macro_rules! standard_codes {
         impl ErrorCode {
             $($(#[$doc])* pub const $name: Self = Self(Cow::Borrowed(stringify!($name)));)*
 
-            /// A known code is borrowed, so that reading one costs no allocation.
+            /// Standard codes are borrowed, so decoding them does not allocate.
             fn known(text: &str) -> Option<Self> {
                 match text {
                     $(stringify!($name) => Some(Self::$name),)*
@@ -31,46 +33,46 @@ macro_rules! standard_codes {
 }
 
 standard_codes! {
-    /// No connection could be made.
+    /// The connection could not be opened.
     CONNECTION_FAILED
-    /// A connection or an answer took too long.
+    /// Opening a connection, or waiting for a reply, took too long.
     CONNECTION_TIMEOUT
-    /// The connection ended before the answer.
+    /// The connection closed before the reply arrived.
     CONNECTION_CLOSED
-    /// The envelope is not one, or is of a type or method that does not belong here.
+    /// The payload is not an envelope, or its type or method is not valid here.
     INVALID_MESSAGE
-    /// The envelope is of a protocol version that is not spoken here.
+    /// The envelope has a protocol version that is not supported.
     UNSUPPORTED_VERSION
     /// The payload cannot be decoded.
     MALFORMED_PAYLOAD
-    /// There is no agent of that name.
+    /// No agent has this name.
     AGENT_NOT_FOUND
-    /// The agent exists and cannot be called now.
+    /// The agent exists but cannot be called at present.
     AGENT_UNAVAILABLE
     /// The agent took too long.
     AGENT_TIMEOUT
-    /// There is no tool of that name.
+    /// No tool has this name.
     TOOL_NOT_FOUND
     /// The tool failed.
     TOOL_EXECUTION_FAILED
     /// The registry refused a registration.
     REGISTRATION_FAILED
-    /// The name is registered already.
+    /// The name is already registered.
     DUPLICATE_AGENT
-    /// The agent failed, or its server did.
+    /// The agent or its server failed.
     INTERNAL_ERROR
-    /// What a Go server answers when the agent fails.
+    /// The agent failed (sent by servers written in Go).
     AGENT_ERROR
-    /// What a Go server answers when a stream fails.
+    /// A stream failed (sent by servers written in Go).
     STREAM_ERROR
-    /// What a Go server answers for a method that the agent lacks.
+    /// The agent does not support the method (sent by servers written in Go).
     NOT_IMPLEMENTED
-    /// What a Go server answers when the call was cancelled.
+    /// The call was cancelled (sent by servers written in Go).
     CANCELLED
 }
 
 impl ErrorCode {
-    /// The code as it is written on the wire.
+    /// Returns the code as it is written on the wire.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

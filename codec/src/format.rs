@@ -1,24 +1,27 @@
+//! The two encodings of envelopes and values.
+
 use crate::{DecodeError, DecodeFault, EncodeError, Envelope, Value, json, msgpack};
 
-/// The deepest nesting that is read and written, the outermost map or list counted as 1.
+/// The maximum depth of nesting, in both directions. The outermost map or list has depth 1.
 pub const MAX_DEPTH: usize = 256;
 
-/// How an envelope is written as bytes.
+/// The encoding of envelopes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// JSON as CPython writes it (PROTOCOL 4), which every peer speaks.
+    /// JSON as CPython writes it (PROTOCOL 4). Every peer supports it.
     #[default]
     Json,
-    /// MessagePack as Python's `msgpack` package writes it (PROTOCOL 10). It carries bytes, and no
+    /// MessagePack as Python's `msgpack` package writes it (PROTOCOL 10). It carries bytes, but no
     /// integers beyond 64 bits.
     MessagePack,
 }
 
 impl Format {
-    /// The format that `payload` is in, by its first byte (PROTOCOL 10.2).
+    /// Detects the format of `payload` from its first byte (PROTOCOL 10.2).
     ///
-    /// What is neither is taken for JSON, whose reader then says what is wrong with it.
+    /// A payload in neither format counts as JSON, whose decoder then reports what is wrong with
+    /// it.
     #[must_use]
     pub fn detect(payload: &[u8]) -> Self {
         match payload.first() {
@@ -27,12 +30,12 @@ impl Format {
         }
     }
 
-    /// Appends the payload that carries `envelope`.
+    /// Encodes `envelope` and appends it to `buffer`.
     ///
     /// # Errors
     ///
-    /// An envelope that the format cannot carry. What was appended by then stays; within
-    /// [`put_frame`](crate::put_frame) it is taken back.
+    /// The format cannot carry the envelope. The bytes appended so far stay in `buffer`;
+    /// [`put_frame`](crate::put_frame) removes them.
     pub fn encode(self, envelope: &Envelope, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Self::Json => json::encode_envelope(envelope, buffer),
@@ -40,11 +43,11 @@ impl Format {
         }
     }
 
-    /// Reads the envelope that `payload` carries.
+    /// Decodes the envelope in `payload`.
     ///
     /// # Errors
     ///
-    /// A payload that is not an envelope. The error holds the id where it could be read.
+    /// The payload is not an envelope. The error holds the id of the envelope if it could be read.
     pub fn decode(self, payload: &[u8]) -> Result<Envelope, DecodeError> {
         match self {
             Self::Json => json::decode_envelope(payload),
@@ -52,7 +55,7 @@ impl Format {
         }
     }
 
-    /// Appends the payload that carries a plain value, whatever it means.
+    /// Encodes a value and appends it to `buffer`, without interpreting it as an envelope.
     ///
     /// ```
     /// use agentwire_codec::{Format, value};
@@ -65,7 +68,7 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// A value that the format cannot carry. What was appended by then stays, as by
+    /// The format cannot carry the value. The bytes appended so far stay in `buffer`, as with
     /// [`encode`](Self::encode).
     pub fn encode_value(self, value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
@@ -74,11 +77,11 @@ impl Format {
         }
     }
 
-    /// Reads `payload` as a plain value, whatever it means.
+    /// Decodes `payload` as a value, without interpreting it as an envelope.
     ///
     /// # Errors
     ///
-    /// [`DecodeFault::Syntax`] for bytes that are not of this format.
+    /// [`DecodeFault::Syntax`] if the bytes are not valid in this format.
     pub fn decode_value(self, payload: &[u8]) -> Result<Value, DecodeFault> {
         match self {
             Self::Json => json::from_slice(payload),

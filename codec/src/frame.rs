@@ -1,23 +1,25 @@
+//! Frames: payloads with their length in front.
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::FrameError;
 
-/// Bytes in front of every payload: its length, big-endian (PROTOCOL 1).
+/// Length of a frame header in bytes: the length of the payload, big-endian (PROTOCOL 1).
 pub const HEADER_LEN: usize = 4;
 
-/// The default limit of a payload in each direction: 10 MiB (PROTOCOL 1.3).
+/// Default limit of a payload in each direction: 10 MiB (PROTOCOL 1.3).
 pub const DEFAULT_FRAME_LIMIT: usize = 10 * 1024 * 1024;
 
-/// The most that a decoder reserves ahead of the bytes that have arrived.
+/// Upper bound on the bytes that a decoder reserves ahead of the bytes that have arrived.
 ///
-/// A header may announce megabytes that never come, so room grows with what is there.
+/// A header may announce megabytes that never arrive, so the buffer grows with what does.
 const READ_AHEAD: usize = 16 * 1024;
 
-/// How large the payload of a frame may be, in bytes, separately for each direction.
+/// The maximum size of a payload in bytes, for each direction.
 ///
-/// Both default to [`DEFAULT_FRAME_LIMIT`]. Neither can exceed `u32::MAX`, which is all that the header
-/// can say; a larger number means that.
+/// Both limits default to [`DEFAULT_FRAME_LIMIT`]. The header holds 32 bits, so larger limits are
+/// reduced to `u32::MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameLimits {
     send: usize,
@@ -25,27 +27,29 @@ pub struct FrameLimits {
 }
 
 impl FrameLimits {
-    /// The largest payload that is sent. A larger one is refused before any byte is written.
+    /// Sets the limit for payloads that are sent. A larger payload is refused before any byte is
+    /// written.
     #[must_use]
     pub fn send(mut self, bytes: usize) -> Self {
         self.send = bytes.min(u32::MAX as usize);
         self
     }
 
-    /// The largest payload that is accepted. A header that announces more ends the connection.
+    /// Sets the limit for payloads that are received. A header that announces more ends the
+    /// connection.
     #[must_use]
     pub fn receive(mut self, bytes: usize) -> Self {
         self.receive = bytes.min(u32::MAX as usize);
         self
     }
 
-    /// The limit for payloads that are sent.
+    /// Returns the limit for payloads that are sent.
     #[must_use]
     pub fn max_send(&self) -> usize {
         self.send
     }
 
-    /// The limit for payloads that are received.
+    /// Returns the limit for payloads that are received.
     #[must_use]
     pub fn max_receive(&self) -> usize {
         self.receive
@@ -61,18 +65,19 @@ impl Default for FrameLimits {
     }
 }
 
-/// Splits a byte stream into payloads and puts a length before those that go out.
+/// Splits a byte stream into payloads, and puts a length in front of each payload that is sent.
 ///
-/// For use with `tokio_util::codec::Framed`. Header and payload leave the buffer together, so that a
-/// stream which ends after a bare header is reported as [`FrameError::Truncated`] rather than as a
-/// clean end. Memory follows the bytes that arrive, never the length that a header announces.
+/// For use with `tokio_util::codec::Framed`. The header stays in the buffer until its payload is
+/// complete. A stream that ends after a bare header is therefore reported as
+/// [`FrameError::Truncated`] and not as a clean end. The buffer grows with the bytes that arrive,
+/// never to the length that a header announces.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FrameCodec {
     limits: FrameLimits,
 }
 
 impl FrameCodec {
-    /// A codec with these limits.
+    /// Creates a codec with these limits.
     #[must_use]
     pub fn new(limits: FrameLimits) -> Self {
         Self { limits }
@@ -112,14 +117,14 @@ impl Encoder<&[u8]> for FrameCodec {
     }
 }
 
-/// The length of the payload at the front of `buffer`, once all of it is there.
+/// Returns the length of the payload at the front of `buffer` once the whole frame has arrived.
 ///
-/// The payload is then `buffer[HEADER_LEN..HEADER_LEN + len]`. Nothing is consumed, so that a reader can
-/// decode in place and advance afterwards.
+/// The payload is `buffer[HEADER_LEN..HEADER_LEN + len]`. Nothing is consumed, so the caller can
+/// decode the payload in place and advance afterwards.
 ///
 /// # Errors
 ///
-/// [`FrameError::TooLarge`] as soon as the header is there and announces more than `limit`.
+/// [`FrameError::TooLarge`] as soon as the header has arrived, if it announces more than `limit`.
 pub fn peek_frame(buffer: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
     let Some(len) = payload_len(buffer) else {
         return Ok(None);
@@ -130,17 +135,17 @@ pub fn peek_frame(buffer: &[u8], limit: usize) -> Result<Option<usize>, FrameErr
     Ok((buffer.len() - HEADER_LEN >= len).then_some(len))
 }
 
-/// Makes room in `buffer` for more of the frame at its front, in steps.
+/// Reserves space in `buffer` for more of the frame at its front.
 ///
-/// The room that is asked for doubles with what has arrived and never exceeds what the frame still
-/// needs, so that a header alone reserves little and a large frame is copied a bounded number of times.
-/// The buffer itself may round it up to twice its size.
+/// The amount doubles with the bytes that have arrived and never exceeds the rest of the frame. A
+/// bare header therefore reserves little, and a large frame is copied a bounded number of times.
+/// The buffer itself may round the amount up to twice its size.
 pub fn reserve_for_frame(buffer: &mut BytesMut) {
     let missing = frame_len(buffer).saturating_sub(buffer.len());
     buffer.reserve(missing.min(READ_AHEAD.max(buffer.len())));
 }
 
-/// Checks that a stream may end here: that `buffer`, what is left of it, holds no part of a frame.
+/// Checks that a stream may end here: that its unread bytes, `buffer`, hold no part of a frame.
 ///
 /// # Errors
 ///
@@ -155,17 +160,17 @@ pub fn check_eof(buffer: &[u8]) -> Result<(), FrameError> {
     })
 }
 
-/// Room for most envelopes, so that a new buffer need not grow step by step.
+/// Capacity for most envelopes, so that a new buffer does not grow step by step.
 const USUAL_LEN: usize = 512;
 
-/// Appends one frame: `write` appends the payload, and does nothing else to the buffer; the length is
-/// filled in afterwards.
+/// Appends one frame. `write` appends the payload and must not change the buffer otherwise; the
+/// length is filled in afterwards.
 ///
-/// On failure `buffer` is as it was before.
+/// If this fails, `buffer` is unchanged.
 ///
 /// # Errors
 ///
-/// What `write` fails with, or [`FrameError::TooLarge`] if the payload exceeds `limit`.
+/// The error of `write`, or [`FrameError::TooLarge`] if the payload exceeds `limit`.
 pub fn put_frame<E: From<FrameError>>(
     buffer: &mut Vec<u8>,
     limit: usize,
@@ -198,7 +203,8 @@ fn payload_len(buffer: &[u8]) -> Option<usize> {
     Some(u32::from_be_bytes(*header) as usize)
 }
 
-/// Returns the length of the whole frame at the front of `buffer`, as far as it is known.
+/// Returns the length of the frame at the front of `buffer`, or of its header until that has
+/// arrived.
 fn frame_len(buffer: &[u8]) -> usize {
     HEADER_LEN.saturating_add(payload_len(buffer).unwrap_or(0))
 }

@@ -1,29 +1,32 @@
+//! The ids that connect requests and replies.
+
 use std::fmt;
 
 use crate::schema::FormatWriter;
 
-/// The id of a request, which everything that answers it carries (PROTOCOL 2.4).
+/// The id of a request, which every reply to it repeats (PROTOCOL 2.4).
 ///
-/// A canonical UUID is held in 16 bytes without an allocation; any other text is kept as it came.
+/// A canonical UUID takes 16 bytes and no allocation. Any other text is kept unchanged.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
-    /// Written in lower case with hyphens, and only then: the text must survive a round trip.
+    /// A UUID in lower case with hyphens. Any other spelling is kept as text, to be written back
+    /// unchanged.
     Uuid(u128),
     Text(Box<str>),
 }
 
-/// Where the hyphens stand in the text of a UUID.
+/// The positions of the hyphens in a UUID.
 const HYPHEN_POSITIONS: [usize; 4] = [8, 13, 18, 23];
 const UUID_TEXT_LEN: usize = 36;
-/// Where the two digits of each byte begin.
+/// The position of the first hex digit of each byte.
 const DIGIT_POSITIONS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// What a lower-case hex digit stands for, and 255 for any other byte.
+/// The value of each lower-case hex digit, and 255 for any other byte.
 const HEX_DIGIT: [u8; 256] = {
     let mut digits = [u8::MAX; 256];
     let mut digit = 0;
@@ -35,9 +38,10 @@ const HEX_DIGIT: [u8; 256] = {
 };
 
 impl RequestId {
-    /// A fresh id: a random UUID, version 4.
+    /// Creates a random id: a UUID of version 4.
     ///
-    /// It is unique for all practical purposes and not a secret. It costs no system call.
+    /// The id is unique for all practical purposes, but it is not a secret. Creating it makes no
+    /// system call.
     #[must_use]
     pub fn random() -> Self {
         let random = fastrand::u128(..);
@@ -45,7 +49,7 @@ impl RequestId {
         Self(Repr::Uuid((version_4 & !(0b11 << 62)) | (0b10 << 62)))
     }
 
-    /// The id of an error about a frame whose own id could not be read.
+    /// Returns the id for an error about a frame whose own id could not be read.
     #[must_use]
     pub fn unknown() -> Self {
         Self::from("unknown")
@@ -107,7 +111,7 @@ fn uuid_text(uuid: u128) -> [u8; UUID_TEXT_LEN] {
 fn parse_uuid(text: &[u8]) -> Option<u128> {
     let text: &[u8; UUID_TEXT_LEN] = text.try_into().ok()?;
     let mut bytes = [0; 16];
-    // One look at the end tells whether every digit was one: no digit has the upper bits.
+    // A digit has none of the upper bits, so one check after the loop covers all of them.
     let mut combined = 0;
     for (byte, position) in bytes.iter_mut().zip(DIGIT_POSITIONS) {
         let (high, low) = (

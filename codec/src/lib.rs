@@ -1,8 +1,8 @@
 //! Frames, envelopes and messages of the agentwire protocol.
 //!
-//! This crate maps bytes to envelopes and back, and knows no sockets: everything works on slices and
-//! buffers. What it writes is, byte for byte, what the Python adapter would have written. Most users want the
-//! crate `agentwire`, which re-exports what they need of this one.
+//! This crate maps bytes to envelopes and back. It opens no sockets: it works on slices and
+//! buffers. Its output is identical, byte for byte, to that of the Python adapter. Most users want
+//! the crate `agentwire`, which re-exports the types that applications need.
 //!
 //! # A frame, byte by byte
 //!
@@ -29,18 +29,25 @@
 //! # Contents
 //!
 //! - **Frames**: [`put_frame`], [`peek_frame`] and [`FrameCodec`], with [`FrameLimits`].
-//! - **Envelopes**: [`Envelope`] and its [`Body`]; [`Format`] reads and writes them, [`EnvelopeCodec`]
-//!   does both steps at once.
-//! - **What they hold**: [`Message`], [`ToolResult`], [`WireError`] with its [`ErrorCode`],
+//! - **Envelopes**: [`Envelope`] and its [`Body`]. [`Format`] encodes and decodes them;
+//!   [`EnvelopeCodec`] does framing and encoding in one step.
+//! - **Contents**: [`Message`], [`ToolResult`], [`WireError`] with its [`ErrorCode`],
 //!   [`Timestamp`], [`RequestId`].
-//! - **Any value**: [`Value`] and [`Map`], from and into `serde_json::Value`, and by [`to_value`] and
-//!   [`from_value`] from and into types of your own.
+//! - **Values**: [`Value`] and [`Map`], which convert from and to `serde_json::Value`. [`to_value`]
+//!   and [`from_value`] convert any type that serde supports.
 //!
 //! # Limits
 //!
-//! A payload is at most 10 MiB unless [`FrameLimits`] say otherwise. Nesting goes [`MAX_DEPTH`] levels
-//! deep. Reading allocates in proportion to the bytes that are there, and never by a length that is
-//! announced: at worst 80 bytes for each, for a list of small integers in MessagePack, and 60 in JSON.
+//! A payload holds at most 10 MiB unless [`FrameLimits`] say otherwise, and nests at most
+//! [`MAX_DEPTH`] levels deep. Decoding allocates in proportion to the bytes that have arrived and
+//! never trusts an announced length. In the worst case, a list of small integers, it allocates 80
+//! bytes per byte of MessagePack and 60 per byte of JSON.
+//!
+//! # Privacy
+//!
+//! `{:?}` of every type here is safe to log: it shows the kind, the size, and a fingerprint of each
+//! value instead of its content. `{:#?}` shows all of the content and is meant for developers; the
+//! library never logs with it. [`Value`](Value#impl-Debug-for-Value) describes both forms.
 
 mod envelope;
 mod envelope_codec;

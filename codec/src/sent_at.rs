@@ -1,26 +1,28 @@
+//! The timestamp of an envelope.
+
 use std::fmt;
 
 use crate::{Timestamp, schema::FormatWriter};
 
-/// The timestamp of an envelope: a [`Timestamp`], or whatever text stood in its place (PROTOCOL 5.5).
+/// The timestamp of an envelope: a [`Timestamp`], or any other text (PROTOCOL 5.5).
 #[derive(Clone, PartialEq, Eq)]
 pub struct SentAt(Repr);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Repr {
-    /// Only for text that is written back as it came.
+    /// A timestamp that is written back exactly as it was read.
     Time(Timestamp),
     Text(Box<str>),
 }
 
 impl SentAt {
-    /// The present.
+    /// Returns the current time.
     #[must_use]
     pub fn now() -> Self {
         Self(Repr::Time(Timestamp::now()))
     }
 
-    /// The time that it stands for, if any.
+    /// Returns the timestamp, unless the text is not one.
     #[must_use]
     pub fn timestamp(&self) -> Option<Timestamp> {
         match &self.0 {

@@ -1,21 +1,24 @@
+//! The payload of an `error` envelope.
+
 use std::fmt;
 
 use crate::{ErrorCode, Map};
 
-/// The payload of an `error` envelope: a stable code, a text for people, and details (PROTOCOL 7).
+/// The payload of an `error` envelope: a stable code, a message for people, and details for
+/// programs (PROTOCOL 7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireError {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub code: ErrorCode,
-    /// What happened, for people.
+    /// The description for people.
     pub message: String,
-    /// What happened, for programs.
+    /// The details for programs.
     pub details: Map,
 }
 
 impl WireError {
-    /// An error without details.
+    /// Creates an error without details.
     #[must_use]
     pub fn new(code: impl Into<ErrorCode>, message: impl Into<String>) -> Self {
         Self {

@@ -9,10 +9,10 @@ pub enum ToJsonError {
     /// JSON has no bytes.
     #[error("serde_json cannot hold bytes; encode them as text first")]
     Bytes,
-    /// The integer is outside of -2^63 to 2^64-1.
+    /// The integer is outside the range -2^63 to 2^64-1.
     #[error("serde_json cannot hold the integer {digits}")]
     Integer {
-        /// The integer, in decimal.
+        /// The decimal digits of the integer.
         digits: String,
     },
     /// NaN or an infinity.
@@ -44,7 +44,8 @@ fn from_number(number: &serde_json::Number) -> Value {
     if let Some(unsigned) = number.as_u64() {
         return unsigned.into();
     }
-    // With its feature `arbitrary_precision`, which a user's program may have on, it holds more.
+    // If any crate enables the feature `arbitrary_precision` of serde_json, a number may hold more
+    // than 64 bits.
     let digits = number.to_string();
     match Integer::from_decimal(&digits) {
         Some(integer) => Value::Integer(integer),

@@ -1,8 +1,10 @@
-/// Decimal exponents from which on Python writes `e` (PROTOCOL 4.5).
+//! Formats floats as Python does.
+
+/// Python writes `e` for decimal exponents outside this range (PROTOCOL 4.5).
 const FIRST_PLAIN_EXPONENT: i32 = -4;
 const FIRST_LARGE_EXPONENT: i32 = 16;
 
-/// Appends a float as Python's `repr` writes it, and the words that JSON lacks.
+/// Appends a float as Python's `repr` writes it, including `NaN` and `Infinity`, which JSON lacks.
 pub(super) fn write(float: f64, buffer: &mut Vec<u8>) {
     if float.is_nan() {
         return buffer.extend_from_slice(b"NaN");
@@ -22,7 +24,7 @@ pub(super) fn write(float: f64, buffer: &mut Vec<u8>) {
     digits.write(exponent, buffer);
 }
 
-/// The shortest digits that read back to the float, without zeros around them.
+/// The shortest digits that parse back to the same float, without zeros on either side.
 #[derive(Default)]
 struct Digits {
     bytes: [u8; Self::MAX],
@@ -30,10 +32,11 @@ struct Digits {
 }
 
 impl Digits {
-    /// No float needs more digits, and 1e22 written plainly has 23 characters.
+    /// No float has more significant digits, and the longest plain notation, 1e22, has 23
+    /// characters.
     const MAX: usize = 32;
 
-    /// Takes the digits out of any decimal notation and returns the exponent of the first one.
+    /// Extracts the digits from any decimal notation and returns the exponent of the first digit.
     fn parse(&mut self, text: &str) -> i32 {
         let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let mut point = exponent.parse::<i32>().unwrap_or_default();
@@ -44,7 +47,7 @@ impl Digits {
                 continue;
             }
             let leading_zero = self.len == 0 && byte == b'0';
-            // Counts the places before the point, negative for zeros right behind it.
+            // Counts the places before the point; zeros directly after the point count negative.
             point += match (after_point, leading_zero) {
                 (false, false) => 1,
                 (true, true) => -1,

@@ -14,11 +14,11 @@ use crate::{
     schema::{self, FormatReader, SyntaxError},
 };
 
-/// Reads one value.
+/// Parses one value.
 ///
 /// # Errors
 ///
-/// [`DecodeFault::Syntax`] for text that PROTOCOL 4.8 refuses.
+/// [`DecodeFault::Syntax`] if PROTOCOL 4.8 refuses the text.
 pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
         let mut reader = JsonReader::new(text)?;
@@ -29,11 +29,12 @@ pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
     read().map_err(syntax_fault)
 }
 
-/// Appends one value.
+/// Appends one value to `buffer`.
 ///
 /// # Errors
 ///
-/// A value that JSON does not have, or one that is nested too deeply. What was appended by then stays.
+/// JSON lacks the value, or the value is nested too deeply. The bytes appended so far stay in
+/// `buffer`.
 pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut JsonWriter::new(buffer), value)
 }

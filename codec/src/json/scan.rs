@@ -1,34 +1,35 @@
-//! Finding the bytes inside text that need attention, at the speed of memory.
+//! Finds the bytes in text that need escaping or unescaping, at the speed of memory.
 
-/// How many bytes are looked at together once text has turned out to be long. The compiler turns a chunk of this
-/// size into vector instructions all through; one of 32 bytes takes three times as long for each byte.
+/// Bytes scanned together once text is known to be long. The compiler vectorizes a chunk of this
+/// size completely; with chunks of 32 bytes, scanning takes three times as long per byte.
 const CHUNK: usize = 64;
 
-/// How many bytes are looked at together at first, in one register.
+/// Bytes scanned together at first, in one register.
 const WORD: usize = size_of::<u64>();
 const TWO_WORDS: usize = 2 * WORD;
 
-/// From this length on, text is long.
+/// The length from which text is scanned in chunks.
 const LONG_LEN: usize = 64;
 
-/// How many bytes at the front can be written between quotes as they are (PROTOCOL 4.3).
+/// Returns the length of the prefix that can be written between quotes without escapes (PROTOCOL
+/// 4.3).
 #[inline]
 pub(super) fn writable_len(bytes: &[u8]) -> usize {
     plain_prefix_len::<Writable>(bytes)
 }
 
-/// How many bytes at the front stand for themselves between quotes.
+/// Returns the length of the prefix in which every byte between quotes stands for itself.
 #[inline]
 pub(super) fn literal_len(bytes: &[u8]) -> usize {
     plain_prefix_len::<Literal>(bytes)
 }
 
-/// Which bytes need no attention.
+/// A class of bytes that need no special treatment.
 trait PlainBytes {
     fn is_plain(byte: u8) -> bool;
 
-    /// Sets the top bit of the first byte of a little-endian word that is not plain, leaves all those before it
-    /// clear, and says nothing of those behind it.
+    /// Sets the top bit of the first byte in a little-endian word that is not plain. The bits
+    /// before it are clear; the bits after it have no meaning.
     fn first_special(word: u64) -> u64;
 }
 
@@ -60,7 +61,7 @@ const fn broadcast(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; WORD])
 }
 
-/// Borrows run towards the end of the word only, so the first hit is always true.
+/// A borrow propagates only toward the later bytes, so the first marked byte is always correct.
 fn bytes_below(word: u64, bound: u8) -> u64 {
     word.wrapping_sub(broadcast(bound)) & !word & broadcast(0x80)
 }
@@ -78,14 +79,14 @@ fn plain_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     }
 }
 
-/// The position of the first byte that is not plain, or the length of a word.
+/// Returns the index of the first byte that is not plain, or the length of a word.
 fn first_special_index<P: PlainBytes>(word: [u8; WORD]) -> usize {
     P::first_special(u64::from_le_bytes(word)).trailing_zeros() as usize / WORD
 }
 
 #[inline(always)]
 fn short_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
-    // Half words that overlap, side by side in one word.
+    // Two overlapping half words, side by side in one word.
     if let (Some(front), Some(back)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         let [a, b, c, d] = *front;
         let [e, f, g, h] = *back;
@@ -97,7 +98,7 @@ fn short_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|&&byte| P::is_plain(byte)).count()
 }
 
-/// Words that overlap: what the second finds first is not in the first.
+/// Two overlapping words: if the second has a match, it lies behind the first word.
 #[inline(always)]
 fn two_word_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     let (Some(front), Some(back)) = (bytes.first_chunk(), bytes.last_chunk()) else {
@@ -122,18 +123,18 @@ fn many_word_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
         }
     }
     match bytes.last_chunk() {
-        // The last word overlaps the one before, in which nothing was found.
+        // The last word overlaps the previous one, which had no match.
         Some(word) if len < bytes.len() => bytes.len() - WORD + first_special_index::<P>(*word),
         _ => len,
     }
 }
 
-/// The same in whole chunks.
+/// Scans whole chunks only.
 #[inline(always)]
 fn long_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     let mut len = 0;
     for chunk in bytes.chunks_exact(CHUNK) {
-        // No early exit inside a chunk, or it could not be vectorised.
+        // No early exit inside a chunk, because it would prevent vectorization.
         if !chunk
             .iter()
             .fold(true, |all, &byte| all & P::is_plain(byte))

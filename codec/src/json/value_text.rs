@@ -1,6 +1,6 @@
 //! The text of a value: `FromStr` and `Display` of [`Value`], and `Display` of [`Message`].
 //!
-//! The traits are implemented here so that the modules of the types name no format.
+//! The impls live here so that the modules of the types do not depend on a format.
 
 use std::{fmt, str::FromStr};
 
@@ -16,7 +16,7 @@ impl FromStr for Value {
     }
 }
 
-/// Formats the value as JSON on one line, exactly as it is written on the wire (PROTOCOL 4).
+/// Formats the value as JSON on one line, exactly as on the wire (PROTOCOL 4).
 ///
 /// Bytes, which JSON does not have, appear as `b"…"`.
 impl fmt::Display for Value {
@@ -25,14 +25,14 @@ impl fmt::Display for Value {
     }
 }
 
-/// Formats the message as JSON on one line, exactly as it is written on the wire.
+/// Formats the message as JSON on one line, exactly as on the wire.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&text_of(|writer| schema::write_message(writer, self)))
     }
 }
 
-/// Formatting must not fail, so a value that cannot be encoded is replaced by the reason.
+/// Formatting must not fail, so the reason takes the place of a value that cannot be encoded.
 fn text_of(write: impl FnOnce(&mut JsonWriter<'_>) -> Result<(), EncodeError>) -> String {
     let mut buffer = Vec::new();
     match write(&mut JsonWriter::for_display(&mut buffer)) {

@@ -1,3 +1,5 @@
+//! Writes JSON.
+
 use super::{float, scan};
 use crate::{
     EncodeError, Integer, MAX_DEPTH,
@@ -20,7 +22,7 @@ impl<'a> JsonWriter<'a> {
         }
     }
 
-    /// A writer for people, who may see what JSON does not have.
+    /// Creates a writer for people, which also shows values that JSON lacks.
     pub(super) fn for_display(buffer: &'a mut Vec<u8>) -> Self {
         Self {
             for_display: true,
@@ -112,7 +114,7 @@ impl FormatWriter for JsonWriter<'_> {
             return write_long_text(text, self.buffer);
         }
         let plain = scan::writable_len(text.as_bytes());
-        // Covers text without escapes, which most is.
+        // Enough for text without escapes, which is the common case.
         self.buffer.reserve(text.len() + 2);
         self.buffer.push(b'"');
         self.buffer.extend_from_slice(&text.as_bytes()[..plain]);
@@ -141,10 +143,10 @@ impl FormatWriter for JsonWriter<'_> {
     }
 }
 
-/// So many bytes fit into the fastest memory of any processor, twice.
+/// Chunk size: source and destination together fit in a small L1 data cache.
 const COPY_CHUNK: usize = 8 * 1024;
 
-/// Writes text in parts: what was looked at is copied while it is near.
+/// Writes text in chunks, so that the bytes just scanned are copied while they are in the cache.
 #[cold]
 fn write_long_text(text: &str, buffer: &mut Vec<u8>) {
     buffer.reserve(text.len() + 2);
@@ -162,11 +164,11 @@ fn write_long_text(text: &str, buffer: &mut Vec<u8>) {
     buffer.push(b'"');
 }
 
-/// Writes text that begins with something to escape.
+/// Writes text that starts with a character to escape.
 fn write_escaped(text: &str, buffer: &mut Vec<u8>) {
     let mut rest = text;
     while !rest.is_empty() {
-        // What must be escaped comes in runs, in most scripts of one word each.
+        // Characters to escape come in runs: in most scripts other than Latin, one run per word.
         let mut characters = rest.chars();
         while let Some(character) = characters.clone().next().filter(|c| must_escape(*c)) {
             write_escape(character, buffer);
@@ -198,7 +200,7 @@ fn write_escape(character: char, buffer: &mut Vec<u8>) {
                 Ok(unit) => buffer.extend_from_slice(&escaped_unit(unit)),
                 Err(_) => {
                     let above = code - 0x10000;
-                    // Both halves have ten bits.
+                    // Each half has ten bits.
                     let (high, low) = (
                         0xd800 | (above >> 10) as u16,
                         0xdc00 | (above & 0x3ff) as u16,

@@ -9,11 +9,11 @@ use crate::{
     schema::{self, FormatReader, SyntaxError},
 };
 
-/// Reads one value.
+/// Decodes one value.
 ///
 /// # Errors
 ///
-/// [`DecodeFault::Syntax`] for bytes that PROTOCOL 10.4 refuses.
+/// [`DecodeFault::Syntax`] if PROTOCOL 10.4 refuses the bytes.
 pub fn from_slice(bytes: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
         let mut reader = MsgpackReader::new(bytes);
@@ -28,11 +28,12 @@ pub fn from_slice(bytes: &[u8]) -> Result<Value, DecodeFault> {
     })
 }
 
-/// Appends one value.
+/// Appends one value to `buffer`.
 ///
 /// # Errors
 ///
-/// An integer beyond 64 bits, or a value that is nested too deeply. What was appended by then stays.
+/// The value holds an integer beyond 64 bits or is nested too deeply. The bytes appended so far
+/// stay in `buffer`.
 pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut MsgpackWriter::new(buffer), value)
 }

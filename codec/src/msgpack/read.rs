@@ -1,3 +1,5 @@
+//! Decodes MessagePack.
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -7,9 +9,9 @@ use crate::{
     schema::{FormatReader, SyntaxError},
 };
 
-/// Reads MessagePack (PROTOCOL 10.4).
+/// Decodes MessagePack (PROTOCOL 10.4).
 ///
-/// Nesting costs heap, not stack: open lists and maps wait in a vector.
+/// Nesting uses heap, not stack: lists and maps that are not complete are kept in a vector.
 pub(super) struct MsgpackReader<'de> {
     bytes: &'de [u8],
     offset: usize,
@@ -21,7 +23,7 @@ enum OpenContainer {
         list: Vec<Value>,
         remaining: usize,
     },
-    /// `key` is that of the value which is being read.
+    /// `key` belongs to the value that is being decoded.
     Map {
         map: Map,
         remaining: usize,
@@ -29,12 +31,12 @@ enum OpenContainer {
     },
 }
 
-/// How many entries or elements are believed before they have come. What is open at once is bounded by
-/// [`MAX_DEPTH`], and so is what is reserved in vain.
+/// Elements and entries for which memory is reserved before they arrive. At most [`MAX_DEPTH`]
+/// containers are open at once, so the memory reserved in vain is bounded.
 const MAX_PREALLOCATED: usize = 8;
 
-/// How much to reserve for one more of `remaining` elements: as much as there is already, but not more than
-/// has been announced.
+/// Returns how much to reserve for the next of `remaining` elements: as many as there are already,
+/// but no more than announced.
 fn growth(len: usize, capacity: usize, remaining: usize) -> usize {
     match len < capacity {
         true => 0,
@@ -42,7 +44,7 @@ fn growth(len: usize, capacity: usize, remaining: usize) -> usize {
     }
 }
 
-/// What a first byte announces.
+/// A decoded scalar, or the length of a list or map.
 enum Token {
     Scalar(Value),
     List(usize),
@@ -93,7 +95,7 @@ impl<'de> MsgpackReader<'de> {
         Ok(u32::from_be_bytes(self.take_array()?) as usize)
     }
 
-    /// Text, if that is what comes next.
+    /// Decodes text, or consumes nothing if the next value is not text.
     fn try_str(&mut self) -> Result<Option<&'de str>, SyntaxError> {
         let start = self.offset;
         let [first] = self.take_array()?;
@@ -117,7 +119,7 @@ impl<'de> MsgpackReader<'de> {
         }
     }
 
-    /// Anything but text.
+    /// Decodes the first bytes of any value except text.
     fn token(&mut self) -> Result<Token, SyntaxError> {
         let start = self.offset;
         let [first] = self.take_array()?;
@@ -150,7 +152,7 @@ impl<'de> MsgpackReader<'de> {
                 reason: "extension types are not supported",
                 offset: start,
             }),
-            // Text is none of them: it has been looked for before.
+            // `try_str` has handled text.
             0xa0..=0xbf | 0xc1 | 0xd9..=0xdb => Err(SyntaxError {
                 reason: "unknown type",
                 offset: start,
@@ -175,7 +177,8 @@ impl<'de> MsgpackReader<'de> {
         }
     }
 
-    /// Every entry and element takes a byte at least, so a length beyond the rest is a lie.
+    /// Every element and entry takes at least one byte, so a length beyond the rest of the payload
+    /// is invalid.
     fn open(&mut self, len: usize) -> Result<(), SyntaxError> {
         if len > self.bytes.len() - self.offset {
             return Err(self.error("unexpected end"));
@@ -191,7 +194,7 @@ impl<'de> MsgpackReader<'de> {
 impl<'de> FormatReader<'de> for MsgpackReader<'de> {
     const FORMAT: &'static str = "MessagePack";
     type Position = (usize, usize);
-    /// Entries that have not been read.
+    /// The number of entries that are left.
     type MapCursor = usize;
 
     fn position(&self) -> (usize, usize) {
@@ -274,7 +277,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                     continue 'value;
                 }
             };
-            // The value is complete: hand it to what holds it, which may thereby be complete itself.
+            // The value is complete. Add it to its container, which may become complete as well.
             loop {
                 match stack.last_mut() {
                     None => return Ok(value),
@@ -304,7 +307,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                 value = match stack.pop() {
                     Some(OpenContainer::List { list, .. }) => Value::List(list),
                     Some(OpenContainer::Map { map, .. }) => Value::Map(map),
-                    // It was there a moment ago.
+                    // Unreachable: `last_mut` returned it above.
                     None => Value::Null,
                 };
             }
@@ -312,7 +315,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
     }
 
     fn skip(&mut self) -> Result<(), SyntaxError> {
-        /// What is remaining of a list or map.
+        /// The elements or entries left in a list or map.
         #[derive(Clone, Copy)]
         struct Remaining {
             count: usize,
@@ -337,7 +340,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                 self.open(count)?;
                 open[self.depth - 1] = Remaining { count, is_map };
             }
-            // On to the next element of the innermost list or map that is not complete.
+            // Continue with the innermost list or map that is not complete.
             loop {
                 if self.depth == start {
                     return Ok(());

@@ -1,3 +1,5 @@
+//! Writes MessagePack.
+
 use bytes::BufMut;
 
 use crate::{
@@ -11,9 +13,9 @@ pub(super) struct MsgpackWriter<'a> {
     depth: usize,
 }
 
-/// The bytes that announce a length, for one kind of thing.
+/// The markers that announce a length, for one type.
 struct Header {
-    /// The first byte and the longest length of the short form.
+    /// The marker of the short form, and the longest length that it holds.
     short: Option<(u8, usize)>,
     len_8: Option<u8>,
     len_16: u8,
@@ -55,7 +57,7 @@ impl<'a> MsgpackWriter<'a> {
     #[inline]
     fn header(&mut self, header: &Header, len: usize) {
         if let Some((first, _)) = header.short.filter(|(_, longest)| len <= *longest) {
-            // At most 31, so it fits beside the kind.
+            // At most 31, so the length fits beside the marker.
             self.buffer.put_u8(first | len as u8);
         } else if let (Some(first), Ok(len)) = (header.len_8, u8::try_from(len)) {
             self.buffer.put_slice(&[first, len]);
@@ -64,7 +66,8 @@ impl<'a> MsgpackWriter<'a> {
             self.buffer.put_u16(len);
         } else {
             self.buffer.put_u8(header.len_32);
-            // A longer thing would not fit any frame, whose length has 32 bits, and is refused there.
+            // Such a length cannot occur in a frame, whose own length has 32 bits; `put_frame`
+            // refuses the payload.
             self.buffer.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
         }
     }

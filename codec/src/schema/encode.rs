@@ -1,3 +1,5 @@
+//! Writes envelopes through a [`FormatWriter`].
+
 use super::writer::{Field, FormatWriter, field};
 use crate::{
     Body, Call, EncodeError, Envelope, Execute, Map, Message, PROTOCOL_VERSION, Request, Response,
@@ -120,7 +122,7 @@ fn write_execute<W: FormatWriter>(writer: &mut W, execute: &Execute) -> Result<(
     Ok(())
 }
 
-/// Writes a message (PROTOCOL 3.1): all four keys, whatever they hold.
+/// Writes a message with all four keys, whatever their values (PROTOCOL 3.1).
 pub(crate) fn write_message<W: FormatWriter>(
     writer: &mut W,
     message: &Message,
@@ -168,7 +170,7 @@ fn write_text<W: FormatWriter>(writer: &mut W, index: usize, field: Field, text:
     writer.text(text);
 }
 
-/// How many of these are set, and so are written.
+/// Returns how many of the fields are present.
 fn count_present(fields: &[(Field, &Option<String>)]) -> usize {
     fields.iter().filter(|(_, text)| text.is_some()).count()
 }
@@ -185,7 +187,7 @@ fn write_present<W: FormatWriter>(
     }
 }
 
-/// Writes any value. The depth of the recursion is bounded by the writer.
+/// Writes any value. The writer bounds the depth of the recursion.
 pub(crate) fn write_value<W: FormatWriter>(
     writer: &mut W,
     value: &Value,

@@ -1,8 +1,9 @@
-//! The shape of envelopes, written once for every format.
+//! The structure of envelopes, written once for all formats.
 //!
-//! [`encode`] walks an envelope and tells a [`FormatWriter`] what to write; [`decode`] asks a [`FormatReader`] for what
-//! it expects. A format is one sink and one source, and knows nothing of envelopes. No tree of values is
-//! built for what the library itself reads.
+//! [`encode`] walks an envelope and calls a [`FormatWriter`]; [`decode`] pulls what it expects from
+//! a [`FormatReader`]. A format consists of one writer and one reader and knows nothing about
+//! envelopes. Neither direction builds a tree of values for the parts that the library itself
+//! interprets.
 
 mod decode;
 mod encode;

@@ -1,30 +1,33 @@
+//! The interface through which envelopes are decoded.
+
 use std::borrow::Cow;
 
 use crate::Value;
 
-/// A payload that is not text of its format.
+/// A payload that is not valid in its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     pub(crate) reason: &'static str,
     pub(crate) offset: usize,
 }
 
-/// Where a format reads.
+/// A format as a source of values.
 ///
-/// Each `Option` is `None` if what comes next is of another kind; nothing is consumed then.
+/// A method that returns an `Option` returns `None`, and consumes nothing, if the next value is of
+/// another kind.
 pub(crate) trait FormatReader<'de> {
-    /// The format's name, for errors.
+    /// The name of the format, for error messages.
     const FORMAT: &'static str;
-    /// A place to come back to.
+    /// A position to rewind to.
     type Position: Copy;
-    /// How far a map has been read.
+    /// The progress within a map.
     type MapCursor;
 
     fn position(&self) -> Self::Position;
     fn rewind(&mut self, position: Self::Position);
 
     fn enter_map(&mut self) -> Result<Option<Self::MapCursor>, SyntaxError>;
-    /// The next key; `None` at the end of the map, which is consumed.
+    /// Returns the next key, or consumes the end of the map and returns `None`.
     fn next_key(
         &mut self,
         cursor: &mut Self::MapCursor,
@@ -32,9 +35,9 @@ pub(crate) trait FormatReader<'de> {
 
     fn text(&mut self) -> Result<Option<Cow<'de, str>>, SyntaxError>;
     fn value(&mut self) -> Result<Value, SyntaxError>;
-    /// Steps over a value, and checks it as [`value`](Self::value) does.
+    /// Skips a value and checks it as [`value`](Self::value) does.
     fn skip(&mut self) -> Result<(), SyntaxError>;
 
-    /// Checks that nothing is left.
+    /// Checks that no input is left.
     fn finish(&mut self) -> Result<(), SyntaxError>;
 }

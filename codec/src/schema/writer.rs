@@ -1,13 +1,15 @@
+//! The interface through which envelopes are encoded.
+
 use crate::{EncodeError, Integer};
 
-/// Where a format writes.
+/// A format as a destination for values.
 ///
-/// Entries and elements are announced with their index, because some formats separate them and others
-/// count them beforehand.
+/// The caller passes the index of each entry and element, because some formats separate them and
+/// others announce their number.
 pub(crate) trait FormatWriter {
     fn begin_map(&mut self, len: usize) -> Result<(), EncodeError>;
     fn key(&mut self, index: usize, key: &str);
-    /// A key that is known beforehand.
+    /// Writes a key that is known at compile time.
     fn field(&mut self, index: usize, field: Field);
     fn end_map(&mut self);
 
@@ -20,21 +22,22 @@ pub(crate) trait FormatWriter {
     fn integer(&mut self, integer: &Integer) -> Result<(), EncodeError>;
     fn float(&mut self, float: f64);
     fn text(&mut self, text: &str);
-    /// Text of printable ASCII, without quotes and backslashes.
+    /// Writes text of printable ASCII without quotes and backslashes.
     fn plain(&mut self, text: &[u8]);
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError>;
 }
 
-/// A key of the protocol, already as the formats write it, because every envelope has about ten.
+/// A key of the protocol, encoded at compile time in every format, because each envelope has about
+/// ten of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Field {
-    /// With the separators of JSON on both sides.
+    /// With the JSON separators on both sides.
     pub(crate) json: &'static str,
     /// With the length that MessagePack puts in front.
     pub(crate) msgpack: &'static [u8],
 }
 
-/// The [`Field`] of a name that JSON need not escape.
+/// Creates the [`Field`] of a name that needs no escapes in JSON.
 macro_rules! field {
     ($name:literal) => {
         $crate::schema::Field {
@@ -46,7 +49,7 @@ macro_rules! field {
 
 pub(crate) use field;
 
-/// Text of at most 31 bytes in MessagePack. `LEN` counts the byte in front, too.
+/// Encodes text of at most 31 bytes in MessagePack. `LEN` includes the marker byte.
 pub(crate) const fn fixstr<const LEN: usize>(text: &str) -> [u8; LEN] {
     assert!(LEN == 1 + text.len() && text.len() < 32, "not short");
     let mut bytes = [0; LEN];

@@ -1,7 +1,9 @@
+//! Dates of the Gregorian calendar as day numbers.
+
 pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
 pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
-/// A day of the proleptic Gregorian calendar, in the years 1 to 9999 that Python has.
+/// A day of the proleptic Gregorian calendar, in the years 1 to 9999 that Python supports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Date {
     pub(crate) year: u16,
@@ -33,7 +35,8 @@ impl Date {
             .then_some(Self { year, month, day })
     }
 
-    /// A day of an ISO 8601 week: week 1 is the one with the year's first Thursday.
+    /// Creates a date from an ISO 8601 week. Week 1 is the week with the first Thursday of the
+    /// year.
     pub(crate) fn from_week(year: u16, week: u32, day: u32) -> Option<Self> {
         if !(1..=9999).contains(&year) || !(1..=53).contains(&week) || !(1..=7).contains(&day) {
             return None;
@@ -57,9 +60,9 @@ impl Date {
             .then(|| Self::from_days(days))
     }
 
-    /// Days since 1970-01-01.
+    /// Returns the number of days since 1970-01-01.
     ///
-    /// The year is taken to begin in March, so that the leap day is its last.
+    /// Internally the year starts in March, so that the leap day is its last day.
     pub(crate) fn days(self) -> i64 {
         let (year, month) = (i64::from(self.year), i64::from(self.month));
         let (year, month) = if month > 2 {
@@ -73,9 +76,10 @@ impl Date {
             - MARCH_0000_TO_1970
     }
 
-    /// The inverse of [`days`](Self::days); the argument must lie within the calendar.
+    /// The inverse of [`days`](Self::days). The argument must lie within the calendar.
     pub(crate) fn from_days(days: i64) -> Self {
-        // Positive and below four million, so 32 bits are enough, and divide faster.
+        // The number is positive and below four million, so 32 bits suffice, and they divide
+        // faster.
         let days = (days + MARCH_0000_TO_1970) as u32;
         let (era, day) = (days / DAYS_PER_ERA, days % DAYS_PER_ERA);
         let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -91,12 +95,12 @@ impl Date {
     }
 }
 
-/// 400 years of the Gregorian calendar.
+/// Days in 400 years of the Gregorian calendar.
 const DAYS_PER_ERA: u32 = 146_097;
-/// From 0000-03-01 to 1970-01-01.
+/// Days from 0000-03-01 to 1970-01-01.
 const MARCH_0000_TO_1970: i64 = 719_468;
 
-/// Monday is 0.
+/// Returns the day of the week; Monday is 0.
 fn weekday(days: i64) -> i64 {
     (days + 3).rem_euclid(7)
 }

@@ -1,3 +1,5 @@
+//! Timestamps in the form of Python's `datetime`.
+
 mod calendar;
 mod read;
 mod write;
@@ -13,10 +15,11 @@ use self::{
     write::TimestampText,
 };
 
-/// A date and time as Python's `datetime` holds it: microseconds, and an offset from UTC or none.
+/// A date and time as Python's `datetime` holds it: microseconds, with or without an offset from
+/// UTC.
 ///
-/// It is read and written as [PROTOCOL 5] says, and keeps the offset that it came with. Equality is that of
-/// what is written: the same instant at another offset is another timestamp.
+/// It is parsed and formatted by the rules of [PROTOCOL 5] and keeps its offset. Two timestamps are
+/// equal if they are written alike: the same instant at another offset is a different timestamp.
 ///
 /// [PROTOCOL 5]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#5-timestamps
 ///
@@ -29,9 +32,9 @@ use self::{
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timestamp {
-    /// What a clock on the wall shows, in microseconds since 1970-01-01T00:00:00.
+    /// The local date and time, in microseconds since 1970-01-01T00:00:00.
     local: i64,
-    /// Microseconds east of UTC, or `None` for a time that does not say.
+    /// Microseconds east of UTC, or `None` if the timestamp has no offset.
     offset: Option<i64>,
 }
 
@@ -43,15 +46,15 @@ pub struct TimestampError {
 }
 
 impl Timestamp {
-    /// The present, in UTC.
+    /// Returns the current time in UTC.
     #[must_use]
     pub fn now() -> Self {
         Self::from_system_time(SystemTime::now())
     }
 
-    /// A point in time, in UTC and rounded down to microseconds.
+    /// Converts a point in time to UTC, rounded down to microseconds.
     ///
-    /// Times outside of the years 1 to 9999 become the first or last that can be written.
+    /// A time outside the years 1 to 9999 becomes the first or last time that can be written.
     #[must_use]
     pub fn from_system_time(time: SystemTime) -> Self {
         let micros = match time.duration_since(UNIX_EPOCH) {
@@ -67,7 +70,7 @@ impl Timestamp {
         }
     }
 
-    /// The point in time, or `None` for a timestamp without an offset.
+    /// Returns the point in time, or `None` for a timestamp without an offset.
     #[must_use]
     pub fn to_system_time(self) -> Option<SystemTime> {
         let micros = self.local - self.offset?;
@@ -79,15 +82,16 @@ impl Timestamp {
         }
     }
 
-    /// The offset from UTC in seconds, east positive, or `None` where there is none.
+    /// Returns the offset from UTC in seconds, positive to the east, or `None` if there is none.
     #[must_use]
     pub fn offset_seconds(self) -> Option<i64> {
         self.offset.map(|micros| micros / MICROS_PER_SECOND)
     }
 
-    /// Reads what [`TimestampText`] writes, and nothing else: a fast path, and the proof that text is canonical.
+    /// Parses exactly the text that [`TimestampText`] writes. This is the fast path, and it proves
+    /// that the text is written back unchanged.
     ///
-    /// Offsets with seconds, which nobody has, are left to the slow path.
+    /// Offsets with seconds do not occur in practice and take the slow path.
     pub(crate) fn from_canonical(text: &str) -> Option<Self> {
         read::canonical(text.as_bytes())
     }

@@ -1,9 +1,11 @@
+//! Parses timestamps.
+
 use super::{
     Timestamp,
     calendar::{Date, MICROS_PER_DAY, MICROS_PER_SECOND},
 };
 
-/// Reads `2025-11-08T12:34:56`, with or without six digits of a second and an offset in minutes.
+/// Parses `2025-11-08T12:34:56`, optionally with six digits of a second and an offset in minutes.
 pub(super) fn canonical(text: &[u8]) -> Option<Timestamp> {
     let (clock, rest) = text.split_first_chunk::<19>()?;
     let [
@@ -68,7 +70,7 @@ fn two_digits(tens: u8, ones: u8) -> Option<u32> {
     (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
 }
 
-/// Reads what Python's `datetime.fromisoformat` reads (PROTOCOL 5.3).
+/// Parses everything that Python's `datetime.fromisoformat` accepts (PROTOCOL 5.3).
 pub(super) fn lenient(text: &str) -> Option<Timestamp> {
     let (date, rest) = text.split_at_checked(date_len(text.as_bytes()))?;
     let date = parse_date(date.as_bytes())?;
@@ -90,7 +92,8 @@ pub(super) fn lenient(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// Where the date ends. The separator may be any character, so only the date's own form can tell.
+/// Returns the length of the date. Any character may separate date and time, so only the form of
+/// the date shows where it ends.
 fn date_len(text: &[u8]) -> usize {
     let digits_from = |start: usize| {
         text[start..]
@@ -100,7 +103,7 @@ fn date_len(text: &[u8]) -> usize {
     };
     match (text.get(4), text.get(5)) {
         (Some(b'-'), Some(b'W')) => match text.get(8) {
-            // `2025-W45-6T…` against `2025-W45-06:00`: the day of a week has one digit.
+            // `2025-W45-6T…` as opposed to `2025-W45-06:00`: the day of a week has one digit.
             Some(b'-') if text.get(10).is_some_and(u8::is_ascii_digit) => 8,
             Some(b'-') => 10,
             _ => 8,
@@ -109,7 +112,7 @@ fn date_len(text: &[u8]) -> usize {
         (Some(b'W'), _) if text.len() > 7 => match digits_from(7) {
             0 => 7,
             1 => 8,
-            // `2025W4512…`: the digits after the week belong to the clock, in pairs.
+            // `2025W4512…`: the digits after the week belong to the time, in pairs.
             digits if digits % 2 == 1 => 7,
             _ => 8,
         },
@@ -142,7 +145,8 @@ fn parse_zone(text: &[u8]) -> Option<Option<i64>> {
     }
 }
 
-/// `12`, `12:34`, `12:34:56`, `12:34:56.789`, the same without colons: microseconds since midnight.
+/// Parses `12`, `12:34`, `12:34:56`, `12:34:56.789`, or the same without colons, into microseconds
+/// since midnight.
 fn parse_clock(text: &[u8]) -> Option<i64> {
     let colons = text.get(2) == Some(&b':');
     let mut fields = [0; 3];
@@ -173,7 +177,7 @@ fn parse_clock(text: &[u8]) -> Option<i64> {
     Some(i64::from(hours * 3600 + minutes * 60 + seconds) * MICROS_PER_SECOND + fraction)
 }
 
-/// Digits beyond the sixth are cut off, not rounded, as Python does.
+/// Truncates after the sixth digit, as Python does; it does not round.
 fn fraction_micros(digits: &[u8]) -> Option<i64> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;

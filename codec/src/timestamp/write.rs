@@ -1,9 +1,11 @@
+//! Formats timestamps.
+
 use super::{
     Timestamp,
     calendar::{Date, MICROS_PER_DAY, MICROS_PER_SECOND},
 };
 
-/// A timestamp as Python's `isoformat` writes it (PROTOCOL 5.1).
+/// The text of a timestamp as Python's `isoformat` writes it (PROTOCOL 5.1).
 pub(crate) struct TimestampText {
     bytes: [u8; MAX_LEN],
     len: usize,
@@ -42,7 +44,7 @@ impl TimestampText {
         text
     }
 
-    /// The text: ASCII digits, `-`, `:`, `.`, `+` and `T`.
+    /// Returns the text: ASCII digits, `-`, `:`, `.`, `+` and `T`.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -51,10 +53,10 @@ impl TimestampText {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// `12:34:56.789012`; seconds are left out of an offset that has none.
+    /// Writes `12:34:56.789012`. An offset without seconds is written without them.
     fn clock(&mut self, micros: u64, always_seconds: bool) {
         let per_second = MICROS_PER_SECOND.unsigned_abs();
-        // A clock has less than 24 hours, so both fit.
+        // Time of day and offset are less than 24 hours, so both numbers fit.
         let (seconds, fraction) = ((micros / per_second) as u32, (micros % per_second) as u32);
         let two_digits = |number: u32| digit_pair(number as u16);
         let (hours, minutes) = (two_digits(seconds / 3600), two_digits(seconds / 60 % 60));

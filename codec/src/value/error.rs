@@ -1,8 +1,11 @@
+//! The error of conversions between values and Rust types.
+
 use std::fmt;
 
 use serde::{de, ser};
 
-/// A Rust value that does not fit a [`Value`](crate::Value), or the other way round.
+/// A Rust value that cannot become a [`Value`](crate::Value), or a value that does not fit a Rust
+/// type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ValueError {

@@ -1,10 +1,13 @@
+//! `value["key"]` and `value[0]`, which never panic.
+
 use std::ops::Index;
 
 use super::{Map, Value};
 
 const NULL: &Value = &Value::Null;
 
-/// The value under a key, or `null` if there is none; [`Map::get`] tells these apart.
+/// Returns the value under a key, or null if the key is missing; [`Map::get`] distinguishes the
+/// two. It never panics.
 impl Index<&str> for Map {
     type Output = Value;
 
@@ -13,7 +16,8 @@ impl Index<&str> for Map {
     }
 }
 
-/// The value under a key, or `null` if there is none or this is no map. It never panics.
+/// Returns the value under a key, or null if the key is missing or this is not a map. It never
+/// panics.
 impl Index<&str> for Value {
     type Output = Self;
 
@@ -22,7 +26,7 @@ impl Index<&str> for Value {
     }
 }
 
-/// An element, or `null` if there are fewer or this is no list. It never panics.
+/// Returns an element, or null if the list is shorter or this is not a list. It never panics.
 impl Index<usize> for Value {
     type Output = Self;
 

@@ -1,22 +1,24 @@
+//! Integers of any size.
+
 use std::fmt;
 
 /// An integer of any size.
 ///
-/// Those beyond 64 bits keep their decimal digits, which is all that is ever done with them here.
+/// Integers beyond 64 bits are kept as decimal digits, which is enough to pass them on.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Integer(Repr);
 
-/// Each number has one representation, so that derived equality is that of numbers.
+/// Each number has exactly one representation, so the derived equality is that of numbers.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
     Signed(i64),
-    /// Above `i64::MAX` only.
+    /// Only numbers above `i64::MAX`.
     Unsigned(u64),
-    /// Outside of both only: digits without leading zeros, and `-` if negative.
+    /// Only numbers that fit neither: digits without leading zeros, after a `-` if negative.
     Big(Box<str>),
 }
 
-/// How an integer can be held, for writers that have to choose a form.
+/// The representation of an integer, for writers that choose an encoding by size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum IntegerRef<'a> {
     Signed(i64),
@@ -25,9 +27,9 @@ pub(crate) enum IntegerRef<'a> {
 }
 
 impl Integer {
-    /// Reads decimal digits, with a `-` before them or not. `None` for anything else.
+    /// Parses decimal digits with an optional `-`, and returns `None` for any other text.
     ///
-    /// Leading zeros and `-0` mean the number that they show.
+    /// Leading zeros are ignored, and `-0` is 0.
     #[must_use]
     pub fn from_decimal(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -45,7 +47,7 @@ impl Integer {
         Some(Self(Repr::Big(big.into())))
     }
 
-    /// The number, if it fits.
+    /// Returns the number, if it fits.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match self.0 {
@@ -54,7 +56,7 @@ impl Integer {
         }
     }
 
-    /// The number, if it fits.
+    /// Returns the number, if it fits.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match self.0 {
@@ -64,7 +66,7 @@ impl Integer {
         }
     }
 
-    /// The number, if it fits.
+    /// Returns the number, if it fits.
     #[must_use]
     pub fn as_i128(&self) -> Option<i128> {
         match &self.0 {
@@ -74,7 +76,7 @@ impl Integer {
         }
     }
 
-    /// The number, if it fits.
+    /// Returns the number, if it fits.
     #[must_use]
     pub fn as_u128(&self) -> Option<u128> {
         match &self.0 {

@@ -1,7 +1,9 @@
-/// Makes a [`Value`](crate::Value) of something that looks like JSON.
+//! The macros `value!` and `map!`.
+
+/// Creates a [`Value`](crate::Value) from syntax that looks like JSON.
 ///
-/// What stands in the place of a value may be `null`, a list, a map, or any expression that converts
-/// into a [`Value`](crate::Value). A key is a literal, a variable, or an expression in parentheses.
+/// A value is `null`, a list, a map, or any expression that converts into a
+/// [`Value`](crate::Value). A key is a literal, a variable, or an expression in parentheses.
 ///
 /// ```
 /// use agentwire_codec::value;
@@ -29,7 +31,8 @@ macro_rules! value {
     ($value:expr) => { $crate::Value::from($value) };
 }
 
-/// Makes a [`Map`](crate::Map) of entries that look like JSON: a [`value!`](crate::value) without its braces.
+/// Creates a [`Map`](crate::Map) from entries that look like JSON: a [`value!`](crate::value)
+/// without its braces.
 ///
 /// ```
 /// use agentwire_codec::map;
@@ -63,8 +66,8 @@ macro_rules! __value_key {
     };
 }
 
-// One element at a time; `null`, lists and maps are no expressions, so they must be tried first. What is
-// done stands in the brackets.
+// Takes one element at a time and collects the finished ones in the brackets. `null`, lists and
+// maps are not expressions, so their rules come first.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __value_list {

@@ -1,3 +1,5 @@
+//! Maps that keep the order of their keys.
+
 use std::{
     fmt,
     hash::{BuildHasher, Hash, Hasher, RandomState},
@@ -8,11 +10,11 @@ use hashbrown::HashTable;
 
 use super::Value;
 
-/// A map from text to values that keeps the order in which its keys came.
+/// A map from text to values that keeps its keys in the order of insertion.
 ///
-/// A key that comes again keeps its place and takes the new value, as in Python. Small maps, which
-/// nearly all are, are searched from front to back; larger ones through a table whose hashes are keyed at
-/// random, so that no choice of keys makes it slow.
+/// Inserting an existing key replaces the value and keeps the position, as in Python. A small map,
+/// as most are, is searched from front to back. A larger map has a hash table, keyed at random so
+/// that no choice of keys can make it slow.
 ///
 /// ```
 /// use agentwire_codec::Map;
@@ -28,7 +30,7 @@ pub struct Map {
     index: Option<Box<Index>>,
 }
 
-/// Where each key of a larger map stands.
+/// The positions of the keys of a larger map.
 #[derive(Clone, Default)]
 struct Index {
     slots: HashTable<Slot>,
@@ -37,16 +39,16 @@ struct Index {
 
 #[derive(Clone, Copy)]
 struct Slot {
-    /// Kept, because a table that grows needs it again.
+    /// Kept because the table needs it again when it grows.
     hash: u64,
     position: usize,
 }
 
-/// From how many entries on an index pays for itself.
+/// The number of entries from which an index pays off.
 const INDEXED_LEN: usize = 16;
 
 impl Map {
-    /// An empty map. It allocates nothing.
+    /// Creates an empty map without allocating.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -67,37 +69,37 @@ impl Map {
         self.entries.reserve_exact(entries);
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// True if there are none.
+    /// Returns true if there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The value under `key`.
+    /// Returns the value under `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.position(key).map(|position| &self.entries[position].1)
     }
 
-    /// The value under `key`, to be changed.
+    /// Returns the value under `key` for modification.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         self.position(key)
             .map(|position| &mut self.entries[position].1)
     }
 
-    /// True if there is such a key.
+    /// Returns true if the map has the key.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         self.position(key).is_some()
     }
 
-    /// Sets the value under `key` and returns the one that was there.
+    /// Sets the value under `key` and returns the previous one.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
         self.insert_entry(key.into(), value.into())
     }
@@ -117,8 +119,8 @@ impl Map {
         None
     }
 
-    /// Removes `key` and returns its value. The others keep their order, so this takes time in
-    /// proportion to their number.
+    /// Removes `key` and returns its value. The other entries keep their order, so this takes time
+    /// proportional to their number.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let position = self.position(key)?;
         let (_, value) = self.entries.remove(position);
@@ -126,18 +128,18 @@ impl Map {
         Some(value)
     }
 
-    /// The entries in order.
+    /// Iterates over the entries in order.
     #[must_use]
     pub fn iter(&self) -> Entries<'_> {
         Entries(self.entries.iter())
     }
 
-    /// The keys in order.
+    /// Iterates over the keys in order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// The values in order.
+    /// Iterates over the values in order.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
         self.iter().map(|(_, value)| value)
     }
@@ -168,7 +170,7 @@ impl Index {
         Some(slot.position)
     }
 
-    /// The position of `key`. That is the one behind the last if it is new, and is remembered then.
+    /// Returns the position of `key`. A new key is recorded at the position after the last entry.
     fn find_or_add(&mut self, entries: &[(String, Value)], key: &str) -> usize {
         let hash = self.hasher.hash_one(key);
         let known = |slot: &Slot| slot.is(hash, entries, key);
@@ -226,7 +228,7 @@ impl<K: Into<String>, V: Into<Value>, const N: usize> From<[(K, V); N]> for Map 
     }
 }
 
-/// The entries of a [`Map`], in order.
+/// An iterator over the entries of a [`Map`], in order.
 #[derive(Clone)]
 pub struct Entries<'a>(slice::Iter<'a, (String, Value)>);
 
@@ -244,7 +246,7 @@ impl<'a> Iterator for Entries<'a> {
 
 impl ExactSizeIterator for Entries<'_> {}
 
-/// Shows how many entries are left, and none of their content.
+/// Shows the number of remaining entries but not their content.
 impl fmt::Debug for Entries<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entries").field("len", &self.len()).finish()
@@ -260,7 +262,7 @@ impl<'a> IntoIterator for &'a Map {
     }
 }
 
-/// The entries of a [`Map`] that is taken apart, in order.
+/// An iterator over the entries of a [`Map`] that owns them, in order.
 pub struct IntoEntries(vec::IntoIter<(String, Value)>);
 
 impl Iterator for IntoEntries {
@@ -277,7 +279,7 @@ impl Iterator for IntoEntries {
 
 impl ExactSizeIterator for IntoEntries {}
 
-/// Shows how many entries are left, and none of their content.
+/// Shows the number of remaining entries but not their content.
 impl fmt::Debug for IntoEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IntoEntries")

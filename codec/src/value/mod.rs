@@ -1,3 +1,5 @@
+//! Values of any kind, as messages hold them.
+
 mod compare;
 mod convert;
 mod de;
@@ -26,12 +28,14 @@ pub use self::{
     ser::to_value,
 };
 
-/// Any value that a message can hold: what JSON has, and what Python adds to it.
+/// Any value that a message can hold: the values of JSON, and those that Python adds to them.
 ///
-/// Integers have any size, floats include NaN and the infinities, maps keep their order, and bytes
-/// exist (in MessagePack only, PROTOCOL 4.9). Two values are equal if they would be written as the
-/// same bytes: `1` and `1.0` differ, `0.0` and `-0.0` differ, NaN equals itself, and the order of a
-/// map's keys counts.
+/// Integers have any size, floats include NaN and the infinities, and maps keep their order. Bytes
+/// exist, but only MessagePack carries them (PROTOCOL 4.9).
+///
+/// Two values are equal if they are written as the same bytes: `1` and `1.0` differ, `0.0` and
+/// `-0.0` differ, NaN equals itself, and the order of the keys of a map counts. A value also
+/// compares with the types of Rust: `value == "text"`, `value == 1`.
 ///
 /// ```
 /// use agentwire_codec::Value;
@@ -43,33 +47,33 @@ pub use self::{
 /// ```
 #[derive(Clone, Default)]
 pub enum Value {
-    /// `null`; Python's `None`.
+    /// `null`, or Python's `None`.
     #[default]
     Null,
     /// `true` or `false`.
     Bool(bool),
     /// An integer of any size.
     Integer(Integer),
-    /// A 64-bit float, NaN and the infinities included.
+    /// A 64-bit float, including NaN and the infinities.
     Float(f64),
     /// Text.
     Text(String),
-    /// Bytes, which only MessagePack can carry.
+    /// Bytes, which only MessagePack carries.
     Bytes(Bytes),
     /// A list.
     List(Vec<Self>),
-    /// A map from text to values, in order.
+    /// A map from text to values that keeps its order.
     Map(Map),
 }
 
 impl Value {
-    /// The value under `key`, if this is a map that has it.
+    /// Returns the value under `key`, if this is a map that has the key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.as_map()?.get(key)
     }
 
-    /// The flag, if this is one.
+    /// Returns the flag, if this is a bool.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         match self {
@@ -78,7 +82,7 @@ impl Value {
         }
     }
 
-    /// The integer, if this is one that fits.
+    /// Returns the integer, if this is one that fits.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match self {
@@ -87,7 +91,7 @@ impl Value {
         }
     }
 
-    /// The integer, if this is one that fits.
+    /// Returns the integer, if this is one that fits.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match self {
@@ -96,7 +100,7 @@ impl Value {
         }
     }
 
-    /// The float, if this is one. An integer is not.
+    /// Returns the float, if this is one. An integer is not a float.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         match self {
@@ -105,7 +109,7 @@ impl Value {
         }
     }
 
-    /// The text, if this is text.
+    /// Returns the text, if this is text.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -114,7 +118,7 @@ impl Value {
         }
     }
 
-    /// The bytes, if these are bytes.
+    /// Returns the bytes, if this is bytes.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match self {
@@ -123,7 +127,7 @@ impl Value {
         }
     }
 
-    /// The elements, if this is a list.
+    /// Returns the elements, if this is a list.
     #[must_use]
     pub fn as_list(&self) -> Option<&[Self]> {
         match self {
@@ -132,7 +136,7 @@ impl Value {
         }
     }
 
-    /// The map, if this is one.
+    /// Returns the map, if this is one.
     #[must_use]
     pub fn as_map(&self) -> Option<&Map> {
         match self {
@@ -141,13 +145,13 @@ impl Value {
         }
     }
 
-    /// True for [`Value::Null`].
+    /// Returns true for [`Value::Null`].
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// What kind of value this is, for error messages.
+    /// Returns the kind of the value, for error messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -162,8 +166,8 @@ impl Value {
         }
     }
 
-    /// For people, as Python's `str()` has it: text as it is and without quotes, `None`, `True`, `False`;
-    /// anything else as JSON.
+    /// Formats the value for people, as Python's `str()` does: text without quotes, `None`, `True`,
+    /// `False`, and anything else as JSON.
     #[must_use]
     pub fn to_plain_text(&self) -> String {
         match self {
@@ -194,7 +198,7 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
-/// Agrees with equality: every NaN has the same hash.
+/// Consistent with equality: every NaN has the same hash.
 impl Hash for Value {
     fn hash<H: Hasher>(&self, state: &mut H) {
         mem::discriminant(self).hash(state);
@@ -237,7 +241,8 @@ mod tests {
 
     #[test]
     fn the_deepest_value_that_is_read_fits_the_stack_of_a_usual_thread() {
-        // What tokio gives its workers. Frames are largest without optimisation, as here.
+        // The stack size of tokio's worker threads. Stack frames are largest without optimization,
+        // as in this test.
         let usual = std::thread::Builder::new().stack_size(2 << 20);
         let check = usual.spawn(|| {
             let deepest = "[".repeat(crate::MAX_DEPTH) + &"]".repeat(crate::MAX_DEPTH);

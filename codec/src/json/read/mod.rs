@@ -1,3 +1,5 @@
+//! Parses JSON.
+
 mod number;
 mod text;
 
@@ -8,9 +10,9 @@ use crate::{
     schema::{FormatReader, SyntaxError},
 };
 
-/// Reads JSON text as Python does (PROTOCOL 4.7 and 4.8).
+/// Parses JSON text as Python does (PROTOCOL 4.7 and 4.8).
 ///
-/// Nesting costs heap, not stack: open lists and maps wait in a vector.
+/// Nesting uses heap, not stack: lists and maps that are not complete are kept in a vector.
 pub(super) struct JsonReader<'de> {
     text: &'de str,
     offset: usize,
@@ -19,7 +21,7 @@ pub(super) struct JsonReader<'de> {
 
 enum OpenContainer {
     List(Vec<Value>),
-    /// A map, and the key whose value is being read.
+    /// A map, and the key whose value is being parsed.
     Map(Map, String),
 }
 
@@ -67,7 +69,7 @@ impl<'de> JsonReader<'de> {
         }
     }
 
-    /// Consumes one byte of punctuation and the white space behind it.
+    /// Consumes one byte of punctuation and the white space after it.
     fn advance(&mut self) {
         self.offset += 1;
         self.skip_white_space();
@@ -104,7 +106,7 @@ impl<'de> JsonReader<'de> {
         Ok(key)
     }
 
-    /// A value that is not a list or map.
+    /// Parses a value that is not a list or map.
     fn scalar(&mut self) -> Result<Value, SyntaxError> {
         match self.peek() {
             Some(b'"') => self.string().map(|text| Value::Text(text.into_owned())),
@@ -178,8 +180,9 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                 Some(b'[') => {
                     self.open()?;
                     if self.peek() != Some(b']') {
-                        // Nested lists of one element are the costliest text there is: with the usual
-                        // room for four, 80 bytes of memory for each byte of text.
+                        // Nested lists of one element cost the most memory per byte of text. With
+                        // the default capacity of four, they would take 80 bytes for each byte of
+                        // text.
                         stack.push(OpenContainer::List(Vec::with_capacity(1)));
                         continue 'value;
                     }
@@ -197,7 +200,7 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                 }
                 _ => self.scalar()?,
             };
-            // The value is complete: hand it to what holds it, which may thereby be complete itself.
+            // The value is complete. Add it to its container, which may become complete as well.
             loop {
                 match stack.last_mut() {
                     None => return Ok(value),
@@ -228,7 +231,7 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                 value = match stack.pop() {
                     Some(OpenContainer::List(list)) => Value::List(list),
                     Some(OpenContainer::Map(map, _)) => Value::Map(map),
-                    // It was there a moment ago.
+                    // Unreachable: `last_mut` returned it above.
                     None => Value::Null,
                 };
             }
@@ -264,7 +267,7 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                     self.scalar()?;
                 }
             }
-            // The value is complete, and so may be what holds it.
+            // The value is complete, and its container may be complete as well.
             while self.depth > start {
                 match (self.peek(), is_map[self.depth - 1]) {
                     (Some(b','), false) => {
@@ -319,7 +322,7 @@ mod tests {
             "{}",
             r#"{"b": [1, -2, 2.5, "x"], "a": {"": null}}"#,
             "1180591620717411303424",
-            // It begins with 2^64, which is 0 in 64 bits.
+            // Starts with 2^64, which is 0 in 64 bits.
             "184467440737095516160",
             "[999999999999999999, -999999999999999999, 1000000000000000000, -9223372036854775808]",
             "-0.0",

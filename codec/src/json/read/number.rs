@@ -1,11 +1,13 @@
+//! Parses numbers.
+
 use super::JsonReader;
 use crate::{Integer, Value, schema::SyntaxError};
 
-/// Integers of this many digits fit 64 bits.
+/// An integer with at most this many digits fits into 64 bits.
 const SMALL_DIGITS: usize = 18;
 
 impl JsonReader<'_> {
-    /// A number, which its first byte has announced.
+    /// Parses a number. The first byte has been checked by the caller.
     pub(super) fn number(&mut self) -> Result<Value, SyntaxError> {
         let start = self.offset;
         if self.peek() == Some(b'-') {
@@ -19,7 +21,7 @@ impl JsonReader<'_> {
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             small = small.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             self.offset += 1;
-            // Nothing follows a leading zero.
+            // No digit may follow a leading zero.
             if digit == b'0' && self.offset == first + 1 {
                 break;
             }
@@ -27,7 +29,7 @@ impl JsonReader<'_> {
         match (self.offset - first, self.peek()) {
             (0, _) => return Err(self.error("expected a digit")),
             (_, Some(b'.' | b'e' | b'E')) => {}
-            // Nearly all integers, without a second look at their digits.
+            // The common case: the digits are already converted.
             (1..=SMALL_DIGITS, _) => {
                 self.skip_white_space();
                 let magnitude = small as i64;
@@ -54,7 +56,7 @@ impl JsonReader<'_> {
         let value = if integer {
             Integer::from_decimal(text).map(Value::Integer)
         } else {
-            // Too large a number becomes an infinity, as in Python.
+            // A number that is too large becomes an infinity, as in Python.
             text.parse().ok().map(Value::Float)
         };
         self.skip_white_space();

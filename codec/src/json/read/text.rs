@@ -1,10 +1,12 @@
+//! Parses text and its escapes.
+
 use std::borrow::Cow;
 
 use super::JsonReader;
 use crate::{json::scan, schema::SyntaxError};
 
 impl<'de> JsonReader<'de> {
-    /// Text in quotes, borrowed if nothing in it is escaped.
+    /// Parses text in quotes and borrows it if it has no escapes.
     pub(super) fn string(&mut self) -> Result<Cow<'de, str>, SyntaxError> {
         self.offset += 1;
         let start = self.offset;
@@ -27,7 +29,7 @@ impl<'de> JsonReader<'de> {
                 None => return Err(self.error("unexpected end of text")),
             }
             let start = self.offset;
-            // Escapes often follow each other, so look before scanning.
+            // Escapes often follow each other, so check for one before scanning.
             if !matches!(self.peek(), Some(b'\\' | b'"')) {
                 self.offset += scan::literal_len(self.rest());
                 text.push_str(&self.text[start..self.offset]);

@@ -1,3 +1,5 @@
+//! Decodes the keys of an envelope.
+
 use super::{
     fields::{missing_key, syntax_fault, text_or_value},
     payload::read_body,
@@ -7,10 +9,11 @@ use crate::{
     Value, schema::FormatReader,
 };
 
-/// Reads one envelope, which must be all that `reader` holds.
+/// Decodes one envelope, which must be the whole input of `reader`.
 ///
-/// Keys may come in any order. When the type comes before the payload, as every known writer has it, the
-/// payload is read in place; otherwise it is stepped over and read at the end.
+/// The keys may come in any order. If the type comes before the payload, as every known sender
+/// writes it, the payload is decoded in place. Otherwise the payload is skipped first and decoded
+/// at the end.
 pub(crate) fn decode<'de, R: FormatReader<'de>>(mut reader: R) -> Result<Envelope, DecodeError> {
     let mut fields = EnvelopeFields::default();
     let result = read_envelope_fields(&mut reader, &mut fields).and_then(|()| fields.check());
@@ -31,7 +34,7 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(mut reader: R) -> Result<Envelop
     let body = match read {
         Some((kind, body)) if kind == checked => body,
         stale => {
-            // What was read by another type is of no use, so it must not take room any longer.
+            // Free what was decoded as another type before decoding again.
             drop(stale);
             reader.rewind(position);
             read_body(&mut reader, checked)
@@ -49,7 +52,7 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(mut reader: R) -> Result<Envelop
     }
 }
 
-/// The keys of an envelope as they come. What is there and wrong is kept for the error.
+/// The keys of an envelope as they arrive. Invalid values are kept for the error message.
 struct EnvelopeFields<M> {
     version: Option<Result<(), Value>>,
     kind: Option<Result<EnvelopeType, Value>>,
@@ -76,7 +79,7 @@ impl<M> Default for EnvelopeFields<M> {
 }
 
 impl<M> EnvelopeFields<M> {
-    /// The version decides first: of another one, nothing more is known.
+    /// Checks the version first, because an envelope of another version has unknown rules.
     fn check(&self) -> Result<EnvelopeType, DecodeFault> {
         match &self.version {
             Some(Ok(())) => {}
@@ -111,7 +114,7 @@ fn read_envelope_fields<'de, R: FormatReader<'de>>(
     fields: &mut EnvelopeFields<R::Position>,
 ) -> Result<(), DecodeFault> {
     let Some(mut cursor) = reader.enter_map().map_err(syntax_fault::<R>)? else {
-        // Whatever it is, it must be well-formed before it can be the wrong thing.
+        // The input must be well-formed before its kind is reported as the error.
         let value = read_only_value(reader)?;
         let reason = format!("expected an object, not {}", value.kind());
         return Err(DecodeFault::Envelope { reason });
@@ -137,7 +140,8 @@ fn read_envelope_fields<'de, R: FormatReader<'de>>(
     reader.finish().map_err(syntax_fault::<R>)
 }
 
-/// The value as JSON, cut off if it is long: it comes from the peer and goes into an answer.
+/// Returns the value as JSON, cut off if it is long, because the peer chose it and the reply
+/// repeats it.
 fn shortened(value: &Value) -> String {
     let text = value.to_string();
     // The text is ASCII, so any cut is between characters.
@@ -164,7 +168,7 @@ fn read_payload<'de, R: FormatReader<'de>>(
         Some(Ok(kind)) => match read_body(reader, *kind) {
             Err(fault @ DecodeFault::Syntax { .. }) => return Err(fault),
             Err(fault) => {
-                // The rest of the envelope may still hold the id, so go on behind the payload.
+                // The id may follow the payload, so continue after it.
                 reader.rewind(position);
                 reader.skip().map_err(syntax_fault::<R>)?;
                 Some((*kind, Err(fault)))
@@ -179,5 +183,5 @@ fn read_payload<'de, R: FormatReader<'de>>(
     Ok(PayloadField { position, read })
 }
 
-/// How much of an unknown type an error shows, in bytes.
+/// Maximum length in bytes of an unknown type in an error message.
 const MAX_SHOWN_LEN: usize = 200;

@@ -1,9 +1,12 @@
+//! Decodes objects key by key.
+
 use crate::{
     DecodeFault, Map, Value,
     schema::{FormatReader, SyntaxError},
 };
 
-/// Reads the payload object. `field` reads the value of a key that it knows and says so.
+/// Decodes the payload object. `field` decodes the value of a key and returns true, or returns
+/// false for an unknown key.
 pub(super) fn read_fields<'de, R: FormatReader<'de>>(
     reader: &mut R,
     field: impl FnMut(&mut R, &str) -> Result<bool, DecodeFault>,
@@ -11,8 +14,8 @@ pub(super) fn read_fields<'de, R: FormatReader<'de>>(
     read_object(reader, "payload", field)
 }
 
-/// Reads an object. What `field` cannot read is an error only if it is the last value of its key
-/// (PROTOCOL 2.8).
+/// Decodes an object. A value that `field` rejects is an error only if it is the last value of its
+/// key (PROTOCOL 2.8).
 pub(super) fn read_object<'de, R: FormatReader<'de>>(
     reader: &mut R,
     name: &str,
@@ -40,7 +43,7 @@ pub(super) fn read_object<'de, R: FormatReader<'de>>(
     }
 }
 
-/// Text, or `None` for null.
+/// Decodes text, or returns `None` for null.
 pub(super) fn read_text<'de, R: FormatReader<'de>>(
     reader: &mut R,
     name: &str,
@@ -54,7 +57,7 @@ pub(super) fn read_text<'de, R: FormatReader<'de>>(
     }
 }
 
-/// A map; null stands for an empty one (PROTOCOL 2.7).
+/// Decodes a map; null stands for an empty map (PROTOCOL 2.7).
 pub(super) fn read_map<'de, R: FormatReader<'de>>(
     reader: &mut R,
     name: &str,
@@ -76,7 +79,8 @@ pub(super) fn text_or_value<'de, R: FormatReader<'de>, T>(
     })
 }
 
-/// Reads a value whose failure may turn out not to matter, and steps over it in any case.
+/// Decodes a value and consumes it even if it is invalid, because the error may not matter in the
+/// end.
 pub(super) fn read_or_skip<'de, R: FormatReader<'de>, T>(
     reader: &mut R,
     read: impl FnOnce(&mut R) -> Result<T, DecodeFault>,

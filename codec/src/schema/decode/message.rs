@@ -1,3 +1,5 @@
+//! Decodes messages and tool results.
+
 use super::fields::{read_map, read_object, read_text, store, syntax_fault, wrong_type};
 use crate::{DecodeFault, Message, Role, Timestamp, ToolResult, Value, schema::FormatReader};
 
@@ -47,7 +49,8 @@ fn read_message_fields<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Mess
     }
 }
 
-/// Missing, null and empty all mean that the sender named no time (PROTOCOL 3.3).
+/// Decodes a timestamp. A missing, null or empty timestamp means that the sender gave none
+/// (PROTOCOL 3.3).
 fn read_timestamp<'de, R: FormatReader<'de>>(
     reader: &mut R,
 ) -> Result<Option<Timestamp>, DecodeFault> {

@@ -1,3 +1,5 @@
+//! Decodes envelopes through a `FormatReader`.
+
 mod envelope;
 mod fields;
 mod message;

@@ -1,3 +1,5 @@
+//! Decodes the payload of each type of envelope.
+
 use super::{
     fields::{
         message_missing, read_fields, read_map, read_or_skip, read_text, store, syntax_fault,
@@ -72,7 +74,8 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
     read_fields(reader, |reader, key| {
         Ok(match key {
             "method" => store(&mut method, text_or_value(reader, Method::from_text)?.ok()),
-            // What cannot be read is not yet an error: another method may not need it.
+            // An invalid value is not an error until the method is known, because the method may
+            // not use it.
             "agent_name" => store(
                 &mut agent_name,
                 read_or_skip(reader, |r| read_text(r, "agent_name"))?,
@@ -90,7 +93,7 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
         })
     })?;
     let Some(method) = method.flatten() else {
-        // What was read by then is in the payload too, and would take its room twice.
+        // The payload holds the same values, so free them before decoding it again.
         drop((message, kwargs));
         reader.rewind(start);
         return match reader.value().map_err(syntax_fault::<R>)? {

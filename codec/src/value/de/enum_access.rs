@@ -1,3 +1,5 @@
+//! Deserializes enums from values.
+
 use serde::{
     Deserialize, Deserializer,
     de::{self, IntoDeserializer, Unexpected, Visitor},
@@ -5,7 +7,7 @@ use serde::{
 
 use crate::{Value, ValueError};
 
-/// A variant's name, and its data if it has any.
+/// The name of a variant, and its data if it has any.
 pub(super) struct EnumAccess {
     pub(super) variant: String,
     pub(super) data: Option<Value>,

@@ -1,3 +1,5 @@
+//! Deserializes the keys of maps.
+
 use serde::{
     Deserializer,
     de::{IntoDeserializer, Visitor},
@@ -7,7 +9,7 @@ use serde::{
 use super::{enum_access::EnumAccess, visit_integer};
 use crate::{Integer, ValueError};
 
-/// A map's key, which is text here and may stand for an integer or a bool in a user's type.
+/// The key of a map. It is text, but the target type may expect an integer or a bool.
 pub(super) struct KeyDeserializer(pub(super) String);
 
 impl<'de> IntoDeserializer<'de, ValueError> for KeyDeserializer {

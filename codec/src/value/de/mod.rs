@@ -1,3 +1,5 @@
+//! Deserializes Rust types from values.
+
 mod enum_access;
 mod key;
 mod visitor;
@@ -18,7 +20,7 @@ use super::{Integer, Value, ValueError, integer::IntegerRef};
 ///
 /// # Errors
 ///
-/// The value does not fit the type. The error says what the type expected and what it found.
+/// The value does not fit the type. The error states what the type expected and what the value is.
 ///
 /// ```
 /// use agentwire_codec::{from_value, map};
@@ -90,7 +92,8 @@ impl<'de> Deserializer<'de> for Value {
         visitor.visit_newtype_struct(self)
     }
 
-    /// A unit variant is its name; a variant with data is a map from its name to the data.
+    /// A unit variant is its name. A variant with data is a map with one entry: the name and the
+    /// data.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,

@@ -1,3 +1,5 @@
+//! Deserializes values and maps from any serde format.
+
 use std::fmt;
 
 use bytes::Bytes;

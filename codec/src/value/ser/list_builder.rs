@@ -1,3 +1,5 @@
+//! Builds lists from sequences and tuples.
+
 use serde::{Serialize, ser};
 
 use super::{ValueSerializer, tag_variant};
@@ -10,7 +12,7 @@ pub(super) struct ListBuilder {
 
 impl ListBuilder {
     pub(super) fn new(variant: Option<&'static str>, len: usize) -> Self {
-        // A type may announce any length; believe it only as far as it costs little.
+        // The length is only a claim of the type, so limit what is reserved for it.
         Self {
             variant,
             list: Vec::with_capacity(len.min(1024)),

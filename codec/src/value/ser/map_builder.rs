@@ -1,3 +1,5 @@
+//! Builds maps from maps and structs.
+
 use serde::{Serialize, ser};
 
 use super::{ValueSerializer, tag_variant};

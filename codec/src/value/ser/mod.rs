@@ -1,3 +1,5 @@
+//! Serializes Rust types into values.
+
 mod list_builder;
 mod map_builder;
 
@@ -9,12 +11,12 @@ use super::{Map, Value, ValueError, integer::IntegerRef};
 
 /// Converts any type that implements serde's `Serialize`, by value or by reference, into a [`Value`].
 ///
-/// Structs become maps, enums are tagged as serde_json tags them, and keys that are integers, bools or
-/// characters become text.
+/// Structs become maps, and enums are tagged as serde_json tags them. Keys that are integers, bools
+/// or characters become text.
 ///
 /// # Errors
 ///
-/// A map key of another kind, or what the type's own `Serialize` fails with.
+/// A map has a key of any other kind, or the type's own `Serialize` fails.
 ///
 /// ```
 /// #[derive(serde::Serialize)]
@@ -227,7 +229,7 @@ impl Serializer for ValueSerializer {
     }
 }
 
-/// An enum's variant with data is a map from its name to the data.
+/// A variant with data becomes a map with one entry: the name of the variant and the data.
 fn tag_variant(variant: Option<&'static str>, value: Value) -> Value {
     match variant {
         Some(variant) => Map::from([(variant, value)]).into(),
