@@ -1,4 +1,4 @@
-"""The interop agent; serve.py's docstring defines it."""
+"""The interop agent, which the docstring of serve.py defines."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,12 +8,12 @@ from agentwire_peer import Message
 
 
 class MuteAgent:
-    """The interop agent without its streaming."""
+    """The interop agent without streaming."""
 
     name = "mute"
 
     async def process(self, message: Message) -> Message:
-        """Does what `metadata["do"]` says."""
+        """Behaves as `metadata["do"]` selects."""
         do = message.metadata.get("do", "echo")
         if do == "fail":
             raise RuntimeError(f"deliberate failure: {message.content}")

@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
 """Runs interop cases as a client: call.py [--strict] [--list] [--codec FORMAT] [ENDPOINT] [CASE ...]
 
-Calls the server at ENDPOINT (unix://PATH or tcp://HOST:PORT), which has to run the interop agent
-that serve.py defines. Prints one line per case, `ok CASE` or `FAIL CASE: REASON`; a case that
-takes longer than 30 seconds has failed. Without CASE, runs all cases that need no help from
-outside. Exits with 0 if all passed, with 1 if any failed, with 2 on wrong usage. The environment
-variable AGENTWIRE_PEER chooses the implementation: `own` (the default) or `agenkit`.
+Calls the server at ENDPOINT (unix://PATH or tcp://HOST:PORT), which must run the interop agent that
+serve.py defines. Prints one line per case, `ok CASE` or `FAIL CASE: REASON`. A case fails if it
+takes longer than 30 seconds. Without CASE, runs all cases that need no help. Exits with 0 if all
+cases passed, with 1 if any failed, with 2 on wrong usage. The environment variable AGENTWIRE_PEER
+selects the implementation: `own` (the default) or `agenkit`.
 
---list prints the names of all cases instead, and takes no ENDPOINT. --strict leaves only the cases
-that need an agentwire server, because other servers answer differently; it narrows --list and a
-run without CASE.
+--list prints the names of all cases instead, and takes no ENDPOINT. --strict selects only the cases
+that need an agentwire server, because other servers answer differently; it applies to --list and to
+a run without CASE.
 
---codec is the format of the requests: json (the default) or msgpack.
+--codec selects the format of the requests: json (the default) or msgpack.
 
-Two cases need help from outside. `no_streaming` needs a server for the agent `mute`.
-`server_restart` prints the line RESTART and then waits for a line on standard input, which says
-that the server was stopped and that another one accepts connections on the same ENDPOINT.
+Two cases need help. `no_streaming` needs a server with the agent `mute`. `server_restart` prints
+the line RESTART and then waits for a line on standard input. The caller writes that line when the
+server was stopped and another server accepts connections at the same ENDPOINT.
 """
 
 import argparse
@@ -27,20 +27,20 @@ from agentwire_peer import CodecError, JsonCodec, MsgpackCodec
 from agentwire_peer.endpoints import parse_endpoint
 from backends import BackendError, load
 from cases import CASES, CaseFailed, Target
-from stdio import give_up_stdout, say
+from stdio import discard_stdout, say
 
 CASE_SECONDS = 30.0
 CODECS = {"json": JsonCodec, "msgpack": MsgpackCodec}
 
 
 async def run(target: Target, names: list[str]) -> bool:
-    """Runs cases one after the other; whether all passed."""
+    """Runs cases one after the other; returns true if all passed."""
     failures = [await run_case(target, name) for name in names]
     return not any(failures)
 
 
 async def run_case(target: Target, name: str) -> bool:
-    """Runs one case and prints its line; whether it failed."""
+    """Runs one case and prints its line; returns true if it failed."""
     try:
         await asyncio.wait_for(CASES[name].run(target), CASE_SECONDS)
     except asyncio.TimeoutError:
@@ -57,12 +57,12 @@ async def run_case(target: Target, name: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """A text as one line of printable ASCII."""
+    """Returns a text as one line of printable ASCII."""
     return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text)
 
 
 def main() -> int:
-    """Reads the command line; returns the exit status."""
+    """Runs the command line and returns the exit status."""
     summary, _, rest = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         usage=summary.partition(": ")[2],
@@ -94,9 +94,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ends the process without a traceback.
     try:
         sys.exit(main())
     except BrokenPipeError:
-        give_up_stdout()
+        discard_stdout()
         sys.exit(1)

@@ -1,7 +1,7 @@
-"""The named cases. The names are the contract with the Rust side.
+"""The named cases. Rust has cases with the same names.
 
-Each case is a client of a server that runs the interop agent (see serve.py). It returns if all is
-well and raises otherwise.
+Each case is a client of a server that runs the interop agent (see serve.py). It returns if it
+passes, and raises otherwise.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from raw import RawConnection, raw_connection
 from stdio import say, stdin_line
 
 MIB = 1024 * 1024
-KEY_LENGTH = 50  # agenkit takes no longer keys in metadata.
+KEY_LENGTH = 50  # The longest metadata key that agenkit accepts.
 
 
 class CaseFailed(Exception):
-    """What came was not what had to come."""
+    """An answer differs from the expected one."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Target:
 
     @asynccontextmanager
     async def client(self, agent_name: str = "interop") -> AsyncIterator[Client]:
-        """A client, closed in the end."""
+        """Yields a client, and closes it at the end."""
         client = await self.backend.connect(self.endpoint, agent_name, self.codec)
         try:
             yield client
@@ -47,20 +47,20 @@ Run = Callable[[Target], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Case:
-    """A case and what it takes to run it."""
+    """A case and its requirements."""
 
     run: Run
     strict: bool
-    """Whether only agentwire's servers are expected to pass."""
+    """True if only agentwire's servers are expected to pass."""
     needs_help: bool
-    """Whether the caller has to prepare or do something for it."""
+    """True if the caller must prepare or do something for the case."""
 
 
 CASES: dict[str, Case] = {}
 
 
 def case(*, strict: bool = False, needs_help: bool = False) -> Callable[[Run], Run]:
-    """Registers a function as a case by its name."""
+    """Registers a function as a case, under its own name."""
 
     def register(run: Run) -> Run:
         CASES[run.__name__] = Case(run, strict, needs_help)
@@ -81,21 +81,21 @@ async def simple_call(target: Target) -> None:
 
 @case()
 async def unicode(target: Target) -> None:
-    """Text of every kind, as content and in metadata, as key and as value."""
+    """Text of every kind, in content and in metadata, as keys and as values."""
     texts = [
         # Every plane, and the last code points of two of them.
         "".join(chr(plane << 16 | 0xE9) for plane in range(17)) + "\uffff\U0010ffff",
-        # Emoji, joined and modified.
+        # Joined and modified emoji.
         "😀 👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇺🇳",
-        # Right to left, with marks that change the direction.
+        # Right-to-left text, with direction marks.
         "\u05e9\u05dc\u05d5\u05dd \u202e\u0645\u0631\u062d\u0628\u0627\u202c",
-        # Composed and decomposed.
+        # Decomposed and composed characters.
         "e\u0301 \u00e9 \u1100\u1161\u11a8 \uac01",
-        # Control characters, U+007F among them.
+        # Control characters, including U+007F.
         "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)])),
-        # Separators, and a byte-order mark that is none here.
+        # Separators, and a byte-order mark in the middle of text.
         "\u2028\u2029\u00a0\u200b\ufeff",
-        # What JSON escapes, what Go escapes, and what looks like an escape.
+        # Characters that JSON escapes, characters that Go escapes, and text like an escape.
         '"\\/\b\f\n\r\t <>& \\u0041 \\n',
     ]
     async with target.client() as client:
@@ -105,7 +105,7 @@ async def unicode(target: Target) -> None:
 
 @case()
 async def structured_content(target: Target) -> None:
-    """Every kind of value, digit for digit and key for key."""
+    """Values of every kind: digits and the order of keys are preserved."""
     contents = [
         {"z": [[], {}, [[[1]]]], "a": {"y": {"x": {}}, "b": [{"q": 1, "c": 2}]}, "": None},
         [0, -1, 31, -33, 2**8, 2**16, 2**32, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1],
@@ -116,7 +116,7 @@ async def structured_content(target: Target) -> None:
         7,
         -2.5,
     ]
-    # What one of the formats has and the other does not.
+    # Values that only one of the formats has.
     if isinstance(target.codec, JsonCodec):
         contents.append([2**64, 2**200, -(2**200)])
     else:
@@ -128,14 +128,14 @@ async def structured_content(target: Target) -> None:
 
 @case()
 async def null_content(target: Target) -> None:
-    """Content that is there and null."""
+    """Content that is present and null."""
     async with target.client() as client:
         await echo(client, None)
 
 
 @case()
 async def metadata(target: Target) -> None:
-    """Nested metadata with its keys in the order in which they were written."""
+    """Nested metadata keeps the order of its keys."""
     async with target.client() as client:
         await echo(
             client, "with metadata", {"do": "echo", "z": {"b": [1, {"y": None}], "a": {}}, "m": []}
@@ -145,14 +145,14 @@ async def metadata(target: Target) -> None:
 
 @case()
 async def empty_message(target: Target) -> None:
-    """Content that is an empty text."""
+    """Content that is an empty string."""
     async with target.client() as client:
         await echo(client, "")
 
 
 @case()
 async def one_mib_message(target: Target) -> None:
-    """1 MiB of ASCII text, then 1 MiB of text that is three times as long when escaped."""
+    """1 MiB of ASCII text, then 1 MiB of text that triples when it is escaped."""
     async with target.client() as client:
         await echo(client, "0123456789abcdef" * (MIB // 16))
         await echo(client, "é😀ö" * (MIB // len("é😀ö".encode())))
@@ -171,7 +171,7 @@ async def stream_zero(target: Target) -> None:
 
 @case()
 async def stream_one(target: Target) -> None:
-    """A stream of one chunk, of text and of something else."""
+    """Streams of one chunk: of text, and of another value."""
     async with target.client() as client:
         await expect_stream(client, "text", 1)
         await expect_stream(client, ["not", {"a": "text"}], 1)
@@ -190,7 +190,7 @@ async def stream_many(target: Target) -> None:
 
 @case()
 async def agent_error(target: Target) -> None:
-    """The text of the agent's failure, unchanged, on a connection that stays usable."""
+    """An agent's failure arrives with its text unchanged, and the connection stays usable."""
     async with target.client() as client:
         for content in ("it broke", 'é 😀 \n "quoted"', ""):
             error = await remote_error(client.process(Message("user", content, {"do": "fail"})))
@@ -200,7 +200,7 @@ async def agent_error(target: Target) -> None:
 
 @case()
 async def error_mid_stream(target: Target) -> None:
-    """A stream that fails: what came before the failure, then its text."""
+    """A stream that fails yields the chunks before the failure, then its text."""
     async with target.client() as client:
         for fail_after in (0, 2, 5):
             chunks: list[Message] = []
@@ -213,7 +213,7 @@ async def error_mid_stream(target: Target) -> None:
 
 @case(needs_help=True)
 async def no_streaming(target: Target) -> None:
-    """A stream from the agent `mute`, which cannot; needs a server that serves it."""
+    """A stream from the agent `mute`, which cannot stream. Needs a server with that agent."""
     async with target.client("mute") as client:
         error = await remote_error(collect(client, Message("user", "sing"), []))
         expect_error(target, error, "mute does not support streaming")
@@ -237,7 +237,7 @@ async def unknown_method(target: Target) -> None:
 
 @case()
 async def wrong_type(target: Target) -> None:
-    """An envelope that is no request."""
+    """An envelope that is not a request."""
     heartbeat = envelope("heartbeat", "raw-2", {"agent_name": "interop", "status": "healthy"})
     async with raw_connection(target.endpoint) as raw:
         answer = await raw.ask(target.codec.encode(heartbeat))
@@ -248,7 +248,7 @@ async def wrong_type(target: Target) -> None:
 
 @case(strict=True)
 async def bad_json_keeps_connection(target: Target) -> None:
-    """A payload that is not JSON is answered with its own code, and costs nothing else."""
+    """A payload that is not JSON gets its own error code, and the connection stays usable."""
     async with raw_connection(target.endpoint) as raw:
         for payload in (b'{"version": ', b"\xff", b""):
             answer = await raw.ask(payload)
@@ -269,7 +269,7 @@ async def sequential_calls(target: Target) -> None:
 
 @case()
 async def concurrent_clients(target: Target) -> None:
-    """32 clients with 20 calls each; everyone gets the reply to their own call."""
+    """32 clients with 20 calls each. Each call gets its own reply."""
 
     async def calls(caller: int) -> None:
         async with target.client() as client:
@@ -284,13 +284,13 @@ async def concurrent_clients(target: Target) -> None:
 
 @case(needs_help=True)
 async def server_restart(target: Target) -> None:
-    """A call, then RESTART on standard output; after a line on standard input another call."""
+    """A call, RESTART on standard output, a line on standard input, and another call."""
     async with target.client() as client:
         await echo(client, "before the restart")
         say("RESTART")
         if not await stdin_line():
             raise CaseFailed(
-                "standard input ended without a line that says that the server is back"
+                "standard input ended before the server was restarted"
             )
         if target.backend.CLIENT_RECONNECTS:
             await echo(client, "after the restart")
@@ -299,11 +299,11 @@ async def server_restart(target: Target) -> None:
         await echo(client, "after the restart")
 
 
-# ---- what the cases are made of ----
+# ---- helpers ----
 
 
 async def echo(client: Client, content: Any, metadata: dict[str, Any] | None = None) -> None:
-    """Makes a call and expects its content and metadata back."""
+    """Makes a call, and expects its content and metadata in the reply."""
     metadata = metadata or {}
     reply = await client.process(Message("user", content, metadata))
     expect("the role", reply.role, "agent")
@@ -312,20 +312,20 @@ async def echo(client: Client, content: Any, metadata: dict[str, Any] | None = N
 
 
 async def collect(client: Client, message: Message, chunks: list[Message]) -> None:
-    """Streams into a list, which keeps what came before a failure."""
+    """Streams into a list, which keeps the chunks before a failure."""
     async for chunk in client.stream(message):
         chunks.append(chunk)
 
 
 async def expect_stream(client: Client, content: Any, count: int) -> None:
-    """Streams a number of chunks and checks each."""
+    """Streams chunks, and checks their number and content."""
     chunks: list[Message] = []
     await collect(client, Message("user", content, {"count": count}), chunks)
     expect_chunks(chunks, content, count)
 
 
 def expect_chunks(chunks: list[Message], content: Any, count: int) -> None:
-    """Checks the chunks of the interop agent."""
+    """Checks the chunks that the interop agent sent."""
     expect("the number of chunks", len(chunks), count)
     for i, chunk in enumerate(chunks):
         expect(f"the role of chunk {i}", chunk.role, "agent")
@@ -335,7 +335,7 @@ def expect_chunks(chunks: list[Message], content: Any, count: int) -> None:
 
 
 async def remote_error(call: Awaitable[Any]) -> RemoteError:
-    """The error with which a call has to fail."""
+    """Returns the error of a call that must fail."""
     try:
         await call
     except RemoteError as error:
@@ -344,7 +344,7 @@ async def remote_error(call: Awaitable[Any]) -> RemoteError:
 
 
 def expect_error(target: Target, error: RemoteError, text: str) -> None:
-    """Checks what an agent's failure is answered with."""
+    """Checks the error that answers an agent's failure."""
     expect("the error's text", error.message, text)
     expect("the error's details", error.details, {})
     if target.backend.REPORTS_CODES:
@@ -354,7 +354,7 @@ def expect_error(target: Target, error: RemoteError, text: str) -> None:
 def expect_raw_error(
     answer: dict[str, Any], request_id: str, code: str, text: str | None, details: dict[str, Any]
 ) -> None:
-    """Checks an error envelope; without a text, any text will do."""
+    """Checks an error envelope. If `text` is None, its text may be anything."""
     head = {key: answer[key] for key in ("version", "type", "id")}
     expect("the envelope", head, {"version": "1.0", "type": "error", "id": request_id})
     payload = {"error_code": code, "error_message": text, "error_details": details}
@@ -364,7 +364,7 @@ def expect_raw_error(
 
 
 async def raw_echo(target: Target, raw: RawConnection) -> None:
-    """Makes a normal call on a raw connection."""
+    """Makes a valid call on a raw connection."""
     message = Message("user", "still here").to_wire()
     request = envelope("request", "raw-echo", {"method": "process", "message": message})
     answer = await raw.ask(target.codec.encode(request))
@@ -375,10 +375,10 @@ async def raw_echo(target: Target, raw: RawConnection) -> None:
 
 
 def expect(what: str, actual: Any, wanted: Any) -> None:
-    """Compares two values as text.
+    """Compares the `repr` of two values.
 
-    That tells 1 from 1.0 and true, 0.0 from -0.0, and one order of keys from another, and finds NaN
-    equal to itself.
+    Unlike `==`, this distinguishes 1 from 1.0 and True, 0.0 from -0.0, and different orders of
+    keys, and finds NaN equal to itself.
     """
     actual_text, wanted_text = repr(actual), repr(wanted)
     if actual_text != wanted_text:
@@ -386,5 +386,5 @@ def expect(what: str, actual: Any, wanted: Any) -> None:
 
 
 def clipped(text: str) -> str:
-    """The beginning of a text."""
+    """Returns the beginning of a text."""
     return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The Python half of the differential test: differential.py write SEED COUNT | differential.py read
 
-`write` prints COUNT random envelopes, always the same for a SEED, as records. `read` takes records
-from standard input, until its end. It checks that Python writes each payload back as the same bytes,
-and that it reads both payloads of a record as equal. It prints `ok COUNT`, or the first payload that
-fails, and exits with 0 or 1.
+`write` prints COUNT random envelopes as records. A SEED always gives the same envelopes. `read`
+reads records from standard input. It checks that Python rewrites each payload as the same bytes,
+and that both payloads of a record are equal. It prints `ok COUNT` and exits with 0, or prints the
+first payload that fails and exits with 1.
 
-A record is one envelope: its payload in JSON, then the same in MessagePack, each behind its length
-as a frame has it. A length of 0 stands for a payload that the format cannot hold.
+A record is one envelope: its payload in JSON, then in MessagePack, each behind its length as in a
+frame. A length of 0 marks a format that cannot hold the envelope.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import msgpack
 
 HEADER = struct.Struct(">I")
-DEEPEST = 252  # The envelope, its payload and the message around it make 255 levels.
+MAX_DEPTH = 252  # With the envelope, its payload and its message: 255 levels.
 
 Payloads = tuple[bytes, bytes]
 
@@ -29,7 +29,7 @@ Payloads = tuple[bytes, bytes]
 
 
 class Generator:
-    """Makes random envelopes that stress a codec."""
+    """A generator of random envelopes that stress a codec."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -37,7 +37,7 @@ class Generator:
         self._bytes = False
 
     def payloads(self) -> Payloads:
-        """One envelope in both formats, or in the one that can hold it."""
+        """Returns one envelope in each format that can hold it."""
         lot = self._random.random()
         self._big_integers, self._bytes = lot < 0.2, lot > 0.9
         envelope = self._envelope()
@@ -111,7 +111,7 @@ class Generator:
         return "register", payload | self._sometimes("version", "instance")
 
     def _sometimes(self, *keys: str) -> dict[str, str]:
-        """Some of these keys, in their order."""
+        """Returns some of these keys, in this order."""
         return {key: self._text() for key in keys if not self._often()}
 
     def _small(self) -> tuple[str, dict[str, Any]]:
@@ -144,7 +144,7 @@ class Generator:
     def _time(self) -> str:
         rand = self._random
         micros = rand.choice([0, 1, 999999, rand.randrange(1000000), rand.randrange(1000000)])
-        second = rand.randrange(315537897600)  # All of the years 1 to 9999.
+        second = rand.randrange(315537897600)  # The years 1 to 9999.
         time = datetime(1, 1, 1) + timedelta(seconds=second, microseconds=micros)
         day = 24 * 60 * 60
         offset = rand.choice(
@@ -192,7 +192,7 @@ class Generator:
 
     def _deep(self, depth: int) -> Any:
         value: Any = self._float()
-        for _ in range(self._random.randrange(DEEPEST - depth)):
+        for _ in range(self._random.randrange(MAX_DEPTH - depth)):
             value = [value] if self._random.random() < 0.5 else {self._text(): value}
         return value
 
@@ -240,7 +240,7 @@ class Generator:
     def _character(self) -> str:
         top = self._random.choice([0x80, 0x800, 0xD800, 0x110000])
         code = self._random.randrange(top)
-        # A lone surrogate is text to Python only.
+        # Only Python allows lone surrogates in text.
         return chr(code if not 0xD800 <= code < 0xE000 else 0xFFFD)
 
 
@@ -257,7 +257,7 @@ def write(seed: int, count: int, output: BinaryIO) -> None:
 
 
 def read_payload(source: BinaryIO) -> bytes | None:
-    """The next payload, or None at the end."""
+    """Reads the next payload, or returns None at the end."""
     header = source.read(HEADER.size)
     if not header:
         return None
@@ -269,7 +269,7 @@ def read_payload(source: BinaryIO) -> bytes | None:
 
 
 def read(source: BinaryIO) -> int:
-    """Checks what Rust has written; returns how many records there were."""
+    """Checks the records that Rust wrote; returns their number."""
     count = 0
     while (text := read_payload(source)) is not None:
         packed = read_payload(source)
@@ -281,20 +281,20 @@ def read(source: BinaryIO) -> int:
 
 
 def check(text: bytes, packed: bytes) -> None:
-    """Checks one record; raises ValueError with what is wrong."""
+    """Checks one record; raises ValueError if it is wrong."""
     if text and json.dumps(from_json := json.loads(text)).encode("ascii") != text:
-        raise ValueError(f"JSON comes back as {json.dumps(from_json)!r}: {text!r}")
+        raise ValueError(f"Python rewrites JSON as {json.dumps(from_json)!r}: {text!r}")
     if packed and msgpack.packb(unpacked := msgpack.unpackb(packed)) != packed:
-        raise ValueError(f"MessagePack comes back as {msgpack.packb(unpacked)!r}: {packed!r}")
-    # As text, because 1 equals 1.0 and NaN does not equal itself.
+        raise ValueError(f"Python rewrites MessagePack as {msgpack.packb(unpacked)!r}: {packed!r}")
+    # Compared as text, because 1 equals 1.0, and NaN does not equal itself.
     if text and packed and json.dumps(from_json) != json.dumps(unpacked):
         raise ValueError(f"JSON and MessagePack differ: {text!r}, {packed!r}")
     if not text and not packed:
-        raise ValueError("a record of nothing")
+        raise ValueError("a record without a payload")
 
 
 def main() -> int:
-    """Reads the command line; returns the exit status."""
+    """Runs the command line and returns the exit status."""
     match sys.argv[1:]:
         case ["write", seed, count]:
             write(int(seed), int(count), sys.stdout.buffer)

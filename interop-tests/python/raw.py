@@ -1,4 +1,4 @@
-"""A connection on which anything can be sent, whatever the backend."""
+"""A connection that sends any payload, independent of the backend."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,14 +12,14 @@ _KEYS = ["version", "type", "id", "timestamp", "payload"]
 
 
 class RawConnection:
-    """Sends payloads as they are and checks the form of what comes back."""
+    """A connection that sends payloads unchanged and checks the form of the answers."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     async def ask(self, payload: bytes) -> dict[str, Any]:
-        """Sends one payload and gives the envelope that answers it."""
+        """Sends one payload and returns the envelope that answers it."""
         self._writer.write(frame(payload))
         await self._writer.drain()
         answer = await read_frame(self._reader)
@@ -28,7 +28,7 @@ class RawConnection:
         codec = codec_of(payload)
         envelope: dict[str, Any] = codec.decode(answer)
         if codec.encode(envelope) != answer:
-            raise ValueError(f"not the bytes that Python writes: {answer[:200]!r}")
+            raise ValueError(f"not as Python writes it: {answer[:200]!r}")
         if list(envelope) != _KEYS:
             raise ValueError(f"the keys of the envelope are {list(envelope)}")
         return envelope
@@ -36,7 +36,7 @@ class RawConnection:
 
 @asynccontextmanager
 async def raw_connection(endpoint: str) -> AsyncIterator[RawConnection]:
-    """Connects, and closes in the end."""
+    """Opens a connection, and closes it at the end."""
     reader, writer = await open_connection(endpoint)
     try:
         yield RawConnection(reader, writer)

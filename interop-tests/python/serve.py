@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
 """Serves the interop agent: serve.py [--no-stream] ENDPOINT
 
-ENDPOINT is unix://PATH or tcp://HOST:PORT, port 0 for a free one. Prints one line, `READY
-ENDPOINT` with the port in it, once it accepts connections; then serves until SIGTERM, SIGINT or the
-end of its standard input, removes its socket file and exits with 0. Exits with 1 if it cannot
-listen, with 2 on wrong usage. The environment variable AGENTWIRE_PEER chooses the implementation:
-`own` (the default) or `agenkit`.
+ENDPOINT is unix://PATH or tcp://HOST:PORT; port 0 selects a free port. Prints the line `READY
+ENDPOINT`, with the chosen port, once the server accepts connections. Then serves until SIGTERM,
+SIGINT or the end of standard input, removes the socket file and exits with 0. Exits with 1 if the
+server cannot listen, with 2 on wrong usage. The environment variable AGENTWIRE_PEER selects the
+implementation: `own` (the default) or `agenkit`.
 
-The interop agent, which the Rust side serves in the same way:
+The interop agent behaves as follows, in Rust too:
 
 - Its name is `interop`.
-- `process` does what the text in `metadata["do"]` says; without one it echoes.
-    - `echo`: the reply has role `agent`, and content and metadata as they came.
+- `metadata["do"]` selects what `process` does; the default is `echo`.
+    - `echo`: replies with the role `agent`, and with content and metadata unchanged.
     - `fail`: fails with the text `deliberate failure: CONTENT`.
     - `slow`: waits `metadata["ms"]` milliseconds, then echoes.
-    - anything else: fails with the text `unknown behaviour: DO`.
-- `stream` does not look at `metadata["do"]`. It gives N chunks, N being `metadata["count"]`, or 3
-  without it. Chunk i, counted from 0, has role `agent`, metadata `{"i": i}`, and as content the
-  text `CONTENT #i` if the content that came is text, else the content as it came.
-- With `metadata["fail_after"]` = K, K being N at most, `stream` fails after K chunks with the text
-  `deliberate failure after K`. A larger K changes nothing.
+    - any other text: fails with the text `unknown behaviour: DO`.
+- `stream` ignores `metadata["do"]`. It sends N chunks, where N is `metadata["count"]`, by default
+  3. Chunk i, counted from 0, has the role `agent` and the metadata `{"i": i}`. Its content is the
+  text `CONTENT #i` if the content of the request is text, else the content unchanged.
+- If `metadata["fail_after"]` is K and K is at most N, `stream` fails after K chunks with the text
+  `deliberate failure after K`. A larger K has no effect.
 
 With --no-stream the agent has the name `mute` and the same `process`, but cannot stream.
 """
@@ -32,11 +32,11 @@ import sys
 from agent import InteropAgent, MuteAgent
 from agentwire_peer.endpoints import parse_endpoint
 from backends import Backend, BackendError, load
-from stdio import give_up_stdout, say, stdin_end
+from stdio import discard_stdout, say, stdin_end
 
 
 async def serve(backend: Backend, endpoint: str, streams: bool) -> None:
-    """Serves until it is told to stop."""
+    """Serves until a signal or the end of standard input."""
     stop = asyncio.ensure_future(stdin_end())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.cancel)
@@ -49,7 +49,7 @@ async def serve(backend: Backend, endpoint: str, streams: bool) -> None:
 
 
 def main() -> int:
-    """Reads the command line; returns the exit status."""
+    """Runs the command line and returns the exit status."""
     summary, _, rest = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         usage=summary.partition(": ")[2],
@@ -69,7 +69,7 @@ def main() -> int:
     try:
         asyncio.run(serve(backend, arguments.endpoint, not arguments.no_stream))
     except BrokenPipeError:
-        give_up_stdout()
+        discard_stdout()
         return 1
     except OSError as error:
         print(f"serve.py: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Standard input without blocking, and output that may be cut off."""
+"""Non-blocking standard input, and standard output that the reader may close."""
 
 import asyncio
 import os
@@ -10,10 +10,10 @@ _STDIN = 0
 
 
 async def stdin_line() -> bool:
-    """Waits for a line on standard input; false if the input ends before it.
+    """Waits for a line on standard input; returns false if the input ends first.
 
-    A thread does the reading, because an event loop can wait for pipes but not for every kind of
-    file that standard input may be. The thread does not keep the process alive.
+    A daemon thread reads the line, because an event loop can wait for pipes but not for every kind
+    of file that standard input may be.
     """
     loop = asyncio.get_running_loop()
     result: asyncio.Future[bool] = loop.create_future()
@@ -24,7 +24,7 @@ async def stdin_line() -> bool:
 
     def run() -> None:
         found = _read_line()
-        with suppress(RuntimeError):  # The loop has ended meanwhile.
+        with suppress(RuntimeError):  # The loop has already closed.
             loop.call_soon_threadsafe(finish, found)
 
     threading.Thread(target=run, daemon=True).start()
@@ -38,21 +38,21 @@ async def stdin_end() -> None:
 
 
 def say(line: str) -> None:
-    """Prints a line at once; raises BrokenPipeError if nobody can read it any more."""
+    """Prints a line without buffering; raises BrokenPipeError if the reader has closed the pipe."""
     print(line, flush=True)
 
 
-def give_up_stdout() -> None:
-    """Drops what is still to be printed, so that the interpreter's exit does not fail on it."""
+def discard_stdout() -> None:
+    """Discards buffered output, so that the interpreter does not fail to flush it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _read_line() -> bool:
-    # Not by sys.stdin: the interpreter's exit would wait for the lock that a read of it holds.
+    # os.read, because a pending read of sys.stdin holds a lock that blocks the interpreter's exit.
     try:
         while byte := os.read(_STDIN, 1):
             if byte == b"\n":
                 return True
     except OSError:
-        pass  # Closed from the start.
+        pass  # Standard input was closed from the start.
     return False

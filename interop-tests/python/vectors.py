@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
 """Writes the golden vectors: vectors.py json|msgpack
 
-Prints the vectors of one format, one on each line of a JSON list. They are kept in
-codec/tests/vectors; a test compares them with what this prints. To change them:
+Prints the vectors of one format as a JSON list, one vector per line. codec/tests/vectors holds this
+output, and a test compares the two. To change the vectors:
 
     scripts/python-packages
     target/python/bin/python interop-tests/python/vectors.py json > codec/tests/vectors/json.json
     target/python/bin/python interop-tests/python/vectors.py msgpack > codec/tests/vectors/msgpack.json
 
-What stands in them was written by Python's own json and by the package msgpack, except for what
-no Python writes and a reader has to take or to refuse. A vector has these keys:
+Python's own json and the package msgpack wrote the payloads, except for payloads that Python never
+writes but a reader must accept or refuse. A vector has these keys:
 
-- `name`, and `rule`, the section of PROTOCOL.md that it shows.
+- `name`, and `rule`, the rule or section of PROTOCOL.md that it tests.
 - `payload`: the payload of a frame.
-- `written`: what the envelope in it is written as; missing if that is the payload itself.
-- `refused`: the code of the error with which a server refuses the payload, and `id`, the id of
-  that error. Nothing is written then.
+- `written`: the payload that a writer produces for the same envelope; missing if it is the same.
+- `refused`: the error code with which a server refuses the payload, and `id`, the id of that error.
+  Such a vector has no `written`.
 
-A payload is a list of pieces: text, bytes as `{"hex": BYTES}`, or a piece that comes several times as
+A payload is a list of pieces: text, bytes as `{"hex": BYTES}`, or a repeated piece as
 `{"repeat": PIECE, "times": N}`.
 """
 
@@ -42,24 +42,24 @@ Vector = dict[str, Any]
 
 
 def message(content: Any, **changes: Any) -> dict[str, Any]:
-    """A message as an object."""
+    """Returns a message as an object."""
     return {"role": "user", "content": content, "metadata": {}, "timestamp": TIME} | changes
 
 
 def envelope(kind: str, payload: Any, **changes: Any) -> dict[str, Any]:
-    """An envelope as an object."""
+    """Returns an envelope as an object."""
     head = {"version": "1.0", "type": kind, "id": ID, "timestamp": TIME}
     return head | changes | {"payload": payload}
 
 
 def call(content: Any, **changes: Any) -> dict[str, Any]:
-    """A request to process a message."""
+    """Returns a request to process a message."""
     payload = {"method": "process", "agent_name": "weather"}
     return envelope("request", payload | {"message": message(content, **changes)})
 
 
 def result(success: bool, data: Any, error: str | None, metadata: Any) -> dict[str, Any]:
-    """A tool's result as an object."""
+    """Returns the result of a tool as an object."""
     return {"success": success, "data": data, "error": error, "metadata": metadata}
 
 
@@ -184,15 +184,15 @@ CONTENTS: list[tuple[str, str, list[Any]]] = [
 
 
 def nested(depth: int) -> Any:
-    """A list in lists, so deep as to make an envelope that holds it `depth` levels deep."""
+    """Returns nested lists that make an envelope with them `depth` levels deep."""
     value: Any = []
-    for _ in range(depth - 4):  # The envelope, its payload and the message are three.
+    for _ in range(depth - 4):  # Three levels are the envelope, its payload and the message.
         value = [value]
     return value
 
 
 def timestamps() -> Iterator[tuple[str, datetime]]:
-    """Times whose isoformat is written."""
+    """Yields times that are written by isoformat."""
     second, micros = datetime(2025, 11, 8, 12, 34, 56), datetime(2025, 11, 8, 12, 34, 56, 789012)
     yield "without microseconds", second.replace(tzinfo=timezone.utc)
     yield "with microseconds", micros.replace(tzinfo=timezone.utc)
@@ -236,20 +236,20 @@ BAD_TIMES = ["yesterday", "2025-02-29", "2025-11-08T24:00:00", "2025-11-08T12:34
 
 
 def check_read_times() -> None:
-    """Python itself reads the times so, from the version on that reads all of them."""
+    """Checks that Python reads these times too, in versions that read all of them."""
     if sys.version_info < (3, 11):
         return
     for text, wanted in READ_TIMES.values():
-        # Lower-case z is taken by the C implementation only from some version on.
+        # The C implementation accepts a lower-case z only in some versions.
         if datetime.fromisoformat(text.upper()).isoformat() != wanted:
             raise AssertionError(f"{text} is read as another time")
 
 
-# ---- what both formats share ----
+# ---- vectors of both formats ----
 
 
 def common(encode: Callable[[Any], bytes]) -> Iterator[Vector]:
-    """The vectors that are written in either format."""
+    """Yields the vectors that both formats have."""
     for name, value in ENVELOPES.items():
         yield vector(name, "2.6", encode(value))
     for name, rule, contents in CONTENTS:
@@ -278,7 +278,7 @@ def common(encode: Callable[[Any], bytes]) -> Iterator[Vector]:
 
 
 def liberal_envelopes(encode: Callable[[Any], bytes]) -> Iterator[Vector]:
-    """Envelopes that are not as a writer has them, and are read."""
+    """Yields envelopes that no writer produces, but a reader accepts."""
     plain = call("Hi")
 
     def read_as(name: str, rule: str, given: dict[str, Any], wanted: dict[str, Any]) -> Vector:
@@ -322,7 +322,7 @@ def liberal_envelopes(encode: Callable[[Any], bytes]) -> Iterator[Vector]:
 
 
 def bad_envelopes(encode: Callable[[Any], bytes]) -> Iterator[Vector]:
-    """Values that are no envelopes, and how they are refused."""
+    """Yields values that are not envelopes, with the errors that refuse them."""
     plain = call("Hi")
 
     def without(key: str) -> dict[str, Any]:
@@ -367,7 +367,7 @@ def bad_envelopes(encode: Callable[[Any], bytes]) -> Iterator[Vector]:
 
 
 def json_vectors() -> Iterator[Vector]:
-    """The vectors in JSON."""
+    """Yields the vectors in JSON."""
 
     def encode(value: Any) -> bytes:
         return json.dumps(value).encode("ascii")
@@ -476,7 +476,7 @@ def json_vectors() -> Iterator[Vector]:
 
 
 def msgpack_vectors() -> Iterator[Vector]:
-    """The vectors in MessagePack."""
+    """Yields the vectors in MessagePack."""
 
     def encode(value: Any) -> bytes:
         return bytes(msgpack.packb(value))
@@ -533,11 +533,11 @@ def msgpack_vectors() -> Iterator[Vector]:
     yield refused("maps without end", "10.4", endless, MALFORMED, "unknown")
 
 
-# ---- how a vector is written down ----
+# ---- the form of a vector ----
 
 
 def vector(name: str, rule: str, payload: bytes, written: bytes | None = None) -> Vector:
-    """A payload that is read."""
+    """Returns a vector with a payload that a reader accepts."""
     entry: Vector = {"name": name, "rule": rule, "payload": pieces(payload)}
     if written is not None and written != payload:
         entry["written"] = pieces(written)
@@ -545,13 +545,13 @@ def vector(name: str, rule: str, payload: bytes, written: bytes | None = None) -
 
 
 def refused(name: str, rule: str, payload: bytes, code: str, its_id: str = ID) -> Vector:
-    """A payload that is refused, by default with the id that was read before what is wrong."""
+    """Returns a vector with a payload that a reader refuses; by default the error has the id."""
     entry: Vector = {"name": name, "rule": rule, "payload": pieces(payload)}
     return entry | {"refused": code, "id": its_id}
 
 
 def must_be_refused_by(reader: Callable[[bytes], Any], payload: bytes) -> None:
-    """Checks that Python refuses a payload, too."""
+    """Checks that Python also refuses a payload."""
     try:
         reader(payload)
     except ValueError:
@@ -564,7 +564,7 @@ READABLE = re.compile(rb"([ -~]{4,})")
 
 
 def pieces(payload: bytes) -> list[Any]:
-    """A payload in pieces, with its long runs told in short."""
+    """Returns a payload in pieces, with long runs abbreviated."""
     parts: list[Any] = []
     position = 0
     for run in LONG_RUN.finditer(payload):
@@ -576,13 +576,13 @@ def pieces(payload: bytes) -> list[Any]:
 
 
 def plain_pieces(part: bytes) -> list[Any]:
-    """Bytes as text where they are readable, in hexadecimal elsewhere."""
+    """Returns readable bytes as text, and other bytes in hexadecimal."""
     parts = [(piece, index % 2 == 1) for index, piece in enumerate(READABLE.split(part)) if piece]
     return [piece.decode("ascii") if text else {"hex": piece.hex()} for piece, text in parts]
 
 
 def main() -> int:
-    """Reads the command line; returns the exit status."""
+    """Runs the command line and returns the exit status."""
     formats = {"json": json_vectors, "msgpack": msgpack_vectors}
     if len(sys.argv) != 2 or sys.argv[1] not in formats:
         print("usage: vectors.py json|msgpack", file=sys.stderr)

@@ -10,7 +10,7 @@ test_cases!(run);
 
 async fn run(wire: Wire, case: &str) -> TestResult {
     if wire.format != Format::Json && peer_is_agenkit() {
-        skip(case, "agenkit knows no format but JSON");
+        skip(case, "agenkit supports only JSON");
         return Ok(());
     }
     within(async {

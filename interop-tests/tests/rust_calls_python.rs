@@ -14,7 +14,7 @@ async fn run(wire: Wire, case: &str) -> TestResult {
         return Ok(());
     }
     if wire.format != Format::Json && peer_is_agenkit() {
-        skip(case, "agenkit knows no format but JSON");
+        skip(case, "agenkit supports only JSON");
         return Ok(());
     }
     within(async {

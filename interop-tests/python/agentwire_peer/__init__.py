@@ -1,8 +1,8 @@
-"""A small, independent implementation of PROTOCOL.md on Python's standard library, and the package
-msgpack for MessagePack.
+"""A small, independent implementation of PROTOCOL.md.
 
-It is the other side of the interop tests: one agent per server, answers in the order of the
-requests, one call at a time on a client. Rules are named by their numbers in PROTOCOL.md.
+It uses Python's standard library, and the package msgpack for MessagePack. The interop tests run it
+against Rust. A server has one agent and answers requests in their order; a client makes one call at
+a time. Docstrings cite PROTOCOL.md by section or rule.
 """
 
 from .client import Client, RemoteError, connect

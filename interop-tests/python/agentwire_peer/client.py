@@ -23,7 +23,7 @@ from .wire import (
 
 
 class RemoteError(Exception):
-    """The server answered with an error."""
+    """An error that the server sent as its answer."""
 
     def __init__(self, code: str, message: str, details: dict[str, Any]) -> None:
         super().__init__(f"{code}: {message}")
@@ -35,17 +35,17 @@ class RemoteError(Exception):
 async def connect(
     endpoint: str, agent_name: str = "", codec: Codec | None = None
 ) -> "Client":
-    """Connects to the server at an endpoint."""
+    """Returns a client that is connected to an endpoint."""
     client = Client(endpoint, agent_name, codec)
     await client.connect()
     return client
 
 
 class Client:
-    """Calls the agent at an endpoint.
+    """A client of the agent at an endpoint.
 
-    Calls on one client wait for each other; calls that must not need clients of their own
-    (section 6.4). A connection that has ended is made anew by the next call.
+    Calls on one client wait for each other; calls that must not wait need separate clients (rule
+    6.4). If the connection has closed, the next call opens a new one.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Client:
         self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def connect(self) -> None:
-        """Makes sure that there is a connection on which the server has not hung up."""
+        """Opens a connection, unless one is open and the server has not closed it."""
         await self._open()
 
     async def process(self, message: Message) -> Message:
@@ -75,7 +75,7 @@ class Client:
             return _message_of(answer)
 
     async def stream(self, message: Message) -> AsyncIterator[Message]:
-        """Calls the agent and gives its chunks as they come."""
+        """Calls the agent and yields its chunks as they arrive."""
         async with self._request("stream", message) as receive:
             while (answer := await receive())["type"] != "stream_end":
                 if answer["type"] != "stream_chunk":
@@ -96,7 +96,7 @@ class Client:
     async def _request(
         self, method: str, message: Message
     ) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
-        """Sends a request and gives the function that receives its answers."""
+        """Sends a request and yields a function that receives its answers."""
         name = {"agent_name": self._agent_name} if self._agent_name else {}
         payload = {"method": method, **name, "message": message.to_wire()}
         request_id = str(uuid.uuid4())
@@ -109,16 +109,16 @@ class Client:
                 await writer.drain()
                 yield lambda: self._receive(reader, request_id)
             except RemoteError:
-                raise  # An answer like any other: the connection stays usable.
+                raise  # The error is an answer, so the connection stays usable.
             except BaseException:
-                # The call was given up, or the connection is broken. Only its end tells the server
-                # that nobody waits any more (section 6.6); the next call makes a new one.
+                # The call was cancelled, or the connection is broken. Closing the connection tells
+                # the server to drop the work (rule 6.6); the next call opens a new connection.
                 self._connection = None
                 writer.transport.abort()
                 raise
 
     async def _receive(self, reader: asyncio.StreamReader, request_id: str) -> dict[str, Any]:
-        """The next answer to a request; discards answers to anything else."""
+        """Returns the next answer to a request, and discards all other answers."""
         while (payload := await read_frame(reader, self._limit)) is not None:
             answer = read_envelope(self._codec, payload)
             if answer["id"] != request_id:
@@ -126,7 +126,7 @@ class Client:
             if answer["type"] == "error":
                 raise _remote_error(answer["payload"])
             return answer
-        raise ConnectionResetError("the server closed the connection before it had answered")
+        raise ConnectionResetError("the server closed the connection before answering")
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._connection is not None:
@@ -142,7 +142,7 @@ def _message_of(answer: dict[str, Any]) -> Message:
     try:
         return Message.from_wire(answer["payload"].get("message"))
     except ValueError as error:
-        raise ProtocolError(MALFORMED_PAYLOAD, f"The answer holds no message: {error}") from error
+        raise ProtocolError(MALFORMED_PAYLOAD, f"The answer has no message: {error}") from error
 
 
 def _remote_error(payload: dict[str, Any]) -> RemoteError:
@@ -150,7 +150,7 @@ def _remote_error(payload: dict[str, Any]) -> RemoteError:
     details = payload.get("error_details") or {}
     if isinstance(code, str) and isinstance(message, str) and isinstance(details, dict):
         return RemoteError(code, message, details)
-    raise ProtocolError(MALFORMED_PAYLOAD, f"Not the payload of an error: {payload}")
+    raise ProtocolError(MALFORMED_PAYLOAD, f"The payload is not an error: {payload}")
 
 
 def _unexpected(answer: dict[str, Any]) -> ProtocolError:

@@ -15,7 +15,7 @@ _TCP = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9
 
 @dataclass(frozen=True)
 class UnixEndpoint:
-    """A Unix stream socket; the path is taken as it is."""
+    """A Unix stream socket. The path has no escapes."""
 
     path: str
 
@@ -25,7 +25,7 @@ class UnixEndpoint:
 
 @dataclass(frozen=True)
 class TcpEndpoint:
-    """A TCP port; 0 asks the system for one, and only a server may."""
+    """A TCP port. A server may use port 0, for which the system chooses a free port."""
 
     host: str
     port: int
@@ -39,7 +39,7 @@ Endpoint = UnixEndpoint | TcpEndpoint
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Reads `unix://PATH` or `tcp://HOST:PORT`; raises ValueError for anything else."""
+    """Parses `unix://PATH` or `tcp://HOST:PORT`; raises ValueError for any other text."""
     scheme, separator, rest = text.partition("://")
     if separator and scheme == "unix" and rest:
         return UnixEndpoint(rest)
@@ -61,7 +61,7 @@ async def open_connection(text: str) -> tuple[asyncio.StreamReader, asyncio.Stre
 
 
 class BoundSocket:
-    """A socket bound to an endpoint, and its file if it has one."""
+    """A socket that is bound to an endpoint, and its socket file if there is one."""
 
     def __init__(self, text: str) -> None:
         endpoint = parse_endpoint(text)
@@ -75,19 +75,19 @@ class BoundSocket:
             self.endpoint = str(TcpEndpoint(endpoint.host, self.socket.getsockname()[1]))
 
     def remove_file(self) -> None:
-        """Removes the socket file, if it is still the one that was made here."""
+        """Removes the socket file, if it is still the one that this socket created."""
         if self._file is None:
             return
-        path, made = self._file
+        path, created = self._file
         try:
-            if os.path.samestat(os.lstat(path), made):
+            if os.path.samestat(os.lstat(path), created):
                 os.unlink(path)
         except FileNotFoundError:
-            pass  # From Python 3.13 on, asyncio removes it by itself.
+            pass  # asyncio removes the file itself from Python 3.13 on.
 
 
 def _bind_tcp(endpoint: TcpEndpoint) -> socket.socket:
-    # One address only: a name with several would get a different free port on each.
+    # Only the first address: a name with several would get a different free port on each.
     found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     family, _, _, _, address = found[0]
     return socket.create_server(address[:2], family=family)
@@ -108,7 +108,7 @@ def _bind_unix(path: str) -> socket.socket:
 
 
 def _remove_stale_file(path: str) -> None:
-    """Removes a socket file on which nobody answers; raises OSError for any other file."""
+    """Removes a socket file on which no server answers; raises OSError for any other file."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -123,7 +123,7 @@ def _remove_stale_file(path: str) -> None:
             os.unlink(path)
             return
         except BlockingIOError:
-            pass  # Its queue is full: somebody is there.
+            pass  # A server is listening, and its queue is full.
     raise FileExistsError(f"a server answers on {path}")
 
 

@@ -1,4 +1,4 @@
-"""The server: answers the requests of one connection one at a time, in order."""
+"""The server, which answers the requests of one connection one at a time, in order."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -26,18 +26,18 @@ from .wire import (
 )
 
 IDLE_SECONDS = 60.0
-"""How long a connection may stay without a frame (section 8.2)."""
+"""The idle time after which the server closes a connection (rule 8.2)."""
 
 CLOSING_SECONDS = 5.0
-"""How long a closing server waits for the work in flight, and a connection for its last bytes."""
+"""The time limit for requests in flight when a server closes, and for a connection to close."""
 
 
 class Agent(Protocol):
-    """What a server serves."""
+    """An agent that a server can serve."""
 
     @property
     def name(self) -> str:
-        """The agent's name."""
+        """Returns the agent's name."""
 
     async def process(self, message: Message) -> Message:
         """Answers one message with another."""
@@ -52,34 +52,34 @@ class StreamingAgent(Agent, Protocol):
 
 
 async def serve(agent: Agent, endpoint: str) -> "Server":
-    """Starts a server for an agent; it accepts connections when this returns."""
+    """Starts a server for an agent. The server accepts connections when this returns."""
     server = Server(agent)
     await server.start(endpoint)
     return server
 
 
 class Server:
-    """Serves one agent on one endpoint, by whatever name it is called (section 6.5).
+    """A server with one agent on one endpoint, which answers to any name (rule 6.5).
 
-    It answers each request in the format that it came in (section 10.2).
+    It answers each request in the format of the request (rule 10.2).
     """
 
     def __init__(self, agent: Agent, limit: int = MAX_PAYLOAD) -> None:
         self.endpoint = ""
-        """Where the server listens, with the port that the system chose."""
+        """The endpoint of the server, with the port that the system chose."""
         self._agent = agent
         self._limit = limit
         self._connections: set[asyncio.Future[None]] = set()
         self._closing = asyncio.get_running_loop().create_future()
 
     async def start(self, endpoint: str) -> None:
-        """Binds the endpoint and begins to accept."""
+        """Binds the endpoint and starts to accept connections."""
         self._bound = BoundSocket(endpoint)
         self._listener = await asyncio.start_server(self._accept, sock=self._bound.socket)
         self.endpoint = self._bound.endpoint
 
     async def close(self) -> None:
-        """Accepts nothing more, answers what is in flight, then closes (section 8.3)."""
+        """Accepts no more connections, answers the requests in flight, then closes (rule 8.4)."""
         self._closing.set_result(None)
         self._listener.close()
         self._bound.remove_file()
@@ -95,7 +95,7 @@ class Server:
         connection.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # One frame is read ahead: that shows a client's going away while its request is worked on.
+        # Reading one frame ahead detects that a client disconnects while its request is handled.
         upcoming = asyncio.ensure_future(read_frame(reader, self._limit))
         try:
             while True:
@@ -110,23 +110,23 @@ class Server:
                 if payload is None:
                     break
                 upcoming = asyncio.ensure_future(read_frame(reader, self._limit))
-                await self._answer_unless_gone(payload, upcoming, writer)
+                await self._answer_unless_disconnected(payload, upcoming, writer)
         except FrameTooLarge as error:
             writer.write(self._error(JsonCodec(), error.request_id, error))
         except (EOFError, OSError, CodecError):
-            pass  # The client went away, or sent an id so long that no answer can carry it.
+            pass  # The client disconnected, or its id is too long for any answer.
         finally:
             await _drop(upcoming)
             await _close(writer)
 
-    async def _answer_unless_gone(
+    async def _answer_unless_disconnected(
         self, payload: bytes, upcoming: "asyncio.Future[Any]", writer: asyncio.StreamWriter
     ) -> None:
-        """Answers a request; drops the work if the client goes away meanwhile (section 6.6)."""
+        """Answers a request, and drops the work if the client disconnects (rule 6.6)."""
         work: asyncio.Future[Any] = asyncio.ensure_future(self._answer(payload, writer))
         try:
             await asyncio.wait({work, upcoming}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and _gone(upcoming):
+            if not work.done() and _is_disconnected(upcoming):
                 return
             await work
         finally:
@@ -141,7 +141,7 @@ class Server:
     # ---- one request ----
 
     async def _answers(self, payload: bytes) -> AsyncGenerator[bytes, None]:
-        """Everything that answers one payload, as frames."""
+        """Yields the frames that answer one payload."""
         codec = codec_of(payload)
         try:
             request = read_envelope(codec, payload)
@@ -162,7 +162,7 @@ class Server:
                 yield self._frame(codec, "stream_end", request_id, {})
         except ProtocolError as error:
             yield self._error(codec, request_id, error)
-        except Exception as error:  # Whatever the agent fails with (section 7.2).
+        except Exception as error:  # A failure of the agent (rule 7.2).
             yield self._error(codec, request_id, ProtocolError(INTERNAL_ERROR, str(error)))
 
     def _stream(self, message: Message) -> AsyncGenerator[Message, None]:
@@ -176,7 +176,7 @@ class Server:
         return frame(codec.encode(envelope(kind, request_id, payload)), self._limit)
 
     def _error(self, codec: Codec, request_id: str, error: ProtocolError) -> bytes:
-        """The frame of an error; of one that does not fit, as much as does (section 7.4)."""
+        """Returns the frame of an error, without the parts that do not fit (rule 7.4)."""
         try:
             payload = error_payload(error.code, str(error), error.details)
             return self._frame(codec, "error", request_id, payload)
@@ -191,7 +191,7 @@ class Server:
 
 
 def _read_request(request: dict[str, Any]) -> tuple[str, Message]:
-    """The method of a request and its message; raises what section 7.3 answers with."""
+    """Returns the method and the message of a request; raises the error of rule 7.3."""
     kind, payload = request["type"], request["payload"]
     if kind != "request":
         raise ProtocolError(
@@ -211,8 +211,8 @@ def _read_request(request: dict[str, Any]) -> tuple[str, Message]:
         ) from error
 
 
-def _gone(upcoming: "asyncio.Future[bytes | None]") -> bool:
-    """Whether the frame read ahead turned out to be the end of the connection."""
+def _is_disconnected(upcoming: "asyncio.Future[bytes | None]") -> bool:
+    """Returns true if reading ahead found the end of the connection."""
     if not upcoming.done():
         return False
     error = upcoming.exception()
@@ -220,7 +220,7 @@ def _gone(upcoming: "asyncio.Future[bytes | None]") -> bool:
 
 
 async def _drop(task: "asyncio.Future[Any]") -> None:
-    """Cancels a task, waits until it has ended, and takes no notice of how."""
+    """Cancels a task, waits for its end, and ignores its result."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -1,7 +1,7 @@
 """Timestamps (section 5).
 
-Written out here because `datetime.fromisoformat` reads hardly more than its own output before
-Python 3.11, and more than the protocol allows after it.
+`datetime.fromisoformat` is not used: before Python 3.11 it reads little more than its own output,
+and from 3.11 on it reads more than the protocol allows.
 """
 
 import re
@@ -25,12 +25,12 @@ _TIMESTAMP = re.compile(f"{_DATE} (?: . {_TIME} {_OFFSET} )?", re.ASCII | re.DOT
 
 
 def now() -> datetime:
-    """The current time in UTC."""
+    """Returns the current time in UTC."""
     return datetime.now(timezone.utc)
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Reads a timestamp in any form of section 5; raises ValueError for anything else."""
+    """Parses a timestamp in any form of section 5; raises ValueError for any other text."""
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
         raise ValueError(f"not a timestamp: {text[:100]!r}")

@@ -1,4 +1,4 @@
-"""Frames, envelopes and messages: what goes over a socket of any kind."""
+"""Frames, envelopes and messages, independent of the socket."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ _HEADER = struct.Struct(">I")
 
 
 class ProtocolError(Exception):
-    """The other side sent something that PROTOCOL.md does not allow; says how it is answered."""
+    """An input from the peer that PROTOCOL.md forbids, with the error that answers it."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ProtocolError(Exception):
 
 
 class FrameTooLarge(ProtocolError):
-    """A frame was announced that is longer than this side accepts."""
+    """The length of a frame exceeds the limit."""
 
     def __init__(self, length: int, limit: int) -> None:
         super().__init__(
@@ -59,35 +59,35 @@ class FrameTooLarge(ProtocolError):
 
 
 class CodecError(Exception):
-    """A value cannot be written in the wire format, or bytes cannot be read in it."""
+    """A value has no form in a format, or bytes cannot be decoded."""
 
 
 # ---- formats (sections 4 and 10) ----
 
 
 class Codec(Protocol):
-    """A wire format: turns one envelope into a payload and back."""
+    """A format that encodes an envelope as a payload, and decodes it."""
 
     def encode(self, value: Any) -> bytes:
-        """Writes a value; raises CodecError if the format has no form for it."""
+        """Encodes a value; raises CodecError if the format has no form for it."""
 
     def decode(self, payload: bytes) -> Any:
-        """Reads a whole payload; raises CodecError if it is not exactly one value."""
+        """Decodes a payload; raises CodecError unless it is exactly one value."""
 
 
 class JsonCodec:
-    """JSON as `json.dumps` and `json.loads` have it with no options (section 4)."""
+    """JSON as written by `json.dumps` and read by `json.loads`, with no options (section 4)."""
 
     def encode(self, value: Any) -> bytes:
-        """Writes a value."""
+        """Encodes a value."""
         try:
             return json.dumps(value).encode("ascii")
         except (TypeError, ValueError, RecursionError) as error:
             raise CodecError(f"Not a JSON value: {error}") from error
 
     def decode(self, payload: bytes) -> Any:
-        """Reads a payload."""
-        # Given bytes, json.loads would also take UTF-16, UTF-32 and a byte-order mark.
+        """Decodes a payload."""
+        # From bytes, json.loads would also accept UTF-16, UTF-32 and a byte-order mark.
         try:
             return json.loads(payload.decode("utf-8"))
         except (ValueError, RecursionError) as error:
@@ -95,7 +95,7 @@ class JsonCodec:
 
 
 class MsgpackCodec:
-    """MessagePack as the package msgpack has it with no options (section 10)."""
+    """MessagePack as the package msgpack writes and reads it, with no options (section 10)."""
 
     def __init__(self) -> None:
         try:
@@ -107,14 +107,14 @@ class MsgpackCodec:
         self._msgpack = msgpack
 
     def encode(self, value: Any) -> bytes:
-        """Writes a value."""
+        """Encodes a value."""
         try:
             return bytes(self._msgpack.packb(value))
         except (TypeError, ValueError, OverflowError) as error:
             raise CodecError(f"Not a MessagePack value: {error}") from error
 
     def decode(self, payload: bytes) -> Any:
-        """Reads a payload."""
+        """Decodes a payload."""
         try:
             return self._msgpack.unpackb(payload, ext_hook=_no_extension)
         except (ValueError, self._msgpack.UnpackException) as error:
@@ -126,7 +126,7 @@ def _no_extension(code: int, _: bytes) -> Any:
 
 
 def codec_of(payload: bytes) -> Codec:
-    """The format that a payload is in, by its first byte (section 10.2)."""
+    """Returns the format of a payload, which its first byte identifies (rule 10.2)."""
     first = payload[:1]
     if b"\x80" <= first <= b"\x8f" or first in (b"\xde", b"\xdf"):
         return MsgpackCodec()
@@ -137,16 +137,16 @@ def codec_of(payload: bytes) -> Codec:
 
 
 def frame(payload: bytes, limit: int = MAX_PAYLOAD) -> bytes:
-    """A payload with its length in front; refuses one over the limit."""
+    """Returns a payload with its length in front; raises CodecError if it exceeds the limit."""
     if len(payload) > limit:
         raise CodecError(f"A payload of {len(payload)} bytes is over the limit of {limit}")
     return _HEADER.pack(len(payload)) + payload
 
 
 async def read_frame(reader: asyncio.StreamReader, limit: int = MAX_PAYLOAD) -> bytes | None:
-    """The next payload, or None if the stream ends between frames.
+    """Reads the next payload, or returns None if the stream ends between frames.
 
-    Raises FrameTooLarge on sight of the length, and EOFError if the stream ends inside a frame.
+    Raises FrameTooLarge before reading the payload, and EOFError if the stream ends inside a frame.
     """
     try:
         header = await reader.readexactly(_HEADER.size)
@@ -164,7 +164,7 @@ async def read_frame(reader: asyncio.StreamReader, limit: int = MAX_PAYLOAD) -> 
 
 
 def envelope(kind: str, request_id: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """An envelope written now, its keys in the order of the wire."""
+    """Returns an envelope with the current time, its keys in the order of the protocol."""
     return {
         "version": VERSION,
         "type": kind,
@@ -175,12 +175,12 @@ def envelope(kind: str, request_id: str, payload: dict[str, Any]) -> dict[str, A
 
 
 def error_payload(code: str, message: str, details: dict[str, Any]) -> dict[str, Any]:
-    """The payload of an `error` envelope."""
+    """Returns the payload of an `error` envelope."""
     return {"error_code": code, "error_message": message, "error_details": details}
 
 
 def read_envelope(codec: Codec, payload: bytes) -> dict[str, Any]:
-    """Reads and checks an envelope; raises the ProtocolError that section 7.3 answers with."""
+    """Decodes and checks an envelope; raises the error of rule 7.3."""
     try:
         value = codec.decode(payload)
     except CodecError as error:
@@ -200,7 +200,7 @@ def read_envelope(codec: Codec, payload: bytes) -> dict[str, Any]:
             raise refusal(INVALID_MESSAGE, f"The envelope has no {key!r}")
         return value[key]
 
-    # The version decides first: of another one, nothing more is known.
+    # The version comes first, because another version may define everything else differently.
     if required("version") != VERSION:
         raise refusal(
             UNSUPPORTED_VERSION,
@@ -222,7 +222,7 @@ def read_envelope(codec: Codec, payload: bytes) -> dict[str, Any]:
 
 @dataclass
 class Message:
-    """What an agent takes and gives."""
+    """A message to or from an agent."""
 
     role: str
     content: Any
@@ -230,7 +230,7 @@ class Message:
     timestamp: datetime = field(default_factory=now)
 
     def to_wire(self) -> dict[str, Any]:
-        """The message as an object, all four keys in the order of the wire."""
+        """Returns the message as an object with all four keys, in the order of the protocol."""
         return {
             "role": self.role,
             "content": self.content,
@@ -240,12 +240,12 @@ class Message:
 
     @classmethod
     def from_wire(cls, data: Any) -> "Message":
-        """Reads a message object; raises ValueError with the rule that it breaks."""
+        """Reads a message from an object; raises ValueError if it is malformed."""
         if not isinstance(data, dict):
             raise ValueError("it is not an object")
         role = data.get("role")
         if not isinstance(role, str) or not role:
-            raise ValueError("'role' is not a text with something in it")
+            raise ValueError("'role' is not text, or is empty")
         if "content" not in data:
             raise ValueError("it has no 'content'")
         metadata = data.get("metadata")

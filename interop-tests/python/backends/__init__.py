@@ -1,7 +1,7 @@
-"""The implementations that `serve.py` and `call.py` can run on.
+"""The implementations on which `serve.py` and `call.py` can run.
 
-A backend is a module with the parts of `Backend`. All of them take and give agentwire_peer's
-`Message`, and raise its `RemoteError` when the server answers with an error.
+A backend is a module with the members of `Backend`. Every backend uses agentwire_peer's `Message`,
+and raises its `RemoteError` when the server answers with an error.
 """
 
 import os
@@ -14,7 +14,7 @@ VARIABLE = "AGENTWIRE_PEER"
 
 
 class BackendError(Exception):
-    """The backend that was asked for does not exist or cannot be loaded."""
+    """The selected backend does not exist or cannot be loaded."""
 
 
 class Client(Protocol):
@@ -24,7 +24,7 @@ class Client(Protocol):
         """Calls the agent."""
 
     def stream(self, message: Message) -> AsyncIterator[Message]:
-        """Calls the agent and gives its chunks."""
+        """Calls the agent and yields its chunks."""
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -35,7 +35,7 @@ class Server(Protocol):
 
     @property
     def endpoint(self) -> str:
-        """Where it listens, with the port that was chosen."""
+        """Returns the endpoint of the server, with the port that the system chose."""
 
     async def close(self) -> None:
         """Stops the server."""
@@ -45,20 +45,20 @@ class Backend(Protocol):
     """One implementation of the protocol."""
 
     REPORTS_CODES: bool
-    """Whether a RemoteError carries the code that the server sent; else it is empty."""
+    """True if a RemoteError has the code that the server sent; otherwise its code is empty."""
 
     CLIENT_RECONNECTS: bool
-    """Whether a client still works after its server was restarted."""
+    """True if a client still works after its server was restarted."""
 
     async def connect(self, endpoint: str, agent_name: str, codec: Codec) -> Client:
-        """Makes a client that writes in a format."""
+        """Creates a client that writes requests in a format."""
 
     async def serve(self, agent: Agent, endpoint: str) -> Server:
         """Starts a server."""
 
 
 def load() -> Backend:
-    """The backend that the environment variable AGENTWIRE_PEER names: `own`, or `agenkit`."""
+    """Returns the backend that AGENTWIRE_PEER names: `own` or `agenkit`."""
     name = os.environ.get(VARIABLE, "own")
     if name == "own":
         from . import own

@@ -1,4 +1,4 @@
-"""The Python package agenkit, whose protocol this is."""
+"""The backend of the Python package agenkit, which defined the protocol."""
 
 import asyncio
 import logging
@@ -19,14 +19,14 @@ CLIENT_RECONNECTS = False
 
 _CLOSING_SECONDS = 5.0
 
-# agenkit logs each failure of an agent with its traceback; the failures here are deliberate.
+# agenkit logs a traceback for each failure of an agent; the failures here are deliberate.
 logging.getLogger("agenkit").addHandler(logging.NullHandler())
 
 
 async def connect(endpoint: str, agent_name: str, codec: Codec) -> "Client":
-    """Makes a client; it connects with its first call."""
+    """Creates a client, which connects with its first call."""
     if not isinstance(codec, JsonCodec):
-        raise BackendError("agenkit knows no format but JSON")
+        raise BackendError("agenkit supports only JSON")
     return Client(endpoint, agent_name)
 
 
@@ -40,11 +40,11 @@ async def serve(agent: Agent, endpoint: str) -> "Server":
 
 
 class Client:
-    """A RemoteAgent."""
+    """A client on agenkit's RemoteAgent."""
 
     def __init__(self, endpoint: str, agent_name: str) -> None:
         self._agent = RemoteAgent(agent_name, endpoint=endpoint)
-        # The prefix that the client puts before the text that the server sent.
+        # agenkit's client puts this prefix before the text that the server sent.
         self._prefix = f"Remote execution failed on agent '{agent_name}': "
 
     async def process(self, message: Message) -> Message:
@@ -55,7 +55,7 @@ class Client:
             raise self._remote_error(error) from error
 
     async def stream(self, message: Message) -> AsyncIterator[Message]:
-        """Calls the agent and gives its chunks."""
+        """Calls the agent and yields its chunks."""
         try:
             async for chunk in self._agent.stream(_to_agenkit(message)):
                 yield _from_agenkit(chunk)
@@ -64,7 +64,7 @@ class Client:
 
     async def close(self) -> None:
         """Closes the connection."""
-        with suppress(OSError):  # It raises if the server has gone.
+        with suppress(OSError):  # agenkit raises if the server has closed the connection.
             await self._agent.close()
 
     def _remote_error(self, error: RemoteExecutionError) -> RemoteError:
@@ -72,7 +72,7 @@ class Client:
 
 
 class Server:
-    """A LocalAgent that was started."""
+    """A server on agenkit's LocalAgent."""
 
     def __init__(self, server: LocalAgent, endpoint: str) -> None:
         self.endpoint = endpoint
@@ -85,7 +85,7 @@ class Server:
 
 
 class _Agent(interfaces.Agent):
-    """An agent of these tests as agenkit wants it; agenkit itself answers for its streaming."""
+    """An agent of these tests as an agenkit agent, which cannot stream."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -118,7 +118,7 @@ def _from_agenkit(message: interfaces.Message) -> Message:
 
 
 def _with_port(text: str) -> str:
-    """The endpoint with a free port for port 0: a LocalAgent does not tell which it was given."""
+    """Replaces port 0 by a free port, because LocalAgent does not report the port it was given."""
     endpoint = parse_endpoint(text)
     if isinstance(endpoint, TcpEndpoint) and endpoint.port == 0:
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET

@@ -1,4 +1,4 @@
-"""agentwire_peer, the implementation that lives next to these tests."""
+"""The backend of agentwire_peer, the implementation of these tests."""
 
 from agentwire_peer import connect, serve
 
