@@ -3,12 +3,12 @@
 //! An endpoint is `unix:///path/to/socket` or `tcp://host:port`. Call the agent with the example
 //! `client` or with `examples/python/call_agent.py`.
 
-use std::env;
+use std::{env, error::Error};
 
-use agentwire::{AgentError, Error, LocalAgent, Message, agent_fn};
+use agentwire::{AgentError, LocalAgent, Message, agent_fn};
 
 #[tokio::main]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = env::args()
         .nth(1)
         .unwrap_or_else(|| "tcp://127.0.0.1:4850".to_owned());
@@ -22,9 +22,7 @@ async fn main() -> Result<(), Error> {
     let server = LocalAgent::serve(shout, endpoint).await?;
 
     println!("serving {} (press Ctrl-C to stop)", server.endpoint());
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        eprintln!("cannot wait for Ctrl-C: {error}");
-    }
+    tokio::signal::ctrl_c().await?;
     server.stop().await; // Finishes the calls in flight.
     Ok(())
 }

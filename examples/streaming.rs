@@ -1,5 +1,4 @@
-//! An agent that streams its reply, a caller that reads it to the end, and a caller that stops
-//! early.
+//! Streaming: a caller reads a stream to its end, and another stops early.
 //!
 //! Run it with `cargo run --example streaming`.
 

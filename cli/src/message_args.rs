@@ -95,8 +95,7 @@ impl MessageArgs {
     fn destination(&self) -> Result<RemoteAgentBuilder, CliError> {
         match (&self.endpoint, &self.registry, &self.name) {
             (None, Some(registry), Some(name)) => {
-                // Half of the timeout, so that a failed lookup is reported before the call times
-                // out.
+                // Half of the timeout, so that a failed lookup is reported before the call expires.
                 let registry = registry.open((self.timeout / 2).min(REGISTRY_TIMEOUT))?;
                 Ok(RemoteAgent::discover(registry, name))
             }
