@@ -7,7 +7,8 @@ use agentwire_interop_tests::{
 test_cases!(run, in Rust);
 
 async fn run(wire: Wire, case: &str) -> TestResult {
-    within(async {
+    // Boxed, because the future of all cases is large.
+    within(Box::pin(async {
         let listen = TempEndpoint::new(wire.carrier)?;
         let kind = AgentKind::for_case(case);
         let mut server = kind.serve(listen.endpoint()).await?;
@@ -21,6 +22,6 @@ async fn run(wire: Wire, case: &str) -> TestResult {
             Ok(())
         };
         cases::server_restart(wire.target(&endpoint), restart).await
-    })
+    }))
     .await
 }
