@@ -104,8 +104,8 @@ impl CliError {
 impl From<agentwire::Error> for CliError {
     fn from(error: agentwire::Error) -> Self {
         use agentwire::Error::{Register, Registry};
-        // `is_remote` comes before `is_timeout`: an error that the agent returned is a reply, even if
-        // it has a timeout code.
+        // `is_remote` comes before `is_timeout`: an error that the agent returned is a reply, even
+        // if it has a timeout code.
         let exit = if let Registry { source, .. } | Register(source) = &error {
             Exit::of(source)
         } else if error.is_remote() {

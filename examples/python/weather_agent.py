@@ -37,7 +37,7 @@ async def ask(registry: str, kind: str, payload: dict[str, Any]) -> dict[str, An
 
 
 async def stay_registered(endpoint: str, registry: str) -> None:
-    """Registers once the agent accepts connections, then sends heartbeats. Registers again on failure."""
+    """Registers once the agent accepts connections and sends heartbeats. Starts over on failure."""
     instance = {"agent_name": "weather", "endpoint": endpoint}
     while True:
         try:
