@@ -1,9 +1,13 @@
-//! Where agents find each other by name: on one machine and on many.
+//! Registries, in which agents find each other by name, on one machine or on many.
 //!
-//! A [`Registry`] holds where agents can be called and what they can do. [`LocalRegistry`] is one inside this
-//! process; a [`RegistryServer`] serves any for other processes, in whatever language, and a [`RemoteRegistry`] is
-//! the client of one. With the feature `redis` there is `RedisRegistry`, in a Redis that processes and machines share.
-//! All of them behave alike.
+//! A [`Registry`] lists where agents can be called and what they can do. There are three, and
+//! one suite of tests holds them to the same behaviour:
+//!
+//! - [`LocalRegistry`] lives inside this process.
+//! - [`RemoteRegistry`] is the client of a [`RegistryServer`], which serves any registry to other
+//!   processes in any language.
+//! - `RedisRegistry` keeps its registrations in a Redis that processes and machines share. It needs
+//!   the feature `redis`.
 //!
 //! ```
 //! use agentwire::{

@@ -1,3 +1,5 @@
+//! The builder of a [`RemoteRegistry`].
+
 use std::time::Duration;
 
 use agentwire_codec::{Format, FrameLimits};
@@ -6,28 +8,17 @@ use agentwire_transport::{Endpoint, Error as TransportError, internal::MAX_TIMEO
 use super::RemoteRegistry;
 use crate::{Error, RemoteAgent, RetryPolicy};
 
-/// How a [`RemoteRegistry`] asks. Made by [`RemoteRegistry::builder`].
+/// Settings of a [`RemoteRegistry`], made by [`RemoteRegistry::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct RemoteRegistryBuilder {
     endpoint: Result<Endpoint, TransportError>,
     timeout: Duration,
-    silence: Duration,
+    keep_alive_timeout: Duration,
     max_backoff: Duration,
     frame_limits: FrameLimits,
     format: Format,
 }
-
-/// How many watches one client has at a time. They have connections of their own, so that they never take those
-/// of calls.
-const MAX_WATCHES: usize = 1024;
-
-/// How long a connection is kept for another call. It must be less than the time between two heartbeats, or every agent
-/// that is registered would take one for good.
-const KEPT: Duration = Duration::from_secs(10);
-
-/// The first wait before a watch connects again.
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 impl RemoteRegistryBuilder {
     pub(super) fn new<E>(endpoint: E) -> Self
@@ -38,50 +29,51 @@ impl RemoteRegistryBuilder {
         Self {
             endpoint: endpoint.try_into().map_err(TransportError::from),
             timeout: Duration::from_secs(10),
-            silence: Duration::from_secs(45),
+            keep_alive_timeout: Duration::from_secs(45),
             max_backoff: Duration::from_secs(5),
             frame_limits: FrameLimits::default(),
             format: Format::default(),
         }
     }
 
-    /// How long a call may take, connecting and every page of a long list included. Default: 10 s.
+    /// Limits the time of a call, including connecting and all pages of a long list. Default: 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// After how long without a word a watch takes its connection for dead, and connects again. Default: 45 s, which is
-    /// three times what a [`RegistryServer`](crate::registry::RegistryServer) is silent for at most.
-    pub fn keep_alive_timeout(mut self, limit: Duration) -> Self {
-        self.silence = limit;
+    /// Sets how long a watch waits for an event or a keep-alive before it reconnects. Default: 45
+    /// s, three times the keep-alive interval of a
+    /// [`RegistryServer`](crate::registry::RegistryServer).
+    pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
+        self.keep_alive_timeout = timeout;
         self
     }
 
-    /// The longest wait before a watch that was lost connects again; the first is 50 ms, and they double. Default:
-    /// 5 s.
-    pub fn max_backoff(mut self, longest: Duration) -> Self {
-        self.max_backoff = longest.clamp(FIRST_BACKOFF, MAX_TIMEOUT);
+    /// Limits the delay before a lost watch reconnects. Default: 5 s. The first delay is 50 ms, and
+    /// each further one is twice as long.
+    pub fn max_backoff(mut self, delay: Duration) -> Self {
+        self.max_backoff = delay.clamp(FIRST_BACKOFF, MAX_TIMEOUT);
         self
     }
 
-    /// How large frames may be. Default: 10 MiB each way.
+    /// Limits the size of frames. Default: 10 MiB each way.
     pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
         self.frame_limits = limits;
         self
     }
 
-    /// How envelopes are written. Default: JSON.
+    /// Sets the format of envelopes. Default: JSON.
     pub fn format(mut self, format: Format) -> Self {
         self.format = format;
         self
     }
 
-    /// Checks the settings. It does not connect; the first call does.
+    /// Checks the settings and makes the client, which connects on its first call.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`].
+    /// [`Error::InvalidEndpoint`] if the endpoint is invalid.
     pub fn build(self) -> Result<RemoteRegistry, Error> {
         let endpoint = self.endpoint.map_err(Error::InvalidEndpoint)?;
         let client = |timeout| {
@@ -90,12 +82,12 @@ impl RemoteRegistryBuilder {
                 .frame_limits(self.frame_limits)
                 .format(self.format)
         };
-        let once = client(self.timeout).idle_limit(KEPT);
+        let once = client(self.timeout).idle_limit(KEEP_IDLE);
         let calls = client(self.timeout)
-            .idle_limit(KEPT)
+            .idle_limit(KEEP_IDLE)
             .retry(RetryPolicy::new().resend(2));
-        // One that was refused must not keep a connection that others need.
-        let watches = client(self.silence)
+        // A refused watch must not keep a connection that other clients need.
+        let watches = client(self.keep_alive_timeout)
             .idle_limit(Duration::ZERO)
             .max_connections(MAX_WATCHES);
         Ok(RemoteRegistry {
@@ -107,3 +99,14 @@ impl RemoteRegistryBuilder {
         })
     }
 }
+
+/// The most watches that one client has at a time. Watches have their own connections, so that they
+/// never take those of calls.
+const MAX_WATCHES: usize = 1024;
+
+/// How long an idle connection is kept. It must be shorter than the interval of heartbeats, or each
+/// registered agent would hold a connection for good.
+const KEEP_IDLE: Duration = Duration::from_secs(10);
+
+/// The delay before the first attempt to reconnect a watch.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);

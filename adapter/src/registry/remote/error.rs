@@ -1,3 +1,5 @@
+//! What calls of a registry fail with.
+
 use agentwire_codec::{ErrorCode, WireError};
 use agentwire_registry::{
     RegistrationProblem, RegistryError,
@@ -7,18 +9,18 @@ use agentwire_transport::Endpoint;
 
 use crate::Error;
 
-/// What a call of a registry failed with, as a registry's failure. `registering` is the name of the agent that it was to
-/// register, if it was.
-pub(super) fn failed(
+/// Converts the error of a call into that of a registry. `registering` is the name of the agent, if
+/// the call was to register one.
+pub(super) fn from_call_error(
     registry: &Endpoint,
     registering: Option<&str>,
     error: Error,
 ) -> RegistryError {
     if let Some(error) = error.remote() {
-        return refused(registry, error.clone());
+        return from_wire_error(registry, error.clone());
     }
     if error.is_encode() {
-        // The frame limit, or what one of the formats does not have.
+        // Over the frame limit, or a value that the format does not support.
         return match registering {
             Some(name) => RegistryError::InvalidRegistration {
                 name: name.to_owned(),
@@ -32,22 +34,23 @@ pub(super) fn failed(
         };
     }
     let registry = registry.to_string();
-    let protocol = error.is_protocol();
+    let is_protocol = error.is_protocol();
     let source = error.into();
-    match protocol {
-        true => RegistryError::InvalidAnswer { registry, source },
-        false => RegistryError::Unavailable { registry, source },
+    if is_protocol {
+        RegistryError::InvalidAnswer { registry, source }
+    } else {
+        RegistryError::Unavailable { registry, source }
     }
 }
 
-/// What the far side answered with.
-pub(super) fn refused(registry: &Endpoint, error: WireError) -> RegistryError {
+/// Converts an error answer of the registry.
+pub(super) fn from_wire_error(registry: &Endpoint, error: WireError) -> RegistryError {
     match RegistryError::from_wire_error(error) {
-        RegistryError::Remote(error) if is_ignorance(&error) => RegistryError::NotARegistry {
+        RegistryError::Remote(error) if is_unknown_request(&error) => RegistryError::NotARegistry {
             registry: registry.to_string(),
             error: Box::new(error),
         },
-        // Something behind the server, which may come back.
+        // The backend of the server is unavailable, and may recover.
         RegistryError::Remote(error) if error.code == ErrorCode::AGENT_UNAVAILABLE => {
             RegistryError::Unavailable {
                 registry: registry.to_string(),
@@ -58,18 +61,21 @@ pub(super) fn refused(registry: &Endpoint, error: WireError) -> RegistryError {
     }
 }
 
-pub(super) fn invalid(registry: &Endpoint, error: FieldError) -> RegistryError {
+/// The error of an answer with an invalid field.
+pub(super) fn invalid_answer(registry: &Endpoint, error: FieldError) -> RegistryError {
     RegistryError::InvalidAnswer {
         registry: registry.to_string(),
         source: error.into(),
     }
 }
 
-/// What servers of agents answer to an envelope or a method that they do not know (PROTOCOL 7.3).
-fn is_ignorance(error: &WireError) -> bool {
-    let names = |key| error.details.contains_key(key);
+/// Whether the peer rejected an envelope or a method that it does not know, as a server of agents
+/// does (PROTOCOL 7.3).
+fn is_unknown_request(error: &WireError) -> bool {
+    let has_detail = |key| error.details.contains_key(key);
     error.code == ErrorCode::NOT_IMPLEMENTED
-        || error.code == ErrorCode::INVALID_MESSAGE && (names("request") || names("method"))
+        || error.code == ErrorCode::INVALID_MESSAGE
+            && (has_detail("request") || has_detail("method"))
 }
 
 fn with_sources(error: &dyn std::error::Error) -> String {

@@ -1,3 +1,5 @@
+//! The client of a registry in another process.
+
 mod builder;
 mod error;
 mod watch;
@@ -21,10 +23,11 @@ use tokio::time::{Instant, timeout_at};
 pub use self::builder::RemoteRegistryBuilder;
 use crate::{Error, RemoteAgent, registry::wire};
 
-/// A registry that lives elsewhere, served by a [`RegistryServer`](crate::registry::RegistryServer).
+/// A client of a [`RegistryServer`](crate::registry::RegistryServer) in another process.
 ///
-/// It connects when it is first asked, and again when its server has gone away and come back. Clones share the
-/// connections. A [`Watch`] has a connection to itself, keeps it up, and says by a resync where it was lost.
+/// The client connects on the first call, and reconnects after its server restarted. Clones share
+/// the connections. Each [`Watch`] has its own connection, reconnects when it is lost, and then
+/// resyncs.
 ///
 /// ```no_run
 /// use agentwire::registry::{Registry, RemoteRegistry};
@@ -40,24 +43,21 @@ use crate::{Error, RemoteAgent, registry::wire};
 #[derive(Clone)]
 pub struct RemoteRegistry {
     calls: RemoteAgent,
-    /// For what must not be sent twice.
+    /// For calls that must not be sent twice.
     once: RemoteAgent,
     watches: RemoteAgent,
     timeout: Duration,
-    /// The first wait of a watch that was lost, and the longest.
+    /// The first and the longest delay before a lost watch reconnects.
     backoff: (Duration, Duration),
 }
 
-/// The most registrations that one answer or snapshot is believed to have: what a registry that is not sane would
-/// send must end somewhere.
-const MAX_REGISTRATIONS: usize = 1 << 20;
-
 impl RemoteRegistry {
-    /// A registry at this endpoint, with default settings. It does not connect yet.
+    /// Makes a client of the registry at `endpoint`, with default settings. It connects on the
+    /// first call.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`].
+    /// [`Error::InvalidEndpoint`] if the endpoint is invalid.
     pub fn new<E>(endpoint: E) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
@@ -66,7 +66,7 @@ impl RemoteRegistry {
         Self::builder(endpoint).build()
     }
 
-    /// Settings for asking a registry.
+    /// Returns a builder for a client of the registry at `endpoint`.
     pub fn builder<E>(endpoint: E) -> RemoteRegistryBuilder
     where
         E: TryInto<Endpoint>,
@@ -75,34 +75,31 @@ impl RemoteRegistry {
         RemoteRegistryBuilder::new(endpoint)
     }
 
-    /// Where the registry is.
+    /// The endpoint of the registry.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         self.calls.endpoint()
     }
 
-    async fn ask(&self, body: impl Into<Body>) -> Result<Map, RegistryError> {
+    async fn call(&self, body: impl Into<Body>) -> Result<Map, RegistryError> {
         let answer = self.calls.ask(body).await;
-        answer.map_err(|error| error::failed(self.endpoint(), None, error))
+        answer.map_err(|error| error::from_call_error(self.endpoint(), None, error))
     }
 
-    /// Asks for a list, page by page.
-    async fn ask_for_list(
-        &self,
-        mut request: Map,
-    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
+    /// Fetches all pages of a list.
+    async fn fetch_list(&self, mut request: Map) -> Result<Vec<Arc<Registration>>, RegistryError> {
         let deadline = Instant::now() + self.timeout;
         let pages = async {
             let mut all = Vec::new();
             loop {
-                let mut answer = self.ask(Request::Other(request.clone())).await?;
+                let mut answer = self.call(Request::Other(request.clone())).await?;
                 let page = wire::read_page(&mut answer);
                 let (page, len) = page.map_err(|error| self.invalid(error))?;
                 all.extend(page);
                 match answer.get_mut("next").map(std::mem::take) {
-                    None | Some(Value::Null) => return Ok(once_each(all)),
+                    None | Some(Value::Null) => return Ok(without_duplicates(all)),
                     Some(_) if len == 0 || all.len() > MAX_REGISTRATIONS => {
-                        let problem = FieldError::new("next", "absent from a list without an end");
+                        let problem = FieldError::new("next", "a list that ends");
                         return Err(self.invalid(problem));
                     }
                     Some(next) => request.insert("after", next),
@@ -118,12 +115,13 @@ impl RemoteRegistry {
     }
 
     fn invalid(&self, error: FieldError) -> RegistryError {
-        error::invalid(self.endpoint(), error)
+        error::invalid_answer(self.endpoint(), error)
     }
 }
 
-/// Leaves the newest of each: between two pages one may have registered again, and moved behind where it stood.
-fn once_each(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>> {
+/// Keeps the newest registration of each instance. An instance that registers again between two
+/// pages may move to a later page, and is then listed twice.
+fn without_duplicates(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>> {
     let mut newest = HashMap::with_capacity(all.len());
     for (place, one) in all.iter().enumerate() {
         newest.insert((&*one.name, &one.endpoint), place);
@@ -138,11 +136,15 @@ fn once_each(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>> {
 
 impl Registry for RemoteRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        // How much is too much, the far side says.
+        // The server knows the limit on the size.
         registration.check(usize::MAX)?;
-        let answer = self.calls.ask(wire::register(&registration)?).await;
+        let answer = self
+            .calls
+            .ask(wire::encode_registration(&registration)?)
+            .await;
         let name = Some(&*registration.name);
-        let answer = answer.map_err(|error| error::failed(self.endpoint(), name, error))?;
+        let answer =
+            answer.map_err(|error| error::from_call_error(self.endpoint(), name, error))?;
         wire::read_lease(&answer).map_err(|error| self.invalid(error))
     }
 
@@ -151,7 +153,7 @@ impl Registry for RemoteRegistry {
         let mut leave = Unregister::new(&*which.name);
         leave.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         leave.instance = which.instance.clone();
-        // Sent again, it might take out whoever came after the one that it was for.
+        // Without an instance, a second request might unregister a successor.
         let client = match which.instance {
             Some(_) => &self.calls,
             None => &self.once,
@@ -159,7 +161,7 @@ impl Registry for RemoteRegistry {
         let answer = client.ask(leave).await;
         answer
             .map(drop)
-            .map_err(|error| error::failed(self.endpoint(), None, error))
+            .map_err(|error| error::from_call_error(self.endpoint(), None, error))
     }
 
     async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
@@ -167,17 +169,17 @@ impl Registry for RemoteRegistry {
         let mut beat = Heartbeat::healthy(&*which.name);
         beat.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         beat.instance = which.instance.clone();
-        self.ask(beat).await.map(drop)
+        self.call(beat).await.map(drop)
     }
 
     async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
         check_name(name)?;
-        self.ask_for_list(map! {"method": "lookup", "agent_name": name})
+        self.fetch_list(map! {"method": "lookup", "agent_name": name})
             .await
     }
 
     async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.ask_for_list(map! {"method": "list"}).await
+        self.fetch_list(map! {"method": "list"}).await
     }
 
     async fn find(
@@ -186,7 +188,7 @@ impl Registry for RemoteRegistry {
     ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         let query = query.into();
         query.check()?;
-        self.ask_for_list(map! {"method": "find", "query": (query.to_map())})
+        self.fetch_list(map! {"method": "find", "query": (query.to_map())})
             .await
     }
 
@@ -203,3 +205,7 @@ impl fmt::Debug for RemoteRegistry {
             .finish_non_exhaustive()
     }
 }
+
+/// The most registrations that a list or a snapshot may have, so that a faulty registry cannot fill
+/// the memory of its clients.
+const MAX_REGISTRATIONS: usize = 1 << 20;

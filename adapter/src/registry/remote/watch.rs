@@ -1,3 +1,5 @@
+//! A watch of a remote registry, which outlives its connections.
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering::Relaxed},
@@ -14,29 +16,30 @@ use tokio::time::sleep;
 
 use super::{
     MAX_REGISTRATIONS,
-    error::{failed, invalid},
+    error::{from_call_error, invalid_answer},
 };
-use crate::{MessageStream, RemoteAgent, registry::wire::Told};
+use crate::{MessageStream, RemoteAgent, registry::wire::WatchChunk};
 
-/// A watch that outlives its connections. It does nothing before it is polled.
+/// Opens a watch that reconnects. It does nothing before it is polled.
 pub(super) fn watch(registry: RemoteAgent, scope: WatchScope, mut backoff: Backoff) -> Watch {
     if let Err(error) = scope.check() {
         return Watch::failed(error);
     }
-    let in_touch = Arc::new(AtomicBool::new(false));
-    let is_live = Arc::clone(&in_touch);
+    // A flag without any data behind it, so that relaxed accesses suffice.
+    let connected = Arc::new(AtomicBool::new(false));
+    let is_live = Arc::clone(&connected);
     let events = stream! {
-        // Whether something may have been missed by the time of the next snapshot.
-        let mut told_before = false;
+        // From the second connection on, events may have been missed before the snapshot.
+        let mut had_snapshot = false;
         loop {
             let mut source = Source::open(&registry, &scope);
             let problem = loop {
                 match source.next(&registry).await {
                     Ok(Some(mut event)) => {
                         if let Event::Snapshot { resync, .. } = &mut event {
-                            *resync |= std::mem::replace(&mut told_before, true) && !source.known;
-                            source.known = true;
-                            in_touch.store(true, Relaxed);
+                            *resync |= had_snapshot && !source.had_snapshot;
+                            (had_snapshot, source.had_snapshot) = (true, true);
+                            connected.store(true, Relaxed);
                             backoff.reset();
                         }
                         yield Ok(event);
@@ -45,22 +48,22 @@ pub(super) fn watch(registry: RemoteAgent, scope: WatchScope, mut backoff: Backo
                     Err(error) => break Some(error),
                 }
             };
-            in_touch.store(false, Relaxed);
-            // The connection goes before the wait.
+            connected.store(false, Relaxed);
+            // Close the connection before the delay.
             drop(source);
             match problem {
-                Some(error) if is_permanent(&error) => {
+                Some(error) if !error.is_retryable() => {
                     yield Err(error);
                     return;
                 }
                 problem => {
-                    let wait = match &problem {
+                    let delay = match &problem {
                         Some(RegistryError::TooManyWatches { .. }) => backoff.max_delay(),
                         _ => backoff.next_delay(),
                     };
                     let endpoint = registry.endpoint();
-                    tracing::debug!(%endpoint, ?problem, ?wait, "a watch was lost; connecting again");
-                    sleep(wait).await;
+                    tracing::debug!(%endpoint, ?problem, ?delay, "registry watch lost; reconnecting");
+                    sleep(delay).await;
                 }
             }
         }
@@ -68,16 +71,11 @@ pub(super) fn watch(registry: RemoteAgent, scope: WatchScope, mut backoff: Backo
     Watch::new(events).with_liveness(move || is_live.load(Relaxed))
 }
 
-/// What waiting does not mend.
-fn is_permanent(error: &RegistryError) -> bool {
-    !error.is_retryable()
-}
-
-/// One connection's worth of a watch.
+/// One connection of a watch.
 struct Source {
     chunks: MessageStream,
-    /// Whether its snapshot has been told.
-    known: bool,
+    /// Whether the snapshot has been returned.
+    had_snapshot: bool,
 }
 
 impl Source {
@@ -88,20 +86,22 @@ impl Source {
         }
         Self {
             chunks: registry.ask_for_stream(Request::Other(request)),
-            known: false,
+            had_snapshot: false,
         }
     }
 
-    /// The next event; `None` when the connection has come to its end.
+    /// Returns the next event, or `None` at the end of the stream.
     async fn next(&mut self, registry: &RemoteAgent) -> Result<Option<Event>, RegistryError> {
         let endpoint = registry.endpoint();
         let mut parts: Option<Vec<Arc<Registration>>> = None;
         while let Some(chunk) = self.chunks.next().await {
-            let Message { content, .. } = chunk.map_err(|error| failed(endpoint, None, error))?;
-            let told = Told::read(content).map_err(|error| invalid(endpoint, error))?;
-            match (told, &mut parts) {
+            let Message { content, .. } =
+                chunk.map_err(|error| from_call_error(endpoint, None, error))?;
+            let chunk =
+                WatchChunk::read(content).map_err(|error| invalid_answer(endpoint, error))?;
+            match (chunk, &mut parts) {
                 (
-                    Told::Part {
+                    WatchChunk::Snapshot {
                         registrations,
                         resync,
                         more,
@@ -114,23 +114,23 @@ impl Source {
                         return Ok(Some(Event::snapshot(std::mem::take(all), resync)));
                     }
                     if all.len() > MAX_REGISTRATIONS {
-                        return Err(invalid(
+                        return Err(invalid_answer(
                             endpoint,
-                            FieldError::new("more", "false in the end"),
+                            FieldError::new("more", "a snapshot that ends"),
                         ));
                     }
                 }
-                (Told::Nothing, _) => {}
-                (Told::Event(_), Some(_)) => {
-                    // What was told of the snapshot so far is not all.
+                (WatchChunk::Ignored, _) => {}
+                (WatchChunk::Event(_), Some(_)) => {
+                    // The snapshot is incomplete.
                     let problem = FieldError::new("event", "the rest of the snapshot");
-                    return Err(invalid(endpoint, problem));
+                    return Err(invalid_answer(endpoint, problem));
                 }
-                (Told::Event(_), _) if !self.known => {
-                    let problem = FieldError::new("event", "a snapshot at first");
-                    return Err(invalid(endpoint, problem));
+                (WatchChunk::Event(_), _) if !self.had_snapshot => {
+                    let problem = FieldError::new("event", "a snapshot first");
+                    return Err(invalid_answer(endpoint, problem));
                 }
-                (Told::Event(event), _) => return Ok(Some(event)),
+                (WatchChunk::Event(event), _) => return Ok(Some(event)),
             }
         }
         Ok(None)

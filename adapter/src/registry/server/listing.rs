@@ -1,3 +1,5 @@
+//! Lists a registry page by page.
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -12,52 +14,51 @@ use tokio::task::yield_now;
 
 use crate::registry::wire::{Cursor, Page};
 
-/// What of a registry is to be listed.
-pub(super) enum Asked {
+/// Which registrations a client asks for.
+pub(super) enum ListRequest {
     All,
     Name(String),
     Query(Query),
 }
 
-/// How many registrations are asked for at a time.
-const BATCH: usize = 256;
-
-/// One page of what is asked for, behind what an earlier one had; and where the next goes on, if there is one.
+/// Returns one page of a list, and the cursor of the next page if there is one. The page starts
+/// after the cursor of the previous page.
 ///
-/// It costs what stands on the page and what was passed over, however much is registered.
+/// The cost is that of the registrations on the page and of those that were skipped, however many
+/// are registered.
 pub(super) async fn list(
     registry: &SharedRegistry,
-    asked: &Asked,
+    request: &ListRequest,
     after: Option<&Cursor>,
     budget: usize,
     mut yielder: Yielder,
 ) -> Result<(Value, Option<Map>), RegistryError> {
-    let (only, query) = match asked {
-        Asked::All => (None, None),
-        Asked::Name(name) => (Some(&**name), None),
-        Asked::Query(query) => (query.required_name(), Some(query)),
+    let (only, query) = match request {
+        ListRequest::All => (None, None),
+        ListRequest::Name(name) => (Some(&**name), None),
+        ListRequest::Query(query) => (query.required_name(), Some(query)),
     };
     let mut page = Page::new(budget);
     let mut last: Option<Arc<Registration>> = None;
-    // The names up to this one are done with.
-    let mut behind = None;
+    // All instances of the names up to this one have been listed.
+    let mut listed_name = None;
     let mut batch = match (only, after) {
         (Some(name), _) => registry.lookup(name).await?,
         (None, Some(after)) => {
-            behind = Some(after.name().to_owned());
+            listed_name = Some(after.name().to_owned());
             registry.lookup(after.name()).await?
         }
         (None, None) => Vec::new(),
     };
     if let Some(after) = after {
-        after.cut(&mut batch);
+        after.skip(&mut batch);
     }
-    // What is left of a name may be few.
+    // The rest of one name may be shorter than a batch, so its length does not tell.
     let mut is_last = false;
     loop {
         for registration in &batch {
             yielder.yield_if_due().await;
-            // What others could not read is on no page, and where the next goes on is told them, too.
+            // Pages omit agents that other processes cannot call. They cannot be a cursor either.
             if !registration.is_portable()
                 || query.is_some_and(|query| !query.matches(registration))
             {
@@ -69,17 +70,18 @@ pub(super) async fn list(
             last = Some(Arc::clone(registration));
         }
         if let Some(registration) = batch.last() {
-            behind = Some(registration.name.clone());
+            listed_name = Some(registration.name.clone());
         }
         if only.is_some() || is_last {
             return Ok((page.into_list(), None));
         }
-        batch = registry.list_after(behind.as_deref(), BATCH).await?;
+        batch = registry.list_after(listed_name.as_deref(), BATCH).await?;
         is_last = batch.len() < BATCH;
     }
 }
 
-/// Yields to other tasks at intervals: matching a query against many registrations can be long work.
+/// Yields to other tasks at intervals, because matching a query against many registrations can take
+/// long.
 pub(super) struct Yielder {
     slice: Duration,
     since: Instant,
@@ -102,6 +104,9 @@ impl Yielder {
     }
 }
 
+/// The minimum number of registrations in each request to the registry.
+const BATCH: usize = 256;
+
 /// How long one listing works before it yields.
 pub(super) const WORK_SLICE: Duration = Duration::from_millis(1);
 
@@ -122,7 +127,7 @@ mod tests {
             let registration = Registration::new(format!("agent {number}"), endpoint);
             registry.register(registration).await.unwrap();
         }
-        let query = Asked::Query(Query::new().metadata("key", "value"));
+        let query = ListRequest::Query(Query::new().metadata("key", "value"));
         let yielder = Yielder::every(slice);
         let mut listing = pin!(list(&registry, &query, None, 4096, yielder));
         let mut yields = 0;

@@ -1,3 +1,5 @@
+//! Serves a registry to other processes.
+
 mod builder;
 mod listing;
 mod service;
@@ -11,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 pub use self::builder::RegistryServerBuilder;
 use crate::{Error, server::ServerTasks};
 
-/// A registry that is being served on an endpoint, for other processes, whatever they are written in.
+/// A registry that is served to other processes, in any language.
 ///
-/// It serves from the moment it is made until it is stopped. Dropping it aborts what is in flight. What is
-/// registered belongs to the registry behind it and stays there.
+/// The server runs until it is stopped. Dropping it aborts the requests in flight. Registrations
+/// belong to the registry behind the server and stay there.
 ///
 /// ```
 /// use agentwire::registry::{
@@ -34,12 +36,12 @@ use crate::{Error, server::ServerTasks};
 /// ```
 pub struct RegistryServer {
     tasks: ServerTasks,
-    /// Ends watches, which would not end by themselves.
+    /// Ends watches at shutdown; they do not end by themselves.
     drain: CancellationToken,
 }
 
 impl RegistryServer {
-    /// Serves a registry with default settings.
+    /// Serves `registry` at `endpoint`, with default settings.
     ///
     /// # Errors
     ///
@@ -56,7 +58,7 @@ impl RegistryServer {
         Self::builder(registry).endpoint(endpoint).serve().await
     }
 
-    /// Settings for serving a registry.
+    /// Returns a builder for a server of `registry`.
     pub fn builder(registry: impl Registry) -> RegistryServerBuilder {
         RegistryServerBuilder::new(registry)
     }
@@ -75,10 +77,11 @@ impl RegistryServer {
         self.tasks.endpoints()
     }
 
-    /// Stops gracefully: no more connections and requests are accepted, those in flight are answered, and watches
-    /// end. What is not answered within the [shutdown timeout](RegistryServerBuilder::shutdown_timeout) is dropped.
+    /// Stops gracefully: accepts no more connections and requests, answers those in flight, and
+    /// ends watches. Requests that are not answered within the [shutdown
+    /// timeout](RegistryServerBuilder::shutdown_timeout) are dropped.
     ///
-    /// It returns when all is done: no task is left, and no socket file.
+    /// Returns when no task and no socket file is left.
     ///
     /// # Cancel safety
     ///

@@ -1,3 +1,5 @@
+//! Works on the requests that a registry server receives.
+
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use agentwire_codec::{
@@ -19,25 +21,25 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::listing::{self, Asked, WORK_SLICE, Yielder};
+use super::listing::{self, ListRequest, WORK_SLICE, Yielder};
 use crate::{
     registry::wire::{self, Cursor},
     server::{Guard, Service, Work, unknown_method},
 };
 
-/// What a [`RegistryServer`](super::RegistryServer) does with envelopes (PROTOCOL 12).
+/// The service of a [`RegistryServer`](super::RegistryServer): works on envelopes (PROTOCOL 12).
 pub(super) struct RegistryService {
     pub(super) registry: SharedRegistry,
-    /// How many bytes of JSON a list in one answer may have.
+    /// The most bytes of JSON that one page of a list may have.
     pub(super) page_size: usize,
-    /// After how long without an event a watch says that it lives.
+    /// The interval of keep-alives on a watch without events.
     pub(super) keep_alive: Duration,
-    /// How long the registry may take.
+    /// How long the registry may take for an answer.
     pub(super) handler_timeout: Option<Duration>,
-    /// Those that may begin yet.
+    /// A permit for each further watch.
     pub(super) watches: Arc<Semaphore>,
     pub(super) max_watches: usize,
-    /// Ends watches, which would not end by themselves.
+    /// Ends watches at shutdown; they do not end by themselves.
     pub(super) drain: CancellationToken,
 }
 
@@ -66,8 +68,8 @@ impl Service for RegistryService {
         let span = tracing::debug_span!("request", %id, method);
         let (id, limit) = (id.clone(), self.handler_timeout);
         if let (Body::Request(Request::Other(payload)), "watch") = (&body, method) {
-            let told = AssertUnwindSafe(self.watch(read_scope(payload)?)?).catch_unwind();
-            return Ok(Work::Many(Box::pin(told.map(move |body| {
+            let chunks = AssertUnwindSafe(self.watch(read_scope(payload)?)?).catch_unwind();
+            return Ok(Work::Many(Box::pin(chunks.map(move |body| {
                 let guard = guard(method, &id, &span, None);
                 body.unwrap_or_else(|panic| Body::Error(guard.panicked(&*panic)))
             }))));
@@ -110,20 +112,20 @@ impl RegistryService {
     ) -> Result<impl Stream<Item = Body> + Send + 'static, WireError> {
         let Ok(permit) = Arc::clone(&self.watches).try_acquire_owned() else {
             let max = self.max_watches;
-            tracing::warn!(max, "no more watches are served");
+            tracing::warn!(max, "watch refused: limit reached");
             return Err(RegistryError::TooManyWatches { max }.to_wire_error());
         };
         let (registry, drain) = (self.registry.clone(), self.drain.clone());
-        let told = told(registry, scope, self.page_size, self.keep_alive, drain);
-        // It goes with the stream.
-        Ok(told.inspect(move |_| {
+        let chunks = watch_chunks(registry, scope, self.page_size, self.keep_alive, drain);
+        // The permit lives as long as the stream.
+        Ok(chunks.inspect(move |_| {
             let _ = &permit;
         }))
     }
 }
 
-/// A watch as the chunks of a stream.
-fn told(
+/// Encodes a watch as the chunks of a stream.
+fn watch_chunks(
     registry: SharedRegistry,
     scope: WatchScope,
     page_size: usize,
@@ -131,31 +133,30 @@ fn told(
     drain: CancellationToken,
 ) -> impl Stream<Item = Body> + Send + 'static {
     stream! {
-        // Within the block, so that a panic in the asking is caught, too.
+        // Inside the block, so that a panic of the registry is caught.
         let mut watch = registry.watch(scope);
-        let mut has_begun = false;
-        // Since when nothing was said, and since when the registry itself may have been out of reach.
-        let (mut silent, mut blind) = (Instant::now(), Instant::now());
+        let mut has_started = false;
+        let (mut last_chunk, mut last_live) = (Instant::now(), Instant::now());
         loop {
-            let longest = if has_begun { LONGEST_BLIND } else { LONGEST_BEGINNING };
-            // It is looked at twice before it is said to be out of reach, as it may be so for a moment only.
-            let wait = (LONGEST_BLIND / 2)
-                .min(longest.saturating_sub(blind.elapsed()))
-                .min(keep_alive.saturating_sub(silent.elapsed()));
+            let max_outage = if has_started { MAX_OUTAGE } else { MAX_START };
+            // Checks liveness at least twice before an outage counts, because it may be short.
+            let wait = (MAX_OUTAGE / 2)
+                .min(max_outage.saturating_sub(last_live.elapsed()))
+                .min(keep_alive.saturating_sub(last_chunk.elapsed()));
             let next = tokio::select! {
                 biased;
-                // Whoever watches asks again, here or where this registry comes back.
+                // Clients watch again, here or where this registry is served next.
                 () = drain.cancelled() => break,
-                // An event that comes at the same moment is not lost: it is asked for again.
+                // A timeout loses no event: `next` is cancel safe.
                 next = timeout(wait, watch.next()) => next,
             };
             match next {
                 Ok(Some(Ok(event))) => {
-                    for content in wire::tell(event, page_size) {
+                    for content in wire::encode_event(event, page_size) {
                         yield Body::StreamChunk(Message::agent(content));
                     }
-                    has_begun = true;
-                    (silent, blind) = (Instant::now(), Instant::now());
+                    has_started = true;
+                    (last_chunk, last_live) = (Instant::now(), Instant::now());
                 }
                 Ok(Some(Err(error))) => {
                     yield Body::Error(error.to_wire_error());
@@ -163,18 +164,18 @@ fn told(
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    if has_begun && watch.is_live() {
-                        blind = Instant::now();
-                    } else if blind.elapsed() >= longest {
-                        yield Body::Error(out_of_touch());
+                    if has_started && watch.is_live() {
+                        last_live = Instant::now();
+                    } else if last_live.elapsed() >= max_outage {
+                        yield Body::Error(backend_unreachable());
                         return;
                     }
-                    if silent.elapsed() >= keep_alive {
-                        // Before the snapshot nothing is said (PROTOCOL 12.9).
-                        if has_begun {
-                            yield Body::StreamChunk(Message::agent(wire::alive()));
+                    if last_chunk.elapsed() >= keep_alive {
+                        // No keep-alive before the snapshot (PROTOCOL 12.9).
+                        if has_started {
+                            yield Body::StreamChunk(Message::agent(wire::keep_alive()));
                         }
-                        silent = Instant::now();
+                        last_chunk = Instant::now();
                     }
                 }
             }
@@ -183,14 +184,7 @@ fn told(
     }
 }
 
-/// How long a registry may be out of reach until those who watch are told (PROTOCOL 12.11).
-const LONGEST_BLIND: Duration = Duration::from_secs(30);
-
-/// How long its first snapshot may take. Those who watch a registry in Redis wait for their turn, for up to 60 s; ending
-/// that would put them behind all the others.
-const LONGEST_BEGINNING: Duration = Duration::from_secs(90);
-
-/// The payload of the one response to a request.
+/// Works on a request and returns the payload of its response.
 async fn answer(
     registry: SharedRegistry,
     body: Body,
@@ -202,7 +196,7 @@ async fn answer(
         (_, Body::Register(register)) => {
             let registration = wire::read_registration(register).map_err(refused)?;
             let lease = registry.register(registration).await.map_err(refused)?;
-            Ok(wire::lease(lease))
+            Ok(wire::encode_lease(lease))
         }
         (_, Body::Heartbeat(beat)) => {
             let which = wire::read_ref(beat.agent_name, beat.endpoint, beat.instance);
@@ -218,16 +212,17 @@ async fn answer(
         }
         (method, Body::Request(Request::Other(payload))) => {
             let after = Cursor::read(&payload).map_err(malformed)?;
-            let asked = match method {
+            let request = match method {
                 "lookup" => {
                     let name = wire::text(&payload, "agent_name").map_err(malformed)?;
-                    Asked::Name(name)
+                    ListRequest::Name(name)
                 }
-                "find" => Asked::Query(read_query(&payload)?),
-                _ => Asked::All,
+                "find" => ListRequest::Query(read_query(&payload)?),
+                _ => ListRequest::All,
             };
             let yielder = Yielder::every(WORK_SLICE);
-            let listed = listing::list(&registry, &asked, after.as_ref(), page_size, yielder).await;
+            let listed =
+                listing::list(&registry, &request, after.as_ref(), page_size, yielder).await;
             let (page, next) = listed.map_err(refused)?;
             let mut answer = Map::from([("registrations", page)]);
             answer.extend(next.map(|next| ("next", next)));
@@ -264,7 +259,14 @@ fn timed_out(limit: Duration) -> WireError {
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, text).with_details(map! {"reason": "unavailable"})
 }
 
-fn out_of_touch() -> WireError {
-    let text = "What the registry relies on cannot be reached";
+fn backend_unreachable() -> WireError {
+    let text = "The backend of the registry cannot be reached";
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, text).with_details(map! {"reason": "unavailable"})
 }
+
+/// How long a registry may be out of reach before its watches fail (PROTOCOL 12.11).
+const MAX_OUTAGE: Duration = Duration::from_secs(30);
+
+/// How long the first snapshot of a watch may take. Watches of a registry in Redis may queue for up
+/// to 60 s, and one that failed earlier would start again at the end of the queue.
+const MAX_START: Duration = Duration::from_secs(90);

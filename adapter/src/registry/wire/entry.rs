@@ -1,3 +1,5 @@
+//! Registrations, references to instances, and leases on the wire.
+
 use std::time::Duration;
 
 use agentwire_codec::{Map, Register, Value, map};
@@ -7,12 +9,12 @@ use agentwire_registry::{
 };
 use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 
-/// What registers an agent.
+/// Encodes a registration as a request.
 ///
 /// # Errors
 ///
-/// [`RegistryError::InvalidRegistration`] for an endpoint that others could not read.
-pub(in crate::registry) fn register(
+/// [`RegistryError::InvalidRegistration`] for an endpoint that other processes cannot call.
+pub(in crate::registry) fn encode_registration(
     registration: &Registration,
 ) -> Result<Register, RegistryError> {
     if !registration.is_portable() {
@@ -30,9 +32,11 @@ pub(in crate::registry) fn register(
     Ok(register)
 }
 
+/// Decodes a request that registers an agent.
+///
 /// # Errors
 ///
-/// [`RegistryError::InvalidRegistration`] for an endpoint or a version that is none.
+/// [`RegistryError::InvalidRegistration`] for an invalid endpoint or version.
 pub(in crate::registry) fn read_registration(
     register: Register,
 ) -> Result<Registration, RegistryError> {
@@ -40,7 +44,7 @@ pub(in crate::registry) fn read_registration(
     let endpoint = read_endpoint(&name, &register.endpoint)?;
     let version = present(register.version).map(|text| {
         let version = text.parse();
-        version.map_err(|error| invalid(&name, format!("its version is none: {error}")))
+        version.map_err(|error| invalid(&name, format!("invalid version: {error}")))
     });
     let mut registration = Registration::new(&*name, endpoint)
         .with_instance(register.instance.unwrap_or_default())
@@ -50,11 +54,11 @@ pub(in crate::registry) fn read_registration(
     Ok(registration)
 }
 
-/// Who is meant by a heartbeat or an unregister. What is empty is as good as not there.
+/// Decodes the instance that a heartbeat or an unregister names. Empty fields count as absent.
 ///
 /// # Errors
 ///
-/// [`RegistryError::InvalidRegistration`] for an endpoint that is none.
+/// [`RegistryError::InvalidRegistration`] for an invalid endpoint.
 pub(in crate::registry) fn read_ref(
     name: String,
     endpoint: Option<String>,
@@ -67,20 +71,20 @@ pub(in crate::registry) fn read_ref(
     Ok(which)
 }
 
-/// What is answered to a register.
-pub(in crate::registry) fn lease(lease: Lease) -> Map {
+/// Encodes the answer to a registration.
+pub(in crate::registry) fn encode_lease(lease: Lease) -> Map {
     map! {
         "lease_seconds": (lease.timeout().as_secs_f64()),
         "heartbeat_seconds": (lease.heartbeat_interval().as_secs_f64()),
     }
 }
 
-/// Reads an answer to a register. One that does not say has the default lease.
+/// Decodes the answer to a registration. An answer without a lease means the default lease.
 pub(in crate::registry) fn read_lease(answer: &Map) -> Result<Lease, FieldError> {
     let seconds = match answer.get("lease_seconds") {
         None | Some(Value::Null) => return Ok(Lease::default()),
         Some(Value::Float(seconds)) => Some(*seconds),
-        // Nobody's lease is so long that this loses anything.
+        // Lossless up to 2^53 seconds.
         Some(other) => other.as_u64().map(|seconds| seconds as f64),
     };
     let lease = seconds
@@ -92,7 +96,7 @@ pub(in crate::registry) fn read_lease(answer: &Map) -> Result<Lease, FieldError>
     ))
 }
 
-/// Text of a request's payload; empty if it is missing.
+/// Returns a text field of a payload, or an empty text if the field is absent.
 pub(in crate::registry) fn text(payload: &Map, field: &'static str) -> Result<String, FieldError> {
     match payload.get(field) {
         None | Some(Value::Null) => Ok(String::new()),
@@ -122,23 +126,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registration_comes_back_as_it_was() {
+    fn a_registration_survives_a_round_trip() {
         let registration = Registration::new("weather", "tcp://host:80".parse().unwrap())
             .with_version("1.2.3")
             .with_capabilities(map! {"tools": ["forecast"]})
             .with_metadata("zone", "b");
-        let read = read_registration(register(&registration).unwrap()).unwrap();
+        let read = read_registration(encode_registration(&registration).unwrap()).unwrap();
         assert!(read.is_same_offer(&registration));
     }
 
     #[test]
-    fn what_four_keys_say_is_enough_and_the_same_each_time() {
+    fn four_keys_describe_the_same_registration_each_time() {
         let read = || read_registration(Register::new("weather", "tcp://host:80")).unwrap();
         assert!(read().is_same_offer(&read()));
     }
 
     #[test]
-    fn an_endpoint_or_a_version_that_is_none_is_refused() {
+    fn an_invalid_endpoint_or_version_is_refused() {
         let mut bad_version = Register::new("weather", "tcp://host:80");
         bad_version.version = Some("one".to_owned());
         for register in [
@@ -150,14 +154,14 @@ mod tests {
             assert!(error.to_string().contains("\"weather\""), "{error}");
         }
         let custom = Registration::new("weather", Endpoint::custom("a line"));
-        assert!(register(&custom).is_err());
+        assert!(encode_registration(&custom).is_err());
     }
 
     #[test]
-    fn a_lease_comes_back_as_it_was_and_nonsense_is_none() {
+    fn a_lease_survives_a_round_trip_and_invalid_leases_are_errors() {
         for millis in [1, 300, 90_000] {
             let given = Lease::new(Duration::from_millis(millis));
-            assert_eq!(read_lease(&lease(given)).unwrap(), given);
+            assert_eq!(read_lease(&encode_lease(given)).unwrap(), given);
         }
         assert_eq!(read_lease(&Map::new()).unwrap(), Lease::default());
         let whole = read_lease(&map! {"lease_seconds": 15}).unwrap();

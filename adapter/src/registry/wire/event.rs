@@ -1,3 +1,5 @@
+//! The events of watches as chunks of a stream, and back.
+
 use std::sync::Arc;
 
 use agentwire_codec::{Map, Value, map};
@@ -8,32 +10,33 @@ use agentwire_registry::{
 
 use super::page::{Pages, read_page};
 
-/// What one chunk of a watch says.
+/// A decoded chunk of a watch.
 #[derive(Debug)]
-pub(in crate::registry) enum Told {
-    /// Part of a snapshot; the next chunk is the next part, if there are more.
-    Part {
+pub(in crate::registry) enum WatchChunk {
+    /// A part of a snapshot. If there is `more`, the next chunk is the next part.
+    Snapshot {
         registrations: Vec<Arc<Registration>>,
         resync: bool,
         more: bool,
     },
     Event(Event),
-    /// That nothing has happened, or something that this version does not know.
-    Nothing,
+    /// A keep-alive, or an event to ignore: of an unknown kind, or about an agent that this process
+    /// cannot call.
+    Ignored,
 }
 
-/// The names of events, as they stand in chunks.
-const SNAPSHOT: &str = "snapshot";
-const ALIVE: &str = "alive";
-
-/// What is said when nothing has happened for a while, so that a silent connection is known to be dead.
-pub(in crate::registry) fn alive() -> Map {
+/// The content of a keep-alive chunk. Watches without events send it, so that clients can tell a
+/// quiet watch from a dead connection.
+pub(in crate::registry) fn keep_alive() -> Map {
     map! {"event": ALIVE}
 }
 
-/// The contents of the chunks that tell of an event. A snapshot may need several: their lists have up to
-/// `budget` bytes of JSON.
-pub(in crate::registry) fn tell(event: Event, budget: usize) -> impl Iterator<Item = Map> + Send {
+/// Encodes an event as the contents of chunks. A snapshot may take several: each lists
+/// registrations of up to `budget` bytes of JSON.
+pub(in crate::registry) fn encode_event(
+    event: Event,
+    budget: usize,
+) -> impl Iterator<Item = Map> + Send {
     let (mut single, mut snapshot) = (None, None);
     match event {
         Event::Snapshot {
@@ -41,7 +44,7 @@ pub(in crate::registry) fn tell(event: Event, budget: usize) -> impl Iterator<It
             resync,
             ..
         } => snapshot = Some((Pages::new(registrations, budget), resync)),
-        other => single = one(&other),
+        other => single = encode_change(&other),
     }
     std::iter::from_fn(move || {
         let Some((mut pages, resync)) = snapshot.take() else {
@@ -60,15 +63,15 @@ pub(in crate::registry) fn tell(event: Event, budget: usize) -> impl Iterator<It
     })
 }
 
-fn one(event: &Event) -> Option<Map> {
+fn encode_change(event: &Event) -> Option<Map> {
     let registration = event.registration()?;
-    // What others could not read was not in the snapshot either.
+    // Agents that other processes cannot call are not in the snapshot either.
     let registration = registration.is_portable().then(|| registration.to_map())?;
     Some(map! {"event": (event.name()), "registration": registration})
 }
 
-impl Told {
-    /// Reads the content of a chunk.
+impl WatchChunk {
+    /// Decodes the content of a chunk.
     pub(in crate::registry) fn read(content: Value) -> Result<Self, FieldError> {
         let Value::Map(mut content) = content else {
             return Err(FieldError::new("content", "an object"));
@@ -82,7 +85,7 @@ impl Told {
             Some(SNAPSHOT) => {
                 let (resync, more) = (flag("resync")?, flag("more")?);
                 let (registrations, _) = read_page(&mut content)?;
-                return Ok(Self::Part {
+                return Ok(Self::Snapshot {
                     registrations,
                     resync,
                     more,
@@ -92,7 +95,7 @@ impl Told {
             Some("updated") => Event::Updated,
             Some("left") => Event::Left,
             Some("expired") => Event::Expired,
-            Some(_) => return Ok(Self::Nothing),
+            Some(_) => return Ok(Self::Ignored),
             None => return Err(FieldError::new("event", "text")),
         };
         let Some(Value::Map(registration)) = content.get_mut("registration").map(std::mem::take)
@@ -101,12 +104,15 @@ impl Told {
         };
         match Registration::from_map(registration) {
             Ok(registration) => Ok(Self::Event(make(Arc::new(registration)))),
-            // It was left out of the snapshot, too.
-            Err(error) if error.field() == "endpoint" => Ok(Self::Nothing),
+            // An endpoint that this process cannot call: the snapshot omitted it, too.
+            Err(error) if error.field() == "endpoint" => Ok(Self::Ignored),
             Err(error) => Err(error),
         }
     }
 }
+
+const SNAPSHOT: &str = "snapshot";
+const ALIVE: &str = "alive";
 
 #[cfg(test)]
 mod tests {
@@ -119,21 +125,21 @@ mod tests {
         Arc::new(Registration::new("weather", endpoint))
     }
 
-    fn told(event: Event, budget: usize) -> Vec<Told> {
-        tell(event, budget)
-            .map(|content| Told::read(content.into()).unwrap())
+    fn round_trip(event: Event, budget: usize) -> Vec<WatchChunk> {
+        encode_event(event, budget)
+            .map(|content| WatchChunk::read(content.into()).unwrap())
             .collect()
     }
 
     #[test]
-    fn an_event_is_one_chunk_and_comes_back_as_it_was() {
+    fn an_event_survives_a_round_trip_in_one_chunk() {
         let agent = agent(80);
         for make in [Event::Joined, Event::Updated, Event::Left, Event::Expired] {
             let event = make(Arc::clone(&agent));
             let kind = std::mem::discriminant(&event);
-            let told = told(event, 0);
-            let [Told::Event(read)] = &told[..] else {
-                panic!("{told:?}");
+            let chunks = round_trip(event, 0);
+            let [WatchChunk::Event(read)] = &chunks[..] else {
+                panic!("{chunks:?}");
             };
             assert_eq!(std::mem::discriminant(read), kind);
             assert!(read.registration().unwrap().is_same_offer(&agent));
@@ -141,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_as_many_chunks_as_it_needs() {
+    fn a_snapshot_takes_as_many_chunks_as_it_needs() {
         let all: Vec<_> = (1..=5).map(agent).collect();
         for (count, budget, chunks) in [(0, 0, 1), (5, usize::MAX, 1), (5, 0, 5)] {
-            let parts = told(Event::snapshot(all[..count].to_vec(), true), budget);
+            let parts = round_trip(Event::snapshot(all[..count].to_vec(), true), budget);
             assert_eq!(parts.len(), chunks);
             let mut found = Vec::new();
             for (number, part) in parts.into_iter().enumerate() {
-                let Told::Part {
+                let WatchChunk::Snapshot {
                     registrations,
                     resync: true,
                     more,
@@ -164,9 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_know_is_nothing_and_nonsense_is_named() {
-        for content in [alive(), map! {"event": "renamed", "to": 7}] {
-            assert!(matches!(Told::read(content.into()).unwrap(), Told::Nothing));
+    fn unknown_events_are_ignored_and_invalid_fields_are_named() {
+        for content in [keep_alive(), map! {"event": "renamed", "to": 7}] {
+            assert!(matches!(
+                WatchChunk::read(content.into()).unwrap(),
+                WatchChunk::Ignored
+            ));
         }
         for (content, field) in [
             (Value::Null, "content"),
@@ -180,13 +189,13 @@ mod tests {
                 "more",
             ),
         ] {
-            assert_eq!(Told::read(content).unwrap_err().field(), field);
+            assert_eq!(WatchChunk::read(content).unwrap_err().field(), field);
         }
     }
 
     #[test]
-    fn what_others_could_not_call_is_not_told() {
+    fn agents_that_only_this_process_can_call_are_omitted() {
         let custom = Registration::new("weather", Endpoint::custom("a line"));
-        assert!(told(Event::Joined(Arc::new(custom)), 0).is_empty());
+        assert!(round_trip(Event::Joined(Arc::new(custom)), 0).is_empty());
     }
 }

@@ -1,11 +1,11 @@
-//! What registries say to each other (PROTOCOL 12). Pure: it knows no connections.
+//! The wire format of registries (PROTOCOL 12). It performs no I/O.
 
 mod entry;
 mod event;
 mod page;
 
 pub(super) use self::{
-    entry::{lease, read_lease, read_ref, read_registration, register, text},
-    event::{Told, alive, tell},
+    entry::{encode_lease, encode_registration, read_lease, read_ref, read_registration, text},
+    event::{WatchChunk, encode_event, keep_alive},
     page::{Cursor, Page, read_page},
 };

@@ -1,3 +1,5 @@
+//! Lists of registrations that are split into pages.
+
 use std::{cmp::Ordering, iter::Peekable, sync::Arc, vec};
 
 use agentwire_codec::{Map, Value, json, map};
@@ -6,23 +8,25 @@ use agentwire_registry::{
     backend::{FieldError, RegistrationExt},
 };
 
-/// A list of registrations that fits into a frame: as long as its JSON has room, and at least one.
+/// A list of registrations that fits into a frame. It grows until its JSON fills the budget, and
+/// holds at least one registration.
 #[derive(Debug)]
 pub(in crate::registry) struct Page {
     list: Vec<Value>,
-    /// How many bytes of JSON it has, and may have.
+    /// The length of the list as JSON, in bytes.
     size: usize,
+    /// The most bytes of JSON, unless a single registration has more.
     budget: usize,
     scratch: Vec<u8>,
 }
 
-/// Registrations in as many pages as they need.
+/// Splits registrations into pages.
 pub(in crate::registry) struct Pages {
     rest: Peekable<vec::IntoIter<Arc<Registration>>>,
     budget: usize,
 }
 
-/// Where the next list goes on: behind this registration.
+/// The position after which the next page of a list continues: that of its last registration.
 #[derive(Debug, Clone)]
 pub(in crate::registry) struct Cursor(Registration);
 
@@ -36,11 +40,11 @@ impl Page {
         }
     }
 
-    /// Puts one behind the others, which others can read. False if there is no room for it.
+    /// Appends a registration, which must be portable. Returns false if the page is full.
     pub(in crate::registry) fn push(&mut self, registration: &Registration) -> bool {
         let value = Value::Map(registration.to_map());
         self.scratch.clear();
-        // What cannot be written will be said to be so where it is sent.
+        // A value that cannot be encoded fails when the answer is sent.
         let _ = json::write(&value, &mut self.scratch);
         let len = self.scratch.len();
         if !self.list.is_empty() && self.size + len > self.budget {
@@ -57,7 +61,7 @@ impl Page {
 }
 
 impl Pages {
-    /// What others could not read is left out.
+    /// Starts to split `registrations`, without those that other processes cannot call.
     pub(in crate::registry) fn new(
         mut registrations: Vec<Arc<Registration>>,
         budget: usize,
@@ -69,7 +73,7 @@ impl Pages {
         }
     }
 
-    /// The next list, and whether there are more behind it.
+    /// Returns the next page, and whether more pages follow.
     pub(in crate::registry) fn next_page(&mut self) -> (Value, bool) {
         let mut page = Page::new(self.budget);
         while self.rest.next_if(|next| page.push(next)).is_some() {}
@@ -78,7 +82,7 @@ impl Pages {
 }
 
 impl Cursor {
-    /// As it stands in an answer and in the request for what follows.
+    /// Encodes a cursor after `last`, for an answer and for the request of the next page.
     pub(in crate::registry) fn to_map(last: &Registration) -> Map {
         let mut map = map! {"name": (&*last.name), "endpoint": (last.endpoint.to_string())};
         if let Some(version) = &last.version {
@@ -87,34 +91,34 @@ impl Cursor {
         map
     }
 
-    /// Reads the cursor of a request, if it has one.
+    /// Decodes the cursor of a request, if there is one.
     pub(in crate::registry) fn read(payload: &Map) -> Result<Option<Self>, FieldError> {
         match payload.get("after") {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Map(after)) => Registration::from_map(after.clone())
                 .map(|after| Some(Self(after)))
-                .map_err(|_| FieldError::new("after", "what an answer had as `next`")),
-            Some(_) => Err(FieldError::new("after", "what an answer had as `next`")),
+                .map_err(|_| FieldError::new("after", "the `next` of an answer")),
+            Some(_) => Err(FieldError::new("after", "the `next` of an answer")),
         }
     }
 
-    /// The name of who stood last in the list before.
+    /// The name of the last registration of the previous page.
     pub(in crate::registry) fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Leaves what comes behind it in a list that is in order.
-    pub(in crate::registry) fn cut(&self, registrations: &mut Vec<Arc<Registration>>) {
-        let known = |registration: &Arc<Registration>| {
+    /// Removes all registrations up to the cursor from an ordered list.
+    pub(in crate::registry) fn skip(&self, registrations: &mut Vec<Arc<Registration>>) {
+        let is_listed = |registration: &Arc<Registration>| {
             registration.listing_order(&self.0) != Ordering::Greater
         };
-        let known = registrations.partition_point(known);
-        registrations.drain(..known);
+        let listed = registrations.partition_point(is_listed);
+        registrations.drain(..listed);
     }
 }
 
-/// Reads a list of registrations. Those at endpoints that nobody here could call are left out; how many there were with
-/// them is told, too.
+/// Decodes a list of registrations, without those at endpoints that this process cannot call. Also
+/// returns the length of the whole list.
 pub(in crate::registry) fn read_page(
     payload: &mut Map,
 ) -> Result<(Vec<Arc<Registration>>, usize), FieldError> {
@@ -131,7 +135,7 @@ pub(in crate::registry) fn read_page(
         match Registration::from_map(map) {
             Ok(registration) => page.push(Arc::new(registration)),
             Err(error) if error.field() == "endpoint" => {
-                tracing::debug!("leaving out an agent at an endpoint that cannot be called");
+                tracing::debug!("ignoring a registration with an unsupported endpoint");
             }
             Err(error) => return Err(error),
         }
@@ -150,7 +154,7 @@ mod tests {
         let made = (0..count).map(|number| {
             let endpoint = format!("tcp://host:{}", 1000 + number).parse().unwrap();
             let time: Timestamp = "2025-11-08T12:34:56+00:00".parse().unwrap();
-            // All of one length.
+            // All have the same length.
             Arc::new(
                 Registration::new(format!("agent {number:03}"), endpoint).with_registered_at(time),
             )
@@ -163,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_hold_what_fits_and_lose_nothing() {
+    fn pages_are_full_and_lose_no_registration() {
         let all = agents(100);
         let one = Value::Map(all[0].to_map()).to_string().len();
         for (budget, expected) in [(0, 1), (one, 1), (10 * one + 9, 10), (usize::MAX, 100)] {
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_could_read_is_left_out() {
+    fn agents_that_only_this_process_can_call_are_omitted() {
         let mut all = agents(2);
         all.push(Arc::new(Registration::new("z", Endpoint::custom("a line"))));
         let (page, more) = Pages::new(all, usize::MAX).next_page();
@@ -195,12 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_goes_on_behind_what_it_names_even_if_that_is_gone() {
+    fn a_cursor_continues_after_its_registration_even_if_that_is_gone() {
         let all = agents(10);
         let request = map! {"after": (Cursor::to_map(&all[3]))};
         let cursor = Cursor::read(&request).unwrap().unwrap();
         for mut list in [all.clone(), [&all[..3], &all[4..]].concat()] {
-            cursor.cut(&mut list);
+            cursor.skip(&mut list);
             assert_eq!(list.len(), 6);
             assert!(list[0].is_same_offer(&all[4]));
         }
@@ -211,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_called_from_here_hides_no_others() {
+    fn an_unsupported_endpoint_does_not_hide_other_registrations() {
         let list = value_of(agents(2), "ws://host:80");
         let (page, len) = read_page(&mut map! {"registrations": list}).unwrap();
         assert_eq!((page.len(), len), (2, 3));
