@@ -4,9 +4,6 @@ use std::fmt;
 
 use crate::{Map, Message, RequestId, SentAt, ToolResult, Value, WireError};
 
-/// The only version of the protocol (PROTOCOL 2.2).
-pub const PROTOCOL_VERSION: &str = "1.0";
-
 /// The content of a frame: a request, a reply, or a notice to a registry (PROTOCOL 2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -142,6 +139,20 @@ pub enum Request {
     Execute(Execute),
     /// A method that this version does not know, with its whole payload.
     Other(Map),
+}
+
+impl Request {
+    /// Returns the method that the payload names. For an unknown method this is any value, or null
+    /// if the payload has no method.
+    #[must_use]
+    pub fn method(&self) -> Value {
+        match self {
+            Self::Process(_) => "process".into(),
+            Self::Stream(_) => "stream".into(),
+            Self::Execute(_) => "execute".into(),
+            Self::Other(payload) => payload.get("method").cloned().unwrap_or_default(),
+        }
+    }
 }
 
 /// A message to an agent.
@@ -303,16 +314,5 @@ into_body! {
     Unregister Unregister
 }
 
-impl Request {
-    /// Returns the method that the payload names. For an unknown method this is any value, or null
-    /// if the payload has no method.
-    #[must_use]
-    pub fn method(&self) -> Value {
-        match self {
-            Self::Process(_) => "process".into(),
-            Self::Stream(_) => "stream".into(),
-            Self::Execute(_) => "execute".into(),
-            Self::Other(payload) => payload.get("method").cloned().unwrap_or_default(),
-        }
-    }
-}
+/// The only version of the protocol (PROTOCOL 2.2).
+pub const PROTOCOL_VERSION: &str = "1.0";

@@ -2,9 +2,6 @@
 
 use crate::{DecodeError, DecodeFault, EncodeError, Envelope, Value, json, msgpack};
 
-/// The maximum depth of nesting, in both directions. The outermost map or list has depth 1.
-pub const MAX_DEPTH: usize = 256;
-
 /// The encoding of envelopes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -89,6 +86,9 @@ impl Format {
         }
     }
 }
+
+/// The maximum depth of nesting, in both directions. The outermost map or list has depth 1.
+pub const MAX_DEPTH: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -5,17 +5,6 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::FrameError;
 
-/// Length of a frame header in bytes: the length of the payload, big-endian (PROTOCOL 1).
-pub const HEADER_LEN: usize = 4;
-
-/// Default limit of a payload in each direction: 10 MiB (PROTOCOL 1.3).
-pub const DEFAULT_FRAME_LIMIT: usize = 10 * 1024 * 1024;
-
-/// Upper bound on the bytes that a decoder reserves ahead of the bytes that have arrived.
-///
-/// A header may announce megabytes that never arrive, so the buffer grows with what does.
-const READ_AHEAD: usize = 16 * 1024;
-
 /// The maximum size of a payload in bytes, for each direction.
 ///
 /// Both limits default to [`DEFAULT_FRAME_LIMIT`]. The header holds 32 bits, so larger limits are
@@ -160,9 +149,6 @@ pub fn check_eof(buffer: &[u8]) -> Result<(), FrameError> {
     })
 }
 
-/// Capacity for most envelopes, so that a new buffer does not grow step by step.
-const USUAL_LEN: usize = 512;
-
 /// Appends one frame. `write` appends the payload and must not change the buffer otherwise; the
 /// length is filled in afterwards.
 ///
@@ -208,6 +194,20 @@ fn payload_len(buffer: &[u8]) -> Option<usize> {
 fn frame_len(buffer: &[u8]) -> usize {
     HEADER_LEN.saturating_add(payload_len(buffer).unwrap_or(0))
 }
+
+/// Length of a frame header in bytes: the length of the payload, big-endian (PROTOCOL 1).
+pub const HEADER_LEN: usize = 4;
+
+/// Default limit of a payload in each direction: 10 MiB (PROTOCOL 1.3).
+pub const DEFAULT_FRAME_LIMIT: usize = 10 * 1024 * 1024;
+
+/// Upper bound on the bytes that a decoder reserves ahead of the bytes that have arrived.
+///
+/// A header may announce megabytes that never arrive, so the buffer grows with what does.
+const READ_AHEAD: usize = 16 * 1024;
+
+/// Capacity for most envelopes, so that a new buffer does not grow step by step.
+const USUAL_LEN: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -18,25 +18,6 @@ enum Repr {
     Text(Box<str>),
 }
 
-/// The positions of the hyphens in a UUID.
-const HYPHEN_POSITIONS: [usize; 4] = [8, 13, 18, 23];
-const UUID_TEXT_LEN: usize = 36;
-/// The position of the first hex digit of each byte.
-const DIGIT_POSITIONS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-/// The value of each lower-case hex digit, and 255 for any other byte.
-const HEX_DIGIT: [u8; 256] = {
-    let mut digits = [u8::MAX; 256];
-    let mut digit = 0;
-    while digit < HEX.len() {
-        digits[HEX[digit] as usize] = digit as u8;
-        digit += 1;
-    }
-    digits
-};
-
 impl RequestId {
     /// Creates a random id: a UUID of version 4.
     ///
@@ -126,6 +107,27 @@ fn parse_uuid(text: &[u8]) -> Option<u128> {
         .all(|&position| text[position] == b'-');
     (combined < 16 && hyphens).then(|| u128::from_be_bytes(bytes))
 }
+
+/// The positions of the hyphens in a UUID.
+const HYPHEN_POSITIONS: [usize; 4] = [8, 13, 18, 23];
+
+const UUID_TEXT_LEN: usize = 36;
+
+/// The position of the first hex digit of each byte.
+const DIGIT_POSITIONS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// The value of each lower-case hex digit, and 255 for any other byte.
+const HEX_DIGIT: [u8; 256] = {
+    let mut digits = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < HEX.len() {
+        digits[HEX[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
 
 #[cfg(test)]
 mod tests {

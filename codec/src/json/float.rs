@@ -1,9 +1,5 @@
 //! Formats floats as Python does.
 
-/// Python writes `e` for decimal exponents outside this range (PROTOCOL 4.5).
-const FIRST_PLAIN_EXPONENT: i32 = -4;
-const FIRST_LARGE_EXPONENT: i32 = 16;
-
 /// Appends a float as Python's `repr` writes it, including `NaN` and `Infinity`, which JSON lacks.
 pub(super) fn write(float: f64, buffer: &mut Vec<u8>) {
     if float.is_nan() {
@@ -103,6 +99,12 @@ impl Digits {
 fn write_zeros(count: usize, buffer: &mut Vec<u8>) {
     buffer.resize(buffer.len() + count, b'0');
 }
+
+/// The smallest decimal exponent that Python writes without `e` (PROTOCOL 4.5).
+const FIRST_PLAIN_EXPONENT: i32 = -4;
+
+/// The smallest decimal exponent above that range, from which Python writes `e` again.
+const FIRST_LARGE_EXPONENT: i32 = 16;
 
 #[cfg(test)]
 mod tests {

@@ -1,16 +1,5 @@
 //! Finds the bytes in text that need escaping or unescaping, at the speed of memory.
 
-/// Bytes scanned together once text is known to be long. The compiler vectorizes a chunk of this
-/// size completely; with chunks of 32 bytes, scanning takes three times as long per byte.
-const CHUNK: usize = 64;
-
-/// Bytes scanned together at first, in one register.
-const WORD: usize = size_of::<u64>();
-const TWO_WORDS: usize = 2 * WORD;
-
-/// The length from which text is scanned in chunks.
-const LONG_LEN: usize = 64;
-
 /// Returns the length of the prefix that can be written between quotes without escapes (PROTOCOL
 /// 4.3).
 #[inline]
@@ -145,6 +134,18 @@ fn long_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     }
     len
 }
+
+/// Bytes scanned together once text is known to be long. The compiler vectorizes a chunk of this
+/// size completely; with chunks of 32 bytes, scanning takes three times as long per byte.
+const CHUNK: usize = 64;
+
+/// Bytes scanned together at first, in one register.
+const WORD: usize = size_of::<u64>();
+
+const TWO_WORDS: usize = 2 * WORD;
+
+/// The length from which text is scanned in chunks.
+const LONG_LEN: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -143,9 +143,6 @@ impl FormatWriter for JsonWriter<'_> {
     }
 }
 
-/// Chunk size: source and destination together fit in a small L1 data cache.
-const COPY_CHUNK: usize = 8 * 1024;
-
 /// Writes text in chunks, so that the bytes just scanned are copied while they are in the cache.
 #[cold]
 fn write_long_text(text: &str, buffer: &mut Vec<u8>) {
@@ -220,6 +217,9 @@ fn escaped_unit(unit: u16) -> [u8; 6] {
     let digit = |shift: u16| HEX[usize::from(unit >> shift & 0xf)];
     [b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]
 }
+
+/// Chunk size: source and destination together fit in a small L1 data cache.
+const COPY_CHUNK: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -31,16 +31,13 @@ enum OpenContainer {
     },
 }
 
-/// Elements and entries for which memory is reserved before they arrive. At most [`MAX_DEPTH`]
-/// containers are open at once, so the memory reserved in vain is bounded.
-const MAX_PREALLOCATED: usize = 8;
-
 /// Returns how much to reserve for the next of `remaining` elements: as many as there are already,
 /// but no more than announced.
 fn growth(len: usize, capacity: usize, remaining: usize) -> usize {
-    match len < capacity {
-        true => 0,
-        false => remaining.min(len.max(MAX_PREALLOCATED)),
+    if len < capacity {
+        0
+    } else {
+        remaining.min(len.max(MAX_PREALLOCATED))
     }
 }
 
@@ -365,3 +362,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
         }
     }
 }
+
+/// Elements and entries for which memory is reserved before they arrive. At most [`MAX_DEPTH`]
+/// containers are open at once, so the memory reserved in vain is bounded.
+const MAX_PREALLOCATED: usize = 8;

@@ -22,33 +22,6 @@ struct Header {
     len_32: u8,
 }
 
-const MAX_HEADER_LEN: usize = 5;
-
-const TEXT: Header = Header {
-    short: Some((0xa0, 31)),
-    len_8: Some(0xd9),
-    len_16: 0xda,
-    len_32: 0xdb,
-};
-const BYTES: Header = Header {
-    short: None,
-    len_8: Some(0xc4),
-    len_16: 0xc5,
-    len_32: 0xc6,
-};
-const LIST: Header = Header {
-    short: Some((0x90, 15)),
-    len_8: None,
-    len_16: 0xdc,
-    len_32: 0xdd,
-};
-const MAP: Header = Header {
-    short: Some((0x80, 15)),
-    len_8: None,
-    len_16: 0xde,
-    len_32: 0xdf,
-};
-
 impl<'a> MsgpackWriter<'a> {
     pub(super) fn new(buffer: &'a mut Vec<u8>) -> Self {
         Self { buffer, depth: 0 }
@@ -192,3 +165,33 @@ impl FormatWriter for MsgpackWriter<'_> {
         Ok(())
     }
 }
+
+const MAX_HEADER_LEN: usize = 5;
+
+const TEXT: Header = Header {
+    short: Some((0xa0, 31)),
+    len_8: Some(0xd9),
+    len_16: 0xda,
+    len_32: 0xdb,
+};
+
+const BYTES: Header = Header {
+    short: None,
+    len_8: Some(0xc4),
+    len_16: 0xc5,
+    len_32: 0xc6,
+};
+
+const LIST: Header = Header {
+    short: Some((0x90, 15)),
+    len_8: None,
+    len_16: 0xdc,
+    len_32: 0xdd,
+};
+
+const MAP: Header = Header {
+    short: Some((0x80, 15)),
+    len_8: None,
+    len_16: 0xde,
+    len_32: 0xdf,
+};

@@ -1,8 +1,5 @@
 //! Dates of the Gregorian calendar as day numbers.
 
-pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
-pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
-
 /// A day of the proleptic Gregorian calendar, in the years 1 to 9999 that Python supports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Date {
@@ -95,11 +92,6 @@ impl Date {
     }
 }
 
-/// Days in 400 years of the Gregorian calendar.
-const DAYS_PER_ERA: u32 = 146_097;
-/// Days from 0000-03-01 to 1970-01-01.
-const MARCH_0000_TO_1970: i64 = 719_468;
-
 /// Returns the day of the week; Monday is 0.
 fn weekday(days: i64) -> i64 {
     (days + 3).rem_euclid(7)
@@ -113,6 +105,16 @@ fn days_in(year: u16, month: u8) -> u8 {
         _ => 31,
     }
 }
+
+pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
+
+pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+
+/// Days in 400 years of the Gregorian calendar.
+const DAYS_PER_ERA: u32 = 146_097;
+
+/// Days from 0000-03-01 to 1970-01-01.
+const MARCH_0000_TO_1970: i64 = 719_468;
 
 #[cfg(test)]
 mod tests {

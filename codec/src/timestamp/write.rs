@@ -11,18 +11,6 @@ pub(crate) struct TimestampText {
     len: usize,
 }
 
-const MAX_LEN: usize = "2025-11-08T12:34:56.789012+05:30:15.000001".len();
-
-const DIGIT_PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut number = 0;
-    while number < 100 {
-        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
-        number += 1;
-    }
-    pairs
-};
-
 impl TimestampText {
     pub(super) fn new(time: Timestamp) -> Self {
         let mut text = Self {
@@ -84,3 +72,15 @@ impl TimestampText {
 fn digit_pair(number: u16) -> [u8; 2] {
     DIGIT_PAIRS[usize::from(number)]
 }
+
+const MAX_LEN: usize = "2025-11-08T12:34:56.789012+05:30:15.000001".len();
+
+const DIGIT_PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};

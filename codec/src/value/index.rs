@@ -4,8 +4,6 @@ use std::ops::Index;
 
 use super::{Map, Value};
 
-const NULL: &Value = &Value::Null;
-
 /// Returns the value under a key, or null if the key is missing; [`Map::get`] distinguishes the
 /// two. It never panics.
 impl Index<&str> for Map {
@@ -36,6 +34,8 @@ impl Index<usize> for Value {
             .unwrap_or(NULL)
     }
 }
+
+const NULL: &Value = &Value::Null;
 
 #[cfg(test)]
 mod tests {

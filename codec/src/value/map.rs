@@ -44,9 +44,6 @@ struct Slot {
     position: usize,
 }
 
-/// The number of entries from which an index pays off.
-const INDEXED_LEN: usize = 16;
-
 impl Map {
     /// Creates an empty map without allocating.
     #[must_use]
@@ -296,6 +293,9 @@ impl IntoIterator for Map {
         IntoEntries(self.entries.into_iter())
     }
 }
+
+/// The number of entries from which an index pays off.
+const INDEXED_LEN: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -3,9 +3,6 @@
 use super::JsonReader;
 use crate::{Integer, Value, schema::SyntaxError};
 
-/// An integer with at most this many digits fits into 64 bits.
-const SMALL_DIGITS: usize = 18;
-
 impl JsonReader<'_> {
     /// Parses a number. The first byte has been checked by the caller.
     pub(super) fn number(&mut self) -> Result<Value, SyntaxError> {
@@ -79,3 +76,6 @@ impl JsonReader<'_> {
         Ok(())
     }
 }
+
+/// An integer with at most this many digits fits into 64 bits.
+const SMALL_DIGITS: usize = 18;
