@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_read_as_it_was_written_and_only_in_its_own_format() {
+    fn a_value_round_trips_only_in_its_own_format() {
         let value = value!({"text": "\u{e9}", "list": [null, true, -1, 0.5, {"": []}]});
         for (format, other) in [
             (Format::Json, Format::MessagePack),

@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_its_length_and_its_payload() {
+    fn a_frame_is_the_length_and_the_payload() {
         let mut buffer = BytesMut::new();
         FrameCodec::default().encode(b"hello", &mut buffer).unwrap();
         assert_eq!(&buffer[..], b"\0\0\0\x05hello");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_stream_inside_a_frame_is_an_error_that_counts() {
+    fn a_stream_that_ends_inside_a_frame_reports_how_much_is_missing() {
         for (bytes, want) in [(&b"\0\0"[..], 4), (b"\0\0\0\x05", 9), (b"\0\0\0\x05abc", 9)] {
             let mut buffer = BytesMut::from(bytes);
             let error = FrameCodec::default().decode_eof(&mut buffer).unwrap_err();

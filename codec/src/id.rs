@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_text_survives_a_round_trip() {
+    fn any_text_round_trips() {
         for text in [
             "",
             "unknown",
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_id_is_a_uuid_of_version_4() {
+    fn a_random_id_is_a_uuid_of_version_4() {
         for _ in 0..100 {
             let text = RequestId::random().to_string();
             assert_eq!(text.len(), UUID_TEXT_LEN);

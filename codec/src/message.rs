@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn text_becomes_a_message_of_the_user() {
+    fn text_converts_into_a_message_of_role_user() {
         let message = Message::from("Oslo?");
         assert_eq!(message.role, Role::USER);
         assert_eq!(message.text(), Some("Oslo?"));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn parsing_content_of_the_wrong_type_names_both_types() {
+    fn parsing_content_of_the_wrong_type_fails_and_names_both_types() {
         let error = Message::user("seven").parse::<u8>().unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_text_survives() {
+    fn any_text_round_trips() {
         for text in [
             "",
             "yesterday",

@@ -1,6 +1,6 @@
-//! Streams of frames, cut at every byte and ended at every byte.
+//! Decodes streams of frames that are cut or ended at every byte.
 //!
-//! The reads are scripted and nothing waits, so there is no runtime and no time in here.
+//! The reads are scripted and never wait, so these tests need neither a runtime nor a clock.
 
 #![allow(
     clippy::expect_used,
@@ -8,10 +8,12 @@
     reason = "a test may stop at the first surprise"
 )]
 
-use std::collections::VecDeque;
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use agentwire_codec::{
     Body, Call, DecodeError, EncodeError, Envelope, EnvelopeCodec, ErrorCode, Format, FrameCodec,
@@ -22,7 +24,7 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::codec::{Decoder, Encoder, FramedRead, FramedWrite};
 
-/// Gives one piece to each read and is not ready in between.
+/// Yields one piece per read and is pending between reads.
 struct Script {
     pieces: VecDeque<io::Result<Vec<u8>>>,
     ready: bool,
@@ -31,7 +33,7 @@ struct Script {
 impl Script {
     fn new<P: AsRef<[u8]>>(pieces: impl IntoIterator<Item = P>) -> Self {
         Self {
-            // A read of nothing would be the end of the stream.
+            // An empty read would be the end of the stream.
             pieces: pieces
                 .into_iter()
                 .filter(|piece| !piece.as_ref().is_empty())
@@ -67,7 +69,7 @@ impl AsyncRead for Script {
     }
 }
 
-/// Everything that comes out of the script, up to the end of the stream.
+/// Decodes the whole script, up to the end of the stream.
 fn read<D: Decoder>(script: Script, decoder: D) -> Vec<Result<D::Item, D::Error>> {
     let mut framed = FramedRead::new(script, decoder);
     let (mut items, mut polls) = (Vec::new(), 0);
@@ -92,7 +94,7 @@ fn payloads() -> Vec<Vec<u8>> {
         .into()
 }
 
-/// The stream, and where each of its frames begins and ends.
+/// Returns the stream and the boundaries of its frames.
 fn stream(payloads: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
     let (mut bytes, mut boundaries) = (Vec::new(), vec![0]);
     for payload in payloads {
@@ -112,7 +114,7 @@ fn payload_of(envelope: &Envelope) -> Vec<u8> {
     buffer
 }
 
-/// Good and bad payloads by turns, with what is to come of each.
+/// Alternates valid and invalid payloads, each with its expected outcome.
 fn conversation() -> Vec<(Vec<u8>, Result<Envelope, ErrorCode>)> {
     let [first, second, third] = ["1", "2", "3"].map(heartbeat);
     vec![
@@ -130,7 +132,7 @@ fn outcome(item: Result<Envelope, DecodeError>) -> Result<Envelope, ErrorCode> {
 }
 
 #[test]
-fn payloads_come_out_the_same_wherever_the_stream_is_cut() {
+fn payloads_are_the_same_wherever_the_stream_is_cut() {
     let payloads = payloads();
     let (bytes, _) = stream(&payloads);
     let check = |pieces: Vec<&[u8]>| {
@@ -154,7 +156,7 @@ fn payloads_come_out_the_same_wherever_the_stream_is_cut() {
 }
 
 #[test]
-fn envelopes_come_out_the_same_wherever_the_stream_is_cut_and_a_bad_payload_ends_nothing() {
+fn envelopes_are_the_same_wherever_the_stream_is_cut_and_invalid_payloads_do_not_end_it() {
     let (payloads, expected): (Vec<_>, Vec<_>) = conversation().into_iter().unzip();
     let (bytes, _) = stream(&payloads);
     let check = |pieces: Vec<&[u8]>| {
@@ -171,7 +173,7 @@ fn envelopes_come_out_the_same_wherever_the_stream_is_cut_and_a_bad_payload_ends
 }
 
 #[test]
-fn the_end_of_the_stream_is_clean_between_frames_only() {
+fn a_stream_ends_cleanly_only_between_frames() {
     let payloads = payloads();
     let (bytes, boundaries) = stream(&payloads);
     for end in 0..=bytes.len() {
@@ -219,7 +221,7 @@ fn envelopes_before_a_broken_end_are_delivered() {
 }
 
 #[test]
-fn a_length_over_the_limit_ends_the_stream_behind_the_frames_before_it() {
+fn a_length_over_the_limit_ends_the_stream_after_the_frames_before_it() {
     let limits = FrameLimits::default().receive(5);
     let bytes = [frame(b"12345"), frame(b"123456"), frame(b"1")].concat();
     for at in 0..=bytes.len() {
@@ -234,7 +236,7 @@ fn a_length_over_the_limit_ends_the_stream_behind_the_frames_before_it() {
 }
 
 #[test]
-fn an_envelope_over_the_limit_is_refused_by_its_header_alone() {
+fn an_envelope_over_the_limit_is_refused_on_its_header() {
     let payload = payload_of(&heartbeat("1"));
     let exact = FrameLimits::default().receive(payload.len());
     let items = read(
@@ -273,9 +275,9 @@ fn a_refused_length_allocates_nothing() {
 const DEFAULT: u32 = 10 * 1024 * 1024;
 
 #[test]
-fn memory_follows_the_bytes_that_arrive_and_not_the_length_that_is_announced() {
+fn memory_is_proportional_to_the_bytes_that_arrived() {
     const STEP: usize = 16 * 1024;
-    // Room for the first reads, whatever has arrived.
+    // Capacity for the first reads, independent of what has arrived.
     const AHEAD: usize = 128 * 1024;
     let mut buffer = BytesMut::from(&DEFAULT.to_be_bytes()[..]);
     let mut arrived = 0;
@@ -319,7 +321,7 @@ fn each_direction_has_its_own_limit() {
 }
 
 #[test]
-fn no_limit_exceeds_what_a_header_can_say() {
+fn limits_are_reduced_to_what_a_header_can_hold() {
     let limits = FrameLimits::default().send(usize::MAX).receive(usize::MAX);
     assert_eq!(limits.max_send(), u32::MAX as usize);
     assert_eq!(limits.max_receive(), u32::MAX as usize);
@@ -334,7 +336,7 @@ fn no_limit_exceeds_what_a_header_can_say() {
 }
 
 #[test]
-fn a_frame_whose_payload_fails_leaves_the_buffer_as_it_was() {
+fn a_frame_whose_payload_fails_leaves_the_buffer_unchanged() {
     let mut buffer = b"before".to_vec();
     let result = put_frame(&mut buffer, 100, |buffer| {
         buffer.extend_from_slice(b"half of it");
@@ -345,7 +347,7 @@ fn a_frame_whose_payload_fails_leaves_the_buffer_as_it_was() {
 }
 
 #[test]
-fn what_a_sink_is_fed_a_stream_gives_back() {
+fn a_stream_yields_what_a_sink_was_fed() {
     let call = Call::new("weather", Message::user("Oslo?").with_metadata("n", 1));
     let sent = [
         Envelope::new(RequestId::random(), Request::Stream(call)),
@@ -368,7 +370,7 @@ fn what_a_sink_is_fed_a_stream_gives_back() {
 }
 
 #[test]
-fn an_envelope_that_cannot_be_sent_leaves_the_sink_usable() {
+fn a_sink_stays_usable_after_an_envelope_that_cannot_be_encoded() {
     let limits = FrameLimits::default().send(200);
     let codec = EnvelopeCodec::new(Format::Json, limits);
     let mut sink = FramedWrite::new(Vec::new(), codec);
@@ -387,7 +389,7 @@ fn an_envelope_that_cannot_be_sent_leaves_the_sink_usable() {
 }
 
 #[test]
-fn a_failing_read_is_told_apart_from_a_broken_stream() {
+fn a_read_error_is_distinct_from_a_truncated_stream() {
     let mut script = Script::new([frame(b"whole"), b"\0\0".to_vec()]);
     script
         .pieces

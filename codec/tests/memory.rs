@@ -1,6 +1,6 @@
-//! What reading allocates follows what is there to be read, whatever that says of itself.
+//! Checks that decoding allocates in proportion to the input, whatever lengths the input announces.
 //!
-//! One test, because the allocator counts for the whole process.
+//! This is a single test because the allocator counts for the whole process.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -10,19 +10,19 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Bytes of memory for each byte of a payload, at worst (the page of the crate says so).
+/// Bytes of memory per byte of payload in the worst case, as documented on the page of the crate.
 const MULTIPLE: usize = 84;
 
-/// What a payload of any size may take: what is reserved for lists and maps before their elements have
-/// come, at each level of nesting.
+/// Memory that a payload of any size may take: the space reserved at each level of nesting for
+/// elements that have not arrived.
 const CONSTANT: usize = 192 * 1024;
 
-/// Reads a payload in every way, and tells how much memory that took at once.
+/// Decodes a payload in every way and returns the peak of allocated memory.
 fn peak_of_reading(payload: &[u8]) -> usize {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     for format in [Format::Json, Format::MessagePack] {
-        // The result is held while it is measured, the error with it.
+        // The result, or the error, is held while the memory is measured.
         let envelope = format.decode(payload);
         drop(envelope);
         let value = format.decode_value(payload);
@@ -46,7 +46,7 @@ fn encoded(format: Format, envelope: &Envelope) -> Vec<u8> {
     payload
 }
 
-/// The values that take the most memory for the fewest bytes.
+/// Returns the values that take the most memory per byte.
 fn costly_values(count: usize) -> Vec<Value> {
     let repeated = |value: Value| Value::List(vec![value; count]);
     let mut nested = Value::Null;
@@ -70,7 +70,7 @@ fn costly_values(count: usize) -> Vec<Value> {
     ]
 }
 
-/// Payloads whose lengths promise what does not come.
+/// Returns payloads that announce more than they contain.
 fn lies() -> Vec<Vec<u8>> {
     let heads: [&[u8]; 8] = [
         b"\x9f",
@@ -87,7 +87,7 @@ fn lies() -> Vec<Vec<u8>> {
         .flat_map(|head| [1, 10, 300, 3000].map(|times| head.repeat(times)));
     let texts: [&[u8]; 2] = [b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"];
     let padded = heads.iter().map(|head| {
-        // Enough bytes behind it to make the smaller promises plausible.
+        // Enough bytes to make the smaller announced lengths plausible.
         [head.repeat(200), vec![0xc0; 70_000]].concat()
     });
     nested
@@ -97,7 +97,7 @@ fn lies() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn memory_follows_the_bytes_that_are_there() {
+fn decoding_allocates_in_proportion_to_the_input() {
     let mut payloads = lies();
     for value in costly_values(20_000) {
         for format in [Format::Json, Format::MessagePack] {
@@ -134,8 +134,8 @@ fn envelope_fits(format: Format, envelope: &Envelope) -> bool {
     format.encode(envelope, &mut Vec::new()).is_ok()
 }
 
-/// The same payload with something wrong near its beginning or end, so that what was read by then is held
-/// while the error is made.
+/// Returns the payload with an error near its beginning or its end, so that everything decoded
+/// before the error is held while the error is created.
 fn refused_variants(format: Format, payload: &[u8]) -> Vec<Vec<u8>> {
     let replaced = |from: &[u8], to: &[u8]| {
         let at = payload

@@ -1,4 +1,4 @@
-//! What holds for every value, every envelope and every sequence of bytes.
+//! Properties of all values, all envelopes, and all sequences of bytes.
 
 #![allow(
     clippy::expect_used,
@@ -24,7 +24,7 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Any text, with those characters in it that JSON treats in a way of its own.
+/// Any text, including the characters that JSON treats specially.
 fn text() -> impl Strategy<Value = String> {
     let special =
         prop::sample::select(&['"', '\\', '/', '\0', '\n', '\u{7f}', '\u{feff}', '🦀'][..]);
@@ -32,7 +32,7 @@ fn text() -> impl Strategy<Value = String> {
     vec(character, 0..40).prop_map(String::from_iter)
 }
 
-/// Integers on both sides of what 64 and 128 bits hold.
+/// Integers around the limits of 64 and 128 bits.
 fn integer() -> impl Strategy<Value = Integer> {
     prop_oneof![
         any::<i64>().prop_map(Integer::from),
@@ -43,7 +43,7 @@ fn integer() -> impl Strategy<Value = Integer> {
     ]
 }
 
-/// Floats of every pattern of bits, and those that people use.
+/// Floats of any bit pattern, and floats that occur in practice.
 fn float() -> impl Strategy<Value = f64> {
     prop_oneof![
         any::<u64>().prop_map(f64::from_bits),
@@ -76,7 +76,7 @@ fn map() -> BoxedStrategy<Map> {
         .boxed()
 }
 
-/// A timestamp as Python writes it, whatever its offset.
+/// A timestamp as Python writes it, with any offset.
 fn written_time() -> impl Strategy<Value = String> {
     let date = (1..=9999_u16, 1..=12_u8, 1..=28_u8);
     let clock = (0..24_u8, 0..60_u8, 0..60_u8, option::of(1..1_000_000_u32));
@@ -146,7 +146,7 @@ fn optional_texts() -> impl Strategy<Value = (Option<String>, Option<String>)> {
     (option::of(text()), option::of(text()))
 }
 
-/// Boxed, because it is larger than what tests have of a stack.
+/// Boxed, because the strategy is too large for the stack of a test thread.
 fn body() -> BoxedStrategy<Body> {
     let bodies = prop_oneof![
         request().prop_map(Body::from),
@@ -213,7 +213,7 @@ fn write(value: &Value) -> Vec<u8> {
     buffer
 }
 
-/// Pieces of JSON and of envelopes, which get further into the reader than bytes at random.
+/// Fragments of JSON and of envelopes, which reach deeper into the parser than random bytes do.
 fn soup() -> impl Strategy<Value = Vec<u8>> {
     let pieces = &[
         "{",
@@ -254,7 +254,7 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     vec(prop::sample::select(pieces), 0..40).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
-/// An envelope in which some bytes were changed, left out or said twice.
+/// An envelope in which some bytes are changed, removed or repeated.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let edit = (any::<Index>(), any::<Index>(), 0..4_u8, any::<u8>());
     (envelope(), vec(edit, 1..4)).prop_map(|(envelope, edits)| {
@@ -277,14 +277,14 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![vec(any::<u8>(), 0..200), soup(), damaged()]
 }
 
-/// What can be compared of an item, which is all that a user can see of it.
+/// Returns the parts of an item that can be compared, which are all that a user can see.
 fn outcome(
     item: Result<Envelope, DecodeError>,
 ) -> Result<Envelope, (Option<RequestId>, WireError)> {
     item.map_err(|error| (error.id().cloned(), error.to_wire_error()))
 }
 
-/// Everything that comes out of a stream which arrives in these pieces, and how it ends.
+/// Decodes a stream that arrives in these pieces; returns its items and how it ends.
 fn drain<D: Decoder<Error = FrameError>>(
     mut decoder: D,
     pieces: &[&[u8]],
@@ -323,7 +323,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_value_comes_back_as_it_was_written(value in value()) {
+    fn a_value_round_trips(value in value()) {
         let written = write(&value);
         prop_assert!(written.iter().all(|byte| (b' '..=b'~').contains(byte)));
         let read = json::from_slice(&written).unwrap();
@@ -332,7 +332,7 @@ proptest! {
     }
 
     #[test]
-    fn an_envelope_comes_back_as_it_was_written(envelope in envelope()) {
+    fn an_envelope_round_trips(envelope in envelope()) {
         let written = encode(&envelope);
         let read = Format::Json.decode(&written).unwrap();
         prop_assert_eq!(encode(&read), written);
@@ -340,7 +340,7 @@ proptest! {
     }
 
     #[test]
-    fn an_envelope_comes_back_through_messagepack_unless_an_integer_is_too_large(
+    fn an_envelope_round_trips_through_messagepack_unless_an_integer_is_too_large(
         envelope in envelope(),
     ) {
         let mut written = Vec::new();
@@ -369,14 +369,14 @@ proptest! {
     }
 
     #[test]
-    fn an_envelope_is_also_a_value_that_is_written_alike(envelope in envelope()) {
+    fn an_envelope_decoded_as_a_value_is_encoded_alike(envelope in envelope()) {
         let written = encode(&envelope);
         let value = Format::Json.decode_value(&written).unwrap();
         prop_assert_eq!(write(&value), written);
     }
 
     #[test]
-    fn a_time_comes_back_as_python_wrote_it(written in written_time()) {
+    fn a_timestamp_written_by_python_round_trips(written in written_time()) {
         let time: Timestamp = written.parse().unwrap();
         prop_assert_eq!(time.to_string(), &written[..]);
         prop_assert_eq!(time.to_system_time().is_some(), time.offset_seconds().is_some());
@@ -386,7 +386,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_as_a_time_is_written_as_one_that_means_the_same(
+    fn any_accepted_timestamp_round_trips(
         text in prop_oneof![text(), "[0-9]{4}-?W?[0-9]{2}-?[0-9]{0,2}[T ]?[0-9:.,]{0,12}[Z+-]?[0-9:.]{0,9}"],
     ) {
         if let Ok(time) = text.parse::<Timestamp>() {
@@ -395,7 +395,7 @@ proptest! {
     }
 
     #[test]
-    fn any_cutting_of_a_stream_gives_the_same_envelopes(
+    fn a_stream_yields_the_same_envelopes_however_it_is_cut(
         payloads in vec(prop_oneof![envelope().prop_map(Ok), any_bytes().prop_map(Err)], 0..6),
         lost in any::<Index>(),
         cuts in vec(any::<Index>(), 0..12),
@@ -425,7 +425,8 @@ proptest! {
                     (Err(fault), Err(bytes)) => {
                         prop_assert_eq!(Err(fault), outcome(Format::Json.decode(bytes)));
                     }
-                    // It may hold a message without a time, which is then as old as its reading.
+                    // The payload may hold a message without a timestamp, which gets the time of
+                    // decoding.
                     (Ok(_), Err(bytes)) => prop_assert!(Format::Json.decode(bytes).is_ok()),
                 }
             }
@@ -433,7 +434,7 @@ proptest! {
     }
 
     #[test]
-    fn any_cutting_of_any_bytes_gives_the_same_frames_and_the_same_end(
+    fn any_bytes_yield_the_same_frames_and_the_same_end_however_they_are_cut(
         bytes in prop_oneof![
             vec(any::<u8>(), 0..100),
             vec(vec(any::<u8>(), 0..9), 0..9).prop_map(|frames| {
@@ -450,7 +451,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_reader_panic_and_what_it_accepts_can_be_written(bytes in any_bytes()) {
+    fn no_bytes_make_the_json_reader_panic_and_accepted_input_can_be_encoded(bytes in any_bytes()) {
         match Format::Json.decode(&bytes) {
             Ok(envelope) => {
                 let written = encode(&envelope);
@@ -468,7 +469,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_are_no_frames_never_make_a_codec_panic(bytes in any_bytes()) {
+    fn no_bytes_make_a_codec_panic(bytes in any_bytes()) {
         let limits = FrameLimits::default();
         let (frames, end) = drain(FrameCodec::new(limits), &[&bytes]);
         let (envelopes, same_end) = drain(EnvelopeCodec::new(Format::Json, limits), &[&bytes]);
@@ -477,7 +478,7 @@ proptest! {
     }
 
     #[test]
-    fn serde_json_reads_and_writes_the_same_values(value in value()) {
+    fn serde_json_agrees_with_this_codec(value in value()) {
         match serde_json::Value::try_from(value.clone()) {
             Ok(json) => {
                 let text = serde_json::to_vec(&json).unwrap();
@@ -498,7 +499,7 @@ proptest! {
     }
 
     #[test]
-    fn a_value_passes_through_serde_unchanged_unless_an_integer_is_too_large(value in value()) {
+    fn a_value_round_trips_through_serde_unless_an_integer_is_too_large(value in value()) {
         match to_value(&value) {
             Ok(same) => {
                 prop_assert_eq!(&same, &value);
@@ -512,7 +513,7 @@ proptest! {
     }
 
     #[test]
-    fn a_map_behaves_as_an_ordered_list_of_its_keys(
+    fn a_map_behaves_like_an_ordered_list_of_entries(
         edits in vec(("[a-z]{1,2}", option::of(any::<i8>())), 0..120),
     ) {
         let (mut map, mut model) = (Map::new(), Vec::<(String, i8)>::new());

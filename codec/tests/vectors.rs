@@ -1,5 +1,5 @@
-//! Golden vectors, written by Python: `interop-tests/python/vectors.py` says how they are made and what
-//! stands in them.
+//! Golden vectors written by Python. `interop-tests/python/vectors.py` describes how they are made
+//! and what they contain.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -41,7 +41,7 @@ fn bytes(pieces: &[Piece]) -> Vec<u8> {
     pieces.iter().flat_map(Piece::bytes).collect()
 }
 
-/// Runs all vectors and tells of each that fails.
+/// Runs all vectors and reports each one that fails.
 fn run(format: Format, file: &str) {
     let vectors: Vec<Vector> = serde_json::from_str(file).unwrap();
     assert!(vectors.len() > 100, "only {} vectors", vectors.len());
@@ -96,11 +96,11 @@ fn check(format: Format, vector: &Vector) -> Result<(), String> {
 }
 
 #[test]
-fn json_is_read_and_written_as_python_does() {
+fn json_matches_python() {
     run(Format::Json, include_str!("vectors/json.json"));
 }
 
 #[test]
-fn messagepack_is_read_and_written_as_python_does() {
+fn messagepack_matches_python() {
     run(Format::MessagePack, include_str!("vectors/msgpack.json"));
 }

@@ -1,10 +1,11 @@
-//! What the fuzz targets of both formats check.
+//! The checks shared by the fuzz targets of both formats.
 
 use agentwire_codec::Format;
 
-/// Any payload is read or refused, and what is read is written in one form, which reads back the same.
+/// Decodes any payload. If that succeeds, encodes the result and checks that it decodes to the same
+/// value.
 pub fn round_trip(format: Format, payload: &[u8]) {
-    // As a plain value.
+    // As a value.
     if let Ok(value) = format.decode_value(payload) {
         let mut written = Vec::new();
         format

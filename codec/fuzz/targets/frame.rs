@@ -1,4 +1,5 @@
-//! Any bytes, cut in any way, give the same frames and the same end, and memory follows what has come.
+//! Checks that any bytes, in any pieces, yield the same frames and the same end, and that memory is
+//! proportional to the bytes that have arrived.
 #![no_main]
 
 use agentwire_codec::{FrameCodec, FrameError, FrameLimits, HEADER_LEN, put_frame};
@@ -8,7 +9,7 @@ use tokio_util::codec::Decoder;
 
 const LIMIT: usize = 1 << 20;
 
-/// What a reader makes of a stream that comes in pieces.
+/// Decodes a stream that arrives in these pieces; returns its frames and the error that ends it.
 fn read(pieces: &[&[u8]]) -> (Vec<Bytes>, Option<String>) {
     let mut codec = FrameCodec::new(FrameLimits::default().receive(LIMIT));
     let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
@@ -37,7 +38,7 @@ fn read(pieces: &[&[u8]]) -> (Vec<Bytes>, Option<String>) {
     }
 }
 
-/// Cuts that depend on the bytes alone, so that the input is a stream and nothing else.
+/// Cuts the input at positions derived from its bytes, so that the input is nothing but the stream.
 fn cut(bytes: &[u8]) -> Vec<&[u8]> {
     let mut state = bytes.iter().fold(bytes.len(), |sum, byte| {
         sum * 31 % 65_521 + usize::from(*byte)
@@ -59,7 +60,7 @@ fuzz_target!(|bytes: &[u8]| {
     let whole = read(&[bytes]);
     assert_eq!(read(&pieces), whole);
 
-    // The frames that were read, written again, are the bytes that they came in.
+    // The decoded frames, encoded again, are a prefix of the input.
     let mut written = Vec::new();
     for frame in &whole.0 {
         let put = put_frame(&mut written, LIMIT, |buffer| {

@@ -1,4 +1,4 @@
-//! An envelope that both formats can hold is the same in both.
+//! Checks that an envelope survives the conversion from one format to the other.
 #![no_main]
 
 use agentwire_codec::{EncodeError, Format};
@@ -22,7 +22,7 @@ fuzz_target!(|payload: &[u8]| {
                 envelope
             );
         }
-        // What the other format does not have.
+        // Values that the other format cannot carry.
         Err(EncodeError::BytesInJson) => assert_eq!(to, Format::Json),
         Err(EncodeError::IntegerTooLarge) => assert_eq!(to, Format::MessagePack),
         Err(error) => panic!("{error}"),

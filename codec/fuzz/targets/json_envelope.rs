@@ -1,4 +1,4 @@
-//! Any payload as JSON.
+//! Decodes any payload as JSON.
 #![no_main]
 
 use agentwire_codec::Format;

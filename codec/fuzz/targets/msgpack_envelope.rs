@@ -1,4 +1,4 @@
-//! Any payload as MessagePack.
+//! Decodes any payload as MessagePack.
 #![no_main]
 
 use agentwire_codec::Format;

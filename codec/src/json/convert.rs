@@ -96,14 +96,14 @@ mod tests {
     use crate::Map;
 
     #[test]
-    fn serde_json_values_come_and_go_unchanged() {
+    fn serde_json_values_round_trip() {
         let json = serde_json::json!({"a": [1, -1, 2.5, null, "é", u64::MAX], "b": {"c": true}});
         let value = Value::from(json.clone());
         assert_eq!(serde_json::Value::try_from(value).unwrap(), json);
     }
 
     #[test]
-    fn what_serde_json_cannot_hold_is_a_typed_error() {
+    fn values_that_serde_json_cannot_hold_fail_with_a_typed_error() {
         let convert = |value: Value| serde_json::Value::try_from(value).unwrap_err();
         assert_eq!(convert(Value::Bytes(Bytes::new())), ToJsonError::Bytes);
         assert_eq!(

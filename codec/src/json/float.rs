@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_look_as_python_writes_them() {
+    fn floats_are_written_as_python_writes_them() {
         for (float, expected) in [
             (1.0, "1.0"),
             (0.0, "0.0"),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn every_power_of_ten_reads_back_to_the_same_float() {
+    fn every_power_of_ten_parses_back_to_the_same_float() {
         for exponent in -324..=308 {
             for mantissa in ["1", "1.5", "9.999999999999999"] {
                 let float: f64 = format!("{mantissa}e{exponent}").parse().unwrap();

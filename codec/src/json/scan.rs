@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_is_found_at_every_position() {
+    fn every_special_byte_is_found_at_every_position() {
         for byte in 0..=u8::MAX {
             for position in 0..LONG_LEN + CHUNK + WORD + 1 {
                 let mut text = vec![b'a'; LONG_LEN + CHUNK + WORD + 3];
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_several_is_found_whatever_follows() {
+    fn the_first_of_several_special_bytes_is_found() {
         for len in 0..2 * WORD {
             for first in 0..len {
                 for byte in [0, 0x1f, b'"', b'\\', 0x7f, 0x80, 0xff] {

@@ -227,7 +227,7 @@ mod tests {
     use crate::{Value, json};
 
     #[test]
-    fn long_text_is_escaped_wherever_it_has_to_be() {
+    fn long_text_is_escaped_at_any_position() {
         for position in [
             0,
             1,

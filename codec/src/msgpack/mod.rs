@@ -71,7 +71,7 @@ mod tests {
 
     /// The bytes are those of `packb` in msgpack 1.2 for Python.
     #[test]
-    fn every_kind_and_size_is_written_as_python_writes_it_and_read_back() {
+    fn every_type_and_size_is_encoded_as_python_encodes_it() {
         let numbered = |len: usize| (0..len).map(|i| (i.to_string(), i)).collect::<Map>();
         for (value, start) in [
             (Value::from(0), "00"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_held_is_refused_with_its_place() {
+    fn unsupported_input_is_refused_with_its_position() {
         for (hex, reason) in [
             ("", "unexpected end at byte 0"),
             ("c1", "unknown type at byte 0"),

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_writes_comes_back_unchanged() {
+    fn text_written_by_python_round_trips() {
         for text in [
             "2025-11-08T12:34:56.789012+00:00",
             "2025-11-08T12:34:56+00:00",
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_path_takes_only_what_is_written_back_unchanged() {
+    fn the_fast_path_accepts_only_canonical_text() {
         let canonical = "2025-11-08T12:34:56.789012+05:30";
         for text in [
             canonical,
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_is_read_as_python_reads_it() {
+    fn text_from_other_writers_is_parsed_as_python_parses_it() {
         for (text, expected) in [
             ("2025-11-08T12:34:56Z", "2025-11-08T12:34:56+00:00"),
             (
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn text_that_is_not_a_timestamp_is_refused() {
         for text in [
             "",
             "x",
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_beyond_the_calendar_becomes_its_end() {
+    fn a_time_beyond_the_calendar_is_clamped() {
         let far = UNIX_EPOCH + Duration::from_secs(400_000 * 366 * 86_400);
         assert_eq!(
             Timestamp::from_system_time(far).to_string(),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_naive_time_names_no_instant() {
+    fn a_time_without_an_offset_has_no_system_time() {
         assert_eq!(
             "2025-11-08".parse::<Timestamp>().unwrap().to_system_time(),
             None

@@ -41,7 +41,7 @@ const NULL: &Value = &Value::Null;
 mod tests {
 
     #[test]
-    fn a_path_that_leads_nowhere_ends_in_null() {
+    fn a_path_that_does_not_exist_yields_null() {
         let value = crate::value!({"a": [{"b": 1}]});
         assert_eq!(value["a"][0]["b"].as_i64(), Some(1));
         for nowhere in [

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_survive_whatever_their_number() {
+    fn integers_of_any_length_keep_their_digits() {
         for text in [
             "0",
             "-1",
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn one_number_has_one_form() {
+    fn each_number_has_one_representation() {
         assert_eq!(Integer::from_decimal("-0"), Some(Integer::from(0)));
         assert_eq!(Integer::from_decimal("007"), Some(Integer::from(7)));
         let digits = "000340282366920938463463374607431768211455";
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_integer_is_refused() {
+    fn text_that_is_not_an_integer_is_refused() {
         for text in ["", "-", "+1", "1.0", "1e3", "٣", " 1"] {
             assert_eq!(Integer::from_decimal(text), None, "{text}");
         }

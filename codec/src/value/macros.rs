@@ -113,7 +113,7 @@ mod tests {
     use crate::{Map, Value};
 
     #[test]
-    fn what_looks_like_json_is_its_value() {
+    fn json_syntax_becomes_the_value_that_it_denotes() {
         let (word, number) = ("text", 7_u8);
         let made = value!({
             "null": null,
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_may_stand_alone_and_a_map_without_braces() {
+    fn the_macros_accept_a_single_value_and_a_map_without_braces() {
         assert_eq!(value!(null), Value::Null);
         assert_eq!(value!(-1), Value::from(-1));
         assert_eq!(value!("text"), Value::from("text"));

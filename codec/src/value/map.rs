@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repeated_key_keeps_its_place_and_takes_the_last_value() {
+    fn a_repeated_key_keeps_its_position_and_takes_the_last_value() {
         let map = Map::from([("a", 1), ("b", 2), ("a", 3)]);
         assert_eq!(map, Map::from([("a", 3), ("b", 2)]));
     }
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn removal_keeps_the_order_of_the_rest_on_both_sides_of_the_index() {
+    fn removal_keeps_the_order_of_small_and_large_maps() {
         let mut map: Map = (0..INDEXED_LEN + 2).map(|i| (i.to_string(), i)).collect();
         for i in 0..4 {
             assert_eq!(map.remove(&i.to_string()), Some(Value::from(i)));

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equality_is_that_of_the_written_bytes() {
+    fn values_are_equal_if_they_are_written_as_the_same_bytes() {
         assert_ne!(Value::from(1), Value::from(1.0));
         assert_ne!(Value::from(0.0), Value::from(-0.0));
         assert_eq!(Value::from(f64::NAN), Value::from(-f64::NAN));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_value_that_is_read_fits_the_stack_of_a_usual_thread() {
+    fn the_deepest_accepted_value_fits_the_stack_of_a_worker_thread() {
         // The stack size of tokio's worker threads. Stack frames are largest without optimization,
         // as in this test.
         let usual = std::thread::Builder::new().stack_size(2 << 20);

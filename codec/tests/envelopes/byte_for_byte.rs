@@ -1,9 +1,11 @@
+//! Envelopes that are decoded and encoded without changing a byte.
+
 use agentwire_codec::{Body, EncodeError, Format, MAX_DEPTH, Request, RequestId};
 
 use crate::fixtures::{ID, MESSAGE, bodies, decode, encode, envelope, map, wire};
 
 #[test]
-fn every_envelope_is_written_byte_for_byte_and_read_back() {
+fn every_envelope_round_trips_byte_for_byte() {
     for (body, kind, payload) in bodies() {
         let expected = wire(kind, &payload);
         let envelope = envelope(body);
@@ -14,7 +16,7 @@ fn every_envelope_is_written_byte_for_byte_and_read_back() {
 }
 
 #[test]
-fn an_id_and_a_time_of_any_text_are_passed_on_as_they_came() {
+fn ids_and_timestamps_of_any_text_are_kept() {
     for (id, time) in [
         ("7", r#", "timestamp": "2025-11-08T12:34:56.123456789Z""#),
         (
@@ -32,14 +34,14 @@ fn an_id_and_a_time_of_any_text_are_passed_on_as_they_came() {
 }
 
 #[test]
-fn a_message_that_is_passed_on_keeps_order_digits_and_offset() {
+fn a_message_keeps_the_order_of_keys_all_digits_and_the_offset() {
     let message = r#"{"role": "narrator", "content": {"z": 1180591620717411303424, "a": [NaN, -0.0, 1e+16, -0.5]}, "metadata": {"b": {}, "a": null}, "timestamp": "2025-11-08T12:34:56+05:30:15"}"#;
     let text = wire("stream_chunk", &format!(r#"{{"message": {message}}}"#));
     assert_eq!(encode(&decode(&text).unwrap()), text);
 }
 
 #[test]
-fn a_method_that_is_not_known_is_kept_with_its_payload() {
+fn an_unknown_method_is_kept_with_its_payload() {
     for (payload, method) in [
         (
             r#"{"method": "dance", "message": 5, "agent_name": []}"#,
@@ -66,7 +68,7 @@ fn a_method_that_is_not_known_is_kept_with_its_payload() {
 
 #[test]
 fn nesting_up_to_the_limit_passes_and_one_more_level_does_not() {
-    // The envelope, its payload, the message and the content's own levels.
+    // The envelope, its payload and the message take three levels; the content takes the rest.
     let nested = |depth: usize| {
         let content = "[".repeat(depth) + &"]".repeat(depth);
         let message = MESSAGE.replace(r#""Hi""#, &content);

@@ -1,9 +1,11 @@
+//! Input that is refused, and the error of the reply (PROTOCOL 7.3).
+
 use agentwire_codec::{DecodeFault, Envelope, Format, RequestId};
 
 use crate::fixtures::{ID, MESSAGE, answer, bodies, decode, encode, wire};
 
 #[test]
-fn every_unreadable_payload_is_answered_as_the_protocol_says() {
+fn every_malformed_payload_gets_the_reply_of_the_protocol() {
     const SYNTAX: &str = "MALFORMED_PAYLOAD: Failed to decode JSON:";
     let deep = format!(
         r#"{{"id": "1", "payload": {}{}}}"#,
@@ -72,7 +74,7 @@ fn every_unreadable_payload_is_answered_as_the_protocol_says() {
 }
 
 #[test]
-fn everything_that_is_no_envelope_is_answered_as_the_protocol_says() {
+fn every_invalid_envelope_gets_the_reply_of_the_protocol() {
     const INVALID: &str = "INVALID_MESSAGE: Invalid envelope:";
     for (input, reason, id) in [
         ("null", "expected an object, not null", None),
@@ -141,7 +143,7 @@ fn everything_that_is_no_envelope_is_answered_as_the_protocol_says() {
 }
 
 #[test]
-fn another_version_is_named_before_anything_else_is_found_wrong() {
+fn an_unsupported_version_takes_precedence_over_other_faults() {
     for (version, shown) in [
         (r#""2.0""#, "2.0"),
         (r#""1.00""#, "1.00"),
@@ -174,7 +176,7 @@ fn another_version_is_named_before_anything_else_is_found_wrong() {
 }
 
 #[test]
-fn a_payload_that_is_no_object_is_malformed_for_every_type() {
+fn a_payload_that_is_not_an_object_is_malformed_for_every_type() {
     for (_, kind, _) in bodies() {
         for (payload, found) in [
             ("null", "null"),
@@ -197,7 +199,7 @@ fn a_payload_that_is_no_object_is_malformed_for_every_type() {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_malformed_and_named() {
+fn a_value_of_the_wrong_type_is_named_in_the_reply() {
     for (kind, payload, reason) in [
         (
             "request",
@@ -347,7 +349,7 @@ fn a_value_of_the_wrong_type_is_malformed_and_named() {
 }
 
 #[test]
-fn a_malformed_message_is_named_and_sent_back() {
+fn a_malformed_message_is_returned_in_the_details() {
     for (message, reason) in [
         ("5", "message must be an object, not integer"),
         ("null", "message must be an object, not null"),
@@ -406,7 +408,7 @@ fn a_malformed_message_is_named_and_sent_back() {
 }
 
 #[test]
-fn a_missing_message_is_a_malformed_one() {
+fn a_missing_message_counts_as_a_malformed_one() {
     for (kind, payload) in [
         ("request", r#"{"method": "process"}"#),
         ("request", r#"{"method": "stream", "agent_name": "echo"}"#),
@@ -421,7 +423,7 @@ fn a_missing_message_is_a_malformed_one() {
 }
 
 #[test]
-fn an_answer_echoes_a_whole_envelope_as_it_came() {
+fn a_whole_envelope_can_be_decoded_as_a_value() {
     let text = r#"{"payload": {"status": "healthy", "x": 1.50}, "id": "1", "type": "heartbeat", "version": "1.0"}"#;
     assert_eq!(decode(text).unwrap().body.kind().to_string(), "heartbeat");
     let echoed = Format::Json.decode_value(text.as_bytes()).unwrap();
@@ -434,7 +436,7 @@ fn an_answer_echoes_a_whole_envelope_as_it_came() {
 }
 
 #[test]
-fn an_answer_to_any_fault_can_be_sent() {
+fn the_reply_to_any_fault_can_be_encoded() {
     for text in [
         "",
         "{}",

@@ -1,3 +1,5 @@
+//! Shared envelopes and helpers.
+
 use agentwire_codec::{
     Body, Call, DecodeError, Envelope, Execute, Format, Heartbeat, Map, Message, Register, Request,
     RequestId, Response, SentAt, Timestamp, ToolResult, Unregister, Value, WireError, json,
@@ -47,7 +49,7 @@ pub(crate) fn encode(envelope: &Envelope) -> String {
     String::from_utf8(buffer).unwrap()
 }
 
-/// The answer to a fault: `CODE: message; details`.
+/// Formats the reply to a fault: `CODE: message; details`.
 pub(crate) fn answer(error: &DecodeError) -> String {
     let answer = error.to_wire_error();
     assert_eq!(answer.code, error.code());
@@ -55,7 +57,7 @@ pub(crate) fn answer(error: &DecodeError) -> String {
     format!("{answer}; {}", Value::from(answer.details.clone()))
 }
 
-/// Every kind of body, its type, and its payload as it stands on the wire (PROTOCOL 2.6).
+/// Returns every kind of body with its type and its payload on the wire (PROTOCOL 2.6).
 pub(crate) fn bodies() -> Vec<(Body, &'static str, String)> {
     let mut register = Register::new("echo", "unix:///run/echo.sock");
     register.capabilities = Map::from([("stream", true)]);

@@ -1,3 +1,5 @@
+//! Input that is accepted although this codec would not write it.
+
 use std::time::{Duration, SystemTime};
 
 use agentwire_codec::{
@@ -20,7 +22,7 @@ fn keys_may_come_in_any_order() {
 }
 
 #[test]
-fn a_fault_and_the_id_are_found_whatever_the_order_of_the_keys() {
+fn faults_and_ids_are_found_in_any_order_of_keys() {
     for (payload, expected) in [
         (
             r#"{"message": {"role": "", "content": 1}, "method": "stream"}"#,
@@ -39,7 +41,7 @@ fn a_fault_and_the_id_are_found_whatever_the_order_of_the_keys() {
     }
 }
 
-/// A request with its five keys in each of the 120 orders.
+/// Returns a request with its five keys in each of the 120 orders.
 fn in_every_order(payload: &str) -> Vec<String> {
     let entries = [
         r#""version": "1.0""#.to_owned(),
@@ -71,10 +73,10 @@ fn in_every_order(payload: &str) -> Vec<String> {
 }
 
 #[test]
-fn white_space_between_tokens_means_nothing() {
+fn white_space_between_tokens_is_ignored() {
     for (body, kind, payload) in bodies() {
         let text = wire(kind, &payload);
-        // No text in the table holds any of these.
+        // No text in the table contains any of these.
         let spaced = text
             .replace(", \"", "\r\n,\t \"")
             .replace("\": ", "\" : \n")
@@ -87,9 +89,9 @@ fn white_space_between_tokens_means_nothing() {
 }
 
 #[test]
-fn unknown_keys_are_ignored_wherever_they_stand() {
+fn unknown_keys_are_ignored_everywhere() {
     for (body, kind, payload) in bodies() {
-        // In these, every key belongs to the payload.
+        // The payloads of these bodies may have any key.
         if matches!(
             body,
             Body::Request(Request::Other(_)) | Body::Response(Response::Other(_))
@@ -110,7 +112,7 @@ fn unknown_keys_are_ignored_wherever_they_stand() {
 }
 
 #[test]
-fn what_is_missing_or_null_is_read_as_its_default() {
+fn missing_and_null_values_become_their_defaults() {
     let no_message = WireError::new("A", "");
     for (kind, payload, expected) in [
         ("heartbeat", r#"{}"#, Body::from(Heartbeat::healthy(""))),
@@ -164,7 +166,7 @@ fn what_is_missing_or_null_is_read_as_its_default() {
 }
 
 #[test]
-fn a_message_lacks_metadata_or_an_agents_name_without_harm() {
+fn metadata_and_agent_name_are_optional() {
     for metadata in ["", r#", "metadata": null"#, r#", "metadata": {}"#] {
         for name in ["", r#""agent_name": null, "#, r#""agent_name": "", "#] {
             let payload = format!(
@@ -180,10 +182,10 @@ fn a_message_lacks_metadata_or_an_agents_name_without_harm() {
 }
 
 #[test]
-fn a_message_without_a_time_is_taken_as_said_now() {
+fn a_message_without_a_timestamp_gets_the_current_time() {
     for time in ["", r#", "timestamp": null"#, r#", "timestamp": """#] {
         let payload = format!(r#"{{"message": {{"role": "user", "content": null{time}}}}}"#);
-        // Timestamps are cut to microseconds.
+        // Timestamps are truncated to microseconds.
         let before = SystemTime::now() - Duration::from_micros(1);
         let Body::StreamChunk(message) = body(&wire("stream_chunk", &payload)) else {
             panic!("{payload}");
@@ -195,7 +197,7 @@ fn a_message_without_a_time_is_taken_as_said_now() {
 }
 
 #[test]
-fn an_envelopes_own_time_is_never_a_reason_to_refuse_it() {
+fn any_timestamp_of_an_envelope_is_accepted() {
     for time in ["null", "5", "[1]", r#"{"a": 1}"#, r#""yesterday""#] {
         let text = format!(
             r#"{{"version": "1.0", "type": "stream_end", "id": "1", "timestamp": {time}, "payload": {{}}}}"#
@@ -205,7 +207,7 @@ fn an_envelopes_own_time_is_never_a_reason_to_refuse_it() {
 }
 
 #[test]
-fn what_a_method_does_not_need_may_be_anything() {
+fn keys_that_a_method_does_not_use_may_have_any_value() {
     for (payload, expected) in [
         (
             r#"{"tool_name": "t", "message": {"role": ""}, "agent_name": 5, "method": "execute"}"#

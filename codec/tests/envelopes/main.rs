@@ -1,4 +1,4 @@
-//! Tables of what the codec writes and reads, rule by rule of PROTOCOL.
+//! Tables of what the codec encodes and decodes, in the order of the rules of PROTOCOL.
 
 #![allow(
     clippy::expect_used,

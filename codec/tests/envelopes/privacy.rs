@@ -1,4 +1,4 @@
-//! What debug output shows of an envelope: its structure by default, its content on request.
+//! Debug output of envelopes: `{:?}` shows their structure, `{:#?}` their content.
 
 use agentwire_codec::{Map, Message, ToolResult};
 

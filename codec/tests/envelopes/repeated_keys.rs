@@ -1,3 +1,5 @@
+//! Repeated keys, of which the last value counts (PROTOCOL 2.8).
+
 use agentwire_codec::{
     Body, Call, EnvelopeType, ErrorCode, Execute, Heartbeat, Map, Register, Request, RequestId,
     Response, ToolResult, Unregister, WireError,
@@ -6,7 +8,7 @@ use agentwire_codec::{
 use crate::fixtures::{MESSAGE, body, decode, message, wire};
 
 #[test]
-fn of_a_repeated_key_the_last_value_counts() {
+fn the_last_value_of_a_repeated_key_counts() {
     let with = |head: &str, payload: &str| {
         format!(
             r#"{{"version": "1.0", "type": "request", "id": "1", "payload": {payload}, {head}}}"#
@@ -80,7 +82,7 @@ fn of_a_repeated_key_the_last_value_counts() {
 }
 
 #[test]
-fn of_a_repeated_key_the_last_value_counts_for_every_type() {
+fn the_last_value_of_a_repeated_key_counts_in_every_type() {
     for (kind, payload, expected) in [
         ("stream_chunk", format!(r#"{{"message": 5, "message": {{"role": ""}}, "message": {MESSAGE}}}"#), Body::StreamChunk(message())),
         ("response", format!(r#"{{"message": 5, "message": {MESSAGE}}}"#), Response::Message(message()).into()),

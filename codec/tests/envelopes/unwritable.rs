@@ -1,3 +1,5 @@
+//! Envelopes that cannot be encoded.
+
 use agentwire_codec::{
     Body, Call, EncodeError, Execute, Format, FrameError, MAX_DEPTH, Map, Message, Request,
     Response, ToolResult, Value, WireError, put_frame,
@@ -7,7 +9,7 @@ use bytes::Bytes;
 use crate::fixtures::envelope;
 
 #[test]
-fn an_envelope_that_cannot_be_written_leaves_the_buffer_as_it_was() {
+fn an_envelope_that_cannot_be_encoded_leaves_the_buffer_unchanged() {
     let bytes = Value::from(Bytes::from_static(b"raw"));
     let mut deep = Value::Null;
     for _ in 0..=MAX_DEPTH {

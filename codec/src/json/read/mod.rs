@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_writes_comes_back_unchanged() {
+    fn text_written_by_python_round_trips() {
         for text in [
             "null",
             "true",
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_is_read_as_python_reads_it() {
+    fn text_from_other_writers_is_parsed_as_python_parses_it() {
         for (text, expected) in [
             (" \t\r\n{ \"a\" :\n1 , \"b\":[ ] } ", r#"{"a": 1, "b": []}"#),
             (r#"{"a":1,"b":2,"a":3}"#, r#"{"a": 3, "b": 2}"#),
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused_with_its_place() {
+    fn invalid_json_is_refused_with_its_position() {
         for (text, reason) in [
             (&b""[..], "unexpected end at byte 0"),
             (b"{x", "expected a key in double quotes at byte 1"),

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_type_comes_back_as_it_went() {
+    fn a_rust_type_round_trips_through_a_value() {
         let everything = Everything {
             unit: (),
             flag: true,
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_type_says_what_was_expected_and_found() {
+    fn a_type_error_names_the_expected_and_the_actual_type() {
         let error = from_value::<u8>("seven").unwrap_err();
         assert_eq!(
             error.to_string(),
