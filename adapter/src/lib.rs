@@ -1,15 +1,11 @@
 //! Lets agents in different processes and languages call each other over sockets.
 //!
-//! An agent is anything that answers messages. [`LocalAgent`] serves one on an endpoint; [`RemoteAgent`] calls
-//! one, wherever it lives. On the wire this is the protocol of the Python and Go adapters, so either
-//! side may be written in any of the three.
-//!
 //! ```
 //! use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     // Any closure is an agent. `unix:///path` and `tcp://host:port` serve other processes.
+//!     // Other processes call agents at `unix:///path` and `tcp://host:port`.
 //!     let echo = agent_fn("echo", |message: Message| async move {
 //!         Ok(Message::agent(message.content))
 //!     });
@@ -24,23 +20,64 @@
 //! }
 //! ```
 //!
+//! An agent is anything that answers messages. Servers and clients speak the protocol of the Python
+//! and Go adapters, so that either side may be written in any of the three languages.
+//!
+//! # Contents
+//!
+//! - **Agents**: the trait [`Agent`] and [`agent_fn`], which makes an agent of a closure. An agent
+//!   receives a [`Message`] and a [`RequestContext`], and fails with an [`AgentError`].
+//! - **Servers**: [`LocalAgent`] and [`LocalAgentBuilder`], which serve agents at an [`Endpoint`].
+//! - **Clients**: [`RemoteAgent`] and [`RemoteAgentBuilder`], with [`CallOptions`], [`RetryPolicy`],
+//!   [`Balance`] and [`ClientStats`]. A stream of answers is a [`MessageStream`].
+//! - **Tools**: the trait [`Tool`], [`tool_fn`] and [`ToolResult`].
+//! - **Registries**: the module [`registry`], in which agents find each other by name.
+//! - **Values**: [`Value`] and [`Map`], the macros [`value!`] and [`map!`], and [`to_value`] and
+//!   [`from_value`] for your own types.
+//! - **Errors**: [`Error`], with the [`CallContext`] and the [`Phase`] in which a call failed.
+//! - **Transports**: the module [`transport`], for connections and listeners of your own.
+//!
 //! # Behaviour
 //!
-//! A call ends in the agent's answer or in an [`Error`] that says which agent was meant, where, and what
-//! happened. It never waits longer than its timeout: 30 s unless told otherwise, from waiting for a
-//! free connection to the answer. What the agent itself fails with arrives with its code, text and
-//! details: [`Error::remote`].
+//! A call ends with the answer of the agent or with an [`Error`] that names the agent, the endpoint
+//! and the cause. Its timeout covers everything from waiting for a free connection to the answer. The
+//! default is 30 s.
 //!
-//! A server that is not there is waited for within that time; a connection that cannot be made is tried again,
-//! with growing waits. What was sent is sent again only if a [`RetryPolicy`] allows it. A client needs no
-//! care: it connects when it is called, and again when its server has gone and come back.
+//! A client connects on its first call and reconnects after its server has restarted. Connecting is
+//! retried with exponential backoff until the timeout, so a client may start before its server. A
+//! request that may have reached the server is sent again only if the [`RetryPolicy`] allows it.
 //!
-//! An answer is matched to its request by id. A call that is given up, by a timeout or by dropping its
-//! future, closes its connection; a server in Rust then drops the work, and nobody gets the late answer.
+//! Answers are matched to requests by id. A call ends early if it times out or if its future is
+//! dropped. The client then closes the connection, upon which a Rust server drops the work. On a
+//! [shared connection](#concurrency) the client discards the late answer instead.
+//!
+//! # Concurrency
+//!
+//! ```text
+//! RemoteAgent, clones share it        LocalAgent
+//!   call ── connection ──────────────── task ─┬─ request
+//!   call ── connection ──────────────── task  ├─ request
+//!   stream ─ connection ─────────────── task  └─ request
+//! ```
+//!
+//! By default each call in flight has its own connection, because Python and Go servers answer the
+//! requests of one connection one after the other. A client opens up to
+//! [`max_connections`](RemoteAgentBuilder::max_connections). It keeps idle connections for 50 s, and
+//! checks each before it uses it again. A call runs in the future of its caller, without a task in
+//! between.
+//!
+//! Set [`RemoteAgentBuilder::max_in_flight_per_connection`] to let calls share connections to a Rust
+//! server. A task for each connection then writes the queued requests and assigns the answers by id.
+//! This suits many concurrent calls with few connections.
+//!
+//! A server runs one task for each connection. The task works on up to
+//! [`LocalAgentBuilder::max_in_flight_per_connection`] requests concurrently and sends each answer
+//! as soon as it is ready. An agent that computes for long without an await point blocks the other
+//! requests of its connection. Move such work to `tokio::task::spawn_blocking`.
 //!
 //! # Tools
 //!
-//! A server may offer [`Tool`]s beside its agent, which are run with arguments by name:
+//! A server can offer [`Tool`]s beside its agent. Clients execute them by name, with arguments:
 //!
 //! ```
 //! use agentwire::{LocalAgent, Map, Message, RemoteAgent, ToolResult, agent_fn, map, tool_fn};
@@ -49,8 +86,10 @@
 //! # async fn main() -> Result<(), agentwire::Error> {
 //! let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
 //! let double = tool_fn("double", |kwargs: Map| async move {
-//!     let number = kwargs["number"].as_i64().unwrap_or_default();
-//!     Ok(ToolResult::success(number * 2))
+//!     Ok(match kwargs["number"].as_i64() {
+//!         Some(number) => ToolResult::success(number * 2),
+//!         None => ToolResult::failure("number must be an integer"),
+//!     })
 //! });
 //! let server = LocalAgent::builder(echo).tool(double).endpoint("memory://tools").serve().await?;
 //!
@@ -63,23 +102,28 @@
 //!
 //! # Finding agents
 //!
-//! A server can tell a [`registry`] where its agents are and what they can do; others find them there by name,
-//! capability or version.
+//! A server can register its agents in a [`registry`]. Clients find them by name, capability, tool,
+//! version or metadata:
 //!
 //! ```
 //! use agentwire::{
 //!     LocalAgent, Message, RemoteAgent, agent_fn,
-//!     registry::{LocalRegistry, Registry},
+//!     registry::{LocalRegistry, Query, Registry},
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let registry = LocalRegistry::new();
 //! let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
-//! let server = LocalAgent::builder(echo).registry(registry.clone()).endpoint("memory://found").serve().await?;
-//! # server.registrations()[0].registered().await?;
+//! let server = LocalAgent::builder(echo)
+//!     .registry(registry.clone())
+//!     .metadata("zone", "b")
+//!     .endpoint("memory://found")
+//!     .serve()
+//!     .await?;
+//! server.registrations()[0].registered().await?;
 //!
-//! let found = registry.lookup("echo").await?;
+//! let found = registry.find(Query::new().metadata("zone", "b")).await?;
 //! let remote = RemoteAgent::new(&found[0].endpoint)?;
 //! remote.process(Message::user("hello")).await?;
 //!
@@ -88,64 +132,146 @@
 //! # }
 //! ```
 //!
-//! [`RegistryServer`](registry::RegistryServer) serves a registry for other processes, and
-//! [`RemoteRegistry`](registry::RemoteRegistry) asks it.
+//! [`LocalRegistry`](registry::LocalRegistry) serves a single process.
+//! [`RegistryServer`](registry::RegistryServer) serves a registry to other processes, whose client is
+//! [`RemoteRegistry`](registry::RemoteRegistry). With the feature `redis`, `RedisRegistry` keeps its
+//! registrations in Redis.
 //!
 //! # Calling by name
 //!
-//! [`RemoteAgent::discover`] calls an agent by the name that it is registered under in a [`registry`], wherever its
-//! instances are. The client watches the registry, spreads calls over the instances that there are ([`Balance`]), and
-//! closes its connections to those that left or expired once their calls have ended. It leaves an instance alone for a
-//! while that it cannot connect to, that closes connections without an answer again and again, or whose server says
-//! that it has no such agent; and tries beside the calls whether it is back.
+//! [`RemoteAgent::discover`] makes a client that finds the instances of an agent in a [`registry`]:
 //!
-//! A request that did not leave goes to another instance within the time of the call, so that an instance may die
-//! without a call being lost that was not on its way. One that may have been seen goes nowhere else, unless
-//! [`RetryPolicy::resend`] allows it: its error names the endpoint. [`Error::NotRegistered`] says that there is no such
-//! agent, [`Error::Unreachable`] that there is, but none of its instances can be reached.
-//!
-//! A registry that is out of reach, or hangs, holds up nobody for long who knows an instance. When it comes back without
-//! what it knew, the instances that it does not name any more are called for 90 s yet, as long as there is no other and
-//! they can be reached.
-//!
-//! # Concurrency
-//!
-//! ```text
-//! RemoteAgent, clones share it        LocalAgent
-//!   call ── connection ──────────────── task ─┬─ request
-//!   call ── connection ──────────────── task  ├─ request
-//!   stream ─ connection ─────────────── task  └─ request
+//! ```
+//! # use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn, registry::LocalRegistry};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let registry = LocalRegistry::new();
+//! # let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+//! # let server = LocalAgent::builder(echo).registry(registry.clone()).endpoint("memory://by-name");
+//! # let server = server.serve().await?;
+//! # server.registrations()[0].registered().await?;
+//! let remote = RemoteAgent::discover(registry, "echo").build()?;
+//! let reply = remote.process(Message::user("hello")).await?;
+//! # assert_eq!(reply.text(), Some("hello"));
+//! # server.stop().await;
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! A client gives each call a connection to itself, because Python and Go servers answer one
-//! connection's requests one after the other. It keeps connections for later calls, checks them
-//! before it uses them again, closes them after 50 s, and opens up to [`max_connections`]. A call runs in its
-//! caller's own future, without a task in between.
+//! The client watches the registry and balances its calls over the registered instances
+//! ([`Balance`]). When an instance unregisters or expires, the client closes its connections as soon
+//! as their calls have ended.
 //!
-//! With [`RemoteAgentBuilder::max_in_flight_per_connection`], calls share connections once there are no more to be
-//! had, which is for servers in Rust: one task for each connection writes what its callers put in line, and
-//! hands out the answers by id.
+//! An instance is ejected for a back-off period if it cannot be reached, if it repeatedly closes
+//! connections without answering, or if its server reports no such agent. The client probes an
+//! ejected instance in the background until it recovers.
 //!
-//! A server has one task for each connection, which works on up to [`max_in_flight_per_connection`] requests
-//! at a time and answers them as they finish. An agent that computes for long without an await
-//! point holds up the requests of its own connection: move such work to `tokio::task::spawn_blocking`.
+//! A request that was never sent is retried on another instance before its deadline, so an instance
+//! can die without failing calls that it has not received. A request that may have been received is
+//! not retried unless [`RetryPolicy::resend`] allows it; its error names the endpoint.
+//! [`Error::NotRegistered`] means that the registry lists no instance, and [`Error::Unreachable`]
+//! that no listed instance can be reached.
 //!
-//! [`max_connections`]: RemoteAgentBuilder::max_connections
-//! [`max_in_flight_per_connection`]: LocalAgentBuilder::max_in_flight_per_connection
+//! If the registry is unreachable or slow, calls go to the instances already known after at most 1 s.
+//! If the registry comes back empty, instances that it no longer lists remain usable for 90 s, but
+//! only while no listed instance is available.
+//!
+//! # Errors
+//!
+//! An agent fails with an [`AgentError`], which the caller receives with its code, text and details.
+//! `?` converts any other error into an [`AgentError`] with the code `INTERNAL_ERROR`. The error of a
+//! call to another agent keeps the code, text and details of that agent.
+//!
+//! ```
+//! use agentwire::{AgentError, LocalAgent, Message, RemoteAgent, agent_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), agentwire::Error> {
+//! let double = agent_fn("double", |message: Message| async move {
+//!     let text = message.text().ok_or(AgentError::with_code("TEXT_ONLY", "send a text"))?;
+//!     let number: i64 = text.parse()?;
+//!     Ok(Message::agent(number * 2))
+//! });
+//! let server = LocalAgent::serve(double, "memory://errors").await?;
+//!
+//! let remote = RemoteAgent::new(server.endpoint())?;
+//! let error = remote.process(Message::user(21)).await.unwrap_err();
+//! assert!(error.is_remote());
+//! assert_eq!(error.code().as_str(), "TEXT_ONLY");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A call fails with an [`Error`]. [`Error::remote`] returns the error of the agent;
+//! [`Error::is_timeout`] and [`Error::is_connect`] tell other failures apart. [`Error::is_unsent`]
+//! means that no server has received the request, so that it is safe to send it again.
+//!
+//! # Middleware
+//!
+//! [`Agent`] is also the trait of middleware: a type that wraps an agent is an agent. Because
+//! [`RemoteAgent`] is an agent, too, the same wrapper works in servers and in clients:
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use agentwire::{Agent, AgentError, LocalAgent, Message, RemoteAgent, RequestContext, agent_fn};
+//!
+//! /// Measures how long its agent takes.
+//! struct Timed<A>(A);
+//!
+//! impl<A: Agent> Agent for Timed<A> {
+//!     fn name(&self) -> &str {
+//!         self.0.name()
+//!     }
+//!
+//!     async fn process(
+//!         &self,
+//!         message: Message,
+//!         context: RequestContext,
+//!     ) -> Result<Message, AgentError> {
+//!         let start = Instant::now();
+//!         let reply = self.0.process(message, context).await;
+//!         println!("{} took {:?}", self.name(), start.elapsed());
+//!         reply
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+//! let server = LocalAgent::serve(Timed(echo), "memory://middleware").await?;
+//!
+//! let remote = Timed(RemoteAgent::new(server.endpoint())?);
+//! let reply = remote.process(Message::user("hello"), RequestContext::new()).await?;
+//! assert_eq!(reply.text(), Some("hello"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A wrapper also forwards [`Agent::stream`] and [`Agent::capabilities`] if its agent has them. The
+//! [`RequestContext`] carries the peer, the deadline, and typed
+//! [extensions](RequestContext::extensions) through which layers hand on what they found out.
 //!
 //! # Shutdown
 //!
-//! [`LocalAgent::stop`] takes nothing new and answers what is in flight; [`LocalAgent::abort`] drops it. A server that
-//! is registered leaves the registry first, and still takes calls meanwhile and for a
-//! [notice](LocalAgentBuilder::deregistration_delay) after that: 250 ms unless told otherwise. Both return when no task and no socket
-//! file is left. Dropping a [`LocalAgent`] aborts it. [`RemoteAgent::close`] does the same for a client.
+//! [`LocalAgent::stop`] accepts no new requests and answers those in flight. [`LocalAgent::abort`]
+//! drops them. Both return when no task and no socket file is left. Dropping a [`LocalAgent`] aborts
+//! it. [`LocalAgentBuilder::serve_until`] serves until a future completes, such as
+//! `tokio::signal::ctrl_c()`, and then stops.
+//!
+//! A registered server first unregisters its agents, and accepts calls for another 250 ms
+//! ([`LocalAgentBuilder::deregistration_delay`]), until clients have learned that it left.
+//!
+//! [`RemoteAgent::close`] closes a client: it waits for the calls in flight, and ends streams with
+//! [`Error::ClientClosed`].
 //!
 //! # Logs
 //!
-//! Events and spans go to [`tracing`]. At `info` nothing is said while all is well. At `debug` there is a span for
-//! each call, connection and request, with endpoint, agent, method and request id, and an event with its outcome
-//! and duration. What messages hold is never logged. A panic of an agent is an `error`, connections that cannot
-//! be accepted are a `warn`.
+//! Events and spans go to [`tracing`]. Each call, connection and request has a `debug` span with the
+//! endpoint, the agent, the method and the request id, and a `debug` event with its outcome and
+//! duration. A panic of an agent is logged as an `error`, and a connection that cannot be accepted as
+//! a `warn`. Healthy operation logs nothing at `info` or above. Logs never contain the contents of
+//! messages.
 //!
 //! [`tracing`]: https://docs.rs/tracing
 //!
@@ -153,18 +279,31 @@
 //!
 //! | what | default | at the limit |
 //! |---|---|---|
-//! | payload of a frame, each way | 10 MiB | sender: [`Error::Encode`]; receiver: an error answer, then close |
-//! | connections of a server | 1024 | further ones wait in the system's queue |
-//! | requests in flight on one connection | 64 | no more are read |
-//! | connections of a client, to each instance | 64 | calls wait, within their timeout |
-//! | instances of a name that a client calls | 1024 | further ones are left out, with a warning in the log |
-//! | connecting to an instance that was found by name | 3 s, or a third of the time that is left | another is tried |
-//! | a registry's answer to which instances there are | 1 s if some are known, or a third of the time that is left | those are called |
-//! | nesting of a value | 256 levels | an error |
+//! | payload of a frame, each way | 10 MiB | the sender fails with [`Error::Encode`]; a receiver answers with an error and closes the connection |
+//! | connections of a server | 1024 | further connections wait in the accept queue of the system |
+//! | requests in flight on one connection | 64 | the server reads no further requests |
+//! | connections of a client to each instance | 64 | calls wait, within their timeout |
+//! | instances of one name that a client calls | 1024 | further instances are ignored, with a `warn` event |
+//! | time to connect to a discovered instance | 3 s, or a third of the remaining time | another instance is tried |
+//! | time for a registry lookup | 1 s if instances are known, otherwise a third of the remaining time | the known instances are called |
+//! | nesting of a value | 256 levels | the value is rejected with an error |
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `redis` | no | `registry::RedisRegistry`, a registry in Redis |
+//!
+//! # Minimum supported Rust version
+//!
+//! Rust 1.85.
 //!
 //! # Not supported yet
 //!
-//! TLS and WebSocket.
+//! - TLS, and authentication beyond the credentials of a peer on a Unix socket.
+//! - Carriers other than frames over sockets and memory: WebSocket, HTTP and gRPC.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod agent;
 mod client;
@@ -181,7 +320,7 @@ pub use agentwire_codec::{
     Map, Message, RequestId, Role, Timestamp, ToolFailure, ToolResult, Value, ValueError,
     WireError, from_value, map, to_value, value,
 };
-/// What a transport of your own needs.
+/// Connections, listeners and connectors, also for a transport of your own.
 pub use agentwire_transport as transport;
 pub use agentwire_transport::Endpoint;
 
@@ -197,7 +336,7 @@ pub use crate::{
     tool::{FnTool, Tool, ToolHandler, tool_fn},
 };
 
-/// The README's programs compile.
+/// Compiles the programs of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -41,6 +41,7 @@ pub use agentwire_registry::{
     WatchScope, backend, check_name,
 };
 #[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use agentwire_registry::{RedisRegistry, RedisRegistryBuilder};
 
 pub use self::{
