@@ -38,7 +38,7 @@ impl RequestId {
 
     pub(crate) fn write(&self, writer: &mut impl FormatWriter) {
         match &self.0 {
-            Repr::Uuid(uuid) => writer.plain(&uuid_text(*uuid)),
+            Repr::Uuid(uuid) => writer.ascii_text(&uuid_text(*uuid)),
             Repr::Text(text) => writer.text(text),
         }
     }

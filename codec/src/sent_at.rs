@@ -33,7 +33,7 @@ impl SentAt {
 
     pub(crate) fn write(&self, writer: &mut impl FormatWriter) {
         match &self.0 {
-            Repr::Time(time) => writer.plain(time.to_text().as_bytes()),
+            Repr::Time(time) => writer.ascii_text(time.to_text().as_bytes()),
             Repr::Text(text) => writer.text(text),
         }
     }

@@ -2,11 +2,7 @@
 //!
 //! The reads are scripted and never wait, so these tests need neither a runtime nor a clock.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test may stop at the first surprise"
-)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
 use std::{
     collections::VecDeque,

@@ -2,7 +2,7 @@
 //!
 //! This is a single test because the allocator counts for the whole process.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use agentwire_codec::{Call, Envelope, Format, Map, Message, Request, RequestId, Value};
 use peak_alloc::PeakAlloc;

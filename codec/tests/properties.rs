@@ -1,10 +1,6 @@
 //! Properties of all values, all envelopes, and all sequences of bytes.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test may stop at the first surprise"
-)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
 use agentwire_codec::{
     Body, Call, DecodeError, EncodeError, Envelope, EnvelopeCodec, Execute, Format, FrameCodec,

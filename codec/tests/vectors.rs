@@ -1,7 +1,7 @@
 //! Golden vectors written by Python. `interop-tests/python/vectors.py` describes how they are made
 //! and what they contain.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use agentwire_codec::{Format, RequestId};
 use serde::Deserialize;

@@ -124,7 +124,7 @@ impl FormatWriter for JsonWriter<'_> {
         self.buffer.push(b'"');
     }
 
-    fn plain(&mut self, text: &[u8]) {
+    fn ascii_text(&mut self, text: &[u8]) {
         self.buffer.reserve(text.len() + 2);
         self.buffer.push(b'"');
         self.buffer.extend_from_slice(text);

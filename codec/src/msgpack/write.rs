@@ -145,10 +145,10 @@ impl FormatWriter for MsgpackWriter<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        self.plain(text.as_bytes());
+        self.ascii_text(text.as_bytes());
     }
 
-    fn plain(&mut self, text: &[u8]) {
+    fn ascii_text(&mut self, text: &[u8]) {
         self.buffer.reserve(text.len() + MAX_HEADER_LEN);
         if text.len() < 32 {
             self.buffer.push(0xa0 | text.len() as u8);

@@ -14,9 +14,9 @@ pub(crate) fn encode<W: FormatWriter>(
     let timed = usize::from(envelope.timestamp.is_some());
     writer.begin_map(4 + timed)?;
     writer.field(0, field!("version"));
-    writer.plain(PROTOCOL_VERSION.as_bytes());
+    writer.ascii_text(PROTOCOL_VERSION.as_bytes());
     writer.field(1, field!("type"));
-    writer.plain(envelope.body.kind().as_str().as_bytes());
+    writer.ascii_text(envelope.body.kind().as_str().as_bytes());
     writer.field(2, field!("id"));
     envelope.id.write(writer);
     if let Some(sent_at) = &envelope.timestamp {
@@ -137,7 +137,7 @@ pub(crate) fn write_message<W: FormatWriter>(
     writer.field(2, field!("metadata"));
     write_map(writer, &message.metadata)?;
     writer.field(3, field!("timestamp"));
-    writer.plain(message.timestamp.to_text().as_bytes());
+    writer.ascii_text(message.timestamp.to_text().as_bytes());
     writer.end_map();
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(crate) trait FormatWriter {
     fn float(&mut self, float: f64);
     fn text(&mut self, text: &str);
     /// Writes text of printable ASCII without quotes and backslashes.
-    fn plain(&mut self, text: &[u8]);
+    fn ascii_text(&mut self, text: &[u8]);
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError>;
 }
 

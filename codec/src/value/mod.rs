@@ -37,6 +37,9 @@ pub use self::{
 /// `-0.0` differ, NaN equals itself, and the order of the keys of a map counts. A value also
 /// compares with the types of Rust: `value == "text"`, `value == 1`.
 ///
+/// `{:?}` shows the structure of a value without its content, `{:#?}` shows all of the content; see
+/// [below](#impl-Debug-for-Value).
+///
 /// ```
 /// use agentwire_codec::Value;
 ///

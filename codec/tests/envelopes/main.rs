@@ -1,10 +1,6 @@
 //! Tables of what the codec encodes and decodes, in the order of the rules of PROTOCOL.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test may stop at the first surprise"
-)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
 mod byte_for_byte;
 mod faults;

@@ -17,27 +17,24 @@ use crate::{
 pub(crate) fn decode<'de, R: FormatReader<'de>>(mut reader: R) -> Result<Envelope, DecodeError> {
     let mut fields = EnvelopeFields::default();
     let result = read_envelope_fields(&mut reader, &mut fields).and_then(|()| fields.check());
-    let checked = match result {
-        Ok(checked) => checked,
+    let kind = match result {
+        Ok(kind) => kind,
         Err(fault) => {
-            return Err(DecodeError::new(
-                fields.id.and_then(Result::ok),
-                None,
-                fault,
-            ));
+            let id = fields.id.and_then(Result::ok);
+            return Err(DecodeError::new(id, None, fault));
         }
     };
-    let Some(PayloadField { position, read }) = fields.payload else {
+    let Some(PayloadField { position, decoded }) = fields.payload else {
         let id = fields.id.and_then(Result::ok);
         return Err(DecodeError::new(id, None, missing_key("payload")));
     };
-    let body = match read {
-        Some((kind, body)) if kind == checked => body,
+    let body = match decoded {
+        Some((decoded_as, body)) if decoded_as == kind => body,
         stale => {
             // Free what was decoded as another type before decoding again.
             drop(stale);
             reader.rewind(position);
-            read_body(&mut reader, checked)
+            read_body(&mut reader, kind)
         }
     };
     let id = fields.id.and_then(Result::ok);
@@ -48,25 +45,26 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(mut reader: R) -> Result<Envelop
             body,
         }),
         (Ok(_), None) => Err(DecodeError::new(None, None, missing_key("id"))),
-        (Err(fault), id) => Err(DecodeError::new(id, Some(checked), fault)),
+        (Err(fault), id) => Err(DecodeError::new(id, Some(kind), fault)),
     }
 }
 
 /// The keys of an envelope as they arrive. Invalid values are kept for the error message.
-struct EnvelopeFields<M> {
+struct EnvelopeFields<P> {
     version: Option<Result<(), Value>>,
     kind: Option<Result<EnvelopeType, Value>>,
     id: Option<Result<RequestId, Value>>,
     timestamp: Option<SentAt>,
-    payload: Option<PayloadField<M>>,
+    payload: Option<PayloadField<P>>,
 }
 
-struct PayloadField<M> {
-    position: M,
-    read: Option<(EnvelopeType, Result<Body, DecodeFault>)>,
+struct PayloadField<P> {
+    position: P,
+    /// The body, and the type as which it was decoded, unless the type was unknown at that point.
+    decoded: Option<(EnvelopeType, Result<Body, DecodeFault>)>,
 }
 
-impl<M> Default for EnvelopeFields<M> {
+impl<P> Default for EnvelopeFields<P> {
     fn default() -> Self {
         Self {
             version: None,
@@ -78,7 +76,7 @@ impl<M> Default for EnvelopeFields<M> {
     }
 }
 
-impl<M> EnvelopeFields<M> {
+impl<P> EnvelopeFields<P> {
     /// Checks the version first, because an envelope of another version has unknown rules.
     fn check(&self) -> Result<EnvelopeType, DecodeFault> {
         match &self.version {
@@ -164,7 +162,7 @@ fn read_payload<'de, R: FormatReader<'de>>(
     kind: &Option<Result<EnvelopeType, Value>>,
 ) -> Result<PayloadField<R::Position>, DecodeFault> {
     let position = reader.position();
-    let read = match kind {
+    let decoded = match kind {
         Some(Ok(kind)) => match read_body(reader, *kind) {
             Err(fault @ DecodeFault::Syntax { .. }) => return Err(fault),
             Err(fault) => {
@@ -180,7 +178,7 @@ fn read_payload<'de, R: FormatReader<'de>>(
             None
         }
     };
-    Ok(PayloadField { position, read })
+    Ok(PayloadField { position, decoded })
 }
 
 /// Maximum length in bytes of an unknown type in an error message.

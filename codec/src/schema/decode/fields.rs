@@ -69,6 +69,8 @@ pub(super) fn read_map<'de, R: FormatReader<'de>>(
     }
 }
 
+/// Decodes text through `read`. Returns any other value, and text that `read` rejects, as the inner
+/// error.
 pub(super) fn text_or_value<'de, R: FormatReader<'de>, T>(
     reader: &mut R,
     read: impl FnOnce(&str) -> Option<T>,
@@ -79,8 +81,8 @@ pub(super) fn text_or_value<'de, R: FormatReader<'de>, T>(
     })
 }
 
-/// Decodes a value and consumes it even if it is invalid, because the error may not matter in the
-/// end.
+/// Decodes a value, and skips it if it is invalid, because the inner error may not matter in the
+/// end. A syntax error always matters and is the outer error.
 pub(super) fn read_or_skip<'de, R: FormatReader<'de>, T>(
     reader: &mut R,
     read: impl FnOnce(&mut R) -> Result<T, DecodeFault>,
@@ -97,6 +99,7 @@ pub(super) fn read_or_skip<'de, R: FormatReader<'de>, T>(
     }
 }
 
+/// Sets `slot` and returns true: the key was known.
 pub(super) fn store<T>(slot: &mut Option<T>, value: T) -> bool {
     *slot = Some(value);
     true
@@ -118,7 +121,7 @@ pub(super) fn missing_key(key: &str) -> DecodeFault {
     }
 }
 
-pub(super) fn message_missing() -> DecodeFault {
+pub(super) fn missing_message() -> DecodeFault {
     DecodeFault::Message {
         reason: "message is missing".to_owned(),
         data: Value::Null,

@@ -2,7 +2,7 @@
 
 use super::{
     fields::{
-        message_missing, read_fields, read_map, read_or_skip, read_text, store, syntax_fault,
+        missing_message, read_fields, read_map, read_or_skip, read_text, store, syntax_fault,
         text_or_value, wrong_type,
     },
     message::{read_message, read_tool_result},
@@ -24,7 +24,7 @@ pub(super) fn read_body<'de, R: FormatReader<'de>>(
             read_fields(reader, |reader, key| {
                 Ok(key == "message" && store(&mut message, read_message(reader)?))
             })?;
-            Body::StreamChunk(message.ok_or_else(message_missing)?)
+            Body::StreamChunk(message.ok_or_else(missing_message)?)
         }
         EnvelopeType::StreamEnd => {
             read_fields(reader, |_, _| Ok(false))?;
@@ -115,7 +115,7 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
     }
     let call = Call {
         agent_name: agent_name.transpose()?.flatten().unwrap_or_default(),
-        message: message.ok_or_else(message_missing)??,
+        message: message.ok_or_else(missing_message)??,
     };
     Ok(match method {
         Method::Process => Request::Process(call),
