@@ -20,9 +20,13 @@
 //!
 //! let mut buffer = Vec::new();
 //! put_frame(&mut buffer, 1024, |buffer| Format::Json.encode(&envelope, buffer))?;
-//! let payload = br#"{"version": "1.0", "type": "heartbeat", "id": "67e55044-10b1-426f-9247-bb680e5fe0c8", "timestamp": "2025-11-08T12:34:56+00:00", "payload": {"agent_name": "echo", "status": "healthy"}}"#;
+//! let payload = concat!(
+//!     r#"{"version": "1.0", "type": "heartbeat", "id": "67e55044-10b1-426f-9247-bb680e5fe0c8", "#,
+//!     r#""timestamp": "2025-11-08T12:34:56+00:00", "#,
+//!     r#""payload": {"agent_name": "echo", "status": "healthy"}}"#,
+//! );
 //! assert_eq!(buffer[..4], (payload.len() as u32).to_be_bytes());
-//! assert_eq!(buffer[4..], payload[..]);
+//! assert_eq!(buffer[4..], *payload.as_bytes());
 //! # Ok::<(), agentwire_codec::EncodeError>(())
 //! ```
 //!

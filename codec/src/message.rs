@@ -15,7 +15,8 @@ use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 /// assert_eq!(message.metadata["city"], "Oslo");
 /// ```
 ///
-/// With serde, types of your own become the content of a message, and the content is parsed into them:
+/// With serde, types of your own become the content of a message, and the content is parsed into
+/// them:
 ///
 /// ```
 /// use agentwire_codec::Message;
@@ -37,8 +38,8 @@ use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 /// A message also implements serde's `Serialize` and `Deserialize`, in the shape that it has on the
 /// wire and by the same rules: a map with `role`, `content`, `metadata` and `timestamp`.
 ///
-/// `{:?}` shows the role, the time, and the structure of the rest without its content, and is safe to
-/// log; `{:#?}` shows all of the content. See [`Value`](Value#impl-Debug-for-Value).
+/// `{:?}` shows the role, the time, and the structure of the rest without its content, and is safe
+/// to log; `{:#?}` shows all of the content. See [`Value`](Value#impl-Debug-for-Value).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt, ops::Deref};
 /// The speaker of a [`Message`](crate::Message): `user`, `agent`, `assistant`, `system`, `tool`, or
 /// any other text.
 ///
-/// The five standard roles are borrowed, so decoding them does not allocate. Agents written in Python
-/// accept only these five.
+/// The five standard roles are borrowed, so decoding them does not allocate. Agents written in
+/// Python accept only these five.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Role(Cow<'static, str>);
 

@@ -1,4 +1,4 @@
-//! `Serialize` and `Deserialize` of messages, tool results, roles and timestamps, in their wire shape.
+//! Serde impls of messages, tool results, roles and timestamps, in their wire shape.
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -26,9 +26,9 @@ impl Serialize for Message {
     }
 }
 
-/// Deserializes a message by the rules of PROTOCOL 3: `role` and `content` are required, `metadata` and
-/// `timestamp` may be missing or null, and unknown keys are ignored. A missing timestamp becomes the
-/// current time.
+/// Deserializes a message by the rules of PROTOCOL 3: `role` and `content` are required, `metadata`
+/// and `timestamp` may be missing or null, and unknown keys are ignored. A missing timestamp
+/// becomes the current time.
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -72,8 +72,8 @@ impl Serialize for ToolResult {
     }
 }
 
-/// Deserializes a result by the rules of PROTOCOL 3.4: only `success` is required, and a failure must
-/// have an error text.
+/// Deserializes a result by the rules of PROTOCOL 3.4: only `success` is required, and a failure
+/// must have an error text.
 impl<'de> Deserialize<'de> for ToolResult {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]

@@ -19,8 +19,8 @@ use crate::{Map, Value, ValueError, fingerprint::PrivateText, from_value, to_val
 /// # Ok::<(), agentwire_codec::ValueError>(())
 /// ```
 ///
-/// Like a [`Message`](crate::Message), it implements serde's `Serialize` and `Deserialize` in the shape
-/// that it has on the wire.
+/// Like a [`Message`](crate::Message), it implements serde's `Serialize` and `Deserialize` in the
+/// shape that it has on the wire.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ToolResult {

@@ -1,6 +1,6 @@
 //! The structure of envelopes, written once for all formats.
 //!
-//! [`encode`] walks an envelope and calls a [`FormatWriter`]; [`decode`] pulls what it expects from
+//! [`encode()`] walks an envelope and calls a [`FormatWriter`]; [`decode()`] pulls what it expects from
 //! a [`FormatReader`]. A format consists of one writer and one reader and knows nothing about
 //! envelopes. Neither direction builds a tree of values for the parts that the library itself
 //! interprets.

@@ -9,10 +9,10 @@ use crate::fingerprint::{Fingerprint, PrivateText};
 /// the content, for developers.
 ///
 /// The structure is the kind of each value, its size, and a fingerprint. Equal values have equal
-/// fingerprints, so a failed `assert_eq!` shows which key or element differs. Fingerprints are keyed
-/// with a random key per process and cannot be compared between processes. A key of a map is shown
-/// if it looks like the name of a field: at most 32 ASCII letters, `_` and `-`. The output is bounded:
-/// after 64 values, the rest is shown as a count and one fingerprint.
+/// fingerprints, so a failed `assert_eq!` shows which key or element differs. Fingerprints are
+/// keyed with a random key per process and cannot be compared between processes. A key of a map is
+/// shown if it looks like the name of a field: at most 32 ASCII letters, `_` and `-`. The output is
+/// bounded: after 64 values, the rest is shown as a count and one fingerprint.
 ///
 /// ```
 /// use agentwire_codec::value;

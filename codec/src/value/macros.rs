@@ -31,7 +31,7 @@ macro_rules! value {
     ($value:expr) => { $crate::Value::from($value) };
 }
 
-/// Creates a [`Map`](crate::Map) from entries that look like JSON: a [`value!`](crate::value)
+/// Creates a [`Map`](crate::Map) from entries that look like JSON: a [`value!`](crate::value!)
 /// without its braces.
 ///
 /// ```

@@ -16,7 +16,8 @@ use serde::{
 use self::{enum_access::EnumAccess, key::KeyDeserializer};
 use super::{Integer, Value, ValueError, integer::IntegerRef};
 
-/// Converts a [`Value`], or a [`Map`](crate::Map), into any type that implements serde's `Deserialize`.
+/// Converts a [`Value`], or a [`Map`](crate::Map), into any type that implements serde's
+/// `Deserialize`.
 ///
 /// # Errors
 ///

@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer, ser};
 use self::{list_builder::ListBuilder, map_builder::MapBuilder};
 use super::{Map, Value, ValueError, integer::IntegerRef};
 
-/// Converts any type that implements serde's `Serialize`, by value or by reference, into a [`Value`].
+/// Converts any type that implements serde's `Serialize`, by value or by reference, into a
+/// [`Value`].
 ///
 /// Structs become maps, and enums are tagged as serde_json tags them. Keys that are integers, bools
 /// or characters become text.
