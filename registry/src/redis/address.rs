@@ -1,13 +1,15 @@
+//! [`Address`]: a Redis URL.
+
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
 use crate::RegistryError;
 
-/// Where Redis is, and how to log in there.
+/// The address and the credentials of a Redis server.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
-    /// For people: without user and password.
-    pub(super) shown: String,
-    /// The number of the database.
+    /// The URL without user and password, for logs and errors.
+    pub(super) display: String,
+    /// The database number.
     pub(super) database: i64,
     info: ConnectionInfo,
 }
@@ -19,7 +21,9 @@ impl Address {
             problem,
         };
         if url.starts_with("rediss:") {
-            return Err(invalid("must be redis://, for TLS is not supported"));
+            return Err(invalid(
+                "must begin with redis://, since TLS is not supported",
+            ));
         }
         if !url.starts_with("redis://") && !url.starts_with("redis+unix://") {
             return Err(invalid("must begin with redis:// or redis+unix://"));
@@ -27,7 +31,7 @@ impl Address {
         let info = url
             .into_connection_info()
             .map_err(|_| invalid("must be like redis://host:port or redis+unix:///path"))?;
-        let shown = match info.addr() {
+        let display = match info.addr() {
             ConnectionAddr::Unix(path) => format!("redis+unix://{}", path.display()),
             ConnectionAddr::Tcp(host, port) if host.contains(':') => {
                 format!("redis://[{host}]:{port}")
@@ -35,23 +39,23 @@ impl Address {
             address => format!("redis://{address}"),
         };
         let database = info.redis_settings().db();
-        let shown = match database {
-            0 => shown,
-            _ => format!("{shown}/{database}"),
+        let display = match database {
+            0 => display,
+            _ => format!("{display}/{database}"),
         };
         Ok(Self {
-            shown,
+            display,
             database,
             info,
         })
     }
 
-    /// For commands.
+    /// Returns a client for commands.
     pub(super) fn client(&self) -> redis::RedisResult<Client> {
         Client::open(self.info.clone())
     }
 
-    /// For a connection that is told things unasked.
+    /// Returns a client for a connection that receives push messages, which need RESP3.
     pub(super) fn push_client(&self) -> redis::RedisResult<Client> {
         let settings = self.info.redis_settings().clone();
         let settings = settings.set_protocol(ProtocolVersion::RESP3);
@@ -64,8 +68,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_shown_without_secrets() {
-        for (url, shown) in [
+    fn the_displayed_url_has_no_secrets() {
+        for (url, display) in [
             ("redis://host", "redis://host:6379"),
             ("redis://host:7000/3", "redis://host:7000/3"),
             ("redis://user:secret@host:7000", "redis://host:7000"),
@@ -76,14 +80,14 @@ mod tests {
             ),
         ] {
             let address = Address::parse(url).unwrap();
-            assert_eq!(address.shown, shown);
+            assert_eq!(address.display, display);
             assert!(address.client().is_ok() && address.push_client().is_ok());
             assert!(!format!("{address:?}").contains("secret"), "{address:?}");
         }
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_urls_are_refused() {
         for url in [
             "",
             "host:6379",

@@ -1,9 +1,11 @@
-use std::{sync::Arc, time::Duration};
+//! [`RedisRegistryBuilder`]: the settings of a [`RedisRegistry`].
+
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{RedisRegistry, address::Address, fault::Fault, shared::Shared, status, store::Store};
 use crate::{RegistryConfig, RegistryError};
 
-/// How to use a Redis as a registry: [`RedisRegistry::builder`].
+/// Configures a [`RedisRegistry`]. Created by [`RedisRegistry::builder`].
 #[derive(Clone)]
 #[must_use]
 pub struct RedisRegistryBuilder {
@@ -13,80 +15,79 @@ pub struct RedisRegistryBuilder {
     timeout: Duration,
 }
 
-/// The longest namespace, in bytes: it stands in every key.
-const MAX_NAMESPACE_LEN: usize = 255;
-
 impl RedisRegistryBuilder {
     pub(super) fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            namespace: "agentwire:".to_owned(),
+            namespace: DEFAULT_NAMESPACE.to_owned(),
             config: RegistryConfig::default(),
-            timeout: Duration::from_secs(5),
+            timeout: DEFAULT_TIMEOUT,
         }
     }
 
-    /// What all keys begin with. Default: `agentwire:`; at most 255 bytes. Registries with different ones do not see
-    /// each other.
+    /// Sets the prefix of all keys. Default: `agentwire:`; at most 255 bytes. Registries with
+    /// different prefixes do not see each other.
     pub fn namespace(mut self, prefix: impl Into<String>) -> Self {
         self.namespace = prefix.into();
         self
     }
 
-    /// What is taken, and for how long. Default: that of [`RegistryConfig`]. It holds for those who register through
-    /// this registry; others on the same Redis may have another.
+    /// Sets the limits and the lease. Default: [`RegistryConfig::default`]. They apply to agents that
+    /// register through this handle; other registries on the same Redis may have different ones.
     pub fn config(mut self, config: RegistryConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// For how long a registration holds without a heartbeat: [`RegistryConfig::lease`].
+    /// Sets how long a registration lives without a heartbeat: [`RegistryConfig::lease`].
     pub fn lease(mut self, timeout: Duration) -> Self {
         self.config = self.config.lease(timeout);
         self
     }
 
-    /// How long an operation may take, connecting included. Default: 5 s; from 1 ms to a day. Those that read more
-    /// than one page take as long for each.
+    /// Sets how long an operation may take, including connecting. Default: 5 s; from 1 ms to a day.
+    /// An operation that reads several pages may take this long for each.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Connects.
+    /// Connects to Redis, and checks that it permits all commands.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`]; [`RegistryError::Unavailable`] if there is no Redis now, and
-    /// [`RegistryError::Refused`] if it does not let us.
+    /// [`RegistryError::InvalidSetting`]; [`RegistryError::Unavailable`] if Redis cannot be reached;
+    /// [`RegistryError::Refused`] if it denies access.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing is left behind.
+    /// This method is cancel safe: dropping the future leaves nothing behind.
     pub async fn connect(self) -> Result<RedisRegistry, RegistryError> {
         let registry = self.connect_lazy()?;
-        // It shows that Redis is there and runs scripts, and tells the epoch.
+        // A small sweep checks that Redis runs scripts, and returns the epoch.
         let (epoch, _) = registry.0.store.sweep(1).await?;
-        let rights = registry.0.listener.check_rights().await;
-        rights.map_err(|fault| fault.at(registry.0.store.registry()))?;
-        status::seen(&registry.0.status, &epoch);
-        registry.0.sweep();
+        let permitted = registry.0.listener.check_permissions().await;
+        permitted.map_err(|fault| fault.into_error(registry.0.store.registry()))?;
+        status::record_epoch(&registry.0.status, &epoch);
+        registry.0.ensure_sweeper();
         Ok(registry)
     }
 
-    /// Connects once something is asked of the registry: Redis need not be there yet. Needs no runtime.
+    /// Creates a registry that connects on first use, so Redis need not be running yet. Needs no
+    /// runtime.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`]
+    /// [`RegistryError::InvalidSetting`].
     pub fn connect_lazy(self) -> Result<RedisRegistry, RegistryError> {
         self.check()?;
         let address = Address::parse(&self.url)?;
-        // The databases of one Redis share all channels.
+        // All databases of a Redis share their channels, so the channel names the database.
         let channel = format!("{}changes@{}", self.namespace, address.database);
         let store = Store::new(&address, self.namespace, channel.clone(), self.timeout)?;
         let push_client = address.push_client();
-        let client = push_client.map_err(|error| Fault::from(error).at(&address.shown))?;
+        let client =
+            push_client.map_err(|error| Fault::from(error).into_error(&address.display))?;
         let shared = Shared::new(self.config, store, client, channel, self.timeout);
         Ok(RedisRegistry(Arc::new(shared)))
     }
@@ -97,17 +98,16 @@ impl RedisRegistryBuilder {
         if self.namespace.len() > MAX_NAMESPACE_LEN {
             return invalid("namespace", "must have at most 255 bytes");
         }
-        let timeouts = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
-        if !timeouts.contains(&self.timeout) {
+        if !TIMEOUTS.contains(&self.timeout) {
             return invalid("timeout", "must be between 1 ms and a day");
         }
         Ok(())
     }
 }
 
-/// Leaves out the URL, which may hold a password.
-impl std::fmt::Debug for RedisRegistryBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Omits the URL, which may contain a password.
+impl fmt::Debug for RedisRegistryBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisRegistryBuilder")
             .field("namespace", &self.namespace)
             .field("config", &self.config)
@@ -115,3 +115,12 @@ impl std::fmt::Debug for RedisRegistryBuilder {
             .finish_non_exhaustive()
     }
 }
+
+const DEFAULT_NAMESPACE: &str = "agentwire:";
+
+/// The longest namespace, in bytes. Every key contains it.
+const MAX_NAMESPACE_LEN: usize = 255;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(24 * 3600);

@@ -1,24 +1,26 @@
+//! [`Change`]: a published change.
+
 use super::{entry, position::Position};
 use crate::Event;
 
-/// Something that happened, as it is published.
+/// A change to the registry, as a script publishes it.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) position: Position,
-    /// `None` if it cannot be said: an entry that is gone, or something of a later version. Whoever hears of it
-    /// starts over.
+    /// The event, or `None` if it cannot be read: its entry is gone, or a later version published it.
+    /// A watch that receives such a change resyncs.
     pub(super) event: Option<Event>,
 }
 
 impl Change {
-    /// Reads what a script told: epoch, revision, kind, when it registered, when it was last heard of, and what it
-    /// offers, a line each. `None` if nobody knows what it is.
-    pub(super) fn read(message: &[u8]) -> Option<Self> {
+    /// Decodes a published message: epoch, revision, kind, time of registration, time of the last
+    /// heartbeat, and offer, one line each. Returns `None` if the message is not a change.
+    pub(super) fn decode(message: &[u8]) -> Option<Self> {
         let mut lines = message.splitn(6, |byte| *byte == b'\n');
         let mut line = || lines.next();
-        let position = Position::read(line()?, line()?)?;
+        let position = Position::parse(line()?, line()?)?;
         let kind = line()?;
-        let (registered, heard, offer) = (line()?, line()?, line()?);
+        let (registered, last_heartbeat, offer) = (line()?, line()?, line()?);
         let event = match kind {
             b"joined" => Some(Event::Joined as fn(_) -> _),
             b"updated" => Some(Event::Updated as fn(_) -> _),
@@ -26,7 +28,7 @@ impl Change {
             b"expired" => Some(Event::Expired as fn(_) -> _),
             _ => None,
         };
-        let registration = entry::read(offer, registered, heard);
+        let registration = entry::decode(offer, registered, last_heartbeat);
         Some(Self {
             position,
             event: event
@@ -42,19 +44,19 @@ mod tests {
 
     const OFFER: &str = r#"{"name": "weather", "endpoint": "tcp://host:80"}"#;
 
-    fn read(head: &str) -> Option<Change> {
-        Change::read(format!("{head}\n{OFFER}").as_bytes())
+    fn decode(head: &str) -> Option<Change> {
+        Change::decode(format!("{head}\n{OFFER}").as_bytes())
     }
 
     #[test]
-    fn each_kind_is_its_event() {
+    fn every_kind_decodes_to_its_event() {
         for (kind, expected) in [
             ("joined", "Joined"),
             ("updated", "Updated"),
             ("left", "Left"),
             ("expired", "Expired"),
         ] {
-            let change = read(&format!("epoch\n7\n{kind}\n1\n2")).unwrap();
+            let change = decode(&format!("epoch\n7\n{kind}\n1\n2")).unwrap();
             assert_eq!(change.position.revision, 7);
             let event = change.event.unwrap();
             assert!(format!("{event:?}").starts_with(expected), "{event:?}");
@@ -63,22 +65,22 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_still_has_its_place() {
-        let gone = Change::read(b"epoch\n7\nexpired\n\n\n").unwrap();
+    fn an_unreadable_change_keeps_its_position() {
+        let gone = Change::decode(b"epoch\n7\nexpired\n\n\n").unwrap();
         assert!(gone.event.is_none() && gone.position.revision == 7);
-        assert!(read("epoch\n7\nmoved\n1\n2").unwrap().event.is_none());
-        assert!(read("epoch\n7\njoined\nx\n2").unwrap().event.is_none());
+        assert!(decode("epoch\n7\nmoved\n1\n2").unwrap().event.is_none());
+        assert!(decode("epoch\n7\njoined\nx\n2").unwrap().event.is_none());
     }
 
     #[test]
-    fn what_has_no_place_is_none() {
+    fn a_message_without_a_position_is_not_a_change() {
         for message in [
             &b""[..],
             b"\n\n\n\n\n",
             b"epoch\n7",
             b"epoch\nx\njoined\n1\n2\n{}",
         ] {
-            assert!(Change::read(message).is_none());
+            assert!(Change::decode(message).is_none());
         }
     }
 }

@@ -1,3 +1,5 @@
+//! [`Connection`]: the shared connection for commands.
+
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use agentwire_transport::internal::Mutex;
@@ -11,20 +13,17 @@ use tokio::{
 
 use super::{address::Address, fault::Fault};
 
-/// A connection that all share, and that is made again when it is lost.
+/// A connection that all operations share. It is replaced when it is lost.
 pub(super) struct Connection {
     client: Client,
     timeout: Duration,
-    current: Mutex<Slot>,
-    /// Told when this Redis turns out to follow another one.
-    moved: Arc<Notify>,
+    current: Mutex<SharedConnection>,
+    /// Notified when this Redis turns out to have become a replica.
+    demoted: Arc<Notify>,
 }
 
-/// One connection, made by whoever needs it first.
-type Slot = Arc<OnceCell<MultiplexedConnection>>;
-
-/// How many commands wait for their answer at a time; others wait for their turn.
-const MAX_IN_FLIGHT: usize = 256;
+/// A connection that the first operation establishes and later ones reuse.
+type SharedConnection = Arc<OnceCell<MultiplexedConnection>>;
 
 impl Connection {
     /// Does not connect yet.
@@ -33,55 +32,57 @@ impl Connection {
             client: address.client()?,
             timeout,
             current: Mutex::default(),
-            moved: Arc::default(),
+            demoted: Arc::default(),
         })
     }
 
-    /// Runs a script; what it may do twice is done twice if a connection is lost meanwhile.
+    /// Runs a script. If a reused connection turns out to be lost, runs it once more on a new one,
+    /// so the script must be idempotent.
     ///
     /// # Cancel safety
     ///
-    /// The script may have run or not.
+    /// If the future is dropped, the script may or may not have run.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Fault> {
         let deadline = Instant::now() + self.timeout;
-        let slot = self.slot();
-        // One that has been idle may have died unnoticed, which says nothing of Redis.
-        let worn = slot.initialized();
-        let result = self.attempt(&slot, script, deadline).await;
+        let connection = self.current();
+        // An idle connection may have died unnoticed, which does not mean that Redis is down.
+        let was_connected = connection.initialized();
+        let result = self.attempt(&connection, script, deadline).await;
         match result {
-            Err(Fault::Redis(_)) if worn && !self.is_current(&slot) => {
-                self.attempt(&self.slot(), script, deadline).await
+            Err(Fault::Redis(_)) if was_connected && !self.is_current(&connection) => {
+                self.attempt(&self.current(), script, deadline).await
             }
             result => result,
         }
     }
 
-    /// What is told when this Redis turns out to follow another one, so that other connections are made again, too.
-    pub(super) fn moved(&self) -> Arc<Notify> {
-        Arc::clone(&self.moved)
+    /// Returns what is notified when this Redis turns out to have become a replica, so that other
+    /// connections are replaced, too.
+    pub(super) fn demoted(&self) -> Arc<Notify> {
+        Arc::clone(&self.demoted)
     }
 
     async fn attempt<T: FromRedisValue>(
         &self,
-        slot: &Slot,
+        connection: &SharedConnection,
         script: &ScriptInvocation<'_>,
         deadline: Instant,
     ) -> Result<T, Fault> {
         let result = self
             .until(deadline, async {
-                let connection = slot.get_or_try_init(|| self.connect()).await?;
+                let connection = connection.get_or_try_init(|| self.connect()).await?;
                 script.invoke_async(&mut connection.clone()).await
             })
             .await;
         if let Err(fault) = &result {
             if fault.ends_connection() {
-                self.discard(slot);
+                self.discard(connection);
             }
             if fault.is_demotion() {
-                self.moved.notify_one();
+                self.demoted.notify_one();
             }
         }
         result
@@ -99,7 +100,7 @@ impl Connection {
     }
 
     async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        // The limit is that of the whole operation.
+        // No timeouts here: the deadline of the operation applies.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
@@ -109,24 +110,20 @@ impl Connection {
             .await
     }
 
-    fn slot(&self) -> Slot {
-        Arc::clone(&self.locked())
+    fn current(&self) -> SharedConnection {
+        Arc::clone(&self.current.lock())
     }
 
-    fn is_current(&self, slot: &Slot) -> bool {
-        Arc::ptr_eq(&self.locked(), slot)
+    fn is_current(&self, connection: &SharedConnection) -> bool {
+        Arc::ptr_eq(&self.current.lock(), connection)
     }
 
-    /// Lets the next operation connect again, unless somebody has seen to it.
-    fn discard(&self, slot: &Slot) {
-        let mut current = self.locked();
-        if Arc::ptr_eq(&current, slot) {
-            *current = Slot::default();
+    /// Lets the next operation connect again, unless another one has replaced the connection.
+    fn discard(&self, connection: &SharedConnection) {
+        let mut current = self.current.lock();
+        if Arc::ptr_eq(&current, connection) {
+            *current = SharedConnection::default();
         }
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, Slot> {
-        self.current.lock()
     }
 }
 
@@ -135,3 +132,6 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
+
+/// How many commands may be in flight. Further ones are queued.
+const MAX_IN_FLIGHT: usize = 256;

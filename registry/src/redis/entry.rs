@@ -1,3 +1,5 @@
+//! The format of entries in Redis.
+
 use std::{
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
@@ -10,13 +12,13 @@ use crate::{
     Registration, RegistrationProblem, RegistryError, backend::RegistrationExt, check_name,
 };
 
-/// What stands under `offer`: all that an agent says of itself, as JSON. The times stand beside it, for they are
-/// those of Redis.
+/// Encodes the field `offer`: the registration as JSON, without its times. Those have fields of
+/// their own, since Redis sets them.
 ///
 /// # Errors
 ///
-/// [`RegistryError::InvalidRegistration`], of what a check should have refused.
-pub(super) fn write(registration: &Registration) -> Result<Vec<u8>, RegistryError> {
+/// [`RegistryError::InvalidRegistration`], if the registration was not checked before.
+pub(super) fn encode(registration: &Registration) -> Result<Vec<u8>, RegistryError> {
     let mut map = registration.to_map();
     for time in ["registered_at", "last_heartbeat"] {
         map.remove(time);
@@ -31,30 +33,36 @@ pub(super) fn write(registration: &Registration) -> Result<Vec<u8>, RegistryErro
     }
 }
 
-/// Reads an entry; `None` if it is none. Whoever has the password can write anything there.
-pub(super) fn read(offer: &[u8], registered: &[u8], heard: &[u8]) -> Option<Arc<Registration>> {
+/// Decodes an entry. Returns `None` if it is malformed, since other clients of Redis can write
+/// anything there.
+pub(super) fn decode(
+    offer: &[u8],
+    registered: &[u8],
+    last_heartbeat: &[u8],
+) -> Option<Arc<Registration>> {
     let Value::Map(map) = json::from_slice(offer).ok()? else {
         return None;
     };
     let registration = Registration::from_map(map)
         .ok()?
         .with_registered_at(time(registered)?);
-    registration.record_heartbeat(time(heard)?);
+    registration.record_heartbeat(time(last_heartbeat)?);
     check_name(&registration.name).ok()?;
     Some(Arc::new(registration))
 }
 
-/// The same, of the entry with that id.
-pub(super) fn read_as(
+/// Decodes an entry like [`decode`], and checks that it belongs to the id that it is stored under.
+pub(super) fn decode_with_id(
     id: &[u8],
     offer: &[u8],
     registered: &[u8],
-    heard: &[u8],
+    last_heartbeat: &[u8],
 ) -> Option<Arc<Registration>> {
-    read(offer, registered, heard).filter(|registration| id_of(registration).as_bytes() == id)
+    decode(offer, registered, last_heartbeat)
+        .filter(|registration| id_of(registration).as_bytes() == id)
 }
 
-/// Microseconds since 1970.
+/// Parses microseconds since 1970.
 fn time(micros: &[u8]) -> Option<Timestamp> {
     let micros: u64 = std::str::from_utf8(micros).ok()?.parse().ok()?;
     let time = UNIX_EPOCH.checked_add(Duration::from_micros(micros))?;
@@ -75,13 +83,16 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_comes_back_with_the_times_of_redis() {
-        let offer = write(&weather()).unwrap();
-        assert!(!offer.contains(&b'\n'), "a change is told in lines");
+    fn an_entry_survives_the_round_trip_with_the_times_of_redis() {
+        let offer = encode(&weather()).unwrap();
+        assert!(
+            !offer.contains(&b'\n'),
+            "a published change is a list of lines"
+        );
         let registration = weather();
-        let offer = write(&registration).unwrap_or(offer);
+        let offer = encode(&registration).unwrap_or(offer);
         let id = id_of(&registration);
-        let read = read_as(
+        let read = decode_with_id(
             id.as_bytes(),
             &offer,
             b"1700000000000001",
@@ -100,18 +111,18 @@ mod tests {
     }
 
     #[test]
-    fn the_same_offer_is_the_same_bytes_whenever_it_registers() {
+    fn equal_offers_encode_to_equal_bytes_whatever_their_times() {
         let later = "2030-01-01T00:00:00+00:00".parse().unwrap();
         let registration = weather();
         let again = registration.clone().with_registered_at(later);
-        assert_eq!(write(&registration).unwrap(), write(&again).unwrap());
+        assert_eq!(encode(&registration).unwrap(), encode(&again).unwrap());
     }
 
     #[test]
-    fn what_is_no_entry_is_none() {
-        let offer = write(&weather()).unwrap();
+    fn malformed_entries_are_not_decoded() {
+        let offer = encode(&weather()).unwrap();
         let nested = "[".repeat(100_000);
-        for (id, offer, registered, heard) in [
+        for (id, offer, registered, last_heartbeat) in [
             (&b"weather\ntcp://host:81"[..], &offer[..], "1", "1"),
             (b"", &offer, "1", "1"),
             (b"weather\ntcp://host:80", b"", "1", "1"),
@@ -129,12 +140,12 @@ mod tests {
                 "1",
             ),
         ] {
-            let read = read_as(id, offer, registered.as_bytes(), heard.as_bytes());
+            let read = decode_with_id(id, offer, registered.as_bytes(), last_heartbeat.as_bytes());
             assert!(read.is_none(), "{read:?}");
         }
         for extreme in ["0", "18446744073709551615"] {
             let extreme = extreme.as_bytes();
-            let read = read_as(b"weather\ntcp://host:80", &offer, extreme, extreme);
+            let read = decode_with_id(b"weather\ntcp://host:80", &offer, extreme, extreme);
             assert_eq!(read.unwrap().name, "weather");
         }
     }

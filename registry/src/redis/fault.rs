@@ -1,3 +1,5 @@
+//! [`Fault`]: why an operation on Redis failed.
+
 use std::{error::Error, fmt, time::Duration};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -7,45 +9,44 @@ use crate::{ErrorSource, RegistryError};
 /// Why an operation on Redis failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("it did not answer within {0:?}")]
+    #[error("no answer within {0:?}")]
     TimedOut(Duration),
     #[error(transparent)]
-    Redis(#[from] Cause),
-    #[error("{0}")]
-    Nonsense(&'static str),
+    Redis(#[from] ClientError),
+    #[error("unexpected reply of a script")]
+    UnexpectedReply,
 }
 
-/// What the client of Redis says.
+/// An error of the Redis client.
 #[derive(Debug, Clone)]
-pub(super) struct Cause(RedisError);
+pub(super) struct ClientError(RedisError);
 
 impl From<RedisError> for Fault {
     fn from(error: RedisError) -> Self {
-        Self::Redis(Cause(error))
+        Self::Redis(ClientError(error))
     }
 }
 
 impl Fault {
-    /// True if the connection that it happened on is of no more use. One that does not answer is not waited for
-    /// again: it may lead nowhere.
+    /// Returns true if the connection should be replaced: it is broken, or it does not answer.
     pub(super) fn ends_connection(&self) -> bool {
         match self {
             Self::TimedOut(_) => true,
-            Self::Redis(Cause(error)) => {
+            Self::Redis(ClientError(error)) => {
                 error.is_io_error() || error.is_unrecoverable_error() || self.is_demotion()
             }
-            Self::Nonsense(_) => false,
+            Self::UnexpectedReply => false,
         }
     }
 
-    /// True if this Redis follows another one now. Whoever connects again may find that one.
+    /// Returns true if this Redis has become a replica. Reconnecting may find its successor.
     pub(super) fn is_demotion(&self) -> bool {
-        let Self::Redis(Cause(error)) = self else {
+        let Self::Redis(ClientError(error)) = self else {
             return false;
         };
         match error.kind() {
             ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => true,
-            // Redis 6 says within scripts that a script has failed, and tells why behind it.
+            // Redis 6 reports a generic script failure, with the actual code in its detail.
             ErrorKind::Server(ServerErrorKind::ResponseError) => {
                 let detail = error.detail().unwrap_or_default();
                 detail.contains("-READONLY ") || detail.contains("-MASTERDOWN ")
@@ -54,20 +55,21 @@ impl Fault {
         }
     }
 
-    /// True if Redis is there and does not want to: a wrong password, a right or memory that is missing.
+    /// Returns true if Redis is reachable but refuses: a wrong password, missing permissions, or no
+    /// memory left.
     pub(super) fn is_refusal(&self) -> bool {
-        let Self::Redis(Cause(error)) = self else {
+        let Self::Redis(ClientError(error)) = self else {
             return false;
         };
         match error.kind() {
-            // It will be ready by itself.
+            // These pass without intervention.
             ErrorKind::Server(
                 ServerErrorKind::BusyLoading
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::ReadOnly
                 | ServerErrorKind::TryAgain,
             ) => false,
-            // So it will once it is done with somebody's script.
+            // Another script is running; that passes, too.
             ErrorKind::Extension => error.code() != Some("BUSY"),
             ErrorKind::Server(_) => !self.is_demotion(),
             ErrorKind::AuthenticationFailed | ErrorKind::RESP3NotSupported => true,
@@ -75,39 +77,42 @@ impl Fault {
         }
     }
 
-    /// True for a refusal that only a person mends.
-    pub(super) fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Redis(cause) if cause.is_forbidden())
+    /// Returns true for a refusal that does not pass without intervention.
+    pub(super) fn is_permanent(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.is_permanent())
     }
 
-    pub(super) fn at(self, registry: &str) -> RegistryError {
+    /// Converts the fault into an error of the registry at that address.
+    pub(super) fn into_error(self, registry: &str) -> RegistryError {
         let registry = registry.to_owned();
-        let (is_refusal, is_nonsense) = (self.is_refusal(), self.is_nonsense());
+        let (is_refusal, is_invalid_reply) = (self.is_refusal(), self.is_invalid_reply());
         let source: ErrorSource = match self {
-            Self::Redis(cause) => cause.into(),
+            Self::Redis(error) => error.into(),
             other => other.into(),
         };
-        match () {
-            () if is_refusal => RegistryError::Refused { registry, source },
-            () if is_nonsense => RegistryError::InvalidAnswer { registry, source },
-            () => RegistryError::Unavailable { registry, source },
+        if is_refusal {
+            RegistryError::Refused { registry, source }
+        } else if is_invalid_reply {
+            RegistryError::InvalidAnswer { registry, source }
+        } else {
+            RegistryError::Unavailable { registry, source }
         }
     }
 
-    fn is_nonsense(&self) -> bool {
+    fn is_invalid_reply(&self) -> bool {
         match self {
             Self::TimedOut(_) => false,
-            Self::Redis(Cause(error)) => matches!(
+            Self::Redis(ClientError(error)) => matches!(
                 error.kind(),
                 ErrorKind::Parse | ErrorKind::UnexpectedReturnType
             ),
-            Self::Nonsense(_) => true,
+            Self::UnexpectedReply => true,
         }
     }
 }
 
-impl Cause {
-    fn is_forbidden(&self) -> bool {
+impl ClientError {
+    fn is_permanent(&self) -> bool {
         match self.0.kind() {
             ErrorKind::Server(ServerErrorKind::NoPerm)
             | ErrorKind::AuthenticationFailed
@@ -117,24 +122,25 @@ impl Cause {
     }
 }
 
-/// The same, of what has come of a fault.
-pub(super) fn is_forbidden(error: &RegistryError) -> bool {
+/// Returns true for a refusal, already converted to a `RegistryError`, that does not pass without
+/// intervention.
+pub(super) fn is_permanent(error: &RegistryError) -> bool {
     let RegistryError::Refused { source, .. } = error else {
         return false;
     };
     source
-        .downcast_ref::<Cause>()
-        .is_some_and(Cause::is_forbidden)
+        .downcast_ref::<ClientError>()
+        .is_some_and(ClientError::is_permanent)
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl Error for Cause {
-    /// A `RedisError` speaks in the words of its source, which would be told twice.
+impl Error for ClientError {
+    /// Skips one level: a `RedisError` already displays its source.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source()?.source()
     }
@@ -146,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    fn told(code: &str, detail: &str) -> Fault {
+    fn extension(code: &str, detail: &str) -> Fault {
         redis::make_extension_error(code.into(), Some(detail.into())).into()
     }
 
@@ -159,14 +165,18 @@ mod tests {
     }
 
     #[test]
-    fn all_of_them_may_go_well_later_and_say_where() {
-        let nonsense = RedisError::from((ErrorKind::Parse, "invalid"));
+    fn every_fault_is_retryable_and_names_the_registry() {
+        let parse_error = RedisError::from((ErrorKind::Parse, "invalid"));
         let script = "Error running script: @user_script: 7: ";
         for (fault, unavailable, ends_connection) in [
             (Fault::TimedOut(Duration::from_secs(5)), true, true),
             (lost(), true, true),
-            (told("WRONGPASS", "no"), false, false),
-            (told("BUSY", "Redis is busy running a script"), true, false),
+            (extension("WRONGPASS", "no"), false, false),
+            (
+                extension("BUSY", "Redis is busy running a script"),
+                true,
+                false,
+            ),
             (server(ServerErrorKind::ReadOnly, "a replica"), true, true),
             (server(ServerErrorKind::MasterDown, "alone"), true, true),
             (server(ServerErrorKind::BusyLoading, "soon"), true, false),
@@ -180,11 +190,11 @@ mod tests {
             ),
             (server(ServerErrorKind::ResponseError, script), false, false),
             (server(ServerErrorKind::NoPerm, "no"), false, false),
-            (nonsense.into(), false, true),
-            (Fault::Nonsense("it told no position"), false, false),
+            (parse_error.into(), false, true),
+            (Fault::UnexpectedReply, false, false),
         ] {
             assert_eq!(fault.ends_connection(), ends_connection, "{fault}");
-            let error = fault.at("redis://host:6379");
+            let error = fault.into_error("redis://host:6379");
             assert_eq!(error.is_unavailable(), unavailable, "{error:?}");
             assert!(error.is_retryable());
             assert!(error.to_string().contains("redis://host:6379"), "{error}");
@@ -192,19 +202,19 @@ mod tests {
     }
 
     #[test]
-    fn what_it_comes_from_is_kept_and_told_once() {
+    fn the_source_is_kept_and_displayed_once() {
         for (fault, words) in [
             (lost(), "cut in two"),
-            (told("WRONGPASS", "no way"), "no way"),
+            (extension("WRONGPASS", "no way"), "no way"),
         ] {
-            let error = fault.at("redis://host");
-            let mut told = error.to_string();
+            let error = fault.into_error("redis://host");
+            let mut text = error.to_string();
             let mut source = error.source();
             while let Some(error) = source {
-                told += &format!(": {error}");
+                text += &format!(": {error}");
                 source = error.source();
             }
-            assert_eq!(told.matches(words).count(), 1, "{told}");
+            assert_eq!(text.matches(words).count(), 1, "{text}");
         }
     }
 }

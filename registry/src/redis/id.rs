@@ -1,11 +1,13 @@
+//! Ids of entries, and ranges of them.
+
 use agentwire_transport::Endpoint;
 
 use crate::{Registration, RegistryError, WatchScope};
 
-/// What an entry is kept under: the name, a line feed, the endpoint.
+/// Returns the id of an entry: the name, a line feed, the endpoint.
 ///
-/// Names have no control characters, so that there is one way to read it, and all instances of a name stand together
-/// in the order of bytes.
+/// Names contain no control characters, so an id is unambiguous and the ids of one name are
+/// contiguous in byte order.
 pub(super) fn id(name: &str, endpoint: &Endpoint) -> String {
     format!("{name}\n{endpoint}")
 }
@@ -14,12 +16,12 @@ pub(super) fn id_of(registration: &Registration) -> String {
     id(&registration.name, &registration.endpoint)
 }
 
-/// The endpoint of an id that was made here.
+/// Returns the endpoint of an id.
 pub(super) fn endpoint_of(id: &str) -> Option<Endpoint> {
     id.split_once('\n')?.1.parse().ok()
 }
 
-/// Some of the ids, as `ZRANGEBYLEX` takes them.
+/// A range of ids, with bounds in the form that `ZRANGEBYLEX` expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) first: Vec<u8>,
@@ -34,16 +36,16 @@ impl Range {
         }
     }
 
-    /// All instances of one name.
+    /// Covers all instances of one name.
     pub(super) fn name(name: &str) -> Self {
-        // The byte after the line feed ends what begins with one.
+        // The byte after the line feed excludes everything that does not start with one.
         Self {
             first: format!("[{name}\n").into(),
             last: format!("({name}\u{b}").into(),
         }
     }
 
-    /// All behind the instances of one name.
+    /// Covers everything after the instances of one name.
     pub(super) fn after_name(name: &str) -> Self {
         Self {
             first: format!("[{name}\u{b}").into(),
@@ -51,13 +53,13 @@ impl Range {
         }
     }
 
-    /// What of it belongs to one name.
-    pub(super) fn within(mut self, name: &str) -> Self {
+    /// Ends the range with the instances of one name.
+    pub(super) fn until_name(mut self, name: &str) -> Self {
         self.last = Self::name(name).last;
         self
     }
 
-    /// What is watched.
+    /// Covers what a watch covers.
     ///
     /// # Errors
     ///
@@ -70,8 +72,8 @@ impl Range {
         })
     }
 
-    /// What of it comes after an id.
-    pub(super) fn after(mut self, id: &[u8]) -> Self {
+    /// Starts the range after an id.
+    pub(super) fn after_id(mut self, id: &[u8]) -> Self {
         self.first = [b"(", id].concat();
         self
     }
@@ -81,7 +83,7 @@ impl Range {
 mod tests {
     use super::*;
 
-    /// Where an id stands, by the order of bytes, which is that of Redis.
+    /// Compares in byte order, as Redis does.
     fn contains(range: &Range, id: &str) -> bool {
         let (first, last) = (&range.first[1..], &range.last[1..]);
         assert_eq!((range.first[0], range.last[0]), (b'[', b'('));
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_holds_the_instances_of_its_name_and_nothing_else() {
+    fn a_range_covers_exactly_the_instances_of_its_name() {
         let endpoints = ["tcp://host:80", "unix:///a\nb", "memory://ü"];
         for name in ["a", "weather", "weather report", "a:b", "*", "天気"] {
             let range = Range::name(name);
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_comes_back_out_of_its_id() {
+    fn an_endpoint_is_read_from_its_id() {
         for endpoint in ["tcp://[::1]:80", "unix:///tmp/a\nb c.sock"] {
             let endpoint: Endpoint = endpoint.parse().unwrap();
             assert_eq!(endpoint_of(&id("weather", &endpoint)), Some(endpoint));

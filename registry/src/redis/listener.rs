@@ -1,6 +1,7 @@
-use std::{convert::Infallible, sync::Arc, time::Duration};
+//! [`Listener`]: the task that receives published changes.
 
-use agentwire_transport::internal::Backoff;
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::{
     select,
@@ -9,56 +10,52 @@ use tokio::{
 };
 
 use super::{
-    FIRST_WAIT, LONGEST_WAIT,
     change::Change,
     fault::Fault,
-    refusals::Refusals,
-    status::{Status, refused, subscribed, unsubscribed},
+    retry::{self, RefusalCount},
+    status::{Status, record_disconnect, record_refusal, record_subscription},
 };
 
-/// Hears what happens and passes it on, over a connection of its own that it makes again when it is lost.
+/// Receives changes over a connection of its own, which it replaces when it is lost, and passes them
+/// to the watches.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
-    /// For people.
+    /// The address of the registry, for logs.
     pub(super) registry: String,
     pub(super) client: Client,
     pub(super) channel: String,
     pub(super) timeout: Duration,
     pub(super) changes: broadcast::Sender<Change>,
     pub(super) status: Arc<watch::Sender<Status>>,
-    /// Told when this Redis turns out to follow another one.
-    pub(super) moved: Arc<Notify>,
+    /// Notified when this Redis turns out to have become a replica.
+    pub(super) demoted: Arc<Notify>,
 }
 
-/// How long a connection may say nothing before it is asked whether it is alive.
-const SILENCE: Duration = Duration::from_secs(10);
-
 impl Listener {
-    /// Does not end by itself.
-    pub(super) async fn listen(self) {
+    /// Listens until the task is aborted.
+    pub(super) async fn run(self) {
         let registry = &*self.registry;
-        let (mut backoff, mut refusals) =
-            (Backoff::new(FIRST_WAIT, LONGEST_WAIT), Refusals::default());
+        let (mut backoff, mut refusals) = (retry::backoff(), RefusalCount::default());
         loop {
             let lost = Arc::new(Notify::new());
             match self.subscribe(&lost).await {
                 Ok(connection) => {
-                    refusals = Refusals::default();
+                    refusals.reset();
                     let since = Instant::now();
                     self.until_lost(connection, &lost).await;
-                    unsubscribed(&self.status);
-                    tracing::warn!(registry, "lost the connection that changes come over");
-                    // One that is lost again and again is not asked for again and again.
-                    if since.elapsed() >= SILENCE {
+                    record_disconnect(&self.status);
+                    tracing::warn!(registry, "subscription to changes lost; reconnecting");
+                    // A connection that is lost again and again keeps the backoff growing.
+                    if since.elapsed() >= PING_INTERVAL {
                         backoff.reset();
                     }
                 }
                 Err(fault) => {
-                    tracing::debug!(registry, error = %fault, "cannot listen for changes");
-                    match fault.is_refusal() {
-                        true if refusals.is_enough(fault.is_forbidden()) => self.refused(fault),
-                        true => {}
-                        false => refusals = Refusals::default(),
+                    tracing::debug!(registry, error = %fault, "cannot subscribe to changes; retrying");
+                    if !fault.is_refusal() {
+                        refusals.reset();
+                    } else if refusals.should_give_up(fault.is_permanent()) {
+                        self.refuse(fault);
                     }
                 }
             }
@@ -66,79 +63,62 @@ impl Listener {
         }
     }
 
-    fn refused(&self, fault: Fault) {
-        if self.status.borrow().refusal.is_none() {
-            let registry = &*self.registry;
-            tracing::warn!(registry, error = %fault, "not allowed to listen for changes; watches end");
-        }
-        refused(&self.status, fault);
-    }
-
-    /// Finds out whether changes may be published and listened to here.
+    /// Checks that Redis permits publishing and subscribing to changes.
     ///
     /// # Errors
     ///
-    /// Why not, or why it cannot be found out.
-    pub(super) async fn check_rights(&self) -> Result<(), Fault> {
+    /// Why Redis refuses, or cannot be asked.
+    pub(super) async fn check_permissions(&self) -> Result<(), Fault> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
-        self.within_limit(async {
-            let made = self
+        self.within_timeout(async {
+            let connection = self
                 .client
                 .get_multiplexed_async_connection_with_config(&config);
-            let mut connection = made.await?;
+            let mut connection = connection.await?;
             connection.subscribe(&*self.channel).await?;
             let mut publish = redis::cmd("PUBLISH");
-            publish.arg(&*self.channel).arg(TEST);
+            publish.arg(&*self.channel).arg(TEST_MESSAGE);
             publish.exec_async(&mut connection).await
         })
         .await
-    }
-
-    async fn within_limit<T>(
-        &self,
-        work: impl Future<Output = redis::RedisResult<T>>,
-    ) -> Result<T, Fault> {
-        match timeout(self.timeout, work).await {
-            Ok(result) => result.map_err(Fault::from),
-            Err(_) => Err(Fault::TimedOut(self.timeout)),
-        }
     }
 
     async fn subscribe(&self, lost: &Arc<Notify>) -> Result<MultiplexedConnection, Fault> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
-            .set_push_sender(self.receiver(Arc::clone(lost)));
-        self.within_limit(async {
-            let client = &self.client;
-            let made = client.get_multiplexed_async_connection_with_config(&config);
-            let mut connection = made.await?;
+            .set_push_sender(self.push_handler(Arc::clone(lost)));
+        self.within_timeout(async {
+            let connection = self
+                .client
+                .get_multiplexed_async_connection_with_config(&config);
+            let mut connection = connection.await?;
             connection.subscribe(&*self.channel).await?;
             Ok(connection)
         })
         .await
     }
 
-    /// Takes what comes in, where it is read: into a buffer that drops the oldest, so that nobody holds up the
-    /// connection.
-    fn receiver(
+    /// Returns the handler of push messages. It runs in the task that reads the connection and never
+    /// blocks: the buffer of changes drops the oldest ones.
+    fn push_handler(
         &self,
         lost: Arc<Notify>,
     ) -> impl Fn(PushInfo) -> Result<(), Infallible> + Send + Sync + 'static {
         let (changes, status) = (self.changes.clone(), Arc::clone(&self.status));
         move |push| {
             match push.kind {
-                PushKind::Subscribe => subscribed(&status),
+                PushKind::Subscribe => record_subscription(&status),
                 PushKind::Disconnection => lost.notify_one(),
-                PushKind::Message if is_test(&push.data) => {}
-                PushKind::Message => match read(&push.data) {
+                PushKind::Message if is_test_message(&push.data) => {}
+                PushKind::Message => match decode(&push.data) {
                     Some(change) => {
-                        // Nobody may be there to hear it.
+                        // An error means that there is no watch.
                         let _ = changes.send(change);
                     }
-                    None => tracing::warn!("somebody published what is no change"),
+                    None => tracing::warn!("ignoring malformed change message"),
                 },
                 _ => {}
             }
@@ -149,10 +129,10 @@ impl Listener {
     async fn until_lost(&self, mut connection: MultiplexedConnection, lost: &Notify) {
         loop {
             select! {
-                // Both are remembered, and a ping that is dropped does no harm.
+                // A notification is kept until it is awaited, so no branch loses one.
                 () = lost.notified() => return,
-                () = self.moved.notified() => return,
-                () = sleep(SILENCE) => {}
+                () = self.demoted.notified() => return,
+                () = sleep(PING_INTERVAL) => {}
             }
             let ping = redis::cmd("PING");
             let ping = ping.exec_async(&mut connection);
@@ -161,19 +141,40 @@ impl Listener {
             }
         }
     }
+
+    fn refuse(&self, fault: Fault) {
+        if self.status.borrow().refusal.is_none() {
+            let registry = &*self.registry;
+            tracing::warn!(registry, error = %fault, "subscription to changes refused; watches end");
+        }
+        record_refusal(&self.status, fault);
+    }
+
+    async fn within_timeout<T>(
+        &self,
+        work: impl Future<Output = redis::RedisResult<T>>,
+    ) -> Result<T, Fault> {
+        match timeout(self.timeout, work).await {
+            Ok(result) => result.map_err(Fault::from),
+            Err(_) => Err(Fault::TimedOut(self.timeout)),
+        }
+    }
 }
 
-/// What is published to find out whether it may be.
-const TEST: &str = "";
-
-fn is_test(data: &[Value]) -> bool {
-    matches!(data, [_, Value::BulkString(message)] if *message == TEST.as_bytes())
+fn is_test_message(data: &[Value]) -> bool {
+    matches!(data, [_, Value::BulkString(message)] if *message == TEST_MESSAGE.as_bytes())
 }
 
-/// Reads the channel and what was published there.
-fn read(data: &[Value]) -> Option<Change> {
+/// Decodes a push message: the channel, and what was published there.
+fn decode(data: &[Value]) -> Option<Change> {
     match data {
-        [_, Value::BulkString(message)] => Change::read(message),
+        [_, Value::BulkString(message)] => Change::decode(message),
         _ => None,
     }
 }
+
+/// How often the connection is pinged, to notice one that died silently.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Published to check the permission to publish.
+const TEST_MESSAGE: &str = "";

@@ -2,27 +2,29 @@
 //!
 //! # Keys
 //!
-//! All of them begin with a namespace, `agentwire:` unless set otherwise. An id is a name, a line feed, and an endpoint.
+//! All keys begin with a namespace, by default `agentwire:`. An id is a name, a line feed, and an
+//! endpoint.
 //!
-//! | key | what it is |
+//! | key | contents |
 //! |---|---|
-//! | `agentwire:entry:ID` | an entry, as a hash: `offer` is what the agent says of itself (JSON, as [`Registration::to_map`] without its times), `instance` the instance id, `lease` in ms, `expires` in ms since 1970, `registered` and `heard` in microseconds since 1970 |
-//! | `agentwire:ids` | all ids, as a sorted set in the order of bytes, so that the instances of a name stand together and everything can be read page by page |
-//! | `agentwire:due` | the same ids, by when the sweep looks at them next: no later than they can expire |
-//! | `agentwire:state` | `revision`, which every change increases by one, and `epoch`, a random id that tells an emptied Redis from the one before |
+//! | `agentwire:entry:ID` | an entry, as a hash: `offer` is the registration (JSON, as [`RegistrationExt::to_map`] without the times), `instance` the instance id, `lease` in ms, `expires` in ms since 1970, `registered` and `heard` (the last heartbeat) in microseconds since 1970 |
+//! | `agentwire:ids` | all ids, as a sorted set in byte order, so that the instances of a name are contiguous and everything can be read page by page |
+//! | `agentwire:due` | all ids, by the time at which a sweep checks them next, which is no later than they can expire |
+//! | `agentwire:state` | `revision`, which every change increments, and `epoch`, a random id that distinguishes an emptied Redis from the one before |
 //!
-//! A change is published on the channel `agentwire:changes@0`, the number being that of the database, in six lines:
-//! epoch, revision, kind (`joined`, `updated`, `left`, `expired`), `registered`, `heard`, `offer`.
+//! A change is published on the channel `agentwire:changes@0`, where the number is that of the
+//! database, in six lines: epoch, revision, kind (`joined`, `updated`, `left`, `expired`),
+//! `registered`, `heard`, `offer`.
 //!
-//! Everything that is done to the keys is done by scripts, by the clock of Redis, and nobody sees it half done. A lookup and a
-//! heartbeat touch the entries that they are about and look them up by key or in an ordered set, so that their cost
-//! hardly knows the number of entries.
+//! Scripts change the keys atomically and use the clock of Redis. A lookup and a heartbeat access
+//! their entries by key or through an ordered set, so their cost is nearly independent of the number
+//! of entries.
 //!
 //! # Leases
 //!
-//! An entry is over when its time `expires` has come, and no reader is given it from then on. Its key has a time to live
-//! that is an hour longer: whoever sweeps can still say what expired. Each connected registry sweeps; an entry that
-//! is over is removed and told of once, by whoever comes first.
+//! An entry expires at its time `expires` and is not returned from then on. Its key has a time to
+//! live that is an hour longer, so that a sweep can still publish what expired. Every connected
+//! registry sweeps; whichever comes first removes an expired entry and publishes its expiry once.
 
 mod address;
 mod builder;
@@ -33,7 +35,7 @@ mod fault;
 mod id;
 mod listener;
 mod position;
-mod refusals;
+mod retry;
 mod script;
 mod shared;
 mod snapshot;
@@ -43,10 +45,10 @@ mod sweeper;
 mod tasks;
 mod watcher;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 pub use self::builder::RedisRegistryBuilder;
-use self::{id::Range, shared::Shared, store::Reader, watcher::Watcher};
+use self::{id::Range, shared::Shared, store::ReadMode, watcher::Watcher};
 use crate::{
     InstanceRef, Lease, Query, Registration, RegistrationProblem, Registry, RegistryConfig,
     RegistryError, Watch, WatchScope,
@@ -55,12 +57,8 @@ use crate::{
     registration::sort,
 };
 
-/// The waits before Redis is tried again: the first, and the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-
-/// A registry in a Redis, which all who connect to the same database of it with the same namespace share. Clones are handles of the same
-/// connection.
+/// A registry in Redis, shared by everyone who uses the same database with the same namespace. Clones
+/// share one connection.
 ///
 /// ```no_run
 /// use agentwire_registry::{RedisRegistry, Registration, Registry};
@@ -72,27 +70,30 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// # }
 /// ```
 ///
-/// # When Redis is away
+/// # When Redis is down
 ///
-/// Operations fail with [`RegistryError::Unavailable`] within the timeout, and connect again by themselves. So they do when
-/// the Redis that they are connected to has become a replica. Watches wait; once Redis is back they go on with a snapshot
-/// that is marked as a resync. Where Redis is there and refuses, a watch ends with [`RegistryError::Refused`]. A Redis that came back without what it
-/// held answers heartbeats with [`RegistryError::NotRegistered`], so that everybody registers again.
+/// Operations fail with [`RegistryError::Unavailable`] within the timeout; later ones reconnect. The
+/// same happens when Redis becomes a replica. Watches wait, and continue with a snapshot marked as a
+/// resync once Redis is back. If Redis is reachable but refuses access, a watch ends with
+/// [`RegistryError::Refused`]. A Redis that lost its data answers heartbeats with
+/// [`RegistryError::NotRegistered`], so that every agent registers again.
 ///
 /// # Tasks
 ///
-/// One sweeps, and one listens for changes from the first watch on; each watch has one while it reads what is registered.
-/// They end with the last handle. Those that end with their runtime begin again in that of the next operation, or of a
-/// watch that goes on. A [`Watch`] is no handle: it ends with the registry.
+/// One task sweeps. From the first watch on, another one listens for changes. Each watch has a task
+/// while it reads a snapshot. All tasks end with the last handle. Tasks that end with their runtime
+/// are started again on the runtime of the next operation, or of a pending watch. A [`Watch`] is not
+/// a handle: it ends with the registry.
 ///
-/// # What it needs
+/// # Requirements
 ///
-/// Redis 6 or newer, alone or with replicas, not as a cluster; without TLS. It should not evict keys other than
-/// those that expire (`maxmemory-policy` `noeviction` or `volatile-…`). Leases are counted by its clock (`TIME`), which should
-/// be kept right slowly, never in leaps. Whoever may write to it is trusted: what makes no sense there is passed over with a
-/// warning, but not bounded in size.
+/// Redis 6 or newer, standalone or with replicas, but not as a cluster and without TLS. It must not
+/// evict keys other than those that expire (`maxmemory-policy` `noeviction` or `volatile-…`). Leases
+/// use the clock of Redis (`TIME`), which should be adjusted gradually, never in jumps. Clients that
+/// can write to Redis are trusted: malformed entries are ignored with a warning, but their size is
+/// not bounded.
 ///
-/// A user of its own needs the keys and the channel of the namespace, and the commands that are used there:
+/// A dedicated user needs the keys and the channel of the namespace, and these commands:
 ///
 /// ```text
 /// ACL SETUSER agents on >password ~agentwire:* &agentwire:changes@* -@all +@connection +@scripting +@hash
@@ -104,40 +105,41 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 pub struct RedisRegistry(Arc<Shared>);
 
 impl RedisRegistry {
-    /// Connects to a URL like `redis://user:password@host:port/db` or `redis+unix:///path`, with default settings.
+    /// Connects to a URL such as `redis://user:password@host:port/db` or `redis+unix:///path`, with
+    /// default settings.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`] of the URL; [`RegistryError::Unavailable`] if there is no Redis now, and
-    /// [`RegistryError::Refused`] if it does not let us.
+    /// [`RegistryError::InvalidSetting`] for an invalid URL; [`RegistryError::Unavailable`] if Redis
+    /// cannot be reached; [`RegistryError::Refused`] if it denies access.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing is left behind.
+    /// This method is cancel safe: dropping the future leaves nothing behind.
     pub async fn connect(url: &str) -> Result<Self, RegistryError> {
         Self::builder(url).connect().await
     }
 
-    /// The same, with settings.
+    /// Returns a builder for a registry with other settings.
     pub fn builder(url: impl Into<String>) -> RedisRegistryBuilder {
         RedisRegistryBuilder::new(url)
     }
 
-    /// Its settings.
+    /// Returns the settings.
     pub fn config(&self) -> &RegistryConfig {
         &self.0.config
     }
 
-    /// What is in a range and is wanted, in order.
+    /// Returns the entries of a range that match, in listing order.
     async fn collect(
         &self,
         range: Range,
-        wanted: impl Fn(&Registration) -> bool,
+        matches: impl Fn(&Registration) -> bool,
     ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         let (mut found, mut next) = (Vec::new(), Some(range));
         while let Some(range) = next {
-            let page = self.0.store.page(range, Reader::Once).await?;
-            found.extend(page.entries.into_iter().filter(|entry| wanted(entry)));
+            let page = self.0.store.page(range, ReadMode::Lookup).await?;
+            found.extend(page.entries.into_iter().filter(|entry| matches(entry)));
             next = page.next;
         }
         sort(&mut found);
@@ -155,7 +157,7 @@ impl Registry for RedisRegistry {
                 problem: RegistrationProblem::NotPortable,
             });
         }
-        self.0.sweep();
+        self.0.ensure_sweeper();
         self.0.store.register(&registration, config).await?;
         Ok(config.lease)
     }
@@ -184,16 +186,16 @@ impl Registry for RedisRegistry {
     ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         let mut next = Some(name.map_or_else(Range::all, Range::after_name));
         let mut found = Vec::<Arc<Registration>>::new();
-        // Once there are enough, only what is left of the last name.
+        // Set once there are enough: only the rest of this name is still read.
         let mut last: Option<String> = None;
         while let Some(range) = next {
-            let page = self.0.store.page(range, Reader::Once).await?;
+            let page = self.0.store.page(range, ReadMode::Lookup).await?;
             found.extend(page.entries);
             if found.len() >= count && last.is_none() {
                 last = found.last().map(|found| found.name.clone());
             }
             next = page.next.map(|range| match &last {
-                Some(name) => range.within(name),
+                Some(name) => range.until_name(name),
                 None => range,
             });
         }

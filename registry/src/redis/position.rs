@@ -1,44 +1,46 @@
+//! [`Position`]: a place in the sequence of changes.
+
 use std::{cmp::Ordering, sync::Arc};
 
-/// Where a reader stands in what happens.
+/// A place in the sequence of changes.
 ///
-/// Every change has the next revision. A Redis that was emptied begins again, with another epoch.
+/// Each change increments the revision. A Redis that was emptied starts over, with a new epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) epoch: Arc<str>,
     pub(super) revision: u64,
 }
 
-/// How a change fits to where a reader stands.
+/// How a change relates to the current position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// It is known already.
+pub(super) enum Sequence {
+    /// The change is known already.
     Old,
-    /// It is the next one.
+    /// The change is the next one.
     Next,
-    /// Something is missing before it.
+    /// Changes before it were missed.
     Gap,
 }
 
 impl Position {
-    pub(super) fn read(epoch: &[u8], revision: &[u8]) -> Option<Self> {
+    pub(super) fn parse(epoch: &[u8], revision: &[u8]) -> Option<Self> {
         Some(Self {
             epoch: std::str::from_utf8(epoch).ok()?.into(),
             revision: std::str::from_utf8(revision).ok()?.parse().ok()?,
         })
     }
 
-    /// Goes on to a change, if it is the next one.
-    pub(super) fn follow(&mut self, change: &Self) -> Step {
+    /// Advances to a change if it is the next one.
+    pub(super) fn advance(&mut self, change: &Self) -> Sequence {
         if change.epoch != self.epoch {
-            return Step::Gap;
+            return Sequence::Gap;
         }
         match change.revision.cmp(&self.revision.saturating_add(1)) {
-            Ordering::Less => Step::Old,
-            Ordering::Greater => Step::Gap,
+            Ordering::Less => Sequence::Old,
+            Ordering::Greater => Sequence::Gap,
             Ordering::Equal => {
                 self.revision = change.revision;
-                Step::Next
+                Sequence::Next
             }
         }
     }
@@ -49,31 +51,31 @@ mod tests {
     use super::*;
 
     fn at(epoch: &str, revision: u64) -> Position {
-        Position::read(epoch.as_bytes(), revision.to_string().as_bytes()).unwrap()
+        Position::parse(epoch.as_bytes(), revision.to_string().as_bytes()).unwrap()
     }
 
     #[test]
-    fn only_the_next_change_is_followed() {
+    fn only_the_next_change_advances_the_position() {
         let mut position = at("a", 7);
-        for (change, step, revision) in [
-            (at("a", 7), Step::Old, 7),
-            (at("a", 0), Step::Old, 7),
-            (at("a", 8), Step::Next, 8),
-            (at("a", 8), Step::Old, 8),
-            (at("a", 10), Step::Gap, 8),
-            (at("b", 9), Step::Gap, 8),
-            (at("b", 1), Step::Gap, 8),
-            (at("a", u64::MAX), Step::Gap, 8),
+        for (change, sequence, revision) in [
+            (at("a", 7), Sequence::Old, 7),
+            (at("a", 0), Sequence::Old, 7),
+            (at("a", 8), Sequence::Next, 8),
+            (at("a", 8), Sequence::Old, 8),
+            (at("a", 10), Sequence::Gap, 8),
+            (at("b", 9), Sequence::Gap, 8),
+            (at("b", 1), Sequence::Gap, 8),
+            (at("a", u64::MAX), Sequence::Gap, 8),
         ] {
-            assert_eq!(position.follow(&change), step, "{change:?}");
+            assert_eq!(position.advance(&change), sequence, "{change:?}");
             assert_eq!(position.revision, revision);
         }
     }
 
     #[test]
-    fn what_is_no_position_is_none() {
+    fn malformed_positions_are_not_parsed() {
         for (epoch, revision) in [(&b"\xff"[..], &b"1"[..]), (b"a", b""), (b"a", b"-1")] {
-            assert_eq!(Position::read(epoch, revision), None);
+            assert_eq!(Position::parse(epoch, revision), None);
         }
     }
 }

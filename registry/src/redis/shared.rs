@@ -1,3 +1,5 @@
+//! [`Shared`]: the state behind all handles of a [`RedisRegistry`](super::RedisRegistry).
+
 use std::{sync::Arc, time::Duration};
 
 use redis::Client;
@@ -6,15 +8,15 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use super::{
     change::Change,
     listener::Listener,
-    snapshot::Snapshots,
+    snapshot::SnapshotReader,
     status::Status,
     store::Store,
     sweeper,
-    tasks::{Kind, Tasks},
+    tasks::{TaskKind, Tasks},
 };
 use crate::RegistryConfig;
 
-/// What all handles of one registry share, and the tasks that end with it.
+/// The state that all handles of one registry share, and its background tasks.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: RegistryConfig,
@@ -23,13 +25,9 @@ pub(super) struct Shared {
     pub(super) status: Arc<watch::Sender<Status>>,
     pub(super) listener: Listener,
     timeout: Duration,
-    turns: Arc<Semaphore>,
+    snapshot_permits: Arc<Semaphore>,
     tasks: Tasks,
 }
-
-/// How many snapshots are taken at a time. All who watch want one when a connection was lost, and heartbeats go over
-/// the same one.
-const SNAPSHOTS: usize = 2;
 
 impl Shared {
     pub(super) fn new(
@@ -48,7 +46,7 @@ impl Shared {
             timeout,
             changes: changes.clone(),
             status: Arc::clone(&status),
-            moved: store.moved(),
+            demoted: store.demoted(),
         };
         Self {
             config,
@@ -58,46 +56,45 @@ impl Shared {
             status,
             listener,
             timeout,
-            turns: Arc::new(Semaphore::new(SNAPSHOTS)),
+            snapshot_permits: Arc::new(Semaphore::new(MAX_SNAPSHOTS)),
         }
     }
 
-    /// Begins with what those who watch rely on, unless it goes on already.
-    pub(super) fn run_tasks(&self) {
-        self.sweep();
-        self.listen();
+    /// Starts the tasks that watches rely on, unless they are running.
+    pub(super) fn ensure_tasks(&self) {
+        self.ensure_sweeper();
+        self.tasks
+            .ensure(TaskKind::Listen, || self.listener.clone().run());
     }
 
-    /// Begins to sweep, unless it does already.
-    pub(super) fn sweep(&self) {
+    /// Starts the sweeper, unless it is running.
+    pub(super) fn ensure_sweeper(&self) {
         let interval = sweeper::interval(self.config.lease.timeout());
-        self.tasks.run(Kind::Sweep, || {
+        self.tasks.ensure(TaskKind::Sweep, || {
             let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
-            sweeper::sweep(store, status, interval)
+            sweeper::run(store, status, interval)
         });
     }
 
-    /// Begins to listen, unless it does already.
-    fn listen(&self) {
-        self.tasks
-            .run(Kind::Listen, || self.listener.clone().listen());
-    }
-
-    /// What takes a snapshot, and keeps nothing of the registry alive but the way to Redis.
-    pub(super) fn snapshots(&self) -> Snapshots {
-        Snapshots {
+    /// Returns a reader of snapshots that does not keep the registry alive.
+    pub(super) fn snapshot_reader(&self) -> SnapshotReader {
+        SnapshotReader {
             store: Arc::clone(&self.store),
-            turns: Arc::clone(&self.turns),
+            permits: Arc::clone(&self.snapshot_permits),
             changes: self.changes.clone(),
             status: self.status.subscribe(),
-            limit: self.timeout,
+            catch_up_limit: self.timeout,
         }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Whoever waits for a turn has nothing to wait for.
-        self.turns.close();
+        // Wakes the watches that wait for a permit: they end with the registry.
+        self.snapshot_permits.close();
     }
 }
+
+/// How many snapshots are read concurrently. After a lost connection every watch wants one, and the
+/// heartbeats share that connection.
+const MAX_SNAPSHOTS: usize = 2;

@@ -1,3 +1,5 @@
+//! [`Snapshot`]: everything that is registered at one position, read page by page.
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -19,62 +21,70 @@ use tokio::{
 use super::{
     change::Change,
     id::{Range, id_of},
-    position::{Position, Step},
+    position::{Position, Sequence},
     status::Status,
-    store::{Reader, Store},
+    store::{ReadMode, Store},
 };
 use crate::{Event, Registration, RegistryError, WatchScope};
 
-/// All that is registered at one moment, put together from pages that were read one after the other and what
-/// happened meanwhile.
+/// Everything that is registered at one position: pages that were read one after the other, and the
+/// changes that were published meanwhile.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     position: Position,
     scope: WatchScope,
+    /// What the pages contained.
     read: BTreeMap<String, Arc<Registration>>,
-    /// What became of those to whom something happened since the first page was read. It is newer than any page, or
-    /// as new: a page may have been read before or after it.
+    /// The latest state of the entries that changed since the first page was read; `None` if
+    /// removed. It overrides every page, whether the page was read before or after the change.
     changed: HashMap<String, Option<Arc<Registration>>>,
 }
 
-/// Something was missed, so that it has to begin anew.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Missed;
-
-/// Takes snapshots. It keeps nothing of a registry alive but the way to Redis.
-pub(super) struct Snapshots {
-    pub(super) store: Arc<Store>,
-    /// Those who watch take them one after the other. Closed when the registry ends.
-    pub(super) turns: Arc<Semaphore>,
-    pub(super) changes: Sender<Change>,
-    pub(super) status: watch::Receiver<Status>,
-    /// How long it may take until what a page shows has been told.
-    pub(super) limit: Duration,
-}
-
-/// What came of it.
-pub(super) struct Taken {
-    pub(super) outcome: Result<Result<Snapshot, Missed>, RegistryError>,
-    /// The subscription that it belongs to.
+/// A snapshot and the changes that follow it.
+#[derive(Debug)]
+pub(super) struct SyncedSnapshot {
+    pub(super) snapshot: Snapshot,
+    /// The number of the subscription that the changes belong to.
     pub(super) subscriptions: u64,
-    /// What happens after it, and some of what happened before.
+    /// The changes after the snapshot, and some of those before it.
     pub(super) changes: Receiver<Change>,
 }
 
-/// How long to wait for a turn at most. Others may have theirs in a runtime that nobody drives.
-const LONGEST_TURN: Duration = Duration::from_secs(60);
+/// Why there is no snapshot.
+#[derive(Debug)]
+pub(super) enum SnapshotError {
+    /// Changes were missed while the pages were read. Start over.
+    Stale,
+    /// The registry has been dropped.
+    Closed,
+    /// Redis failed.
+    Registry(RegistryError),
+}
 
-impl Snapshots {
-    /// Takes one; `None` if the registry has ended.
-    pub(super) async fn take(self, scope: WatchScope) -> Option<Taken> {
-        let turn = timeout(LONGEST_TURN, self.turns.acquire()).await;
-        let _turn = turn.map_or(Some(None), |turn| turn.ok().map(Some))?;
+/// Reads snapshots. Holds the connection to Redis, but does not keep the registry alive.
+pub(super) struct SnapshotReader {
+    pub(super) store: Arc<Store>,
+    /// Limits how many snapshots are read concurrently. Closed when the registry is dropped.
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) changes: Sender<Change>,
+    pub(super) status: watch::Receiver<Status>,
+    /// How long to wait for the changes that the last page may already contain.
+    pub(super) catch_up_limit: Duration,
+}
+
+impl SnapshotReader {
+    pub(super) async fn read(self, scope: WatchScope) -> Result<SyncedSnapshot, SnapshotError> {
+        let _permit = match timeout(MAX_PERMIT_WAIT, self.permits.acquire()).await {
+            Ok(Ok(permit)) => Some(permit),
+            Ok(Err(_)) => return Err(SnapshotError::Closed),
+            Err(_) => None,
+        };
         let subscriptions = self.status.borrow().subscriptions;
-        // What came before has no place after it.
+        // Subscribed before the first page is read, so that no change in between is missed.
         let mut changes = self.changes.subscribe();
-        let outcome = Snapshot::take(&self.store, &scope, &mut changes, self.limit).await;
-        Some(Taken {
-            outcome,
+        let snapshot = Snapshot::read(&self.store, &scope, &mut changes, self.catch_up_limit);
+        Ok(SyncedSnapshot {
+            snapshot: snapshot.await?,
             subscriptions,
             changes,
         })
@@ -82,38 +92,40 @@ impl Snapshots {
 }
 
 impl Snapshot {
-    /// `changes` must come in already; what it gives out afterwards follows the snapshot.
-    async fn take(
+    /// Reads a snapshot. `changes` must have been subscribed before; afterwards it continues where
+    /// the snapshot ends.
+    async fn read(
         store: &Store,
         scope: &WatchScope,
         changes: &mut Receiver<Change>,
-        limit: Duration,
-    ) -> Result<Result<Self, Missed>, RegistryError> {
-        let first = store.page(Range::scope(scope)?, Reader::Watch).await?;
+        catch_up_limit: Duration,
+    ) -> Result<Self, SnapshotError> {
+        let first = store.page(Range::scope(scope)?, ReadMode::Watch).await?;
         let mut snapshot = Self::new(first.position, scope.clone());
         let mut end = snapshot.position.clone();
         snapshot.add(first.entries);
         let mut next = first.next;
         while let Some(range) = next {
-            let page = store.page(range, Reader::Watch).await?;
+            let page = store.page(range, ReadMode::Watch).await?;
             snapshot.add(page.entries);
             next = page.next;
             end = page.position;
-            // Or the buffer would have to hold all that happens until the last page.
+            // Drained after each page, or the buffer would have to hold the changes of all pages.
             loop {
                 match changes.try_recv() {
-                    Ok(change) => {
-                        if snapshot.apply(&change).is_err() {
-                            return Ok(Err(Missed));
-                        }
-                    }
+                    Ok(change) => snapshot.apply(&change)?,
                     Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Lagged(_) | TryRecvError::Closed) => return Ok(Err(Missed)),
+                    Err(TryRecvError::Lagged(_) | TryRecvError::Closed) => {
+                        return Err(SnapshotError::Stale);
+                    }
                 }
             }
         }
-        let caught_up = timeout(limit, snapshot.catch_up(&end, changes)).await;
-        Ok(caught_up.unwrap_or(Err(Missed)).map(|()| snapshot))
+        match timeout(catch_up_limit, snapshot.catch_up(&end, changes)).await {
+            Ok(caught_up) => caught_up?,
+            Err(_) => return Err(SnapshotError::Stale),
+        }
+        Ok(snapshot)
     }
 
     fn new(position: Position, scope: WatchScope) -> Self {
@@ -130,35 +142,35 @@ impl Snapshot {
         self.read.extend(keyed);
     }
 
-    /// Waits for all that the last page may show.
+    /// Waits for all changes up to the position of the last page, which may already contain them.
     async fn catch_up(
         &mut self,
         end: &Position,
         changes: &mut Receiver<Change>,
-    ) -> Result<(), Missed> {
+    ) -> Result<(), Stale> {
         if end.epoch != self.position.epoch {
-            return Err(Missed);
+            return Err(Stale);
         }
         while self.position.revision < end.revision {
             match changes.recv().await {
                 Ok(change) => self.apply(&change)?,
-                Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Missed),
+                Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Stale),
             }
         }
         Ok(())
     }
 
-    fn apply(&mut self, change: &Change) -> Result<(), Missed> {
-        match self.position.follow(&change.position) {
-            Step::Old => return Ok(()),
-            Step::Next => {}
-            Step::Gap => return Err(Missed),
+    fn apply(&mut self, change: &Change) -> Result<(), Stale> {
+        match self.position.advance(&change.position) {
+            Sequence::Old => return Ok(()),
+            Sequence::Next => {}
+            Sequence::Gap => return Err(Stale),
         }
-        let event = change.event.as_ref().ok_or(Missed)?;
+        let event = change.event.as_ref().ok_or(Stale)?;
         if let Some(registration) = event.registration().filter(|it| self.scope.contains(it)) {
-            let is_there = matches!(event, Event::Joined(_) | Event::Updated(_));
-            let becomes = is_there.then(|| Arc::clone(registration));
-            self.changed.insert(id_of(registration), becomes);
+            let exists = matches!(event, Event::Joined(_) | Event::Updated(_));
+            let state = exists.then(|| Arc::clone(registration));
+            self.changed.insert(id_of(registration), state);
         }
         Ok(())
     }
@@ -167,10 +179,10 @@ impl Snapshot {
         &self.position.epoch
     }
 
-    /// Where it stands, and what is registered there, in any order.
+    /// Returns the position, and the registrations at that position in any order.
     pub(super) fn into_parts(mut self) -> (Position, Vec<Arc<Registration>>) {
-        for (id, becomes) in self.changed {
-            match becomes {
+        for (id, state) in self.changed {
+            match state {
                 Some(registration) => self.read.insert(id, registration),
                 None => self.read.remove(&id),
             };
@@ -178,6 +190,26 @@ impl Snapshot {
         (self.position, self.read.into_values().collect())
     }
 }
+
+/// Changes were missed.
+#[derive(Debug, PartialEq, Eq)]
+struct Stale;
+
+impl From<Stale> for SnapshotError {
+    fn from(_: Stale) -> Self {
+        Self::Stale
+    }
+}
+
+impl From<RegistryError> for SnapshotError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}
+
+/// How long to wait for a permit. Its holder may be on a runtime that is no longer polled, so after
+/// this time the snapshot is read without one.
+const MAX_PERMIT_WAIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -208,17 +240,17 @@ mod tests {
         all.iter().map(|one| one.name.clone()).collect()
     }
 
-    /// The first page was read at revision 5 and shows `a` and `b`.
-    fn begun(scope: WatchScope) -> Snapshot {
+    /// A snapshot whose first page was read at revision 5 and contained `a` and `b`.
+    fn first_page(scope: WatchScope) -> Snapshot {
         let mut snapshot = Snapshot::new(at(5), scope);
         snapshot.add(vec![agent("a"), agent("b")]);
         snapshot
     }
 
     #[test]
-    fn what_happened_counts_more_than_what_was_read() {
-        let mut snapshot = begun(WatchScope::All);
-        // The second page was read between the two: at revision 7.
+    fn changes_override_pages() {
+        let mut snapshot = first_page(WatchScope::All);
+        // The second page is read at revision 7, between these changes and the next.
         for (revision, event) in [
             (5, Event::Left(agent("b"))),
             (6, Event::Left(agent("a"))),
@@ -240,8 +272,8 @@ mod tests {
     }
 
     #[test]
-    fn others_than_those_watched_only_count() {
-        let mut snapshot = begun(WatchScope::name("a"));
+    fn changes_outside_the_scope_only_advance_the_position() {
+        let mut snapshot = first_page(WatchScope::name("a"));
         let other = change(6, Event::Joined(agent("other")));
         snapshot.apply(&other).unwrap();
         assert_eq!(snapshot.position, at(6));
@@ -249,51 +281,53 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_noticed() {
+    fn a_gap_makes_the_snapshot_stale() {
         let gap = change(7, Event::Joined(agent("c")));
-        assert_eq!(begun(WatchScope::All).apply(&gap), Err(Missed));
+        assert_eq!(first_page(WatchScope::All).apply(&gap), Err(Stale));
         let unknown = Change {
             position: at(6),
             event: None,
         };
-        assert_eq!(begun(WatchScope::All).apply(&unknown), Err(Missed));
+        assert_eq!(first_page(WatchScope::All).apply(&unknown), Err(Stale));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn they_are_taken_in_turn_but_not_waited_for_for_ever() {
-        let turns = Arc::new(Semaphore::new(1));
-        // Nobody is there, which is told in no time.
-        let snapshots = || {
+    async fn a_snapshot_waits_for_a_permit_but_not_forever() {
+        let permits = Arc::new(Semaphore::new(1));
+        // Nothing listens on this port, so reading fails at once.
+        let reader = || {
             let address = Address::parse("redis://127.0.0.1:1").unwrap();
             let limit = Duration::from_secs(1);
             let store = Store::new(&address, String::new(), String::new(), limit);
-            Snapshots {
+            SnapshotReader {
                 store: Arc::new(store.unwrap()),
-                turns: Arc::clone(&turns),
+                permits: Arc::clone(&permits),
                 changes: Sender::new(1),
                 status: watch::Sender::default().subscribe(),
-                limit,
+                catch_up_limit: limit,
             }
         };
-        let turn = turns.acquire().await.unwrap();
-        let mut waiting = Box::pin(snapshots().take(WatchScope::All));
-        let early = timeout(LONGEST_TURN / 2, &mut waiting).await;
+        let permit = permits.acquire().await.unwrap();
+        let mut waiting = Box::pin(reader().read(WatchScope::All));
+        let early = timeout(MAX_PERMIT_WAIT / 2, &mut waiting).await;
         assert!(early.is_err());
-        drop(turn);
-        assert!(waiting.await.unwrap().outcome.is_err());
+        drop(permit);
+        assert!(matches!(waiting.await, Err(SnapshotError::Registry(_))));
 
-        let _kept = turns.acquire().await.unwrap();
+        let _permit = permits.acquire().await.unwrap();
         let start = Instant::now();
-        assert!(snapshots().take(WatchScope::All).await.is_some());
-        assert!(start.elapsed() >= LONGEST_TURN);
-        turns.close();
-        assert!(snapshots().take(WatchScope::All).await.is_none());
+        let result = reader().read(WatchScope::All).await;
+        assert!(matches!(result, Err(SnapshotError::Registry(_))));
+        assert!(start.elapsed() >= MAX_PERMIT_WAIT);
+        permits.close();
+        let result = reader().read(WatchScope::All).await;
+        assert!(matches!(result, Err(SnapshotError::Closed)));
     }
 
     #[tokio::test]
-    async fn it_waits_for_what_the_last_page_may_show() {
+    async fn a_snapshot_catches_up_with_its_last_page() {
         let (sender, mut changes) = broadcast::channel(2);
-        let mut snapshot = begun(WatchScope::All);
+        let mut snapshot = first_page(WatchScope::All);
         for revision in 6..=7 {
             let joined = Event::Joined(agent(&format!("agent {revision}")));
             sender.send(change(revision, joined)).unwrap();
@@ -305,15 +339,17 @@ mod tests {
             let joined = Event::Joined(agent("c"));
             sender.send(change(revision, joined)).unwrap();
         }
-        let lagged = begun(WatchScope::All).catch_up(&at(8), &mut changes).await;
-        assert_eq!(lagged, Err(Missed));
+        let lagged = first_page(WatchScope::All)
+            .catch_up(&at(8), &mut changes)
+            .await;
+        assert_eq!(lagged, Err(Stale));
         let emptied = Position {
             epoch: "another".into(),
             revision: 5,
         };
-        let other = begun(WatchScope::All)
+        let other = first_page(WatchScope::All)
             .catch_up(&emptied, &mut changes)
             .await;
-        assert_eq!(other, Err(Missed));
+        assert_eq!(other, Err(Stale));
     }
 }

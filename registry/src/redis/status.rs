@@ -1,40 +1,42 @@
+//! [`Status`]: what the watches of one registry share about its connection.
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::fault::Fault;
 
-/// What readers of a watch must know of Redis, besides what happens there.
+/// The state of the background tasks and of the subscription, for the watches.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Status {
-    /// How often changes began to come in. What happened before is not known.
+    /// The number of subscriptions so far. Changes between two subscriptions may have been missed.
     pub(super) subscriptions: u64,
-    /// True while changes come in.
+    /// True while the listener is subscribed to changes.
     pub(super) is_subscribed: bool,
-    /// Why Redis lets nobody listen, until it does.
+    /// Why Redis refuses the subscription, while it does.
     pub(super) refusal: Option<Fault>,
-    /// The epoch that was seen last.
+    /// The last known epoch.
     pub(super) epoch: Option<Arc<str>>,
-    /// True while there is a task that listens.
-    pub(super) listens: bool,
-    /// True while there is a task that sweeps.
-    pub(super) sweeps: bool,
+    /// True while a listener task exists.
+    pub(super) has_listener: bool,
+    /// True while a sweeper task exists.
+    pub(super) has_sweeper: bool,
 }
 
 impl Status {
-    /// True if it is known whether changes come in, or else that nobody tries.
-    pub(super) fn is_decided(&self) -> bool {
-        self.is_subscribed || self.refusal.is_some() || !self.listens
+    /// Returns true unless an attempt to subscribe is under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_subscribed || self.refusal.is_some() || !self.has_listener
     }
 
-    /// True if a task has ended, with its runtime.
+    /// Returns true if a task ended with its runtime and has to be started again.
     pub(super) fn lacks_tasks(&self) -> bool {
-        !self.listens || !self.sweeps
+        !self.has_listener || !self.has_sweeper
     }
 }
 
-/// Tells of a new subscription: whatever a reader knows may be out of date.
-pub(super) fn subscribed(status: &watch::Sender<Status>) {
+/// Records a new subscription, after which every watch resyncs.
+pub(super) fn record_subscription(status: &watch::Sender<Status>) {
     status.send_modify(|status| {
         status.subscriptions += 1;
         status.is_subscribed = true;
@@ -42,18 +44,19 @@ pub(super) fn subscribed(status: &watch::Sender<Status>) {
     });
 }
 
-/// Tells that nothing comes in any more.
-pub(super) fn unsubscribed(status: &watch::Sender<Status>) {
+/// Records that the subscription was lost.
+pub(super) fn record_disconnect(status: &watch::Sender<Status>) {
     status.send_modify(|status| status.is_subscribed = false);
 }
 
-/// Tells that Redis does not let this registry listen.
-pub(super) fn refused(status: &watch::Sender<Status>, fault: Fault) {
+/// Records that Redis refuses the subscription.
+pub(super) fn record_refusal(status: &watch::Sender<Status>, fault: Fault) {
     status.send_modify(|status| status.refusal = Some(fault));
 }
 
-/// Tells of an epoch that was seen. An emptied Redis tells nobody, so that somebody has to notice.
-pub(super) fn seen(status: &watch::Sender<Status>, epoch: &Arc<str>) {
+/// Records the current epoch. An emptied Redis publishes nothing, so a new epoch is noticed by the
+/// operations that return it.
+pub(super) fn record_epoch(status: &watch::Sender<Status>, epoch: &Arc<str>) {
     status.send_if_modified(|status| {
         let is_new = status.epoch.as_ref() != Some(epoch);
         if is_new {

@@ -1,3 +1,5 @@
+//! [`Store`]: the operations on Redis.
+
 use std::{
     sync::{
         Arc,
@@ -22,39 +24,37 @@ use super::{
 };
 use crate::{InstanceRef, LimitKind, Registration, RegistryConfig, RegistryError, check_name};
 
-/// What stands in Redis, as operations on it. Each is one script, so that nobody sees it half done.
+/// The entries in Redis. Each operation runs one script, so it is atomic.
 #[derive(Debug)]
 pub(super) struct Store {
+    /// The address without secrets, for logs and errors.
     registry: String,
     prefix: String,
-    /// What changes are published on.
+    /// The channel on which changes are published.
     channel: String,
     connection: Connection,
-    /// True once it has been said that changes cannot be published.
+    /// True once the warning about unpublished changes has been logged. Relaxed: a race would only
+    /// repeat the warning.
     has_warned: AtomicBool,
 }
 
-/// Some of the entries.
+/// A part of the entries.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) position: Position,
     pub(super) entries: Vec<Arc<Registration>>,
-    /// What to read next; `None` if this was all.
+    /// The range of the next page; `None` after the last one.
     pub(super) next: Option<Range>,
 }
 
-/// Who reads a page.
+/// What a page is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reader {
-    /// Somebody who wants to know the present.
-    Once,
-    /// Somebody who wants to know what happens after it, too.
+pub(super) enum ReadMode {
+    /// A lookup, which needs the current entries only.
+    Lookup,
+    /// The snapshot of a watch, which is followed by changes. Expired entries are removed first.
     Watch,
 }
-
-/// How much a page holds: Redis does nothing else while it is read.
-const PAGE_ENTRIES: usize = 256;
-const PAGE_BYTES: usize = 1024 * 1024;
 
 impl Store {
     pub(super) fn new(
@@ -63,10 +63,10 @@ impl Store {
         channel: String,
         timeout: Duration,
     ) -> Result<Self, RegistryError> {
-        let registry = address.shown.clone();
+        let registry = address.display.clone();
         let connection = Connection::new(address, timeout);
         Ok(Self {
-            connection: connection.map_err(|error| Fault::from(error).at(&registry))?,
+            connection: connection.map_err(|error| Fault::from(error).into_error(&registry))?,
             registry,
             prefix,
             channel,
@@ -74,28 +74,29 @@ impl Store {
         })
     }
 
-    /// For people.
+    /// Returns the address without secrets.
     pub(super) fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// Told when this Redis turns out to follow another one.
-    pub(super) fn moved(&self) -> Arc<Notify> {
-        self.connection.moved()
+    /// Returns what is notified when this Redis turns out to have become a replica.
+    pub(super) fn demoted(&self) -> Arc<Notify> {
+        self.connection.demoted()
     }
 
-    /// Puts an agent in whose registration was checked by itself.
+    /// Registers an agent. The caller has checked the registration.
     pub(super) async fn register(
         &self,
         registration: &Registration,
         config: &RegistryConfig,
     ) -> Result<(), RegistryError> {
         let name = &registration.name;
-        let offer = entry::write(registration)?;
+        let offer = entry::encode(registration)?;
         let range = Range::name(name);
         let lease = config.lease.timeout().as_millis();
-        let mut call = self.call(&script::REGISTER);
-        call.arg(id_of(registration))
+        let mut invocation = self.invocation(&script::REGISTER);
+        invocation
+            .arg(id_of(registration))
             .arg(range.first)
             .arg(range.last)
             .arg(&*registration.instance)
@@ -104,11 +105,11 @@ impl Store {
             .arg(config.max_instances)
             .arg(config.max_registrations)
             .arg(config.refuses_duplicates());
-        let answer: Vec<String> = self.run(&call).await?;
-        let mut words = answer.iter().map(String::as_str);
+        let reply: Vec<String> = self.run(&invocation).await?;
+        let mut words = reply.iter().map(String::as_str);
         match (words.next(), words.next()) {
-            (Some("ok"), why) => {
-                self.is_told(why);
+            (Some("ok"), publish_error) => {
+                self.warn_if_unpublished(publish_error);
                 Ok(())
             }
             (Some("instances"), None) => Err(RegistryError::TooManyInstances {
@@ -121,36 +122,42 @@ impl Store {
             }),
             (Some("duplicate"), Some(id)) => Err(RegistryError::Duplicate {
                 name: name.clone(),
-                endpoint: endpoint_of(id).ok_or_else(|| self.nonsense())?,
+                endpoint: endpoint_of(id).ok_or_else(|| self.unexpected_reply())?,
             }),
-            _ => Err(self.nonsense()),
+            _ => Err(self.unexpected_reply()),
         }
     }
 
     pub(super) async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.speak_for(which, &script::UNREGISTER).await
+        self.run_instance_script(which, &script::UNREGISTER).await
     }
 
     pub(super) async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.speak_for(which, &script::HEARTBEAT).await
+        self.run_instance_script(which, &script::HEARTBEAT).await
     }
 
-    async fn speak_for(&self, which: &InstanceRef, script: &Script) -> Result<(), RegistryError> {
+    /// Runs a script about one instance: an unregistration or a heartbeat.
+    async fn run_instance_script(
+        &self,
+        which: &InstanceRef,
+        script: &Script,
+    ) -> Result<(), RegistryError> {
         check_name(&which.name)?;
         let name = which.name.clone();
         let endpoint = which.endpoint.as_ref();
         let instance = which.instance.as_ref();
         let range = Range::name(&name);
-        let mut call = self.call(script);
-        call.arg(endpoint.map_or_else(String::new, |endpoint| id(&name, endpoint)))
+        let mut invocation = self.invocation(script);
+        invocation
+            .arg(endpoint.map_or_else(String::new, |endpoint| id(&name, endpoint)))
             .arg(range.first)
             .arg(range.last)
             .arg(instance.map_or_else(String::new, |instance| format!("={instance}")));
-        let answer: Vec<String> = self.run(&call).await?;
-        let mut words = answer.iter().map(String::as_str);
+        let reply: Vec<String> = self.run(&invocation).await?;
+        let mut words = reply.iter().map(String::as_str);
         match (words.next(), words.next()) {
-            (Some("ok"), why) => {
-                self.is_told(why);
+            (Some("ok"), publish_error) => {
+                self.warn_if_unpublished(publish_error);
                 Ok(())
             }
             (Some("unknown"), None) => Err(RegistryError::NotRegistered {
@@ -159,84 +166,91 @@ impl Store {
             }),
             (Some("replaced"), Some(id)) => Err(RegistryError::Replaced {
                 name,
-                endpoint: endpoint_of(id).ok_or_else(|| self.nonsense())?,
+                endpoint: endpoint_of(id).ok_or_else(|| self.unexpected_reply())?,
             }),
             (Some("ambiguous"), Some(instances)) => Err(RegistryError::Ambiguous {
                 name,
-                instances: instances.parse().map_err(|_| self.nonsense())?,
+                instances: instances.parse().map_err(|_| self.unexpected_reply())?,
             }),
-            _ => Err(self.nonsense()),
+            _ => Err(self.unexpected_reply()),
         }
     }
 
-    /// Reads a page of what is alive, in the order of ids.
-    pub(super) async fn page(&self, range: Range, reader: Reader) -> Result<Page, RegistryError> {
-        let mut call = self.call(&script::PAGE);
-        call.arg(&range.first)
+    /// Reads a page of live entries, in the order of their ids.
+    pub(super) async fn page(&self, range: Range, mode: ReadMode) -> Result<Page, RegistryError> {
+        let mut invocation = self.invocation(&script::PAGE);
+        invocation
+            .arg(&range.first)
             .arg(&range.last)
             .arg(PAGE_ENTRIES)
             .arg(PAGE_BYTES)
-            .arg(reader == Reader::Watch);
-        let answer: (Bytes, Bytes, Bytes, Vec<Vec<Bytes>>) = self.run(&call).await?;
-        let (epoch, revision, after, rows) = answer;
-        let read = |row: Vec<Bytes>| match &*row {
-            [id, registered, heard, offer] => {
-                let entry = entry::read_as(id, offer, registered, heard);
+            .arg(mode == ReadMode::Watch);
+        let reply: (Bytes, Bytes, Bytes, Vec<Vec<Bytes>>) = self.run(&invocation).await?;
+        let (epoch, revision, after, rows) = reply;
+        let decode = |row: Vec<Bytes>| match &*row {
+            [id, registered, last_heartbeat, offer] => {
+                let entry = entry::decode_with_id(id, offer, registered, last_heartbeat);
                 if entry.is_none() {
                     let id = String::from_utf8_lossy(id);
-                    tracing::warn!(registry = self.registry, ?id, "an entry makes no sense");
+                    tracing::warn!(registry = self.registry, ?id, "ignoring malformed entry");
                 }
                 entry
             }
             _ => None,
         };
         Ok(Page {
-            position: Position::read(&epoch, &revision).ok_or_else(|| self.nonsense())?,
-            entries: rows.into_iter().filter_map(read).collect(),
-            next: (!after.is_empty()).then(|| range.after(&after)),
+            position: Position::parse(&epoch, &revision).ok_or_else(|| self.unexpected_reply())?,
+            entries: rows.into_iter().filter_map(decode).collect(),
+            next: (!after.is_empty()).then(|| range.after_id(&after)),
         })
     }
 
-    /// Removes up to `limit` of what is over. Tells the epoch, and whether there may be more.
+    /// Checks up to `limit` due entries and removes the expired ones. Returns the epoch, and whether
+    /// more entries may be due.
     pub(super) async fn sweep(&self, limit: usize) -> Result<(Arc<str>, bool), RegistryError> {
-        let mut call = self.call(&script::SWEEP);
-        call.arg(limit);
-        let (epoch, looked, untold): (String, usize, String) = self.run(&call).await?;
-        self.is_told(Some(&*untold).filter(|why| !why.is_empty()));
-        Ok((epoch.into(), looked >= limit))
+        let mut invocation = self.invocation(&script::SWEEP);
+        invocation.arg(limit);
+        let (epoch, checked, publish_error): (String, usize, String) =
+            self.run(&invocation).await?;
+        self.warn_if_unpublished(Some(&*publish_error).filter(|error| !error.is_empty()));
+        Ok((epoch.into(), checked >= limit))
     }
 
-    /// Says once, to people, why those who watch are not told what happens, if they are not.
-    fn is_told(&self, untold: Option<&str>) {
-        if let Some(why) = untold {
+    /// Warns once if a change could not be published.
+    fn warn_if_unpublished(&self, publish_error: Option<&str>) {
+        if let Some(error) = publish_error {
             if !self.has_warned.swap(true, Relaxed) {
                 let registry = &*self.registry;
                 tracing::warn!(
                     registry,
-                    why,
-                    "not allowed to publish changes; watches miss them"
+                    error,
+                    "publishing changes refused; watches miss them"
                 );
             }
         }
     }
 
-    fn call<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
-        let mut call = script.key(&*self.prefix);
-        call.key(&*self.channel);
-        // The epoch to begin, should there be none: another one each time Redis has been emptied.
-        call.arg(RequestId::random().to_string());
-        call
+    fn invocation<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
+        let mut invocation = script.key(&*self.prefix);
+        invocation.key(&*self.channel);
+        // The new epoch, used only if Redis has none because it was emptied.
+        invocation.arg(RequestId::random().to_string());
+        invocation
     }
 
     async fn run<T: redis::FromRedisValue>(
         &self,
-        call: &ScriptInvocation<'_>,
+        invocation: &ScriptInvocation<'_>,
     ) -> Result<T, RegistryError> {
-        let result = self.connection.run(call).await;
-        result.map_err(|fault| fault.at(&self.registry))
+        let result = self.connection.run(invocation).await;
+        result.map_err(|fault| fault.into_error(&self.registry))
     }
 
-    fn nonsense(&self) -> RegistryError {
-        Fault::Nonsense("it is none of those that the scripts give").at(&self.registry)
+    fn unexpected_reply(&self) -> RegistryError {
+        Fault::UnexpectedReply.into_error(&self.registry)
     }
 }
+
+/// The limits of a page. Redis does nothing else while it reads one.
+const PAGE_ENTRIES: usize = 256;
+const PAGE_BYTES: usize = 1024 * 1024;

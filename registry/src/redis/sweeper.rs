@@ -1,43 +1,43 @@
+//! The task that removes expired entries.
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 
 use super::{
-    status::{Status, seen},
+    status::{Status, record_epoch},
     store::Store,
 };
 
-/// How many entries are looked at at once. Redis does nothing else meanwhile.
-const BATCH: usize = 256;
-
-/// A lease has room for so many sweeps, so that an expiry is told soon after it happened.
-const SWEEPS_PER_LEASE: u32 = 16;
-const SHORTEST: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(5);
-
-pub(super) fn interval(lease: Duration) -> Duration {
-    (lease / SWEEPS_PER_LEASE).clamp(SHORTEST, LONGEST)
-}
-
-/// Removes what is over, whoever registered it: of several registries on one Redis, one finds it first. Does not end
-/// by itself.
-pub(super) async fn sweep(
-    store: Arc<Store>,
-    status: Arc<watch::Sender<Status>>,
-    interval: Duration,
-) {
+/// Removes expired entries until the task is aborted.
+///
+/// Every registry on a Redis sweeps the entries of all of them; each expiry is published once.
+pub(super) async fn run(store: Arc<Store>, status: Arc<watch::Sender<Status>>, interval: Duration) {
     loop {
         match store.sweep(BATCH).await {
-            Ok((epoch, is_more)) => {
-                seen(&status, &epoch);
-                if is_more {
+            Ok((epoch, has_more)) => {
+                record_epoch(&status, &epoch);
+                if has_more {
                     continue;
                 }
             }
             Err(error) => {
-                tracing::debug!(registry = store.registry(), %error, "cannot sweep");
+                tracing::debug!(registry = store.registry(), %error, "sweep failed; retrying");
             }
         }
         sleep(interval).await;
     }
 }
+
+/// Returns the time between sweeps for a lease.
+pub(super) fn interval(lease: Duration) -> Duration {
+    (lease / SWEEPS_PER_LEASE).clamp(MIN_INTERVAL, MAX_INTERVAL)
+}
+
+/// How many entries one script call checks. Redis does nothing else meanwhile.
+const BATCH: usize = 256;
+
+/// How often to sweep during a lease, so that an expiry is reported soon after it happened.
+const SWEEPS_PER_LEASE: u32 = 16;
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_INTERVAL: Duration = Duration::from_secs(5);

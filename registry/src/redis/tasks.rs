@@ -1,23 +1,24 @@
-use std::sync::Arc;
+//! [`Tasks`]: the background tasks of one registry.
+
+use std::{future::Future, sync::Arc};
 
 use agentwire_transport::internal::Mutex;
 use tokio::{sync::watch, task::AbortHandle};
 
 use super::status::Status;
 
-/// The tasks of one registry, which end with it, or with the runtime that happened to start them.
+/// The background tasks of one registry, at most one of each kind. They end with the registry, or
+/// with the runtime on which they were started.
 #[derive(Debug)]
 pub(super) struct Tasks {
     status: Arc<watch::Sender<Status>>,
-    /// One for each kind at most; those that have ended have been replaced.
-    running: Mutex<[Option<AbortHandle>; 2]>,
+    handles: Mutex<[Option<AbortHandle>; 2]>,
 }
 
-/// What a task does.
+/// What a background task does.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum TaskKind {
     Sweep,
-    /// From the first watch on.
     Listen,
 }
 
@@ -25,68 +26,67 @@ impl Tasks {
     pub(super) fn new(status: Arc<watch::Sender<Status>>) -> Self {
         Self {
             status,
-            running: Mutex::default(),
+            handles: Mutex::default(),
         }
     }
 
-    /// Begins with a task, unless there is one that does it.
-    pub(super) fn run<F>(&self, kind: Kind, work: impl FnOnce() -> F)
+    /// Starts a task unless one of this kind is running.
+    pub(super) fn ensure<F>(&self, kind: TaskKind, work: impl FnOnce() -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        if !begin(&self.status, kind) {
+        let Some(guard) = TaskGuard::acquire(kind, &self.status) else {
             return;
-        }
-        let begun = Begun {
-            kind,
-            status: Arc::clone(&self.status),
         };
         let work = work();
         let task = tokio::spawn(async move {
-            let _begun = begun;
+            let _guard = guard;
             work.await;
         });
-        self.locked()[kind as usize] = Some(task.abort_handle());
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, [Option<AbortHandle>; 2]> {
-        self.running.lock()
-    }
-}
-
-/// Puts down that there is such a task. False if there was one.
-fn begin(status: &watch::Sender<Status>, kind: Kind) -> bool {
-    status.send_if_modified(|status| {
-        let runs = match kind {
-            Kind::Sweep => &mut status.sweeps,
-            Kind::Listen => &mut status.listens,
-        };
-        !std::mem::replace(runs, true)
-    })
-}
-
-/// Puts down that a task has ended, however it did: a watch in another runtime begins with the next.
-struct Begun {
-    kind: Kind,
-    status: Arc<watch::Sender<Status>>,
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.status.send_modify(|status| match self.kind {
-            Kind::Sweep => status.sweeps = false,
-            Kind::Listen => {
-                status.listens = false;
-                status.is_subscribed = false;
-            }
-        });
+        self.handles.lock()[kind as usize] = Some(task.abort_handle());
     }
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        for task in self.locked().iter().flatten() {
+        for task in self.handles.lock().iter().flatten() {
             task.abort();
         }
+    }
+}
+
+/// Marks a task as running in the status. Dropping the guard clears the mark however the task
+/// ended, so that a watch on another runtime can start the next task.
+struct TaskGuard {
+    kind: TaskKind,
+    status: Arc<watch::Sender<Status>>,
+}
+
+impl TaskGuard {
+    /// Returns `None` if a task of this kind is running.
+    fn acquire(kind: TaskKind, status: &Arc<watch::Sender<Status>>) -> Option<Self> {
+        let is_new = status.send_if_modified(|status| {
+            let is_running = match kind {
+                TaskKind::Sweep => &mut status.has_sweeper,
+                TaskKind::Listen => &mut status.has_listener,
+            };
+            !std::mem::replace(is_running, true)
+        });
+        is_new.then(|| Self {
+            kind,
+            status: Arc::clone(status),
+        })
+    }
+}
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        self.status.send_modify(|status| match self.kind {
+            TaskKind::Sweep => status.has_sweeper = false,
+            TaskKind::Listen => {
+                status.has_listener = false;
+                status.is_subscribed = false;
+            }
+        });
     }
 }

@@ -1,9 +1,10 @@
+//! [`Watcher`]: one watch of a [`RedisRegistry`](super::RedisRegistry).
+
 use std::sync::{
     Arc, Weak,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use agentwire_transport::internal::Backoff;
 use futures_util::stream;
 use tokio::{
     select,
@@ -16,36 +17,36 @@ use tokio::{
 };
 
 use super::{
-    FIRST_WAIT, LONGEST_WAIT,
     change::Change,
-    fault::is_forbidden,
-    position::{Position, Step},
-    refusals::Refusals,
+    fault::is_permanent,
+    position::{Position, Sequence},
+    retry::{self, RefusalCount},
     shared::Shared,
-    snapshot::{Missed, Snapshots, Taken},
-    status::{Status, seen},
+    snapshot::{SnapshotError, SnapshotReader, SyncedSnapshot},
+    status::{Status, record_epoch},
 };
 use crate::{Event, RegistryError, Watch, WatchScope, backend::WatchExt, registration::sort};
 
-/// One reader of what happens.
+/// The state of one watch.
 pub(super) struct Watcher {
-    /// It does not keep the registry alive.
+    /// Weak, because a watch does not keep the registry alive.
     shared: Weak<Shared>,
     scope: WatchScope,
     changes: broadcast::Receiver<Change>,
     status: watch::Receiver<Status>,
-    /// Where it stands, once it has been given a snapshot.
-    known: Option<Known>,
-    /// True while it knows everything, for those who ask beside it.
-    is_current: Arc<AtomicBool>,
-    /// True once it has been given the first one.
+    /// Where the watch stands; `None` if it needs a snapshot.
+    sync_point: Option<SyncPoint>,
+    /// True while there is a sync point. Read by `Watch::is_live` from any thread; relaxed, since it
+    /// guards no other data.
+    is_synced: Arc<AtomicBool>,
+    /// True once the first snapshot has been returned: all later ones are resyncs.
     has_begun: bool,
-    /// True once it has failed.
-    has_ended: bool,
+    /// True once an error has been returned.
+    has_failed: bool,
 }
 
-/// Since when its reader knows everything, and up to where.
-struct Known {
+/// Up to where, and since which subscription, a watch knows every change.
+struct SyncPoint {
     subscriptions: u64,
     position: Position,
 }
@@ -57,123 +58,114 @@ impl Watcher {
             status: shared.status.subscribe(),
             shared: Arc::downgrade(shared),
             scope,
-            known: None,
-            is_current: Arc::default(),
+            sync_point: None,
+            is_synced: Arc::default(),
             has_begun: false,
-            has_ended: false,
+            has_failed: false,
         }
     }
 
     pub(super) fn into_watch(self) -> Watch {
-        let (status, is_current) = (self.status.clone(), Arc::clone(&self.is_current));
+        let (status, is_synced) = (self.status.clone(), Arc::clone(&self.is_synced));
         let events = stream::unfold(self, |mut watcher| async {
             let event = watcher.next().await?;
             Some((event, watcher))
         });
         Watch::new(events)
-            .with_liveness(move || is_current.load(Relaxed) && status.borrow().is_subscribed)
+            .with_liveness(move || is_synced.load(Relaxed) && status.borrow().is_subscribed)
     }
 
     async fn next(&mut self) -> Option<Result<Event, RegistryError>> {
         loop {
-            self.is_current.store(self.known.is_some(), Relaxed);
-            let Some(known) = &mut self.known else {
-                return self.snapshot().await;
+            self.is_synced.store(self.sync_point.is_some(), Relaxed);
+            let Some(sync_point) = &mut self.sync_point else {
+                return self.resync().await;
             };
             let change = select! {
-                // Both may be dropped. What is out of date is not worth reading.
+                // Both branches are cancel safe. The status comes first: after a lost subscription
+                // the buffered changes are useless.
                 biased;
                 changed = self.status.changed() => {
                     changed.ok()?;
                     let status = self.status.borrow_and_update().clone();
                     if status.lacks_tasks() {
-                        // They have ended with their runtime; this one's is here.
-                        self.shared.upgrade()?.run_tasks();
+                        // The tasks ended with their runtime. Start them on the runtime of this watch.
+                        self.shared.upgrade()?.ensure_tasks();
                     }
-                    if !known.is_current(&status) {
-                        self.known = None;
+                    if !sync_point.is_current(&status) {
+                        self.sync_point = None;
                     }
                     continue;
                 }
                 change = self.changes.recv() => change,
             };
             match change {
-                Ok(change) => match (known.position.follow(&change.position), change.event) {
-                    (Step::Old, _) => {}
-                    (Step::Next, Some(event)) => {
-                        let about = event.registration();
-                        if about.is_some_and(|about| self.scope.contains(about)) {
+                Ok(change) => match (sync_point.position.advance(&change.position), change.event) {
+                    (Sequence::Old, _) => {}
+                    (Sequence::Next, Some(event)) => {
+                        let registration = event.registration();
+                        if registration.is_some_and(|it| self.scope.contains(it)) {
                             return Some(Ok(event));
                         }
                     }
-                    (Step::Next, None) | (Step::Gap, _) => self.known = None,
+                    (Sequence::Next, None) | (Sequence::Gap, _) => self.sync_point = None,
                 },
                 Err(RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "a reader of a watch is too slow; it starts over");
-                    self.known = None;
+                    tracing::debug!(missed, "watch too slow, events dropped; resyncing");
+                    self.sync_point = None;
                 }
                 Err(RecvError::Closed) => return None,
             }
         }
     }
 
-    /// The present, however long it takes to reach Redis.
-    async fn snapshot(&mut self) -> Option<Result<Event, RegistryError>> {
-        if self.has_ended {
+    /// Returns a snapshot, however long it takes to reach Redis.
+    async fn resync(&mut self) -> Option<Result<Event, RegistryError>> {
+        if self.has_failed {
             return None;
         }
-        let (mut refusals, mut misses) = (Refusals::default(), 0_u32);
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let (mut refusals, mut stale) = (RefusalCount::default(), 0_u32);
+        let mut backoff = retry::backoff();
         loop {
-            let snapshots = {
+            let reader = {
                 let shared = self.shared.upgrade()?;
-                shared.run_tasks();
-                shared.snapshots()
+                shared.ensure_tasks();
+                shared.snapshot_reader()
             };
-            // Nothing of the registry is held meanwhile, or it could not end.
-            let status = self.status.wait_for(Status::is_decided);
+            // The registry is not kept alive while the watch waits.
+            let status = self.status.wait_for(Status::is_settled);
             let status = status.await.ok()?.clone();
             if let Some(fault) = status.refusal {
-                return self.fail(fault.at(snapshots.store.registry()));
+                return self.fail(fault.into_error(reader.store.registry()));
             }
-            let taken = match status.is_subscribed {
-                true => self.take(snapshots).await?,
-                // Whoever was to listen has ended with its runtime.
-                false => None,
+            let result = if status.is_subscribed {
+                self.read_snapshot(reader).await
+            } else {
+                // The listener ended with its runtime.
+                Err(SnapshotError::Stale)
             };
-            match taken.map(|taken| (taken.outcome, taken.subscriptions, taken.changes)) {
-                Some((Ok(Ok(snapshot)), subscriptions, changes)) => {
-                    seen(&self.shared.upgrade()?.status, snapshot.epoch());
-                    self.changes = changes;
-                    let (position, mut registrations) = snapshot.into_parts();
-                    sort(&mut registrations);
-                    self.known = Some(Known {
-                        subscriptions,
-                        position,
-                    });
-                    self.is_current.store(true, Relaxed);
-                    let is_resync = std::mem::replace(&mut self.has_begun, true);
-                    return Some(Ok(Event::snapshot(registrations, is_resync)));
-                }
-                Some((Ok(Err(Missed)), ..)) | None => {
-                    misses = misses.saturating_add(1);
-                    if misses % MANY_MISSES == 0 {
+            match result {
+                Ok(synced) => return self.accept(synced),
+                Err(SnapshotError::Closed) => return None,
+                Err(SnapshotError::Stale) => {
+                    stale = stale.saturating_add(1);
+                    if stale % STALE_PER_WARNING == 0 {
                         tracing::warn!(
-                            misses,
-                            "what is registered changes before it can be read; trying again"
+                            attempts = stale,
+                            "registry changes faster than a snapshot can be read; retrying"
                         );
                     }
                 }
-                Some((Err(error), ..)) => {
-                    tracing::debug!(%error, "cannot read what is registered; trying again");
+                Err(SnapshotError::Registry(error)) => {
+                    tracing::debug!(%error, "snapshot failed; retrying");
                     match &error {
                         RegistryError::InvalidName { .. } => return self.fail(error),
                         RegistryError::Refused { .. } => {
-                            if refusals.is_enough(is_forbidden(&error)) {
+                            if refusals.should_give_up(is_permanent(&error)) {
                                 return self.fail(error);
                             }
                         }
-                        _ => refusals = Refusals::default(),
+                        _ => refusals.reset(),
                     }
                 }
             }
@@ -181,32 +173,46 @@ impl Watcher {
         }
     }
 
-    /// Takes a snapshot, in a task of its own that goes on while nobody polls this one: others wait for their turn.
-    /// `None` if the registry has ended, `Some(None)` if the task was not let to its end.
-    async fn take(&self, snapshots: Snapshots) -> Option<Option<Taken>> {
-        let mut taking = JoinSet::new();
-        taking.spawn(snapshots.take(self.scope.clone()));
+    /// Continues from a snapshot, and returns it as an event.
+    fn accept(&mut self, synced: SyncedSnapshot) -> Option<Result<Event, RegistryError>> {
+        record_epoch(&self.shared.upgrade()?.status, synced.snapshot.epoch());
+        self.changes = synced.changes;
+        let (position, mut registrations) = synced.snapshot.into_parts();
+        sort(&mut registrations);
+        self.sync_point = Some(SyncPoint {
+            subscriptions: synced.subscriptions,
+            position,
+        });
+        self.is_synced.store(true, Relaxed);
+        let is_resync = std::mem::replace(&mut self.has_begun, true);
+        Some(Ok(Event::snapshot(registrations, is_resync)))
+    }
+
+    /// Reads a snapshot in a task of its own. A watch that is not polled would otherwise keep its
+    /// permit, and other watches would wait for it.
+    async fn read_snapshot(&self, reader: SnapshotReader) -> Result<SyncedSnapshot, SnapshotError> {
+        let mut task = JoinSet::new();
+        task.spawn(reader.read(self.scope.clone()));
         let mut status = self.status.clone();
-        let ended = async { while status.changed().await.is_ok() {} };
+        let registry_dropped = async { while status.changed().await.is_ok() {} };
         select! {
-            taken = taking.join_next() => match taken {
-                Some(Ok(taken)) => Some(Some(taken?)),
-                _ => Some(None),
+            result = task.join_next() => match result {
+                Some(Ok(result)) => result,
+                // The task was dropped with its runtime.
+                _ => Err(SnapshotError::Stale),
             },
-            () = ended => None,
+            () = registry_dropped => Err(SnapshotError::Closed),
         }
     }
 
     fn fail(&mut self, error: RegistryError) -> Option<Result<Event, RegistryError>> {
-        self.has_ended = true;
+        self.has_failed = true;
         Some(Err(error))
     }
 }
 
-/// After so many misses in a row, people are told.
-const MANY_MISSES: u32 = 10;
-
-impl Known {
+impl SyncPoint {
+    /// Returns true unless changes may have been missed.
     fn is_current(&self, status: &Status) -> bool {
         let epoch = status.epoch.as_ref();
         status.refusal.is_none()
@@ -214,3 +220,6 @@ impl Known {
             && epoch.is_none_or(|epoch| *epoch == self.position.epoch)
     }
 }
+
+/// How many stale snapshots in a row are worth a warning.
+const STALE_PER_WARNING: u32 = 10;

@@ -1,12 +1,12 @@
--- Renews a lease, for as long as it was taken.
+-- Renews the lease of an entry, for the duration with which it was registered.
 
 local instance = ARGV[5]
-local id, answer = resolve(ARGV[2], ARGV[3], ARGV[4], instance)
+local id, reply = resolve(ARGV[2], ARGV[3], ARGV[4], instance)
 if not id then
-  return answer or { 'unknown' }
+  return reply or { 'unknown' }
 end
-if not is_meant(id, instance) then
+if not matches_instance(id, instance) then
   return { 'replaced', id }
 end
-renew(id, tonumber(redis.call('HGET', entry_of(id), 'lease')) or 0)
+renew(id, tonumber(redis.call('HGET', entry_key(id), 'lease')) or 0)
 return { 'ok' }

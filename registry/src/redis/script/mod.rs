@@ -1,8 +1,9 @@
+//! The Lua scripts. Each runs atomically in Redis.
+
 use std::sync::LazyLock;
 
 use redis::Script;
 
-/// What is done to the keys. Nobody sees any of it half done.
 pub(super) static REGISTER: LazyLock<Script> =
     LazyLock::new(|| with_common(include_str!("register.lua")));
 pub(super) static UNREGISTER: LazyLock<Script> =

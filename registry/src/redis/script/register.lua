@@ -1,20 +1,21 @@
--- Puts an entry in, or in the place of the one with the same id.
+-- Inserts an entry, or replaces the one with the same id.
 
 local id, first, last, instance, offer = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local lease, max_instances, max_registrations = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local refuse_duplicates = ARGV[10] == '1'
 
-local known = redis.call('ZSCORE', IDS, id)
-if known and not is_live(id) then
+local exists = redis.call('ZSCORE', IDS, id)
+if exists and not is_live(id) then
   remove(id, 'expired')
-  known = false
+  exists = false
 end
-if known and redis.call('HGET', entry_of(id), 'offer') == offer then
+-- The same registration again acts as a heartbeat.
+if exists and redis.call('HGET', entry_key(id), 'offer') == offer then
   redis.call('ZADD', DUE, renew(id, lease), id)
   return { 'ok' }
 end
 
-if not known then
+if not exists then
   if refuse_duplicates then
     for _, other in ipairs(redis.call('ZRANGEBYLEX', IDS, first, last)) do
       if is_live(other) then
@@ -32,7 +33,7 @@ if not known then
       return { 'instances' }
     end
   end
-  -- What is alive is put off by each sweep, so that this ends.
+  -- Terminates: a sweep removes or requeues every entry that it checks, so one checks none in the end.
   while redis.call('ZCARD', IDS) >= max_registrations do
     if sweep(256) == 0 then
       return { 'full' }
@@ -40,11 +41,11 @@ if not known then
   end
 end
 
-local place = next_place()
--- Nothing stays of whatever was there.
-redis.call('DEL', entry_of(id))
-redis.call('HSET', entry_of(id), 'instance', instance, 'offer', offer, 'registered', now_micros)
+local position = next_position()
+-- Deleted first, so that no field of the old entry remains.
+redis.call('DEL', entry_key(id))
+redis.call('HSET', entry_key(id), 'instance', instance, 'offer', offer, 'registered', now_micros)
 redis.call('ZADD', DUE, renew(id, lease), id)
 redis.call('ZADD', IDS, 0, id)
-tell(place, known and 'updated' or 'joined', about(id))
-return { 'ok', untold }
+publish(position, exists and 'updated' or 'joined', describe(id))
+return { 'ok', publish_error }

@@ -1,4 +1,6 @@
--- Removes some of what is over. Returns the epoch, how many entries it looked at, and why some were told to nobody.
+-- Removes a batch of expired entries.
+--
+-- Returns the epoch, how many entries were checked, and the error of publishing, if there was one.
 
-local looked = sweep(tonumber(ARGV[2]))
-return { epoch(), tostring(looked), untold or '' }
+local checked = sweep(tonumber(ARGV[2]))
+return { epoch(), tostring(checked), publish_error or '' }

@@ -1,8 +1,8 @@
--- Takes an entry out, if it is there.
+-- Removes an entry, if it exists.
 
 local instance = ARGV[5]
-local id, answer = resolve(ARGV[2], ARGV[3], ARGV[4], instance)
-if id and is_meant(id, instance) then
+local id, reply = resolve(ARGV[2], ARGV[3], ARGV[4], instance)
+if id and matches_instance(id, instance) then
   remove(id, 'left')
 end
-return answer or { 'ok', untold }
+return reply or { 'ok', publish_error }
