@@ -1,9 +1,11 @@
+//! [`RegistrationHandleBuilder`]: the settings of a [`RegistrationHandle`].
+
 use std::time::Duration;
 
 use super::RegistrationHandle;
 use crate::{Registration, Registry, RegistryError, SharedRegistry, backend::RegistrationExt};
 
-/// How a [`RegistrationHandle`] keeps an agent registered. Made by [`RegistrationHandle::builder`].
+/// Configures a [`RegistrationHandle`]. Created by [`RegistrationHandle::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct RegistrationHandleBuilder {
@@ -25,41 +27,45 @@ impl RegistrationHandleBuilder {
         }
     }
 
-    /// How often to send a heartbeat. Default: as the registry wants it, which is a third of the lease. With a longer
-    /// one, fewer may be lost. Each wait is shortened by up to a tenth, at random.
+    /// Sets how often to send a heartbeat. Default: as the registry's lease suggests, a third of it.
+    /// A longer interval tolerates fewer lost heartbeats. Each interval is shortened at random by up
+    /// to a tenth.
     ///
-    /// It must be shorter than the lease, which only the registry tells: if it is not, the agent is taken out again, and
-    /// [`RegistrationHandle::registered`] fails with [`RegistryError::InvalidSetting`].
+    /// The interval must be shorter than the lease, which the registry only returns on registration.
+    /// If it is not, the agent is unregistered again and [`RegistrationHandle::registered`] fails
+    /// with [`RegistryError::InvalidSetting`].
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
     }
 
-    /// How long one registration or heartbeat may take before it counts as failed. Default: 30 s. While the lease
-    /// holds, it is no more than a sixth of it.
+    /// Sets how long one registration or heartbeat may take before it counts as failed. Default:
+    /// 30 s. While a lease is held, at most a sixth of it is used.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = timeout;
         self
     }
 
-    /// How long unregistering may take, in [`RegistrationHandle::unregister`] and after a drop. Default: 5 s.
+    /// Sets how long unregistering may take, in [`RegistrationHandle::unregister`] and after a drop.
+    /// Default: 5 s.
     pub fn unregister_timeout(mut self, timeout: Duration) -> Self {
         self.unregister_timeout = timeout;
         self
     }
 
-    /// Begins to register the agent, and keeps it registered in a task of its own.
+    /// Starts a background task that registers the agent and keeps it registered.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`] and [`RegistryError::InvalidRegistration`], for what no registry takes.
-    /// Whatever else fails is tried again, and is told by [`RegistrationHandle::last_error`].
+    /// [`RegistryError::InvalidName`] and [`RegistryError::InvalidRegistration`], if every registry
+    /// would refuse the registration. Other failures are retried and reported by
+    /// [`RegistrationHandle::last_error`].
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with time enabled.
     pub fn start(self) -> Result<RegistrationHandle, RegistryError> {
-        // How much is too much, the registry says.
+        // The size limit is the registry's to check.
         self.registration.check(usize::MAX)?;
         Ok(RegistrationHandle::spawn(self))
     }

@@ -1,5 +1,7 @@
+//! [`RegistrationHandle`]: a registration that renews itself.
+
 mod builder;
-mod keeper;
+mod renewal;
 mod schedule;
 mod status;
 
@@ -9,22 +11,23 @@ use tokio::{sync::watch, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::builder::RegistrationHandleBuilder;
-use self::{keeper::Keeper, status::Status};
+use self::{renewal::Renewal, status::Status};
 use crate::{Registration, Registry, RegistryError};
 
-/// Keeps an agent registered for as long as it lives: registers it, sends heartbeats, registers it again when the
-/// registry has forgotten it, and takes it out in the end.
+/// A registration that renews itself. While the handle exists, a background task registers the agent,
+/// sends heartbeats, and registers it again if the registry has lost it.
 ///
-/// What fails is tried again, after a quarter of a second at first, then after twice as long each time, up to the
-/// interval between heartbeats. While the lease holds, a heartbeat may take a sixth of it and the wait after one is a
-/// twelfth at most, so that two in a row may be lost, by errors or in silence. All waits are shortened at random, those
-/// after failures by up to a half, so that agents that were started together do not stay together.
+/// Failed operations are retried, first after 250 ms, then with doubling delays up to the heartbeat
+/// interval. While the lease is held, a heartbeat may take a sixth of the lease and the delay after a
+/// failure is at most a twelfth, so two heartbeats in a row may fail or go unanswered without the
+/// lease expiring. All delays are shortened at random, those after failures by up to a half, so that
+/// agents that were started together do not stay in step.
 ///
-/// It gives up when another instance has taken its place; and, before it has been registered once, where trying
-/// again cannot help. Later it goes on whatever the registry answers.
+/// The task gives up when another instance has replaced this one. Before the first successful
+/// registration it also gives up on errors that a retry cannot resolve; later it retries them, too.
 ///
-/// Dropping it ends all this: it is unregistered in the background if that goes within 5 s and the runtime lives on, and
-/// else the lease runs out. To be sure, [`unregister`](Self::unregister).
+/// Dropping the handle unregisters the agent in the background, for up to 5 s and only while the
+/// runtime lives; otherwise the lease expires. Call [`unregister`](Self::unregister) to be sure.
 ///
 /// ```
 /// use agentwire_registry::{LocalRegistry, RegistrationHandle, Registration, Registry};
@@ -33,12 +36,12 @@ use crate::{Registration, Registry, RegistryError};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = LocalRegistry::new();
 /// let weather = Registration::new("weather", "tcp://10.0.0.7:8080".parse()?);
-/// let registrant = RegistrationHandle::start(registry.clone(), weather)?;
+/// let handle = RegistrationHandle::start(registry.clone(), weather)?;
 ///
-/// registrant.registered().await?;
+/// handle.registered().await?;
 /// assert_eq!(registry.lookup("weather").await?.len(), 1);
 ///
-/// registrant.unregister().await?;
+/// handle.unregister().await?;
 /// assert!(registry.lookup("weather").await?.is_empty());
 /// # Ok(())
 /// # }
@@ -51,11 +54,11 @@ pub struct RegistrationHandle {
 }
 
 impl RegistrationHandle {
-    /// Begins to register an agent, with default settings.
+    /// Starts registering an agent, with default settings.
     ///
     /// # Errors
     ///
-    /// As [`RegistrationHandleBuilder::start`].
+    /// Those of [`RegistrationHandleBuilder::start`].
     ///
     /// # Panics
     ///
@@ -67,7 +70,7 @@ impl RegistrationHandle {
         Self::builder(registry, registration).start()
     }
 
-    /// Settings for keeping an agent registered.
+    /// Returns a builder for a handle with other settings.
     pub fn builder(
         registry: impl Registry,
         registration: Registration,
@@ -79,12 +82,12 @@ impl RegistrationHandle {
         let registration = settings.registration.clone();
         let stop = CancellationToken::new();
         let (sender, status) = watch::channel(Status::default());
-        let keeper = Keeper {
+        let renewal = Renewal {
             settings,
             stop: stop.clone(),
             status: sender,
         };
-        let task = tokio::spawn(keeper.run()).abort_handle();
+        let task = tokio::spawn(renewal.run()).abort_handle();
         Self {
             registration,
             stop,
@@ -93,88 +96,93 @@ impl RegistrationHandle {
         }
     }
 
-    /// What is registered.
+    /// Returns the registration.
     #[must_use]
     pub fn registration(&self) -> &Registration {
         &self.registration
     }
 
-    /// True from when the registry has it until the lease may be over, counted from when the last heartbeat that was
-    /// answered was sent.
+    /// Returns true while the agent is certainly registered: until a lease after the last successful
+    /// heartbeat was sent.
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.status.borrow().is_registered()
     }
 
-    /// What the last registration, heartbeat or unregistration failed with, if it did.
+    /// Returns the error of the last registration, heartbeat or unregistration, if it failed.
     #[must_use]
     pub fn last_error(&self) -> Option<RegistryError> {
         self.status.borrow().error.clone()
     }
 
-    /// True if nothing more is done: it was unregistered or aborted, or gave up.
+    /// Returns true once the background task has ended: the agent was unregistered, or the handle was
+    /// aborted or gave up.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        // A task that was aborted, or whose runtime has gone, leaves no word.
+        // A task that was aborted, or dropped with its runtime, drops the sender without a last status.
         self.status.borrow().ended || self.status.has_changed().is_err()
     }
 
-    /// Waits until it is registered. That may be never: give it a limit.
+    /// Waits until the agent is registered. This may take forever, so use a timeout.
     ///
     /// # Errors
     ///
-    /// Why it gave up.
+    /// The error on which the task gave up.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing changes.
+    /// This method is cancel safe.
     pub async fn registered(&self) -> Result<(), RegistryError> {
         let mut status = self.status.clone();
         let settled = status.wait_for(|status| status.ended || status.is_registered());
         match settled.await {
             Ok(status) if !status.ended => Ok(()),
-            Ok(status) => Err(status.error.clone().unwrap_or_else(|| self.gone())),
-            Err(_) => Err(self.gone()),
+            Ok(status) => Err(status
+                .error
+                .clone()
+                .unwrap_or_else(|| self.not_registered())),
+            Err(_) => Err(self.not_registered()),
         }
     }
 
-    /// Takes the agent out of the registry, and ends. It never waits longer than the
-    /// [limit](RegistrationHandleBuilder::unregister_timeout). Once it has ended, this says again how it ended.
+    /// Unregisters the agent and ends the background task, within the
+    /// [timeout](RegistrationHandleBuilder::unregister_timeout). Later calls return the same result.
     ///
     /// # Errors
     ///
-    /// What unregistering failed with. The registry then forgets the agent when its lease is over.
+    /// The error of unregistering. The lease then expires.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, it goes on in the background.
+    /// If the future is dropped, the agent is still unregistered in the background.
     pub async fn unregister(&self) -> Result<(), RegistryError> {
         self.stop.cancel();
         let mut status = self.status.clone();
         match status.wait_for(|status| status.ended).await {
             Ok(status) => status.error.clone().map_or(Ok(()), Err),
-            Err(_) => Err(self.gone()),
+            Err(_) => Err(self.not_registered()),
         }
     }
 
-    /// Waits until nothing more is done, and no task is left.
+    /// Waits until the background task has ended.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing changes.
+    /// This method is cancel safe.
     pub async fn ended(&self) {
         let mut status = self.status.clone();
-        // The task takes the sender with it.
+        // The task owns the sender and drops it when it ends.
         while status.changed().await.is_ok() {}
     }
 
-    /// Ends at once, as if the process had crashed: the registry forgets the agent when its lease is over.
+    /// Ends the background task without unregistering, as if the process had crashed. The lease then
+    /// expires.
     pub fn abort(&self) {
         self.task.abort();
     }
 
-    /// What is said of a registration that nobody keeps up any more.
-    fn gone(&self) -> RegistryError {
+    /// Returns the error for a task that ended without a last status.
+    fn not_registered(&self) -> RegistryError {
         RegistryError::NotRegistered {
             name: self.registration.name.clone(),
             endpoint: Some(self.registration.endpoint.clone()),
@@ -184,7 +192,7 @@ impl RegistrationHandle {
 
 impl Drop for RegistrationHandle {
     fn drop(&mut self) {
-        // The task says farewell, within its limit, and ends.
+        // The task unregisters the agent, within its timeout, and ends.
         self.stop.cancel();
     }
 }

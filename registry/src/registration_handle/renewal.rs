@@ -1,3 +1,5 @@
+//! [`Renewal`]: the task that keeps an agent registered.
+
 use std::{
     future::{Future, ready},
     time::Duration,
@@ -13,48 +15,49 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     builder::RegistrationHandleBuilder,
-    schedule::{Next, Schedule, Step},
+    schedule::{Action, Next, Schedule},
     status::Status,
 };
 use crate::{InstanceRef, Lease, Registry, RegistryError};
 
-/// The task that keeps one agent registered, until it is told to stop or there is no sense in going on.
-pub(super) struct Keeper {
+/// Keeps one agent registered until it is stopped or gives up.
+pub(super) struct Renewal {
     pub(super) settings: RegistrationHandleBuilder,
     pub(super) stop: CancellationToken,
     pub(super) status: Sender<Status>,
 }
 
-impl Keeper {
+impl Renewal {
     pub(super) async fn run(self) {
         let mut schedule = Schedule::new(self.settings.interval);
         let mut wait = Duration::ZERO;
         loop {
             select! {
                 biased;
-                () = self.stop.cancelled() => return self.farewell(ready(())).await,
+                () = self.stop.cancelled() => return self.unregister(ready(())).await,
                 () = sleep(wait) => {}
             }
-            let began = Instant::now();
+            let started = Instant::now();
             let outcome = {
-                let mut attempt = Box::pin(self.attempt(&schedule, began));
+                let mut attempt = Box::pin(self.attempt(&schedule, started));
                 select! {
                     biased;
                     () = self.stop.cancelled() => {
-                        // Were it dropped, the registry might read it after the farewell.
-                        return self.farewell(attempt.map(drop)).await;
+                        // Not dropped but awaited: the registry might process a cancelled
+                        // registration after the unregistration.
+                        return self.unregister(attempt.map(drop)).await;
                     }
                     outcome = &mut attempt => outcome,
                 }
             };
-            wait = match self.note(&mut schedule, outcome, began) {
+            wait = match self.record(&mut schedule, outcome, started) {
                 Next::After(wait, _) => wait,
-                Next::Never => return self.status.send_modify(|status| status.ended = true),
+                Next::GiveUp => return self.status.send_modify(|status| status.ended = true),
             };
         }
     }
 
-    /// One registration or heartbeat.
+    /// Registers or sends a heartbeat. Returns the lease of a registration.
     async fn attempt(
         &self,
         schedule: &Schedule,
@@ -64,37 +67,38 @@ impl Keeper {
         let registration = &self.settings.registration;
         let which = InstanceRef::from(registration);
         let work = async {
-            match schedule.step() {
-                Step::Register => {
+            match schedule.action() {
+                Action::Register => {
                     let lease = registry.register(registration.clone()).await?;
                     if let Err(error) = schedule.check(lease) {
-                        // It would come and go.
+                        // The lease would expire before each heartbeat.
                         registry.unregister(&which).await?;
                         return Err(error);
                     }
                     Ok(Some(lease))
                 }
-                Step::Heartbeat => registry.heartbeat(&which).await.map(|()| None),
+                Action::Heartbeat => registry.heartbeat(&which).await.map(|()| None),
             }
         };
-        let limit = schedule.limit(self.settings.attempt_timeout, now);
+        let limit = schedule.attempt_limit(self.settings.attempt_timeout, now);
         match timeout(limit, work).await {
             Ok(outcome) => outcome,
             Err(_) => Err(RegistryError::NoAnswer { limit }),
         }
     }
 
-    fn note(
+    /// Updates schedule and status with the outcome of an attempt, and returns what to do next.
+    fn record(
         &self,
         schedule: &mut Schedule,
         outcome: Result<Option<Lease>, RegistryError>,
-        began: Instant,
+        started: Instant,
     ) -> Next {
         let name = &self.settings.registration.name;
         let now = Instant::now();
         match outcome {
             Ok(lease) => {
-                let next = schedule.succeeded(lease, began, now);
+                let next = schedule.succeeded(lease, started, now);
                 if lease.is_some() {
                     tracing::debug!(name, "registered");
                 }
@@ -105,15 +109,21 @@ impl Keeper {
                 next
             }
             Err(error) => {
+                let action = schedule.action();
                 let next = schedule.failed(&error, now);
                 match next {
                     Next::After(wait, _) if wait.is_zero() => {
-                        tracing::debug!(name, "forgotten by the registry; registering again");
+                        tracing::debug!(name, "registration lost; registering again");
                     }
-                    Next::After(wait, step) => {
-                        tracing::warn!(name, %error, ?step, ?wait, "the registry does not hear of it; trying again");
-                    }
-                    Next::Never => tracing::warn!(name, %error, "no longer registered"),
+                    Next::After(wait, _) => match action {
+                        Action::Register => {
+                            tracing::warn!(name, %error, ?wait, "registration failed; retrying");
+                        }
+                        Action::Heartbeat => {
+                            tracing::warn!(name, %error, ?wait, "heartbeat failed; retrying");
+                        }
+                    },
+                    Next::GiveUp => tracing::warn!(name, %error, "registration given up"),
                 }
                 self.status.send_modify(|status| {
                     status.error = Some(error);
@@ -124,11 +134,11 @@ impl Keeper {
         }
     }
 
-    /// Waits for what is under way, and takes the agent out.
-    async fn farewell(&self, under_way: impl Future<Output = ()>) {
+    /// Waits for the attempt in flight, and unregisters the agent.
+    async fn unregister(&self, in_flight: impl Future<Output = ()>) {
         let which = InstanceRef::from(&self.settings.registration);
         let work = async {
-            under_way.await;
+            in_flight.await;
             self.settings.registry.unregister(&which).await
         };
         let limit = self.settings.unregister_timeout;
@@ -138,7 +148,7 @@ impl Keeper {
         };
         if let Err(error) = &outcome {
             let name = &which.name;
-            tracing::debug!(name, %error, "cannot unregister; the lease will end by itself");
+            tracing::debug!(name, %error, "unregistration failed; the lease will expire");
         }
         self.status.send_modify(|status| {
             status.error = outcome.err();

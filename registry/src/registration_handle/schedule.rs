@@ -1,3 +1,5 @@
+//! [`Schedule`]: when to send the next registration or heartbeat, without I/O.
+
 use std::time::Duration;
 
 use agentwire_transport::internal::{Backoff, MAX_TIMEOUT, jittered};
@@ -5,49 +7,35 @@ use tokio::time::Instant;
 
 use crate::{Lease, RegistryError};
 
-/// What to do next to stay registered. It is told the time and what became of the last step, and does no I/O.
+/// Decides what to do next, and when, to stay registered. The caller passes in the time and the
+/// outcome of each action.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    /// What the registry said; `None` before it did.
+    /// The lease that the registry returned; `None` before the first registration.
     lease: Option<Lease>,
-    /// Until when the registry keeps the registration, if it hears nothing more.
+    /// When the lease expires, unless it is renewed.
     held_until: Option<Instant>,
-    /// How often to be heard, unless the lease says.
+    /// The configured heartbeat interval; by default the lease determines it.
     interval: Option<Duration>,
-    /// The waits after failures.
+    /// The delays after failures.
     retry: Backoff,
-    step: Step,
+    action: Action,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Action {
     Register,
     Heartbeat,
 }
 
-/// What comes of a step.
+/// What to do after an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The next step, after so long.
-    After(Duration, Step),
-    /// There is no sense in going on.
-    Never,
+    /// Wait, then carry out the action.
+    After(Duration, Action),
+    /// Stop: a retry cannot succeed.
+    GiveUp,
 }
-
-/// The first wait after a failure. They double, up to the interval.
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-
-/// The shortest wait of any kind, whatever a registry says.
-const SHORTEST: Duration = Duration::from_millis(1);
-
-/// While a lease is held, a step may take this part of it, and the wait after a failure another. The first heartbeat
-/// comes after a third: 1/3 + 2 * (1/6 + 1/12) = 5/6, so that the third comes in time if the first two are lost.
-const STEPS_PER_LEASE: u32 = 6;
-const RETRIES_PER_LEASE: u32 = 12;
-
-/// By how much the wait for a heartbeat is shortened at random, at most. Agents that were started together do not all
-/// come at once.
-const HEARTBEAT_SPREAD: f64 = 0.1;
 
 impl Schedule {
     pub(super) fn new(interval: Option<Duration>) -> Self {
@@ -56,30 +44,30 @@ impl Schedule {
             held_until: None,
             interval,
             retry: Backoff::new(FIRST_RETRY, MAX_TIMEOUT),
-            step: Step::Register,
+            action: Action::Register,
         }
     }
 
-    pub(super) fn step(&self) -> Step {
-        self.step
+    pub(super) fn action(&self) -> Action {
+        self.action
     }
 
     pub(super) fn held_until(&self) -> Option<Instant> {
         self.held_until
     }
 
-    /// How long the next step may take: no longer than `longest`.
-    pub(super) fn limit(&self, longest: Duration, now: Instant) -> Duration {
+    /// Returns how long the next action may take, at most `longest`.
+    pub(super) fn attempt_limit(&self, longest: Duration, now: Instant) -> Duration {
         let lease = self.held_lease(now);
-        lease.map_or(longest, |lease| longest.min(lease / STEPS_PER_LEASE))
+        lease.map_or(longest, |lease| longest.min(lease / ATTEMPTS_PER_LEASE))
     }
 
-    /// Checks the first lease. What is set here and what the registry does later may differ; it then goes on as the
-    /// lease wants it.
+    /// Checks the configured interval against the first lease. A later, shorter lease overrides the
+    /// interval instead.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`], if it would be over before the first heartbeat.
+    /// [`RegistryError::InvalidSetting`], if the lease would expire before the first heartbeat.
     pub(super) fn check(&self, lease: Lease) -> Result<(), RegistryError> {
         let too_long = |interval| interval >= lease.timeout();
         if self.lease.is_none() && self.interval.is_some_and(too_long) {
@@ -91,40 +79,46 @@ impl Schedule {
         Ok(())
     }
 
-    /// The step that began then went well. A registration tells the lease.
-    pub(super) fn succeeded(&mut self, lease: Option<Lease>, began: Instant, now: Instant) -> Next {
+    /// Records a success of the action that started at `started`. A registration has a lease.
+    pub(super) fn succeeded(
+        &mut self,
+        lease: Option<Lease>,
+        started: Instant,
+        now: Instant,
+    ) -> Next {
         if let Some(lease) = lease {
             self.lease = Some(Lease::new(lease.timeout().min(MAX_TIMEOUT)));
         }
-        // The registry counts from when it was asked, which is not known here, but was not before.
-        self.held_until = Some(began + self.lease().timeout());
+        // The registry counts from when it processed the request, which was after `started`.
+        self.held_until = Some(started + self.lease().timeout());
         self.retry.reset();
-        self.step = Step::Heartbeat;
-        let wait = jittered(self.interval(), HEARTBEAT_SPREAD);
-        let wait = wait.saturating_sub(now.saturating_duration_since(began));
-        Next::After(wait.max(SHORTEST), self.step)
+        self.action = Action::Heartbeat;
+        let wait = jittered(self.interval(), HEARTBEAT_JITTER);
+        let wait = wait.saturating_sub(now.saturating_duration_since(started));
+        Next::After(wait.max(MIN_WAIT), self.action)
     }
 
-    /// The step failed.
+    /// Records a failure.
     pub(super) fn failed(&mut self, error: &RegistryError, now: Instant) -> Next {
-        if error.is_not_registered() && self.step == Step::Heartbeat {
-            // Forgotten. At once, but only once: what comes after is the failure of a registration.
-            self.step = Step::Register;
+        if error.is_not_registered() && self.action == Action::Heartbeat {
+            // Registers again at once, but only once: the next failure is one of a registration.
+            self.action = Action::Register;
             self.held_until = None;
-            return Next::After(Duration::ZERO, self.step);
+            return Next::After(Duration::ZERO, self.action);
         }
-        // What was taken once is right. Whoever refuses it now may be another for a while, at the same address.
-        let is_wrong = self.lease.is_none() && !error.is_retryable();
-        if is_wrong || matches!(error, RegistryError::Replaced { .. }) {
-            return Next::Never;
+        // A registration that was accepted once is valid. If it is refused later, another server may
+        // have the registry's address for a while.
+        let is_permanent = self.lease.is_none() && !error.is_retryable();
+        if is_permanent || matches!(error, RegistryError::Replaced { .. }) {
+            return Next::GiveUp;
         }
         let mut longest = self.interval();
         if let Some(lease) = self.held_lease(now) {
             longest = longest.min(lease / RETRIES_PER_LEASE);
         }
         Next::After(
-            self.retry.next_delay_within(longest).max(SHORTEST),
-            self.step,
+            self.retry.next_delay_within(longest).max(MIN_WAIT),
+            self.action,
         )
     }
 
@@ -132,7 +126,7 @@ impl Schedule {
         self.lease.unwrap_or_default()
     }
 
-    /// How long the lease is, if it is not over.
+    /// Returns the duration of the lease, while it is held.
     fn held_lease(&self, now: Instant) -> Option<Duration> {
         let is_held = self.held_until.is_some_and(|until| now < until);
         is_held.then(|| self.lease().timeout())
@@ -140,10 +134,28 @@ impl Schedule {
 
     fn interval(&self) -> Duration {
         let lease = self.lease();
-        let told = self.interval.filter(|told| *told < lease.timeout());
-        told.unwrap_or(lease.heartbeat_interval()).max(SHORTEST)
+        let configured = self.interval.filter(|it| *it < lease.timeout());
+        configured
+            .unwrap_or(lease.heartbeat_interval())
+            .max(MIN_WAIT)
     }
 }
+
+/// The first delay after a failure.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+
+/// The shortest delay of any kind, whatever lease a registry returns.
+const MIN_WAIT: Duration = Duration::from_millis(1);
+
+/// While a lease is held, an attempt may take a sixth of it, and the delay after a failure is at most
+/// a twelfth. The first heartbeat is sent after a third: 1/3 + 2 * (1/6 + 1/12) = 5/6, so the third
+/// heartbeat is in time if the first two are lost.
+const ATTEMPTS_PER_LEASE: u32 = 6;
+const RETRIES_PER_LEASE: u32 = 12;
+
+/// How much of the wait for a heartbeat the jitter may take away, so that agents that were started
+/// together do not stay in step.
+const HEARTBEAT_JITTER: f64 = 0.1;
 
 #[cfg(test)]
 mod tests {
@@ -151,22 +163,23 @@ mod tests {
 
     use super::*;
 
-    /// Checks that a wait is so many seconds, or shorter by no more than it may be.
-    fn assert_next(next: Next, seconds: f64, step: Step, spread: f64) {
+    /// Checks the next action, and its delay up to the jitter.
+    #[track_caller]
+    fn assert_next(next: Next, seconds: f64, action: Action, jitter: f64) {
         match next {
             Next::After(wait, next) => {
                 let wait = wait.as_secs_f64();
-                let range = seconds * (1.0 - spread) - 1e-6..=seconds + 1e-6;
+                let range = seconds * (1.0 - jitter) - 1e-6..=seconds + 1e-6;
                 assert!(range.contains(&wait), "{wait} is not in {range:?}");
-                assert_eq!(next, step);
+                assert_eq!(next, action);
             }
-            Next::Never => panic!("it has ended"),
+            Next::GiveUp => panic!("gave up"),
         }
     }
 
     #[track_caller]
-    fn assert_beat(next: Next, seconds: f64) {
-        assert_next(next, seconds, Step::Heartbeat, HEARTBEAT_SPREAD);
+    fn assert_heartbeat(next: Next, seconds: f64) {
+        assert_next(next, seconds, Action::Heartbeat, HEARTBEAT_JITTER);
     }
 
     fn lease(seconds: u64) -> Option<Lease> {
@@ -177,7 +190,7 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    fn forgotten() -> RegistryError {
+    fn not_registered() -> RegistryError {
         RegistryError::NotRegistered {
             name: "weather".to_owned(),
             endpoint: None,
@@ -203,24 +216,24 @@ mod tests {
     }
 
     #[test]
-    fn it_is_heard_as_often_as_the_lease_wants_unless_it_is_told() {
+    fn the_interval_is_a_third_of_the_lease_unless_configured() {
         let now = Instant::now();
         let mut schedule = Schedule::new(None);
-        assert_beat(schedule.succeeded(lease(15), now, now), 5.0);
-        assert_beat(schedule.succeeded(None, now, now), 5.0);
-        let mut told = Schedule::new(Some(Duration::from_secs(2)));
-        assert_beat(told.succeeded(lease(15), now, now), 2.0);
-        // The registry began anew with a shorter lease.
-        assert_beat(told.succeeded(lease(1), now, now), 1.0 / 3.0);
-        let mut greedy = Schedule::new(Some(Duration::ZERO));
+        assert_heartbeat(schedule.succeeded(lease(15), now, now), 5.0);
+        assert_heartbeat(schedule.succeeded(None, now, now), 5.0);
+        let mut configured = Schedule::new(Some(Duration::from_secs(2)));
+        assert_heartbeat(configured.succeeded(lease(15), now, now), 2.0);
+        // A new, shorter lease overrides the configured interval.
+        assert_heartbeat(configured.succeeded(lease(1), now, now), 1.0 / 3.0);
+        let mut zero = Schedule::new(Some(Duration::ZERO));
         assert_eq!(
-            greedy.succeeded(None, now, now),
-            Next::After(SHORTEST, Step::Heartbeat)
+            zero.succeeded(None, now, now),
+            Next::After(MIN_WAIT, Action::Heartbeat)
         );
     }
 
     #[test]
-    fn an_interval_that_no_lease_outlives_is_refused_at_first_only() {
+    fn an_interval_longer_than_the_first_lease_is_refused() {
         let now = Instant::now();
         let mut schedule = Schedule::new(Some(Duration::from_secs(90)));
         assert!(schedule.check(Lease::default()).is_err());
@@ -230,18 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_took_is_counted_in() {
-        let began = Instant::now();
+    fn the_duration_of_an_attempt_is_subtracted_from_the_wait() {
+        let started = Instant::now();
         let mut schedule = Schedule::new(None);
-        let next = schedule.succeeded(lease(90), began, began + seconds(20.0));
-        assert_next(next, 10.0, Step::Heartbeat, 0.3);
-        assert_eq!(schedule.held_until(), Some(began + seconds(90.0)));
-        let next = schedule.succeeded(None, began, began + seconds(60.0));
-        assert_eq!(next, Next::After(SHORTEST, Step::Heartbeat));
+        let next = schedule.succeeded(lease(90), started, started + seconds(20.0));
+        assert_next(next, 10.0, Action::Heartbeat, 0.3);
+        assert_eq!(schedule.held_until(), Some(started + seconds(90.0)));
+        let next = schedule.succeeded(None, started, started + seconds(60.0));
+        assert_eq!(next, Next::After(MIN_WAIT, Action::Heartbeat));
     }
 
     #[test]
-    fn no_lease_is_too_long() {
+    fn a_lease_is_clamped_to_the_longest_timeout() {
         let now = Instant::now();
         let mut schedule = Schedule::new(None);
         schedule.succeeded(Some(Lease::new(Duration::MAX)), now, now);
@@ -249,35 +262,35 @@ mod tests {
     }
 
     #[test]
-    fn after_failures_it_waits_longer_up_to_the_interval_and_starts_over() {
+    fn delays_double_up_to_the_interval_and_start_over_after_a_success() {
         let now = Instant::now();
         let mut schedule = Schedule::new(None);
         for expected in [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
             let next = schedule.failed(&unreachable(), now);
-            assert_next(next, expected, Step::Register, Backoff::JITTER);
+            assert_next(next, expected, Action::Register, Backoff::JITTER);
         }
-        // While the lease is held, it waits for less of it; once that is over there is no hurry.
+        // While the lease is held the delay is limited to a part of it, but not afterwards.
         for _ in 0..2 {
             schedule.succeeded(lease(90), now, now);
             for (after, expected) in [(30.0, 0.25), (60.0, 0.5), (89.0, 1.0), (90.0, 2.0)] {
                 let next = schedule.failed(&unreachable(), now + seconds(after));
-                assert_next(next, expected, Step::Heartbeat, Backoff::JITTER);
+                assert_next(next, expected, Action::Heartbeat, Backoff::JITTER);
             }
         }
         schedule.succeeded(lease(6), now, now);
         for (after, expected) in [(2.0, 0.25), (3.0, 0.5), (4.0, 0.5), (6.0, 1.0)] {
             let next = schedule.failed(&unreachable(), now + seconds(after));
-            assert_next(next, expected, Step::Heartbeat, Backoff::JITTER);
+            assert_next(next, expected, Action::Heartbeat, Backoff::JITTER);
         }
     }
 
     #[test]
-    fn two_heartbeats_may_be_lost_in_silence() {
+    fn two_unanswered_heartbeats_do_not_cost_the_lease() {
         let longest = Duration::from_secs(30);
         for timeout in [1, 15, 90, 3600] {
             let start = Instant::now();
             let mut schedule = Schedule::new(None);
-            assert_eq!(schedule.limit(longest, start), longest);
+            assert_eq!(schedule.attempt_limit(longest, start), longest);
             let mut next = schedule.succeeded(lease(timeout), start, start);
             let mut now = start;
             for _ in 0..2 {
@@ -285,20 +298,20 @@ mod tests {
                     panic!("{next:?}");
                 };
                 now += wait;
-                now += schedule.limit(longest, now);
+                now += schedule.attempt_limit(longest, now);
                 next = schedule.failed(&unreachable(), now);
             }
             let Next::After(wait, _) = next else {
                 panic!("{next:?}");
             };
             now += wait;
-            let left = schedule.limit(longest, now);
+            let left = schedule.attempt_limit(longest, now);
             assert!(now + left <= start + seconds(timeout as f64), "{timeout}");
         }
     }
 
     #[test]
-    fn agents_that_began_together_do_not_stay_together() {
+    fn delays_are_jittered() {
         let now = Instant::now();
         let waits = |mut next: Box<dyn FnMut() -> Next>| {
             let mut waits: Vec<_> = (0..100).map(|_| format!("{:?}", next())).collect();
@@ -306,39 +319,39 @@ mod tests {
             waits.dedup();
             waits.len()
         };
-        let beat = move || Schedule::new(None).succeeded(None, now, now);
+        let heartbeat = move || Schedule::new(None).succeeded(None, now, now);
         let retry = move || Schedule::new(None).failed(&unreachable(), now);
-        assert!(waits(Box::new(beat)) > 50 && waits(Box::new(retry)) > 50);
+        assert!(waits(Box::new(heartbeat)) > 50 && waits(Box::new(retry)) > 50);
     }
 
     #[test]
-    fn one_that_was_forgotten_registers_at_once_and_then_with_waits() {
+    fn a_lost_registration_is_repeated_at_once_and_then_with_delays() {
         let now = Instant::now();
         let mut schedule = Schedule::new(None);
         schedule.succeeded(lease(90), now, now);
-        let next = schedule.failed(&forgotten(), now);
-        assert_eq!(next, Next::After(Duration::ZERO, Step::Register));
+        let next = schedule.failed(&not_registered(), now);
+        assert_eq!(next, Next::After(Duration::ZERO, Action::Register));
         assert_eq!(schedule.held_until(), None);
-        let next = schedule.failed(&forgotten(), now);
-        assert_next(next, 0.25, Step::Register, Backoff::JITTER);
+        let next = schedule.failed(&not_registered(), now);
+        assert_next(next, 0.25, Action::Register, Backoff::JITTER);
     }
 
     #[test]
-    fn what_waiting_does_not_mend_ends_it_unless_it_went_well_before() {
+    fn a_permanent_error_gives_up_only_before_the_first_success() {
         let now = Instant::now();
-        let no_name = || crate::check_name("").unwrap_err();
-        for error in [replaced(), no_name(), not_a_registry()] {
+        let invalid_name = || crate::check_name("").unwrap_err();
+        for error in [replaced(), invalid_name(), not_a_registry()] {
             assert_eq!(
                 Schedule::new(None).failed(&error, now),
-                Next::Never,
+                Next::GiveUp,
                 "{error}"
             );
         }
         let mut schedule = Schedule::new(None);
         schedule.succeeded(lease(90), now, now);
-        for error in [no_name(), not_a_registry()] {
-            assert_ne!(schedule.failed(&error, now), Next::Never, "{error}");
+        for error in [invalid_name(), not_a_registry()] {
+            assert_ne!(schedule.failed(&error, now), Next::GiveUp, "{error}");
         }
-        assert_eq!(schedule.failed(&replaced(), now), Next::Never);
+        assert_eq!(schedule.failed(&replaced(), now), Next::GiveUp);
     }
 }

@@ -1,15 +1,17 @@
+//! [`Status`]: what a [`RegistrationHandle`](super::RegistrationHandle) reports.
+
 use tokio::time::Instant;
 
 use crate::RegistryError;
 
-/// How things stand, for those who want to know.
+/// The state of a registration, as its task reports it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Status {
-    /// Until when the registry holds the registration, if nothing more comes of it.
+    /// When the lease expires, unless it is renewed.
     pub(super) held_until: Option<Instant>,
-    /// What the last step failed with, if it did.
+    /// The error of the last operation, if it failed.
     pub(super) error: Option<RegistryError>,
-    /// Nothing more is done.
+    /// True once the task has nothing more to do.
     pub(super) ended: bool,
 }
 

@@ -1,13 +1,16 @@
+//! Tests of [`RegistrationHandle`] against a registry that fails on demand.
+
 use std::{
     future::pending,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use agentwire_codec::WireError;
+use agentwire_transport::internal::Mutex;
 use tokio::{
     runtime::Handle,
     task::yield_now,
@@ -17,97 +20,110 @@ use tokio::{
 use super::*;
 use crate::{InstanceRef, Lease, LocalRegistry, Query, RegistryConfig, Watch, WatchScope};
 
-/// A registry that can be out of order.
+/// A registry whose behavior the test sets.
 #[derive(Clone, Default)]
-struct Moody {
-    registry: LocalRegistry,
-    mood: Arc<AtomicU8>,
-    /// How often it was asked to register or to renew.
-    asked: Arc<AtomicUsize>,
+struct FlakyRegistry {
+    inner: LocalRegistry,
+    behavior: Arc<Mutex<Behavior>>,
+    /// How many operations were attempted.
+    attempts: Arc<AtomicUsize>,
+    /// How many heartbeats succeeded.
     heartbeats: Arc<AtomicUsize>,
 }
 
-const WELL: u8 = 0;
-const DOWN: u8 = 1;
-const SILENT: u8 = 2;
-const SLOW: u8 = 3;
-const ANOTHER: u8 = 4;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Behavior {
+    #[default]
+    Works,
+    /// Fails as if it could not be reached.
+    Unreachable,
+    /// Never answers.
+    Silent,
+    /// Answers after a second.
+    Slow,
+    /// Answers as a server that is not a registry.
+    NotARegistry,
+}
 
-impl Moody {
-    fn be(&self, mood: u8) {
-        self.mood.store(mood, Ordering::Relaxed);
-    }
-
+impl FlakyRegistry {
     fn with_lease(seconds: u64) -> Self {
         let config = RegistryConfig::new().lease(Duration::from_secs(seconds));
-        let registry = LocalRegistry::with_config(config).unwrap();
         Self {
-            registry,
+            inner: LocalRegistry::with_config(config).unwrap(),
             ..Self::default()
         }
     }
 
-    async fn work(&self) -> Result<(), RegistryError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        match self.mood.load(Ordering::Relaxed) {
-            DOWN => Err(RegistryError::Unavailable {
+    fn set(&self, behavior: Behavior) {
+        *self.behavior.lock() = behavior;
+    }
+
+    fn behavior(&self) -> Behavior {
+        *self.behavior.lock()
+    }
+
+    async fn behave(&self) -> Result<(), RegistryError> {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        match self.behavior() {
+            Behavior::Works => Ok(()),
+            Behavior::Unreachable => Err(RegistryError::Unavailable {
                 registry: "tcp://198.51.100.1:1".to_owned(),
                 source: "connection refused".into(),
             }),
-            SILENT => pending().await,
-            ANOTHER => Err(RegistryError::NotARegistry {
-                registry: "tcp://198.51.100.1:1".to_owned(),
-                error: Box::new(WireError::new("NOT_IMPLEMENTED", "what?")),
-            }),
-            SLOW => {
+            Behavior::Silent => pending().await,
+            Behavior::Slow => {
                 sleep(Duration::from_secs(1)).await;
                 Ok(())
             }
-            _ => Ok(()),
+            Behavior::NotARegistry => Err(RegistryError::NotARegistry {
+                registry: "tcp://198.51.100.1:1".to_owned(),
+                error: Box::new(WireError::new("NOT_IMPLEMENTED", "what?")),
+            }),
         }
     }
 
     async fn has(&self, name: &str) -> bool {
-        !self.registry.lookup(name).await.unwrap().is_empty()
+        !self.inner.lookup(name).await.unwrap().is_empty()
     }
 }
 
-impl Registry for Moody {
+impl Registry for FlakyRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        self.work().await?;
-        self.registry.register(registration).await
+        self.behave().await?;
+        self.inner.register(registration).await
     }
 
     async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        if self.mood.load(Ordering::Relaxed) != SLOW {
-            self.work().await?;
+        // Fast even if registrations are slow, so that the two can overtake each other.
+        if self.behavior() != Behavior::Slow {
+            self.behave().await?;
         }
-        self.registry.unregister(which).await
+        self.inner.unregister(which).await
     }
 
     async fn heartbeat(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        self.work().await?;
+        self.behave().await?;
         self.heartbeats.fetch_add(1, Ordering::Relaxed);
-        self.registry.heartbeat(which).await
+        self.inner.heartbeat(which).await
     }
 
     async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.lookup(name).await
+        self.inner.lookup(name).await
     }
 
     async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.list().await
+        self.inner.list().await
     }
 
     async fn find(
         &self,
         query: impl Into<Query> + Send,
     ) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        self.registry.find(query).await
+        self.inner.find(query).await
     }
 
     fn watch(&self, scope: WatchScope) -> Watch {
-        self.registry.watch(scope)
+        self.inner.watch(scope)
     }
 }
 
@@ -115,144 +131,144 @@ fn weather() -> Registration {
     Registration::new("weather", "tcp://198.51.100.1:80".parse().unwrap())
 }
 
-/// Lets so much time pass; it is paused, so that this takes none.
+/// Advances the paused clock.
 async fn pass(seconds: u64) {
     sleep(Duration::from_secs(seconds)).await;
 }
 
-/// A registry that has had anything registered has a sweeper until that would have been over.
-fn tasks_but_the_sweeper() -> usize {
+/// Counts all tasks except the sweeper, which runs until the last lease would have expired.
+fn tasks_without_sweeper() -> usize {
     Handle::current().metrics().num_alive_tasks() - 1
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_registers_and_is_heard_every_interval() {
-    let registry = Moody::default();
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
-    registrant.registered().await.unwrap();
-    assert!(registrant.is_registered() && registrant.last_error().is_none());
+async fn a_handle_registers_and_sends_heartbeats() {
+    let registry = FlakyRegistry::default();
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    handle.registered().await.unwrap();
+    assert!(handle.is_registered() && handle.last_error().is_none());
     pass(605).await;
-    // Each of them comes a little early.
+    // Each interval is a little shorter than 30 s.
     let heartbeats = registry.heartbeats.load(Ordering::Relaxed);
     assert!((20..=22).contains(&heartbeats), "{heartbeats}");
-    assert!(registry.has("weather").await && registrant.is_registered());
+    assert!(registry.has("weather").await && handle.is_registered());
 }
 
 #[tokio::test(start_paused = true)]
-async fn unregistering_takes_it_out_and_leaves_no_task() {
-    let registry = Moody::default();
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
-    registrant.registered().await.unwrap();
+async fn unregistering_removes_the_agent_and_ends_the_task() {
+    let registry = FlakyRegistry::default();
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    handle.registered().await.unwrap();
     for _ in 0..2 {
-        registrant.unregister().await.unwrap();
+        handle.unregister().await.unwrap();
         assert!(!registry.has("weather").await);
-        assert!(!registrant.is_registered() && registrant.is_ended());
+        assert!(!handle.is_registered() && handle.is_ended());
     }
-    let error = registrant.registered().await.unwrap_err();
+    let error = handle.registered().await.unwrap_err();
     assert!(error.is_not_registered(), "{error}");
     yield_now().await;
-    assert_eq!(tasks_but_the_sweeper(), 0);
+    assert_eq!(tasks_without_sweeper(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_it_takes_it_out_in_the_background() {
-    let registry = Moody::default();
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
-    registrant.registered().await.unwrap();
-    drop(registrant);
+async fn dropping_the_handle_unregisters_in_the_background() {
+    let registry = FlakyRegistry::default();
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    handle.registered().await.unwrap();
+    drop(handle);
     pass(1).await;
     assert!(!registry.has("weather").await);
-    assert_eq!(tasks_but_the_sweeper(), 0);
+    assert_eq!(tasks_without_sweeper(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_before_it_was_registered_does_not_stay() {
-    let registry = Moody::default();
-    registry.be(SLOW);
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+async fn unregistering_during_the_registration_leaves_nothing_behind() {
+    let registry = FlakyRegistry::default();
+    registry.set(Behavior::Slow);
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     sleep(Duration::from_millis(500)).await;
-    // The registration is under way and comes first.
-    registrant.unregister().await.unwrap();
+    // The registration is in flight and completes first.
+    handle.unregister().await.unwrap();
     assert!(!registry.has("weather").await);
     pass(10).await;
     assert!(!registry.has("weather").await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_forgotten_registers_again() {
-    let registry = Moody::default();
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
-    registrant.registered().await.unwrap();
+async fn a_lost_registration_is_repeated() {
+    let registry = FlakyRegistry::default();
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    handle.registered().await.unwrap();
     let which = InstanceRef::new("weather");
-    registry.registry.unregister(&which).await.unwrap();
+    registry.inner.unregister(&which).await.unwrap();
     pass(31).await;
-    assert!(registry.has("weather").await && registrant.is_registered());
-    assert!(registrant.last_error().is_none());
+    assert!(registry.has("weather").await && handle.is_registered());
+    assert!(handle.last_error().is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registry_that_is_down_at_first_is_waited_for() {
-    let registry = Moody::default();
-    registry.be(DOWN);
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+async fn registration_is_retried_until_the_registry_is_reachable() {
+    let registry = FlakyRegistry::default();
+    registry.set(Behavior::Unreachable);
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     pass(100).await;
-    assert!(!registrant.is_registered() && !registrant.is_ended());
-    let error = registrant.last_error().unwrap();
+    assert!(!handle.is_registered() && !handle.is_ended());
+    let error = handle.last_error().unwrap();
     assert!(error.is_unavailable(), "{error}");
-    registry.be(WELL);
+    registry.set(Behavior::Works);
     let start = Instant::now();
-    registrant.registered().await.unwrap();
+    handle.registered().await.unwrap();
     assert!(start.elapsed() <= Duration::from_secs(30));
-    assert!(registrant.last_error().is_none());
+    assert!(handle.last_error().is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_cannot_be_heard_counts_as_registered_until_its_lease_is_over() {
-    let registry = Moody::default();
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
-    registrant.registered().await.unwrap();
-    registry.be(DOWN);
+async fn the_handle_reports_registered_until_the_lease_expires() {
+    let registry = FlakyRegistry::default();
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    handle.registered().await.unwrap();
+    registry.set(Behavior::Unreachable);
     pass(89).await;
-    assert!(registrant.is_registered() && registrant.last_error().is_some());
+    assert!(handle.is_registered() && handle.last_error().is_some());
     pass(2).await;
-    assert!(!registrant.is_registered() && !registry.has("weather").await);
-    registry.be(WELL);
-    // The heartbeat is refused, and it registers again.
+    assert!(!handle.is_registered() && !registry.has("weather").await);
+    registry.set(Behavior::Works);
+    // The heartbeat fails with `NotRegistered`, so the agent registers again.
     pass(31).await;
-    assert!(registrant.is_registered() && registry.has("weather").await);
+    assert!(handle.is_registered() && registry.has("weather").await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_heartbeats_may_be_lost_in_silence() {
-    let registry = Moody::with_lease(15);
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+async fn two_unanswered_heartbeats_do_not_cost_the_lease() {
+    let registry = FlakyRegistry::with_lease(15);
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     for _ in 0..20 {
-        registrant.registered().await.unwrap();
-        let asked = registry.asked.load(Ordering::Relaxed);
-        registry.be(SILENT);
-        while registry.asked.load(Ordering::Relaxed) < asked + 2 {
+        handle.registered().await.unwrap();
+        let attempts = registry.attempts.load(Ordering::Relaxed);
+        registry.set(Behavior::Silent);
+        while registry.attempts.load(Ordering::Relaxed) < attempts + 2 {
             sleep(Duration::from_millis(50)).await;
-            assert!(registry.has("weather").await && registrant.is_registered());
+            assert!(registry.has("weather").await && handle.is_registered());
         }
-        registry.be(WELL);
-        while registrant.last_error().is_some() {
+        registry.set(Behavior::Works);
+        while handle.last_error().is_some() {
             sleep(Duration::from_millis(50)).await;
-            assert!(registry.has("weather").await && registrant.is_registered());
+            assert!(registry.has("weather").await && handle.is_registered());
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_never_counts_as_registered_for_longer_than_it_is() {
-    let registry = Moody::with_lease(15);
-    registry.be(SLOW);
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+async fn the_handle_never_reports_registered_after_the_lease_expired() {
+    let registry = FlakyRegistry::with_lease(15);
+    registry.set(Behavior::Slow);
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     let start = Instant::now();
-    registrant.registered().await.unwrap();
+    handle.registered().await.unwrap();
     assert_eq!(start.elapsed(), Duration::from_secs(1));
-    registry.be(DOWN);
+    registry.set(Behavior::Unreachable);
     let lost = async {
-        while registrant.is_registered() {
+        while handle.is_registered() {
             assert!(registry.has("weather").await);
             sleep(Duration::from_millis(50)).await;
         }
@@ -262,27 +278,27 @@ async fn it_never_counts_as_registered_for_longer_than_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_the_address_of_the_registry_for_a_while_ends_nothing() {
-    let registry = Moody::default();
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
-    registrant.registered().await.unwrap();
-    registry.be(ANOTHER);
+async fn a_wrong_server_at_the_address_gives_up_only_before_the_first_success() {
+    let registry = FlakyRegistry::default();
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    handle.registered().await.unwrap();
+    registry.set(Behavior::NotARegistry);
     pass(1000).await;
-    assert!(!registrant.is_ended() && !registrant.is_registered());
-    registry.be(WELL);
+    assert!(!handle.is_ended() && !handle.is_registered());
+    registry.set(Behavior::Works);
     pass(31).await;
-    assert!(registrant.is_registered() && registry.has("weather").await);
+    assert!(handle.is_registered() && registry.has("weather").await);
 
-    // From the beginning it is the wrong address.
-    registry.be(ANOTHER);
-    let registrant = RegistrationHandle::start(registry, weather()).unwrap();
-    registrant.registered().await.unwrap_err();
-    assert!(registrant.is_ended());
+    // The address is wrong from the beginning.
+    registry.set(Behavior::NotARegistry);
+    let handle = RegistrationHandle::start(registry, weather()).unwrap();
+    handle.registered().await.unwrap_err();
+    assert!(handle.is_ended());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interval_that_no_lease_outlives_is_refused() {
-    let registry = Moody::with_lease(15);
+async fn an_interval_longer_than_the_lease_is_refused() {
+    let registry = FlakyRegistry::with_lease(15);
     let start = |seconds| {
         let builder = RegistrationHandle::builder(registry.clone(), weather());
         builder
@@ -299,30 +315,30 @@ async fn an_interval_that_no_lease_outlives_is_refused() {
         );
         assert!(refused.is_ended() && !registry.has("weather").await);
     }
-    let taken = start(14);
-    taken.registered().await.unwrap();
+    let accepted = start(14);
+    accepted.registered().await.unwrap();
     pass(60).await;
-    assert!(registry.has("weather").await && taken.is_registered());
+    assert!(registry.has("weather").await && accepted.is_registered());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_registry_holds_nothing_up() {
-    let registry = Moody::default();
-    registry.be(SILENT);
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+async fn a_silent_registry_does_not_block_unregistering() {
+    let registry = FlakyRegistry::default();
+    registry.set(Behavior::Silent);
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     pass(31).await;
-    let error = registrant.last_error().unwrap();
+    let error = handle.last_error().unwrap();
     assert!(matches!(error, RegistryError::NoAnswer { .. }), "{error}");
     let start = Instant::now();
-    let error = registrant.unregister().await.unwrap_err();
+    let error = handle.unregister().await.unwrap_err();
     assert!(matches!(error, RegistryError::NoAnswer { .. }), "{error}");
     assert_eq!(start.elapsed(), Duration::from_secs(5));
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_replaced_gives_up_and_leaves_its_successor_alone() {
-    let registry = Moody::default();
+async fn a_replaced_instance_gives_up_and_leaves_its_successor_alone() {
+    let registry = FlakyRegistry::default();
     let first = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     first.registered().await.unwrap();
     let second = RegistrationHandle::start(registry.clone(), weather()).unwrap();
@@ -337,20 +353,20 @@ async fn one_that_was_replaced_gives_up_and_leaves_its_successor_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_aborted_is_forgotten_when_its_lease_is_over() {
-    let registry = Moody::default();
-    let registrant = RegistrationHandle::start(registry.clone(), weather()).unwrap();
-    registrant.registered().await.unwrap();
-    registrant.abort();
+async fn an_aborted_registration_expires() {
+    let registry = FlakyRegistry::default();
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    handle.registered().await.unwrap();
+    handle.abort();
     pass(89).await;
-    assert!(registrant.is_ended() && registry.has("weather").await);
+    assert!(handle.is_ended() && registry.has("weather").await);
     pass(2).await;
-    assert!(!registry.has("weather").await && !registrant.is_registered());
-    assert!(registrant.unregister().await.is_err());
+    assert!(!registry.has("weather").await && !handle.is_registered());
+    assert!(handle.unregister().await.is_err());
 }
 
 #[tokio::test]
-async fn what_no_registry_takes_is_refused_at_once() {
+async fn an_invalid_registration_is_refused_at_once() {
     let mut nameless = weather();
     nameless.name.clear();
     let error = RegistrationHandle::start(LocalRegistry::new(), nameless).unwrap_err();
