@@ -104,9 +104,10 @@ const LONGEST_MEASUREMENT: f64 = 40.0;
 /// Reads how many seconds a measurement lasts.
 pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed")?;
-    match (0.001..=LONGEST_MEASUREMENT).contains(&seconds) {
-        true => Ok(seconds),
-        false => Err(format!("from 0.001 to {LONGEST_MEASUREMENT} seconds")),
+    if (0.001..=LONGEST_MEASUREMENT).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("from 0.001 to {LONGEST_MEASUREMENT} seconds"))
     }
 }
 

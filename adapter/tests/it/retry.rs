@@ -100,15 +100,12 @@ async fn what_was_sent_is_not_sent_again_unless_it_may_be() {
             .unwrap();
         let server = tokio::spawn(fail_then_answer(listener, failures, None));
         let result = within(remote.process(Message::user("x"))).await;
-        match is_answered {
-            true => {
-                assert_eq!(result.unwrap().text(), Some("at last"));
-                assert_eq!(within(server).await.unwrap(), failures);
-            }
-            false => {
-                assert!(result.unwrap_err().is_closed());
-                server.abort();
-            }
+        if is_answered {
+            assert_eq!(result.unwrap().text(), Some("at last"));
+            assert_eq!(within(server).await.unwrap(), failures);
+        } else {
+            assert!(result.unwrap_err().is_closed());
+            server.abort();
         }
     }
 }

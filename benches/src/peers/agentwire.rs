@@ -54,9 +54,10 @@ pub(super) async fn drive(
     max_in_flight: usize,
 ) -> Result<(), Failure> {
     let shape = course.shape;
-    let (clients, connections) = match shape.separate {
-        true => (shape.connections, 1),
-        false => (1, shape.connections),
+    let (clients, connections) = if shape.separate {
+        (shape.connections, 1)
+    } else {
+        (1, shape.connections)
     };
     let mut remotes = Vec::new();
     for _ in 0..clients {

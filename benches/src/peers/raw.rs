@@ -120,9 +120,10 @@ async fn call_on(
     load: Load,
     codec: impl Codec,
 ) -> Result<Tally, Failure> {
-    let (method, answers) = match load.stream {
-        true => (Method::Stream, CHUNKS),
-        false => (Method::Process, 1),
+    let (method, answers) = if load.stream {
+        (Method::Stream, CHUNKS)
+    } else {
+        (Method::Process, 1)
     };
     let (mut incoming, mut outgoing) = (BytesMut::new(), Vec::with_capacity(ROOM));
     let (mut tally, mut largest) = (load.begin()?, 0);
