@@ -1,5 +1,5 @@
-//! Generates the client and the server of the peer tonic, from what would else be its `.proto` file, so that no
-//! protoc is needed.
+//! Generates the client and server of the tonic peer from a definition in Rust, which needs no
+//! protoc.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,13 +1,16 @@
-//! Encoding and decoding of one envelope, beside serde_json and rmp-serde on an equivalent plain struct.
+//! Encodes and decodes one envelope, beside serde_json and rmp-serde on an equivalent plain struct.
 //!
-//! The plain struct is the least that a program without this library would write. It checks less and keeps
-//! less: its text is not escaped to ASCII, and its integers end at 64 bits.
+//! The plain struct is the minimum that a program without this library would write. It validates
+//! less and preserves less: its text is not escaped to ASCII, and its integers have 64 bits.
 
 #![allow(
     missing_docs,
-    reason = "criterion's macros make undocumented functions"
+    reason = "criterion's macros generate undocumented functions"
 )]
-#![allow(clippy::expect_used, reason = "a bench may stop at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    reason = "an unexpected result ends the benchmark"
+)]
 
 use std::{collections::BTreeMap, hint::black_box};
 
@@ -44,7 +47,7 @@ struct PlainMessage {
     timestamp: String,
 }
 
-/// Envelopes of the shapes that matter, by name.
+/// Returns envelopes of typical shapes, by name.
 fn envelopes() -> Vec<(&'static str, Envelope)> {
     let nested = |i: i64| Map::from([("value", Value::from(i)), ("unit", Value::from("celsius"))]);
     let mut wide = Message::user("wide");

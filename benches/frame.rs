@@ -1,10 +1,13 @@
-//! Putting frames in line and finding them again, whatever is in them.
+//! Appends frames to a buffer and finds them again, independent of their payloads.
 
 #![allow(
     missing_docs,
-    reason = "criterion's macros make undocumented functions"
+    reason = "criterion's macros generate undocumented functions"
 )]
-#![allow(clippy::expect_used, reason = "a bench may stop at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    reason = "an unexpected result ends the benchmark"
+)]
 
 use std::hint::black_box;
 
@@ -15,28 +18,25 @@ use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tokio_util::codec::Decoder;
 
-/// As many as one read of a busy connection brings.
-const FRAMES: usize = 64;
-
 fn frame(criterion: &mut Criterion) {
     for (name, len) in [("300_B", 300), ("64_KiB", 64 * 1024)] {
         let payload = vec![b'x'; len];
-        let mut line = Vec::new();
-        put_all(&mut line, &payload);
+        let mut frames = Vec::new();
+        put_all(&mut frames, &payload);
         let mut group = criterion.benchmark_group(format!("frame/{FRAMES}_x_{name}"));
         group.throughput(Throughput::Elements(FRAMES as u64));
         group.bench_function("put_frame", |bencher| {
-            let mut buffer = Vec::with_capacity(line.len());
+            let mut buffer = Vec::with_capacity(frames.len());
             bencher.iter(|| {
                 buffer.clear();
                 put_all(&mut buffer, black_box(&payload));
             });
         });
         group.bench_function("peek_frame", |bencher| {
-            bencher.iter(|| peek_all(black_box(&line)))
+            bencher.iter(|| peek_all(black_box(&frames)))
         });
         group.bench_function("FrameCodec", |bencher| {
-            let incoming = || BytesMut::from(&line[..]);
+            let incoming = || BytesMut::from(&frames[..]);
             bencher.iter_batched(incoming, decode_all, BatchSize::SmallInput);
         });
         group.finish();
@@ -53,11 +53,11 @@ fn put_all(buffer: &mut Vec<u8>, payload: &[u8]) {
     }
 }
 
-fn peek_all(mut line: &[u8]) -> usize {
+fn peek_all(mut frames: &[u8]) -> usize {
     let mut bytes = 0;
-    while let Some(len) = peek_frame(line, DEFAULT_FRAME_LIMIT).expect("a frame") {
+    while let Some(len) = peek_frame(frames, DEFAULT_FRAME_LIMIT).expect("a frame") {
         bytes += len;
-        line = &line[HEADER_LEN + len..];
+        frames = &frames[HEADER_LEN + len..];
     }
     bytes
 }
@@ -68,6 +68,9 @@ fn decode_all(mut incoming: BytesMut) {
         black_box(payload);
     }
 }
+
+/// As many frames as one read from a busy connection returns.
+const FRAMES: usize = 64;
 
 criterion_group!(benches, frame);
 criterion_main!(benches);

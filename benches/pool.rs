@@ -1,22 +1,22 @@
-//! Whole calls in one process, over memory: what the client's pool, its shared connections and the server cost,
-//! with no socket and no other process.
+//! Makes whole calls within one process, over memory: the cost of the client's pool, its shared
+//! connections and the server, without sockets and a second process.
 
 #![allow(
     missing_docs,
-    reason = "criterion's macros make undocumented functions"
+    reason = "criterion's macros generate undocumented functions"
 )]
-#![allow(clippy::expect_used, reason = "a bench may stop at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    reason = "an unexpected result ends the benchmark"
+)]
 
 use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use tokio::runtime::{Builder, Runtime};
 
-/// How many calls are in flight at a time.
-const IN_FLIGHT: [usize; 2] = [1, 64];
-
 fn pool(criterion: &mut Criterion) {
-    // One thread, so that it is work that is measured and not waking up.
+    // One thread, to measure work rather than wake-ups.
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let echo = agent_fn("echo", |message: Message| async move {
@@ -52,6 +52,9 @@ fn call(runtime: &Runtime, remote: &RemoteAgent, in_flight: usize) {
         }
     });
 }
+
+/// How many calls are in flight at a time.
+const IN_FLIGHT: [usize; 2] = [1, 64];
 
 criterion_group!(benches, pool);
 criterion_main!(benches);

@@ -1,13 +1,16 @@
-//! What a registry inside a process costs, and how that grows with the number of registrations.
+//! Measures an in-process registry, by the number of registrations.
 //!
-//! A heartbeat and a lookup must not grow with it, beyond what memory takes that is too large for a cache. A find and a
-//! list look at everything; a sweep at everything whose time has come.
+//! Heartbeats and lookups must take constant time, apart from cache misses. `find` and `list` visit
+//! every registration; a sweep visits every registration whose lease may have expired.
 
 #![allow(
     missing_docs,
-    reason = "criterion's macros make undocumented functions"
+    reason = "criterion's macros generate undocumented functions"
 )]
-#![allow(clippy::expect_used, reason = "a bench may stop at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    reason = "an unexpected result ends the benchmark"
+)]
 
 use std::{hint::black_box, thread, time::Duration};
 
@@ -18,27 +21,22 @@ use agentwire_registry::{
 use criterion::{BatchSize, BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use futures_util::FutureExt;
 
-const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
-
-/// How many agents have what is looked for.
-const WANTED: usize = 10;
-
-/// The future of a registry in this process is ready at once.
+/// Returns the output of a future of an in-process registry, which is ready immediately.
 fn ready<T>(work: impl Future<Output = T>) -> T {
-    work.now_or_never().expect("it waits for nothing")
+    work.now_or_never().expect("the future is ready")
 }
 
 fn name(number: usize) -> String {
     format!("agent {number:05}")
 }
 
-/// Without a runtime, so that no sweeper comes in between.
+/// Fills a registry outside of a runtime, so that no sweeper runs.
 fn filled(size: usize, lease: Duration) -> LocalRegistry {
     let config = RegistryConfig::new().lease(lease).watch_buffer(1);
     let registry = LocalRegistry::with_config(config).expect("config");
     for number in 0..size {
         let endpoint = format!("unix:///run/agents/{number}.sock");
-        let languages = match number % (size / WANTED) {
+        let languages = match number % (size / MATCHING) {
             0 => vec!["en", "ja"],
             _ => vec!["en"],
         };
@@ -58,7 +56,7 @@ fn operations(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("registry");
     for size in SIZES {
         let registry = filled(size, Duration::from_secs(3600));
-        // All of them in turn, so that no cache holds the one.
+        // Visit all registrations in turn, so that none stays in the cache.
         let mut turn = (0..size).cycle().step_by(7);
         let names: Vec<_> = (0..size).map(name).collect();
         let all: Vec<_> = ready(registry.list())
@@ -79,7 +77,8 @@ fn operations(criterion: &mut Criterion) {
                 ready(registry.lookup(black_box(name))).expect("lookup")
             });
         });
-        // What is left is the memory's, for the caller's names as for the entries: one of them is always near.
+        // Always the same registration, which stays in the cache. The difference from the numbers
+        // above is the cost of memory access.
         let (middle, its_name) = (&all[size / 2], &names[size / 2]);
         group.bench_function(id("heartbeat of one"), |bencher| {
             bencher.iter(|| ready(registry.heartbeat(black_box(middle))).expect("heartbeat"));
@@ -88,7 +87,7 @@ fn operations(criterion: &mut Criterion) {
             bencher.iter(|| ready(registry.lookup(black_box(its_name))).expect("lookup"));
         });
         let query = Query::new().capability("languages.ja");
-        assert_eq!(ready(registry.find(&query)).expect("find").len(), WANTED);
+        assert_eq!(ready(registry.find(&query)).expect("find").len(), MATCHING);
         group.bench_function(id("find 10"), |bencher| {
             bencher.iter(|| ready(registry.find(black_box(&query))).expect("find"));
         });
@@ -99,7 +98,7 @@ fn operations(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A watch begins with a sweep of all that is due, and this one has nothing else to do.
+/// Sweeps the registry: a new watch begins with a sweep, and this one matches no registration.
 fn sweep(registry: &LocalRegistry) {
     drop(registry.watch(WatchScope::name("nobody")));
 }
@@ -114,15 +113,15 @@ fn sweeps(criterion: &mut Criterion) {
     for size in SIZES {
         group.bench_function(BenchmarkId::new("sweep of the dead", size), |bencher| {
             let lease = Duration::from_millis(10);
-            let over = || {
+            let expired = || {
                 let registry = filled(size, lease);
                 thread::sleep(lease);
                 registry
             };
-            bencher.iter_batched_ref(over, |registry| sweep(registry), BatchSize::PerIteration);
+            bencher.iter_batched_ref(expired, |registry| sweep(registry), BatchSize::PerIteration);
         });
         group.bench_function(BenchmarkId::new("sweep of the living", size), |bencher| {
-            // Heard of after half of it, so that all are due and all have lived.
+            // All registrations are due but alive: each sent a heartbeat after half of the lease.
             let lease = Duration::from_millis(400);
             let due = || {
                 let registry = filled(size, lease);
@@ -140,6 +139,11 @@ fn sweeps(criterion: &mut Criterion) {
     }
     group.finish();
 }
+
+const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
+
+/// How many registrations match the query of `find`.
+const MATCHING: usize = 10;
 
 criterion_group!(benches, operations, sweeps);
 criterion_main!(benches);

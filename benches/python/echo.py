@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The Python peer of the comparison: the implementation of the interop tests, as both sides.
+"""The Python peer of the comparison: the implementation of the interop tests, on both sides.
 
     echo.py serve ENDPOINT
     echo.py drive ENDPOINT --held [--connections N] [--in-flight N] [--size BYTES] [--stream] ...
 
-It says and is told the same as the program that starts it; see benches/src/server.rs and client.rs.
+It speaks the same lines as the Rust peers; see benches/src/server_control.rs and workload.rs.
 """
 
 import argparse
@@ -33,13 +33,13 @@ class Echo:
         return Message("agent", message.content)
 
     async def stream(self, message: Message) -> AsyncGenerator[Message, None]:
-        """Answers with the same content, often."""
+        """Answers with the same content, CHUNKS times."""
         for _ in range(CHUNKS):
             yield Message("agent", message.content)
 
 
 class Caller:
-    """One caller: calls until its time or its number of calls is over, and keeps what it saw."""
+    """A caller: calls for a time or a number of times, and records latencies."""
 
     def __init__(self, client: Client, text: str, stream: bool) -> None:
         self._client, self._text, self._stream = client, text, stream
@@ -47,27 +47,27 @@ class Caller:
         self.answers = 0
 
     async def run(self, seconds: float, calls: int | None) -> None:
-        """Calls so many times, or for so long."""
+        """Makes `calls` calls or, if that is None, calls for `seconds`."""
         self.latency, self.answers = [], 0
         until = time.perf_counter() + seconds
         while len(self.latency) < calls if calls is not None else time.perf_counter() < until:
-            begun = time.perf_counter_ns()
+            started = time.perf_counter_ns()
             message = Message("user", self._text)
             if self._stream:
                 async for chunk in self._client.stream(message):
                     self._check(chunk)
             else:
                 self._check(await self._client.process(message))
-            self.latency.append(time.perf_counter_ns() - begun)
+            self.latency.append(time.perf_counter_ns() - started)
 
     def _check(self, answer: Message) -> None:
         if answer.content != self._text:
-            raise ValueError("another answer than the echo")
+            raise ValueError("the answer is not the echo")
         self.answers += 1
 
 
 async def line() -> str:
-    """The next line of standard input; empty at its end."""
+    """Returns the next line of standard input; empty at its end."""
     return await asyncio.to_thread(sys.stdin.readline)
 
 
@@ -81,7 +81,7 @@ async def serve_until_input_ends(endpoint: str) -> None:
 
 
 async def drive(options: argparse.Namespace) -> None:
-    """Warms up, waits to be told, measures, and says what it measured."""
+    """Warms up, waits for a line, measures, and prints the report."""
     clients = [Client(options.endpoint, "echo") for _ in range(options.connections)]
     text = "x" * options.size
     callers = [
@@ -94,17 +94,18 @@ async def drive(options: argparse.Namespace) -> None:
         await asyncio.gather(*(caller.run(seconds, calls) for caller in callers))
 
     for client in clients:
-        # Until it has an answer, it may be in the server's queue, and asyncio does not wait for room there.
+        # Until the server answers, the connection may be in the accept queue, and asyncio does not
+        # wait for room there.
         await client.process(Message("user", text))
     await run(options.seconds / 5, options.warm_up_calls)
     if options.held:
         print("READY", flush=True)
         if not await line():
             return
-    begun, cpu = time.perf_counter(), time.process_time()
+    started, cpu = time.perf_counter(), time.process_time()
     await run(options.seconds, options.calls)
     report = {
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.perf_counter() - started,
         "calls": sum(len(caller.latency) for caller in callers),
         "answers": sum(caller.answers for caller in callers),
         "cpu_seconds": time.process_time() - cpu,

@@ -1,17 +1,19 @@
+//! The aims of docs/performance.md, and whether they are met.
+
 use crate::{
-    compare::Comparison,
-    peers::{Carrier, Peer},
+    comparison::Comparison,
+    peer::{Carrier, Peer},
     sample::{Cell, Metric, value},
     scale::Growth,
     scenario::Scenario,
     table::{number, ours, push_row},
 };
 
-/// Something to be reached.
+/// A bound for a measured value.
 struct Aim {
     what: &'static str,
     bound: Bound,
-    /// `None` if it was not measured.
+    /// The value; `None` if it was not measured.
     measured: Option<f64>,
     unit: &'static str,
 }
@@ -22,10 +24,7 @@ enum Bound {
     AtLeast(f64),
 }
 
-/// What the caller of a lone call allocates by itself: the text of its message.
-const CALLERS_OWN_ALLOCATIONS: f64 = 1.0;
-
-/// A row for each aim: what it is, what was measured, and whether it is met.
+/// Returns a table with a row for each aim: the bound, the value, and whether the aim is met.
 pub(crate) fn markdown(comparison: &Comparison, growth: &Growth) -> String {
     let mut text = String::new();
     push_row(&mut text, "measure", &["aim", "measured", ""]);
@@ -59,7 +58,7 @@ impl Aim {
     }
 }
 
-/// Ratios with three digits after the point, all else as in the tables.
+/// Formats a ratio with three decimal places, and any other value as the tables do.
 fn shown(value: f64) -> String {
     match value.abs() {
         0.0..10.0 if value.fract() != 0.0 => format!("{value:.3}"),
@@ -204,6 +203,9 @@ fn aims(comparison: &Comparison, growth: &Growth) -> Vec<Aim> {
         ),
     ]
 }
+
+/// The allocations that the caller of a lone call makes itself, for the text of its message.
+const CALLERS_OWN_ALLOCATIONS: f64 = 1.0;
 
 #[cfg(test)]
 mod tests {

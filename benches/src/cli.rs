@@ -1,15 +1,17 @@
+//! The command line.
+
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
-    Allocations, Failure, client::DriveArgs, compare::CompareArgs, plot::PlotArgs,
+    Allocations, BenchError, client::DriveArgs, compare::CompareArgs, plot::PlotArgs,
     scale::ScaleArgs, server::ServeArgs,
 };
 
 #[derive(Parser)]
 #[command(
     name = "agentwire-benches",
-    about = "What agentwire costs, beside its peers"
+    about = "Measure what agentwire costs, beside its peers"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -18,15 +20,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Compare all peers and print a table
+    /// Compare all peers and print tables
     Compare(CompareArgs),
     /// Measure how throughput, latency, fairness and memory change with the number of connections
     Scale(ScaleArgs),
-    /// Make the plots and the tables of the documentation from what was recorded
+    /// Write the plots and tables of the documentation from recorded results
     Plot(PlotArgs),
-    /// Serve one peer until standard input ends; the others run this
+    /// Serve one peer until standard input ends (started by the other commands)
     Serve(ServeArgs),
-    /// Call one peer and print what it took, as JSON; the others run this
+    /// Call one peer and print a report as JSON (started by the other commands)
     Drive(DriveArgs),
 }
 
@@ -34,8 +36,8 @@ enum Command {
 ///
 /// # Errors
 ///
-/// Whatever keeps it from measuring.
-pub fn run(allocations: Allocations) -> Result<(), Failure> {
+/// The reason why the command could not measure, or which measurements failed.
+pub fn run(allocations: Allocations) -> Result<(), BenchError> {
     let cli = Cli::parse();
     allow_many_files()?;
     match cli.command {
@@ -47,8 +49,8 @@ pub fn run(allocations: Allocations) -> Result<(), Failure> {
     }
 }
 
-/// As many open files as the system lets this process have; its children inherit it.
-fn allow_many_files() -> Result<(), Failure> {
+/// Raises the limit of open files to the hard limit, for this process and its children.
+fn allow_many_files() -> Result<(), BenchError> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

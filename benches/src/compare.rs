@@ -1,3 +1,5 @@
+//! The `compare` command: all peers, in rounds.
+
 use std::{
     fs,
     io::{IsTerminal, stderr},
@@ -6,19 +8,20 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failure,
+    BenchError,
+    comparison::Comparison,
     machine::Machine,
-    peers::{Carrier, Peer},
+    peer::{Carrier, Peer},
     process::{Launch, counting_program, parse_seconds, python},
     report::microseconds,
-    sample::{Cell, Metric, Sample, record},
+    sample::{Cell, Metric, record},
     scenario::Scenario,
+    shape::Shape,
     table,
     tracer::Tracer,
-    trial::{Trial, lasting, making},
+    trial::{Trial, call_args, duration_args},
 };
 
 #[derive(Args)]
@@ -27,67 +30,54 @@ pub(crate) struct CompareArgs {
     #[arg(long, default_value_t = 1.0, value_parser = parse_seconds)]
     seconds: f64,
 
-    /// How many rounds there are; the table shows medians
+    /// How many rounds to run; the tables show medians
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 
-    /// Only these peers
+    /// Measure only these peers
     #[arg(long, value_delimiter = ',')]
     peers: Option<Vec<Peer>>,
 
-    /// Only these carriers
+    /// Measure only these carriers
     #[arg(long, value_delimiter = ',')]
     carriers: Option<Vec<Carrier>>,
 
-    /// Where to write all that was measured, as JSON
+    /// Write all results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-/// All that was measured.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Comparison {
-    pub(crate) machine: Machine,
-    pub(crate) seconds: f64,
-    pub(crate) rounds: usize,
-    /// What has counted system calls.
-    pub(crate) tracer: Option<Tracer>,
-    /// What was left out, and why.
-    pub(crate) left_out: Vec<String>,
-    pub(crate) samples: Vec<Sample>,
-}
-
 impl CompareArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let mut lab = Laboratory::new(&self)?;
+    pub(crate) fn run(self) -> Result<(), BenchError> {
+        let mut runner = Runner::new(&self)?;
         for round in 0..self.rounds {
-            lab.round = round;
-            lab.timed(&Scenario::TIMED, Carrier::Unix);
-            lab.timed(&Scenario::TIMED_OVER_TCP, Carrier::Tcp);
+            runner.round = round;
+            runner.run_timed(&Scenario::TIMED, Carrier::Unix);
+            runner.run_timed(&Scenario::TIMED_OVER_TCP, Carrier::Tcp);
             if round == 0 {
-                // Noise doesn't touch these.
-                lab.counted()?;
+                // Counts are not subject to noise, so one round is enough.
+                runner.run_counted()?;
             }
         }
-        lab.progress_ends();
-        let Laboratory {
+        runner.clear_progress();
+        let Runner {
             comparison,
             failures,
             ..
-        } = lab;
+        } = runner;
         println!("{}\n", comparison.machine.sentence());
         print!("{}", table::markdown(&comparison));
         if let Some(file) = &self.json {
             fs::write(file, serde_json::to_string(&comparison)? + "\n")?;
         }
-        match failures {
-            0 => Ok(()),
-            number => Err(format!("{number} measurements have failed; see above").into()),
+        if failures > 0 {
+            return Err(format!("{failures} measurements failed; see above").into());
         }
+        Ok(())
     }
 }
 
-struct Laboratory {
+struct Runner {
     peers: Vec<Peer>,
     carriers: Vec<Carrier>,
     round: usize,
@@ -95,8 +85,8 @@ struct Laboratory {
     comparison: Comparison,
 }
 
-impl Laboratory {
-    fn new(args: &CompareArgs) -> Result<Self, Failure> {
+impl Runner {
+    fn new(args: &CompareArgs) -> Result<Self, BenchError> {
         let mut left_out = Vec::new();
         let mut peers = Vec::new();
         for peer in args
@@ -106,14 +96,14 @@ impl Laboratory {
         {
             if !peer.is_built() {
                 left_out.push(format!("{}: built without --features peers", peer.label()));
-            } else if *peer == Peer::Python && !python_is_there() {
+            } else if *peer == Peer::Python && !has_python() {
                 left_out.push(format!("{}: no Python", peer.label()));
             } else {
                 peers.push(*peer);
             }
         }
         for reason in &left_out {
-            eprintln!("left out: {reason}");
+            eprintln!("not measured: {reason}");
         }
         Ok(Self {
             peers,
@@ -134,10 +124,13 @@ impl Laboratory {
         })
     }
 
-    /// What takes time. Peers take turns within each scenario, so that what slows the machine slows all of them.
-    fn timed(&mut self, scenarios: &[Scenario], carrier: Carrier) {
+    /// Runs one round of timed measurements.
+    ///
+    /// The peers alternate within each scenario, so that a slow phase of the machine affects all of
+    /// them.
+    fn run_timed(&mut self, scenarios: &[Scenario], carrier: Carrier) {
         for &scenario in scenarios {
-            for peer in self.those_who_can(scenario, carrier) {
+            for peer in self.peers_for(scenario, carrier) {
                 self.progress(scenario.label(), peer, carrier);
                 match self.time(peer, carrier, scenario) {
                     Ok(metrics) => {
@@ -145,7 +138,7 @@ impl Laboratory {
                             self.record(peer, carrier, scenario, metric, value);
                         }
                     }
-                    Err(error) => self.failed(peer, scenario.label(), &error),
+                    Err(error) => self.record_failure(peer, scenario.label(), &error),
                 }
             }
         }
@@ -156,14 +149,14 @@ impl Laboratory {
         peer: Peer,
         carrier: Carrier,
         scenario: Scenario,
-    ) -> Result<Vec<(Metric, f64)>, Failure> {
+    ) -> Result<Vec<(Metric, f64)>, BenchError> {
         let launch = Launch {
             cpu: scenario.cpu(),
             ..Launch::default()
         };
         let mut trial = Trial::start(peer, carrier, launch)?;
         let duration = Duration::from_secs_f64(self.comparison.seconds);
-        let outcome = trial.measure(scenario.shape(), &lasting(duration))?;
+        let outcome = trial.measure(scenario.shape(), &duration_args(duration))?;
         trial.finish()?;
         let report = &outcome.report;
         if scenario == Scenario::Stream {
@@ -181,23 +174,22 @@ impl Laboratory {
         ])
     }
 
-    /// System calls, allocations and memory, over the carrier that a peer has.
-    fn counted(&mut self) -> Result<(), Failure> {
+    /// Counts system calls, allocations and memory, over the first carrier that a peer supports.
+    fn run_counted(&mut self) -> Result<(), BenchError> {
         let tracer = Tracer::usable();
         if tracer.is_none() {
-            let why = "neither perf nor strace is installed and may be used";
+            let why = "neither perf nor strace can be used";
             self.leave_out(format!("system calls: {why}"));
         }
         self.comparison.tracer = tracer;
         let counts = counting_program()?.is_some();
         if !counts {
             self.leave_out(
-                "allocations: build with --bins, so that agentwire-benches-counting is there"
-                    .to_owned(),
+                "allocations: build with --bins to get agentwire-benches-counting".to_owned(),
             );
         }
         for peer in self.peers.clone() {
-            let Some(carrier) = self.carrier_of(peer) else {
+            let Some(carrier) = self.first_carrier(peer) else {
                 continue;
             };
             self.progress("system calls, allocations, memory", peer, carrier);
@@ -210,7 +202,7 @@ impl Laboratory {
                 let blocks = allocations(peer, carrier);
                 self.record_counted(peer, carrier, lone, Metric::Allocations, blocks);
             }
-            if peer.can(Scenario::Idle, carrier) {
+            if peer.can_run(Scenario::Idle, carrier) {
                 let bytes = memory(peer, carrier);
                 self.record_counted(peer, carrier, Scenario::Idle, Metric::Memory, bytes);
             }
@@ -224,24 +216,24 @@ impl Laboratory {
         carrier: Carrier,
         scenario: Scenario,
         metric: Metric,
-        counted: Result<f64, Failure>,
+        counted: Result<f64, BenchError>,
     ) {
         match counted {
             Ok(value) => self.record(peer, carrier, scenario, metric, value),
-            Err(error) => self.failed(peer, metric.label(), &error),
+            Err(error) => self.record_failure(peer, metric.label(), &error),
         }
     }
 
-    fn those_who_can(&self, scenario: Scenario, carrier: Carrier) -> Vec<Peer> {
+    fn peers_for(&self, scenario: Scenario, carrier: Carrier) -> Vec<Peer> {
         let mut peers = self.peers.clone();
-        peers.retain(|peer| self.carriers.contains(&carrier) && peer.can(scenario, carrier));
+        peers.retain(|peer| self.carriers.contains(&carrier) && peer.can_run(scenario, carrier));
         peers
     }
 
-    fn carrier_of(&self, peer: Peer) -> Option<Carrier> {
+    fn first_carrier(&self, peer: Peer) -> Option<Carrier> {
         let mut carriers = self.carriers.iter();
         carriers
-            .find(|carrier| peer.can(Scenario::Lone, **carrier))
+            .find(|carrier| peer.can_run(Scenario::Lone, **carrier))
             .copied()
     }
 
@@ -263,18 +255,18 @@ impl Laboratory {
     }
 
     fn leave_out(&mut self, what: String) {
-        self.progress_ends();
-        eprintln!("left out: {what}");
+        self.clear_progress();
+        eprintln!("not measured: {what}");
         self.comparison.left_out.push(what);
     }
 
-    /// The rest is measured all the same.
-    fn failed(&mut self, peer: Peer, what: &str, error: &Failure) {
+    /// Records a failed measurement; the others continue.
+    fn record_failure(&mut self, peer: Peer, what: &str, error: &BenchError) {
         self.failures += 1;
         self.leave_out(format!("{}, {what}: failed: {error}", peer.label()));
     }
 
-    fn progress_ends(&self) {
+    fn clear_progress(&self) {
         if stderr().is_terminal() {
             eprint!("\r\x1b[K");
         }
@@ -290,52 +282,55 @@ impl Laboratory {
     }
 }
 
-fn python_is_there() -> bool {
+fn has_python() -> bool {
     let version = std::process::Command::new(python())
         .arg("--version")
         .output();
     version.is_ok_and(|output| output.status.success())
 }
 
-/// System calls of a lone call: the difference between many and few, so that the beginning and the end of the
-/// processes don't count.
-fn syscalls(peer: Peer, carrier: Carrier, tracer: Tracer) -> Result<f64, Failure> {
+/// Counts the system calls of a lone call.
+///
+/// The result is the difference between many calls and few, which excludes the start and the end of
+/// the processes.
+fn syscalls(peer: Peer, carrier: Carrier, tracer: Tracer) -> Result<f64, BenchError> {
     const CALLS: [u64; 2] = [500, 2500];
     let mut counts = [0; 2];
     for (calls, count) in CALLS.into_iter().zip(&mut counts) {
         let mut trial = Trial::start(peer, carrier, Launch::traced(tracer))?;
-        trial.measure(Scenario::Lone.shape(), &making(calls, 10))?;
-        *count = trial.finish()?.ok_or("nothing was traced")?;
+        trial.measure(Scenario::Lone.shape(), &call_args(calls, 10))?;
+        *count = trial.finish()?.ok_or("no system calls were traced")?;
     }
     Ok((counts[1] as f64 - counts[0] as f64) / (CALLS[1] - CALLS[0]) as f64)
 }
 
-/// Allocations of a lone call.
-fn allocations(peer: Peer, carrier: Carrier) -> Result<f64, Failure> {
+/// Counts the allocations of a lone call.
+fn allocations(peer: Peer, carrier: Carrier) -> Result<f64, BenchError> {
     const CALLS: u64 = 1000;
     let launch = Launch {
         counting: true,
         ..Launch::default()
     };
     let mut trial = Trial::start(peer, carrier, launch)?;
-    let outcome = trial.measure(Scenario::Lone.shape(), &making(CALLS, 100))?;
+    let outcome = trial.measure(Scenario::Lone.shape(), &call_args(CALLS, 100))?;
     trial.finish()?;
-    let blocks = outcome.allocations.ok_or("nothing was counted")?;
+    let blocks = outcome.allocations.ok_or("no allocations were counted")?;
     Ok(blocks as f64 / CALLS as f64)
 }
 
-/// What a server's memory grows by for each connection that has made one call. A tenth as many connections are
-/// there before, so that what the first of them needs is not counted.
-fn memory(peer: Peer, carrier: Carrier) -> Result<f64, Failure> {
+/// Measures by how much a server's memory grows for each connection that has made one call.
+///
+/// A tenth as many connections are opened before, to exclude what only the first ones need.
+fn memory(peer: Peer, carrier: Carrier) -> Result<f64, BenchError> {
     let shape = Scenario::Idle.shape();
-    let few = crate::shape::Shape {
+    let few = Shape {
         connections: shape.connections / 10,
         ..shape
     };
     let trial = Trial::start(peer, carrier, Launch::default())?;
-    let first = trial.hold(few, &making(0, 1))?;
+    let first = trial.hold(few, &call_args(0, 1))?;
     let before = trial.server.resident_memory()?;
-    let second = trial.hold(shape, &making(0, 1))?;
+    let second = trial.hold(shape, &call_args(0, 1))?;
     let after = trial.server.resident_memory()?;
     drop((first, second));
     trial.finish()?;

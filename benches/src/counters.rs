@@ -1,25 +1,30 @@
+//! What the system counts for a process.
+
 use std::{fs, time::Duration};
 
-use crate::Failure;
+use crate::BenchError;
 
-/// How often this process has allocated so far, if its allocator counts.
+/// Returns how often this process has allocated so far; `None` if its allocator does not count.
 pub type Allocations = Option<fn() -> u64>;
 
-/// The time that a process has spent on a CPU, its own code and the system's for it.
-pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Failure> {
+/// Returns the CPU time of a process, in user and system mode.
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration, BenchError> {
     let mut total = 0;
-    // In nanoseconds, for each thread. Those that have ended are left out; none of ours do.
+    // In nanoseconds, for each thread. Threads that have exited are missing; ours do not exit.
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let nanoseconds = text.split(' ').next().ok_or("an empty schedstat")?;
+        let nanoseconds = text.split(' ').next().ok_or("schedstat is empty")?;
         total += nanoseconds.parse::<u64>()?;
     }
     Ok(Duration::from_nanos(total))
 }
 
-/// The bytes of memory that a process has, as the system counts them.
-pub(crate) fn resident_memory(pid: u32) -> Result<u64, Failure> {
+/// Returns the resident memory of a process, in bytes.
+pub(crate) fn resident_memory(pid: u32) -> Result<u64, BenchError> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm"))?;
-    let pages = text.split(' ').nth(1).ok_or("an odd statm")?;
+    let pages = text
+        .split(' ')
+        .nth(1)
+        .ok_or("statm has an unexpected format")?;
     Ok(pages.parse::<u64>()? * rustix::param::page_size() as u64)
 }

@@ -1,9 +1,12 @@
+//! Replaces the generated parts of a document.
+
 use std::{collections::BTreeMap, fs, path::Path};
 
-use crate::Failure;
+use crate::BenchError;
 
-/// Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in a file, for each name that it has.
-pub(crate) fn fill(file: &Path, parts: &BTreeMap<&str, String>) -> Result<(), Failure> {
+/// Replaces the text between `<!-- NAME -->` and `<!-- /NAME -->` in a file, for each name that the
+/// file contains.
+pub(crate) fn fill(file: &Path, parts: &BTreeMap<&str, String>) -> Result<(), BenchError> {
     let text = fs::read_to_string(file)?;
     let mut filled = text.clone();
     for (name, part) in parts {
@@ -16,7 +19,7 @@ pub(crate) fn fill(file: &Path, parts: &BTreeMap<&str, String>) -> Result<(), Fa
     Ok(())
 }
 
-fn replace(text: &str, name: &str, part: &str) -> Result<String, Failure> {
+fn replace(text: &str, name: &str, part: &str) -> Result<String, BenchError> {
     let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
     let Some((before, rest)) = text.split_once(&begin) else {
         return Ok(text.to_owned());
@@ -35,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_between_the_marks_is_replaced() {
+    fn only_the_text_between_the_marks_is_replaced() {
         let text = "a\n<!-- t -->\nold\nold\n<!-- /t -->\nb\n";
         let filled = replace(text, "t", "new\n").unwrap();
         assert_eq!(filled, "a\n<!-- t -->\nnew\n<!-- /t -->\nb\n");

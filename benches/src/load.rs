@@ -1,3 +1,5 @@
+//! What a caller does in one stage, and what it records.
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -5,9 +7,9 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use crate::{Failure, shape::Shape};
+use crate::{BenchError, shape::Shape};
 
-/// What each caller of a client has to do.
+/// The task of each caller in one stage.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) text: Arc<str>,
@@ -20,12 +22,9 @@ pub(crate) struct Load {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum End {
     After(Duration),
-    /// This many calls of each caller.
+    /// After this many calls.
     Calls(u64),
 }
-
-/// A histogram for each of so many callers would be large, so theirs keep two digits.
-const MANY_CALLERS: usize = 256;
 
 impl Load {
     pub(crate) fn new(shape: Shape, end: End) -> Self {
@@ -37,8 +36,8 @@ impl Load {
         }
     }
 
-    /// One caller begins now.
-    pub(crate) fn begin(&self) -> Result<Tally, Failure> {
+    /// Starts the clock of one caller.
+    pub(crate) fn start(&self) -> Result<Tally, BenchError> {
         let (until, left) = match self.end {
             End::After(duration) => (Some(Instant::now() + duration), u64::MAX),
             End::Calls(calls) => (None, calls),
@@ -53,7 +52,7 @@ impl Load {
     }
 }
 
-/// What one caller has done, and what is left of it.
+/// What one caller has done, and what it has left to do.
 pub(crate) struct Tally {
     /// The time of each call, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
@@ -64,8 +63,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// The beginning of the next call, or `None` when there is to be none.
-    pub(crate) fn call(&mut self) -> Option<Instant> {
+    /// Returns the start time of the next call, or `None` if the caller is done.
+    pub(crate) fn start_call(&mut self) -> Option<Instant> {
         let now = Instant::now();
         if self.left == 0 || self.until.is_some_and(|until| now >= until) {
             return None;
@@ -75,19 +74,23 @@ impl Tally {
     }
 
     /// Checks an answer, or a chunk of one.
-    pub(crate) fn answer(&mut self, text: &str) -> Result<(), Failure> {
-        // The length and the end: a comparison of all of a large text would be part of what is measured.
+    pub(crate) fn check(&mut self, text: &str) -> Result<(), BenchError> {
+        // Only the length and the end: comparing all of a large text would distort the measurement.
         let end = self.text.len().saturating_sub(64);
         if text.len() != self.text.len() || text.as_bytes()[end..] != self.text.as_bytes()[end..] {
-            return Err("another answer than the echo".into());
+            return Err("the answer is not the echo".into());
         }
         self.answers += 1;
         Ok(())
     }
 
-    /// The call is over that began then.
-    pub(crate) fn done(&mut self, begun: Instant) -> Result<(), Failure> {
-        let nanoseconds = u64::try_from(begun.elapsed().as_nanos())?;
+    /// Records the time of a call that has ended.
+    pub(crate) fn record(&mut self, started: Instant) -> Result<(), BenchError> {
+        let nanoseconds = u64::try_from(started.elapsed().as_nanos())?;
         Ok(self.latency.record(nanoseconds)?)
     }
 }
+
+/// From this many callers on, histograms keep two digits instead of three to save memory, because
+/// each caller has a histogram.
+const MANY_CALLERS: usize = 256;

@@ -1,8 +1,10 @@
+//! The machine that a measurement ran on.
+
 use std::{fs, process::Command};
 
 use serde::{Deserialize, Serialize};
 
-/// Where and when something was measured.
+/// Where and when a measurement ran.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) date: String,
@@ -15,7 +17,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// What cannot be found out is left empty.
+    /// Describes this machine. What cannot be determined is empty.
     pub(crate) fn this() -> Self {
         let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
         let kilobytes: u64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
@@ -38,7 +40,7 @@ impl Machine {
     }
 }
 
-/// A line `name : value` of one of the system's files.
+/// Returns the value of a line `name : value` in a file of the system.
 fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;

@@ -1,7 +1,7 @@
-//! Measures agentwire beside its peers; see the library's page.
+//! The command-line program. The library's page describes it.
 
-use agentwire_benches::{Failure, run};
+use agentwire_benches::{BenchError, run};
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), BenchError> {
     run(None)
 }

@@ -1,4 +1,6 @@
-/// The value in the middle; not a number if there is none.
+//! The median.
+
+/// Returns the value in the middle, or NaN if there are no values.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

@@ -1,3 +1,5 @@
+//! Starts the processes of a measurement and talks to them.
+
 use std::{
     env,
     io::{BufRead, BufReader, Write},
@@ -8,34 +10,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Failure, counters, peers::Peer, tracer::Tracer};
+use crate::{BenchError, counters, peer::Peer, tracer::Tracer};
 
-/// Says a line to the process that started this one.
-pub(crate) fn say(line: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{line}")?;
-    Ok(stdout.flush()?)
-}
-
-/// A program to measure with, and how to run it.
+/// How to run a program of the comparison.
 #[derive(Clone, Default)]
 pub(crate) struct Launch {
-    /// On this CPU only, from the first instant, so that its runtime sees one CPU, too.
+    /// The only CPU to run on. Set before the program starts, so that its runtime sees one CPU.
     pub(crate) cpu: Option<usize>,
-    /// With its system calls counted, into this file.
+    /// The tracer that counts system calls, and its output file.
     pub(crate) trace: Option<(Tracer, PathBuf)>,
-    /// With an allocator that counts.
+    /// Use the program whose allocator counts.
     pub(crate) counting: bool,
 }
 
 impl Launch {
-    /// `serve`, or `drive`, with the arguments of it.
+    /// Counts system calls. The trial chooses the files.
+    pub(crate) fn traced(tracer: Tracer) -> Self {
+        Self {
+            trace: Some((tracer, PathBuf::new())),
+            ..Self::default()
+        }
+    }
+
+    /// Starts `serve` or `drive` for a peer.
     pub(crate) fn start(
         &self,
         verb: &str,
         peer: Peer,
         args: &[String],
-    ) -> Result<Process, Failure> {
+    ) -> Result<Process, BenchError> {
         let mut line: Vec<String> = Vec::new();
         if let Some(cpu) = self.cpu {
             line.extend(["taskset", "-c", &cpu.to_string()].map(str::to_owned));
@@ -50,29 +53,31 @@ impl Launch {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("{} cannot be started: {error}", line[0]))?;
+            .map_err(|error| format!("cannot start {}: {error}", line[0]))?;
         Ok(Process::new(child))
     }
 
-    fn program(&self, verb: &str, peer: Peer) -> Result<Vec<String>, Failure> {
+    fn program(&self, verb: &str, peer: Peer) -> Result<Vec<String>, BenchError> {
         let program = match (peer, self.counting) {
             (Peer::Python, _) => {
                 let script = repository().join("benches/python/echo.py");
-                return Ok([python(), script, verb.into()].map(shown).into());
+                return Ok([python(), script, verb.into()].map(display).into());
             }
-            (_, true) => counting_program()?.ok_or("the counting program has not been built")?,
+            (_, true) => {
+                counting_program()?.ok_or("agentwire-benches-counting has not been built")?
+            }
             (_, false) => env::current_exe()?,
         };
-        Ok(vec![shown(program), verb.to_owned(), peer.name()])
+        Ok(vec![display(program), verb.to_owned(), peer.name()])
     }
 }
 
-fn shown(path: PathBuf) -> String {
+fn display(path: PathBuf) -> String {
     path.display().to_string()
 }
 
-/// The program beside this one whose allocator counts, if it has been built.
-pub(crate) fn counting_program() -> Result<Option<PathBuf>, Failure> {
+/// Returns the program beside this one whose allocator counts, if it has been built.
+pub(crate) fn counting_program() -> Result<Option<PathBuf>, BenchError> {
     let program = env::current_exe()?.with_file_name("agentwire-benches-counting");
     Ok(program.exists().then_some(program))
 }
@@ -82,33 +87,17 @@ pub(crate) fn repository() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
-/// `AGENTWIRE_PYTHON`, or any.
+/// Returns the Python interpreter: `AGENTWIRE_PYTHON`, or `python3`.
 pub(crate) fn python() -> PathBuf {
     env::var_os("AGENTWIRE_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
 }
 
-/// A process that says lines and is told some. Killed on drop.
+/// A process that this one talks to in lines. Killed on drop.
 pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
-    /// Ends with the process's output.
+    /// The thread that reads the output. It ends when the output does.
     reader: Option<JoinHandle<()>>,
-}
-
-/// How long a process may take to say what it is to say.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a measurement may last, for there to be time left to warm up and to report.
-const LONGEST_MEASUREMENT: f64 = 40.0;
-
-/// Reads how many seconds a measurement lasts.
-pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed")?;
-    if (0.001..=LONGEST_MEASUREMENT).contains(&seconds) {
-        Ok(seconds)
-    } else {
-        Err(format!("from 0.001 to {LONGEST_MEASUREMENT} seconds"))
-    }
 }
 
 impl Process {
@@ -117,7 +106,7 @@ impl Process {
         let reader = child.stdout.take().map(|stdout| {
             thread::spawn(move || {
                 let lines = BufReader::new(stdout).lines();
-                // Whoever would read has gone, or there is no more to read.
+                // Stops when the receiver is dropped or the output ends.
                 let _ = lines
                     .map_while(Result::ok)
                     .try_for_each(|line| sender.send(line));
@@ -134,48 +123,54 @@ impl Process {
         self.child.id()
     }
 
-    /// The next line that it says, within a minute.
-    pub(crate) fn line(&mut self) -> Result<String, Failure> {
+    /// Returns the next line that the process prints, within a minute.
+    pub(crate) fn line(&mut self) -> Result<String, BenchError> {
         self.lines
-            .recv_timeout(PATIENCE)
+            .recv_timeout(RESPONSE_TIMEOUT)
             .map_err(|error| match error {
-                RecvTimeoutError::Timeout => "it says nothing for a minute".into(),
-                RecvTimeoutError::Disconnected => "it has ended; what it says is above".into(),
+                RecvTimeoutError::Timeout => "the process has printed nothing for a minute".into(),
+                RecvTimeoutError::Disconnected => {
+                    "the process has exited; its messages are above".into()
+                }
             })
     }
 
-    pub(crate) fn tell(&mut self, line: &str) -> Result<(), Failure> {
-        let stdin = self.child.stdin.as_mut().ok_or("it listens no more")?;
+    pub(crate) fn send_line(&mut self, line: &str) -> Result<(), BenchError> {
+        let stdin = self
+            .child
+            .stdin
+            .as_mut()
+            .ok_or("standard input of the process is closed")?;
         Ok(writeln!(stdin, "{line}")?)
     }
 
-    /// Ends its input, which it takes as the order to end, and waits until it has.
-    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+    /// Closes standard input, which asks the process to exit, and waits until it has.
+    pub(crate) fn finish(mut self) -> Result<(), BenchError> {
         drop(self.child.stdin.take());
-        let late = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
         while self.child.try_wait()?.is_none() {
-            if Instant::now() > late {
-                return Err("it does not end".into());
+            if Instant::now() > deadline {
+                return Err("the process does not exit".into());
             }
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
 
-    pub(crate) fn cpu_time(&self) -> Result<Duration, Failure> {
+    pub(crate) fn cpu_time(&self) -> Result<Duration, BenchError> {
         counters::cpu_time(self.id())
     }
 
-    pub(crate) fn resident_memory(&self) -> Result<u64, Failure> {
+    pub(crate) fn resident_memory(&self) -> Result<u64, BenchError> {
         counters::resident_memory(self.id())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // What a tracer has started outlives it, and ends with its input.
+        // A program under a tracer outlives the tracer, and exits when its input ends.
         drop(self.child.stdin.take());
-        // It may have ended by itself.
+        // Fails if the process has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(reader) = self.reader.take() {
@@ -183,3 +178,26 @@ impl Drop for Process {
         }
     }
 }
+
+/// Prints a line to the process that started this one.
+pub(crate) fn print_line(line: &str) -> Result<(), BenchError> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}
+
+/// Parses the duration of a measurement in seconds.
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    if (0.001..=MAX_SECONDS).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("must be between 0.001 and {MAX_SECONDS} seconds"))
+    }
+}
+
+/// How long a process may take to print its next line or to exit.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The longest measurement that leaves time to warm up and to report within `RESPONSE_TIMEOUT`.
+const MAX_SECONDS: f64 = 40.0;

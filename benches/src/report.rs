@@ -1,38 +1,41 @@
+//! The report that a client process prints.
+
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::{Failure, load::Tally};
+use crate::{BenchError, load::Tally};
 
-/// What a client process says that it has measured.
+/// The measurement of a client process, which it prints as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) seconds: f64,
-    /// Calls that have ended well.
+    /// Calls that succeeded.
     pub(crate) calls: u64,
     /// Their answers: one each, or the chunks of streams.
     pub(crate) answers: u64,
     pub(crate) cpu_seconds: f64,
-    /// In all of the process, if its allocator counts.
+    /// Allocations of the whole process, if its allocator counts.
     #[serde(default)]
     pub(crate) allocations: Option<u64>,
-    /// Callers that have ended early, with an error, and one of these errors.
+    /// Callers that stopped with an error, and one of these errors.
     pub(crate) failed: u64,
     pub(crate) failure: Option<String>,
-    /// Calls of the caller with the fewest, and of that with the most.
+    /// The calls of the caller that made the fewest, and of the one that made the most.
     pub(crate) fewest: u64,
     pub(crate) most: u64,
-    /// Nanoseconds and how many calls took them.
+    /// Latencies in nanoseconds, each with the number of calls that had it.
     pub(crate) latency: Vec<(u64, u64)>,
 }
 
 impl Report {
-    /// Its CPU time and allocations are not known here.
+    /// Combines the outcomes of all callers. The caller of this function sets CPU time and
+    /// allocations.
     pub(crate) fn new(
         elapsed: Duration,
-        outcomes: Vec<Result<Tally, Failure>>,
-    ) -> Result<Self, Failure> {
+        outcomes: Vec<Result<Tally, BenchError>>,
+    ) -> Result<Self, BenchError> {
         let mut latency = histogram()?;
         let mut report = Self {
             seconds: elapsed.as_secs_f64(),
@@ -68,7 +71,7 @@ impl Report {
         Ok(report)
     }
 
-    pub(crate) fn histogram(&self) -> Result<Histogram<u64>, Failure> {
+    pub(crate) fn histogram(&self) -> Result<Histogram<u64>, BenchError> {
         let mut latency = histogram()?;
         for &(nanoseconds, count) in &self.latency {
             latency.record_n(nanoseconds, count)?;
@@ -77,12 +80,12 @@ impl Report {
     }
 }
 
-/// A histogram that keeps three digits of any time.
-fn histogram() -> Result<Histogram<u64>, Failure> {
+/// Creates a histogram with three significant digits.
+fn histogram() -> Result<Histogram<u64>, BenchError> {
     Ok(Histogram::new(3)?)
 }
 
-/// A time of a histogram, in microseconds.
+/// Returns a quantile of a histogram, in microseconds.
 pub(crate) fn microseconds(latency: &Histogram<u64>, quantile: f64) -> f64 {
     latency.value_at_quantile(quantile) as f64 / 1e3
 }

@@ -1,12 +1,14 @@
+//! The values of one peer in one scenario.
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     median::median,
-    peers::{Carrier, Peer},
+    peer::{Carrier, Peer},
     scenario::Scenario,
 };
 
-/// One number of one peer, measured once in each round.
+/// One measure of one peer, with a value for each round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sample {
     #[serde(flatten)]
@@ -14,7 +16,7 @@ pub(crate) struct Sample {
     pub(crate) values: Vec<f64>,
 }
 
-/// Whose number it is, and of what.
+/// What a value measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) peer: Peer,
@@ -23,24 +25,24 @@ pub(crate) struct Cell {
     pub(crate) metric: Metric,
 }
 
-/// What a number is of.
+/// A measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Metric {
     CallsPerSecond,
-    /// Of streams.
+    /// Chunks of streams.
     ChunksPerSecond,
-    /// In microseconds.
+    /// Median latency in microseconds.
     P50,
     P99,
     P999,
-    /// Of a call, on both sides, in microseconds.
+    /// CPU time of a call on both sides, in microseconds.
     Cpu,
-    /// Of a call, on both sides.
+    /// System calls of a call on both sides.
     Syscalls,
-    /// Of a call, on both sides.
+    /// Allocations of a call on both sides.
     Allocations,
-    /// Of the server, for each connection, in bytes.
+    /// Server memory per connection, in bytes.
     Memory,
 }
 
@@ -60,7 +62,7 @@ impl Metric {
     }
 }
 
-/// Adds the value of one more round.
+/// Adds the value of another round.
 pub(crate) fn record(samples: &mut Vec<Sample>, cell: Cell, value: f64) {
     match samples.iter_mut().find(|sample| sample.cell == cell) {
         Some(sample) => sample.values.push(value),
@@ -71,7 +73,7 @@ pub(crate) fn record(samples: &mut Vec<Sample>, cell: Cell, value: f64) {
     }
 }
 
-/// The median of the rounds, if there were any.
+/// Returns the median of the rounds, if there were any.
 pub(crate) fn value(samples: &[Sample], cell: Cell) -> Option<f64> {
     let sample = samples.iter().find(|sample| sample.cell == cell)?;
     Some(median(sample.values.clone()))

@@ -1,30 +1,32 @@
+//! The `scale` command: cost by number of connections.
+
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failure,
+    BenchError,
     machine::Machine,
-    peers::{Carrier, Peer},
+    peer::{Carrier, Peer},
     process::{Launch, parse_seconds},
     report::{Report, microseconds},
     shape::Shape,
     table::{self, number},
-    trial::{Held, Trial, lasting},
+    trial::{Trial, WarmClient, duration_args},
 };
 
 #[derive(Args)]
 pub(crate) struct ScaleArgs {
-    /// How long each step is measured
+    /// How long each step lasts
     #[arg(long, default_value_t = 5.0, value_parser = parse_seconds)]
     seconds: f64,
 
-    /// How many connections there are, each with one call in flight
+    /// The numbers of connections, each connection with one call in flight
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000, 10_000])]
     connections: Vec<usize>,
 
-    /// Which peers
+    /// The peers to measure
     #[arg(
         long,
         value_delimiter = ',',
@@ -32,12 +34,12 @@ pub(crate) struct ScaleArgs {
     )]
     peers: Vec<Peer>,
 
-    /// Where to write all that was measured, as JSON
+    /// Write all results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-/// How cost grows with the number of connections.
+/// How the cost grows with the number of connections.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Growth {
     pub(crate) machine: Machine,
@@ -45,27 +47,27 @@ pub(crate) struct Growth {
     pub(crate) steps: Vec<Step>,
 }
 
-/// So many connections, all of them calling.
+/// The results with one number of connections, all of them calling.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub(crate) peer: Peer,
     pub(crate) connections: usize,
     pub(crate) calls_per_second: f64,
-    /// In microseconds.
+    /// Latencies in microseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    /// Connections that have ended with an error.
+    /// Connections that ended with an error.
     pub(crate) errors: u64,
-    /// Calls of the connection with the fewest, and of that with the most.
+    /// The calls on the connection with the fewest, and on the one with the most.
     pub(crate) fewest: u64,
     pub(crate) most: u64,
-    /// Of the server for each connection, in bytes, before they call and in the middle of their calling.
+    /// Server memory per connection in bytes, before the calls and in the middle of them.
     pub(crate) idle_memory: f64,
     pub(crate) active_memory: f64,
 }
 
 impl ScaleArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), BenchError> {
         let mut growth = Growth {
             machine: Machine::this(),
             seconds: self.seconds,
@@ -83,25 +85,28 @@ impl ScaleArgs {
         }
         match growth.steps.iter().map(|step| step.errors).sum() {
             0 => Ok(()),
-            errors => Err(format!("{errors} connections have failed").into()),
+            errors => Err(format!("{errors} connections failed").into()),
         }
     }
 
-    fn step(&self, peer: Peer, connections: usize) -> Result<Step, Failure> {
+    fn step(&self, peer: Peer, connections: usize) -> Result<Step, BenchError> {
         let mut trial = Trial::start(peer, Carrier::Unix, Launch::default())?;
-        // What the server needs for its first connections is not that of each.
-        trial.measure(Shape::calls(1, 64), &lasting(Duration::from_millis(100)))?;
+        // Excludes what the server allocates only for its first connections.
+        trial.measure(
+            Shape::calls(1, 64),
+            &duration_args(Duration::from_millis(100)),
+        )?;
         let before = trial.server.resident_memory()?;
         let mut clients = self.hold(&trial, connections)?;
         let idle = trial.server.resident_memory()?;
         for client in &mut clients {
-            client.go()?;
+            client.start()?;
         }
         thread::sleep(Duration::from_secs_f64(self.seconds / 2.0));
         let active = trial.server.resident_memory()?;
         let reports: Vec<Report> = clients
             .iter_mut()
-            .map(Held::report)
+            .map(WarmClient::report)
             .collect::<Result<_, _>>()?;
         for client in clients {
             client.finish()?;
@@ -141,9 +146,9 @@ impl ScaleArgs {
         })
     }
 
-    /// Two clients, or one if there is only one connection. Each connection has made a call.
-    fn hold(&self, trial: &Trial, connections: usize) -> Result<Vec<Held>, Failure> {
-        let mut args = lasting(Duration::from_secs_f64(self.seconds));
+    /// Starts two clients, or one for a single connection. Each connection has made a call.
+    fn hold(&self, trial: &Trial, connections: usize) -> Result<Vec<WarmClient>, BenchError> {
+        let mut args = duration_args(Duration::from_secs_f64(self.seconds));
         args.extend(["--warm-up-calls", "1"].map(str::to_owned));
         let half = connections / 2;
         let mut clients = Vec::new();
@@ -160,7 +165,7 @@ impl ScaleArgs {
     }
 }
 
-/// A row for each step.
+/// Returns a table with a row for each step.
 pub(crate) fn markdown(growth: &Growth) -> String {
     let titles = [
         "peer",

@@ -1,14 +1,16 @@
+//! The scenarios of the comparison.
+
 use serde::{Deserialize, Serialize};
 
 use crate::shape::Shape;
 
-/// One kind of measurement: what the client does, and where.
+/// What the client does in one measurement, and where the processes run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scenario {
-    /// One call at a time, both processes on one CPU, so that no core has to be woken up.
+    /// One call at a time, both processes on one CPU, which excludes the time to wake a core.
     LoneOneCpu,
-    /// One call at a time, wherever the system puts the processes.
+    /// One call at a time, on the CPUs that the system chooses.
     Lone,
     OneBySixtyFour,
     SixteenByFour,
@@ -17,12 +19,12 @@ pub(crate) enum Scenario {
     OneMiB,
     /// One stream at a time.
     Stream,
-    /// Connections that have made one call, and then nothing.
+    /// Connections that made one call and are idle since.
     Idle,
 }
 
 impl Scenario {
-    /// Those that are about time.
+    /// The scenarios that measure time.
     pub(crate) const TIMED: [Self; 7] = [
         Self::LoneOneCpu,
         Self::Lone,
@@ -33,7 +35,7 @@ impl Scenario {
         Self::Stream,
     ];
 
-    /// Those of them that are measured over TCP, too: enough to see what the carrier changes.
+    /// The timed scenarios that also run over TCP: enough to see what the carrier changes.
     pub(crate) const TIMED_OVER_TCP: [Self; 3] =
         [Self::LoneOneCpu, Self::OneBySixtyFour, Self::OneMiB];
 
@@ -58,7 +60,7 @@ impl Scenario {
         }
     }
 
-    /// The CPU of both processes, if they share one.
+    /// Returns the CPU that both processes share, if they do.
     pub(crate) const fn cpu(self) -> Option<usize> {
         match self {
             Self::LoneOneCpu => Some(0),

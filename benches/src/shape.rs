@@ -1,31 +1,30 @@
+//! The shape of the calls in a measurement.
+
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-/// What a client does during one measurement.
+/// How many calls a client makes at a time, over how many connections, and how large they are.
 #[derive(Debug, Clone, Copy, PartialEq, Args, Serialize, Deserialize)]
 pub(crate) struct Shape {
-    /// How many connections it opens
+    /// How many connections to open
     #[arg(long, default_value_t = 1)]
     pub(crate) connections: usize,
-    /// How many calls are in flight on each
+    /// How many calls to keep in flight on each connection
     #[arg(long, default_value_t = 1)]
     pub(crate) in_flight: usize,
-    /// The bytes of text in each message
+    /// How many bytes of text each message has
     #[arg(long, default_value_t = 64)]
     pub(crate) size: usize,
-    /// Asks for streams, in place of single answers
+    /// Request streams instead of single answers
     #[arg(long)]
     pub(crate) stream: bool,
-    /// Has a client object for each connection, so that each caller keeps the one that it has
+    /// Use one client object per connection, so that each caller keeps its connection
     #[arg(long)]
     pub(crate) separate: bool,
 }
 
-/// How many chunks a stream has.
-pub(crate) const CHUNKS: usize = 1000;
-
 impl Shape {
-    /// Calls of 64 bytes of text.
+    /// Calls with 64 bytes of text.
     pub(crate) const fn calls(connections: usize, in_flight: usize) -> Self {
         Self {
             connections,
@@ -40,7 +39,7 @@ impl Shape {
         self.connections * self.in_flight
     }
 
-    /// As the client process is told.
+    /// Returns the arguments of `drive`.
     pub(crate) fn args(self) -> Vec<String> {
         let mut args = Vec::new();
         for (name, number) in [
@@ -56,3 +55,6 @@ impl Shape {
         args
     }
 }
+
+/// How many chunks a stream has.
+pub(crate) const CHUNKS: usize = 1000;

@@ -1,3 +1,5 @@
+//! Tokio's sockets behind one type, for peers without a transport of their own.
+
 use std::{io, time::Duration};
 
 use agentwire::Endpoint;
@@ -7,25 +9,22 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-use crate::Failure;
+use crate::BenchError;
 
-/// A socket of tokio, of either kind.
+/// A stream over either carrier.
 pub(crate) type Socket = Either<UnixStream, TcpStream>;
 
-/// A listener of tokio, of either kind.
+/// A listener on either carrier.
 pub(crate) enum Listener {
     Unix(UnixListener),
     Tcp(TcpListener),
 }
 
-/// How long a queue may stay full into which a connection does not fit.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Socket, Failure> {
+pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Socket, BenchError> {
     let connect = async {
         loop {
             match try_connect(endpoint).await {
-                // What a Unix socket says when its server is slow to accept.
+                // The accept queue of a Unix socket is full.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     sleep(Duration::from_millis(1)).await;
                 }
@@ -33,7 +32,7 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Socket, Failure> {
             }
         }
     };
-    Ok(timeout(PATIENCE, connect).await??)
+    Ok(timeout(CONNECT_TIMEOUT, connect).await??)
 }
 
 async fn try_connect(endpoint: &Endpoint) -> io::Result<Socket> {
@@ -49,18 +48,18 @@ async fn try_connect(endpoint: &Endpoint) -> io::Result<Socket> {
 }
 
 impl Listener {
-    pub(crate) async fn bind(endpoint: &Endpoint) -> Result<Self, Failure> {
+    pub(crate) async fn bind(endpoint: &Endpoint) -> Result<Self, BenchError> {
         match endpoint {
             Endpoint::Unix { path, .. } => Ok(Self::Unix(UnixListener::bind(path)?)),
             Endpoint::Tcp { host, port, .. } => {
                 Ok(Self::Tcp(TcpListener::bind((host.as_str(), *port)).await?))
             }
-            other => Err(format!("no socket can listen on {other}").into()),
+            other => Err(format!("{other} is neither a Unix nor a TCP endpoint").into()),
         }
     }
 
-    /// With the port that the system has chosen.
-    pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
+    /// Returns the endpoint, with the port that the system chose.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, BenchError> {
         match self {
             Self::Unix(listener) => {
                 let address = listener.local_addr()?;
@@ -73,7 +72,7 @@ impl Listener {
         }
     }
 
-    pub(crate) async fn accept(&self) -> Result<Socket, Failure> {
+    pub(crate) async fn accept(&self) -> Result<Socket, BenchError> {
         match self {
             Self::Unix(listener) => Ok(Either::Left(listener.accept().await?.0)),
             Self::Tcp(listener) => {
@@ -84,3 +83,6 @@ impl Listener {
         }
     }
 }
+
+/// How long a connection may wait for room in the accept queue.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,12 +1,48 @@
+//! The table of the README.
+
 use clap::ValueEnum;
 
 use crate::{
-    compare::Comparison,
-    peers::{Carrier, Peer},
+    comparison::Comparison,
+    peer::{Carrier, Peer},
     sample::{Cell, Metric, value},
     scenario::Scenario,
     table::{number, ours, push_row},
 };
+
+/// Returns a table with few columns, over Unix sockets, and one row of agentwire for each format.
+pub(crate) fn markdown(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    push_row(&mut text, "", &COLUMNS.map(|(title, _, _)| title));
+    push_row(&mut text, "---", &["---:"; COLUMNS.len()]);
+    for &peer in Peer::value_variants() {
+        let values = COLUMNS.map(|(_, scenario, metric)| {
+            let cell = Cell {
+                peer: best_variant(peer, scenario),
+                carrier: Carrier::Unix,
+                scenario,
+                metric,
+            };
+            value(&comparison.samples, cell)
+        });
+        let is_merged = matches!(peer, Peer::AgentwireShared | Peer::AgentwireSharedMsgpack);
+        if !is_merged && values.iter().any(Option::is_some) {
+            let cells = values.map(|value| value.map_or_else(|| "–".to_owned(), number));
+            push_row(&mut text, peer.label(), &cells);
+        }
+    }
+    text
+}
+
+/// Returns the variant of agentwire that a scenario calls for: shared connections if several calls
+/// are in flight on each. Other peers have one variant.
+fn best_variant(peer: Peer, scenario: Scenario) -> Peer {
+    match (peer, ours(scenario)) {
+        (Peer::Agentwire, variant) => variant,
+        (Peer::AgentwireMsgpack, Peer::AgentwireShared) => Peer::AgentwireSharedMsgpack,
+        _ => peer,
+    }
+}
 
 const COLUMNS: [(&str, Scenario, Metric); 4] = [
     (
@@ -26,36 +62,3 @@ const COLUMNS: [(&str, Scenario, Metric); 4] = [
     ),
     ("1 MiB echoes/s", Scenario::OneMiB, Metric::CallsPerSecond),
 ];
-
-/// The table of the README: few columns, over Unix sockets, and agentwire in one row for each format.
-pub(crate) fn markdown(comparison: &Comparison) -> String {
-    let mut text = String::new();
-    push_row(&mut text, "", &COLUMNS.map(|(title, _, _)| title));
-    push_row(&mut text, "---", &["---:"; COLUMNS.len()]);
-    for &peer in Peer::value_variants() {
-        let values = COLUMNS.map(|(_, scenario, metric)| {
-            let cell = Cell {
-                peer: fitting(peer, scenario),
-                carrier: Carrier::Unix,
-                scenario,
-                metric,
-            };
-            value(&comparison.samples, cell)
-        });
-        let is_told_already = matches!(peer, Peer::AgentwireShared | Peer::AgentwireSharedMsgpack);
-        if !is_told_already && values.iter().any(Option::is_some) {
-            let cells = values.map(|value| value.map_or_else(|| "–".to_owned(), number));
-            push_row(&mut text, peer.label(), &cells);
-        }
-    }
-    text
-}
-
-/// With shared connections where more than one call is in flight on each.
-fn fitting(peer: Peer, scenario: Scenario) -> Peer {
-    match (peer, ours(scenario)) {
-        (Peer::Agentwire, fitting) => fitting,
-        (Peer::AgentwireMsgpack, Peer::AgentwireShared) => Peer::AgentwireSharedMsgpack,
-        _ => peer,
-    }
-}

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use clap::ValueEnum;
 
 use crate::{
-    compare::Comparison,
-    peers::{Carrier, Peer},
+    comparison::Comparison,
+    peer::{Carrier, Peer},
     sample::{Cell, Metric, value},
     scenario::Scenario,
 };

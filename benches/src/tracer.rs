@@ -1,3 +1,5 @@
+//! Programs that count system calls.
+
 use std::{
     path::Path,
     process::{Command, Stdio},
@@ -5,21 +7,21 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::Failure;
+use crate::BenchError;
 
-/// What counts the system calls of a process.
+/// A program that counts the system calls of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Tracer {
-    /// Counts in the kernel, which hardly disturbs.
+    /// Counts in the kernel, at little cost.
     Perf,
-    /// Stops the process for each call. Some calls then find things done that would not have been, so the counts
-    /// of peers are higher than without it.
+    /// Stops the process at each call. This changes the timing, and the counts of peers are higher
+    /// than without it.
     Strace,
 }
 
 impl Tracer {
-    /// The first that may be used here.
+    /// Returns the first tracer that can be used on this machine.
     pub(crate) fn usable() -> Option<Self> {
         [Self::Perf, Self::Strace].into_iter().find(|tracer| {
             let [program, args @ ..] = &tracer.command(Path::new("/dev/null"))[..] else {
@@ -35,7 +37,7 @@ impl Tracer {
         })
     }
 
-    /// What goes before the command that is traced.
+    /// Returns the command line to put before the traced command.
     pub(crate) fn command(self, output: &Path) -> Vec<String> {
         let output = output.display().to_string();
         let line = match self {
@@ -55,8 +57,8 @@ impl Tracer {
         line.into_iter().map(str::to_owned).collect()
     }
 
-    /// All system calls of what it has written.
-    pub(crate) fn total(self, output: &str) -> Result<u64, Failure> {
+    /// Returns the total of system calls in the output of the tracer.
+    pub(crate) fn total(self, output: &str) -> Result<u64, BenchError> {
         let calls = match self {
             // 6034,,raw_syscalls:sys_enter,...
             Self::Perf => output
@@ -69,7 +71,7 @@ impl Tracer {
                 .find(|line| line.ends_with(" total"))
                 .and_then(|line| line.split_whitespace().nth(3)),
         };
-        Ok(calls.ok_or("a summary without a total")?.parse()?)
+        Ok(calls.ok_or("the summary has no total")?.parse()?)
     }
 }
 

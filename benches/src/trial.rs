@@ -1,40 +1,41 @@
-use std::{fs, path::PathBuf, time::Duration};
+//! One server process and its clients.
+
+use std::{fs, time::Duration};
 
 use tempfile::TempDir;
 
 use crate::{
-    Failure,
-    peers::{Carrier, Peer},
+    BenchError,
+    peer::{Carrier, Peer},
     process::{Launch, Process},
     report::Report,
     shape::Shape,
-    tracer::Tracer,
 };
 
-/// One server process, for as many client processes as are started against it.
+/// A server process, and what is needed to start clients of it.
 pub(crate) struct Trial {
     peer: Peer,
     launch: Launch,
     pub(crate) server: Process,
     endpoint: String,
-    /// Of the socket, and of what is traced.
+    /// Holds the socket and the output of tracers.
     directory: TempDir,
 }
 
-/// A client that is ready to measure.
-pub(crate) struct Held(Process);
+/// A client process after its warm-up, waiting to measure.
+pub(crate) struct WarmClient(Process);
 
-/// What one client has measured, with what the server has spent meanwhile.
+/// What one client measured, and what the server used in that time.
 pub(crate) struct Outcome {
     pub(crate) report: Report,
-    /// CPU time of both.
+    /// CPU time of both processes.
     pub(crate) cpu_seconds: f64,
-    /// Allocations of both, if both count.
+    /// Allocations of both processes, if both count.
     pub(crate) allocations: Option<u64>,
 }
 
 impl Trial {
-    pub(crate) fn start(peer: Peer, carrier: Carrier, launch: Launch) -> Result<Self, Failure> {
+    pub(crate) fn start(peer: Peer, carrier: Carrier, launch: Launch) -> Result<Self, BenchError> {
         let directory = tempfile::tempdir()?;
         let endpoint = match carrier {
             Carrier::Unix => format!("unix://{}", directory.path().join("s").display()),
@@ -52,7 +53,7 @@ impl Trial {
         let line = server.line()?;
         let endpoint = line
             .strip_prefix("READY ")
-            .ok_or_else(|| format!("the server says {line:?}"))?
+            .ok_or_else(|| format!("the server printed {line:?} instead of READY"))?
             .to_owned();
         Ok(Self {
             peer,
@@ -66,23 +67,23 @@ impl Trial {
         })
     }
 
-    /// A client with its connections, after its warm-up.
-    pub(crate) fn hold(&self, shape: Shape, more: &[String]) -> Result<Held, Failure> {
+    /// Starts a client, which connects and warms up.
+    pub(crate) fn hold(&self, shape: Shape, more: &[String]) -> Result<WarmClient, BenchError> {
         let mut args = vec![self.endpoint.clone(), "--held".to_owned()];
         args.extend(shape.args());
         args.extend_from_slice(more);
         let mut client = self.launch.start("drive", self.peer, &args)?;
         match client.line()?.as_str() {
-            "READY" => Ok(Held(client)),
-            line => Err(format!("the client says {line:?}").into()),
+            "READY" => Ok(WarmClient(client)),
+            line => Err(format!("the client printed {line:?} instead of READY").into()),
         }
     }
 
-    /// One client that calls, and then goes.
-    pub(crate) fn measure(&mut self, shape: Shape, more: &[String]) -> Result<Outcome, Failure> {
+    /// Runs one client from start to end.
+    pub(crate) fn measure(&mut self, shape: Shape, more: &[String]) -> Result<Outcome, BenchError> {
         let mut client = self.hold(shape, more)?;
         let (cpu, allocations) = (self.server.cpu_time()?, self.allocations()?);
-        client.go()?;
+        client.start()?;
         let report = client.report()?;
         let served = self.server.cpu_time()? - cpu;
         let allocated = match (allocations, self.allocations()?, report.allocations) {
@@ -91,7 +92,7 @@ impl Trial {
         };
         client.finish()?;
         if let Some(failure) = &report.failure {
-            return Err(format!("a call has failed: {failure}").into());
+            return Err(format!("a call failed: {failure}").into());
         }
         Ok(Outcome {
             cpu_seconds: report.cpu_seconds + served.as_secs_f64(),
@@ -100,17 +101,17 @@ impl Trial {
         })
     }
 
-    /// Of the server, so far, if it counts.
-    fn allocations(&mut self) -> Result<Option<u64>, Failure> {
+    /// Returns the allocations of the server so far, if it counts.
+    fn allocations(&mut self) -> Result<Option<u64>, BenchError> {
         if !self.launch.counting {
             return Ok(None);
         }
-        self.server.tell("allocations")?;
+        self.server.send_line("allocations")?;
         Ok(serde_json::from_str(&self.server.line()?)?)
     }
 
-    /// Ends the server, and counts the system calls of both if they were traced.
-    pub(crate) fn finish(self) -> Result<Option<u64>, Failure> {
+    /// Stops the server. Returns the system calls of both processes if they were traced.
+    pub(crate) fn finish(self) -> Result<Option<u64>, BenchError> {
         self.server.finish()?;
         let Some((tracer, _)) = self.launch.trace else {
             return Ok(None);
@@ -123,40 +124,28 @@ impl Trial {
     }
 }
 
-const SERVER_TRACE: &str = "server.trace";
-const CLIENT_TRACE: &str = "client.trace";
-
-impl Launch {
-    /// With system calls counted, into files of the trial.
-    pub(crate) fn traced(tracer: Tracer) -> Self {
-        Self {
-            trace: Some((tracer, PathBuf::new())),
-            ..Self::default()
-        }
-    }
-}
-
-impl Held {
-    pub(crate) fn go(&mut self) -> Result<(), Failure> {
-        self.0.tell("go")
+impl WarmClient {
+    /// Starts the measurement.
+    pub(crate) fn start(&mut self) -> Result<(), BenchError> {
+        self.0.send_line("go")
     }
 
-    pub(crate) fn report(&mut self) -> Result<Report, Failure> {
+    pub(crate) fn report(&mut self) -> Result<Report, BenchError> {
         Ok(serde_json::from_str(&self.0.line()?)?)
     }
 
-    pub(crate) fn finish(self) -> Result<(), Failure> {
+    pub(crate) fn finish(self) -> Result<(), BenchError> {
         self.0.finish()
     }
 }
 
-/// The argument for a measurement of so long.
-pub(crate) fn lasting(duration: Duration) -> Vec<String> {
+/// Returns the arguments for a measurement of a duration.
+pub(crate) fn duration_args(duration: Duration) -> Vec<String> {
     vec!["--seconds".to_owned(), duration.as_secs_f64().to_string()]
 }
 
-/// The arguments for so many calls of each caller.
-pub(crate) fn making(calls: u64, warm_up: u64) -> Vec<String> {
+/// Returns the arguments for a number of calls by each caller.
+pub(crate) fn call_args(calls: u64, warm_up: u64) -> Vec<String> {
     vec![
         "--calls".to_owned(),
         calls.to_string(),
@@ -164,3 +153,6 @@ pub(crate) fn making(calls: u64, warm_up: u64) -> Vec<String> {
         warm_up.to_string(),
     ]
 }
+
+const SERVER_TRACE: &str = "server.trace";
+const CLIENT_TRACE: &str = "client.trace";

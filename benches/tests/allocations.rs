@@ -1,9 +1,9 @@
-//! What a lone call allocates, client and server together, counted and named.
+//! Counts the allocations of a lone call, client and server together, and names each of them.
 //!
-//! `cargo test --release -p agentwire-benches --test allocations -- --nocapture` prints the list. The allocator
-//! counts for the whole process, so all of it is one test.
+//! `cargo test --release -p agentwire-benches --test allocations -- --nocapture` prints the list.
+//! The allocator counts for the whole process, so this is a single test.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "an unexpected result fails the test")]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -15,7 +15,7 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const CALLS: usize = 200;
 
-/// How a client calls, and what one call may allocate; growing a block counts as one more.
+/// A way to call, and how much one call may allocate. Growing a block counts as an allocation.
 struct Case {
     name: &'static str,
     format: Format,
@@ -51,7 +51,7 @@ const CASES: [Case; 4] = [
 ];
 
 #[test]
-fn a_lone_call_allocates_no_more_than_is_stated() {
+fn a_lone_call_stays_within_its_limit_of_allocations() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -73,7 +73,7 @@ fn a_lone_call_allocates_no_more_than_is_stated() {
     assert!(over.is_empty(), "{over:?}");
 }
 
-/// Allocations per call, and where they are made.
+/// Returns the allocations per call, and where they happen.
 async fn count(case: &Case) -> (f64, Vec<(String, f64)>) {
     let echo = agent_fn("echo", |message: Message| async move {
         Ok(Message::agent(message.content))
@@ -90,7 +90,7 @@ async fn count(case: &Case) -> (f64, Vec<(String, f64)>) {
         .unwrap();
     call(&remote, messages()).await;
 
-    // The caller's own messages are made before, and the answers are kept where there is room.
+    // Created before counting starts, since they are not part of the call.
     let messages = messages();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("heap.json");
@@ -100,7 +100,7 @@ async fn count(case: &Case) -> (f64, Vec<(String, f64)>) {
         .build();
     call(&remote, messages).await;
     let blocks = dhat::HeapStats::get().total_blocks;
-    // It writes the file.
+    // Writes the file.
     drop(profiler);
 
     remote.close().await;
@@ -119,7 +119,7 @@ async fn call(remote: &RemoteAgent, messages: Vec<Message>) {
     }
 }
 
-/// The part of dhat's file that says where.
+/// The part of dhat's file that locates allocations.
 #[derive(Deserialize)]
 struct Profile {
     pps: Vec<Point>,
@@ -128,13 +128,14 @@ struct Profile {
 
 #[derive(Deserialize)]
 struct Point {
-    /// Blocks in all.
+    /// Total blocks.
     tbk: u64,
-    /// Frames, the innermost first.
+    /// Stack frames, innermost first.
     fs: Vec<usize>,
 }
 
-/// Allocations per call by place, most first; what happens less than once in ten calls is left out.
+/// Returns the allocations per call by location, most first, without those that happen less than
+/// once in ten calls.
 fn sites(file: &Path) -> Vec<(String, f64)> {
     let profile: Profile = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
     let files = library_files();
@@ -152,9 +153,9 @@ fn sites(file: &Path) -> Vec<(String, f64)> {
     sites
 }
 
-/// The innermost frames in the files of this workspace, who called whom from right to left.
+/// Returns the innermost frames within this workspace, callee first.
 fn place<'a>(frames: impl Iterator<Item = &'a str>, files: &[String]) -> String {
-    // `0x1234: name<of, types> (some/path.rs:12:34)`, of the path the last parts only.
+    // `0x1234: name<of, types> (some/path.rs:12:34)`, where the path is only its last parts.
     let ours = frames.filter_map(|frame| {
         let (name, path) = frame.rsplit_once(" (")?;
         let (path, _column) = path.rsplit_once(':')?;
@@ -167,7 +168,7 @@ fn place<'a>(frames: impl Iterator<Item = &'a str>, files: &[String]) -> String 
     ours.take(3).collect::<Vec<_>>().join(" < ")
 }
 
-/// The library's source files, as paths in the workspace.
+/// Returns the library's source files, as paths in the workspace.
 fn library_files() -> Vec<String> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut folders: Vec<_> = ["adapter", "codec", "transport"]

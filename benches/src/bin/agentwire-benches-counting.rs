@@ -1,14 +1,14 @@
-//! The same program with an allocator that counts.
+//! The command-line program with an allocator that counts.
 //!
-//! It is a program of its own because counting takes time, also while nobody reads the count. `compare` runs it
-//! for the column of allocations, and says so if it has not been built.
+//! A separate program, because counting takes time even while the count is not read. `compare` runs
+//! it to count allocations, and reports if it has not been built.
 
-use agentwire_benches::{Failure, run};
+use agentwire_benches::{BenchError, run};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), BenchError> {
     let _profiler = dhat::Profiler::builder()
         .testing()
         .trim_backtraces(Some(4))

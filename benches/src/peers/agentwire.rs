@@ -1,3 +1,5 @@
+//! agentwire itself.
+
 use agentwire::{
     Agent, AgentError, Endpoint, Format, LocalAgent, Message, RemoteAgent, RequestContext,
 };
@@ -5,11 +7,11 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::task::JoinSet;
 
 use crate::{
-    Failure,
-    client::Course,
+    BenchError,
     load::{Load, Tally},
-    server::Attendant,
+    server_control::ServerControl,
     shape::CHUNKS,
+    workload::Workload,
 };
 
 struct Echo;
@@ -32,28 +34,25 @@ impl Agent for Echo {
     }
 }
 
-/// More than any measurement has.
-const MAX_CONNECTIONS: usize = 20_000;
-
-pub(super) async fn serve(endpoint: &Endpoint, attendant: Attendant) -> Result<(), Failure> {
+pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result<(), BenchError> {
     let server = LocalAgent::builder(Echo)
         .max_connections(MAX_CONNECTIONS)
         .endpoint(endpoint)
         .serve()
         .await?;
-    attendant.attend(server.endpoint()).await?;
+    control.run(server.endpoint()).await?;
     server.stop().await;
     Ok(())
 }
 
-/// Calls share a connection if more than one may be in flight on it.
+/// Calls share a connection if `max_in_flight` is more than one.
 pub(super) async fn drive(
     endpoint: &Endpoint,
-    course: &mut Course,
+    workload: &mut Workload,
     format: Format,
     max_in_flight: usize,
-) -> Result<(), Failure> {
-    let shape = course.shape;
+) -> Result<(), BenchError> {
+    let shape = workload.shape;
     let (clients, connections) = if shape.separate {
         (shape.connections, 1)
     } else {
@@ -69,14 +68,14 @@ pub(super) async fn drive(
             .build()?;
         remotes.push(remote);
     }
-    while let Some(load) = course.next().await? {
+    while let Some(load) = workload.next_load().await? {
         let mut callers = JoinSet::new();
         for remote in &remotes {
             for _ in 0..connections * shape.in_flight {
                 callers.spawn(call(remote.clone(), load.clone()));
             }
         }
-        course.gather(callers).await?;
+        workload.join(callers).await?;
     }
     for remote in remotes {
         remote.close().await;
@@ -84,22 +83,25 @@ pub(super) async fn drive(
     Ok(())
 }
 
-async fn call(remote: RemoteAgent, load: Load) -> Result<Tally, Failure> {
-    let mut tally = load.begin()?;
-    while let Some(begun) = tally.call() {
+async fn call(remote: RemoteAgent, load: Load) -> Result<Tally, BenchError> {
+    let mut tally = load.start()?;
+    while let Some(started) = tally.start_call() {
         let message = Message::user(&*load.text);
         if load.stream {
             let mut chunks = remote.stream(message);
             while let Some(chunk) = chunks.next().await {
-                tally.answer(chunk?.text().ok_or(NO_TEXT)?)?;
+                tally.check(chunk?.text().ok_or(NO_TEXT)?)?;
             }
         } else {
             let reply = remote.process(message).await?;
-            tally.answer(reply.text().ok_or(NO_TEXT)?)?;
+            tally.check(reply.text().ok_or(NO_TEXT)?)?;
         }
-        tally.done(begun)?;
+        tally.record(started)?;
     }
     Ok(tally)
 }
 
-const NO_TEXT: &str = "an answer without text";
+/// More than any measurement opens.
+const MAX_CONNECTIONS: usize = 20_000;
+
+const NO_TEXT: &str = "the answer has no text";

@@ -1,4 +1,4 @@
-//! The typed request and answer of all peers that use serde.
+//! The typed request and answer of the peers that use serde.
 
 use std::collections::BTreeMap;
 
@@ -33,12 +33,6 @@ pub(super) struct Message {
     pub(super) timestamp: String,
 }
 
-/// An id as long as a UUID.
-pub(super) const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
-
-/// A time of writing. The clock is not read for it.
-pub(super) const TIME: &str = "2025-11-08T12:34:56.789012+00:00";
-
 impl Envelope<Request> {
     pub(super) fn request(id: String, method: &str, text: &str) -> Self {
         let request = Request {
@@ -49,7 +43,7 @@ impl Envelope<Request> {
         envelope("request", id, request)
     }
 
-    /// The echo.
+    /// Returns the echo.
     pub(super) fn answer(self) -> Envelope<Answer> {
         let answer = Answer {
             message: message("agent", self.payload.message.content),
@@ -76,3 +70,9 @@ fn message(role: &str, content: String) -> Message {
         timestamp: TIME.to_owned(),
     }
 }
+
+/// An id with the length of a UUID.
+pub(super) const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+
+/// A fixed timestamp, so that no peer reads the clock.
+pub(super) const TIME: &str = "2025-11-08T12:34:56.789012+00:00";

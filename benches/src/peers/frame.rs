@@ -1,14 +1,12 @@
-//! Frames as PROTOCOL.md has them, for the peers that have nothing else.
+//! Frames as in PROTOCOL.md, for the peers that have no framing of their own.
 
-use crate::Failure;
-
-const HEADER: usize = 4;
+use crate::BenchError;
 
 /// Appends one frame.
 pub(super) fn put(
     buffer: &mut Vec<u8>,
-    payload: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    payload: impl FnOnce(&mut Vec<u8>) -> Result<(), BenchError>,
+) -> Result<(), BenchError> {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; HEADER]);
     payload(buffer)?;
@@ -17,19 +15,21 @@ pub(super) fn put(
     Ok(())
 }
 
-/// The payload at the front, once it is there, and how long its frame is.
+/// Returns the first payload and the length of its frame, once the frame is complete.
 pub(super) fn peek(buffer: &[u8]) -> Option<(&[u8], usize)> {
     let len = u32::from_be_bytes(*buffer.first_chunk::<HEADER>()?) as usize;
     let payload = buffer[HEADER..].get(..len)?;
     Some((payload, HEADER + len))
 }
 
+const HEADER: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_there_once_its_last_byte_is() {
+    fn a_frame_is_returned_once_it_is_complete() {
         let mut buffer = Vec::new();
         put(&mut buffer, |payload| {
             payload.extend_from_slice(b"echo");

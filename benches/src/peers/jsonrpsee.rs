@@ -1,3 +1,5 @@
+//! jsonrpsee over WebSocket.
+
 use std::sync::Arc;
 
 use ::agentwire::Endpoint;
@@ -15,19 +17,16 @@ use tokio::task::JoinSet;
 
 use super::envelope::{Answer, Envelope, ID, Request};
 use crate::{
-    Failure,
-    client::Course,
+    BenchError,
     load::{Load, Tally},
-    server::Attendant,
+    server_control::ServerControl,
     shape::CHUNKS,
+    workload::Workload,
 };
 
-/// More than any measurement has.
-const MAX_CONNECTIONS: u32 = 20_000;
-
-pub(super) async fn serve(endpoint: &Endpoint, attendant: Attendant) -> Result<(), Failure> {
+pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result<(), BenchError> {
     let Endpoint::Tcp { host, port, .. } = endpoint else {
-        return Err("jsonrpsee serves TCP only".into());
+        return Err("the jsonrpsee peer supports only TCP".into());
     };
     let config = ServerConfig::builder()
         .max_connections(MAX_CONNECTIONS)
@@ -41,11 +40,11 @@ pub(super) async fn serve(endpoint: &Endpoint, attendant: Attendant) -> Result<(
     let address = server.local_addr()?;
     let handle = server.start(methods()?);
     let endpoint = Endpoint::tcp(address.ip().to_string(), address.port())?;
-    attendant.attend(&endpoint).await?;
+    control.run(&endpoint).await?;
     Ok(handle.stop()?)
 }
 
-fn methods() -> Result<RpcModule<()>, Failure> {
+fn methods() -> Result<RpcModule<()>, BenchError> {
     let mut methods = RpcModule::new(());
     methods.register_async_method("process", |params, _, _| async move {
         let request: Envelope<Request> = params.one()?;
@@ -68,53 +67,56 @@ fn methods() -> Result<RpcModule<()>, Failure> {
     Ok(methods)
 }
 
-pub(super) async fn drive(endpoint: &Endpoint, course: &mut Course) -> Result<(), Failure> {
+pub(super) async fn drive(endpoint: &Endpoint, workload: &mut Workload) -> Result<(), BenchError> {
     let Endpoint::Tcp { host, port, .. } = endpoint else {
-        return Err("jsonrpsee is called over TCP only".into());
+        return Err("the jsonrpsee peer supports only TCP".into());
     };
     let mut clients = Vec::new();
-    for _ in 0..course.shape.connections {
+    for _ in 0..workload.shape.connections {
         let client = WsClientBuilder::default()
             .set_tcp_no_delay(true)
-            // A subscription that is further behind is ended.
+            // The client ends a subscription that falls further behind.
             .max_buffer_capacity_per_subscription(2 * CHUNKS)
             .build(format!("ws://{host}:{port}"))
             .await?;
         clients.push(Arc::new(client));
     }
-    while let Some(load) = course.next().await? {
+    while let Some(load) = workload.next_load().await? {
         let mut callers = JoinSet::new();
         for client in &clients {
-            for _ in 0..course.shape.in_flight {
+            for _ in 0..workload.shape.in_flight {
                 callers.spawn(call(Arc::clone(client), load.clone()));
             }
         }
-        course.gather(callers).await?;
+        workload.join(callers).await?;
     }
     Ok(())
 }
 
-async fn call(client: Arc<WsClient>, load: Load) -> Result<Tally, Failure> {
-    let mut tally = load.begin()?;
-    while let Some(begun) = tally.call() {
+async fn call(client: Arc<WsClient>, load: Load) -> Result<Tally, BenchError> {
+    let mut tally = load.start()?;
+    while let Some(started) = tally.start_call() {
         let method = if load.stream { "stream" } else { "process" };
         let request = Envelope::request(ID.to_owned(), method, &load.text);
         let mut params = ArrayParams::new();
         params.insert(request)?;
         if load.stream {
-            // Its end is not told, but its length is known.
+            // jsonrpsee does not report the end of a subscription, but the length is known.
             let mut chunks = client
                 .subscribe::<Envelope<Answer>, _>(method, params, "stop")
                 .await?;
             for _ in 0..CHUNKS {
-                let chunk = chunks.next().await.ok_or("a stream that is too short")??;
-                tally.answer(&chunk.payload.message.content)?;
+                let chunk = chunks.next().await.ok_or("the stream ended early")??;
+                tally.check(&chunk.payload.message.content)?;
             }
         } else {
             let answer: Envelope<Answer> = client.request(method, params).await?;
-            tally.answer(&answer.payload.message.content)?;
+            tally.check(&answer.payload.message.content)?;
         }
-        tally.done(begun)?;
+        tally.record(started)?;
     }
     Ok(tally)
 }
+
+/// More than any measurement opens.
+const MAX_CONNECTIONS: u32 = 20_000;

@@ -1,4 +1,4 @@
-//! The same echo of a typed request, by each peer.
+//! The same echo of a typed request, implemented with each peer.
 
 mod agentwire;
 mod envelope;
@@ -18,205 +18,77 @@ mod tarpc;
 mod tonic;
 
 use ::agentwire::{Endpoint, Format};
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
-use tokio::runtime::{Builder, Runtime};
 
-use crate::{Failure, client::Course, scenario::Scenario, server::Attendant};
+use crate::{BenchError, peer::Peer, server_control::ServerControl, workload::Workload};
 
-/// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Peer {
-    /// Frames over tokio's sockets, and nothing else: the limit
-    Raw,
-    /// The same, with serde_json of typed envelopes on both sides
-    RawSerdeJson,
-    /// A connection for each call, JSON
-    Agentwire,
-    /// A connection for each call, MessagePack
-    AgentwireMsgpack,
-    /// Calls in flight share connections, JSON
-    AgentwireShared,
-    /// Calls in flight share connections, MessagePack
-    AgentwireSharedMsgpack,
-    /// A handle and a driver task, as many programs have them, JSON
-    Multiplexer,
-    /// tarpc with its JSON transport
-    TarpcJson,
-    /// tarpc with its bincode transport
-    TarpcBincode,
-    /// gRPC
-    Tonic,
-    /// JSON-RPC over WebSocket
-    Jsonrpsee,
-    /// Cap'n Proto, on one thread
-    Capnp,
-    /// The Python implementation of the interop tests, both sides
-    Python,
-}
-
-/// How bytes are carried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Carrier {
-    Unix,
-    Tcp,
-}
-
-impl Carrier {
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Unix => "Unix",
-            Self::Tcp => "TCP",
-        }
+/// Serves the echo until standard input ends.
+pub(crate) async fn serve(
+    peer: Peer,
+    endpoint: &Endpoint,
+    control: ServerControl,
+) -> Result<(), BenchError> {
+    match peer {
+        Peer::Raw => raw::serve(endpoint, control, plain::Plain).await,
+        Peer::RawSerdeJson => raw::serve(endpoint, control, serde_json::SerdeJson).await,
+        Peer::Agentwire
+        | Peer::AgentwireMsgpack
+        | Peer::AgentwireShared
+        | Peer::AgentwireSharedMsgpack => agentwire::serve(endpoint, control).await,
+        Peer::Multiplexer => multiplexer::serve(endpoint, control).await,
+        #[cfg(feature = "peers")]
+        Peer::TarpcJson => tarpc::serve(endpoint, control, tarpc::Format::Json).await,
+        #[cfg(feature = "peers")]
+        Peer::TarpcBincode => tarpc::serve(endpoint, control, tarpc::Format::Bincode).await,
+        #[cfg(feature = "peers")]
+        Peer::Tonic => tonic::serve(endpoint, control).await,
+        #[cfg(feature = "peers")]
+        Peer::Jsonrpsee => jsonrpsee::serve(endpoint, control).await,
+        #[cfg(feature = "peers")]
+        Peer::Capnp => capnp::serve(endpoint, control).await,
+        other => Err(not_in_this_program(other)),
     }
 }
 
-impl Peer {
-    /// Its name on the command line.
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-
-    /// Its name in tables and plots.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Raw => "raw tokio, no codec",
-            Self::RawSerdeJson => "raw tokio, serde_json",
-            Self::Agentwire => "agentwire, JSON",
-            Self::AgentwireMsgpack => "agentwire, MessagePack",
-            Self::AgentwireShared => "agentwire, shared, JSON",
-            Self::AgentwireSharedMsgpack => "agentwire, shared, MessagePack",
-            Self::Multiplexer => "usual multiplexer, JSON",
-            Self::TarpcJson => "tarpc, JSON",
-            Self::TarpcBincode => "tarpc, bincode",
-            Self::Tonic => "tonic",
-            Self::Jsonrpsee => "jsonrpsee",
-            Self::Capnp => "capnp-rpc",
-            Self::Python => "Python",
+/// Calls the echo at an endpoint as the workload says.
+pub(crate) async fn drive(
+    peer: Peer,
+    endpoint: &Endpoint,
+    workload: &mut Workload,
+) -> Result<(), BenchError> {
+    match peer {
+        Peer::Raw => raw::drive(endpoint, workload, plain::Plain).await,
+        Peer::RawSerdeJson => raw::drive(endpoint, workload, serde_json::SerdeJson).await,
+        Peer::Agentwire => agentwire::drive(endpoint, workload, Format::Json, 1).await,
+        Peer::AgentwireMsgpack => {
+            agentwire::drive(endpoint, workload, Format::MessagePack, 1).await
         }
-    }
-
-    pub(crate) const fn is_agentwire(self) -> bool {
-        matches!(
-            self,
-            Self::Agentwire
-                | Self::AgentwireMsgpack
-                | Self::AgentwireShared
-                | Self::AgentwireSharedMsgpack
-        )
-    }
-
-    /// False for what is heavy to compile, in a program that was built without it.
-    pub(crate) const fn is_built(self) -> bool {
-        let is_heavy = matches!(
-            self,
-            Self::TarpcJson | Self::TarpcBincode | Self::Tonic | Self::Jsonrpsee | Self::Capnp
-        );
-        !is_heavy || cfg!(feature = "peers")
-    }
-
-    /// True if it does what a scenario asks for.
-    pub(crate) fn can(self, scenario: Scenario, carrier: Carrier) -> bool {
-        let shape = scenario.shape();
-        let carries = match self {
-            Self::Jsonrpsee => carrier == Carrier::Tcp,
-            _ => true,
-        };
-        let shares = match self {
-            // Without sharing, a connection has one call in flight.
-            Self::Agentwire | Self::AgentwireMsgpack => shape.in_flight == 1,
-            // A stream has a connection to itself in any case, and connections are alike to the server.
-            Self::AgentwireShared | Self::AgentwireSharedMsgpack => {
-                !shape.stream && !shape.separate
-            }
-            _ => true,
-        };
-        let streams = match self {
-            Self::Multiplexer | Self::TarpcJson | Self::TarpcBincode | Self::Capnp => !shape.stream,
-            _ => true,
-        };
-        carries && shares && streams
-    }
-
-    /// The runtime of a process of it.
-    pub(crate) fn runtime(self) -> Result<Runtime, Failure> {
-        let mut builder = match self {
-            Self::Capnp => Builder::new_current_thread(),
-            _ => Builder::new_multi_thread(),
-        };
-        Ok(builder.enable_all().build()?)
-    }
-
-    pub(crate) async fn serve(
-        self,
-        endpoint: &Endpoint,
-        attendant: Attendant,
-    ) -> Result<(), Failure> {
-        match self {
-            Self::Raw => raw::serve(endpoint, attendant, plain::Plain).await,
-            Self::RawSerdeJson => raw::serve(endpoint, attendant, serde_json::SerdeJson).await,
-            Self::Agentwire
-            | Self::AgentwireMsgpack
-            | Self::AgentwireShared
-            | Self::AgentwireSharedMsgpack => agentwire::serve(endpoint, attendant).await,
-            Self::Multiplexer => multiplexer::serve(endpoint, attendant).await,
-            #[cfg(feature = "peers")]
-            Self::TarpcJson => tarpc::serve(endpoint, attendant, tarpc::Format::Json).await,
-            #[cfg(feature = "peers")]
-            Self::TarpcBincode => tarpc::serve(endpoint, attendant, tarpc::Format::Bincode).await,
-            #[cfg(feature = "peers")]
-            Self::Tonic => tonic::serve(endpoint, attendant).await,
-            #[cfg(feature = "peers")]
-            Self::Jsonrpsee => jsonrpsee::serve(endpoint, attendant).await,
-            #[cfg(feature = "peers")]
-            Self::Capnp => capnp::serve(endpoint, attendant).await,
-            other => Err(other.elsewhere()),
+        Peer::AgentwireShared => {
+            agentwire::drive(endpoint, workload, Format::Json, MAX_IN_FLIGHT).await
         }
-    }
-
-    pub(crate) async fn drive(
-        self,
-        endpoint: &Endpoint,
-        course: &mut Course,
-    ) -> Result<(), Failure> {
-        match self {
-            Self::Raw => raw::drive(endpoint, course, plain::Plain).await,
-            Self::RawSerdeJson => raw::drive(endpoint, course, serde_json::SerdeJson).await,
-            Self::Agentwire => agentwire::drive(endpoint, course, Format::Json, 1).await,
-            Self::AgentwireMsgpack => {
-                agentwire::drive(endpoint, course, Format::MessagePack, 1).await
-            }
-            Self::AgentwireShared => {
-                agentwire::drive(endpoint, course, Format::Json, MANY_IN_FLIGHT).await
-            }
-            Self::AgentwireSharedMsgpack => {
-                agentwire::drive(endpoint, course, Format::MessagePack, MANY_IN_FLIGHT).await
-            }
-            Self::Multiplexer => multiplexer::drive(endpoint, course).await,
-            #[cfg(feature = "peers")]
-            Self::TarpcJson => tarpc::drive(endpoint, course, tarpc::Format::Json).await,
-            #[cfg(feature = "peers")]
-            Self::TarpcBincode => tarpc::drive(endpoint, course, tarpc::Format::Bincode).await,
-            #[cfg(feature = "peers")]
-            Self::Tonic => tonic::drive(endpoint, course).await,
-            #[cfg(feature = "peers")]
-            Self::Jsonrpsee => jsonrpsee::drive(endpoint, course).await,
-            #[cfg(feature = "peers")]
-            Self::Capnp => capnp::drive(endpoint, course).await,
-            other => Err(other.elsewhere()),
+        Peer::AgentwireSharedMsgpack => {
+            agentwire::drive(endpoint, workload, Format::MessagePack, MAX_IN_FLIGHT).await
         }
-    }
-
-    fn elsewhere(self) -> Failure {
-        match self {
-            Self::Python => "benches/python/echo.py is this peer".into(),
-            _ => format!("{} needs a build with --features peers", self.name()).into(),
-        }
+        Peer::Multiplexer => multiplexer::drive(endpoint, workload).await,
+        #[cfg(feature = "peers")]
+        Peer::TarpcJson => tarpc::drive(endpoint, workload, tarpc::Format::Json).await,
+        #[cfg(feature = "peers")]
+        Peer::TarpcBincode => tarpc::drive(endpoint, workload, tarpc::Format::Bincode).await,
+        #[cfg(feature = "peers")]
+        Peer::Tonic => tonic::drive(endpoint, workload).await,
+        #[cfg(feature = "peers")]
+        Peer::Jsonrpsee => jsonrpsee::drive(endpoint, workload).await,
+        #[cfg(feature = "peers")]
+        Peer::Capnp => capnp::drive(endpoint, workload).await,
+        other => Err(not_in_this_program(other)),
     }
 }
 
-/// As many calls share a connection as any scenario has.
-const MANY_IN_FLIGHT: usize = 64;
+fn not_in_this_program(peer: Peer) -> BenchError {
+    match peer {
+        Peer::Python => "the Python peer is benches/python/echo.py".into(),
+        _ => format!("{} needs a build with --features peers", peer.name()).into(),
+    }
+}
+
+/// The most calls in flight on a connection in any scenario.
+const MAX_IN_FLIGHT: usize = 64;

@@ -1,5 +1,5 @@
-//! A client handle, a driver task that owns the socket, and a table of who waits for which answer: what programs
-//! usually write when calls are to share a connection.
+//! What programs usually write to share a connection between calls: a client handle, a driver task
+//! that owns the socket, and a table of pending calls.
 
 use std::collections::HashMap;
 
@@ -14,50 +14,47 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use super::envelope::{Answer, Envelope, Request};
 use crate::{
-    Failure,
-    client::Course,
+    BenchError,
     load::{Load, Tally},
-    server::Attendant,
+    server_control::ServerControl,
     socket::{Listener, Socket, connect},
+    workload::Workload,
 };
 
-/// How many requests, or answers, wait for the driver before those who make them wait.
-const QUEUE: usize = 128;
-
-type Waiting = oneshot::Sender<Envelope<Answer>>;
+type Pending = oneshot::Sender<Envelope<Answer>>;
 
 #[derive(Clone)]
 struct Client {
-    requests: mpsc::Sender<(Envelope<Request>, Waiting)>,
+    requests: mpsc::Sender<(Envelope<Request>, Pending)>,
 }
 
 impl Client {
-    async fn process(&self, id: String, text: &str) -> Result<Envelope<Answer>, Failure> {
-        let (waiting, answer) = oneshot::channel();
+    async fn process(&self, id: String, text: &str) -> Result<Envelope<Answer>, BenchError> {
+        let (pending, answer) = oneshot::channel();
         let request = Envelope::request(id, "process", text);
-        self.requests.send((request, waiting)).await?;
+        self.requests.send((request, pending)).await?;
         Ok(answer.await?)
     }
 }
 
-/// Writes what callers put in line, and hands out the answers by id.
+/// Writes queued requests, and delivers answers by id.
 async fn drive_connection(
     socket: Socket,
-    mut requests: mpsc::Receiver<(Envelope<Request>, Waiting)>,
-) -> Result<(), Failure> {
+    mut requests: mpsc::Receiver<(Envelope<Request>, Pending)>,
+) -> Result<(), BenchError> {
     let (mut frames, mut answers) = Framed::new(socket, codec()).split();
-    let mut waiting: HashMap<String, Waiting> = HashMap::new();
+    let mut pending: HashMap<String, Pending> = HashMap::new();
     loop {
         tokio::select! {
             request = requests.recv() => {
                 let Some(mut next) = request else {
                     return Ok(());
                 };
-                // What is in line leaves in one write.
+                // All queued requests leave in one write.
                 loop {
-                    let (request, waits) = next;
+                    let (request, sender) = next;
                     frames.feed(encode(&request)?).await?;
-                    waiting.insert(request.id, waits);
+                    pending.insert(request.id, sender);
                     match requests.try_recv() {
                         Ok(request) => next = request,
                         Err(_) => break,
@@ -66,18 +63,18 @@ async fn drive_connection(
                 frames.flush().await?;
             }
             answer = answers.next() => {
-                let answer = answer.ok_or("the server has closed the connection")??;
+                let answer = answer.ok_or("the server closed the connection")??;
                 let answer: Envelope<Answer> = ::serde_json::from_slice(&answer)?;
-                if let Some(waits) = waiting.remove(&answer.id) {
-                    // Who has given up is gone.
-                    let _ = waits.send(answer);
+                if let Some(sender) = pending.remove(&answer.id) {
+                    // Fails if the caller has given up.
+                    let _ = sender.send(answer);
                 }
             }
         }
     }
 }
 
-pub(super) async fn serve(endpoint: &Endpoint, attendant: Attendant) -> Result<(), Failure> {
+pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result<(), BenchError> {
     let listener = Listener::bind(endpoint).await?;
     let mut connections = JoinSet::new();
     let accept = async {
@@ -86,11 +83,11 @@ pub(super) async fn serve(endpoint: &Endpoint, attendant: Attendant) -> Result<(
             while connections.try_join_next().is_some() {}
         }
     };
-    attendant.attend_while(&listener.endpoint()?, accept).await
+    control.run_beside(&listener.endpoint()?, accept).await
 }
 
-/// A task for each request, and this one for the socket.
-async fn serve_connection(socket: Socket) -> Result<(), Failure> {
+/// Reads and writes the socket, and spawns a task for each request.
+async fn serve_connection(socket: Socket) -> Result<(), BenchError> {
     let (mut frames, mut requests) = Framed::new(socket, codec()).split();
     let (done, mut answers) = mpsc::channel::<Envelope<Answer>>(QUEUE);
     let mut handlers = JoinSet::new();
@@ -123,42 +120,45 @@ fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::new()
 }
 
-fn encode(envelope: &impl ::serde::Serialize) -> Result<Bytes, Failure> {
+fn encode(envelope: &impl ::serde::Serialize) -> Result<Bytes, BenchError> {
     let mut payload = BytesMut::new().writer();
     ::serde_json::to_writer(&mut payload, envelope)?;
     Ok(payload.into_inner().freeze())
 }
 
-pub(super) async fn drive(endpoint: &Endpoint, course: &mut Course) -> Result<(), Failure> {
+pub(super) async fn drive(endpoint: &Endpoint, workload: &mut Workload) -> Result<(), BenchError> {
     let mut drivers = JoinSet::new();
     let mut clients = Vec::new();
-    for _ in 0..course.shape.connections {
+    for _ in 0..workload.shape.connections {
         let (requests, queue) = mpsc::channel(QUEUE);
         drivers.spawn(drive_connection(connect(endpoint).await?, queue));
         clients.push(Client { requests });
     }
-    while let Some(load) = course.next().await? {
+    while let Some(load) = workload.next_load().await? {
         let mut callers = JoinSet::new();
         for client in &clients {
-            for caller in 0..course.shape.in_flight {
+            for caller in 0..workload.shape.in_flight {
                 callers.spawn(call(client.clone(), caller, load.clone()));
             }
         }
-        course.gather(callers).await?;
+        workload.join(callers).await?;
     }
     Ok(())
 }
 
-async fn call(client: Client, caller: usize, load: Load) -> Result<Tally, Failure> {
-    let mut tally = load.begin()?;
+async fn call(client: Client, caller: usize, load: Load) -> Result<Tally, BenchError> {
+    let mut tally = load.start()?;
     let mut number = 0_u64;
-    while let Some(begun) = tally.call() {
+    while let Some(started) = tally.start_call() {
         number += 1;
-        // As long as a UUID, and different for each call in flight.
+        // As long as a UUID, and unique among the calls in flight.
         let id = format!("{caller:018}{number:018}");
         let answer = client.process(id, &load.text).await?;
-        tally.answer(&answer.payload.message.content)?;
-        tally.done(begun)?;
+        tally.check(&answer.payload.message.content)?;
+        tally.record(started)?;
     }
     Ok(tally)
 }
+
+/// How many requests or answers the driver queues before senders wait.
+const QUEUE: usize = 128;

@@ -1,4 +1,4 @@
-//! What a program that knows exactly what it wants could do at best: frames on a socket, in order.
+//! The lower limit: frames on a socket, answered in order, by a program that needs nothing else.
 
 use std::{collections::VecDeque, io, time::Instant};
 
@@ -11,23 +11,23 @@ use tokio::{
 
 use super::frame::{peek, put};
 use crate::{
-    Failure,
-    client::Course,
+    BenchError,
     load::{Load, Tally},
-    server::Attendant,
+    server_control::ServerControl,
     shape::CHUNKS,
     socket::{Listener, Socket, connect},
+    workload::Workload,
 };
 
-/// How payloads are made and read.
+/// Encodes and decodes payloads.
 pub(super) trait Codec: Copy + Send + Sync + 'static {
-    fn request(self, method: Method, text: &str, payload: &mut Vec<u8>) -> Result<(), Failure>;
+    fn request(self, method: Method, text: &str, payload: &mut Vec<u8>) -> Result<(), BenchError>;
 
-    /// Appends the frame of the answer; for a stream, those of all its chunks.
-    fn answer(self, request: &[u8], outgoing: &mut Vec<u8>) -> Result<(), Failure>;
+    /// Appends the frame of the answer; for a stream, the frames of all chunks.
+    fn answer(self, request: &[u8], outgoing: &mut Vec<u8>) -> Result<(), BenchError>;
 
-    /// Reads the text of an answer.
-    fn text<R>(self, answer: &[u8], read: impl FnOnce(&str) -> R) -> Result<R, Failure>;
+    /// Passes the text of an answer to `read`.
+    fn text<R>(self, answer: &[u8], read: impl FnOnce(&str) -> R) -> Result<R, BenchError>;
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -36,40 +36,37 @@ pub(super) enum Method {
     Stream,
 }
 
-/// The buffers begin with this much room. That for reading has as much again for as large a frame as came.
-const ROOM: usize = 64 * 1024;
-
-/// Reads more. A buffer with nothing in it is used again from its front, without a copy of what is in it.
+/// Reads more bytes. An empty buffer is reused from its start without copying.
 async fn read_more(
     socket: &mut Socket,
     incoming: &mut BytesMut,
     largest: usize,
 ) -> io::Result<usize> {
     if incoming.is_empty() {
-        incoming.reserve(ROOM.max(largest));
+        incoming.reserve(INITIAL_CAPACITY.max(largest));
     }
     socket.read_buf(incoming).await
 }
 
 pub(super) async fn serve(
     endpoint: &Endpoint,
-    attendant: Attendant,
+    control: ServerControl,
     codec: impl Codec,
-) -> Result<(), Failure> {
+) -> Result<(), BenchError> {
     let listener = Listener::bind(endpoint).await?;
     let mut connections = JoinSet::new();
     let accept = async {
         loop {
             connections.spawn(answer_all(listener.accept().await?, codec));
-            // Those that have ended are not kept.
+            // Removes the tasks that have ended.
             while connections.try_join_next().is_some() {}
         }
     };
-    attendant.attend_while(&listener.endpoint()?, accept).await
+    control.run_beside(&listener.endpoint()?, accept).await
 }
 
-async fn answer_all(mut socket: Socket, codec: impl Codec) -> Result<(), Failure> {
-    let (mut incoming, mut outgoing) = (BytesMut::new(), Vec::with_capacity(ROOM));
+async fn answer_all(mut socket: Socket, codec: impl Codec) -> Result<(), BenchError> {
+    let (mut incoming, mut outgoing) = (BytesMut::new(), Vec::with_capacity(INITIAL_CAPACITY));
     let mut largest = 0;
     while read_more(&mut socket, &mut incoming, largest).await? > 0 {
         while let Some((request, frame)) = peek(&incoming) {
@@ -85,15 +82,15 @@ async fn answer_all(mut socket: Socket, codec: impl Codec) -> Result<(), Failure
 
 pub(super) async fn drive(
     endpoint: &Endpoint,
-    course: &mut Course,
+    workload: &mut Workload,
     codec: impl Codec,
-) -> Result<(), Failure> {
-    let in_flight = course.shape.in_flight;
+) -> Result<(), BenchError> {
+    let in_flight = workload.shape.in_flight;
     let mut sockets = Vec::new();
-    for _ in 0..course.shape.connections {
+    for _ in 0..workload.shape.connections {
         sockets.push(connect(endpoint).await?);
     }
-    while let Some(load) = course.next().await? {
+    while let Some(load) = workload.next_load().await? {
         let mut connections = JoinSet::new();
         for mut socket in sockets.drain(..) {
             let load = load.clone();
@@ -108,50 +105,50 @@ pub(super) async fn drive(
             sockets.push(socket);
             tallies.push(tally);
         }
-        course.report(tallies)?;
+        workload.report(tallies)?;
     }
     Ok(())
 }
 
-/// Keeps so many calls in flight; answers come in the order of the requests.
+/// Keeps `in_flight` calls in flight. Answers arrive in the order of the requests.
 async fn call_on(
     socket: &mut Socket,
     in_flight: usize,
     load: Load,
     codec: impl Codec,
-) -> Result<Tally, Failure> {
+) -> Result<Tally, BenchError> {
     let (method, answers) = if load.stream {
         (Method::Stream, CHUNKS)
     } else {
         (Method::Process, 1)
     };
-    let (mut incoming, mut outgoing) = (BytesMut::new(), Vec::with_capacity(ROOM));
-    let (mut tally, mut largest) = (load.begin()?, 0);
-    // When each call began, and how many answers it still has to get.
-    let mut begun: VecDeque<(Instant, usize)> = VecDeque::new();
-    for start in std::iter::from_fn(|| tally.call()).take(in_flight) {
-        begun.push_back((start, answers));
+    let (mut incoming, mut outgoing) = (BytesMut::new(), Vec::with_capacity(INITIAL_CAPACITY));
+    let (mut tally, mut largest) = (load.start()?, 0);
+    // The start of each call, and how many of its answers are missing.
+    let mut started: VecDeque<(Instant, usize)> = VecDeque::new();
+    for start in std::iter::from_fn(|| tally.start_call()).take(in_flight) {
+        started.push_back((start, answers));
         put(&mut outgoing, |payload| {
             codec.request(method, &load.text, payload)
         })?;
     }
-    while !begun.is_empty() {
+    while !started.is_empty() {
         socket.write_all(&outgoing).await?;
         outgoing.clear();
         if read_more(socket, &mut incoming, largest).await? == 0 {
-            return Err("the server has closed the connection".into());
+            return Err("the server closed the connection".into());
         }
         while let Some((answer, frame)) = peek(&incoming) {
-            codec.text(answer, |text| tally.answer(text))??;
+            codec.text(answer, |text| tally.check(text))??;
             incoming.advance(frame);
             largest = largest.max(frame);
-            let (start, left) = begun.front_mut().ok_or("an answer that nobody waits for")?;
+            let (start, left) = started.front_mut().ok_or("an answer without a request")?;
             *left -= 1;
             if *left == 0 {
-                tally.done(*start)?;
-                begun.pop_front();
-                if let Some(start) = tally.call() {
-                    begun.push_back((start, answers));
+                tally.record(*start)?;
+                started.pop_front();
+                if let Some(start) = tally.start_call() {
+                    started.push_back((start, answers));
                     put(&mut outgoing, |payload| {
                         codec.request(method, &load.text, payload)
                     })?;
@@ -161,3 +158,6 @@ async fn call_on(
     }
     Ok(tally)
 }
+
+/// The initial capacity of buffers. A read buffer grows to the largest frame that has arrived.
+const INITIAL_CAPACITY: usize = 64 * 1024;

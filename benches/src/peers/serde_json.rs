@@ -1,16 +1,18 @@
+//! A codec with typed envelopes through serde_json.
+
 use super::{
     envelope::{Answer, Envelope, ID, Request},
     frame::put,
     raw::{Codec, Method},
 };
-use crate::{Failure, shape::CHUNKS};
+use crate::{BenchError, shape::CHUNKS};
 
 /// Typed envelopes through serde_json.
 #[derive(Clone, Copy)]
 pub(super) struct SerdeJson;
 
 impl Codec for SerdeJson {
-    fn request(self, method: Method, text: &str, payload: &mut Vec<u8>) -> Result<(), Failure> {
+    fn request(self, method: Method, text: &str, payload: &mut Vec<u8>) -> Result<(), BenchError> {
         let method = match method {
             Method::Process => "process",
             Method::Stream => "stream",
@@ -19,7 +21,7 @@ impl Codec for SerdeJson {
         Ok(::serde_json::to_writer(payload, &request)?)
     }
 
-    fn answer(self, request: &[u8], outgoing: &mut Vec<u8>) -> Result<(), Failure> {
+    fn answer(self, request: &[u8], outgoing: &mut Vec<u8>) -> Result<(), BenchError> {
         let request: Envelope<Request> = ::serde_json::from_slice(request)?;
         let answers = match request.payload.method.as_str() {
             "stream" => CHUNKS,
@@ -34,7 +36,7 @@ impl Codec for SerdeJson {
         Ok(())
     }
 
-    fn text<R>(self, answer: &[u8], read: impl FnOnce(&str) -> R) -> Result<R, Failure> {
+    fn text<R>(self, answer: &[u8], read: impl FnOnce(&str) -> R) -> Result<R, BenchError> {
         let answer: Envelope<Answer> = ::serde_json::from_slice(answer)?;
         Ok(read(&answer.payload.message.content))
     }

@@ -1,26 +1,17 @@
+//! Bar charts.
+
 use clap::ValueEnum;
 
 use super::svg::{Anchor, Svg, WIDTH};
 use crate::{
-    compare::Comparison,
-    peers::{Carrier, Peer},
+    comparison::Comparison,
+    peer::{Carrier, Peer},
     sample::{Cell, Metric, value},
     scenario::Scenario,
     table::{number, ours},
 };
 
-const LABELS: f64 = 220.0;
-const NUMBERS: f64 = 80.0;
-const ROW: f64 = 20.0;
-const TITLE: f64 = 30.0;
-
-/// A bar that would be longer than so many of ours is cut, or ours could not be seen.
-const LONGEST: f64 = 5.0;
-
-const OURS: &str = "#1f6feb";
-const THEIRS: &str = "#9aa4b2";
-
-/// A bar for each peer, over the carrier that it has.
+/// Draws a bar for each peer, over Unix sockets or else TCP.
 pub(super) fn draw(
     svg: &mut Svg,
     comparison: &Comparison,
@@ -45,10 +36,10 @@ pub(super) fn draw(
         .filter_map(|&peer| of(peer).map(|(carrier, value)| (peer, carrier, value)))
         .collect();
     let longest = bars.iter().map(|(_, _, value)| *value).fold(0.0, f64::max);
-    let end = of(ours(scenario)).map_or(longest, |(_, ours)| longest.min(LONGEST * ours));
+    let end = of(ours(scenario)).map_or(longest, |(_, ours)| longest.min(MAX_RATIO * ours));
     let scale = (WIDTH - LABELS - NUMBERS) / end;
 
-    let top = svg.take(TITLE);
+    let top = svg.add_row(TITLE);
     svg.text(
         (8.0, top + 18.0),
         Anchor::Start,
@@ -56,7 +47,7 @@ pub(super) fn draw(
         title,
     );
     for (peer, carrier, value) in bars {
-        let top = svg.take(ROW);
+        let top = svg.add_row(ROW);
         let label = match carrier {
             Carrier::Unix => peer.label().to_owned(),
             Carrier::Tcp => format!("{}, TCP", peer.label()),
@@ -67,7 +58,7 @@ pub(super) fn draw(
         svg.text((LABELS - 8.0, top + 14.0), Anchor::End, "", &label);
         svg.rect((LABELS, top + 3.0), (length, ROW - 6.0), color);
         if is_cut {
-            // Two white strokes through its end.
+            // Two white strokes across its end.
             for offset in [14.0, 20.0] {
                 let x = LABELS + length - offset;
                 svg.line(&[(x, top + ROW - 1.0), (x + 6.0, top + 1.0)], "#fff", 2.0);
@@ -76,5 +67,16 @@ pub(super) fn draw(
         let position = (LABELS + length + 6.0, top + 14.0);
         svg.text(position, Anchor::Start, "", &number(value));
     }
-    svg.take(ROW / 2.0);
+    svg.add_row(ROW / 2.0);
 }
+
+const LABELS: f64 = 220.0;
+const NUMBERS: f64 = 80.0;
+const ROW: f64 = 20.0;
+const TITLE: f64 = 30.0;
+
+/// A bar longer than this many of ours is cut, or ours would be too short to see.
+const MAX_RATIO: f64 = 5.0;
+
+const OURS: &str = "#1f6feb";
+const THEIRS: &str = "#9aa4b2";

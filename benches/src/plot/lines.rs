@@ -1,20 +1,13 @@
+//! Line charts.
+
 use super::svg::{Anchor, Svg, WIDTH};
 use crate::{
-    peers::Peer,
+    peer::Peer,
     scale::{Growth, Step},
     table::number,
 };
 
-const LEFT: f64 = 80.0;
-const RIGHT: f64 = 180.0;
-const HEIGHT: f64 = 220.0;
-const TITLE: f64 = 30.0;
-const BELOW: f64 = 40.0;
-
-const COLORS: [&str; 4] = ["#57606a", "#1f6feb", "#bf8700", "#8250df"];
-const GRID: &str = "#d8dee4";
-
-/// A line for each peer over the number of connections, both axes logarithmic.
+/// Draws a line for each peer over the number of connections, with logarithmic axes.
 pub(super) fn draw(svg: &mut Svg, growth: &Growth, title: &str, of: fn(&Step) -> f64) {
     let mut peers: Vec<Peer> = growth.steps.iter().map(|step| step.peer).collect();
     peers.sort();
@@ -30,7 +23,7 @@ pub(super) fn draw(svg: &mut Svg, growth: &Growth, title: &str, of: fn(&Step) ->
     let (left, right) = exponents(&|step| step.connections as f64);
     let (low, high) = exponents(&of);
 
-    let top = svg.take(TITLE + HEIGHT + BELOW) + TITLE;
+    let top = svg.add_row(TITLE + HEIGHT + BELOW) + TITLE;
     let x = |log: f64| LEFT + (log - left) / (right - left) * (WIDTH - LEFT - RIGHT);
     let y = |log: f64| top + HEIGHT - (log - low) / (high - low) * HEIGHT;
     svg.text(
@@ -59,7 +52,7 @@ pub(super) fn draw(svg: &mut Svg, growth: &Growth, title: &str, of: fn(&Step) ->
             .map(|step| (x((step.connections as f64).log10()), y(of(step).log10())))
             .collect();
         svg.line(&points, color, 2.5);
-        // Names stand beside the lines, one below the other.
+        // The legend is to the right of the lines.
         let place = (WIDTH - RIGHT + 12.0, top + 14.0 + 18.0 * index as f64);
         svg.text(
             place,
@@ -73,3 +66,12 @@ pub(super) fn draw(svg: &mut Svg, growth: &Growth, title: &str, of: fn(&Step) ->
 fn decades(from: f64, to: f64) -> impl Iterator<Item = f64> {
     (from as i32..=to as i32).map(f64::from)
 }
+
+const LEFT: f64 = 80.0;
+const RIGHT: f64 = 180.0;
+const HEIGHT: f64 = 220.0;
+const TITLE: f64 = 30.0;
+const BELOW: f64 = 40.0;
+
+const COLORS: [&str; 4] = ["#57606a", "#1f6feb", "#bf8700", "#8250df"];
+const GRID: &str = "#d8dee4";

@@ -1,4 +1,4 @@
-//! The plots and the tables of the documentation, from what was recorded.
+//! The `plot` command: the plots and tables of the documentation.
 
 mod bars;
 mod lines;
@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use self::svg::Svg;
 use crate::{
-    Failure, aims,
-    compare::Comparison,
+    BenchError, aims,
+    comparison::Comparison,
     document,
     sample::Metric,
     scale::{self, Growth},
@@ -23,11 +23,11 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct PlotArgs {
-    /// What `compare --json` has written
+    /// The file that `compare --json` wrote
     #[arg(long, value_name = "FILE")]
     compare: PathBuf,
 
-    /// What `scale --json` has written
+    /// The file that `scale --json` wrote
     #[arg(long, value_name = "FILE")]
     scale: PathBuf,
 
@@ -35,13 +35,13 @@ pub(crate) struct PlotArgs {
     #[arg(long, value_name = "FOLDER")]
     plots: PathBuf,
 
-    /// Files whose tables are to be replaced, between `<!-- NAME -->` and `<!-- /NAME -->`
+    /// Files in which to replace the tables, between `<!-- NAME -->` and `<!-- /NAME -->`
     #[arg(long, value_name = "FILE")]
     document: Vec<PathBuf>,
 }
 
 impl PlotArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), BenchError> {
         let comparison: Comparison = read(&self.compare)?;
         let growth: Growth = read(&self.scale)?;
         fs::create_dir_all(&self.plots)?;
@@ -106,12 +106,12 @@ impl PlotArgs {
     }
 }
 
-fn read<T: DeserializeOwned>(file: &PathBuf) -> Result<T, Failure> {
+fn read<T: DeserializeOwned>(file: &PathBuf) -> Result<T, BenchError> {
     let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
-/// Where, when and how, and what is missing.
+/// Describes the machine, the method, and what was not measured.
 fn machine(comparison: &Comparison) -> String {
     let counted = match comparison.tracer {
         Some(Tracer::Perf) => "perf",

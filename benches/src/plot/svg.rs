@@ -1,14 +1,14 @@
+//! A minimal SVG writer.
+
 use std::fmt::Write;
 
-/// A drawing that grows downwards.
+/// A drawing to which rows are added at the bottom.
 pub(super) struct Svg {
     body: String,
     height: f64,
 }
 
-pub(super) const WIDTH: f64 = 760.0;
-
-/// Where the text begins or ends.
+/// Which point of a text its position refers to.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     Start,
@@ -24,8 +24,8 @@ impl Svg {
         }
     }
 
-    /// Takes so much room below what is there, and tells where it begins.
-    pub(super) fn take(&mut self, height: f64) -> f64 {
+    /// Adds a row and returns its top.
+    pub(super) fn add_row(&mut self, height: f64) -> f64 {
         let top = self.height;
         self.height += height;
         top
@@ -67,7 +67,7 @@ impl Svg {
 
     pub(super) fn finish(self) -> String {
         let height = self.height + 8.0;
-        // On white, because pages may be dark.
+        // A white background, because the page may be dark.
         format!(
             r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="12" fill="#222">
 <rect width="{WIDTH}" height="{height}" fill="#fff"/>
@@ -77,3 +77,5 @@ impl Svg {
         )
     }
 }
+
+pub(super) const WIDTH: f64 = 760.0;

@@ -17,7 +17,7 @@ use crate::{EndpointProblem, Error};
 ///
 /// | text | meaning |
 /// |---|---|
-/// | `unix:///run/agent.sock` | a Unix socket; the path follows `unix://` verbatim, without escapes |
+/// | `unix:///run/agent.sock` | a Unix socket; the path is verbatim, without escapes |
 /// | `unix://./agent.sock` | a Unix socket below the working directory |
 /// | `tcp://host:8080` | TCP; the port follows the last colon |
 /// | `tcp://[::1]:8080` | TCP over IPv6; the brackets are optional |

@@ -1,4 +1,4 @@
-//! Cap'n Proto on a runtime of one thread, as its crate wants it.
+//! Cap'n Proto, on one thread as its crate requires.
 
 // Generated from echo.capnp by capnpc 0.27.0 with capnp 0.9.2:
 // `CompilerCommand::new().file("echo.capnp").default_parent_module(["peers", "capnp"])`.
@@ -22,11 +22,11 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt, TokioAsyncWriteCompatE
 use self::echo_capnp::{echo, message};
 use super::envelope::{ID, TIME};
 use crate::{
-    Failure,
-    client::Course,
+    BenchError,
     load::{Load, Tally},
-    server::Attendant,
+    server_control::ServerControl,
     socket::{Listener, Socket, connect},
+    workload::Workload,
 };
 
 struct Echo;
@@ -52,50 +52,50 @@ fn fill(mut message: message::Builder<'_>, role: &str, content: &str) {
     message.set_timestamp(TIME);
 }
 
-pub(super) async fn serve(endpoint: &Endpoint, attendant: Attendant) -> Result<(), Failure> {
+pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result<(), BenchError> {
     let listener = Listener::bind(endpoint).await?;
     let accept = async {
         let client: echo::Client = capnp_rpc::new_client(Echo);
         loop {
             let network = network(listener.accept().await?, Side::Server);
             let system = RpcSystem::new(Box::new(network), Some(client.clone().client));
-            // It ends with its connection, and all of them with the set that they are in.
+            // The task ends with its connection, or when the `LocalSet` is dropped.
             spawn_local(system);
         }
     };
     let endpoint = listener.endpoint()?;
-    let attended = attendant.attend_while(&endpoint, accept);
+    let attended = control.run_beside(&endpoint, accept);
     LocalSet::new().run_until(attended).await
 }
 
-pub(super) async fn drive(endpoint: &Endpoint, course: &mut Course) -> Result<(), Failure> {
+pub(super) async fn drive(endpoint: &Endpoint, workload: &mut Workload) -> Result<(), BenchError> {
     LocalSet::new()
-        .run_until(drive_locally(endpoint, course))
+        .run_until(drive_locally(endpoint, workload))
         .await
 }
 
-async fn drive_locally(endpoint: &Endpoint, course: &mut Course) -> Result<(), Failure> {
+async fn drive_locally(endpoint: &Endpoint, workload: &mut Workload) -> Result<(), BenchError> {
     let mut clients: Vec<echo::Client> = Vec::new();
-    for _ in 0..course.shape.connections {
+    for _ in 0..workload.shape.connections {
         let network = network(connect(endpoint).await?, Side::Client);
         let mut system = RpcSystem::new(Box::new(network), None);
         clients.push(system.bootstrap(Side::Server));
         spawn_local(system);
     }
-    while let Some(load) = course.next().await? {
+    while let Some(load) = workload.next_load().await? {
         let mut callers = Vec::new();
         for client in &clients {
-            for _ in 0..course.shape.in_flight {
+            for _ in 0..workload.shape.in_flight {
                 callers.push(spawn_local(call(client.clone(), load.clone())));
             }
         }
         let tallies = join_all(callers).await.into_iter();
-        course.report(tallies.collect::<Result<_, _>>()?)?;
+        workload.report(tallies.collect::<Result<_, _>>()?)?;
     }
     Ok(())
 }
 
-/// With buffers, as the documentation of `VatNetwork` advises.
+/// Buffers both directions, as the documentation of `VatNetwork` recommends.
 fn network(socket: Socket, side: Side) -> VatNetwork<BufReader<Compat<ReadHalf<Socket>>>> {
     let (reader, writer) = split(socket);
     let reader = BufReader::new(reader.compat());
@@ -103,9 +103,9 @@ fn network(socket: Socket, side: Side) -> VatNetwork<BufReader<Compat<ReadHalf<S
     VatNetwork::new(reader, writer, side, ReaderOptions::new())
 }
 
-async fn call(client: echo::Client, load: Load) -> Result<Tally, Failure> {
-    let mut tally = load.begin()?;
-    while let Some(begun) = tally.call() {
+async fn call(client: echo::Client, load: Load) -> Result<Tally, BenchError> {
+    let mut tally = load.start()?;
+    while let Some(started) = tally.start_call() {
         let mut request = client.process_request();
         let mut params = request.get();
         params.set_id(ID);
@@ -113,8 +113,8 @@ async fn call(client: echo::Client, load: Load) -> Result<Tally, Failure> {
         fill(params.init_message(), "user", &load.text);
         let response = request.send().promise.await?;
         let content = response.get()?.get_message()?.get_content()?;
-        tally.answer(content.to_str()?)?;
-        tally.done(begun)?;
+        tally.check(content.to_str()?)?;
+        tally.record(started)?;
     }
     Ok(tally)
 }

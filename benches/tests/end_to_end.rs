@@ -1,6 +1,6 @@
-//! The laboratory measures: a round that is too short to mean anything, from processes to plots.
+//! Runs the comparison from processes to plots, too briefly for meaningful numbers.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "an unexpected result fails the test")]
 #![cfg(target_os = "linux")]
 
 use std::{fs, path::Path, process::Command};
@@ -22,7 +22,7 @@ fn read(file: &Path) -> Value {
 }
 
 #[test]
-fn what_is_measured_ends_in_tables_and_plots() {
+fn a_comparison_writes_tables_and_plots() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name| directory.path().join(name);
     let (compared, scaled) = (path("compare.json"), path("scale.json"));

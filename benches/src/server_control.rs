@@ -1,0 +1,41 @@
+//! How the process that starts a server controls it.
+
+use agentwire::Endpoint;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::{Allocations, BenchError, process::print_line};
+
+/// The server's side of the conversation over standard input and output.
+pub(crate) struct ServerControl {
+    allocations: Allocations,
+}
+
+impl ServerControl {
+    pub(crate) fn new(allocations: Allocations) -> Self {
+        Self { allocations }
+    }
+
+    /// Prints READY and the endpoint, then answers each line with the count of allocations, until
+    /// standard input ends.
+    pub(crate) async fn run(self, endpoint: &Endpoint) -> Result<(), BenchError> {
+        print_line(&format!("READY {endpoint}"))?;
+        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        while lines.next_line().await?.is_some() {
+            let count = self.allocations.map(|count| count());
+            print_line(&serde_json::to_string(&count)?)?;
+        }
+        Ok(())
+    }
+
+    /// Does the same beside an accept loop, which ends only with an error.
+    pub(crate) async fn run_beside(
+        self,
+        endpoint: &Endpoint,
+        accept: impl Future<Output = Result<(), BenchError>>,
+    ) -> Result<(), BenchError> {
+        tokio::select! {
+            accepted = accept => accepted,
+            ended = self.run(endpoint) => ended,
+        }
+    }
+}

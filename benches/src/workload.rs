@@ -1,0 +1,133 @@
+//! The stages of a client process: a warm-up, then the measurement.
+
+use std::time::{Duration, Instant};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Stdin},
+    task::JoinSet,
+};
+
+use crate::{
+    Allocations, BenchError,
+    counters::cpu_time,
+    load::{End, Load, Tally},
+    process::print_line,
+    report::Report,
+    shape::Shape,
+};
+
+/// What a client process does: it warms up, which keeps one-time costs out of the numbers, and then
+/// measures.
+pub(crate) struct Workload {
+    pub(crate) shape: Shape,
+    warm_up: End,
+    measurement: End,
+    held: bool,
+    stdin: BufReader<Stdin>,
+    allocations: Allocations,
+    stage: Stage,
+}
+
+enum Stage {
+    Cold,
+    Warm,
+    Measuring(Baseline),
+}
+
+/// The state of the process when the measurement began.
+struct Baseline {
+    instant: Instant,
+    cpu: Duration,
+    allocations: Option<u64>,
+}
+
+impl Workload {
+    /// Creates a workload. If `held`, the process prints READY after the warm-up, and waits for one
+    /// line before the measurement and for another before it disconnects.
+    pub(crate) fn new(
+        shape: Shape,
+        warm_up: End,
+        measurement: End,
+        held: bool,
+        allocations: Allocations,
+    ) -> Self {
+        Self {
+            shape,
+            warm_up,
+            measurement,
+            held,
+            stdin: BufReader::new(tokio::io::stdin()),
+            allocations,
+            stage: Stage::Cold,
+        }
+    }
+
+    /// Returns what the callers do next on their connections, or `None` at the end.
+    pub(crate) async fn next_load(&mut self) -> Result<Option<Load>, BenchError> {
+        let end = match self.stage {
+            Stage::Cold => {
+                self.stage = Stage::Warm;
+                self.warm_up
+            }
+            Stage::Warm => {
+                if self.held {
+                    print_line("READY")?;
+                    self.wait_for_line().await?;
+                }
+                self.stage = Stage::Measuring(Baseline {
+                    allocations: self.allocations.map(|count| count()),
+                    cpu: cpu_time(std::process::id())?,
+                    instant: Instant::now(),
+                });
+                self.measurement
+            }
+            Stage::Measuring(_) => {
+                if self.held {
+                    // Keep the connections open until then.
+                    self.wait_for_line().await?;
+                }
+                return Ok(None);
+            }
+        };
+        Ok(Some(Load::new(self.shape, end)))
+    }
+
+    async fn wait_for_line(&mut self) -> Result<(), BenchError> {
+        self.stdin.read_line(&mut String::new()).await?;
+        Ok(())
+    }
+
+    /// Waits for the callers of a stage and ends it.
+    pub(crate) async fn join(
+        &mut self,
+        mut callers: JoinSet<Result<Tally, BenchError>>,
+    ) -> Result<(), BenchError> {
+        let mut outcomes = Vec::with_capacity(self.shape.callers());
+        while let Some(outcome) = callers.join_next().await {
+            outcomes.push(outcome?);
+        }
+        self.report(outcomes)
+    }
+
+    /// Ends a stage with the outcomes of its callers. Prints the report of the measurement.
+    pub(crate) fn report(
+        &self,
+        outcomes: Vec<Result<Tally, BenchError>>,
+    ) -> Result<(), BenchError> {
+        let Stage::Measuring(baseline) = &self.stage else {
+            // A failure during the warm-up ends the process.
+            for outcome in outcomes {
+                outcome?;
+            }
+            return Ok(());
+        };
+        let elapsed = baseline.instant.elapsed();
+        let mut report = Report::new(elapsed, outcomes)?;
+        report.cpu_seconds = (cpu_time(std::process::id())? - baseline.cpu).as_secs_f64();
+        report.allocations = match (self.allocations, baseline.allocations) {
+            (Some(count), Some(before)) => Some(count() - before),
+            _ => None,
+        };
+        print_line(&serde_json::to_string(&report)?)
+    }
+}
