@@ -87,9 +87,6 @@ impl Format {
     }
 }
 
-/// The maximum depth of nesting, in both directions. The outermost map or list has depth 1.
-pub const MAX_DEPTH: usize = 256;
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::schema::FormatWriter;
+use crate::text_writer::TextWriter;
 
 /// The id of a request, which every reply to it repeats (PROTOCOL 2.4).
 ///
@@ -36,7 +36,7 @@ impl RequestId {
         Self::from("unknown")
     }
 
-    pub(crate) fn write(&self, writer: &mut impl FormatWriter) {
+    pub(crate) fn write(&self, writer: &mut impl TextWriter) {
         match &self.0 {
             Repr::Uuid(uuid) => writer.ascii_text(&uuid_text(*uuid)),
             Repr::Text(text) => writer.text(text),

@@ -68,6 +68,7 @@ mod role;
 mod schema;
 mod sent_at;
 mod serialize;
+mod text_writer;
 mod timestamp;
 mod tool_result;
 mod value;
@@ -81,7 +82,7 @@ pub use crate::{
     envelope_codec::EnvelopeCodec,
     error::{DecodeError, DecodeFault, EncodeError, FrameError},
     error_code::ErrorCode,
-    format::{Format, MAX_DEPTH},
+    format::Format,
     frame::{
         DEFAULT_FRAME_LIMIT, FrameCodec, FrameLimits, HEADER_LEN, check_eof, peek_frame, put_frame,
         reserve_for_frame,
@@ -90,6 +91,7 @@ pub use crate::{
     json::ToJsonError,
     message::Message,
     role::Role,
+    schema::MAX_DEPTH,
     sent_at::SentAt,
     timestamp::{Timestamp, TimestampError},
     tool_result::{ToolFailure, ToolResult},

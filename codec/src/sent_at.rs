@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Timestamp, schema::FormatWriter};
+use crate::{Timestamp, text_writer::TextWriter};
 
 /// The timestamp of an envelope: a [`Timestamp`], or any other text (PROTOCOL 5.5).
 #[derive(Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl SentAt {
         }
     }
 
-    pub(crate) fn write(&self, writer: &mut impl FormatWriter) {
+    pub(crate) fn write(&self, writer: &mut impl TextWriter) {
         match &self.0 {
             Repr::Time(time) => writer.ascii_text(time.to_text().as_bytes()),
             Repr::Text(text) => writer.text(text),

@@ -4,6 +4,7 @@ use super::{float, scan};
 use crate::{
     EncodeError, Integer, MAX_DEPTH,
     schema::{Field, FormatWriter},
+    text_writer::TextWriter,
     value::IntegerRef,
 };
 
@@ -42,6 +43,30 @@ impl<'a> JsonWriter<'a> {
     fn close(&mut self, bracket: u8) {
         self.depth -= 1;
         self.buffer.push(bracket);
+    }
+}
+
+impl TextWriter for JsonWriter<'_> {
+    fn text(&mut self, text: &str) {
+        if text.len() > COPY_CHUNK {
+            return write_long_text(text, self.buffer);
+        }
+        let plain = scan::writable_len(text.as_bytes());
+        // Enough for text without escapes, which is the common case.
+        self.buffer.reserve(text.len() + 2);
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(&text.as_bytes()[..plain]);
+        if plain < text.len() {
+            write_escaped(&text[plain..], self.buffer);
+        }
+        self.buffer.push(b'"');
+    }
+
+    fn ascii_text(&mut self, text: &[u8]) {
+        self.buffer.reserve(text.len() + 2);
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(text);
+        self.buffer.push(b'"');
     }
 }
 
@@ -107,28 +132,6 @@ impl FormatWriter for JsonWriter<'_> {
 
     fn float(&mut self, float: f64) {
         float::write(float, self.buffer);
-    }
-
-    fn text(&mut self, text: &str) {
-        if text.len() > COPY_CHUNK {
-            return write_long_text(text, self.buffer);
-        }
-        let plain = scan::writable_len(text.as_bytes());
-        // Enough for text without escapes, which is the common case.
-        self.buffer.reserve(text.len() + 2);
-        self.buffer.push(b'"');
-        self.buffer.extend_from_slice(&text.as_bytes()[..plain]);
-        if plain < text.len() {
-            write_escaped(&text[plain..], self.buffer);
-        }
-        self.buffer.push(b'"');
-    }
-
-    fn ascii_text(&mut self, text: &[u8]) {
-        self.buffer.reserve(text.len() + 2);
-        self.buffer.push(b'"');
-        self.buffer.extend_from_slice(text);
-        self.buffer.push(b'"');
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {

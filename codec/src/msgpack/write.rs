@@ -5,6 +5,7 @@ use bytes::BufMut;
 use crate::{
     EncodeError, Integer, MAX_DEPTH,
     schema::{Field, FormatWriter},
+    text_writer::TextWriter,
     value::IntegerRef,
 };
 
@@ -91,6 +92,22 @@ impl<'a> MsgpackWriter<'a> {
     }
 }
 
+impl TextWriter for MsgpackWriter<'_> {
+    fn text(&mut self, text: &str) {
+        self.ascii_text(text.as_bytes());
+    }
+
+    fn ascii_text(&mut self, text: &[u8]) {
+        self.buffer.reserve(text.len() + MAX_HEADER_LEN);
+        if text.len() < 32 {
+            self.buffer.push(0xa0 | text.len() as u8);
+        } else {
+            self.header(&TEXT, text.len());
+        }
+        self.buffer.extend_from_slice(text);
+    }
+}
+
 impl FormatWriter for MsgpackWriter<'_> {
     fn begin_map(&mut self, len: usize) -> Result<(), EncodeError> {
         self.open(&MAP, len)
@@ -142,20 +159,6 @@ impl FormatWriter for MsgpackWriter<'_> {
     fn float(&mut self, float: f64) {
         self.buffer.put_u8(0xcb);
         self.buffer.put_f64(float);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.ascii_text(text.as_bytes());
-    }
-
-    fn ascii_text(&mut self, text: &[u8]) {
-        self.buffer.reserve(text.len() + MAX_HEADER_LEN);
-        if text.len() < 32 {
-            self.buffer.push(0xa0 | text.len() as u8);
-        } else {
-            self.header(&TEXT, text.len());
-        }
-        self.buffer.extend_from_slice(text);
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {

@@ -16,3 +16,6 @@ pub(crate) use self::{
     reader::{FormatReader, SyntaxError},
     writer::{Field, FormatWriter, fixstr},
 };
+
+/// The maximum depth of nesting, in both directions. The outermost map or list has depth 1.
+pub const MAX_DEPTH: usize = 256;

@@ -1,12 +1,12 @@
 //! The interface through which envelopes are encoded.
 
-use crate::{EncodeError, Integer};
+use crate::{EncodeError, Integer, text_writer::TextWriter};
 
 /// A format as a destination for values.
 ///
 /// The caller passes the index of each entry and element, because some formats separate them and
 /// others announce their number.
-pub(crate) trait FormatWriter {
+pub(crate) trait FormatWriter: TextWriter {
     fn begin_map(&mut self, len: usize) -> Result<(), EncodeError>;
     fn key(&mut self, index: usize, key: &str);
     /// Writes a key that is known at compile time.
@@ -21,9 +21,6 @@ pub(crate) trait FormatWriter {
     fn bool(&mut self, flag: bool);
     fn integer(&mut self, integer: &Integer) -> Result<(), EncodeError>;
     fn float(&mut self, float: f64);
-    fn text(&mut self, text: &str);
-    /// Writes text of printable ASCII without quotes and backslashes.
-    fn ascii_text(&mut self, text: &[u8]);
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError>;
 }
 
