@@ -28,8 +28,8 @@
 //! - **Agents**: the trait [`Agent`] and [`agent_fn`], which makes an agent of a closure. An agent
 //!   receives a [`Message`] and a [`RequestContext`], and fails with an [`AgentError`].
 //! - **Servers**: [`LocalAgent`] and [`LocalAgentBuilder`], which serve agents at an [`Endpoint`].
-//! - **Clients**: [`RemoteAgent`] and [`RemoteAgentBuilder`], with [`CallOptions`], [`RetryPolicy`],
-//!   [`Balance`] and [`ClientStats`]. A stream of answers is a [`MessageStream`].
+//! - **Clients**: [`RemoteAgent`] and [`RemoteAgentBuilder`], with [`CallOptions`],
+//!   [`RetryPolicy`], [`Balance`] and [`ClientStats`]. A stream of answers is a [`MessageStream`].
 //! - **Tools**: the trait [`Tool`], [`tool_fn`] and [`ToolResult`].
 //! - **Registries**: the module [`registry`], in which agents find each other by name.
 //! - **Values**: [`Value`] and [`Map`], the macros [`value!`] and [`map!`], and [`to_value`] and
@@ -40,8 +40,8 @@
 //! # Behaviour
 //!
 //! A call ends with the answer of the agent or with an [`Error`] that names the agent, the endpoint
-//! and the cause. Its timeout covers everything from waiting for a free connection to the answer. The
-//! default is 30 s.
+//! and the cause. Its timeout covers everything from waiting for a free connection to the answer.
+//! The default is 30 s.
 //!
 //! A client connects on its first call and reconnects after its server has restarted. Connecting is
 //! retried with exponential backoff until the timeout, so a client may start before its server. A
@@ -62,13 +62,13 @@
 //!
 //! By default each call in flight has its own connection, because Python and Go servers answer the
 //! requests of one connection one after the other. A client opens up to
-//! [`max_connections`](RemoteAgentBuilder::max_connections). It keeps idle connections for 50 s, and
-//! checks each before it uses it again. A call runs in the future of its caller, without a task in
-//! between.
+//! [`max_connections`](RemoteAgentBuilder::max_connections). It keeps idle connections for 50 s,
+//! and checks each before it uses it again. A call runs in the future of its caller, without a task
+//! in between.
 //!
-//! Set [`RemoteAgentBuilder::max_in_flight_per_connection`] to let calls share connections to a Rust
-//! server. A task for each connection then writes the queued requests and assigns the answers by id.
-//! This suits many concurrent calls with few connections.
+//! Set [`RemoteAgentBuilder::max_in_flight_per_connection`] to let calls share connections to a
+//! Rust server. A task for each connection then writes the queued requests and assigns the answers
+//! by id. This suits many concurrent calls with few connections.
 //!
 //! A server runs one task for each connection. The task works on up to
 //! [`LocalAgentBuilder::max_in_flight_per_connection`] requests concurrently and sends each answer
@@ -147,8 +147,8 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let registry = LocalRegistry::new();
 //! # let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
-//! # let server = LocalAgent::builder(echo).registry(registry.clone()).endpoint("memory://by-name");
-//! # let server = server.serve().await?;
+//! # let server = LocalAgent::builder(echo).registry(registry.clone());
+//! # let server = server.endpoint("memory://by-name").serve().await?;
 //! # server.registrations()[0].registered().await?;
 //! let remote = RemoteAgent::discover(registry, "echo").build()?;
 //! let reply = remote.process(Message::user("hello")).await?;
@@ -159,8 +159,8 @@
 //! ```
 //!
 //! The client watches the registry and balances its calls over the registered instances
-//! ([`Balance`]). When an instance unregisters or expires, the client closes its connections as soon
-//! as their calls have ended.
+//! ([`Balance`]). When an instance unregisters or expires, the client closes its connections as
+//! soon as their calls have ended.
 //!
 //! An instance is ejected for a back-off period if it cannot be reached, if it repeatedly closes
 //! connections without answering, or if its server reports no such agent. The client probes an
@@ -172,15 +172,15 @@
 //! [`Error::NotRegistered`] means that the registry lists no instance, and [`Error::Unreachable`]
 //! that no listed instance can be reached.
 //!
-//! If the registry is unreachable or slow, calls go to the instances already known after at most 1 s.
-//! If the registry comes back empty, instances that it no longer lists remain usable for 90 s, but
-//! only while no listed instance is available.
+//! If the registry is unreachable or slow, calls go to the instances already known after at most 1
+//! s. If the registry comes back empty, instances that it no longer lists remain usable for 90 s,
+//! but only while no listed instance is available.
 //!
 //! # Errors
 //!
-//! An agent fails with an [`AgentError`], which the caller receives with its code, text and details.
-//! `?` converts any other error into an [`AgentError`] with the code `INTERNAL_ERROR`. The error of a
-//! call to another agent keeps the code, text and details of that agent.
+//! An agent fails with an [`AgentError`], which the caller receives with its code, text and
+//! details. `?` converts any other error into an [`AgentError`] with the code `INTERNAL_ERROR`. The
+//! error of a call to another agent keeps the code, text and details of that agent.
 //!
 //! ```
 //! use agentwire::{AgentError, LocalAgent, Message, RemoteAgent, agent_fn};
@@ -255,8 +255,8 @@
 //! # Shutdown
 //!
 //! [`LocalAgent::stop`] accepts no new requests and answers those in flight. [`LocalAgent::abort`]
-//! drops them. Both return when no task and no socket file is left. Dropping a [`LocalAgent`] aborts
-//! it. [`LocalAgentBuilder::serve_until`] serves until a future completes, such as
+//! drops them. Both return when no task and no socket file is left. Dropping a [`LocalAgent`]
+//! aborts it. [`LocalAgentBuilder::serve_until`] serves until a future completes, such as
 //! `tokio::signal::ctrl_c()`, and then stops.
 //!
 //! A registered server first unregisters its agents, and accepts calls for another 250 ms
@@ -267,11 +267,11 @@
 //!
 //! # Logs
 //!
-//! Events and spans go to [`tracing`]. Each call, connection and request has a `debug` span with the
-//! endpoint, the agent, the method and the request id, and a `debug` event with its outcome and
-//! duration. A panic of an agent is logged as an `error`, and a connection that cannot be accepted as
-//! a `warn`. Healthy operation logs nothing at `info` or above. Logs never contain the contents of
-//! messages.
+//! Events and spans go to [`tracing`]. Each call, connection and request has a `debug` span with
+//! the endpoint, the agent, the method and the request id, and a `debug` event with its outcome and
+//! duration. A panic of an agent is logged as an `error`, and a connection that cannot be accepted
+//! as a `warn`. Healthy operation logs nothing at `info` or above. Logs never contain the contents
+//! of messages.
 //!
 //! [`tracing`]: https://docs.rs/tracing
 //!
