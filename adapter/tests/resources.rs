@@ -1,7 +1,8 @@
-//! Memory, tasks, file descriptors and counters return to where they were, whatever callers and peers do.
+//! Memory, tasks, file descriptors and counters return to where they were, whatever callers and
+//! peers do.
 //!
-//! The allocator and the system count for the whole process, so these tests run one at a time, each with its
-//! own runtime.
+//! The allocator and the system count for the whole process, so these tests run one at a time, each
+//! with its own runtime.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -172,13 +173,15 @@ fn calls_with_connections_of_their_own_leave_nothing_behind() {
 fn calls_that_share_connections_leave_nothing_behind() {
     alone(Builder::new_multi_thread().worker_threads(2), || {
         nothing_is_left_behind(|builder| {
-            // The server does not see that a hanging call was given up, so each connection fills up with such calls.
+            // The server does not see that a hanging call was given up, so each connection fills up
+            // with such calls.
             builder.max_connections(4).max_in_flight_per_connection(16)
         })
     });
 }
 
-/// Calls the agent once over a blocking socket, which needs no memory, task or file that is counted.
+/// Calls the agent once over a blocking socket, which needs no memory, task or file that is
+/// counted.
 #[cfg(unix)]
 fn called_once(path: &std::path::Path) -> std::os::unix::net::UnixStream {
     use std::io::{Read, Write};

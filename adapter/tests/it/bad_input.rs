@@ -1,4 +1,4 @@
-//! What peers without manners get, and that nobody else notices.
+//! Invalid input is answered or ends its connection, and disturbs no other peer.
 
 use std::time::Duration;
 
@@ -153,7 +153,7 @@ async fn a_bad_messagepack_frame_is_answered_in_messagepack() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_no_request_comes_back_in_the_details() {
+async fn an_envelope_that_is_not_a_request_is_named_in_the_details() {
     let endpoint = memory("no-request");
     let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
         .await
@@ -181,7 +181,7 @@ async fn requests_at_every_split_point_are_served() {
     let mut peer = RawPeer::connect(&endpoint).await;
     for split in 0..=bytes.len() {
         peer.send(&bytes[..split]).await;
-        // Lets the server read the first part by itself.
+        // Lets the server read the first part before the second.
         tokio::task::yield_now().await;
         peer.send(&bytes[split..]).await;
         assert!(
@@ -238,7 +238,8 @@ async fn a_header_over_the_limit_is_answered_and_the_connection_closed() {
             LocalAgent::builder(ScriptedAgent).frame_limits(FrameLimits::default().receive(999));
         let server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
         let peer = RawPeer::connect(server.endpoint()).await;
-        // More than the limit, and more than any buffer in between, is on its way when the server refuses.
+        // When the server refuses the frame, more bytes are in flight than the limit and any buffer
+        // allow.
         let (mut from, mut to) = tokio::io::split(peer.connection);
         let flood = tokio::spawn(async move {
             to.write_all(&u32::MAX.to_be_bytes()).await?;
@@ -271,7 +272,7 @@ async fn a_header_over_the_limit_is_answered_and_the_connection_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_before_an_oversize_frame_is_still_answered() {
+async fn requests_before_an_oversize_frame_are_still_answered() {
     let endpoint = memory("before-oversize");
     let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
         .await
@@ -295,7 +296,7 @@ async fn what_came_before_an_oversize_frame_is_still_answered() {
 }
 
 #[tokio::test]
-async fn a_peer_that_vanishes_inside_a_frame_is_forgotten() {
+async fn a_peer_that_disconnects_inside_a_frame_frees_its_connection() {
     let endpoint = memory("vanishing");
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
@@ -304,7 +305,7 @@ async fn a_peer_that_vanishes_inside_a_frame_is_forgotten() {
         let mut peer = RawPeer::connect(&endpoint).await;
         peer.send(&bytes[..len]).await;
     }
-    // The only connection that the server takes is free again.
+    // The only connection of the server is free again.
     within(
         RemoteAgent::new(&endpoint)
             .unwrap()
@@ -315,7 +316,7 @@ async fn a_peer_that_vanishes_inside_a_frame_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_says_nothing_is_let_go() {
+async fn a_silent_peer_is_disconnected() {
     let endpoint = memory("silent");
     let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
         .await
@@ -347,14 +348,14 @@ async fn a_connection_in_use_is_not_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_takes_no_answers_is_let_go() {
+async fn a_peer_that_reads_no_answers_is_disconnected() {
     let endpoint = memory("not-taking");
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let text = "x".repeat(1 << 20);
     peer.send(&process_frame("7", Message::user(text))).await;
-    // Once it is let go, the only connection of the server is free.
+    // The disconnect frees the only connection of the server.
     let remote = RemoteAgent::builder(&endpoint)
         .timeout(Duration::from_secs(600))
         .build()
@@ -366,7 +367,7 @@ async fn a_peer_that_takes_no_answers_is_let_go() {
     reply.await.unwrap().unwrap();
 }
 
-/// Serves one connection with scripted bytes: what a client does with a bad server.
+/// Serves one connection with scripted bytes, as a faulty server does.
 async fn call_scripted(test: &str, script: impl Fn(RequestId) -> Vec<u8>) -> agentwire::Error {
     let (endpoint, mut listener) = listen(test).await;
     let remote = RemoteAgent::builder(&endpoint)
@@ -420,7 +421,7 @@ async fn a_bad_answer_is_a_typed_error() {
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_before_the_answer_is_closed() {
+async fn a_connection_that_ends_before_the_answer_fails_the_call() {
     for script in [&b""[..], b"\0", b"\0\0\0\x05ab"] {
         let error = call_scripted("cut", |_| script.to_vec()).await;
         assert!(error.is_closed(), "{error}");
@@ -429,7 +430,7 @@ async fn a_connection_that_ends_before_the_answer_is_closed() {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_waits_for_are_discarded() {
+async fn answers_without_a_call_are_discarded() {
     let error = call_scripted("stray", |id| {
         let stray = Envelope::new(
             RequestId::random(),
@@ -443,7 +444,7 @@ async fn answers_that_nobody_waits_for_are_discarded() {
 }
 
 #[tokio::test]
-async fn an_error_without_an_id_is_about_the_one_call_on_its_connection() {
+async fn an_error_without_an_id_fails_the_only_call_on_its_connection() {
     let error = call_scripted("no-id", |_| {
         frame(&Envelope::new(
             RequestId::unknown(),

@@ -1,4 +1,4 @@
-//! An agent that is called by name: found in a registry, balanced over its instances, followed as they come and go.
+//! Calls by name: instances are found in a registry, balanced, and followed as they join and leave.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -41,9 +41,9 @@ async fn two_choices_reach_all_instances_and_avoid_the_busy_one() {
         let message = Message::user("x").with_metadata("do", "hang");
         hanging.process(message).await
     });
-    until("the call is on its way", || remote.stats().open == 1).await;
+    until("the call is in flight", || remote.stats().open == 1).await;
     let idle = instances.add().await;
-    // The client knows of it as soon as it is called.
+    // The client learns of the instance soon after.
     let idle = idle.to_string();
     within(async { while ask(&remote).await.unwrap() != idle {} }).await;
     let answers = ask_often(&remote, 20).await;
@@ -53,7 +53,7 @@ async fn two_choices_reach_all_instances_and_avoid_the_busy_one() {
 }
 
 #[tokio::test]
-async fn streams_tools_and_pings_go_by_name_too() {
+async fn streams_tools_and_pings_work_by_name() {
     let instances = Instances::with(2).await;
     let remote = instances.remote();
     let result = within(remote.execute("forecast", Map::new()))
@@ -97,13 +97,14 @@ async fn a_stream_counts_as_a_call_until_its_end() {
     let answers = ask_often(&remote, 20).await;
     assert_eq!(answers, BTreeMap::from([(other.clone(), 20)]));
     drop(chunks);
-    // Both are as good as each other again. The echo of the other one is no endpoint.
+    // Both instances have the same load again. The first one echoes the message instead of its
+    // endpoint.
     within(async { while ask(&remote).await.unwrap() == other {} }).await;
     within(server.abort()).await;
 }
 
 #[tokio::test]
-async fn a_stream_that_ended_in_an_error_counts_no_more() {
+async fn a_stream_that_ended_in_an_error_no_longer_counts_as_a_call() {
     let instances = Instances::default();
     let streaming = memory("streaming");
     let server = LocalAgent::serve(ScriptedAgent, &streaming).await.unwrap();
@@ -142,7 +143,7 @@ async fn calls_on_shared_connections_are_balanced_and_fail_over() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_has_is_an_error_until_somebody_has_it() {
+async fn an_unregistered_name_is_an_error_until_an_instance_registers() {
     let mut instances = Instances::default();
     let remote = instances.remote();
     for _ in 0..2 {
@@ -160,7 +161,7 @@ async fn a_name_that_nobody_has_is_an_error_until_somebody_has_it() {
             "{text}"
         );
     }
-    // Whoever registers is found at once, whether the watch has told or not.
+    // A new instance is found at once, even before the watch reports it.
     let first = instances.add().await;
     assert_eq!(ask(&remote).await.unwrap(), first.to_string());
     instances.unregister(&first).await;
@@ -169,7 +170,7 @@ async fn a_name_that_nobody_has_is_an_error_until_somebody_has_it() {
 }
 
 #[test]
-fn a_name_that_nobody_can_have_is_refused() {
+fn an_invalid_name_is_refused() {
     let built = RemoteAgent::discover(LocalRegistry::new(), " ").build();
     assert!(matches!(built, Err(Error::InvalidName(_))), "{built:?}");
 }
@@ -199,7 +200,7 @@ async fn an_agent_whose_instances_are_all_dead_is_unavailable_within_the_timeout
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_retries_each_instance_has_one_try() {
+async fn without_retries_each_instance_is_tried_once() {
     let instances = Instances::default();
     for _ in 0..3 {
         register_dead(&instances).await;
@@ -227,7 +228,7 @@ async fn without_retries_each_instance_has_one_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_instance_is_left_out_and_taken_back() {
+async fn a_dead_instance_is_ejected_and_used_again_when_it_recovers() {
     let instances = Instances::with(2).await;
     let dead = register_dead(&instances).await;
     let remote = instances.remote_with(Balance::RoundRobin);
@@ -240,7 +241,7 @@ async fn a_dead_instance_is_left_out_and_taken_back() {
         }
     };
     within(back).await;
-    // The longest wait of the policy.
+    // The longest backoff of the policy.
     assert!(
         start.elapsed() <= Duration::from_secs(2),
         "{:?}",
@@ -262,7 +263,7 @@ async fn a_call_waits_for_the_only_instance_to_come_back() {
         let reply = within(call).await.unwrap().unwrap();
         assert_eq!(reply.text(), Some(dead.to_string().as_str()));
     }
-    // One call finds out, and all others follow.
+    // One call detects the recovery, and all others follow.
     assert!(
         start.elapsed() <= Duration::from_secs(2),
         "{:?}",
@@ -271,7 +272,7 @@ async fn a_call_waits_for_the_only_instance_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_instances_that_leave_is_told_that_there_are_none() {
+async fn a_call_waiting_for_instances_that_all_leave_fails_as_not_registered() {
     let instances = Instances::default();
     let dead = register_dead(&instances).await;
     let remote = instances.remote();
@@ -283,7 +284,7 @@ async fn a_call_that_waits_for_instances_that_leave_is_told_that_there_are_none(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_joins_rescues_the_calls_that_wait() {
+async fn waiting_calls_go_to_an_instance_that_joins() {
     let mut instances = Instances::default();
     register_dead(&instances).await;
     let remote = instances.remote();
@@ -297,7 +298,7 @@ async fn an_instance_that_joins_rescues_the_calls_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_expires_is_not_called_any_more() {
+async fn an_expired_instance_is_no_longer_called() {
     let instances = Instances::with(2).await;
     let remote = instances.remote_with(Balance::RoundRobin);
     assert_eq!(ask_often(&remote, 10).await.len(), 2);
@@ -307,13 +308,13 @@ async fn whoever_expires_is_not_called_any_more() {
         sleep(Duration::from_secs(30)).await;
         instances.registry.heartbeat(&which).await.unwrap();
     }
-    // Both servers are there; only the registration of one is not.
+    // Both servers run; only the registration of one has expired.
     let answers = ask_often(&remote, 10).await;
     assert_eq!(answers, BTreeMap::from([(kept.to_string(), 10)]));
 }
 
 #[tokio::test]
-async fn connections_to_whoever_left_are_closed_once_their_calls_end() {
+async fn connections_to_an_instance_that_left_are_closed_once_their_calls_end() {
     for max_in_flight in [1, 4] {
         let mut instances = Instances::default();
         let gate = Arc::new(Semaphore::new(0));
@@ -339,11 +340,11 @@ async fn connections_to_whoever_left_are_closed_once_their_calls_end() {
             .unwrap();
         let last = remote.clone();
         let last = tokio::spawn(async move { last.process(Message::user("wait")).await });
-        until("it is on its way", || remote.stats().open == 1).await;
+        until("the call is in flight", || remote.stats().open == 1).await;
 
         let other = instances.add().await;
         instances.unregister(&leaving).await;
-        // In turns, two in a row are never the same while there are two.
+        // Round robin never calls the same one of two instances twice in a row.
         let other = other.to_string();
         let is_other = async || ask(&remote).await.unwrap() == other;
         within(async { while !is_other().await || !is_other().await {} }).await;
@@ -351,16 +352,16 @@ async fn connections_to_whoever_left_are_closed_once_their_calls_end() {
         gate.add_permits(1);
         let reply = within(last).await.unwrap().unwrap();
         assert_eq!(reply.text(), Some(leaving.to_string().as_str()));
-        until("only one is open", || remote.stats().open == 1).await;
+        until("one connection is left", || remote.stats().open == 1).await;
 
         assert_eq!(ask(&remote).await.unwrap(), other);
         instances.unregister(instances.servers[0].endpoint()).await;
-        until("none is open", || remote.stats().open == 0).await;
+        until("no connection is left", || remote.stats().open == 0).await;
     }
 }
 
 #[tokio::test]
-async fn a_call_in_line_for_an_instance_that_leaves_goes_to_another() {
+async fn a_call_queued_for_an_instance_that_leaves_goes_to_another() {
     for max_in_flight in [1, 2] {
         let mut instances = Instances::default();
         let endpoint = memory("leaving");
@@ -378,7 +379,7 @@ async fn a_call_in_line_for_an_instance_that_leaves_goes_to_another() {
             ids.push(peer.receive().await.id);
         }
         let in_line = call_by_name(&remote);
-        until("it waits", || remote.stats().waiting == 1).await;
+        until("the call waits", || remote.stats().waiting == 1).await;
 
         let other = instances.add().await;
         instances.unregister(&endpoint).await;
@@ -395,7 +396,7 @@ async fn a_call_in_line_for_an_instance_that_leaves_goes_to_another() {
 }
 
 #[tokio::test]
-async fn what_was_sent_goes_to_no_other_instance_unless_it_may() {
+async fn a_sent_request_goes_to_another_instance_only_if_resending_is_allowed() {
     for (resends, max_in_flight) in [(0, 1), (0, 4), (1, 1), (1, 4)] {
         let mut instances = Instances::default();
         let dying = memory("dying");
@@ -418,7 +419,10 @@ async fn what_was_sent_goes_to_no_other_instance_unless_it_may() {
             }
             Err(Error::ConnectionClosed { site, .. }) => {
                 assert_eq!(resends, 0);
-                assert_eq!(site.endpoint, dying, "the error says who may have seen it");
+                assert_eq!(
+                    site.endpoint, dying,
+                    "the error names the instance that may have received the request"
+                );
             }
             Err(other) => panic!("{other:?}"),
         }
@@ -426,7 +430,7 @@ async fn what_was_sent_goes_to_no_other_instance_unless_it_may() {
 }
 
 #[tokio::test]
-async fn what_was_in_line_of_a_shared_connection_and_did_not_leave_goes_to_another() {
+async fn unsent_requests_queued_on_a_shared_connection_go_to_another_instance() {
     for len in [10_000, 30_000] {
         let mut instances = Instances::default();
         let dying = memory("dying");
@@ -437,7 +441,7 @@ async fn what_was_in_line_of_a_shared_connection_and_did_not_leave_goes_to_anoth
             .max_in_flight_per_connection(20)
             .build()
             .unwrap();
-        // More than goes out while nobody reads.
+        // More than the connection takes while the peer does not read.
         let calls: Vec<_> = (0..20)
             .map(|_| {
                 let (remote, message) = (remote.clone(), Message::user("x".repeat(len)));
@@ -445,7 +449,7 @@ async fn what_was_in_line_of_a_shared_connection_and_did_not_leave_goes_to_anoth
             })
             .collect();
         let mut peer = RawPeer::accept(&mut listener).await;
-        // All are in line by now, for they wait for the same connection.
+        // All requests are queued by now, because they wait for the same connection.
         peer.receive().await;
         let other = instances.add().await;
         drop((peer, listener));
@@ -467,7 +471,7 @@ async fn what_was_in_line_of_a_shared_connection_and_did_not_leave_goes_to_anoth
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_have_been_seen_is_told_with_its_endpoint_if_nobody_else_can_be_reached() {
+async fn an_error_names_the_endpoint_that_may_have_received_the_request() {
     let instances = Instances::default();
     let dying = memory("dying");
     let mut listener = within(Listener::bind(&dying)).await.unwrap();
@@ -489,7 +493,7 @@ async fn what_may_have_been_seen_is_told_with_its_endpoint_if_nobody_else_can_be
 }
 
 #[tokio::test]
-async fn the_task_ends_with_the_client_and_with_its_closing() {
+async fn the_watch_task_ends_when_the_client_is_dropped_or_closed() {
     let instances = Instances::with(2).await;
     let alive = || {
         tokio::runtime::Handle::current()
@@ -502,7 +506,7 @@ async fn the_task_ends_with_the_client_and_with_its_closing() {
             .max_in_flight_per_connection(max_in_flight)
             .build()
             .unwrap();
-        assert_eq!(alive(), before, "it begins with the first call");
+        assert_eq!(alive(), before, "the task starts with the first call");
         ask_often(&remote, 10).await;
         assert!(alive() > before);
         drop(remote);
@@ -515,17 +519,17 @@ async fn the_task_ends_with_the_client_and_with_its_closing() {
         assert_eq!(remote.stats().open, 0);
         let error = ask(&remote).await.unwrap_err();
         assert!(matches!(error, Error::ClientClosed { sent: false, .. }));
-        assert_eq!(alive(), before, "nothing begins again");
+        assert_eq!(alive(), before, "no task starts again");
     }
 }
 
 #[tokio::test]
-async fn closing_ends_the_calls_that_wait_for_an_instance() {
+async fn closing_fails_the_calls_that_wait_for_an_instance() {
     let instances = Instances::default();
     register_dead(&instances).await;
     let remote = instances.remote();
     let waiting = call_by_name(&remote);
-    until("it waits", || remote.stats().in_flight == 1).await;
+    until("the call waits", || remote.stats().in_flight == 1).await;
     within(remote.close()).await;
     let error = within(waiting).await.unwrap().unwrap_err();
     assert!(
@@ -535,7 +539,7 @@ async fn closing_ends_the_calls_that_wait_for_an_instance() {
 }
 
 #[tokio::test]
-async fn a_client_outlives_the_runtime_that_watched_for_it() {
+async fn a_client_outlives_the_runtime_of_its_watch() {
     let mut instances = Instances::default();
     let remote = instances.remote();
     let first = remote.clone();

@@ -1,4 +1,4 @@
-//! Calling by name where instances fail in odd ways: they hang, they close, others are at their endpoints.
+//! Calls by name to faulty instances: they hang, they close connections, or they host other agents.
 
 use std::{
     sync::{
@@ -24,11 +24,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// An endpoint where nobody is let in, and nobody is told so: a host that is switched off, say. For paused time.
+/// An endpoint at which connecting hangs, as at a host that is switched off. For paused time only.
 struct Hanging {
     endpoint: Endpoint,
     _listener: Listener,
-    /// As many as wait to be accepted; whoever comes now waits to be let in.
+    /// Fills the accept queue of the listener, so that further attempts to connect hang.
     _line: Vec<Connection>,
 }
 
@@ -50,21 +50,22 @@ impl Hanging {
     }
 }
 
-/// Accepts connections and closes them at once, as a proxy does whose backend is gone.
+/// Registers an endpoint that accepts connections and closes them, as a proxy without its backend
+/// does.
 async fn register_closing(instances: &Instances) -> JoinHandle<()> {
     let endpoint = memory("closing");
     let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
     instances.register(&endpoint).await;
     tokio::spawn(async move {
         while let Ok(mut connection) = listener.accept().await {
-            // What it is sent is lost.
+            // The request is lost.
             let _ = timeout(Duration::from_secs(1), connection.read_u32()).await;
         }
     })
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_hangs_while_connecting_costs_a_part_of_the_time() {
+async fn an_instance_that_hangs_while_connecting_costs_a_part_of_the_timeout() {
     let mut instances = Instances::default();
     let _hanging = Hanging::register(&instances).await;
     let live = instances.add().await;
@@ -85,7 +86,7 @@ async fn an_instance_that_hangs_while_connecting_costs_a_part_of_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_hangs_is_out_after_one_call_of_a_second() {
+async fn a_hanging_instance_is_ejected_after_one_call_with_a_short_timeout() {
     let mut instances = Instances::default();
     let _hanging = Hanging::register(&instances).await;
     instances.add().await;
@@ -98,7 +99,8 @@ async fn an_instance_that_hangs_is_out_after_one_call_of_a_second() {
         within(call).await.unwrap();
         sleep(Duration::from_millis(1)).await;
     }
-    // One call waited for a third of its time. The others did not, though it was tried again meanwhile.
+    // One call waited for a third of its timeout. The others did not wait: probes run in the
+    // background.
     let waited = start.elapsed() - Duration::from_millis(60);
     assert!(
         waited >= Duration::from_millis(300) && waited < Duration::from_millis(500),
@@ -107,7 +109,7 @@ async fn an_instance_that_hangs_is_out_after_one_call_of_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_hangs_is_out_even_if_nobody_waits_to_the_end() {
+async fn a_hanging_instance_is_ejected_even_if_every_call_is_dropped() {
     let mut instances = Instances::default();
     let _hanging = Hanging::register(&instances).await;
     instances.add().await;
@@ -131,7 +133,7 @@ async fn an_instance_that_hangs_is_out_even_if_nobody_waits_to_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_in_line_for_an_instance_that_hangs_go_elsewhere_together() {
+async fn calls_queued_for_a_hanging_instance_move_to_another_together() {
     let mut instances = Instances::default();
     let _hanging = Hanging::register(&instances).await;
     let live = instances.add().await;
@@ -157,7 +159,7 @@ async fn calls_in_line_for_an_instance_that_hangs_go_elsewhere_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_hangs_is_called_again_when_it_hangs_no_more() {
+async fn an_instance_that_stops_hanging_is_called_again() {
     let mut instances = Instances::default();
     let hanging = Hanging::register(&instances).await;
     instances.add().await;
@@ -175,7 +177,7 @@ async fn an_instance_that_hangs_is_called_again_when_it_hangs_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_in_a_hurry_takes_no_instance_from_the_others() {
+async fn a_call_with_a_short_timeout_does_not_eject_an_instance() {
     for max_in_flight in [1, 4] {
         let instances = Instances::default();
         let hanging = Hanging::register(&instances).await;
@@ -184,7 +186,7 @@ async fn a_call_that_is_in_a_hurry_takes_no_instance_from_the_others() {
             .build()
             .unwrap();
         let patient = call_by_name(&remote);
-        // If they share a connection, the other one makes it, and this one only waits.
+        // If the calls share a connection, the other call opens it and this one waits.
         let options = CallOptions::new().timeout(Duration::from_millis(60));
         let hasty = remote.process_with(Message::user("x"), &options);
         within(hasty).await.unwrap_err();
@@ -200,7 +202,7 @@ async fn a_call_that_is_in_a_hurry_takes_no_instance_from_the_others() {
     }
 }
 
-/// An instance whose fault does not pass: its socket's directory is a file.
+/// Registers an instance with a permanent fault: the directory of its socket is a file.
 async fn register_faulty(instances: &Instances) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let endpoint = Endpoint::unix(file.path().join("sock")).unwrap();
@@ -209,7 +211,7 @@ async fn register_faulty(instances: &Instances) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_that_does_not_pass_is_no_reason_not_to_wait_for_another_instance() {
+async fn calls_wait_for_another_instance_despite_one_with_a_permanent_fault() {
     let instances = Instances::default();
     let _faulty = register_faulty(&instances).await;
     let remote = instances.remote();
@@ -225,7 +227,7 @@ async fn a_fault_that_does_not_pass_is_no_reason_not_to_wait_for_another_instanc
         ),
         "{error:?}"
     );
-    assert_eq!(start.elapsed(), Duration::ZERO, "waiting mends nothing");
+    assert_eq!(start.elapsed(), Duration::ZERO, "waiting does not help");
 
     let restarting = register_dead(&instances).await;
     let calls: Vec<_> = (0..4).map(|_| call_by_name(&remote)).collect();
@@ -238,7 +240,7 @@ async fn a_fault_that_does_not_pass_is_no_reason_not_to_wait_for_another_instanc
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_that_closes_every_connection_gets_a_call_now_and_then() {
+async fn an_instance_that_closes_every_connection_gets_few_calls() {
     for max_in_flight in [1, 4] {
         let instances = Instances::with(2).await;
         let closing = register_closing(&instances).await;
@@ -255,13 +257,13 @@ async fn an_instance_that_closes_every_connection_gets_a_call_now_and_then() {
             }
             sleep(Duration::from_millis(5)).await;
         }
-        // In 10 s: two before it is out, and one after each wait, which grow to 2 s.
+        // In 10 s: two calls before it is ejected, and one after each back-off, which grows to 2 s.
         assert!((2..=20).contains(&failed), "{failed}");
         closing.abort();
     }
 }
 
-/// The server of other agents has the endpoint by now.
+/// Registers an endpoint that a server of other agents has taken over.
 async fn register_usurped(instances: &Instances) -> LocalAgent {
     let endpoint = memory("usurped");
     let usurper = LocalAgent::builder(ScriptedAgent).strict_names(true);
@@ -271,7 +273,7 @@ async fn register_usurped(instances: &Instances) -> LocalAgent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_not_the_agent_is_left_alone() {
+async fn a_server_of_other_agents_is_not_called() {
     let instances = Instances::with(2).await;
     let usurper = register_usurped(&instances).await;
     let remote = instances.remote_with(Balance::RoundRobin);
@@ -283,7 +285,7 @@ async fn who_is_not_the_agent_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn if_nobody_is_the_agent_that_is_told_at_once() {
+async fn if_no_server_hosts_the_agent_the_call_fails_at_once() {
     let instances = Instances::default();
     let usurpers = [
         register_usurped(&instances).await,
@@ -301,7 +303,7 @@ async fn if_nobody_is_the_agent_that_is_told_at_once() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// Asks another agent, and fails as that does.
+/// Forwards its requests to another agent, and its errors back.
 #[derive(Clone)]
 struct Forwarding {
     next: RemoteAgent,
@@ -329,7 +331,7 @@ impl Agent for Forwarding {
 }
 
 #[tokio::test]
-async fn an_agent_that_does_not_find_another_has_worked_on_the_request_and_nobody_else_does() {
+async fn an_agent_that_fails_with_agent_not_found_has_handled_the_request() {
     let usurped = memory("usurped");
     let usurper = LocalAgent::builder(ScriptedAgent).strict_names(true);
     let usurper = within(usurper.endpoint(&usurped).serve()).await.unwrap();
@@ -368,7 +370,7 @@ async fn an_agent_that_does_not_find_another_has_worked_on_the_request_and_nobod
 }
 
 #[tokio::test(start_paused = true)]
-async fn why_the_last_connection_was_no_good_is_told() {
+async fn an_unreachable_error_names_the_cause_of_the_last_attempt() {
     let instances = Instances::default();
     let endpoint = memory("dropping");
     let mut listener = within(Listener::bind(&endpoint)).await.unwrap();
@@ -378,7 +380,7 @@ async fn why_the_last_connection_was_no_good_is_told() {
         .retry(RetryPolicy::never())
         .build()
         .unwrap();
-    // More than goes out before the connection ends.
+    // More than can be sent before the connection ends.
     let message = Message::user("x".repeat(1 << 20));
     match within(remote.process(message)).await.unwrap_err() {
         Error::Unreachable {

@@ -1,4 +1,4 @@
-//! Calling by name while the registry fails: it is gone, or hangs, or comes back empty.
+//! Calls by name while the registry is unreachable, hangs, or comes back empty.
 
 use std::{
     sync::{
@@ -25,8 +25,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Hooks of a registry that cannot be watched. It answers one lookup for each permit, and fails every lookup once the
-/// semaphore is closed.
+/// Hooks of a registry that cannot be watched. It answers one lookup for each permit, and fails
+/// every lookup once the semaphore is closed.
 struct Unreliable {
     permits: Arc<Semaphore>,
     lookups: AtomicUsize,
@@ -61,7 +61,7 @@ impl Hooks for Unreliable {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_watch_the_registry_is_asked_now_and_then_and_the_last_answer_counts() {
+async fn without_a_watch_the_client_looks_up_at_intervals_and_keeps_the_last_answer() {
     let instances = Instances::with(2).await;
     let answers = Arc::new(Semaphore::new(2));
     let registry = unreliable(&instances.registry, &answers);
@@ -69,7 +69,7 @@ async fn without_a_watch_the_registry_is_asked_now_and_then_and_the_last_answer_
         .timeout(Duration::from_secs(10))
         .build()
         .unwrap();
-    // All of these are one question.
+    // All of these calls share one lookup.
     for answer in join_all((0..50).map(|_| ask(&remote))).await {
         answer.unwrap();
     }
@@ -79,14 +79,14 @@ async fn without_a_watch_the_registry_is_asked_now_and_then_and_the_last_answer_
     sleep(Duration::from_secs(2)).await;
     ask_often(&remote, 50).await;
     assert_eq!(answers.available_permits(), 0);
-    // Nobody answers any more: what was known last counts.
+    // The registry no longer answers, and the client keeps the last answer.
     answers.close();
     sleep(Duration::from_secs(60)).await;
     assert_eq!(ask_often(&remote, 50).await.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registry_that_cannot_be_asked_is_an_error_that_says_so() {
+async fn an_unavailable_registry_is_an_error_of_its_own() {
     let answers = Arc::new(Semaphore::new(0));
     let registry = unreliable(&LocalRegistry::new(), &answers);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
@@ -108,7 +108,7 @@ async fn a_registry_that_cannot_be_asked_is_an_error_that_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_failure_of_the_registry_is_told_to_all_who_wait() {
+async fn one_failed_lookup_fails_all_waiting_calls() {
     let answers = Arc::new(Semaphore::new(0));
     let registry = unreliable(&LocalRegistry::new(), &answers);
     let hooks = Arc::clone(&registry.hooks);
@@ -130,25 +130,25 @@ async fn one_failure_of_the_registry_is_told_to_all_who_wait() {
 }
 
 #[tokio::test]
-async fn that_nobody_has_the_name_is_asked_once_for_all_who_wait() {
+async fn waiting_calls_share_lookups_of_an_unregistered_name() {
     let answers = Arc::new(Semaphore::new(0));
     let registry = unreliable(&LocalRegistry::new(), &answers);
     let hooks = Arc::clone(&registry.hooks);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
     let calls: Vec<_> = (0..500).map(|_| call_by_name(&remote)).collect();
-    until("they wait", || remote.stats().in_flight == 500).await;
+    until("all calls wait", || remote.stats().in_flight == 500).await;
     answers.add_permits(500);
     for call in calls {
         let error = within(call).await.unwrap().unwrap_err();
         assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
     }
-    // Those who came while the first question was open need an answer of their own.
+    // Calls that started during the first lookup need a lookup that began later.
     let lookups = hooks.lookups.load(Relaxed);
     assert!(lookups <= 3, "{lookups}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn instances_that_are_known_are_called_while_the_registry_hangs() {
+async fn known_instances_are_called_while_the_registry_hangs() {
     let instances = Instances::with(2).await;
     let answers = Arc::new(Semaphore::new(1));
     let registry = unreliable(&instances.registry, &answers);
@@ -169,7 +169,7 @@ async fn instances_that_are_known_are_called_while_the_registry_hangs() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_polls_holds_up_no_other() {
+async fn a_call_that_is_not_polled_does_not_block_others() {
     let instances = Instances::with(1).await;
     let answers = Arc::new(Semaphore::new(0));
     let registry = unreliable(&instances.registry, &answers);
@@ -181,7 +181,8 @@ async fn a_call_that_nobody_polls_holds_up_no_other() {
     within(held).await.unwrap();
 }
 
-/// Hooks of a registry whose first watch sends a snapshot and is then disconnected. Later watches fail.
+/// Hooks of a registry whose first watch sends a snapshot and is then disconnected. Later watches
+/// fail.
 struct Disconnecting {
     how: Disconnect,
     is_disconnected: AtomicBool,
@@ -229,7 +230,7 @@ impl Hooks for Disconnecting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_tells_nothing_is_not_believed_when_nobody_can_be_reached() {
+async fn a_silent_watch_is_not_trusted_when_no_instance_can_be_reached() {
     for retry in [RetryPolicy::new(), RetryPolicy::never()] {
         let mut instances = Instances::with(1).await;
         let registry = disconnecting(&instances.registry, Disconnect::Silent);
@@ -250,7 +251,7 @@ async fn a_watch_that_tells_nothing_is_not_believed_when_nobody_can_be_reached()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_tells_nothing_for_long_is_checked() {
+async fn a_watch_without_events_is_checked_by_lookups() {
     let mut instances = Instances::with(1).await;
     let registry = disconnecting(&instances.registry, Disconnect::Silent);
     let remote = RemoteAgent::discover(registry, "weather").build().unwrap();
@@ -259,7 +260,7 @@ async fn a_watch_that_tells_nothing_for_long_is_checked() {
     let renewed = instances.servers[0].endpoint().clone();
     let both = async {
         while ask_often(&remote, 20).await.len() < 2 {
-            // It is still there, and its lease does not end.
+            // Renews the lease of the first instance.
             instances.register(&renewed).await;
             sleep(Duration::from_secs(10)).await;
         }
@@ -270,7 +271,7 @@ async fn a_watch_that_tells_nothing_for_long_is_checked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_is_known_to_be_lost_is_not_relied_on() {
+async fn a_lost_watch_is_not_trusted() {
     for how in [Disconnect::Detected, Disconnect::Failed] {
         let mut instances = Instances::with(1).await;
         let registry = disconnecting(&instances.registry, how);
@@ -291,7 +292,7 @@ async fn a_watch_that_is_known_to_be_lost_is_not_relied_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registry_that_comes_back_empty_takes_no_instance_away() {
+async fn instances_survive_a_registry_that_comes_back_empty() {
     let instances = Instances::with(2).await;
     let dead = register_dead(&instances).await;
     let endpoint = memory("registry");
@@ -311,11 +312,11 @@ async fn a_registry_that_comes_back_empty_takes_no_instance_away() {
         .unwrap();
     let mut watch = registry.watch(WatchScope::name("weather"));
     within(watch.next()).await.unwrap().unwrap();
-    // The client's watch is back by now, too.
+    // By now the client's watch has reconnected, too.
     sleep(Duration::from_secs(10)).await;
     assert_eq!(ask_often(&remote, 20).await.len(), 2);
 
-    // Who registers again counts more than who does not.
+    // An instance that registers again is preferred over those that do not.
     let first = instances.servers[0].endpoint().clone();
     empty
         .register(Registration::new("weather", first.clone()))
@@ -326,7 +327,7 @@ async fn a_registry_that_comes_back_empty_takes_no_instance_away() {
     assert_eq!(answers.into_keys().collect::<Vec<_>>(), [first.to_string()]);
     assert_ne!(first, dead);
 
-    // Who does not for as long as a lease has gone.
+    // Instances that do not register again are gone after the length of a lease.
     let which = InstanceRef::new("weather").with_endpoint(first);
     empty.unregister(&which).await.unwrap();
     sleep(Duration::from_secs(90)).await;

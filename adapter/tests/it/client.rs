@@ -1,4 +1,5 @@
-//! A client's connections over time: how many there are, when they are closed, what it says of itself.
+//! The connections of a client over time: how many there are, when they close, and what statistics
+//! say.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ async fn idle_connections_are_closed_before_the_server_does() {
     called.await.unwrap().unwrap();
     assert_eq!((remote.stats().open, remote.stats().idle), (1, 1));
     let start = Instant::now();
-    // Nobody calls any more; the client closes it all the same.
+    // The client closes the idle connection without a further call.
     peer.receive_end_within(Duration::from_secs(60)).await;
     assert!(
         start.elapsed() >= Duration::from_secs(49),
@@ -37,7 +38,7 @@ async fn closing_waits_for_calls_and_refuses_more() {
     let (mut peer, id) = RawPeer::asked(&mut listener).await;
     let closer = remote.clone();
     let closing = tokio::spawn(async move { closer.close().await });
-    until("it refuses calls", || {
+    until("the client refuses calls", || {
         let refused = futures_util::FutureExt::now_or_never(remote.process(Message::user("x")));
         matches!(refused, Some(Err(Error::ClientClosed { .. })))
     })
@@ -61,7 +62,7 @@ async fn closing_waits_for_calls_and_refuses_more() {
 }
 
 #[tokio::test]
-async fn closing_ends_streams_and_those_who_wait() {
+async fn closing_ends_streams_and_waiting_calls() {
     let server = LocalAgent::serve(ScriptedAgent, memory("close-stream"))
         .await
         .unwrap();
@@ -72,7 +73,7 @@ async fn closing_ends_streams_and_those_who_wait() {
     let mut stream = remote.stream(Message::user("x").with_metadata("count", 1_000_000));
     within(stream.next()).await.unwrap().unwrap();
     let waiting = call(&remote, "x");
-    until("one waits", || remote.stats().waiting == 1).await;
+    until("one call waits", || remote.stats().waiting == 1).await;
     within(remote.close()).await;
     let refused = within(waiting).await.unwrap();
     assert!(
@@ -90,17 +91,17 @@ async fn closing_ends_streams_and_those_who_wait() {
 }
 
 #[tokio::test]
-async fn a_ping_is_proved_by_whatever_comes_back() {
+async fn any_answer_to_a_ping_is_a_success() {
     let server = LocalAgent::serve(ScriptedAgent, memory("ping"))
         .await
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();
     within(remote.ping()).await.unwrap();
-    // The connection is still good for calls.
+    // The connection still serves calls.
     within(remote.process(Message::user("x"))).await.unwrap();
     assert_eq!(remote.stats().open, 1);
 
-    // As Go's server does, which closes.
+    // The Go server closes the connection instead.
     let (endpoint, mut listener) = listen("ping-closed").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let server = async { drop(RawPeer::asked(&mut listener).await) };
@@ -119,7 +120,7 @@ async fn a_ping_is_proved_by_whatever_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_that_its_agent_is_unavailable_is_alive() {
+async fn a_server_whose_agent_is_unavailable_answers_pings() {
     let (endpoint, mut listener) = listen("ping-unavailable").await;
     let remote = RemoteAgent::builder(&endpoint)
         .retry(RetryPolicy::new().resend(1))
@@ -136,7 +137,7 @@ async fn a_server_that_says_that_its_agent_is_unavailable_is_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_that_nobody_answers_times_out() {
+async fn an_unanswered_ping_times_out() {
     let (endpoint, mut listener) = listen("ping-silent").await;
     let remote = RemoteAgent::builder(&endpoint)
         .timeout(Duration::from_secs(3))
@@ -158,8 +159,8 @@ async fn a_ping_that_nobody_answers_times_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_may_have_a_limit_in_all() {
-    // A chunk every second, for ever.
+async fn a_stream_may_have_a_total_timeout() {
+    // An endless stream with a chunk every second.
     let endless = |message: Message| {
         let content = message.content;
         futures_util::stream::unfold(content, |content| async {

@@ -86,7 +86,7 @@ async fn an_agent_sees_the_request_the_name_the_peer_and_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_tool_sees_who_runs_it() {
+async fn a_tool_sees_its_caller() {
     let tool = tool_fn("whoami", |_: Map, context: RequestContext| async move {
         Ok(ToolResult::success(context.peer().to_string()))
     });

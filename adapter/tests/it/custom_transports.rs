@@ -1,4 +1,4 @@
-//! Transports of the user's own, and what they may do to a client.
+//! Custom transports, and clients that cope with slow and faulty ones.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-/// Makes connections whose far sides are handed to the test.
+/// Makes connections and sends their other ends to the test.
 #[derive(Debug)]
 struct Patchbay {
     endpoint: Endpoint,
@@ -61,8 +61,8 @@ async fn accept(connections: &mut mpsc::Receiver<DuplexStream>) -> RawPeer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_connection_holds_back_is_flushed_however_long_that_takes() {
-    // It takes a whole request at once, and then gives it away bit by bit.
+async fn a_connection_that_buffers_is_flushed_however_long_that_takes() {
+    // The connection accepts a whole request at once, and passes it on bit by bit.
     let (patchbay, mut connections) = Patchbay::new(|near| {
         let buffered = BufStream::with_capacity(8 * 1024, 256 * 1024, near);
         Connection::custom(buffered, "near")

@@ -106,7 +106,7 @@ async fn an_agent_is_registered_at_each_endpoint_or_at_the_advertised_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopped_waits_for_the_end_whoever_brings_it_about() {
+async fn stopped_waits_for_the_end_of_a_stop_or_an_abort() {
     for aborts in [true, false] {
         let endpoint = memory("stopped");
         let server = LocalAgent::serve(ScriptedAgent, &endpoint).await.unwrap();

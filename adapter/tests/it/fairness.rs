@@ -1,4 +1,4 @@
-//! A peer that sends without end holds up nobody: not other tasks, and not requests that wait.
+//! A peer that sends without a pause blocks neither other tasks nor earlier requests.
 
 #![cfg(unix)]
 use std::{
@@ -15,7 +15,7 @@ use agentwire::{Endpoint, LocalAgent, Message, agent_fn};
 use agentwire_codec::Format;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink, split};
 
-/// How many requests may be begun before anybody else has a turn.
+/// The most requests that a connection may start before other tasks run.
 const TURN: usize = 128;
 
 fn unix() -> (tempfile::TempDir, Endpoint) {
@@ -25,7 +25,7 @@ fn unix() -> (tempfile::TempDir, Endpoint) {
 }
 
 #[tokio::test]
-async fn other_tasks_have_a_turn_while_requests_pour_in() {
+async fn other_tasks_run_while_requests_pour_in() {
     let begun = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&begun);
     let agent = agent_fn("counter", move |message: Message| {
@@ -37,7 +37,7 @@ async fn other_tasks_have_a_turn_while_requests_pour_in() {
     let requests = process_frame("7", Message::user("x")).repeat(20 * TURN);
     let (mut reader, mut writer) = split(RawPeer::connect(server.endpoint()).await.connection);
 
-    // All of them may be there at once, and another task sees how many are begun from turn to turn.
+    // All requests may arrive at once. Another task counts how many start between two of its polls.
     tokio::spawn(async move { copy(&mut reader, &mut sink()).await });
     let sent = tokio::spawn(async move { writer.write_all(&requests).await.map(|()| writer) });
     let (mut seen, mut most) = (0, 0);
@@ -48,7 +48,8 @@ async fn other_tasks_have_a_turn_while_requests_pour_in() {
         if seen == 20 * TURN {
             return Poll::Ready(most);
         }
-        // Behind whoever is in line already; `yield_now` would come after all of them, however often they are.
+        // Queues this task after those that are ready. `yield_now` would wait until no task is
+        // ready.
         cx.waker().wake_by_ref();
         Poll::Pending
     }));
@@ -58,11 +59,11 @@ async fn other_tasks_have_a_turn_while_requests_pour_in() {
 }
 
 #[tokio::test]
-async fn a_request_that_waits_comes_before_those_that_are_new() {
+async fn a_request_in_flight_goes_before_new_requests() {
     let agent = agent_fn("sometimes", |message: Message| async move {
         if message.text() == Some("wait") {
             for _ in 0..3 {
-                // Another task does something for it.
+                // The request waits for another task.
                 tokio::spawn(async {}).await.ok();
             }
         }

@@ -69,7 +69,8 @@ async fn a_flood_of_requests_whose_answers_are_not_read() {
     }
 }
 
-/// The output of a future that is ready after other tasks have had many turns, with no need for time to pass.
+/// The output of a future that is ready after other tasks have had many turns, with no need for
+/// time to pass.
 async fn without_waiting<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     for _ in 0..1000 {

@@ -18,7 +18,7 @@ async fn many_calls_share_a_connection_and_get_their_own_answers() {
     let calls = (0..500).map(|number| {
         let remote = remote.clone();
         async move {
-            // Every tenth is large, so that it does not travel with the others.
+            // Every tenth message is too large to be sent together with others.
             let text = format!("{number} ").repeat(if number % 10 == 0 { 20_000 } else { 1 });
             let reply = remote.process(Message::user(text.as_str())).await.unwrap();
             assert_eq!(reply.text(), Some(text.as_str()));
@@ -70,7 +70,7 @@ impl Scene {
 const PLENTY: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn answers_in_any_order_reach_those_who_wait_for_them() {
+async fn answers_in_any_order_reach_their_calls() {
     let mut scene = Scene::new(4, PLENTY).await;
     scene
         .peer
@@ -81,7 +81,7 @@ async fn answers_in_any_order_reach_those_who_wait_for_them() {
             .peer
             .answer(&scene.ids[number].clone(), &format!("answer {number}"))
             .await;
-        // A second answer to the same call reaches nobody.
+        // A second answer to the same call is discarded.
         scene.peer.answer(&scene.ids[number].clone(), "again").await;
     }
     for (number, call) in scene.calls.into_iter().enumerate() {
@@ -117,7 +117,7 @@ async fn the_end_of_the_connection_is_an_error_of_each_call_on_it() {
     for call in scene.calls {
         assert!(within(call).await.unwrap().unwrap_err().is_closed());
     }
-    // The next call makes a new connection.
+    // The next call opens a new connection.
     let (remote, mut listener) = (scene.remote, scene.listener);
     let next = call(&remote, "again");
     let (mut peer, id) = RawPeer::asked(&mut listener).await;
@@ -127,7 +127,7 @@ async fn the_end_of_the_connection_is_an_error_of_each_call_on_it() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_fails_its_call_alone() {
+async fn an_invalid_answer_fails_only_its_call() {
     let mut scene = Scene::new(2, PLENTY).await;
     let id = &scene.ids[0];
     let bad = format!(
@@ -161,7 +161,7 @@ async fn an_oversize_answer_ends_the_connection_with_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_timeout_in_silence_calls_go_over_another_connection() {
+async fn after_a_timeout_on_a_silent_connection_calls_use_another() {
     let mut scene = Scene::new(1, Duration::from_secs(5)).await;
     let error = scene.calls.remove(0).await.unwrap().unwrap_err();
     assert!(error.is_timeout(), "{error}");
@@ -169,7 +169,7 @@ async fn after_a_timeout_in_silence_calls_go_over_another_connection() {
     let (mut peer, id) = RawPeer::asked(&mut scene.listener).await;
     peer.answer(&id, "another").await;
     assert_eq!(next.await.unwrap().unwrap().text(), Some("another"));
-    // The silent one has no call any more, and is closed.
+    // The silent connection has no calls any more, and is closed.
     scene.peer.receive_end().await;
 }
 
@@ -202,12 +202,15 @@ async fn an_idle_shared_connection_is_closed_before_the_server_does() {
         "{:?}",
         start.elapsed()
     );
-    until("it is gone", || scene.remote.stats().open == 0).await;
+    until("the connection is closed", || {
+        scene.remote.stats().open == 0
+    })
+    .await;
     assert_eq!(scene.remote.stats().reconnects, 0);
 }
 
 #[tokio::test]
-async fn beyond_the_limit_calls_wait_for_their_turn() {
+async fn calls_over_the_limit_wait_for_a_permit() {
     let (endpoint, mut listener) = listen("mux-limit").await;
     let remote = shared(&endpoint)
         .max_in_flight_per_connection(2)
@@ -218,7 +221,7 @@ async fn beyond_the_limit_calls_wait_for_their_turn() {
         .collect();
     let mut peer = RawPeer::accept(&mut listener).await;
     let first = [peer.receive().await, peer.receive().await];
-    until("one waits", || remote.stats().waiting == 1).await;
+    until("one call waits", || remote.stats().waiting == 1).await;
     assert_eq!(remote.stats().in_flight, 3);
     for Envelope { id, .. } in &first {
         peer.answer(id, "x").await;
@@ -231,8 +234,8 @@ async fn beyond_the_limit_calls_wait_for_their_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_peer_does_not_read_does_not_grow_without_end() {
-    // A peer that accepts and reads nothing; calls that are given up at once.
+async fn requests_to_a_peer_that_does_not_read_do_not_accumulate() {
+    // The peer accepts connections and reads nothing, and the calls time out soon.
     let (endpoint, mut listener) = listen("mux-stuck").await;
     let remote = shared(&endpoint)
         .max_in_flight_per_connection(4)
@@ -258,14 +261,17 @@ async fn what_a_peer_does_not_read_does_not_grow_without_end() {
             peers.push(connection);
         }
     }
-    // In silence the connection is given up after each timeout, so that none of these is stuck behind another.
+    // A silent connection is abandoned after a timeout, so no call is queued behind an earlier one.
     assert_eq!(queued, 0);
     assert_eq!(remote.stats().in_flight, 0);
-    until("those given up are closed", || remote.stats().open <= 1).await;
+    until("the abandoned connections are closed", || {
+        remote.stats().open <= 1
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn an_unsendable_message_harms_nobody() {
+async fn a_message_that_cannot_be_encoded_affects_no_other_call() {
     let server = LocalAgent::serve(ScriptedAgent, memory("mux-oversize"))
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! What a log gets to see: nothing at info while all is well, and never what is said.
+//! Logs: no events at info in healthy operation, and never the contents of messages.
 
 use std::{
     fmt::Debug,
@@ -16,7 +16,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// Keeps the level and the text of all that is said.
+/// Records the level and the text of every event.
 #[derive(Default)]
 struct Recorder {
     said: Arc<Mutex<Vec<(Level, String)>>>,
@@ -66,7 +66,7 @@ impl Subscriber for Recorder {
 }
 
 #[test]
-fn a_call_is_seen_from_both_sides_and_nothing_of_what_is_said() {
+fn a_call_is_logged_by_both_sides_without_its_contents() {
     let said = Arc::<Mutex<Vec<(Level, String)>>>::default();
     let recorder = Recorder {
         said: Arc::clone(&said),
@@ -113,7 +113,8 @@ fn a_call_is_seen_from_both_sides_and_nothing_of_what_is_said() {
     for secret in ["swordfish", "hunter2", "open sesame"] {
         assert!(!text.contains(secret), "{text}");
     }
-    // Endpoint, agent, method and id of the calls, their outcome and duration; connections and requests.
+    // Endpoint, agent, method and id of the calls, their outcome and duration; connections and
+    // requests.
     for part in [
         "call endpoint=memory://log",
         "agent=\"secretary\" method=\"process\" id=",

@@ -32,7 +32,7 @@ async fn until_registered(server: &LocalAgent) {
 }
 
 #[tokio::test]
-async fn a_server_registers_what_it_offers_and_is_called_where_it_says() {
+async fn a_server_registers_what_it_offers_and_is_called_at_that_endpoint() {
     let registry = LocalRegistry::new();
     let double = tool_fn("double", |_: Map| async move { Ok(ToolResult::success(2)) });
     let server = LocalAgent::builder(ScriptedAgent)
@@ -78,7 +78,8 @@ async fn each_agent_of_a_server_is_registered_by_its_name() {
     assert!(registry.list().await.unwrap().is_empty());
 }
 
-/// Hooks that call the agent whenever it registers or unregisters, and that delay the events of watches.
+/// Hooks that call the agent whenever it registers or unregisters, and that delay the events of
+/// watches.
 #[derive(Default)]
 struct Probing {
     event_delay: Duration,
@@ -115,7 +116,7 @@ impl Hooks for Probing {
 }
 
 #[tokio::test]
-async fn it_is_registered_only_while_it_accepts_calls() {
+async fn a_server_is_registered_only_while_it_accepts_calls() {
     let registry = Delegate::new(&LocalRegistry::new(), Probing::default());
     let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
     let server = within(server.endpoint(memory("order")).serve())
@@ -130,7 +131,7 @@ async fn it_is_registered_only_while_it_accepts_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_serves_on_until_clients_can_have_heard_that_it_stops() {
+async fn a_stopping_server_serves_until_clients_can_have_learned_of_it() {
     let notice = Duration::from_secs(3);
     let registry = LocalRegistry::new();
     let server = LocalAgent::builder(ScriptedAgent)
@@ -153,7 +154,7 @@ async fn a_server_serves_on_until_clients_can_have_heard_that_it_stops() {
     within(async { tokio::join!(server.stop(), calling) }).await;
     assert!(start.elapsed() <= notice + Duration::from_millis(10));
 
-    // Nobody would hear of one that is in no registry.
+    // A server without a registry stops without a delay.
     let server = LocalAgent::serve(ScriptedAgent, memory("unknown"))
         .await
         .unwrap();
@@ -184,7 +185,8 @@ async fn a_server_that_stops_under_load_loses_no_call() {
             until_registered(&server).await;
             servers.push(server);
         }
-        // The client learns of a stopped server late: without its deregistration delay the server would be gone.
+        // The client learns of a stopped server late: without its deregistration delay the server
+        // would be gone.
         let hooks = Probing {
             event_delay: Duration::from_millis(50),
             ..Probing::default()
@@ -200,7 +202,8 @@ async fn a_server_that_stops_under_load_loses_no_call() {
                 let number = calls.fetch_add(1, Relaxed) as u64;
                 let reply = remote.process(Message::user(number)).await;
                 reply.unwrap();
-                // Agents that answer at once must not keep the clock from moving on.
+                // The paused clock advances only when all callers wait, even if agents answer at
+                // once.
                 sleep(Duration::from_micros(100)).await;
             }
         }));
@@ -220,7 +223,7 @@ async fn a_server_that_stops_under_load_loses_no_call() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_registered_does_not_answer_for_others() {
+async fn a_registered_agent_does_not_answer_to_other_names() {
     let server = LocalAgent::builder(ScriptedAgent).registry(LocalRegistry::new());
     let server = within(server.endpoint(memory("names")).serve())
         .await
@@ -257,7 +260,7 @@ async fn the_registration_of_an_aborted_server_expires() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_dropped_takes_its_agents_out() {
+async fn dropping_a_server_unregisters_its_agents() {
     let registry = LocalRegistry::new();
     let server = LocalAgent::builder(ScriptedAgent).registry(registry.clone());
     let server = within(server.endpoint(memory("dropped")).serve())
@@ -306,7 +309,7 @@ async fn a_registry_that_starts_late_or_restarts_gets_the_registration() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_called_or_registered_is_refused_before_anything_is_served() {
+async fn agents_that_cannot_be_called_or_registered_are_refused_before_serving() {
     let serve = |builder: agentwire::LocalAgentBuilder, endpoint: &'static str| async move {
         within(
             builder

@@ -1,4 +1,4 @@
-//! The suite that every registry must pass, over every carrier and in both formats.
+//! The contract suite of registries, run by remote ones over every carrier and in both formats.
 
 use crate::common::memory;
 use agentwire::{
@@ -8,7 +8,7 @@ use agentwire::{
 use agentwire_registry::{contract::Backend, registry_contract};
 use tempfile::TempDir;
 
-/// A server of a registry in this process, and clients of it.
+/// A registry server in this process, and its clients.
 struct Served {
     server: RegistryServer,
     format: Format,

@@ -1,4 +1,4 @@
-//! What a client tries again, and what it does not.
+//! What a client retries, and what it does not.
 
 use std::{
     pin::pin,
@@ -26,7 +26,7 @@ fn soon() -> RetryPolicy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_comes_late_is_waited_for() {
+async fn calls_wait_for_a_server_that_starts_late() {
     let endpoint = memory("late");
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let early = call(&remote, "early");
@@ -38,7 +38,7 @@ async fn a_server_that_comes_late_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_never_comes_is_an_error_within_the_timeout() {
+async fn a_server_that_never_starts_is_an_error_within_the_timeout() {
     let remote = RemoteAgent::builder(memory("never"))
         .timeout(Duration::from_secs(10))
         .build()
@@ -49,7 +49,7 @@ async fn a_server_that_never_comes_is_an_error_within_the_timeout() {
         .unwrap_err();
     let elapsed = start.elapsed();
     assert!(error.is_connect(), "{error}");
-    // It may give up when there is no time for the next wait, which is 2 s at most.
+    // The client gives up when no time is left for the next delay, which is at most 2 s.
     assert!(
         elapsed <= Duration::from_secs(10) && elapsed >= Duration::from_secs(8),
         "{elapsed:?}"
@@ -57,7 +57,7 @@ async fn a_server_that_never_comes_is_an_error_within_the_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_nobody_may_use_is_an_error_at_once() {
+async fn an_endpoint_without_permission_is_an_error_at_once() {
     let endpoint = agentwire::Endpoint::custom("no transport");
     let remote = RemoteAgent::new(endpoint).unwrap();
     let start = Instant::now();
@@ -68,7 +68,7 @@ async fn an_endpoint_that_nobody_may_use_is_an_error_at_once() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// Serves connections that end after the request, and counts them, then one that answers.
+/// Closes connections after their request and counts them, then answers on the last one.
 async fn fail_then_answer(
     mut listener: Listener,
     failures: usize,
@@ -88,7 +88,7 @@ async fn fail_then_answer(
 }
 
 #[tokio::test]
-async fn what_was_sent_is_not_sent_again_unless_it_may_be() {
+async fn a_sent_request_is_sent_again_only_if_resending_is_allowed() {
     for (resends, failures, is_answered) in
         [(0, 1, false), (1, 1, true), (1, 2, false), (3, 3, true)]
     {
@@ -111,7 +111,7 @@ async fn what_was_sent_is_not_sent_again_unless_it_may_be() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_unavailable_is_asked_again_only_if_it_may_be() {
+async fn an_unavailable_agent_is_called_again_only_if_resending_is_allowed() {
     let unavailable = Body::Error(WireError::new("AGENT_UNAVAILABLE", "in a moment"));
     for resends in [0, 1] {
         let (endpoint, listener) = listen("unavailable").await;
@@ -162,7 +162,7 @@ async fn a_stream_is_sent_again_only_before_its_first_chunk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_fails_is_not_asked_again() {
+async fn an_agent_that_fails_is_not_called_again() {
     let counted = Arc::new(AtomicUsize::new(0));
     let calls = Arc::clone(&counted);
     let failing = agent_fn("failing", move |_: Message| {
@@ -184,19 +184,19 @@ async fn an_agent_that_fails_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_backoff_of_zero_lets_others_run() {
+async fn a_backoff_of_zero_does_not_block_the_thread() {
     let remote = RemoteAgent::builder(memory("no-backoff"))
         .timeout(Duration::from_millis(500))
         .retry(RetryPolicy::new().backoff(Duration::ZERO, Duration::from_millis(100)))
         .build()
         .unwrap();
     let mut call = pin!(remote.process(Message::user("x")));
-    // Without any wait it would try again and again, until its time is up, in this one poll.
+    // Without a minimum delay this one poll would retry until the timeout.
     assert!(poll!(&mut call).is_pending());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_seen_once_is_not_unsent_though_nobody_is_there_any_more() {
+async fn a_request_that_was_received_once_is_not_unsent_after_its_server_is_gone() {
     let (endpoint, mut listener) = listen("resend-to-nobody").await;
     let remote = RemoteAgent::builder(&endpoint)
         .retry(soon().resend(3))
@@ -211,7 +211,7 @@ async fn a_call_that_was_seen_once_is_not_unsent_though_nobody_is_there_any_more
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_seen_once_is_not_unsent_though_the_client_is_closed() {
+async fn a_request_that_was_received_once_is_not_unsent_after_the_client_closed() {
     let (endpoint, mut listener) = listen("resend-when-closed").await;
     let remote = RemoteAgent::builder(&endpoint)
         .retry(soon().resend(3))
@@ -225,7 +225,7 @@ async fn a_call_that_was_seen_once_is_not_unsent_though_the_client_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_oversize_answer_is_no_reason_to_send_again() {
+async fn an_oversize_answer_is_not_retried() {
     let counted = Arc::new(AtomicUsize::new(0));
     let calls = Arc::clone(&counted);
     let large = agent_fn("large", move |_: Message| {
@@ -246,7 +246,7 @@ async fn an_oversize_answer_is_no_reason_to_send_again() {
 }
 
 #[tokio::test]
-async fn a_request_that_a_closing_server_has_not_read_to_its_end_goes_over_another_connection() {
+async fn a_request_that_a_closing_server_did_not_read_whole_is_sent_on_another_connection() {
     let (endpoint, mut listener) = listen("half").await;
     let remote = RemoteAgent::builder(&endpoint).retry(RetryPolicy::never());
     let remote = remote.build().unwrap();
@@ -257,7 +257,7 @@ async fn a_request_that_a_closing_server_has_not_read_to_its_end_goes_over_anoth
 
     let large = "x".repeat(1 << 20);
     let second = call(&remote, &large);
-    // It has begun, and the server says that it is about to close.
+    // The request has been sent in part when the server announces that it closes.
     within(peer.connection.read_u32()).await.unwrap();
     within(peer.connection.shutdown()).await.unwrap();
     let (mut other, id) = RawPeer::asked(&mut listener).await;

@@ -1,4 +1,4 @@
-//! Calls from one end to the other, over every transport.
+//! Whole calls, over every carrier.
 
 use crate::common::{ScriptedAgent, memory, within};
 use agentwire::{
@@ -7,7 +7,7 @@ use agentwire::{
 };
 use tempfile::TempDir;
 
-/// One server for each transport, and the directory that holds the socket.
+/// A server for each carrier, and the directory of the socket.
 async fn servers(test: &str) -> (Vec<LocalAgent>, TempDir) {
     let directory = TempDir::new().unwrap();
     let endpoints = [
@@ -27,7 +27,7 @@ async fn servers(test: &str) -> (Vec<LocalAgent>, TempDir) {
 }
 
 #[tokio::test]
-async fn a_call_is_answered_with_content_and_metadata_as_they_went() {
+async fn a_call_returns_content_and_metadata_unchanged() {
     let (servers, _directory) = servers("round-trip").await;
     for server in &servers {
         let remote = RemoteAgent::new(server.endpoint()).unwrap();
@@ -47,7 +47,7 @@ async fn a_call_is_answered_with_content_and_metadata_as_they_went() {
 }
 
 #[tokio::test]
-async fn a_message_of_several_megabytes_passes() {
+async fn a_message_of_several_megabytes_is_answered() {
     let (servers, _directory) = servers("large").await;
     for server in &servers {
         let remote = RemoteAgent::new(server.endpoint()).unwrap();
@@ -60,9 +60,9 @@ async fn a_message_of_several_megabytes_passes() {
 }
 
 #[tokio::test]
-async fn calls_one_after_the_other_share_a_connection() {
+async fn sequential_calls_share_a_connection() {
     let endpoint = memory("sequential");
-    // One connection is all that this server takes.
+    // The server accepts a single connection.
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let remote = RemoteAgent::new(&endpoint).unwrap();
@@ -118,7 +118,7 @@ async fn an_agents_error_arrives_with_code_text_and_details() {
             text.contains("\"scripted\"") && text.contains(&place),
             "{text}"
         );
-        // The connection is still good.
+        // The connection stays usable.
         within(remote.process(Message::user("again")))
             .await
             .unwrap();
@@ -126,7 +126,7 @@ async fn an_agents_error_arrives_with_code_text_and_details() {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_and_the_connection_lives_on() {
+async fn a_panic_is_answered_and_the_connection_stays_usable() {
     let endpoint = memory("panic");
     let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
         .await
@@ -142,7 +142,7 @@ async fn a_panic_is_answered_and_the_connection_lives_on() {
 }
 
 #[tokio::test]
-async fn remote_agents_stand_in_for_local_ones_and_pass_errors_on_unchanged() {
+async fn remote_agents_stand_in_for_local_ones_and_forward_errors_unchanged() {
     let (first, second) = (memory("behind"), memory("before"));
     let _first = within(LocalAgent::serve(ScriptedAgent, &first))
         .await
@@ -204,7 +204,7 @@ async fn agents_of_different_types_are_called_alike() {
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_sent_fails_here_and_costs_no_connection() {
+async fn a_message_that_cannot_be_encoded_fails_before_it_is_sent() {
     let endpoint = memory("unsendable");
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
@@ -271,12 +271,12 @@ async fn an_answer_over_the_clients_limit_is_a_typed_error() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_connection_failure_with_its_cause() {
+async fn an_endpoint_without_a_server_is_a_connection_failure_with_its_cause() {
     let directory = TempDir::new().unwrap();
     let nobody = [
         Endpoint::unix(directory.path().join("none.sock")).unwrap(),
         memory("nobody"),
-        // A port that was free a moment ago and is not listened on.
+        // A port that was free a moment ago, without a listener.
         {
             let server = LocalAgent::serve(ScriptedAgent, "tcp://127.0.0.1:0")
                 .await
@@ -300,7 +300,7 @@ async fn nobody_there_is_a_connection_failure_with_its_cause() {
 }
 
 #[tokio::test]
-async fn bad_settings_are_errors_before_anything_happens() {
+async fn invalid_settings_are_errors_before_anything_happens() {
     for bad in ["ws://host", "unix://", "tcp://host", "nonsense"] {
         assert!(
             matches!(RemoteAgent::new(bad), Err(Error::InvalidEndpoint(_))),
@@ -340,7 +340,7 @@ async fn an_endpoint_in_use_is_refused_and_its_server_unharmed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_takes_too_long_times_out_and_the_next_gets_its_own_answer() {
+async fn a_slow_call_times_out_and_the_next_gets_its_own_answer() {
     let endpoint = memory("timeout");
     let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
         .await

@@ -1,4 +1,4 @@
-//! Clients that live longer than the runtimes in which they are used.
+//! Clients that outlive the runtimes in which they are used.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn a_kept_connection_serves_a_later_runtime() {
         .block_on(LocalAgent::serve(ScriptedAgent, memory("kept")))
         .unwrap();
     let remote = RemoteAgent::new(server.endpoint()).unwrap();
-    // Often enough for calls of both runtimes to have waited for their answers.
+    // Often enough that calls of both runtimes wait for an answer.
     for text in ["first", "second"].repeat(20) {
         let calling = runtime(&mut Builder::new_current_thread());
         let reply = calling.block_on(async { within(remote.process(Message::user(text))).await });
@@ -40,7 +40,7 @@ fn a_kept_connection_serves_a_later_runtime() {
     assert_eq!(remote.stats().reconnects, 0);
 }
 
-/// Calls a peer, and leaves a connection to it that is idle.
+/// Calls a peer and leaves an idle connection to it.
 async fn call_once(remote: &RemoteAgent, endpoint: &Endpoint) -> RawPeer {
     let mut listener = within(Listener::bind(endpoint)).await.unwrap();
     let called = call(remote, "x");
@@ -54,7 +54,7 @@ async fn call_once(remote: &RemoteAgent, endpoint: &Endpoint) -> RawPeer {
 fn idle_connections_are_closed_in_a_later_runtime_as_in_the_first() {
     let endpoint = memory("later-runtime");
     let remote = RemoteAgent::new(&endpoint).unwrap();
-    // Whatever was to close this one is gone with the runtime.
+    // The task that would close this connection ends with its runtime.
     runtime(&mut Builder::new_current_thread()).block_on(call_once(&remote, &endpoint));
     runtime(Builder::new_current_thread().start_paused(true)).block_on(async {
         let mut peer = call_once(&remote, &endpoint).await;

@@ -1,4 +1,4 @@
-//! What users hand from task to task can be handed.
+//! Public types, futures and streams can move between threads.
 
 use agentwire::{
     Agent, AgentError, Error, LocalAgent, Map, Message, MessageStream, RemoteAgent, RequestContext,
@@ -31,7 +31,7 @@ fn public_types_are_send_and_sync() {
 
 #[test]
 fn public_futures_and_streams_are_send() {
-    // They are only made, never polled.
+    // The futures are only created, never polled.
     fn check(
         remote: &'static RemoteAgent,
         server: &'static LocalAgent,
@@ -66,7 +66,7 @@ fn public_futures_and_streams_are_send() {
 }
 
 #[test]
-fn what_registries_promise_is_send() {
+fn the_futures_of_registries_are_send() {
     fn check<R: Registry>(
         registry: &'static R,
         which: &'static InstanceRef,

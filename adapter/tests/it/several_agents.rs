@@ -1,4 +1,4 @@
-//! Several agents on one endpoint, names, and the time that an agent is given.
+//! Several agents on one endpoint, their names, and the limit on their time.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn call(server: &LocalAgent, name: &str) -> Result<String, Error> {
 }
 
 #[tokio::test]
-async fn each_is_called_by_its_name() {
+async fn each_agent_is_called_by_its_name() {
     let server = LocalAgent::builder(named("one"))
         .agent(named("two"))
         .agent(ScriptedAgent)
@@ -91,7 +91,7 @@ async fn a_single_agent_answers_to_any_name_unless_it_is_strict_or_registered() 
 }
 
 #[tokio::test]
-async fn agents_that_cannot_be_told_apart_are_refused() {
+async fn agents_with_the_same_name_are_refused() {
     let twice = LocalAgent::builder(named("one")).agent(named("one"));
     let nameless = LocalAgent::builder(named("one")).agent(named(""));
     for (builder, problem) in [
@@ -104,7 +104,7 @@ async fn agents_that_cannot_be_told_apart_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_takes_too_long_is_given_up() {
+async fn an_agent_that_takes_too_long_is_dropped() {
     let slow_tool = tool_fn("slow", |_: Map| async { std::future::pending().await });
     let server = LocalAgent::builder(ScriptedAgent)
         .tool(slow_tool)
@@ -123,7 +123,7 @@ async fn an_agent_that_takes_too_long_is_given_up() {
     assert_eq!(text, "agent \"scripted\" did not answer within 2s");
     let error = remote.execute("slow", map! {}).await.unwrap_err();
     assert!(matches!(error, Error::AgentTimeout { .. }), "{error:?}");
-    // The connection and the server live on.
+    // The connection and the server stay usable.
     remote.process(Message::user("x")).await.unwrap();
     assert_eq!(remote.stats().open, 1);
 }
@@ -137,7 +137,7 @@ impl Drop for PanicsWhenDropped {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_panics_when_it_is_given_up_is_answered_for() {
+async fn an_agent_that_panics_when_it_is_dropped_is_answered_for() {
     let bomb = agent_fn("bomb", |_: Message| async {
         let _armed = PanicsWhenDropped;
         std::future::pending().await

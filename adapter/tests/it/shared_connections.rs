@@ -1,4 +1,4 @@
-//! Connections that calls share, when calls are given up or refused, and when the client is closed.
+//! Shared connections when calls are dropped or refused, and when the client closes.
 
 use std::{pin::pin, time::Duration};
 
@@ -8,7 +8,7 @@ use futures_util::poll;
 use tokio::time::timeout;
 
 #[tokio::test(start_paused = true)]
-async fn the_refusal_of_a_call_that_was_given_up_reaches_no_other() {
+async fn the_refusal_of_a_dropped_call_affects_no_other() {
     let limits = FrameLimits::default().receive(100_000);
     let server = LocalAgent::builder(ScriptedAgent)
         .frame_limits(limits)
@@ -22,22 +22,22 @@ async fn the_refusal_of_a_call_that_was_given_up_reaches_no_other() {
         let message = Message::user("slow").with_metadata("do", "slow");
         caller.process(message).await
     });
-    // Until it is with the agent.
+    // Long enough for the request to reach the agent.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let oversize = remote.process(Message::user("x".repeat(200_000)));
     let given_up = timeout(Duration::ZERO, oversize).await;
     assert!(given_up.is_err(), "{given_up:?}");
-    // The server says that a frame is too large, without an id, and then answers what came before it.
+    // The server reports an oversize frame without an id, and then answers the earlier request.
     assert_eq!(slow.await.unwrap().unwrap().text(), Some("slow"));
 }
 
 #[tokio::test]
-async fn an_answer_that_has_come_is_not_lost_to_a_write_that_fails() {
+async fn a_failed_write_does_not_lose_an_answer_that_has_arrived() {
     let (endpoint, mut listener) = listen("answered").await;
     let remote = shared(&endpoint).build().unwrap();
     let first = call(&remote, "first");
     let (mut peer, id) = RawPeer::asked(&mut listener).await;
-    // As a server does that is stopped. Meanwhile there is another call to write.
+    // The server stops after its answer, while another call is being written.
     peer.answer(&id, "answered").await;
     drop(peer);
     let mut second = pin!(remote.process(Message::user("second")));
@@ -47,7 +47,7 @@ async fn an_answer_that_has_come_is_not_lost_to_a_write_that_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_whose_only_call_was_given_up_is_idle() {
+async fn a_connection_whose_only_call_was_dropped_is_idle() {
     let (endpoint, mut listener) = listen("given-up").await;
     let remote = shared(&endpoint).build().unwrap();
     let given_up = call(&remote, "x");
@@ -59,7 +59,7 @@ async fn a_connection_whose_only_call_was_given_up_is_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_were_given_up_before_they_left_do_not_hold_their_places_for_ever() {
+async fn calls_that_were_dropped_before_they_were_sent_release_their_slots() {
     let (endpoint, mut listener) = listen("stuck").await;
     let remote = shared(&endpoint)
         .max_in_flight_per_connection(4)
@@ -72,7 +72,7 @@ async fn calls_that_were_given_up_before_they_left_do_not_hold_their_places_for_
         let given_up = timeout(Duration::from_secs(1), call).await;
         assert!(given_up.is_err(), "{given_up:?}");
     }
-    // It is never read.
+    // The connection is never read.
     let _stuck = RawPeer::accept(&mut listener).await;
     let _next = call(&remote, "x");
     let accepted = timeout(Duration::from_secs(100), listener.accept()).await;

@@ -1,4 +1,4 @@
-//! Both ways to stop a server, and what is left: nothing.
+//! Stopping and aborting a server, which both leave nothing behind.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ async fn stop_answers_what_is_in_flight_and_refuses_what_is_new() {
     let newcomer = newcomer.build().unwrap();
     let error = within(newcomer.process(Message::user("new"))).await;
     assert!(error.unwrap_err().is_connect());
-    assert!(!stop.is_finished(), "it waits for what is in flight");
+    assert!(!stop.is_finished(), "stop waits for requests in flight");
 
     leave.add_permits(1);
     assert_eq!(
@@ -51,14 +51,14 @@ async fn stop_answers_what_is_in_flight_and_refuses_what_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stop_drops_what_is_still_in_flight_after_the_grace() {
+async fn stop_drops_what_is_still_in_flight_after_the_shutdown_timeout() {
     let endpoint = memory("grace");
     let builder = LocalAgent::builder(ScriptedAgent).shutdown_timeout(Duration::from_secs(5));
     let server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
     let hang = Message::user("x").with_metadata("do", "hang");
     peer.send(&process_frame("7", hang)).await;
-    // Once this is answered, the one before it is in flight.
+    // Once this request is answered, the one before it is in flight.
     peer.send(&process_frame("8", Message::user("x"))).await;
     peer.receive().await;
     let before = Instant::now();
@@ -74,7 +74,7 @@ async fn stop_closes_idle_connections() {
         .await
         .unwrap();
     let mut peer = RawPeer::connect(&endpoint).await;
-    // Answered, so it is past the queue of the listener.
+    // The answer shows that the connection has left the accept queue.
     peer.send(&process_frame("7", Message::user("x"))).await;
     peer.receive().await;
     let (stopped, ()) = tokio::join!(within(server.stop()), async {
@@ -100,7 +100,7 @@ async fn abort_and_drop_end_everything_at_once() {
             within(server.abort()).await;
         }
         peer.receive_end().await;
-        // The name is free as soon as the accepting task is gone.
+        // The name is free as soon as the accepting task has ended.
         within(async {
             while LocalAgent::serve(ScriptedAgent, &endpoint).await.is_err() {
                 tokio::task::yield_now().await;

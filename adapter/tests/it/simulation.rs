@@ -1,9 +1,9 @@
-//! A client and a server on a simulated network that loses, delays and cuts what they send, and crashes the
-//! server; each seed is another course of events, and always the same one.
+//! A client and a server on a simulated network that loses, delays and cuts what they send, and
+//! crashes the server; each seed is another course of events, and always the same one.
 //!
-//! Every call must end in its own reply or in a typed error, within its time; and once the network is whole,
-//! the client must work again by itself. `AGENTWIRE_SEEDS` sets how many courses there are, and
-//! `AGENTWIRE_SEED` the first.
+//! Every call must end in its own reply or in a typed error, within its time; and once the network
+//! is whole, the client must work again by itself. `AGENTWIRE_SEEDS` sets how many courses there
+//! are, and `AGENTWIRE_SEED` the first.
 
 use std::{
     cell::Cell,
@@ -50,7 +50,7 @@ impl Connector for Simulated {
     }
 }
 
-/// What a task of the simulated host has accepted.
+/// The streams that a task of the simulated host has accepted.
 #[derive(Debug)]
 struct Accepted {
     endpoint: Endpoint,
@@ -90,7 +90,7 @@ async fn serve() -> turmoil::Result {
     }
 }
 
-/// One of several who call through one client.
+/// One of several callers that share a client.
 async fn call_on(remote: RemoteAgent, mut random: Rng, caller: u64) -> (u64, u64) {
     let (mut answered, mut failed) = (0, 0);
     for number in 0..CALLS {
@@ -124,7 +124,7 @@ async fn call_on(remote: RemoteAgent, mut random: Rng, caller: u64) -> (u64, u64
                         }
                     }
                 }
-                assert_eq!(chunks, 5, "a stream that ends early says so");
+                assert_eq!(chunks, 5, "a stream that ends early ends with an error");
                 continue;
             }
             _ => match remote.process_with(message, &options).await {
@@ -138,7 +138,7 @@ async fn call_on(remote: RemoteAgent, mut random: Rng, caller: u64) -> (u64, u64
                 }
             },
         }
-        // Simulated time stands still while anyone works.
+        // Simulated time stands still while a task works.
         assert!(
             start.elapsed() <= limit + 2 * TICK,
             "{:?} of {limit:?}",
@@ -155,9 +155,9 @@ fn assert_is_typed(error: &Error) {
     );
 }
 
-/// How many calls were answered, and how many were not.
+/// Counts the calls that were answered, and those that failed.
 fn simulate(seed: u64, max_in_flight: usize) -> (u64, u64) {
-    // The jitter of the client, too.
+    // Seeds the jitter of the client, too.
     fastrand::seed(seed);
     let mut random = Rng::with_seed(seed);
     let mut sim = turmoil::Builder::new()
@@ -192,7 +192,7 @@ fn simulate(seed: u64, max_in_flight: usize) -> (u64, u64) {
             failed += ends.1;
         }
         all_called.set(Some((answered, failed)));
-        // The trouble is over. What was lost before may still have to be found out, once for each connection.
+        // The network is whole again. Each connection may still fail once for an earlier loss.
         let options = CallOptions::new().timeout(Duration::from_secs(20));
         let mut failures = 0;
         while let Err(error) = remote
@@ -275,11 +275,14 @@ fn simulate_all(max_in_flight: usize) {
         }
     }
     println!("{answered} calls answered, {failed} failed");
-    assert!(answered > 0 && failed > 0, "there must be both");
+    assert!(
+        answered > 0 && failed > 0,
+        "calls must both succeed and fail"
+    );
 }
 
 #[test]
-fn connections_of_their_own_survive_any_course_of_events() {
+fn separate_connections_survive_any_course_of_events() {
     simulate_all(1);
 }
 

@@ -1,4 +1,4 @@
-//! How streams end before their time: with the client, with their connection, at a limit.
+//! Streams that end early: with the client, with their connection, or at a limit.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use agentwire::{
 use agentwire_codec::Body;
 use tokio::time::Instant;
 
-/// A stream whose first chunk has come, and the peer that sent it.
+/// Returns a stream whose first chunk has arrived, and the peer that sent it.
 async fn begin(remote: &RemoteAgent, listener: &mut Listener) -> (MessageStream, RawPeer) {
     let mut stream = remote.stream(Message::user("x"));
     let server = async {
@@ -25,7 +25,7 @@ async fn begin(remote: &RemoteAgent, listener: &mut Listener) -> (MessageStream,
 }
 
 #[tokio::test]
-async fn a_stream_that_has_begun_is_not_unsent_when_the_client_is_closed() {
+async fn a_started_stream_is_not_unsent_when_the_client_closes() {
     let (endpoint, mut listener) = listen("stream-closed").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let (mut stream, _peer) = begin(&remote, &mut listener).await;
@@ -36,7 +36,7 @@ async fn a_stream_that_has_begun_is_not_unsent_when_the_client_is_closed() {
 }
 
 #[tokio::test]
-async fn chunks_that_have_come_do_not_outlast_the_client() {
+async fn buffered_chunks_do_not_outlive_the_client() {
     let server = LocalAgent::serve(ScriptedAgent, memory("stream-outlast"))
         .await
         .unwrap();
@@ -50,7 +50,7 @@ async fn chunks_that_have_come_do_not_outlast_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_the_wait_for_the_first_chunk() {
+async fn closing_the_client_ends_the_wait_for_the_first_chunk() {
     let (endpoint, mut listener) = listen("stream-waiting").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let mut stream = remote.stream(Message::user("x"));
@@ -65,7 +65,7 @@ async fn closing_ends_the_wait_for_the_first_chunk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limit_in_all_holds_though_every_chunk_is_there_in_time() {
+async fn the_total_timeout_holds_even_if_every_chunk_is_in_time() {
     let limit = Duration::from_secs(1);
     let server = LocalAgent::serve(ScriptedAgent, memory("stream-limit"))
         .await
@@ -87,7 +87,7 @@ async fn the_limit_in_all_holds_though_every_chunk_is_there_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_error_names_the_limit_in_all_if_that_was_reached() {
+async fn the_error_names_the_total_timeout_if_that_was_reached() {
     let (endpoint, _listener) = listen("stream-limit-named").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let limit = Duration::from_secs(1);
@@ -101,7 +101,7 @@ async fn the_error_names_the_limit_in_all_if_that_was_reached() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_in_a_stream_counts_as_lost() {
+async fn a_connection_that_is_lost_during_a_stream_counts_as_lost() {
     let (endpoint, mut listener) = listen("stream-lost").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let (mut stream, peer) = begin(&remote, &mut listener).await;
@@ -117,7 +117,7 @@ async fn a_connection_that_is_lost_in_a_stream_counts_as_lost() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_answered_with_no_chunk_holds_no_connection() {
+async fn a_stream_answered_without_a_chunk_holds_no_connection() {
     let (endpoint, mut listener) = listen("stream-no-chunk").await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let mut stream = remote.stream(Message::user("x"));
@@ -128,12 +128,12 @@ async fn a_stream_that_was_answered_with_no_chunk_holds_no_connection() {
     };
     let (first, _peer) = tokio::join!(within(stream.next()), server);
     assert!(first.unwrap().unwrap_err().is_protocol());
-    // The stream is still there, at its end.
+    // The stream still exists, at its end.
     assert_eq!(remote.stats().open, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_waits_to_be_sent_again_holds_no_connection() {
+async fn a_stream_that_waits_for_its_retry_holds_no_connection() {
     let (endpoint, mut listener) = listen("stream-resend").await;
     let wait = Duration::from_secs(20);
     let remote = RemoteAgent::builder(&endpoint)
@@ -145,7 +145,7 @@ async fn a_stream_that_waits_to_be_sent_again_holds_no_connection() {
     let (mut peer, id) = RawPeer::asked(&mut listener).await;
     let later = WireError::new(ErrorCode::AGENT_UNAVAILABLE, "later");
     peer.reply(&id, later).await;
-    // Less than half of the wait, which is by how much it may be shortened.
+    // Less than half of the delay, which is the most that jitter takes away.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!((remote.stats().open, remote.stats().idle), (1, 1));
 }

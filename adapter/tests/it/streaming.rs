@@ -22,13 +22,16 @@ async fn collect(remote: &RemoteAgent, message: Message) -> (Vec<Value>, Option<
     let (mut chunks, mut error) = (Vec::new(), None);
     let mut stream = remote.stream(message);
     while let Some(answer) = within(stream.next()).await {
-        assert!(error.is_none(), "nothing follows an error");
+        assert!(error.is_none(), "no chunk follows an error");
         match answer {
             Ok(chunk) => chunks.push(chunk.metadata.get("i").cloned().unwrap_or_default()),
             Err(failure) => error = Some(failure.remote().unwrap().message.clone()),
         }
     }
-    assert!(within(stream.next()).await.is_none(), "an end is an end");
+    assert!(
+        within(stream.next()).await.is_none(),
+        "no chunk follows the end"
+    );
     (chunks, error)
 }
 
@@ -47,7 +50,7 @@ async fn streams_of_any_length_arrive_in_order_and_share_a_connection() {
 }
 
 #[tokio::test]
-async fn an_error_comes_after_the_chunks_before_it_and_the_connection_stays() {
+async fn an_error_follows_its_chunks_and_the_connection_stays_usable() {
     let endpoint = memory("stream-errors");
     let builder = LocalAgent::builder(ScriptedAgent).max_connections(1);
     let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
@@ -71,7 +74,7 @@ async fn an_agent_that_does_not_stream_says_so_as_python_does() {
     assert_eq!(error.as_deref(), Some("mute does not support streaming"));
 }
 
-/// Streams for ever, counts what it made, and tells when it is dropped.
+/// An agent that streams without an end, counts its chunks, and reports when a stream is dropped.
 struct Endless {
     made: Arc<AtomicUsize>,
     dropped: mpsc::UnboundedSender<()>,
@@ -150,13 +153,13 @@ async fn dropping_a_call_stops_the_agent() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_holds_the_agent_back() {
+async fn a_slow_reader_slows_the_agent_down() {
     let endpoint = memory("slow-reader");
     let (_server, made, _dropped) = endless(&endpoint).await;
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let mut slow = remote.stream(Message::user("x".repeat(1024)));
     within(slow.next()).await.unwrap().unwrap();
-    // Others are served while it is not read, often enough for the agent to fill all buffers.
+    // Other streams are served meanwhile, often enough for the agent to fill all buffers.
     for _ in 0..200 {
         let mut other = remote.stream(Message::user("y"));
         within(other.next()).await.unwrap().unwrap();
@@ -168,7 +171,7 @@ async fn a_reader_that_does_not_read_holds_the_agent_back() {
     assert_eq!(
         made.load(Ordering::Relaxed),
         before,
-        "it goes on without a reader"
+        "the agent continues without a reader"
     );
     within(slow.next()).await.unwrap().unwrap();
 }
@@ -233,7 +236,7 @@ async fn a_stream_that_panics_on_drop_harms_no_other_request() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_chunk_can_be_given_up_and_taken_up_again() {
+async fn waiting_for_a_chunk_is_cancel_safe() {
     let endpoint = memory("cancel-next");
     let _server = within(LocalAgent::serve(ScriptedAgent, &endpoint))
         .await
@@ -248,7 +251,7 @@ async fn waiting_for_a_chunk_can_be_given_up_and_taken_up_again() {
                 Some(chunk) => seen.push(chunk.unwrap().metadata.get("i").unwrap().as_u64().unwrap()),
                 None => break,
             },
-            // Ready at once, so every wait that is a wait is given up.
+            // Ready at once, so every wait is cancelled.
             () = tokio::task::yield_now() => {}
         }
     }
@@ -275,7 +278,7 @@ async fn a_stream_of_many_megabytes_never_stalls() {
 }
 
 #[tokio::test]
-async fn a_peer_that_leaves_is_noticed_however_much_it_asked_for() {
+async fn a_disconnect_is_detected_however_much_the_peer_requested() {
     let endpoint = memory("leaving");
     let (sender, mut dropped) = mpsc::unbounded_channel();
     let agent = Endless {
@@ -293,7 +296,7 @@ async fn a_peer_that_leaves_is_noticed_however_much_it_asked_for() {
             peer.send(&process_frame(id, Message::user("x"))).await;
         }
         peer.send(&last).await;
-        // Lets the server take all of it, so that its agents are at work when the peer leaves.
+        // Lets the server read all of it, so that its agents are working when the peer disconnects.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }

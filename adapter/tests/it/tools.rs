@@ -1,4 +1,4 @@
-//! Tools: offered by a server, run by a client, refused for what they are.
+//! Tools that a server offers and clients execute.
 
 use crate::common::{RawPeer, ScriptedAgent, listen, memory, within};
 use agentwire::{
@@ -7,7 +7,7 @@ use agentwire::{
 };
 use tokio::sync::oneshot;
 
-/// Fails as its argument `how` says.
+/// A tool that fails in the way that its argument `how` selects.
 struct Clumsy;
 
 impl Tool for Clumsy {
@@ -48,7 +48,7 @@ async fn serve(test: &str) -> (LocalAgent, RemoteAgent) {
 }
 
 #[tokio::test]
-async fn a_tool_gets_its_arguments_and_its_result_comes_back() {
+async fn a_tool_receives_its_arguments_and_returns_its_result() {
     let (server, remote) = serve("tool").await;
     let kwargs = map! {"b": [1, null], "a": {"deep": 1.5}, "big": u128::MAX};
     let result = within(remote.execute("mirror", kwargs.clone()))
@@ -56,7 +56,7 @@ async fn a_tool_gets_its_arguments_and_its_result_comes_back() {
         .unwrap();
     let expected = ToolResult::success(kwargs).with_metadata("side", "left");
     assert_eq!(result, expected);
-    // The agent is still there.
+    // The agent is served beside the tools.
     let reply = within(remote.process(Message::user("hello")))
         .await
         .unwrap();
@@ -65,7 +65,7 @@ async fn a_tool_gets_its_arguments_and_its_result_comes_back() {
 }
 
 #[tokio::test]
-async fn a_tool_is_run_over_messagepack_with_bytes() {
+async fn a_tool_is_executed_over_messagepack_with_bytes() {
     let (server, _) = serve("tool-msgpack").await;
     let remote = RemoteAgent::builder(server.endpoint())
         .format(Format::MessagePack)
@@ -119,7 +119,7 @@ async fn each_failure_of_a_tool_has_its_code() {
 }
 
 #[tokio::test]
-async fn a_tool_that_is_not_there_is_refused_with_those_that_are() {
+async fn an_unknown_tool_is_refused_with_a_list_of_tools() {
     let (_server, remote) = serve("tool-unknown").await;
     let error = within(remote.execute("hammer", Map::new()))
         .await
@@ -168,9 +168,9 @@ async fn a_tool_without_a_name_is_refused_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_tools_is_reported_as_such() {
+async fn a_server_without_support_for_tools_is_reported_as_such() {
     for (code, details) in [
-        // As Python's server answers, and as Go's does.
+        // The answers of the Python and the Go server.
         ("INVALID_MESSAGE", r#"{"method": "execute"}"#),
         ("NOT_IMPLEMENTED", "{}"),
     ] {
@@ -197,7 +197,7 @@ async fn a_server_that_knows_no_tools_is_reported_as_such() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_given_up_ends_at_the_server() {
+async fn an_execution_that_is_dropped_ends_at_the_server() {
     let (started, is_started) = oneshot::channel();
     let (alive, is_dropped) = oneshot::channel::<()>();
     let senders = std::sync::Mutex::new(Some((started, alive)));
@@ -223,7 +223,7 @@ async fn a_run_that_is_given_up_ends_at_the_server() {
 }
 
 #[tokio::test]
-async fn what_a_server_offers_can_be_read() {
+async fn the_capabilities_of_a_server_can_be_read() {
     let (server, _) = serve("tool-offer").await;
     let tools = value!([
         {"name": "clumsy", "description": "", "parameters": {}},

@@ -6,8 +6,9 @@ use agentwire::{Agent, AgentError, Map, Message, RequestContext};
 use futures_core::Stream;
 use futures_util::stream;
 
-/// An agent that obeys the metadata of its messages: `do` is `fail`, `panic`, `slow` or `hang`, and without it the agent
-/// echoes the message. It streams `count` chunks, with an error after `fail_after` of them.
+/// An agent that obeys the metadata of its messages: `do` is `fail`, `panic`, `slow` or `hang`, and
+/// without it the agent echoes the message. It streams `count` chunks, with an error after
+/// `fail_after` of them.
 pub(crate) struct ScriptedAgent;
 
 impl Agent for ScriptedAgent {

@@ -1,4 +1,5 @@
-//! Answers and failures: what clients make of them, and what servers answer when the registry fails.
+//! Answers and failures: what clients make of them, and what servers answer when the registry
+//! fails.
 
 use std::{
     sync::{

@@ -90,7 +90,8 @@ async fn chunk(peer: &mut RawPeer) -> Value {
     }
 }
 
-/// Waits for the next event of a watch, which must be a snapshot; the flag tells whether it is a resync.
+/// Waits for the next event of a watch, which must be a snapshot; the flag tells whether it is a
+/// resync.
 async fn snapshot(watch: &mut Watch) -> (Vec<Arc<Registration>>, bool) {
     snapshot_of(within(watch.next()).await)
 }

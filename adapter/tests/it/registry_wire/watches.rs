@@ -208,8 +208,8 @@ async fn watched_by_hand(liveness: Liveness, keep_alive: Duration) -> (RegistryS
     (server, peer)
 }
 
-/// Waits for the next chunk of a watch, for up to two hours. Returns its event, or the code of its error, and how many
-/// seconds it took.
+/// Waits for the next chunk of a watch, for up to two hours. Returns its event, or the code of its
+/// error, and how many seconds it took.
 async fn next_event(peer: &mut RawPeer) -> (Result<String, String>, f64) {
     let start = Instant::now();
     let envelope = peer.receive_within(Duration::from_secs(7200)).await;
