@@ -327,8 +327,8 @@ pub use agentwire_transport::Endpoint;
 pub use crate::{
     agent::{Agent, AgentError, AgentHandler, FnAgent, SharedAgent, agent_fn},
     client::{
-        Balance, CallOptions, ClientStats, MessageStream, RemoteAgent, RemoteAgentBuilder,
-        RetryPolicy,
+        Balance, CallOptions, ClientStats, Discovered, FixedEndpoint, MessageStream, RemoteAgent,
+        RemoteAgentBuilder, RetryPolicy,
     },
     context::{Extensions, RequestContext},
     error::{CallContext, Error, Phase, ProtocolError},

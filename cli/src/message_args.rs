@@ -79,34 +79,40 @@ impl MessageArgs {
         if self.role.is_empty() {
             return Err(CliError::new(Exit::Usage, "--role must not be empty"));
         }
-        let remote = self
-            .destination()?
-            // Someone who types a command wants to see the first failure at once.
-            .retry(RetryPolicy::never())
-            .format(self.codec.into())
-            .timeout(self.timeout)
-            .build()?;
-
+        let remote = self.client()?;
         let mut message = Message::new(self.role, self.content.read()?);
         message.metadata = self.metadata.unwrap_or_default();
         Ok((remote, message))
     }
 
-    fn destination(&self) -> Result<RemoteAgentBuilder, CliError> {
-        match (&self.endpoint, &self.registry, &self.name) {
+    fn client(&self) -> Result<RemoteAgent, CliError> {
+        let remote = match (&self.endpoint, &self.registry, &self.name) {
             (None, Some(registry), Some(name)) => {
                 // Half of the timeout, so that a failed lookup is reported before the call expires.
                 let registry = registry.open((self.timeout / 2).min(REGISTRY_TIMEOUT))?;
-                Ok(RemoteAgent::discover(registry, name))
+                self.configure(RemoteAgent::discover(registry, name))
+                    .build()
             }
-            (Some(endpoint), None, Some(name)) => Ok(RemoteAgent::builder(endpoint).name(name)),
-            (Some(endpoint), None, None) => Ok(RemoteAgent::builder(endpoint)),
+            (Some(endpoint), None, name) => {
+                let name = name.as_deref().unwrap_or_default();
+                self.configure(RemoteAgent::builder(endpoint).name(name))
+                    .build()
+            }
             // clap rejects all other combinations.
-            _ => Err(CliError::new(
-                Exit::Usage,
-                "either ENDPOINT or --registry with --name is required",
-            )),
-        }
+            _ => {
+                let problem = "either ENDPOINT or --registry with --name is required";
+                return Err(CliError::new(Exit::Usage, problem));
+            }
+        };
+        Ok(remote?)
+    }
+
+    fn configure<D>(&self, builder: RemoteAgentBuilder<D>) -> RemoteAgentBuilder<D> {
+        builder
+            // Someone who types a command wants to see the first failure at once.
+            .retry(RetryPolicy::never())
+            .format(self.codec.into())
+            .timeout(self.timeout)
     }
 }
 

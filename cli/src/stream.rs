@@ -21,7 +21,10 @@ impl StreamArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
         let (remote, message) = self.message.prepare()?;
         runtime::run_client(async {
-            tracing::info!(endpoint = %remote.endpoint(), "calling");
+            tracing::info!(
+                endpoint = remote.endpoint().map(tracing::field::display),
+                "calling"
+            );
             let start = Instant::now();
             let mut chunks = remote.stream(message);
             while let Some(chunk) = chunks.next().await {

@@ -59,7 +59,9 @@ impl Scenario {
                 let is_own = reply.content.as_u64() == Some(number);
                 expect_that(is_own, || format!("call {number} got {reply:?}"))
             }
-            Err(Error::ConnectionClosed { site, .. }) if site.endpoint == self.victim => {
+            Err(Error::ConnectionClosed { site, .. })
+                if site.endpoint.as_ref() == Some(&self.victim) =>
+            {
                 outcomes.failed.insert(number);
                 Ok(())
             }

@@ -1,22 +1,37 @@
-mod attempt;
+//! The client: [`RemoteAgent`] and the layers below it.
+//!
+//! ```text
+//! remote_agent  the handle, with `builder` (its settings) and `stream` (answers as they arrive)
+//!   call        one request with all of its attempts: retries, deadlines, errors
+//!     router    which channel the next attempt goes to: a fixed one, or a discovered instance
+//!       channel the connections to one endpoint: pooling, multiplexing, one folder for each carrier
+//!         crate::connection   one byte stream that carries envelopes
+//! ```
+//!
+//! A layer names only the layers below it, and what all of them share: `shared` (the settings,
+//! counters and life of one client), `config`, `retry_policy`, `permits` and `stats`. Results travel
+//! up as return values: a `Failure` of a channel becomes a `Verdict` of the router and an
+//! [`Error`](crate::Error) of the call. No two files import each other, directly or through others.
+//! `tests/layers.rs` checks both rules.
+
+mod builder;
+mod call;
+mod channel;
 mod config;
-mod counters;
-mod discovery;
-mod exchange;
-mod frame;
-mod mux;
-mod pool;
+mod permits;
 mod remote_agent;
-mod retry;
+mod retry_policy;
+mod router;
+mod shared;
+mod stats;
 mod stream;
-mod target;
-mod turns;
 
 pub use self::{
-    config::{CallOptions, RemoteAgentBuilder},
-    counters::ClientStats,
-    discovery::Balance,
+    builder::{Discovered, FixedEndpoint, RemoteAgentBuilder},
+    config::CallOptions,
     remote_agent::RemoteAgent,
-    retry::RetryPolicy,
+    retry_policy::RetryPolicy,
+    router::Balance,
+    stats::ClientStats,
     stream::MessageStream,
 };

@@ -1,30 +1,38 @@
-use std::{fmt, time::Duration};
+//! The handle of a client.
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{
-    Body, Call, Execute, Heartbeat, Map, Message, Request, Response, ToolResult,
+    Body, Call as CallBody, Execute, Map, Message, Request, Response, ToolResult,
 };
-use agentwire_registry::{Registry, SharedRegistry};
+use agentwire_registry::{Query, Registry};
 use agentwire_transport::{Endpoint, Error as TransportError};
 use futures_core::Stream;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use super::{
-    CallOptions, ClientStats, MessageStream, RemoteAgentBuilder, exchange::Exchange, target::Target,
+    builder::{Discovered, FixedEndpoint, RemoteAgentBuilder},
+    call::Call,
+    config::CallOptions,
+    router::Destination,
+    shared::Client,
+    stats::ClientStats,
+    stream::MessageStream,
 };
 use crate::{
     Error, RequestContext,
     agent::{Agent, AgentError},
 };
 
-/// An agent that lives elsewhere: in another process, in another language.
+/// An agent in another process, in any language.
 ///
-/// It connects when it is first called, keeps connections for later calls, and connects again when its
-/// server has gone away and come back. Each call has a connection to itself, so that none waits behind
+/// A client connects when it is first called, keeps connections for later calls, and connects again
+/// when its server has restarted. Each call has a connection to itself, so that none waits behind
 /// another. Clones share the connections; dropping the last clone closes them.
 ///
-/// It is itself an [`Agent`], a drop-in for a local one. Its own methods of the same names say more
-/// about failures: they return [`Error`].
+/// It is itself an [`Agent`], a drop-in replacement for a local one. Its own methods of the same
+/// names return [`Error`], which says more about failures.
 ///
 /// ```no_run
 /// use agentwire::{Message, RemoteAgent};
@@ -39,16 +47,23 @@ use crate::{
 ///
 /// # Runtimes
 ///
-/// A client may outlive a runtime, and may be called from several. A connection belongs to the runtime of the call that
-/// made it: as long as that one lives, it should run, or calls from another that are given this connection wait in vain,
-/// up to their timeout. Runtimes with worker threads always run.
+/// A client may outlive a runtime, and may be called from several. A connection is driven by the
+/// runtime on which it was opened. If you share a client between runtimes, keep all of them running:
+/// a current-thread runtime that is not being polled stalls every call that uses one of its
+/// connections, until that call times out.
 #[derive(Clone)]
-pub struct RemoteAgent {
-    target: Target,
+pub struct RemoteAgent(Arc<Inner>);
+
+struct Inner {
+    client: Arc<Client>,
+    destination: Destination,
+    /// What `Agent::name` returns: the configured name, or the endpoint.
+    display_name: String,
 }
 
 impl RemoteAgent {
-    /// An agent at this endpoint, with default settings. It does not connect yet.
+    /// Creates a client for the agent at this endpoint, with default settings. It does not connect
+    /// before the first call.
     ///
     /// # Errors
     ///
@@ -61,32 +76,39 @@ impl RemoteAgent {
         Self::builder(endpoint).build()
     }
 
-    /// Settings for calling an agent.
-    pub fn builder<E>(endpoint: E) -> RemoteAgentBuilder
+    /// Returns the settings of a client for the agent at this endpoint.
+    pub fn builder<E>(endpoint: E) -> RemoteAgentBuilder<FixedEndpoint>
     where
         E: TryInto<Endpoint>,
         TransportError: From<E::Error>,
     {
-        RemoteAgentBuilder::new(endpoint)
+        RemoteAgentBuilder::<FixedEndpoint>::new(endpoint)
     }
 
-    /// Settings for calling an agent by the name under which it is registered, wherever its instances are.
+    /// Returns the settings of a client for the instances of an agent that a registry lists.
     ///
-    /// The client follows the registry: instances that join are called, and those that leave or expire are not; the
-    /// connections to these are closed once their calls have ended. Calls are [balanced] over the instances. One that
-    /// cannot be connected to, whose server says that it has no agent of that name, or that closes connections without
-    /// an answer several times in a row, is left alone for a while, which begins and grows as the waits of the
-    /// [`RetryPolicy`], and, where nothing was done, another is tried within the time of the call. What may have been
-    /// seen by one instance goes to another only if [`RetryPolicy::resend`] allows it. An `AGENT_NOT_FOUND` that an
-    /// agent itself fails with, because of another that it called, say, is an answer.
+    /// The query names the agent, and may restrict which of its instances are called: by version,
+    /// capabilities, tools or metadata. The name alone will do.
     ///
-    /// A call fails with [`Error::NotRegistered`] if there is no such agent, with [`Error::Unreachable`] if there
-    /// is, but none of its instances can be reached, and with [`Error::AgentNotFound`] if others are in their places.
-    /// While the registry cannot be reached, what was known last counts. Instances that it does not name any more when
-    /// it is back are called for 90 s yet, if there is no other and they can be reached.
+    /// The client follows the registry. It calls instances as they join, and closes the connections
+    /// to those that leave, expire or stop matching once their calls have ended. Calls are
+    /// [balanced] over the instances. An instance that cannot be reached, that repeatedly closes
+    /// connections without answering, or whose server reports no such agent is ejected for a while,
+    /// which starts and grows as the delays of the [`RetryPolicy`], and is probed in the background.
     ///
-    /// One task watches the registry, from the first call on, and others ask it, or try whether an instance is back.
-    /// They end with the client.
+    /// A request that was not processed goes to another instance within the time of the call. A
+    /// request that may have been received by one instance goes to another only if
+    /// [`RetryPolicy::resend`] allows it. An `AGENT_NOT_FOUND` that the agent itself fails with,
+    /// perhaps because of another agent that it called, is an answer like any other.
+    ///
+    /// A call fails with [`Error::NotRegistered`] if no instance is registered, with
+    /// [`Error::Unreachable`] if none can be reached, and with [`Error::AgentNotFound`] if other
+    /// agents are at their endpoints. While the registry is unreachable, calls go to the instances
+    /// already known. If it comes back empty, instances that it no longer lists remain usable for
+    /// 90 s, but only while no listed instance is available.
+    ///
+    /// From the first call on, one task watches the registry; others look instances up, and probe
+    /// them. They end with the client.
     ///
     /// ```
     /// use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
@@ -108,18 +130,30 @@ impl RemoteAgent {
     /// [balanced]: RemoteAgentBuilder::balance
     /// [`RetryPolicy`]: crate::RetryPolicy
     /// [`RetryPolicy::resend`]: crate::RetryPolicy::resend
-    pub fn discover(registry: impl Registry, name: impl Into<String>) -> RemoteAgentBuilder {
-        RemoteAgentBuilder::by_name(SharedRegistry::new(registry), name.into())
+    pub fn discover(
+        registry: impl Registry,
+        query: impl Into<Query>,
+    ) -> RemoteAgentBuilder<Discovered> {
+        RemoteAgentBuilder::<Discovered>::discover(registry, query.into())
     }
 
-    pub(super) fn from_target(target: Target) -> Self {
-        Self { target }
+    fn from_parts(client: Arc<Client>, destination: Destination) -> Self {
+        let display_name = match (client.config.name.as_str(), destination.endpoint()) {
+            ("", Some(endpoint)) => endpoint.to_string(),
+            (name, _) => name.to_owned(),
+        };
+        Self(Arc::new(Inner {
+            client,
+            destination,
+            display_name,
+        }))
     }
 
-    /// Where the agent is. Of one that is called by name, this is a custom endpoint that says so.
+    /// Returns the endpoint of the agent; `None` if the client [discovers](Self::discover) its
+    /// instances.
     #[must_use]
-    pub fn endpoint(&self) -> &Endpoint {
-        self.target.endpoint()
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.0.destination.endpoint()
     }
 
     /// Asks the agent for one answer.
@@ -130,9 +164,10 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the call up: its connection is closed, a Rust server drops the work, and no
-    /// late answer reaches another call. The agent may have worked on the request. A
-    /// [shared connection](RemoteAgentBuilder::max_in_flight_per_connection) stays open, and the server goes on.
+    /// Dropping the future gives the call up: its connection is closed, a Rust server drops the
+    /// work, and no late answer reaches another call. The agent may have processed the request. A
+    /// [shared connection](RemoteAgentBuilder::max_in_flight_per_connection) stays open, and the
+    /// server continues to work.
     pub async fn process(&self, message: Message) -> Result<Message, Error> {
         self.process_with(message, &CallOptions::new()).await
     }
@@ -151,18 +186,19 @@ impl RemoteAgent {
         message: Message,
         options: &CallOptions,
     ) -> Result<Message, Error> {
-        let request = Request::Process(self.call(message));
-        let mut exchange = Exchange::new(self.target.clone(), self.timeout(options), request)?;
-        match exchange.call().await? {
+        let request = Request::Process(self.call_body(message));
+        let mut call = self.call(request, options)?.limit(options.total_timeout);
+        match call.run().await? {
             Body::Response(Response::Message(message)) => Ok(message),
-            Body::Error(error) => Err(exchange.remote(error)),
-            other => Err(exchange.unexpected("'response' with a message", &other)),
+            Body::Error(error) => Err(call.remote(error)),
+            other => Err(call.unexpected("'response' with a message", &other)),
         }
     }
 
     /// Asks the agent for a stream of answers. Nothing is sent before the stream is first polled.
     ///
-    /// The timeout holds from chunk to chunk. A slow reader slows the agent; nothing piles up in between.
+    /// The timeout applies from chunk to chunk. A slow reader slows the agent down; nothing is
+    /// buffered in between.
     ///
     /// # Errors
     ///
@@ -170,8 +206,8 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// Waiting for the next item may be given up and taken up again without a loss. Dropping the stream before
-    /// its end closes its connection, which tells the agent to stop.
+    /// Waiting for the next item may be given up and resumed without losing anything. Dropping the
+    /// stream before its end closes its connection, which tells the agent to stop.
     pub fn stream(&self, message: Message) -> MessageStream {
         self.stream_with(message, &CallOptions::new())
     }
@@ -186,10 +222,8 @@ impl RemoteAgent {
     ///
     /// As [`stream`](Self::stream).
     pub fn stream_with(&self, message: Message, options: &CallOptions) -> MessageStream {
-        let request = Request::Stream(self.call(message));
-        let timeout = options.timeout.unwrap_or(self.target.config().timeout);
-        let exchange = Exchange::new(self.target.clone(), timeout, request);
-        MessageStream::new(exchange, options.total_timeout)
+        let request = Request::Stream(self.call_body(message));
+        MessageStream::new(self.call(request, options), options.total_timeout)
     }
 
     /// Runs one of the tools that the server offers.
@@ -206,9 +240,9 @@ impl RemoteAgent {
     ///
     /// # Errors
     ///
-    /// Any [`Error`] of a call, and [`Error::ToolNotFound`], [`Error::ToolFailed`], or [`Error::Unsupported`]
-    /// for a server without tools, such as Python's. A result that says that it is not a success is not an
-    /// error.
+    /// Any [`Error`] of a call, and [`Error::ToolNotFound`], [`Error::ToolFailed`], or
+    /// [`Error::Unsupported`] for a server without tools, such as Python's. A result that is not a
+    /// success is not an error.
     ///
     /// # Cancel safety
     ///
@@ -233,92 +267,141 @@ impl RemoteAgent {
         options: &CallOptions,
     ) -> Result<ToolResult, Error> {
         let request = Request::Execute(Execute::new(tool, kwargs));
-        let mut exchange = Exchange::new(self.target.clone(), self.timeout(options), request)?;
-        match exchange.call().await? {
+        let mut call = self.call(request, options)?.limit(options.total_timeout);
+        match call.run().await? {
             Body::Response(Response::Tool(result)) => Ok(result),
-            Body::Error(error) => Err(exchange.remote(error)),
-            other => Err(exchange.unexpected("'response' with a tool's result", &other)),
+            Body::Error(error) => Err(call.remote(error)),
+            other => Err(call.unexpected("'response' with a tool's result", &other)),
         }
     }
 
-    /// Sends anything that has one answer, which is of neither an agent nor a tool.
-    pub(crate) async fn ask(&self, body: impl Into<Body>) -> Result<Map, Error> {
-        let timeout = self.target.config().timeout;
-        let mut exchange = Exchange::new(self.target.clone(), timeout, body)?;
-        match exchange.call().await? {
+    /// Sends a request that is neither to an agent nor to a tool, and has one answer.
+    pub(crate) async fn ask(
+        &self,
+        body: impl Into<Body>,
+        options: &CallOptions,
+    ) -> Result<Map, Error> {
+        let mut call = self.call(body, options)?;
+        match call.run().await? {
             Body::Response(Response::Other(answer)) => Ok(answer),
-            Body::Error(error) => Err(exchange.remote(error)),
-            other => Err(exchange.unexpected("'response' to this method", &other)),
+            Body::Error(error) => Err(call.remote(error)),
+            other => Err(call.unexpected("'response' to this method", &other)),
         }
     }
 
-    /// Sends anything that is answered with a stream.
+    /// Sends a request that is neither to an agent nor to a tool, and is answered with a stream.
     pub(crate) fn ask_for_stream(&self, request: Request) -> MessageStream {
-        let timeout = self.target.config().timeout;
-        let exchange = Exchange::new(self.target.clone(), timeout, request);
-        MessageStream::new(exchange, None)
+        MessageStream::new(self.call(request, &CallOptions::new()), None)
     }
 
-    /// Finds out whether a server is there and reads what it is sent. Returns how long that took.
+    /// Finds out whether a server is there and reads its requests. Returns how long that took.
     ///
-    /// It sends a heartbeat, which no server does anything about: any answer proves life, an error too, as
-    /// Rust's and Python's servers give. So does a connection that is closed in answer, as Go's server does.
+    /// It sends a heartbeat, which servers do not act upon. Any answer proves life, including the
+    /// error that Rust's and Python's servers answer with. So does a connection that is closed in
+    /// answer, as Go's server does.
     ///
     /// # Errors
     ///
-    /// Any [`Error`] of a call but those that a server answers with. It never waits longer than the client's
-    /// timeout.
+    /// Any [`Error`] of a call but those that a server answers with. It never waits longer than the
+    /// client's timeout.
     ///
     /// # Cancel safety
     ///
     /// As [`process`](Self::process).
     pub async fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
-        let heartbeat = Heartbeat::healthy(self.target.config().name.as_str());
-        let timeout = self.target.config().timeout;
-        let mut exchange = Exchange::ping(self.target.clone(), timeout, heartbeat)?;
-        exchange.prove_life().await?;
+        let mut call = Call::new_ping(&self.0.client, &self.0.destination)?;
+        call.ping().await?;
         Ok(start.elapsed())
     }
 
-    /// What the client is doing, at this moment. Clones are one client.
+    /// Returns what the client is doing at this moment. Clones are one client.
     #[must_use]
     pub fn stats(&self) -> ClientStats {
-        self.target.stats()
+        self.0.client.counters.stats(self.0.destination.idle())
     }
 
-    /// Closes the client, for all of its clones: no more calls are made, and connections are closed as they
-    /// become free. It returns when the calls in flight have ended, which they do within their timeouts.
-    /// Streams end with [`Error::ClientClosed`] when they are next polled.
+    /// Closes the client, for all of its clones: it makes no more calls, and closes connections as
+    /// they become free. Returns when the calls in flight have ended, which they do within their
+    /// timeouts. Streams end with [`Error::ClientClosed`] when they are next polled.
     ///
-    /// Dropping the last clone, and the last stream, closes what is left without waiting.
+    /// Dropping the last clone and the last stream closes the client without waiting.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the client is closed all the same.
+    /// The client is closed even if the future is dropped after it was first polled.
     pub async fn close(&self) {
-        self.target.close().await;
+        let Inner {
+            client,
+            destination,
+            ..
+        } = &*self.0;
+        client.closed.cancel();
+        destination.drain();
+        client.calls.close();
+        client.calls.wait().await;
+        // A call may have been about to open a connection.
+        destination.drain();
     }
 
-    fn call(&self, message: Message) -> Call {
-        Call::new(self.target.config().name.as_str(), message)
+    /// Waits until the client is [closed](Self::close) and its calls have ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing; call it again.
+    pub async fn closed(&self) {
+        self.0.client.closed.cancelled().await;
+        self.0.client.calls.wait().await;
     }
 
-    /// The time of a call that has one answer.
-    fn timeout(&self, options: &CallOptions) -> Duration {
-        let timeout = options.timeout.unwrap_or(self.target.config().timeout);
-        options
-            .total_timeout
-            .map_or(timeout, |total| total.min(timeout))
+    /// Returns whether [`close`](Self::close) was called on any clone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.client.closed.is_cancelled()
+    }
+
+    fn call(&self, body: impl Into<Body>, options: &CallOptions) -> Result<Call, Error> {
+        Call::new(&self.0.client, &self.0.destination, body, options)
+    }
+
+    fn call_body(&self, message: Message) -> CallBody {
+        CallBody::new(self.0.client.config.name.as_str(), message)
+    }
+}
+
+impl RemoteAgentBuilder<FixedEndpoint> {
+    /// Checks the settings and creates the client. It does not connect before the first call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEndpoint`] or [`Error::InvalidSetting`].
+    pub fn build(self) -> Result<RemoteAgent, Error> {
+        let (client, destination) = self.into_parts()?;
+        Ok(RemoteAgent::from_parts(client, destination))
+    }
+}
+
+impl RemoteAgentBuilder<Discovered> {
+    /// Checks the settings and creates the client. It does not ask the registry before the first
+    /// call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`], or [`Error::InvalidSetting`], for example if the query names no
+    /// agent.
+    pub fn build(self) -> Result<RemoteAgent, Error> {
+        let (client, destination) = self.into_parts()?;
+        Ok(RemoteAgent::from_parts(client, destination))
     }
 }
 
 impl Agent for RemoteAgent {
-    /// The name that it is called by, or the endpoint if there is none.
+    /// Returns the name that the agent is called by, or the endpoint if there is none.
     fn name(&self) -> &str {
-        self.target.shown_name()
+        &self.0.display_name
     }
 
+    /// Calls the agent. It waits no longer than the deadline of `context`.
     async fn process(
         &self,
         message: Message,
@@ -327,6 +410,7 @@ impl Agent for RemoteAgent {
         Ok(self.process_with(message, &within(&context)).await?)
     }
 
+    /// Calls the agent. The stream ends by the deadline of `context`.
     fn stream(
         &self,
         message: Message,
@@ -341,7 +425,7 @@ impl Agent for RemoteAgent {
 fn within(context: &RequestContext) -> CallOptions {
     let options = CallOptions::new();
     match context.remaining() {
-        Some(left) => options.total_timeout(left),
+        Some(remaining) => options.total_timeout(remaining),
         None => options,
     }
 }
@@ -349,8 +433,8 @@ fn within(context: &RequestContext) -> CallOptions {
 impl fmt::Debug for RemoteAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteAgent")
-            .field("name", &self.target.config().name)
-            .field("endpoint", self.endpoint())
+            .field("name", &self.0.client.config.name)
+            .field("endpoint", &self.endpoint())
             .finish_non_exhaustive()
     }
 }

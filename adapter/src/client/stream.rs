@@ -1,3 +1,5 @@
+//! The answers of a streaming call.
+
 use std::{
     fmt,
     pin::Pin,
@@ -6,16 +8,14 @@ use std::{
 };
 
 use agentwire_codec::{Body, Message};
-use agentwire_transport::internal::MAX_TIMEOUT;
 use async_stream::stream;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
-use tokio::time::Instant;
 
-use super::exchange::{Exchange, Limit};
+use super::call::{Call, TotalLimit};
 use crate::Error;
 
-/// The answers of an agent to one message, as they come. Made by [`RemoteAgent::stream`].
+/// The answers of an agent to one message, as they arrive. Made by [`RemoteAgent::stream`].
 ///
 /// It ends after the agent's last answer or after the first error.
 ///
@@ -26,13 +26,13 @@ pub struct MessageStream {
 }
 
 impl MessageStream {
-    pub(super) fn new(exchange: Result<Exchange, Error>, total: Option<Duration>) -> Self {
+    pub(super) fn new(call: Result<Call, Error>, total: Option<Duration>) -> Self {
         Self {
-            answers: Box::pin(answers(exchange, total)),
+            answers: Box::pin(answers(call, total)),
         }
     }
 
-    /// The next answer; `None` after the last.
+    /// Waits for the next answer; `None` after the last.
     ///
     /// # Errors
     ///
@@ -47,26 +47,24 @@ impl MessageStream {
 }
 
 fn answers(
-    exchange: Result<Exchange, Error>,
+    call: Result<Call, Error>,
     total: Option<Duration>,
 ) -> impl Stream<Item = Result<Message, Error>> + Send + 'static {
-    // An error is the end, for whoever counts the calls, too: what the stream holds goes before it is told.
+    // An error ends the call for the statistics, too, so the call is dropped before the error is
+    // yielded.
     stream! {
-        let mut exchange = match exchange {
-            Ok(exchange) => exchange,
+        let mut call = match call {
+            Ok(call) => call,
             Err(error) => {
                 yield Err(error);
                 return;
             }
         };
-        let limit = total.map(|total| Limit {
-            at: Instant::now() + total.min(MAX_TIMEOUT),
-            total,
-        });
-        let (mut lease, mut body) = match exchange.open(limit).await {
-            Ok(started) => started,
+        let limit = total.map(TotalLimit::new);
+        let (mut answers, mut body) = match call.open(limit).await {
+            Ok(opened) => opened,
             Err(error) => {
-                drop(exchange);
+                drop(call);
                 yield Err(error);
                 return;
             }
@@ -75,29 +73,29 @@ fn answers(
             match body {
                 Body::StreamChunk(message) => yield Ok(message),
                 Body::StreamEnd => {
-                    lease.release();
+                    answers.finish();
                     return;
                 }
                 Body::Error(error) => {
-                    lease.release();
-                    let error = exchange.remote(error);
-                    drop(exchange);
+                    answers.finish();
+                    let error = call.remote(error);
+                    drop(call);
                     yield Err(error);
                     return;
                 }
                 other => {
-                    drop(lease);
-                    let error = exchange.unexpected("'stream_chunk' or 'stream_end'", &other);
-                    drop(exchange);
+                    drop(answers);
+                    let error = call.unexpected("'stream_chunk' or 'stream_end'", &other);
+                    drop(call);
                     yield Err(error);
                     return;
                 }
             }
-            body = match exchange.next(&mut lease, limit).await {
+            body = match call.next(&mut answers, limit).await {
                 Ok(body) => body,
                 Err(error) => {
-                    drop(lease);
-                    drop(exchange);
+                    drop(answers);
+                    drop(call);
                     yield Err(error);
                     return;
                 }

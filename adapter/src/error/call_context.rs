@@ -11,9 +11,8 @@ pub struct CallContext {
     pub agent: String,
     /// The name of the tool, if one was to be run.
     pub tool: Option<String>,
-    /// Where it was called. Of an agent that is called by name, before an instance was chosen, this is a custom
-    /// endpoint that says so.
-    pub endpoint: Endpoint,
+    /// Where it was called; `None` for a discovered agent of which no instance was chosen.
+    pub endpoint: Option<Endpoint>,
     /// The request, once it had an id.
     pub request_id: Option<RequestId>,
 }
@@ -23,10 +22,12 @@ impl fmt::Display for CallContext {
         if let Some(tool) = &self.tool {
             write!(f, "tool {tool:?} of ")?;
         }
-        if self.agent.is_empty() {
-            write!(f, "agent at {}", self.endpoint)?;
-        } else {
-            write!(f, "agent {:?} at {}", self.agent, self.endpoint)?;
+        f.write_str("agent")?;
+        if !self.agent.is_empty() {
+            write!(f, " {:?}", self.agent)?;
+        }
+        if let Some(endpoint) = &self.endpoint {
+            write!(f, " at {endpoint}")?;
         }
         match &self.request_id {
             Some(id) => write!(f, " (request {id})"),

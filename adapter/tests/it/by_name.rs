@@ -77,7 +77,7 @@ async fn streams_tools_and_pings_work_by_name() {
     assert_eq!(count, 5);
     let mut failing = remote.stream(Message::user("go").with_metadata("fail_after", 0));
     match within(failing.next()).await.unwrap().unwrap_err() {
-        Error::RemoteExecution { site, .. } => assert_eq!(site.endpoint, streaming),
+        Error::RemoteExecution { site, .. } => assert_eq!(site.endpoint.as_ref(), Some(&streaming)),
         other => panic!("{other:?}"),
     }
     within(server.stop()).await;
@@ -152,10 +152,7 @@ async fn an_unregistered_name_is_an_error_until_an_instance_registers() {
         assert_eq!(error.code(), ErrorCode::AGENT_NOT_FOUND);
         assert!(error.is_unsent() && !error.is_remote());
         let text = error.to_string();
-        assert!(
-            text.starts_with("agent \"weather\" at any instance"),
-            "{text}"
-        );
+        assert!(text.starts_with("agent \"weather\""), "{text}");
         assert!(
             text.ends_with("no agent of that name is registered"),
             "{text}"
@@ -420,7 +417,8 @@ async fn a_sent_request_goes_to_another_instance_only_if_resending_is_allowed() 
             Err(Error::ConnectionClosed { site, .. }) => {
                 assert_eq!(resends, 0);
                 assert_eq!(
-                    site.endpoint, dying,
+                    site.endpoint.as_ref(),
+                    Some(&dying),
                     "the error names the instance that may have received the request"
                 );
             }
@@ -460,7 +458,9 @@ async fn unsent_requests_queued_on_a_shared_connection_go_to_another_instance() 
                     assert_eq!(reply.text(), Some(other.to_string().as_str()));
                     answered += 1;
                 }
-                Err(Error::ConnectionClosed { site, .. }) => assert_eq!(site.endpoint, dying),
+                Err(Error::ConnectionClosed { site, .. }) => {
+                    assert_eq!(site.endpoint.as_ref(), Some(&dying))
+                }
                 Err(other) => panic!("{other:?}"),
             }
         }
@@ -487,7 +487,9 @@ async fn an_error_names_the_endpoint_that_may_have_received_the_request() {
     register_dead(&instances).await;
     drop((peer, listener));
     match within(sent).await.unwrap() {
-        Err(Error::ConnectionClosed { site, .. }) => assert_eq!(site.endpoint, dying),
+        Err(Error::ConnectionClosed { site, .. }) => {
+            assert_eq!(site.endpoint.as_ref(), Some(&dying))
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -73,7 +73,7 @@ pub(crate) struct BenchArgs {
 impl BenchArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
         let (connections, in_flight) = (self.connections.get(), self.in_flight.get());
-        let remote = RemoteAgent::builder(self.endpoint)
+        let remote = RemoteAgent::builder(&self.endpoint)
             .format(self.codec.into())
             .timeout(self.timeout)
             .max_connections(connections)
@@ -95,7 +95,7 @@ impl BenchArgs {
             _ => runtime::run_server(work),
         }?;
         let settings = report::Settings {
-            endpoint: remote.endpoint().to_string(),
+            endpoint: self.endpoint.to_string(),
             connections,
             in_flight,
             size: self.size,

@@ -6,7 +6,7 @@ use agentwire_codec::{Format, FrameLimits};
 use agentwire_transport::{Endpoint, Error as TransportError, internal::MAX_TIMEOUT};
 
 use super::RemoteRegistry;
-use crate::{Error, RemoteAgent, RetryPolicy};
+use crate::{Error, RemoteAgent};
 
 /// Settings of a [`RemoteRegistry`], made by [`RemoteRegistry::builder`].
 #[derive(Debug)]
@@ -82,18 +82,15 @@ impl RemoteRegistryBuilder {
                 .frame_limits(self.frame_limits)
                 .format(self.format)
         };
-        let once = client(self.timeout).idle_limit(KEEP_IDLE);
-        let calls = client(self.timeout)
-            .idle_limit(KEEP_IDLE)
-            .retry(RetryPolicy::new().resend(2));
+        let calls = client(self.timeout).idle_timeout(KEEP_IDLE);
         // A refused watch must not keep a connection that other clients need.
         let watches = client(self.keep_alive_timeout)
-            .idle_limit(Duration::ZERO)
+            .idle_timeout(Duration::ZERO)
             .max_connections(MAX_WATCHES);
         Ok(RemoteRegistry {
             calls: calls.build()?,
-            once: once.build()?,
             watches: watches.build()?,
+            endpoint,
             timeout: self.timeout.min(MAX_TIMEOUT),
             backoff: (FIRST_BACKOFF, self.max_backoff),
         })

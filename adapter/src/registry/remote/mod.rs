@@ -21,7 +21,7 @@ use agentwire_transport::{Endpoint, Error as TransportError, internal::Backoff};
 use tokio::time::{Instant, timeout_at};
 
 pub use self::builder::RemoteRegistryBuilder;
-use crate::{Error, RemoteAgent, registry::wire};
+use crate::{CallOptions, Error, RemoteAgent, RetryPolicy, registry::wire};
 
 /// A client of a [`RegistryServer`](crate::registry::RegistryServer) in another process.
 ///
@@ -42,9 +42,10 @@ use crate::{Error, RemoteAgent, registry::wire};
 /// ```
 #[derive(Clone)]
 pub struct RemoteRegistry {
+    endpoint: Endpoint,
     calls: RemoteAgent,
-    /// For calls that must not be sent twice.
-    once: RemoteAgent,
+    /// A client of its own: the connections of watches are never reused, and do not count towards the
+    /// limit for calls.
     watches: RemoteAgent,
     timeout: Duration,
     /// The first and the longest delay before a lost watch reconnects.
@@ -78,11 +79,11 @@ impl RemoteRegistry {
     /// The endpoint of the registry.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
-        self.calls.endpoint()
+        &self.endpoint
     }
 
     async fn call(&self, body: impl Into<Body>) -> Result<Map, RegistryError> {
-        let answer = self.calls.ask(body).await;
+        let answer = self.calls.ask(body, &idempotent()).await;
         answer.map_err(|error| error::from_call_error(self.endpoint(), None, error))
     }
 
@@ -119,6 +120,11 @@ impl RemoteRegistry {
     }
 }
 
+/// The options of a request that may be sent again, because it is idempotent.
+fn idempotent() -> CallOptions {
+    CallOptions::new().retry(RetryPolicy::new().resend(2))
+}
+
 /// Keeps the newest registration of each instance. An instance that registers again between two
 /// pages may move to a later page, and is then listed twice.
 fn without_duplicates(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>> {
@@ -138,10 +144,8 @@ impl Registry for RemoteRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
         // The server knows the limit on the size.
         registration.check(usize::MAX)?;
-        let answer = self
-            .calls
-            .ask(wire::encode_registration(&registration)?)
-            .await;
+        let request = wire::encode_registration(&registration)?;
+        let answer = self.calls.ask(request, &idempotent()).await;
         let name = Some(&*registration.name);
         let answer =
             answer.map_err(|error| error::from_call_error(self.endpoint(), name, error))?;
@@ -154,11 +158,11 @@ impl Registry for RemoteRegistry {
         leave.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         leave.instance = which.instance.clone();
         // Without an instance, a second request might unregister a successor.
-        let client = match which.instance {
-            Some(_) => &self.calls,
-            None => &self.once,
+        let options = match which.instance {
+            Some(_) => idempotent(),
+            None => CallOptions::new(),
         };
-        let answer = client.ask(leave).await;
+        let answer = self.calls.ask(leave, &options).await;
         answer
             .map(drop)
             .map_err(|error| error::from_call_error(self.endpoint(), None, error))
@@ -194,7 +198,8 @@ impl Registry for RemoteRegistry {
 
     fn watch(&self, scope: WatchScope) -> Watch {
         let (first, longest) = self.backoff;
-        watch::watch(self.watches.clone(), scope, Backoff::new(first, longest))
+        let backoff = Backoff::new(first, longest);
+        watch::watch(self.watches.clone(), self.endpoint.clone(), scope, backoff)
     }
 }
 

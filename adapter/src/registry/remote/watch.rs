@@ -10,7 +10,7 @@ use agentwire_registry::{
     Event, Registration, RegistryError, Watch, WatchScope,
     backend::{FieldError, WatchExt},
 };
-use agentwire_transport::internal::Backoff;
+use agentwire_transport::{Endpoint, internal::Backoff};
 use async_stream::stream;
 use tokio::time::sleep;
 
@@ -21,7 +21,12 @@ use super::{
 use crate::{MessageStream, RemoteAgent, registry::wire::WatchChunk};
 
 /// Opens a watch that reconnects. It does nothing before it is polled.
-pub(super) fn watch(registry: RemoteAgent, scope: WatchScope, mut backoff: Backoff) -> Watch {
+pub(super) fn watch(
+    registry: RemoteAgent,
+    endpoint: Endpoint,
+    scope: WatchScope,
+    mut backoff: Backoff,
+) -> Watch {
     if let Err(error) = scope.check() {
         return Watch::failed(error);
     }
@@ -34,7 +39,7 @@ pub(super) fn watch(registry: RemoteAgent, scope: WatchScope, mut backoff: Backo
         loop {
             let mut source = Source::open(&registry, &scope);
             let problem = loop {
-                match source.next(&registry).await {
+                match source.next(&endpoint).await {
                     Ok(Some(mut event)) => {
                         if let Event::Snapshot { resync, .. } = &mut event {
                             *resync |= had_snapshot && !source.had_snapshot;
@@ -61,7 +66,6 @@ pub(super) fn watch(registry: RemoteAgent, scope: WatchScope, mut backoff: Backo
                         Some(RegistryError::TooManyWatches { .. }) => backoff.max_delay(),
                         _ => backoff.next_delay(),
                     };
-                    let endpoint = registry.endpoint();
                     tracing::debug!(%endpoint, ?problem, ?delay, "registry watch lost; reconnecting");
                     sleep(delay).await;
                 }
@@ -91,8 +95,7 @@ impl Source {
     }
 
     /// Returns the next event, or `None` at the end of the stream.
-    async fn next(&mut self, registry: &RemoteAgent) -> Result<Option<Event>, RegistryError> {
-        let endpoint = registry.endpoint();
+    async fn next(&mut self, endpoint: &Endpoint) -> Result<Option<Event>, RegistryError> {
         let mut parts: Option<Vec<Arc<Registration>>> = None;
         while let Some(chunk) = self.chunks.next().await {
             let Message { content, .. } =

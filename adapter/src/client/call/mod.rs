@@ -1,0 +1,400 @@
+//! One request with all of its attempts.
+//!
+//! The only layer that turns a [`Failure`] into an [`Error`].
+
+mod retry;
+mod trace;
+
+use std::{sync::Arc, time::Duration};
+
+use agentwire_codec::{Body, Heartbeat, WireError};
+use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
+use tokio::time::{Instant, sleep};
+use tracing::{Span, field};
+
+use self::{
+    retry::RetryBudget,
+    trace::{refusal, traced},
+};
+use super::{
+    channel::{
+        Answers,
+        failure::Failure,
+        request::{InvalidRequest, Request},
+    },
+    config::CallOptions,
+    retry_policy::RetryPolicy,
+    router::{Destination, NoRoute, Router, Verdict},
+    shared::Client,
+    stats::Counted,
+};
+use crate::{
+    CallContext, Error,
+    error::{Phase, ProtocolError},
+};
+
+/// A request, where it goes, and how long it may take.
+#[derive(Debug)]
+pub(super) struct Call {
+    client: Arc<Client>,
+    router: Router,
+    request: Request,
+    timeout: Duration,
+    /// Of this call alone; `None` for the client's.
+    retry: Option<RetryPolicy>,
+    _in_flight: Counted,
+}
+
+/// When a stream has to end, and how long it was given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TotalLimit {
+    at: Instant,
+    timeout: Duration,
+}
+
+impl TotalLimit {
+    /// The limit of a stream that begins now.
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self {
+            at: Instant::now() + timeout.min(MAX_TIMEOUT),
+            timeout,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.at <= Instant::now()
+    }
+}
+
+impl Call {
+    /// A call with an answer or a stream of answers. Encodes the request, so that an invalid one
+    /// fails before anything else happens.
+    pub(super) fn new(
+        client: &Arc<Client>,
+        destination: &Destination,
+        body: impl Into<Body>,
+        options: &CallOptions,
+    ) -> Result<Self, Error> {
+        let request = Request::new(body.into(), &client.config);
+        Self::with_request(client, destination, request, options)
+    }
+
+    /// A call to find out whether the server lives.
+    pub(super) fn new_ping(client: &Arc<Client>, destination: &Destination) -> Result<Self, Error> {
+        let heartbeat = Heartbeat::healthy(client.config.name.as_str());
+        let request = Request::ping(heartbeat, &client.config);
+        Self::with_request(client, destination, request, &CallOptions::new())
+    }
+
+    fn with_request(
+        client: &Arc<Client>,
+        destination: &Destination,
+        request: Result<Request, InvalidRequest>,
+        options: &CallOptions,
+    ) -> Result<Self, Error> {
+        let request = request.map_err(|invalid| Error::Encode {
+            site: Box::new(CallContext {
+                agent: client.config.name.clone(),
+                tool: invalid.tool,
+                endpoint: destination.endpoint().cloned(),
+                request_id: None,
+            }),
+            source: invalid.source,
+        })?;
+        let retry = options.retry.as_ref().unwrap_or(&client.config.retry);
+        Ok(Self {
+            _in_flight: client.counters.in_flight(),
+            router: destination.router(client, retry.retries_connect()),
+            client: Arc::clone(client),
+            request,
+            timeout: options
+                .timeout
+                .unwrap_or(client.config.timeout)
+                .min(MAX_TIMEOUT),
+            retry: options.retry.clone(),
+        })
+    }
+
+    /// Limits the whole of a call that has one answer.
+    pub(super) fn limit(mut self, total: Option<Duration>) -> Self {
+        self.timeout = total.map_or(self.timeout, |total| total.min(self.timeout));
+        self
+    }
+
+    /// Sends the request and waits for its only answer.
+    pub(super) async fn run(&mut self) -> Result<Body, Error> {
+        let _awaited_on_close = self.client.calls.token();
+        let span = self.span();
+        traced(span, self.run_until_settled(), refusal).await
+    }
+
+    async fn run_until_settled(&mut self) -> Result<Body, Error> {
+        let deadline = Instant::now() + self.timeout;
+        let mut retries = self.retries();
+        loop {
+            let attempt = match self.router.next(&self.client, deadline).await {
+                Ok(route) => route.channel.call(&self.request, route.deadlines).await,
+                Err(no_route) => return Err(self.unrouted(no_route, &mut retries)),
+            };
+            match self.conclude(attempt, &mut retries, deadline).await {
+                Verdict::Settled(result) => return result,
+                Verdict::TryAgain => {}
+            }
+        }
+    }
+
+    /// Sends the request and waits for the first of its answers. An answer that is an error is one
+    /// here, too.
+    pub(super) async fn open(
+        &mut self,
+        limit: Option<TotalLimit>,
+    ) -> Result<(Answers, Body), Error> {
+        let span = self.span();
+        let closed = self.client.closed.clone();
+        let opening = async {
+            tokio::select! {
+                biased;
+                () = closed.cancelled() => Err(self.failed(Failure::Closed { sent: true })),
+                opened = self.open_until_settled(limit) => opened,
+            }
+        };
+        traced(span, opening, |_| None).await
+    }
+
+    async fn open_until_settled(
+        &mut self,
+        limit: Option<TotalLimit>,
+    ) -> Result<(Answers, Body), Error> {
+        let deadline = self.next_deadline(limit);
+        let mut retries = self.retries();
+        loop {
+            let attempt = match self.router.next(&self.client, deadline).await {
+                Ok(route) => route.channel.open(&self.request, route.deadlines).await,
+                Err(no_route) => {
+                    let error = self.unrouted(no_route, &mut retries);
+                    return Err(with_total(error, limit));
+                }
+            };
+            let attempt = match attempt {
+                Ok((answers, Body::Error(error))) => {
+                    // Nothing follows it, so other calls may have the connection.
+                    answers.finish();
+                    Ok(Body::Error(error))
+                }
+                Ok(opened) => {
+                    self.router.answered();
+                    return Ok(opened);
+                }
+                Err(failure) => Err(failure),
+            };
+            match self.conclude(attempt, &mut retries, deadline).await {
+                Verdict::TryAgain => {}
+                Verdict::Settled(Ok(Body::Error(error))) => return Err(self.remote(error)),
+                Verdict::Settled(Ok(other)) => return Err(self.unexpected("an answer", &other)),
+                Verdict::Settled(Err(error)) => return Err(with_total(error, limit)),
+            }
+        }
+    }
+
+    /// Sends the request and waits for any reaction to it, including the end of the connection.
+    pub(super) async fn ping(&mut self) -> Result<(), Error> {
+        let _awaited_on_close = self.client.calls.token();
+        let span = self.span();
+        traced(span, self.ping_until_settled(), |()| None).await
+    }
+
+    async fn ping_until_settled(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + self.timeout;
+        let mut retries = self.retries();
+        loop {
+            let attempt = match self.router.next(&self.client, deadline).await {
+                Ok(route) => route.channel.ping(&self.request, route.deadlines).await,
+                Err(no_route) => return Err(self.unrouted(no_route, &mut retries)),
+            };
+            let failure = match attempt {
+                Ok(()) => {
+                    self.router.answered();
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
+            match self.conclude(Err(failure), &mut retries, deadline).await {
+                Verdict::Settled(result) => return result.map(drop),
+                Verdict::TryAgain => {}
+            }
+        }
+    }
+
+    /// Waits for the next of several answers.
+    pub(super) async fn next(
+        &self,
+        answers: &mut Answers,
+        limit: Option<TotalLimit>,
+    ) -> Result<Body, Error> {
+        let deadline = self.next_deadline(limit);
+        let failure = if limit.is_some_and(|limit| limit.is_over()) {
+            // Chunks that have already arrived must not outrun the limit.
+            Failure::TimedOut(Phase::Receiving)
+        } else {
+            tokio::select! {
+                biased;
+                () = self.client.closed.cancelled() => Failure::Closed { sent: true },
+                answer = answers.next(&self.request.id, deadline) => match answer {
+                    Ok(body) => return Ok(body),
+                    Err(failure) => failure,
+                },
+            }
+        };
+        Err(with_total(self.failed(failure), limit))
+    }
+
+    fn span(&self) -> Span {
+        tracing::debug_span!(
+            "call",
+            endpoint = self.router.endpoint().map(field::display),
+            agent = self.client.config.name,
+            method = self.request.method,
+            id = %self.request.id,
+        )
+    }
+
+    fn retries(&self) -> RetryBudget {
+        RetryBudget::new(self.retry.as_ref().unwrap_or(&self.client.config.retry))
+    }
+
+    fn next_deadline(&self, limit: Option<TotalLimit>) -> Instant {
+        let next = Instant::now() + self.timeout;
+        limit.map_or(next, |limit| limit.at.min(next))
+    }
+
+    /// Decides what an attempt comes to, and waits until the next one is due if there is to be one.
+    async fn conclude(
+        &mut self,
+        attempt: Result<Body, Failure>,
+        retries: &mut RetryBudget,
+        deadline: Instant,
+    ) -> Verdict<Result<Body, Error>> {
+        let attempt = match self.router.report(attempt, deadline) {
+            Verdict::Settled(attempt) => attempt,
+            Verdict::TryAgain => return Verdict::TryAgain,
+        };
+        let delay = retries.delay_after(&attempt).map(|delay| {
+            if self.router.has_another() {
+                Duration::ZERO
+            } else {
+                delay
+            }
+        });
+        match delay {
+            Some(delay) if Instant::now() + delay < deadline => {
+                tracing::debug!(failure = ?attempt.as_ref().err(), ?delay, "retrying");
+                if !matches!(attempt, Err(Failure::Connect(_) | Failure::Unsent(_))) {
+                    // The agent may have seen the request, whatever comes of the next attempt.
+                    retries.keep(match attempt {
+                        Ok(Body::Error(error)) => self.remote(error),
+                        Ok(other) => self.unexpected("an answer", &other),
+                        Err(failure) => self.failed(failure),
+                    });
+                }
+                if !delay.is_zero() {
+                    sleep(delay).await;
+                }
+                Verdict::TryAgain
+            }
+            no_time_left => {
+                let last = match attempt {
+                    // The time ran out before a new connection was made.
+                    Err(Failure::Unsent(_)) if no_time_left.is_some() => {
+                        Err(Failure::TimedOut(Phase::Connecting))
+                    }
+                    attempt => attempt,
+                };
+                Verdict::Settled(last.map_err(|failure| match retries.take_last_sent() {
+                    Some(kept) if failure.is_unsent() => kept,
+                    _ => self.failed(failure),
+                }))
+            }
+        }
+    }
+
+    /// The error of an answer that is one.
+    pub(super) fn remote(&self, error: WireError) -> Error {
+        Error::from_remote(self.context(), error)
+    }
+
+    /// The error of an answer of another kind than `expected`.
+    pub(super) fn unexpected(&self, expected: &'static str, found: &Body) -> Error {
+        let found = found.kind().as_str();
+        Error::from_protocol(
+            self.context(),
+            ProtocolError::Unexpected { expected, found },
+        )
+    }
+
+    fn context(&self) -> CallContext {
+        self.context_at(self.router.endpoint().cloned())
+    }
+
+    fn context_at(&self, endpoint: Option<Endpoint>) -> CallContext {
+        CallContext {
+            agent: self.client.config.name.clone(),
+            tool: self.request.tool.clone(),
+            endpoint,
+            request_id: Some(self.request.id.clone()),
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> Error {
+        let context = self.context();
+        match failure {
+            Failure::Closed { sent } => Error::ClientClosed {
+                site: Box::new(context),
+                sent,
+            },
+            Failure::Connect(source) => Error::ConnectionFailed {
+                site: Box::new(context),
+                source,
+            },
+            Failure::TimedOut(phase) => Error::Timeout {
+                site: Box::new(context),
+                timeout: self.timeout,
+                phase,
+            },
+            Failure::Unsent(error) => Error::from_write(context, error),
+            Failure::Broken(source) => Error::from_broken(context, source),
+            Failure::Protocol(source) => Error::from_protocol(context, source),
+        }
+    }
+
+    /// The error of a call that has no instance to go to. If an earlier attempt may have been seen,
+    /// the error is that one's.
+    fn unrouted(&self, no_route: NoRoute, retries: &mut RetryBudget) -> Error {
+        if let Some(kept) = retries.take_last_sent() {
+            return kept;
+        }
+        let site = Box::new(self.context());
+        match no_route {
+            NoRoute::Denied(endpoint, error) => {
+                Error::from_remote(self.context_at(Some(endpoint)), error)
+            }
+            NoRoute::Closed => self.failed(Failure::Closed { sent: false }),
+            NoRoute::TimedOut => self.failed(Failure::TimedOut(Phase::Resolving)),
+            NoRoute::Unknown => Error::NotRegistered { site },
+            NoRoute::Unreachable { instances, source } => Error::Unreachable {
+                site,
+                instances,
+                source,
+            },
+            NoRoute::Registry(source) => Error::Registry { site, source },
+        }
+    }
+}
+
+/// Names the limit of the whole stream in a timeout, if that is the one that was reached.
+fn with_total(mut error: Error, limit: Option<TotalLimit>) -> Error {
+    let reached = limit.filter(TotalLimit::is_over);
+    if let (Error::Timeout { timeout, .. }, Some(limit)) = (&mut error, reached) {
+        *timeout = limit.timeout;
+    }
+    error
+}

@@ -1,0 +1,137 @@
+//! What is left of a retry policy during one call.
+
+use std::time::Duration;
+
+use agentwire_codec::{Body, ErrorCode, FrameError};
+use agentwire_transport::{Error as TransportError, internal::Backoff};
+
+use crate::{
+    Error,
+    client::{
+        channel::failure::{Failure, is_transient},
+        retry_policy::RetryPolicy,
+    },
+};
+
+/// The retries that a call has left.
+#[derive(Debug)]
+pub(super) struct RetryBudget {
+    connect: bool,
+    /// Whether a connection has ended before the request was written.
+    has_been_unsent: bool,
+    resends: u32,
+    backoff: Backoff,
+    /// The error of the last attempt that the agent may have seen.
+    last_sent: Option<Error>,
+}
+
+impl RetryBudget {
+    pub(super) fn new(policy: &RetryPolicy) -> Self {
+        Self {
+            connect: policy.retries_connect(),
+            has_been_unsent: false,
+            resends: policy.resends(),
+            backoff: policy.delays(),
+            last_sent: None,
+        }
+    }
+
+    /// Keeps the error of an attempt that the agent may have seen. If no later attempt gets as far,
+    /// the call fails with this error.
+    pub(super) fn keep(&mut self, error: Error) {
+        self.last_sent = Some(error);
+    }
+
+    /// Returns the error of the last attempt that the agent may have seen.
+    pub(super) fn take_last_sent(&mut self) -> Option<Error> {
+        self.last_sent.take()
+    }
+
+    /// Returns the delay before the next attempt; `None` if there is to be none.
+    pub(super) fn delay_after(&mut self, attempt: &Result<Body, Failure>) -> Option<Duration> {
+        match attempt {
+            Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
+            Err(Failure::Connect(error)) => self.connect(error),
+            // The next answer would be too large, too.
+            Err(Failure::Broken(Some(FrameError::TooLarge { .. }))) => None,
+            Err(Failure::Broken(_)) => self.resend(),
+            Err(Failure::Unsent(_)) => self.unsent(),
+            _ => None,
+        }
+    }
+
+    fn connect(&mut self, error: &TransportError) -> Option<Duration> {
+        (self.connect && is_transient(error)).then(|| self.backoff.next_delay())
+    }
+
+    /// The connection ended before the request was written. The first retry is immediate, whatever
+    /// the policy: the connection may just have expired.
+    fn unsent(&mut self) -> Option<Duration> {
+        if std::mem::replace(&mut self.has_been_unsent, true) {
+            self.connect.then(|| self.backoff.next_delay())
+        } else {
+            Some(Duration::ZERO)
+        }
+    }
+
+    fn resend(&mut self) -> Option<Duration> {
+        self.resends = self.resends.checked_sub(1)?;
+        Some(self.backoff.next_delay())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind};
+
+    use agentwire_transport::Endpoint;
+
+    use super::*;
+
+    fn failed(kind: ErrorKind) -> TransportError {
+        TransportError::Connect {
+            endpoint: Endpoint::custom("test"),
+            source: io::Error::from(kind),
+        }
+    }
+
+    #[test]
+    fn delays_double_up_to_the_longest_and_are_shortened_by_half_at_most() {
+        let policy =
+            RetryPolicy::new().backoff(Duration::from_millis(8), Duration::from_millis(100));
+        for _ in 0..100 {
+            let mut retries = RetryBudget::new(&policy);
+            for full in [8, 16, 32, 64, 100, 100] {
+                let wait = retries
+                    .connect(&failed(ErrorKind::ConnectionRefused))
+                    .unwrap();
+                let full = Duration::from_millis(full);
+                assert!(wait <= full && wait >= full / 2, "{wait:?} of {full:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_transient_failures_are_tried_again() {
+        let mut retries = RetryBudget::new(&RetryPolicy::new());
+        assert!(retries.connect(&failed(ErrorKind::NotFound)).is_some());
+        assert!(
+            retries
+                .connect(&failed(ErrorKind::PermissionDenied))
+                .is_none()
+        );
+        assert!(retries.resend().is_none());
+        let mut never = RetryBudget::new(&RetryPolicy::never());
+        assert!(never.connect(&failed(ErrorKind::NotFound)).is_none());
+        let mut twice = RetryBudget::new(&RetryPolicy::never().resend(2));
+        assert!(twice.resend().is_some() && twice.resend().is_some());
+        assert!(twice.resend().is_none());
+    }
+
+    #[test]
+    fn extreme_durations_do_no_harm() {
+        let policy = RetryPolicy::new().backoff(Duration::MAX, Duration::ZERO);
+        let mut retries = RetryBudget::new(&policy);
+        assert!(retries.connect(&failed(ErrorKind::NotFound)).is_some());
+    }
+}

@@ -1,0 +1,42 @@
+//! The span and the outcome of a call in the log. What messages hold is never logged.
+
+use std::future::Future;
+
+use agentwire_codec::{Body, ErrorCode};
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
+
+use crate::Error;
+
+/// Runs a call in its span and logs its outcome and duration.
+pub(super) async fn traced<T>(
+    span: Span,
+    call: impl Future<Output = Result<T, Error>>,
+    refusal: impl Fn(&T) -> Option<&ErrorCode>,
+) -> Result<T, Error> {
+    if span.is_disabled() {
+        return call.await;
+    }
+    let logged = async {
+        let start = Instant::now();
+        let result = call.await;
+        let elapsed = start.elapsed();
+        match &result {
+            Ok(answer) => match refusal(answer) {
+                None => tracing::debug!(?elapsed, "answered"),
+                Some(code) => tracing::debug!(?elapsed, %code, "refused"),
+            },
+            Err(error) => tracing::debug!(?elapsed, code = %error.code(), "failed"),
+        }
+        result
+    };
+    logged.instrument(span).await
+}
+
+/// Returns the code of an answer that is an error.
+pub(super) fn refusal(body: &Body) -> Option<&ErrorCode> {
+    match body {
+        Body::Error(error) => Some(&error.code),
+        _ => None,
+    }
+}

@@ -1,0 +1,196 @@
+//! The time limits of one attempt.
+
+use std::{fmt, future::Future, time::Duration};
+
+use agentwire_transport::Endpoint;
+use tokio::time::{Instant, timeout_at};
+
+use super::failure::{Failure, connect_timed_out};
+use crate::{
+    client::permits::{Permit, Permits},
+    error::Phase,
+};
+
+/// Until when each step of an attempt may wait.
+///
+/// The limits are computed when a wait begins, not when the attempt does: meanwhile the instance
+/// may have been reached by another call, and less of the call's time is left.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::client) struct Deadlines<'a> {
+    call: Instant,
+    connect_timeout: Duration,
+    candidate: Option<&'a dyn Candidate>,
+}
+
+/// What is known of the instance that an attempt goes to, if it was chosen among several.
+pub(in crate::client) trait Candidate: fmt::Debug + Sync {
+    /// Returns whether a connection to it has been made since it last failed.
+    fn is_reached(&self) -> bool;
+
+    /// Returns whether it has failed since it was chosen.
+    fn has_failed(&self) -> bool;
+}
+
+impl<'a> Deadlines<'a> {
+    /// The limits of an attempt at the only endpoint.
+    pub(in crate::client) fn new(call: Instant, connect_timeout: Duration) -> Self {
+        Self {
+            call,
+            connect_timeout,
+            candidate: None,
+        }
+    }
+
+    /// The limits of an attempt at one instance among several.
+    pub(in crate::client) fn for_candidate(self, candidate: &'a dyn Candidate) -> Self {
+        Self {
+            candidate: Some(candidate),
+            ..self
+        }
+    }
+
+    /// The deadline of the whole call.
+    pub(in crate::client) fn call(&self) -> Instant {
+        self.call
+    }
+
+    /// Until when to wait for a permit. An instance that may be unreachable gets only a share of the
+    /// time.
+    fn queue_until(&self) -> Instant {
+        match self.candidate {
+            Some(candidate) if !candidate.is_reached() => self.share(),
+            _ => self.call,
+        }
+    }
+
+    /// Until when to wait for a connection.
+    fn connect_until(&self) -> Instant {
+        match self.candidate {
+            Some(_) => self.share(),
+            None => self.call.min(Instant::now() + self.connect_timeout),
+        }
+    }
+
+    /// A third of the time that is left, at most the connect timeout, so that other instances can be
+    /// tried.
+    fn share(&self) -> Instant {
+        let now = Instant::now();
+        let third = self.call.saturating_duration_since(now) / 3;
+        if third < MIN_SHARE {
+            self.call
+        } else {
+            now + third.min(self.connect_timeout)
+        }
+    }
+
+    /// Fails if connecting has become pointless while the attempt waited, because another call has
+    /// found the instance unreachable.
+    pub(in crate::client) fn check_candidate(&self) -> Result<(), Failure> {
+        match self.candidate {
+            Some(candidate) if candidate.has_failed() => Err(Failure::not_connected()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a permit, and waits for one within the limit if none is free. Neither waits nor looks
+    /// at the clock otherwise.
+    pub(in crate::client) async fn acquire(&self, permits: &Permits) -> Result<Permit, Failure> {
+        match permits.try_acquire() {
+            Some(permit) => Ok(permit),
+            None => timeout_at(self.queue_until(), permits.acquire())
+                .await
+                .map_err(|_| Failure::TimedOut(Phase::Queueing))?
+                .ok_or(Failure::Closed { sent: false }),
+        }
+    }
+
+    /// Waits for a connection within the limit.
+    pub(in crate::client) async fn connect<T>(
+        &self,
+        endpoint: &Endpoint,
+        connecting: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        match timeout_at(self.connect_until(), connecting).await {
+            Ok(connected) => connected,
+            Err(_) if Instant::now() < self.call => {
+                Err(Failure::Connect(connect_timed_out(endpoint)))
+            }
+            Err(_) => Err(Failure::TimedOut(Phase::Connecting)),
+        }
+    }
+}
+
+/// A share that is shorter than this is not worth dividing the time for.
+const MIN_SHARE: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Instance {
+        is_reached: bool,
+    }
+
+    impl Candidate for Instance {
+        fn is_reached(&self) -> bool {
+            self.is_reached
+        }
+
+        fn has_failed(&self) -> bool {
+            !self.is_reached
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_only_endpoint_has_the_whole_time_of_the_call() {
+        let now = Instant::now();
+        let deadlines = Deadlines::new(now + 30 * SECOND, 5 * SECOND);
+        assert_eq!(deadlines.queue_until(), now + 30 * SECOND);
+        assert_eq!(deadlines.connect_until(), now + 5 * SECOND);
+        let short = Deadlines::new(now + SECOND, 5 * SECOND);
+        assert_eq!(short.connect_until(), now + SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_has_a_third_of_what_is_left() {
+        let now = Instant::now();
+        let (reached, unknown) = [true, false]
+            .map(|is_reached| Instance { is_reached })
+            .into();
+        let deadlines = Deadlines::new(now + 6 * SECOND, 3 * SECOND);
+        assert_eq!(
+            deadlines.for_candidate(&reached).queue_until(),
+            now + 6 * SECOND
+        );
+        assert_eq!(
+            deadlines.for_candidate(&unknown).queue_until(),
+            now + 2 * SECOND
+        );
+        assert_eq!(
+            deadlines.for_candidate(&reached).connect_until(),
+            now + 2 * SECOND
+        );
+        tokio::time::advance(3 * SECOND).await;
+        let third = now + 4 * SECOND;
+        assert_eq!(deadlines.for_candidate(&reached).connect_until(), third);
+        let long = Deadlines::new(now + 300 * SECOND, 3 * SECOND).for_candidate(&reached);
+        assert_eq!(long.connect_until(), now + 6 * SECOND);
+        assert!(deadlines.for_candidate(&unknown).check_candidate().is_err());
+        assert!(deadlines.for_candidate(&reached).check_candidate().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connecting_that_reaches_its_own_limit_is_a_failed_connection() {
+        let endpoint = Endpoint::custom("silent");
+        let silent = || std::future::pending::<Result<(), Failure>>();
+        let deadlines = Deadlines::new(Instant::now() + 6 * SECOND, 5 * SECOND);
+        let failed = deadlines.connect(&endpoint, silent()).await;
+        assert!(matches!(failed, Err(Failure::Connect(_))), "{failed:?}");
+        let failed = deadlines.connect(&endpoint, silent()).await;
+        let expected = matches!(failed, Err(Failure::TimedOut(Phase::Connecting)));
+        assert!(expected, "{failed:?}");
+    }
+}

@@ -1,0 +1,83 @@
+//! How an attempt fails.
+
+use std::io::{self, ErrorKind};
+
+use agentwire_codec::{DecodeError, FrameError};
+use agentwire_transport::{Endpoint, Error as TransportError};
+
+use crate::error::{Phase, ProtocolError};
+
+/// Why one attempt brought no answer. A call turns the last one into an
+/// [`Error`](crate::Error).
+#[derive(Debug)]
+pub(in crate::client) enum Failure {
+    /// The client, or its channel, is closed. `sent` says whether the agent may have seen the
+    /// request.
+    Closed { sent: bool },
+    /// No connection could be made.
+    Connect(TransportError),
+    /// The connection was gone before the whole request was written.
+    Unsent(io::Error),
+    /// The connection ended after the request and before the answer; without an error if the peer
+    /// closed it properly.
+    Broken(Option<FrameError>),
+    /// The peer violated the protocol.
+    Protocol(ProtocolError),
+    /// The time was up.
+    TimedOut(Phase),
+}
+
+impl Failure {
+    /// The connection that the request was meant for does not exist any more.
+    pub(in crate::client) fn not_connected() -> Self {
+        Self::Unsent(ErrorKind::NotConnected.into())
+    }
+
+    /// Returns whether the agent cannot have seen the request.
+    pub(in crate::client) fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed { sent: false }
+                | Self::Connect(_)
+                | Self::Unsent(_)
+                | Self::TimedOut(Phase::Resolving | Phase::Queueing | Phase::Connecting)
+        )
+    }
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        Self::Protocol(error.into())
+    }
+}
+
+/// Connecting took longer than its limit.
+pub(in crate::client) fn connect_timed_out(endpoint: &Endpoint) -> TransportError {
+    TransportError::Connect {
+        endpoint: endpoint.clone(),
+        source: ErrorKind::TimedOut.into(),
+    }
+}
+
+/// Returns whether connecting may succeed later: the server may still be starting, or be
+/// overloaded.
+pub(in crate::client) fn is_transient(error: &TransportError) -> bool {
+    let TransportError::Connect { source, .. } = error else {
+        return false;
+    };
+    matches!(
+        source.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::TimedOut
+            | ErrorKind::WouldBlock
+            | ErrorKind::Interrupted
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::UnexpectedEof
+    )
+}

@@ -1,0 +1,77 @@
+//! Envelopes in frames on byte streams.
+//!
+//! [`Pool`] keeps connections that each serve one call at a time ([`exclusive`]);
+//! [`Multiplexer`] shares its connections between calls, if the client allows that.
+
+mod exclusive;
+mod multiplexer;
+mod pool;
+
+use std::sync::Arc;
+
+use agentwire_codec::Body;
+use agentwire_transport::Connector;
+
+pub(super) use self::{exclusive::next_answer, pool::Lease};
+use self::{multiplexer::Multiplexer, pool::Pool};
+use super::{deadlines::Deadlines, failure::Failure, request::Request};
+use crate::client::shared::Client;
+
+/// The carrier of frames.
+#[derive(Debug)]
+pub(super) struct Frames {
+    pool: Arc<Pool>,
+    /// Only if calls may share connections.
+    multiplexer: Option<Multiplexer>,
+}
+
+impl Frames {
+    pub(super) fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
+        let multiplexer = (client.config.max_in_flight > 1)
+            .then(|| Multiplexer::new(client, Arc::clone(&connector)));
+        Self {
+            pool: Arc::new(Pool::new(client, connector)),
+            multiplexer,
+        }
+    }
+
+    pub(super) async fn call(
+        &self,
+        request: &Request,
+        deadlines: Deadlines<'_>,
+    ) -> Result<Body, Failure> {
+        match &self.multiplexer {
+            Some(multiplexer) => multiplexer.call(request, deadlines).await,
+            None => exclusive::call(&self.pool, request, deadlines).await,
+        }
+    }
+
+    /// Streams always have a connection to themselves: a slow reader would hold up the calls on a
+    /// shared one.
+    pub(super) async fn open(
+        &self,
+        request: &Request,
+        deadlines: Deadlines<'_>,
+    ) -> Result<(Lease, Body), Failure> {
+        exclusive::open(&self.pool, request, deadlines).await
+    }
+
+    pub(super) async fn ping(
+        &self,
+        request: &Request,
+        deadlines: Deadlines<'_>,
+    ) -> Result<(), Failure> {
+        exclusive::ping(&self.pool, request, deadlines).await
+    }
+
+    pub(super) fn idle(&self) -> usize {
+        self.pool.idle() + self.multiplexer.as_ref().map_or(0, Multiplexer::idle)
+    }
+
+    pub(super) fn drain(&self) {
+        self.pool.close();
+        if let Some(multiplexer) = &self.multiplexer {
+            multiplexer.drain();
+        }
+    }
+}

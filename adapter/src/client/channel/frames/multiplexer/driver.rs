@@ -1,0 +1,162 @@
+//! The task that reads and writes a shared connection for all of its callers.
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use agentwire_codec::FrameError;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{in_flight::Written, shared::Shared};
+use crate::{
+    client::stats::{Counted, Counters},
+    connection::FramedConnection,
+    deadline_timer::DeadlineTimer,
+};
+
+/// Reads and writes one connection.
+pub(super) struct Driver {
+    connection: FramedConnection,
+    shared: Arc<Shared>,
+    idle_timeout: Duration,
+    counters: Arc<Counters>,
+    _counted: Counted,
+    /// A large frame that is being written.
+    large: Bytes,
+    /// Whether the callers had a chance to run since the last write.
+    has_yielded: bool,
+    idle_since: Option<Instant>,
+    timer: DeadlineTimer,
+}
+
+/// Why a driver ends.
+enum End {
+    Idle,
+    Lost(Option<FrameError>),
+}
+
+impl Driver {
+    pub(super) fn new(
+        connection: FramedConnection,
+        shared: Arc<Shared>,
+        idle_timeout: Duration,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let counted = counters.opened();
+        Self {
+            connection,
+            shared,
+            idle_timeout,
+            counters,
+            _counted: counted,
+            large: Bytes::new(),
+            has_yielded: false,
+            idle_since: None,
+            timer: DeadlineTimer::default(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        match poll_fn(|cx| self.poll(cx)).await {
+            End::Idle => self.end(None),
+            End::Lost(error) => {
+                tracing::debug!(?error, "connection lost");
+                self.counters.lost();
+                self.end(error.as_ref());
+            }
+        }
+    }
+
+    fn end(&self, error: Option<&FrameError>) {
+        // Only small frames go through the write buffer of the connection.
+        let written = Written {
+            small: self.connection.written(),
+            is_large_pending: !self.large.is_empty(),
+        };
+        self.shared.end(error, written);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        // First, so that a frame that is queued from here on wakes this task.
+        self.shared.register_driver(cx.waker());
+        if let Poll::Ready(end) = self.poll_read(cx) {
+            return Poll::Ready(end);
+        }
+        // Callers whose answers have just arrived are about to call again. Yielding once lets their
+        // frames leave in the same write. A lone call is not delayed.
+        if !self.has_yielded && self.shared.in_flight() > 1 {
+            self.has_yielded = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.has_yielded = false;
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            // Answers may have arrived before the peer closed.
+            return match self.poll_read(cx) {
+                Poll::Ready(end) => Poll::Ready(end),
+                Poll::Pending => Poll::Ready(End::Lost(Some(error.into()))),
+            };
+        }
+        self.poll_idle(cx)
+    }
+
+    /// Delivers the answers that have arrived. `Ready` at the end of the connection.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            match ready!(self.connection.poll_envelope(cx)) {
+                Ok(Some(Ok(envelope))) => self.shared.deliver(&envelope.id, envelope.body),
+                Ok(Some(Err(error))) => self.shared.deliver_fault(error),
+                Ok(None) => return Poll::Ready(End::Lost(None)),
+                Err(error) => return Poll::Ready(End::Lost(Some(error))),
+            }
+        }
+    }
+
+    /// Writes all queued frames. `Ready` once none is left, or on failure.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            // All small frames that have gathered, then one large frame, in turn.
+            ready!(self.connection.poll_flush(cx))?;
+            if !self.large.is_empty() {
+                ready!(self.connection.poll_write_frame(cx, &mut self.large))?;
+            }
+            let large = self.shared.take_frames(self.connection.write_buffer_mut());
+            self.large = large.unwrap_or_default();
+            if self.connection.queued() == 0 && self.large.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// `Ready` once no call can come any more, or none has come for the idle timeout.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.shared.is_done() {
+            return Poll::Ready(End::Idle);
+        }
+        if self.shared.in_flight() > 0 {
+            self.idle_since = None;
+            return Poll::Pending;
+        }
+        let since = *self.idle_since.get_or_insert_with(Instant::now);
+        ready!(self.timer.poll(cx, since + self.idle_timeout));
+        if self.shared.retire_if_idle() {
+            Poll::Ready(End::Idle)
+        } else {
+            // A call came at this very moment, and wakes this task.
+            Poll::Pending
+        }
+    }
+}
+
+/// Fails the calls in flight however the driver ends: with its runtime, or in a panic of a custom
+/// transport.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}

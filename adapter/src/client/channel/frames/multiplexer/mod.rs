@@ -1,0 +1,138 @@
+//! Connections that many calls share, for servers that answer requests as they finish.
+//!
+//! Each connection has a task that reads and writes. Callers queue their frames and wait.
+
+mod connection;
+mod driver;
+mod in_flight;
+mod pending;
+mod permit;
+mod shared;
+mod slot;
+
+use std::{sync::Arc, time::Duration};
+
+use agentwire_codec::{Body, FrameLimits};
+use agentwire_transport::{Connector, internal::Mutex};
+use tokio::time::timeout_at;
+
+use self::{
+    connection::MuxConnection,
+    driver::Driver,
+    pending::Pending,
+    shared::Shared,
+    slot::{SharedConnection, Slot},
+};
+use crate::{
+    client::{
+        channel::{deadlines::Deadlines, failure::Failure, request::Request},
+        permits::{Permit, Permits},
+        shared::Client,
+        stats::Counters,
+    },
+    connection::FramedConnection,
+    error::Phase,
+};
+
+/// The shared connections to one endpoint.
+#[derive(Debug)]
+pub(super) struct Multiplexer {
+    connector: Arc<dyn Connector>,
+    limits: FrameLimits,
+    max_connections: usize,
+    max_in_flight: usize,
+    idle_timeout: Duration,
+    /// One for each call that all connections together may have in flight.
+    permits: Permits,
+    counters: Arc<Counters>,
+    connections: Mutex<Vec<Arc<SharedConnection>>>,
+}
+
+impl Multiplexer {
+    pub(super) fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
+        let config = &client.config;
+        let calls = config.max_connections.saturating_mul(config.max_in_flight);
+        Self {
+            connector,
+            limits: config.frame_limits,
+            max_connections: config.max_connections,
+            max_in_flight: config.max_in_flight,
+            idle_timeout: config.idle_timeout,
+            permits: Permits::new(calls, Arc::clone(&client.counters)),
+            counters: Arc::clone(&client.counters),
+            connections: Mutex::default(),
+        }
+    }
+
+    /// Sends a request and waits for its only answer.
+    pub(super) async fn call(
+        &self,
+        request: &Request,
+        deadlines: Deadlines<'_>,
+    ) -> Result<Body, Failure> {
+        let permit = deadlines.acquire(&self.permits).await?;
+        let slot = self.slot(permit);
+        if !slot.is_connected() {
+            let connecting = slot.connect(|| self.connect(deadlines));
+            let endpoint = self.connector.endpoint();
+            deadlines.connect(endpoint, connecting).await?;
+        }
+        let mut pending = Pending::send(slot, request)?;
+        match timeout_at(deadlines.call(), &mut pending).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                pending.timed_out();
+                Err(Failure::TimedOut(Phase::Receiving))
+            }
+        }
+    }
+
+    /// Chooses a connection without calls, or else makes a new one, or else chooses the one with the
+    /// fewest calls.
+    fn slot(&self, permit: Permit) -> Slot {
+        let mut connections = self.connections.lock();
+        // The calls in flight on a retired connection keep it open.
+        connections.retain(|connection| !connection.is_retired());
+        let least_busy = connections
+            .iter()
+            .filter(|connection| connection.in_flight() < self.max_in_flight)
+            .min_by_key(|connection| connection.in_flight());
+        let connection = match least_busy {
+            Some(idle) if idle.in_flight() == 0 => Arc::clone(idle),
+            Some(busy) if connections.len() >= self.max_connections => Arc::clone(busy),
+            // The caller holds a permit, so if all connections are full there are fewer than
+            // `max_connections`.
+            _ => {
+                let connection = Arc::<SharedConnection>::default();
+                connections.push(Arc::clone(&connection));
+                connection
+            }
+        };
+        // Counted under the lock, so that two callers do not take the last slot.
+        connection.slot(permit)
+    }
+
+    async fn connect(&self, deadlines: Deadlines<'_>) -> Result<MuxConnection, Failure> {
+        deadlines.check_candidate()?;
+        let connection = self.connector.connect().await.map_err(Failure::Connect)?;
+        let connection = FramedConnection::new(connection, self.limits);
+        let shared = Arc::<Shared>::default();
+        let counters = Arc::clone(&self.counters);
+        let driver = Driver::new(connection, Arc::clone(&shared), self.idle_timeout, counters);
+        Ok(MuxConnection::spawn(shared, driver))
+    }
+
+    /// Returns how many connections have no calls.
+    pub(super) fn idle(&self) -> usize {
+        let connections = self.connections.lock();
+        connections.iter().filter(|one| one.is_idle()).count()
+    }
+
+    /// Accepts no more calls, and closes each connection once its calls have ended.
+    pub(super) fn drain(&self) {
+        self.permits.close();
+        // Calls in flight keep their connections open.
+        let connections = std::mem::take(&mut *self.connections.lock());
+        drop(connections);
+    }
+}

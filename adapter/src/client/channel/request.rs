@@ -1,0 +1,71 @@
+//! A request, encoded once for all of its attempts.
+
+use agentwire_codec::{
+    Body, EncodeError, Envelope, Heartbeat, Request as RequestBody, RequestId, put_frame,
+};
+
+use super::frame::Frame;
+use crate::{client::config::Config, connection::buffer_pool};
+
+/// What a carrier sends. It is the same for every attempt and every endpoint.
+#[derive(Debug)]
+pub(in crate::client) struct Request {
+    pub(in crate::client) id: RequestId,
+    /// For logs.
+    pub(in crate::client) method: &'static str,
+    /// The name of the tool, if the request runs one.
+    pub(in crate::client) tool: Option<String>,
+    pub(in crate::client) frame: Frame,
+}
+
+/// A request that cannot be sent anywhere.
+#[derive(Debug)]
+pub(in crate::client) struct InvalidRequest {
+    pub(in crate::client) tool: Option<String>,
+    pub(in crate::client) source: EncodeError,
+}
+
+impl Request {
+    pub(in crate::client) fn new(body: Body, config: &Config) -> Result<Self, InvalidRequest> {
+        let (method, tool) = match &body {
+            Body::Request(RequestBody::Process(_)) => ("process", None),
+            Body::Request(RequestBody::Stream(_)) => ("stream", None),
+            Body::Request(RequestBody::Execute(execute)) => {
+                ("execute", Some(execute.tool_name.clone()))
+            }
+            other => (other.kind().as_str(), None),
+        };
+        Self::encode(method, tool, body, config)
+    }
+
+    /// A heartbeat to which any reaction proves that the server lives.
+    pub(in crate::client) fn ping(
+        heartbeat: Heartbeat,
+        config: &Config,
+    ) -> Result<Self, InvalidRequest> {
+        Self::encode("ping", None, heartbeat.into(), config)
+    }
+
+    fn encode(
+        method: &'static str,
+        tool: Option<String>,
+        body: Body,
+        config: &Config,
+    ) -> Result<Self, InvalidRequest> {
+        let id = RequestId::random();
+        let envelope = Envelope::new(id.clone(), body);
+        let mut frame = buffer_pool::take_write_buffer();
+        let encoded = put_frame(&mut frame, config.frame_limits.max_send(), |buffer| {
+            config.format.encode(&envelope, buffer)
+        });
+        match encoded {
+            Ok(()) => Ok(Self {
+                id,
+                method,
+                tool,
+                frame: frame.into(),
+            }),
+            Err(source) => Err(InvalidRequest { tool, source }),
+        }
+    }
+}

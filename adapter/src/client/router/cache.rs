@@ -1,0 +1,304 @@
+//! What a client knows of the registry, and how far to trust it.
+
+use std::{sync::Arc, time::Duration};
+
+use agentwire_registry::{Event, Query, Registration};
+use tokio::time::Instant;
+
+use super::{instance::Instance, instances::Instances};
+
+/// The known instances that match a query, and the age of that knowledge.
+#[derive(Debug)]
+pub(super) struct Cache {
+    query: Query,
+    pub(super) instances: Instances,
+    /// Whether a live watch reports changes.
+    is_followed: bool,
+    /// When the last lookup ended, or was given up.
+    looked_up: Option<Instant>,
+    /// When the registry last reported anything.
+    heard: Option<Instant>,
+    /// How many events the watch has reported.
+    events: u64,
+}
+
+/// What was known when a lookup began, to decide whether its result is news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LookupStart(u64);
+
+impl Cache {
+    pub(super) fn new(query: Query, instances: Instances) -> Self {
+        Self {
+            query,
+            instances,
+            is_followed: false,
+            looked_up: None,
+            heard: None,
+            events: 0,
+        }
+    }
+
+    /// Takes in an event of the watch, and returns the instances that it removes.
+    pub(super) fn apply(&mut self, event: &Event, now: Instant) -> Vec<Arc<Instance>> {
+        self.events += 1;
+        self.heard = Some(now);
+        match event {
+            Event::Snapshot { registrations, .. } => {
+                self.is_followed = true;
+                self.reconcile(registrations, now)
+            }
+            Event::Joined(registration) | Event::Updated(registration)
+                if self.query.matches(registration) =>
+            {
+                self.instances.join(registration);
+                self.instances.remove_expired(now)
+            }
+            Event::Joined(registration)
+            | Event::Updated(registration)
+            | Event::Left(registration)
+            | Event::Expired(registration) => {
+                let gone = self.instances.leave(&registration.endpoint);
+                gone.into_iter().collect()
+            }
+            // Events of an unknown kind: the next snapshot covers them.
+            _ => Vec::new(),
+        }
+    }
+
+    /// Notes that no watch is live until the next snapshot: what is known ages from now on.
+    pub(super) fn lost_watch(&mut self) {
+        self.is_followed = false;
+    }
+
+    /// Trusts what is known for a while, because a lookup has failed.
+    pub(super) fn trust_for_now(&mut self, now: Instant) {
+        self.looked_up = Some(now);
+    }
+
+    /// To be called before a lookup.
+    pub(super) fn begin_lookup(&self) -> LookupStart {
+        LookupStart(self.events)
+    }
+
+    /// Takes in the result of a lookup, and returns the instances that it removes.
+    pub(super) fn looked_up(
+        &mut self,
+        found: &[Arc<Registration>],
+        start: LookupStart,
+        now: Instant,
+    ) -> Vec<Arc<Instance>> {
+        self.heard = Some(now);
+        // Events that the watch has reported meanwhile may be newer than the result; later events are.
+        if start != self.begin_lookup() {
+            return Vec::new();
+        }
+        self.looked_up = Some(now);
+        self.reconcile(found, now)
+    }
+
+    /// Takes in what the registry lists. An instance that is listed and does not match the query is
+    /// removed at once.
+    fn reconcile(&mut self, listed: &[Arc<Registration>], now: Instant) -> Vec<Arc<Instance>> {
+        let (matching, others): (Vec<_>, Vec<_>) =
+            (listed.iter().cloned()).partition(|registration| self.query.matches(registration));
+        let others = others.iter();
+        let mut removed: Vec<_> = others
+            .filter_map(|registration| self.instances.leave(&registration.endpoint))
+            .collect();
+        removed.extend(self.instances.reconcile(&matching, now));
+        removed
+    }
+
+    /// Returns whether what is known will do. That there are no instances is never trusted without a
+    /// lookup: one may have registered just now.
+    pub(super) fn is_trusted(&self, now: Instant) -> bool {
+        let is_fresh = || {
+            self.looked_up
+                .is_some_and(|then| now < then + LOOKUP_VALIDITY)
+        };
+        let is_named = self.is_followed && self.instances.has_confirmed();
+        is_named || (!self.instances.is_empty(now) && is_fresh())
+    }
+
+    /// Returns whether the watch has been quiet for so long that a lookup should check it.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        self.is_followed && self.heard.is_none_or(|heard| heard + MAX_SILENCE <= now)
+    }
+}
+
+/// How long the result of a lookup is trusted. The watch takes over from there.
+const LOOKUP_VALIDITY: Duration = Duration::from_secs(1);
+
+/// How long a watch may be quiet before a lookup checks it: it may be cut off unnoticed.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use agentwire_transport::{Endpoint, internal::Backoff};
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::client::router::{
+        balance::{Balance, Balancer},
+        history::AttemptHistory,
+        instances::Choice,
+    };
+
+    fn cache() -> Cache {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        let balancer = Balancer::new(Balance::RoundRobin, Rng::with_seed(7));
+        Cache::new(
+            Query::new().version("<2"),
+            Instances::new(balancer, backoff, Duration::from_secs(3)),
+        )
+    }
+
+    fn agent(name: &str) -> Arc<Registration> {
+        versioned(name, "1.0.0")
+    }
+
+    fn versioned(name: &str, version: &str) -> Arc<Registration> {
+        let registration = Registration::new("agent", Endpoint::memory(name).unwrap());
+        Arc::new(registration.with_version(version))
+    }
+
+    /// The endpoints that may be called; `None` if the registry is to be asked.
+    fn known(cache: &mut Cache, now: Instant) -> Option<Vec<String>> {
+        if !cache.is_trusted(now) {
+            return None;
+        }
+        let chosen = (0..10).map(|_| {
+            match cache
+                .instances
+                .choose(now, &AttemptHistory::default(), true)
+            {
+                Choice::Now(guard) => guard.instance().endpoint.to_string(),
+                other => panic!("{other:?}"),
+            }
+        });
+        let mut chosen: Vec<_> = chosen.collect();
+        chosen.sort();
+        chosen.dedup();
+        Some(chosen)
+    }
+
+    #[test]
+    fn before_anything_is_known_the_registry_is_asked() {
+        let (mut cache, now) = (cache(), Instant::now());
+        assert_eq!(known(&mut cache, now), None);
+        cache.looked_up(&[agent("a")], cache.begin_lookup(), now);
+        assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
+    }
+
+    #[test]
+    fn an_answer_grows_old_until_the_watch_takes_over() {
+        let (mut cache, now) = (cache(), Instant::now());
+        let later = now + Duration::from_secs(1);
+        cache.looked_up(&[agent("a")], cache.begin_lookup(), now);
+        assert_eq!(known(&mut cache, later), None);
+        cache.looked_up(&[agent("b")], cache.begin_lookup(), later);
+        assert_eq!(known(&mut cache, later).unwrap(), ["memory://b"]);
+        cache.apply(&Event::snapshot(vec![agent("c")], false), now);
+        let much_later = later + Duration::from_secs(3600);
+        assert_eq!(known(&mut cache, much_later).unwrap(), ["memory://c"]);
+    }
+
+    #[test]
+    fn that_there_are_none_is_not_believed_without_asking() {
+        let (mut cache, now) = (cache(), Instant::now());
+        cache.apply(&Event::snapshot(Vec::new(), false), now);
+        assert_eq!(known(&mut cache, now), None);
+        cache.looked_up(&[], cache.begin_lookup(), now);
+        assert_eq!(known(&mut cache, now), None);
+        // Whoever registered just now is found before the watch tells, which then goes on to tell.
+        cache.looked_up(&[agent("a")], cache.begin_lookup(), now);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(known(&mut cache, later).unwrap(), ["memory://a"]);
+        cache.apply(&Event::Joined(agent("a")), now);
+        assert_eq!(known(&mut cache, later).unwrap(), ["memory://a"]);
+    }
+
+    #[test]
+    fn an_answer_that_the_watch_has_overtaken_changes_nothing() {
+        let (mut cache, now) = (cache(), Instant::now());
+        let asked = cache.begin_lookup();
+        cache.apply(&Event::snapshot(vec![agent("a")], false), now);
+        assert!(cache.looked_up(&[agent("b")], asked, now).is_empty());
+        assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
+        // Nor does one that saw an instance which has left meanwhile.
+        let asked = cache.begin_lookup();
+        cache.apply(&Event::Left(agent("a")), now);
+        cache.looked_up(&[agent("a")], asked, now);
+        assert_eq!(known(&mut cache, now), None);
+    }
+
+    #[test]
+    fn what_the_watch_tells_is_followed() {
+        let (mut cache, now) = (cache(), Instant::now());
+        cache.apply(&Event::snapshot(vec![agent("a"), agent("b")], false), now);
+        cache.apply(&Event::Joined(agent("c")), now);
+        cache.apply(&Event::Updated(agent("b")), now);
+        let gone = cache.apply(&Event::Left(agent("a")), now);
+        assert_eq!(gone.len(), 1);
+        assert_eq!(
+            known(&mut cache, now).unwrap(),
+            ["memory://b", "memory://c"]
+        );
+        assert!(cache.apply(&Event::Expired(agent("a")), now).is_empty());
+        assert_eq!(cache.apply(&Event::Expired(agent("b")), now).len(), 1);
+        cache.apply(&Event::snapshot(vec![agent("d")], true), now);
+        assert_eq!(known(&mut cache, now).unwrap(), ["memory://d"]);
+    }
+
+    #[test]
+    fn only_what_matches_the_query_is_called() {
+        let (mut cache, now) = (cache(), Instant::now());
+        let snapshot = vec![agent("a"), agent("b"), versioned("c", "2.0.0")];
+        cache.apply(&Event::snapshot(snapshot, false), now);
+        cache.apply(&Event::Joined(versioned("d", "2.0.0")), now);
+        assert_eq!(
+            known(&mut cache, now).unwrap(),
+            ["memory://a", "memory://b"]
+        );
+        // One that stops matching is removed at once.
+        let removed = cache.apply(&Event::Updated(versioned("a", "2.0.0")), now);
+        assert_eq!(removed.len(), 1);
+        let listed = [versioned("b", "2.0.0"), agent("c")];
+        let removed = cache.looked_up(&listed, cache.begin_lookup(), now);
+        assert_eq!(removed.len(), 1);
+        assert_eq!(known(&mut cache, now).unwrap(), ["memory://c"]);
+    }
+
+    #[test]
+    fn a_registry_that_comes_back_empty_is_not_believed_for_a_lease() {
+        let (mut cache, now) = (cache(), Instant::now());
+        cache.apply(&Event::snapshot(vec![agent("a"), agent("b")], false), now);
+        cache.apply(&Event::snapshot(Vec::new(), true), now);
+        // It is asked first; that it names nobody now is no word of their end.
+        assert_eq!(known(&mut cache, now), None);
+        cache.looked_up(&[], cache.begin_lookup(), now);
+        assert_eq!(
+            known(&mut cache, now).unwrap(),
+            ["memory://a", "memory://b"]
+        );
+        // One is back, the other is told to have gone.
+        cache.apply(&Event::Joined(agent("a")), now);
+        assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
+        cache.apply(&Event::snapshot(Vec::new(), true), now);
+        assert_eq!(cache.apply(&Event::Expired(agent("b")), now).len(), 1);
+        let later = now + Duration::from_secs(90);
+        assert_eq!(cache.looked_up(&[], cache.begin_lookup(), later).len(), 1);
+        assert_eq!(known(&mut cache, later), None);
+    }
+
+    #[test]
+    fn a_watch_that_tells_nothing_for_long_is_checked() {
+        let (mut cache, now) = (cache(), Instant::now());
+        let later = now + Duration::from_secs(60);
+        assert!(!cache.is_silent(later), "there is none");
+        cache.apply(&Event::snapshot(vec![agent("a")], false), now);
+        assert!(!cache.is_silent(now) && cache.is_silent(later));
+        cache.looked_up(&[agent("a")], cache.begin_lookup(), later);
+        assert!(!cache.is_silent(later));
+    }
+}

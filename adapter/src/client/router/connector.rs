@@ -1,0 +1,102 @@
+//! Connects to one instance and reports the outcome.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use agentwire_transport::{BoxFuture, Connection, Connector, Endpoint, Error};
+use tokio::time::{Instant, timeout};
+
+use super::{
+    health::{FailureEpoch, HealthSnapshot, Outcome},
+    instance::Instance,
+    state::Shared,
+};
+use crate::client::channel::failure::connect_timed_out;
+
+/// The connector of an instance. It has a time limit of its own, and reports an outcome even if the
+/// caller gives up waiting.
+#[derive(Debug)]
+pub(super) struct InstanceConnector {
+    endpoint: Endpoint,
+    instance: u64,
+    health: Arc<HealthSnapshot>,
+    connect_timeout: Duration,
+    shared: Weak<Shared>,
+}
+
+impl InstanceConnector {
+    pub(super) fn new(
+        instance: &Instance,
+        health: Arc<HealthSnapshot>,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        Self {
+            endpoint: instance.endpoint.clone(),
+            instance: instance.id,
+            health,
+            connect_timeout: shared.connect_timeout,
+            shared: Arc::downgrade(shared),
+        }
+    }
+
+    fn report(&self, epoch: FailureEpoch, outcome: Outcome) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.report(self.instance, epoch, outcome);
+        }
+    }
+}
+
+impl Connector for InstanceConnector {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<Connection, Error>> {
+        Box::pin(async {
+            let mut attempt = ReportOnDrop {
+                connector: self,
+                epoch: self.health.epoch(),
+                began: Instant::now(),
+                outcome: None,
+            };
+            let connected = match timeout(self.connect_timeout, self.endpoint.connect()).await {
+                Ok(connected) => connected,
+                Err(_) => Err(connect_timed_out(&self.endpoint)),
+            };
+            attempt.outcome = Some(match connected {
+                Ok(_) => Outcome::Connected,
+                Err(_) => Outcome::Failed,
+            });
+            drop(attempt);
+            connected
+        })
+    }
+}
+
+/// One attempt to connect. Dropping it reports the outcome.
+struct ReportOnDrop<'a> {
+    connector: &'a InstanceConnector,
+    epoch: FailureEpoch,
+    began: Instant,
+    /// `None` if the caller gave up, for example because its time was up.
+    outcome: Option<Outcome>,
+}
+
+impl Drop for ReportOnDrop<'_> {
+    fn drop(&mut self) {
+        let outcome = self.outcome.unwrap_or_else(|| {
+            if self.began.elapsed() >= HANG_THRESHOLD {
+                Outcome::Failed
+            } else {
+                Outcome::Abandoned
+            }
+        });
+        self.connector.report(self.epoch, outcome);
+    }
+}
+
+/// An attempt that has lasted this long counts as failed when its caller gives up: most connections
+/// are made in much less.
+const HANG_THRESHOLD: Duration = Duration::from_millis(100);

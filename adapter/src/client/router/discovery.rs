@@ -1,0 +1,192 @@
+//! Finds the instances of one agent in a registry, and chooses among them.
+
+use std::{sync::Arc, time::Duration};
+
+use agentwire_registry::{Query, RegistryError, SharedRegistry, backend::QueryExt};
+use agentwire_transport::{Connector, internal::Backoff};
+use fastrand::Rng;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    balance::{Balance, Balancer},
+    cache::Cache,
+    connector::InstanceConnector,
+    health::Outcome,
+    history::AttemptHistory,
+    instance::{InFlightGuard, Instance},
+    instances::{Choice, Instances},
+    lookups::{LOOKUP_WAIT, LookupTicket},
+    state::Shared,
+    tasks,
+};
+
+/// A handle to what one client knows of an agent's instances. Clones are one discovery.
+///
+/// Its tasks end when the last clone is dropped, and when it is closed.
+#[derive(Debug, Clone)]
+pub(in crate::client) struct Discovery(Arc<Shared>);
+
+/// Why there is no instance for a call.
+#[derive(Debug)]
+pub(super) enum NoInstance {
+    /// The registry lists none.
+    Unknown,
+    /// None of the known instances can be reached.
+    Unreachable,
+    /// None is known, and the time is up.
+    TimedOut,
+    /// None is known, and the lookup failed.
+    Registry(RegistryError),
+}
+
+/// What a call that wants an instance does next.
+enum Step {
+    Go(InFlightGuard),
+    /// Look again then, or when something has changed.
+    Wait(Instant),
+    Fail(NoInstance),
+}
+
+impl Discovery {
+    /// The instances that match a query, which names the agent.
+    pub(in crate::client) fn new(
+        registry: SharedRegistry,
+        query: Query,
+        balance: Balance,
+        backoff: Backoff,
+        connect_timeout: Duration,
+    ) -> Self {
+        let balancer = Balancer::new(balance, Rng::new());
+        let name = query.required_name().unwrap_or_default().to_owned();
+        let instances = Instances::new(balancer, backoff, connect_timeout);
+        let cache = Cache::new(query, instances);
+        Self(Arc::new(Shared::new(
+            registry,
+            name,
+            connect_timeout,
+            cache,
+        )))
+    }
+
+    /// Returns how many open connections no call uses.
+    pub(super) fn idle(&self) -> usize {
+        let state = self.0.lock();
+        state.cache.instances.iter().map(|one| one.idle()).sum()
+    }
+
+    /// Ends all tasks, and accepts no more calls.
+    pub(super) fn close(&self) {
+        self.0.close();
+    }
+
+    /// Chooses an instance for a call, and prefers those that are not in `history`.
+    ///
+    /// Looks the instances up if it has to. If the call may try `again`, it waits for an ejected
+    /// instance to come back.
+    pub(super) async fn choose(
+        &self,
+        history: &AttemptHistory,
+        again: bool,
+        deadline: Instant,
+    ) -> Result<InFlightGuard, NoInstance> {
+        let mut ticket = None;
+        loop {
+            // Created before the look, so that no change after the look is missed.
+            let changed = self.0.changed.notified();
+            match self.look(history, again, deadline, &mut ticket) {
+                Step::Go(guard) => return Ok(guard),
+                // However the wait ends, the next look finds out what has changed.
+                Step::Wait(until) => drop(timeout_at(until.min(deadline), changed).await),
+                Step::Fail(reason) => return Err(reason),
+            }
+        }
+    }
+
+    /// Decides without waiting. `ticket` is for the lookup whose result the call waits for.
+    fn look(
+        &self,
+        history: &AttemptHistory,
+        again: bool,
+        deadline: Instant,
+        ticket: &mut Option<LookupTicket>,
+    ) -> Step {
+        let shared = &self.0;
+        let now = Instant::now();
+        let mut state = shared.lock();
+        let state = &mut *state;
+        tasks::follow(shared, state);
+        let is_empty = state.cache.instances.is_empty(now);
+        let result = ticket.and_then(|ticket| state.lookups.result(&ticket));
+        if result.is_none() && !state.cache.is_trusted(now) {
+            let ticket = match *ticket {
+                Some(ticket) if state.lookups.is_under_way(now) => ticket,
+                _ => *ticket.insert(tasks::look_up(shared, state, is_empty, deadline, now)),
+            };
+            if is_empty && now < deadline {
+                // Look again from time to time: the lookup may run on a runtime that ends.
+                return Step::Wait(now + LOOKUP_WAIT);
+            }
+            if !is_empty && now < ticket.fallback_after {
+                return Step::Wait(ticket.fallback_after);
+            }
+        }
+        if is_empty {
+            return Step::Fail(match result {
+                Some(Ok(())) => NoInstance::Unknown,
+                Some(Err(error)) => NoInstance::Registry(error),
+                None => NoInstance::TimedOut,
+            });
+        }
+        match state.cache.instances.choose(now, history, again) {
+            Choice::Now(guard) => {
+                tasks::probe(shared, state, now);
+                if state.cache.is_silent(now) {
+                    tasks::refresh(shared, state, LOOKUP_WAIT, now);
+                }
+                Step::Go(guard)
+            }
+            Choice::Wait(until) if now < deadline => {
+                // All known instances are ejected. The registry may list others by now.
+                tasks::refresh(shared, state, LOOKUP_WAIT, now);
+                *ticket = None;
+                Step::Wait(until)
+            }
+            Choice::None if result.is_none() && now < deadline => {
+                let look_up = || tasks::look_up(shared, state, false, deadline, now);
+                let ticket = *ticket.get_or_insert_with(look_up);
+                if now < ticket.fallback_after {
+                    Step::Wait(ticket.fallback_after)
+                } else {
+                    Step::Fail(NoInstance::Unreachable)
+                }
+            }
+            Choice::Wait(_) | Choice::None => Step::Fail(NoInstance::Unreachable),
+        }
+    }
+
+    /// Takes in the outcome of an attempt at an instance.
+    pub(super) fn report(&self, guard: &InFlightGuard, outcome: Outcome) {
+        // One more answer changes nothing, and takes no lock.
+        if outcome == Outcome::Answered && guard.health().has_answered() {
+            return;
+        }
+        self.0.report(guard.instance().id, guard.epoch(), outcome);
+    }
+
+    /// Returns whether another instance is available for a call.
+    pub(super) fn has_another(&self, history: &AttemptHistory) -> bool {
+        let state = self.0.lock();
+        state.cache.instances.has_another(Instant::now(), history)
+    }
+
+    /// Returns how many instances are known.
+    pub(super) fn known(&self) -> usize {
+        self.0.lock().cache.instances.len(Instant::now())
+    }
+
+    pub(super) fn connector(&self, guard: &InFlightGuard) -> Arc<dyn Connector> {
+        let health = Arc::clone(guard.health());
+        let instance: &Instance = guard.instance();
+        Arc::new(InstanceConnector::new(instance, health, &self.0))
+    }
+}

@@ -1,0 +1,280 @@
+//! Whether an instance is worth calling.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use agentwire_transport::internal::Backoff;
+use tokio::time::Instant;
+
+/// The health of one instance, as its connections and its answers show it.
+///
+/// An instance that fails is ejected for a while, and for longer each time, until it answers. Then it
+/// is probed: one attempt is made to reach it, and it stays ejected for all other calls until that
+/// attempt ends. A connection brings it back; only an answer resets its backoff.
+#[derive(Debug)]
+pub(super) struct Health {
+    snapshot: Arc<HealthSnapshot>,
+    backoff: Backoff,
+    /// Set by a failure, and cleared by a connection.
+    ejected_until: Option<Instant>,
+    /// How many connections have ended before an answer, since the last answer.
+    disconnects: u32,
+}
+
+/// What came of an attempt to reach an instance, or to call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// A connection was made.
+    Connected,
+    /// The instance answered.
+    Answered,
+    /// A connection ended before an answer.
+    Disconnected,
+    /// No connection could be made, or another agent is at the endpoint.
+    Failed,
+    /// The attempt to connect was given up before its outcome was known.
+    Abandoned,
+}
+
+/// What an outcome changes for the calls to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    /// The instance is ejected.
+    Ejected,
+    /// The instance is back, or may be probed again: calls that wait should look again.
+    Available,
+}
+
+/// The part of the health that calls read without a lock. Only [`Health`] writes it, under the lock
+/// of its owner.
+///
+/// Relaxed: each value is advisory on its own. A call that reads a stale one makes an attempt that
+/// fails, or waits for its share of the time instead of all of it.
+#[derive(Debug, Default)]
+pub(super) struct HealthSnapshot {
+    failures: AtomicU64,
+    is_reached: AtomicBool,
+    has_answered: AtomicBool,
+}
+
+/// How often an instance had failed when an attempt began.
+///
+/// A failure of that attempt counts only if the instance has not failed since: many calls notice the
+/// same failure at once, and count as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FailureEpoch(u64);
+
+impl HealthSnapshot {
+    pub(super) fn epoch(&self) -> FailureEpoch {
+        FailureEpoch(self.failures.load(Relaxed))
+    }
+
+    /// Returns whether a connection has been made since the last failure.
+    pub(super) fn is_reached(&self) -> bool {
+        self.is_reached.load(Relaxed)
+    }
+
+    /// Returns whether the instance has answered since anything last went wrong.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.load(Relaxed)
+    }
+}
+
+impl Health {
+    pub(super) fn new(backoff: Backoff) -> Self {
+        Self {
+            snapshot: Arc::default(),
+            backoff,
+            ejected_until: None,
+            disconnects: 0,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> &Arc<HealthSnapshot> {
+        &self.snapshot
+    }
+
+    /// Starts over for a new process at the same endpoint. Attempts to reach the old process say
+    /// nothing about the new one.
+    pub(super) fn renew(&mut self) {
+        self.begin_epoch();
+        self.backoff.reset();
+        self.ejected_until = None;
+        self.disconnects = 0;
+    }
+
+    /// Returns whether nothing is known to be wrong.
+    pub(super) fn is_well(&self) -> bool {
+        self.ejected_until.is_none()
+    }
+
+    /// Returns whether the instance is ejected and may be probed.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.ejected_until.is_some_and(|until| until <= now)
+    }
+
+    /// Returns when the instance may be probed; `None` if it is not ejected.
+    pub(super) fn ejected_until(&self) -> Option<Instant> {
+        self.ejected_until
+    }
+
+    /// Notes that one call or task probes the instance, until then at most.
+    pub(super) fn begin_probe(&mut self, until: Instant) {
+        self.ejected_until = Some(until);
+    }
+
+    /// Takes in the outcome of an attempt that began in `epoch`.
+    pub(super) fn report(&mut self, epoch: FailureEpoch, outcome: Outcome, now: Instant) -> Change {
+        match outcome {
+            Outcome::Connected => self.connected(),
+            Outcome::Answered => {
+                self.backoff.reset();
+                self.disconnects = 0;
+                self.snapshot.has_answered.store(true, Relaxed);
+                self.connected()
+            }
+            Outcome::Disconnected => {
+                self.snapshot.has_answered.store(false, Relaxed);
+                self.disconnects = self.disconnects.saturating_add(1);
+                // The first time, the request itself may be the cause.
+                if self.disconnects > 1 {
+                    self.failed(epoch, now)
+                } else {
+                    Change::None
+                }
+            }
+            Outcome::Failed => self.failed(epoch, now),
+            Outcome::Abandoned if !self.is_well() && self.snapshot.epoch() == epoch => {
+                self.ejected_until = Some(now);
+                Change::Available
+            }
+            Outcome::Abandoned => Change::None,
+        }
+    }
+
+    fn connected(&mut self) -> Change {
+        self.snapshot.is_reached.store(true, Relaxed);
+        match self.ejected_until.take() {
+            Some(_) => Change::Available,
+            None => Change::None,
+        }
+    }
+
+    fn failed(&mut self, epoch: FailureEpoch, now: Instant) -> Change {
+        if self.snapshot.epoch() != epoch {
+            return Change::None;
+        }
+        self.begin_epoch();
+        self.ejected_until = Some(now + self.backoff.next_delay());
+        Change::Ejected
+    }
+
+    fn begin_epoch(&self) {
+        self.snapshot.failures.fetch_add(1, Relaxed);
+        self.snapshot.is_reached.store(false, Relaxed);
+        self.snapshot.has_answered.store(false, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Outcome::*, *};
+
+    const FIRST: Duration = Duration::from_millis(100);
+
+    fn health() -> Health {
+        Health::new(Backoff::new(FIRST, Duration::from_secs(1)))
+    }
+
+    /// Reports an outcome of an attempt that begins now.
+    fn report(health: &mut Health, outcome: Outcome, now: Instant) -> Change {
+        health.report(health.snapshot().epoch(), outcome, now)
+    }
+
+    #[test]
+    fn a_failure_ejects_it_for_a_while() {
+        let (mut health, now) = (health(), Instant::now());
+        assert!(health.is_well() && !health.is_due(now));
+        assert_eq!(report(&mut health, Failed, now), Change::Ejected);
+        assert!(!health.is_well() && !health.is_due(now));
+        assert!(!health.is_due(now + FIRST.mul_f64(0.49)));
+        assert!(health.is_due(now + FIRST));
+    }
+
+    #[test]
+    fn failures_of_attempts_that_began_before_the_first_count_as_one() {
+        let (mut health, now) = (health(), Instant::now());
+        let epoch = health.snapshot().epoch();
+        assert_eq!(health.report(epoch, Failed, now), Change::Ejected);
+        // However late they end.
+        for late in 0..50 {
+            let late = now + FIRST * late;
+            assert_eq!(health.report(epoch, Failed, late), Change::None);
+        }
+        assert!(health.is_due(now + FIRST));
+    }
+
+    #[test]
+    fn each_failure_ejects_it_for_longer_until_it_answers() {
+        let (mut health, mut now) = (health(), Instant::now());
+        for millis in [100, 200, 400, 800, 1000, 1000] {
+            assert_eq!(report(&mut health, Failed, now), Change::Ejected);
+            let ejected = health.ejected_until().unwrap() - now;
+            let full = Duration::from_millis(millis);
+            assert!(
+                ejected <= full && ejected >= full / 2,
+                "{ejected:?} of {full:?}"
+            );
+            now += full;
+            // A connection is no answer.
+            assert_eq!(report(&mut health, Connected, now), Change::Available);
+            assert!(health.is_well());
+        }
+        report(&mut health, Failed, now);
+        assert_eq!(report(&mut health, Answered, now), Change::Available);
+        assert_eq!(report(&mut health, Answered, now), Change::None);
+        report(&mut health, Failed, now);
+        assert!(health.is_due(now + FIRST));
+    }
+
+    #[test]
+    fn only_one_probe_runs_at_a_time() {
+        let (mut health, now) = (health(), Instant::now());
+        report(&mut health, Failed, now);
+        let now = now + FIRST;
+        health.begin_probe(now + Duration::from_secs(3));
+        assert!(!health.is_due(now + Duration::from_secs(2)));
+        assert!(health.is_due(now + Duration::from_secs(3)), "it was lost");
+        // One that was abandoned makes room for the next.
+        assert_eq!(report(&mut health, Abandoned, now), Change::Available);
+        assert!(health.is_due(now));
+        // One from before the last failure says nothing.
+        let epoch = health.snapshot().epoch();
+        report(&mut health, Failed, now);
+        assert_eq!(health.report(epoch, Abandoned, now), Change::None);
+        assert!(!health.is_due(now));
+    }
+
+    #[test]
+    fn consecutive_disconnects_eject_it() {
+        let (mut health, now) = (health(), Instant::now());
+        for _ in 0..3 {
+            let first = report(&mut health, Disconnected, now);
+            assert_eq!(first, Change::None, "the request may be the cause");
+            assert!(!health.snapshot().has_answered());
+            report(&mut health, Answered, now);
+        }
+        let epoch = health.snapshot().epoch();
+        assert_eq!(health.report(epoch, Disconnected, now), Change::None);
+        assert_eq!(health.report(epoch, Disconnected, now), Change::Ejected);
+        assert_eq!(health.report(epoch, Disconnected, now), Change::None);
+        // Until it answers, one is enough.
+        report(&mut health, Connected, now);
+        assert_eq!(report(&mut health, Disconnected, now), Change::Ejected);
+    }
+}

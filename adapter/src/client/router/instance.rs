@@ -1,0 +1,101 @@
+//! One registered instance of an agent, and the calls in flight to it.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use agentwire_transport::Endpoint;
+
+use super::health::{FailureEpoch, HealthSnapshot};
+use crate::client::channel::{Channel, deadlines::Candidate};
+
+/// One instance of the agent, as this client sees it.
+#[derive(Debug)]
+pub(super) struct Instance {
+    /// Distinguishes it from earlier instances at the same endpoint.
+    pub(super) id: u64,
+    pub(super) endpoint: Endpoint,
+    /// Relaxed: it only weighs one instance against another.
+    in_flight: AtomicUsize,
+    /// Made by the first call.
+    channel: OnceLock<Channel>,
+}
+
+/// Counts a call as in flight to an instance until it is dropped.
+#[derive(Debug)]
+pub(super) struct InFlightGuard {
+    instance: Arc<Instance>,
+    health: Arc<HealthSnapshot>,
+    epoch: FailureEpoch,
+}
+
+impl Instance {
+    pub(super) fn new(id: u64, endpoint: Endpoint) -> Self {
+        Self {
+            id,
+            endpoint,
+            in_flight: AtomicUsize::new(0),
+            channel: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    pub(super) fn channel_or_init(&self, make: impl FnOnce() -> Channel) -> &Channel {
+        self.channel.get_or_init(make)
+    }
+
+    /// Returns how many of its open connections no call uses.
+    pub(super) fn idle(&self) -> usize {
+        self.channel.get().map_or(0, Channel::idle)
+    }
+
+    /// Accepts no more calls, and closes its connections once their calls have ended.
+    pub(super) fn drain(&self) {
+        if let Some(channel) = self.channel.get() {
+            channel.drain();
+        }
+    }
+}
+
+impl InFlightGuard {
+    pub(super) fn new(instance: Arc<Instance>, health: Arc<HealthSnapshot>) -> Self {
+        instance.in_flight.fetch_add(1, Relaxed);
+        Self {
+            epoch: health.epoch(),
+            instance,
+            health,
+        }
+    }
+
+    pub(super) fn instance(&self) -> &Arc<Instance> {
+        &self.instance
+    }
+
+    pub(super) fn health(&self) -> &Arc<HealthSnapshot> {
+        &self.health
+    }
+
+    pub(super) fn epoch(&self) -> FailureEpoch {
+        self.epoch
+    }
+}
+
+impl Candidate for InFlightGuard {
+    fn is_reached(&self) -> bool {
+        self.health.is_reached()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.health.epoch() != self.epoch
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.instance.in_flight.fetch_sub(1, Relaxed);
+    }
+}

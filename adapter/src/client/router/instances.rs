@@ -1,0 +1,559 @@
+//! The known instances of one agent, and which of them is called next.
+
+use std::{collections::HashSet, mem, sync::Arc, time::Duration};
+
+use agentwire_registry::{Lease, Registration};
+use agentwire_transport::{Endpoint, internal::Backoff};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    balance::Balancer,
+    health::{Change, FailureEpoch, Health, HealthSnapshot, Outcome},
+    history::{AttemptHistory, AttemptOutcome},
+    instance::{InFlightGuard, Instance},
+};
+
+/// The instances of one agent with their health.
+///
+/// An instance that the registry has stopped listing without an event that says why is unconfirmed:
+/// the registry may have lost its data. Unconfirmed instances are called only if there are no others,
+/// and are removed after a lease, or at their first failure.
+#[derive(Debug)]
+pub(super) struct Instances {
+    entries: Vec<Entry>,
+    balancer: Balancer,
+    /// How long a failed instance is ejected.
+    backoff: Backoff,
+    /// How long a probe may take.
+    connect_timeout: Duration,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    instance: Arc<Instance>,
+    /// Distinguishes a registration from its successor at the same endpoint.
+    registered_as: String,
+    health: Health,
+    /// Since when the registry has not listed it.
+    unlisted_since: Option<Instant>,
+    /// Probes the instance while it is ejected.
+    probe: Option<AbortOnDropHandle<()>>,
+}
+
+/// Where the next attempt of a call goes.
+#[derive(Debug)]
+pub(super) enum Choice {
+    Now(InFlightGuard),
+    /// No instance is available before then, unless something changes.
+    Wait(Instant),
+    /// No instance is of any use to the call.
+    None,
+}
+
+impl Entry {
+    fn is_confirmed(&self) -> bool {
+        self.unlisted_since.is_none()
+    }
+
+    /// Returns whether the registry has not listed it for so long that its lease must have expired.
+    fn is_expired(&self, now: Instant) -> bool {
+        self.unlisted_since
+            .is_some_and(|since| since + Lease::DEFAULT_TIMEOUT <= now)
+    }
+}
+
+impl Instances {
+    pub(super) fn new(balancer: Balancer, backoff: Backoff, connect_timeout: Duration) -> Self {
+        Self {
+            entries: Vec::new(),
+            balancer,
+            backoff,
+            connect_timeout,
+            next_id: 0,
+        }
+    }
+
+    /// Returns how many have not expired.
+    pub(super) fn len(&self, now: Instant) -> usize {
+        let entries = self.entries.iter();
+        entries.filter(|entry| !entry.is_expired(now)).count()
+    }
+
+    pub(super) fn is_empty(&self, now: Instant) -> bool {
+        self.entries.iter().all(|entry| entry.is_expired(now))
+    }
+
+    /// Returns whether the registry lists any of them.
+    pub(super) fn has_confirmed(&self) -> bool {
+        self.entries.iter().any(Entry::is_confirmed)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.entries.iter().map(|entry| &entry.instance)
+    }
+
+    /// Adds or updates an instance. A new process at a known endpoint starts with a clean health.
+    pub(super) fn join(&mut self, registration: &Registration) {
+        let known = (self.entries.iter_mut())
+            .find(|entry| entry.instance.endpoint == registration.endpoint);
+        if let Some(entry) = known {
+            entry.unlisted_since = None;
+            if entry.registered_as != registration.instance {
+                entry.registered_as.clone_from(&registration.instance);
+                entry.health.renew();
+                entry.probe = None;
+            }
+            return;
+        }
+        if self.entries.len() >= MAX_INSTANCES {
+            let unconfirmed = self.entries.iter().position(|entry| !entry.is_confirmed());
+            let Some(unconfirmed) = unconfirmed else {
+                let endpoint = &registration.endpoint;
+                tracing::warn!(%endpoint, "too many instances; ignoring one");
+                return;
+            };
+            self.entries.remove(unconfirmed);
+        }
+        let instance = Instance::new(self.next_id, registration.endpoint.clone());
+        self.next_id += 1;
+        self.entries.push(Entry {
+            instance: Arc::new(instance),
+            registered_as: registration.instance.clone(),
+            health: Health::new(self.backoff.clone()),
+            unlisted_since: None,
+            probe: None,
+        });
+    }
+
+    /// Removes the instance at an endpoint.
+    pub(super) fn leave(&mut self, endpoint: &Endpoint) -> Option<Arc<Instance>> {
+        let at = |entry: &Entry| entry.instance.endpoint == *endpoint;
+        let index = self.entries.iter().position(at)?;
+        Some(self.entries.remove(index).instance)
+    }
+
+    /// Takes in that the registry lists exactly these registrations, and returns the instances that
+    /// have expired.
+    pub(super) fn reconcile(
+        &mut self,
+        listed: &[Arc<Registration>],
+        now: Instant,
+    ) -> Vec<Arc<Instance>> {
+        let endpoints: HashSet<&Endpoint> = listed.iter().map(|one| &one.endpoint).collect();
+        for entry in &mut self.entries {
+            if !endpoints.contains(&entry.instance.endpoint) {
+                entry.unlisted_since.get_or_insert(now);
+            }
+        }
+        for registration in listed {
+            self.join(registration);
+        }
+        self.remove_expired(now)
+    }
+
+    /// Removes the instances that the registry has not listed for a lease, and returns them.
+    pub(super) fn remove_expired(&mut self, now: Instant) -> Vec<Arc<Instance>> {
+        if self.entries.iter().all(Entry::is_confirmed) {
+            return Vec::new();
+        }
+        let is_expired = |entry: &Entry| entry.is_expired(now);
+        let entries = mem::take(&mut self.entries).into_iter();
+        let (expired, kept): (Vec<_>, Vec<_>) = entries.partition(is_expired);
+        self.entries = kept;
+        expired.into_iter().map(|entry| entry.instance).collect()
+    }
+
+    /// Chooses an instance for a call. Those in `history` are chosen only if there is no other.
+    ///
+    /// Unless the call may try `again`, an instance that it could not reach is not chosen, and there
+    /// is nothing to wait for. An ejected instance is probed by a call only if no other is available.
+    pub(super) fn choose(&mut self, now: Instant, history: &AttemptHistory, again: bool) -> Choice {
+        let may = |entry: &Entry| match history.outcome(entry.instance.id) {
+            _ if entry.is_expired(now) => false,
+            None | Some(AttemptOutcome::Reached) => true,
+            Some(AttemptOutcome::Unreachable) => again,
+            Some(AttemptOutcome::Unusable) => false,
+        };
+        let is_new = |entry: &Entry| may(entry) && !history.contains(entry.instance.id);
+        let well = |entry: &Entry| entry.health.is_well();
+        let due = |entry: &Entry| entry.health.is_due(now);
+        let index = self
+            .pick(|entry| well(entry) && entry.is_confirmed() && is_new(entry))
+            .or_else(|| self.pick(|entry| due(entry) && entry.is_confirmed() && is_new(entry)))
+            .or_else(|| self.pick(|entry| well(entry) && is_new(entry)))
+            .or_else(|| self.pick(|entry| due(entry) && is_new(entry)))
+            .or_else(|| self.pick(|entry| well(entry) && may(entry)))
+            .or_else(|| self.pick(|entry| due(entry) && may(entry)));
+        if let Some(index) = index {
+            return self.begin_call(index, now);
+        }
+        let entries = self.entries.iter().enumerate();
+        let allowed = entries.filter(|(_, entry)| may(entry));
+        match allowed.min_by_key(|(_, entry)| entry.health.ejected_until()) {
+            Some((_, entry)) if again => Choice::Wait(entry.health.ejected_until().unwrap_or(now)),
+            // Another call has just failed to reach it, but this call has one attempt at each.
+            Some((index, _)) => self.begin_call(index, now),
+            None => Choice::None,
+        }
+    }
+
+    /// Chooses an ejected instance to probe in the background, if any is due. The task that probes it
+    /// is to be [kept](Self::keep_probe) here.
+    pub(super) fn begin_probe(
+        &mut self,
+        now: Instant,
+    ) -> Option<(Arc<Instance>, Arc<HealthSnapshot>)> {
+        let is_due = |entry: &&mut Entry| entry.health.is_due(now) && !entry.is_expired(now);
+        let entry = self.entries.iter_mut().find(is_due)?;
+        entry.health.begin_probe(now + self.connect_timeout);
+        let health = Arc::clone(entry.health.snapshot());
+        Some((Arc::clone(&entry.instance), health))
+    }
+
+    pub(super) fn keep_probe(&mut self, instance: u64, probe: AbortOnDropHandle<()>) {
+        if let Some(entry) = self.entry_mut(instance) {
+            entry.probe = Some(probe);
+        }
+    }
+
+    /// Ends all probes.
+    pub(super) fn end_probes(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.probe = None);
+    }
+
+    /// Returns whether an instance is available that is not in `history`.
+    pub(super) fn has_another(&self, now: Instant, history: &AttemptHistory) -> bool {
+        let is_available = |entry: &Entry| entry.health.is_well() || entry.health.is_due(now);
+        let is_new = |entry: &Entry| !entry.is_expired(now) && !history.contains(entry.instance.id);
+        let mut entries = self.entries.iter();
+        entries.any(|entry| is_available(entry) && is_new(entry))
+    }
+
+    /// Takes in the outcome of an attempt that began in `epoch`. Returns what it changes, and the
+    /// instance if it is removed: an unconfirmed instance does not survive a failure.
+    pub(super) fn report(
+        &mut self,
+        instance: u64,
+        epoch: FailureEpoch,
+        outcome: Outcome,
+        now: Instant,
+    ) -> (Change, Option<Arc<Instance>>) {
+        let at = |entry: &Entry| entry.instance.id == instance;
+        let Some(index) = self.entries.iter().position(at) else {
+            return (Change::None, None);
+        };
+        let entry = &mut self.entries[index];
+        let change = entry.health.report(epoch, outcome, now);
+        let is_removed = change == Change::Ejected && !entry.is_confirmed();
+        let removed = is_removed.then(|| self.entries.remove(index).instance);
+        (change, removed)
+    }
+
+    /// Picks one of the entries that meet a condition.
+    fn pick(&mut self, condition: impl Fn(&Entry) -> bool) -> Option<usize> {
+        let entries = &self.entries;
+        let nth = |n: usize| {
+            let fitting = entries.iter().enumerate().filter(|(_, one)| condition(one));
+            fitting.map(|(index, _)| index).nth(n)
+        };
+        let count = entries.iter().filter(|entry| condition(entry)).count();
+        let in_flight = |n| nth(n).map_or(0, |index| entries[index].instance.in_flight());
+        nth(self.balancer.pick(count, in_flight)?)
+    }
+
+    fn begin_call(&mut self, index: usize, now: Instant) -> Choice {
+        let entry = &mut self.entries[index];
+        if !entry.health.is_well() {
+            entry.health.begin_probe(now + self.connect_timeout);
+        }
+        let health = Arc::clone(entry.health.snapshot());
+        Choice::Now(InFlightGuard::new(Arc::clone(&entry.instance), health))
+    }
+
+    fn entry_mut(&mut self, instance: u64) -> Option<&mut Entry> {
+        let mut entries = self.entries.iter_mut();
+        entries.find(|entry| entry.instance.id == instance)
+    }
+}
+
+/// How many instances of one name a client calls: as many as a registry takes by default.
+const MAX_INSTANCES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::client::{channel::deadlines::Candidate, router::balance::Balance};
+
+    fn instances(balance: Balance, names: &[&str]) -> Instances {
+        let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        let balancer = Balancer::new(balance, Rng::with_seed(7));
+        let mut instances = Instances::new(balancer, backoff, Duration::from_secs(3));
+        for name in names {
+            instances.join(&registration(name));
+        }
+        instances
+    }
+
+    /// A registration at an endpoint of that name, with that instance id.
+    fn registration(name: &str) -> Registration {
+        Registration::new("agent", endpoint(name)).with_instance(name)
+    }
+
+    fn endpoint(name: &str) -> Endpoint {
+        Endpoint::memory(name).unwrap()
+    }
+
+    /// Chooses for a call without a history; `None` if it has to wait.
+    fn choose(instances: &mut Instances, now: Instant) -> Option<InFlightGuard> {
+        match instances.choose(now, &AttemptHistory::default(), true) {
+            Choice::Now(guard) => Some(guard),
+            Choice::Wait(until) => {
+                assert!(until > now);
+                None
+            }
+            Choice::None => panic!("there are instances"),
+        }
+    }
+
+    fn at(guard: &InFlightGuard) -> String {
+        guard.instance().endpoint.to_string()
+    }
+
+    const EACH: [&str; 3] = ["a", "b", "c"];
+
+    #[test]
+    fn calls_go_to_each_in_turn() {
+        let mut instances = instances(Balance::RoundRobin, &EACH);
+        let now = Instant::now();
+        let mut chosen: Vec<_> = (0..3)
+            .map(|_| at(&choose(&mut instances, now).unwrap()))
+            .collect();
+        chosen.sort();
+        assert_eq!(chosen, ["memory://a", "memory://b", "memory://c"]);
+    }
+
+    #[test]
+    fn a_call_counts_for_as_long_as_it_lives() {
+        let mut instances = instances(Balance::PowerOfTwoChoices, &["a", "b"]);
+        let now = Instant::now();
+        let first = choose(&mut instances, now).unwrap();
+        for _ in 0..20 {
+            let second = choose(&mut instances, now).unwrap();
+            assert_ne!(at(&second), at(&first), "it has no call");
+        }
+    }
+
+    /// Reports an outcome of an attempt that begins now.
+    fn report(
+        instances: &mut Instances,
+        instance: u64,
+        outcome: Outcome,
+        now: Instant,
+    ) -> (Change, Option<Arc<Instance>>) {
+        let entry = instances.entry_mut(instance).unwrap();
+        let epoch = entry.health.snapshot().epoch();
+        instances.report(instance, epoch, outcome, now)
+    }
+
+    /// Fails an instance, and returns it if it is removed for that.
+    fn fail(instances: &mut Instances, instance: u64, now: Instant) -> Option<Arc<Instance>> {
+        report(instances, instance, Outcome::Failed, now).1
+    }
+
+    #[test]
+    fn a_failed_instance_is_ejected_until_it_has_been_probed() {
+        for balance in [Balance::RoundRobin, Balance::PowerOfTwoChoices] {
+            let mut instances = instances(balance, &EACH);
+            let now = Instant::now();
+            assert!(instances.begin_probe(now).is_none());
+            let failed = choose(&mut instances, now).unwrap();
+            assert!(fail(&mut instances, failed.instance().id, now).is_none());
+            assert!(failed.has_failed());
+            let later = now + Duration::from_millis(100);
+            for when in [now, later] {
+                for _ in 0..20 {
+                    let guard = choose(&mut instances, when).unwrap();
+                    assert_ne!(at(&guard), at(&failed), "there are others");
+                }
+            }
+            assert!(instances.begin_probe(now).is_none(), "not yet");
+            let (probed, _) = instances.begin_probe(later).unwrap();
+            assert_eq!(probed.id, failed.instance().id);
+            assert!(instances.begin_probe(later).is_none(), "it is under way");
+            for expected in [Change::Available, Change::None] {
+                let (change, _) = report(&mut instances, probed.id, Outcome::Connected, later);
+                assert_eq!(change, expected);
+            }
+            let back = at(&failed);
+            drop(failed);
+            let mut guards = (0..40).map(|_| choose(&mut instances, later).unwrap());
+            assert!(guards.any(|guard| at(&guard) == back));
+        }
+    }
+
+    #[test]
+    fn without_alternatives_one_call_probes_an_ejected_instance() {
+        let mut instances = instances(Balance::RoundRobin, &["a"]);
+        let now = Instant::now();
+        fail(&mut instances, 0, now);
+        assert!(choose(&mut instances, now).is_none());
+        let later = now + Duration::from_millis(100);
+        assert!(choose(&mut instances, later).is_some());
+        for _ in 0..3 {
+            assert!(choose(&mut instances, later).is_none());
+        }
+        let (change, _) = report(&mut instances, 0, Outcome::Answered, later);
+        assert_eq!(change, Change::Available);
+        assert!(choose(&mut instances, later).is_some());
+    }
+
+    #[test]
+    fn when_all_are_ejected_calls_wait_for_the_first_that_is_due() {
+        let mut instances = instances(Balance::RoundRobin, &["a", "b"]);
+        let now = Instant::now();
+        let first = choose(&mut instances, now).unwrap();
+        let second = choose(&mut instances, now).unwrap();
+        fail(&mut instances, first.instance().id, now);
+        fail(
+            &mut instances,
+            second.instance().id,
+            now + Duration::from_secs(9),
+        );
+        match instances.choose(now, &AttemptHistory::default(), true) {
+            Choice::Wait(until) => assert!(until <= now + Duration::from_millis(100)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_call_prefers_instances_that_it_has_not_tried() {
+        let mut instances = instances(Balance::RoundRobin, &["a", "b"]);
+        let now = Instant::now();
+        let mut history = AttemptHistory::default();
+        for _ in 0..2 {
+            let Choice::Now(guard) = instances.choose(now, &history, true) else {
+                panic!("both are well");
+            };
+            assert!(history.add(guard.instance().id, AttemptOutcome::Reached));
+        }
+        assert!(
+            matches!(instances.choose(now, &history, true), Choice::Now(_)),
+            "both were tried"
+        );
+    }
+
+    #[test]
+    fn a_call_without_retries_has_one_try_at_each_and_does_not_wait() {
+        let mut instances = instances(Balance::RoundRobin, &EACH);
+        let now = Instant::now();
+        for instance in 0..3 {
+            fail(&mut instances, instance, now);
+        }
+        let mut history = AttemptHistory::default();
+        for _ in 0..3 {
+            let Choice::Now(guard) = instances.choose(now, &history, false) else {
+                panic!("one has not been tried");
+            };
+            assert!(history.add(guard.instance().id, AttemptOutcome::Unreachable));
+        }
+        assert!(matches!(
+            instances.choose(now, &history, false),
+            Choice::None
+        ));
+    }
+
+    #[test]
+    fn calls_wait_for_unreachable_instances_and_not_for_unusable_ones() {
+        let mut instances = instances(Balance::RoundRobin, &["a", "b"]);
+        let now = Instant::now();
+        fail(&mut instances, 0, now);
+        fail(&mut instances, 1, now);
+        let mut history = AttemptHistory::default();
+        history.add(0, AttemptOutcome::Unusable);
+        history.add(1, AttemptOutcome::Unreachable);
+        let choice = instances.choose(now, &history, true);
+        assert!(matches!(choice, Choice::Wait(_)), "{choice:?}");
+        history.add(1, AttemptOutcome::Unusable);
+        let choice = instances.choose(now, &history, true);
+        assert!(matches!(choice, Choice::None), "{choice:?}");
+    }
+
+    /// The instances that calls go to now.
+    fn called(instances: &mut Instances, now: Instant) -> Vec<String> {
+        let mut called: Vec<_> = (0..20)
+            .filter_map(
+                |_| match instances.choose(now, &AttemptHistory::default(), true) {
+                    Choice::Now(guard) => Some(at(&guard)),
+                    _ => None,
+                },
+            )
+            .collect();
+        called.sort();
+        called.dedup();
+        called
+    }
+
+    #[test]
+    fn instances_that_a_snapshot_omits_are_called_only_if_there_are_no_others() {
+        let mut instances = instances(Balance::RoundRobin, &EACH);
+        let kept = instances.iter().next().map(Arc::clone).unwrap();
+        let now = Instant::now();
+        let present = ["d", "a"].map(|name| Arc::new(registration(name)));
+        assert!(instances.reconcile(&present, now).is_empty());
+        assert_eq!(called(&mut instances, now), ["memory://a", "memory://d"]);
+        assert!(
+            instances
+                .iter()
+                .any(|instance| Arc::ptr_eq(instance, &kept))
+        );
+
+        assert!(instances.reconcile(&[], now).is_empty());
+        assert!(!instances.has_confirmed());
+        assert_eq!(called(&mut instances, now).len(), 4);
+        // An instance that registers again is confirmed; an unconfirmed one that fails is removed.
+        instances.join(&registration("b"));
+        assert_eq!(called(&mut instances, now), ["memory://b"]);
+        assert!(fail(&mut instances, 1, now).is_none());
+        assert!(fail(&mut instances, 2, now).is_some());
+        assert_eq!(instances.len(now), 3);
+
+        let after = now + Lease::DEFAULT_TIMEOUT;
+        assert_eq!(instances.len(after), 1);
+        assert_eq!(instances.remove_expired(after).len(), 2);
+        assert!(instances.leave(&endpoint("b")).is_some());
+        assert!(instances.leave(&endpoint("b")).is_none());
+        assert!(instances.is_empty(after));
+        let choice = instances.choose(after, &AttemptHistory::default(), true);
+        assert!(matches!(choice, Choice::None));
+    }
+
+    #[test]
+    fn a_successor_starts_with_a_clean_health_and_a_reregistration_does_not() {
+        let mut instances = instances(Balance::RoundRobin, &["a"]);
+        let now = Instant::now();
+        fail(&mut instances, 0, now);
+        instances.join(&registration("a"));
+        assert!(choose(&mut instances, now).is_none());
+        instances.join(&registration("a").with_instance("another"));
+        assert!(choose(&mut instances, now).is_some());
+    }
+
+    #[test]
+    fn the_number_of_instances_is_limited() {
+        let mut instances = instances(Balance::RoundRobin, &[]);
+        for number in 0..=MAX_INSTANCES {
+            instances.join(&registration(&number.to_string()));
+        }
+        let now = Instant::now();
+        assert_eq!(instances.len(now), MAX_INSTANCES);
+        // Unconfirmed instances make room.
+        let new = Arc::new(registration("new"));
+        instances.reconcile(&[Arc::clone(&new)], now);
+        assert_eq!(instances.len(now), MAX_INSTANCES);
+        assert_eq!(called(&mut instances, now), ["memory://new"]);
+    }
+}

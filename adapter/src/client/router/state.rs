@@ -1,0 +1,153 @@
+//! What the calls, the connections and the tasks of one discovery share.
+
+use std::{
+    fmt,
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
+
+use agentwire_registry::{Event, Registration, RegistryError, SharedRegistry};
+use agentwire_transport::internal::Mutex;
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    cache::{Cache, LookupStart},
+    health::{Change, FailureEpoch, Outcome},
+    instance::Instance,
+    lookups::Lookups,
+};
+
+/// The state behind its lock, which is held only briefly.
+pub(super) struct Shared {
+    pub(super) name: String,
+    pub(super) registry: SharedRegistry,
+    pub(super) connect_timeout: Duration,
+    state: Mutex<State>,
+    /// Notified when waiting calls should look again: an instance was added, or is back, or the
+    /// registry has answered.
+    pub(super) changed: Notify,
+}
+
+/// What is known of the instances, and the tasks that find out more. The tasks end with it.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) cache: Cache,
+    pub(super) lookups: Lookups,
+    /// Watches the registry.
+    pub(super) follower: Option<AbortOnDropHandle<()>>,
+    pub(super) closed: bool,
+}
+
+impl Shared {
+    pub(super) fn new(
+        registry: SharedRegistry,
+        name: String,
+        connect_timeout: Duration,
+        cache: Cache,
+    ) -> Self {
+        Self {
+            name,
+            registry,
+            connect_timeout,
+            state: Mutex::new(State {
+                cache,
+                lookups: Lookups::default(),
+                follower: None,
+                closed: false,
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Takes in the outcome of an attempt at an instance that began in `epoch`.
+    pub(super) fn report(&self, instance: u64, epoch: FailureEpoch, outcome: Outcome) {
+        let now = Instant::now();
+        let (change, removed) = {
+            let mut state = self.lock();
+            state.cache.instances.report(instance, epoch, outcome, now)
+        };
+        if change == Change::Available {
+            self.changed.notify_waiters();
+        }
+        self.drain(removed.as_slice());
+    }
+
+    /// Takes in the result of a lookup. If another lookup is wanted, begins it and returns its
+    /// number.
+    pub(super) fn looked_up(
+        &self,
+        number: u64,
+        result: Result<Vec<Arc<Registration>>, RegistryError>,
+        start: LookupStart,
+    ) -> Option<u64> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let (gone, failure) = match result {
+            Ok(found) => (state.cache.looked_up(&found, start, now), None),
+            Err(error) => {
+                tracing::debug!(agent = self.name, %error, "registry lookup failed");
+                (Vec::new(), Some(error))
+            }
+        };
+        let is_failure = failure.is_some();
+        if state.lookups.end(number, failure) && is_failure {
+            state.cache.trust_for_now(now);
+        }
+        let is_another_wanted =
+            state.lookups.is_another_wanted() && state.cache.instances.is_empty(now);
+        let next = is_another_wanted.then(|| state.lookups.begin(now));
+        drop(state);
+        self.changed.notify_waiters();
+        self.drain(&gone);
+        next
+    }
+
+    /// Takes in an event of the watch.
+    pub(super) fn apply(&self, event: &Event) {
+        let gone = self.lock().cache.apply(event, Instant::now());
+        self.changed.notify_waiters();
+        self.drain(&gone);
+    }
+
+    /// Notes that no watch is live.
+    pub(super) fn lost_watch(&self) {
+        self.lock().cache.lost_watch();
+    }
+
+    /// Closes the connections to removed instances once their calls end. To be called without the
+    /// lock: it wakes calls that wait for these connections.
+    fn drain(&self, removed: &[Arc<Instance>]) {
+        for instance in removed {
+            tracing::debug!(agent = self.name, endpoint = %instance.endpoint, "instance removed");
+            instance.drain();
+        }
+    }
+
+    /// Ends all tasks, and accepts no more calls.
+    pub(super) fn close(&self) {
+        let instances: Vec<_> = {
+            let mut state = self.lock();
+            state.closed = true;
+            state.follower = None;
+            state.lookups.keep(None);
+            state.cache.instances.end_probes();
+            state.cache.instances.iter().map(Arc::clone).collect()
+        };
+        for instance in instances {
+            instance.drain();
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,10 @@
+//! What becomes of a call after an attempt.
+
+/// Whether an attempt settles its call.
+#[derive(Debug)]
+pub(in crate::client) enum Verdict<T> {
+    /// The call ends with this.
+    Settled(T),
+    /// Another attempt is due now.
+    TryAgain,
+}

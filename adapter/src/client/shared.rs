@@ -1,0 +1,29 @@
+//! What all channels of one [`RemoteAgent`](crate::RemoteAgent) share.
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{config::Config, stats::Counters};
+
+/// The settings, counters and life of one client.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) config: Config,
+    pub(super) counters: Arc<Counters>,
+    /// Cancelled when the client is closed.
+    pub(super) closed: CancellationToken,
+    /// The calls that closing waits for.
+    pub(super) calls: TaskTracker,
+}
+
+impl Client {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            counters: Arc::default(),
+            closed: CancellationToken::new(),
+            calls: TaskTracker::new(),
+        }
+    }
+}
