@@ -1,3 +1,5 @@
+//! Agents behind a type-erased handle.
+
 use std::{fmt, pin::pin, sync::Arc};
 
 use agentwire_codec::{Map, Message};
@@ -10,11 +12,11 @@ use crate::RequestContext;
 
 type Answer = Result<Message, AgentError>;
 
-/// The dyn-safe twin of [`Agent`], implemented for every agent.
+/// The dyn-compatible form of [`Agent`], implemented for every agent.
 pub(crate) trait DynAgent: Send + Sync {
     fn name(&self) -> &str;
     fn process<'a>(&'a self, message: Message, context: RequestContext) -> BoxFuture<'a, Answer>;
-    /// The stream owns the agent, so that it can outlive the caller's borrow.
+    /// The stream owns the agent, so it may outlive the borrow of the caller.
     fn stream(
         self: Arc<Self>,
         message: Message,
@@ -50,8 +52,8 @@ impl<A: Agent> DynAgent for A {
     }
 }
 
-/// An agent of any type: for agents of different types in one list, and for fields without a type
-/// parameter. It is cheap to clone.
+/// An agent of any type, for lists of different agents and for fields without a type parameter.
+/// Cheap to clone.
 ///
 /// ```
 /// use agentwire::{SharedAgent, Message, RemoteAgent, agent_fn};
@@ -65,7 +67,7 @@ impl<A: Agent> DynAgent for A {
 pub struct SharedAgent(Arc<dyn DynAgent>);
 
 impl SharedAgent {
-    /// Hides the type of an agent.
+    /// Erases the type of an agent.
     #[must_use]
     pub fn new(agent: impl Agent) -> Self {
         Self(Arc::new(agent))

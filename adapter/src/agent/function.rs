@@ -26,8 +26,7 @@ use crate::RequestContext;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The types of the closure's parameters must be written out, because they decide which of the two
-/// forms it is.
+/// Write out the types of the closure's parameters, because they select between the two forms.
 pub fn agent_fn<F, Args>(name: impl Into<String>, process: F) -> FnAgent<F, Args>
 where
     F: AgentHandler<Args>,
@@ -67,7 +66,7 @@ where
 /// A closure that [`agent_fn`] accepts: `Fn(Message)` or `Fn(Message, RequestContext)`, and the
 /// future that it returns ends in `Result<Message, AgentError>`.
 ///
-/// `Args` is the tuple of its parameters. It only tells the two forms apart.
+/// `Args` is the tuple of its parameters, which only distinguishes the two forms.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an agent",
     label = "not a closure that `agent_fn` accepts",

@@ -1,3 +1,5 @@
+//! The trait [`Agent`], agents made of closures, and the error of agents.
+
 mod dynamic;
 mod error;
 mod function;
@@ -16,14 +18,15 @@ pub use self::{
 };
 use crate::RequestContext;
 
-/// Something that answers messages: the one trait of this library.
+/// Something that answers messages.
 ///
-/// Serve one with [`LocalAgent`](crate::LocalAgent). A [`RemoteAgent`](crate::RemoteAgent) is one, too, so code that
-/// takes `impl Agent` does not care where the agent lives. For agents that a closure can express there is
-/// [`agent_fn`]; to keep agents of different types together there is [`SharedAgent`].
+/// [`LocalAgent`](crate::LocalAgent) serves an agent to other processes.
+/// [`RemoteAgent`](crate::RemoteAgent) implements this trait as well, so code that takes `impl Agent`
+/// works with local and remote agents. [`agent_fn`] makes an agent of a closure. [`SharedAgent`]
+/// holds an agent of any type.
 ///
-/// Calls run concurrently, on `&self`. A caller that goes away drops the future or the stream that
-/// works for it, at any await point.
+/// Calls run concurrently on `&self`. If the caller disconnects, its future or stream is dropped at
+/// an await point.
 ///
 /// ```
 /// use agentwire::{Agent, AgentError, Message, RequestContext};
@@ -42,14 +45,14 @@ use crate::RequestContext;
 /// }
 /// ```
 pub trait Agent: Send + Sync + 'static {
-    /// The name that callers and error texts use.
+    /// Returns the name that callers and error texts use.
     fn name(&self) -> &str;
 
     /// Answers one message with one message.
     ///
     /// # Errors
     ///
-    /// What the agent fails with. The caller gets its code, its text and its details.
+    /// Any failure of the agent. The caller receives its code, text and details.
     fn process(
         &self,
         message: Message,
@@ -58,8 +61,8 @@ pub trait Agent: Send + Sync + 'static {
 
     /// Answers one message with any number of messages. An error ends the stream.
     ///
-    /// The next item is asked for when the caller has room for it. By default the stream is one
-    /// error that says that this agent does not stream.
+    /// The stream is polled for its next item only when the caller can take it. The default
+    /// implementation returns a single error, which says that the agent does not stream.
     fn stream(
         &self,
         message: Message,
@@ -69,7 +72,7 @@ pub trait Agent: Send + Sync + 'static {
         stream::iter([Err(AgentError::no_streaming(self.name()))])
     }
 
-    /// What the agent can do, for a registry to tell others. Empty by default.
+    /// Returns what the agent can do, for clients that search a registry. Empty by default.
     fn capabilities(&self) -> Map {
         Map::new()
     }

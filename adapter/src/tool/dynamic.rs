@@ -1,10 +1,12 @@
+//! Tools behind a type-erased handle.
+
 use agentwire_codec::{Map, ToolResult};
 use futures_core::future::BoxFuture;
 
 use super::Tool;
 use crate::{AgentError, RequestContext};
 
-/// The dyn-safe twin of [`Tool`], implemented for every tool.
+/// The dyn-compatible form of [`Tool`], implemented for every tool.
 pub(crate) trait DynTool: Send + Sync {
     fn name(&self) -> &str;
     fn description(&self) -> &str;

@@ -7,7 +7,8 @@ use agentwire_codec::{Map, ToolResult};
 use super::Tool;
 use crate::{AgentError, RequestContext};
 
-/// Makes a tool of a closure that takes a [`Map`] of arguments, or that and a [`RequestContext`].
+/// Makes a tool of a closure that takes a [`Map`] of arguments, or a [`Map`] and a
+/// [`RequestContext`].
 ///
 /// ```
 /// use agentwire::{Map, RequestContext, Tool, ToolResult, map, tool_fn};
@@ -29,8 +30,7 @@ use crate::{AgentError, RequestContext};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The types of the closure's parameters must be written out, because they decide which of the two
-/// forms it is.
+/// Write out the types of the closure's parameters, because they select between the two forms.
 pub fn tool_fn<F, Args>(name: impl Into<String>, execute: F) -> FnTool<F, Args>
 where
     F: ToolHandler<Args>,
@@ -54,14 +54,14 @@ pub struct FnTool<F, Args> {
 }
 
 impl<F, Args> FnTool<F, Args> {
-    /// Says what the tool does.
+    /// Sets the description of the tool.
     #[must_use]
     pub fn with_description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
         self
     }
 
-    /// Describes the arguments, as a JSON Schema.
+    /// Sets the JSON Schema of the arguments.
     #[must_use]
     pub fn with_parameters(mut self, schema: Map) -> Self {
         self.parameters = schema;
@@ -98,7 +98,7 @@ where
 /// A closure that [`tool_fn`] accepts: `Fn(Map)` or `Fn(Map, RequestContext)`, and the future that
 /// it returns ends in `Result<ToolResult, AgentError>`.
 ///
-/// `Args` is the tuple of its parameters. It only tells the two forms apart.
+/// `Args` is the tuple of its parameters, which only distinguishes the two forms.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool",
     label = "not a closure that `tool_fn` accepts",

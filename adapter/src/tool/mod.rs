@@ -1,3 +1,5 @@
+//! The trait [`Tool`], and tools made of closures.
+
 mod dynamic;
 mod function;
 
@@ -9,14 +11,13 @@ pub(crate) use self::dynamic::DynTool;
 pub use self::function::{FnTool, ToolHandler, tool_fn};
 use crate::{AgentError, RequestContext};
 
-/// Something that is run with arguments and returns data, such as a search or a calculation.
+/// Something that takes arguments and returns data, such as a search or a calculation.
 ///
-/// A [`LocalAgent`](crate::LocalAgent) offers tools beside its agent:
-/// [`LocalAgentBuilder::tool`](crate::LocalAgentBuilder::tool). They are run by
-/// [`RemoteAgent::execute`](crate::RemoteAgent::execute). For tools that a closure can express there is
-/// [`tool_fn`].
+/// A [`LocalAgent`](crate::LocalAgent) can offer tools beside its agent
+/// ([`LocalAgentBuilder::tool`](crate::LocalAgentBuilder::tool)), which clients execute with
+/// [`RemoteAgent::execute`](crate::RemoteAgent::execute). [`tool_fn`] makes a tool of a closure.
 ///
-/// Runs go on concurrently, on `&self`. A caller that goes away drops the future that works for it, at any
+/// Executions run concurrently on `&self`. If the caller disconnects, its future is dropped at an
 /// await point.
 ///
 /// ```
@@ -42,35 +43,36 @@ use crate::{AgentError, RequestContext};
 ///     }
 ///
 ///     async fn execute(&self, kwargs: Map, _: RequestContext) -> Result<ToolResult, AgentError> {
-///         let side = |name: &str| kwargs[name].as_f64().ok_or_else(|| AgentError::new("two numbers, please"));
+///         let side = |name: &str| kwargs[name].as_f64().ok_or_else(|| AgentError::new("width and height must be numbers"));
 ///         Ok(ToolResult::success(side("width")? * side("height")?))
 ///     }
 /// }
 /// ```
 pub trait Tool: Send + Sync + 'static {
-    /// The name that callers use. It must not be empty.
+    /// Returns the name that callers use. It must not be empty.
     fn name(&self) -> &str;
 
-    /// What the tool does, for those who choose among tools, which may be language models. Empty by default.
+    /// Returns what the tool does, for callers that choose among tools, such as language models.
+    /// Empty by default.
     fn description(&self) -> &str {
         ""
     }
 
-    /// A JSON Schema of the arguments. Empty, which allows anything, by default. It is for callers to read;
-    /// arguments are not checked against it.
+    /// Returns a JSON Schema of the arguments. By default it is empty, which allows anything. The
+    /// schema informs callers; arguments are not checked against it.
     fn parameters(&self) -> Map {
         Map::new()
     }
 
-    /// Runs the tool with arguments by name.
+    /// Executes the tool with named arguments.
     ///
-    /// What went wrong within the tool's own trade, such as a city that nobody knows, may as well be a
-    /// [`ToolResult::failure`], which reaches the caller as an answer.
+    /// For a failure that is part of what the tool does, such as an unknown city, return
+    /// [`ToolResult::failure`]. It reaches the caller as an answer.
     ///
     /// # Errors
     ///
-    /// The caller gets the code, the text and the details. In place of `INTERNAL_ERROR`, which is what an error
-    /// has that chose no code, it gets `TOOL_EXECUTION_FAILED`.
+    /// The caller receives the code, text and details of the error. An error without a code of its
+    /// own has the code `TOOL_EXECUTION_FAILED` there, not `INTERNAL_ERROR`.
     fn execute(
         &self,
         kwargs: Map,
