@@ -13,7 +13,7 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     /// Calls that succeeded.
     pub(crate) calls: u64,
-    /// Their answers: one each, or the chunks of streams.
+    /// Answers to these calls. Each chunk of a stream counts as one.
     pub(crate) answers: u64,
     pub(crate) cpu_seconds: f64,
     /// Allocations of the whole process, if its allocator counts.

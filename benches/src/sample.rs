@@ -8,7 +8,7 @@ use crate::{
     scenario::Scenario,
 };
 
-/// One measure of one peer, with a value for each round.
+/// One quantity of one peer, with a value for each round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sample {
     #[serde(flatten)]
@@ -25,7 +25,7 @@ pub(crate) struct Cell {
     pub(crate) metric: Metric,
 }
 
-/// A measure.
+/// A quantity that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Metric {

@@ -27,7 +27,7 @@ impl ServerControl {
         Ok(())
     }
 
-    /// Does the same beside an accept loop, which ends only with an error.
+    /// Runs as [`run`](Self::run) does, beside an accept loop, which ends only with an error.
     pub(crate) async fn run_beside(
         self,
         endpoint: &Endpoint,

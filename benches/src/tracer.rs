@@ -15,8 +15,8 @@ use crate::BenchError;
 pub(crate) enum Tracer {
     /// Counts in the kernel, at little cost.
     Perf,
-    /// Stops the process at each call. This changes the timing, and the counts of peers are higher
-    /// than without it.
+    /// Stops the process at each call. This changes the timing, and some peers then make more calls
+    /// than they otherwise would.
     Strace,
 }
 

@@ -16,11 +16,11 @@ use tokio::{
 };
 
 #[cfg(unix)]
-use crate::Credentials;
 use crate::{
-    Peer, PeerAddr, ProbeResult,
-    probe::{self, poll_once},
+    Credentials,
+    probe::{peek, peek_if_readable},
 };
+use crate::{Peer, PeerAddr, ProbeResult, probe::poll_once};
 
 /// An open byte stream to a peer, over any carrier.
 ///
@@ -103,9 +103,9 @@ impl Connection {
     pub fn probe(&mut self) -> ProbeResult {
         match &mut self.stream {
             #[cfg(unix)]
-            Stream::Unix(stream) => probe::peek(stream),
+            Stream::Unix(stream) => peek(stream),
             #[cfg(unix)]
-            Stream::Tcp(stream) => probe::peek(stream),
+            Stream::Tcp(stream) => peek(stream),
             #[cfg(not(unix))]
             Stream::Tcp(stream) => poll_once(stream),
             Stream::Memory(stream) => poll_once(stream),
@@ -122,7 +122,7 @@ impl Connection {
     pub fn probe_cached(&mut self) -> ProbeResult {
         match &mut self.stream {
             #[cfg(unix)]
-            Stream::Unix(stream) => probe::peek_if_readable(stream),
+            Stream::Unix(stream) => peek_if_readable(stream),
             _ => self.probe(),
         }
     }

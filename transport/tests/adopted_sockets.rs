@@ -1,6 +1,6 @@
 //! Sockets that were opened elsewhere and converted.
 
-#![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::expect_used, reason = "an unexpected result fails the test")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! The contract of every carrier, run against each of them.
 
-#![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::expect_used, reason = "an unexpected result fails the test")]
 
 mod common;
 

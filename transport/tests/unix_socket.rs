@@ -1,7 +1,7 @@
 //! Unix sockets: the file, its mode, when it is removed, and the credentials of a peer.
 
 #![cfg(unix)]
-#![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::expect_used, reason = "an unexpected result fails the test")]
 
 mod common;
 

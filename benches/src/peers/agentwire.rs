@@ -1,4 +1,4 @@
-//! agentwire itself.
+//! The agentwire peer.
 
 use agentwire::{
     Agent, AgentError, Endpoint, Format, LocalAgent, Message, RemoteAgent, RequestContext,

@@ -1,4 +1,4 @@
-//! jsonrpsee over WebSocket.
+//! The jsonrpsee peer: JSON-RPC over WebSocket.
 
 use std::sync::Arc;
 

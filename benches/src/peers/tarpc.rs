@@ -1,4 +1,4 @@
-//! tarpc, with its JSON and bincode transports.
+//! The tarpc peers, with its JSON and bincode transports.
 
 use std::{error::Error, io};
 

@@ -1,4 +1,4 @@
-//! tonic: gRPC over HTTP/2.
+//! The tonic peer: gRPC over HTTP/2.
 
 use std::{collections::HashMap, pin::Pin};
 

@@ -1,4 +1,4 @@
-//! Cap'n Proto, on one thread as its crate requires.
+//! The Cap'n Proto peer, on one thread as its crate requires.
 
 // Generated from echo.capnp by capnpc 0.27.0 with capnp 0.9.2:
 // `CompilerCommand::new().file("echo.capnp").default_parent_module(["peers", "capnp"])`.
