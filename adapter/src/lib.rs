@@ -331,7 +331,7 @@ pub use crate::{
         RemoteAgentBuilder, RetryPolicy,
     },
     context::{Extensions, RequestContext},
-    error::{CallContext, Error, Phase, ProtocolError},
+    error::{CallContext, Error, Phase, ProtocolError, Result},
     server::{LocalAgent, LocalAgentBuilder},
     tool::{FnTool, Tool, ToolHandler, tool_fn},
 };

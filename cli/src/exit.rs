@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use agentwire::registry::RegistryError;
+use agentwire::{registry::RegistryError, transport::internal::Chain};
 
 use crate::one_line::one_line;
 
@@ -77,7 +77,7 @@ impl CliError {
 
     /// Creates an error whose text includes the sources of `error`.
     pub(crate) fn from_error(exit: Exit, error: &dyn Error) -> Self {
-        Self::new(exit, chain(error))
+        Self::new(exit, Chain(error).to_string())
     }
 
     /// Prefixes the text with what the command was doing.
@@ -136,16 +136,4 @@ fn is_usage(error: &agentwire::Error) -> bool {
         error,
         InvalidEndpoint(_) | InvalidName(_) | InvalidSetting { .. }
     )
-}
-
-/// Joins the texts of an error and its sources with colons.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -2,14 +2,14 @@
 
 use std::{future::pending, time::Duration};
 
-use agentwire::{Endpoint, LocalAgent, LocalAgentBuilder};
+use agentwire::{Endpoint, LocalAgent, LocalAgentBuilder, transport::internal::Chain};
 use clap::Args;
 use tokio::time::timeout;
 
 use crate::{
     agents::{AgentKind, BuiltIn},
     endpoint_args::parse_listen_endpoint,
-    exit::{CliError, Exit, chain},
+    exit::{CliError, Exit},
     output,
     registry_url::{RegistryUrl, parse_registry_url},
     runtime,
@@ -98,7 +98,7 @@ async fn report_registrations(local: &LocalAgent) -> CliError {
     for handle in local.registrations() {
         let name = &handle.registration().name;
         if timeout(WARN_AFTER, handle.registered()).await.is_err() {
-            let reason = handle.last_error().map(|error| chain(&error));
+            let reason = handle.last_error().map(|error| Chain(&error).to_string());
             let reason = reason.unwrap_or_else(|| "no answer from the registry".to_owned());
             output::warn(format_args!(
                 "{name} is not registered yet; retrying: {reason}"

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt};
 
+use agentwire::transport::internal::Chain;
+
 /// The result of a case or a test.
 pub type TestResult = Result<(), TestFailure>;
 
@@ -27,14 +29,7 @@ impl TestFailure {
 
 impl<E: Error> From<E> for TestFailure {
     fn from(error: E) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        Self(text)
+        Self(Chain(&error).to_string())
     }
 }
 

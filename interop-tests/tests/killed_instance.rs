@@ -59,8 +59,8 @@ impl Scenario {
                 let is_own = reply.content.as_u64() == Some(number);
                 expect_that(is_own, || format!("call {number} got {reply:?}"))
             }
-            Err(Error::ConnectionClosed { site, .. })
-                if site.endpoint.as_ref() == Some(&self.victim) =>
+            Err(Error::ConnectionClosed { context, .. })
+                if context.endpoint.as_ref() == Some(&self.victim) =>
             {
                 outcomes.failed.insert(number);
                 Ok(())

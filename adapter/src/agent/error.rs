@@ -1,38 +1,56 @@
+//! [`AgentError`]: what an agent or a tool fails with.
+
 use std::{error::Error as StdError, fmt};
 
 use agentwire_codec::{ErrorCode, Map, WireError};
+use agentwire_transport::internal::Chain;
 
-use crate::Error;
+use crate::{Error, error::write_causes};
 
-type Source = Box<dyn StdError + Send + Sync>;
-
-/// What an agent fails with.
+/// The error of an agent or a tool: a code, a text and details for its caller.
 ///
-/// Any error becomes one through `?`: its text is what the caller gets to read, with the code
-/// `INTERNAL_ERROR`; its sources stay here. An error of a call to another agent keeps the code, the
-/// text and the details of that agent, so that agents can stand in line. To choose a code, make one
-/// with [`with_code`](Self::with_code).
+/// `?` converts any error, `&str` and `String`, also boxed errors and those of `anyhow`. The text is
+/// then what the caller gets, with the code `INTERNAL_ERROR`; the sources of the error stay on this
+/// side. An [`Error`] of a call to another agent keeps the code, text and details of that agent, so
+/// that agents can be chained. To choose a code, use [`with_code`](Self::with_code).
 ///
-/// Of an `AGENT_NOT_FOUND` the caller does not get the detail `available`: a server that has no such agent says by it
-/// that nothing was done, and the request may go elsewhere.
+/// ```
+/// use agentwire::{AgentError, Message};
 ///
-/// Because every error converts into it, this type is not itself a `std::error::Error`; it converts into
-/// `Box<dyn Error + Send + Sync>`.
+/// async fn double(message: Message) -> Result<Message, AgentError> {
+///     let text = message.text().ok_or("the message is not text")?;
+///     let number: i64 = text.parse()?;
+///     let doubled = number
+///         .checked_mul(2)
+///         .ok_or_else(|| AgentError::with_code("OUT_OF_RANGE", format!("{number} is too large")))?;
+///     Ok(Message::agent(doubled))
+/// }
+/// ```
+///
+/// Because every error converts into it, this type is not a `std::error::Error` itself. `?` converts
+/// it into a `Box<dyn Error>`, and with the feature `anyhow` into an `anyhow::Error`;
+/// [`into_boxed`](Self::into_boxed) returns an error that is `Send + Sync`.
+///
+/// The detail `available` is removed from an `AGENT_NOT_FOUND` that an agent fails with. Clients take
+/// its presence to mean that the server never started the request, and that they may retry it on
+/// another instance.
 pub struct AgentError(Box<Inner>);
 
 struct Inner {
     wire: WireError,
-    source: Option<Source>,
+    source: Option<BoxError>,
 }
 
+type BoxError = Box<dyn StdError + Send + Sync>;
+
 impl AgentError {
-    /// A failure with the code `INTERNAL_ERROR`.
+    /// Creates an error with the code `INTERNAL_ERROR`.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self::with_code(ErrorCode::INTERNAL_ERROR, message)
     }
 
-    /// A failure with a code of the agent's choice.
+    /// Creates an error with a code of the agent's choice.
     #[must_use]
     pub fn with_code(code: impl Into<ErrorCode>, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
@@ -49,44 +67,51 @@ impl AgentError {
     }
 
     pub(crate) fn no_streaming(name: &str) -> Self {
-        // The text is the Python adapter's (PROTOCOL 7.3).
+        // The text is that of the Python adapter (PROTOCOL 7.3).
         Self::new(format!("{name} does not support streaming"))
     }
 
-    /// The code that the caller gets.
+    /// Returns the code that the caller gets.
     #[must_use]
     pub fn code(&self) -> &ErrorCode {
         &self.0.wire.code
     }
 
-    /// The text that the caller gets.
+    /// Returns the text that the caller gets.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.wire.message
     }
 
-    /// The details that the caller gets.
+    /// Returns the details that the caller gets.
     #[must_use]
     pub fn details(&self) -> &Map {
         &self.0.wire.details
     }
 
-    /// The error that this was made from, if any. It is not told to the caller.
+    /// Returns the error that this one was converted from, if any. The caller does not get it.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.0.source.as_deref()
     }
 
-    /// The failed call that this was made from, if it was one.
+    /// Returns the error of a call that this one was converted from, if any.
     #[must_use]
     pub fn call_error(&self) -> Option<&Error> {
         self.source()?.downcast_ref()
     }
 
-    /// What is answered to a request that was worked on.
+    /// Converts it into an error that can be sent between threads, for code that does not know this
+    /// type.
+    #[must_use]
+    pub fn into_boxed(self) -> Box<dyn StdError + Send + Sync> {
+        Box::new(StandardError(self))
+    }
+
+    /// Converts it into the answer to a request that the agent worked on.
     pub(crate) fn into_wire(self) -> WireError {
         let mut wire = self.0.wire;
-        // With it, this would be what a server says that has not begun.
+        // With this detail, the answer would say that the request was never started.
         if wire.code == ErrorCode::AGENT_NOT_FOUND {
             wire.details.remove("available");
         }
@@ -94,9 +119,10 @@ impl AgentError {
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for AgentError {
+/// Converts from everything that converts into a boxed error: errors, texts and boxed errors.
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for AgentError {
     fn from(error: E) -> Self {
-        let source: Source = Box::new(error);
+        let source = error.into();
         let wire = if let Some(call_error) = source.downcast_ref::<Error>() {
             call_error.to_wire_error()
         } else if let Some(wire) = source.downcast_ref::<WireError>() {
@@ -111,63 +137,106 @@ impl<E: StdError + Send + Sync + 'static> From<E> for AgentError {
     }
 }
 
-impl From<AgentError> for Source {
+/// For a `main` that returns `Box<dyn Error>`. There is no such conversion into a box that is
+/// `Send + Sync`, because everything that has it converts into an `AgentError`, which must not
+/// include `AgentError` itself: see [`AgentError::into_boxed`].
+impl From<AgentError> for Box<dyn StdError> {
     fn from(error: AgentError) -> Self {
-        Box::new(Failure(error))
+        Box::new(StandardError(error))
     }
 }
 
-/// Not transparent: the text of the source is already the message.
-struct Failure(AgentError);
+#[cfg(feature = "anyhow")]
+impl From<AgentError> for anyhow::Error {
+    fn from(error: AgentError) -> Self {
+        Self::new(StandardError(error))
+    }
+}
 
-impl StdError for Failure {
+/// An [`AgentError`] as a `std::error::Error`.
+struct StandardError(AgentError);
+
+impl StdError for StandardError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        // Not the source itself, whose text is the message of this error.
         self.0.source()?.source()
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for StandardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
 }
 
-impl fmt::Debug for Failure {
+impl fmt::Debug for StandardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
 }
 
+/// `{}` shows the text; `{:#}` also shows the sources of the error that this one was converted from,
+/// as `text: source: source`.
 impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message())
+        match self.source() {
+            Some(source) if f.alternate() => Chain(source).fmt(f),
+            _ => f.write_str(self.message()),
+        }
     }
 }
 
+/// For a terminal: the text and the code, and each source on a line of its own.
 impl fmt::Debug for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentError")
-            .field("code", self.code())
-            .field("message", &self.message())
-            .field("source", &self.0.source)
-            .finish_non_exhaustive()
+        if f.alternate() {
+            return f
+                .debug_struct("AgentError")
+                .field("code", self.code())
+                .field("message", &self.message())
+                .field("details", self.details())
+                .field("source", &self.0.source)
+                .finish();
+        }
+        write!(f, "{} ({})", self.message(), self.code())?;
+        write_causes(f, self.source().and_then(StdError::source))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::ParseIntError;
+    use std::{io, num::ParseIntError};
+
+    use agentwire_transport::Endpoint;
 
     use super::*;
+    use crate::CallContext;
 
     #[test]
-    fn any_error_becomes_one_through_a_question_mark() {
+    fn any_error_text_or_boxed_error_becomes_one_through_a_question_mark() {
         fn parse() -> Result<i32, AgentError> {
             Ok("seven".parse::<i32>()?)
         }
+        fn text() -> Result<i32, AgentError> {
+            Err("a text")?
+        }
+        fn string() -> Result<i32, AgentError> {
+            Err("a text".to_owned())?
+        }
+        fn boxed() -> Result<i32, AgentError> {
+            Err(Box::<dyn StdError + Send + Sync>::from("a text"))?
+        }
+        for (error, message) in [
+            (parse(), "invalid digit found in string"),
+            (text(), "a text"),
+            (string(), "a text"),
+            (boxed(), "a text"),
+        ] {
+            let error = error.unwrap_err();
+            assert_eq!(error.code(), &ErrorCode::INTERNAL_ERROR);
+            assert_eq!(error.message(), message);
+        }
         let error = parse().unwrap_err();
-        assert_eq!(error.code(), &ErrorCode::INTERNAL_ERROR);
-        assert_eq!(error.message(), "invalid digit found in string");
         assert!(
             error
                 .source()
@@ -177,7 +246,43 @@ mod tests {
 
     #[test]
     fn it_becomes_a_boxed_error() {
-        let boxed: Source = AgentError::with_code("QUOTA", "no more today").into();
+        fn main() -> Result<(), Box<dyn StdError>> {
+            Err(AgentError::with_code("QUOTA", "no more today"))?
+        }
+        assert_eq!(main().unwrap_err().to_string(), "no more today");
+        let boxed = AgentError::new("no more today").into_boxed();
         assert_eq!(boxed.to_string(), "no more today");
+        assert_eq!(AgentError::from(boxed).message(), "no more today");
+    }
+
+    #[cfg(feature = "anyhow")]
+    #[test]
+    fn it_converts_from_and_to_anyhow() {
+        fn agent() -> Result<(), AgentError> {
+            Err(anyhow::anyhow!("broken").context("cannot start"))?
+        }
+        fn main() -> anyhow::Result<()> {
+            Ok(agent()?)
+        }
+        assert_eq!(agent().unwrap_err().message(), "cannot start");
+        assert_eq!(format!("{:#}", main().unwrap_err()), "cannot start: broken");
+    }
+
+    #[test]
+    fn the_error_of_a_call_keeps_its_code_and_shows_its_sources() {
+        let context = CallContext {
+            agent: "echo".to_owned(),
+            tool: None,
+            endpoint: Some(Endpoint::memory("a").unwrap()),
+            request_id: None,
+        };
+        let error = AgentError::from(Error::from_write(context, io::Error::other("unplugged")));
+        assert_eq!(error.code(), &ErrorCode::CONNECTION_CLOSED);
+        assert!(error.call_error().is_some_and(Error::is_disconnected));
+        let text = error.to_string();
+        assert!(format!("{error:#}").starts_with(&format!("{text}: ")));
+        let shown = format!("{error:?}");
+        assert!(shown.starts_with(&format!("{text} (CONNECTION_CLOSED)\n\nCaused by:\n    ")));
+        assert!(shown.ends_with("unplugged"), "{shown}");
     }
 }

@@ -1,22 +1,25 @@
+//! Which call an error is about.
+
 use std::fmt;
 
 use agentwire_codec::RequestId;
 use agentwire_transport::Endpoint;
 
-/// Where a call went: for people who read the error.
+/// Which agent was called, where, and in which request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallContext {
-    /// The name that the agent was called by. Empty if none.
+    /// The name that the agent was called by. Empty if the client has none.
     pub agent: String,
-    /// The name of the tool, if one was to be run.
+    /// The name of the tool, if one was called.
     pub tool: Option<String>,
-    /// Where it was called; `None` for a discovered agent of which no instance was chosen.
+    /// The endpoint. `None` if the agent is called by name and no instance was chosen.
     pub endpoint: Option<Endpoint>,
-    /// The request, once it had an id.
+    /// The id of the request. `None` if the message could not be encoded.
     pub request_id: Option<RequestId>,
 }
 
+/// Reads `tool "forecast" of agent "weather" at tcp://10.0.0.7:80 (request 4f0c…)`.
 impl fmt::Display for CallContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(tool) = &self.tool {
@@ -29,9 +32,9 @@ impl fmt::Display for CallContext {
         if let Some(endpoint) = &self.endpoint {
             write!(f, " at {endpoint}")?;
         }
-        match &self.request_id {
-            Some(id) => write!(f, " (request {id})"),
-            None => Ok(()),
+        if let Some(id) = &self.request_id {
+            write!(f, " (request {id})")?;
         }
+        Ok(())
     }
 }

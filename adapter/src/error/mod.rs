@@ -1,220 +1,290 @@
+//! [`Error`]: everything that can go wrong between a caller and an agent.
+
 mod call_context;
+mod convert;
+mod display;
 mod phase;
 mod protocol_error;
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use agentwire_codec::{DecodeFault, EncodeError, ErrorCode, FrameError, WireError};
+use agentwire_codec::{EncodeError, ErrorCode, FrameError, WireError};
 use agentwire_registry::RegistryError;
 use agentwire_transport as transport;
 
+pub(crate) use self::display::write_causes;
 pub use self::{call_context::CallContext, phase::Phase, protocol_error::ProtocolError};
 
-/// What can go wrong between a caller and an agent. A variant for each decision that a caller may take.
+/// A result whose error is an [`Error`], unless it is given another.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of a call or of a server, with a variant for each decision that a caller can make.
 ///
-/// Every error of a call says which agent was meant, where, and in which request.
-#[derive(Debug, thiserror::Error)]
+/// The error of a call says which agent was called, where, and in which request: see
+/// [`context`](Self::context). `{}` prints the error, `{:#}` prints it with its sources on one line,
+/// and `{:?}`, which is what a `main` that returns it prints, with its sources on lines of their
+/// own.
+///
+/// ```
+/// use agentwire::{Message, RemoteAgent};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> agentwire::Result<()> {
+/// let nowhere = RemoteAgent::builder("memory://nowhere").timeout(std::time::Duration::ZERO).build()?;
+/// let error = nowhere.process(Message::user("hello")).await.unwrap_err();
+/// assert!(error.is_retryable() && !error.was_sent());
+/// println!("{error:#}");
+/// # Ok(())
+/// # }
+/// ```
+// `Display` and `Debug` are written by hand, in display.rs: thiserror cannot print the sources.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The endpoint's text means nothing. Mend it.
-    #[error("invalid endpoint")]
+    /// The text is no endpoint. Correct it.
     InvalidEndpoint(#[source] transport::Error),
 
-    /// No agent can have that name. Choose another.
-    #[error("invalid name")]
+    /// The name is not a valid agent name. Choose another.
     InvalidName(#[source] RegistryError),
 
-    /// The server could not listen.
-    #[error("cannot serve the agent")]
+    /// The server could not bind an endpoint.
     Listen(#[source] transport::Error),
 
-    /// The agent cannot be registered, whichever registry it is.
-    #[error("cannot register the agent")]
+    /// No registry accepts the agent.
     Register(#[source] RegistryError),
 
     /// A setting is out of range.
-    #[error("invalid setting {setting}: {problem}")]
     InvalidSetting {
-        /// Which setting.
+        /// The name of the setter.
         setting: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         problem: &'static str,
     },
 
-    /// The message cannot be put on the wire. Nothing was sent; the connection lives on.
-    #[error("{site}: message cannot be sent")]
+    /// The message cannot be encoded. It was not sent; the connection stays open.
     Encode {
-        /// Which call.
-        site: Box<CallContext>,
+        /// The call.
+        context: Box<CallContext>,
         /// What is wrong with the message.
         source: EncodeError,
     },
 
-    /// No connection could be made. Nothing was sent.
-    #[error("{site}: connection failed")]
+    /// No connection could be opened. The request was not sent.
     ConnectionFailed {
-        /// Which call.
-        site: Box<CallContext>,
-        /// Why.
+        /// The call.
+        context: Box<CallContext>,
+        /// Why the last attempt failed.
         source: transport::Error,
     },
 
-    /// The registry has no agent of that name. Nothing was sent.
-    #[error("{site}: no agent of that name is registered")]
+    /// The registry knows no agent of that name. The request was not sent.
     NotRegistered {
-        /// Which call.
-        site: Box<CallContext>,
+        /// The call.
+        context: Box<CallContext>,
     },
 
-    /// The registry has the agent, but none of its instances could be reached in time. Nothing was sent.
-    #[error("{site}: none of its instances can be reached ({instances} registered)")]
+    /// The registry knows the agent, but none of its instances could be reached in time. The request
+    /// was not sent.
     Unreachable {
-        /// Which call.
-        site: Box<CallContext>,
-        /// How many instances the registry had at the end.
+        /// The call.
+        context: Box<CallContext>,
+        /// The number of instances that the registry knew in the end.
         instances: usize,
-        /// What connecting, or a new connection, failed with last; `None` if other calls had found out before.
+        /// Why the last connection failed; `None` if this call opened none, because others had
+        /// already failed.
         source: Option<transport::Error>,
     },
 
-    /// The registry could not say where the agent is. Nothing was sent.
-    #[error("{site}: agent cannot be looked up")]
+    /// The agent could not be looked up in the registry. The request was not sent.
     Registry {
-        /// Which call.
-        site: Box<CallContext>,
-        /// What the registry said, or why it cannot be reached. All calls that waited for the same answer have it.
+        /// The call.
+        context: Box<CallContext>,
+        /// Why the lookup failed. Calls that waited for the same lookup share it.
         source: RegistryError,
     },
 
-    /// The client has been closed. A call was not sent; of a stream, nothing more is read.
-    #[error("{site}: the client is closed")]
+    /// The client is closed. A call was refused, or a stream is not read any further.
     ClientClosed {
-        /// Which call.
-        site: Box<CallContext>,
-        /// Whether the agent may have seen the request.
+        /// The call.
+        context: Box<CallContext>,
+        /// Whether the agent may have received the request.
         sent: bool,
     },
 
-    /// The call took longer than it was given. Unless `phase` says that nothing was sent, the agent may have
-    /// worked on it.
-    #[error("{site}: timed out after {timeout:?} {phase}")]
+    /// The call did not end within its timeout. Unless `phase` says that the request was not sent,
+    /// the agent may have worked on it.
     Timeout {
-        /// Which call.
-        site: Box<CallContext>,
-        /// How long it was given.
+        /// The call.
+        context: Box<CallContext>,
+        /// The timeout.
         timeout: Duration,
-        /// What it was doing when the time was up.
+        /// What the call was doing when its time was up.
         phase: Phase,
     },
 
-    /// The connection ended before the answer. The agent may have worked on the request.
-    #[error("{site}: connection closed before the answer")]
+    /// The connection was closed before the answer arrived.
     ConnectionClosed {
-        /// Which call.
-        site: Box<CallContext>,
-        /// What ended it; `None` if the server closed it properly.
+        /// The call.
+        context: Box<CallContext>,
+        /// Whether the agent may have received the request, and worked on it.
+        sent: bool,
+        /// How the connection broke; `None` if the server closed it.
         source: Option<FrameError>,
     },
 
-    /// The server sent something that is no envelope, or one that does not belong here.
-    #[error("{site}: server sent an invalid message")]
+    /// The server sent something that is not an envelope, or an envelope that does not answer the
+    /// request.
     InvalidMessage {
-        /// Which call.
-        site: Box<CallContext>,
+        /// The call.
+        context: Box<CallContext>,
         /// What is wrong with it.
         source: ProtocolError,
     },
 
     /// The server speaks another version of the protocol.
-    #[error("{site}: server speaks an unsupported protocol version")]
     UnsupportedVersion {
-        /// Which call.
-        site: Box<CallContext>,
-        /// Which version.
+        /// The call.
+        context: Box<CallContext>,
+        /// The version.
         source: ProtocolError,
     },
 
-    /// The server's answer cannot be decoded.
-    #[error("{site}: server sent a malformed payload")]
+    /// The answer cannot be decoded.
     MalformedPayload {
-        /// Which call.
-        site: Box<CallContext>,
+        /// The call.
+        context: Box<CallContext>,
         /// What is wrong with it.
         source: ProtocolError,
     },
 
     /// The server has no agent of that name.
-    #[error("{site}: agent not found: {}", error.message)]
     AgentNotFound {
-        /// Which call.
-        site: Box<CallContext>,
-        /// What the server said.
+        /// The call.
+        context: Box<CallContext>,
+        /// The server's error.
         error: Box<WireError>,
     },
 
-    /// The agent cannot be called now.
-    #[error("{site}: agent unavailable: {}", error.message)]
+    /// The agent cannot be called at the moment.
     AgentUnavailable {
-        /// Which call.
-        site: Box<CallContext>,
-        /// What the server said.
+        /// The call.
+        context: Box<CallContext>,
+        /// The server's error.
         error: Box<WireError>,
     },
 
-    /// The server gave up waiting for its agent.
-    #[error("{site}: agent timed out: {}", error.message)]
+    /// The agent did not answer within the server's time limit.
     AgentTimeout {
-        /// Which call.
-        site: Box<CallContext>,
-        /// What the server said.
+        /// The call.
+        context: Box<CallContext>,
+        /// The server's error.
         error: Box<WireError>,
     },
 
     /// The server has no tool of that name.
-    #[error("{site}: tool not found: {}", error.message)]
     ToolNotFound {
-        /// Which call.
-        site: Box<CallContext>,
-        /// What the server said.
+        /// The call.
+        context: Box<CallContext>,
+        /// The server's error.
         error: Box<WireError>,
     },
 
     /// The tool failed.
-    #[error("{site}: tool failed: {}", error.message)]
     ToolFailed {
-        /// Which call.
-        site: Box<CallContext>,
-        /// What the server said.
+        /// The call.
+        context: Box<CallContext>,
+        /// The server's error.
         error: Box<WireError>,
     },
 
-    /// The server does not know what was asked for. Python's and Go's do not run tools.
-    #[error("{site}: not supported by the server: {}", error.message)]
+    /// The server does not support the method. Python's and Go's servers do not run tools.
     Unsupported {
-        /// Which call.
-        site: Box<CallContext>,
-        /// What the server said.
+        /// The call.
+        context: Box<CallContext>,
+        /// The server's error.
         error: Box<WireError>,
     },
 
-    /// The agent failed, or its server did, with any other code.
-    #[error("{site}: agent failed: {error}")]
+    /// The agent or its server failed, with any other code.
     RemoteExecution {
-        /// Which call.
-        site: Box<CallContext>,
-        /// What the server said: code, message and details.
+        /// The call.
+        context: Box<CallContext>,
+        /// The server's error: its code, message and details.
         error: Box<WireError>,
     },
 }
 
 impl Error {
-    /// The call's time was up, here or at the agent.
+    /// Returns which agent was called, where, and in which request. `None` for an error that is not
+    /// of a call.
+    #[must_use]
+    pub fn context(&self) -> Option<&CallContext> {
+        match self {
+            Self::InvalidEndpoint(_)
+            | Self::InvalidName(_)
+            | Self::Listen(_)
+            | Self::Register(_)
+            | Self::InvalidSetting { .. } => None,
+            Self::Encode { context, .. }
+            | Self::ConnectionFailed { context, .. }
+            | Self::NotRegistered { context }
+            | Self::Unreachable { context, .. }
+            | Self::Registry { context, .. }
+            | Self::ClientClosed { context, .. }
+            | Self::Timeout { context, .. }
+            | Self::ConnectionClosed { context, .. }
+            | Self::InvalidMessage { context, .. }
+            | Self::UnsupportedVersion { context, .. }
+            | Self::MalformedPayload { context, .. }
+            | Self::AgentNotFound { context, .. }
+            | Self::AgentUnavailable { context, .. }
+            | Self::AgentTimeout { context, .. }
+            | Self::ToolNotFound { context, .. }
+            | Self::ToolFailed { context, .. }
+            | Self::Unsupported { context, .. }
+            | Self::RemoteExecution { context, .. } => Some(context),
+        }
+    }
+
+    /// Returns whether the agent may have received the request. If not, the call can be repeated
+    /// without the risk that the agent does the same work twice.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
+        match self {
+            Self::ClientClosed { sent, .. } | Self::ConnectionClosed { sent, .. } => *sent,
+            Self::Timeout { phase, .. } => phase.may_have_sent(),
+            Self::InvalidMessage { .. }
+            | Self::UnsupportedVersion { .. }
+            | Self::MalformedPayload { .. } => true,
+            _ => self.is_remote(),
+        }
+    }
+
+    /// Returns whether the same call may succeed later, and repeating it does no harm: either the
+    /// request was not sent, or the server says that the agent is unavailable.
+    ///
+    /// An error that may concern a request that was sent is not retryable in general. If the agent
+    /// may do the same work twice, see [`RetryPolicy::resend`](crate::RetryPolicy::resend).
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::ConnectionFailed { .. }
+            | Self::NotRegistered { .. }
+            | Self::Unreachable { .. }
+            | Self::AgentUnavailable { .. } => true,
+            Self::Registry { source, .. } => source.is_retryable(),
+            Self::Timeout { .. } | Self::ConnectionClosed { .. } => !self.was_sent(),
+            _ => false,
+        }
+    }
+
+    /// Returns whether the time of the call was up, here or at the server.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::AgentTimeout { .. })
     }
 
-    /// No connection could be made.
+    /// Returns whether no connection could be opened.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(
@@ -223,49 +293,45 @@ impl Error {
         )
     }
 
-    /// The connection was lost.
+    /// Returns whether the connection was lost before the answer.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::ConnectionClosed { .. })
     }
 
-    /// The far side answered, with an error.
+    /// Returns whether the registry or the server knows no agent or tool of that name.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(
+            self,
+            Self::NotRegistered { .. } | Self::AgentNotFound { .. } | Self::ToolNotFound { .. }
+        )
+    }
+
+    /// Returns whether the server answered, with an error.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.remote().is_some()
     }
 
-    /// The far side broke the protocol.
+    /// Returns whether the server violated the protocol.
     #[must_use]
     pub fn is_protocol(&self) -> bool {
-        self.protocol_error().is_some()
+        matches!(
+            self,
+            Self::InvalidMessage { .. }
+                | Self::UnsupportedVersion { .. }
+                | Self::MalformedPayload { .. }
+        )
     }
 
-    /// The message itself is at fault; it would fail anywhere.
+    /// Returns whether the message itself is at fault. Sending it would fail anywhere.
     #[must_use]
     pub fn is_encode(&self) -> bool {
         matches!(self, Self::Encode { .. })
     }
 
-    /// The agent cannot have seen the request, so that sending it again cannot do harm.
-    #[must_use]
-    pub fn is_unsent(&self) -> bool {
-        matches!(
-            self,
-            Self::ConnectionFailed { .. }
-                | Self::NotRegistered { .. }
-                | Self::Unreachable { .. }
-                | Self::Registry { .. }
-                | Self::ClientClosed { sent: false, .. }
-                | Self::Encode { .. }
-                | Self::Timeout {
-                    phase: Phase::Resolving | Phase::Queueing | Phase::Connecting,
-                    ..
-                }
-        )
-    }
-
-    /// What the far side answered: code, message and details.
+    /// Returns the error that the server answered with: its code, message and details.
     #[must_use]
     pub fn remote(&self) -> Option<&WireError> {
         match self {
@@ -280,27 +346,15 @@ impl Error {
         }
     }
 
-    fn protocol_error(&self) -> Option<&ProtocolError> {
-        match self {
-            Self::InvalidMessage { source, .. }
-            | Self::UnsupportedVersion { source, .. }
-            | Self::MalformedPayload { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-
-    /// The standard code for this error (PROTOCOL 7.1).
+    /// Returns the code of this error on the wire (PROTOCOL 7.1).
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::ConnectionFailed { .. } => ErrorCode::CONNECTION_FAILED,
             Self::NotRegistered { .. } => ErrorCode::AGENT_NOT_FOUND,
             Self::Unreachable { .. } => ErrorCode::AGENT_UNAVAILABLE,
-            Self::Registry { source, .. } => source.code(),
-            Self::Timeout {
-                phase: Phase::Resolving | Phase::Queueing | Phase::Connecting,
-                ..
-            } => ErrorCode::CONNECTION_TIMEOUT,
+            Self::Registry { source, .. } | Self::Register(source) => source.code(),
+            Self::Timeout { phase, .. } if !phase.may_have_sent() => ErrorCode::CONNECTION_TIMEOUT,
             Self::Timeout { .. } => ErrorCode::AGENT_TIMEOUT,
             Self::ConnectionClosed { .. } | Self::ClientClosed { .. } => {
                 ErrorCode::CONNECTION_CLOSED
@@ -308,75 +362,9 @@ impl Error {
             Self::InvalidMessage { .. } => ErrorCode::INVALID_MESSAGE,
             Self::UnsupportedVersion { .. } => ErrorCode::UNSUPPORTED_VERSION,
             Self::MalformedPayload { .. } => ErrorCode::MALFORMED_PAYLOAD,
-            Self::Register(error) => error.code(),
             _ => self
                 .remote()
                 .map_or(ErrorCode::INTERNAL_ERROR, |error| error.code.clone()),
         }
     }
-
-    /// What an agent that fails because of this error tells its own caller.
-    pub(crate) fn to_wire_error(&self) -> WireError {
-        match self.remote() {
-            Some(error) => error.clone(),
-            None => WireError::new(self.code(), self.to_string()),
-        }
-    }
-
-    pub(crate) fn from_remote(site: CallContext, error: WireError) -> Self {
-        let (site, error) = (Box::new(site), Box::new(error));
-        // Codes cannot stand in patterns, because the set is open.
-        if error.code == ErrorCode::AGENT_NOT_FOUND {
-            Self::AgentNotFound { site, error }
-        } else if error.code == ErrorCode::AGENT_UNAVAILABLE {
-            Self::AgentUnavailable { site, error }
-        } else if error.code == ErrorCode::AGENT_TIMEOUT {
-            Self::AgentTimeout { site, error }
-        } else if error.code == ErrorCode::TOOL_NOT_FOUND {
-            Self::ToolNotFound { site, error }
-        } else if error.code == ErrorCode::TOOL_EXECUTION_FAILED {
-            Self::ToolFailed { site, error }
-        } else if site.tool.is_some() && is_unknown_method(&error) {
-            Self::Unsupported { site, error }
-        } else {
-            Self::RemoteExecution { site, error }
-        }
-    }
-
-    pub(crate) fn from_protocol(site: CallContext, source: ProtocolError) -> Self {
-        let site = Box::new(site);
-        match &source {
-            ProtocolError::Unexpected { .. } => Self::InvalidMessage { site, source },
-            ProtocolError::Frame(_) => Self::MalformedPayload { site, source },
-            ProtocolError::Envelope(error) => match error.fault() {
-                DecodeFault::Envelope { .. } => Self::InvalidMessage { site, source },
-                DecodeFault::Version { .. } => Self::UnsupportedVersion { site, source },
-                _ => Self::MalformedPayload { site, source },
-            },
-        }
-    }
-
-    /// A stream of bytes that ended or broke; an oversize frame is the server's fault instead.
-    pub(crate) fn from_broken(site: CallContext, source: Option<FrameError>) -> Self {
-        match source {
-            Some(source @ FrameError::TooLarge { .. }) => Self::from_protocol(site, source.into()),
-            source => Self::ConnectionClosed {
-                site: Box::new(site),
-                source,
-            },
-        }
-    }
-
-    pub(crate) fn from_write(site: CallContext, source: io::Error) -> Self {
-        Self::ConnectionClosed {
-            site: Box::new(site),
-            source: Some(source.into()),
-        }
-    }
-}
-
-/// What Python's server answers to a method that it does not know, and Go's (PROTOCOL 7.3).
-fn is_unknown_method(error: &WireError) -> bool {
-    error.code == ErrorCode::NOT_IMPLEMENTED
-        || error.code == ErrorCode::INVALID_MESSAGE && error.details.contains_key("method")
 }

@@ -1,19 +1,31 @@
+//! What a call was doing when its time was up.
+
 use std::fmt;
 
 /// What a call was doing when its time was up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Looking up where the agent is. Nothing was sent.
+    /// Looking up the instances of the agent. Nothing was sent.
     Resolving,
-    /// Waiting for one of the client's connections to become free. Nothing was sent.
+    /// Waiting for a connection of the client to become free. Nothing was sent.
     Queueing,
-    /// Connecting. Nothing was sent.
+    /// Opening a connection. Nothing was sent.
     Connecting,
     /// Sending the request.
     Sending,
     /// Waiting for the answer.
     Receiving,
+}
+
+impl Phase {
+    /// Returns whether the agent may have received the request.
+    pub(crate) fn may_have_sent(self) -> bool {
+        match self {
+            Self::Resolving | Self::Queueing | Self::Connecting => false,
+            Self::Sending | Self::Receiving => true,
+        }
+    }
 }
 
 impl fmt::Display for Phase {

@@ -1,21 +1,23 @@
+//! How a server violated the protocol.
+
 use agentwire_codec::{DecodeError, FrameError};
 
-/// How a server broke the protocol.
+/// How a server violated the protocol.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// What it sent is not a frame.
+    /// The bytes are no frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// What the frame holds is not an envelope.
+    /// The frame holds no envelope.
     #[error(transparent)]
     Envelope(#[from] DecodeError),
     /// The envelope is of a type that does not answer the request.
     #[error("expected {expected} but got '{found}'")]
     Unexpected {
-        /// What would have been an answer.
+        /// What would have answered it.
         expected: &'static str,
-        /// What came.
+        /// The type of the envelope.
         found: &'static str,
     },
 }

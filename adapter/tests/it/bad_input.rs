@@ -424,7 +424,7 @@ async fn a_bad_answer_is_a_typed_error() {
 async fn a_connection_that_ends_before_the_answer_fails_the_call() {
     for script in [&b""[..], b"\0", b"\0\0\0\x05ab"] {
         let error = call_scripted("cut", |_| script.to_vec()).await;
-        assert!(error.is_closed(), "{error}");
+        assert!(error.is_disconnected(), "{error}");
         assert_eq!(error.code(), ErrorCode::CONNECTION_CLOSED);
     }
 }

@@ -77,7 +77,9 @@ async fn streams_tools_and_pings_work_by_name() {
     assert_eq!(count, 5);
     let mut failing = remote.stream(Message::user("go").with_metadata("fail_after", 0));
     match within(failing.next()).await.unwrap().unwrap_err() {
-        Error::RemoteExecution { site, .. } => assert_eq!(site.endpoint.as_ref(), Some(&streaming)),
+        Error::RemoteExecution { context, .. } => {
+            assert_eq!(context.endpoint.as_ref(), Some(&streaming))
+        }
         other => panic!("{other:?}"),
     }
     within(server.stop()).await;
@@ -150,7 +152,7 @@ async fn an_unregistered_name_is_an_error_until_an_instance_registers() {
         let error = ask(&remote).await.unwrap_err();
         assert!(matches!(error, Error::NotRegistered { .. }), "{error:?}");
         assert_eq!(error.code(), ErrorCode::AGENT_NOT_FOUND);
-        assert!(error.is_unsent() && !error.is_remote());
+        assert!(!error.was_sent() && !error.is_remote());
         let text = error.to_string();
         assert!(text.starts_with("agent \"weather\""), "{text}");
         assert!(
@@ -185,7 +187,7 @@ async fn an_agent_whose_instances_are_all_dead_is_unavailable_within_the_timeout
     let error = ask(&remote).await.unwrap_err();
     assert_eq!(start.elapsed().as_secs(), 10);
     assert_eq!(error.code(), ErrorCode::AGENT_UNAVAILABLE);
-    assert!(error.is_unsent() && error.is_connect() && !error.is_remote());
+    assert!(!error.was_sent() && error.is_connect() && !error.is_remote());
     match error {
         Error::Unreachable {
             instances: 2,
@@ -414,10 +416,10 @@ async fn a_sent_request_goes_to_another_instance_only_if_resending_is_allowed() 
                 assert_eq!(resends, 1);
                 assert_eq!(reply.text(), Some(other.to_string().as_str()));
             }
-            Err(Error::ConnectionClosed { site, .. }) => {
+            Err(Error::ConnectionClosed { context, .. }) => {
                 assert_eq!(resends, 0);
                 assert_eq!(
-                    site.endpoint.as_ref(),
+                    context.endpoint.as_ref(),
                     Some(&dying),
                     "the error names the instance that may have received the request"
                 );
@@ -458,8 +460,8 @@ async fn unsent_requests_queued_on_a_shared_connection_go_to_another_instance() 
                     assert_eq!(reply.text(), Some(other.to_string().as_str()));
                     answered += 1;
                 }
-                Err(Error::ConnectionClosed { site, .. }) => {
-                    assert_eq!(site.endpoint.as_ref(), Some(&dying))
+                Err(Error::ConnectionClosed { context, .. }) => {
+                    assert_eq!(context.endpoint.as_ref(), Some(&dying))
                 }
                 Err(other) => panic!("{other:?}"),
             }
@@ -487,8 +489,8 @@ async fn an_error_names_the_endpoint_that_may_have_received_the_request() {
     register_dead(&instances).await;
     drop((peer, listener));
     match within(sent).await.unwrap() {
-        Err(Error::ConnectionClosed { site, .. }) => {
-            assert_eq!(site.endpoint.as_ref(), Some(&dying))
+        Err(Error::ConnectionClosed { context, .. }) => {
+            assert_eq!(context.endpoint.as_ref(), Some(&dying))
         }
         other => panic!("{other:?}"),
     }

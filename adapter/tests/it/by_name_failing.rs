@@ -294,9 +294,9 @@ async fn if_no_server_hosts_the_agent_the_call_fails_at_once() {
     let remote = instances.remote();
     let start = Instant::now();
     match ask(&remote).await.unwrap_err() {
-        Error::AgentNotFound { site, .. } => {
-            let at = |usurper: &LocalAgent| Some(usurper.endpoint()) == site.endpoint.as_ref();
-            assert!(usurpers.iter().any(at), "{site}");
+        Error::AgentNotFound { context, .. } => {
+            let at = |usurper: &LocalAgent| Some(usurper.endpoint()) == context.endpoint.as_ref();
+            assert!(usurpers.iter().any(at), "{context}");
         }
         other => panic!("{other:?}"),
     }

@@ -104,7 +104,7 @@ async fn an_unavailable_registry_is_an_error_of_its_own() {
     let source = registry_error(&error).unwrap();
     assert!(source.is_unavailable(), "{source}");
     assert_eq!(error.code(), ErrorCode::AGENT_UNAVAILABLE);
-    assert!(error.is_unsent());
+    assert!(!error.was_sent());
 }
 
 #[tokio::test(start_paused = true)]

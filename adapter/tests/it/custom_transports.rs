@@ -125,6 +125,6 @@ async fn a_panic_of_the_transport_fails_the_calls_that_share_it_at_once() {
     let start = Instant::now();
     peer.answer(&id, "never read").await;
     let error = called.await.unwrap().unwrap_err();
-    assert!(error.is_closed(), "{error}");
+    assert!(error.is_disconnected(), "{error}");
     assert_eq!(start.elapsed(), Duration::ZERO);
 }

@@ -115,7 +115,7 @@ async fn the_end_of_the_connection_is_an_error_of_each_call_on_it() {
     let scene = Scene::new(5, PLENTY).await;
     drop(scene.peer);
     for call in scene.calls {
-        assert!(within(call).await.unwrap().unwrap_err().is_closed());
+        assert!(within(call).await.unwrap().unwrap_err().is_disconnected());
     }
     // The next call opens a new connection.
     let (remote, mut listener) = (scene.remote, scene.listener);

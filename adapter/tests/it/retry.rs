@@ -104,7 +104,7 @@ async fn a_sent_request_is_sent_again_only_if_resending_is_allowed() {
             assert_eq!(result.unwrap().text(), Some("at last"));
             assert_eq!(within(server).await.unwrap(), failures);
         } else {
-            assert!(result.unwrap_err().is_closed());
+            assert!(result.unwrap_err().is_disconnected());
             server.abort();
         }
     }
@@ -156,7 +156,7 @@ async fn a_stream_is_sent_again_only_before_its_first_chunk() {
             .await
             .unwrap()
             .unwrap_err()
-            .is_closed()
+            .is_disconnected()
     );
     assert!(within(stream.next()).await.is_none());
 }
@@ -207,7 +207,7 @@ async fn a_request_that_was_received_once_is_not_unsent_after_its_server_is_gone
     drop(listener);
     drop(seen);
     let error = called.await.unwrap().unwrap_err();
-    assert!(error.is_closed() && !error.is_unsent(), "{error:?}");
+    assert!(error.is_disconnected() && error.was_sent(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,7 +221,7 @@ async fn a_request_that_was_received_once_is_not_unsent_after_the_client_closed(
     drop(RawPeer::asked(&mut listener).await);
     remote.close().await;
     let error = called.await.unwrap().unwrap_err();
-    assert!(error.is_closed() && !error.is_unsent(), "{error:?}");
+    assert!(error.is_disconnected() && error.was_sent(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

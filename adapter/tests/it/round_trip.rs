@@ -107,7 +107,7 @@ async fn an_agents_error_arrives_with_code_text_and_details() {
             .unwrap();
         let message = Message::user("x").with_metadata("do", "fail");
         let error = within(remote.process(message)).await.unwrap_err();
-        assert!(error.is_remote() && !error.is_timeout() && !error.is_closed());
+        assert!(error.is_remote() && !error.is_timeout() && !error.is_disconnected());
         let remote_error = error.remote().unwrap();
         assert_eq!(remote_error.code, ErrorCode::from("OUT_OF_STOCK"));
         assert_eq!(remote_error.message, "out of stock");
@@ -226,7 +226,7 @@ async fn a_message_that_cannot_be_encoded_fails_before_it_is_sent() {
             .await
             .unwrap()
             .unwrap_err();
-        assert!(error.is_encode() && error.is_unsent(), "{error}");
+        assert!(error.is_encode() && !error.was_sent(), "{error}");
     }
     within(remote.process(Message::user("still fits")))
         .await
@@ -292,7 +292,7 @@ async fn an_endpoint_without_a_server_is_a_connection_failure_with_its_cause() {
         let error = within(remote.process(Message::user("x")))
             .await
             .unwrap_err();
-        assert!(error.is_connect() && error.is_unsent(), "{error}");
+        assert!(error.is_connect() && !error.was_sent(), "{error}");
         assert_eq!(error.code(), ErrorCode::CONNECTION_FAILED);
         assert!(error.to_string().contains(&endpoint.to_string()));
         assert!(std::error::Error::source(&error).is_some());
@@ -351,7 +351,7 @@ async fn a_slow_call_times_out_and_the_next_gets_its_own_answer() {
     let error = within(remote.process_with(hang, &options))
         .await
         .unwrap_err();
-    assert!(error.is_timeout() && !error.is_unsent(), "{error}");
+    assert!(error.is_timeout() && error.was_sent(), "{error}");
     assert_eq!(error.code(), ErrorCode::AGENT_TIMEOUT);
     let reply = within(remote.process(Message::user("mine"))).await.unwrap();
     assert_eq!(reply.text(), Some("mine"));
@@ -378,7 +378,7 @@ async fn waiting_for_a_free_connection_counts_towards_the_timeout() {
     .await;
     assert!(hung.is_err());
     let error = error.unwrap_err();
-    assert!(error.is_timeout() && error.is_unsent(), "{error}");
+    assert!(error.is_timeout() && !error.was_sent(), "{error}");
     assert_eq!(error.code(), ErrorCode::CONNECTION_TIMEOUT);
 }
 

@@ -150,7 +150,7 @@ async fn call_on(remote: RemoteAgent, mut random: Rng, caller: u64) -> (u64, u64
 
 fn assert_is_typed(error: &Error) {
     assert!(
-        error.is_timeout() || error.is_connect() || error.is_closed(),
+        error.is_timeout() || error.is_connect() || error.is_disconnected(),
         "{error:?}"
     );
 }

@@ -32,7 +32,7 @@ async fn a_started_stream_is_not_unsent_when_the_client_closes() {
     within(remote.close()).await;
     let error = within(stream.next()).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::ClientClosed { .. }), "{error:?}");
-    assert!(!error.is_unsent(), "{error:?}");
+    assert!(error.was_sent(), "{error:?}");
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn closing_the_client_ends_the_wait_for_the_first_chunk() {
     let error = waiting.await.unwrap().unwrap().unwrap_err();
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert!(matches!(error, Error::ClientClosed { .. }), "{error:?}");
-    assert!(!error.is_unsent(), "{error:?}");
+    assert!(error.was_sent(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +107,7 @@ async fn a_connection_that_is_lost_during_a_stream_counts_as_lost() {
     let (mut stream, peer) = begin(&remote, &mut listener).await;
     drop(peer);
     let error = within(stream.next()).await.unwrap().unwrap_err();
-    assert!(error.is_closed(), "{error}");
+    assert!(error.is_disconnected(), "{error}");
 
     let called = call(&remote, "again");
     let (mut peer, id) = RawPeer::asked(&mut listener).await;

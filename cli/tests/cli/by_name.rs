@@ -80,5 +80,5 @@ async fn an_agent_that_cannot_be_found_or_reached_exits_with_3() {
     let mut args = args.to_vec();
     args.extend(["--timeout", "300ms"]);
     let error = run(args).await.error(3).to_owned();
-    assert!(error.contains("cannot be looked up"), "{error}");
+    assert!(error.contains("registry lookup failed"), "{error}");
 }

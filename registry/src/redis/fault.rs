@@ -150,6 +150,8 @@ impl Error for ClientError {
 mod tests {
     use std::io;
 
+    use agentwire_transport::internal::Chain;
+
     use super::*;
 
     fn extension(code: &str, detail: &str) -> Fault {
@@ -208,12 +210,7 @@ mod tests {
             (extension("WRONGPASS", "no way"), "no way"),
         ] {
             let error = fault.into_error("redis://host");
-            let mut text = error.to_string();
-            let mut source = error.source();
-            while let Some(error) = source {
-                text += &format!(": {error}");
-                source = error.source();
-            }
+            let text = Chain(&error).to_string();
             assert_eq!(text.matches(words).count(), 1, "{text}");
         }
     }

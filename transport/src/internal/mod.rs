@@ -1,12 +1,14 @@
 //! Small items that every crate of this workspace shares. Not covered by semver.
 
 mod backoff;
+mod chain;
 mod sync;
 
 use std::time::Duration;
 
 pub use self::{
     backoff::{Backoff, jittered},
+    chain::{Chain, sources},
     sync::{Mutex, RwLock},
 };
 

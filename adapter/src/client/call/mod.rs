@@ -93,7 +93,7 @@ impl Call {
         options: &CallOptions,
     ) -> Result<Self, Error> {
         let request = request.map_err(|invalid| Error::Encode {
-            site: Box::new(CallContext {
+            context: Box::new(CallContext {
                 agent: client.config.name.clone(),
                 tool: invalid.tool,
                 endpoint: destination.endpoint().cloned(),
@@ -348,15 +348,15 @@ impl Call {
         let context = self.context();
         match failure {
             Failure::Closed { sent } => Error::ClientClosed {
-                site: Box::new(context),
+                context: Box::new(context),
                 sent,
             },
             Failure::Connect(source) => Error::ConnectionFailed {
-                site: Box::new(context),
+                context: Box::new(context),
                 source,
             },
             Failure::TimedOut(phase) => Error::Timeout {
-                site: Box::new(context),
+                context: Box::new(context),
                 timeout: self.timeout,
                 phase,
             },
@@ -372,20 +372,20 @@ impl Call {
         if let Some(kept) = retries.take_last_sent() {
             return kept;
         }
-        let site = Box::new(self.context());
+        let context = Box::new(self.context());
         match no_route {
             NoRoute::Denied(endpoint, error) => {
                 Error::from_remote(self.context_at(Some(endpoint)), error)
             }
             NoRoute::Closed => self.failed(Failure::Closed { sent: false }),
             NoRoute::TimedOut => self.failed(Failure::TimedOut(Phase::Resolving)),
-            NoRoute::Unknown => Error::NotRegistered { site },
+            NoRoute::Unknown => Error::NotRegistered { context },
             NoRoute::Unreachable { instances, source } => Error::Unreachable {
-                site,
+                context,
                 instances,
                 source,
             },
-            NoRoute::Registry(source) => Error::Registry { site, source },
+            NoRoute::Registry(source) => Error::Registry { context, source },
         }
     }
 }

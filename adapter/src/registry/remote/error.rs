@@ -25,7 +25,7 @@ pub(super) fn from_call_error(
             Some(name) => RegistryError::InvalidRegistration {
                 name: name.to_owned(),
                 problem: RegistrationProblem::Other {
-                    text: with_sources(&error),
+                    text: format!("{error:#}"),
                 },
             },
             None => RegistryError::Encode {
@@ -76,14 +76,4 @@ fn is_unknown_request(error: &WireError) -> bool {
     error.code == ErrorCode::NOT_IMPLEMENTED
         || error.code == ErrorCode::INVALID_MESSAGE
             && (has_detail("request") || has_detail("method"))
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text += &format!(": {error}");
-        source = error.source();
-    }
-    text
 }

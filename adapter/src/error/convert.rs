@@ -1,0 +1,82 @@
+//! Between [`Error`] and what is on the wire.
+
+use std::io;
+
+use agentwire_codec::{DecodeFault, ErrorCode, FrameError, WireError};
+
+use super::{CallContext, Error, ProtocolError};
+
+impl Error {
+    /// Returns what an agent that fails because of this error answers to its own caller.
+    pub(crate) fn to_wire_error(&self) -> WireError {
+        match self.remote() {
+            Some(error) => error.clone(),
+            None => WireError::new(self.code(), self.to_string()),
+        }
+    }
+
+    /// Creates the error of a call that the server answered with an error.
+    pub(crate) fn from_remote(context: CallContext, error: WireError) -> Self {
+        let (context, error) = (Box::new(context), Box::new(error));
+        // Codes are no patterns, because their set is open.
+        if error.code == ErrorCode::AGENT_NOT_FOUND {
+            Self::AgentNotFound { context, error }
+        } else if error.code == ErrorCode::AGENT_UNAVAILABLE {
+            Self::AgentUnavailable { context, error }
+        } else if error.code == ErrorCode::AGENT_TIMEOUT {
+            Self::AgentTimeout { context, error }
+        } else if error.code == ErrorCode::TOOL_NOT_FOUND {
+            Self::ToolNotFound { context, error }
+        } else if error.code == ErrorCode::TOOL_EXECUTION_FAILED {
+            Self::ToolFailed { context, error }
+        } else if context.tool.is_some() && is_unknown_method(&error) {
+            Self::Unsupported { context, error }
+        } else {
+            Self::RemoteExecution { context, error }
+        }
+    }
+
+    /// Creates the error of a call whose server violated the protocol.
+    pub(crate) fn from_protocol(context: CallContext, source: ProtocolError) -> Self {
+        let context = Box::new(context);
+        match &source {
+            ProtocolError::Unexpected { .. } => Self::InvalidMessage { context, source },
+            ProtocolError::Frame(_) => Self::MalformedPayload { context, source },
+            ProtocolError::Envelope(error) => match error.fault() {
+                DecodeFault::Envelope { .. } => Self::InvalidMessage { context, source },
+                DecodeFault::Version { .. } => Self::UnsupportedVersion { context, source },
+                _ => Self::MalformedPayload { context, source },
+            },
+        }
+    }
+
+    /// Creates the error of a request that was sent on a connection that then ended or broke. An
+    /// oversize frame is a violation of the protocol instead.
+    pub(crate) fn from_broken(context: CallContext, source: Option<FrameError>) -> Self {
+        match source {
+            Some(source @ FrameError::TooLarge { .. }) => {
+                Self::from_protocol(context, source.into())
+            }
+            source => Self::ConnectionClosed {
+                context: Box::new(context),
+                sent: true,
+                source,
+            },
+        }
+    }
+
+    /// Creates the error of a request that was not sent, because writing its first byte failed.
+    pub(crate) fn from_write(context: CallContext, source: io::Error) -> Self {
+        Self::ConnectionClosed {
+            context: Box::new(context),
+            sent: false,
+            source: Some(source.into()),
+        }
+    }
+}
+
+/// Returns whether this is how Python's or Go's server refuses an unknown method (PROTOCOL 7.3).
+fn is_unknown_method(error: &WireError) -> bool {
+    error.code == ErrorCode::NOT_IMPLEMENTED
+        || error.code == ErrorCode::INVALID_MESSAGE && error.details.contains_key("method")
+}

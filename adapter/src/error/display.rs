@@ -1,0 +1,141 @@
+//! How an [`Error`] is shown: in a log, in one line, and in a terminal.
+
+use std::{error::Error as StdError, fmt};
+
+use agentwire_transport::internal::{Chain, sources};
+
+use super::Error;
+
+/// `{}` shows the error itself; `{:#}` also shows its sources, as `error: source: source`.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return Chain(self).fmt(f);
+        }
+        if let Some(context) = self.context() {
+            write!(f, "{context}: ")?;
+        }
+        match self {
+            Self::InvalidEndpoint(_) => f.write_str("invalid endpoint"),
+            Self::InvalidName(_) => f.write_str("invalid name"),
+            Self::Listen(_) => f.write_str("cannot serve the agent"),
+            Self::Register(_) => f.write_str("cannot register the agent"),
+            Self::InvalidSetting { setting, problem } => {
+                write!(f, "invalid setting {setting}: {problem}")
+            }
+            Self::Encode { .. } => f.write_str("message cannot be sent"),
+            Self::ConnectionFailed { .. } => f.write_str("connection failed"),
+            Self::NotRegistered { .. } => f.write_str("no agent of that name is registered"),
+            Self::Unreachable { instances, .. } => {
+                write!(
+                    f,
+                    "none of its instances can be reached ({instances} registered)"
+                )
+            }
+            Self::Registry { .. } => f.write_str("registry lookup failed"),
+            Self::ClientClosed { .. } => f.write_str("the client is closed"),
+            Self::Timeout { timeout, phase, .. } => {
+                write!(f, "timed out after {timeout:?} {phase}")
+            }
+            Self::ConnectionClosed { sent: true, .. } => {
+                f.write_str("connection closed before the answer")
+            }
+            Self::ConnectionClosed { sent: false, .. } => {
+                f.write_str("connection closed before the request was sent")
+            }
+            Self::InvalidMessage { .. } => f.write_str("server sent an invalid message"),
+            Self::UnsupportedVersion { .. } => {
+                f.write_str("server speaks an unsupported protocol version")
+            }
+            Self::MalformedPayload { .. } => f.write_str("server sent a malformed payload"),
+            Self::AgentNotFound { error, .. } => write!(f, "agent not found: {}", error.message),
+            Self::AgentUnavailable { error, .. } => {
+                write!(f, "agent unavailable: {}", error.message)
+            }
+            Self::AgentTimeout { error, .. } => write!(f, "agent timed out: {}", error.message),
+            Self::ToolNotFound { error, .. } => write!(f, "tool not found: {}", error.message),
+            Self::ToolFailed { error, .. } => write!(f, "tool failed: {}", error.message),
+            Self::Unsupported { error, .. } => {
+                write!(f, "not supported by the server: {}", error.message)
+            }
+            Self::RemoteExecution { error, .. } => write!(f, "agent failed: {error}"),
+        }
+    }
+}
+
+/// For the terminal of a `main` that returns the error, and for `unwrap`: the error, and each of its
+/// sources on a line of its own. `{:#?}` shows it as a struct.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f
+                .debug_struct("Error")
+                .field("code", &self.code())
+                .field("text", &self.to_string())
+                .field("context", &self.context())
+                .field("remote", &self.remote())
+                .field("source", &self.source())
+                .finish();
+        }
+        write!(f, "{self}")?;
+        write_causes(f, self.source())
+    }
+}
+
+/// Writes what follows an error in a terminal: its source and the sources of that.
+pub(crate) fn write_causes(
+    f: &mut fmt::Formatter<'_>,
+    source: Option<&(dyn StdError + 'static)>,
+) -> fmt::Result {
+    let Some(source) = source else {
+        return Ok(());
+    };
+    write!(f, "\n\nCaused by:\n    {source}")?;
+    for source in sources(source) {
+        write!(f, "\n    {source}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use agentwire_codec::RequestId;
+    use agentwire_transport::Endpoint;
+
+    use super::{super::CallContext, *};
+
+    fn disconnected() -> Error {
+        let context = CallContext {
+            agent: "echo".to_owned(),
+            tool: None,
+            endpoint: Some(Endpoint::memory("a").unwrap()),
+            request_id: Some(RequestId::from("7")),
+        };
+        Error::from_write(context, std::io::Error::other("cable unplugged"))
+    }
+
+    #[test]
+    fn an_error_is_shown_with_and_without_its_sources() {
+        let error = disconnected();
+        let text = "agent \"echo\" at memory://a (request 7): \
+                    connection closed before the request was sent";
+        let mut sources = Vec::new();
+        let mut source = error.source();
+        while let Some(found) = source {
+            sources.push(found.to_string());
+            source = found.source();
+        }
+        assert!(sources.last().unwrap().contains("cable unplugged"));
+        assert_eq!(error.to_string(), text);
+        assert_eq!(
+            format!("{error:#}"),
+            format!("{text}: {}", sources.join(": "))
+        );
+        let causes = sources.join("\n    ");
+        assert_eq!(
+            format!("{error:?}"),
+            format!("{text}\n\nCaused by:\n    {causes}")
+        );
+        assert!(format!("{error:#?}").starts_with("Error {"));
+    }
+}
