@@ -13,7 +13,9 @@ use crate::{Lease, RegistryError};
 ///
 /// use agentwire_registry::{DuplicatePolicy, LocalRegistry, RegistryConfig};
 ///
-/// let config = RegistryConfig::new().lease(Duration::from_secs(15)).duplicates(DuplicatePolicy::Refuse);
+/// let config = RegistryConfig::new()
+///     .lease(Duration::from_secs(15))
+///     .duplicates(DuplicatePolicy::Refuse);
 /// let registry = LocalRegistry::with_config(config)?;
 /// # Ok::<(), agentwire_registry::RegistryError>(())
 /// ```
@@ -87,8 +89,8 @@ impl RegistryConfig {
         self
     }
 
-    /// Sets the maximum size of the capabilities and metadata of one registration together, in bytes
-    /// of JSON. Default: 64 KiB. A larger registration is refused.
+    /// Sets the maximum size of the capabilities and metadata of one registration together, in
+    /// bytes of JSON. Default: 64 KiB. A larger registration is refused.
     pub fn max_size(mut self, bytes: usize) -> Self {
         self.max_size = bytes;
         self

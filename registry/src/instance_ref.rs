@@ -8,8 +8,8 @@ use crate::Registration;
 
 /// Identifies a registration.
 ///
-/// A name alone is enough while it has a single instance; a name with an instance id is enough while
-/// the id is unique. The instance id keeps a late request of a predecessor from affecting its
+/// A name alone is enough while it has a single instance; a name with an instance id is enough
+/// while the id is unique. The instance id keeps a late request of a predecessor from affecting its
 /// successor at the same endpoint.
 ///
 /// ```

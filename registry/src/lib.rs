@@ -22,7 +22,10 @@
 //! assert_eq!(found[0].name, "weather");
 //!
 //! assert!(matches!(watch.next().await, Some(Ok(Event::Snapshot { .. }))));
-//! assert!(matches!(watch.next().await, Some(Ok(Event::Joined(joined))) if joined.name == "weather"));
+//! match watch.next().await.expect("the registry exists")? {
+//!     Event::Joined(registration) => assert_eq!(registration.name, "weather"),
+//!     other => panic!("{other:?}"),
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -32,8 +35,8 @@
 //! - **Data**: a [`Registration`], whose key is its name and endpoint, and an [`InstanceRef`],
 //!   which identifies one.
 //! - **Interface**: the trait [`Registry`], and [`SharedRegistry`] for a registry of any type.
-//! - **Backends**: [`LocalRegistry`] inside this process; `RedisRegistry`, with the feature `redis`,
-//!   in a Redis that processes and machines share. Both take a [`RegistryConfig`].
+//! - **Backends**: [`LocalRegistry`] inside this process; `RedisRegistry`, with the feature
+//!   `redis`, in a Redis that processes and machines share. Both take a [`RegistryConfig`].
 //! - **Finding**: by name, or by a [`Query`] for capabilities, tools, versions and metadata.
 //! - **Staying registered**: a [`RegistrationHandle`] sends the heartbeats.
 //! - **Watching**: a [`Watch`] of a [`WatchScope`] is a stream of [`Event`]s.
@@ -41,9 +44,9 @@
 //!
 //! # Leases
 //!
-//! A registration lives for 90 s after each heartbeat, and an agent sends one every 30 s. A registry
-//! can be configured otherwise; it returns the [`Lease`] to every agent that registers. An expired
-//! registration is never returned.
+//! A registration lives for 90 s after each heartbeat, and an agent sends one every 30 s. A
+//! registry can be configured otherwise; it returns the [`Lease`] to every agent that registers. An
+//! expired registration is never returned.
 //!
 //! # Limits
 //!

@@ -13,11 +13,14 @@
 //!     registration.check(64 * 1024)
 //! }
 //!
-//! fn select<'a>(all: &'a [Registration], query: &Query) -> Result<Vec<&'a Registration>, RegistryError> {
+//! fn select(
+//!     mut all: Vec<Registration>,
+//!     query: &Query,
+//! ) -> Result<Vec<Registration>, RegistryError> {
 //!     query.check()?;
-//!     let mut found: Vec<_> = all.iter().filter(|one| query.matches(one)).collect();
-//!     found.sort_by(|a, b| a.listing_order(b));
-//!     Ok(found)
+//!     all.retain(|one| query.matches(one));
+//!     all.sort_by(|a, b| a.listing_order(b));
+//!     Ok(all)
 //! }
 //! ```
 //!

@@ -1,3 +1,5 @@
+//! [`Backend`], and the helpers of the suite.
+
 use std::{
     future::Future,
     sync::{
@@ -12,38 +14,29 @@ use tokio::time::timeout;
 
 use crate::{Event, InstanceRef, Registration, Registry, RegistryConfig, Watch, WatchScope};
 
-/// A kind of registry that the suite runs against.
+/// A backend that the suite tests.
 pub trait Backend: Sized + Send + Sync + 'static {
-    /// What talks to it.
+    /// The type of its handles.
     type Registry: Registry;
 
-    /// Starts an empty registry for the test of that name. Whatever holds it up ends when this is dropped.
+    /// Starts an empty registry for the test of that name. Dropping the backend shuts it down.
     fn start(test: &str, config: RegistryConfig) -> impl Future<Output = Self> + Send;
 
-    /// Another handle of the same registry.
+    /// Returns another handle of the same registry.
     fn registry(&self) -> impl Future<Output = Self::Registry> + Send;
 }
 
-/// How long anything may take. A test that fails for it would have waited for ever.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// A lease that outlives any hiccup of a busy machine.
-pub(super) const LONG_LEASE: Duration = Duration::from_secs(600);
-
-/// A lease that a test can see the end of.
-pub(super) const SHORT_LEASE: Duration = Duration::from_millis(300);
-
 pub(super) async fn within<F: Future>(work: F) -> F::Output {
-    timeout(LIMIT, work).await.expect("it takes too long")
+    timeout(LIMIT, work).await.expect("timed out")
 }
 
 /// A backend and one handle of it.
-pub(super) struct Site<B: Backend> {
+pub(super) struct Fixture<B: Backend> {
     pub(super) backend: B,
     pub(super) registry: B::Registry,
 }
 
-impl<B: Backend> Site<B> {
+impl<B: Backend> Fixture<B> {
     pub(super) async fn start(test: &str) -> Self {
         Self::with(test, RegistryConfig::new().lease(LONG_LEASE)).await
     }
@@ -73,7 +66,7 @@ impl<B: Backend> Site<B> {
         within(self.registry.list()).await.expect("list")
     }
 
-    /// A watch whose first snapshot has been read, so that what follows is not missed.
+    /// Returns a watch and its first snapshot. No later change is missed.
     pub(super) async fn watch(&self, scope: WatchScope) -> (Vec<Arc<Registration>>, Watch) {
         let mut watch = self.registry.watch(scope);
         match next(&mut watch).await {
@@ -85,8 +78,8 @@ impl<B: Backend> Site<B> {
         }
     }
 
-    /// Waits until a name is found nowhere.
-    pub(super) async fn gone(&self, name: &str) {
+    /// Waits until a name has no instance.
+    pub(super) async fn wait_until_gone(&self, name: &str) {
         within(async {
             let mut poll = tokio::time::interval(Duration::from_millis(5));
             while !self.registry.lookup(name).await.expect("lookup").is_empty() {
@@ -104,22 +97,31 @@ pub(super) async fn next(watch: &mut Watch) -> Event {
         .expect("the watch has failed")
 }
 
-/// An endpoint that nothing listens on, and that sorts by its number.
+/// Returns an endpoint at which nothing listens.
 pub(super) fn endpoint(number: u16) -> Endpoint {
     Endpoint::tcp("198.51.100.1", number).expect("endpoint")
 }
 
-/// A registration at an endpoint of its own.
+/// Returns a registration with an endpoint of its own.
 pub(super) fn agent(name: &str) -> Registration {
     static NEXT: AtomicU16 = AtomicU16::new(1000);
     Registration::new(name, endpoint(NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// The endpoints' ports, which tell registrations of a test apart.
+/// Returns the ports, which identify the registrations of a test.
 pub(super) fn ports(registrations: &[Arc<Registration>]) -> Vec<u16> {
     let port = |registration: &Arc<Registration>| match registration.endpoint {
         Endpoint::Tcp { port, .. } => port,
-        _ => panic!("{registration:?} is none of these tests"),
+        _ => panic!("unexpected endpoint: {registration:?}"),
     };
     registrations.iter().map(port).collect()
 }
+
+/// The time limit of every operation, generous because it only ends a test that would hang.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A lease that outlives every pause of a busy machine.
+pub(super) const LONG_LEASE: Duration = Duration::from_secs(600);
+
+/// A lease whose expiry a test can wait for.
+pub(super) const SHORT_LEASE: Duration = Duration::from_millis(300);

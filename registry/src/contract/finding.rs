@@ -1,9 +1,11 @@
+//! Lookups, lists and queries.
+
 use agentwire_codec::map;
 
-use super::backend::{Backend, Site, endpoint, ports, within};
+use super::backend::{Backend, Fixture, endpoint, ports, within};
 use crate::{Query, Registration, Registry, WatchScope};
 
-/// In the order in which they are listed.
+/// Returns registrations in listing order.
 fn sorted() -> Vec<Registration> {
     let make = |name: &str, version: &str, port| {
         let mut made = Registration::new(name, endpoint(port));
@@ -25,31 +27,31 @@ fn sorted() -> Vec<Registration> {
     ]
 }
 
-async fn filled<B: Backend>(test: &str) -> Site<B> {
-    let site = Site::<B>::start(test).await;
+async fn filled<B: Backend>(test: &str) -> Fixture<B> {
+    let fixture = Fixture::<B>::start(test).await;
     let mut all = sorted();
-    // In an order that is nobody's.
+    // Registered in another order.
     all.rotate_left(3);
     all.swap(0, 5);
     for registration in &all {
-        site.register(registration).await;
+        fixture.register(registration).await;
     }
-    site
+    fixture
 }
 
-pub async fn lists_are_ordered_and_stable<B: Backend>() {
-    let site = filled::<B>("ordered").await;
+pub async fn lists_are_ordered<B: Backend>() {
+    let fixture = filled::<B>("ordered").await;
     for _ in 0..2 {
-        assert_eq!(ports(&site.list().await), [5, 2, 3, 4, 1, 9, 10]);
-        assert_eq!(ports(&site.lookup("weather").await), [2, 3, 4, 1, 9, 10]);
-        let (snapshot, _watch) = site.watch(WatchScope::All).await;
+        assert_eq!(ports(&fixture.list().await), [5, 2, 3, 4, 1, 9, 10]);
+        assert_eq!(ports(&fixture.lookup("weather").await), [2, 3, 4, 1, 9, 10]);
+        let (snapshot, _watch) = fixture.watch(WatchScope::All).await;
         assert_eq!(ports(&snapshot), [5, 2, 3, 4, 1, 9, 10]);
     }
 }
 
-pub async fn a_list_may_be_read_in_parts<B: Backend>() {
-    let site = filled::<B>("parts").await;
-    for (behind, expected) in [
+pub async fn a_list_can_be_read_page_by_page<B: Backend>() {
+    let fixture = filled::<B>("parts").await;
+    for (after, expected) in [
         (None, &[5, 2, 3, 4, 1, 9, 10][..]),
         (Some("dog"), &[5, 2, 3, 4, 1, 9, 10]),
         (Some("ech"), &[5, 2, 3, 4, 1, 9, 10]),
@@ -59,22 +61,19 @@ pub async fn a_list_may_be_read_in_parts<B: Backend>() {
         (Some("weathers"), &[]),
     ] {
         for count in [1, 2, 1000] {
-            let part = site.registry.list_after(behind, count);
-            let part = ports(&within(part).await.expect("a part"));
-            // Names are whole, and there may be more of them.
-            let enough = part.len() == expected.len() || part.len() >= count;
-            assert!(
-                enough && expected.starts_with(&part),
-                "{behind:?}: {part:?}"
-            );
-            let names_are_whole = part.len() <= 1 || part.len() == expected.len();
-            assert!(names_are_whole, "{behind:?}: {part:?}");
+            let page = fixture.registry.list_after(after, count);
+            let page = ports(&within(page).await.expect("a page"));
+            // A page never splits a name, so it may be longer than `count`.
+            let enough = page.len() == expected.len() || page.len() >= count;
+            assert!(enough && expected.starts_with(&page), "{after:?}: {page:?}");
+            let names_are_whole = page.len() <= 1 || page.len() == expected.len();
+            assert!(names_are_whole, "{after:?}: {page:?}");
         }
     }
 }
 
-pub async fn a_query_finds_what_it_says<B: Backend>() {
-    let site = filled::<B>("query").await;
+pub async fn a_query_returns_its_matches<B: Backend>() {
+    let fixture = filled::<B>("query").await;
     for (query, expected) in [
         (Query::new(), &[5, 2, 3, 4, 1, 9, 10][..]),
         (Query::new().name("echo"), &[5]),
@@ -95,7 +94,7 @@ pub async fn a_query_finds_what_it_says<B: Backend>() {
         ),
         (Query::new().capability("telepathy"), &[]),
     ] {
-        let found = within(site.registry.find(&query)).await.expect("find");
+        let found = within(fixture.registry.find(&query)).await.expect("find");
         assert_eq!(ports(&found), expected, "{query:?}");
     }
 }

@@ -1,7 +1,8 @@
-//! What every backend must do, as a suite of tests to run against it.
+//! The test suite that every backend must pass.
 //!
-//! A backend is whatever can be started with a [`RegistryConfig`](crate::RegistryConfig) and gives out handles of one registry. The macro
-//! [`registry_contract!`](crate::registry_contract) makes a test of each function here:
+//! A [`Backend`] starts a registry from a [`RegistryConfig`](crate::RegistryConfig) and returns
+//! handles of it. The macro [`registry_contract!`](crate::registry_contract) makes a test of each
+//! function of this module:
 //!
 //! ```
 //! use agentwire_registry::{
@@ -33,57 +34,57 @@
 )]
 
 mod backend;
-mod entering;
 mod finding;
 mod leases;
 mod limits;
-mod picture;
+mod registering;
+mod watch_view;
 mod watching;
 
-pub use self::{backend::Backend, entering::*, finding::*, leases::*, limits::*, watching::*};
+pub use self::{backend::Backend, finding::*, leases::*, limits::*, registering::*, watching::*};
 
-/// Makes a module of tests for each backend, which are given as `name: Type`, with the type implementing
-/// [`Backend`](crate::contract::Backend). The crate that uses it needs tokio with its macros.
+/// Generates a module of tests for each backend, given as `name: Type`, where the type implements
+/// [`Backend`](crate::contract::Backend). The calling crate needs tokio with its macros.
 #[macro_export]
 macro_rules! registry_contract {
     ($($module:ident: $Backend:ty),* $(,)?) => {$(
         $crate::__registry_contract! { $module: $Backend =>
-            what_is_registered_is_found_with_all_that_it_said
-            an_unknown_name_is_found_nowhere_and_is_no_error
-            the_same_name_and_endpoint_replaces
-            several_endpoints_of_one_name_are_instances_of_it
-            endpoints_are_told_apart_by_their_text
-            a_name_that_is_none_is_refused_everywhere
-            a_port_that_cannot_be_called_is_refused
-            unregistering_takes_out_and_may_be_repeated
+            a_registration_is_returned_complete
+            an_unknown_name_has_no_instances
+            the_same_name_and_endpoint_replace_a_registration
+            several_endpoints_of_one_name_are_its_instances
+            endpoints_are_distinguished_by_their_text
+            an_invalid_name_is_refused_by_every_operation
+            port_zero_is_refused
+            unregistering_removes_an_agent_and_is_idempotent
             unregistering_without_an_endpoint_needs_a_single_instance
-            the_registry_says_when_somebody_registered
-            a_predecessor_does_not_take_out_its_successor
-            lists_are_ordered_and_stable
-            a_list_may_be_read_in_parts
-            a_query_finds_what_it_says
-            nothing_is_given_out_once_its_lease_is_over
+            the_registry_sets_the_times
+            a_predecessor_does_not_unregister_its_successor
+            lists_are_ordered
+            a_list_can_be_read_page_by_page
+            a_query_returns_its_matches
+            an_expired_registration_is_never_returned
             heartbeats_keep_a_registration_alive
-            a_heartbeat_of_the_unknown_is_an_error_and_registering_mends_it
+            a_heartbeat_of_an_unknown_agent_fails_until_it_registers
             a_heartbeat_without_an_endpoint_needs_a_single_instance
-            a_predecessor_is_told_that_it_was_replaced
-            an_instance_that_names_no_endpoint_is_replaced_by_nobody_elsewhere
-            a_heartbeat_moves_the_last_heartbeat
-            whoever_registers_is_told_the_lease
-            a_second_endpoint_is_refused_where_duplicates_are
-            a_name_is_free_again_when_its_owner_is_gone
-            there_are_no_more_instances_than_allowed
-            there_are_no_more_registrations_than_allowed
-            what_is_too_large_or_too_deep_is_refused
-            a_watch_begins_with_what_is_there
-            a_watch_tells_what_happens_in_order
-            a_watch_of_one_name_tells_of_no_other
-            a_watch_of_no_name_ends_in_an_error
-            a_watch_tells_what_expires
-            a_heartbeat_and_the_same_registration_again_are_no_events
-            watches_do_not_disturb_each_other
-            a_slow_reader_ends_up_with_the_present
-            many_who_register_at_once_all_get_in
+            a_heartbeat_of_a_predecessor_reports_its_replacement
+            an_instance_id_without_an_endpoint_matches_no_other_instance
+            a_heartbeat_updates_the_last_heartbeat
+            registering_returns_the_lease
+            a_second_endpoint_is_refused_if_duplicates_are
+            a_name_is_free_once_its_owner_has_expired
+            the_limit_of_instances_is_enforced
+            the_limit_of_registrations_is_enforced
+            registrations_that_are_too_large_or_too_deep_are_refused
+            a_watch_begins_with_a_snapshot
+            a_watch_reports_changes_in_order
+            a_watch_of_one_name_reports_no_other
+            a_watch_of_an_invalid_name_fails
+            a_watch_reports_expiries
+            heartbeats_and_repeated_registrations_are_not_events
+            watches_are_independent
+            a_slow_watch_catches_up_through_a_resync
+            concurrent_registrations_all_succeed
         }
     )*};
 }
@@ -93,7 +94,7 @@ macro_rules! registry_contract {
 macro_rules! __registry_contract {
     ($module:ident: $Backend:ty => $($test:ident)*) => {
         mod $module {
-            #[allow(unused_imports, reason = "a type may stand where the macro is, or be given by its path")]
+            #[allow(unused_imports, reason = "the type may be in scope at the call, or given by its path")]
             use super::*;
 
             $(

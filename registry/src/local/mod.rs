@@ -28,8 +28,8 @@ use crate::{
 /// all instances of its name.
 ///
 /// A background task removes expired registrations. It runs on the tokio runtime from which the
-/// registry is first used, which must have time enabled. If that runtime shuts down, the next use or
-/// a pending watch starts the task on its own runtime. The task ends when the last handle is
+/// registry is first used, which must have time enabled. If that runtime shuts down, the next use
+/// or a pending watch starts the task on its own runtime. The task ends when the last handle is
 /// dropped. A watch is not a handle: it ends with the registry.
 ///
 /// ```
@@ -38,7 +38,8 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = LocalRegistry::new();
-/// let lease = registry.register(Registration::new("weather", "tcp://10.0.0.7:8080".parse()?)).await?;
+/// let weather = Registration::new("weather", "tcp://10.0.0.7:8080".parse()?);
+/// let lease = registry.register(weather).await?;
 /// assert_eq!(lease.heartbeat_interval().as_secs(), 30);
 ///
 /// let found = registry.lookup("weather").await?;
@@ -64,11 +65,6 @@ impl LocalRegistry {
     pub fn with_config(config: RegistryConfig) -> Result<Self, RegistryError> {
         config.check()?;
         Ok(Self(Arc::new(Shared::new(config))))
-    }
-
-    /// Returns the settings.
-    pub fn config(&self) -> &RegistryConfig {
-        &self.0.config
     }
 }
 

@@ -108,7 +108,8 @@ impl Table {
         Ok(())
     }
 
-    /// Renews a lease. Takes `&self`, so heartbeats run concurrently with each other and with lookups.
+    /// Renews a lease. Takes `&self`, so heartbeats run concurrently with each other and with
+    /// lookups.
     pub(super) fn heartbeat(&self, which: &InstanceRef, now: Now) -> Result<(), RegistryError> {
         match self.resolve(which, now.instant)? {
             Some(entry) if matches_instance(entry, which) => {
@@ -219,8 +220,8 @@ impl Table {
         instances.get(&registration.endpoint).map(Arc::clone)
     }
 
-    /// Checks that a registration fits, as a replacement or as an additional one. Expired entries are
-    /// swept first if they are in the way.
+    /// Checks that a registration fits, as a replacement or as an additional one. Expired entries
+    /// are swept first if they are in the way.
     fn check_capacity(
         &mut self,
         registration: &Registration,

@@ -21,7 +21,11 @@ use crate::{Registration, TextOr, error::FieldError};
 ///     .with_version("2.1.0")
 ///     .with_capabilities(map! {"languages": ["en", "ja"], "tools": [{"name": "forecast"}]})
 ///     .with_metadata("zone", "b");
-/// let query = Query::new().capability("languages.ja").tool("forecast").version("^2").metadata("zone", "b");
+/// let query = Query::new()
+///     .capability("languages.ja")
+///     .tool("forecast")
+///     .version("^2")
+///     .metadata("zone", "b");
 /// assert!(query.matches(&weather));
 /// assert!(!query.capability("languages.fr").matches(&weather));
 /// assert!(Query::from("weather").matches(&weather));

@@ -32,8 +32,9 @@ impl RedisRegistryBuilder {
         self
     }
 
-    /// Sets the limits and the lease. Default: [`RegistryConfig::default`]. They apply to agents that
-    /// register through this handle; other registries on the same Redis may have different ones.
+    /// Sets the limits and the lease. Default: [`RegistryConfig::default`]. They apply to agents
+    /// that register through this handle; other registries on the same Redis may have different
+    /// ones.
     pub fn config(mut self, config: RegistryConfig) -> Self {
         self.config = config;
         self
@@ -56,8 +57,8 @@ impl RedisRegistryBuilder {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`]; [`RegistryError::Unavailable`] if Redis cannot be reached;
-    /// [`RegistryError::Refused`] if it denies access.
+    /// [`RegistryError::InvalidSetting`]; [`RegistryError::Unavailable`] if Redis cannot be
+    /// reached; [`RegistryError::Refused`] if it denies access.
     ///
     /// # Cancel safety
     ///

@@ -7,8 +7,8 @@ use crate::Event;
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) position: Position,
-    /// The event, or `None` if it cannot be read: its entry is gone, or a later version published it.
-    /// A watch that receives such a change resyncs.
+    /// The event, or `None` if it cannot be read: its entry is gone, or a later version published
+    /// it. A watch that receives such a change resyncs.
     pub(super) event: Option<Event>,
 }
 

@@ -16,8 +16,8 @@ use super::{
     status::{Status, record_disconnect, record_refusal, record_subscription},
 };
 
-/// Receives changes over a connection of its own, which it replaces when it is lost, and passes them
-/// to the watches.
+/// Receives changes over a connection of its own, which it replaces when it is lost, and passes
+/// them to the watches.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
     /// The address of the registry, for logs.
@@ -101,8 +101,8 @@ impl Listener {
         .await
     }
 
-    /// Returns the handler of push messages. It runs in the task that reads the connection and never
-    /// blocks: the buffer of changes drops the oldest ones.
+    /// Returns the handler of push messages. It runs in the task that reads the connection and
+    /// never blocks: the buffer of changes drops the oldest ones.
     fn push_handler(
         &self,
         lost: Arc<Notify>,

@@ -17,8 +17,8 @@
 //! `registered`, `heard`, `offer`.
 //!
 //! Scripts change the keys atomically and use the clock of Redis. A lookup and a heartbeat access
-//! their entries by key or through an ordered set, so their cost is nearly independent of the number
-//! of entries.
+//! their entries by key or through an ordered set, so their cost is nearly independent of the
+//! number of entries.
 //!
 //! # Leases
 //!
@@ -50,15 +50,15 @@ use std::{fmt, sync::Arc};
 pub use self::builder::RedisRegistryBuilder;
 use self::{id::Range, shared::Shared, store::ReadMode, watcher::Watcher};
 use crate::{
-    InstanceRef, Lease, Query, Registration, RegistrationProblem, Registry, RegistryConfig,
-    RegistryError, Watch, WatchScope,
+    InstanceRef, Lease, Query, Registration, RegistrationProblem, Registry, RegistryError, Watch,
+    WatchScope,
     backend::{QueryExt, RegistrationExt, WatchExt},
     check_name,
     registration::sort,
 };
 
-/// A registry in Redis, shared by everyone who uses the same database with the same namespace. Clones
-/// share one connection.
+/// A registry in Redis, shared by everyone who uses the same database with the same namespace.
+/// Clones share one connection.
 ///
 /// ```no_run
 /// use agentwire_registry::{RedisRegistry, Registration, Registry};
@@ -72,9 +72,9 @@ use crate::{
 ///
 /// # When Redis is down
 ///
-/// Operations fail with [`RegistryError::Unavailable`] within the timeout; later ones reconnect. The
-/// same happens when Redis becomes a replica. Watches wait, and continue with a snapshot marked as a
-/// resync once Redis is back. If Redis is reachable but refuses access, a watch ends with
+/// Operations fail with [`RegistryError::Unavailable`] within the timeout; later ones reconnect.
+/// The same happens when Redis becomes a replica. Watches wait, and continue with a snapshot marked
+/// as a resync once Redis is back. If Redis is reachable but refuses access, a watch ends with
 /// [`RegistryError::Refused`]. A Redis that lost its data answers heartbeats with
 /// [`RegistryError::NotRegistered`], so that every agent registers again.
 ///
@@ -82,22 +82,22 @@ use crate::{
 ///
 /// One task sweeps. From the first watch on, another one listens for changes. Each watch has a task
 /// while it reads a snapshot. All tasks end with the last handle. Tasks that end with their runtime
-/// are started again on the runtime of the next operation, or of a pending watch. A [`Watch`] is not
-/// a handle: it ends with the registry.
+/// are started again on the runtime of the next operation, or of a pending watch. A [`Watch`] is
+/// not a handle: it ends with the registry.
 ///
 /// # Requirements
 ///
 /// Redis 6 or newer, standalone or with replicas, but not as a cluster and without TLS. It must not
-/// evict keys other than those that expire (`maxmemory-policy` `noeviction` or `volatile-…`). Leases
-/// use the clock of Redis (`TIME`), which should be adjusted gradually, never in jumps. Clients that
-/// can write to Redis are trusted: malformed entries are ignored with a warning, but their size is
-/// not bounded.
+/// evict keys other than those that expire (`maxmemory-policy` `noeviction` or `volatile-…`).
+/// Leases use the clock of Redis (`TIME`), which should be adjusted gradually, never in jumps.
+/// Clients that can write to Redis are trusted: malformed entries are ignored with a warning, but
+/// their size is not bounded.
 ///
 /// A dedicated user needs the keys and the channel of the namespace, and these commands:
 ///
 /// ```text
-/// ACL SETUSER agents on >password ~agentwire:* &agentwire:changes@* -@all +@connection +@scripting +@hash
-///     +@sortedset +@keyspace +time +publish +subscribe
+/// ACL SETUSER agents on >password ~agentwire:* &agentwire:changes@* -@all
+///     +@connection +@scripting +@hash +@sortedset +@keyspace +time +publish +subscribe
 /// ```
 ///
 /// [`connect`](Self::connect) fails without them.
@@ -110,8 +110,8 @@ impl RedisRegistry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`] for an invalid URL; [`RegistryError::Unavailable`] if Redis
-    /// cannot be reached; [`RegistryError::Refused`] if it denies access.
+    /// [`RegistryError::InvalidSetting`] for an invalid URL; [`RegistryError::Unavailable`] if
+    /// Redis cannot be reached; [`RegistryError::Refused`] if it denies access.
     ///
     /// # Cancel safety
     ///
@@ -123,11 +123,6 @@ impl RedisRegistry {
     /// Returns a builder for a registry with other settings.
     pub fn builder(url: impl Into<String>) -> RedisRegistryBuilder {
         RedisRegistryBuilder::new(url)
-    }
-
-    /// Returns the settings.
-    pub fn config(&self) -> &RegistryConfig {
-        &self.0.config
     }
 
     /// Returns the entries of a range that match, in listing order.

@@ -205,8 +205,8 @@ impl Store {
         })
     }
 
-    /// Checks up to `limit` due entries and removes the expired ones. Returns the epoch, and whether
-    /// more entries may be due.
+    /// Checks up to `limit` due entries and removes the expired ones. Returns the epoch, and
+    /// whether more entries may be due.
     pub(super) async fn sweep(&self, limit: usize) -> Result<(Arc<str>, bool), RegistryError> {
         let mut invocation = self.invocation(&script::SWEEP);
         invocation.arg(limit);

@@ -36,8 +36,8 @@ pub(super) struct Watcher {
     status: watch::Receiver<Status>,
     /// Where the watch stands; `None` if it needs a snapshot.
     sync_point: Option<SyncPoint>,
-    /// True while there is a sync point. Read by `Watch::is_live` from any thread; relaxed, since it
-    /// guards no other data.
+    /// True while there is a sync point. Read by `Watch::is_live` from any thread; relaxed, since
+    /// it guards no other data.
     is_synced: Arc<AtomicBool>,
     /// True once the first snapshot has been returned: all later ones are resyncs.
     has_begun: bool,
@@ -89,7 +89,8 @@ impl Watcher {
                     changed.ok()?;
                     let status = self.status.borrow_and_update().clone();
                     if status.lacks_tasks() {
-                        // The tasks ended with their runtime. Start them on the runtime of this watch.
+                        // The tasks ended with their runtime. Start them on the runtime of this
+                        // watch.
                         self.shared.upgrade()?.ensure_tasks();
                     }
                     if !sync_point.is_current(&status) {

@@ -27,13 +27,13 @@ impl RegistrationHandleBuilder {
         }
     }
 
-    /// Sets how often to send a heartbeat. Default: as the registry's lease suggests, a third of it.
-    /// A longer interval tolerates fewer lost heartbeats. Each interval is shortened at random by up
-    /// to a tenth.
+    /// Sets how often to send a heartbeat. Default: as the registry's lease suggests, a third of
+    /// it. A longer interval tolerates fewer lost heartbeats. Each interval is shortened at random
+    /// by up to a tenth.
     ///
-    /// The interval must be shorter than the lease, which the registry only returns on registration.
-    /// If it is not, the agent is unregistered again and [`RegistrationHandle::registered`] fails
-    /// with [`RegistryError::InvalidSetting`].
+    /// The interval must be shorter than the lease, which the registry only returns on
+    /// registration. If it is not, the agent is unregistered again and
+    /// [`RegistrationHandle::registered`] fails with [`RegistryError::InvalidSetting`].
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
@@ -46,8 +46,8 @@ impl RegistrationHandleBuilder {
         self
     }
 
-    /// Sets how long unregistering may take, in [`RegistrationHandle::unregister`] and after a drop.
-    /// Default: 5 s.
+    /// Sets how long unregistering may take, in [`RegistrationHandle::unregister`] and after a
+    /// drop. Default: 5 s.
     pub fn unregister_timeout(mut self, timeout: Duration) -> Self {
         self.unregister_timeout = timeout;
         self

@@ -14,14 +14,14 @@ pub use self::builder::RegistrationHandleBuilder;
 use self::{renewal::Renewal, status::Status};
 use crate::{Registration, Registry, RegistryError};
 
-/// A registration that renews itself. While the handle exists, a background task registers the agent,
-/// sends heartbeats, and registers it again if the registry has lost it.
+/// A registration that renews itself. While the handle exists, a background task registers the
+/// agent, sends heartbeats, and registers it again if the registry has lost it.
 ///
 /// Failed operations are retried, first after 250 ms, then with doubling delays up to the heartbeat
-/// interval. While the lease is held, a heartbeat may take a sixth of the lease and the delay after a
-/// failure is at most a twelfth, so two heartbeats in a row may fail or go unanswered without the
-/// lease expiring. All delays are shortened at random, those after failures by up to a half, so that
-/// agents that were started together do not stay in step.
+/// interval. While the lease is held, a heartbeat may take a sixth of the lease and the delay after
+/// a failure is at most a twelfth, so two heartbeats in a row may fail or go unanswered without the
+/// lease expiring. All delays are shortened at random, those after failures by up to a half, so
+/// that agents that were started together do not stay in step.
 ///
 /// The task gives up when another instance has replaced this one. Before the first successful
 /// registration it also gives up on errors that a retry cannot resolve; later it retries them, too.
@@ -102,8 +102,8 @@ impl RegistrationHandle {
         &self.registration
     }
 
-    /// Returns true while the agent is certainly registered: until a lease after the last successful
-    /// heartbeat was sent.
+    /// Returns true while the agent is certainly registered: until a lease after the last
+    /// successful heartbeat was sent.
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.status.borrow().is_registered()
@@ -115,11 +115,12 @@ impl RegistrationHandle {
         self.status.borrow().error.clone()
     }
 
-    /// Returns true once the background task has ended: the agent was unregistered, or the handle was
-    /// aborted or gave up.
+    /// Returns true once the background task has ended: the agent was unregistered, or the handle
+    /// was aborted or gave up.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        // A task that was aborted, or dropped with its runtime, drops the sender without a last status.
+        // A task that was aborted, or dropped with its runtime, drops the sender without a last
+        // status.
         self.status.borrow().ended || self.status.has_changed().is_err()
     }
 
@@ -146,7 +147,8 @@ impl RegistrationHandle {
     }
 
     /// Unregisters the agent and ends the background task, within the
-    /// [timeout](RegistrationHandleBuilder::unregister_timeout). Later calls return the same result.
+    /// [timeout](RegistrationHandleBuilder::unregister_timeout). Later calls return the same
+    /// result.
     ///
     /// # Errors
     ///
@@ -175,8 +177,8 @@ impl RegistrationHandle {
         while status.changed().await.is_ok() {}
     }
 
-    /// Ends the background task without unregistering, as if the process had crashed. The lease then
-    /// expires.
+    /// Ends the background task without unregistering, as if the process had crashed. The lease
+    /// then expires.
     pub fn abort(&self) {
         self.task.abort();
     }

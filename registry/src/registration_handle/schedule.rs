@@ -106,8 +106,8 @@ impl Schedule {
             self.held_until = None;
             return Next::After(Duration::ZERO, self.action);
         }
-        // A registration that was accepted once is valid. If it is refused later, another server may
-        // have the registry's address for a while.
+        // A registration that was accepted once is valid. If it is refused later, another server
+        // may have the registry's address for a while.
         let is_permanent = self.lease.is_none() && !error.is_retryable();
         if is_permanent || matches!(error, RegistryError::Replaced { .. }) {
             return Next::GiveUp;
@@ -147,9 +147,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// The shortest delay of any kind, whatever lease a registry returns.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// While a lease is held, an attempt may take a sixth of it, and the delay after a failure is at most
-/// a twelfth. The first heartbeat is sent after a third: 1/3 + 2 * (1/6 + 1/12) = 5/6, so the third
-/// heartbeat is in time if the first two are lost.
+/// While a lease is held, an attempt may take a sixth of it, and the delay after a failure is at
+/// most a twelfth. The first heartbeat is sent after a third: 1/3 + 2 * (1/6 + 1/12) = 5/6, so the
+/// third heartbeat is in time if the first two are lost.
 const ATTEMPTS_PER_LEASE: u32 = 6;
 const RETRIES_PER_LEASE: u32 = 12;
 

@@ -27,8 +27,8 @@ use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, Watch
 /// The module [`backend`](crate::backend) has what an implementation needs. The module `contract`,
 /// behind the feature `contract-tests`, is a test suite for implementations.
 pub trait Registry: Send + Sync + 'static {
-    /// Registers an agent, replacing a registration with the same name and endpoint, and returns the
-    /// lease.
+    /// Registers an agent, replacing a registration with the same name and endpoint, and returns
+    /// the lease.
     ///
     /// The times in `registration` are ignored: the registry's clock counts.
     ///
@@ -42,8 +42,8 @@ pub trait Registry: Send + Sync + 'static {
         registration: Registration,
     ) -> impl Future<Output = Result<Lease, RegistryError>> + Send;
 
-    /// Unregisters an agent. Does nothing if the agent is not registered, or if another instance has
-    /// replaced it.
+    /// Unregisters an agent. Does nothing if the agent is not registered, or if another instance
+    /// has replaced it.
     ///
     /// # Errors
     ///

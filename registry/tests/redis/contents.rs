@@ -1,3 +1,5 @@
+//! What is stored in Redis, and what others may write there.
+
 use std::time::Duration;
 
 use agentwire_registry::{
@@ -8,14 +10,12 @@ use agentwire_transport::Endpoint;
 
 use super::{RedisServer, agent, names, next, resync, until, watch, within};
 
-const IDS: &str = "agentwire:ids";
-
 fn entry(name: &str, port: u16) -> String {
     format!("agentwire:entry:{name}\ntcp://198.51.100.1:{port}")
 }
 
 #[tokio::test]
-async fn names_and_endpoints_that_mean_something_to_redis_or_lua_mean_nothing_here() {
+async fn names_and_endpoints_with_special_characters_are_plain_data() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
     let mut seen = watch(&registry, WatchScope::All).await;
@@ -74,13 +74,13 @@ async fn names_and_endpoints_that_mean_something_to_redis_or_lua_mean_nothing_he
         registry.unregister(&one.into()).await.unwrap();
         assert!(matches!(next(&mut seen).await, Event::Left(left) if left.is_same_offer(one)));
     }
-    let mut keys: Vec<String> = server.tell(&["KEYS", "*"]).await;
+    let mut keys: Vec<String> = server.command(&["KEYS", "*"]).await;
     keys.sort_unstable();
-    assert_eq!(keys, ["agentwire:state"], "nothing stays of what was there");
+    assert_eq!(keys, ["agentwire:state"], "no entry leaves anything behind");
 }
 
 #[tokio::test]
-async fn what_others_could_not_read_is_refused() {
+async fn an_endpoint_that_is_not_portable_is_refused() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
     let error = registry
@@ -96,17 +96,17 @@ async fn what_others_could_not_read_is_refused() {
 }
 
 #[tokio::test]
-async fn an_entry_that_makes_no_sense_hides_no_other() {
+async fn a_malformed_entry_hides_no_other() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
     for port in 1..=3 {
         registry.register(agent("weather", port)).await.unwrap();
     }
     let _: u64 = server
-        .tell(&["HSET", &entry("weather", 2), "offer", "{\"name\": 7"])
+        .command(&["HSET", &entry("weather", 2), "offer", "{\"name\": 7"])
         .await;
     let _: u64 = server
-        .tell(&["ZADD", IDS, "0", "weather", "0", "\u{7f}\n\n", "0", ""])
+        .command(&["ZADD", IDS, "0", "weather", "0", "\u{7f}\n\n", "0", ""])
         .await;
     assert_eq!(registry.lookup("weather").await.unwrap().len(), 2);
     assert_eq!(registry.list().await.unwrap().len(), 2);
@@ -118,34 +118,34 @@ async fn an_entry_that_makes_no_sense_hides_no_other() {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_gone_is_given_to_nobody_and_no_watch_misses_it() {
+async fn a_deleted_entry_is_not_returned_and_makes_watches_resync() {
     let server = RedisServer::start().await;
     let builder = server.builder().lease(Duration::from_millis(500));
     let registry = within(builder.connect()).await.unwrap();
     let weather = agent("weather", 1);
     registry.register(weather.clone()).await.unwrap();
     let mut seen = watch(&registry, WatchScope::All).await;
-    let _: u64 = server.tell(&["DEL", &entry("weather", 1)]).await;
+    let _: u64 = server.command(&["DEL", &entry("weather", 1)]).await;
     assert!(registry.lookup("weather").await.unwrap().is_empty());
     assert!(registry.list().await.unwrap().is_empty());
     let error = registry.heartbeat(&InstanceRef::from(&weather)).await;
     assert!(error.unwrap_err().is_not_registered());
-    // Nobody knows any more what it was.
+    // The expired registration is unknown, so watches resync.
     assert!(resync(&mut seen).await.is_empty());
     until(|| async {
-        let left: u64 = server.tell(&["ZCARD", IDS]).await;
+        let left: u64 = server.command(&["ZCARD", IDS]).await;
         (left == 0).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_entry_that_the_index_has_lost_must_register_again() {
+async fn an_agent_whose_entry_left_the_index_must_register_again() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
     let weather = agent("weather", 1);
     registry.register(weather.clone()).await.unwrap();
-    let _: u64 = server.tell(&["DEL", IDS]).await;
+    let _: u64 = server.command(&["DEL", IDS]).await;
     let error = registry.heartbeat(&InstanceRef::from(&weather)).await;
     assert!(error.unwrap_err().is_not_registered());
     registry.register(weather).await.unwrap();
@@ -153,27 +153,27 @@ async fn an_entry_that_the_index_has_lost_must_register_again() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_publishes_does_no_harm() {
+async fn foreign_messages_on_the_channel_are_ignored() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
     let mut seen = watch(&registry, WatchScope::All).await;
     for message in ["", "hello", "\n\n\n\n\n", "epoch\nx\njoined\n1\n1\n{}"] {
         let _: u64 = server
-            .tell(&["PUBLISH", "agentwire:changes@0", message])
+            .command(&["PUBLISH", "agentwire:changes@0", message])
             .await;
     }
     registry.register(agent("weather", 1)).await.unwrap();
     assert!(matches!(next(&mut seen).await, Event::Joined(_)));
-    // What could be a change, of another epoch, is a reason to start over.
+    // A well-formed change of another epoch causes a resync.
     let change = "epoch\n7\njoined\n1\n1\n{}";
     let _: u64 = server
-        .tell(&["PUBLISH", "agentwire:changes@0", change])
+        .command(&["PUBLISH", "agentwire:changes@0", change])
         .await;
     assert_eq!(names(&resync(&mut seen).await), ["weather"]);
 }
 
 #[test]
-fn what_it_gives_out_can_be_sent_between_threads() {
+fn every_future_is_send() {
     fn is_send(_: impl Send) {}
     fn check(registry: &RedisRegistry, which: &InstanceRef) {
         is_send(RedisRegistry::connect(""));
@@ -185,3 +185,5 @@ fn what_it_gives_out_can_be_sent_between_threads() {
     }
     let _ = check;
 }
+
+const IDS: &str = "agentwire:ids";

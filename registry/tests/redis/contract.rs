@@ -1,3 +1,5 @@
+//! The contract suite against Redis.
+
 use agentwire_registry::{RedisRegistry, RegistryConfig, contract::Backend, registry_contract};
 
 use super::{RedisServer, within};

@@ -1,3 +1,5 @@
+//! Lost connections, restarts, refusals and shutdown.
+
 use std::{
     net::TcpListener,
     sync::{
@@ -21,13 +23,13 @@ use tokio::{
 
 use super::{RedisServer, agent, names, next, resync, until, watch, within};
 
-/// Tries until Redis is back.
-async fn back(registry: &RedisRegistry) {
+/// Waits until Redis answers again.
+async fn wait_until_back(registry: &RedisRegistry) {
     until(|| async { registry.list().await.ok() }).await;
 }
 
 #[tokio::test]
-async fn it_survives_a_redis_that_is_killed_and_comes_back_empty() {
+async fn the_registry_survives_a_killed_redis_that_lost_its_data() {
     let mut server = RedisServer::start().await;
     let registry = server.connect().await;
     let (weather, echo) = (agent("weather", 1), agent("echo", 2));
@@ -49,14 +51,14 @@ async fn it_survives_a_redis_that_is_killed_and_comes_back_empty() {
     }
     assert!(
         start.elapsed() < Duration::from_secs(10),
-        "a refusal needs no patience"
+        "a refused connection fails at once"
     );
-    // One that begins while Redis is away waits for it.
+    // A watch that starts while Redis is down waits.
     let late = registry.clone();
     let late = tokio::spawn(async move { watch(&late, WatchScope::name("weather")).await });
 
     server.restart().await;
-    back(&registry).await;
+    wait_until_back(&registry).await;
     assert!(
         registry
             .heartbeat(&which)
@@ -69,12 +71,13 @@ async fn it_survives_a_redis_that_is_killed_and_comes_back_empty() {
     registry.register(weather.clone()).await.unwrap();
     registry.heartbeat(&which).await.unwrap();
     for watch in [&mut seen, &mut late] {
-        until_told_of(watch, "weather").await;
+        wait_for_name(watch, "weather").await;
     }
 }
 
-/// Whether as an event or in one more resync: one may have come for the new connection and one for the new epoch.
-async fn until_told_of(watch: &mut agentwire_registry::Watch, name: &str) {
+/// Waits until a watch reports a name, as an event or in a resync. There may be two resyncs: one
+/// for the new connection and one for the new epoch.
+async fn wait_for_name(watch: &mut agentwire_registry::Watch, name: &str) {
     loop {
         match next(watch).await {
             Event::Joined(joined) => return assert_eq!(joined.name, name),
@@ -88,7 +91,7 @@ async fn until_told_of(watch: &mut agentwire_registry::Watch, name: &str) {
 }
 
 #[tokio::test]
-async fn it_survives_a_redis_that_is_killed_and_comes_back_with_what_it_held() {
+async fn the_registry_survives_a_killed_redis_that_kept_its_data() {
     let mut server = RedisServer::start_durable().await;
     let registry = server.connect().await;
     let weather = agent("weather", 1);
@@ -112,17 +115,17 @@ async fn it_survives_a_redis_that_is_killed_and_comes_back_with_what_it_held() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_noticed_by_nobody_but_those_who_watch() {
+async fn only_watches_notice_a_lost_connection() {
     let server = RedisServer::start().await;
     let (registry, other) = (server.connect().await, server.connect().await);
     let mut seen = watch(&registry, WatchScope::All).await;
     for port in 1..=5 {
-        let _: u64 = server.tell(&["CLIENT", "KILL", "TYPE", "normal"]).await;
-        let _: u64 = server.tell(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        let _: u64 = server.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        let _: u64 = server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
         other.register(agent("weather", port)).await.unwrap();
         let known = resync(&mut seen).await;
         if known.len() < usize::from(port) {
-            // It was back sooner than the registration.
+            // The resync came before the registration.
             assert!(matches!(next(&mut seen).await, Event::Joined(_)));
         }
     }
@@ -130,7 +133,7 @@ async fn a_lost_connection_is_noticed_by_nobody_but_those_who_watch() {
 }
 
 #[tokio::test]
-async fn an_emptied_redis_is_noticed_without_anything_happening_there() {
+async fn an_emptied_redis_is_noticed_without_a_change() {
     let server = RedisServer::start().await;
     let builder = server.builder().lease(Duration::from_secs(1));
     let registry = within(builder.connect()).await.unwrap();
@@ -138,7 +141,7 @@ async fn an_emptied_redis_is_noticed_without_anything_happening_there() {
     let weather = agent("weather", 1);
     other.register(weather.clone()).await.unwrap();
     let mut seen = watch(&registry, WatchScope::All).await;
-    let () = server.tell(&["FLUSHALL"]).await;
+    let () = server.command(&["FLUSHALL"]).await;
     assert!(resync(&mut seen).await.is_empty());
     let error = other.heartbeat(&InstanceRef::from(&weather)).await;
     assert!(error.unwrap_err().is_not_registered());
@@ -147,11 +150,11 @@ async fn an_emptied_redis_is_noticed_without_anything_happening_there() {
 }
 
 #[tokio::test]
-async fn a_redis_that_does_not_answer_is_not_waited_for_for_long() {
+async fn a_redis_that_does_not_answer_fails_within_the_timeout() {
     let server = RedisServer::start().await;
     let builder = server.builder().timeout(Duration::from_millis(200));
     let registry = within(builder.connect()).await.unwrap();
-    let () = server.tell(&["CLIENT", "PAUSE", "1000", "ALL"]).await;
+    let () = server.command(&["CLIENT", "PAUSE", "1000", "ALL"]).await;
     let start = Instant::now();
     let error = registry.list().await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
@@ -160,12 +163,12 @@ async fn a_redis_that_does_not_answer_is_not_waited_for_for_long() {
         "{:?}",
         start.elapsed()
     );
-    back(&registry).await;
+    wait_until_back(&registry).await;
 }
 
 #[tokio::test]
-async fn whatever_is_no_redis_is_an_error_in_time() {
-    // It takes connections and says nothing.
+async fn a_server_that_is_not_redis_is_an_error_within_the_timeout() {
+    // Accepts connections and never answers.
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("redis://{}", silent.local_addr().unwrap());
     let builder = RedisRegistry::builder(&url).timeout(Duration::from_millis(100));
@@ -186,10 +189,10 @@ async fn whatever_is_no_redis_is_an_error_in_time() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_apart_from_an_absence_and_keeps_the_password() {
+async fn a_wrong_password_is_a_refusal_that_shows_no_secrets() {
     let server = RedisServer::start().await;
     let () = server
-        .tell(&["CONFIG", "SET", "requirepass", "right"])
+        .command(&["CONFIG", "SET", "requirepass", "right"])
         .await;
     let url = server.url().replace("redis://", "redis://:wrong-password@");
     let error = within(RedisRegistry::connect(&url)).await.unwrap_err();
@@ -205,22 +208,22 @@ async fn a_refusal_is_told_apart_from_an_absence_and_keeps_the_password() {
     assert!(!format!("{registry:?}").contains("right"));
 }
 
-/// A user as the docs have it, but for the right to the channel.
-async fn limited(server: &RedisServer) -> RedisRegistryBuilder {
+/// Returns a builder for the user of the documentation, but without the right to the channel.
+async fn without_channel(server: &RedisServer) -> RedisRegistryBuilder {
     let rights = "on >right ~agentwire:* -@all +@connection +@scripting +@hash +@sortedset +@keyspace +time +publish +subscribe";
     let words: Vec<_> = ["ACL", "SETUSER", "agents"]
         .into_iter()
         .chain(rights.split(' '))
         .collect();
-    let () = server.tell(&words).await;
+    let () = server.command(&words).await;
     let url = server.url().replace("redis://", "redis://agents:right@");
     RedisRegistry::builder(url).lease(Duration::from_millis(300))
 }
 
 #[tokio::test]
-async fn without_a_right_to_the_channel_it_works_whole_and_says_so() {
+async fn without_the_right_to_publish_only_watches_fail() {
     let server = RedisServer::start().await;
-    let builder = limited(&server).await;
+    let builder = without_channel(&server).await;
     let error = within(builder.clone().connect()).await.unwrap_err();
     assert!(matches!(error, RegistryError::Refused { .. }), "{error:?}");
 
@@ -228,7 +231,7 @@ async fn without_a_right_to_the_channel_it_works_whole_and_says_so() {
     let error = within(registry.watch(WatchScope::All).next()).await;
     let error = error.unwrap().unwrap_err();
     assert!(matches!(error, RegistryError::Refused { .. }), "{error:?}");
-    // Each script does all that it is to do, but for telling.
+    // Each script does everything but publish.
     let (weather, echo) = (agent("weather", 1), agent("echo", 2));
     registry.register(weather.clone()).await.unwrap();
     registry.register(echo).await.unwrap();
@@ -236,19 +239,21 @@ async fn without_a_right_to_the_channel_it_works_whole_and_says_so() {
     registry.heartbeat(&which).await.unwrap();
     registry.unregister(&which).await.unwrap();
     assert_eq!(names(&registry.list().await.unwrap()), ["echo"]);
-    // It is swept, too.
+    // Sweeps work, too.
     until(|| async {
-        let ids: u64 = server.tell(&["ZCARD", "agentwire:ids"]).await;
+        let ids: u64 = server.command(&["ZCARD", "agentwire:ids"]).await;
         (ids == 0).then_some(())
     })
     .await;
-    let revision: u64 = server.tell(&["HGET", "agentwire:state", "revision"]).await;
+    let revision: u64 = server
+        .command(&["HGET", "agentwire:state", "revision"])
+        .await;
     assert_eq!(revision, 4);
 
     let granted = ["ACL", "SETUSER", "agents", "&agentwire:changes@*"];
-    let () = server.tell(&granted).await;
+    let () = server.command(&granted).await;
     within(builder.connect()).await.unwrap();
-    // The old one finds out by itself.
+    // The existing registry recovers by itself.
     let mut seen = until(|| async {
         let mut seen = registry.watch(WatchScope::All);
         within(seen.next()).await.unwrap().is_ok().then_some(seen)
@@ -258,9 +263,9 @@ async fn without_a_right_to_the_channel_it_works_whole_and_says_so() {
     assert!(matches!(next(&mut seen).await, Event::Joined(_)));
     assert!(seen.is_live());
 
-    // And a watch that is there ends when the right is taken away.
+    // An existing watch fails when the right is revoked.
     let () = server
-        .tell(&["ACL", "SETUSER", "agents", "resetchannels"])
+        .command(&["ACL", "SETUSER", "agents", "resetchannels"])
         .await;
     let error = loop {
         match within(seen.next()).await.unwrap() {
@@ -273,27 +278,27 @@ async fn without_a_right_to_the_channel_it_works_whole_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_redis_that_has_become_a_replica_is_left_for_its_successor() {
+async fn a_demoted_redis_is_left_for_its_successor() {
     let (first, second) = (RedisServer::start().await, RedisServer::start().await);
     let proxy = Proxy::start(first.port()).await;
     let builder = RedisRegistry::builder(proxy.url()).timeout(Duration::from_secs(10));
     let registry = within(builder.connect()).await.unwrap();
     let mut seen = watch(&registry, WatchScope::All).await;
     let port = second.port().to_string();
-    let () = first.tell(&["REPLICAOF", "127.0.0.1", &port]).await;
-    // As long as nobody else is at its address, it is as good as away.
+    let () = first.command(&["REPLICAOF", "127.0.0.1", &port]).await;
+    // Until its successor takes over the address, Redis counts as unavailable.
     let error = registry.register(agent("weather", 1)).await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
-    proxy.lead_to(second.port());
+    proxy.set_target(second.port());
     registry.register(agent("weather", 1)).await.unwrap();
-    until_told_of(&mut seen, "weather").await;
+    wait_for_name(&mut seen, "weather").await;
     registry.register(agent("weather", 2)).await.unwrap();
-    until_told_of(&mut seen, "weather").await;
-    let known: u64 = second.tell(&["ZCARD", "agentwire:ids"]).await;
+    wait_for_name(&mut seen, "weather").await;
+    let known: u64 = second.command(&["ZCARD", "agentwire:ids"]).await;
     assert_eq!(known, 2);
 }
 
-/// An address at which there is one Redis or another. Connections stay with the one that they were made to.
+/// A proxy whose target can be changed. Existing connections keep their target.
 struct Proxy {
     address: std::net::SocketAddr,
     port: Arc<AtomicU16>,
@@ -318,7 +323,7 @@ impl Proxy {
                     let mut there = TcpStream::connect(("127.0.0.1", port))
                         .await
                         .expect("a Redis");
-                    // One of them has gone, which is what the test is about.
+                    // An error means that one side has closed, as the test intends.
                     let _ = copy_bidirectional(&mut here, &mut there).await;
                 });
             }
@@ -334,14 +339,14 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
-    fn lead_to(&self, port: u16) {
+    fn set_target(&self, port: u16) {
         self.port.store(port, Relaxed);
     }
 }
 
 #[test]
-fn a_watch_goes_on_when_the_runtime_of_its_registry_has_ended() {
-    // It goes on by itself for as long as it is there.
+fn a_watch_survives_the_runtime_of_its_registry() {
+    // Has a worker thread, so its tasks run without `block_on`.
     let first = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -352,7 +357,7 @@ fn a_watch_goes_on_when_the_runtime_of_its_registry_has_ended() {
     let short = Duration::from_millis(300);
     let connect = within(server.builder().lease(short).connect());
     let registry = first.block_on(connect).unwrap();
-    // The first one listens and sweeps, for both of them.
+    // The tasks run on the first runtime, for both watches.
     let early = first.block_on(watch(&registry, WatchScope::All));
     let mut seen = second.block_on(watch(&registry, WatchScope::All));
     drop(early);
@@ -368,20 +373,20 @@ fn a_watch_goes_on_when_the_runtime_of_its_registry_has_ended() {
             "{event:?}"
         );
         registry.register(agent("weather", 1)).await.unwrap();
-        until_told_of(&mut seen, "weather").await;
+        wait_for_name(&mut seen, "weather").await;
         assert!(matches!(next(&mut seen).await, Event::Expired(_)));
     });
 }
 
 #[tokio::test]
-async fn a_watch_that_is_not_polled_holds_up_neither_others_nor_the_end() {
+async fn a_watch_that_is_not_polled_blocks_neither_others_nor_shutdown() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
     for port in 1..=600 {
         registry.register(agent("weather", port)).await.unwrap();
     }
     drop(watch(&registry, WatchScope::All).await);
-    // They have begun to read what is registered, and are left alone with it.
+    // These watches start to read a snapshot and are not polled any more.
     let mut left: Vec<_> = (0..4).map(|_| registry.watch(WatchScope::All)).collect();
     for watch in &mut left {
         for _ in 0..3 {
@@ -396,7 +401,7 @@ async fn a_watch_that_is_not_polled_holds_up_neither_others_nor_the_end() {
 }
 
 #[tokio::test]
-async fn one_that_connects_later_works_once_redis_is_there() {
+async fn a_lazy_registry_works_once_redis_is_running() {
     let mut server = RedisServer::start().await;
     server.kill();
     let builder = server.builder().lease(Duration::from_secs(1));
@@ -408,16 +413,16 @@ async fn one_that_connects_later_works_once_redis_is_there() {
     let early = tokio::spawn(async move { watch(&early, WatchScope::All).await });
 
     server.restart().await;
-    back(&registry).await;
+    wait_until_back(&registry).await;
     let mut early = within(early).await.unwrap();
     registry.register(weather).await.unwrap();
-    until_told_of(&mut early, "weather").await;
-    // It sweeps, too.
+    wait_for_name(&mut early, "weather").await;
+    // The sweeper runs, too.
     assert!(matches!(next(&mut early).await, Event::Expired(_)));
 }
 
 #[test]
-fn one_that_connects_later_needs_no_runtime_but_a_url() {
+fn a_lazy_registry_needs_a_valid_url_but_no_runtime() {
     assert!(
         RedisRegistry::builder("redis://localhost")
             .connect_lazy()

@@ -1,4 +1,4 @@
-//! The registry in a real Redis.
+//! `RedisRegistry` against a real Redis.
 
 #![allow(clippy::expect_used, reason = "a test may stop at the first surprise")]
 
@@ -15,21 +15,18 @@ use tokio::time::{interval, timeout};
 
 use self::server::RedisServer;
 
-/// How long anything may take. A test that fails for it would have waited for ever.
-const LIMIT: Duration = Duration::from_secs(30);
-
 async fn within<F: Future>(work: F) -> F::Output {
-    timeout(LIMIT, work).await.expect("it takes too long")
+    timeout(LIMIT, work).await.expect("timed out")
 }
 
-/// Asks again until the answer is there.
-async fn until<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+/// Polls until there is a result.
+async fn until<T, F: Future<Output = Option<T>>>(mut poll_once: impl FnMut() -> F) -> T {
     within(async {
         let mut poll = interval(Duration::from_millis(5));
         loop {
             poll.tick().await;
-            if let Some(answer) = ask().await {
-                return answer;
+            if let Some(result) = poll_once().await {
+                return result;
             }
         }
     })
@@ -41,7 +38,7 @@ async fn next(watch: &mut Watch) -> Event {
     event.expect("the watch has failed")
 }
 
-/// A watch whose first snapshot has been read.
+/// Returns a watch whose first snapshot has been read.
 async fn watch(registry: &impl Registry, scope: WatchScope) -> Watch {
     let mut watch = registry.watch(scope);
     let first = next(&mut watch).await;
@@ -52,7 +49,7 @@ async fn watch(registry: &impl Registry, scope: WatchScope) -> Watch {
     watch
 }
 
-/// Waits for a snapshot that is marked as a resync, whatever comes before it.
+/// Waits for a resync, and skips all events before it.
 async fn resync(watch: &mut Watch) -> Vec<Arc<Registration>> {
     loop {
         if let Event::Snapshot {
@@ -74,3 +71,6 @@ fn agent(name: &str, port: u16) -> Registration {
 fn names(registrations: &[Arc<Registration>]) -> Vec<&str> {
     registrations.iter().map(|one| &*one.name).collect()
 }
+
+/// The time limit of every operation, generous because it only ends a test that would hang.
+const LIMIT: Duration = Duration::from_secs(30);

@@ -1,3 +1,5 @@
+//! [`RedisServer`]: a redis-server for one test.
+
 use std::{
     env,
     net::TcpListener,
@@ -12,7 +14,7 @@ use tokio::time::interval;
 
 use super::within;
 
-/// A Redis of its own, which ends when this is dropped.
+/// A redis-server process, killed on drop.
 pub(super) struct RedisServer {
     process: Child,
     port: u16,
@@ -21,19 +23,19 @@ pub(super) struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one that keeps nothing when it ends.
+    /// Starts a server that does not persist its data.
     pub(super) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// Starts one that writes down everything before it answers.
+    /// Starts a server that persists every write before it answers.
     pub(super) async fn start_durable() -> Self {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await
     }
 
     async fn start_with(arguments: &[&str]) -> Self {
         let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
-        // Somebody may take a port between the look and the use.
+        // Another process may take the port before the server binds it.
         for _ in 0..10 {
             let port = free_port();
             let dir = tempfile::tempdir().expect("a directory for Redis");
@@ -47,7 +49,7 @@ impl RedisServer {
                 return server;
             }
         }
-        panic!("redis-server ends as soon as it is started");
+        panic!("redis-server exits at once");
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -66,7 +68,7 @@ impl RedisServer {
         within(self.builder().connect()).await.expect("connect")
     }
 
-    /// Runs a command, past any registry.
+    /// Runs a command directly.
     pub(super) async fn run<T: FromRedisValue>(&self, command: &Cmd) -> redis::RedisResult<T> {
         let client = Client::open(self.url())?;
         let config = AsyncConnectionConfig::new()
@@ -80,26 +82,26 @@ impl RedisServer {
         within(work).await
     }
 
-    /// The same, in words.
-    pub(super) async fn tell<T: FromRedisValue>(&self, words: &[&str]) -> T {
+    /// Runs a command given as words.
+    pub(super) async fn command<T: FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         self.run(&command).await.expect("a command")
     }
 
-    /// Ends it without a chance to do anything about it.
+    /// Kills the server with SIGKILL.
     pub(super) fn kill(&mut self) {
         self.process.kill().expect("kill -9");
         self.process.wait().expect("it has ended");
     }
 
-    /// Starts it again at the same port.
+    /// Starts the server again, on the same port.
     pub(super) async fn restart(&mut self) {
         self.process = spawn(self.port, &self.dir, &self.arguments);
         assert!(within(self.is_ready()).await, "its port was taken");
     }
 
-    /// Waits until it answers; false if it has ended.
+    /// Waits until the server answers. Returns false if it has exited.
     async fn is_ready(&mut self) -> bool {
         let client = Client::open(self.url()).expect("a URL");
         let mut poll = interval(Duration::from_millis(5));
@@ -111,7 +113,7 @@ impl RedisServer {
             let Ok(mut connection) = client.get_multiplexed_async_connection().await else {
                 continue;
             };
-            // Another Redis may be at the port.
+            // Another Redis may have the port; the directory identifies this one.
             let mut id = redis::cmd("CONFIG");
             id.arg("GET").arg("dir");
             let found: redis::RedisResult<Vec<String>> = id.query_async(&mut connection).await;
@@ -125,7 +127,7 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,3 +1,5 @@
+//! Several registries on one Redis.
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -54,7 +56,7 @@ async fn databases_do_not_see_each_other() {
         watch(&here, WatchScope::All).await,
         watch(&there, WatchScope::All).await,
     ];
-    // What happens in one is next to nothing that happens in the other, not even a resync.
+    // The watches see the events of their own database only, and no resync.
     for port in 1..=3 {
         here.register(agent("weather", port)).await.unwrap();
         there.register(agent("echo", port)).await.unwrap();
@@ -70,10 +72,10 @@ async fn databases_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn what_a_registry_left_behind_expires_and_another_tells_of_it_once() {
+async fn another_registry_reports_the_expiry_of_abandoned_entries_once() {
     let server = RedisServer::start().await;
     let connect = |lease| within(server.builder().lease(lease).connect());
-    // Those with long leases sweep seldom.
+    // A registry with a long lease sweeps rarely.
     let second = connect(Duration::from_secs(1)).await.unwrap();
     let third = connect(Duration::from_secs(1)).await.unwrap();
     let mut seen = [
@@ -91,7 +93,7 @@ async fn what_a_registry_left_behind_expires_and_another_tells_of_it_once() {
             other => panic!("{other:?}"),
         }
     }
-    // Each was told of it once, or this would not be the next thing that it hears of.
+    // The next event is a new one, so the expiry was reported once.
     second.register(weather).await.unwrap();
     for watch in &mut seen {
         assert!(matches!(next(watch).await, Event::Joined(_)));
@@ -99,10 +101,10 @@ async fn what_a_registry_left_behind_expires_and_another_tells_of_it_once() {
 }
 
 #[tokio::test]
-async fn what_is_over_is_given_to_nobody_before_it_is_swept() {
+async fn an_expired_entry_is_not_returned_before_it_is_swept() {
     let server = RedisServer::start().await;
     let connect = |lease| within(server.builder().lease(lease).connect());
-    // One with a long lease sweeps every 5 s.
+    // A registry with a long lease sweeps every 5 s.
     let reader = connect(Duration::from_secs(3600)).await.unwrap();
     let lease = Duration::from_millis(100);
     let writer = connect(lease).await.unwrap();
@@ -119,15 +121,17 @@ async fn what_is_over_is_given_to_nobody_before_it_is_swept() {
         if given.iter().all(Vec::is_empty) {
             break;
         }
-        // Redis counts in milliseconds, by a clock of its own.
+        // Redis counts in milliseconds, by its own clock.
         assert!(asked <= lease + Duration::from_millis(2), "{asked:?}");
     }
-    let left: Vec<String> = server.tell(&["ZRANGE", "agentwire:ids", "0", "-1"]).await;
-    assert_eq!(left.len(), 1, "it was swept, so nothing is tested");
+    let left: Vec<String> = server
+        .command(&["ZRANGE", "agentwire:ids", "0", "-1"])
+        .await;
+    assert_eq!(left.len(), 1, "it was swept, so nothing was tested");
 }
 
 #[tokio::test]
-async fn a_heartbeat_renews_the_lease_that_was_taken_whoever_passes_it_on() {
+async fn a_heartbeat_renews_the_lease_of_the_registration() {
     let server = RedisServer::start().await;
     let builder = server.builder().lease(Duration::from_secs(3600));
     let long = within(builder.connect()).await.unwrap();
@@ -137,23 +141,20 @@ async fn a_heartbeat_renews_the_lease_that_was_taken_whoever_passes_it_on() {
     long.register(weather.clone()).await.unwrap();
     short.heartbeat(&InstanceRef::from(&weather)).await.unwrap();
     let key = "agentwire:entry:weather\ntcp://198.51.100.1:1";
-    let times: Vec<u64> = server.tell(&["HMGET", key, "expires", "heard"]).await;
+    let times: Vec<u64> = server.command(&["HMGET", key, "expires", "heard"]).await;
     assert_eq!(times[0] - times[1] / 1000, 3_600_000);
-    let lives: u64 = server.tell(&["PTTL", key]).await;
+    let lives: u64 = server.command(&["PTTL", key]).await;
     assert!(lives > 3_600_000, "{lives}");
 }
 
-/// More than a page holds.
-const MANY: u16 = 700;
-
 #[tokio::test]
-async fn everything_is_read_page_by_page_in_order() {
+async fn pages_are_read_in_order() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
     for port in 1..=MANY {
         registry.register(agent("weather", port)).await.unwrap();
     }
-    // Few that are so large that a page ends before them.
+    // Large registrations, which fill a page by size.
     let text = "x".repeat(60_000);
     for port in 1..=40 {
         let large = agent("large", port).with_metadata("text", &*text);
@@ -173,14 +174,14 @@ async fn everything_is_read_page_by_page_in_order() {
             .collect();
         assert_eq!(ports, expected);
     }
-    // In parts, each no more than it takes.
-    for (behind, count, expected) in [
+    // Pages are no longer than needed to reach the count without splitting a name.
+    for (after, count, expected) in [
         (None, 1, "large 40"),
         (None, 41, "large 40 weather 700"),
         (Some("large"), 1, "weather 700"),
         (Some("weather"), 1, ""),
     ] {
-        let part = registry.list_after(behind, count).await.unwrap();
+        let part = registry.list_after(after, count).await.unwrap();
         let mut counts = BTreeMap::new();
         for one in &part {
             *counts.entry(&*one.name).or_insert(0) += 1;
@@ -194,13 +195,13 @@ async fn everything_is_read_page_by_page_in_order() {
 }
 
 #[tokio::test]
-async fn a_snapshot_of_many_pages_and_what_follows_it_fit_together() {
+async fn a_snapshot_of_many_pages_is_consistent_with_later_changes() {
     let server = RedisServer::start().await;
     let registry = server.connect().await;
     for port in 1..=MANY {
         registry.register(agent("weather", port)).await.unwrap();
     }
-    // Some come and go, all over the pages, as long as watches begin.
+    // Agents come and go on all pages while the watches start.
     let mut churn = JoinSet::new();
     for part in 0..2 {
         let registry = server.connect().await;
@@ -216,37 +217,37 @@ async fn a_snapshot_of_many_pages_and_what_follows_it_fit_together() {
         });
     }
     let other = server.connect().await;
-    let mut pictures = Vec::new();
+    let mut views = Vec::new();
     for _ in 0..10 {
         let mut watch = other.watch(WatchScope::All);
-        let mut picture = Picture::default();
+        let mut view = WatchView::default();
         for _ in 0..50 {
-            picture.apply(next(&mut watch).await);
+            view.apply(next(&mut watch).await);
         }
-        pictures.push((watch, picture));
+        views.push((watch, view));
     }
     churn.shutdown().await;
     let last = agent("zzz", 1);
     registry.register(last).await.unwrap();
     let listed = registry.list().await.unwrap();
-    for (mut watch, mut picture) in pictures {
-        while !picture.0.contains_key(&("zzz".to_owned(), 1.to_string())) {
-            picture.apply(next(&mut watch).await);
+    for (mut watch, mut view) in views {
+        while !view.0.contains_key(&("zzz".to_owned(), 1.to_string())) {
+            view.apply(next(&mut watch).await);
         }
         let expected = listed.iter().map(|one| (key(one), one.instance.clone()));
-        assert!(picture.0 == expected.collect());
+        assert!(view.0 == expected.collect());
     }
 }
 
 #[tokio::test]
-async fn its_tasks_and_watches_end_with_the_last_handle() {
+async fn tasks_and_watches_end_with_the_last_handle() {
     let server = RedisServer::start().await;
     let tasks = || {
         tokio::runtime::Handle::current()
             .metrics()
             .num_alive_tasks()
     };
-    // Those of the helper that waited for Redis.
+    // Waits for the tasks of the helper that started Redis.
     until(|| async { (tasks() == 0).then_some(()) }).await;
     let registry = server.connect().await;
     let mut seen = watch(&registry, WatchScope::All).await;
@@ -259,7 +260,7 @@ async fn its_tasks_and_watches_end_with_the_last_handle() {
 }
 
 #[tokio::test]
-async fn the_instances_of_a_name_are_those_of_all_registries() {
+async fn the_limit_of_instances_counts_those_of_all_registries() {
     let server = RedisServer::start().await;
     let config = RegistryConfig::new().max_instances(2);
     let strict = within(server.builder().config(config).connect())
@@ -280,11 +281,11 @@ fn key(registration: &Registration) -> (String, String) {
     (registration.name.clone(), port)
 }
 
-/// What a reader knows: the instance ids. What it is told must fit to it.
+/// The instance ids that a watch has reported. Checks that the events are consistent.
 #[derive(Default)]
-struct Picture(BTreeMap<(String, String), String>);
+struct WatchView(BTreeMap<(String, String), String>);
 
-impl Picture {
+impl WatchView {
     fn apply(&mut self, event: Event) {
         match event {
             Event::Snapshot { registrations, .. } => {
@@ -293,16 +294,19 @@ impl Picture {
             }
             Event::Joined(one) => {
                 let known = self.0.insert(key(&one), one.instance.clone());
-                assert!(known.is_none(), "it had joined before");
+                assert!(known.is_none(), "joined twice");
             }
             Event::Updated(one) => {
                 let known = self.0.insert(key(&one), one.instance.clone());
-                assert!(known.is_some(), "it was not there");
+                assert!(known.is_some(), "unknown registration");
             }
             Event::Left(one) | Event::Expired(one) => {
-                assert!(self.0.remove(&key(&one)).is_some(), "it was not there");
+                assert!(self.0.remove(&key(&one)).is_some(), "unknown registration");
             }
             other => panic!("{other:?}"),
         }
     }
 }
+
+/// More registrations than a page holds.
+const MANY: u16 = 700;

@@ -1,7 +1,7 @@
 -- Shared by all scripts; prepended to each of them.
 --
--- KEYS[1] is the prefix of all keys, KEYS[2] the channel of changes. ARGV[1] is the epoch to begin if
--- there is none.
+-- KEYS[1] is the prefix of all keys, KEYS[2] the channel of changes. ARGV[1] is the epoch to begin
+-- if there is none.
 
 local prefix, CHANGES = KEYS[1], KEYS[2]
 local IDS, DUE, STATE = prefix .. 'ids', prefix .. 'due', prefix .. 'state'
@@ -47,8 +47,8 @@ end
 -- Redis does not roll back a script that fails. So a script first writes what Redis may refuse for
 -- lack of memory, and publishes last, where a failure does no harm.
 
--- Advances the revision and returns the position of the change. A watch that misses a change notices
--- the gap at the next one.
+-- Advances the revision and returns the position of the change. A watch that misses a change
+-- notices the gap at the next one.
 local function next_position()
   local current_epoch = epoch()
   redis.call('HINCRBY', STATE, 'revision', 1)
@@ -108,9 +108,9 @@ local function matches_instance(id, instance)
   return instance == '' or '=' .. (redis.call('HGET', entry_key(id), 'instance') or '') == instance
 end
 
--- Resolves a reference to an id. A non-empty `id` is used if its entry is live, whatever its instance
--- id. Otherwise the only live entry between `first` and `last` with the instance id is used. Returns
--- the id, or false and possibly a reply for the caller.
+-- Resolves a reference to an id. A non-empty `id` is used if its entry is live, whatever its
+-- instance id. Otherwise the only live entry between `first` and `last` with the instance id is
+-- used. Returns the id, or false and possibly a reply for the caller.
 local function resolve(id, first, last, instance)
   if id ~= '' then
     return is_known(id) and id

@@ -4,8 +4,8 @@
 -- the entries.
 
 local first, last, count, bytes = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
--- For a watch, expired entries are removed here: their expiry must be published before the snapshot,
--- because the watch could not make sense of it afterwards.
+-- For a watch, expired entries are removed here: their expiry must be published before the
+-- snapshot, because the watch could not make sense of it afterwards.
 local watched = ARGV[6] == '1'
 
 local ids = redis.call('ZRANGEBYLEX', IDS, first, last, 'LIMIT', 0, count)

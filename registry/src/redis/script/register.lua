@@ -33,7 +33,8 @@ if not exists then
       return { 'instances' }
     end
   end
-  -- Terminates: a sweep removes or requeues every entry that it checks, so one checks none in the end.
+  -- Terminates: a sweep removes or requeues every entry that it checks, so one checks none in the
+  -- end.
   while redis.call('ZCARD', IDS) >= max_registrations do
     if sweep(256) == 0 then
       return { 'full' }

@@ -1,13 +1,15 @@
+//! Registering and unregistering.
+
 use agentwire_codec::{Timestamp, map};
 
-use super::backend::{Backend, Site, agent, endpoint, next, ports, within};
+use super::backend::{Backend, Fixture, agent, endpoint, next, ports, within};
 use crate::{
     Event, InstanceRef, NameProblem, Registration, RegistrationProblem, Registry, RegistryError,
     WatchScope, backend::RegistrationExt,
 };
 
-pub async fn what_is_registered_is_found_with_all_that_it_said<B: Backend>() {
-    let site = Site::<B>::start("found").await;
+pub async fn a_registration_is_returned_complete<B: Backend>() {
+    let fixture = Fixture::<B>::start("found").await;
     let weather = agent("weather")
         .with_version("1.2.3-rc.1+build.7")
         .with_capabilities(map! {
@@ -16,72 +18,72 @@ pub async fn what_is_registered_is_found_with_all_that_it_said<B: Backend>() {
         })
         .with_metadata("größe", 1.5)
         .with_metadata("empty", "");
-    site.register(&weather).await;
-    let found = site.lookup("weather").await;
+    fixture.register(&weather).await;
+    let found = fixture.lookup("weather").await;
     assert_eq!(found.len(), 1);
     assert!(found[0].is_same_offer(&weather), "{:?}", found[0]);
-    let listed = site.list().await;
+    let listed = fixture.list().await;
     assert!(listed.len() == 1 && listed[0].is_same_offer(&weather));
 }
 
-pub async fn an_unknown_name_is_found_nowhere_and_is_no_error<B: Backend>() {
-    let site = Site::<B>::start("unknown").await;
-    site.register(&agent("weather")).await;
-    assert!(site.lookup("Weather").await.is_empty());
-    assert!(site.lookup("weather report").await.is_empty());
+pub async fn an_unknown_name_has_no_instances<B: Backend>() {
+    let fixture = Fixture::<B>::start("unknown").await;
+    fixture.register(&agent("weather")).await;
+    assert!(fixture.lookup("Weather").await.is_empty());
+    assert!(fixture.lookup("weather report").await.is_empty());
 }
 
-pub async fn the_same_name_and_endpoint_replaces<B: Backend>() {
-    let site = Site::<B>::start("replaces").await;
+pub async fn the_same_name_and_endpoint_replace_a_registration<B: Backend>() {
+    let fixture = Fixture::<B>::start("replaces").await;
     let first = agent("weather").with_metadata("zone", "a");
     let second = Registration::new("weather", first.endpoint.clone())
         .with_version("2.0.0")
         .with_metadata("zone", "b");
-    site.register(&first).await;
-    site.register(&second).await;
-    let found = site.lookup("weather").await;
+    fixture.register(&first).await;
+    fixture.register(&second).await;
+    let found = fixture.lookup("weather").await;
     assert_eq!(found.len(), 1);
     assert!(found[0].is_same_offer(&second), "{:?}", found[0]);
 }
 
-pub async fn several_endpoints_of_one_name_are_instances_of_it<B: Backend>() {
-    let site = Site::<B>::start("instances").await;
+pub async fn several_endpoints_of_one_name_are_its_instances<B: Backend>() {
+    let fixture = Fixture::<B>::start("instances").await;
     let all = [agent("weather"), agent("weather"), agent("weather")];
     for instance in &all {
-        site.register(instance).await;
+        fixture.register(instance).await;
     }
-    assert_eq!(site.lookup("weather").await.len(), 3);
-    site.unregister(&all[1]).await;
-    let left = site.lookup("weather").await;
+    assert_eq!(fixture.lookup("weather").await.len(), 3);
+    fixture.unregister(&all[1]).await;
+    let left = fixture.lookup("weather").await;
     assert_eq!(left.len(), 2);
     assert!(left[0].is_same_offer(&all[0]) && left[1].is_same_offer(&all[2]));
 }
 
-pub async fn endpoints_are_told_apart_by_their_text<B: Backend>() {
-    let site = Site::<B>::start("spelling").await;
-    let (_, mut watch) = site.watch(WatchScope::All).await;
+pub async fn endpoints_are_distinguished_by_their_text<B: Backend>() {
+    let fixture = Fixture::<B>::start("spelling").await;
+    let (_, mut watch) = fixture.watch(WatchScope::All).await;
     let all = ["unix:///run//a", "unix:///run/./a", "unix:///run/a"].map(|text| {
         let endpoint = text.parse().expect("endpoint");
         Registration::new("weather", endpoint)
     });
     for one in &all {
-        site.register(one).await;
+        fixture.register(one).await;
         match next(&mut watch).await {
             Event::Joined(joined) => assert!(joined.is_same_offer(one)),
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(site.lookup("weather").await.len(), 3);
-    site.unregister(&all[2]).await;
+    assert_eq!(fixture.lookup("weather").await.len(), 3);
+    fixture.unregister(&all[2]).await;
     for (one, is_there) in all.iter().zip([true, true, false]) {
-        let heard = within(site.registry.heartbeat(&InstanceRef::from(one))).await;
+        let heard = within(fixture.registry.heartbeat(&InstanceRef::from(one))).await;
         assert_eq!(heard.is_ok(), is_there, "{one:?}");
     }
 }
 
-pub async fn a_name_that_is_none_is_refused_everywhere<B: Backend>() {
-    let site = Site::<B>::start("no_name").await;
-    let registry = &site.registry;
+pub async fn an_invalid_name_is_refused_by_every_operation<B: Backend>() {
+    let fixture = Fixture::<B>::start("no_name").await;
+    let registry = &fixture.registry;
     let long = "x".repeat(256);
     for name in ["", " weather", "weather\n", "a\0b", &*long] {
         let which = InstanceRef::new(name);
@@ -92,7 +94,7 @@ pub async fn a_name_that_is_none_is_refused_everywhere<B: Backend>() {
             within(registry.lookup(name)).await.map(drop),
         ];
         for result in results {
-            let error = result.expect_err("no name");
+            let error = result.expect_err("an invalid name");
             assert!(
                 matches!(error, RegistryError::InvalidName { .. }),
                 "{error:?}"
@@ -107,13 +109,14 @@ pub async fn a_name_that_is_none_is_refused_everywhere<B: Backend>() {
             ..
         }
     ));
-    assert!(site.list().await.is_empty());
+    assert!(fixture.list().await.is_empty());
 }
 
-pub async fn a_port_that_cannot_be_called_is_refused<B: Backend>() {
-    let site = Site::<B>::start("port_zero").await;
+pub async fn port_zero_is_refused<B: Backend>() {
+    let fixture = Fixture::<B>::start("port_zero").await;
     let error = within(
-        site.registry
+        fixture
+            .registry
             .register(Registration::new("weather", endpoint(0))),
     )
     .await;
@@ -129,79 +132,80 @@ pub async fn a_port_that_cannot_be_called_is_refused<B: Backend>() {
     }
 }
 
-pub async fn unregistering_takes_out_and_may_be_repeated<B: Backend>() {
-    let site = Site::<B>::start("unregister").await;
+pub async fn unregistering_removes_an_agent_and_is_idempotent<B: Backend>() {
+    let fixture = Fixture::<B>::start("unregister").await;
     let (weather, echo) = (agent("weather"), agent("echo"));
-    site.register(&weather).await;
-    site.register(&echo).await;
+    fixture.register(&weather).await;
+    fixture.register(&echo).await;
     for _ in 0..2 {
-        site.unregister(&weather).await;
-        assert!(site.lookup("weather").await.is_empty());
+        fixture.unregister(&weather).await;
+        assert!(fixture.lookup("weather").await.is_empty());
     }
-    assert_eq!(site.list().await.len(), 1);
+    assert_eq!(fixture.list().await.len(), 1);
     let unknown = InstanceRef::new("nobody");
-    within(site.registry.unregister(&unknown))
+    within(fixture.registry.unregister(&unknown))
         .await
         .expect("an unknown one is no error");
 }
 
 pub async fn unregistering_without_an_endpoint_needs_a_single_instance<B: Backend>() {
-    let site = Site::<B>::start("unregister_only").await;
+    let fixture = Fixture::<B>::start("unregister_only").await;
     let (first, second) = (agent("weather"), agent("weather"));
-    site.register(&first).await;
-    site.register(&second).await;
+    fixture.register(&first).await;
+    fixture.register(&second).await;
     let by_name = InstanceRef::new("weather");
-    let error = within(site.registry.unregister(&by_name)).await;
+    let error = within(fixture.registry.unregister(&by_name)).await;
     match error.expect_err("there are two") {
         RegistryError::Ambiguous { name, instances } => {
             assert_eq!((&*name, instances), ("weather", 2));
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(site.lookup("weather").await.len(), 2);
+    assert_eq!(fixture.lookup("weather").await.len(), 2);
 
     let by_endpoint = by_name.clone().with_endpoint(first.endpoint.clone());
-    within(site.registry.unregister(&by_endpoint))
+    within(fixture.registry.unregister(&by_endpoint))
         .await
         .expect("by endpoint");
-    assert!(site.lookup("weather").await[0].is_same_offer(&second));
-    within(site.registry.unregister(&by_name))
+    assert!(fixture.lookup("weather").await[0].is_same_offer(&second));
+    within(fixture.registry.unregister(&by_name))
         .await
         .expect("the only one");
-    assert!(site.lookup("weather").await.is_empty());
+    assert!(fixture.lookup("weather").await.is_empty());
 }
 
-pub async fn the_registry_says_when_somebody_registered<B: Backend>() {
-    let site = Site::<B>::start("clock").await;
+pub async fn the_registry_sets_the_times<B: Backend>() {
+    let fixture = Fixture::<B>::start("clock").await;
     let long_ago: Timestamp = "2001-02-03T04:05:06+00:00".parse().expect("time");
     let before = Timestamp::now().to_system_time();
-    site.register(&agent("weather").with_registered_at(long_ago))
+    fixture
+        .register(&agent("weather").with_registered_at(long_ago))
         .await;
-    let found = site.lookup("weather").await;
+    let found = fixture.lookup("weather").await;
     assert!(found[0].registered_at.to_system_time() >= before);
     assert!(found[0].last_heartbeat().to_system_time() >= before);
 }
 
-pub async fn a_predecessor_does_not_take_out_its_successor<B: Backend>() {
-    let site = Site::<B>::start("successor").await;
+pub async fn a_predecessor_does_not_unregister_its_successor<B: Backend>() {
+    let fixture = Fixture::<B>::start("successor").await;
     let first = agent("weather");
     let second = Registration::new("weather", first.endpoint.clone());
-    site.register(&first).await;
-    site.register(&second).await;
-    site.unregister(&first).await;
-    let found = site.lookup("weather").await;
-    assert_eq!(found.len(), 1, "the successor is there");
+    fixture.register(&first).await;
+    fixture.register(&second).await;
+    fixture.unregister(&first).await;
+    let found = fixture.lookup("weather").await;
+    assert_eq!(found.len(), 1, "the successor remains");
     assert!(found[0].is_same_offer(&second));
-    site.unregister(&second).await;
-    assert!(site.lookup("weather").await.is_empty());
+    fixture.unregister(&second).await;
+    assert!(fixture.lookup("weather").await.is_empty());
 }
 
-pub async fn many_who_register_at_once_all_get_in<B: Backend>() {
+pub async fn concurrent_registrations_all_succeed<B: Backend>() {
     const EACH: u16 = 25;
-    let site = Site::<B>::start("many").await;
+    let fixture = Fixture::<B>::start("many").await;
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..4 {
-        let registry = within(site.backend.registry()).await;
+        let registry = within(fixture.backend.registry()).await;
         tasks.spawn(async move {
             for number in 0..EACH {
                 let name = format!("agent {}", number % 5);
@@ -220,12 +224,12 @@ pub async fn many_who_register_at_once_all_get_in<B: Backend>() {
         }
     })
     .await;
-    let listed = site.list().await;
+    let listed = fixture.list().await;
     assert_eq!(listed.len(), 4 * usize::from(EACH));
     let mut ports = ports(&listed);
     ports.sort_unstable();
     ports.dedup();
-    assert_eq!(ports.len(), listed.len(), "each of them once");
+    assert_eq!(ports.len(), listed.len(), "no registration is listed twice");
 
-    assert_eq!(site.lookup("agent 0").await.len(), 20);
+    assert_eq!(fixture.lookup("agent 0").await.len(), 20);
 }

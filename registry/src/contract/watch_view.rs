@@ -1,47 +1,58 @@
+//! [`WatchView`]: the registrations as a watch reports them.
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use agentwire_transport::Endpoint;
 
 use crate::{Event, Registration};
 
-/// What a reader of a watch knows after a first snapshot of nothing, and a check that events fit together.
+/// The registrations that a watch has reported since an empty snapshot. Checks that the events are
+/// consistent.
 #[derive(Debug, Default)]
-pub(super) struct Picture {
+pub(super) struct WatchView {
     known: BTreeMap<(String, Endpoint), Arc<Registration>>,
-    /// How often something was left out.
+    /// How many resyncs there were.
     pub(super) resyncs: usize,
 }
 
-impl Picture {
+impl WatchView {
     pub(super) fn apply(&mut self, event: Event) {
         match event {
             Event::Snapshot {
                 registrations,
                 resync,
             } => {
-                assert!(resync, "what stands for what was left out must say so");
+                assert!(resync, "a later snapshot must be a resync");
                 self.resyncs += 1;
                 self.known.clear();
                 for registration in registrations {
-                    self.put(registration);
+                    self.insert(registration);
                 }
             }
             Event::Joined(registration) => {
-                assert!(self.put(registration).is_none(), "it had joined before");
+                assert!(self.insert(registration).is_none(), "joined twice");
             }
             Event::Updated(registration) => {
-                let before = self.put(registration.clone()).expect("it is there");
-                assert!(!before.is_same_offer(&registration), "nothing has changed");
+                let before = self
+                    .insert(registration.clone())
+                    .expect("an update of a known registration");
+                assert!(
+                    !before.is_same_offer(&registration),
+                    "an update without a change"
+                );
             }
             Event::Left(registration) | Event::Expired(registration) => {
                 let key = key(&registration);
-                assert!(self.known.remove(&key).is_some(), "it was not there");
+                assert!(
+                    self.known.remove(&key).is_some(),
+                    "the end of an unknown registration"
+                );
             }
         }
     }
 
-    /// True if it is the same as a list.
-    pub(super) fn is(&self, listed: &[Arc<Registration>]) -> bool {
+    /// Returns true if the view equals a list.
+    pub(super) fn equals(&self, listed: &[Arc<Registration>]) -> bool {
         self.known.len() == listed.len()
             && listed.iter().all(|registration| {
                 let known = self.known.get(&key(registration));
@@ -49,7 +60,7 @@ impl Picture {
             })
     }
 
-    fn put(&mut self, registration: Arc<Registration>) -> Option<Arc<Registration>> {
+    fn insert(&mut self, registration: Arc<Registration>) -> Option<Arc<Registration>> {
         self.known.insert(key(&registration), registration)
     }
 }
