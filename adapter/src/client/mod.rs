@@ -12,7 +12,7 @@
 //! counters and life of one client), `config`, `retry_policy`, `permits` and `stats`. Results travel
 //! up as return values: a `Failure` of a channel becomes a `Verdict` of the router and an
 //! [`Error`](crate::Error) of the call. No two files import each other, directly or through others.
-//! `tests/layers.rs` checks both rules.
+//! `tests/layers` checks both rules.
 
 mod builder;
 mod call;

@@ -7,24 +7,6 @@ use std::{
 
 use serde_json::Value;
 
-/// What each crate may use of the others, tests included.
-const ALLOWED: [(&str, &[&str]); 4] = [
-    ("agentwire-transport", &[]),
-    ("agentwire-codec", &[]),
-    (
-        "agentwire-registry",
-        &["agentwire-transport", "agentwire-codec"],
-    ),
-    (
-        "agentwire",
-        &[
-            "agentwire-transport",
-            "agentwire-codec",
-            "agentwire-registry",
-        ],
-    ),
-];
-
 #[test]
 fn dependencies_point_downwards_only() {
     let output = Command::new(env!("CARGO"))
@@ -64,3 +46,21 @@ fn dependencies_point_downwards_only() {
         assert!(forbidden.is_empty(), "{package} must not use {forbidden:?}");
     }
 }
+
+/// What each crate may use of the others, tests included.
+const ALLOWED: [(&str, &[&str]); 4] = [
+    ("agentwire-transport", &[]),
+    ("agentwire-codec", &[]),
+    (
+        "agentwire-registry",
+        &["agentwire-transport", "agentwire-codec"],
+    ),
+    (
+        "agentwire",
+        &[
+            "agentwire-transport",
+            "agentwire-codec",
+            "agentwire-registry",
+        ],
+    ),
+];
