@@ -4,9 +4,9 @@
 //! from the expected one. Two cases need help: `no_streaming` needs a server with the agent `mute`,
 //! and `server_restart` needs a caller that replaces the server.
 
+mod abandoned_calls;
 mod calls;
 mod errors;
-mod giving_up;
 mod many_calls;
 mod raw_frames;
 mod streams;
@@ -17,12 +17,12 @@ use agentwire::{Error, Map, Message, MessageStream, RemoteAgent, Value};
 use agentwire_codec::json;
 
 pub use self::{
+    abandoned_calls::{deadline, dropped_call, dropped_stream},
     calls::{
         any_name, empty_message, metadata, null_content, one_mib_message, simple_call,
         structured_content, unicode,
     },
     errors::{agent_error, error_mid_stream, no_streaming},
-    giving_up::{deadline, dropped_call, dropped_stream},
     many_calls::{concurrent_calls, concurrent_clients, sequential_calls, server_restart},
     raw_frames::{bad_json_keeps_connection, unknown_method, wrong_type},
     streams::{stream_many, stream_one, stream_zero},
