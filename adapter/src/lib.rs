@@ -263,7 +263,7 @@
 //! ([`LocalAgentBuilder::deregistration_delay`]), until clients have learned that it left.
 //!
 //! [`RemoteAgent::close`] closes a client: it waits for the calls in flight, and ends streams with
-//! [`Error::ClientClosed`].
+//! [`Error::ClientClosed`]. [`LocalAgent::stopped`] and [`RemoteAgent::closed`] wait for the end.
 //!
 //! # Logs
 //!

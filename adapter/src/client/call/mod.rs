@@ -33,19 +33,19 @@ use crate::{
     error::{Phase, ProtocolError},
 };
 
-/// A request, where it goes, and how long it may take.
+/// A request with its router, its retries and its deadlines.
 #[derive(Debug)]
 pub(super) struct Call {
     client: Arc<Client>,
     router: Router,
     request: Request,
     timeout: Duration,
-    /// Of this call alone; `None` for the client's.
+    /// The policy of this call; `None` for that of the client.
     retry: Option<RetryPolicy>,
     _in_flight: Counted,
 }
 
-/// When a stream has to end, and how long it was given.
+/// The deadline of a whole stream, and the timeout that it came from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TotalLimit {
     at: Instant,
@@ -79,7 +79,7 @@ impl Call {
         Self::with_request(client, destination, request, options)
     }
 
-    /// A call to find out whether the server lives.
+    /// A ping, which checks whether the server is alive.
     pub(super) fn new_ping(client: &Arc<Client>, destination: &Destination) -> Result<Self, Error> {
         let heartbeat = Heartbeat::healthy(client.config.name.as_str());
         let request = Request::ping(heartbeat, &client.config);
@@ -143,8 +143,8 @@ impl Call {
         }
     }
 
-    /// Sends the request and waits for the first of its answers. An answer that is an error is one
-    /// here, too.
+    /// Sends the request and waits for the first of its answers. An error answer is returned as an
+    /// error here, too.
     pub(super) async fn open(
         &mut self,
         limit: Option<TotalLimit>,
@@ -177,7 +177,7 @@ impl Call {
             };
             let attempt = match attempt {
                 Ok((answers, Body::Error(error))) => {
-                    // Nothing follows it, so other calls may have the connection.
+                    // No chunk follows, so other calls may use the connection.
                     answers.finish();
                     Ok(Body::Error(error))
                 }
@@ -267,7 +267,7 @@ impl Call {
         limit.map_or(next, |limit| limit.at.min(next))
     }
 
-    /// Decides what an attempt comes to, and waits until the next one is due if there is to be one.
+    /// Judges the result of an attempt. If there is to be another attempt, waits until it is due.
     async fn conclude(
         &mut self,
         attempt: Result<Body, Failure>,
@@ -289,7 +289,8 @@ impl Call {
             Some(delay) if Instant::now() + delay < deadline => {
                 tracing::debug!(failure = ?attempt.as_ref().err(), ?delay, "retrying");
                 if !matches!(attempt, Err(Failure::Connect(_) | Failure::Unsent(_))) {
-                    // The agent may have seen the request, whatever comes of the next attempt.
+                    // The agent may have seen the request, whatever the outcome of the next
+                    // attempt.
                     retries.keep(match attempt {
                         Ok(Body::Error(error)) => self.remote(error),
                         Ok(other) => self.unexpected("an answer", &other),
@@ -317,7 +318,7 @@ impl Call {
         }
     }
 
-    /// The error of an answer that is one.
+    /// The error of an error answer.
     pub(super) fn remote(&self, error: WireError) -> Error {
         Error::from_remote(self.context(), error)
     }
@@ -366,8 +367,8 @@ impl Call {
         }
     }
 
-    /// The error of a call that has no instance to go to. If an earlier attempt may have been seen,
-    /// the error is that one's.
+    /// The error of a call without an instance. If the agent may have seen an earlier attempt,
+    /// the call fails with the error of that attempt.
     fn unrouted(&self, no_route: NoRoute, retries: &mut RetryBudget) -> Error {
         if let Some(kept) = retries.take_last_sent() {
             return kept;
@@ -390,7 +391,7 @@ impl Call {
     }
 }
 
-/// Names the limit of the whole stream in a timeout, if that is the one that was reached.
+/// Names the total timeout of the stream in a timeout error, if that is the one that was reached.
 fn with_total(mut error: Error, limit: Option<TotalLimit>) -> Error {
     let reached = limit.filter(TotalLimit::is_over);
     if let (Error::Timeout { timeout, .. }, Some(limit)) = (&mut error, reached) {

@@ -1,4 +1,4 @@
-//! What is left of a retry policy during one call.
+//! The retries that remain during one call.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The retries that a call has left.
+/// The remaining retries of a call.
 #[derive(Debug)]
 pub(super) struct RetryBudget {
     connect: bool,
@@ -47,12 +47,12 @@ impl RetryBudget {
         self.last_sent.take()
     }
 
-    /// Returns the delay before the next attempt; `None` if there is to be none.
+    /// Returns the delay before the next attempt, or `None` if the call must not try again.
     pub(super) fn delay_after(&mut self, attempt: &Result<Body, Failure>) -> Option<Duration> {
         match attempt {
             Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
             Err(Failure::Connect(error)) => self.connect(error),
-            // The next answer would be too large, too.
+            // Another answer would be too large, too.
             Err(Failure::Broken(Some(FrameError::TooLarge { .. }))) => None,
             Err(Failure::Broken(_)) => self.resend(),
             Err(Failure::Unsent(_)) => self.unsent(),
@@ -65,7 +65,7 @@ impl RetryBudget {
     }
 
     /// The connection ended before the request was written. The first retry is immediate, whatever
-    /// the policy: the connection may just have expired.
+    /// the policy, because the connection may just have expired.
     fn unsent(&mut self) -> Option<Duration> {
         if std::mem::replace(&mut self.has_been_unsent, true) {
             self.connect.then(|| self.backoff.next_delay())
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_transient_failures_are_tried_again() {
+    fn only_transient_failures_are_retried() {
         let mut retries = RetryBudget::new(&RetryPolicy::new());
         assert!(retries.connect(&failed(ErrorKind::NotFound)).is_some());
         assert!(
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_durations_do_no_harm() {
+    fn extreme_durations_do_not_overflow() {
         let policy = RetryPolicy::new().backoff(Duration::MAX, Duration::ZERO);
         let mut retries = RetryBudget::new(&policy);
         assert!(retries.connect(&failed(ErrorKind::NotFound)).is_some());

@@ -1,4 +1,4 @@
-//! The span and the outcome of a call in the log. What messages hold is never logged.
+//! The span and the outcome of a call in the log. The contents of messages are never logged.
 
 use std::future::Future;
 

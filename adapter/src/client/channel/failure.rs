@@ -7,7 +7,7 @@ use agentwire_transport::{Endpoint, Error as TransportError};
 
 use crate::error::{Phase, ProtocolError};
 
-/// Why one attempt brought no answer. A call turns the last one into an
+/// Why an attempt failed to get an answer. A call converts its last failure into an
 /// [`Error`](crate::Error).
 #[derive(Debug)]
 pub(in crate::client) enum Failure {
@@ -16,19 +16,19 @@ pub(in crate::client) enum Failure {
     Closed { sent: bool },
     /// No connection could be made.
     Connect(TransportError),
-    /// The connection was gone before the whole request was written.
+    /// The connection ended before the whole request was written.
     Unsent(io::Error),
     /// The connection ended after the request and before the answer; without an error if the peer
     /// closed it properly.
     Broken(Option<FrameError>),
     /// The peer violated the protocol.
     Protocol(ProtocolError),
-    /// The time was up.
+    /// The deadline has passed.
     TimedOut(Phase),
 }
 
 impl Failure {
-    /// The connection that the request was meant for does not exist any more.
+    /// The connection that the request was meant for no longer exists.
     pub(in crate::client) fn not_connected() -> Self {
         Self::Unsent(ErrorKind::NotConnected.into())
     }

@@ -8,8 +8,8 @@ use fastrand::Rng;
 pub enum Balance {
     /// Each instance in turn.
     RoundRobin,
-    /// The less busy of two instances chosen at random, by the calls of this client in flight. The
-    /// default: it spreads calls evenly, and sends fewer to slow instances.
+    /// Of two instances chosen at random, the one with fewer calls of this client in flight. The
+    /// default. It spreads calls evenly, and sends fewer to slow instances.
     #[default]
     PowerOfTwoChoices,
 }
@@ -32,8 +32,8 @@ impl Balancer {
         }
     }
 
-    /// Chooses one of `count` instances; `None` if there are none. `in_flight` returns how many calls
-    /// an instance has.
+    /// Chooses one of `count` instances; `None` if there are none. `in_flight` returns how many
+    /// calls an instance has.
     pub(super) fn pick(
         &mut self,
         count: usize,
@@ -69,7 +69,7 @@ mod tests {
         Balancer::new(balance, Rng::with_seed(7))
     }
 
-    /// How often each of `loads` is picked.
+    /// Counts how often each of `loads` is picked.
     fn picks(balance: Balance, loads: &[usize], rounds: usize) -> Vec<usize> {
         let mut balancer = balancer(balance);
         let mut picks = vec![0; loads.len()];
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn of_none_none_is_picked_and_of_one_that_one() {
+    fn without_instances_none_is_picked_and_a_single_one_always_is() {
         for balance in [Balance::RoundRobin, Balance::PowerOfTwoChoices] {
             assert_eq!(balancer(balance).pick(0, |_| 0), None);
             assert_eq!(balancer(balance).pick(1, |_| 99), Some(0));
@@ -89,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn round_robin_takes_each_in_turn_whatever_its_load() {
+    fn round_robin_picks_each_in_turn_whatever_its_load() {
         assert_eq!(picks(Balance::RoundRobin, &[0, 50, 1], 30), [10, 10, 10]);
     }
 
     #[test]
-    fn round_robin_does_not_begin_with_the_same_in_every_client() {
+    fn round_robin_does_not_start_with_the_same_instance_in_every_client() {
         let mut firsts = [0; 4];
         for seed in 0..400 {
             let mut balancer = Balancer::new(Balance::RoundRobin, Rng::with_seed(seed));
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_equally_busy_are_picked_equally_often() {
+    fn equally_busy_instances_are_picked_equally_often() {
         let picks = picks(Balance::PowerOfTwoChoices, &[3, 3, 3, 3], 4000);
         assert!(picks.iter().all(|n| n.abs_diff(1000) < 150), "{picks:?}");
     }

@@ -1,4 +1,4 @@
-//! What a client knows of the registry, and how far to trust it.
+//! The client's view of the registry, and how long it can be trusted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use super::{instance::Instance, instances::Instances};
 
-/// The known instances that match a query, and the age of that knowledge.
+/// The known instances that match a query, and when they were last confirmed.
 #[derive(Debug)]
 pub(super) struct Cache {
     query: Query,
     pub(super) instances: Instances,
     /// Whether a live watch reports changes.
     is_followed: bool,
-    /// When the last lookup ended, or was given up.
+    /// When the last lookup ended or was abandoned.
     looked_up: Option<Instant>,
     /// When the registry last reported anything.
     heard: Option<Instant>,
@@ -22,7 +22,7 @@ pub(super) struct Cache {
     events: u64,
 }
 
-/// What was known when a lookup began, to decide whether its result is news.
+/// When a lookup began, to decide whether its result is newer than the events of the watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LookupStart(u64);
 
@@ -38,7 +38,7 @@ impl Cache {
         }
     }
 
-    /// Takes in an event of the watch, and returns the instances that it removes.
+    /// Applies an event of the watch, and returns the instances that it removes.
     pub(super) fn apply(&mut self, event: &Event, now: Instant) -> Vec<Arc<Instance>> {
         self.events += 1;
         self.heard = Some(now);
@@ -65,22 +65,22 @@ impl Cache {
         }
     }
 
-    /// Notes that no watch is live until the next snapshot: what is known ages from now on.
+    /// Records that no watch is live until the next snapshot. The view ages from now on.
     pub(super) fn lost_watch(&mut self) {
         self.is_followed = false;
     }
 
-    /// Trusts what is known for a while, because a lookup has failed.
+    /// Trusts the current view for a while, because a lookup has failed.
     pub(super) fn trust_for_now(&mut self, now: Instant) {
         self.looked_up = Some(now);
     }
 
-    /// To be called before a lookup.
+    /// Marks the start of a lookup, for [`looked_up`](Self::looked_up).
     pub(super) fn begin_lookup(&self) -> LookupStart {
         LookupStart(self.events)
     }
 
-    /// Takes in the result of a lookup, and returns the instances that it removes.
+    /// Applies the result of a lookup, and returns the instances that it removes.
     pub(super) fn looked_up(
         &mut self,
         found: &[Arc<Registration>],
@@ -88,7 +88,8 @@ impl Cache {
         now: Instant,
     ) -> Vec<Arc<Instance>> {
         self.heard = Some(now);
-        // Events that the watch has reported meanwhile may be newer than the result; later events are.
+        // Events that the watch has reported meanwhile may be newer than the result; later events
+        // are.
         if start != self.begin_lookup() {
             return Vec::new();
         }
@@ -96,7 +97,7 @@ impl Cache {
         self.reconcile(found, now)
     }
 
-    /// Takes in what the registry lists. An instance that is listed and does not match the query is
+    /// Applies a list of the registry. An instance that is listed and does not match the query is
     /// removed at once.
     fn reconcile(&mut self, listed: &[Arc<Registration>], now: Instant) -> Vec<Arc<Instance>> {
         let (matching, others): (Vec<_>, Vec<_>) =
@@ -109,8 +110,8 @@ impl Cache {
         removed
     }
 
-    /// Returns whether what is known will do. That there are no instances is never trusted without a
-    /// lookup: one may have registered just now.
+    /// Returns whether the view can be trusted. An empty view is never trusted without a
+    /// lookup, because an instance may have registered just now.
     pub(super) fn is_trusted(&self, now: Instant) -> bool {
         let is_fresh = || {
             self.looked_up
@@ -129,7 +130,8 @@ impl Cache {
 /// How long the result of a lookup is trusted. The watch takes over from there.
 const LOOKUP_VALIDITY: Duration = Duration::from_secs(1);
 
-/// How long a watch may be quiet before a lookup checks it: it may be cut off unnoticed.
+/// How long a watch may be quiet before a lookup checks it, because it may have lost its connection
+/// unnoticed.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -162,7 +164,7 @@ mod tests {
         Arc::new(registration.with_version(version))
     }
 
-    /// The endpoints that may be called; `None` if the registry is to be asked.
+    /// The endpoints that may be called, or `None` if a lookup is needed.
     fn known(cache: &mut Cache, now: Instant) -> Option<Vec<String>> {
         if !cache.is_trusted(now) {
             return None;
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn before_anything_is_known_the_registry_is_asked() {
+    fn without_a_view_a_lookup_is_needed() {
         let (mut cache, now) = (cache(), Instant::now());
         assert_eq!(known(&mut cache, now), None);
         cache.looked_up(&[agent("a")], cache.begin_lookup(), now);
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_grows_old_until_the_watch_takes_over() {
+    fn a_lookup_expires_until_the_watch_takes_over() {
         let (mut cache, now) = (cache(), Instant::now());
         let later = now + Duration::from_secs(1);
         cache.looked_up(&[agent("a")], cache.begin_lookup(), now);
@@ -204,13 +206,13 @@ mod tests {
     }
 
     #[test]
-    fn that_there_are_none_is_not_believed_without_asking() {
+    fn an_empty_view_is_not_trusted_without_a_lookup() {
         let (mut cache, now) = (cache(), Instant::now());
         cache.apply(&Event::snapshot(Vec::new(), false), now);
         assert_eq!(known(&mut cache, now), None);
         cache.looked_up(&[], cache.begin_lookup(), now);
         assert_eq!(known(&mut cache, now), None);
-        // Whoever registered just now is found before the watch tells, which then goes on to tell.
+        // A lookup finds a new instance before the watch reports it.
         cache.looked_up(&[agent("a")], cache.begin_lookup(), now);
         let later = now + Duration::from_secs(3600);
         assert_eq!(known(&mut cache, later).unwrap(), ["memory://a"]);
@@ -219,13 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_the_watch_has_overtaken_changes_nothing() {
+    fn a_lookup_older_than_the_events_of_the_watch_changes_nothing() {
         let (mut cache, now) = (cache(), Instant::now());
         let asked = cache.begin_lookup();
         cache.apply(&Event::snapshot(vec![agent("a")], false), now);
         assert!(cache.looked_up(&[agent("b")], asked, now).is_empty());
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
-        // Nor does one that saw an instance which has left meanwhile.
+        // The same holds for a lookup that saw an instance which has left since.
         let asked = cache.begin_lookup();
         cache.apply(&Event::Left(agent("a")), now);
         cache.looked_up(&[agent("a")], asked, now);
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_watch_tells_is_followed() {
+    fn the_view_follows_the_events_of_the_watch() {
         let (mut cache, now) = (cache(), Instant::now());
         cache.apply(&Event::snapshot(vec![agent("a"), agent("b")], false), now);
         cache.apply(&Event::Joined(agent("c")), now);
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_matches_the_query_is_called() {
+    fn only_instances_that_match_the_query_are_called() {
         let (mut cache, now) = (cache(), Instant::now());
         let snapshot = vec![agent("a"), agent("b"), versioned("c", "2.0.0")];
         cache.apply(&Event::snapshot(snapshot, false), now);
@@ -260,7 +262,7 @@ mod tests {
             known(&mut cache, now).unwrap(),
             ["memory://a", "memory://b"]
         );
-        // One that stops matching is removed at once.
+        // An instance that stops matching is removed at once.
         let removed = cache.apply(&Event::Updated(versioned("a", "2.0.0")), now);
         assert_eq!(removed.len(), 1);
         let listed = [versioned("b", "2.0.0"), agent("c")];
@@ -270,18 +272,18 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_that_comes_back_empty_is_not_believed_for_a_lease() {
+    fn a_registry_that_comes_back_empty_is_not_trusted_for_a_lease() {
         let (mut cache, now) = (cache(), Instant::now());
         cache.apply(&Event::snapshot(vec![agent("a"), agent("b")], false), now);
         cache.apply(&Event::snapshot(Vec::new(), true), now);
-        // It is asked first; that it names nobody now is no word of their end.
+        // The lookup lists no instance, which does not prove that the instances have ended.
         assert_eq!(known(&mut cache, now), None);
         cache.looked_up(&[], cache.begin_lookup(), now);
         assert_eq!(
             known(&mut cache, now).unwrap(),
             ["memory://a", "memory://b"]
         );
-        // One is back, the other is told to have gone.
+        // One instance registers again, and the watch reports that the other has left.
         cache.apply(&Event::Joined(agent("a")), now);
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
         cache.apply(&Event::snapshot(Vec::new(), true), now);
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_that_tells_nothing_for_long_is_checked() {
+    fn a_watch_that_is_quiet_for_long_is_checked() {
         let (mut cache, now) = (cache(), Instant::now());
         let later = now + Duration::from_secs(60);
         assert!(!cache.is_silent(later), "there is none");

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::client::channel::failure::connect_timed_out;
 
-/// The connector of an instance. It has a time limit of its own, and reports an outcome even if the
+/// The connector of an instance. It has its own timeout, and reports an outcome even if the
 /// caller gives up waiting.
 #[derive(Debug)]
 pub(super) struct InstanceConnector {
@@ -80,7 +80,7 @@ struct ReportOnDrop<'a> {
     connector: &'a InstanceConnector,
     epoch: FailureEpoch,
     began: Instant,
-    /// `None` if the caller gave up, for example because its time was up.
+    /// `None` if the caller gave up, for example at its deadline.
     outcome: Option<Outcome>,
 }
 

@@ -1,4 +1,4 @@
-//! Finds the instances of one agent in a registry, and chooses among them.
+//! Discovers the instances of one agent in a registry and chooses among them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,9 +20,9 @@ use super::{
     tasks,
 };
 
-/// A handle to what one client knows of an agent's instances. Clones are one discovery.
+/// A handle to the instances of an agent that one client has discovered. Clones share them.
 ///
-/// Its tasks end when the last clone is dropped, and when it is closed.
+/// Its tasks end when the last clone is dropped or when it is closed.
 #[derive(Debug, Clone)]
 pub(in crate::client) struct Discovery(Arc<Shared>);
 
@@ -33,16 +33,16 @@ pub(super) enum NoInstance {
     Unknown,
     /// None of the known instances can be reached.
     Unreachable,
-    /// None is known, and the time is up.
+    /// No instance is known, and the deadline has passed.
     TimedOut,
-    /// None is known, and the lookup failed.
+    /// No instance is known, and the lookup failed.
     Registry(RegistryError),
 }
 
-/// What a call that wants an instance does next.
+/// The next step of a call that needs an instance.
 enum Step {
     Go(InFlightGuard),
-    /// Look again then, or when something has changed.
+    /// Choose again at that time, or when something has changed.
     Wait(Instant),
     Fail(NoInstance),
 }
@@ -81,8 +81,8 @@ impl Discovery {
 
     /// Chooses an instance for a call, and prefers those that are not in `history`.
     ///
-    /// Looks the instances up if it has to. If the call may try `again`, it waits for an ejected
-    /// instance to come back.
+    /// Looks up the instances if necessary. If the call may try `again`, it waits for an ejected
+    /// instance to recover.
     pub(super) async fn choose(
         &self,
         history: &AttemptHistory,
@@ -91,11 +91,11 @@ impl Discovery {
     ) -> Result<InFlightGuard, NoInstance> {
         let mut ticket = None;
         loop {
-            // Created before the look, so that no change after the look is missed.
+            // Created before the choice, so that no later change is missed.
             let changed = self.0.changed.notified();
             match self.look(history, again, deadline, &mut ticket) {
                 Step::Go(guard) => return Ok(guard),
-                // However the wait ends, the next look finds out what has changed.
+                // However the wait ends, the next choice sees the changes.
                 Step::Wait(until) => drop(timeout_at(until.min(deadline), changed).await),
                 Step::Fail(reason) => return Err(reason),
             }
@@ -123,7 +123,7 @@ impl Discovery {
                 _ => *ticket.insert(tasks::look_up(shared, state, is_empty, deadline, now)),
             };
             if is_empty && now < deadline {
-                // Look again from time to time: the lookup may run on a runtime that ends.
+                // Choose again at intervals, because the lookup may run on a runtime that ends.
                 return Step::Wait(now + LOOKUP_WAIT);
             }
             if !is_empty && now < ticket.fallback_after {
@@ -164,9 +164,9 @@ impl Discovery {
         }
     }
 
-    /// Takes in the outcome of an attempt at an instance.
+    /// Applies the outcome of an attempt at an instance.
     pub(super) fn report(&self, guard: &InFlightGuard, outcome: Outcome) {
-        // One more answer changes nothing, and takes no lock.
+        // An answer of a healthy instance changes nothing, and needs no lock.
         if outcome == Outcome::Answered && guard.health().has_answered() {
             return;
         }

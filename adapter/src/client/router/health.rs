@@ -1,4 +1,4 @@
-//! Whether an instance is worth calling.
+//! The health of an instance.
 
 use std::sync::{
     Arc,
@@ -8,11 +8,11 @@ use std::sync::{
 use agentwire_transport::internal::Backoff;
 use tokio::time::Instant;
 
-/// The health of one instance, as its connections and its answers show it.
+/// The health of one instance, derived from its connections and its answers.
 ///
-/// An instance that fails is ejected for a while, and for longer each time, until it answers. Then it
-/// is probed: one attempt is made to reach it, and it stays ejected for all other calls until that
-/// attempt ends. A connection brings it back; only an answer resets its backoff.
+/// A failed instance is ejected for a back-off period, which grows until the instance answers.
+/// After that period one attempt probes it, and it stays ejected for all other calls until that
+/// attempt ends. A connection ends the ejection. Only an answer resets the backoff.
 #[derive(Debug)]
 pub(super) struct Health {
     snapshot: Arc<HealthSnapshot>,
@@ -23,7 +23,7 @@ pub(super) struct Health {
     disconnects: u32,
 }
 
-/// What came of an attempt to reach an instance, or to call it.
+/// The outcome of an attempt to reach or to call an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// A connection was made.
@@ -34,25 +34,25 @@ pub(super) enum Outcome {
     Disconnected,
     /// No connection could be made, or another agent is at the endpoint.
     Failed,
-    /// The attempt to connect was given up before its outcome was known.
+    /// The attempt to connect was abandoned before its outcome was known.
     Abandoned,
 }
 
-/// What an outcome changes for the calls to come.
+/// The effect of an outcome on later calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     None,
     /// The instance is ejected.
     Ejected,
-    /// The instance is back, or may be probed again: calls that wait should look again.
+    /// The instance has recovered or may be probed again, so waiting calls should choose again.
     Available,
 }
 
 /// The part of the health that calls read without a lock. Only [`Health`] writes it, under the lock
 /// of its owner.
 ///
-/// Relaxed: each value is advisory on its own. A call that reads a stale one makes an attempt that
-/// fails, or waits for its share of the time instead of all of it.
+/// Relaxed, because each value is only advisory. A call that reads a stale value makes an attempt
+/// that fails, or waits for a share of its remaining time instead of all of it.
 #[derive(Debug, Default)]
 pub(super) struct HealthSnapshot {
     failures: AtomicU64,
@@ -60,10 +60,10 @@ pub(super) struct HealthSnapshot {
     has_answered: AtomicBool,
 }
 
-/// How often an instance had failed when an attempt began.
+/// The number of failures of an instance when an attempt began.
 ///
-/// A failure of that attempt counts only if the instance has not failed since: many calls notice the
-/// same failure at once, and count as one.
+/// A failure of that attempt counts only if the instance has not failed since: many calls notice
+/// the same failure at once, and count as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FailureEpoch(u64);
 
@@ -77,7 +77,7 @@ impl HealthSnapshot {
         self.is_reached.load(Relaxed)
     }
 
-    /// Returns whether the instance has answered since anything last went wrong.
+    /// Returns whether the instance has answered since its last failure or disconnect.
     pub(super) fn has_answered(&self) -> bool {
         self.has_answered.load(Relaxed)
     }
@@ -106,7 +106,7 @@ impl Health {
         self.disconnects = 0;
     }
 
-    /// Returns whether nothing is known to be wrong.
+    /// Returns whether no failure is known.
     pub(super) fn is_well(&self) -> bool {
         self.ejected_until.is_none()
     }
@@ -121,12 +121,12 @@ impl Health {
         self.ejected_until
     }
 
-    /// Notes that one call or task probes the instance, until then at most.
+    /// Records that a call or task probes the instance, at most until the given time.
     pub(super) fn begin_probe(&mut self, until: Instant) {
         self.ejected_until = Some(until);
     }
 
-    /// Takes in the outcome of an attempt that began in `epoch`.
+    /// Applies the outcome of an attempt that began in `epoch`.
     pub(super) fn report(&mut self, epoch: FailureEpoch, outcome: Outcome, now: Instant) -> Change {
         match outcome {
             Outcome::Connected => self.connected(),
@@ -139,7 +139,7 @@ impl Health {
             Outcome::Disconnected => {
                 self.snapshot.has_answered.store(false, Relaxed);
                 self.disconnects = self.disconnects.saturating_add(1);
-                // The first time, the request itself may be the cause.
+                // After a single disconnect, the request itself may be the cause.
                 if self.disconnects > 1 {
                     self.failed(epoch, now)
                 } else {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_ejects_it_for_a_while() {
+    fn a_failure_ejects_an_instance_for_the_backoff() {
         let (mut health, now) = (health(), Instant::now());
         assert!(health.is_well() && !health.is_due(now));
         assert_eq!(report(&mut health, Failed, now), Change::Ejected);
@@ -211,7 +211,7 @@ mod tests {
         let (mut health, now) = (health(), Instant::now());
         let epoch = health.snapshot().epoch();
         assert_eq!(health.report(epoch, Failed, now), Change::Ejected);
-        // However late they end.
+        // It does not matter how late the attempts end.
         for late in 0..50 {
             let late = now + FIRST * late;
             assert_eq!(health.report(epoch, Failed, late), Change::None);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_ejects_it_for_longer_until_it_answers() {
+    fn each_failure_ejects_an_instance_for_longer_until_it_answers() {
         let (mut health, mut now) = (health(), Instant::now());
         for millis in [100, 200, 400, 800, 1000, 1000] {
             assert_eq!(report(&mut health, Failed, now), Change::Ejected);
@@ -231,7 +231,7 @@ mod tests {
                 "{ejected:?} of {full:?}"
             );
             now += full;
-            // A connection is no answer.
+            // A connection does not count as an answer.
             assert_eq!(report(&mut health, Connected, now), Change::Available);
             assert!(health.is_well());
         }
@@ -250,10 +250,10 @@ mod tests {
         health.begin_probe(now + Duration::from_secs(3));
         assert!(!health.is_due(now + Duration::from_secs(2)));
         assert!(health.is_due(now + Duration::from_secs(3)), "it was lost");
-        // One that was abandoned makes room for the next.
+        // An abandoned probe makes room for the next.
         assert_eq!(report(&mut health, Abandoned, now), Change::Available);
         assert!(health.is_due(now));
-        // One from before the last failure says nothing.
+        // A probe that began before the last failure has no effect.
         let epoch = health.snapshot().epoch();
         report(&mut health, Failed, now);
         assert_eq!(health.report(epoch, Abandoned, now), Change::None);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn consecutive_disconnects_eject_it() {
+    fn consecutive_disconnects_eject_an_instance() {
         let (mut health, now) = (health(), Instant::now());
         for _ in 0..3 {
             let first = report(&mut health, Disconnected, now);
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(health.report(epoch, Disconnected, now), Change::None);
         assert_eq!(health.report(epoch, Disconnected, now), Change::Ejected);
         assert_eq!(health.report(epoch, Disconnected, now), Change::None);
-        // Until it answers, one is enough.
+        // Until the instance answers, one more disconnect is enough.
         report(&mut health, Connected, now);
         assert_eq!(report(&mut health, Disconnected, now), Change::Ejected);
     }

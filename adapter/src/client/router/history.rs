@@ -1,17 +1,17 @@
 //! Which instances one call has tried.
 
-/// The instances that a call has tried, so that it prefers others.
+/// The instances that a call has tried. The call prefers others.
 #[derive(Debug, Default)]
 pub(super) struct AttemptHistory(Vec<(u64, AttemptOutcome)>);
 
-/// What came of a call's attempts at an instance. Of several, the worst counts.
+/// The outcome of a call's attempts at one instance. The worst of several attempts counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AttemptOutcome {
     /// The instance was reached.
     Reached,
-    /// The instance could not be reached, which may pass.
+    /// The instance could not be reached, but may be later.
     Unreachable,
-    /// The instance is of no use to this call, however often it is tried.
+    /// The instance cannot serve this call, however often it is tried.
     Unusable,
 }
 

@@ -16,9 +16,9 @@ pub(super) struct Instance {
     /// Distinguishes it from earlier instances at the same endpoint.
     pub(super) id: u64,
     pub(super) endpoint: Endpoint,
-    /// Relaxed: it only weighs one instance against another.
+    /// Relaxed, because the count only compares the load of instances.
     in_flight: AtomicUsize,
-    /// Made by the first call.
+    /// Created by the first call.
     channel: OnceLock<Channel>,
 }
 

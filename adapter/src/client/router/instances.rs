@@ -1,4 +1,4 @@
-//! The known instances of one agent, and which of them is called next.
+//! The known instances of one agent, and the choice of the next one to call.
 
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use super::{
 /// The instances of one agent with their health.
 ///
 /// An instance that the registry has stopped listing without an event that says why is unconfirmed:
-/// the registry may have lost its data. Unconfirmed instances are called only if there are no others,
-/// and are removed after a lease, or at their first failure.
+/// the registry may have lost its data. Unconfirmed instances are called only if there are no
+/// others, and are removed after a lease, or at their first failure.
 #[derive(Debug)]
 pub(super) struct Instances {
     entries: Vec<Entry>,
@@ -36,7 +36,7 @@ struct Entry {
     /// Distinguishes a registration from its successor at the same endpoint.
     registered_as: String,
     health: Health,
-    /// Since when the registry has not listed it.
+    /// When the registry stopped listing the instance.
     unlisted_since: Option<Instant>,
     /// Probes the instance while it is ejected.
     probe: Option<AbortOnDropHandle<()>>,
@@ -48,7 +48,7 @@ pub(super) enum Choice {
     Now(InFlightGuard),
     /// No instance is available before then, unless something changes.
     Wait(Instant),
-    /// No instance is of any use to the call.
+    /// No instance can serve the call.
     None,
 }
 
@@ -57,7 +57,7 @@ impl Entry {
         self.unlisted_since.is_none()
     }
 
-    /// Returns whether the registry has not listed it for so long that its lease must have expired.
+    /// Returns whether the registry has not listed the instance for the length of a lease.
     fn is_expired(&self, now: Instant) -> bool {
         self.unlisted_since
             .is_some_and(|since| since + Lease::DEFAULT_TIMEOUT <= now)
@@ -134,7 +134,7 @@ impl Instances {
         Some(self.entries.remove(index).instance)
     }
 
-    /// Takes in that the registry lists exactly these registrations, and returns the instances that
+    /// Applies a complete list of the registry, and returns the instances that
     /// have expired.
     pub(super) fn reconcile(
         &mut self,
@@ -165,10 +165,10 @@ impl Instances {
         expired.into_iter().map(|entry| entry.instance).collect()
     }
 
-    /// Chooses an instance for a call. Those in `history` are chosen only if there is no other.
+    /// Chooses an instance for a call. Instances in `history` are chosen only if there is no other.
     ///
-    /// Unless the call may try `again`, an instance that it could not reach is not chosen, and there
-    /// is nothing to wait for. An ejected instance is probed by a call only if no other is available.
+    /// Unless the call may try `again`, an instance that it could not reach is not chosen, and the
+    /// call does not wait. A call probes an ejected instance only if no other is available.
     pub(super) fn choose(&mut self, now: Instant, history: &AttemptHistory, again: bool) -> Choice {
         let may = |entry: &Entry| match history.outcome(entry.instance.id) {
             _ if entry.is_expired(now) => false,
@@ -199,8 +199,8 @@ impl Instances {
         }
     }
 
-    /// Chooses an ejected instance to probe in the background, if any is due. The task that probes it
-    /// is to be [kept](Self::keep_probe) here.
+    /// Chooses an ejected instance to probe in the background, if any is due. The task that probes
+    /// it is to be [kept](Self::keep_probe) here.
     pub(super) fn begin_probe(
         &mut self,
         now: Instant,
@@ -231,7 +231,7 @@ impl Instances {
         entries.any(|entry| is_available(entry) && is_new(entry))
     }
 
-    /// Takes in the outcome of an attempt that began in `epoch`. Returns what it changes, and the
+    /// Applies the outcome of an attempt that began in `epoch`. Returns its effect, and the
     /// instance if it is removed: an unconfirmed instance does not survive a failure.
     pub(super) fn report(
         &mut self,
@@ -326,7 +326,7 @@ mod tests {
     const EACH: [&str; 3] = ["a", "b", "c"];
 
     #[test]
-    fn calls_go_to_each_in_turn() {
+    fn calls_go_to_each_instance_in_turn() {
         let mut instances = instances(Balance::RoundRobin, &EACH);
         let now = Instant::now();
         let mut chosen: Vec<_> = (0..3)
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_without_retries_has_one_try_at_each_and_does_not_wait() {
+    fn a_call_without_retries_tries_each_instance_once_and_does_not_wait() {
         let mut instances = instances(Balance::RoundRobin, &EACH);
         let now = Instant::now();
         for instance in 0..3 {

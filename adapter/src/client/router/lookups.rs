@@ -1,4 +1,5 @@
-//! The lookups of one name in the registry: one at a time, for all calls that wait for a result.
+//! The registry lookups of one agent. One lookup runs at a time, and all waiting calls share its
+//! result.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use agentwire_registry::RegistryError;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Numbers the lookups, and keeps the result of the last one.
+/// Numbers the lookups and keeps the result of the last one.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     begun: u64,
@@ -22,21 +23,21 @@ pub(super) struct Lookups {
 /// What a call waits for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LookupTicket {
-    /// The first lookup whose result will do.
+    /// The first lookup whose result the call accepts.
     number: u64,
-    /// How many lookups had ended when the call began to wait. The failure of a later one will do,
-    /// too.
+    /// How many lookups had ended when the call began to wait. The call also accepts the failure of
+    /// a later lookup.
     after: u64,
-    /// Until when to wait for the result if there are instances to fall back on.
+    /// When to stop waiting for the result if there are instances to fall back on.
     pub(super) fallback_after: Instant,
 }
 
-/// How a lookup ended. What it found is in the cache.
+/// The outcome of a lookup. The registrations it returned are in the cache.
 pub(super) type LookupResult = Result<(), RegistryError>;
 
 impl Lookups {
-    /// Returns whether a lookup runs. A lookup on a runtime that has ended, or is not polled, does
-    /// not.
+    /// Returns whether a lookup is running. A lookup whose runtime has ended or is not polled does
+    /// not count.
     pub(super) fn is_under_way(&self, now: Instant) -> bool {
         let is_alive = || self.task.as_ref().is_some_and(|task| !task.is_finished());
         let is_overdue = self.is_older_than(LOOKUP_TIMEOUT + LOOKUP_WAIT, now);
@@ -55,7 +56,7 @@ impl Lookups {
         self.begun
     }
 
-    /// Keeps the task of the lookup that has begun.
+    /// Stores the task of the current lookup.
     pub(super) fn keep(&mut self, task: Option<AbortOnDropHandle<()>>) {
         self.task = task;
     }
@@ -69,7 +70,7 @@ impl Lookups {
         let third = now + deadline.saturating_duration_since(now) / 3;
         let fallback_after = match self.failure {
             None => third.min(began + LOOKUP_WAIT),
-            // It will probably fail again.
+            // A lookup that just failed will probably fail again.
             Some(_) => now,
         };
         LookupTicket {
@@ -79,7 +80,7 @@ impl Lookups {
         }
     }
 
-    /// Returns the result that a ticket is for; `None` while there is none.
+    /// Returns the result for a ticket, or `None` until there is one.
     pub(super) fn result(&self, ticket: &LookupTicket) -> Option<LookupResult> {
         match &self.failure {
             Some(failure) if self.ended > ticket.after => Some(Err(failure.clone())),
@@ -87,8 +88,8 @@ impl Lookups {
         }
     }
 
-    /// Takes in how a lookup ended. Returns whether it was the current one, and not one that was
-    /// given up meanwhile.
+    /// Records the outcome of a lookup. Returns false for an obsolete lookup that was replaced
+    /// meanwhile.
     pub(super) fn end(&mut self, number: u64, failure: Option<RegistryError>) -> bool {
         let is_current = self.begun == number;
         if is_current {
@@ -98,7 +99,7 @@ impl Lookups {
         is_current
     }
 
-    /// Returns whether a call asked after the last lookup had begun, and that lookup succeeded.
+    /// Returns whether the last lookup succeeded, and a call asked for one that began later.
     pub(super) fn is_another_wanted(&self) -> bool {
         self.wanted > self.ended && self.failure.is_none()
     }
@@ -107,7 +108,7 @@ impl Lookups {
 /// How long a lookup may take.
 pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long calls wait for a result at most, if they have instances to fall back on.
+/// The longest wait of a call for a result, if it has instances to fall back on.
 pub(super) const LOOKUP_WAIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -151,7 +152,7 @@ mod tests {
             assert!(matches!(lookups.result(ticket), Some(Err(_))));
         }
         assert!(!lookups.is_another_wanted());
-        // It is no result for a call that asks afterwards.
+        // Calls that ask afterwards need a new result.
         lookups.begin(now);
         let next = lookups.ticket(false, deadline, now);
         assert!(lookups.result(&next).is_none());

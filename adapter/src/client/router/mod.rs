@@ -1,10 +1,11 @@
-//! Which channel the next attempt of a call goes to.
+//! Routes each attempt of a call to a channel.
 //!
 //! A client has a [`Destination`]; each of its calls has a [`Router`]. At a fixed endpoint there is
-//! nothing to choose. For a discovered agent, the decisions are pure and take the time as an argument:
-//! `cache` over `instances`, each with its `health`, chosen by `balance`. `state` puts a lock around
-//! them, `tasks` feed them from the registry, a `connector` for each instance reports whether it can
-//! be reached, and `selection` is one call's way through, which reports what its attempts came to.
+//! nothing to choose. For a discovered agent, the decisions are pure and take the time as an
+//! argument: `cache` over `instances`, each with its `health`, chosen by `balance`. `state` puts a
+//! lock around them, `tasks` feed them from the registry, a `connector` for each instance reports
+//! whether it can be reached, and `selection` follows one call through the instances and reports
+//! the outcomes of its attempts.
 
 mod balance;
 mod cache;
@@ -34,7 +35,7 @@ use super::{
     shared::Client,
 };
 
-/// Where the calls of a client go.
+/// The destination of the calls of a client.
 #[derive(Debug)]
 pub(super) enum Destination {
     /// To one endpoint.
@@ -43,7 +44,7 @@ pub(super) enum Destination {
     Discovered(Discovery),
 }
 
-/// Where the attempts of one call go.
+/// Routes the attempts of one call.
 #[derive(Debug)]
 pub(super) enum Router {
     Fixed(Channel),
@@ -51,7 +52,7 @@ pub(super) enum Router {
     Discovered(Box<Selection>),
 }
 
-/// Where one attempt goes, and how long its steps may take.
+/// The channel of one attempt, and how long its steps may take.
 #[derive(Debug)]
 pub(super) struct Route<'a> {
     pub(super) channel: &'a Channel,
@@ -67,8 +68,8 @@ impl Destination {
         }
     }
 
-    /// Returns the router of a new call. `again` says whether the call may try an instance again that
-    /// it could not reach.
+    /// Returns the router of a new call. `again` says whether the call may try an instance again
+    /// that it could not reach.
     pub(super) fn router(&self, client: &Arc<Client>, again: bool) -> Router {
         match self {
             Self::Fixed(channel) => Router::Fixed(channel.clone()),
@@ -97,7 +98,7 @@ impl Destination {
 }
 
 impl Router {
-    /// Chooses where the next attempt goes.
+    /// Chooses the channel of the next attempt.
     pub(super) async fn next(
         &mut self,
         client: &Client,
@@ -122,14 +123,14 @@ impl Router {
         }
     }
 
-    /// Takes in that the current attempt was answered.
+    /// Records that the current attempt was answered.
     pub(super) fn answered(&self) {
         if let Self::Discovered(selection) = self {
             selection.answered();
         }
     }
 
-    /// Takes in the result of the current attempt. The verdict is to try again if the request was not
+    /// Judges the result of the current attempt. The verdict is to try again if the request was not
     /// processed and another instance may process it.
     pub(super) fn report(
         &mut self,

@@ -1,4 +1,4 @@
-//! One call's way through the instances of an agent.
+//! The instances that one call selects for its attempts.
 
 use std::{io, sync::Arc};
 
@@ -36,13 +36,13 @@ pub(in crate::client) struct Selection {
     history: AttemptHistory,
     /// Why the last unreachable instance could not be reached.
     refusal: Option<TransportError>,
-    /// The last instance that turned out to be another agent, and its answer.
+    /// The last endpoint that hosts a different agent, and its answer.
     denial: Option<(Endpoint, WireError)>,
     /// Whether the call may try an instance again that it could not reach.
     again: bool,
 }
 
-/// Why a call has no instance to go to, or no other.
+/// Why there is no instance, or no further instance, for a call.
 #[derive(Debug)]
 pub(in crate::client) enum NoRoute {
     /// The client is closed.
@@ -54,9 +54,9 @@ pub(in crate::client) enum NoRoute {
         instances: usize,
         source: Option<TransportError>,
     },
-    /// Every instance that can be reached says that it is another agent. The last one's answer.
+    /// Every reachable instance hosts a different agent. Holds the last answer.
     Denied(Endpoint, WireError),
-    /// No instance is known, and the time is up.
+    /// No instance is known, and the deadline has passed.
     TimedOut,
     /// No instance is known, and the lookup failed.
     Registry(RegistryError),
@@ -80,7 +80,7 @@ impl Selection {
         &mut self,
         deadline: Instant,
     ) -> Result<&(InFlightGuard, Channel), NoRoute> {
-        // The call is not in flight to the last instance any more.
+        // The call is no longer in flight to the previous instance.
         self.current = None;
         if self.client.closed.is_cancelled() {
             return Err(NoRoute::Closed);
@@ -97,20 +97,20 @@ impl Selection {
         Ok(self.current.insert((guard, channel)))
     }
 
-    /// Returns the endpoint of the instance that was chosen last.
+    /// Returns the endpoint of the last chosen instance.
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
         let (guard, _) = self.current.as_ref()?;
         Some(&guard.instance().endpoint)
     }
 
-    /// Takes in that the instance answered.
+    /// Records that the instance answered.
     pub(super) fn answered(&self) {
         if let Some((guard, _)) = &self.current {
             self.discovery.report(guard, Outcome::Answered);
         }
     }
 
-    /// Takes in the result of an attempt, and decides whether the call goes to another instance,
+    /// Judges the result of an attempt, and decides whether the call goes to another instance,
     /// because its request was not processed.
     pub(super) fn report(
         &mut self,
@@ -122,7 +122,8 @@ impl Selection {
         };
         let instance = guard.instance();
         let outcome = match attempt {
-            // Another server is at the endpoint by now. It has not dispatched the request.
+            // A server of other agents has taken over the endpoint. It has not dispatched the
+            // request.
             Ok(Body::Error(error)) if is_denial(&error, &self.client.config.name) => {
                 self.discovery.report(guard, Outcome::Failed);
                 self.denial = Some((instance.endpoint.clone(), error));
@@ -143,7 +144,7 @@ impl Selection {
                 if !has_failed || self.refusal.is_none() {
                     self.refusal = Some(connection_lost(&instance.endpoint, error));
                 }
-                // The first time, the connection may just have been about to end.
+                // The first time, the connection may have expired at this moment.
                 if !has_failed && self.history.add(instance.id, AttemptOutcome::Reached) {
                     return Verdict::TryAgain;
                 }
@@ -154,8 +155,8 @@ impl Selection {
             Err(Failure::Closed { sent: false }) if !self.client.closed.is_cancelled() => {
                 AttemptOutcome::Unusable
             }
-            // The share of this instance is over, and not the time of the call. Whether the instance
-            // hangs is for its connector to report, which knows how long it has tried.
+            // The time share of this instance is over, but not that of the call. Whether the
+            // instance hangs is reported by its connector, which knows how long it has tried.
             Err(Failure::TimedOut(Phase::Queueing | Phase::Connecting))
                 if Instant::now() < deadline =>
             {

@@ -1,4 +1,4 @@
-//! What the calls, the connections and the tasks of one discovery share.
+//! The state that the calls, connections and tasks of one discovery share.
 
 use std::{
     fmt,
@@ -24,12 +24,12 @@ pub(super) struct Shared {
     pub(super) registry: SharedRegistry,
     pub(super) connect_timeout: Duration,
     state: Mutex<State>,
-    /// Notified when waiting calls should look again: an instance was added, or is back, or the
-    /// registry has answered.
+    /// Notified when waiting calls should choose again: an instance was added or has recovered, or
+    /// the registry has answered.
     pub(super) changed: Notify,
 }
 
-/// What is known of the instances, and the tasks that find out more. The tasks end with it.
+/// The known instances, and the tasks that keep them up to date. Dropping the state ends the tasks.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) cache: Cache,
@@ -64,7 +64,7 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Takes in the outcome of an attempt at an instance that began in `epoch`.
+    /// Applies the outcome of an attempt at an instance. The attempt began in `epoch`.
     pub(super) fn report(&self, instance: u64, epoch: FailureEpoch, outcome: Outcome) {
         let now = Instant::now();
         let (change, removed) = {
@@ -77,7 +77,7 @@ impl Shared {
         self.drain(removed.as_slice());
     }
 
-    /// Takes in the result of a lookup. If another lookup is wanted, begins it and returns its
+    /// Applies the result of a lookup. If a call needs another lookup, begins it and returns its
     /// number.
     pub(super) fn looked_up(
         &self,
@@ -107,14 +107,14 @@ impl Shared {
         next
     }
 
-    /// Takes in an event of the watch.
+    /// Applies an event of the watch.
     pub(super) fn apply(&self, event: &Event) {
         let gone = self.lock().cache.apply(event, Instant::now());
         self.changed.notify_waiters();
         self.drain(&gone);
     }
 
-    /// Notes that no watch is live.
+    /// Records that no watch is live.
     pub(super) fn lost_watch(&self) {
         self.lock().cache.lost_watch();
     }

@@ -1,8 +1,8 @@
-//! The tasks of a discovery: they watch the registry, look instances up, and probe ejected ones.
+//! The tasks of a discovery, which watch the registry, look up instances, and probe ejected ones.
 //!
-//! Nothing else in the router spawns. Each task belongs to the client and not to a call, which may be
-//! given up, or not be polled. It runs on the runtime of the call that starts it; outside of a
-//! runtime nothing starts, and nothing can be called either.
+//! No other file of the router spawns tasks. A task belongs to the client, not to a call, because a
+//! call may be dropped or not be polled. It runs on the runtime of the call that starts it. Outside
+//! of a runtime no task starts, and no call can be made either.
 
 use std::{
     future::Future,
@@ -24,8 +24,8 @@ use super::{
     state::{Shared, State},
 };
 
-/// Starts to watch the registry, unless a watch runs. A watch ends with the runtime of the call that
-/// started it.
+/// Starts to watch the registry, unless a watch runs. A watch ends with the runtime of the call
+/// that started it.
 pub(super) fn follow(shared: &Arc<Shared>, state: &mut State) {
     let is_followed = (state.follower.as_ref()).is_some_and(|task| !task.is_finished());
     if is_followed || state.closed {
@@ -35,8 +35,8 @@ pub(super) fn follow(shared: &Arc<Shared>, state: &mut State) {
     state.follower = spawn(run_follower(Arc::downgrade(shared)));
 }
 
-/// Returns a ticket for the result of a lookup, and begins one if none is under way. `fresh` asks for
-/// a lookup that begins from now on.
+/// Returns a ticket for the result of a lookup, and begins one if none is running. `fresh` requires
+/// a lookup that begins after this call.
 pub(super) fn look_up(
     shared: &Arc<Shared>,
     state: &mut State,
@@ -91,8 +91,8 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Option<AbortOnDropH
     Some(AbortOnDropHandle::new(runtime.spawn(task)))
 }
 
-/// Keeps what is known in step with the registry. Its owner aborts it; it also ends by itself soon
-/// after the client is dropped.
+/// Keeps the view in step with the registry. The owner aborts this task, which also ends by itself
+/// soon after the client is dropped.
 ///
 /// While no watch is live, calls look instances up.
 async fn run_follower(shared: Weak<Shared>) {
@@ -129,7 +129,7 @@ async fn run_follower(shared: Weak<Shared>) {
     }
 }
 
-/// Looks the instances up, and again as long as calls ask for a fresh result meanwhile.
+/// Looks up the instances, and repeats while calls ask for a newer result.
 async fn run_lookups(shared: Weak<Shared>, mut number: u64) {
     let Some((registry, name)) = names(&shared) else {
         return;
@@ -159,7 +159,7 @@ fn names(shared: &Weak<Shared>) -> Option<(agentwire_registry::SharedRegistry, S
     Some((shared.registry.clone(), shared.name.clone()))
 }
 
-/// The first and the longest wait before the registry is watched again, after a watch has ended.
+/// The first and the longest delay before the registry is watched again after a watch has ended.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 

@@ -1,9 +1,9 @@
-//! What becomes of a call after an attempt.
+//! The verdict on a call after an attempt.
 
 /// Whether an attempt settles its call.
 #[derive(Debug)]
 pub(in crate::client) enum Verdict<T> {
-    /// The call ends with this.
+    /// The call ends with this result.
     Settled(T),
     /// Another attempt is due now.
     TryAgain,

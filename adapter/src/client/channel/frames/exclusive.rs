@@ -133,7 +133,7 @@ async fn attempt(
     }
 }
 
-/// Takes a connection. Neither waits nor looks at the clock if one is idle.
+/// Takes a connection. If one is idle, this neither waits nor reads the clock.
 async fn lease(pool: &Arc<Pool>, deadlines: Deadlines<'_>) -> Result<Lease, Failure> {
     let permit = deadlines.acquire(pool.permits()).await?;
     match pool.reuse(permit) {
@@ -145,7 +145,8 @@ async fn lease(pool: &Arc<Pool>, deadlines: Deadlines<'_>) -> Result<Lease, Fail
     }
 }
 
-/// Writes and reads at once: a server may refuse a request before it has read all of it.
+/// Writes and reads concurrently, because a server may refuse a request before it has read all of
+/// it.
 fn poll_answer(
     lease: &mut Lease,
     id: &RequestId,

@@ -46,7 +46,7 @@ impl Frames {
         }
     }
 
-    /// Streams always have a connection to themselves: a slow reader would hold up the calls on a
+    /// Each stream has its own connection, because a slow reader would block the calls on a
     /// shared one.
     pub(super) async fn open(
         &self,

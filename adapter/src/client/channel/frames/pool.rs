@@ -27,7 +27,7 @@ use crate::{
 
 /// The idle connections to one endpoint, and permits for how many may be open.
 ///
-/// A call leases a connection and releases it once it has its answer. A call that is given up drops
+/// A call leases a connection and releases it once it has its answer. A dropped call drops
 /// its lease, which closes the connection: no late answer can reach another call.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -44,7 +44,7 @@ struct State {
     /// The connection that was used last is at the end and is taken first, so that surplus
     /// connections expire.
     idle: Vec<Idle>,
-    /// Closes expired connections. It runs while any connection is idle.
+    /// Closes expired connections. Runs while any connection is idle.
     reaper: Option<AbortOnDropHandle<()>>,
     closed: bool,
 }
@@ -66,8 +66,8 @@ struct CountedConnection {
 pub(in crate::client) struct Lease {
     pool: Arc<Pool>,
     connection: CountedConnection,
-    /// The timer of the call's deadlines. It ends with the lease, because the next lease may be in
-    /// another runtime.
+    /// The timer for the deadlines of the call. It ends with the lease, because the next lease may
+    /// be in another runtime.
     timer: DeadlineTimer,
     /// Whether the connection had been idle: the server may have closed it unnoticed.
     pub(super) reused: bool,
@@ -138,8 +138,8 @@ impl Pool {
         self.state.lock().idle.len()
     }
 
-    /// Leases no more connections, and closes the idle ones. Leased connections are closed when they
-    /// are released.
+    /// Leases no more connections, and closes the idle ones. Leased connections are closed when
+    /// they are released.
     pub(super) fn close(&self) {
         self.permits.close();
         let idle = {
@@ -187,7 +187,8 @@ impl Pool {
         state.idle.push(Idle { connection, since });
         let is_running = |reaper: &AbortOnDropHandle<()>| !reaper.is_finished();
         if !state.reaper.as_ref().is_some_and(is_running) {
-            // Outside of a runtime nothing can close the connection, and nothing can call either.
+            // Outside of a runtime no task can close the connection, and no call can be made
+            // either.
             if let Ok(runtime) = Handle::try_current() {
                 let reaper = runtime.spawn(reap(Arc::downgrade(self), since + self.idle_timeout));
                 state.reaper = Some(AbortOnDropHandle::new(reaper));
@@ -199,7 +200,7 @@ impl Pool {
     fn close_expired(&self) -> Option<Instant> {
         let (expired, next) = {
             let mut state = self.state.lock();
-            // The oldest stand in front.
+            // The oldest connections come first.
             let len = state
                 .idle
                 .partition_point(|idle| idle.since.elapsed() >= self.idle_timeout);
@@ -216,7 +217,7 @@ impl Pool {
     }
 }
 
-/// Runs until the pool is dropped or nothing is idle.
+/// Runs until the pool is dropped or has no idle connection.
 async fn reap(pool: Weak<Pool>, first: Instant) {
     let mut next = Some(first);
     while let Some(when) = next {

@@ -73,7 +73,7 @@ impl Driver {
     }
 
     fn end(&self, error: Option<&FrameError>) {
-        // Only small frames go through the write buffer of the connection.
+        // Only small frames pass through the write buffer of the connection.
         let written = Written {
             small: self.connection.written(),
             is_large_pending: !self.large.is_empty(),
@@ -120,7 +120,7 @@ impl Driver {
     /// Writes all queued frames. `Ready` once none is left, or on failure.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            // All small frames that have gathered, then one large frame, in turn.
+            // Alternates between all queued small frames and one large frame.
             ready!(self.connection.poll_flush(cx))?;
             if !self.large.is_empty() {
                 ready!(self.connection.poll_write_frame(cx, &mut self.large))?;
@@ -133,7 +133,7 @@ impl Driver {
         }
     }
 
-    /// `Ready` once no call can come any more, or none has come for the idle timeout.
+    /// `Ready` once no further call is possible, or none has been made for the idle timeout.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.shared.is_done() {
             return Poll::Ready(End::Idle);
@@ -147,7 +147,7 @@ impl Driver {
         if self.shared.retire_if_idle() {
             Poll::Ready(End::Idle)
         } else {
-            // A call came at this very moment, and wakes this task.
+            // A call was added at this moment, and wakes this task.
             Poll::Pending
         }
     }

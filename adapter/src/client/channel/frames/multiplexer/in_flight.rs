@@ -8,22 +8,22 @@ use bytes::Bytes;
 
 use crate::{client::channel::frame::Frame, connection::WriteBuffer};
 
-/// Correlates requests with answers. `W` is what waits for an answer.
+/// Correlates requests with answers. `W` is the waiter of an answer.
 ///
 /// A waiter leaves the table in one of three ways: [`complete`](Self::complete),
 /// [`cancel`](Self::cancel) or [`fail_all`](Self::fail_all).
 #[derive(Debug)]
 pub(super) struct InFlightTable<W> {
-    /// Queued small frames, one behind the other, so that one write sends those of many callers.
+    /// Queued small frames, one after the other, so that one write sends those of many callers.
     small: Vec<u8>,
     /// Queued large frames, which are not copied.
     large: VecDeque<Bytes>,
     small_progress: Progress,
     large_progress: Progress,
     waiting: HashMap<RequestId, Entry<W>>,
-    /// Cancelled calls whose frames are still queued. Their waiters stay until the frames are taken,
-    /// because a waiter holds a permit: otherwise the queue to a peer that does not read would grow
-    /// without bound.
+    /// Cancelled calls whose frames are still queued. Their waiters stay until the frames are
+    /// taken, because a waiter holds a permit: otherwise the queue to a peer that does not read
+    /// would grow without bound.
     cancelled: Vec<Entry<W>>,
     /// How many answers have arrived.
     received: u64,
@@ -37,7 +37,7 @@ struct Entry<W> {
     position: Position,
 }
 
-/// How much was queued, and how much of that was taken to be written: bytes of small frames, or
+/// How much was queued, and how much of that was taken for writing: bytes of small frames, or
 /// large frames.
 #[derive(Debug, Default)]
 struct Progress {
@@ -54,7 +54,7 @@ enum Position {
     Large(u64),
 }
 
-/// How much of what was taken has been written.
+/// How much of the taken frames has been written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written {
     /// Bytes of small frames.
@@ -117,8 +117,8 @@ impl<W> InFlightTable<W> {
         if let Some(waiter) = self.remove(id) {
             return Some(waiter);
         }
-        // An error without an id of its own concerns the only call in flight, provided that there is
-        // exactly one, and that no cancelled call may still be answered.
+        // An error without an id of its own concerns the only call in flight, provided that there
+        // is exactly one, and that no cancelled call may still be answered.
         let is_stray = matches!(body, Body::Error(_)) && *id == RequestId::unknown();
         if is_stray && self.waiting.len() == 1 && !self.has_cancelled {
             return self.waiting.drain().next().map(|(_, entry)| entry.waiter);
@@ -131,7 +131,7 @@ impl<W> InFlightTable<W> {
         self.waiting.remove(id).map(|entry| entry.waiter)
     }
 
-    /// Forgets a call that was given up. A late answer to it is discarded.
+    /// Cancels a call. A late answer to it is discarded.
     pub(super) fn cancel(&mut self, id: &RequestId) {
         let Some(entry) = self.waiting.remove(id) else {
             return;
@@ -142,8 +142,8 @@ impl<W> InFlightTable<W> {
         }
     }
 
-    /// Removes all waiters, each with whether its frame was written completely. A peer cannot have
-    /// seen any other.
+    /// Removes all waiters, and tells for each whether its frame was written completely. A peer
+    /// cannot have seen a frame that was not.
     pub(super) fn fail_all(self, written: Written) -> impl Iterator<Item = (W, bool)> {
         let pending = u64::from(written.is_large_pending);
         // Nothing was taken if the table is empty because the end came before.
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn small_frames_are_taken_together_and_large_ones_singly() {
+    fn small_frames_are_taken_together_and_large_ones_one_at_a_time() {
         let mut table = InFlightTable::default();
         for (name, frame) in [
             ("a", small(2)),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_tells_which_frames_were_written() {
+    fn failing_all_calls_tells_which_frames_were_written() {
         for (written, is_large_pending, expected) in [
             (
                 0,

@@ -42,7 +42,7 @@ pub(super) struct Multiplexer {
     max_connections: usize,
     max_in_flight: usize,
     idle_timeout: Duration,
-    /// One for each call that all connections together may have in flight.
+    /// A permit for each call that all connections together may have in flight.
     permits: Permits,
     counters: Arc<Counters>,
     connections: Mutex<Vec<Arc<SharedConnection>>>,
@@ -87,8 +87,8 @@ impl Multiplexer {
         }
     }
 
-    /// Chooses a connection without calls, or else makes a new one, or else chooses the one with the
-    /// fewest calls.
+    /// Chooses a connection without calls, or else opens a new one, or else chooses the one with
+    /// the fewest calls.
     fn slot(&self, permit: Permit) -> Slot {
         let mut connections = self.connections.lock();
         // The calls in flight on a retired connection keep it open.

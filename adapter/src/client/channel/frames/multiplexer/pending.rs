@@ -26,8 +26,8 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Queues a request on the connection of a slot. Fails if the connection has ended; nothing was
-    /// sent then.
+    /// Queues a request on the connection of a slot. Fails if the connection has ended, in which
+    /// case nothing was sent.
     pub(super) fn send(slot: Slot, request: &Request) -> Result<Self, Failure> {
         let shared = slot.connection.shared().map(Arc::clone);
         let shared = shared.ok_or_else(Failure::not_connected)?;
@@ -42,8 +42,8 @@ impl Pending {
         })
     }
 
-    /// The time of the call is up. If nothing has arrived on the connection since the call was sent,
-    /// the connection takes no more calls.
+    /// Handles the timeout of the call. If nothing has arrived on the connection since the call was
+    /// sent, the connection accepts no more calls.
     pub(super) fn timed_out(&self) {
         self.shared
             .retire_if_silent_since(self.sent.received_before);

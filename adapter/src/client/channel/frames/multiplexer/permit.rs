@@ -7,10 +7,11 @@ use std::sync::{
 
 use crate::client::permits::Permit;
 
-/// How many calls are in flight on one connection.
+/// The number of calls in flight on one connection.
 ///
-/// Relaxed: changed and compared under the lock of the multiplexer where it decides anything, except
-/// that a call ends without the lock. A choice may then see one call too many, which is harmless.
+/// Relaxed: where the number matters, it is changed and compared under the lock of the multiplexer,
+/// except that a call ends without the lock. A choice may then count one call too many, which is
+/// harmless.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlightCount(Arc<AtomicUsize>);
 
@@ -26,7 +27,7 @@ impl InFlightCount {
         self.0.load(Relaxed)
     }
 
-    /// Counts one more call.
+    /// Counts another call.
     pub(super) fn add(&self, permit: Permit) -> InFlightPermit {
         self.0.fetch_add(1, Relaxed);
         InFlightPermit {

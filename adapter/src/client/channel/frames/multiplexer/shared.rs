@@ -1,4 +1,4 @@
-//! What the callers and the driver of one shared connection have in common.
+//! The state that the callers and the driver of one shared connection share.
 
 use std::{
     io,
@@ -40,7 +40,7 @@ struct Waiter {
     _permit: InFlightPermit,
 }
 
-/// How a call on a shared connection ends.
+/// The result of a call on a shared connection.
 pub(super) type Answer = Result<Body, Failure>;
 
 /// The receiving end of a call that was sent.
@@ -52,8 +52,8 @@ pub(super) struct Sent {
 }
 
 impl Shared {
-    /// Queues a frame, to be answered under its id. Returns `None` if the connection has ended;
-    /// nothing was sent then.
+    /// Queues a frame, to be answered under its id. Returns `None` if the connection has ended, in
+    /// which case nothing was sent.
     pub(super) fn send(
         &self,
         id: &RequestId,
@@ -80,7 +80,7 @@ impl Shared {
         })
     }
 
-    /// Gives a call up. A late answer to it is discarded.
+    /// Cancels a call. A late answer to it is discarded.
     pub(super) fn cancel(&self, id: &RequestId) {
         let is_empty = {
             let mut table = self.table.lock();
@@ -93,7 +93,7 @@ impl Shared {
         }
     }
 
-    /// Takes no more calls if no answer has arrived since a call was sent whose time is up: the
+    /// Stops accepting calls if no answer has arrived since a timed-out call was sent, because the
     /// connection may be dead.
     pub(super) fn retire_if_silent_since(&self, received_before: u64) {
         let table = self.table.lock();
@@ -111,8 +111,8 @@ impl Shared {
         self.retired.store(true, Relaxed);
     }
 
-    /// Registers the driver to be woken. To be called before it looks for frames, so that it misses
-    /// none that are queued afterwards.
+    /// Registers the driver to be woken. The driver calls this before it looks for frames, so that
+    /// it misses none that are queued afterwards.
     pub(super) fn register_driver(&self, waker: &std::task::Waker) {
         self.driver.register(waker);
     }
@@ -128,13 +128,13 @@ impl Shared {
         self.table.lock().len()
     }
 
-    /// Returns whether no call waits, and none will.
+    /// Returns whether no call waits and none can be added.
     pub(super) fn is_done(&self) -> bool {
         let table = self.table.lock();
         self.is_retired() && table.is_empty()
     }
 
-    /// Takes no more calls if none waits now. Returns whether that was so.
+    /// Stops accepting calls if none waits now. Returns whether it did.
     pub(super) fn retire_if_idle(&self) -> bool {
         let table = self.table.lock();
         let is_idle = table.is_empty();
@@ -144,17 +144,17 @@ impl Shared {
         is_idle
     }
 
-    /// Hands an answer to the call that waits for it.
+    /// Delivers an answer to the call that waits for it.
     pub(super) fn deliver(&self, id: &RequestId, body: Body) {
         let waiter = self.table.lock().complete(id, &body);
         match waiter {
-            // Sending fails if the call has just been given up.
+            // Sending fails if the call has just been dropped.
             Some(waiter) => drop(waiter.answer.send(Ok(body))),
             None => tracing::debug!(%id, "discarding an answer that no call waits for"),
         }
     }
 
-    /// Fails the call that a malformed answer is for, if the answer has a legible id.
+    /// Fails the call of a malformed answer, if the id of the answer can be decoded.
     pub(super) fn deliver_fault(&self, error: DecodeError) {
         let waiter = error.id().and_then(|id| self.table.lock().remove(id));
         match waiter {
@@ -163,7 +163,7 @@ impl Shared {
         }
     }
 
-    /// Takes no more calls, and fails those that wait.
+    /// Stops accepting calls, and fails those that wait.
     pub(super) fn end(&self, error: Option<&FrameError>, written: Written) {
         let table = {
             let mut table = self.table.lock();
@@ -176,13 +176,13 @@ impl Shared {
             } else {
                 Failure::Unsent(io::ErrorKind::BrokenPipe.into())
             };
-            // Sending fails if the call has just been given up.
+            // Sending fails if the call has just been dropped.
             drop(waiter.answer.send(Err(failure)));
         }
     }
 }
 
-/// Copies an error of the connection, for each call on it to have one.
+/// Copies the error of a connection, so that each call on it gets one.
 fn copy(error: &FrameError) -> FrameError {
     match error {
         FrameError::TooLarge { len, max } => FrameError::TooLarge {

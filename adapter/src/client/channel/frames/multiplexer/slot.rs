@@ -11,14 +11,14 @@ use super::{
 };
 use crate::client::{channel::failure::Failure, permits::Permit};
 
-/// A connection that exists or is being made. The calls that are to share it wait here meanwhile.
+/// A connection that exists or is being opened. The calls that will share it wait here meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct SharedConnection {
     connection: OnceCell<MuxConnection>,
     in_flight: InFlightCount,
 }
 
-/// A place for one call on a shared connection.
+/// A place for one call in flight on a shared connection.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) connection: Arc<SharedConnection>,
@@ -39,17 +39,17 @@ impl SharedConnection {
         self.in_flight.get()
     }
 
-    /// Returns whether the connection has been made and takes no more calls.
+    /// Returns whether the connection has been opened and accepts no more calls.
     pub(super) fn is_retired(&self) -> bool {
         self.shared().is_some_and(|shared| shared.is_retired())
     }
 
-    /// Returns whether the connection has been made and has no calls.
+    /// Returns whether the connection has been opened and has no calls.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight() == 0 && self.shared().is_some_and(|shared| !shared.is_retired())
     }
 
-    /// Returns what the callers share with the driver, once the connection has been made.
+    /// Returns what the callers share with the driver, once the connection has been opened.
     pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
         self.connection.get().map(MuxConnection::shared)
     }
@@ -60,9 +60,9 @@ impl Slot {
         self.connection.connection.initialized()
     }
 
-    /// Makes the connection, unless another call has made it.
+    /// Opens the connection, unless another call has opened it.
     ///
-    /// If the call that makes it gives up, the next waiting call takes over.
+    /// If the call that opens the connection is dropped, the next waiting call takes over.
     pub(super) async fn connect<F>(&self, make: impl FnOnce() -> F) -> Result<(), Failure>
     where
         F: Future<Output = Result<MuxConnection, Failure>>,
