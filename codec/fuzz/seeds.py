@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a seed corpus for each fuzz target from the golden vectors: seeds.py
+"""Creates a seed corpus for each fuzz target from the golden vectors: seeds.py
 
 Writes to codec/fuzz/seeds/TARGET, one file for each payload. scripts/fuzz runs it.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 VECTORS = HERE.parent / "tests" / "vectors"
-LONGEST = 4096  # Long seeds slow a fuzzer down more than they teach it.
+MAX_LEN = 4096  # Long seeds slow a fuzzer down more than they teach it.
 
 
 def expand(piece: Any) -> bytes:
@@ -27,7 +27,7 @@ def payloads(name: str) -> list[bytes]:
     """The payloads of one format."""
     vectors = json.loads((VECTORS / f"{name}.json").read_text("ascii"))
     joined = (b"".join(map(expand, vector["payload"])) for vector in vectors)
-    return [payload for payload in joined if len(payload) <= LONGEST]
+    return [payload for payload in joined if len(payload) <= MAX_LEN]
 
 
 def main() -> None:

@@ -49,9 +49,12 @@
 //!
 //! # Privacy
 //!
-//! `{:?}` of every type here is safe to log: it shows the kind, the size, and a fingerprint of each
-//! value instead of its content. `{:#?}` shows all of the content and is meant for developers; the
-//! library never logs with it. [`Value`](Value#impl-Debug-for-Value) describes both forms.
+//! `{:?}` of messages, tool results, values, maps and envelopes is safe to log: for each value it
+//! shows the kind, the size and a fingerprint instead of the content. Roles, names, ids, times and
+//! error messages are shown in full. `{:#?}` shows all of the content and is meant for developers;
+//! the library never logs with it. [`Value`](Value#impl-Debug-for-Value) describes both forms. The
+//! text of a [`ValueError`] quotes the value that does not fit, so log it only if you would log the
+//! value.
 
 mod envelope;
 mod envelope_codec;

@@ -87,7 +87,7 @@ fn short_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|&&byte| P::is_plain(byte)).count()
 }
 
-/// Two overlapping words: if the second has a match, it lies behind the first word.
+/// Two overlapping words: if the second has a match, it lies after the first word.
 #[inline(always)]
 fn two_word_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     let (Some(front), Some(back)) = (bytes.first_chunk(), bytes.last_chunk()) else {

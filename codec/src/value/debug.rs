@@ -123,7 +123,7 @@ fn take_one(values_left: &Cell<usize>) -> bool {
     left > 0
 }
 
-/// Tells names of fields from data: maps may also be keyed by phone numbers, tokens, or addresses.
+/// Distinguishes names of fields from data, because maps may also be keyed by phone numbers, tokens, or addresses.
 fn is_field_name(key: &str) -> bool {
     let is_name_byte = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
     (1..=MAX_KEY_LEN).contains(&key.len()) && key.bytes().all(is_name_byte)
