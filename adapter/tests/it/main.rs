@@ -13,6 +13,7 @@ mod by_name;
 mod by_name_failing;
 mod by_name_registry;
 mod client;
+mod client_settings;
 mod context;
 mod custom_transports;
 mod endpoints;

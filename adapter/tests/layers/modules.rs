@@ -116,13 +116,13 @@ fn paths(module: &str, text: &str) -> Vec<Vec<String>> {
                 found.push(path);
                 at += 2;
             }
-            ("crate", Some("::")) => at = tree(&tokens, at + 2, Vec::new(), &module, &mut found),
+            ("crate", Some("::")) => at = tree(&tokens, at + 2, Vec::new(), &mut found),
             ("self", Some("::")) => {
-                at = tree(&tokens, at + 2, module.clone(), &module, &mut found);
+                at = tree(&tokens, at + 2, module.clone(), &mut found);
             }
             ("super", Some("::")) => {
                 let parent = module[..module.len().saturating_sub(1)].to_vec();
-                at = tree(&tokens, at + 2, parent, &module, &mut found);
+                at = tree(&tokens, at + 2, parent, &mut found);
             }
             // The rest of a path that starts otherwise.
             (_, Some("::")) => at += 2,
@@ -137,7 +137,6 @@ fn tree(
     tokens: &[String],
     mut at: usize,
     mut prefix: Vec<String>,
-    module: &[String],
     found: &mut Vec<Vec<String>>,
 ) -> usize {
     loop {
@@ -148,7 +147,7 @@ fn tree(
                     if tokens[at] == "," {
                         at += 1;
                     } else {
-                        at = tree(tokens, at, prefix.clone(), module, found);
+                        at = tree(tokens, at, prefix.clone(), found);
                     }
                 }
                 return at + 1;
