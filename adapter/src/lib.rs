@@ -284,7 +284,7 @@
 //! | requests in flight on one connection | 64 | the server reads no further requests |
 //! | connections of a client to each instance | 64 | calls wait, within their timeout |
 //! | instances of one name that a client calls | 1024 | further instances are ignored, with a `warn` event |
-//! | time to connect to a discovered instance | 3 s, or a third of the remaining time | another instance is tried |
+//! | time to connect | 5 s; to a discovered instance 3 s, or a third of the remaining time | connecting is retried; another instance is tried |
 //! | time for a registry lookup | 1 s if instances are known, otherwise a third of the remaining time | the known instances are called |
 //! | nesting of a value | 256 levels | the value is rejected with an error |
 //!

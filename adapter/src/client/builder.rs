@@ -15,11 +15,11 @@ use super::{
 };
 use crate::Error;
 
-/// Settings for calling an agent. Made by [`RemoteAgent::builder`] for an agent at a fixed endpoint,
-/// and by [`RemoteAgent::discover`] for the instances of an agent that a registry lists.
+/// Settings for calling an agent. Made by [`RemoteAgent::builder`] for an agent at a fixed
+/// endpoint, and by [`RemoteAgent::discover`] for the instances of an agent that a registry lists.
 ///
-/// `D` is the kind of destination: [`FixedEndpoint`] or [`Discovered`]. A setting that means nothing
-/// for a destination does not exist there.
+/// `D` is the kind of destination: [`FixedEndpoint`] or [`Discovered`]. A setting that means
+/// nothing for a destination does not exist there.
 ///
 /// [`RemoteAgent::builder`]: crate::RemoteAgent::builder
 /// [`RemoteAgent::discover`]: crate::RemoteAgent::discover
@@ -43,8 +43,8 @@ pub struct Discovered {
 }
 
 impl<D> RemoteAgentBuilder<D> {
-    /// The name to call the agent by. Default: none, which every server with a single agent accepts;
-    /// for a [discovered](crate::RemoteAgent::discover) agent, its registered name.
+    /// The name to call the agent by. Default: none, which every server with a single agent
+    /// accepts; for a [discovered](crate::RemoteAgent::discover) agent, its registered name.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
@@ -57,8 +57,8 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
-    /// How long connecting may take, within the time of the call. Default: 5 s; 3 s for each instance
-    /// of a [discovered](crate::RemoteAgent::discover) agent.
+    /// How long connecting may take, within the time of the call. Default: 5 s; 3 s for each
+    /// instance of a [discovered](crate::RemoteAgent::discover) agent.
     ///
     /// A connection that takes longer has failed, and connecting is tried again as
     /// [`retry`](Self::retry) allows. At a discovered agent the next attempt goes to another
@@ -77,18 +77,18 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
-    /// How many calls share one connection once [`max_connections`](Self::max_connections) are open.
-    /// Default: 1, so that none is shared.
+    /// How many calls share one connection once [`max_connections`](Self::max_connections) are
+    /// open. Default: 1, so that none is shared.
     ///
-    /// This is for servers that answer the requests of one connection as they finish, as the servers
-    /// of this library do. With a server that answers in order, as Python's and Go's do, a slow call
-    /// holds up those behind it. Streams never share a connection; they may open up to
+    /// This is for servers that answer the requests of one connection as they finish, as the
+    /// servers of this library do. With a server that answers in order, as Python's and Go's do, a
+    /// slow call holds up those behind it. Streams never share a connection; they may open up to
     /// `max_connections` more.
     ///
-    /// A call that is given up does not close a shared connection: the server continues to work, and
-    /// its answer is discarded. If a call times out on a connection on which nothing has arrived
-    /// meanwhile, that connection takes no more calls and is replaced. Until its calls have ended,
-    /// one connection more than `max_connections` is open.
+    /// A call that is given up does not close a shared connection: the server continues to work,
+    /// and its answer is discarded. If a call times out on a connection on which nothing has
+    /// arrived meanwhile, that connection takes no more calls and is replaced. Until its calls have
+    /// ended, one connection more than `max_connections` is open.
     pub fn max_in_flight_per_connection(mut self, calls: usize) -> Self {
         self.config.max_in_flight = calls;
         self
@@ -115,8 +115,8 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
-    /// How envelopes are encoded. Default: JSON, which every server reads. Servers in Rust answer in
-    /// the format of the request.
+    /// How envelopes are encoded. Default: JSON, which every server reads. Servers in Rust answer
+    /// in the format of the request.
     pub fn format(mut self, format: Format) -> Self {
         self.config.format = format;
         self

@@ -60,7 +60,8 @@ impl CallOptions {
         Self::default()
     }
 
-    /// How long the call may take; for a stream, from chunk to chunk. Default: the client's timeout.
+    /// How long the call may take; for a stream, from chunk to chunk. Default: the client's
+    /// timeout.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self

@@ -4,13 +4,13 @@
 //! remote_agent  the handle, with `builder` (its settings) and `stream` (answers as they arrive)
 //!   call        one request with all of its attempts: retries, deadlines, errors
 //!     router    which channel the next attempt goes to: a fixed one, or a discovered instance
-//!       channel the connections to one endpoint: pooling, multiplexing, one folder for each carrier
+//!       channel the connections to one endpoint: pools, sharing, a folder for each carrier
 //!         crate::connection   one byte stream that carries envelopes
 //! ```
 //!
 //! A layer names only the layers below it, and what all of them share: `shared` (the settings,
-//! counters and life of one client), `config`, `retry_policy`, `permits` and `stats`. Results travel
-//! up as return values: a `Failure` of a channel becomes a `Verdict` of the router and an
+//! counters and life of one client), `config`, `retry_policy`, `permits` and `stats`. Results
+//! travel up as return values: a `Failure` of a channel becomes a `Verdict` of the router and an
 //! [`Error`](crate::Error) of the call. No two files import each other, directly or through others.
 //! `tests/layers` checks both rules.
 

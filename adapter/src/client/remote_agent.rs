@@ -48,9 +48,9 @@ use crate::{
 /// # Runtimes
 ///
 /// A client may outlive a runtime, and may be called from several. A connection is driven by the
-/// runtime on which it was opened. If you share a client between runtimes, keep all of them running:
-/// a current-thread runtime that is not being polled stalls every call that uses one of its
-/// connections, until that call times out.
+/// runtime on which it was opened. If you share a client between runtimes, keep all of them
+/// running: a current-thread runtime that is not being polled stalls every call that uses one of
+/// its connections, until that call times out.
 #[derive(Clone)]
 pub struct RemoteAgent(Arc<Inner>);
 
@@ -94,7 +94,8 @@ impl RemoteAgent {
     /// to those that leave, expire or stop matching once their calls have ended. Calls are
     /// [balanced] over the instances. An instance that cannot be reached, that repeatedly closes
     /// connections without answering, or whose server reports no such agent is ejected for a while,
-    /// which starts and grows as the delays of the [`RetryPolicy`], and is probed in the background.
+    /// which starts and grows as the delays of the [`RetryPolicy`], and is probed in the
+    /// background.
     ///
     /// A request that was not processed goes to another instance within the time of the call. A
     /// request that may have been received by one instance goes to another only if
@@ -230,7 +231,8 @@ impl RemoteAgent {
     ///
     /// ```no_run
     /// # async fn example(weather: agentwire::RemoteAgent) -> Result<(), agentwire::Error> {
-    /// let result = weather.execute("forecast", agentwire::map! {"city": "Oslo", "days": 3}).await?;
+    /// let kwargs = agentwire::map! {"city": "Oslo", "days": 3};
+    /// let result = weather.execute("forecast", kwargs).await?;
     /// if result.success {
     ///     println!("{}", result.data);
     /// }

@@ -19,8 +19,12 @@ use agentwire_transport::internal::{Backoff, MAX_TIMEOUT};
 ///
 /// use agentwire::{RemoteAgent, RetryPolicy};
 ///
-/// let idempotent = RetryPolicy::new().resend(2).backoff(Duration::from_millis(50), Duration::from_secs(5));
-/// let weather = RemoteAgent::builder("unix:///run/agents/weather.sock").retry(idempotent).build()?;
+/// let idempotent = RetryPolicy::new()
+///     .resend(2)
+///     .backoff(Duration::from_millis(50), Duration::from_secs(5));
+/// let weather = RemoteAgent::builder("unix:///run/agents/weather.sock")
+///     .retry(idempotent)
+///     .build()?;
 /// # Ok::<(), agentwire::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,9 +55,9 @@ impl RetryPolicy {
 
     /// A policy that tries nothing again: the first failure is the error.
     ///
-    /// Even so, an idle connection that turns out to be closed before anything was sent is replaced,
-    /// and a call to a discovered agent connects to one instance after the other until it reaches
-    /// one.
+    /// Even so, an idle connection that turns out to be closed before anything was sent is
+    /// replaced, and a call to a discovered agent connects to one instance after the other until it
+    /// reaches one.
     pub fn never() -> Self {
         Self {
             connect: false,

@@ -253,8 +253,8 @@ impl FramedConnection {
         Poll::Ready(Ok(Some(envelope)))
     }
 
-    /// Writes the queued bytes, closes the sending half, and discards what still arrives, all within
-    /// `linger`.
+    /// Writes the queued bytes, closes the sending half, and discards what still arrives, all
+    /// within `linger`.
     ///
     /// A socket that is closed with unread bytes may lose the bytes that it has written.
     pub(crate) async fn close(mut self, linger: Duration) {

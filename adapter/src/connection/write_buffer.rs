@@ -29,8 +29,8 @@ impl WriteBuffer {
 
     /// Returns the buffer to append to. Its contents must stay.
     pub(crate) fn buffer_mut(&mut self) -> &mut Vec<u8> {
-        // A queue that never quite empties must still drop what was written. Waiting until more than
-        // half of it was moves each byte once at most.
+        // A queue that never quite empties must still drop what was written. Waiting until more
+        // than half of it was moves each byte once at most.
         if self.written > self.bytes.len() / 2 {
             self.bytes.drain(..self.written);
             self.written = 0;

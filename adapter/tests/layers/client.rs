@@ -110,8 +110,8 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|parts| parts.contains(&part))
 }
 
-/// The part of a layer that a module belongs to: a module of the client or of the crate, with all of
-/// its descendants.
+/// The part of a layer that a module belongs to: a module of the client or of the crate, with all
+/// of its descendants.
 fn part(module: &str) -> &str {
     let in_client = module.strip_prefix("client::").unwrap_or(module);
     let name = in_client.split("::").next().unwrap_or_default();

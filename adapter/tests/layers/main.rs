@@ -1,5 +1,5 @@
-//! The arrows of the architecture point in one direction: between crates, and between the modules of
-//! the client.
+//! The arrows of the architecture point in one direction: between crates, and between the modules
+//! of the client.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

@@ -54,8 +54,8 @@ impl<'a> Deadlines<'a> {
         self.call
     }
 
-    /// Until when to wait for a permit. An instance that may be unreachable gets only a share of the
-    /// time.
+    /// Until when to wait for a permit. An instance that may be unreachable gets only a share of
+    /// the time.
     fn queue_until(&self) -> Instant {
         match self.candidate {
             Some(candidate) if !candidate.is_reached() => self.share(),
@@ -71,8 +71,8 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// A third of the time that is left, at most the connect timeout, so that other instances can be
-    /// tried.
+    /// A third of the time that is left, at most the connect timeout, so that other instances can
+    /// be tried.
     fn share(&self) -> Instant {
         let now = Instant::now();
         let third = self.call.saturating_duration_since(now) / 3;

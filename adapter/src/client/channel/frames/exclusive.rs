@@ -54,7 +54,8 @@ pub(super) async fn open(
                 failure: Failure::Unsent(error),
                 reused: true,
             }) => {
-                tracing::debug!(id = %request.id, %error, "idle connection was closed; taking another");
+                let id = &request.id;
+                tracing::debug!(%id, %error, "idle connection was closed; taking another");
             }
             result => return result.map_err(|error| error.failure),
         }
