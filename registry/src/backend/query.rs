@@ -2,8 +2,7 @@
 
 use agentwire_codec::Map;
 
-use super::FieldError;
-use crate::{Query, RegistryError, query::wire};
+use crate::{Query, RegistryError, error::FieldError, query::wire};
 
 /// What a backend needs of a [`Query`], beside [`Query::matches`].
 pub trait QueryExt: Sized {

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use agentwire_codec::{Map, Timestamp};
 
-use super::FieldError;
 use crate::{
     Registration, RegistryError,
+    error::FieldError,
     registration::{check, order, wire},
 };
 

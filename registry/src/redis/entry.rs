@@ -51,7 +51,7 @@ pub(super) fn decode(
     Some(Arc::new(registration))
 }
 
-/// Decodes an entry like [`decode`], and checks that it belongs to the id that it is stored under.
+/// Decodes an entry, and checks that it is stored under its own id.
 pub(super) fn decode_with_id(
     id: &[u8],
     offer: &[u8],

@@ -69,7 +69,7 @@ impl Fault {
                 | ServerErrorKind::ReadOnly
                 | ServerErrorKind::TryAgain,
             ) => false,
-            // Another script is running; that passes, too.
+            // Redis is busy with a script of another client, which passes, too.
             ErrorKind::Extension => error.code() != Some("BUSY"),
             ErrorKind::Server(_) => !self.is_demotion(),
             ErrorKind::AuthenticationFailed | ErrorKind::RESP3NotSupported => true,
@@ -122,8 +122,7 @@ impl ClientError {
     }
 }
 
-/// Returns true for a refusal, already converted to a `RegistryError`, that does not pass without
-/// intervention.
+/// Returns true for a [`RegistryError::Refused`] that does not pass without intervention.
 pub(super) fn is_permanent(error: &RegistryError) -> bool {
     let RegistryError::Refused { source, .. } = error else {
         return false;

@@ -38,7 +38,7 @@ impl Range {
 
     /// Covers all instances of one name.
     pub(super) fn name(name: &str) -> Self {
-        // The byte after the line feed excludes everything that does not start with one.
+        // From the name with a line feed up to, but not including, the name with the next byte.
         Self {
             first: format!("[{name}\n").into(),
             last: format!("({name}\u{b}").into(),
