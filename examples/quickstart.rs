@@ -8,7 +8,7 @@ mod python;
 
 use std::error::Error;
 
-use agentwire::{AgentError, LocalAgent, Message, RemoteAgent, agent_fn};
+use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -33,9 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("4. Start an agent in Rust on another Unix socket");
     let shout = agent_fn("shout", |message: Message| async move {
-        let text = message
-            .text()
-            .ok_or_else(|| AgentError::new("expected text"))?;
+        let text = message.text().ok_or("expected text")?;
         Ok(Message::agent(text.to_uppercase()))
     });
     let server = LocalAgent::serve(shout, socket("shout.sock")).await?;

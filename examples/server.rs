@@ -5,7 +5,7 @@
 
 use std::{env, error::Error};
 
-use agentwire::{AgentError, LocalAgent, Message, agent_fn};
+use agentwire::{LocalAgent, Message, agent_fn};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -14,9 +14,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .unwrap_or_else(|| "tcp://127.0.0.1:4850".to_owned());
 
     let shout = agent_fn("shout", |message: Message| async move {
-        let text = message
-            .text()
-            .ok_or_else(|| AgentError::new("expected text"))?;
+        let text = message.text().ok_or("expected text")?;
         Ok(Message::agent(text.to_uppercase()))
     });
     let server = LocalAgent::serve(shout, endpoint).await?;

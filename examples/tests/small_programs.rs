@@ -5,7 +5,7 @@
 use std::{error::Error, net::SocketAddr};
 
 use agentwire::{
-    LocalAgent, Message, RemoteAgent, agent_fn, map,
+    Agent, AgentError, LocalAgent, Message, RemoteAgent, RequestContext, Value, agent_fn, map,
     registry::{LocalRegistry, Query, Registration, Registry},
 };
 use serde::{Deserialize, Serialize};
@@ -125,4 +125,47 @@ async fn versions_are_text_and_find_takes_a_query_by_value() -> TestResult {
     assert_eq!(registry.find("weather").await?.len(), 1);
     assert!(registry.find(Query::new().version("^3")).await?.is_empty());
     Ok(())
+}
+
+fn check(number: i64) -> Result<i64, Box<dyn Error + Send + Sync>> {
+    Err(format!("{number} is too large").into())
+}
+
+fn look_up(name: &str) -> anyhow::Result<i64> {
+    anyhow::bail!("no entry named {name}")
+}
+
+#[tokio::test]
+async fn the_question_mark_converts_any_error_into_an_agent_error() -> TestResult {
+    let parser = agent_fn("parser", |message: Message| async move {
+        let text = message.text().ok_or("expected text")?;
+        let number = match text.strip_prefix('$') {
+            Some(name) => look_up(name)?,
+            None => text.parse()?,
+        };
+        Ok(Message::agent(check(number)?))
+    });
+    for (content, expected) in [
+        (Value::Null, "expected text"),
+        ("seven".into(), "invalid digit found in string"),
+        ("$seven".into(), "no entry named seven"),
+        ("7".into(), "7 is too large"),
+    ] {
+        let result = parser.process(Message::user(content), RequestContext::new());
+        let error = result.await.expect_err("an error");
+        assert_eq!(error.message(), expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_agent_error_converts_into_boxed_and_anyhow_errors() {
+    fn boxed() -> Result<(), Box<dyn Error>> {
+        Err(AgentError::new("out of paper"))?
+    }
+    fn anyhow() -> anyhow::Result<()> {
+        Err(AgentError::new("out of paper"))?
+    }
+    assert_eq!(boxed().expect_err("an error").to_string(), "out of paper");
+    assert_eq!(anyhow().expect_err("an error").to_string(), "out of paper");
 }
