@@ -203,7 +203,10 @@ mod tests {
             endpoint("tcp://[::]:80"),
             Endpoint::custom("a line"),
         ] {
-            assert_eq!(callable(&[&bound, &local]).unwrap(), [local.clone()]);
+            assert_eq!(
+                callable(&[&bound, &local]).unwrap(),
+                std::slice::from_ref(&local)
+            );
             let error = callable(&[&bound]).unwrap_err();
             assert!(
                 matches!(
