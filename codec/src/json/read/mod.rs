@@ -1,5 +1,6 @@
 //! Parses JSON.
 
+mod float;
 mod number;
 mod text;
 

@@ -1,6 +1,6 @@
 //! Parses numbers.
 
-use super::JsonReader;
+use super::{JsonReader, float};
 use crate::{Integer, Value, schema::SyntaxError};
 
 impl JsonReader<'_> {
@@ -36,10 +36,11 @@ impl JsonReader<'_> {
             _ => {}
         }
         let mut integer = true;
+        let mut digits = self.offset - first;
         if self.peek() == Some(b'.') {
             integer = false;
             self.offset += 1;
-            self.digits()?;
+            digits += self.digits()?;
         }
         if let Some(b'e' | b'E') = self.peek() {
             integer = false;
@@ -53,8 +54,7 @@ impl JsonReader<'_> {
         let value = if integer {
             Integer::from_decimal(text).map(Value::Integer)
         } else {
-            // A number that is too large becomes an infinity, as in Python.
-            text.parse().ok().map(Value::Float)
+            Some(Value::Float(float::read(text, digits)))
         };
         self.skip_white_space();
         value.ok_or(SyntaxError {
@@ -63,7 +63,8 @@ impl JsonReader<'_> {
         })
     }
 
-    fn digits(&mut self) -> Result<(), SyntaxError> {
+    /// Skips at least one digit and returns how many there are.
+    fn digits(&mut self) -> Result<usize, SyntaxError> {
         let len = self
             .rest()
             .iter()
@@ -73,7 +74,7 @@ impl JsonReader<'_> {
             return Err(self.error("expected a digit"));
         }
         self.offset += len;
-        Ok(())
+        Ok(len)
     }
 }
 
