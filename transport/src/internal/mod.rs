@@ -2,6 +2,7 @@
 
 mod backoff;
 mod chain;
+mod log_rate;
 mod sync;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 pub use self::{
     backoff::{Backoff, jittered},
     chain::{Chain, sources},
+    log_rate::{LogEdge, LogLimit},
     sync::{Mutex, RwLock},
 };
 
