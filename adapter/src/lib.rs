@@ -62,9 +62,9 @@
 //!
 //! By default each call in flight has its own connection, because Python and Go servers answer the
 //! requests of one connection one after the other. A client opens up to
-//! [`max_connections`](RemoteAgentBuilder::max_connections). It keeps idle connections for 50 s,
-//! and checks each before it uses it again. A call runs in the future of its caller, without a task
-//! in between.
+//! [`max_connections`](RemoteAgentBuilder::max_connections). It keeps idle connections for 50 s
+//! ([`idle_timeout`](RemoteAgentBuilder::idle_timeout)), and checks each before it uses it again. A
+//! call runs in the future of its caller, without a task in between.
 //!
 //! Set [`RemoteAgentBuilder::max_in_flight_per_connection`] to let calls share connections to a
 //! Rust server. A task for each connection then writes the queued requests and assigns the answers
@@ -157,6 +157,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A [`Query`](registry::Query) in place of the name restricts the calls to instances with a
+//! certain version, capability, tool or metadata.
 //!
 //! The client watches the registry and balances its calls over the registered instances
 //! ([`Balance`]). When an instance unregisters or expires, the client closes its connections as

@@ -6,10 +6,14 @@ use std::{
 };
 
 /// Waits for a future for up to 20 s.
-pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(HANG_LIMIT, future)
-        .await
-        .unwrap_or_else(|_| panic!("nothing happened within {HANG_LIMIT:?}"))
+pub(crate) fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    // Boxed, because a test may await many calls in one future.
+    let future = Box::pin(future);
+    async {
+        tokio::time::timeout(HANG_LIMIT, future)
+            .await
+            .unwrap_or_else(|_| panic!("nothing happened within {HANG_LIMIT:?}"))
+    }
 }
 
 /// Yields to other tasks until they have made a condition true.
