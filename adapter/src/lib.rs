@@ -206,8 +206,9 @@
 //! ```
 //!
 //! A call fails with an [`Error`]. [`Error::remote`] returns the error of the agent;
-//! [`Error::is_timeout`] and [`Error::is_connect`] tell other failures apart. [`Error::is_unsent`]
-//! means that no server has received the request, so that it is safe to send it again.
+//! [`Error::is_timeout`] and [`Error::is_connect`] tell other failures apart. [`Error::was_sent`]
+//! tells whether the agent may have received the request, and [`Error::is_retryable`] whether it is
+//! worth sending again.
 //!
 //! # Middleware
 //!
@@ -240,7 +241,7 @@
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
 //! let server = LocalAgent::serve(Timed(echo), "memory://middleware").await?;
 //!
@@ -327,8 +328,13 @@ pub use agentwire_codec::{
 pub use agentwire_transport as transport;
 pub use agentwire_transport::Endpoint;
 
+#[cfg(feature = "typed-tools")]
+pub use crate::tool::{Typed, TypedTool, TypedToolHandler, typed_tool_fn};
 pub use crate::{
-    agent::{Agent, AgentError, AgentHandler, FnAgent, SharedAgent, agent_fn},
+    agent::{
+        Agent, AgentError, AgentHandler, FnAgent, SharedAgent, StreamFnAgent, StreamHandler,
+        agent_fn, stream_fn,
+    },
     client::{
         Balance, CallOptions, ClientStats, Discovered, FixedEndpoint, MessageStream, RemoteAgent,
         RemoteAgentBuilder, RetryPolicy,

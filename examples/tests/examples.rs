@@ -35,6 +35,19 @@ async fn quickstart_without_python() -> TestResult {
     Ok(())
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn allow_uid() -> TestResult {
+    use std::os::unix::fs::MetadataExt;
+
+    let own = tempfile::tempdir()?.path().metadata()?.uid();
+    for (allowed, expected) in [(own, "reply:"), (own + 1, "refused: FORBIDDEN")] {
+        let printed = run(example("allow_uid").arg(allowed.to_string())).await?;
+        assert!(printed.starts_with(expected), "{printed}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn discovery() -> TestResult {
     let printed = run(&mut example("discovery")).await?;

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, marker::PhantomData};
 
-use agentwire_codec::Message;
+use agentwire_codec::{Map, Message};
 
 use super::{Agent, AgentError};
 use crate::RequestContext;
@@ -12,7 +12,8 @@ use crate::RequestContext;
 /// ```
 /// use agentwire::{Agent, Message, RequestContext, agent_fn};
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let echo = agent_fn("echo", |message: Message| async move { Ok(Message::agent(message.content)) });
 /// let reply = echo.process(Message::user("hello"), RequestContext::new()).await?;
 /// assert_eq!(reply.text(), Some("hello"));
@@ -21,9 +22,8 @@ use crate::RequestContext;
 ///     Ok(Message::agent(context.peer().to_string()))
 /// });
 /// # let _ = peer;
-/// # Ok::<(), agentwire::AgentError>(())
-/// # }).map_err(|error| error.to_string())?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// Write out the types of the closure's parameters, because they select between the two forms.
@@ -34,6 +34,7 @@ where
     FnAgent {
         name: name.into(),
         process,
+        capabilities: Map::new(),
         args: PhantomData,
     }
 }
@@ -42,7 +43,25 @@ where
 pub struct FnAgent<F, Args> {
     name: String,
     process: F,
+    capabilities: Map,
     args: PhantomData<fn(Args)>,
+}
+
+impl<F, Args> FnAgent<F, Args> {
+    /// Sets what the agent can do, for a registry to tell others.
+    ///
+    /// ```
+    /// use agentwire::{Agent, Message, agent_fn, map};
+    ///
+    /// let echo = agent_fn("echo", |message: Message| async move { Ok(message) })
+    ///     .with_capabilities(map! {"languages": ["en", "ja"]});
+    /// assert_eq!(echo.capabilities()["languages"][1], "ja");
+    /// ```
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: Map) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
 }
 
 impl<F, Args> Agent for FnAgent<F, Args>
@@ -60,6 +79,10 @@ where
         context: RequestContext,
     ) -> impl Future<Output = Result<Message, AgentError>> + Send {
         self.process.call(message, context)
+    }
+
+    fn capabilities(&self) -> Map {
+        self.capabilities.clone()
     }
 }
 
@@ -115,6 +138,7 @@ impl<F: Clone, Args> Clone for FnAgent<F, Args> {
         Self {
             name: self.name.clone(),
             process: self.process.clone(),
+            capabilities: self.capabilities.clone(),
             args: PhantomData,
         }
     }

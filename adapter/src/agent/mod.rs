@@ -3,6 +3,8 @@
 mod dynamic;
 mod error;
 mod function;
+mod pointer;
+mod stream_function;
 
 use std::future::Future;
 
@@ -15,6 +17,7 @@ pub use self::{
     dynamic::SharedAgent,
     error::AgentError,
     function::{AgentHandler, FnAgent, agent_fn},
+    stream_function::{StreamFnAgent, StreamHandler, stream_fn},
 };
 use crate::RequestContext;
 

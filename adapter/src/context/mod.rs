@@ -25,16 +25,16 @@ pub use self::extensions::Extensions;
 /// ```
 /// use agentwire::{Agent, Message, RequestContext, agent_fn};
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let agent = agent_fn("whoami", |_: Message, context: RequestContext| async move {
 ///     Ok(Message::agent(context.agent_name().unwrap_or("nobody").to_owned()))
 /// });
 /// let context = RequestContext::new().with_agent_name("whoami");
 /// let reply = agent.process(Message::user("?"), context).await?;
 /// assert_eq!(reply.text(), Some("whoami"));
-/// # Ok::<(), agentwire::AgentError>(())
-/// # }).map_err(|error| error.to_string())?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// [`Agent`]: crate::Agent

@@ -13,7 +13,8 @@ use crate::{AgentError, RequestContext};
 /// ```
 /// use agentwire::{Map, RequestContext, Tool, ToolResult, map, tool_fn};
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let add = tool_fn("add", |kwargs: Map| async move {
 ///     let sum = kwargs["a"].as_i64().zip(kwargs["b"].as_i64()).map(|(a, b)| a + b);
 ///     Ok(match sum {
@@ -25,9 +26,8 @@ use crate::{AgentError, RequestContext};
 ///
 /// let result = add.execute(map! {"a": 2, "b": 3}, RequestContext::new()).await?;
 /// assert_eq!(result.data.as_i64(), Some(5));
-/// # Ok::<(), agentwire::AgentError>(())
-/// # }).map_err(|error| error.to_string())?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// Write out the types of the closure's parameters, because they select between the two forms.

@@ -2,6 +2,9 @@
 
 mod dynamic;
 mod function;
+mod pointer;
+#[cfg(feature = "typed-tools")]
+mod typed;
 
 use std::future::Future;
 
@@ -9,6 +12,8 @@ use agentwire_codec::{Map, ToolResult};
 
 pub(crate) use self::dynamic::DynTool;
 pub use self::function::{FnTool, ToolHandler, tool_fn};
+#[cfg(feature = "typed-tools")]
+pub use self::typed::{Typed, TypedTool, TypedToolHandler, typed_tool_fn};
 use crate::{AgentError, RequestContext};
 
 /// Something that takes arguments and returns data, such as a search or a calculation.

@@ -239,3 +239,54 @@ async fn the_capabilities_of_a_server_can_be_read() {
     let server = LocalAgent::serve(plain, memory("tool-none")).await.unwrap();
     assert_eq!(server.capabilities(), Map::new());
 }
+
+#[cfg(feature = "typed-tools")]
+#[tokio::test]
+async fn typed_arguments_reach_the_tool_or_are_refused_with_their_path() {
+    use agentwire::{RequestContext, typed_tool_fn};
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Stay {
+        city: String,
+        guests: Vec<Guest>,
+    }
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Guest {
+        age: u8,
+    }
+    let book = typed_tool_fn("book", |stay: Stay, _: RequestContext| async move {
+        let ages: i64 = stay.guests.iter().map(|guest| i64::from(guest.age)).sum();
+        Ok(ToolResult::success(
+            map! {"city": (stay.city), "ages": ages},
+        ))
+    });
+    assert_eq!(book.parameters()["properties"]["city"]["type"], "string");
+    let server = LocalAgent::builder(ScriptedAgent)
+        .tool(std::sync::Arc::new(book))
+        .endpoint(memory("typed"))
+        .serve()
+        .await
+        .unwrap();
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    let kwargs = map! {"city": "Oslo", "guests": [{"age": 7}, {"age": 70}]};
+    let result = within(remote.execute("book", kwargs)).await.unwrap();
+    assert_eq!(result.data["ages"], 77);
+    for (kwargs, path, text) in [
+        (
+            map! {"city": "Oslo", "guests": [{"age": 7}, {"age": 700}]},
+            "guests[1].age",
+            "invalid argument guests[1].age: ",
+        ),
+        (
+            map! {"guests": []},
+            ".",
+            "invalid arguments: missing field `city`",
+        ),
+    ] {
+        let error = within(remote.execute("book", kwargs)).await.unwrap_err();
+        assert_eq!(error.code(), "INVALID_MESSAGE".into());
+        let error = error.remote().unwrap();
+        assert!(error.message.starts_with(text), "{error:?}");
+        assert_eq!(error.details["argument"], path);
+    }
+}

@@ -1,0 +1,140 @@
+//! Tools made of closures that take their arguments as a type of their own.
+
+use std::future::Future;
+
+use agentwire_codec::{ErrorCode, Map, ToolResult, Value, map, to_value};
+use schemars::{JsonSchema, schema_for};
+use serde::de::DeserializeOwned;
+
+use super::{FnTool, ToolHandler, tool_fn};
+use crate::{AgentError, RequestContext};
+
+/// Makes a tool of a closure that takes its arguments as a struct, or that and a
+/// [`RequestContext`].
+///
+/// The JSON Schema of the [parameters](crate::Tool::parameters) comes from the struct. Arguments
+/// that do not fit it never reach the closure: the caller gets `INVALID_MESSAGE`, with the path of
+/// the argument in the text and in the detail `argument`.
+///
+/// ```
+/// use agentwire::{RequestContext, Tool, ToolResult, map, typed_tool_fn};
+/// use schemars::JsonSchema;
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize, JsonSchema)]
+/// struct Stay {
+///     city: String,
+///     nights: u8,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let price = typed_tool_fn("price", |stay: Stay| async move {
+///     Ok(ToolResult::success(100 * i64::from(stay.nights)))
+/// });
+/// assert_eq!(price.parameters()["required"][1], "nights");
+///
+/// let context = RequestContext::new();
+/// let error = price.execute(map! {"city": "Oslo", "nights": "two"}, context).await.unwrap_err();
+/// assert!(error.message().starts_with("invalid argument nights: "));
+/// # Ok(())
+/// # }
+/// ```
+pub fn typed_tool_fn<F, Args>(
+    name: impl Into<String>,
+    execute: F,
+) -> FnTool<TypedTool<F>, Typed<Args>>
+where
+    F: TypedToolHandler<Args>,
+{
+    let schema = match to_value(schema_for!(F::Arguments)) {
+        Ok(Value::Map(schema)) => schema,
+        // `true`, or a number that no `Value` holds. An empty schema allows the same.
+        _ => Map::new(),
+    };
+    tool_fn(name, TypedTool(execute)).with_parameters(schema)
+}
+
+/// The closure of a tool made by [`typed_tool_fn`].
+#[derive(Debug, Clone)]
+pub struct TypedTool<F>(F);
+
+/// Marks a closure with typed arguments, as the parameter `Args` of [`FnTool`].
+#[derive(Debug)]
+pub struct Typed<Args>(std::marker::PhantomData<Args>);
+
+impl<F, Args> ToolHandler<Typed<Args>> for TypedTool<F>
+where
+    F: TypedToolHandler<Args>,
+{
+    async fn call(&self, kwargs: Map, context: RequestContext) -> Result<ToolResult, AgentError> {
+        let arguments = serde_path_to_error::deserialize(Value::Map(kwargs));
+        let arguments = arguments.map_err(|error| {
+            let path = error.path().to_string();
+            let problem = error.inner();
+            let text = match &*path {
+                "." => format!("invalid arguments: {problem}"),
+                path => format!("invalid argument {path}: {problem}"),
+            };
+            let details = map! {"argument": path};
+            AgentError::with_code(ErrorCode::INVALID_MESSAGE, text).with_details(details)
+        })?;
+        self.0.call(arguments, context).await
+    }
+}
+
+/// A closure that [`typed_tool_fn`] accepts: `Fn(Arguments)` or `Fn(Arguments, RequestContext)`, and
+/// the future that it returns ends in `Result<ToolResult, AgentError>`.
+///
+/// `Args` is the tuple of its parameters. It only tells the two forms apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a tool with typed arguments",
+    label = "not a closure that `typed_tool_fn` accepts",
+    note = "it must be `Fn(Arguments) -> impl Future<Output = Result<ToolResult, AgentError>> + Send`, or take `(Arguments, RequestContext)`",
+    note = "the type of the arguments must implement `serde::Deserialize` and `schemars::JsonSchema`"
+)]
+pub trait TypedToolHandler<Args>: Send + Sync + 'static {
+    /// The type of the arguments.
+    type Arguments: DeserializeOwned + JsonSchema + Send;
+
+    /// Calls the closure.
+    fn call(
+        &self,
+        arguments: Self::Arguments,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send;
+}
+
+impl<F, T, R> TypedToolHandler<(T,)> for F
+where
+    F: Fn(T) -> R + Send + Sync + 'static,
+    T: DeserializeOwned + JsonSchema + Send,
+    R: Future<Output = Result<ToolResult, AgentError>> + Send,
+{
+    type Arguments = T;
+
+    fn call(
+        &self,
+        arguments: T,
+        _: RequestContext,
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        self(arguments)
+    }
+}
+
+impl<F, T, R> TypedToolHandler<(T, RequestContext)> for F
+where
+    F: Fn(T, RequestContext) -> R + Send + Sync + 'static,
+    T: DeserializeOwned + JsonSchema + Send,
+    R: Future<Output = Result<ToolResult, AgentError>> + Send,
+{
+    type Arguments = T;
+
+    fn call(
+        &self,
+        arguments: T,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        self(arguments, context)
+    }
+}
