@@ -7,6 +7,8 @@ mod sync;
 
 use std::time::Duration;
 
+pub use agentwire_text::Untrusted;
+
 pub use self::{
     backoff::{Backoff, jittered},
     chain::{Chain, sources},
