@@ -206,9 +206,10 @@
 //! ```
 //!
 //! A call fails with an [`Error`]. [`Error::remote`] returns the error of the agent;
-//! [`Error::is_timeout`] and [`Error::is_connect`] tell other failures apart. [`Error::was_sent`]
-//! tells whether the agent may have received the request, and [`Error::is_retryable`] whether it is
-//! worth sending again.
+//! [`Error::is_timeout`] and [`Error::is_connect`] tell other failures apart. [`Error::context`]
+//! names the agent, the endpoint and the request. [`Error::was_sent`] tells whether the agent may
+//! have received the request, and [`Error::is_retryable`] whether it is worth sending again. The
+//! format `{:#}` prints an error with its sources.
 //!
 //! # Middleware
 //!
@@ -296,6 +297,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `anyhow` | no | the conversion of [`AgentError`] into `anyhow::Error` |
 //! | `redis` | no | `registry::RedisRegistry`, a registry in Redis |
 //!
 //! # Minimum supported Rust version
