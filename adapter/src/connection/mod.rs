@@ -42,6 +42,16 @@ pub(crate) struct FramedConnection {
     large_capacity: usize,
 }
 
+/// What a connection has received.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Envelope(Envelope),
+    /// A frame whose payload is not an envelope. The connection stays usable.
+    Malformed(DecodeError),
+    /// The end of the stream, between two frames.
+    End,
+}
+
 impl FramedConnection {
     pub(crate) fn new(connection: Connection, limits: FrameLimits) -> Self {
         Self {
@@ -237,20 +247,21 @@ impl FramedConnection {
             )
     }
 
-    /// Waits for the next envelope, in either format; `None` at the end of the stream.
-    ///
-    /// The outer error ends the connection. The inner one concerns a single payload.
-    pub(crate) fn poll_envelope(
+    /// Waits for the next envelope, in either format. An error ends the connection.
+    pub(crate) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Result<Envelope, DecodeError>>, FrameError>> {
+    ) -> Poll<Result<Received, FrameError>> {
         let Some(len) = ready!(self.poll_frame(cx))? else {
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(Ok(Received::End));
         };
         let payload = self.payload(len);
-        let envelope = Format::detect(payload).decode(payload);
+        let received = match Format::detect(payload).decode(payload) {
+            Ok(envelope) => Received::Envelope(envelope),
+            Err(error) => Received::Malformed(error),
+        };
         self.consume(len);
-        Poll::Ready(Ok(Some(envelope)))
+        Poll::Ready(Ok(received))
     }
 
     /// Writes the queued bytes, closes the sending half, and discards what still arrives, all

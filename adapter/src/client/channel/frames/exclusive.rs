@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::pool::{Lease, Pool};
 use crate::{
     client::channel::{deadlines::Deadlines, failure::Failure, request::Request},
+    connection::Received,
     error::Phase,
 };
 
@@ -190,14 +191,14 @@ fn poll_body(
     cx: &mut Context<'_>,
 ) -> Poll<Result<Body, Failure>> {
     loop {
-        let envelope = match lease.connection().poll_envelope(cx) {
+        let envelope = match lease.connection().poll_receive(cx) {
             Poll::Pending => {
                 ready!(lease.poll_deadline(cx, until));
                 return Poll::Ready(Err(Failure::TimedOut(Phase::Receiving)));
             }
-            Poll::Ready(Ok(Some(Ok(envelope)))) => envelope,
-            Poll::Ready(Ok(Some(Err(error)))) => return Poll::Ready(Err(error.into())),
-            Poll::Ready(Ok(None)) => return Poll::Ready(Err(Failure::Broken(None))),
+            Poll::Ready(Ok(Received::Envelope(envelope))) => envelope,
+            Poll::Ready(Ok(Received::Malformed(error))) => return Poll::Ready(Err(error.into())),
+            Poll::Ready(Ok(Received::End)) => return Poll::Ready(Err(Failure::Broken(None))),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Broken(Some(error)))),
         };
         if envelope.id == *id {

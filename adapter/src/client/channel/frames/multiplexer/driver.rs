@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{in_flight::Written, shared::Shared};
 use crate::{
     client::stats::{Counted, Counters},
-    connection::FramedConnection,
+    connection::{FramedConnection, Received},
     deadline_timer::DeadlineTimer,
 };
 
@@ -108,10 +108,12 @@ impl Driver {
     /// Delivers the answers that have arrived. `Ready` at the end of the connection.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            match ready!(self.connection.poll_envelope(cx)) {
-                Ok(Some(Ok(envelope))) => self.shared.deliver(&envelope.id, envelope.body),
-                Ok(Some(Err(error))) => self.shared.deliver_fault(error),
-                Ok(None) => return Poll::Ready(End::Lost(None)),
+            match ready!(self.connection.poll_receive(cx)) {
+                Ok(Received::Envelope(envelope)) => {
+                    self.shared.deliver(&envelope.id, envelope.body);
+                }
+                Ok(Received::Malformed(error)) => self.shared.deliver_fault(error),
+                Ok(Received::End) => return Poll::Ready(End::Lost(None)),
                 Err(error) => return Poll::Ready(End::Lost(Some(error))),
             }
         }
