@@ -5,7 +5,7 @@
 mod retry;
 mod trace;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use agentwire_codec::{Body, Heartbeat, WireError};
 use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
@@ -125,7 +125,7 @@ impl Call {
     pub(super) async fn run(&mut self) -> Result<Body, Error> {
         let _awaited_on_close = self.client.calls.token();
         let span = self.span();
-        traced(span, self.run_until_settled(), refusal).await
+        traced(span, pin!(self.run_until_settled()), refusal).await
     }
 
     async fn run_until_settled(&mut self) -> Result<Body, Error> {
@@ -151,13 +151,13 @@ impl Call {
     ) -> Result<(Answers, Body), Error> {
         let span = self.span();
         let closed = self.client.closed.clone();
-        let opening = async {
+        let opening = pin!(async {
             tokio::select! {
                 biased;
                 () = closed.cancelled() => Err(self.failed(Failure::Closed { sent: true })),
                 opened = self.open_until_settled(limit) => opened,
             }
-        };
+        });
         traced(span, opening, |_| None).await
     }
 
@@ -200,7 +200,7 @@ impl Call {
     pub(super) async fn ping(&mut self) -> Result<(), Error> {
         let _awaited_on_close = self.client.calls.token();
         let span = self.span();
-        traced(span, self.ping_until_settled(), |()| None).await
+        traced(span, pin!(self.ping_until_settled()), |()| None).await
     }
 
     async fn ping_until_settled(&mut self) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! The span and the outcome of a call in the log. The contents of messages are never logged.
 
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 
 use agentwire_codec::{Body, ErrorCode};
 use tokio::time::Instant;
@@ -9,9 +9,12 @@ use tracing::{Instrument, Span};
 use crate::Error;
 
 /// Runs a call in its span and logs its outcome and duration.
+///
+/// The caller pins the call: a future that is passed by value takes up space twice in the future
+/// that awaits it.
 pub(super) async fn traced<T>(
     span: Span,
-    call: impl Future<Output = Result<T, Error>>,
+    call: Pin<&mut impl Future<Output = Result<T, Error>>>,
     refusal: impl Fn(&T) -> Option<&ErrorCode>,
 ) -> Result<T, Error> {
     if span.is_disabled() {
