@@ -299,6 +299,7 @@
 //! |---|---|---|
 //! | `anyhow` | no | the conversion of [`AgentError`] into `anyhow::Error` |
 //! | `redis` | no | `registry::RedisRegistry`, a registry in Redis |
+//! | `typed-tools` | no | `typed_tool_fn`: tools whose arguments are a struct, with its JSON Schema |
 //!
 //! # Minimum supported Rust version
 //!

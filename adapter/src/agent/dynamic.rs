@@ -10,18 +10,22 @@ use futures_util::StreamExt;
 use super::{Agent, AgentError};
 use crate::RequestContext;
 
-type Answer = Result<Message, AgentError>;
+type ProcessResult = Result<Message, AgentError>;
 
 /// The dyn-compatible form of [`Agent`], implemented for every agent.
 pub(crate) trait DynAgent: Send + Sync {
     fn name(&self) -> &str;
-    fn process<'a>(&'a self, message: Message, context: RequestContext) -> BoxFuture<'a, Answer>;
+    fn process<'a>(
+        &'a self,
+        message: Message,
+        context: RequestContext,
+    ) -> BoxFuture<'a, ProcessResult>;
     /// The stream owns the agent, so it may outlive the borrow of the caller.
     fn stream(
         self: Arc<Self>,
         message: Message,
         context: RequestContext,
-    ) -> BoxStream<'static, Answer>;
+    ) -> BoxStream<'static, ProcessResult>;
     fn capabilities(&self) -> Map;
 }
 
@@ -30,7 +34,11 @@ impl<A: Agent> DynAgent for A {
         Agent::name(self)
     }
 
-    fn process<'a>(&'a self, message: Message, context: RequestContext) -> BoxFuture<'a, Answer> {
+    fn process<'a>(
+        &'a self,
+        message: Message,
+        context: RequestContext,
+    ) -> BoxFuture<'a, ProcessResult> {
         Box::pin(Agent::process(self, message, context))
     }
 
@@ -38,7 +46,7 @@ impl<A: Agent> DynAgent for A {
         self: Arc<Self>,
         message: Message,
         context: RequestContext,
-    ) -> BoxStream<'static, Answer> {
+    ) -> BoxStream<'static, ProcessResult> {
         Box::pin(stream! {
             let mut answers = pin!(Agent::stream(&*self, message, context));
             while let Some(answer) = answers.next().await {
@@ -83,7 +91,7 @@ impl Agent for SharedAgent {
         self.0.name()
     }
 
-    async fn process(&self, message: Message, context: RequestContext) -> Answer {
+    async fn process(&self, message: Message, context: RequestContext) -> ProcessResult {
         self.0.process(message, context).await
     }
 
@@ -91,7 +99,7 @@ impl Agent for SharedAgent {
         &self,
         message: Message,
         context: RequestContext,
-    ) -> impl Stream<Item = Answer> + Send {
+    ) -> impl Stream<Item = ProcessResult> + Send {
         Arc::clone(&self.0).stream(message, context)
     }
 

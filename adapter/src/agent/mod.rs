@@ -21,15 +21,14 @@ pub use self::{
 };
 use crate::RequestContext;
 
-/// Something that answers messages.
+/// Answers messages. This is the central trait of the library.
 ///
-/// [`LocalAgent`](crate::LocalAgent) serves an agent to other processes.
-/// [`RemoteAgent`](crate::RemoteAgent) implements this trait as well, so code that takes `impl Agent`
-/// works with local and remote agents. [`agent_fn`] makes an agent of a closure. [`SharedAgent`]
-/// holds an agent of any type.
+/// Serve an agent with [`LocalAgent`](crate::LocalAgent). A [`RemoteAgent`](crate::RemoteAgent) is an
+/// agent, too, so code that takes `impl Agent` does not depend on where the agent runs. [`agent_fn`]
+/// and [`stream_fn`] make agents of closures; [`SharedAgent`] hides the type of an agent.
 ///
-/// Calls run concurrently on `&self`. If the caller disconnects, its future or stream is dropped at
-/// an await point.
+/// Calls run concurrently, on `&self`. If the caller disconnects, the future or the stream of its
+/// call is dropped, at whichever await point it is.
 ///
 /// ```
 /// use agentwire::{Agent, AgentError, Message, RequestContext};

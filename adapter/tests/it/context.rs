@@ -7,7 +7,7 @@ use std::{
 
 use agentwire::{
     Agent, AgentError, CallOptions, LocalAgent, Map, Message, RemoteAgent, RequestContext,
-    ToolResult, agent_fn, map, tool_fn, transport::PeerAddr,
+    ToolResult, agent_fn, map, stream_fn, tool_fn, transport::PeerAddr,
 };
 use futures_core::Stream;
 use tokio::time::Instant;
@@ -117,4 +117,30 @@ async fn a_remote_agent_waits_no_longer_than_its_callers_deadline() {
     let error = remote.process_with(Message::user("x"), &options).await;
     assert!(error.unwrap_err().is_timeout());
     assert_eq!(start.elapsed(), limit + limit / 2);
+}
+
+#[tokio::test]
+async fn a_shared_streaming_closure_is_an_agent_with_capabilities() {
+    let count = stream_fn("count", |_: Message| {
+        futures_util::stream::iter((0..3).map(|i| Ok(Message::agent(i))))
+    })
+    .with_capabilities(map! {"counts": true});
+    let server = LocalAgent::serve(Arc::new(count), memory("stream-fn"))
+        .await
+        .unwrap();
+    assert_eq!(server.capabilities(), map! {"counts": true});
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    let mut stream = remote.stream(Message::user("go"));
+    for i in 0..3 {
+        let chunk = within(stream.next()).await.unwrap().unwrap();
+        assert_eq!(chunk.content.as_i64(), Some(i));
+    }
+    assert!(within(stream.next()).await.is_none());
+    let error = within(remote.process(Message::user("go")))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.remote().unwrap().message,
+        "count answers with a stream only"
+    );
 }
