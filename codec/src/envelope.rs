@@ -17,13 +17,18 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Creates an envelope with the current time.
+    /// Creates an envelope with the current time, or with the time of a [`RawBody`].
     #[must_use]
     pub fn new(id: RequestId, body: impl Into<Body>) -> Self {
+        let body = body.into();
+        let timestamp = match &body {
+            Body::Raw(raw) => raw.timestamp.clone(),
+            _ => Some(SentAt::now()),
+        };
         Self {
             id,
-            timestamp: Some(SentAt::now()),
-            body: body.into(),
+            timestamp,
+            body,
         }
     }
 }
@@ -48,6 +53,10 @@ pub enum Body {
     StreamChunk(Message),
     /// The end of the answer to a streaming request.
     StreamEnd,
+    /// A body of any type, as it was received. Only [`Format::decode_raw`] returns this variant.
+    ///
+    /// [`Format::decode_raw`]: crate::Format::decode_raw
+    Raw(Box<RawBody>),
 }
 
 impl Body {
@@ -63,7 +72,53 @@ impl Body {
             Self::Unregister(_) => EnvelopeType::Unregister,
             Self::StreamChunk(_) => EnvelopeType::StreamChunk,
             Self::StreamEnd => EnvelopeType::StreamEnd,
+            Self::Raw(raw) => raw.kind,
         }
+    }
+}
+
+/// A body as it was received, with every key that the sender wrote and in the order in which the
+/// sender wrote them. A program that passes envelopes on sends it unchanged (PROTOCOL 2.10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RawBody {
+    /// The type of the envelope.
+    pub kind: EnvelopeType,
+    /// The payload. Nothing but its being an object has been checked.
+    pub payload: Map,
+    /// When the envelope was written.
+    pub timestamp: Option<SentAt>,
+    /// The keys of the envelope that this version does not know. They are written after the
+    /// payload.
+    pub unknown: Map,
+}
+
+impl RawBody {
+    /// Creates a body with this payload, without unknown keys and with the current time.
+    #[must_use]
+    pub fn new(kind: EnvelopeType, payload: Map) -> Self {
+        Self {
+            kind,
+            payload,
+            timestamp: Some(SentAt::now()),
+            unknown: Map::new(),
+        }
+    }
+
+    /// Creates a body whose time is not known.
+    pub(crate) fn received(kind: EnvelopeType, payload: Map) -> Self {
+        Self {
+            kind,
+            payload,
+            timestamp: None,
+            unknown: Map::new(),
+        }
+    }
+}
+
+impl From<RawBody> for Body {
+    fn from(raw: RawBody) -> Self {
+        Self::Raw(Box::new(raw))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The two encodings of envelopes and values.
 
-use crate::{DecodeError, DecodeFault, EncodeError, Envelope, Value, json, msgpack};
+use crate::{
+    DecodeError, DecodeFault, EncodeError, Envelope, Value, json, msgpack, schema::Detail,
+};
 
 /// The encoding of envelopes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -46,9 +48,36 @@ impl Format {
     ///
     /// The payload is not an envelope. The error holds the id of the envelope if it could be read.
     pub fn decode(self, payload: &[u8]) -> Result<Envelope, DecodeError> {
+        self.decode_with(payload, Detail::Known)
+    }
+
+    /// Decodes the envelope in `payload` and keeps all of its keys, for a program that passes
+    /// envelopes on without understanding them. The body is a [`Body::Raw`].
+    ///
+    /// ```
+    /// use agentwire_codec::{Body, EnvelopeType, Format};
+    ///
+    /// let payload = br#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "dance"}}"#;
+    /// let envelope = Format::Json.decode_raw(payload)?;
+    /// let Body::Raw(raw) = envelope.body else { unreachable!() };
+    /// assert_eq!(raw.kind, EnvelopeType::Request);
+    /// assert_eq!(raw.payload["method"], "dance");
+    /// # Ok::<(), agentwire_codec::DecodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The payload is not an envelope. The keys of the payload of the envelope are not checked.
+    ///
+    /// [`Body::Raw`]: crate::Body::Raw
+    pub fn decode_raw(self, payload: &[u8]) -> Result<Envelope, DecodeError> {
+        self.decode_with(payload, Detail::Everything)
+    }
+
+    fn decode_with(self, payload: &[u8], detail: Detail) -> Result<Envelope, DecodeError> {
         match self {
-            Self::Json => json::decode_envelope(payload),
-            Self::MessagePack => msgpack::decode_envelope(payload),
+            Self::Json => json::decode_envelope(payload, detail),
+            Self::MessagePack => msgpack::decode_envelope(payload, detail),
         }
     }
 

@@ -11,7 +11,7 @@ pub use self::convert::ToJsonError;
 use self::{read::JsonReader, write::JsonWriter};
 use crate::{
     DecodeError, DecodeFault, EncodeError, Envelope, Value,
-    schema::{self, FormatReader, SyntaxError},
+    schema::{self, Detail, FormatReader, SyntaxError},
 };
 
 /// Parses one value.
@@ -39,9 +39,9 @@ pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut JsonWriter::new(buffer), value)
 }
 
-pub(crate) fn decode_envelope(payload: &[u8]) -> Result<Envelope, DecodeError> {
+pub(crate) fn decode_envelope(payload: &[u8], detail: Detail) -> Result<Envelope, DecodeError> {
     match JsonReader::new(payload) {
-        Ok(reader) => schema::decode(reader),
+        Ok(reader) => schema::decode(reader, detail),
         Err(syntax) => Err(DecodeError::new(None, None, syntax_fault(syntax))),
     }
 }

@@ -6,7 +6,7 @@ mod write;
 use self::{read::MsgpackReader, write::MsgpackWriter};
 use crate::{
     DecodeError, DecodeFault, EncodeError, Envelope, Value,
-    schema::{self, FormatReader, SyntaxError},
+    schema::{self, Detail, FormatReader, SyntaxError},
 };
 
 /// Decodes one value.
@@ -38,8 +38,8 @@ pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut MsgpackWriter::new(buffer), value)
 }
 
-pub(crate) fn decode_envelope(payload: &[u8]) -> Result<Envelope, DecodeError> {
-    schema::decode(MsgpackReader::new(payload))
+pub(crate) fn decode_envelope(payload: &[u8], detail: Detail) -> Result<Envelope, DecodeError> {
+    schema::decode(MsgpackReader::new(payload), detail)
 }
 
 pub(crate) fn encode_envelope(

@@ -12,7 +12,11 @@ pub(crate) fn encode<W: FormatWriter>(
     envelope: &Envelope,
 ) -> Result<(), EncodeError> {
     let timed = usize::from(envelope.timestamp.is_some());
-    writer.begin_map(4 + timed)?;
+    let unknown = match &envelope.body {
+        Body::Raw(raw) => Some(&raw.unknown),
+        _ => None,
+    };
+    writer.begin_map(4 + timed + unknown.map_or(0, Map::len))?;
     writer.field(0, field!("version"));
     writer.ascii_text(PROTOCOL_VERSION.as_bytes());
     writer.field(1, field!("type"));
@@ -25,6 +29,10 @@ pub(crate) fn encode<W: FormatWriter>(
     }
     writer.field(3 + timed, field!("payload"));
     write_payload(writer, &envelope.body)?;
+    for (index, (key, value)) in unknown.into_iter().flatten().enumerate() {
+        writer.key(5 + index, key);
+        write_value(writer, value)?;
+    }
     writer.end_map();
     Ok(())
 }
@@ -87,6 +95,7 @@ fn write_payload<W: FormatWriter>(writer: &mut W, body: &Body) -> Result<(), Enc
             write_present(writer, 0, &all);
         }
         Body::StreamEnd => writer.begin_map(0)?,
+        Body::Raw(raw) => return write_map(writer, &raw.payload),
     }
     writer.end_map();
     Ok(())

@@ -11,7 +11,7 @@ mod reader;
 mod writer;
 
 pub(crate) use self::{
-    decode::decode,
+    decode::{Detail, decode},
     encode::{encode, write_message, write_value},
     reader::{FormatReader, SyntaxError},
     writer::{Field, FormatWriter, fixstr},

@@ -7,5 +7,6 @@ mod faults;
 mod fixtures;
 mod lenient;
 mod privacy;
+mod raw;
 mod repeated_keys;
 mod unwritable;

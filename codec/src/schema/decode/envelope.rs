@@ -2,21 +2,34 @@
 
 use super::{
     fields::{missing_key, syntax_fault, text_or_value},
-    payload::read_body,
+    payload::{read_body, read_raw_body},
 };
 use crate::{
-    Body, DecodeError, DecodeFault, Envelope, EnvelopeType, PROTOCOL_VERSION, RequestId, SentAt,
-    Value, schema::FormatReader,
+    Body, DecodeError, DecodeFault, Envelope, EnvelopeType, Map, PROTOCOL_VERSION, RequestId,
+    SentAt, Value, schema::FormatReader,
 };
+
+/// What to decode of an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// The known keys, each as its own type.
+    Known,
+    /// All keys: the body is a [`Body::Raw`].
+    Everything,
+}
 
 /// Decodes one envelope, which must be the whole input of `reader`.
 ///
 /// The keys may come in any order. If the type comes before the payload, as every known sender
 /// writes it, the payload is decoded in place. Otherwise the payload is skipped first and decoded
 /// at the end.
-pub(crate) fn decode<'de, R: FormatReader<'de>>(mut reader: R) -> Result<Envelope, DecodeError> {
+pub(crate) fn decode<'de, R: FormatReader<'de>>(
+    mut reader: R,
+    detail: Detail,
+) -> Result<Envelope, DecodeError> {
     let mut fields = EnvelopeFields::default();
-    let result = read_envelope_fields(&mut reader, &mut fields).and_then(|()| fields.check());
+    let result =
+        read_envelope_fields(&mut reader, &mut fields, detail).and_then(|()| fields.check());
     let kind = match result {
         Ok(kind) => kind,
         Err(fault) => {
@@ -34,16 +47,22 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(mut reader: R) -> Result<Envelop
             // Free what was decoded as another type before decoding again.
             drop(stale);
             reader.rewind(position);
-            read_body(&mut reader, kind)
+            read_payload_as(&mut reader, kind, detail)
         }
     };
     let id = fields.id.and_then(Result::ok);
     match (body, id) {
-        (Ok(body), Some(id)) => Ok(Envelope {
-            id,
-            timestamp: fields.timestamp,
-            body,
-        }),
+        (Ok(mut body), Some(id)) => {
+            if let Body::Raw(raw) = &mut body {
+                raw.timestamp.clone_from(&fields.timestamp);
+                raw.unknown = fields.unknown;
+            }
+            Ok(Envelope {
+                id,
+                timestamp: fields.timestamp,
+                body,
+            })
+        }
         (Ok(_), None) => Err(DecodeError::new(None, None, missing_key("id"))),
         (Err(fault), id) => Err(DecodeError::new(id, Some(kind), fault)),
     }
@@ -56,6 +75,8 @@ struct EnvelopeFields<P> {
     id: Option<Result<RequestId, Value>>,
     timestamp: Option<SentAt>,
     payload: Option<PayloadField<P>>,
+    /// Filled with [`Detail::Everything`] only.
+    unknown: Map,
 }
 
 struct PayloadField<P> {
@@ -72,6 +93,7 @@ impl<P> Default for EnvelopeFields<P> {
             id: None,
             timestamp: None,
             payload: None,
+            unknown: Map::new(),
         }
     }
 }
@@ -110,6 +132,7 @@ impl<P> EnvelopeFields<P> {
 fn read_envelope_fields<'de, R: FormatReader<'de>>(
     reader: &mut R,
     fields: &mut EnvelopeFields<R::Position>,
+    detail: Detail,
 ) -> Result<(), DecodeFault> {
     let Some(mut cursor) = reader.enter_map().map_err(syntax_fault::<R>)? else {
         // The input must be well-formed before its kind is reported as the error.
@@ -129,7 +152,11 @@ fn read_envelope_fields<'de, R: FormatReader<'de>>(
             "timestamp" => {
                 fields.timestamp = text_or_value(reader, |text| Some(SentAt::from(text)))?.ok();
             }
-            "payload" => fields.payload = Some(read_payload(reader, &fields.kind)?),
+            "payload" => fields.payload = Some(read_payload(reader, &fields.kind, detail)?),
+            _ if detail == Detail::Everything => {
+                let value = reader.value().map_err(syntax_fault::<R>)?;
+                fields.unknown.insert(key, value);
+            }
             _ => {
                 reader.skip().map_err(syntax_fault::<R>)?;
             }
@@ -160,10 +187,11 @@ fn read_only_value<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Value, D
 fn read_payload<'de, R: FormatReader<'de>>(
     reader: &mut R,
     kind: &Option<Result<EnvelopeType, Value>>,
+    detail: Detail,
 ) -> Result<PayloadField<R::Position>, DecodeFault> {
     let position = reader.position();
     let decoded = match kind {
-        Some(Ok(kind)) => match read_body(reader, *kind) {
+        Some(Ok(kind)) => match read_payload_as(reader, *kind, detail) {
             Err(fault @ DecodeFault::Syntax { .. }) => return Err(fault),
             Err(fault) => {
                 // The id may follow the payload, so continue after it.
@@ -179,6 +207,17 @@ fn read_payload<'de, R: FormatReader<'de>>(
         }
     };
     Ok(PayloadField { position, decoded })
+}
+
+fn read_payload_as<'de, R: FormatReader<'de>>(
+    reader: &mut R,
+    kind: EnvelopeType,
+    detail: Detail,
+) -> Result<Body, DecodeFault> {
+    match detail {
+        Detail::Known => read_body(reader, kind),
+        Detail::Everything => read_raw_body(reader, kind),
+    }
 }
 
 /// Maximum length in bytes of an unknown type in an error message.

@@ -5,4 +5,4 @@ mod fields;
 mod message;
 mod payload;
 
-pub(crate) use self::envelope::decode;
+pub(crate) use self::envelope::{Detail, decode};

@@ -8,8 +8,8 @@ use super::{
     message::{read_message, read_tool_result},
 };
 use crate::{
-    Body, Call, DecodeFault, EnvelopeType, Execute, Heartbeat, Register, Request, Response,
-    Unregister, Value, WireError, schema::FormatReader,
+    Body, Call, DecodeFault, EnvelopeType, Execute, Heartbeat, RawBody, Register, Request,
+    Response, Unregister, Value, WireError, schema::FormatReader,
 };
 
 pub(super) fn read_body<'de, R: FormatReader<'de>>(
@@ -65,6 +65,17 @@ pub(super) fn read_body<'de, R: FormatReader<'de>>(
             unregister.into()
         }
     })
+}
+
+/// Decodes the payload of any type as a map. Its keys are not checked.
+pub(super) fn read_raw_body<'de, R: FormatReader<'de>>(
+    reader: &mut R,
+    kind: EnvelopeType,
+) -> Result<Body, DecodeFault> {
+    match reader.value().map_err(syntax_fault::<R>)? {
+        Value::Map(payload) => Ok(RawBody::received(kind, payload).into()),
+        other => Err(wrong_type("payload", "an object", &other)),
+    }
 }
 
 fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, DecodeFault> {
