@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::TcpStream,
+    runtime::{self, Handle, RuntimeFlavor},
 };
 
 #[cfg(unix)]
@@ -20,7 +21,7 @@ use crate::{
     Credentials,
     probe::{peek, peek_if_readable},
 };
-use crate::{Peer, PeerAddr, ProbeResult, probe::poll_once};
+use crate::{Peer, PeerAddr, ProbeResult, TcpOptions, probe::poll_once};
 
 /// An open byte stream to a peer, over any carrier.
 ///
@@ -43,6 +44,9 @@ use crate::{Peer, PeerAddr, ProbeResult, probe::poll_once};
 pub struct Connection {
     stream: Stream,
     peer: Peer,
+    /// The only runtime that drives the stream, if it runs only while one of its threads blocks on
+    /// a future. `None` if the stream makes progress without that.
+    driver: Option<runtime::Id>,
 }
 
 impl Connection {
@@ -56,6 +60,7 @@ impl Connection {
         Self {
             stream: Stream::Custom(Box::new(stream)),
             peer: peer.into(),
+            driver: driver(),
         }
     }
 
@@ -68,16 +73,16 @@ impl Connection {
         Self {
             stream: Stream::Unix(stream),
             peer,
+            driver: driver(),
         }
     }
 
-    pub(crate) fn tcp(stream: TcpStream, address: PeerAddr) -> Self {
-        // Frames are written whole, so Nagle's algorithm adds latency and saves nothing. Setting
-        // the option fails if the peer has gone, which the first read reports.
-        let _ = stream.set_nodelay(true);
+    pub(crate) fn tcp(stream: TcpStream, address: PeerAddr, options: &TcpOptions) -> Self {
+        options.apply(&stream);
         Self {
             stream: Stream::Tcp(stream),
             peer: Peer::new(address),
+            driver: driver(),
         }
     }
 
@@ -85,12 +90,26 @@ impl Connection {
         Self {
             stream: Stream::Memory(stream),
             peer: Peer::new(PeerAddr::Memory(name)),
+            driver: None,
         }
     }
 
     /// Returns the other side: its address and, over a Unix socket, its credentials.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Returns true if the connection makes progress while the current runtime runs.
+    ///
+    /// A socket belongs to the runtime in which it was opened. A current-thread runtime drives its
+    /// sockets only while a thread blocks on one of its futures, so a pool that several runtimes
+    /// share must not hand out a connection that belongs to another one of that kind. A connection
+    /// of a runtime with worker threads, and a memory connection, can be used everywhere.
+    pub fn is_driven_here(&self) -> bool {
+        match self.driver {
+            Some(driver) => Handle::try_current().is_ok_and(|runtime| runtime.id() == driver),
+            None => true,
+        }
     }
 
     /// Checks, without waiting, whether an idle connection can still be used.
@@ -128,16 +147,20 @@ impl Connection {
     }
 }
 
-/// Takes over a stream that was opened or accepted elsewhere, and turns `TCP_NODELAY` on.
+/// Takes over a stream that was opened or accepted elsewhere, and sets the default [`TcpOptions`].
+///
+/// Call it in the runtime that the stream belongs to.
 impl From<TcpStream> for Connection {
     fn from(stream: TcpStream) -> Self {
         // The address is lost if the peer has reset the connection already.
         let address = stream.peer_addr().map_or(PeerAddr::Unknown, PeerAddr::Tcp);
-        Self::tcp(stream, address)
+        Self::tcp(stream, address, &TcpOptions::default())
     }
 }
 
 /// Takes over a stream that was opened or accepted elsewhere.
+///
+/// Call it in the runtime that the stream belongs to.
 #[cfg(unix)]
 impl From<UnixStream> for Connection {
     fn from(stream: UnixStream) -> Self {
@@ -209,6 +232,13 @@ impl AsyncWrite for Connection {
     }
 }
 
+/// Returns the current runtime if it drives its sockets only while a thread blocks on a future.
+fn driver() -> Option<runtime::Id> {
+    let runtime = Handle::try_current().ok()?;
+    let is_driven_by_callers = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
+    is_driven_by_callers.then(|| runtime.id())
+}
+
 enum Stream {
     #[cfg(unix)]
     Unix(UnixStream),
@@ -247,8 +277,46 @@ mod tests {
         assert!(Connection::custom(near, "").is_write_vectored());
     }
 
+    fn current_thread() -> runtime::Runtime {
+        let mut builder = runtime::Builder::new_current_thread();
+        builder.enable_all().build().expect("runtime")
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_is_driven_by_the_current_thread_runtime_that_opened_it_and_by_no_other() {
+        let [first, second] = [current_thread(), current_thread()];
+        let (connection, _far) = first.block_on(async {
+            let (near, far) = std::os::unix::net::UnixStream::pair().expect("pair");
+            near.set_nonblocking(true).expect("option");
+            (
+                Connection::from(UnixStream::from_std(near).expect("stream")),
+                far,
+            )
+        });
+        assert!(first.block_on(async { connection.is_driven_here() }));
+        assert!(!second.block_on(async { connection.is_driven_here() }));
+    }
+
+    #[test]
+    fn memory_and_runtimes_with_worker_threads_drive_a_connection_everywhere() {
+        let mut builder = runtime::Builder::new_multi_thread();
+        let workers = builder
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("runtime");
+        let (near, far) = tokio::io::duplex(8);
+        let custom = workers.block_on(async { Connection::custom(near, "a line") });
+        let memory = current_thread().block_on(async { Connection::memory(far, "a".into()) });
+        assert!(custom.is_driven_here() && memory.is_driven_here());
+        current_thread().block_on(async {
+            assert!(custom.is_driven_here() && memory.is_driven_here());
+        });
+    }
+
     #[tokio::test]
-    async fn both_sides_of_tcp_send_without_delay() {
+    async fn both_sides_of_tcp_send_without_delay_and_are_kept_alive() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("bind");
@@ -257,7 +325,11 @@ mod tests {
         let (server, _) = listener.accept().await.expect("accept");
         for stream in [client, server] {
             match Connection::from(stream).stream {
-                Stream::Tcp(stream) => assert!(stream.nodelay().expect("option")),
+                Stream::Tcp(stream) => {
+                    assert!(stream.nodelay().expect("option"));
+                    #[cfg(unix)]
+                    assert!(rustix::net::sockopt::socket_keepalive(&stream).expect("option"));
+                }
                 _ => panic!("not TCP"),
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
-use crate::{Connection, Endpoint, EndpointProblem, Error, memory, tcp};
+use crate::{Connection, Endpoint, EndpointProblem, Error, TcpOptions, memory, tcp};
 
 /// A boxed future, which keeps [`Connector`] usable as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -73,7 +73,10 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 
 /// Opens a connection over a built-in carrier.
 ///
-/// A TCP host name is resolved, and its addresses are tried one after another. If a live server has
+/// A TCP host name is resolved, and the first of its addresses that answers is used, as RFC 8305
+/// describes (Happy Eyeballs): the address families alternate, and each address that has not
+/// answered after 250 ms is joined by the next. The socket gets the default [`TcpOptions`];
+/// [`connect_with`] sets others. If a live server has
 /// a full accept queue, a Unix or memory connection waits until there is room, without a limit: put
 /// a timeout around the call. (Only Linux distinguishes a full queue of a Unix socket from a server
 /// that is gone; other systems refuse the connection.)
@@ -81,6 +84,7 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 /// # Errors
 ///
 /// [`Error::Connect`] with the system's error; [`Error::is_refused`] is true if no server listens.
+/// The source has the kind `WouldBlock` if a host name cannot be resolved at the moment.
 /// [`Error::InvalidEndpoint`] for TCP port 0, and [`Error::NoCarrier`] for a custom endpoint.
 ///
 /// # Cancel safety
@@ -88,6 +92,19 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 /// Dropping the future abandons the attempt and leaves nothing behind. The server may see a
 /// connection that ends without a byte.
 pub async fn connect(endpoint: &Endpoint) -> Result<Connection, Error> {
+    connect_with(endpoint, &TcpOptions::new()).await
+}
+
+/// Opens a connection as [`connect`] does. If it is a TCP connection, it gets these options.
+///
+/// # Errors
+///
+/// As [`connect`].
+///
+/// # Cancel safety
+///
+/// As [`connect`].
+pub async fn connect_with(endpoint: &Endpoint, options: &TcpOptions) -> Result<Connection, Error> {
     let opened = match endpoint {
         #[cfg(unix)]
         Endpoint::Unix { path } => crate::unix::connect(path).await,
@@ -97,7 +114,7 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Connection, Error> {
                 problem: EndpointProblem::PortZero,
             });
         }
-        Endpoint::Tcp { host, port } => tcp::connect(host, *port).await,
+        Endpoint::Tcp { host, port } => tcp::connect(host, *port, options).await,
         Endpoint::Memory { name } => memory::connect(name).await,
         _ => {
             return Err(Error::NoCarrier {

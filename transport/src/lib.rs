@@ -44,6 +44,12 @@
 //!
 //! Each side sees the user, group and process of the other as [`Peer::credentials`].
 //!
+//! # TCP
+//!
+//! A host name stands for all of its addresses: a listener serves each of them, and a client uses
+//! the first one that answers (RFC 8305). Nagle's algorithm is off, and keepalive probes are on.
+//! [`TcpOptions`] says how the loss of a peer is noticed.
+//!
 //! # Sockets of your own
 //!
 //! Tokio's streams convert into a [`Connection`] and its listeners into a [`Listener`], so a socket
@@ -87,10 +93,11 @@ mod unix;
 
 pub use self::{
     connection::Connection,
-    connector::{BoxFuture, Connector, connect},
+    connector::{BoxFuture, Connector, connect, connect_with},
     endpoint::Endpoint,
     error::{EndpointProblem, Error, PathInUse},
     listener::{Accept, Listener},
     peer::{Credentials, Peer, PeerAddr},
     probe::ProbeResult,
+    tcp::TcpOptions,
 };

@@ -13,7 +13,7 @@ use tokio::net::UnixListener;
 
 #[cfg(unix)]
 use crate::unix::UnixAcceptor;
-use crate::{Connection, Endpoint, Error, memory::MemoryListener, tcp::TcpAcceptor};
+use crate::{Connection, Endpoint, Error, TcpOptions, memory::MemoryListener, tcp::TcpAcceptor};
 
 /// Accepts connections, over any carrier.
 ///
@@ -42,6 +42,9 @@ pub struct Listener {
 
 impl Listener {
     /// Listens on an endpoint of a built-in carrier.
+    ///
+    /// A TCP host name is served on all of its addresses and on one port: `tcp://localhost:0` on
+    /// 127.0.0.1 and on ::1. Addresses that the machine does not have are left out.
     ///
     /// # Errors
     ///
@@ -80,6 +83,16 @@ impl Listener {
             inner: Inner::Custom(Box::new(accept)),
             endpoint,
         }
+    }
+
+    /// Sets the options of the TCP connections that this listener accepts. Listeners of other
+    /// carriers ignore them.
+    #[must_use]
+    pub fn with_tcp_options(mut self, options: TcpOptions) -> Self {
+        if let Inner::Tcp(acceptor) = &mut self.inner {
+            acceptor.set_options(options);
+        }
+        self
     }
 
     /// Returns the endpoint that clients connect to. If it was bound with port 0, this is the port

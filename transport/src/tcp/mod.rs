@@ -1,0 +1,32 @@
+//! The TCP carrier.
+
+mod acceptor;
+mod options;
+mod race;
+mod resolve;
+
+use std::{io, net::SocketAddr};
+
+use tokio::net::TcpStream;
+
+pub(crate) use self::acceptor::TcpAcceptor;
+pub use self::options::TcpOptions;
+use self::{race::race, resolve::resolve};
+use crate::{Connection, PeerAddr};
+
+pub(crate) async fn connect(host: &str, port: u16, options: &TcpOptions) -> io::Result<Connection> {
+    let addresses = resolve(host, port).await?;
+    let (stream, peer) = race(addresses, attempt).await?;
+    Ok(Connection::tcp(stream, PeerAddr::Tcp(peer), options))
+}
+
+async fn attempt(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
+    let stream = TcpStream::connect(address).await?;
+    let peer = stream.peer_addr()?;
+    // A connection to an unused port of the ephemeral range can connect to itself: the kernel
+    // chooses that same port for the local end, and TCP then opens it from both sides at once.
+    if stream.local_addr()? == peer {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok((stream, peer))
+}
