@@ -61,6 +61,30 @@ impl Connector for Endpoint {
     }
 }
 
+/// Connects to an endpoint of a built-in carrier with TCP options of its own.
+#[derive(Debug, Clone)]
+pub struct EndpointConnector {
+    endpoint: Endpoint,
+    options: TcpOptions,
+}
+
+impl EndpointConnector {
+    /// Creates a connector. The options have no effect if the endpoint is not a TCP endpoint.
+    pub fn new(endpoint: Endpoint, options: TcpOptions) -> Self {
+        Self { endpoint, options }
+    }
+}
+
+impl Connector for EndpointConnector {
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<Connection, Error>> {
+        Box::pin(connect_with(&self.endpoint, &self.options))
+    }
+}
+
 impl<C: Connector + ?Sized> Connector for Arc<C> {
     fn endpoint(&self) -> &Endpoint {
         (**self).endpoint()

@@ -93,7 +93,7 @@ mod unix;
 
 pub use self::{
     connection::Connection,
-    connector::{BoxFuture, Connector, connect, connect_with},
+    connector::{BoxFuture, Connector, EndpointConnector, connect, connect_with},
     endpoint::Endpoint,
     error::{EndpointProblem, Error, PathInUse},
     listener::{Accept, Listener},

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{Format, FrameLimits};
 use agentwire_registry::{Query, Registry, SharedRegistry, backend::QueryExt, check_name};
-use agentwire_transport::{Connector, Endpoint, Error as TransportError, internal::MAX_TIMEOUT};
+use agentwire_transport::{
+    Connector, Endpoint, EndpointConnector, Error as TransportError, TcpOptions,
+    internal::MAX_TIMEOUT,
+};
 
 use super::{
     channel::Channel,
@@ -32,7 +35,9 @@ pub struct RemoteAgentBuilder<D = FixedEndpoint> {
 
 /// The destination of a client that calls one endpoint. See [`RemoteAgentBuilder`].
 pub struct FixedEndpoint {
-    connector: Result<Arc<dyn Connector>, TransportError>,
+    endpoint: Result<Endpoint, TransportError>,
+    /// Connects in place of the endpoint.
+    connector: Option<Arc<dyn Connector>>,
 }
 
 /// The destination of a client that calls what a registry lists. See [`RemoteAgentBuilder`].
@@ -115,6 +120,13 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
+    /// Sets the options of TCP connections, such as keepalive. A custom
+    /// [`connector`](RemoteAgentBuilder::connector) has options of its own.
+    pub fn tcp_options(mut self, options: TcpOptions) -> Self {
+        self.config.tcp = options;
+        self
+    }
+
     /// How envelopes are encoded. Default: JSON, which every server reads. Servers in Rust answer
     /// in the format of the request.
     pub fn format(mut self, format: Format) -> Self {
@@ -143,23 +155,36 @@ impl RemoteAgentBuilder<FixedEndpoint> {
         TransportError: From<E::Error>,
     {
         let endpoint = endpoint.try_into().map_err(TransportError::from);
-        let connector = endpoint.map(|endpoint| Arc::new(endpoint) as Arc<dyn Connector>);
+        let connector = None;
         Self {
-            destination: FixedEndpoint { connector },
+            destination: FixedEndpoint {
+                endpoint,
+                connector,
+            },
             config: Config::new(String::new(), CONNECT_TIMEOUT),
         }
     }
 
     /// Connects through a transport of your own in place of the endpoint's.
     pub fn connector(mut self, connector: impl Connector) -> Self {
-        self.destination.connector = Ok(Arc::new(connector));
+        self.destination.connector = Some(Arc::new(connector));
         self
     }
 
     /// Checks the settings.
     pub(super) fn into_parts(self) -> Result<(Arc<Client>, Destination), Error> {
         self.check()?;
-        let connector = self.destination.connector.map_err(Error::InvalidEndpoint)?;
+        let FixedEndpoint {
+            endpoint,
+            connector,
+        } = self.destination;
+        let connector = match connector {
+            Some(connector) => connector,
+            None => {
+                let endpoint = endpoint.map_err(Error::InvalidEndpoint)?;
+                Arc::new(EndpointConnector::new(endpoint, self.config.tcp.clone()))
+            }
+        };
         let client = Arc::new(Client::new(self.config));
         let channel = Channel::new(&client, connector);
         Ok((client, Destination::Fixed(channel)))
@@ -205,7 +230,8 @@ impl RemoteAgentBuilder<Discovered> {
             problem: "its version requirement is invalid",
         })?;
         let (backoff, limit) = (self.config.retry.delays(), self.config.connect_timeout);
-        let discovery = Discovery::new(registry, query, balance, backoff, limit);
+        let tcp = self.config.tcp.clone();
+        let discovery = Discovery::new(registry, query, balance, backoff, limit, tcp);
         let client = Arc::new(Client::new(self.config));
         Ok((client, Destination::Discovered(discovery)))
     }
@@ -214,6 +240,7 @@ impl RemoteAgentBuilder<Discovered> {
 impl fmt::Debug for FixedEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("FixedEndpoint")
+            .field(&self.endpoint)
             .field(&self.connector)
             .finish()
     }

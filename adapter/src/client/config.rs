@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentwire_codec::{Format, FrameLimits};
+use agentwire_transport::TcpOptions;
 
 use super::retry_policy::RetryPolicy;
 
@@ -18,6 +19,7 @@ pub(super) struct Config {
     pub(super) idle_timeout: Duration,
     pub(super) retry: RetryPolicy,
     pub(super) frame_limits: FrameLimits,
+    pub(super) tcp: TcpOptions,
     pub(super) format: Format,
 }
 
@@ -32,6 +34,7 @@ impl Config {
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             retry: RetryPolicy::default(),
             frame_limits: FrameLimits::default(),
+            tcp: TcpOptions::default(),
             format: Format::default(),
         }
     }

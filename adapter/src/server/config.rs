@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentwire_codec::FrameLimits;
+use agentwire_transport::TcpOptions;
 
 use crate::Error;
 
@@ -12,6 +13,8 @@ pub(crate) struct ServerConfig {
     pub(crate) max_connections: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) frame_limits: FrameLimits,
+    /// `None` to keep the options that each listener has.
+    pub(crate) tcp: Option<TcpOptions>,
     pub(crate) idle_timeout: Duration,
     pub(crate) frame_timeout: Duration,
     pub(crate) write_timeout: Duration,
@@ -43,6 +46,7 @@ impl Default for ServerConfig {
             max_connections: 1024,
             max_in_flight: 64,
             frame_limits: FrameLimits::default(),
+            tcp: None,
             idle_timeout: Duration::from_secs(60),
             frame_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(60),
@@ -140,6 +144,13 @@ macro_rules! server_settings {
         /// Default: 60 s.
         pub fn write_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.write_timeout = timeout;
+            self
+        }
+
+        /// Sets the options of TCP connections, such as keepalive, for all TCP endpoints and
+        /// listeners. Default: the options that a listener already has.
+        pub fn tcp_options(mut self, options: agentwire_transport::TcpOptions) -> Self {
+            self.config.tcp = Some(options);
             self
         }
 

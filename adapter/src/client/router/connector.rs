@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use agentwire_transport::{BoxFuture, Connection, Connector, Endpoint, Error};
+use agentwire_transport::{
+    BoxFuture, Connection, Connector, Endpoint, Error, TcpOptions, connect_with,
+};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -23,6 +25,7 @@ pub(super) struct InstanceConnector {
     instance: u64,
     health: Arc<HealthSnapshot>,
     connect_timeout: Duration,
+    tcp: TcpOptions,
     shared: Weak<Shared>,
 }
 
@@ -37,6 +40,7 @@ impl InstanceConnector {
             instance: instance.id,
             health,
             connect_timeout: shared.connect_timeout,
+            tcp: shared.tcp.clone(),
             shared: Arc::downgrade(shared),
         }
     }
@@ -61,7 +65,8 @@ impl Connector for InstanceConnector {
                 began: Instant::now(),
                 outcome: None,
             };
-            let connected = match timeout(self.connect_timeout, self.endpoint.connect()).await {
+            let connecting = connect_with(&self.endpoint, &self.tcp);
+            let connected = match timeout(self.connect_timeout, connecting).await {
                 Ok(connected) => connected,
                 Err(_) => Err(connect_timed_out(&self.endpoint)),
             };

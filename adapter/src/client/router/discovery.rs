@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agentwire_registry::{Query, RegistryError, SharedRegistry, backend::QueryExt};
-use agentwire_transport::{Connector, internal::Backoff};
+use agentwire_transport::{Connector, TcpOptions, internal::Backoff};
 use fastrand::Rng;
 use tokio::time::{Instant, timeout_at};
 
@@ -55,6 +55,7 @@ impl Discovery {
         balance: Balance,
         backoff: Backoff,
         connect_timeout: Duration,
+        tcp: TcpOptions,
     ) -> Self {
         let balancer = Balancer::new(balance, Rng::new());
         let name = query.required_name().unwrap_or_default().to_owned();
@@ -64,6 +65,7 @@ impl Discovery {
             registry,
             name,
             connect_timeout,
+            tcp,
             cache,
         )))
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use agentwire_registry::{Event, Registration, RegistryError, SharedRegistry};
-use agentwire_transport::internal::Mutex;
+use agentwire_transport::{TcpOptions, internal::Mutex};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -23,6 +23,8 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) registry: SharedRegistry,
     pub(super) connect_timeout: Duration,
+    /// The options of connections to instances.
+    pub(super) tcp: TcpOptions,
     state: Mutex<State>,
     /// Notified when waiting calls should choose again: an instance was added or has recovered, or
     /// the registry has answered.
@@ -44,12 +46,14 @@ impl Shared {
         registry: SharedRegistry,
         name: String,
         connect_timeout: Duration,
+        tcp: TcpOptions,
         cache: Cache,
     ) -> Self {
         Self {
             name,
             registry,
             connect_timeout,
+            tcp,
             state: Mutex::new(State {
                 cache,
                 lookups: Lookups::default(),

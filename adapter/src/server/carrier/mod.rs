@@ -53,7 +53,13 @@ impl Bound {
     pub(super) fn start(self, server: ServerContext) {
         let tasks = server.tasks.clone();
         match self {
-            Self::Frames(listener) => tasks.spawn(Acceptor { listener, server }.run()),
+            Self::Frames(listener) => {
+                let listener = match server.config.tcp.clone() {
+                    Some(options) => listener.with_tcp_options(options),
+                    None => listener,
+                };
+                tasks.spawn(Acceptor { listener, server }.run())
+            }
         };
     }
 }
