@@ -1,4 +1,4 @@
-//! Settings for calling an agent.
+//! The builder of a client: [`RemoteAgentBuilder`].
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,11 +18,13 @@ use super::{
 };
 use crate::Error;
 
-/// Settings for calling an agent. Made by [`RemoteAgent::builder`] for an agent at a fixed
-/// endpoint, and by [`RemoteAgent::discover`] for the instances of an agent that a registry lists.
+/// A builder for a [`RemoteAgent`](crate::RemoteAgent).
 ///
-/// `D` is the kind of destination: [`FixedEndpoint`] or [`Discovered`]. A setting that means
-/// nothing for a destination does not exist there.
+/// [`RemoteAgent::builder`] returns a builder for an agent at a fixed endpoint.
+/// [`RemoteAgent::discover`] returns a builder for the instances of an agent that a registry lists.
+///
+/// The parameter `D` is the destination: [`FixedEndpoint`] or [`Discovered`]. A setting that
+/// applies to only one of them is available only for that destination.
 ///
 /// [`RemoteAgent::builder`]: crate::RemoteAgent::builder
 /// [`RemoteAgent::discover`]: crate::RemoteAgent::discover
@@ -33,14 +35,15 @@ pub struct RemoteAgentBuilder<D = FixedEndpoint> {
     config: Config,
 }
 
-/// The destination of a client that calls one endpoint. See [`RemoteAgentBuilder`].
+/// The destination of a client that calls one endpoint: see [`RemoteAgentBuilder`].
 pub struct FixedEndpoint {
     endpoint: Result<Endpoint, TransportError>,
-    /// Connects in place of the endpoint.
+    /// The connector that replaces the transport of the endpoint, if one was set.
     connector: Option<Arc<dyn Connector>>,
 }
 
-/// The destination of a client that calls what a registry lists. See [`RemoteAgentBuilder`].
+/// The destination of a client that calls the instances listed in a registry: see
+/// [`RemoteAgentBuilder`].
 pub struct Discovered {
     registry: SharedRegistry,
     query: Query,
@@ -48,87 +51,90 @@ pub struct Discovered {
 }
 
 impl<D> RemoteAgentBuilder<D> {
-    /// The name to call the agent by. Default: none, which every server with a single agent
-    /// accepts; for a [discovered](crate::RemoteAgent::discover) agent, its registered name.
+    /// Sets the name by which the agent is called.
+    ///
+    /// By default no name is sent, which every server with a single agent accepts. For a
+    /// [discovered](crate::RemoteAgent::discover) agent, the default is the name in the query.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
     }
 
-    /// How long a call may take, from queueing to its answer; for streams, from chunk to chunk.
-    /// Default: 30 s.
+    /// Sets the timeout of a call, which includes queueing and connecting. For a stream, the
+    /// timeout applies to the wait for each chunk. The default is 30 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.config.timeout = timeout;
         self
     }
 
-    /// How long connecting may take, within the time of the call. Default: 5 s; 3 s for each
-    /// instance of a [discovered](crate::RemoteAgent::discover) agent.
+    /// Sets the timeout of one attempt to connect, within the timeout of the call. The default is 5
+    /// s for a fixed endpoint, and 3 s for each instance of a
+    /// [discovered](crate::RemoteAgent::discover) agent.
     ///
-    /// A connection that takes longer has failed, and connecting is tried again as
-    /// [`retry`](Self::retry) allows. At a discovered agent the next attempt goes to another
-    /// instance; one instance never takes more than a third of the time that the call has left.
+    /// After the timeout, connecting is retried as the [`retry`](Self::retry) policy allows. For a
+    /// discovered agent, the next attempt goes to another instance. One instance never uses more
+    /// than a third of the call's remaining time.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// How many connections may be open, to each instance if there are several. Default: 64.
+    /// Sets the largest number of open connections to each endpoint. The default is 64.
     ///
-    /// Each call and each stream has a connection to itself. At the limit, calls wait in order,
-    /// within their timeout.
+    /// Each call and each stream uses its own connection. At the limit, calls wait for a connection
+    /// in order, within their timeouts.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
         self
     }
 
-    /// How many calls share one connection once [`max_connections`](Self::max_connections) are
-    /// open. Default: 1, so that none is shared.
+    /// Sets how many calls may share one connection once [`max_connections`](Self::max_connections)
+    /// are open. The default is 1, so no connection is shared.
     ///
-    /// This is for servers that answer the requests of one connection as they finish, as the
-    /// servers of this library do. With a server that answers in order, as Python's and Go's do, a
-    /// slow call holds up those behind it. Streams never share a connection; they may open up to
-    /// `max_connections` more.
+    /// Use this setting only with servers that answer each request as soon as it finishes, like the
+    /// servers of this library. If a server answers in order, like Python's and Go's, a slow call
+    /// delays all later calls on its connection. Streams never share a connection. They may open up
+    /// to `max_connections` additional connections.
     ///
-    /// A call that is given up does not close a shared connection: the server continues to work,
-    /// and its answer is discarded. If a call times out on a connection on which nothing has
-    /// arrived meanwhile, that connection takes no more calls and is replaced. Until its calls have
-    /// ended, one connection more than `max_connections` is open.
+    /// Cancelling a call does not close a shared connection. The server continues to process the
+    /// request, and its answer is discarded. If a call times out and the connection has received no
+    /// answer since the call was sent, the connection accepts no more calls and is replaced. Until
+    /// its calls have ended, the number of open connections may exceed `max_connections`.
     pub fn max_in_flight_per_connection(mut self, calls: usize) -> Self {
         self.config.max_in_flight = calls;
         self
     }
 
-    /// How long an idle connection is kept. Default: 50 s, because servers close idle connections
-    /// after 60 s. Zero: no connection is used twice.
+    /// Sets how long an idle connection is kept open. The default is 50 s, because servers close
+    /// idle connections after 60 s. If the timeout is zero, each connection is used only once.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.idle_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// What is tried again. Default: connecting, within the timeout of the call, and nothing else.
-    /// [`CallOptions::retry`](crate::CallOptions::retry) sets it for one call.
+    /// Sets the retry policy. By default, only connecting is retried, within the timeout of the
+    /// call. [`CallOptions::retry`](crate::CallOptions::retry) sets the policy of a single call.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.config.retry = policy;
         self
     }
 
-    /// How large frames may be. Default: 10 MiB each way. A larger message fails before anything is
-    /// sent; a larger answer ends the connection.
+    /// Sets the largest sizes of sent and received frames. The default is 10 MiB for both. A call
+    /// with a larger message fails before anything is sent. A larger answer closes the connection.
     pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
         self.config.frame_limits = limits;
         self
     }
 
     /// Sets the options of TCP connections, such as keepalive. A custom
-    /// [`connector`](RemoteAgentBuilder::connector) has options of its own.
+    /// [`connector`](RemoteAgentBuilder::connector) does not use them.
     pub fn tcp_options(mut self, options: TcpOptions) -> Self {
         self.config.tcp = options;
         self
     }
 
-    /// How envelopes are encoded. Default: JSON, which every server reads. Servers in Rust answer
-    /// in the format of the request.
+    /// Sets the format of requests. The default is JSON, which every server can decode. Rust
+    /// servers answer in the format of the request.
     pub fn format(mut self, format: Format) -> Self {
         self.config.format = format;
         self
@@ -165,7 +171,7 @@ impl RemoteAgentBuilder<FixedEndpoint> {
         }
     }
 
-    /// Connects through a transport of your own in place of the endpoint's.
+    /// Sets a custom connector, which replaces the transport of the endpoint.
     pub fn connector(mut self, connector: impl Connector) -> Self {
         self.destination.connector = Some(Arc::new(connector));
         self
@@ -204,7 +210,8 @@ impl RemoteAgentBuilder<Discovered> {
         }
     }
 
-    /// How calls are spread over the instances. Default: [`Balance::PowerOfTwoChoices`].
+    /// Sets how calls are distributed over the instances. The default is
+    /// [`Balance::PowerOfTwoChoices`].
     pub fn balance(mut self, balance: Balance) -> Self {
         self.destination.balance = balance;
         self
@@ -255,9 +262,9 @@ impl fmt::Debug for Discovered {
     }
 }
 
-/// How long connecting to a fixed endpoint may take by default.
+/// The default timeout for connecting to a fixed endpoint.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long connecting to one instance of a discovered agent may take by default. Less than at a
-/// fixed endpoint, because other instances can be tried.
+/// The default timeout for connecting to one instance of a discovered agent. It is shorter than the
+/// timeout for a fixed endpoint, because the call can try other instances.
 const INSTANCE_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! The settings of a client, and of one call.
+//! The settings of a client and of one call.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::retry_policy::RetryPolicy;
 /// The settings that all channels of one client share.
 #[derive(Debug, Clone)]
 pub(super) struct Config {
-    /// The name to call the agent by; empty for none.
+    /// The name by which the agent is called, or an empty string if no name is sent.
     pub(super) name: String,
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
@@ -40,7 +40,7 @@ impl Config {
     }
 }
 
-/// Settings for one call, in place of its client's.
+/// Options for one call, which override the settings of the client.
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,40 +58,41 @@ pub struct CallOptions {
 }
 
 impl CallOptions {
-    /// The settings of the client.
+    /// Creates options that override nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How long the call may take; for a stream, from chunk to chunk. Default: the client's
-    /// timeout.
+    /// Sets the timeout of the call. For a stream, the timeout applies to the wait for each chunk.
+    /// The default is the timeout of the client.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How long a whole stream may take, however fast its chunks arrive. Default: no limit.
+    /// Sets the timeout of a whole stream, no matter how fast its chunks arrive. By default there
+    /// is no such limit.
     ///
-    /// For a call with one answer this is another [`timeout`](Self::timeout); the shorter one
+    /// For a call with one answer, the shorter of this timeout and [`timeout`](Self::timeout)
     /// applies.
     pub fn total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = Some(timeout);
         self
     }
 
-    /// When the call is tried again. Default: the client's policy.
+    /// Sets the retry policy of the call. The default is the policy of the client.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = Some(policy);
         self
     }
 }
 
-/// How long a call may take by default.
+/// The default timeout of a call.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many connections a channel opens by default.
+/// The default limit on the open connections of a channel.
 const DEFAULT_MAX_CONNECTIONS: usize = 64;
 
-/// How long an idle connection is kept by default. Servers close idle connections after 60 s
-/// (PROTOCOL 8.2), and a call should not use a connection at the moment when its server closes it.
+/// How long an idle connection is kept open by default. Servers close idle connections after 60 s
+/// (PROTOCOL 8.2), and a call should not use a connection just as the server closes it.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(50);

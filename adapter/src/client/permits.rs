@@ -6,14 +6,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::stats::Counters;
 
-/// A semaphore that counts its waiters and can be closed. Waiters are served in order.
+/// A semaphore that counts its waiters and can be closed. Waiters acquire permits in order.
 #[derive(Debug)]
 pub(super) struct Permits {
     semaphore: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
-/// The right to use one unit of the resource, until it is dropped.
+/// The right to use one unit of the resource. Dropping the permit releases the unit.
 pub(super) type Permit = OwnedSemaphorePermit;
 
 impl Permits {
@@ -24,18 +24,19 @@ impl Permits {
         }
     }
 
-    /// Takes a permit if one is free and no caller waits for it.
+    /// Acquires a permit without waiting. Returns `None` if no permit is free.
     pub(super) fn try_acquire(&self) -> Option<Permit> {
         Arc::clone(&self.semaphore).try_acquire_owned().ok()
     }
 
-    /// Waits for a permit, and counts as waiting meanwhile. Returns `None` once closed.
+    /// Waits for a permit. The caller is counted as waiting in the meantime. Returns `None` once
+    /// the semaphore is closed.
     pub(super) async fn acquire(&self) -> Option<Permit> {
         let _waiting = self.counters.waiting();
         Arc::clone(&self.semaphore).acquire_owned().await.ok()
     }
 
-    /// Grants no more permits.
+    /// Closes the semaphore: it grants no more permits, and all waiters return.
     pub(super) fn close(&self) {
         self.semaphore.close();
     }

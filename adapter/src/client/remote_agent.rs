@@ -1,4 +1,4 @@
-//! The handle of a client.
+//! The handle of a client: [`RemoteAgent`].
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -27,12 +27,13 @@ use crate::{
 
 /// An agent in another process, in any language.
 ///
-/// A client connects when it is first called, keeps connections for later calls, and connects again
-/// when its server has restarted. Each call has a connection to itself, so that none waits behind
-/// another. Clones share the connections; dropping the last clone closes them.
+/// A client connects on its first call and keeps the connections open for later calls. It
+/// reconnects when the server has restarted. Each call has its own connection, so no call waits for
+/// the answer to another. Clones share the connections, and dropping the last clone closes all of
+/// them.
 ///
-/// It is itself an [`Agent`], a drop-in replacement for a local one. Its own methods of the same
-/// names return [`Error`], which says more about failures.
+/// `RemoteAgent` implements [`Agent`], so it can replace a local agent. Its inherent methods of the
+/// same names return [`Error`], which describes failures in more detail.
 ///
 /// ```no_run
 /// use agentwire::{Message, RemoteAgent};
@@ -47,8 +48,8 @@ use crate::{
 ///
 /// # Runtimes
 ///
-/// A client may outlive a runtime, and may be called from several. A connection is driven by the
-/// runtime on which it was opened. If you share a client between runtimes, keep all of them
+/// A client may outlive a runtime, and may be used on several runtimes. A connection is driven by
+/// the runtime on which it was opened. If you share a client between runtimes, keep all of them
 /// running: a current-thread runtime that is not being polled stalls every call that uses one of
 /// its connections, until that call times out.
 #[derive(Clone)]
@@ -57,17 +58,17 @@ pub struct RemoteAgent(Arc<Inner>);
 struct Inner {
     client: Arc<Client>,
     destination: Destination,
-    /// What `Agent::name` returns: the configured name, or the endpoint.
+    /// The value of `Agent::name`: the configured name, or the endpoint if there is none.
     display_name: String,
 }
 
 impl RemoteAgent {
-    /// Creates a client for the agent at this endpoint, with default settings. It does not connect
-    /// before the first call.
+    /// Creates a client for the agent at an endpoint, with default settings. The client connects on
+    /// its first call.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`].
+    /// Returns [`Error::InvalidEndpoint`] if `endpoint` is not valid.
     pub fn new<E>(endpoint: E) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
@@ -76,7 +77,7 @@ impl RemoteAgent {
         Self::builder(endpoint).build()
     }
 
-    /// Returns the settings of a client for the agent at this endpoint.
+    /// Returns a builder for a client that calls the agent at an endpoint.
     pub fn builder<E>(endpoint: E) -> RemoteAgentBuilder<FixedEndpoint>
     where
         E: TryInto<Endpoint>,
@@ -85,31 +86,35 @@ impl RemoteAgent {
         RemoteAgentBuilder::<FixedEndpoint>::new(endpoint)
     }
 
-    /// Returns the settings of a client for the instances of an agent that a registry lists.
+    /// Returns a builder for a client that calls the instances of an agent that a registry lists.
     ///
-    /// The query names the agent, and may restrict which of its instances are called: by version,
-    /// capabilities, tools or metadata. The name alone will do.
+    /// The query must name the agent, and a plain name is sufficient. It may also restrict the
+    /// instances that are called by version, capabilities, tools or metadata.
     ///
-    /// The client follows the registry. It calls instances as they join, and closes the connections
-    /// to those that leave, expire or stop matching once their calls have ended. Calls are
-    /// [balanced] over the instances. An instance that cannot be reached, that repeatedly closes
-    /// connections without answering, or whose server reports no such agent is ejected for a while,
-    /// which starts and grows as the delays of the [`RetryPolicy`], and is probed in the
-    /// background.
+    /// The client follows changes in the registry. It starts to use an instance when the instance
+    /// joins. When an instance leaves, expires or stops matching the query, its connections are
+    /// closed as soon as their calls have ended. Calls are [balanced] over the instances.
     ///
-    /// A request that was not processed goes to another instance within the time of the call. A
-    /// request that may have been received by one instance goes to another only if
-    /// [`RetryPolicy::resend`] allows it. An `AGENT_NOT_FOUND` that the agent itself fails with,
-    /// perhaps because of another agent that it called, is an answer like any other.
+    /// An instance is ejected for a period if it cannot be reached, if it repeatedly closes
+    /// connections without answering, or if its server reports that it has no such agent. An
+    /// ejected instance is probed in the background. The ejection periods grow like the delays of
+    /// the [`RetryPolicy`].
     ///
-    /// A call fails with [`Error::NotRegistered`] if no instance is registered, with
-    /// [`Error::Unreachable`] if none can be reached, and with [`Error::AgentNotFound`] if other
-    /// agents are at their endpoints. While the registry is unreachable, calls go to the instances
-    /// already known. If it comes back empty, instances that it no longer lists remain usable for
-    /// 90 s, but only while no listed instance is available.
+    /// A request that was not processed is sent to another instance before the deadline of the
+    /// call. A request that one instance may have received is sent to another only if
+    /// [`RetryPolicy::resend`] allows it. If the agent itself fails with `AGENT_NOT_FOUND`, for
+    /// example because it called another agent, that error is returned like any other answer.
     ///
-    /// From the first call on, one task watches the registry; others look instances up, and probe
-    /// them. They end with the client.
+    /// A call fails with [`Error::NotRegistered`] if no instance is registered. It fails with
+    /// [`Error::Unreachable`] if no instance can be reached, and with [`Error::AgentNotFound`] if
+    /// every reachable endpoint hosts a different agent.
+    ///
+    /// While the registry is unreachable, calls go to the instances that are already known. If the
+    /// registry restarts without its data, instances that it no longer lists remain usable for 90
+    /// s, but only while no listed instance is available.
+    ///
+    /// The first call starts a task that watches the registry. Further tasks look up instances and
+    /// probe ejected instances. All tasks end when the client is closed or dropped.
     ///
     /// ```
     /// use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
@@ -150,38 +155,40 @@ impl RemoteAgent {
         }))
     }
 
-    /// Returns the endpoint of the agent; `None` if the client [discovers](Self::discover) its
-    /// instances.
+    /// Returns the endpoint of the agent, or `None` if the client [discovers](Self::discover) the
+    /// agent's instances.
     #[must_use]
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.0.destination.endpoint()
     }
 
-    /// Asks the agent for one answer.
+    /// Sends a message to the agent and returns its answer.
     ///
     /// # Errors
     ///
-    /// Any [`Error`] of a call. It never waits longer than the client's timeout.
+    /// Returns an [`Error`] if the call fails. The call never takes longer than the client's
+    /// timeout.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the call up: its connection is closed, a Rust server drops the
-    /// work, and no late answer reaches another call. The agent may have processed the request. A
-    /// [shared connection](RemoteAgentBuilder::max_in_flight_per_connection) stays open, and the
-    /// server continues to work.
+    /// If the future is dropped, the call is cancelled and its connection is closed, so that no
+    /// late answer can reach another call. A Rust server then drops the handler, but the agent may
+    /// already have processed the request. A [shared
+    /// connection](RemoteAgentBuilder::max_in_flight_per_connection) stays open, and the server
+    /// continues to process the request.
     pub async fn process(&self, message: Message) -> Result<Message, Error> {
         self.process_with(message, &CallOptions::new()).await
     }
 
-    /// Asks the agent for one answer, with settings for this call.
+    /// Sends a message to the agent and returns its answer, with options for this call.
     ///
     /// # Errors
     ///
-    /// As [`process`](Self::process).
+    /// Returns the same errors as [`process`](Self::process).
     ///
     /// # Cancel safety
     ///
-    /// As [`process`](Self::process).
+    /// If the future is dropped, the same applies as for [`process`](Self::process).
     pub async fn process_with(
         &self,
         message: Message,
@@ -196,38 +203,40 @@ impl RemoteAgent {
         }
     }
 
-    /// Asks the agent for a stream of answers. Nothing is sent before the stream is first polled.
+    /// Sends a message to the agent and returns a stream of its answers. Nothing is sent before the
+    /// stream is first polled.
     ///
-    /// The timeout applies from chunk to chunk. A slow reader slows the agent down; nothing is
-    /// buffered in between.
+    /// The timeout applies to the wait for each chunk. Chunks are not buffered, so a slow reader
+    /// slows the agent down.
     ///
     /// # Errors
     ///
-    /// An error is the last item of the stream.
+    /// If the call fails, the last item of the stream is an [`Error`].
     ///
     /// # Cancel safety
     ///
-    /// Waiting for the next item may be given up and resumed without losing anything. Dropping the
-    /// stream before its end closes its connection, which tells the agent to stop.
+    /// If the future of the next item is dropped, no item is lost. If the stream is dropped before
+    /// its end, its connection is closed, which tells the agent to stop.
     pub fn stream(&self, message: Message) -> MessageStream {
         self.stream_with(message, &CallOptions::new())
     }
 
-    /// Asks the agent for a stream of answers, with settings for this call.
+    /// Sends a message to the agent and returns a stream of its answers, with options for this
+    /// call.
     ///
     /// # Errors
     ///
-    /// As [`stream`](Self::stream).
+    /// Returns the same errors as [`stream`](Self::stream).
     ///
     /// # Cancel safety
     ///
-    /// As [`stream`](Self::stream).
+    /// If the stream is dropped, the same applies as for [`stream`](Self::stream).
     pub fn stream_with(&self, message: Message, options: &CallOptions) -> MessageStream {
         let request = Request::Stream(self.call_body(message));
         MessageStream::new(self.call(request, options), options.total_timeout)
     }
 
-    /// Runs one of the tools that the server offers.
+    /// Runs a tool of the server and returns its result.
     ///
     /// ```no_run
     /// # async fn example(weather: agentwire::RemoteAgent) -> Result<(), agentwire::Error> {
@@ -242,26 +251,26 @@ impl RemoteAgent {
     ///
     /// # Errors
     ///
-    /// Any [`Error`] of a call, and [`Error::ToolNotFound`], [`Error::ToolFailed`], or
-    /// [`Error::Unsupported`] for a server without tools, such as Python's. A result that is not a
-    /// success is not an error.
+    /// Returns an [`Error`] if the call fails. This includes [`Error::ToolNotFound`],
+    /// [`Error::ToolFailed`], and [`Error::Unsupported`] if the server does not support tools, such
+    /// as Python's. A [`ToolResult`] that reports a failure is returned as `Ok`.
     ///
     /// # Cancel safety
     ///
-    /// As [`process`](Self::process).
+    /// If the future is dropped, the same applies as for [`process`](Self::process).
     pub async fn execute(&self, tool: &str, kwargs: Map) -> Result<ToolResult, Error> {
         self.execute_with(tool, kwargs, &CallOptions::new()).await
     }
 
-    /// Runs one of the tools that the server offers, with settings for this call.
+    /// Runs a tool of the server and returns its result, with options for this call.
     ///
     /// # Errors
     ///
-    /// As [`execute`](Self::execute).
+    /// Returns the same errors as [`execute`](Self::execute).
     ///
     /// # Cancel safety
     ///
-    /// As [`process`](Self::process).
+    /// If the future is dropped, the same applies as for [`process`](Self::process).
     pub async fn execute_with(
         &self,
         tool: &str,
@@ -277,7 +286,7 @@ impl RemoteAgent {
         }
     }
 
-    /// Sends a request that is neither to an agent nor to a tool, and has one answer.
+    /// Sends a request that addresses neither an agent nor a tool, and returns its only answer.
     pub(crate) async fn ask(
         &self,
         body: impl Into<Body>,
@@ -291,25 +300,26 @@ impl RemoteAgent {
         }
     }
 
-    /// Sends a request that is neither to an agent nor to a tool, and is answered with a stream.
+    /// Sends a request that addresses neither an agent nor a tool, and returns a stream of answers.
     pub(crate) fn ask_for_stream(&self, request: Request) -> MessageStream {
         MessageStream::new(self.call(request, &CallOptions::new()), None)
     }
 
-    /// Finds out whether a server is there and reads its requests. Returns how long that took.
+    /// Checks whether a server is present and reads requests. Returns how long the check took.
     ///
-    /// It sends a heartbeat, which servers do not act upon. Any answer proves life, including the
-    /// error that Rust's and Python's servers answer with. So does a connection that is closed in
-    /// answer, as Go's server does.
+    /// The client sends a heartbeat, which servers do not process. Any answer proves that the
+    /// server is alive, including an error, which Rust's and Python's servers return. If the server
+    /// closes the connection in response, as Go's server does, this also proves that the server is
+    /// alive.
     ///
     /// # Errors
     ///
-    /// Any [`Error`] of a call but those that a server answers with. It never waits longer than the
-    /// client's timeout.
+    /// Returns an [`Error`] if no server responds. An error that the server itself returns counts
+    /// as a response. The check never takes longer than the client's timeout.
     ///
     /// # Cancel safety
     ///
-    /// As [`process`](Self::process).
+    /// If the future is dropped, the same applies as for [`process`](Self::process).
     pub async fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
         let mut call = Call::new_ping(&self.0.client, &self.0.destination)?;
@@ -317,21 +327,24 @@ impl RemoteAgent {
         Ok(start.elapsed())
     }
 
-    /// Returns what the client is doing at this moment. Clones are one client.
+    /// Returns the current statistics of the client. Clones share the same statistics.
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         self.0.client.counters.stats(self.0.destination.idle())
     }
 
-    /// Closes the client, for all of its clones: it makes no more calls, and closes connections as
-    /// they become free. Returns when the calls in flight have ended, which they do within their
-    /// timeouts. Streams end with [`Error::ClientClosed`] when they are next polled.
+    /// Closes the client and all of its clones.
     ///
-    /// Dropping the last clone and the last stream closes the client without waiting.
+    /// The client accepts no more calls, and closes each connection once its calls have ended. This
+    /// method returns when all calls in flight have ended, which they do within their timeouts.
+    /// Streams end with [`Error::ClientClosed`] when they are next polled.
+    ///
+    /// If the last clone and the last stream are dropped, the client is closed without waiting.
     ///
     /// # Cancel safety
     ///
-    /// The client is closed even if the future is dropped after it was first polled.
+    /// If the future is dropped after it was first polled, the client is closed, but its calls may
+    /// still be in flight.
     pub async fn close(&self) {
         let Inner {
             client,
@@ -342,21 +355,21 @@ impl RemoteAgent {
         destination.drain();
         client.calls.close();
         client.calls.wait().await;
-        // A call may have been about to open a connection.
+        // A call may have opened a connection after the first drain.
         destination.drain();
     }
 
-    /// Waits until the client is [closed](Self::close) and its calls have ended.
+    /// Waits until the client has been [closed](Self::close) and its calls have ended.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing; call it again.
+    /// This method is cancel safe: if the future is dropped, the method can be called again.
     pub async fn closed(&self) {
         self.0.client.closed.cancelled().await;
         self.0.client.calls.wait().await;
     }
 
-    /// Returns whether [`close`](Self::close) was called on any clone.
+    /// Returns whether [`close`](Self::close) has been called on any clone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.client.closed.is_cancelled()
@@ -372,11 +385,12 @@ impl RemoteAgent {
 }
 
 impl RemoteAgentBuilder<FixedEndpoint> {
-    /// Checks the settings and creates the client. It does not connect before the first call.
+    /// Checks the settings and creates the client. The client connects on its first call.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`] or [`Error::InvalidSetting`].
+    /// Returns [`Error::InvalidEndpoint`] if the endpoint is not valid, and
+    /// [`Error::InvalidSetting`] if a setting is out of range.
     pub fn build(self) -> Result<RemoteAgent, Error> {
         let (client, destination) = self.into_parts()?;
         Ok(RemoteAgent::from_parts(client, destination))
@@ -384,13 +398,13 @@ impl RemoteAgentBuilder<FixedEndpoint> {
 }
 
 impl RemoteAgentBuilder<Discovered> {
-    /// Checks the settings and creates the client. It does not ask the registry before the first
+    /// Checks the settings and creates the client. The client contacts the registry on its first
     /// call.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidName`], or [`Error::InvalidSetting`], for example if the query names no
-    /// agent.
+    /// Returns [`Error::InvalidName`] if the agent's name is invalid, and [`Error::InvalidSetting`]
+    /// if a setting is out of range, or if the query is invalid or does not name an agent.
     pub fn build(self) -> Result<RemoteAgent, Error> {
         let (client, destination) = self.into_parts()?;
         Ok(RemoteAgent::from_parts(client, destination))
@@ -398,12 +412,12 @@ impl RemoteAgentBuilder<Discovered> {
 }
 
 impl Agent for RemoteAgent {
-    /// Returns the name that the agent is called by, or the endpoint if there is none.
+    /// Returns the name by which the client calls the agent, or the endpoint if there is no name.
     fn name(&self) -> &str {
         &self.0.display_name
     }
 
-    /// Calls the agent. It waits no longer than the deadline of `context`.
+    /// Calls the agent. The call ends no later than the deadline of `context`.
     async fn process(
         &self,
         message: Message,
@@ -412,7 +426,7 @@ impl Agent for RemoteAgent {
         Ok(self.process_with(message, &within(&context)).await?)
     }
 
-    /// Calls the agent. The stream ends by the deadline of `context`.
+    /// Calls the agent. The stream ends no later than the deadline of `context`.
     fn stream(
         &self,
         message: Message,
@@ -423,7 +437,7 @@ impl Agent for RemoteAgent {
     }
 }
 
-/// The settings of a call that ends by the caller's deadline.
+/// Returns the options of a call that ends no later than the deadline of `context`.
 fn within(context: &RequestContext) -> CallOptions {
     let options = CallOptions::new();
     match context.remaining() {

@@ -1,18 +1,20 @@
-//! When a call is tried again.
+//! The retry policy of a call: [`RetryPolicy`].
 
 use std::time::Duration;
 
 use agentwire_transport::internal::{Backoff, MAX_TIMEOUT};
 
-/// When a call is tried again, and after what delay.
+/// A policy that decides when a call is retried, and after what delay.
 ///
-/// By default, connecting is tried again until the call's time is up, because nothing was sent: a
-/// server that restarts goes unnoticed. An error that waiting cannot cure, such as a missing
-/// permission, is returned at once. A request that was sent is never sent again, because the agent
-/// may have processed it; [`resend`](Self::resend) allows that for agents to which it does no harm.
+/// By default, connecting is retried until the deadline of the call, so calls survive a restart of
+/// the server. This is safe because no request has been sent. Errors that are not transient, such
+/// as a missing permission, are returned at once.
 ///
-/// The delays double up to a maximum. Each is shortened at random by up to a half, so that many
-/// clients do not retry at the same moment.
+/// A request that may have been received is not sent again by default, because the agent may have
+/// processed it. [`resend`](Self::resend) allows this for agents that can process a request twice.
+///
+/// The delays double up to a maximum. Each delay is randomly shortened by up to a half, so that
+/// many clients do not retry at the same time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,16 +50,16 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The default policy: connecting is tried again, sending is not.
+    /// Creates the default policy, which retries connecting but never sends a request again.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A policy that tries nothing again: the first failure is the error.
+    /// Creates a policy that never retries: the first failure is returned as the error.
     ///
-    /// Even so, an idle connection that turns out to be closed before anything was sent is
-    /// replaced, and a call to a discovered agent connects to one instance after the other until it
-    /// reaches one.
+    /// There are two exceptions. If an idle connection ends before the request was written, it is
+    /// replaced. A call to a discovered agent tries one instance after another until it reaches
+    /// one.
     pub fn never() -> Self {
         Self {
             connect: false,
@@ -65,29 +67,30 @@ impl RetryPolicy {
         }
     }
 
-    /// Sends a request again, up to `times` times, if its connection ended before the answer, or if
-    /// the answer is `AGENT_UNAVAILABLE`. Default: 0. A stream is sent again only before its first
-    /// chunk.
+    /// Sets how many times a request is sent again if its connection ends before the answer, or if
+    /// the answer is `AGENT_UNAVAILABLE`. The default is 0. The request of a stream is sent again
+    /// only before the first chunk.
     ///
-    /// The agent may process one request several times, so it should be idempotent.
+    /// The agent may then process a request several times, so the request should be idempotent.
     pub fn resend(mut self, times: u32) -> Self {
         self.resends = times;
         self
     }
 
-    /// The first delay and the longest, of at least 1 ms. Default: 20 ms and 2 s.
+    /// Sets the first and the longest delay, which are at least 1 ms. The defaults are 20 ms and 2
+    /// s.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.first = first.clamp(Duration::from_millis(1), MAX_TIMEOUT);
         self.longest = longest.clamp(self.first, MAX_TIMEOUT);
         self
     }
 
-    /// Returns whether connecting is tried again.
+    /// Returns whether connecting is retried.
     pub(super) fn retries_connect(&self) -> bool {
         self.connect
     }
 
-    /// Returns how often a request is sent again.
+    /// Returns how many times a request may be sent again.
     pub(super) fn resends(&self) -> u32 {
         self.resends
     }

@@ -1,4 +1,4 @@
-//! What all channels of one [`RemoteAgent`](crate::RemoteAgent) share.
+//! The state that all channels of one [`RemoteAgent`](crate::RemoteAgent) share.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{config::Config, stats::Counters};
 
-/// The settings, counters and life of one client.
+/// The settings, counters and closing state of one client.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) config: Config,
     pub(super) counters: Arc<Counters>,
     /// Cancelled when the client is closed.
     pub(super) closed: CancellationToken,
-    /// The calls that closing waits for.
+    /// Tracks the calls that must end before the client is closed.
     pub(super) calls: TaskTracker,
 }
 

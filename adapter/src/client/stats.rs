@@ -1,38 +1,41 @@
-//! What a client counts, and the public view of it.
+//! The counters of a client, and their public snapshot.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// A snapshot of what a [`RemoteAgent`](crate::RemoteAgent) is doing:
+/// A snapshot of the statistics of a [`RemoteAgent`](crate::RemoteAgent), returned by
 /// [`RemoteAgent::stats`](crate::RemoteAgent::stats).
 ///
-/// The numbers are read one after the other, so they may not add up while calls start and end.
+/// The numbers are read one after another. While calls start and end, they may be inconsistent with
+/// each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientStats {
-    /// Open connections.
+    /// The number of open connections.
     pub open: usize,
-    /// Open connections that no call uses.
+    /// The number of open connections that no call uses.
     pub idle: usize,
-    /// Calls and streams that have started and not ended, including those that wait.
+    /// The number of calls and streams that have started and not ended. This includes calls that
+    /// are waiting for a connection.
     pub in_flight: usize,
-    /// Calls and streams that wait for a free connection.
+    /// The number of calls and streams that are waiting for a connection.
     pub waiting: usize,
-    /// Connections opened to replace lost ones, since the client was built.
+    /// The number of connections that have replaced a lost connection since the client was built.
     pub reconnects: usize,
 }
 
 /// The counters that all clones of one client share.
 ///
-/// All accesses are relaxed: each counter is read for statistics only, and guards no other data.
+/// All accesses are relaxed, because each counter is used only for statistics and guards no other
+/// data.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     open: AtomicUsize,
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
-    /// Lost connections that have not been replaced.
+    /// The number of lost connections that have not been replaced.
     lost: AtomicUsize,
     reconnects: AtomicUsize,
 }
@@ -59,7 +62,7 @@ impl Counters {
         self.count(|counters| &counters.open)
     }
 
-    /// Counts a connection that the client did not close itself.
+    /// Counts a connection that was lost, which means that the client did not close it.
     pub(super) fn lost(&self) {
         self.lost.fetch_add(1, Relaxed);
     }
@@ -83,7 +86,7 @@ impl Counters {
     }
 }
 
-/// Counts one thing for as long as the guard lives.
+/// A guard that keeps a counter incremented until it is dropped.
 #[derive(Debug)]
 pub(super) struct Counted {
     counters: Arc<Counters>,

@@ -1,4 +1,4 @@
-//! The answers of a streaming call.
+//! The stream of answers to a call: [`MessageStream`].
 
 use std::{
     fmt,
@@ -15,9 +15,9 @@ use futures_util::StreamExt;
 use super::call::{Call, TotalLimit};
 use crate::Error;
 
-/// The answers of an agent to one message, as they arrive. Made by [`RemoteAgent::stream`].
+/// A stream of an agent's answers to one message, returned by [`RemoteAgent::stream`].
 ///
-/// It ends after the agent's last answer or after the first error.
+/// The stream ends after the agent's last answer or after the first error.
 ///
 /// [`RemoteAgent::stream`]: crate::RemoteAgent::stream
 #[must_use = "nothing is sent before the stream is polled"]
@@ -32,15 +32,15 @@ impl MessageStream {
         }
     }
 
-    /// Waits for the next answer; `None` after the last.
+    /// Waits for the next answer. Returns `None` after the last answer.
     ///
     /// # Errors
     ///
-    /// Any [`Error`] of a call. Nothing follows it.
+    /// Returns an [`Error`] if the call fails. The stream ends after the error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing; call it again.
+    /// This method is cancel safe: if the future is dropped, no answer is lost.
     pub async fn next(&mut self) -> Option<Result<Message, Error>> {
         self.answers.next().await
     }
@@ -50,8 +50,8 @@ fn answers(
     call: Result<Call, Error>,
     total: Option<Duration>,
 ) -> impl Stream<Item = Result<Message, Error>> + Send + 'static {
-    // An error ends the call for the statistics, too, so the call is dropped before the error is
-    // yielded.
+    // The statistics must not count the call once its error has been yielded, so the call is
+    // dropped first.
     stream! {
         let mut call = match call {
             Ok(call) => call,

@@ -1,6 +1,6 @@
-//! One request with all of its attempts.
+//! A call: one request with all of its attempts.
 //!
-//! The only layer that turns a [`Failure`] into an [`Error`].
+//! This is the only layer that turns a [`Failure`] into an [`Error`].
 
 mod retry;
 mod trace;
@@ -33,19 +33,19 @@ use crate::{
     error::{Phase, ProtocolError},
 };
 
-/// A request with its router, its retries and its deadlines.
+/// A call, with its request, its router, its timeout and its retry policy.
 #[derive(Debug)]
 pub(super) struct Call {
     client: Arc<Client>,
     router: Router,
     request: Request,
     timeout: Duration,
-    /// The policy of this call; `None` for that of the client.
+    /// The retry policy of this call, or `None` to use the policy of the client.
     retry: Option<RetryPolicy>,
     _in_flight: Counted,
 }
 
-/// The deadline of a whole stream, and the timeout that it came from.
+/// The deadline of a whole stream, and the timeout from which the deadline was computed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TotalLimit {
     at: Instant,
@@ -53,7 +53,7 @@ pub(super) struct TotalLimit {
 }
 
 impl TotalLimit {
-    /// The limit of a stream that begins now.
+    /// Creates the limit of a stream that starts now.
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
             at: Instant::now() + timeout.min(MAX_TIMEOUT),
@@ -67,8 +67,9 @@ impl TotalLimit {
 }
 
 impl Call {
-    /// A call with an answer or a stream of answers. Encodes the request, so that an invalid one
-    /// fails before anything else happens.
+    /// Creates a call that is answered with one answer or with a stream of answers.
+    ///
+    /// The request is encoded here, so that an invalid request fails before anything is sent.
     pub(super) fn new(
         client: &Arc<Client>,
         destination: &Destination,
@@ -79,7 +80,7 @@ impl Call {
         Self::with_request(client, destination, request, options)
     }
 
-    /// A ping, which checks whether the server is alive.
+    /// Creates a ping, which checks whether the server is alive.
     pub(super) fn new_ping(client: &Arc<Client>, destination: &Destination) -> Result<Self, Error> {
         let heartbeat = Heartbeat::healthy(client.config.name.as_str());
         let request = Request::ping(heartbeat, &client.config);
@@ -115,7 +116,7 @@ impl Call {
         })
     }
 
-    /// Limits the whole of a call that has one answer.
+    /// Applies the total timeout to a call that has one answer.
     pub(super) fn limit(mut self, total: Option<Duration>) -> Self {
         self.timeout = total.map_or(self.timeout, |total| total.min(self.timeout));
         self
@@ -143,8 +144,8 @@ impl Call {
         }
     }
 
-    /// Sends the request and waits for the first of its answers. An error answer is returned as an
-    /// error here, too.
+    /// Sends the request and waits for the first of its answers. If the first answer is an error,
+    /// it is returned as `Err`.
     pub(super) async fn open(
         &mut self,
         limit: Option<TotalLimit>,
@@ -177,7 +178,7 @@ impl Call {
             };
             let attempt = match attempt {
                 Ok((answers, Body::Error(error))) => {
-                    // No chunk follows, so other calls may use the connection.
+                    // No chunk follows an error, so other calls may use the connection.
                     answers.finish();
                     Ok(Body::Error(error))
                 }
@@ -196,7 +197,8 @@ impl Call {
         }
     }
 
-    /// Sends the request and waits for any reaction to it, including the end of the connection.
+    /// Sends the request and waits for any response. A connection that the server closes in
+    /// response also counts.
     pub(super) async fn ping(&mut self) -> Result<(), Error> {
         let _awaited_on_close = self.client.calls.token();
         let span = self.span();
@@ -225,7 +227,7 @@ impl Call {
         }
     }
 
-    /// Waits for the next of several answers.
+    /// Waits for the next answer of a stream.
     pub(super) async fn next(
         &self,
         answers: &mut Answers,
@@ -233,7 +235,7 @@ impl Call {
     ) -> Result<Body, Error> {
         let deadline = self.next_deadline(limit);
         let failure = if limit.is_some_and(|limit| limit.is_over()) {
-            // Chunks that have already arrived must not outrun the limit.
+            // The limit also applies to chunks that have already arrived.
             Failure::TimedOut(Phase::Receiving)
         } else {
             tokio::select! {
@@ -267,7 +269,8 @@ impl Call {
         limit.map_or(next, |limit| limit.at.min(next))
     }
 
-    /// Judges the result of an attempt. If there is to be another attempt, waits until it is due.
+    /// Decides whether the result of an attempt settles the call. If another attempt is needed,
+    /// this method waits until the attempt is due.
     async fn conclude(
         &mut self,
         attempt: Result<Body, Failure>,
@@ -289,8 +292,8 @@ impl Call {
             Some(delay) if Instant::now() + delay < deadline => {
                 tracing::debug!(failure = ?attempt.as_ref().err(), ?delay, "retrying");
                 if !matches!(attempt, Err(Failure::Connect(_) | Failure::Unsent(_))) {
-                    // The agent may have seen the request, whatever the outcome of the next
-                    // attempt.
+                    // The agent may have seen the request, even if the next attempt does not reach
+                    // it.
                     retries.keep(match attempt {
                         Ok(Body::Error(error)) => self.remote(error),
                         Ok(other) => self.unexpected("an answer", &other),
@@ -304,7 +307,7 @@ impl Call {
             }
             no_time_left => {
                 let last = match attempt {
-                    // The time ran out before a new connection was made.
+                    // The deadline leaves no time to open a new connection.
                     Err(Failure::Unsent(_)) if no_time_left.is_some() => {
                         Err(Failure::TimedOut(Phase::Connecting))
                     }
@@ -318,12 +321,12 @@ impl Call {
         }
     }
 
-    /// The error of an error answer.
+    /// Converts an error answer into an [`Error`].
     pub(super) fn remote(&self, error: WireError) -> Error {
         Error::from_remote(self.context(), error)
     }
 
-    /// The error of an answer of another kind than `expected`.
+    /// Returns the error for an answer of a kind other than `expected`.
     pub(super) fn unexpected(&self, expected: &'static str, found: &Body) -> Error {
         let found = found.kind().as_str();
         Error::from_protocol(
@@ -367,8 +370,8 @@ impl Call {
         }
     }
 
-    /// The error of a call without an instance. If the agent may have seen an earlier attempt,
-    /// the call fails with the error of that attempt.
+    /// Returns the error of a call for which no instance could be chosen. If the agent may have
+    /// seen an earlier attempt, this is the error of that attempt.
     fn unrouted(&self, no_route: NoRoute, retries: &mut RetryBudget) -> Error {
         if let Some(kept) = retries.take_last_sent() {
             return kept;
@@ -391,7 +394,7 @@ impl Call {
     }
 }
 
-/// Names the total timeout of the stream in a timeout error, if that is the one that was reached.
+/// Reports the total timeout of the stream in a timeout error if the total timeout has expired.
 fn with_total(mut error: Error, limit: Option<TotalLimit>) -> Error {
     let reached = limit.filter(TotalLimit::is_over);
     if let (Error::Timeout { timeout, .. }, Some(limit)) = (&mut error, reached) {

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct RetryBudget {
     connect: bool,
-    /// Whether a connection has ended before the request was written.
+    /// Whether a connection of this call has ended before the request was written.
     has_been_unsent: bool,
     resends: u32,
     backoff: Backoff,
@@ -36,23 +36,23 @@ impl RetryBudget {
         }
     }
 
-    /// Keeps the error of an attempt that the agent may have seen. If no later attempt gets as far,
-    /// the call fails with this error.
+    /// Keeps the error of an attempt that the agent may have seen. If no later attempt reaches the
+    /// agent, the call fails with this error.
     pub(super) fn keep(&mut self, error: Error) {
         self.last_sent = Some(error);
     }
 
-    /// Returns the error of the last attempt that the agent may have seen.
+    /// Takes the error of the last attempt that the agent may have seen.
     pub(super) fn take_last_sent(&mut self) -> Option<Error> {
         self.last_sent.take()
     }
 
-    /// Returns the delay before the next attempt, or `None` if the call must not try again.
+    /// Returns the delay before the next attempt, or `None` if the call must not be retried.
     pub(super) fn delay_after(&mut self, attempt: &Result<Body, Failure>) -> Option<Duration> {
         match attempt {
             Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
             Err(Failure::Connect(error)) => self.connect(error),
-            // Another answer would be too large, too.
+            // The answer to a second request would also be too large.
             Err(Failure::Broken(Some(FrameError::TooLarge { .. }))) => None,
             Err(Failure::Broken(_)) => self.resend(),
             Err(Failure::Unsent(_)) => self.unsent(),
@@ -64,8 +64,10 @@ impl RetryBudget {
         (self.connect && is_transient(error)).then(|| self.backoff.next_delay())
     }
 
-    /// The connection ended before the request was written. The first retry is immediate, whatever
-    /// the policy, because the connection may just have expired.
+    /// Returns the delay after a connection ended before the request was written.
+    ///
+    /// The first retry is immediate under every policy, because the server may have closed an idle
+    /// connection just as the call began to use it.
     fn unsent(&mut self) -> Option<Duration> {
         if std::mem::replace(&mut self.has_been_unsent, true) {
             self.connect.then(|| self.backoff.next_delay())

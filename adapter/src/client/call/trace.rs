@@ -1,4 +1,4 @@
-//! The span and the outcome of a call in the log. The contents of messages are never logged.
+//! Logs the outcome of a call in its span. The contents of messages are never logged.
 
 use std::{future::Future, pin::Pin};
 
@@ -10,8 +10,8 @@ use crate::Error;
 
 /// Runs a call in its span and logs its outcome and duration.
 ///
-/// The caller pins the call: a future that is passed by value takes up space twice in the future
-/// that awaits it.
+/// The caller pins the call, because a future that is passed by value takes up space twice in the
+/// future that awaits it.
 pub(super) async fn traced<T>(
     span: Span,
     call: Pin<&mut impl Future<Output = Result<T, Error>>>,
@@ -36,7 +36,7 @@ pub(super) async fn traced<T>(
     logged.instrument(span).await
 }
 
-/// Returns the code of an answer that is an error.
+/// Returns the error code if the answer is an error.
 pub(super) fn refusal(body: &Body) -> Option<&ErrorCode> {
     match body {
         Body::Error(error) => Some(&error.code),

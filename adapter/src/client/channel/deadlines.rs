@@ -1,4 +1,4 @@
-//! The time limits of one attempt.
+//! The deadlines of the steps of one attempt.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{
     error::Phase,
 };
 
-/// Until when each step of an attempt may wait.
+/// The deadlines of the steps of one attempt.
 ///
-/// The limits are computed when a wait begins, not when the attempt does: meanwhile the instance
-/// may have been reached by another call, and less of the call's time is left.
+/// Each deadline is computed when its step begins, and not when the attempt begins. In between,
+/// another call may have reached the instance, and the remaining time of the call has decreased.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::client) struct Deadlines<'a> {
     call: Instant,
@@ -22,17 +22,17 @@ pub(in crate::client) struct Deadlines<'a> {
     candidate: Option<&'a dyn Candidate>,
 }
 
-/// What is known of the instance that an attempt goes to, if it was chosen among several.
+/// The state of the instance that was chosen for an attempt at a discovered agent.
 pub(in crate::client) trait Candidate: fmt::Debug + Sync {
-    /// Returns whether a connection to it has been made since it last failed.
+    /// Returns whether a connection to the instance has been opened since its last failure.
     fn is_reached(&self) -> bool;
 
-    /// Returns whether it has failed since it was chosen.
+    /// Returns whether the instance has failed since it was chosen.
     fn has_failed(&self) -> bool;
 }
 
 impl<'a> Deadlines<'a> {
-    /// The limits of an attempt at the only endpoint.
+    /// Creates the deadlines of an attempt at a fixed endpoint.
     pub(in crate::client) fn new(call: Instant, connect_timeout: Duration) -> Self {
         Self {
             call,
@@ -41,7 +41,7 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// The limits of an attempt at one instance among several.
+    /// Returns the deadlines of an attempt at an instance that was chosen from several.
     pub(in crate::client) fn for_candidate(self, candidate: &'a dyn Candidate) -> Self {
         Self {
             candidate: Some(candidate),
@@ -49,13 +49,13 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// The deadline of the whole call.
+    /// Returns the deadline of the whole call.
     pub(in crate::client) fn call(&self) -> Instant {
         self.call
     }
 
-    /// Until when to wait for a permit. An instance that may be unreachable gets only a share of
-    /// the time.
+    /// Returns the deadline for acquiring a permit. If the instance may be unreachable, the wait is
+    /// limited to a share of the remaining time.
     fn queue_until(&self) -> Instant {
         match self.candidate {
             Some(candidate) if !candidate.is_reached() => self.share(),
@@ -63,7 +63,7 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Until when to wait for a connection.
+    /// Returns the deadline for opening a connection.
     fn connect_until(&self) -> Instant {
         match self.candidate {
             Some(_) => self.share(),
@@ -71,8 +71,8 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// A third of the time that is left, at most the connect timeout, so that other instances can
-    /// be tried.
+    /// Returns the end of this instance's share of the remaining time. The share is a third, and no
+    /// longer than the connect timeout, so that the call can try other instances.
     fn share(&self) -> Instant {
         let now = Instant::now();
         let third = self.call.saturating_duration_since(now) / 3;
@@ -83,8 +83,7 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Fails if connecting has become pointless while the attempt waited, because another call has
-    /// found the instance unreachable.
+    /// Fails if another call has found the instance unreachable while this attempt was waiting.
     pub(in crate::client) fn check_candidate(&self) -> Result<(), Failure> {
         match self.candidate {
             Some(candidate) if candidate.has_failed() => Err(Failure::not_connected()),
@@ -92,8 +91,8 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Takes a permit, and waits for one within the limit if none is free. Neither waits nor looks
-    /// at the clock otherwise.
+    /// Acquires a permit, and waits for it until the deadline if none is free. If a permit is free,
+    /// this method does not read the clock.
     pub(in crate::client) async fn acquire(&self, permits: &Permits) -> Result<Permit, Failure> {
         match permits.try_acquire() {
             Some(permit) => Ok(permit),
@@ -104,7 +103,7 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Waits for a connection within the limit.
+    /// Waits for a connection until the deadline.
     pub(in crate::client) async fn connect<T>(
         &self,
         endpoint: &Endpoint,
@@ -120,7 +119,7 @@ impl<'a> Deadlines<'a> {
     }
 }
 
-/// A share that is shorter than this is not worth dividing the time for.
+/// If the share would be shorter than this, the instance may use all of the remaining time.
 const MIN_SHARE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How an attempt fails.
+//! The failures of an attempt.
 
 use std::io::{self, ErrorKind};
 
@@ -7,19 +7,18 @@ use agentwire_transport::{Endpoint, Error as TransportError};
 
 use crate::error::{Phase, ProtocolError};
 
-/// Why an attempt failed to get an answer. A call converts its last failure into an
+/// The reason why an attempt received no answer. A call converts its last failure into an
 /// [`Error`](crate::Error).
 #[derive(Debug)]
 pub(in crate::client) enum Failure {
-    /// The client, or its channel, is closed. `sent` says whether the agent may have seen the
-    /// request.
+    /// The client or its channel is closed. If `sent` is true, the agent may have seen the request.
     Closed { sent: bool },
-    /// No connection could be made.
+    /// No connection could be opened.
     Connect(TransportError),
     /// The connection ended before the whole request was written.
     Unsent(io::Error),
-    /// The connection ended after the request and before the answer; without an error if the peer
-    /// closed it properly.
+    /// The connection ended after the request was written and before the answer was received. The
+    /// error is `None` if the peer closed the connection properly.
     Broken(Option<FrameError>),
     /// The peer violated the protocol.
     Protocol(ProtocolError),
@@ -28,7 +27,7 @@ pub(in crate::client) enum Failure {
 }
 
 impl Failure {
-    /// The connection that the request was meant for no longer exists.
+    /// Returns the failure of an attempt whose connection ended before the request was sent.
     pub(in crate::client) fn not_connected() -> Self {
         Self::Unsent(ErrorKind::NotConnected.into())
     }
@@ -51,7 +50,7 @@ impl From<DecodeError> for Failure {
     }
 }
 
-/// Connecting took longer than its limit.
+/// Returns the error for an attempt to connect that timed out.
 pub(in crate::client) fn connect_timed_out(endpoint: &Endpoint) -> TransportError {
     TransportError::Connect {
         endpoint: endpoint.clone(),
@@ -59,7 +58,7 @@ pub(in crate::client) fn connect_timed_out(endpoint: &Endpoint) -> TransportErro
     }
 }
 
-/// Returns whether connecting may succeed later: the server may still be starting, or be
+/// Returns whether connecting may succeed later, for example because the server is starting or
 /// overloaded.
 pub(in crate::client) fn is_transient(error: &TransportError) -> bool {
     let TransportError::Connect { source, .. } = error else {

@@ -6,13 +6,14 @@ use bytes::Bytes;
 
 use crate::connection::buffer_pool;
 
-/// One whole frame: a header of [`HEADER_LEN`](agentwire_codec::HEADER_LEN) bytes and the encoded
-/// envelope. A carrier that delimits messages itself sends it without the header.
+/// A complete frame: a header of [`HEADER_LEN`](agentwire_codec::HEADER_LEN) bytes, followed by the
+/// encoded envelope. A carrier that delimits messages itself sends the envelope without the header.
 #[derive(Debug)]
 pub(in crate::client) enum Frame {
-    /// Copied behind other frames, so that one write sends many.
+    /// A small frame. It is appended to the frames already in the write buffer, so that a single
+    /// write sends them all.
     Small(Vec<u8>),
-    /// Shared, and written on its own.
+    /// A large frame. It is not copied, and is written separately.
     Large(Bytes),
 }
 
@@ -45,5 +46,5 @@ impl Drop for Frame {
     }
 }
 
-/// The size from which copying a frame costs more than a write of its own.
+/// The size from which copying a frame costs more than a separate write.
 const LARGE: usize = 16 * 1024;

@@ -1,9 +1,9 @@
-//! The connections to one endpoint: the layer that a carrier joins.
+//! The connections to one endpoint. New carriers are added in this layer.
 //!
-//! A carrier is a way to move envelopes: today frames on a byte stream, whichever transport brings
-//! it. Each has a folder of its own beside [`frames`], a variant of [`Carrier`] and of [`Answers`],
-//! and pools its connections as it needs to. What all carriers have in common is outside of them:
-//! the encoded [`Request`], the [`Deadlines`] of its steps and the [`Failure`] that it ends in.
+//! A carrier is a way to exchange envelopes with a server. The only carrier today sends frames on a
+//! byte stream of any transport. Each carrier has its own folder next to [`frames`], a variant of
+//! [`Carrier`] and a variant of [`Answers`]. It also pools its own connections. All carriers share
+//! the encoded [`Request`], the [`Deadlines`] of its steps, and the [`Failure`] of an attempt.
 
 pub(super) mod deadlines;
 pub(super) mod failure;
@@ -25,7 +25,8 @@ use self::{
 };
 use super::shared::Client;
 
-/// Sends requests to one endpoint and returns their answers. Clones are one channel.
+/// A channel, which sends requests to one endpoint and returns their answers. Clones share the same
+/// connections.
 #[derive(Clone)]
 pub(super) struct Channel(Arc<Inner>);
 
@@ -34,14 +35,15 @@ struct Inner {
     carrier: Carrier,
 }
 
-/// How the envelopes of a channel travel.
+/// The carrier of a channel.
 enum Carrier {
     Frames(Frames),
 }
 
-/// The answers to one request that has several.
+/// The answers to a request that has several answers.
 ///
-/// Dropping it before [`finish`](Self::finish) tells the server to stop.
+/// If the value is dropped before [`finish`](Self::finish) is called, the connection is closed,
+/// which tells the server to stop.
 pub(super) enum Answers {
     Frames(Lease),
 }
@@ -83,7 +85,7 @@ impl Channel {
         }
     }
 
-    /// Sends a request and waits for any reaction to it.
+    /// Sends a request and waits for any response.
     pub(super) async fn ping(
         &self,
         request: &Request,
@@ -94,14 +96,14 @@ impl Channel {
         }
     }
 
-    /// Returns how many open connections no call uses.
+    /// Returns the number of open connections that no call uses.
     pub(super) fn idle(&self) -> usize {
         match &self.0.carrier {
             Carrier::Frames(frames) => frames.idle(),
         }
     }
 
-    /// Accepts no more calls, and closes each connection once its calls have ended.
+    /// Stops accepting calls, and closes each connection once its calls have ended.
     pub(super) fn drain(&self) {
         match &self.0.carrier {
             Carrier::Frames(frames) => frames.drain(),
@@ -123,7 +125,7 @@ impl Answers {
         }
     }
 
-    /// Ends a request whose last answer has arrived. Its connection is free for other calls.
+    /// Ends a request after its last answer, so that other calls can use its connection.
     pub(super) fn finish(self) {
         match self {
             Self::Frames(lease) => lease.release(),

@@ -1,4 +1,4 @@
-//! A request, encoded once for all of its attempts.
+//! A request that is encoded once for all of its attempts.
 
 use agentwire_codec::{
     Body, EncodeError, Envelope, Heartbeat, Request as RequestBody, RequestId, put_frame,
@@ -7,18 +7,18 @@ use agentwire_codec::{
 use super::frame::Frame;
 use crate::{client::config::Config, connection::buffer_pool};
 
-/// What a carrier sends. It is the same for every attempt and every endpoint.
+/// An encoded request. It is the same for every attempt and every endpoint.
 #[derive(Debug)]
 pub(in crate::client) struct Request {
     pub(in crate::client) id: RequestId,
-    /// For logs.
+    /// The name of the method, for logs.
     pub(in crate::client) method: &'static str,
     /// The name of the tool, if the request runs one.
     pub(in crate::client) tool: Option<String>,
     pub(in crate::client) frame: Frame,
 }
 
-/// A request that cannot be sent anywhere.
+/// A request that cannot be encoded.
 #[derive(Debug)]
 pub(in crate::client) struct InvalidRequest {
     pub(in crate::client) tool: Option<String>,
@@ -38,7 +38,7 @@ impl Request {
         Self::encode(method, tool, body, config)
     }
 
-    /// A heartbeat to which any reaction proves that the server lives.
+    /// Encodes a heartbeat. Any response to it proves that the server is alive.
     pub(in crate::client) fn ping(
         heartbeat: Heartbeat,
         config: &Config,

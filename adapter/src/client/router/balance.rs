@@ -2,19 +2,20 @@
 
 use fastrand::Rng;
 
-/// How calls are spread over the instances of a discovered agent.
+/// How calls are distributed over the instances of a discovered agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Balance {
-    /// Each instance in turn.
+    /// Calls each instance in turn.
     RoundRobin,
-    /// Of two instances chosen at random, the one with fewer calls of this client in flight. The
-    /// default. It spreads calls evenly, and sends fewer to slow instances.
+    /// Chooses two instances at random, and calls the one with fewer calls in flight from this
+    /// client. This is the default. It distributes calls evenly, and sends fewer calls to slow
+    /// instances.
     #[default]
     PowerOfTwoChoices,
 }
 
-/// The state of balancing between calls.
+/// The state of the load balancer, which is kept from call to call.
 #[derive(Debug)]
 pub(super) struct Balancer {
     balance: Balance,
@@ -26,14 +27,16 @@ impl Balancer {
     pub(super) fn new(balance: Balance, mut random: Rng) -> Self {
         Self {
             balance,
-            // Many clients may start together, with the instances in the same order.
+            // A random start, because many clients may start together and see the instances in the
+            // same order.
             turn: random.usize(..),
             random,
         }
     }
 
-    /// Chooses one of `count` instances; `None` if there are none. `in_flight` returns how many
-    /// calls an instance has.
+    /// Chooses one of `count` instances and returns its index, or `None` if `count` is zero.
+    ///
+    /// `in_flight` returns the number of calls in flight to the instance with the given index.
     pub(super) fn pick(
         &mut self,
         count: usize,
@@ -49,7 +52,7 @@ impl Balancer {
             }
             Balance::PowerOfTwoChoices => {
                 let first = self.random.usize(..count);
-                // Any of the others, with equal probability.
+                // Any other instance, with equal probability.
                 let second = (first + self.random.usize(1..count)) % count;
                 if in_flight(second) < in_flight(first) {
                     second
@@ -69,7 +72,7 @@ mod tests {
         Balancer::new(balance, Rng::with_seed(7))
     }
 
-    /// Counts how often each of `loads` is picked.
+    /// Returns how often each of the instances with the given `loads` is picked.
     fn picks(balance: Balance, loads: &[usize], rounds: usize) -> Vec<usize> {
         let mut balancer = balancer(balance);
         let mut picks = vec![0; loads.len()];
@@ -107,7 +110,8 @@ mod tests {
     fn the_busiest_is_never_one_of_two_choices() {
         let picks = picks(Balance::PowerOfTwoChoices, &[2, 1, 0], 3000);
         assert_eq!(picks[0], 0);
-        // The least busy wins whenever it is one of the two: in two pairs of three.
+        // The least busy instance wins whenever it is one of the two, which it is in two of three
+        // pairs.
         assert!(picks[2].abs_diff(2000) < 150, "{picks:?}");
     }
 

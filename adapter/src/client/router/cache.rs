@@ -7,22 +7,23 @@ use tokio::time::Instant;
 
 use super::{instance::Instance, instances::Instances};
 
-/// The known instances that match a query, and when they were last confirmed.
+/// The known instances that match a query, and the time at which they were last confirmed.
 #[derive(Debug)]
 pub(super) struct Cache {
     query: Query,
     pub(super) instances: Instances,
-    /// Whether a live watch reports changes.
+    /// Whether a live watch of the registry reports changes.
     is_followed: bool,
-    /// When the last lookup ended or was abandoned.
+    /// The time of the last lookup whose result was applied, or that failed.
     looked_up: Option<Instant>,
-    /// When the registry last reported anything.
+    /// The time at which the registry last reported anything.
     heard: Option<Instant>,
-    /// How many events the watch has reported.
+    /// The number of events that the watch has reported.
     events: u64,
 }
 
-/// When a lookup began, to decide whether its result is newer than the events of the watch.
+/// The number of events that the watch had reported when a lookup began. If the watch has reported
+/// more events since, the result of the lookup may be outdated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LookupStart(u64);
 
@@ -38,7 +39,7 @@ impl Cache {
         }
     }
 
-    /// Applies an event of the watch, and returns the instances that it removes.
+    /// Applies an event of the watch, and returns the instances that the event removes.
     pub(super) fn apply(&mut self, event: &Event, now: Instant) -> Vec<Arc<Instance>> {
         self.events += 1;
         self.heard = Some(now);
@@ -60,27 +61,28 @@ impl Cache {
                 let gone = self.instances.leave(&registration.endpoint);
                 gone.into_iter().collect()
             }
-            // Events of an unknown kind: the next snapshot covers them.
+            // The next snapshot covers events of an unknown kind.
             _ => Vec::new(),
         }
     }
 
-    /// Records that no watch is live until the next snapshot. The view ages from now on.
+    /// Records that no watch is live until the next snapshot. Until then the view may become
+    /// outdated.
     pub(super) fn lost_watch(&mut self) {
         self.is_followed = false;
     }
 
-    /// Trusts the current view for a while, because a lookup has failed.
+    /// Marks the current view as valid for a short time, although the last lookup failed.
     pub(super) fn trust_for_now(&mut self, now: Instant) {
         self.looked_up = Some(now);
     }
 
-    /// Marks the start of a lookup, for [`looked_up`](Self::looked_up).
+    /// Returns the start of a lookup, which is later passed to [`looked_up`](Self::looked_up).
     pub(super) fn begin_lookup(&self) -> LookupStart {
         LookupStart(self.events)
     }
 
-    /// Applies the result of a lookup, and returns the instances that it removes.
+    /// Applies the result of a lookup, and returns the instances that the result removes.
     pub(super) fn looked_up(
         &mut self,
         found: &[Arc<Registration>],
@@ -88,8 +90,8 @@ impl Cache {
         now: Instant,
     ) -> Vec<Arc<Instance>> {
         self.heard = Some(now);
-        // Events that the watch has reported meanwhile may be newer than the result; later events
-        // are.
+        // If the watch has reported events since the lookup began, those events may be newer than
+        // the result, so the result is ignored.
         if start != self.begin_lookup() {
             return Vec::new();
         }
@@ -97,7 +99,7 @@ impl Cache {
         self.reconcile(found, now)
     }
 
-    /// Applies a list of the registry. An instance that is listed and does not match the query is
+    /// Applies a complete list of registrations. A listed instance that does not match the query is
     /// removed at once.
     fn reconcile(&mut self, listed: &[Arc<Registration>], now: Instant) -> Vec<Arc<Instance>> {
         let (matching, others): (Vec<_>, Vec<_>) =
@@ -110,8 +112,8 @@ impl Cache {
         removed
     }
 
-    /// Returns whether the view can be trusted. An empty view is never trusted without a
-    /// lookup, because an instance may have registered just now.
+    /// Returns whether calls can use the view without a lookup. They cannot use an empty view,
+    /// because an instance may have registered a moment ago.
     pub(super) fn is_trusted(&self, now: Instant) -> bool {
         let is_fresh = || {
             self.looked_up
@@ -121,17 +123,17 @@ impl Cache {
         is_named || (!self.instances.is_empty(now) && is_fresh())
     }
 
-    /// Returns whether the watch has been quiet for so long that a lookup should check it.
+    /// Returns whether the watch has reported nothing for so long that a lookup should check it.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.is_followed && self.heard.is_none_or(|heard| heard + MAX_SILENCE <= now)
     }
 }
 
-/// How long the result of a lookup is trusted. The watch takes over from there.
+/// How long the result of a lookup is trusted. Afterwards the watch reports all changes.
 const LOOKUP_VALIDITY: Duration = Duration::from_secs(1);
 
-/// How long a watch may be quiet before a lookup checks it, because it may have lost its connection
-/// unnoticed.
+/// How long a watch may report nothing before a lookup checks the registry. The watch may have lost
+/// its connection without noticing.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -164,7 +166,7 @@ mod tests {
         Arc::new(registration.with_version(version))
     }
 
-    /// The endpoints that may be called, or `None` if a lookup is needed.
+    /// Returns the endpoints that may be called, or `None` if a lookup is needed.
     fn known(cache: &mut Cache, now: Instant) -> Option<Vec<String>> {
         if !cache.is_trusted(now) {
             return None;
@@ -227,7 +229,7 @@ mod tests {
         cache.apply(&Event::snapshot(vec![agent("a")], false), now);
         assert!(cache.looked_up(&[agent("b")], asked, now).is_empty());
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
-        // The same holds for a lookup that saw an instance which has left since.
+        // An instance that left after the lookup began is not added again.
         let asked = cache.begin_lookup();
         cache.apply(&Event::Left(agent("a")), now);
         cache.looked_up(&[agent("a")], asked, now);
@@ -276,7 +278,7 @@ mod tests {
         let (mut cache, now) = (cache(), Instant::now());
         cache.apply(&Event::snapshot(vec![agent("a"), agent("b")], false), now);
         cache.apply(&Event::snapshot(Vec::new(), true), now);
-        // The lookup lists no instance, which does not prove that the instances have ended.
+        // An empty list does not prove that the instances have ended.
         assert_eq!(known(&mut cache, now), None);
         cache.looked_up(&[], cache.begin_lookup(), now);
         assert_eq!(

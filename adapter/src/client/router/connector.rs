@@ -1,4 +1,4 @@
-//! Connects to one instance and reports the outcome.
+//! Connects to an instance and reports the outcome.
 
 use std::{
     sync::{Arc, Weak},
@@ -17,8 +17,8 @@ use super::{
 };
 use crate::client::channel::failure::connect_timed_out;
 
-/// The connector of an instance. It has its own timeout, and reports an outcome even if the
-/// caller gives up waiting.
+/// The connector of one instance. It applies its own timeout, and reports the outcome even if the
+/// caller drops the future.
 #[derive(Debug)]
 pub(super) struct InstanceConnector {
     endpoint: Endpoint,
@@ -80,12 +80,12 @@ impl Connector for InstanceConnector {
     }
 }
 
-/// One attempt to connect. Dropping it reports the outcome.
+/// One attempt to connect, which reports its outcome when it is dropped.
 struct ReportOnDrop<'a> {
     connector: &'a InstanceConnector,
     epoch: FailureEpoch,
     began: Instant,
-    /// `None` if the caller gave up, for example at its deadline.
+    /// `None` if the caller dropped the attempt, for example at its deadline.
     outcome: Option<Outcome>,
 }
 
@@ -102,6 +102,6 @@ impl Drop for ReportOnDrop<'_> {
     }
 }
 
-/// An attempt that has lasted this long counts as failed when its caller gives up: most connections
-/// are made in much less.
+/// The duration from which a cancelled attempt to connect counts as failed. Most connections are
+/// opened in much less time.
 const HANG_THRESHOLD: Duration = Duration::from_millis(100);

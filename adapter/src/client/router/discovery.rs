@@ -1,4 +1,4 @@
-//! Discovers the instances of one agent in a registry and chooses among them.
+//! Discovers the instances of one agent in a registry, and chooses an instance for each attempt.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,16 +20,17 @@ use super::{
     tasks,
 };
 
-/// A handle to the instances of an agent that one client has discovered. Clones share them.
+/// A handle to the instances of an agent that one client has discovered. Clones share the same
+/// instances.
 ///
-/// Its tasks end when the last clone is dropped or when it is closed.
+/// The tasks of the discovery end when it is closed or when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(in crate::client) struct Discovery(Arc<Shared>);
 
-/// Why there is no instance for a call.
+/// The reason why no instance is available for a call.
 #[derive(Debug)]
 pub(super) enum NoInstance {
-    /// The registry lists none.
+    /// The registry lists no instance.
     Unknown,
     /// None of the known instances can be reached.
     Unreachable,
@@ -39,16 +40,16 @@ pub(super) enum NoInstance {
     Registry(RegistryError),
 }
 
-/// The next step of a call that needs an instance.
+/// What a call that needs an instance does next.
 enum Step {
     Go(InFlightGuard),
-    /// Choose again at that time, or when something has changed.
+    /// Choose again at the given time, or earlier if something has changed.
     Wait(Instant),
     Fail(NoInstance),
 }
 
 impl Discovery {
-    /// The instances that match a query, which names the agent.
+    /// Creates a discovery of the instances that match a query. The query names the agent.
     pub(in crate::client) fn new(
         registry: SharedRegistry,
         query: Query,
@@ -70,21 +71,21 @@ impl Discovery {
         )))
     }
 
-    /// Returns how many open connections no call uses.
+    /// Returns the number of open connections that no call uses.
     pub(super) fn idle(&self) -> usize {
         let state = self.0.lock();
         state.cache.instances.iter().map(|one| one.idle()).sum()
     }
 
-    /// Ends all tasks, and accepts no more calls.
+    /// Aborts all tasks, and stops accepting calls.
     pub(super) fn close(&self) {
         self.0.close();
     }
 
-    /// Chooses an instance for a call, and prefers those that are not in `history`.
+    /// Chooses an instance for a call. Instances that are not in `history` are preferred.
     ///
-    /// Looks up the instances if necessary. If the call may try `again`, it waits for an ejected
-    /// instance to recover.
+    /// Looks up the instances in the registry if necessary. If `again` is true and all instances
+    /// are ejected, this method waits until one of them may be called again.
     pub(super) async fn choose(
         &self,
         history: &AttemptHistory,
@@ -93,18 +94,19 @@ impl Discovery {
     ) -> Result<InFlightGuard, NoInstance> {
         let mut ticket = None;
         loop {
-            // Created before the choice, so that no later change is missed.
+            // Created before the choice, so that no change after the choice is missed.
             let changed = self.0.changed.notified();
             match self.look(history, again, deadline, &mut ticket) {
                 Step::Go(guard) => return Ok(guard),
-                // However the wait ends, the next choice sees the changes.
+                // Whether a change or the timeout ended the wait, the next step is to choose again.
                 Step::Wait(until) => drop(timeout_at(until.min(deadline), changed).await),
                 Step::Fail(reason) => return Err(reason),
             }
         }
     }
 
-    /// Decides without waiting. `ticket` is for the lookup whose result the call waits for.
+    /// Decides the next step of a call without waiting. `ticket` identifies the lookup whose result
+    /// the call waits for.
     fn look(
         &self,
         history: &AttemptHistory,
@@ -125,7 +127,8 @@ impl Discovery {
                 _ => *ticket.insert(tasks::look_up(shared, state, is_empty, deadline, now)),
             };
             if is_empty && now < deadline {
-                // Choose again at intervals, because the lookup may run on a runtime that ends.
+                // Choose again at intervals, because the lookup may run on a runtime that shuts
+                // down.
                 return Step::Wait(now + LOOKUP_WAIT);
             }
             if !is_empty && now < ticket.fallback_after {
@@ -148,7 +151,7 @@ impl Discovery {
                 Step::Go(guard)
             }
             Choice::Wait(until) if now < deadline => {
-                // All known instances are ejected. The registry may list others by now.
+                // All known instances are ejected, but the registry may list new ones.
                 tasks::refresh(shared, state, LOOKUP_WAIT, now);
                 *ticket = None;
                 Step::Wait(until)
@@ -166,22 +169,22 @@ impl Discovery {
         }
     }
 
-    /// Applies the outcome of an attempt at an instance.
+    /// Applies the outcome of an attempt to call an instance.
     pub(super) fn report(&self, guard: &InFlightGuard, outcome: Outcome) {
-        // An answer of a healthy instance changes nothing, and needs no lock.
+        // An answer from a healthy instance changes nothing, so the lock is not needed.
         if outcome == Outcome::Answered && guard.health().has_answered() {
             return;
         }
         self.0.report(guard.instance().id, guard.epoch(), outcome);
     }
 
-    /// Returns whether another instance is available for a call.
+    /// Returns whether an instance that is not in `history` is available.
     pub(super) fn has_another(&self, history: &AttemptHistory) -> bool {
         let state = self.0.lock();
         state.cache.instances.has_another(Instant::now(), history)
     }
 
-    /// Returns how many instances are known.
+    /// Returns the number of known instances.
     pub(super) fn known(&self) -> usize {
         self.0.lock().cache.instances.len(Instant::now())
     }

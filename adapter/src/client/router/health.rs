@@ -1,4 +1,4 @@
-//! The health of an instance.
+//! Tracks the health of an instance.
 
 use std::sync::{
     Arc,
@@ -8,37 +8,39 @@ use std::sync::{
 use agentwire_transport::internal::Backoff;
 use tokio::time::Instant;
 
-/// The health of one instance, derived from its connections and its answers.
+/// The health of one instance, derived from the outcomes of the attempts to reach and to call it.
 ///
-/// A failed instance is ejected for a back-off period, which grows until the instance answers.
-/// After that period one attempt probes it, and it stays ejected for all other calls until that
-/// attempt ends. A connection ends the ejection. Only an answer resets the backoff.
+/// A failed instance is ejected for a back-off period. After that period one attempt probes the
+/// instance, which stays ejected for all other calls until that attempt ends. A successful
+/// connection ends the ejection. The back-off period grows with each failure, and only an answer
+/// resets it.
 #[derive(Debug)]
 pub(super) struct Health {
     snapshot: Arc<HealthSnapshot>,
     backoff: Backoff,
-    /// Set by a failure, and cleared by a connection.
+    /// The time from which the instance may be probed. A failure sets it, and a successful
+    /// connection clears it.
     ejected_until: Option<Instant>,
-    /// How many connections have ended before an answer, since the last answer.
+    /// The number of connections that have ended without an answer, since the last answer.
     disconnects: u32,
 }
 
 /// The outcome of an attempt to reach or to call an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// A connection was made.
+    /// A connection was opened.
     Connected,
     /// The instance answered.
     Answered,
-    /// A connection ended before an answer.
+    /// A connection ended without an answer.
     Disconnected,
-    /// No connection could be made, or another agent is at the endpoint.
+    /// No connection could be opened, or the endpoint hosts a different agent.
     Failed,
-    /// The attempt to connect was abandoned before its outcome was known.
+    /// The attempt to connect was cancelled before its outcome was known.
     Abandoned,
 }
 
-/// The effect of an outcome on later calls.
+/// How an outcome affects later calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     None,
@@ -48,11 +50,11 @@ pub(super) enum Change {
     Available,
 }
 
-/// The part of the health that calls read without a lock. Only [`Health`] writes it, under the lock
-/// of its owner.
+/// The part of the health that calls read without a lock. Only [`Health`] writes to it, while its
+/// owner holds the lock.
 ///
-/// Relaxed, because each value is only advisory. A call that reads a stale value makes an attempt
-/// that fails, or waits for a share of its remaining time instead of all of it.
+/// All accesses are relaxed, because each value is only advisory. A call that reads a stale value
+/// makes an attempt that fails, or waits for only a part of its remaining time.
 #[derive(Debug, Default)]
 pub(super) struct HealthSnapshot {
     failures: AtomicU64,
@@ -60,10 +62,10 @@ pub(super) struct HealthSnapshot {
     has_answered: AtomicBool,
 }
 
-/// The number of failures of an instance when an attempt began.
+/// The number of failures that an instance had when an attempt began.
 ///
-/// A failure of that attempt counts only if the instance has not failed since: many calls notice
-/// the same failure at once, and count as one.
+/// A failure of the attempt counts only if the instance has not failed since then. Many calls may
+/// notice the same failure, which must count only once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FailureEpoch(u64);
 
@@ -72,7 +74,7 @@ impl HealthSnapshot {
         FailureEpoch(self.failures.load(Relaxed))
     }
 
-    /// Returns whether a connection has been made since the last failure.
+    /// Returns whether a connection has been opened since the last failure.
     pub(super) fn is_reached(&self) -> bool {
         self.is_reached.load(Relaxed)
     }
@@ -97,8 +99,8 @@ impl Health {
         &self.snapshot
     }
 
-    /// Starts over for a new process at the same endpoint. Attempts to reach the old process say
-    /// nothing about the new one.
+    /// Resets the health for a new process at the same endpoint. Failures of attempts that began
+    /// before the reset no longer count.
     pub(super) fn renew(&mut self) {
         self.begin_epoch();
         self.backoff.reset();
@@ -106,7 +108,7 @@ impl Health {
         self.disconnects = 0;
     }
 
-    /// Returns whether no failure is known.
+    /// Returns whether the instance is not ejected.
     pub(super) fn is_well(&self) -> bool {
         self.ejected_until.is_none()
     }
@@ -116,12 +118,12 @@ impl Health {
         self.ejected_until.is_some_and(|until| until <= now)
     }
 
-    /// Returns when the instance may be probed; `None` if it is not ejected.
+    /// Returns the time from which the instance may be probed, or `None` if it is not ejected.
     pub(super) fn ejected_until(&self) -> Option<Instant> {
         self.ejected_until
     }
 
-    /// Records that a call or task probes the instance, at most until the given time.
+    /// Marks the instance as being probed by a call or a task. The mark expires at the given time.
     pub(super) fn begin_probe(&mut self, until: Instant) {
         self.ejected_until = Some(until);
     }
@@ -139,7 +141,7 @@ impl Health {
             Outcome::Disconnected => {
                 self.snapshot.has_answered.store(false, Relaxed);
                 self.disconnects = self.disconnects.saturating_add(1);
-                // After a single disconnect, the request itself may be the cause.
+                // A single disconnect may be caused by the request itself.
                 if self.disconnects > 1 {
                     self.failed(epoch, now)
                 } else {
@@ -191,7 +193,7 @@ mod tests {
         Health::new(Backoff::new(FIRST, Duration::from_secs(1)))
     }
 
-    /// Reports an outcome of an attempt that begins now.
+    /// Reports the outcome of an attempt that begins now.
     fn report(health: &mut Health, outcome: Outcome, now: Instant) -> Change {
         health.report(health.snapshot().epoch(), outcome, now)
     }
@@ -211,7 +213,7 @@ mod tests {
         let (mut health, now) = (health(), Instant::now());
         let epoch = health.snapshot().epoch();
         assert_eq!(health.report(epoch, Failed, now), Change::Ejected);
-        // It does not matter how late the attempts end.
+        // The failures do not count, however late the attempts end.
         for late in 0..50 {
             let late = now + FIRST * late;
             assert_eq!(health.report(epoch, Failed, late), Change::None);
@@ -250,7 +252,7 @@ mod tests {
         health.begin_probe(now + Duration::from_secs(3));
         assert!(!health.is_due(now + Duration::from_secs(2)));
         assert!(health.is_due(now + Duration::from_secs(3)), "it was lost");
-        // An abandoned probe makes room for the next.
+        // After a cancelled probe, the next probe may start.
         assert_eq!(report(&mut health, Abandoned, now), Change::Available);
         assert!(health.is_due(now));
         // A probe that began before the last failure has no effect.
@@ -273,7 +275,7 @@ mod tests {
         assert_eq!(health.report(epoch, Disconnected, now), Change::None);
         assert_eq!(health.report(epoch, Disconnected, now), Change::Ejected);
         assert_eq!(health.report(epoch, Disconnected, now), Change::None);
-        // Until the instance answers, one more disconnect is enough.
+        // Until the instance answers, each further disconnect ejects it.
         report(&mut health, Connected, now);
         assert_eq!(report(&mut health, Disconnected, now), Change::Ejected);
     }

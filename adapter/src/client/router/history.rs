@@ -1,17 +1,18 @@
-//! Which instances one call has tried.
+//! The instances that one call has tried.
 
-/// The instances that a call has tried. The call prefers others.
+/// The instances that a call has tried. The call prefers instances that it has not tried.
 #[derive(Debug, Default)]
 pub(super) struct AttemptHistory(Vec<(u64, AttemptOutcome)>);
 
-/// The outcome of a call's attempts at one instance. The worst of several attempts counts.
+/// The outcome of a call's attempts at one instance. If there were several attempts, the worst
+/// outcome counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AttemptOutcome {
     /// The instance was reached.
     Reached,
-    /// The instance could not be reached, but may be later.
+    /// The instance could not be reached, but may become reachable.
     Unreachable,
-    /// The instance cannot serve this call, however often it is tried.
+    /// The instance cannot serve this call, even if it is tried again.
     Unusable,
 }
 
@@ -20,13 +21,13 @@ impl AttemptHistory {
         self.outcome(instance).is_some()
     }
 
-    /// Returns the worst outcome at an instance; `None` if the call has not tried it.
+    /// Returns the worst outcome at an instance, or `None` if the call has not tried the instance.
     pub(super) fn outcome(&self, instance: u64) -> Option<AttemptOutcome> {
         let tried = self.0.iter().find(|(id, _)| *id == instance);
         tried.map(|(_, outcome)| *outcome)
     }
 
-    /// Adds an attempt. Returns whether it is the first at this instance.
+    /// Adds an attempt. Returns whether it was the first attempt at this instance.
     pub(super) fn add(&mut self, instance: u64, outcome: AttemptOutcome) -> bool {
         match self.0.iter_mut().find(|(id, _)| *id == instance) {
             Some((_, worst)) => {

@@ -1,4 +1,4 @@
-//! One registered instance of an agent, and the calls in flight to it.
+//! One instance of an agent, and the calls in flight to it.
 
 use std::sync::{
     Arc, OnceLock,
@@ -10,19 +10,20 @@ use agentwire_transport::Endpoint;
 use super::health::{FailureEpoch, HealthSnapshot};
 use crate::client::channel::{Channel, deadlines::Candidate};
 
-/// One instance of the agent, as this client sees it.
+/// One instance of an agent that a client has discovered.
 #[derive(Debug)]
 pub(super) struct Instance {
-    /// Distinguishes it from earlier instances at the same endpoint.
+    /// Distinguishes the instance from earlier instances at the same endpoint.
     pub(super) id: u64,
     pub(super) endpoint: Endpoint,
-    /// Relaxed, because the count only compares the load of instances.
+    /// The number of calls in flight. Accesses are relaxed, because the number is used only to
+    /// compare the load of instances.
     in_flight: AtomicUsize,
-    /// Created by the first call.
+    /// The channel to the instance, which the first call creates.
     channel: OnceLock<Channel>,
 }
 
-/// Counts a call as in flight to an instance until it is dropped.
+/// A guard that counts a call as in flight to an instance until the guard is dropped.
 #[derive(Debug)]
 pub(super) struct InFlightGuard {
     instance: Arc<Instance>,
@@ -48,12 +49,12 @@ impl Instance {
         self.channel.get_or_init(make)
     }
 
-    /// Returns how many of its open connections no call uses.
+    /// Returns the number of open connections that no call uses.
     pub(super) fn idle(&self) -> usize {
         self.channel.get().map_or(0, Channel::idle)
     }
 
-    /// Accepts no more calls, and closes its connections once their calls have ended.
+    /// Stops accepting calls, and closes each connection once its calls have ended.
     pub(super) fn drain(&self) {
         if let Some(channel) = self.channel.get() {
             channel.drain();

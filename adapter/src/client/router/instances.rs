@@ -14,18 +14,19 @@ use super::{
     instance::{InFlightGuard, Instance},
 };
 
-/// The instances of one agent with their health.
+/// The known instances of one agent, with their health.
 ///
-/// An instance that the registry has stopped listing without an event that says why is unconfirmed:
-/// the registry may have lost its data. Unconfirmed instances are called only if there are no
-/// others, and are removed after a lease, or at their first failure.
+/// An instance becomes unconfirmed if the registry stops listing it without reporting that it left
+/// or expired, because the registry may have lost its data. Unconfirmed instances are called only
+/// if no other instance is available. They are removed at their first failure, or at the latest
+/// after [`Lease::DEFAULT_TIMEOUT`].
 #[derive(Debug)]
 pub(super) struct Instances {
     entries: Vec<Entry>,
     balancer: Balancer,
-    /// How long a failed instance is ejected.
+    /// The delays for which failed instances are ejected.
     backoff: Backoff,
-    /// How long a probe may take.
+    /// The longest time that a probe may take.
     connect_timeout: Duration,
     next_id: u64,
 }
@@ -33,20 +34,21 @@ pub(super) struct Instances {
 #[derive(Debug)]
 struct Entry {
     instance: Arc<Instance>,
-    /// Distinguishes a registration from its successor at the same endpoint.
+    /// The registered instance id. It distinguishes a process from its successor at the same
+    /// endpoint.
     registered_as: String,
     health: Health,
-    /// When the registry stopped listing the instance.
+    /// The time at which the registry stopped listing the instance.
     unlisted_since: Option<Instant>,
-    /// Probes the instance while it is ejected.
+    /// The task that probes the instance while it is ejected.
     probe: Option<AbortOnDropHandle<()>>,
 }
 
-/// Where the next attempt of a call goes.
+/// The instance for the next attempt of a call, if there is one.
 #[derive(Debug)]
 pub(super) enum Choice {
     Now(InFlightGuard),
-    /// No instance is available before then, unless something changes.
+    /// No instance is available before this time, unless something changes.
     Wait(Instant),
     /// No instance can serve the call.
     None,
@@ -57,7 +59,7 @@ impl Entry {
         self.unlisted_since.is_none()
     }
 
-    /// Returns whether the registry has not listed the instance for the length of a lease.
+    /// Returns whether the registry stopped listing the instance at least one default lease ago.
     fn is_expired(&self, now: Instant) -> bool {
         self.unlisted_since
             .is_some_and(|since| since + Lease::DEFAULT_TIMEOUT <= now)
@@ -75,7 +77,7 @@ impl Instances {
         }
     }
 
-    /// Returns how many have not expired.
+    /// Returns the number of instances that have not expired.
     pub(super) fn len(&self, now: Instant) -> usize {
         let entries = self.entries.iter();
         entries.filter(|entry| !entry.is_expired(now)).count()
@@ -85,7 +87,7 @@ impl Instances {
         self.entries.iter().all(|entry| entry.is_expired(now))
     }
 
-    /// Returns whether the registry lists any of them.
+    /// Returns whether the registry lists any of the instances.
     pub(super) fn has_confirmed(&self) -> bool {
         self.entries.iter().any(Entry::is_confirmed)
     }
@@ -94,7 +96,8 @@ impl Instances {
         self.entries.iter().map(|entry| &entry.instance)
     }
 
-    /// Adds or updates an instance. A new process at a known endpoint starts with a clean health.
+    /// Adds or updates an instance. The health of a known endpoint is reset if a new process has
+    /// registered there.
     pub(super) fn join(&mut self, registration: &Registration) {
         let known = (self.entries.iter_mut())
             .find(|entry| entry.instance.endpoint == registration.endpoint);
@@ -134,8 +137,7 @@ impl Instances {
         Some(self.entries.remove(index).instance)
     }
 
-    /// Applies a complete list of the registry, and returns the instances that
-    /// have expired.
+    /// Applies a complete list of registrations, and returns the instances that have expired.
     pub(super) fn reconcile(
         &mut self,
         listed: &[Arc<Registration>],
@@ -153,7 +155,7 @@ impl Instances {
         self.remove_expired(now)
     }
 
-    /// Removes the instances that the registry has not listed for a lease, and returns them.
+    /// Removes and returns the expired instances.
     pub(super) fn remove_expired(&mut self, now: Instant) -> Vec<Arc<Instance>> {
         if self.entries.iter().all(Entry::is_confirmed) {
             return Vec::new();
@@ -165,10 +167,12 @@ impl Instances {
         expired.into_iter().map(|entry| entry.instance).collect()
     }
 
-    /// Chooses an instance for a call. Instances in `history` are chosen only if there is no other.
+    /// Chooses an instance for a call. Instances in `history` are chosen only if no other instance
+    /// is available.
     ///
-    /// Unless the call may try `again`, an instance that it could not reach is not chosen, and the
-    /// call does not wait. A call probes an ejected instance only if no other is available.
+    /// If `again` is false, an instance that the call could not reach is not chosen again, and the
+    /// call does not wait for ejected instances. A call probes an ejected instance only if no other
+    /// instance is available.
     pub(super) fn choose(&mut self, now: Instant, history: &AttemptHistory, again: bool) -> Choice {
         let may = |entry: &Entry| match history.outcome(entry.instance.id) {
             _ if entry.is_expired(now) => false,
@@ -193,14 +197,14 @@ impl Instances {
         let allowed = entries.filter(|(_, entry)| may(entry));
         match allowed.min_by_key(|(_, entry)| entry.health.ejected_until()) {
             Some((_, entry)) if again => Choice::Wait(entry.health.ejected_until().unwrap_or(now)),
-            // Another call has just failed to reach it, but this call has one attempt at each.
+            // The instance is ejected, but a call without retries tries each instance once.
             Some((index, _)) => self.begin_call(index, now),
             None => Choice::None,
         }
     }
 
-    /// Chooses an ejected instance to probe in the background, if any is due. The task that probes
-    /// it is to be [kept](Self::keep_probe) here.
+    /// Chooses an ejected instance to probe in the background, if a probe is due. The caller must
+    /// pass the task that probes the instance to [`keep_probe`](Self::keep_probe).
     pub(super) fn begin_probe(
         &mut self,
         now: Instant,
@@ -223,7 +227,7 @@ impl Instances {
         self.entries.iter_mut().for_each(|entry| entry.probe = None);
     }
 
-    /// Returns whether an instance is available that is not in `history`.
+    /// Returns whether an instance that is not in `history` is available.
     pub(super) fn has_another(&self, now: Instant, history: &AttemptHistory) -> bool {
         let is_available = |entry: &Entry| entry.health.is_well() || entry.health.is_due(now);
         let is_new = |entry: &Entry| !entry.is_expired(now) && !history.contains(entry.instance.id);
@@ -231,8 +235,9 @@ impl Instances {
         entries.any(|entry| is_available(entry) && is_new(entry))
     }
 
-    /// Applies the outcome of an attempt that began in `epoch`. Returns its effect, and the
-    /// instance if it is removed: an unconfirmed instance does not survive a failure.
+    /// Applies the outcome of an attempt that began in `epoch`, and returns the effect.
+    ///
+    /// If the attempt failed and the instance is unconfirmed, the instance is removed and returned.
     pub(super) fn report(
         &mut self,
         instance: u64,
@@ -251,7 +256,7 @@ impl Instances {
         (change, removed)
     }
 
-    /// Picks one of the entries that meet a condition.
+    /// Picks one of the entries that satisfy the condition, and returns its index.
     fn pick(&mut self, condition: impl Fn(&Entry) -> bool) -> Option<usize> {
         let entries = &self.entries;
         let nth = |n: usize| {
@@ -278,7 +283,8 @@ impl Instances {
     }
 }
 
-/// How many instances of one name a client calls: as many as a registry takes by default.
+/// The largest number of instances that a client calls. A registry accepts the same number of
+/// registrations per name by default.
 const MAX_INSTANCES: usize = 1024;
 
 #[cfg(test)]
@@ -298,7 +304,7 @@ mod tests {
         instances
     }
 
-    /// A registration at an endpoint of that name, with that instance id.
+    /// Returns a registration whose endpoint and instance id are both `name`.
     fn registration(name: &str) -> Registration {
         Registration::new("agent", endpoint(name)).with_instance(name)
     }
@@ -307,7 +313,7 @@ mod tests {
         Endpoint::memory(name).unwrap()
     }
 
-    /// Chooses for a call without a history; `None` if it has to wait.
+    /// Chooses an instance for a call without a history. Returns `None` if the call has to wait.
     fn choose(instances: &mut Instances, now: Instant) -> Option<InFlightGuard> {
         match instances.choose(now, &AttemptHistory::default(), true) {
             Choice::Now(guard) => Some(guard),
@@ -359,7 +365,7 @@ mod tests {
         instances.report(instance, epoch, outcome, now)
     }
 
-    /// Fails an instance, and returns it if it is removed for that.
+    /// Reports a failure of an instance, and returns the instance if the failure removes it.
     fn fail(instances: &mut Instances, instance: u64, now: Instant) -> Option<Arc<Instance>> {
         report(instances, instance, Outcome::Failed, now).1
     }
@@ -482,7 +488,7 @@ mod tests {
         assert!(matches!(choice, Choice::None), "{choice:?}");
     }
 
-    /// The instances that calls go to now.
+    /// Returns the endpoints that calls go to now.
     fn called(instances: &mut Instances, now: Instant) -> Vec<String> {
         let mut called: Vec<_> = (0..20)
             .filter_map(
@@ -514,7 +520,7 @@ mod tests {
         assert!(instances.reconcile(&[], now).is_empty());
         assert!(!instances.has_confirmed());
         assert_eq!(called(&mut instances, now).len(), 4);
-        // An instance that registers again is confirmed; an unconfirmed one that fails is removed.
+        // Registering again confirms an instance. A failure removes an unconfirmed instance.
         instances.join(&registration("b"));
         assert_eq!(called(&mut instances, now), ["memory://b"]);
         assert!(fail(&mut instances, 1, now).is_none());
@@ -550,7 +556,7 @@ mod tests {
         }
         let now = Instant::now();
         assert_eq!(instances.len(now), MAX_INSTANCES);
-        // Unconfirmed instances make room.
+        // A new instance replaces an unconfirmed one at the limit.
         let new = Arc::new(registration("new"));
         instances.reconcile(&[Arc::clone(&new)], now);
         assert_eq!(instances.len(now), MAX_INSTANCES);

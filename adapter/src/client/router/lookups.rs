@@ -1,5 +1,5 @@
-//! The registry lookups of one agent. One lookup runs at a time, and all waiting calls share its
-//! result.
+//! The registry lookups for one agent. Only one lookup runs at a time, and all waiting calls share
+//! its result.
 
 use std::time::Duration;
 
@@ -7,37 +7,37 @@ use agentwire_registry::RegistryError;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Numbers the lookups and keeps the result of the last one.
+/// The numbers of the lookups, and the outcome of the last one.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     begun: u64,
     ended: u64,
-    /// The highest number that a call waits for.
+    /// The highest lookup number that a call waits for.
     wanted: u64,
     began_at: Option<Instant>,
-    /// Why the last lookup failed, if it did.
+    /// The error of the last lookup, if it failed.
     failure: Option<RegistryError>,
     task: Option<AbortOnDropHandle<()>>,
 }
 
-/// What a call waits for.
+/// The claim of a call to the result of a lookup.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LookupTicket {
-    /// The first lookup whose result the call accepts.
+    /// The number of the first lookup whose result the call accepts.
     number: u64,
-    /// How many lookups had ended when the call began to wait. The call also accepts the failure of
-    /// a later lookup.
+    /// The number of the last lookup that had ended when the call began to wait. The call accepts
+    /// the failure of any later lookup.
     after: u64,
-    /// When to stop waiting for the result if there are instances to fall back on.
+    /// The time at which the call stops waiting if it can use instances that are already known.
     pub(super) fallback_after: Instant,
 }
 
-/// The outcome of a lookup. The registrations it returned are in the cache.
+/// The outcome of a lookup. The registrations that it returned are in the cache.
 pub(super) type LookupResult = Result<(), RegistryError>;
 
 impl Lookups {
-    /// Returns whether a lookup is running. A lookup whose runtime has ended or is not polled does
-    /// not count.
+    /// Returns whether a lookup is running. A lookup does not count if its runtime has shut down or
+    /// does not poll it.
     pub(super) fn is_under_way(&self, now: Instant) -> bool {
         let is_alive = || self.task.as_ref().is_some_and(|task| !task.is_finished());
         let is_overdue = self.is_older_than(LOOKUP_TIMEOUT + LOOKUP_WAIT, now);
@@ -56,13 +56,15 @@ impl Lookups {
         self.begun
     }
 
-    /// Stores the task of the current lookup.
+    /// Stores the task that runs the current lookup.
     pub(super) fn keep(&mut self, task: Option<AbortOnDropHandle<()>>) {
         self.task = task;
     }
 
-    /// Returns a ticket for the result of the current lookup, or of the `next` one if the current
-    /// one may have begun too early for the call.
+    /// Returns a ticket for the result of the current lookup.
+    ///
+    /// If `next` is true, the ticket is for the result of the lookup after it, because the current
+    /// lookup may have begun too early for the call.
     pub(super) fn ticket(&mut self, next: bool, deadline: Instant, now: Instant) -> LookupTicket {
         let number = self.begun + u64::from(next);
         self.wanted = self.wanted.max(number);
@@ -70,7 +72,7 @@ impl Lookups {
         let third = now + deadline.saturating_duration_since(now) / 3;
         let fallback_after = match self.failure {
             None => third.min(began + LOOKUP_WAIT),
-            // A lookup that just failed will probably fail again.
+            // After a failure, the next lookup will probably fail too, so the call does not wait.
             Some(_) => now,
         };
         LookupTicket {
@@ -80,7 +82,7 @@ impl Lookups {
         }
     }
 
-    /// Returns the result for a ticket, or `None` until there is one.
+    /// Returns the result for a ticket, or `None` if the lookup has not ended.
     pub(super) fn result(&self, ticket: &LookupTicket) -> Option<LookupResult> {
         match &self.failure {
             Some(failure) if self.ended > ticket.after => Some(Err(failure.clone())),
@@ -88,8 +90,7 @@ impl Lookups {
         }
     }
 
-    /// Records the outcome of a lookup. Returns false for an obsolete lookup that was replaced
-    /// meanwhile.
+    /// Records the outcome of a lookup. Returns `false` if a later lookup has replaced it.
     pub(super) fn end(&mut self, number: u64, failure: Option<RegistryError>) -> bool {
         let is_current = self.begun == number;
         if is_current {
@@ -99,16 +100,16 @@ impl Lookups {
         is_current
     }
 
-    /// Returns whether the last lookup succeeded, and a call asked for one that began later.
+    /// Returns whether the last lookup succeeded while a call waits for a later lookup.
     pub(super) fn is_another_wanted(&self) -> bool {
         self.wanted > self.ended && self.failure.is_none()
     }
 }
 
-/// How long a lookup may take.
+/// The longest time that a lookup may take.
 pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The longest wait of a call for a result, if it has instances to fall back on.
+/// The longest time that a call waits for a lookup if it can use instances that are already known.
 pub(super) const LOOKUP_WAIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -152,7 +153,7 @@ mod tests {
             assert!(matches!(lookups.result(ticket), Some(Err(_))));
         }
         assert!(!lookups.is_another_wanted());
-        // Calls that ask afterwards need a new result.
+        // A call that begins to wait after the failure needs a new result.
         lookups.begin(now);
         let next = lookups.ticket(false, deadline, now);
         assert!(lookups.result(&next).is_none());

@@ -1,11 +1,14 @@
 //! Routes each attempt of a call to a channel.
 //!
-//! A client has a [`Destination`]; each of its calls has a [`Router`]. At a fixed endpoint there is
-//! nothing to choose. For a discovered agent, the decisions are pure and take the time as an
-//! argument: `cache` over `instances`, each with its `health`, chosen by `balance`. `state` puts a
-//! lock around them, `tasks` feed them from the registry, a `connector` for each instance reports
-//! whether it can be reached, and `selection` follows one call through the instances and reports
-//! the outcomes of its attempts.
+//! A client has a [`Destination`], and each of its calls has a [`Router`]. For a fixed endpoint,
+//! the router always returns the same channel. For a discovered agent, it chooses an instance for
+//! each attempt.
+//!
+//! The logic of that choice does no I/O and takes the current time as an argument. `cache` holds
+//! the client's view of the registry, `instances` holds the instances with their `health`, and
+//! `balance` picks one of them. `state` protects this logic with a lock, and `tasks` updates it
+//! from the registry. Each instance has a `connector`, which reports whether the instance can be
+//! reached. Each call has a `selection`, which reports the outcomes of the call's attempts.
 
 mod balance;
 mod cache;
@@ -35,24 +38,24 @@ use super::{
     shared::Client,
 };
 
-/// The destination of the calls of a client.
+/// The destination of a client's calls.
 #[derive(Debug)]
 pub(super) enum Destination {
-    /// To one endpoint.
+    /// One endpoint.
     Fixed(Channel),
-    /// To the instances of an agent, as a registry lists them.
+    /// The instances of an agent that a registry lists.
     Discovered(Discovery),
 }
 
-/// Routes the attempts of one call.
+/// Chooses the channel for each attempt of one call.
 #[derive(Debug)]
 pub(super) enum Router {
     Fixed(Channel),
-    /// Boxed, so that calls to a fixed endpoint do not carry its state.
+    /// Boxed, because calls to a fixed endpoint do not need this state.
     Discovered(Box<Selection>),
 }
 
-/// The channel of one attempt, and how long its steps may take.
+/// The channel of one attempt, and the deadlines of its steps.
 #[derive(Debug)]
 pub(super) struct Route<'a> {
     pub(super) channel: &'a Channel,
@@ -60,7 +63,7 @@ pub(super) struct Route<'a> {
 }
 
 impl Destination {
-    /// The fixed endpoint; `None` for a discovered agent.
+    /// Returns the fixed endpoint, or `None` for a discovered agent.
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
         match self {
             Self::Fixed(channel) => Some(channel.endpoint()),
@@ -68,8 +71,8 @@ impl Destination {
         }
     }
 
-    /// Returns the router of a new call. `again` says whether the call may try an instance again
-    /// that it could not reach.
+    /// Returns the router of a new call. If `again` is true, the call may retry an instance that it
+    /// could not reach.
     pub(super) fn router(&self, client: &Arc<Client>, again: bool) -> Router {
         match self {
             Self::Fixed(channel) => Router::Fixed(channel.clone()),
@@ -80,7 +83,7 @@ impl Destination {
         }
     }
 
-    /// Returns how many open connections no call uses.
+    /// Returns the number of open connections that no call uses.
     pub(super) fn idle(&self) -> usize {
         match self {
             Self::Fixed(channel) => channel.idle(),
@@ -88,7 +91,7 @@ impl Destination {
         }
     }
 
-    /// Accepts no more calls, and closes each connection once its calls have ended.
+    /// Stops accepting calls, and closes each connection once its calls have ended.
     pub(super) fn drain(&self) {
         match self {
             Self::Fixed(channel) => channel.drain(),
@@ -98,7 +101,7 @@ impl Destination {
 }
 
 impl Router {
-    /// Chooses the channel of the next attempt.
+    /// Chooses the channel for the next attempt.
     pub(super) async fn next(
         &mut self,
         client: &Client,
@@ -115,7 +118,7 @@ impl Router {
         }
     }
 
-    /// The endpoint of the current attempt; `None` if no instance has been chosen.
+    /// Returns the endpoint of the current attempt, or `None` if no instance has been chosen.
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
         match self {
             Self::Fixed(channel) => Some(channel.endpoint()),
@@ -130,8 +133,8 @@ impl Router {
         }
     }
 
-    /// Judges the result of the current attempt. The verdict is to try again if the request was not
-    /// processed and another instance may process it.
+    /// Decides whether the result of the current attempt settles the call. If the request was not
+    /// processed and an instance may still process it, the call is to try again.
     pub(super) fn report(
         &mut self,
         attempt: Result<Body, Failure>,
@@ -143,7 +146,7 @@ impl Router {
         }
     }
 
-    /// Returns whether an endpoint is available that the call has not tried.
+    /// Returns whether an instance that the call has not tried is available.
     pub(super) fn has_another(&self) -> bool {
         match self {
             Self::Fixed(_) => false,

@@ -1,4 +1,4 @@
-//! The instances that one call selects for its attempts.
+//! Selects the instances for the attempts of one call.
 
 use std::{io, sync::Arc};
 
@@ -34,27 +34,28 @@ pub(in crate::client) struct Selection {
     /// The instance of the current attempt, and its channel.
     current: Option<(InFlightGuard, Channel)>,
     history: AttemptHistory,
-    /// Why the last unreachable instance could not be reached.
+    /// The error of the last instance that could not be reached.
     refusal: Option<TransportError>,
-    /// The last endpoint that hosts a different agent, and its answer.
+    /// The last endpoint that turned out to host a different agent, and the answer from there.
     denial: Option<(Endpoint, WireError)>,
-    /// Whether the call may try an instance again that it could not reach.
+    /// Whether the call may retry an instance that it could not reach.
     again: bool,
 }
 
-/// Why there is no instance, or no further instance, for a call.
+/// The reason why no instance is available for the next attempt of a call.
 #[derive(Debug)]
 pub(in crate::client) enum NoRoute {
     /// The client is closed.
     Closed,
     /// The registry lists no instance.
     Unknown,
-    /// None of the instances can be reached.
+    /// None of the known instances can be reached.
     Unreachable {
         instances: usize,
         source: Option<TransportError>,
     },
-    /// Every reachable instance hosts a different agent. Holds the last answer.
+    /// Every reachable instance hosts a different agent. The fields are the last such endpoint and
+    /// the answer from there.
     Denied(Endpoint, WireError),
     /// No instance is known, and the deadline has passed.
     TimedOut,
@@ -80,7 +81,7 @@ impl Selection {
         &mut self,
         deadline: Instant,
     ) -> Result<&(InFlightGuard, Channel), NoRoute> {
-        // The call is no longer in flight to the previous instance.
+        // Dropping the guard ends the call's share in the load of the previous instance.
         self.current = None;
         if self.client.closed.is_cancelled() {
             return Err(NoRoute::Closed);
@@ -97,7 +98,7 @@ impl Selection {
         Ok(self.current.insert((guard, channel)))
     }
 
-    /// Returns the endpoint of the last chosen instance.
+    /// Returns the endpoint of the current instance.
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
         let (guard, _) = self.current.as_ref()?;
         Some(&guard.instance().endpoint)
@@ -110,8 +111,8 @@ impl Selection {
         }
     }
 
-    /// Judges the result of an attempt, and decides whether the call goes to another instance,
-    /// because its request was not processed.
+    /// Decides whether the result of an attempt settles the call. If the request was not processed,
+    /// the call can be sent to another instance.
     pub(super) fn report(
         &mut self,
         attempt: Result<Body, Failure>,
@@ -122,14 +123,14 @@ impl Selection {
         };
         let instance = guard.instance();
         let outcome = match attempt {
-            // A server of other agents has taken over the endpoint. It has not dispatched the
+            // The endpoint now belongs to a server of other agents, which has not dispatched the
             // request.
             Ok(Body::Error(error)) if is_denial(&error, &self.client.config.name) => {
                 self.discovery.report(guard, Outcome::Failed);
                 self.denial = Some((instance.endpoint.clone(), error));
                 AttemptOutcome::Unusable
             }
-            // The connector has reported the outcome.
+            // The connector has already reported the outcome.
             Err(Failure::Connect(error)) => {
                 let outcome = if is_transient(&error) {
                     AttemptOutcome::Unreachable
@@ -144,7 +145,8 @@ impl Selection {
                 if !has_failed || self.refusal.is_none() {
                     self.refusal = Some(connection_lost(&instance.endpoint, error));
                 }
-                // The first time, the connection may have expired at this moment.
+                // On the first attempt, the server may have closed an idle connection just as the
+                // call began to use it. That is no failure of the instance.
                 if !has_failed && self.history.add(instance.id, AttemptOutcome::Reached) {
                     return Verdict::TryAgain;
                 }
@@ -155,8 +157,9 @@ impl Selection {
             Err(Failure::Closed { sent: false }) if !self.client.closed.is_cancelled() => {
                 AttemptOutcome::Unusable
             }
-            // The time share of this instance is over, but not that of the call. Whether the
-            // instance hangs is reported by its connector, which knows how long it has tried.
+            // The time for this instance has expired, but the deadline of the call has not. The
+            // connector reports whether the instance hangs, because it knows how long connecting
+            // has taken.
             Err(Failure::TimedOut(Phase::Queueing | Phase::Connecting))
                 if Instant::now() < deadline =>
             {
@@ -177,7 +180,7 @@ impl Selection {
         Verdict::TryAgain
     }
 
-    /// Returns whether an instance is available that the call has not tried.
+    /// Returns whether an instance that the call has not tried is available.
     pub(super) fn has_another(&self) -> bool {
         self.discovery.has_another(&self.history)
     }
@@ -198,8 +201,10 @@ impl Selection {
     }
 }
 
-/// Returns whether a server says that it has no agent of that name (PROTOCOL 7.3). An agent that
-/// worked on the request may fail with the same code, but without the detail `available`.
+/// Returns whether an error means that the server has no agent called `name` (PROTOCOL 7.3).
+///
+/// An agent that has processed the request may fail with the same code, but only the server itself
+/// adds the detail `available`.
 fn is_denial(error: &WireError, name: &str) -> bool {
     let denied = error.details.get("agent_name");
     error.code == ErrorCode::AGENT_NOT_FOUND
@@ -207,7 +212,7 @@ fn is_denial(error: &WireError, name: &str) -> bool {
         && error.details.contains_key("available")
 }
 
-/// The connection was gone before the request was written.
+/// Returns the error for a connection that ended before the request was written.
 fn connection_lost(endpoint: &Endpoint, source: io::Error) -> TransportError {
     TransportError::Connect {
         endpoint: endpoint.clone(),

@@ -1,4 +1,4 @@
-//! The state that the calls, connections and tasks of one discovery share.
+//! The state that is shared by the calls, connectors and tasks of one discovery.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use super::{
     lookups::Lookups,
 };
 
-/// The state behind its lock, which is held only briefly.
+/// The state of one discovery, protected by a lock. The lock is never held across an await.
 pub(super) struct Shared {
     pub(super) name: String,
     pub(super) registry: SharedRegistry,
@@ -26,17 +26,18 @@ pub(super) struct Shared {
     /// The options of connections to instances.
     pub(super) tcp: TcpOptions,
     state: Mutex<State>,
-    /// Notified when waiting calls should choose again: an instance was added or has recovered, or
-    /// the registry has answered.
+    /// Wakes waiting calls, so that they choose again. It is notified when a lookup ends, when the
+    /// watch reports an event, and when an instance has recovered or may be probed.
     pub(super) changed: Notify,
 }
 
-/// The known instances, and the tasks that keep them up to date. Dropping the state ends the tasks.
+/// The known instances, and the tasks that keep them up to date. Dropping the state aborts the
+/// tasks.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) cache: Cache,
     pub(super) lookups: Lookups,
-    /// Watches the registry.
+    /// The task that watches the registry.
     pub(super) follower: Option<AbortOnDropHandle<()>>,
     pub(super) closed: bool,
 }
@@ -68,7 +69,7 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Applies the outcome of an attempt at an instance. The attempt began in `epoch`.
+    /// Applies the outcome of an attempt that began in `epoch`.
     pub(super) fn report(&self, instance: u64, epoch: FailureEpoch, outcome: Outcome) {
         let now = Instant::now();
         let (change, removed) = {
@@ -81,8 +82,8 @@ impl Shared {
         self.drain(removed.as_slice());
     }
 
-    /// Applies the result of a lookup. If a call needs another lookup, begins it and returns its
-    /// number.
+    /// Applies the result of a lookup. If a call waits for a later lookup, begins that lookup and
+    /// returns its number.
     pub(super) fn looked_up(
         &self,
         number: u64,
@@ -123,8 +124,10 @@ impl Shared {
         self.lock().cache.lost_watch();
     }
 
-    /// Closes the connections to removed instances once their calls end. To be called without the
-    /// lock: it wakes calls that wait for these connections.
+    /// Closes the connections to removed instances once their calls have ended.
+    ///
+    /// This must be called without the lock, because it wakes calls that wait for these
+    /// connections.
     fn drain(&self, removed: &[Arc<Instance>]) {
         for instance in removed {
             tracing::debug!(agent = self.name, endpoint = %instance.endpoint, "instance removed");
@@ -132,7 +135,7 @@ impl Shared {
         }
     }
 
-    /// Ends all tasks, and accepts no more calls.
+    /// Aborts all tasks, and stops accepting calls.
     pub(super) fn close(&self) {
         let instances: Vec<_> = {
             let mut state = self.lock();

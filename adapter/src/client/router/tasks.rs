@@ -1,8 +1,9 @@
-//! The tasks of a discovery, which watch the registry, look up instances, and probe ejected ones.
+//! The tasks of a discovery. They watch the registry, look up instances, and probe ejected
+//! instances.
 //!
-//! No other file of the router spawns tasks. A task belongs to the client, not to a call, because a
-//! call may be dropped or not be polled. It runs on the runtime of the call that starts it. Outside
-//! of a runtime no task starts, and no call can be made either.
+//! No other file of the router spawns tasks. A task belongs to the client and not to a call,
+//! because a call may be dropped or may not be polled. The task runs on the runtime of the call
+//! that starts it. Outside a runtime no task is started, but no call can be made there either.
 
 use std::{
     future::Future,
@@ -24,8 +25,8 @@ use super::{
     state::{Shared, State},
 };
 
-/// Starts to watch the registry, unless a watch runs. A watch ends with the runtime of the call
-/// that started it.
+/// Starts a task that watches the registry, unless one is running. The task ends with the runtime
+/// of the call that started it.
 pub(super) fn follow(shared: &Arc<Shared>, state: &mut State) {
     let is_followed = (state.follower.as_ref()).is_some_and(|task| !task.is_finished());
     if is_followed || state.closed {
@@ -35,8 +36,8 @@ pub(super) fn follow(shared: &Arc<Shared>, state: &mut State) {
     state.follower = spawn(run_follower(Arc::downgrade(shared)));
 }
 
-/// Returns a ticket for the result of a lookup, and begins one if none is running. `fresh` requires
-/// a lookup that begins after this call.
+/// Returns a ticket for the result of a lookup, and begins a lookup if none is running. If `fresh`
+/// is true, the ticket is for a lookup that begins no earlier than now.
 pub(super) fn look_up(
     shared: &Arc<Shared>,
     state: &mut State,
@@ -52,14 +53,15 @@ pub(super) fn look_up(
     state.lookups.ticket(next, deadline, now)
 }
 
-/// Begins a lookup that no call waits for, if the last one began at least `age` ago.
+/// Begins a lookup that no call waits for, unless a lookup is running or the last one began less
+/// than `age` ago.
 pub(super) fn refresh(shared: &Arc<Shared>, state: &mut State, age: Duration, now: Instant) {
     if state.lookups.is_older_than(age, now) && !state.lookups.is_under_way(now) {
         begin_lookup(shared, state, now);
     }
 }
 
-/// Probes one ejected instance that is due, if there is any.
+/// Starts to probe one ejected instance, if a probe is due.
 pub(super) fn probe(shared: &Arc<Shared>, state: &mut State, now: Instant) {
     if state.closed {
         return;
@@ -91,10 +93,10 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Option<AbortOnDropH
     Some(AbortOnDropHandle::new(runtime.spawn(task)))
 }
 
-/// Keeps the view in step with the registry. The owner aborts this task, which also ends by itself
-/// soon after the client is dropped.
+/// Keeps the client's view of the registry up to date. The owner aborts this task. The task also
+/// ends by itself soon after the client is dropped.
 ///
-/// While no watch is live, calls look instances up.
+/// While no watch is live, calls look up the instances instead.
 async fn run_follower(shared: Weak<Shared>) {
     let Some((registry, name)) = names(&shared) else {
         return;
@@ -112,7 +114,7 @@ async fn run_follower(shared: Weak<Shared>) {
                     shared.apply(&event);
                     backoff.reset();
                 }
-                // The watch recovers by itself, with a snapshot.
+                // The watch reconnects by itself, and then reports a snapshot.
                 Err(_) if !watch.is_live() => shared.lost_watch(),
                 Err(_) => {}
                 Ok(end) => {
@@ -129,7 +131,7 @@ async fn run_follower(shared: Weak<Shared>) {
     }
 }
 
-/// Looks up the instances, and repeats while calls ask for a newer result.
+/// Looks up the instances, and repeats the lookup while calls wait for a later result.
 async fn run_lookups(shared: Weak<Shared>, mut number: u64) {
     let Some((registry, name)) = names(&shared) else {
         return;
@@ -159,9 +161,10 @@ fn names(shared: &Weak<Shared>) -> Option<(agentwire_registry::SharedRegistry, S
     Some((shared.registry.clone(), shared.name.clone()))
 }
 
-/// The first and the longest delay before the registry is watched again after a watch has ended.
+/// The first delay before the registry is watched again after a watch has ended. The delays grow
+/// up to `MAX_BACKOFF`.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// How often to check whether a quiet watch is still live.
+/// How often to check whether a watch that reports nothing is still live.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The verdict on a call after an attempt.
+//! Decides whether a call ends after an attempt.
 
 /// Whether an attempt settles its call.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
-//! Requests that have a connection to themselves.
+//! Requests that each use their own connection.
 //!
-//! They are written and read in the caller's own future, without a task in between.
+//! The caller's future writes the request and reads the answers. No task is involved.
 
 use std::{
     future::poll_fn,
@@ -19,7 +19,7 @@ use crate::{
     error::Phase,
 };
 
-/// An attempt that failed on a connection that had been idle, or on a new one.
+/// The failure of an attempt, and whether the attempt reused an idle connection.
 struct AttemptError {
     failure: Failure,
     reused: bool,
@@ -32,7 +32,7 @@ pub(super) async fn call(
     deadlines: Deadlines<'_>,
 ) -> Result<Body, Failure> {
     let (lease, body) = open(pool, request, deadlines).await?;
-    // After any other body the state of the connection is unknown, so it is dropped.
+    // After any other body the state of the connection is unknown, so the connection is dropped.
     if matches!(body, Body::Response(_) | Body::Error(_)) {
         lease.release();
     }
@@ -41,8 +41,8 @@ pub(super) async fn call(
 
 /// Sends a request and waits for the first of its answers.
 ///
-/// An idle connection that turns out to be closed when the request is written is replaced: the
-/// server cannot have seen the request. Dropping the future closes the connection.
+/// If an idle connection ends before the request was written, another connection is used, because
+/// the server cannot have seen the request. If the future is dropped, the connection is closed.
 pub(super) async fn open(
     pool: &Arc<Pool>,
     request: &Request,
@@ -50,7 +50,7 @@ pub(super) async fn open(
 ) -> Result<(Lease, Body), Failure> {
     loop {
         match attempt(pool, request, deadlines).await {
-            // Each of these connections leaves the pool, so the loop ends.
+            // The closed connection has been removed from the pool, so the loop ends.
             Err(AttemptError {
                 failure: Failure::Unsent(error),
                 reused: true,
@@ -63,7 +63,8 @@ pub(super) async fn open(
     }
 }
 
-/// Sends a request and waits for any reaction to it, including the end of the connection.
+/// Sends a request and waits for any response. A connection that the server closes in response also
+/// counts.
 pub(super) async fn ping(
     pool: &Arc<Pool>,
     request: &Request,
@@ -75,13 +76,13 @@ pub(super) async fn ping(
                 lease.release();
                 return Ok(());
             }
-            // The server has closed a new connection in answer.
+            // The server has closed a new connection in response to the request.
             Err(AttemptError {
                 failure: Failure::Broken(None),
                 reused: false,
             }) => return Ok(()),
-            // The server may have closed the connection before, while it was idle. Each of these
-            // connections leaves the pool, so the loop ends.
+            // The server may have closed the connection while it was idle, so this proves nothing.
+            // The connection has been removed from the pool, so the loop ends.
             Err(AttemptError {
                 failure: Failure::Broken(_) | Failure::Unsent(_),
                 reused: true,
@@ -91,7 +92,7 @@ pub(super) async fn ping(
     }
 }
 
-/// Waits for the next answer to a request that has several.
+/// Waits for the next answer to a request that has several answers.
 pub(in crate::client::channel) async fn next_answer(
     lease: &mut Lease,
     id: &RequestId,
@@ -135,7 +136,7 @@ async fn attempt(
     }
 }
 
-/// Takes a connection. If one is idle, this neither waits nor reads the clock.
+/// Leases a connection. If a connection is idle, this function does not wait.
 async fn lease(pool: &Arc<Pool>, deadlines: Deadlines<'_>) -> Result<Lease, Failure> {
     let permit = deadlines.acquire(pool.permits()).await?;
     match pool.reuse(permit) {
@@ -147,8 +148,8 @@ async fn lease(pool: &Arc<Pool>, deadlines: Deadlines<'_>) -> Result<Lease, Fail
     }
 }
 
-/// Writes and reads concurrently, because a server may refuse a request before it has read all of
-/// it.
+/// Writes the request and reads the answer concurrently, because a server may refuse a request
+/// before it has read all of it.
 fn poll_answer(
     lease: &mut Lease,
     id: &RequestId,
@@ -159,7 +160,8 @@ fn poll_answer(
     let written = lease.connection().poll_write_frame(cx, unsent);
     match (poll_body(lease, id, until, cx), written) {
         (Poll::Ready(Ok(body)), written) => {
-            // An early answer leaves the rest of the request on the connection.
+            // If the answer arrives early, a part of the request is still unsent, so no other call
+            // can use the connection.
             lease.spent |= !matches!(written, Poll::Ready(Ok(())));
             Poll::Ready(Ok(body))
         }
@@ -167,8 +169,9 @@ fn poll_answer(
             Poll::Ready(Err(Failure::Unsent(error)))
         }
         (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Failure::Broken(Some(error.into())))),
-        // A server that was about to close an idle connection has not seen the whole request. A
-        // server that closes a new connection in the middle of a request refuses that request.
+        // If a reused connection ends in the middle of the request, the server closed it because it
+        // was idle, and has not seen the whole request. If a new connection ends there, the server
+        // refused the request.
         (Poll::Ready(Err(Failure::Broken(error))), _)
             if lease.reused
                 && !unsent.is_empty()
@@ -183,7 +186,7 @@ fn poll_answer(
     }
 }
 
-/// Waits for the next answer to this request, until the deadline.
+/// Waits for the next answer to the request until the deadline.
 fn poll_body(
     lease: &mut Lease,
     id: &RequestId,
@@ -204,8 +207,8 @@ fn poll_body(
         if envelope.id == *id {
             return Poll::Ready(Ok(envelope.body));
         }
-        // An error without an id of its own can only concern the one request on this connection.
-        // Python's server closes the connection after it.
+        // An error without a request id must be the answer to the only request on this connection.
+        // Python's server closes the connection after such an error.
         if matches!(envelope.body, Body::Error(_)) && envelope.id == RequestId::unknown() {
             lease.spent = true;
             return Poll::Ready(Ok(envelope.body));

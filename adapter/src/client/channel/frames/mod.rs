@@ -1,7 +1,7 @@
-//! Envelopes in frames on byte streams.
+//! The carrier that sends envelopes in frames on a byte stream.
 //!
-//! [`Pool`] keeps connections that each serve one call at a time ([`exclusive`]);
-//! [`Multiplexer`] shares its connections between calls, if the client allows that.
+//! A [`Pool`] holds connections that each serve one call at a time, as [`exclusive`] implements. A
+//! [`Multiplexer`] shares its connections between calls if the client allows sharing.
 
 mod exclusive;
 mod multiplexer;
@@ -17,11 +17,11 @@ use self::{multiplexer::Multiplexer, pool::Pool};
 use super::{deadlines::Deadlines, failure::Failure, request::Request};
 use crate::client::shared::Client;
 
-/// The carrier of frames.
+/// The connections to one endpoint that carry frames.
 #[derive(Debug)]
 pub(super) struct Frames {
     pool: Arc<Pool>,
-    /// Only if calls may share connections.
+    /// The shared connections, if calls may share connections.
     multiplexer: Option<Multiplexer>,
 }
 
@@ -46,8 +46,8 @@ impl Frames {
         }
     }
 
-    /// Each stream has its own connection, because a slow reader would block the calls on a
-    /// shared one.
+    /// Opens a stream on its own connection, because a slow reader would block the other calls on a
+    /// shared connection.
     pub(super) async fn open(
         &self,
         request: &Request,

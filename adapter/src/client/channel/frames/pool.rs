@@ -1,4 +1,4 @@
-//! Connections that serve one call at a time.
+//! A pool of connections that each serve one call at a time.
 
 use std::{
     sync::{Arc, Weak},
@@ -25,10 +25,10 @@ use crate::{
     deadline_timer::DeadlineTimer,
 };
 
-/// The idle connections to one endpoint, and permits for how many may be open.
+/// The idle connections to one endpoint, and the permits that limit the number of open connections.
 ///
-/// A call leases a connection and releases it once it has its answer. A dropped call drops
-/// its lease, which closes the connection: no late answer can reach another call.
+/// A call leases a connection, and releases the lease after its answer. If the call is dropped, the
+/// lease is dropped and the connection is closed, so that no late answer can reach another call.
 #[derive(Debug)]
 pub(super) struct Pool {
     connector: Arc<dyn Connector>,
@@ -41,10 +41,10 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The connection that was used last is at the end and is taken first, so that surplus
-    /// connections expire.
+    /// The idle connections, ordered by their last use. The last one is reused first, so that
+    /// surplus connections expire.
     idle: Vec<Idle>,
-    /// Closes expired connections. Runs while any connection is idle.
+    /// The task that closes expired connections. It runs while any connection is idle.
     reaper: Option<AbortOnDropHandle<()>>,
     closed: bool,
 }
@@ -61,18 +61,19 @@ struct CountedConnection {
     _counted: Counted,
 }
 
-/// A connection on loan to one call.
+/// A connection that is leased to one call.
 #[derive(Debug)]
 pub(in crate::client) struct Lease {
     pool: Arc<Pool>,
     connection: CountedConnection,
-    /// The timer for the deadlines of the call. It ends with the lease, because the next lease may
-    /// be in another runtime.
+    /// The timer for the deadlines of the call. It belongs to the lease, because the next call may
+    /// run on another runtime.
     timer: DeadlineTimer,
-    /// Whether the connection had been idle: the server may have closed it unnoticed.
+    /// Whether the connection was idle before. The server may have closed such a connection without
+    /// the client noticing.
     pub(super) reused: bool,
-    /// Whether no other call can use the connection, for example because the server is about to
-    /// close it.
+    /// Whether the connection cannot be used by another call, for example because the server is
+    /// about to close it.
     pub(super) spent: bool,
     _permit: Permit,
 }
@@ -94,12 +95,12 @@ impl Pool {
         self.connector.endpoint()
     }
 
-    /// Returns the permits for connections, one for each.
+    /// Returns the permits for open connections.
     pub(super) fn permits(&self) -> &Permits {
         &self.permits
     }
 
-    /// Leases an idle connection that is still open, or returns the permit.
+    /// Leases an idle connection that is still open. If there is none, returns the permit.
     pub(super) fn reuse(self: &Arc<Self>, permit: Permit) -> Result<Lease, Permit> {
         match self.take_idle() {
             Some(connection) => Ok(self.lease(connection, true, permit)),
@@ -107,7 +108,7 @@ impl Pool {
         }
     }
 
-    /// Leases a new connection.
+    /// Opens a new connection and leases it.
     pub(super) async fn open(self: &Arc<Self>, permit: Permit) -> Result<Lease, Failure> {
         let connection = self.connector.connect().await.map_err(Failure::Connect)?;
         let connection = CountedConnection {
@@ -133,13 +134,13 @@ impl Pool {
         }
     }
 
-    /// Returns how many connections are idle.
+    /// Returns the number of idle connections.
     pub(super) fn idle(&self) -> usize {
         self.state.lock().idle.len()
     }
 
-    /// Leases no more connections, and closes the idle ones. Leased connections are closed when
-    /// they are released.
+    /// Closes the pool and its idle connections. Leased connections are closed when they are
+    /// released.
     pub(super) fn close(&self) {
         self.permits.close();
         let idle = {
@@ -153,14 +154,14 @@ impl Pool {
 
     fn take_idle(&self) -> Option<CountedConnection> {
         loop {
-            // The lock is free again before the connection is probed or dropped.
+            // The lock is released before the connection is checked or dropped.
             let idle = self.state.lock().idle.pop();
             let Idle {
                 connection: mut counted,
                 since,
             } = idle?;
             let idle_for = since.elapsed();
-            // The reaper may be late on a busy runtime.
+            // On a busy runtime the reaper may be late, so expired connections are dropped here.
             if idle_for >= self.idle_timeout {
                 continue;
             }
@@ -187,8 +188,7 @@ impl Pool {
         state.idle.push(Idle { connection, since });
         let is_running = |reaper: &AbortOnDropHandle<()>| !reaper.is_finished();
         if !state.reaper.as_ref().is_some_and(is_running) {
-            // Outside of a runtime no task can close the connection, and no call can be made
-            // either.
+            // Outside a runtime no task can be spawned, but no call can be made there either.
             if let Ok(runtime) = Handle::try_current() {
                 let reaper = runtime.spawn(reap(Arc::downgrade(self), since + self.idle_timeout));
                 state.reaper = Some(AbortOnDropHandle::new(reaper));
@@ -196,11 +196,12 @@ impl Pool {
         }
     }
 
-    /// Closes expired connections and returns when the next one expires, if any is left.
+    /// Closes expired connections. Returns the time at which the next connection expires, or `None`
+    /// if no connection is left.
     fn close_expired(&self) -> Option<Instant> {
         let (expired, next) = {
             let mut state = self.state.lock();
-            // The oldest connections come first.
+            // The connections are ordered by their last use, so the expired ones are at the front.
             let len = state
                 .idle
                 .partition_point(|idle| idle.since.elapsed() >= self.idle_timeout);
@@ -217,7 +218,7 @@ impl Pool {
     }
 }
 
-/// Runs until the pool is dropped or has no idle connection.
+/// Closes expired connections until the pool is dropped or has no idle connection.
 async fn reap(pool: Weak<Pool>, first: Instant) {
     let mut next = Some(first);
     while let Some(when) = next {
@@ -231,23 +232,23 @@ impl Lease {
         &mut self.connection.connection
     }
 
-    /// Returns `Ready` once the deadline of the call is reached.
+    /// Returns `Ready` once the deadline of the call has passed.
     pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         self.timer.poll(cx, deadline)
     }
 
-    /// Gives the connection back to the pool.
+    /// Returns the connection to the pool, unless it is spent.
     pub(in crate::client::channel) fn release(self) {
         if !self.spent {
             self.pool.put_back(self.connection);
         }
     }
 
-    /// Counts the connection as lost, because the client has not closed it itself.
+    /// Counts the connection as lost, which means that the client did not close it.
     pub(super) fn count_lost(&self) {
         self.pool.counters.lost();
     }
 }
 
-/// A connection that was used this recently is probed without a system call.
+/// A connection that was used this recently is checked without a system call.
 const JUST_USED: Duration = Duration::from_millis(1);

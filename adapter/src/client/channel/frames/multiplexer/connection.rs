@@ -1,4 +1,4 @@
-//! A connection that many calls share, with the task that drives it.
+//! A connection that many calls share.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{driver::Driver, shared::Shared};
 
-/// A connection and its driver. Dropping it ends the task and closes the connection.
+/// A connection and its driver task. If the value is dropped, the task is aborted and the
+/// connection is closed.
 #[derive(Debug)]
 pub(super) struct MuxConnection {
     shared: Arc<Shared>,

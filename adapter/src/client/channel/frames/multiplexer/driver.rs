@@ -19,22 +19,22 @@ use crate::{
     deadline_timer::DeadlineTimer,
 };
 
-/// Reads and writes one connection.
+/// The task of one connection.
 pub(super) struct Driver {
     connection: FramedConnection,
     shared: Arc<Shared>,
     idle_timeout: Duration,
     counters: Arc<Counters>,
     _counted: Counted,
-    /// A large frame that is being written.
+    /// The unwritten rest of a large frame.
     large: Bytes,
-    /// Whether the callers had a chance to run since the last write.
+    /// Whether the driver has yielded to the callers since the last write.
     has_yielded: bool,
     idle_since: Option<Instant>,
     timer: DeadlineTimer,
 }
 
-/// Why a driver ends.
+/// The reason why a driver ends.
 enum End {
     Idle,
     Lost(Option<FrameError>),
@@ -82,13 +82,13 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        // First, so that a frame that is queued from here on wakes this task.
+        // The waker is registered first, so that a frame that is queued later wakes this task.
         self.shared.register_driver(cx.waker());
         if let Poll::Ready(end) = self.poll_read(cx) {
             return Poll::Ready(end);
         }
-        // Callers whose answers have just arrived are about to call again. Yielding once lets their
-        // frames leave in the same write. A lone call is not delayed.
+        // Callers whose answers have just arrived often make another call at once. The driver
+        // yields once, so that one write can send all of their frames. A lone call is not delayed.
         if !self.has_yielded && self.shared.in_flight() > 1 {
             self.has_yielded = true;
             cx.waker().wake_by_ref();
@@ -96,7 +96,7 @@ impl Driver {
         }
         self.has_yielded = false;
         if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-            // Answers may have arrived before the peer closed.
+            // The peer may have sent answers before it closed the connection.
             return match self.poll_read(cx) {
                 Poll::Ready(end) => Poll::Ready(end),
                 Poll::Pending => Poll::Ready(End::Lost(Some(error.into()))),
@@ -105,7 +105,7 @@ impl Driver {
         self.poll_idle(cx)
     }
 
-    /// Delivers the answers that have arrived. `Ready` at the end of the connection.
+    /// Delivers the answers that have arrived. Returns `Ready` at the end of the connection.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             match ready!(self.connection.poll_receive(cx)) {
@@ -119,10 +119,10 @@ impl Driver {
         }
     }
 
-    /// Writes all queued frames. `Ready` once none is left, or on failure.
+    /// Writes all queued frames. Returns `Ready` once all frames are written, or on failure.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            // Alternates between all queued small frames and one large frame.
+            // Each iteration writes all queued small frames and then one large frame.
             ready!(self.connection.poll_flush(cx))?;
             if !self.large.is_empty() {
                 ready!(self.connection.poll_write_frame(cx, &mut self.large))?;
@@ -135,7 +135,8 @@ impl Driver {
         }
     }
 
-    /// `Ready` once no further call is possible, or none has been made for the idle timeout.
+    /// Returns `Ready` once the connection accepts no more calls and has none, or has been idle for
+    /// the idle timeout.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.shared.is_done() {
             return Poll::Ready(End::Idle);
@@ -149,14 +150,14 @@ impl Driver {
         if self.shared.retire_if_idle() {
             Poll::Ready(End::Idle)
         } else {
-            // A call was added at this moment, and wakes this task.
+            // A call was added in the meantime, and it wakes this task.
             Poll::Pending
         }
     }
 }
 
-/// Fails the calls in flight however the driver ends: with its runtime, or in a panic of a custom
-/// transport.
+/// Fails the calls in flight if the driver is aborted, if its runtime shuts down, or if a custom
+/// transport panics.
 impl Drop for Driver {
     fn drop(&mut self) {
         self.end(None);

@@ -1,5 +1,5 @@
-//! The calls in flight on one shared connection: which frames are queued, and which answer belongs
-//! to which call. It knows no socket, no task and no lock.
+//! The table of the calls in flight on one shared connection. It holds the queued frames, and
+//! matches answers with calls. The table uses no socket, no task and no lock.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,26 +8,26 @@ use bytes::Bytes;
 
 use crate::{client::channel::frame::Frame, connection::WriteBuffer};
 
-/// Correlates requests with answers. `W` is the waiter of an answer.
+/// A table that correlates requests with answers. The parameter `W` is the type that waits for an
+/// answer.
 ///
-/// A waiter leaves the table in one of three ways: [`complete`](Self::complete),
+/// A waiter is removed by [`complete`](Self::complete), [`remove`](Self::remove),
 /// [`cancel`](Self::cancel) or [`fail_all`](Self::fail_all).
 #[derive(Debug)]
 pub(super) struct InFlightTable<W> {
-    /// Queued small frames, one after the other, so that one write sends those of many callers.
+    /// The bytes of all queued small frames, so that one write sends the frames of many callers.
     small: Vec<u8>,
-    /// Queued large frames, which are not copied.
+    /// The queued large frames, which are not copied.
     large: VecDeque<Bytes>,
     small_progress: Progress,
     large_progress: Progress,
     waiting: HashMap<RequestId, Entry<W>>,
-    /// Cancelled calls whose frames are still queued. Their waiters stay until the frames are
-    /// taken, because a waiter holds a permit: otherwise the queue to a peer that does not read
-    /// would grow without bound.
+    /// Cancelled calls whose frames are still queued. Each waiter holds a permit until its frame is
+    /// taken. Otherwise the queue would grow without bound if the peer does not read.
     cancelled: Vec<Entry<W>>,
-    /// How many answers have arrived.
+    /// The number of answers that have arrived.
     received: u64,
-    /// Whether a call was cancelled whose answer may still arrive.
+    /// Whether a call has been cancelled. Its answer may still arrive.
     has_cancelled: bool,
 }
 
@@ -37,8 +37,8 @@ struct Entry<W> {
     position: Position,
 }
 
-/// How much was queued, and how much of that was taken for writing: bytes of small frames, or
-/// large frames.
+/// How much has been queued, and how much of that has been taken for writing. Small frames are
+/// counted in bytes, and large frames in frames.
 #[derive(Debug, Default)]
 struct Progress {
     queued: u64,
@@ -48,18 +48,18 @@ struct Progress {
 /// The position of a frame in its queue.
 #[derive(Debug, Clone, Copy)]
 enum Position {
-    /// The number of bytes up to the end of this frame, of all small frames.
+    /// The offset of the end of this frame in the stream of all small frames.
     Small(u64),
-    /// The number of this frame among the large ones, from 1.
+    /// The number of this frame among all large frames, starting at 1.
     Large(u64),
 }
 
-/// How much of the taken frames has been written.
+/// How much of the frames that were taken has been written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written {
-    /// Bytes of small frames.
+    /// The number of written bytes of small frames.
     pub(super) small: u64,
-    /// Whether a large frame was taken and not written completely.
+    /// Whether the last large frame that was taken has not been written completely.
     pub(super) is_large_pending: bool,
 }
 
@@ -85,7 +85,8 @@ impl<W> InFlightTable<W> {
         self.waiting.insert(id.clone(), Entry { waiter, position });
     }
 
-    /// Takes queued frames: appends the small ones to `buffer`, and returns the first large one.
+    /// Takes queued frames for writing. All small frames are appended to `buffer`, and the first
+    /// large frame is returned.
     pub(super) fn take_frames(&mut self, buffer: &mut WriteBuffer) -> Option<Bytes> {
         buffer.append_all(&mut self.small);
         self.small_progress.taken = self.small_progress.queued;
@@ -97,7 +98,7 @@ impl<W> InFlightTable<W> {
         large
     }
 
-    /// Returns how many calls wait for an answer.
+    /// Returns the number of calls that wait for an answer.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -106,19 +107,19 @@ impl<W> InFlightTable<W> {
         self.waiting.is_empty()
     }
 
-    /// Returns how many answers have arrived.
+    /// Returns the number of answers that have arrived.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
 
-    /// Removes the waiter that an answer is for.
+    /// Removes and returns the waiter for an answer.
     pub(super) fn complete(&mut self, id: &RequestId, body: &Body) -> Option<W> {
         self.received += 1;
         if let Some(waiter) = self.remove(id) {
             return Some(waiter);
         }
-        // An error without an id of its own concerns the only call in flight, provided that there
-        // is exactly one, and that no cancelled call may still be answered.
+        // An error without a request id is the answer to the only call in flight. This holds only
+        // if there is exactly one call, and if no cancelled call may still be answered.
         let is_stray = matches!(body, Body::Error(_)) && *id == RequestId::unknown();
         if is_stray && self.waiting.len() == 1 && !self.has_cancelled {
             return self.waiting.drain().next().map(|(_, entry)| entry.waiter);
@@ -126,12 +127,12 @@ impl<W> InFlightTable<W> {
         None
     }
 
-    /// Removes the waiter of a request whose answer cannot be decoded.
+    /// Removes and returns the waiter of a request whose answer cannot be decoded.
     pub(super) fn remove(&mut self, id: &RequestId) -> Option<W> {
         self.waiting.remove(id).map(|entry| entry.waiter)
     }
 
-    /// Cancels a call. A late answer to it is discarded.
+    /// Cancels a call. If its answer still arrives, the answer is discarded.
     pub(super) fn cancel(&mut self, id: &RequestId) {
         let Some(entry) = self.waiting.remove(id) else {
             return;
@@ -142,11 +143,11 @@ impl<W> InFlightTable<W> {
         }
     }
 
-    /// Removes all waiters, and tells for each whether its frame was written completely. A peer
-    /// cannot have seen a frame that was not.
+    /// Removes all waiters, and returns for each whether its frame was written completely. The peer
+    /// cannot have seen a frame that was not written completely.
     pub(super) fn fail_all(self, written: Written) -> impl Iterator<Item = (W, bool)> {
         let pending = u64::from(written.is_large_pending);
-        // Nothing was taken if the table is empty because the end came before.
+        // If the driver has already ended, this is a new table, from which no frame was taken.
         let large = self.large_progress.taken.saturating_sub(pending);
         self.waiting.into_values().map(move |entry| {
             let was_written = match entry.position {

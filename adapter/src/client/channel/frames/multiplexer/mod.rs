@@ -1,6 +1,7 @@
-//! Connections that many calls share, for servers that answer requests as they finish.
+//! Connections that many calls share, for servers that answer each request as soon as it finishes.
 //!
-//! Each connection has a task that reads and writes. Callers queue their frames and wait.
+//! Each connection has a driver task that reads and writes. Callers queue their frames and wait for
+//! the answers.
 
 mod connection;
 mod driver;
@@ -42,7 +43,7 @@ pub(super) struct Multiplexer {
     max_connections: usize,
     max_in_flight: usize,
     idle_timeout: Duration,
-    /// A permit for each call that all connections together may have in flight.
+    /// The permits that limit the number of calls in flight on all connections together.
     permits: Permits,
     counters: Arc<Counters>,
     connections: Mutex<Vec<Arc<SharedConnection>>>,
@@ -87,11 +88,11 @@ impl Multiplexer {
         }
     }
 
-    /// Chooses a connection without calls, or else opens a new one, or else chooses the one with
-    /// the fewest calls.
+    /// Chooses a connection that has no calls. If there is none, adds a new connection. If the
+    /// limit on connections is reached, chooses the connection with the fewest calls.
     fn slot(&self, permit: Permit) -> Slot {
         let mut connections = self.connections.lock();
-        // The calls in flight on a retired connection keep it open.
+        // A retired connection is kept open by the calls in flight on it.
         connections.retain(|connection| !connection.is_retired());
         let least_busy = connections
             .iter()
@@ -100,15 +101,15 @@ impl Multiplexer {
         let connection = match least_busy {
             Some(idle) if idle.in_flight() == 0 => Arc::clone(idle),
             Some(busy) if connections.len() >= self.max_connections => Arc::clone(busy),
-            // The caller holds a permit, so if all connections are full there are fewer than
-            // `max_connections`.
+            // The caller holds a permit. If all connections are full, there are therefore fewer
+            // than `max_connections`.
             _ => {
                 let connection = Arc::<SharedConnection>::default();
                 connections.push(Arc::clone(&connection));
                 connection
             }
         };
-        // Counted under the lock, so that two callers do not take the last slot.
+        // The call is counted under the lock, so that two callers cannot take the last slot.
         connection.slot(permit)
     }
 
@@ -122,13 +123,13 @@ impl Multiplexer {
         Ok(MuxConnection::spawn(shared, driver))
     }
 
-    /// Returns how many connections have no calls.
+    /// Returns the number of connections that have no calls.
     pub(super) fn idle(&self) -> usize {
         let connections = self.connections.lock();
         connections.iter().filter(|one| one.is_idle()).count()
     }
 
-    /// Accepts no more calls, and closes each connection once its calls have ended.
+    /// Stops accepting calls, and closes each connection once its calls have ended.
     pub(super) fn drain(&self) {
         self.permits.close();
         // Calls in flight keep their connections open.

@@ -1,4 +1,4 @@
-//! A call that was sent on a shared connection.
+//! A call that has been sent on a shared connection.
 
 use std::{
     future::Future,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::client::channel::{failure::Failure, request::Request};
 
-/// Waits for the answer to one call. Dropping it cancels the call.
+/// A future that waits for the answer to one call. If it is dropped, the call is cancelled.
 #[derive(Debug)]
 pub(super) struct Pending {
     /// Keeps the connection open.
@@ -26,8 +26,8 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Queues a request on the connection of a slot. Fails if the connection has ended, in which
-    /// case nothing was sent.
+    /// Queues a request on the connection of a slot. If the connection has ended, this fails and
+    /// nothing is sent.
     pub(super) fn send(slot: Slot, request: &Request) -> Result<Self, Failure> {
         let shared = slot.connection.shared().map(Arc::clone);
         let shared = shared.ok_or_else(Failure::not_connected)?;
@@ -42,8 +42,8 @@ impl Pending {
         })
     }
 
-    /// Handles the timeout of the call. If nothing has arrived on the connection since the call was
-    /// sent, the connection accepts no more calls.
+    /// Handles the timeout of the call. If the connection has received no answer since the call was
+    /// sent, it accepts no more calls.
     pub(super) fn timed_out(&self) {
         self.shared
             .retire_if_silent_since(self.sent.received_before);
@@ -56,7 +56,7 @@ impl Future for Pending {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         Pin::new(&mut self.sent.answer)
             .poll(cx)
-            // The driver was aborted: the client was dropped during the call.
+            // The driver has ended without a result for this call.
             .map(|answer| answer.unwrap_or(Err(Failure::Broken(None))))
     }
 }

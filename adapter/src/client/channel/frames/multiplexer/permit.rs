@@ -1,4 +1,4 @@
-//! The right to have a call in flight on one shared connection.
+//! Permits for calls in flight on one shared connection.
 
 use std::sync::{
     Arc,
@@ -9,13 +9,14 @@ use crate::client::permits::Permit;
 
 /// The number of calls in flight on one connection.
 ///
-/// Relaxed: where the number matters, it is changed and compared under the lock of the multiplexer,
-/// except that a call ends without the lock. A choice may then count one call too many, which is
-/// harmless.
+/// All accesses are relaxed. The number is compared and increased only under the lock of the
+/// multiplexer. It is decreased without the lock, so a choice may count a call that has just ended,
+/// which is harmless.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlightCount(Arc<AtomicUsize>);
 
-/// Counts a call on a connection until it is dropped, and holds its permit.
+/// A guard that counts a call on a connection, and holds the permit of the call, until it is
+/// dropped.
 #[derive(Debug)]
 pub(super) struct InFlightPermit {
     count: InFlightCount,
@@ -27,7 +28,7 @@ impl InFlightCount {
         self.0.load(Relaxed)
     }
 
-    /// Counts another call.
+    /// Counts a call until the returned guard is dropped.
     pub(super) fn add(&self, permit: Permit) -> InFlightPermit {
         self.0.fetch_add(1, Relaxed);
         InFlightPermit {

@@ -1,4 +1,4 @@
-//! The state that the callers and the driver of one shared connection share.
+//! The state that is shared by the callers and the driver of one connection.
 
 use std::{
     io,
@@ -20,16 +20,16 @@ use crate::{
     connection::WriteBuffer,
 };
 
-/// The calls in flight on one connection. The lock is held only briefly.
+/// The calls in flight on one connection. The lock is never held across an await.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     table: Mutex<InFlightTable<Waiter>>,
-    /// Whether the connection takes no more calls.
+    /// Whether the connection accepts no more calls.
     ///
-    /// Written under the lock of `table`, so that no call is added afterwards. Read without it only
-    /// to choose a connection, where a stale value costs one more try.
+    /// The flag is set under the lock of `table`, so that no call is added afterwards. It is read
+    /// without the lock to choose a connection, where a stale value costs one more attempt.
     retired: AtomicBool,
-    /// Wakes the driver when there is something to write.
+    /// Wakes the driver when a frame is queued, or when the connection becomes idle.
     driver: AtomicWaker,
 }
 
@@ -43,17 +43,17 @@ struct Waiter {
 /// The result of a call on a shared connection.
 pub(super) type Answer = Result<Body, Failure>;
 
-/// The receiving end of a call that was sent.
+/// The receiving end of a call that has been sent.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) answer: oneshot::Receiver<Answer>,
-    /// How many answers had arrived on the connection when the call was sent.
+    /// The number of answers that had arrived on the connection when the call was sent.
     pub(super) received_before: u64,
 }
 
 impl Shared {
-    /// Queues a frame, to be answered under its id. Returns `None` if the connection has ended, in
-    /// which case nothing was sent.
+    /// Queues the frame of a request. If the connection accepts no more calls, returns `None` and
+    /// sends nothing.
     pub(super) fn send(
         &self,
         id: &RequestId,
@@ -80,21 +80,21 @@ impl Shared {
         })
     }
 
-    /// Cancels a call. A late answer to it is discarded.
+    /// Cancels a call. If its answer still arrives, the answer is discarded.
     pub(super) fn cancel(&self, id: &RequestId) {
         let is_empty = {
             let mut table = self.table.lock();
             table.cancel(id);
             table.is_empty()
         };
-        // The driver has to notice that the connection is idle, or done.
+        // The driver must notice that the connection is idle or has ended.
         if is_empty {
             self.driver.wake();
         }
     }
 
-    /// Stops accepting calls if no answer has arrived since a timed-out call was sent, because the
-    /// connection may be dead.
+    /// Stops accepting calls if no answer has arrived since a timed-out call was sent. The
+    /// connection may then be dead.
     pub(super) fn retire_if_silent_since(&self, received_before: u64) {
         let table = self.table.lock();
         if table.received() == received_before {
@@ -102,7 +102,7 @@ impl Shared {
         }
     }
 
-    /// Returns whether the connection takes no more calls.
+    /// Returns whether the connection accepts no more calls.
     pub(super) fn is_retired(&self) -> bool {
         self.retired.load(Relaxed)
     }
@@ -111,30 +111,31 @@ impl Shared {
         self.retired.store(true, Relaxed);
     }
 
-    /// Registers the driver to be woken. The driver calls this before it looks for frames, so that
-    /// it misses none that are queued afterwards.
+    /// Registers the waker of the driver. The driver calls this before it takes frames, so that it
+    /// misses no frame that is queued afterwards.
     pub(super) fn register_driver(&self, waker: &std::task::Waker) {
         self.driver.register(waker);
     }
 
-    /// Takes queued frames: appends the small ones to `buffer`, and returns the first large one.
+    /// Takes queued frames for writing. All small frames are appended to `buffer`, and the first
+    /// large frame is returned.
     pub(super) fn take_frames(&self, buffer: &mut WriteBuffer) -> Option<Bytes> {
-        // Dropping a permit under the lock wakes its next owner, and runs nothing.
+        // Permits may be dropped under the lock, because this only wakes the next waiter.
         self.table.lock().take_frames(buffer)
     }
 
-    /// Returns how many calls wait for an answer.
+    /// Returns the number of calls that wait for an answer.
     pub(super) fn in_flight(&self) -> usize {
         self.table.lock().len()
     }
 
-    /// Returns whether no call waits and none can be added.
+    /// Returns whether the connection accepts no more calls and no call is waiting.
     pub(super) fn is_done(&self) -> bool {
         let table = self.table.lock();
         self.is_retired() && table.is_empty()
     }
 
-    /// Stops accepting calls if none waits now. Returns whether it did.
+    /// Stops accepting calls if no call is waiting. Returns whether that was the case.
     pub(super) fn retire_if_idle(&self) -> bool {
         let table = self.table.lock();
         let is_idle = table.is_empty();
@@ -148,13 +149,13 @@ impl Shared {
     pub(super) fn deliver(&self, id: &RequestId, body: Body) {
         let waiter = self.table.lock().complete(id, &body);
         match waiter {
-            // Sending fails if the call has just been dropped.
+            // Sending fails only if the call has just been dropped.
             Some(waiter) => drop(waiter.answer.send(Ok(body))),
             None => tracing::debug!(%id, "discarding an answer that no call waits for"),
         }
     }
 
-    /// Fails the call of a malformed answer, if the id of the answer can be decoded.
+    /// Fails the call to which a malformed answer belongs, if the id of the answer can be decoded.
     pub(super) fn deliver_fault(&self, error: DecodeError) {
         let waiter = error.id().and_then(|id| self.table.lock().remove(id));
         match waiter {
@@ -163,7 +164,7 @@ impl Shared {
         }
     }
 
-    /// Stops accepting calls, and fails those that wait.
+    /// Stops accepting calls, and fails all waiting calls.
     pub(super) fn end(&self, error: Option<&FrameError>, written: Written) {
         let table = {
             let mut table = self.table.lock();
@@ -176,13 +177,13 @@ impl Shared {
             } else {
                 Failure::Unsent(io::ErrorKind::BrokenPipe.into())
             };
-            // Sending fails if the call has just been dropped.
+            // Sending fails only if the call has just been dropped.
             drop(waiter.answer.send(Err(failure)));
         }
     }
 }
 
-/// Copies the error of a connection, so that each call on it gets one.
+/// Copies the error of a connection, so that each of its calls can return the error.
 fn copy(error: &FrameError) -> FrameError {
     match error {
         FrameError::TooLarge { len, max } => FrameError::TooLarge {

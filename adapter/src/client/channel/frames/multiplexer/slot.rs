@@ -11,14 +11,15 @@ use super::{
 };
 use crate::client::{channel::failure::Failure, permits::Permit};
 
-/// A connection that exists or is being opened. The calls that will share it wait here meanwhile.
+/// A connection that is open or is being opened. While it is being opened, the calls that will
+/// share it wait here.
 #[derive(Debug, Default)]
 pub(super) struct SharedConnection {
     connection: OnceCell<MuxConnection>,
     in_flight: InFlightCount,
 }
 
-/// A place for one call in flight on a shared connection.
+/// A place for one call on a shared connection.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) connection: Arc<SharedConnection>,
@@ -26,7 +27,7 @@ pub(super) struct Slot {
 }
 
 impl SharedConnection {
-    /// Takes a slot.
+    /// Takes a slot on this connection.
     pub(super) fn slot(self: &Arc<Self>, permit: Permit) -> Slot {
         Slot {
             connection: Arc::clone(self),
@@ -34,22 +35,23 @@ impl SharedConnection {
         }
     }
 
-    /// Returns how many calls have a slot.
+    /// Returns the number of calls that hold a slot.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.get()
     }
 
-    /// Returns whether the connection has been opened and accepts no more calls.
+    /// Returns whether the connection was opened and accepts no more calls.
     pub(super) fn is_retired(&self) -> bool {
         self.shared().is_some_and(|shared| shared.is_retired())
     }
 
-    /// Returns whether the connection has been opened and has no calls.
+    /// Returns whether the connection is open and has no calls.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight() == 0 && self.shared().is_some_and(|shared| !shared.is_retired())
     }
 
-    /// Returns what the callers share with the driver, once the connection has been opened.
+    /// Returns the state that the callers share with the driver, or `None` before the connection is
+    /// open.
     pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
         self.connection.get().map(MuxConnection::shared)
     }
@@ -60,9 +62,10 @@ impl Slot {
         self.connection.connection.initialized()
     }
 
-    /// Opens the connection, unless another call has opened it.
+    /// Opens the connection, unless another call has already opened it.
     ///
-    /// If the call that opens the connection is dropped, the next waiting call takes over.
+    /// If the call that is opening the connection is dropped, the next waiting call opens it
+    /// instead.
     pub(super) async fn connect<F>(&self, make: impl FnOnce() -> F) -> Result<(), Failure>
     where
         F: Future<Output = Result<MuxConnection, Failure>>,
