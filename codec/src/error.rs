@@ -2,7 +2,9 @@
 
 use std::{fmt, io};
 
-use crate::{EnvelopeType, ErrorCode, Map, RequestId, Value, WireError};
+use agentwire_text::Untrusted;
+
+use crate::{EnvelopeType, ErrorCode, Map, RequestId, Value, WireError, repeated::repeatable_text};
 
 /// A byte stream that is not a sequence of frames. It cannot be read any further.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +143,7 @@ impl DecodeError {
             }
             _ => {}
         }
-        WireError::new(self.code(), self.to_string()).with_details(details)
+        WireError::new(self.code(), self.fault.message()).with_details(details)
     }
 }
 
@@ -166,9 +168,9 @@ pub enum DecodeFault {
         reason: String,
     },
     /// The envelope has another protocol version.
-    #[error("Unsupported protocol version: {}", version.to_plain_text())]
+    #[error("Unsupported protocol version: {}", Untrusted(version.to_plain_text()))]
     Version {
-        /// The version of the envelope.
+        /// The version of the envelope, or a description of it if it is large (PROTOCOL 7.5).
         version: Value,
     },
     /// The payload of the envelope lacks a required key, or a key has a value of the wrong type.
@@ -182,9 +184,25 @@ pub enum DecodeFault {
     Message {
         /// The rule that is violated.
         reason: String,
-        /// The message as it was received.
+        /// The message as it was received, or a description of it if it is large (PROTOCOL 7.5).
         data: Value,
     },
+}
+
+impl DecodeFault {
+    /// Returns the text of the reply, which is not escaped.
+    fn message(&self) -> String {
+        match self {
+            Self::Version { version } => {
+                let version = version.to_plain_text();
+                format!(
+                    "Unsupported protocol version: {}",
+                    repeatable_text(&version)
+                )
+            }
+            other => other.to_string(),
+        }
+    }
 }
 
 /// Shows the reason without the message.

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use agentwire_text::Untrusted;
+
 /// The stable name of an error on the wire, such as `AGENT_NOT_FOUND` (PROTOCOL 7.1).
 ///
 /// The set of codes is open: a code that this version does not know is kept unchanged.
@@ -91,14 +93,15 @@ impl From<String> for ErrorCode {
     }
 }
 
+/// Escapes and cuts a code that a peer chose; [`as_str`](ErrorCode::as_str) does not.
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Untrusted(&self.0).fmt(f)
     }
 }
 
 impl fmt::Debug for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{self}")
     }
 }

@@ -1,6 +1,8 @@
 //! The ids that connect requests and replies.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+use agentwire_text::Untrusted;
 
 use crate::text_writer::TextWriter;
 
@@ -36,6 +38,15 @@ impl RequestId {
         Self::from("unknown")
     }
 
+    /// Returns the id as it is written on the wire.
+    #[must_use]
+    pub fn to_text(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Repr::Uuid(_) => Cow::Owned(self.to_string()),
+            Repr::Text(text) => Cow::Borrowed(text),
+        }
+    }
+
     pub(crate) fn write(&self, writer: &mut impl TextWriter) {
         match &self.0 {
             Repr::Uuid(uuid) => writer.ascii_text(&uuid_text(*uuid)),
@@ -62,6 +73,7 @@ impl From<String> for RequestId {
     }
 }
 
+/// Escapes and cuts an id that a peer chose; [`to_text`](RequestId::to_text) does not.
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -69,7 +81,7 @@ impl fmt::Display for RequestId {
             Repr::Uuid(uuid) => {
                 f.write_str(std::str::from_utf8(&uuid_text(*uuid)).unwrap_or_default())
             }
-            Repr::Text(text) => f.write_str(text),
+            Repr::Text(text) => Untrusted(text).fmt(f),
         }
     }
 }

@@ -67,6 +67,7 @@ mod id;
 pub mod json;
 mod message;
 pub mod msgpack;
+mod repeated;
 mod role;
 mod schema;
 mod sent_at;
@@ -101,3 +102,11 @@ pub use crate::{
     value::{Entries, Integer, IntoEntries, Map, Value, ValueError, from_value, to_value},
     wire_error::WireError,
 };
+
+/// What the other crates of this workspace share with this one. Not covered by semver.
+#[doc(hidden)]
+pub mod internal {
+    pub use agentwire_text::Untrusted;
+
+    pub use crate::repeated::{MAX_REPEATED_LEN, repeatable, repeatable_text};
+}

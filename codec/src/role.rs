@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
+use agentwire_text::Untrusted;
+
 /// The speaker of a [`Message`](crate::Message): `user`, `agent`, `assistant`, `system`, `tool`, or
 /// any other text.
 ///
@@ -73,14 +75,15 @@ impl PartialEq<&str> for Role {
     }
 }
 
+/// Escapes and cuts a role that a peer chose; [`as_str`](Role::as_str) does not.
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Untrusted(&self.0).fmt(f)
     }
 }
 
 impl fmt::Debug for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(&Untrusted(&self.0), f)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use agentwire_text::Untrusted;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Map, Value, ValueError, fingerprint::PrivateText, from_value, to_value};
@@ -115,7 +116,7 @@ impl fmt::Debug for ToolResult {
 /// A [`ToolResult`] that is a failure, as an error.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[error("{error}")]
+#[error("{}", Untrusted(error))]
 pub struct ToolFailure {
     /// Why the tool failed.
     pub error: String,

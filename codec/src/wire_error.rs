@@ -2,11 +2,15 @@
 
 use std::fmt;
 
+use agentwire_text::Untrusted;
+
 use crate::{ErrorCode, Map};
 
 /// The payload of an `error` envelope: a stable code, a message for people, and details for
 /// programs (PROTOCOL 7).
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `{}` and `{:?}` escape and cut the texts, which are the peer's; the fields hold them unchanged.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireError {
     /// The kind of failure.
@@ -40,6 +44,16 @@ impl std::error::Error for WireError {}
 
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
+        write!(f, "{}: {}", self.code, Untrusted(&self.message))
+    }
+}
+
+impl fmt::Debug for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WireError")
+            .field("code", &self.code)
+            .field("message", &Untrusted(&self.message))
+            .field("details", &self.details)
+            .finish()
     }
 }

@@ -1,10 +1,13 @@
-//! Checks that decoding allocates in proportion to the input, whatever lengths the input announces.
+//! Checks that decoding allocates in proportion to the input, whatever lengths the input announces,
+//! and that refusing a value does not build it.
 //!
 //! This is a single test because the allocator counts for the whole process.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
-use agentwire_codec::{Call, Envelope, Format, Map, Message, Request, RequestId, Value};
+use agentwire_codec::{
+    Call, Envelope, Format, Map, Message, Request, RequestId, Value, map, value,
+};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -127,6 +130,63 @@ fn decoding_allocates_in_proportion_to_the_input() {
             "{peak} bytes for {} of {start}",
             payload.len()
         );
+    }
+    assert_refusals_are_small();
+}
+
+/// Memory that the refusal of a value of any size may take.
+const REFUSAL: usize = 16 * 1024;
+
+/// Returns envelopes that hold a list where text or an object must be.
+fn refused_envelopes(list: &Value) -> Vec<Value> {
+    let envelope = |key: &str, value: Value| {
+        let mut envelope = map! {
+            "version": "1.0",
+            "type": "request",
+            "id": "1",
+            "timestamp": "now",
+            "payload": {"method": "process", "message": {"role": "user", "content": null}},
+        };
+        envelope.insert(key, value);
+        Value::from(envelope)
+    };
+    let message = |key: &str| {
+        let mut message = map! {"role": "user", "content": null};
+        message.insert(key, list.clone());
+        envelope(
+            "payload",
+            value!({"method": "process", "message": (message)}),
+        )
+    };
+    let outer =
+        ["version", "type", "id", "timestamp", "payload"].map(|key| envelope(key, list.clone()));
+    let inner = [
+        value!({"method": (list.clone()), "more": (list.clone())}),
+        value!({"more": (list.clone())}),
+        value!({"method": "process", "agent_name": (list.clone()), "message": {"role": "user", "content": null}}),
+        value!({"method": "process", "message": (list.clone())}),
+        value!({"method": "execute", "tool_name": (list.clone())}),
+        value!({"method": "execute", "tool_name": "t", "kwargs": (list.clone())}),
+    ];
+    let message = ["role", "metadata", "timestamp"].map(message);
+    let inner = inner.map(|payload| envelope("payload", payload));
+    let envelopes = outer.into_iter().chain(inner).chain(message);
+    envelopes.chain([list.clone()]).collect()
+}
+
+fn assert_refusals_are_small() {
+    let list: Value = vec![0; 1_000_000].into();
+    for value in refused_envelopes(&list) {
+        for format in [Format::Json, Format::MessagePack] {
+            let mut payload = Vec::new();
+            format.encode_value(&value, &mut payload).unwrap();
+            let before = ALLOCATOR.current_usage();
+            ALLOCATOR.reset_peak_usage();
+            let refused = format.decode(&payload).map(|envelope| envelope.body);
+            let answer = refused.as_ref().map_err(|error| error.to_wire_error());
+            let peak = ALLOCATOR.peak_usage() - before;
+            assert!(peak <= REFUSAL, "{peak} bytes for {answer:?}");
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{
-    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Value, WireError, map,
+    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Value, WireError,
+    internal::{repeatable, repeatable_text},
+    map,
 };
 use agentwire_transport::Peer;
 use tokio::time::Instant;
@@ -93,22 +95,26 @@ impl Agents {
             let known: Vec<&str> = self.agents.keys().map(|name| &**name).collect();
             let text = match name {
                 "" => format!("No agent is named; there are: {}", known.join(", ")),
-                _ => format!("Agent not found: {name}; there are: {}", known.join(", ")),
+                name => {
+                    let name = repeatable_text(name);
+                    format!("Agent not found: {name}; there are: {}", known.join(", "))
+                }
             };
             WireError::new(ErrorCode::AGENT_NOT_FOUND, text)
-                .with_details(map! {"agent_name": name, "available": known})
+                .with_details(map! {"agent_name": (repeatable(name.into())), "available": known})
         })
     }
 
     fn tool(&self, name: &str) -> Result<&Arc<dyn DynTool>, WireError> {
         self.tools.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.tools.keys().map(|name| &**name).collect();
+            let shown = repeatable_text(name);
             let text = match &known[..] {
-                [] => format!("Tool not found: {name}; there are none here"),
-                known => format!("Tool not found: {name}; there are: {}", known.join(", ")),
+                [] => format!("Tool not found: {shown}; there are none here"),
+                known => format!("Tool not found: {shown}; there are: {}", known.join(", ")),
             };
             WireError::new(ErrorCode::TOOL_NOT_FOUND, text)
-                .with_details(map! {"tool_name": name, "available": known})
+                .with_details(map! {"tool_name": (repeatable(name.into())), "available": known})
         })
     }
 

@@ -3,6 +3,7 @@
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use agentwire_codec::{ErrorCode, RequestId, WireError};
+use agentwire_transport::internal::Untrusted;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
@@ -45,8 +46,8 @@ impl Guard<'_> {
     /// Logs a panic and returns the answer to the request, which does not show the cause.
     pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) -> WireError {
         let Self { kind, name, id, .. } = self;
-        let cause = panic_text(panic);
-        tracing::error!(parent: self.span, %name, %id, cause, "{kind} panicked");
+        let (name, cause) = (Untrusted(name), Untrusted(panic_text(panic)));
+        tracing::error!(parent: self.span, %name, %id, ?cause, "{kind} panicked");
         WireError::new(ErrorCode::INTERNAL_ERROR, format!("{kind} panicked"))
     }
 }

@@ -1,6 +1,9 @@
 //! The seam between carriers and what a server does.
 
-use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, RequestId, Value, WireError};
+use agentwire_codec::{
+    Body, EnvelopeType, ErrorCode, Map, RequestId, Value, WireError,
+    internal::{repeatable, repeatable_text},
+};
 use agentwire_transport::Peer;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 
@@ -31,6 +34,10 @@ pub(crate) enum Work {
 
 /// Returns the answer to a request for a method that a service does not have (PROTOCOL 7.3).
 pub(crate) fn unknown_method(method: Value) -> WireError {
-    let text = format!("Unknown method: {}", method.to_plain_text());
+    let method = repeatable(method);
+    let text = format!(
+        "Unknown method: {}",
+        repeatable_text(&method.to_plain_text())
+    );
     WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("method", method)]))
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::common::{
     RawPeer, ScriptedAgent, call, error_of, frame, listen, memory, process_frame, within,
 };
-use agentwire::{ErrorCode, Format, FrameLimits, LocalAgent, Message, RemoteAgent};
-use agentwire_codec::{Body, Envelope, Heartbeat, Map, RequestId, Response};
+use agentwire::{
+    ErrorCode, Format, FrameLimits, LocalAgent, Message, RemoteAgent, ToolResult, agent_fn, tool_fn,
+};
+use agentwire_codec::{Body, Envelope, Heartbeat, Map, RequestId, Response, Value, map, value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
@@ -169,6 +171,61 @@ async fn an_envelope_that_is_not_a_request_is_named_in_the_details() {
     };
     let request = error.details.get("request").unwrap().to_string();
     assert_eq!(request.as_bytes(), &sent[4..]);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_large_refused_frame_is_short() {
+    const LONGEST: usize = 2000;
+    let endpoint = memory("large-refusals");
+    let server = LocalAgent::builder(ScriptedAgent)
+        .agent(agent_fn(
+            "other",
+            |message: Message| async move { Ok(message) },
+        ))
+        .tool(tool_fn("double", |kwargs: Map| async move {
+            Ok(ToolResult::success(kwargs))
+        }));
+    let _server = within(server.endpoint(&endpoint).serve()).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    let text = "x".repeat(100_000);
+    let list = vec![Value::from(0); 100_000];
+    let message = value!({"role": "user", "content": (list.clone())});
+    let request = |payload: Value| ("request", payload);
+    for (kind, payload) in [
+        ("response", value!({"message": (message.clone())})),
+        ("heartbeat", value!({"agent_name": (text.clone())})),
+        (
+            "register",
+            value!({"capabilities": {"all": (list.clone())}}),
+        ),
+        request(value!({"method": (text.clone())})),
+        request(value!({"method": (list.clone())})),
+        request(value!({"method": {"a": (list.clone())}})),
+        request(value!({"method": "process", "message": (list.clone())})),
+        request(value!({"method": "process", "message": {"role": "", "content": (list.clone())}})),
+        request(value!({"method": "process", "agent_name": (text.clone()), "message": (message)})),
+        request(value!({"method": "execute", "tool_name": (text.clone())})),
+    ] {
+        for version in [value!("1.0"), text.clone().into(), list.clone().into()] {
+            let envelope = map! {
+                "version": version,
+                "type": kind,
+                "id": "7",
+                "payload": (payload.clone()),
+            };
+            for format in [Format::Json, Format::MessagePack] {
+                let mut sent = Vec::new();
+                format
+                    .encode_value(&envelope.clone().into(), &mut sent)
+                    .unwrap();
+                peer.send_frame(&sent).await;
+                let received = peer.receive_payload().await;
+                assert!(received.len() < LONGEST, "{}", received.escape_ascii());
+                let answer = format.decode(&received).unwrap();
+                assert!(matches!(answer.body, Body::Error(_)), "{answer:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

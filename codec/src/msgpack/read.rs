@@ -203,6 +203,22 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
         self.depth = depth;
     }
 
+    fn len_since(&self, (offset, _): (usize, usize)) -> usize {
+        self.offset - offset
+    }
+
+    fn next_kind(&self) -> &'static str {
+        match self.bytes.get(self.offset) {
+            Some(0x80..=0x8f | 0xde | 0xdf) => "map",
+            Some(0x90..=0x9f | 0xdc | 0xdd) => "list",
+            Some(0xa0..=0xbf | 0xd9..=0xdb) => "text",
+            Some(0xc4..=0xc6) => "bytes",
+            Some(0xc2 | 0xc3) => "bool",
+            Some(0xc0) => "null",
+            _ => "integer",
+        }
+    }
+
     fn enter_map(&mut self) -> Result<Option<usize>, SyntaxError> {
         let start = self.offset;
         let [first] = self.take_array()?;

@@ -25,6 +25,10 @@ pub(crate) trait FormatReader<'de> {
 
     fn position(&self) -> Self::Position;
     fn rewind(&mut self, position: Self::Position);
+    /// Returns the number of bytes that were read since a position.
+    fn len_since(&self, position: Self::Position) -> usize;
+    /// Returns the kind of the next value, as [`Value::kind`] does. All numbers are integers.
+    fn next_kind(&self) -> &'static str;
 
     fn enter_map(&mut self) -> Result<Option<Self::MapCursor>, SyntaxError>;
     /// Returns the next key, or consumes the end of the map and returns `None`.

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use agentwire_text::excerpt;
+
 use self::{
     calendar::{Date, MICROS_PER_DAY, MICROS_PER_SECOND},
     write::TimestampText,
@@ -108,7 +110,7 @@ impl FromStr for Timestamp {
         Self::from_canonical(text)
             .or_else(|| read::lenient(text))
             .ok_or_else(|| TimestampError {
-                text: text.to_owned(),
+                text: excerpt(text).into_owned(),
             })
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use agentwire_text::Untrusted;
 use serde::{de, ser};
 
 /// A Rust value that cannot become a [`Value`](crate::Value), or a value that does not fit a Rust
 /// type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{}", Untrusted(message))]
 pub struct ValueError {
     message: String,
 }

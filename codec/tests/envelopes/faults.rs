@@ -449,3 +449,59 @@ fn the_reply_to_any_fault_can_be_encoded() {
         assert_eq!(decode(&encode(&answer)).unwrap(), answer);
     }
 }
+
+#[test]
+fn a_large_value_is_described_in_the_reply_in_place_of_being_repeated() {
+    let list = format!("[{}0]", "0, ".repeat(1000));
+    let text = format!("\"{}\"", "x".repeat(1000));
+    let envelope = |version: &str, payload: &str| {
+        format!(
+            r#"{{"version": {version}, "type": "request", "id": "{ID}", "payload": {payload}}}"#
+        )
+    };
+    let message = |role: &str| {
+        let payload = r#"{"method": "process", "message": {"content": 1, "role": ROLE}}"#;
+        envelope(r#""1.0""#, &payload.replace("ROLE", role))
+    };
+    let shown = "x".repeat(200);
+    for (input, expected) in [
+        (
+            envelope(&list, "{}"),
+            r#"UNSUPPORTED_VERSION: Unsupported protocol version: list of 3003 bytes; {"version": "list of 3003 bytes", "supported": ["1.0"]}"#.to_owned(),
+        ),
+        (
+            envelope(&text, "{}"),
+            format!(
+                r#"UNSUPPORTED_VERSION: Unsupported protocol version: {shown}… (1000 bytes); {{"version": "{shown}\u2026 (1000 bytes)", "supported": ["1.0"]}}"#
+            ),
+        ),
+        (
+            message(&list),
+            r#"MALFORMED_PAYLOAD: Failed to decode message: role must be text, not list; {"data": "object of 3027 bytes"}"#.to_owned(),
+        ),
+        (
+            message("[0]"),
+            r#"MALFORMED_PAYLOAD: Failed to decode message: role must be text, not list; {"data": {"content": 1, "role": [0]}}"#.to_owned(),
+        ),
+        (
+            envelope(r#""1.0""#, r#"{"method": "process", "message": TEXT}"#).replace("TEXT", &list),
+            r#"MALFORMED_PAYLOAD: Failed to decode message: message must be an object, not list; {"data": "list of 3003 bytes"}"#.to_owned(),
+        ),
+    ] {
+        assert_eq!(answer(&decode(&input).unwrap_err()), expected);
+    }
+}
+
+#[test]
+fn the_text_of_a_reply_is_not_escaped_but_the_display_of_the_error_is() {
+    let input = r#"{"version": "2\u001b[31m\n", "id": "1", "type": "request", "payload": {}}"#;
+    let error = decode(input).unwrap_err();
+    assert_eq!(
+        error.to_wire_error().message,
+        "Unsupported protocol version: 2\u{1b}[31m\n"
+    );
+    assert_eq!(
+        error.to_string(),
+        r"Unsupported protocol version: 2\u{1b}[31m\n"
+    );
+}

@@ -53,8 +53,8 @@ pub(crate) fn encode(envelope: &Envelope) -> String {
 pub(crate) fn answer(error: &DecodeError) -> String {
     let answer = error.to_wire_error();
     assert_eq!(answer.code, error.code());
-    assert_eq!(answer.message, error.to_string());
-    format!("{answer}; {}", Value::from(answer.details.clone()))
+    let (code, message) = (answer.code, answer.message);
+    format!("{code}: {message}; {}", Value::from(answer.details))
 }
 
 /// Returns every kind of body with its type and its payload on the wire (PROTOCOL 2.6).

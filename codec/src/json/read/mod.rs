@@ -146,6 +146,21 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
         self.depth = depth;
     }
 
+    fn len_since(&self, (offset, _): (usize, usize)) -> usize {
+        self.offset - offset
+    }
+
+    fn next_kind(&self) -> &'static str {
+        match self.peek() {
+            Some(b'{') => "map",
+            Some(b'[') => "list",
+            Some(b'"') => "text",
+            Some(b't' | b'f') => "bool",
+            Some(b'n') => "null",
+            _ => "integer",
+        }
+    }
+
     fn enter_map(&mut self) -> Result<Option<MapCursor>, SyntaxError> {
         if self.peek() != Some(b'{') {
             return Ok(None);

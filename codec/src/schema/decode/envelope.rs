@@ -1,12 +1,12 @@
 //! Decodes the keys of an envelope.
 
 use super::{
-    fields::{missing_key, syntax_fault, text_or_value},
+    fields::{Refused, missing_key, read_refused, syntax_fault, text_or_value},
     payload::{read_body, read_raw_body},
 };
 use crate::{
     Body, DecodeError, DecodeFault, Envelope, EnvelopeType, Map, PROTOCOL_VERSION, RequestId,
-    SentAt, Value, schema::FormatReader,
+    SentAt, repeated::repeatable_text, schema::FormatReader,
 };
 
 /// What to decode of an envelope.
@@ -70,9 +70,9 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(
 
 /// The keys of an envelope as they arrive. Invalid values are kept for the error message.
 struct EnvelopeFields<P> {
-    version: Option<Result<(), Value>>,
-    kind: Option<Result<EnvelopeType, Value>>,
-    id: Option<Result<RequestId, Value>>,
+    version: Option<Result<(), Refused>>,
+    kind: Option<Result<EnvelopeType, Refused>>,
+    id: Option<Result<RequestId, Refused>>,
     timestamp: Option<SentAt>,
     payload: Option<PayloadField<P>>,
     /// Filled with [`Detail::Everything`] only.
@@ -105,7 +105,7 @@ impl<P> EnvelopeFields<P> {
             Some(Ok(())) => {}
             Some(Err(version)) => {
                 return Err(DecodeFault::Version {
-                    version: version.clone(),
+                    version: version.value.clone(),
                 });
             }
             None => return Err(missing_key("version")),
@@ -113,7 +113,7 @@ impl<P> EnvelopeFields<P> {
         let kind = match &self.kind {
             Some(Ok(kind)) => *kind,
             Some(Err(kind)) => {
-                let reason = format!("unknown type {}", shortened(kind));
+                let reason = format!("unknown type {}", repeatable_text(&kind.value.to_string()));
                 return Err(DecodeFault::Envelope { reason });
             }
             None => return Err(missing_key("type")),
@@ -136,8 +136,9 @@ fn read_envelope_fields<'de, R: FormatReader<'de>>(
 ) -> Result<(), DecodeFault> {
     let Some(mut cursor) = reader.enter_map().map_err(syntax_fault::<R>)? else {
         // The input must be well-formed before its kind is reported as the error.
-        let value = read_only_value(reader)?;
-        let reason = format!("expected an object, not {}", value.kind());
+        let refused = read_refused(reader)?;
+        reader.finish().map_err(syntax_fault::<R>)?;
+        let reason = format!("expected an object, not {}", refused.kind());
         return Err(DecodeFault::Envelope { reason });
     };
     while let Some(key) = reader.next_key(&mut cursor).map_err(syntax_fault::<R>)? {
@@ -165,28 +166,9 @@ fn read_envelope_fields<'de, R: FormatReader<'de>>(
     reader.finish().map_err(syntax_fault::<R>)
 }
 
-/// Returns the value as JSON, cut off if it is long, because the peer chose it and the reply
-/// repeats it.
-fn shortened(value: &Value) -> String {
-    let text = value.to_string();
-    // The text is ASCII, so any cut is between characters.
-    match text.get(..MAX_SHOWN_LEN) {
-        Some(start) if text.len() > MAX_SHOWN_LEN => {
-            format!("{start}… ({} characters)", text.len())
-        }
-        _ => text,
-    }
-}
-
-fn read_only_value<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Value, DecodeFault> {
-    let value = reader.value().map_err(syntax_fault::<R>)?;
-    reader.finish().map_err(syntax_fault::<R>)?;
-    Ok(value)
-}
-
 fn read_payload<'de, R: FormatReader<'de>>(
     reader: &mut R,
-    kind: &Option<Result<EnvelopeType, Value>>,
+    kind: &Option<Result<EnvelopeType, Refused>>,
     detail: Detail,
 ) -> Result<PayloadField<R::Position>, DecodeFault> {
     let position = reader.position();
@@ -219,6 +201,3 @@ fn read_payload_as<'de, R: FormatReader<'de>>(
         Detail::Everything => read_raw_body(reader, kind),
     }
 }
-
-/// Maximum length in bytes of an unknown type in an error message.
-const MAX_SHOWN_LEN: usize = 200;

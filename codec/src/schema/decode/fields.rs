@@ -1,7 +1,10 @@
 //! Decodes objects key by key.
 
+use agentwire_text::excerpt;
+
 use crate::{
     DecodeFault, Map, Value,
+    repeated::{MAX_REPEATED_LEN, description, repeatable_text},
     schema::{FormatReader, SyntaxError},
 };
 
@@ -22,8 +25,7 @@ pub(super) fn read_object<'de, R: FormatReader<'de>>(
     mut field: impl FnMut(&mut R, &str) -> Result<bool, DecodeFault>,
 ) -> Result<(), DecodeFault> {
     let Some(mut cursor) = reader.enter_map().map_err(syntax_fault::<R>)? else {
-        let value = reader.value().map_err(syntax_fault::<R>)?;
-        return Err(wrong_type(name, "an object", &value));
+        return Err(wrong_type(name, "an object", &read_refused(reader)?));
     };
     let mut faults = Vec::new();
     while let Some(key) = reader.next_key(&mut cursor).map_err(syntax_fault::<R>)? {
@@ -50,9 +52,9 @@ pub(super) fn read_text<'de, R: FormatReader<'de>>(
 ) -> Result<Option<String>, DecodeFault> {
     match reader.text().map_err(syntax_fault::<R>)? {
         Some(text) => Ok(Some(text.into_owned())),
-        None => match reader.value().map_err(syntax_fault::<R>)? {
-            Value::Null => Ok(None),
-            other => Err(wrong_type(name, "text", &other)),
+        None => match read_refused(reader)? {
+            refused if refused.is_null() => Ok(None),
+            refused => Err(wrong_type(name, "text", &refused)),
         },
     }
 }
@@ -62,10 +64,69 @@ pub(super) fn read_map<'de, R: FormatReader<'de>>(
     reader: &mut R,
     name: &str,
 ) -> Result<Map, DecodeFault> {
+    if let Some(map) = read_if_map(reader)? {
+        return Ok(map);
+    }
+    match read_refused(reader)? {
+        refused if refused.is_null() => Ok(Map::new()),
+        refused => Err(wrong_type(name, "an object", &refused)),
+    }
+}
+
+/// Decodes a map; consumes nothing if the value is another.
+pub(super) fn read_if_map<'de, R: FormatReader<'de>>(
+    reader: &mut R,
+) -> Result<Option<Map>, DecodeFault> {
+    if reader.next_kind() != "map" {
+        return Ok(None);
+    }
     match reader.value().map_err(syntax_fault::<R>)? {
-        Value::Map(map) => Ok(map),
-        Value::Null => Ok(Map::new()),
-        other => Err(wrong_type(name, "an object", &other)),
+        Value::Map(map) => Ok(Some(map)),
+        // Unreachable: the kind of the value is known.
+        _ => Ok(None),
+    }
+}
+
+/// Decodes a value that is about to be refused, so that the error can name it. A large value is
+/// skipped instead, and only described.
+pub(super) fn read_refused<'de, R: FormatReader<'de>>(
+    reader: &mut R,
+) -> Result<Refused, DecodeFault> {
+    let start = reader.position();
+    let kind = reader.next_kind();
+    reader.skip().map_err(syntax_fault::<R>)?;
+    let end = reader.position();
+    let len = reader.len_since(start);
+    reader.rewind(start);
+    if len <= MAX_REPEATED_LEN {
+        let value = reader.value().map_err(syntax_fault::<R>)?;
+        return Ok(Refused {
+            kind: value.kind(),
+            value,
+        });
+    }
+    let value = match reader.text().map_err(syntax_fault::<R>)? {
+        Some(text) => Value::from(&*excerpt(&text)),
+        None => description(kind, len).into(),
+    };
+    reader.rewind(end);
+    Ok(Refused { kind, value })
+}
+
+/// A value that a peer sent where it is not allowed.
+pub(super) struct Refused {
+    kind: &'static str,
+    /// What an error may repeat of the value.
+    pub(super) value: Value,
+}
+
+impl Refused {
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn is_null(&self) -> bool {
+        self.kind == "null"
     }
 }
 
@@ -74,10 +135,13 @@ pub(super) fn read_map<'de, R: FormatReader<'de>>(
 pub(super) fn text_or_value<'de, R: FormatReader<'de>, T>(
     reader: &mut R,
     read: impl FnOnce(&str) -> Option<T>,
-) -> Result<Result<T, Value>, DecodeFault> {
+) -> Result<Result<T, Refused>, DecodeFault> {
     Ok(match reader.text().map_err(syntax_fault::<R>)? {
-        Some(text) => read(&text).ok_or_else(|| Value::from(&*text)),
-        None => Err(reader.value().map_err(syntax_fault::<R>)?),
+        Some(text) => read(&text).ok_or_else(|| Refused {
+            kind: "text",
+            value: repeatable_text(&text).into(),
+        }),
+        None => Err(read_refused(reader)?),
     })
 }
 
@@ -128,7 +192,7 @@ pub(super) fn missing_message() -> DecodeFault {
     }
 }
 
-pub(super) fn wrong_type(name: &str, expected: &str, found: &Value) -> DecodeFault {
+pub(super) fn wrong_type(name: &str, expected: &str, found: &Refused) -> DecodeFault {
     DecodeFault::Payload {
         reason: format!("{name} must be {expected}, not {}", found.kind()),
     }

@@ -1,6 +1,8 @@
 //! Decodes messages and tool results.
 
-use super::fields::{read_map, read_object, read_text, store, syntax_fault, wrong_type};
+use super::fields::{
+    read_map, read_object, read_refused, read_text, store, syntax_fault, wrong_type,
+};
 use crate::{DecodeFault, Message, Role, Timestamp, ToolResult, Value, schema::FormatReader};
 
 pub(super) fn read_message<'de, R: FormatReader<'de>>(
@@ -10,7 +12,7 @@ pub(super) fn read_message<'de, R: FormatReader<'de>>(
     match read_message_fields(reader) {
         Err(DecodeFault::Payload { reason }) => {
             reader.rewind(start);
-            let data = reader.value().map_err(syntax_fault::<R>)?;
+            let data = read_refused(reader)?.value;
             Err(DecodeFault::Message { reason, data })
         }
         result => result,
@@ -23,10 +25,7 @@ fn read_message_fields<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Mess
         Ok(match key {
             "role" => match reader.text().map_err(syntax_fault::<R>)? {
                 Some(text) => store(&mut role, Role::from(&*text)),
-                None => {
-                    let value = reader.value().map_err(syntax_fault::<R>)?;
-                    return Err(wrong_type("role", "text", &value));
-                }
+                None => return Err(wrong_type("role", "text", &read_refused(reader)?)),
             },
             "content" => store(&mut content, reader.value().map_err(syntax_fault::<R>)?),
             "metadata" => store(&mut metadata, read_map(reader, key)?),
@@ -62,9 +61,9 @@ fn read_timestamp<'de, R: FormatReader<'de>>(
                 reason: format!("timestamp is {error}"),
             }),
         },
-        None => match reader.value().map_err(syntax_fault::<R>)? {
-            Value::Null => Ok(None),
-            other => Err(wrong_type("timestamp", "text", &other)),
+        None => match read_refused(reader)? {
+            refused if refused.kind() == "null" => Ok(None),
+            refused => Err(wrong_type("timestamp", "text", &refused)),
         },
     }
 }
@@ -75,10 +74,13 @@ pub(super) fn read_tool_result<'de, R: FormatReader<'de>>(
     let (mut success, mut data, mut error, mut metadata) = (None, None, None, None);
     read_object(reader, "result", |reader, key| {
         Ok(match key {
-            "success" => match reader.value().map_err(syntax_fault::<R>)? {
-                Value::Bool(flag) => store(&mut success, flag),
-                other => return Err(wrong_type("success", "a bool", &other)),
-            },
+            "success" => {
+                let refused = read_refused(reader)?;
+                match refused.value {
+                    Value::Bool(flag) => store(&mut success, flag),
+                    _ => return Err(wrong_type("success", "a bool", &refused)),
+                }
+            }
             "data" => store(&mut data, reader.value().map_err(syntax_fault::<R>)?),
             "error" => store(&mut error, read_text(reader, key)?),
             "metadata" => store(&mut metadata, read_map(reader, key)?),

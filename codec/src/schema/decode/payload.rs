@@ -2,8 +2,8 @@
 
 use super::{
     fields::{
-        missing_message, read_fields, read_map, read_or_skip, read_text, store, syntax_fault,
-        text_or_value, wrong_type,
+        Refused, missing_message, read_fields, read_if_map, read_map, read_or_skip, read_refused,
+        read_text, store, text_or_value, wrong_type,
     },
     message::{read_message, read_tool_result},
 };
@@ -72,9 +72,9 @@ pub(super) fn read_raw_body<'de, R: FormatReader<'de>>(
     reader: &mut R,
     kind: EnvelopeType,
 ) -> Result<Body, DecodeFault> {
-    match reader.value().map_err(syntax_fault::<R>)? {
-        Value::Map(payload) => Ok(RawBody::received(kind, payload).into()),
-        other => Err(wrong_type("payload", "an object", &other)),
+    match read_if_map(reader)? {
+        Some(payload) => Ok(RawBody::received(kind, payload).into()),
+        None => Err(wrong_type("payload", "an object", &read_refused(reader)?)),
     }
 }
 
@@ -84,7 +84,7 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
     let (mut tool_name, mut kwargs) = (None, None);
     read_fields(reader, |reader, key| {
         Ok(match key {
-            "method" => store(&mut method, text_or_value(reader, Method::from_text)?.ok()),
+            "method" => store(&mut method, text_or_value(reader, Method::from_text)?),
             // An invalid value is not an error until the method is known, because the method may
             // not use it.
             "agent_name" => store(
@@ -103,14 +103,14 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
             _ => false,
         })
     })?;
-    let Some(method) = method.flatten() else {
-        // The payload holds the same values, so free them before decoding it again.
-        drop((message, kwargs));
-        reader.rewind(start);
-        return match reader.value().map_err(syntax_fault::<R>)? {
-            Value::Map(payload) => Ok(Request::Other(payload)),
-            other => Err(wrong_type("payload", "an object", &other)),
-        };
+    let method = match method {
+        Some(Ok(method)) => method,
+        other => {
+            // The payload holds the same values, so free them before decoding it again.
+            drop((message, kwargs));
+            reader.rewind(start);
+            return read_other_request(reader, other.and_then(Result::err));
+        }
     };
     if method == Method::Execute {
         let tool_name = tool_name.transpose()?.flatten().unwrap_or_default();
@@ -132,6 +132,27 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
         Method::Process => Request::Process(call),
         _ => Request::Stream(call),
     })
+}
+
+/// Decodes a request whose method is not one of [`Method`]. If the method is not even text, every
+/// server refuses the request, so that a large payload is not decoded but for the method.
+fn read_other_request<'de, R: FormatReader<'de>>(
+    reader: &mut R,
+    method: Option<Refused>,
+) -> Result<Request, DecodeFault> {
+    if method
+        .as_ref()
+        .is_some_and(|method| method.kind() == "text")
+    {
+        return read_map(reader, "payload").map(Request::Other);
+    }
+    Ok(Request::Other(match read_refused(reader)?.value {
+        Value::Map(payload) => payload,
+        _ => method
+            .map(|method| ("method", method.value))
+            .into_iter()
+            .collect(),
+    }))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! Turns a frame into a request in flight, or into the reply that refuses it.
 
-use agentwire_codec::{Envelope, EnvelopeType, ErrorCode, Format, Map, RequestId, WireError};
+use agentwire_codec::{
+    Envelope, EnvelopeType, ErrorCode, Format, Map, RequestId, WireError,
+    internal::MAX_REPEATED_LEN,
+};
 use agentwire_transport::Peer;
 
 use super::{in_flight::InFlight, reply::Reply};
@@ -47,7 +50,11 @@ pub(super) fn dispatch(
 
 fn not_a_request(kind: EnvelopeType, format: Format, payload: &[u8]) -> WireError {
     let text = format!("Expected 'request' but got '{kind}'");
-    // The payload has already been decoded as an envelope, so it is a value of this format.
-    let request = format.decode_value(payload).unwrap_or_default();
+    let request = if payload.len() <= MAX_REPEATED_LEN {
+        // The payload has already been decoded as an envelope, so it is a value of this format.
+        format.decode_value(payload).unwrap_or_default()
+    } else {
+        format!("object of {} bytes", payload.len()).into()
+    };
     WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("request", request)]))
 }

@@ -1,0 +1,113 @@
+//! What an error repeats of the value that it refuses.
+
+use std::borrow::Cow;
+
+use agentwire_text::excerpt;
+
+use crate::Value;
+
+/// Returns what the details of an error repeat of a value that a peer sent: the value itself if it
+/// has at most [`MAX_REPEATED_LEN`] bytes, otherwise the beginning of a text, or the kind and size
+/// of any other value (PROTOCOL 7.5).
+#[must_use]
+pub fn repeatable(value: Value) -> Value {
+    if let Value::Text(text) = &value {
+        return match repeatable_text(text) {
+            Cow::Borrowed(_) => value,
+            Cow::Owned(text) => text.into(),
+        };
+    }
+    if is_small(&value, &mut { MAX_REPEATED_LEN }) {
+        return value;
+    }
+    match &value {
+        Value::List(list) => format!("list of {} elements", list.len()).into(),
+        Value::Map(map) => format!("object of {} entries", map.len()).into(),
+        Value::Bytes(bytes) => description("bytes", bytes.len()).into(),
+        number => excerpt(&number.to_string()).into(),
+    }
+}
+
+/// Returns what an error repeats of a text that a peer sent, as [`repeatable`] does.
+#[must_use]
+pub fn repeatable_text(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_REPEATED_LEN {
+        Cow::Borrowed(text)
+    } else {
+        excerpt(text)
+    }
+}
+
+/// Describes a value that is too large to be repeated.
+pub(crate) fn description(kind: &str, len: usize) -> String {
+    match kind {
+        "map" => format!("object of {len} bytes"),
+        "bytes" => format!("{len} bytes"),
+        kind => format!("{kind} of {len} bytes"),
+    }
+}
+
+/// Subtracts the size of a value from `bytes_left`, and returns whether it was large enough.
+fn is_small(value: &Value, bytes_left: &mut usize) -> bool {
+    let own = match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Integer(integer) if integer.as_i128().is_none() => integer.to_string().len(),
+        _ => 0,
+    };
+    let Some(rest) = bytes_left.checked_sub(own + 1) else {
+        return false;
+    };
+    *bytes_left = rest;
+    match value {
+        Value::List(list) => list.iter().all(|element| is_small(element, bytes_left)),
+        Value::Map(map) => map.iter().all(|(key, value)| {
+            let is_key_small = bytes_left.checked_sub(key.len());
+            is_key_small.is_some_and(|rest| {
+                *bytes_left = rest;
+                is_small(value, bytes_left)
+            })
+        }),
+        _ => true,
+    }
+}
+
+/// The size of the largest value that an error repeats.
+pub const MAX_REPEATED_LEN: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::value;
+
+    #[test]
+    fn small_values_are_repeated_and_large_ones_described() {
+        for value in [
+            Value::Null,
+            value!({"a": [1, "text", 2.5, {"b": null}]}),
+            "x".repeat(512).into(),
+            value!([1, 2, 3]),
+        ] {
+            assert_eq!(repeatable(value.clone()), value);
+        }
+        let nested = (0..600).fold(Value::Null, |inner, _| vec![inner].into());
+        for (value, expected) in [
+            ("x".repeat(513).into(), "x".repeat(200) + "… (513 bytes)"),
+            (vec![0; 600].into(), "list of 600 elements".to_owned()),
+            (
+                value!({"a": ("x".repeat(600))}),
+                "object of 1 entries".to_owned(),
+            ),
+            (
+                Value::from(crate::Map::from([("k".repeat(600), 0)])),
+                "object of 1 entries".to_owned(),
+            ),
+            (Bytes::from(vec![0; 600]).into(), "600 bytes".to_owned()),
+            (nested, "list of 1 elements".to_owned()),
+        ] {
+            assert_eq!(repeatable(value), Value::from(expected));
+        }
+    }
+}
