@@ -4,7 +4,10 @@ use std::{fmt, io};
 
 use agentwire_text::Untrusted;
 
-use crate::{EnvelopeType, ErrorCode, Map, RequestId, Value, WireError, repeated::repeatable_text};
+use crate::{
+    EnvelopeType, ErrorCode, ForeignProtocol, Map, RequestId, Value, WireError,
+    repeated::repeatable_text,
+};
 
 /// A byte stream that is not a sequence of frames. It cannot be read any further.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,16 @@ pub enum FrameError {
     )]
     TooLarge {
         /// The payload's length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The peer speaks another protocol. Its first bytes, read as a length, exceed the limit.
+    #[error("{}", Explained(*protocol))]
+    ForeignProtocol {
+        /// What the peer appears to speak.
+        protocol: ForeignProtocol,
+        /// What the first four bytes are as a length.
         len: usize,
         /// The limit in bytes.
         max: usize,
@@ -32,6 +45,24 @@ pub enum FrameError {
     /// Reading or writing failed.
     #[error("reading or writing frames failed")]
     Io(#[from] io::Error),
+}
+
+impl FrameError {
+    /// Returns true if the bytes of the peer are no frame that this side accepts, whatever follows
+    /// them: the length is over the limit, or belongs to another protocol.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::ForeignProtocol { .. })
+    }
+}
+
+/// Explains what the peer sent.
+struct Explained(ForeignProtocol);
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.explain(f)
+    }
 }
 
 /// An envelope that cannot be encoded. No byte of it is sent.

@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
-use crate::FrameError;
+use crate::{ForeignProtocol, FrameError};
 
 /// The maximum size of a payload in bytes, for each direction.
 ///
@@ -113,13 +113,15 @@ impl Encoder<&[u8]> for FrameCodec {
 ///
 /// # Errors
 ///
-/// [`FrameError::TooLarge`] as soon as the header has arrived, if it announces more than `limit`.
+/// [`FrameError::TooLarge`] as soon as the header has arrived, if it announces more than `limit`;
+/// [`FrameError::ForeignProtocol`] if such a header begins another protocol.
 pub fn peek_frame(buffer: &[u8], limit: usize) -> Result<Option<usize>, FrameError> {
-    let Some(len) = payload_len(buffer) else {
+    let Some(header) = buffer.first_chunk::<HEADER_LEN>() else {
         return Ok(None);
     };
+    let len = u32::from_be_bytes(*header) as usize;
     if len > limit {
-        return Err(FrameError::TooLarge { len, max: limit });
+        return Err(refused(*header, limit));
     }
     Ok((buffer.len() - HEADER_LEN >= len).then_some(len))
 }
@@ -180,6 +182,16 @@ fn header(len: usize, limit: usize) -> Result<[u8; HEADER_LEN], FrameError> {
     match u32::try_from(len) {
         Ok(header) if len <= limit => Ok(header.to_be_bytes()),
         _ => Err(FrameError::TooLarge { len, max: limit }),
+    }
+}
+
+/// Returns the error of a header that announces more than `limit`.
+#[cold]
+fn refused(header: [u8; HEADER_LEN], limit: usize) -> FrameError {
+    let (len, max) = (u32::from_be_bytes(header) as usize, limit);
+    match ForeignProtocol::detect(header) {
+        Some(protocol) => FrameError::ForeignProtocol { protocol, len, max },
+        None => FrameError::TooLarge { len, max },
     }
 }
 

@@ -61,6 +61,7 @@ mod envelope_codec;
 mod error;
 mod error_code;
 mod fingerprint;
+mod foreign;
 mod format;
 mod frame;
 mod id;
@@ -86,6 +87,7 @@ pub use crate::{
     envelope_codec::EnvelopeCodec,
     error::{DecodeError, DecodeFault, EncodeError, FrameError},
     error_code::ErrorCode,
+    foreign::ForeignProtocol,
     format::Format,
     frame::{
         DEFAULT_FRAME_LIMIT, FrameCodec, FrameLimits, HEADER_LEN, check_eof, peek_frame, put_frame,

@@ -54,9 +54,7 @@ impl Error {
     /// oversize frame is a violation of the protocol instead.
     pub(crate) fn from_broken(context: CallContext, source: Option<FrameError>) -> Self {
         match source {
-            Some(source @ FrameError::TooLarge { .. }) => {
-                Self::from_protocol(context, source.into())
-            }
+            Some(source) if source.is_refusal() => Self::from_protocol(context, source.into()),
             source => Self::ConnectionClosed {
                 context: Box::new(context),
                 sent: true,

@@ -18,6 +18,7 @@ mod context;
 mod custom_transports;
 mod endpoints;
 mod fairness;
+mod foreign_protocols;
 mod hostile;
 mod multiplexing;
 mod observability;

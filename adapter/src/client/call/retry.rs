@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentwire_codec::{Body, ErrorCode, FrameError};
+use agentwire_codec::{Body, ErrorCode};
 use agentwire_transport::{Error as TransportError, internal::Backoff};
 
 use crate::{
@@ -52,8 +52,8 @@ impl RetryBudget {
         match attempt {
             Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
             Err(Failure::Connect(error)) => self.connect(error),
-            // The answer to a second request would also be too large.
-            Err(Failure::Broken(Some(FrameError::TooLarge { .. }))) => None,
+            // The answer to a second request would also be too large, or of another protocol.
+            Err(Failure::Broken(Some(error))) if error.is_refusal() => None,
             Err(Failure::Broken(_)) => self.resend(),
             Err(Failure::Unsent(_)) => self.unsent(),
             _ => None,

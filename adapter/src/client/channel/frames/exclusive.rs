@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use agentwire_codec::{Body, FrameError, RequestId};
+use agentwire_codec::{Body, RequestId};
 use tokio::time::Instant;
 
 use super::pool::{Lease, Pool};
@@ -165,6 +165,10 @@ fn poll_answer(
             lease.spent |= !matches!(written, Poll::Ready(Ok(())));
             Poll::Ready(Ok(body))
         }
+        // A peer that speaks another protocol may close the connection while the request is written.
+        (Poll::Ready(Err(Failure::Broken(Some(error)))), _) if error.is_refusal() => {
+            Poll::Ready(Err(Failure::Broken(Some(error))))
+        }
         (_, Poll::Ready(Err(error))) if !unsent.is_empty() => {
             Poll::Ready(Err(Failure::Unsent(error)))
         }
@@ -172,11 +176,7 @@ fn poll_answer(
         // If a reused connection ends in the middle of the request, the server closed it because it
         // was idle, and has not seen the whole request. If a new connection ends there, the server
         // refused the request.
-        (Poll::Ready(Err(Failure::Broken(error))), _)
-            if lease.reused
-                && !unsent.is_empty()
-                && !matches!(error, Some(FrameError::TooLarge { .. })) =>
-        {
+        (Poll::Ready(Err(Failure::Broken(_))), _) if lease.reused && !unsent.is_empty() => {
             Poll::Ready(Err(Failure::Unsent(io::ErrorKind::BrokenPipe.into())))
         }
         (Poll::Ready(Err(Failure::TimedOut(_))), _) if !unsent.is_empty() => {

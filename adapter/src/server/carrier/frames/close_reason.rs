@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use agentwire_codec::FrameError;
+use agentwire_codec::{ForeignProtocol, FrameError};
 
 /// Why a session ends. The texts are for logs.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,8 @@ pub(super) enum CloseReason {
     Timeout(&'static str),
     #[error("frame of {len} bytes exceeds the limit of {max}")]
     FrameTooLarge { len: usize, max: usize },
+    #[error("peer sent {0} and not frames")]
+    ForeignProtocol(ForeignProtocol),
     #[error("reading failed: {0}")]
     ReadFailed(FrameError),
     #[error("writing failed: {0}")]
@@ -24,12 +26,18 @@ pub(super) enum CloseReason {
 }
 
 impl CloseReason {
+    /// Returns whether the session refused the bytes in front, so that what follows them is
+    /// discarded.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::FrameTooLarge { .. } | Self::ForeignProtocol(_))
+    }
+
     /// Returns how long to discard what the peer still sends, so that it can read the last reply;
     /// `None` if the connection is dropped at once.
     pub(super) fn linger(&self) -> Option<Duration> {
         match self {
             // The peer may still be sending the rest of the frame.
-            Self::FrameTooLarge { .. } => Some(LINGER),
+            Self::FrameTooLarge { .. } | Self::ForeignProtocol(_) => Some(LINGER),
             // All replies are written. Only bytes that have already arrived need discarding.
             Self::Drained => Some(Duration::ZERO),
             Self::PeerClosed

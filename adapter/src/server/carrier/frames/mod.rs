@@ -6,6 +6,7 @@
 mod acceptor;
 mod close_reason;
 mod dispatch;
+mod foreign_protocol;
 mod in_flight;
 mod reply;
 mod session;

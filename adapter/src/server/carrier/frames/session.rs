@@ -7,7 +7,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use agentwire_codec::{Envelope, ErrorCode, Format, FrameError, Map, RequestId, WireError};
+use agentwire_codec::{
+    Envelope, ErrorCode, ForeignProtocol, Format, FrameError, Map, RequestId, WireError,
+};
 use agentwire_transport::Peer;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
@@ -15,6 +17,7 @@ use tokio::time::Instant;
 use super::{
     close_reason::CloseReason,
     dispatch::dispatch,
+    foreign_protocol,
     in_flight::{InFlight, NextReply},
     reply::{Reply, replacements},
     timeouts::{Expired, Timeouts},
@@ -176,7 +179,7 @@ impl Session {
         requests_left: &mut usize,
     ) -> Result<(), CloseReason> {
         while *requests_left > 0 {
-            if let Some(CloseReason::FrameTooLarge { .. }) = self.closing {
+            if self.discards_frame() {
                 return peer_closed(self.connection.poll_discard(cx));
             }
             match self.connection.poll_frame(cx) {
@@ -200,7 +203,11 @@ impl Session {
                 Poll::Ready(Ok(None)) => return Err(CloseReason::PeerClosed),
                 Poll::Ready(Err(FrameError::TooLarge { len, max })) => {
                     *requests_left -= 1;
-                    self.refuse_frame(len, max);
+                    self.refuse_frame(len, max, None);
+                }
+                Poll::Ready(Err(FrameError::ForeignProtocol { protocol, len, max })) => {
+                    *requests_left -= 1;
+                    self.refuse_frame(len, max, Some(protocol));
                 }
                 Poll::Ready(Err(error)) => return Err(CloseReason::ReadFailed(error)),
             }
@@ -208,16 +215,39 @@ impl Session {
         Ok(())
     }
 
-    /// Reports an oversize frame and reads no further. Earlier requests are still answered.
-    fn refuse_frame(&mut self, len: usize, max: usize) {
-        let text = format!("Frame of {len} bytes exceeds the limit of {max}");
+    /// Reports an oversize frame, or bytes of another protocol, and reads no further. Earlier
+    /// requests are still answered.
+    fn refuse_frame(&mut self, len: usize, max: usize, protocol: Option<ForeignProtocol>) {
+        self.closing = Some(match protocol {
+            Some(protocol) => CloseReason::ForeignProtocol(protocol),
+            None => CloseReason::FrameTooLarge { len, max },
+        });
+        if let Some(protocol) = protocol {
+            foreign_protocol::warn(&self.peer, protocol);
+            // After a frame, the same bytes are the length of another one.
+            let is_first = self.connection.written() == 0
+                && self.connection.queued() == 0
+                && self.in_flight.is_empty();
+            if is_first && protocol == ForeignProtocol::Http {
+                let buffer = self.connection.write_buffer_mut().buffer_mut();
+                return foreign_protocol::answer_http(buffer);
+            }
+        }
+        let mut text = format!("Frame of {len} bytes exceeds the limit of {max}");
+        if let Some(protocol) = protocol {
+            text.push_str(&format!("; the bytes look like {protocol}"));
+        }
         let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text)
             .with_details(Map::from([("length", len), ("limit", max)]));
         let envelope = Envelope::new(RequestId::unknown(), error);
         // The frame is not read, so its format is unknown. Every peer reads JSON.
         let format = Format::Json;
         self.queue(&Reply { format, envelope });
-        self.closing = Some(CloseReason::FrameTooLarge { len, max });
+    }
+
+    /// Returns whether what still arrives belongs to a refused frame.
+    fn discards_frame(&self) -> bool {
+        self.closing.as_ref().is_some_and(CloseReason::is_refusal)
     }
 
     fn has_capacity(&self) -> bool {
@@ -244,7 +274,7 @@ impl Session {
 
     fn poll_timeouts(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let now = Instant::now();
-        let discards_frame = matches!(self.closing, Some(CloseReason::FrameTooLarge { .. }));
+        let discards_frame = self.discards_frame();
         let has_requests = !self.in_flight.is_empty();
         self.timeouts
             .update(&self.connection, discards_frame, has_requests, now);

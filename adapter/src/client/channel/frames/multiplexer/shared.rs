@@ -190,6 +190,11 @@ fn copy(error: &FrameError) -> FrameError {
             len: *len,
             max: *max,
         },
+        FrameError::ForeignProtocol { protocol, len, max } => FrameError::ForeignProtocol {
+            protocol: *protocol,
+            len: *len,
+            max: *max,
+        },
         FrameError::Truncated { have, want } => FrameError::Truncated {
             have: *have,
             want: *want,
