@@ -1,4 +1,4 @@
-//! A timer for a deadline that moves.
+//! A timer whose deadline changes.
 
 use std::{
     future::Future,
@@ -11,17 +11,17 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// Waits for a deadline that moves, mostly forward.
+/// A timer for a deadline that changes, usually to a later time.
 ///
-/// The timer behind it is reset only when it would fire too late, not for each new deadline.
+/// The underlying [`Sleep`] is reset only if it would fire too late, and not for each new deadline.
 #[derive(Debug, Default)]
 pub(crate) struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 
 impl DeadlineTimer {
-    /// Returns `Ready` once the deadline is reached.
+    /// Returns `Ready` once the deadline has passed.
     ///
-    /// The task is woken for the deadline that was polled last, and may be woken once for an earlier
-    /// one.
+    /// The task is woken at the deadline of the last poll. It may also be woken once at an earlier
+    /// deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self
             .0
@@ -29,8 +29,8 @@ impl DeadlineTimer {
         if timer.is_elapsed() || timer.deadline() > deadline {
             timer.as_mut().reset(deadline);
         }
-        // Outside of tokio's cooperative budget: a task whose peer floods it uses up its budget on
-        // reads, and would never see the deadline pass.
+        // The timer is polled outside tokio's cooperative budget. If a peer sends without pause,
+        // the task spends its budget on reads, and would never notice that the deadline has passed.
         while pin!(unconstrained(timer.as_mut())).poll(cx).is_ready() {
             if timer.deadline() >= deadline {
                 return Poll::Ready(());

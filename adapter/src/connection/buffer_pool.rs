@@ -1,9 +1,11 @@
-//! Buffers that no connection uses at the moment: a few for each thread.
+//! A pool of unused buffers. Each thread keeps a few.
 //!
-//! A connection has a buffer only while the buffer holds something. Idle connections therefore cost
-//! no buffers, however many there are, and busy ones do not allocate. Two kinds of buffer stay with
-//! their connection: the read buffer of a connection on which large frames have arrived, until it
-//! shrinks, and the write buffer of a shared client connection, which swaps it for full ones.
+//! A connection holds a buffer only while the buffer contains bytes. Idle connections therefore
+//! need no buffers, and busy connections do not allocate.
+//!
+//! There are two exceptions. A connection that has received a large frame keeps its read buffer
+//! until the buffer is shrunk. A shared client connection keeps its write buffer, because it swaps
+//! the buffer for the buffer of queued frames.
 
 use std::{cell::RefCell, thread::LocalKey};
 
@@ -26,22 +28,22 @@ pub(crate) fn take_write_buffer() -> Vec<u8> {
     take(&WRITE_BUFFERS)
 }
 
-/// Puts a read buffer back into the pool.
+/// Returns a read buffer to the pool.
 pub(crate) fn return_read_buffer(mut buffer: BytesMut) {
     buffer.clear();
-    // Reading from the front has moved the start of the buffer. Reclaim that space.
+    // Reclaim the space at the front, from which frames have been consumed.
     let _ = buffer.try_reclaim(buffer.capacity() + 1);
     keep(&READ_BUFFERS, buffer.capacity(), buffer);
 }
 
-/// Puts a write buffer back into the pool.
+/// Returns a write buffer to the pool.
 pub(crate) fn return_write_buffer(mut buffer: Vec<u8>) {
     buffer.clear();
     keep(&WRITE_BUFFERS, buffer.capacity(), buffer);
 }
 
 fn take<B: Default>(shelf: &'static LocalKey<Shelf<B>>) -> B {
-    // A thread that is shutting down has no shelf any more.
+    // The shelf of a thread that is shutting down has already been dropped.
     let taken = shelf.try_with(|shelf| shelf.borrow_mut().pop());
     taken.ok().flatten().unwrap_or_default()
 }
@@ -50,7 +52,7 @@ fn keep<B>(shelf: &'static LocalKey<Shelf<B>>, capacity: usize, buffer: B) {
     if capacity == 0 || capacity > MAX_CAPACITY {
         return;
     }
-    // A thread that is shutting down has no shelf any more.
+    // The shelf of a thread that is shutting down has already been dropped.
     let _ = shelf.try_with(|shelf| {
         let mut shelf = shelf.borrow_mut();
         if shelf.len() < MAX_BUFFERS {
@@ -59,10 +61,10 @@ fn keep<B>(shelf: &'static LocalKey<Shelf<B>>, capacity: usize, buffer: B) {
     });
 }
 
-/// The largest buffer that the pool keeps. A busy connection reads into 64 KiB behind what it has
-/// read before.
+/// The capacity of the largest buffer that the pool keeps. A busy connection needs room for 64 KiB
+/// after the bytes that it has already read.
 pub(crate) const MAX_CAPACITY: usize = 128 * 1024;
 
-/// How many buffers of each kind a thread keeps. A task uses one at a time, and holds on to it only
-/// while its peer is slow.
+/// The number of buffers of each kind that a thread keeps. A task uses one buffer at a time, and
+/// keeps it across polls only while its peer is slow.
 const MAX_BUFFERS: usize = 2;

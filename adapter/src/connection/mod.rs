@@ -1,4 +1,4 @@
-//! One connection that carries envelopes in frames; used by the client and by the server.
+//! A connection that carries envelopes in frames. It is used by the client and by the server.
 
 pub(crate) mod buffer_pool;
 mod write_buffer;
@@ -22,33 +22,34 @@ use tokio_util::io::poll_read_buf;
 
 pub(crate) use self::write_buffer::WriteBuffer;
 
-/// A byte stream that carries envelopes, one in each frame.
+/// A byte stream that carries one envelope in each frame.
 ///
-/// The only type that knows how envelopes are delimited on a byte stream. A carrier that delivers
-/// whole messages (PROTOCOL 1.6) does not need it.
+/// This is the only type that implements how envelopes are delimited on a byte stream. A carrier
+/// that delivers whole messages (PROTOCOL 1.6) does not need it.
 #[derive(Debug)]
 pub(crate) struct FramedConnection {
     connection: Connection,
     limits: FrameLimits,
     incoming: BytesMut,
     outgoing: WriteBuffer,
-    /// Bytes of `outgoing` that were written since the connection was opened.
+    /// The number of bytes of `outgoing` that have been written since the connection was opened.
     written: u64,
-    /// Whether the connection may still hold bytes that it was given.
+    /// Whether bytes have been queued since the last complete flush.
     unflushed: bool,
-    /// Whether the last read filled all the space that it was offered.
+    /// Whether the last read filled all of the space in the buffer.
     is_busy: bool,
-    /// The largest frame that `incoming` has grown beyond the usual size for; 0 if it has not.
+    /// The size of the largest frame for which `incoming` has grown beyond the size that the buffer
+    /// pool keeps, or 0 if it has not grown.
     large_capacity: usize,
 }
 
-/// What a connection has received.
+/// A value that a connection has received.
 #[derive(Debug)]
 pub(crate) enum Received {
     Envelope(Envelope),
     /// A frame whose payload is not an envelope. The connection stays usable.
     Malformed(DecodeError),
-    /// The end of the stream, between two frames.
+    /// The end of the stream, at the boundary of a frame.
     End,
 }
 
@@ -66,18 +67,18 @@ impl FramedConnection {
         }
     }
 
-    /// Returns whether the peer has neither closed the connection nor sent unsolicited bytes.
+    /// Returns whether the connection is open and no unexpected bytes have arrived.
     pub(crate) fn is_idle_and_open(&mut self) -> bool {
         self.incoming.is_empty() && self.connection.probe().is_idle_and_open()
     }
 
-    /// Like [`is_idle_and_open`](Self::is_idle_and_open), without a system call: for a connection
-    /// that was in use a moment ago.
+    /// Returns the same as [`is_idle_and_open`](Self::is_idle_and_open) without a system call. This
+    /// is meant for a connection that was in use a moment ago.
     pub(crate) fn is_idle_and_open_cached(&mut self) -> bool {
         self.incoming.is_empty() && self.connection.probe_cached().is_idle_and_open()
     }
 
-    /// Queues an envelope. On failure the queue is as it was before.
+    /// Queues an envelope. If encoding fails, the queue remains unchanged.
     pub(crate) fn queue(&mut self, format: Format, envelope: &Envelope) -> Result<(), EncodeError> {
         let buffer = self.outgoing.buffer_mut();
         self.unflushed = true;
@@ -86,18 +87,18 @@ impl FramedConnection {
         })
     }
 
-    /// Returns the queue, for whole frames to be appended to it.
+    /// Returns the queue, so that the caller can append whole frames.
     pub(crate) fn write_buffer_mut(&mut self) -> &mut WriteBuffer {
         self.unflushed = true;
         &mut self.outgoing
     }
 
-    /// Returns whether it holds a large read buffer with nothing in it.
+    /// Returns whether the connection holds a large read buffer that is empty.
     pub(crate) fn has_excess_capacity(&self) -> bool {
         self.large_capacity > 0 && self.incoming.is_empty()
     }
 
-    /// Frees the large read buffer, if it holds one with nothing in it.
+    /// Frees the large read buffer if it is empty.
     pub(crate) fn shrink(&mut self) {
         if self.has_excess_capacity() {
             self.incoming = BytesMut::new();
@@ -110,17 +111,17 @@ impl FramedConnection {
         !self.unflushed
     }
 
-    /// Returns how many bytes are queued.
+    /// Returns the number of queued bytes.
     pub(crate) fn queued(&self) -> usize {
         self.outgoing.remaining()
     }
 
-    /// Returns how many queued bytes have been written since the connection was opened.
+    /// Returns the number of queued bytes that have been written since the connection was opened.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Writes the queued bytes. `Ready` once all are written and flushed.
+    /// Writes the queued bytes. Returns `Ready` once all bytes are written and flushed.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.outgoing.remaining();
         let result = write_all(&mut self.connection, cx, &mut self.outgoing);
@@ -130,7 +131,8 @@ impl FramedConnection {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes a frame that the caller holds, past the queue. `Ready` once all of it is written.
+    /// Writes a frame directly, without adding it to the queue. Returns `Ready` once the whole
+    /// frame is written and flushed.
     pub(crate) fn poll_write_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -139,11 +141,11 @@ impl FramedConnection {
         write_all(&mut self.connection, cx, frame)
     }
 
-    /// Waits for a whole frame and returns the length of its payload; `None` at the end of the
-    /// stream.
+    /// Waits for a whole frame, and returns the length of its payload. Returns `None` at the end of
+    /// the stream.
     ///
-    /// The frame stays in front until [`consume`](Self::consume) removes it. No more is read than
-    /// one frame needs and one read happens to bring.
+    /// The frame stays at the front of the buffer until [`consume`](Self::consume) removes it. Once
+    /// a whole frame is buffered, nothing more is read.
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -175,25 +177,26 @@ impl FramedConnection {
         if self.is_busy && len < BUSY_READ_SIZE {
             self.incoming.reserve(BUSY_READ_SIZE - len);
         } else if len == 0 {
-            // Reclaims the whole of a large buffer, whose start the last frame has moved.
+            // Reclaims the space at the start of a large buffer, from which the last frame was
+            // consumed.
             self.incoming.reserve(READ_SIZE.max(self.large_capacity));
         } else {
             reserve_for_frame(&mut self.incoming);
         }
     }
 
-    /// Puts an empty buffer of the usual size back into the pool.
+    /// Returns the read buffer to the pool if it is empty and not a large one.
     fn return_buffer(&mut self) {
         if self.incoming.is_empty() && self.large_capacity == 0 {
             buffer_pool::return_read_buffer(std::mem::take(&mut self.incoming));
         }
     }
 
-    /// Returns `Ready` at the end of the stream, for a reader that cannot take the frame in front
-    /// yet.
+    /// Returns `Ready` at the end of the stream. A reader calls this while it cannot process the
+    /// first frame.
     ///
-    /// It reads a bounded amount beyond that frame. If the peer has sent more, the end shows only
-    /// later.
+    /// Only a bounded number of bytes after that frame is read. If the peer has sent more bytes,
+    /// the end of the stream is noticed only later.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
         let bound = HEADER_LEN + len + BUSY_READ_SIZE;
         while self.incoming.len() < bound {
@@ -206,7 +209,7 @@ impl FramedConnection {
         Poll::Pending
     }
 
-    /// Discards all incoming bytes. `Ready` at the end of the stream.
+    /// Discards all incoming bytes. Returns `Ready` at the end of the stream.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             self.incoming.clear();
@@ -223,7 +226,7 @@ impl FramedConnection {
         &self.incoming[HEADER_LEN..HEADER_LEN + len]
     }
 
-    /// Removes the frame in front.
+    /// Removes the first frame, whose payload has the given length.
     pub(crate) fn consume(&mut self, len: usize) {
         let len = HEADER_LEN + len;
         self.incoming.advance(len);
@@ -238,7 +241,7 @@ impl FramedConnection {
         }
     }
 
-    /// Returns whether part of a frame has arrived and the rest has not.
+    /// Returns whether the first frame has been received only in part.
     pub(crate) fn has_partial_frame(&self) -> bool {
         !self.incoming.is_empty()
             && !matches!(
@@ -247,7 +250,7 @@ impl FramedConnection {
             )
     }
 
-    /// Waits for the next envelope, in either format. An error ends the connection.
+    /// Waits for the next envelope in either format. After an error the connection is unusable.
     pub(crate) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
@@ -264,20 +267,21 @@ impl FramedConnection {
         Poll::Ready(Ok(received))
     }
 
-    /// Writes the queued bytes, closes the sending half, and discards what still arrives, all
-    /// within `linger`.
+    /// Writes the queued bytes, shuts down the sending half, and discards the peer's input until
+    /// the peer closes the connection. All of this takes at most `linger`.
     ///
-    /// A socket that is closed with unread bytes may lose the bytes that it has written.
+    /// If a socket is closed with unread bytes, the peer may lose bytes that were written to it.
     pub(crate) async fn close(mut self, linger: Duration) {
         let farewell = async {
             self.connection.write_all_buf(&mut self.outgoing).await?;
             self.connection.shutdown().await?;
-            // On the heap: on the stack it would add to the future of every connection.
+            // The buffer is on the heap, because an array would enlarge the future of every
+            // connection.
             let mut discarded = vec![0; READ_SIZE];
             while self.connection.read(&mut discarded).await? > 0 {}
             io::Result::Ok(())
         };
-        // A peer that does not read within this time loses what it has not read.
+        // If the peer is too slow, the bytes that it has not read are lost.
         let _ = tokio::time::timeout(linger, farewell).await;
     }
 }
@@ -288,22 +292,24 @@ fn write_all(
     bytes: &mut impl Buf,
 ) -> Poll<io::Result<()>> {
     while bytes.has_remaining() {
-        // Queues and frames are contiguous, and `write` is faster than `writev` with one slice.
+        // Queues and frames are contiguous, and `write` is faster than `writev` with a single
+        // slice.
         match ready!(Pin::new(&mut *connection).poll_write(cx, bytes.chunk()))? {
             0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             written => bytes.advance(written),
         }
     }
-    // A custom connection may hold bytes back until it is flushed.
+    // A custom connection may buffer bytes until it is flushed.
     Pin::new(connection).poll_flush(cx)
 }
 
-/// The size of a read: enough for several usual envelopes.
+/// The size of a read, which is enough for several envelopes of usual size.
 const READ_SIZE: usize = 8 * 1024;
 
-/// The size of a read while reads come back full, so that one read brings many envelopes.
+/// The size of a read after a read that filled its buffer, so that one read receives many
+/// envelopes.
 const BUSY_READ_SIZE: usize = 64 * 1024;
 
-/// A connection keeps a read buffer that grew to a size in this range, because large frames often
-/// come in a row. A smaller buffer goes to the pool; a larger one is freed.
+/// A connection keeps a read buffer whose size is in this range, because large frames often follow
+/// each other. A smaller buffer is returned to the pool, and a larger buffer is freed.
 const RETAINED: RangeInclusive<usize> = buffer_pool::MAX_CAPACITY + 1..=2 * 1024 * 1024;

@@ -1,23 +1,23 @@
-//! Bytes that wait to be written to a connection.
+//! The queue of bytes to be written to a connection.
 
 use bytes::Buf;
 
 use super::buffer_pool;
 
-/// A queue of bytes: appended at the back, written from the front.
+/// A queue of bytes. Bytes are appended at the back and written from the front.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBuffer {
     bytes: Vec<u8>,
-    /// How many bytes at the front have been written.
+    /// The number of bytes at the front that have been written.
     written: usize,
-    /// Whether to keep the allocation once all bytes are written, because
-    /// [`append_all`](Self::append_all) swaps it for the caller's.
+    /// Whether to keep the allocation when all bytes have been written, because
+    /// [`append_all`](Self::append_all) swaps it with the caller's.
     keeps_allocation: bool,
 }
 
 impl WriteBuffer {
-    /// Moves all of `bytes` to the back of the queue, and leaves `bytes` with an allocation to use
-    /// again.
+    /// Appends all of `bytes` to the queue, and leaves `bytes` empty. If the queue is empty, the
+    /// two allocations are swapped instead of copying.
     pub(crate) fn append_all(&mut self, bytes: &mut Vec<u8>) {
         self.keeps_allocation = true;
         if self.bytes.is_empty() {
@@ -27,10 +27,12 @@ impl WriteBuffer {
         }
     }
 
-    /// Returns the buffer to append to. Its contents must stay.
+    /// Returns the buffer, so that the caller can append bytes. The existing contents must not be
+    /// changed.
     pub(crate) fn buffer_mut(&mut self) -> &mut Vec<u8> {
-        // A queue that never quite empties must still drop what was written. Waiting until more
-        // than half of it was moves each byte once at most.
+        // Written bytes must be removed even if the queue never becomes empty. They are removed
+        // when they make up more than half of the buffer, so fewer bytes are moved than were
+        // written.
         if self.written > self.bytes.len() / 2 {
             self.bytes.drain(..self.written);
             self.written = 0;

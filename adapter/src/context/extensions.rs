@@ -1,4 +1,4 @@
-//! Typed values that travel with a request.
+//! Typed values that are attached to a request.
 
 use std::{
     any::{Any, TypeId, type_name},
@@ -6,9 +6,10 @@ use std::{
     sync::Arc,
 };
 
-/// At most one value of each type, attached to a [`RequestContext`](super::RequestContext).
+/// A set of values that are attached to a [`RequestContext`](super::RequestContext), with at most
+/// one value of each type.
 ///
-/// Empty extensions cost no allocation. Clones share the values until one of them is changed.
+/// Empty extensions do not allocate. Clones share the values until one of the clones is changed.
 #[derive(Clone, Default)]
 pub struct Extensions(Option<Arc<Vec<Entry>>>);
 
@@ -24,7 +25,7 @@ impl Extensions {
         Self(None)
     }
 
-    /// Attaches a value. It replaces a value of the same type.
+    /// Attaches a value. An existing value of the same type is replaced.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         let entry = Entry {
             id: TypeId::of::<T>(),
@@ -38,16 +39,16 @@ impl Extensions {
         }
     }
 
-    /// Returns the value of this type, if there is one.
+    /// Returns the value of type `T`, if there is one.
     #[must_use]
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        // A handful of entries at most, so a search from the front is as fast as a map.
+        // There are only a few entries, so a linear search is as fast as a map.
         let mut entries = self.0.iter().flat_map(|entries| entries.iter());
         let entry = entries.find(|entry| entry.id == TypeId::of::<T>())?;
         entry.value.downcast_ref()
     }
 
-    /// Removes the value of this type. Returns whether there was one.
+    /// Removes the value of type `T`. Returns whether there was such a value.
     pub fn remove<T: Send + Sync + 'static>(&mut self) -> bool {
         if self.get::<T>().is_none() {
             return false;
@@ -59,7 +60,7 @@ impl Extensions {
     }
 }
 
-/// Shows the types, not the values, which may be secrets.
+/// Prints only the types of the values, because the values may be secret.
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = self.0.iter().flat_map(|entries| entries.iter());

@@ -1,4 +1,4 @@
-//! The context of a request: who asks, for whom, and until when.
+//! The context of a request: its id, its caller, the requested agent and the deadline.
 
 mod extensions;
 
@@ -14,13 +14,14 @@ use tokio::time::Instant;
 
 pub use self::extensions::Extensions;
 
-/// What an agent or a tool knows about a request beside its message.
+/// Information about a request that an agent or a tool receives in addition to the message.
 ///
-/// The server passes one to [`Agent::process`], [`Agent::stream`] and [`Tool::execute`]. Pass it on
-/// when one agent calls another: a [`RemoteAgent`] that is called as an [`Agent`] stops waiting at
-/// the caller's deadline. Cloning costs no more than a few reference counts.
+/// The server passes a context to [`Agent::process`], [`Agent::stream`] and [`Tool::execute`]. An
+/// agent that calls another agent should pass its context on. A [`RemoteAgent`] that is called
+/// through the [`Agent`] trait then stops waiting at the deadline of the original request. Cloning
+/// a context is cheap, because the values are reference counted.
 ///
-/// To call an agent directly, for example in a test, start from [`RequestContext::new`]:
+/// To call an agent directly, for example in a test, create a context with [`RequestContext::new`]:
 ///
 /// ```
 /// use agentwire::{Agent, Message, RequestContext, agent_fn};
@@ -52,8 +53,8 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// Creates a context for a call within this process: a random request id, no deadline, and a
-    /// peer that reads "this process".
+    /// Creates a context for a call within this process. The context has a random request id, no
+    /// deadline, and a peer that is displayed as "this process".
     #[must_use]
     pub fn new() -> Self {
         Self::from_peer(RequestId::random(), THIS_PROCESS.clone())
@@ -76,7 +77,7 @@ impl RequestContext {
         self
     }
 
-    /// Sets the name that the caller asked for.
+    /// Sets the name of the agent that the caller requested.
     #[must_use]
     pub fn with_agent_name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.agent_name = Some(name.into());
@@ -97,51 +98,55 @@ impl RequestContext {
         self
     }
 
-    /// Returns the id of the request, as the caller chose it. Ids of different peers may be equal.
+    /// Returns the id of the request. The caller has chosen the id, so different peers may use the
+    /// same one.
     #[must_use]
     pub fn request_id(&self) -> &RequestId {
         &self.request_id
     }
 
-    /// Returns the name that the caller asked for. A server with a single agent may answer to any
-    /// name, so this can differ from [`Agent::name`](crate::Agent::name).
+    /// Returns the name of the agent that the caller requested. A server with a single agent may
+    /// accept any name, so the name can differ from [`Agent::name`](crate::Agent::name).
     ///
-    /// `None` if the caller named no agent, and for a tool, which belongs to the server.
+    /// Returns `None` if the caller did not name an agent, or if the request is for a tool, because
+    /// tools belong to the server.
     #[must_use]
     pub fn agent_name(&self) -> Option<&str> {
         self.agent_name.as_deref()
     }
 
-    /// Returns the other side of the connection that the request came in on.
+    /// Returns the peer that sent the request.
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Returns the instant after which the answer is of no use, if there is one. The server drops
-    /// the work then.
+    /// Returns the deadline of the request, if there is one. The server cancels the request at its
+    /// deadline.
     ///
-    /// It is when the server's [`handler_timeout`](crate::LocalAgentBuilder::handler_timeout) ends.
-    /// A stream has no deadline, because that timeout starts anew with each chunk.
+    /// The deadline is the instant at which the server's
+    /// [`handler_timeout`](crate::LocalAgentBuilder::handler_timeout) expires. A stream has no
+    /// deadline, because the timeout is restarted after each chunk.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Returns the time left until the [deadline](Self::deadline); zero once it has passed.
+    /// Returns the time until the [deadline](Self::deadline), if there is one. The time is zero
+    /// once the deadline has passed.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         let deadline = self.deadline?;
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns the values that wrappers around this agent have attached to the request.
+    /// Returns the values that wrappers of the agent have attached to the request.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 
-    /// Returns the same for a wrapper that attaches values.
+    /// Returns the attached values mutably, so that a wrapper can attach values.
     ///
     /// ```
     /// use agentwire::RequestContext;

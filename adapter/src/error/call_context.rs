@@ -1,25 +1,26 @@
-//! Which call an error is about.
+//! The call to which an error belongs.
 
 use std::fmt;
 
 use agentwire_codec::RequestId;
 use agentwire_transport::Endpoint;
 
-/// Which agent was called, where, and in which request.
+/// The agent, the endpoint and the request of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallContext {
-    /// The name that the agent was called by. Empty if the client has none.
+    /// The name by which the agent was called. It is empty if the client sends no name.
     pub agent: String,
     /// The name of the tool, if one was called.
     pub tool: Option<String>,
-    /// The endpoint. `None` if the agent is called by name and no instance was chosen.
+    /// The endpoint that was called. `None` if the client discovers the agent and has chosen no
+    /// instance.
     pub endpoint: Option<Endpoint>,
     /// The id of the request. `None` if the message could not be encoded.
     pub request_id: Option<RequestId>,
 }
 
-/// Reads `tool "forecast" of agent "weather" at tcp://10.0.0.7:80 (request 4f0c…)`.
+/// Prints, for example, `tool "forecast" of agent "weather" at tcp://10.0.0.7:80 (request 4f0c…)`.
 impl fmt::Display for CallContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(tool) = &self.tool {

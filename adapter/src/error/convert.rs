@@ -1,4 +1,4 @@
-//! Between [`Error`] and what is on the wire.
+//! Conversions between [`Error`] and errors on the wire.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use agentwire_codec::{DecodeFault, ErrorCode, FrameError, WireError};
 use super::{CallContext, Error, ProtocolError};
 
 impl Error {
-    /// Returns what an agent that fails because of this error answers to its own caller.
+    /// Returns the answer of an agent that fails with this error.
     pub(crate) fn to_wire_error(&self) -> WireError {
         match self.remote() {
             Some(error) => error.clone(),
@@ -15,10 +15,10 @@ impl Error {
         }
     }
 
-    /// Creates the error of a call that the server answered with an error.
+    /// Creates the error for a call that the server has answered with an error.
     pub(crate) fn from_remote(context: CallContext, error: WireError) -> Self {
         let (context, error) = (Box::new(context), Box::new(error));
-        // Codes are no patterns, because their set is open.
+        // Error codes cannot be matched as patterns, because the set of codes is open.
         if error.code == ErrorCode::AGENT_NOT_FOUND {
             Self::AgentNotFound { context, error }
         } else if error.code == ErrorCode::AGENT_UNAVAILABLE {
@@ -36,7 +36,7 @@ impl Error {
         }
     }
 
-    /// Creates the error of a call whose server violated the protocol.
+    /// Creates the error for a call whose server has violated the protocol.
     pub(crate) fn from_protocol(context: CallContext, source: ProtocolError) -> Self {
         let context = Box::new(context);
         match &source {
@@ -50,8 +50,8 @@ impl Error {
         }
     }
 
-    /// Creates the error of a request that was sent on a connection that then ended or broke. An
-    /// oversize frame is a violation of the protocol instead.
+    /// Creates the error for a connection that ended or failed after the request was sent. An
+    /// oversized frame counts as a violation of the protocol.
     pub(crate) fn from_broken(context: CallContext, source: Option<FrameError>) -> Self {
         match source {
             Some(source) if source.is_refusal() => Self::from_protocol(context, source.into()),
@@ -63,7 +63,7 @@ impl Error {
         }
     }
 
-    /// Creates the error of a request that was not sent, because writing its first byte failed.
+    /// Creates the error for a request that was not sent completely, because writing it failed.
     pub(crate) fn from_write(context: CallContext, source: io::Error) -> Self {
         Self::ConnectionClosed {
             context: Box::new(context),
@@ -73,7 +73,8 @@ impl Error {
     }
 }
 
-/// Returns whether this is how Python's or Go's server refuses an unknown method (PROTOCOL 7.3).
+/// Returns whether the error means that the method is unknown, as reported by Python's and Go's
+/// servers (PROTOCOL 7.3).
 fn is_unknown_method(error: &WireError) -> bool {
     error.code == ErrorCode::NOT_IMPLEMENTED
         || error.code == ErrorCode::INVALID_MESSAGE && error.details.contains_key("method")

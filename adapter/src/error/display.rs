@@ -1,4 +1,4 @@
-//! How an [`Error`] is shown: in a log, in one line, and in a terminal.
+//! Implementations of `Display` and `Debug` for [`Error`].
 
 use std::{error::Error as StdError, fmt};
 
@@ -6,7 +6,8 @@ use agentwire_transport::internal::{Chain, sources};
 
 use super::Error;
 
-/// `{}` shows the error itself; `{:#}` also shows its sources, as `error: source: source`.
+/// `{}` prints the error without its sources. `{:#}` appends the sources, as `error: source:
+/// source`.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
@@ -63,8 +64,8 @@ impl fmt::Display for Error {
     }
 }
 
-/// For the terminal of a `main` that returns the error, and for `unwrap`: the error, and each of its
-/// sources on a line of its own. `{:#?}` shows it as a struct.
+/// `{:?}` prints the error, and each of its sources on a separate line. This is the output of a
+/// `main` function that returns the error, and of `unwrap`. `{:#?}` prints the error as a struct.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
@@ -82,7 +83,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Writes what follows an error in a terminal: its source and the sources of that.
+/// Writes the source of an error, followed by that source's own chain of sources.
 pub(crate) fn write_causes(
     f: &mut fmt::Formatter<'_>,
     source: Option<&(dyn StdError + 'static)>,

@@ -1,4 +1,4 @@
-//! [`Error`]: everything that can go wrong between a caller and an agent.
+//! [`Error`], the error type for calls and servers.
 
 mod call_context;
 mod convert;
@@ -15,15 +15,16 @@ use agentwire_transport as transport;
 pub(crate) use self::display::write_causes;
 pub use self::{call_context::CallContext, phase::Phase, protocol_error::ProtocolError};
 
-/// A result whose error is an [`Error`], unless it is given another.
+/// A `Result` whose error type is [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of a call or of a server, with a variant for each decision that a caller can make.
+/// An error of a call or of a server. There is a variant for each case that a caller may want to
+/// handle differently.
 ///
-/// The error of a call says which agent was called, where, and in which request: see
-/// [`context`](Self::context). `{}` prints the error, `{:#}` prints it with its sources on one line,
-/// and `{:?}`, which is what a `main` that returns it prints, with its sources on lines of their
-/// own.
+/// For an error of a call, [`context`](Self::context) returns the agent, the endpoint and the
+/// request of the call. `{}` prints the error without its sources. `{:#}` prints the error and its
+/// sources on one line. `{:?}` prints each source on a separate line, and is the output of a `main`
+/// function that returns the error.
 ///
 /// ```
 /// use agentwire::{Message, RemoteAgent};
@@ -37,20 +38,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// # Ok(())
 /// # }
 /// ```
-// `Display` and `Debug` are written by hand, in display.rs: thiserror cannot print the sources.
+// `Display` and `Debug` are implemented in display.rs, because thiserror cannot print the sources.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The text is no endpoint. Correct it.
+    /// The endpoint is not valid.
     InvalidEndpoint(#[source] transport::Error),
 
-    /// The name is not a valid agent name. Choose another.
+    /// The name is not a valid agent name.
     InvalidName(#[source] RegistryError),
 
     /// The server could not bind an endpoint.
     Listen(#[source] transport::Error),
 
-    /// No registry accepts the agent.
+    /// The registration of the agent is not valid, so no registry accepts it.
     Register(#[source] RegistryError),
 
     /// A setting is out of range.
@@ -61,7 +62,7 @@ pub enum Error {
         problem: &'static str,
     },
 
-    /// The message cannot be encoded. It was not sent; the connection stays open.
+    /// The message could not be encoded, so it was not sent. The connection stays open.
     Encode {
         /// The call.
         context: Box<CallContext>,
@@ -73,25 +74,25 @@ pub enum Error {
     ConnectionFailed {
         /// The call.
         context: Box<CallContext>,
-        /// Why the last attempt failed.
+        /// The error of the last attempt to connect.
         source: transport::Error,
     },
 
-    /// The registry knows no agent of that name. The request was not sent.
+    /// The registry lists no matching agent with this name. The request was not sent.
     NotRegistered {
         /// The call.
         context: Box<CallContext>,
     },
 
-    /// The registry knows the agent, but none of its instances could be reached in time. The request
-    /// was not sent.
+    /// The registry lists the agent, but no instance of the agent could be reached in time. The
+    /// request was not sent.
     Unreachable {
         /// The call.
         context: Box<CallContext>,
-        /// The number of instances that the registry knew in the end.
+        /// The number of known instances when the call failed.
         instances: usize,
-        /// Why the last connection failed; `None` if this call opened none, because others had
-        /// already failed.
+        /// The error of the last attempt to connect. `None` if this call made no attempt, because
+        /// other calls had already found the instances unreachable.
         source: Option<transport::Error>,
     },
 
@@ -99,11 +100,12 @@ pub enum Error {
     Registry {
         /// The call.
         context: Box<CallContext>,
-        /// Why the lookup failed. Calls that waited for the same lookup share it.
+        /// The error of the lookup. Calls that waited for the same lookup return the same error.
         source: RegistryError,
     },
 
-    /// The client is closed. A call was refused, or a stream is not read any further.
+    /// The client is closed. Either the call was refused, or the client was closed while the call
+    /// was in flight.
     ClientClosed {
         /// The call.
         context: Box<CallContext>,
@@ -111,41 +113,40 @@ pub enum Error {
         sent: bool,
     },
 
-    /// The call did not end within its timeout. Unless `phase` says that the request was not sent,
-    /// the agent may have worked on it.
+    /// The call did not end within its timeout. The `phase` shows whether the agent may have
+    /// received the request.
     Timeout {
         /// The call.
         context: Box<CallContext>,
         /// The timeout.
         timeout: Duration,
-        /// What the call was doing when its time was up.
+        /// The step of the call during which the timeout expired.
         phase: Phase,
     },
 
-    /// The connection was closed before the answer arrived.
+    /// The connection ended before the answer arrived.
     ConnectionClosed {
         /// The call.
         context: Box<CallContext>,
-        /// Whether the agent may have received the request, and worked on it.
+        /// Whether the agent may have received and processed the request.
         sent: bool,
-        /// How the connection broke; `None` if the server closed it.
+        /// The error of the connection. `None` if the server closed the connection properly.
         source: Option<FrameError>,
     },
 
-    /// The server sent something that is not an envelope, or an envelope that does not answer the
-    /// request.
+    /// The server sent an invalid envelope, or an envelope that is not an answer to the request.
     InvalidMessage {
         /// The call.
         context: Box<CallContext>,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         source: ProtocolError,
     },
 
-    /// The server speaks another version of the protocol.
+    /// The server uses an unsupported version of the protocol.
     UnsupportedVersion {
         /// The call.
         context: Box<CallContext>,
-        /// The version.
+        /// The protocol error, which includes the version.
         source: ProtocolError,
     },
 
@@ -153,11 +154,11 @@ pub enum Error {
     MalformedPayload {
         /// The call.
         context: Box<CallContext>,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         source: ProtocolError,
     },
 
-    /// The server has no agent of that name.
+    /// The server has no agent with this name.
     AgentNotFound {
         /// The call.
         context: Box<CallContext>,
@@ -165,7 +166,7 @@ pub enum Error {
         error: Box<WireError>,
     },
 
-    /// The agent cannot be called at the moment.
+    /// The agent is temporarily unavailable.
     AgentUnavailable {
         /// The call.
         context: Box<CallContext>,
@@ -173,7 +174,7 @@ pub enum Error {
         error: Box<WireError>,
     },
 
-    /// The agent did not answer within the server's time limit.
+    /// The agent did not answer within the timeout of the server.
     AgentTimeout {
         /// The call.
         context: Box<CallContext>,
@@ -181,7 +182,7 @@ pub enum Error {
         error: Box<WireError>,
     },
 
-    /// The server has no tool of that name.
+    /// The server has no tool with this name.
     ToolNotFound {
         /// The call.
         context: Box<CallContext>,
@@ -197,7 +198,7 @@ pub enum Error {
         error: Box<WireError>,
     },
 
-    /// The server does not support the method. Python's and Go's servers do not run tools.
+    /// The server does not support tools. This is the case for Python's and Go's servers.
     Unsupported {
         /// The call.
         context: Box<CallContext>,
@@ -205,7 +206,7 @@ pub enum Error {
         error: Box<WireError>,
     },
 
-    /// The agent or its server failed, with any other code.
+    /// The agent or its server failed with any other error code.
     RemoteExecution {
         /// The call.
         context: Box<CallContext>,
@@ -215,8 +216,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns which agent was called, where, and in which request. `None` for an error that is not
-    /// of a call.
+    /// Returns the agent, the endpoint and the request of the failed call. Returns `None` if the
+    /// error does not belong to a call.
     #[must_use]
     pub fn context(&self) -> Option<&CallContext> {
         match self {
@@ -246,8 +247,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the agent may have received the request. If not, the call can be repeated
-    /// without the risk that the agent does the same work twice.
+    /// Returns whether the agent may have received the request. If this is `false`, the call can be
+    /// repeated without the risk that the agent processes the request twice.
     #[must_use]
     pub fn was_sent(&self) -> bool {
         match self {
@@ -260,11 +261,11 @@ impl Error {
         }
     }
 
-    /// Returns whether the same call may succeed later, and repeating it does no harm: either the
-    /// request was not sent, or the server says that the agent is unavailable.
+    /// Returns whether the call can safely be repeated and may then succeed. This is the case if
+    /// the request was not sent, or if the server reports that the agent is unavailable.
     ///
-    /// An error that may concern a request that was sent is not retryable in general. If the agent
-    /// may do the same work twice, see [`RetryPolicy::resend`](crate::RetryPolicy::resend).
+    /// In general, an error is not retryable if the request may already have been sent. For agents
+    /// that can process a request twice, see [`RetryPolicy::resend`](crate::RetryPolicy::resend).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -278,13 +279,13 @@ impl Error {
         }
     }
 
-    /// Returns whether the time of the call was up, here or at the server.
+    /// Returns whether the call timed out, either in the client or in the server.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::AgentTimeout { .. })
     }
 
-    /// Returns whether no connection could be opened.
+    /// Returns whether the client could not open a connection.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(
@@ -293,13 +294,13 @@ impl Error {
         )
     }
 
-    /// Returns whether the connection was lost before the answer.
+    /// Returns whether the connection ended before the answer arrived.
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Self::ConnectionClosed { .. })
     }
 
-    /// Returns whether the registry or the server knows no agent or tool of that name.
+    /// Returns whether the registry or the server has no agent or tool with this name.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(
@@ -308,7 +309,7 @@ impl Error {
         )
     }
 
-    /// Returns whether the server answered, with an error.
+    /// Returns whether the server answered with an error.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.remote().is_some()
@@ -325,13 +326,13 @@ impl Error {
         )
     }
 
-    /// Returns whether the message itself is at fault. Sending it would fail anywhere.
+    /// Returns whether the message could not be encoded. Repeating the call would fail again.
     #[must_use]
     pub fn is_encode(&self) -> bool {
         matches!(self, Self::Encode { .. })
     }
 
-    /// Returns the error that the server answered with: its code, message and details.
+    /// Returns the error with which the server answered, including its code, message and details.
     #[must_use]
     pub fn remote(&self) -> Option<&WireError> {
         match self {
@@ -346,7 +347,7 @@ impl Error {
         }
     }
 
-    /// Returns the code of this error on the wire (PROTOCOL 7.1).
+    /// Returns the error code that represents this error on the wire (PROTOCOL 7.1).
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {

@@ -1,14 +1,14 @@
-//! What a call was doing when its time was up.
+//! The step of a call during which its timeout expired.
 
 use std::fmt;
 
-/// What a call was doing when its time was up.
+/// The step of a call during which its timeout expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Looking up the instances of the agent. Nothing was sent.
+    /// Looking up the instances of the agent in the registry. Nothing was sent.
     Resolving,
-    /// Waiting for a connection of the client to become free. Nothing was sent.
+    /// Waiting for a free connection of the client. Nothing was sent.
     Queueing,
     /// Opening a connection. Nothing was sent.
     Connecting,

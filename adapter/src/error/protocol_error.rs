@@ -1,23 +1,23 @@
-//! How a server violated the protocol.
+//! A violation of the protocol by a server.
 
 use agentwire_codec::{DecodeError, FrameError};
 
-/// How a server violated the protocol.
+/// A violation of the protocol by a server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The bytes are no frame.
+    /// The received bytes are not a valid frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The frame holds no envelope.
+    /// The frame does not contain a valid envelope.
     #[error(transparent)]
     Envelope(#[from] DecodeError),
-    /// The envelope is of a type that does not answer the request.
+    /// The type of the envelope does not match the request.
     #[error("expected {expected} but got '{found}'")]
     Unexpected {
-        /// What would have answered it.
+        /// The answer that was expected.
         expected: &'static str,
-        /// The type of the envelope.
+        /// The type of the received envelope.
         found: &'static str,
     },
 }

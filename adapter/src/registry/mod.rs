@@ -1,13 +1,13 @@
-//! Registries, in which agents find each other by name, on one machine or on many.
+//! Registries, through which agents find each other by name on one or more machines.
 //!
-//! A [`Registry`] lists where agents can be called and what they can do. There are three, and
-//! one suite of tests holds them to the same behaviour:
+//! A [`Registry`] lists the endpoints of agents and their capabilities. There are three
+//! implementations. A shared test suite ensures that all of them behave in the same way:
 //!
-//! - [`LocalRegistry`] lives inside this process.
-//! - [`RemoteRegistry`] is the client of a [`RegistryServer`], which serves any registry to other
-//!   processes in any language.
-//! - `RedisRegistry` keeps its registrations in a Redis that processes and machines share. It needs
-//!   the feature `redis`.
+//! - [`LocalRegistry`] keeps its registrations in the memory of this process.
+//! - [`RemoteRegistry`] is the client of a [`RegistryServer`]. The server makes any registry
+//!   available to other processes, in any language.
+//! - `RedisRegistry` keeps its registrations in a Redis server that several processes and machines
+//!   share. It requires the feature `redis`.
 //!
 //! ```
 //! use agentwire::{

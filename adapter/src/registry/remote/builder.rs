@@ -8,7 +8,7 @@ use agentwire_transport::{Endpoint, Error as TransportError, internal::MAX_TIMEO
 use super::RemoteRegistry;
 use crate::{Error, RemoteAgent};
 
-/// Settings of a [`RemoteRegistry`], made by [`RemoteRegistry::builder`].
+/// A builder for a [`RemoteRegistry`], returned by [`RemoteRegistry::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct RemoteRegistryBuilder {
@@ -36,44 +36,45 @@ impl RemoteRegistryBuilder {
         }
     }
 
-    /// Limits the time of a call, including connecting and all pages of a long list. Default: 10 s.
+    /// Sets the timeout of a call. It includes connecting and reading all pages of a long list. The
+    /// default is 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets how long a watch waits for an event or a keep-alive before it reconnects. Default: 45
-    /// s, three times the keep-alive interval of a
+    /// Sets how long a watch waits for an event or a keep-alive message before it reconnects. The
+    /// default is 45 s, which is three times the keep-alive interval of a
     /// [`RegistryServer`](crate::registry::RegistryServer).
     pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
         self.keep_alive_timeout = timeout;
         self
     }
 
-    /// Limits the delay before a lost watch reconnects. Default: 5 s. The first delay is 50 ms, and
-    /// each further one is twice as long.
+    /// Sets the longest delay before a lost watch reconnects. The default is 5 s. The first delay
+    /// is 50 ms, and each further delay is twice as long as the previous one.
     pub fn max_backoff(mut self, delay: Duration) -> Self {
         self.max_backoff = delay.clamp(FIRST_BACKOFF, MAX_TIMEOUT);
         self
     }
 
-    /// Limits the size of frames. Default: 10 MiB each way.
+    /// Sets the largest sizes of sent and received frames. The default is 10 MiB for both.
     pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
         self.frame_limits = limits;
         self
     }
 
-    /// Sets the format of envelopes. Default: JSON.
+    /// Sets the format of requests. The default is JSON.
     pub fn format(mut self, format: Format) -> Self {
         self.format = format;
         self
     }
 
-    /// Checks the settings and makes the client, which connects on its first call.
+    /// Checks the settings and creates the client. The client connects on its first call.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`] if the endpoint is invalid.
+    /// Returns [`Error::InvalidEndpoint`] if the endpoint is not valid.
     pub fn build(self) -> Result<RemoteRegistry, Error> {
         let endpoint = self.endpoint.map_err(Error::InvalidEndpoint)?;
         let client = |timeout| {
@@ -83,7 +84,7 @@ impl RemoteRegistryBuilder {
                 .format(self.format)
         };
         let calls = client(self.timeout).idle_timeout(KEEP_IDLE);
-        // A refused watch must not keep a connection that other clients need.
+        // A refused watch must not keep a connection open that other clients need.
         let watches = client(self.keep_alive_timeout)
             .idle_timeout(Duration::ZERO)
             .max_connections(MAX_WATCHES);
@@ -97,12 +98,12 @@ impl RemoteRegistryBuilder {
     }
 }
 
-/// The most watches that one client has at a time. Watches have their own connections, so that they
-/// never take those of calls.
+/// The largest number of watches of one client. Watches use separate connections, so they never use
+/// up the connections of calls.
 const MAX_WATCHES: usize = 1024;
 
-/// How long an idle connection is kept. It must be shorter than the interval of heartbeats, or each
-/// registered agent would hold a connection for good.
+/// How long an idle connection is kept open. This must be shorter than the heartbeat interval.
+/// Otherwise each process with a registered agent would keep a connection open permanently.
 const KEEP_IDLE: Duration = Duration::from_secs(10);
 
 /// The delay before the first attempt to reconnect a watch.

@@ -1,4 +1,4 @@
-//! What calls of a registry fail with.
+//! Conversions of the errors of calls into [`RegistryError`].
 
 use agentwire_codec::{ErrorCode, WireError};
 use agentwire_registry::{
@@ -9,8 +9,8 @@ use agentwire_transport::Endpoint;
 
 use crate::Error;
 
-/// Converts the error of a call into that of a registry. `registering` is the name of the agent, if
-/// the call was to register one.
+/// Converts the error of a call into a [`RegistryError`]. If the call registers an agent,
+/// `registering` is the name of the agent.
 pub(super) fn from_call_error(
     registry: &Endpoint,
     registering: Option<&str>,
@@ -20,7 +20,8 @@ pub(super) fn from_call_error(
         return from_wire_error(registry, error.clone());
     }
     if error.is_encode() {
-        // Over the frame limit, or a value that the format does not support.
+        // The request exceeds the frame limit, or contains a value that the format does not
+        // support.
         return match registering {
             Some(name) => RegistryError::InvalidRegistration {
                 name: name.to_owned(),
@@ -43,14 +44,14 @@ pub(super) fn from_call_error(
     }
 }
 
-/// Converts an error answer of the registry.
+/// Converts an error answer of the registry into a [`RegistryError`].
 pub(super) fn from_wire_error(registry: &Endpoint, error: WireError) -> RegistryError {
     match RegistryError::from_wire_error(error) {
         RegistryError::Remote(error) if is_unknown_request(&error) => RegistryError::NotARegistry {
             registry: registry.to_string(),
             error: Box::new(error),
         },
-        // The backend of the server is unavailable, and may recover.
+        // The backend of the registry server is unavailable, but may recover.
         RegistryError::Remote(error) if error.code == ErrorCode::AGENT_UNAVAILABLE => {
             RegistryError::Unavailable {
                 registry: registry.to_string(),
@@ -61,7 +62,7 @@ pub(super) fn from_wire_error(registry: &Endpoint, error: WireError) -> Registry
     }
 }
 
-/// The error of an answer with an invalid field.
+/// Creates the error for an answer with an invalid field.
 pub(super) fn invalid_answer(registry: &Endpoint, error: FieldError) -> RegistryError {
     RegistryError::InvalidAnswer {
         registry: registry.to_string(),
@@ -69,8 +70,8 @@ pub(super) fn invalid_answer(registry: &Endpoint, error: FieldError) -> Registry
     }
 }
 
-/// Whether the peer rejected an envelope or a method that it does not know, as a server of agents
-/// does (PROTOCOL 7.3).
+/// Returns whether the peer has refused an unknown envelope type or method (PROTOCOL 7.3). A server
+/// of agents refuses the requests of a registry client in this way.
 fn is_unknown_request(error: &WireError) -> bool {
     let has_detail = |key| error.details.contains_key(key);
     error.code == ErrorCode::NOT_IMPLEMENTED

@@ -1,4 +1,4 @@
-//! The client of a registry in another process.
+//! A client of a registry in another process.
 
 mod builder;
 mod error;
@@ -25,9 +25,9 @@ use crate::{CallOptions, Error, RemoteAgent, RetryPolicy, registry::wire};
 
 /// A client of a [`RegistryServer`](crate::registry::RegistryServer) in another process.
 ///
-/// The client connects on the first call, and reconnects after its server restarted. Clones share
-/// the connections. Each [`Watch`] has its own connection, reconnects when it is lost, and then
-/// resyncs.
+/// The client connects on its first call, and reconnects when the server has restarted. Clones
+/// share the connections. Each [`Watch`] has its own connection. If that connection is lost, the
+/// watch reconnects and reports a new snapshot.
 ///
 /// ```no_run
 /// use agentwire::registry::{Registry, RemoteRegistry};
@@ -44,8 +44,8 @@ use crate::{CallOptions, Error, RemoteAgent, RetryPolicy, registry::wire};
 pub struct RemoteRegistry {
     endpoint: Endpoint,
     calls: RemoteAgent,
-    /// A client of its own: the connections of watches are never reused, and do not count towards the
-    /// limit for calls.
+    /// A separate client for watches, because their connections are never reused and do not count
+    /// towards the limit for calls.
     watches: RemoteAgent,
     timeout: Duration,
     /// The first and the longest delay before a lost watch reconnects.
@@ -53,12 +53,12 @@ pub struct RemoteRegistry {
 }
 
 impl RemoteRegistry {
-    /// Makes a client of the registry at `endpoint`, with default settings. It connects on the
-    /// first call.
+    /// Creates a client of the registry at `endpoint`, with default settings. The client connects
+    /// on its first call.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`] if the endpoint is invalid.
+    /// Returns [`Error::InvalidEndpoint`] if the endpoint is not valid.
     pub fn new<E>(endpoint: E) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
@@ -76,7 +76,7 @@ impl RemoteRegistry {
         RemoteRegistryBuilder::new(endpoint)
     }
 
-    /// The endpoint of the registry.
+    /// Returns the endpoint of the registry.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -120,13 +120,13 @@ impl RemoteRegistry {
     }
 }
 
-/// The options of a request that may be sent again, because it is idempotent.
+/// Returns the options for an idempotent request, which may be sent again.
 fn idempotent() -> CallOptions {
     CallOptions::new().retry(RetryPolicy::new().resend(2))
 }
 
-/// Keeps the newest registration of each instance. An instance that registers again between two
-/// pages may move to a later page, and is then listed twice.
+/// Keeps only the last registration with the same name and endpoint. If an agent registers again
+/// between two pages, its registration may move to a later page and is then listed twice.
 fn without_duplicates(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>> {
     let mut newest = HashMap::with_capacity(all.len());
     for (place, one) in all.iter().enumerate() {
@@ -142,7 +142,7 @@ fn without_duplicates(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>>
 
 impl Registry for RemoteRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        // The server knows the limit on the size.
+        // The server checks the size, because only the server knows the limit.
         registration.check(usize::MAX)?;
         let request = wire::encode_registration(&registration)?;
         let answer = self.calls.ask(request, &idempotent()).await;
@@ -157,7 +157,7 @@ impl Registry for RemoteRegistry {
         let mut leave = Unregister::new(&*which.name);
         leave.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         leave.instance = which.instance.clone();
-        // Without an instance, a second request might unregister a successor.
+        // If no instance is given, a second request might unregister a successor.
         let options = match which.instance {
             Some(_) => idempotent(),
             None => CallOptions::new(),
@@ -211,6 +211,6 @@ impl fmt::Debug for RemoteRegistry {
     }
 }
 
-/// The most registrations that a list or a snapshot may have, so that a faulty registry cannot fill
-/// the memory of its clients.
+/// The largest number of registrations in a list or a snapshot. It keeps a faulty registry from
+/// filling the memory of its clients.
 const MAX_REGISTRATIONS: usize = 1 << 20;

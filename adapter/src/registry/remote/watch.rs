@@ -1,4 +1,4 @@
-//! A watch of a remote registry, which outlives its connections.
+//! A watch of a remote registry. It reconnects when its connection is lost.
 
 use std::sync::{
     Arc,
@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{MessageStream, RemoteAgent, registry::wire::WatchChunk};
 
-/// Opens a watch that reconnects. It does nothing before it is polled.
+/// Creates a watch that reconnects when its connection is lost. Nothing is sent before the watch is
+/// first polled.
 pub(super) fn watch(
     registry: RemoteAgent,
     endpoint: Endpoint,
@@ -30,11 +31,12 @@ pub(super) fn watch(
     if let Err(error) = scope.check() {
         return Watch::failed(error);
     }
-    // A flag without any data behind it, so that relaxed accesses suffice.
+    // Relaxed accesses are sufficient, because the flag guards no other data.
     let connected = Arc::new(AtomicBool::new(false));
     let is_live = Arc::clone(&connected);
     let events = stream! {
-        // From the second connection on, events may have been missed before the snapshot.
+        // Whether an earlier connection has received a snapshot. If so, the snapshot of a new
+        // connection is a resync, because events may have been missed.
         let mut had_snapshot = false;
         loop {
             let mut source = Source::open(&registry, &scope);
@@ -54,7 +56,7 @@ pub(super) fn watch(
                 }
             };
             connected.store(false, Relaxed);
-            // Close the connection before the delay.
+            // Close the connection before waiting.
             drop(source);
             match problem {
                 Some(error) if !error.is_retryable() => {
@@ -75,10 +77,10 @@ pub(super) fn watch(
     Watch::new(events).with_liveness(move || is_live.load(Relaxed))
 }
 
-/// One connection of a watch.
+/// One connection of a watch, which ends when the connection is lost.
 struct Source {
     chunks: MessageStream,
-    /// Whether the snapshot has been returned.
+    /// Whether the snapshot of this connection has been returned.
     had_snapshot: bool,
 }
 

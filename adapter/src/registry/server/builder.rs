@@ -13,12 +13,12 @@ use crate::{
     server::{Endpoints, ServerConfig, ServerTasks, server_settings},
 };
 
-/// Settings of a [`RegistryServer`], made by [`RegistryServer::builder`].
+/// A builder for a [`RegistryServer`], returned by [`RegistryServer::builder`].
 #[must_use]
 pub struct RegistryServerBuilder {
     registry: SharedRegistry,
     keep_alive: Duration,
-    /// `None` for half of the connections.
+    /// The limit on watches, or `None` for half of `max_connections`.
     max_watches: Option<usize>,
     config: ServerConfig,
     endpoints: Endpoints,
@@ -39,9 +39,9 @@ impl RegistryServerBuilder {
         }
     }
 
-    /// Limits the watches that are served at the same time. Default: half of
-    /// [`max_connections`](Self::max_connections), so that watches, which last, leave the other
-    /// half to heartbeats, which must come through.
+    /// Sets the largest number of concurrent watches. The default is half of
+    /// [`max_connections`](Self::max_connections). Watches stay connected, so the other half
+    /// remains available for heartbeats.
     ///
     /// Further watches are refused with
     /// [`RegistryError::TooManyWatches`](crate::registry::RegistryError::TooManyWatches). A
@@ -51,45 +51,47 @@ impl RegistryServerBuilder {
         self
     }
 
-    /// Sets the interval of keep-alive messages on a watch without events. Default: 15 s, which is
-    /// what a [`RemoteRegistry`](crate::registry::RemoteRegistry) expects. At least 1 ms.
+    /// Sets the interval of keep-alive messages on a watch without events, which is at least 1 ms.
+    /// The default is 15 s, as a [`RemoteRegistry`](crate::registry::RemoteRegistry) expects.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.keep_alive = interval.clamp(Duration::from_millis(1), MAX_TIMEOUT);
         self
     }
 
     server_settings! {
-        /// Default: 4096. The process must be allowed to open that many files.
+        /// The default is 4096. The limit on open files of the process must be higher.
         ///
-        /// Each watch of a [`RemoteRegistry`](crate::registry::RemoteRegistry) holds a connection
-        /// while it lasts, and so does each client that follows an agent by name. Anything else,
-        /// such as a heartbeat, holds one until 10 s after its answer.
+        /// Each watch of a [`RemoteRegistry`](crate::registry::RemoteRegistry) keeps a connection
+        /// open, and so does each client that discovers an agent. For any other request, such as a
+        /// heartbeat, the connection stays open for 10 s after the answer.
         max_connections;
-        /// Long lists are split to fit.
+        /// Long lists are split into pages that fit into a frame.
         frame_limits;
-        /// A connection with a watch is not idle.
+        /// A connection with a watch is never idle.
         idle_timeout;
-        /// Limits how long the registry behind this server may take for an answer. Default: 30 s.
-        /// The caller then gets `AGENT_UNAVAILABLE`.
+        /// Sets how long the served registry may take to answer. The default is 30 s. After the
+        /// timeout, the caller receives `AGENT_UNAVAILABLE`.
         handler_timeout;
-        /// Watches end at once.
+        /// Watches end immediately.
         shutdown_timeout;
     }
 
-    /// Binds all endpoints and starts to serve. If one of them cannot be bound, none is served.
+    /// Binds all endpoints and starts to serve. If an endpoint cannot be bound, no endpoint is
+    /// served.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`] also if there is no endpoint, and
+    /// Returns [`Error::InvalidEndpoint`] if an endpoint is not valid, and
+    /// [`Error::InvalidSetting`] if a setting is out of range or there is no endpoint. Returns
     /// [`Error::Listen`] if an endpoint is in use or cannot be bound.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with I/O and time enabled.
+    /// Panics if this is called outside a tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future serves nothing and releases what was bound.
+    /// If the future is dropped, nothing is served and all bound endpoints are released.
     pub async fn serve(self) -> Result<RegistryServer, Error> {
         self.config.check()?;
         let bound = self.endpoints.bind().await?;
@@ -126,11 +128,11 @@ impl fmt::Debug for RegistryServerBuilder {
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// More than a server of agents has: each registered agent connects for a moment now and then, and
-/// each client that follows an agent stays connected.
+/// The default limit on connections. It is higher than the default of an agent server, because each
+/// registered agent connects regularly, and each client that watches an agent stays connected.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// The size of one answer to a request for a list, in bytes of JSON, and which part of a frame it
-/// may be.
+/// The size of one page of a list, in bytes of JSON. A page also takes up at most one
+/// `PAGES_PER_FRAME`-th of the largest frame.
 const PAGE_SIZE: usize = 256 * 1024;
 const PAGES_PER_FRAME: usize = 4;

@@ -1,4 +1,4 @@
-//! Lists a registry page by page.
+//! Lists the registrations in a registry page by page.
 
 use std::{
     sync::Arc,
@@ -14,18 +14,18 @@ use tokio::task::yield_now;
 
 use crate::registry::wire::{Cursor, Page};
 
-/// Which registrations a client asks for.
+/// The registrations that a client requests.
 pub(super) enum ListRequest {
     All,
     Name(String),
     Query(Query),
 }
 
-/// Returns one page of a list, and the cursor of the next page if there is one. The page starts
-/// after the cursor of the previous page.
+/// Returns one page of a list. If there is a next page, also returns the cursor for it. The page
+/// starts after the given cursor.
 ///
-/// The cost is that of the registrations on the page and of those that were skipped, however many
-/// are registered.
+/// The cost depends on the registrations on the page and on those that are skipped, and not on the
+/// number of all registrations.
 pub(super) async fn list(
     registry: &SharedRegistry,
     request: &ListRequest,
@@ -40,7 +40,7 @@ pub(super) async fn list(
     };
     let mut page = Page::new(budget);
     let mut last: Option<Arc<Registration>> = None;
-    // All instances of the names up to this one have been listed.
+    // All registrations with names up to this one have been listed.
     let mut listed_name = None;
     let mut batch = match (only, after) {
         (Some(name), _) => registry.lookup(name).await?,
@@ -53,12 +53,14 @@ pub(super) async fn list(
     if let Some(after) = after {
         after.skip(&mut batch);
     }
-    // The rest of one name may be shorter than a batch, so its length does not tell.
+    // Only a short batch of `list_after` is the last one. The remaining registrations of one name
+    // can also be fewer than a batch.
     let mut is_last = false;
     loop {
         for registration in &batch {
             yielder.yield_if_due().await;
-            // Pages omit agents that other processes cannot call. They cannot be a cursor either.
+            // Pages omit registrations that other processes cannot call. Such a registration cannot
+            // be a cursor either.
             if !registration.is_portable()
                 || query.is_some_and(|query| !query.matches(registration))
             {
@@ -81,14 +83,14 @@ pub(super) async fn list(
 }
 
 /// Yields to other tasks at intervals, because matching a query against many registrations can take
-/// long.
+/// a long time.
 pub(super) struct Yielder {
     slice: Duration,
     since: Instant,
 }
 
 impl Yielder {
-    /// Yields after each `slice` of work.
+    /// Creates a value that yields after each `slice` of work.
     pub(super) fn every(slice: Duration) -> Self {
         Self {
             slice,
@@ -104,10 +106,10 @@ impl Yielder {
     }
 }
 
-/// The minimum number of registrations in each request to the registry.
+/// The smallest number of registrations that are read from the registry at a time.
 const BATCH: usize = 256;
 
-/// How long one listing works before it yields.
+/// How long a listing runs before it yields.
 pub(super) const WORK_SLICE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
@@ -119,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// Lists 40 registrations and counts how often the listing yields.
+    /// Lists 40 registrations, and returns how often the listing yields.
     async fn yields_with(slice: Duration) -> usize {
         let registry = SharedRegistry::new(LocalRegistry::new());
         for number in 0..40 {

@@ -1,4 +1,4 @@
-//! Serves a registry to other processes.
+//! A server that makes a registry available to other processes.
 
 mod builder;
 mod listing;
@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 pub use self::builder::RegistryServerBuilder;
 use crate::{Error, server::ServerTasks};
 
-/// A registry that is served to other processes, in any language.
+/// A server that makes a registry available to other processes, in any language.
 ///
-/// The server runs until it is stopped. Dropping it aborts the requests in flight. Registrations
-/// belong to the registry behind the server and stay there.
+/// The server runs until it is stopped or dropped. Dropping the server aborts the requests in
+/// flight. Registrations belong to the served registry, and remain there when the server stops.
 ///
 /// ```
 /// use agentwire::registry::{
@@ -36,20 +36,20 @@ use crate::{Error, server::ServerTasks};
 /// ```
 pub struct RegistryServer {
     tasks: ServerTasks,
-    /// Ends watches at shutdown; they do not end by themselves.
+    /// Ends the watches at shutdown, because watches do not end by themselves.
     drain: CancellationToken,
 }
 
 impl RegistryServer {
-    /// Serves `registry` at `endpoint`, with default settings.
+    /// Starts a server for `registry` at `endpoint`, with default settings.
     ///
     /// # Errors
     ///
-    /// As [`RegistryServerBuilder::serve`].
+    /// Returns the same errors as [`RegistryServerBuilder::serve`].
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with I/O and time enabled.
+    /// Panics if this is called outside a tokio runtime with I/O and time enabled.
     pub async fn serve<E>(registry: impl Registry, endpoint: E) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
@@ -58,56 +58,56 @@ impl RegistryServer {
         Self::builder(registry).endpoint(endpoint).serve().await
     }
 
-    /// Returns a builder for a server of `registry`.
+    /// Returns a builder for a server that serves `registry`.
     pub fn builder(registry: impl Registry) -> RegistryServerBuilder {
         RegistryServerBuilder::new(registry)
     }
 
-    /// Returns the endpoint, with the real port if the system chose one. Of several, it is the
-    /// first.
+    /// Returns the first endpoint of the server. If the system has chosen the port, the endpoint
+    /// contains the actual port.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
-        // There is at least one.
+        // The builder requires at least one endpoint.
         &self.endpoints()[0]
     }
 
-    /// Returns all endpoints, in the order in which the builder got them.
+    /// Returns all endpoints, in the order in which they were added to the builder.
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         self.tasks.endpoints()
     }
 
-    /// Stops gracefully: accepts no more connections and requests, answers those in flight, and
-    /// ends watches. Requests that are not answered within the [shutdown
-    /// timeout](RegistryServerBuilder::shutdown_timeout) are dropped.
+    /// Stops the server gracefully. It accepts no more connections and requests, answers the
+    /// requests in flight, and ends all watches. Requests that are not answered within the
+    /// [shutdown timeout](RegistryServerBuilder::shutdown_timeout) are dropped.
     ///
-    /// Returns when no task and no socket file is left.
+    /// Returns when all tasks of the server have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the server keeps draining, without a limit in time; call this or
-    /// [`abort`](Self::abort) again.
+    /// If the future is dropped, the server continues to drain without a timeout. Call this method
+    /// or [`abort`](Self::abort) to finish the shutdown.
     pub async fn stop(&self) {
         self.drain.cancel();
         self.tasks.stop().await;
     }
 
-    /// Stops at once: drops what is in flight and closes all connections. Returns when no task and
-    /// no socket file is left.
+    /// Stops the server immediately. Requests in flight are dropped, and all connections are
+    /// closed. Returns when all tasks of the server have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the server stops all the same.
+    /// If the future is dropped, the server still stops.
     pub async fn abort(&self) {
         self.tasks.abort().await;
     }
 
-    /// Waits until the server has been stopped or aborted, by whichever task, and no task and no
-    /// socket file is left.
+    /// Waits until the server has been stopped or aborted by any task. Returns when all tasks of
+    /// the server have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// Safe: the future only waits.
+    /// This method is cancel safe, because it only waits.
     pub async fn stopped(&self) {
         self.tasks.stopped().await;
     }

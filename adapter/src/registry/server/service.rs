@@ -1,4 +1,4 @@
-//! Works on the requests that a registry server receives.
+//! Processes the requests that a registry server receives.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -27,19 +27,20 @@ use crate::{
     server::{Guard, Service, Work, unknown_method},
 };
 
-/// The service of a [`RegistryServer`](super::RegistryServer): works on envelopes (PROTOCOL 12).
+/// The service of a [`RegistryServer`](super::RegistryServer), which processes envelopes (PROTOCOL
+/// 12).
 pub(super) struct RegistryService {
     pub(super) registry: SharedRegistry,
-    /// The most bytes of JSON that one page of a list may have.
+    /// The largest size of one page of a list, in bytes of JSON.
     pub(super) page_size: usize,
-    /// The interval of keep-alives on a watch without events.
+    /// The interval of keep-alive messages on a watch without events.
     pub(super) keep_alive: Duration,
-    /// How long the registry may take for an answer.
+    /// How long the registry may take to answer.
     pub(super) handler_timeout: Option<Duration>,
-    /// A permit for each further watch.
+    /// The permits that limit the number of concurrent watches.
     pub(super) watches: Arc<Semaphore>,
     pub(super) max_watches: usize,
-    /// Ends watches at shutdown; they do not end by themselves.
+    /// Ends the watches at shutdown, because watches do not end by themselves.
     pub(super) drain: CancellationToken,
 }
 
@@ -117,14 +118,14 @@ impl RegistryService {
         };
         let (registry, drain) = (self.registry.clone(), self.drain.clone());
         let chunks = watch_chunks(registry, scope, self.page_size, self.keep_alive, drain);
-        // The permit lives as long as the stream.
+        // The closure holds the permit until the stream is dropped.
         Ok(chunks.inspect(move |_| {
             let _ = &permit;
         }))
     }
 }
 
-/// Encodes a watch as the chunks of a stream.
+/// Encodes the events of a watch as the chunks of a stream.
 fn watch_chunks(
     registry: SharedRegistry,
     scope: WatchScope,
@@ -133,21 +134,22 @@ fn watch_chunks(
     drain: CancellationToken,
 ) -> impl Stream<Item = Body> + Send + 'static {
     stream! {
-        // Inside the block, so that a panic of the registry is caught.
+        // The watch is created inside the block, so that a panic of the registry is caught.
         let mut watch = registry.watch(scope);
         let mut has_started = false;
         let (mut last_chunk, mut last_live) = (Instant::now(), Instant::now());
         loop {
             let max_outage = if has_started { MAX_OUTAGE } else { MAX_START };
-            // Checks liveness at least twice before an outage counts, because it may be short.
+            // Check liveness at least twice before an outage counts, because the outage may be
+            // short.
             let wait = (MAX_OUTAGE / 2)
                 .min(max_outage.saturating_sub(last_live.elapsed()))
                 .min(keep_alive.saturating_sub(last_chunk.elapsed()));
             let next = tokio::select! {
                 biased;
-                // Clients watch again, here or where this registry is served next.
+                // Clients then open a new watch, at this or at another server of the registry.
                 () = drain.cancelled() => break,
-                // A timeout loses no event: `next` is cancel safe.
+                // The timeout loses no event, because `next` is cancel safe.
                 next = timeout(wait, watch.next()) => next,
             };
             match next {
@@ -171,7 +173,7 @@ fn watch_chunks(
                         return;
                     }
                     if last_chunk.elapsed() >= keep_alive {
-                        // No keep-alive before the snapshot (PROTOCOL 12.9).
+                        // No keep-alive is sent before the snapshot (PROTOCOL 12.9).
                         if has_started {
                             yield Body::StreamChunk(Message::agent(wire::keep_alive()));
                         }
@@ -184,7 +186,7 @@ fn watch_chunks(
     }
 }
 
-/// Works on a request and returns the payload of its response.
+/// Processes a request and returns the payload of its response.
 async fn answer(
     registry: SharedRegistry,
     body: Body,
@@ -264,9 +266,10 @@ fn backend_unreachable() -> WireError {
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, text).with_details(map! {"reason": "unavailable"})
 }
 
-/// How long a registry may be out of reach before its watches fail (PROTOCOL 12.11).
+/// How long the registry may be unreachable before its watches fail (PROTOCOL 12.11).
 const MAX_OUTAGE: Duration = Duration::from_secs(30);
 
-/// How long the first snapshot of a watch may take. Watches of a registry in Redis may queue for up
-/// to 60 s, and one that failed earlier would start again at the end of the queue.
+/// How long the first snapshot of a watch may take. A watch of a Redis registry may be queued for
+/// up to 60 s. A shorter limit would make such a watch fail and start again at the end of the
+/// queue.
 const MAX_START: Duration = Duration::from_secs(90);

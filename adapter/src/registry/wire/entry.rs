@@ -1,4 +1,4 @@
-//! Registrations, references to instances, and leases on the wire.
+//! The wire format of registrations, of references to instances, and of leases.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use agentwire_registry::{
 };
 use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 
-/// Encodes a registration as a request.
+/// Encodes a request that registers an agent.
 ///
 /// # Errors
 ///
-/// [`RegistryError::InvalidRegistration`] for an endpoint that other processes cannot call.
+/// Returns [`RegistryError::InvalidRegistration`] if other processes cannot call the endpoint.
 pub(in crate::registry) fn encode_registration(
     registration: &Registration,
 ) -> Result<Register, RegistryError> {
@@ -36,7 +36,7 @@ pub(in crate::registry) fn encode_registration(
 ///
 /// # Errors
 ///
-/// [`RegistryError::InvalidRegistration`] for an invalid endpoint or version.
+/// Returns [`RegistryError::InvalidRegistration`] if the endpoint or the version is not valid.
 pub(in crate::registry) fn read_registration(
     register: Register,
 ) -> Result<Registration, RegistryError> {
@@ -54,11 +54,12 @@ pub(in crate::registry) fn read_registration(
     Ok(registration)
 }
 
-/// Decodes the instance that a heartbeat or an unregister names. Empty fields count as absent.
+/// Decodes the reference to an instance in a heartbeat or in a request to unregister. Empty fields
+/// count as absent.
 ///
 /// # Errors
 ///
-/// [`RegistryError::InvalidRegistration`] for an invalid endpoint.
+/// Returns [`RegistryError::InvalidRegistration`] if the endpoint is not valid.
 pub(in crate::registry) fn read_ref(
     name: String,
     endpoint: Option<String>,
@@ -79,12 +80,13 @@ pub(in crate::registry) fn encode_lease(lease: Lease) -> Map {
     }
 }
 
-/// Decodes the answer to a registration. An answer without a lease means the default lease.
+/// Decodes the answer to a registration. If the answer contains no lease, the default lease is
+/// returned.
 pub(in crate::registry) fn read_lease(answer: &Map) -> Result<Lease, FieldError> {
     let seconds = match answer.get("lease_seconds") {
         None | Some(Value::Null) => return Ok(Lease::default()),
         Some(Value::Float(seconds)) => Some(*seconds),
-        // Lossless up to 2^53 seconds.
+        // The conversion is lossless up to 2^53 seconds.
         Some(other) => other.as_u64().map(|seconds| seconds as f64),
     };
     let lease = seconds
@@ -96,7 +98,7 @@ pub(in crate::registry) fn read_lease(answer: &Map) -> Result<Lease, FieldError>
     ))
 }
 
-/// Returns a text field of a payload, or an empty text if the field is absent.
+/// Returns a text field of a payload, or an empty string if the field is absent.
 pub(in crate::registry) fn text(payload: &Map, field: &'static str) -> Result<String, FieldError> {
     match payload.get(field) {
         None | Some(Value::Null) => Ok(String::new()),

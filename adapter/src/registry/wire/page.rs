@@ -1,4 +1,4 @@
-//! Lists of registrations that are split into pages.
+//! Lists of registrations, which are split into pages.
 
 use std::{cmp::Ordering, iter::Peekable, sync::Arc, vec};
 
@@ -8,25 +8,26 @@ use agentwire_registry::{
     backend::{FieldError, RegistrationExt},
 };
 
-/// A list of registrations that fits into a frame. It grows until its JSON fills the budget, and
-/// holds at least one registration.
+/// A list of registrations that fits into a frame. The length of its JSON is limited by a budget,
+/// but the first registration is always accepted.
 #[derive(Debug)]
 pub(in crate::registry) struct Page {
     list: Vec<Value>,
-    /// The length of the list as JSON, in bytes.
+    /// The length of the registrations as JSON, in bytes.
     size: usize,
-    /// The most bytes of JSON, unless a single registration has more.
+    /// The largest value of `size`, unless a single registration is larger.
     budget: usize,
     scratch: Vec<u8>,
 }
 
-/// Splits registrations into pages.
+/// Splits a list of registrations into pages.
 pub(in crate::registry) struct Pages {
     rest: Peekable<vec::IntoIter<Arc<Registration>>>,
     budget: usize,
 }
 
-/// The position after which the next page of a list continues: that of its last registration.
+/// The position after which the next page of a list starts. It is the last registration of the
+/// previous page.
 #[derive(Debug, Clone)]
 pub(in crate::registry) struct Cursor(Registration);
 
@@ -40,11 +41,11 @@ impl Page {
         }
     }
 
-    /// Appends a registration, which must be portable. Returns false if the page is full.
+    /// Appends a registration, which must be portable. Returns `false` if the page is full.
     pub(in crate::registry) fn push(&mut self, registration: &Registration) -> bool {
         let value = Value::Map(registration.to_map());
         self.scratch.clear();
-        // A value that cannot be encoded fails when the answer is sent.
+        // If the value cannot be encoded, sending the answer fails later.
         let _ = json::write(&value, &mut self.scratch);
         let len = self.scratch.len();
         if !self.list.is_empty() && self.size + len > self.budget {
@@ -61,7 +62,8 @@ impl Page {
 }
 
 impl Pages {
-    /// Starts to split `registrations`, without those that other processes cannot call.
+    /// Starts to split `registrations` into pages, and removes those that other processes cannot
+    /// call.
     pub(in crate::registry) fn new(
         mut registrations: Vec<Arc<Registration>>,
         budget: usize,
@@ -82,7 +84,8 @@ impl Pages {
 }
 
 impl Cursor {
-    /// Encodes a cursor after `last`, for an answer and for the request of the next page.
+    /// Encodes the cursor after the registration `last`. It is sent in an answer and in the request
+    /// for the next page.
     pub(in crate::registry) fn to_map(last: &Registration) -> Map {
         let mut map = map! {"name": (&*last.name), "endpoint": (last.endpoint.to_string())};
         if let Some(version) = &last.version {
@@ -91,7 +94,7 @@ impl Cursor {
         map
     }
 
-    /// Decodes the cursor of a request, if there is one.
+    /// Decodes the cursor of a request, if the request has one.
     pub(in crate::registry) fn read(payload: &Map) -> Result<Option<Self>, FieldError> {
         match payload.get("after") {
             None | Some(Value::Null) => Ok(None),
@@ -102,12 +105,12 @@ impl Cursor {
         }
     }
 
-    /// The name of the last registration of the previous page.
+    /// Returns the name of the last registration of the previous page.
     pub(in crate::registry) fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Removes all registrations up to the cursor from an ordered list.
+    /// Removes the registrations up to and including the cursor from an ordered list.
     pub(in crate::registry) fn skip(&self, registrations: &mut Vec<Arc<Registration>>) {
         let is_listed = |registration: &Arc<Registration>| {
             registration.listing_order(&self.0) != Ordering::Greater
@@ -117,8 +120,8 @@ impl Cursor {
     }
 }
 
-/// Decodes a list of registrations, without those at endpoints that this process cannot call. Also
-/// returns the length of the whole list.
+/// Decodes a list of registrations, and omits those whose endpoints this process cannot call. Also
+/// returns the length of the list before the omissions.
 pub(in crate::registry) fn read_page(
     payload: &mut Map,
 ) -> Result<(Vec<Arc<Registration>>, usize), FieldError> {
@@ -154,7 +157,7 @@ mod tests {
         let made = (0..count).map(|number| {
             let endpoint = format!("tcp://host:{}", 1000 + number).parse().unwrap();
             let time: Timestamp = "2025-11-08T12:34:56+00:00".parse().unwrap();
-            // All have the same length.
+            // All registrations have the same length.
             Arc::new(
                 Registration::new(format!("agent {number:03}"), endpoint).with_registered_at(time),
             )
