@@ -10,14 +10,16 @@ use crate::{Map, Message, RequestId, SentAt, ToolResult, Value, WireError};
 pub struct Envelope {
     /// The id that a request and all replies to it share.
     pub id: RequestId,
-    /// When the envelope was written. It is optional and has no meaning in the protocol.
+    /// The time at which the envelope was written. It is optional and has no meaning in the
+    /// protocol.
     pub timestamp: Option<SentAt>,
-    /// The payload, with the type of the envelope.
+    /// The type of the envelope and its payload.
     pub body: Body,
 }
 
 impl Envelope {
-    /// Creates an envelope with the current time, or with the time of a [`RawBody`].
+    /// Creates an envelope with the current time or, for a [`RawBody`], with the timestamp of the
+    /// body.
     #[must_use]
     pub fn new(id: RequestId, body: impl Into<Body>) -> Self {
         let body = body.into();
@@ -33,7 +35,7 @@ impl Envelope {
     }
 }
 
-/// The type of an envelope and its payload.
+/// The type of an envelope together with the payload of that type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Body {
@@ -41,7 +43,7 @@ pub enum Body {
     Request(Request),
     /// The reply to a request.
     Response(Response),
-    /// A failure: the reply to a request, or the end of a stream.
+    /// An error, sent as the reply to a request or to end a stream.
     Error(WireError),
     /// Renews the registration of an agent.
     Heartbeat(Heartbeat),
@@ -53,7 +55,8 @@ pub enum Body {
     StreamChunk(Message),
     /// The end of the answer to a streaming request.
     StreamEnd,
-    /// A body of any type, as it was received. Only [`Format::decode_raw`] returns this variant.
+    /// A body of any type that contains all received keys. Only [`Format::decode_raw`] returns this
+    /// variant.
     ///
     /// [`Format::decode_raw`]: crate::Format::decode_raw
     Raw(Box<RawBody>),
@@ -77,24 +80,25 @@ impl Body {
     }
 }
 
-/// A body as it was received, with every key that the sender wrote and in the order in which the
-/// sender wrote them. A program that passes envelopes on sends it unchanged (PROTOCOL 2.10).
+/// A body that contains all received keys in the order in which they were received.
+///
+/// A program that forwards envelopes sends this body unchanged (PROTOCOL 2.10).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RawBody {
     /// The type of the envelope.
     pub kind: EnvelopeType,
-    /// The payload. Nothing but its being an object has been checked.
+    /// The payload. It was only checked to be an object.
     pub payload: Map,
-    /// When the envelope was written.
+    /// The time at which the envelope was written.
     pub timestamp: Option<SentAt>,
-    /// The keys of the envelope that this version does not know. They are written after the
+    /// The keys of the envelope that this version does not know. They are encoded after the
     /// payload.
     pub unknown: Map,
 }
 
 impl RawBody {
-    /// Creates a body with this payload, without unknown keys and with the current time.
+    /// Creates a body with the given payload and the current time, without unknown keys.
     #[must_use]
     pub fn new(kind: EnvelopeType, payload: Map) -> Self {
         Self {
@@ -105,7 +109,7 @@ impl RawBody {
         }
     }
 
-    /// Creates a body whose time is not known.
+    /// Creates a body without a timestamp.
     pub(crate) fn received(kind: EnvelopeType, payload: Map) -> Self {
         Self {
             kind,
@@ -156,7 +160,7 @@ impl EnvelopeType {
         Self::StreamEnd,
     ];
 
-    /// Returns the type as it is written on the wire.
+    /// Returns the name of the type on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -192,13 +196,15 @@ pub enum Request {
     Stream(Call),
     /// Runs a tool.
     Execute(Execute),
-    /// A method that this version does not know, with its whole payload.
+    /// A request with a method that this version does not know. It holds the whole payload.
     Other(Map),
 }
 
 impl Request {
-    /// Returns the method that the payload names. For an unknown method this is any value, or null
-    /// if the payload has no method.
+    /// Returns the method that the payload names.
+    ///
+    /// The method of a [`Request::Other`] can be any value. It is null if the payload has no
+    /// method.
     #[must_use]
     pub fn method(&self) -> Value {
         match self {
@@ -214,14 +220,14 @@ impl Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {
-    /// The name of the agent. It is empty if the caller gave none.
+    /// The name of the agent, or an empty string if the caller did not name an agent.
     pub agent_name: String,
     /// The message.
     pub message: Message,
 }
 
 impl Call {
-    /// Creates a call of the agent with this name, which may be empty.
+    /// Creates a call to the agent with this name. The name may be empty.
     #[must_use]
     pub fn new(agent_name: impl Into<String>, message: Message) -> Self {
         Self {
@@ -231,18 +237,18 @@ impl Call {
     }
 }
 
-/// A run of a tool.
+/// A request to run a tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Execute {
     /// The name of the tool.
     pub tool_name: String,
-    /// The arguments by name.
+    /// The arguments, keyed by name.
     pub kwargs: Map,
 }
 
 impl Execute {
-    /// Creates a run of the tool with this name.
+    /// Creates a request to run the tool with this name.
     #[must_use]
     pub fn new(tool_name: impl Into<String>, kwargs: Map) -> Self {
         Self {
@@ -256,12 +262,12 @@ impl Execute {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Response {
-    /// The reply of an agent.
+    /// The reply from an agent.
     Message(Message),
     /// The result of a tool.
     Tool(ToolResult),
-    /// The reply to any other method, with its whole payload. A payload that has a key `message` or
-    /// `result` is never decoded as this variant.
+    /// The reply to any other method. It holds the whole payload. A payload that has a `message` or
+    /// `result` key is never decoded as this variant.
     Other(Map),
 }
 
@@ -271,16 +277,16 @@ pub enum Response {
 pub struct Heartbeat {
     /// The name of the agent.
     pub agent_name: String,
-    /// The health of the agent: `healthy`.
+    /// The health of the agent, such as `healthy`.
     pub status: String,
-    /// The endpoint of the agent, to distinguish it from other agents of the same name.
+    /// The endpoint of the agent, which distinguishes it from other agents with the same name.
     pub endpoint: Option<String>,
-    /// The instance id of the agent, to distinguish it from other agents of the same name.
+    /// The instance id of the agent, which distinguishes it from other agents with the same name.
     pub instance: Option<String>,
 }
 
 impl Heartbeat {
-    /// Creates a heartbeat of a healthy agent.
+    /// Creates a heartbeat for a healthy agent.
     #[must_use]
     pub fn healthy(agent_name: impl Into<String>) -> Self {
         Self {
@@ -292,7 +298,7 @@ impl Heartbeat {
     }
 }
 
-/// The registration of an agent.
+/// A request to register an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Register {
@@ -300,11 +306,11 @@ pub struct Register {
     pub agent_name: String,
     /// The capabilities of the agent.
     pub capabilities: Map,
-    /// The endpoint at which the agent is called.
+    /// The endpoint at which callers reach the agent.
     pub endpoint: String,
-    /// Facts about the agent.
+    /// Additional information about the agent.
     pub metadata: Map,
-    /// The semantic version of the agent, if it has one.
+    /// The semantic version of the agent, or `None` if the agent has no version.
     pub version: Option<String>,
     /// The instance id, which distinguishes the agent from any earlier or later agent at the same
     /// endpoint.
@@ -312,7 +318,7 @@ pub struct Register {
 }
 
 impl Register {
-    /// Creates a registration of the agent with this name at this endpoint.
+    /// Creates a request to register the agent with this name at this endpoint.
     #[must_use]
     pub fn new(agent_name: impl Into<String>, endpoint: impl Into<String>) -> Self {
         Self {
@@ -326,20 +332,20 @@ impl Register {
     }
 }
 
-/// The removal of an agent from a registry.
+/// A request to remove an agent from a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unregister {
-    /// The name of the agent, unless the sender left it out.
+    /// The name of the agent, or `None` if the sender omitted it.
     pub agent_name: Option<String>,
-    /// The endpoint of the agent, to distinguish it from other agents of the same name.
+    /// The endpoint of the agent, which distinguishes it from other agents with the same name.
     pub endpoint: Option<String>,
-    /// The instance id of the agent, to distinguish it from other agents of the same name.
+    /// The instance id of the agent, which distinguishes it from other agents with the same name.
     pub instance: Option<String>,
 }
 
 impl Unregister {
-    /// Creates the removal of the agent with this name.
+    /// Creates a request to remove the agent with this name.
     #[must_use]
     pub fn new(agent_name: impl Into<String>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! A codec of envelopes for `tokio_util::codec::Framed`.
+//! A codec for envelopes, for use with `tokio_util::codec::Framed`.
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
@@ -8,11 +8,12 @@ use crate::{
     peek_frame, put_frame, reserve_for_frame,
 };
 
-/// Decodes a byte stream into envelopes and encodes envelopes, for use with
-/// `tokio_util::codec::Framed`.
+/// A codec that decodes a byte stream into envelopes and encodes envelopes into frames.
 ///
-/// A frame that holds no valid envelope is yielded as an `Err` item, and the stream continues after
-/// it. A stream that is not a sequence of frames fails with an error, which ends it.
+/// Use it with `tokio_util::codec::Framed`.
+///
+/// A frame without a valid envelope is yielded as an `Err` item, and the stream continues with the
+/// next frame. A framing error ends the stream.
 ///
 /// ```
 /// use agentwire_codec::{Envelope, EnvelopeCodec, Message, Call, Request, RequestId};
@@ -67,8 +68,7 @@ impl Encoder<&Envelope> for EnvelopeCodec {
     type Error = EncodeError;
 
     fn encode(&mut self, envelope: &Envelope, buffer: &mut BytesMut) -> Result<(), EncodeError> {
-        // The allocation moves to the `Vec` and back. No byte is copied unless the buffer is
-        // shared.
+        // The conversions reuse the allocation. They copy the bytes only if the buffer is shared.
         let mut bytes = Vec::from(std::mem::take(buffer));
         let result = put_frame(&mut bytes, self.limits.max_send(), |bytes| {
             self.format.encode(envelope, bytes)

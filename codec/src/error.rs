@@ -9,16 +9,16 @@ use crate::{
     repeated::repeatable_text,
 };
 
-/// A byte stream that is not a sequence of frames. It cannot be read any further.
+/// A framing error, after which the byte stream cannot be read any further.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// A payload exceeds the limit of its direction (PROTOCOL 1.3).
+    /// The payload exceeds the limit for its direction (PROTOCOL 1.3).
     #[error(
         "frame of {len} bytes exceeds the limit of {max}; raise the frame limit on both sides or send less"
     )]
     TooLarge {
-        /// The payload's length in bytes.
+        /// The length of the payload in bytes.
         len: usize,
         /// The limit in bytes.
         max: usize,
@@ -36,13 +36,13 @@ pub enum FrameError {
     /// The stream ended inside a frame.
     #[error("stream ended inside a frame, after {have} of {want} bytes")]
     Truncated {
-        /// Bytes of the frame that arrived, header included.
+        /// The number of bytes of the frame that arrived, including the header.
         have: usize,
-        /// Length of the whole frame in bytes, header included, or of the header if that is
-        /// incomplete.
+        /// The length of the whole frame in bytes, including the header. If the header is
+        /// incomplete, this is the length of the header.
         want: usize,
     },
-    /// Reading or writing failed.
+    /// Reading from or writing to the stream failed.
     #[error("reading or writing frames failed")]
     Io(#[from] io::Error),
 }
@@ -69,46 +69,47 @@ impl fmt::Display for Explained {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// JSON has no bytes (PROTOCOL 4.9).
+    /// The value contains bytes, which JSON cannot represent (PROTOCOL 4.9).
     #[error("bytes have no JSON form; encode them as text, for example in base64")]
     BytesInJson,
-    /// MessagePack has no integers beyond 64 bits (PROTOCOL 10.3).
+    /// The value contains an integer beyond 64 bits, which MessagePack cannot represent (PROTOCOL
+    /// 10.3).
     #[error(
         "integer is beyond 64 bits, which MessagePack cannot carry; send it as text or use JSON"
     )]
     IntegerTooLarge,
-    /// The value is nested deeper than any reader accepts (PROTOCOL 4.8).
+    /// The value is nested deeper than decoders accept (PROTOCOL 4.8).
     #[error("value is nested deeper than {max} levels")]
     TooDeep {
-        /// The maximum depth.
+        /// The maximum number of levels.
         max: usize,
     },
-    /// A message must have a role (PROTOCOL 3.2).
+    /// The message has an empty role (PROTOCOL 3.2).
     #[error("message has an empty role")]
     EmptyRole,
-    /// A tool result that reports a failure must give a reason (PROTOCOL 3.4).
+    /// The tool result is a failure but has no error text (PROTOCOL 3.4).
     #[error("tool result is a failure without an error text")]
     MissingToolError,
-    /// A request to run a tool must name the tool (PROTOCOL 2.6).
+    /// The request to run a tool does not name the tool (PROTOCOL 2.6).
     #[error("tool has no name")]
     EmptyToolName,
-    /// The encoded payload does not fit a frame.
+    /// The encoded payload does not fit into a frame, or an I/O error occurred.
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
 
-/// `Framed` of tokio-util reports I/O errors through the error type of the encoder.
+/// Converts an I/O error. `Framed` of tokio-util requires this conversion for the error type of an
+/// encoder.
 impl From<io::Error> for EncodeError {
     fn from(error: io::Error) -> Self {
         Self::Frame(error.into())
     }
 }
 
-/// A payload that is not an envelope.
+/// The error for a payload that is not a valid envelope.
 ///
-/// The frame around the payload was intact, so the connection can continue.
-/// [`to_wire_error`](Self::to_wire_error) returns the error that a server replies with (PROTOCOL
-/// 7.3).
+/// The frame was intact, so the connection remains usable. [`to_wire_error`](Self::to_wire_error)
+/// returns the error that a server sends in reply (PROTOCOL 7.3).
 #[derive(Debug, thiserror::Error)]
 #[error("{fault}")]
 pub struct DecodeError {
@@ -130,13 +131,13 @@ impl DecodeError {
         }
     }
 
-    /// Returns the id of the envelope, if it could be read.
+    /// Returns the id of the envelope, or `None` if the id could not be read.
     #[must_use]
     pub fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()
     }
 
-    /// Returns the type of the envelope, if only its payload is invalid.
+    /// Returns the type of the envelope if the envelope is valid and only its payload is not.
     #[must_use]
     pub fn envelope_type(&self) -> Option<EnvelopeType> {
         self.kind
@@ -148,7 +149,7 @@ impl DecodeError {
         &self.fault
     }
 
-    /// Returns the error code of the reply (PROTOCOL 7.3).
+    /// Returns the error code that a server sends in reply (PROTOCOL 7.3).
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match &*self.fault {
@@ -160,7 +161,7 @@ impl DecodeError {
         }
     }
 
-    /// Returns the error of the reply (PROTOCOL 7.3).
+    /// Returns the error that a server sends in reply (PROTOCOL 7.3).
     #[must_use]
     pub fn to_wire_error(&self) -> WireError {
         let mut details = Map::new();
@@ -178,7 +179,7 @@ impl DecodeError {
     }
 }
 
-/// The reason why a payload is not an envelope.
+/// The reason why a payload is not a valid envelope.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeFault {
@@ -187,15 +188,15 @@ pub enum DecodeFault {
     Syntax {
         /// The format that was expected.
         format: &'static str,
-        /// What is wrong.
+        /// A description of the syntax error.
         reason: &'static str,
-        /// The position in bytes from the start of the payload.
+        /// The position of the error, in bytes from the start of the payload.
         offset: usize,
     },
-    /// The payload is valid in its format but is not an envelope (PROTOCOL 2).
+    /// The payload is well-formed but is not an envelope (PROTOCOL 2).
     #[error("Invalid envelope: {reason}")]
     Envelope {
-        /// The rule that is violated.
+        /// A description of the violated rule.
         reason: String,
     },
     /// The envelope has another protocol version.
@@ -204,16 +205,16 @@ pub enum DecodeFault {
         /// The version of the envelope, or a description of it if it is large (PROTOCOL 7.5).
         version: Value,
     },
-    /// The payload of the envelope lacks a required key, or a key has a value of the wrong type.
+    /// The payload of the envelope lacks a required key or has a value of the wrong type.
     #[error("Invalid payload: {reason}")]
     Payload {
-        /// The rule that is violated.
+        /// A description of the violated rule.
         reason: String,
     },
-    /// The message violates PROTOCOL 3.
+    /// The message violates a rule of PROTOCOL 3.
     #[error("Failed to decode message: {reason}")]
     Message {
-        /// The rule that is violated.
+        /// A description of the violated rule.
         reason: String,
         /// The message as it was received, or a description of it if it is large (PROTOCOL 7.5).
         data: Value,

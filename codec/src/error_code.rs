@@ -1,4 +1,4 @@
-//! The stable codes of errors on the wire.
+//! Stable error codes on the wire.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,7 +6,7 @@ use agentwire_text::Untrusted;
 
 /// The stable name of an error on the wire, such as `AGENT_NOT_FOUND` (PROTOCOL 7.1).
 ///
-/// The set of codes is open: a code that this version does not know is kept unchanged.
+/// The set of codes is open. Codes that this version does not know are kept unchanged.
 ///
 /// ```
 /// use agentwire_codec::ErrorCode;
@@ -23,7 +23,8 @@ macro_rules! standard_codes {
         impl ErrorCode {
             $($(#[$doc])* pub const $name: Self = Self(Cow::Borrowed(stringify!($name)));)*
 
-            /// Standard codes are borrowed, so decoding them does not allocate.
+            /// Returns the standard code with this name. Standard codes are borrowed, so decoding
+            /// one does not allocate.
             fn known(text: &str) -> Option<Self> {
                 match text {
                     $(stringify!($name) => Some(Self::$name),)*
@@ -37,11 +38,11 @@ macro_rules! standard_codes {
 standard_codes! {
     /// The connection could not be opened.
     CONNECTION_FAILED
-    /// Opening a connection, or waiting for a reply, took too long.
+    /// Opening a connection or waiting for a reply timed out.
     CONNECTION_TIMEOUT
-    /// The connection closed before the reply arrived.
+    /// The connection was closed before the reply arrived.
     CONNECTION_CLOSED
-    /// The payload is not an envelope, or its type or method is not valid here.
+    /// The payload is not an envelope, or the receiver does not accept its type or method.
     INVALID_MESSAGE
     /// The envelope has a protocol version that is not supported.
     UNSUPPORTED_VERSION
@@ -49,9 +50,9 @@ standard_codes! {
     MALFORMED_PAYLOAD
     /// No agent has this name.
     AGENT_NOT_FOUND
-    /// The agent exists but cannot be called at present.
+    /// The agent exists but is temporarily unavailable.
     AGENT_UNAVAILABLE
-    /// The agent took too long.
+    /// The agent did not reply in time.
     AGENT_TIMEOUT
     /// No tool has this name.
     TOOL_NOT_FOUND
@@ -74,7 +75,7 @@ standard_codes! {
 }
 
 impl ErrorCode {
-    /// Returns the code as it is written on the wire.
+    /// Returns the code as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! Fingerprints: they show that two private values are equal without showing the values.
+//! Fingerprints, which show whether private values are equal without showing the values.
 
 use std::{
     fmt,
@@ -6,17 +6,17 @@ use std::{
     sync::LazyLock,
 };
 
-/// A short hash that stands for a private value in debug output, written `#1f3a90c2`.
+/// A short hash that replaces a private value in debug output, such as `#1f3a90c2`.
 ///
-/// Equal values have equal fingerprints for as long as the process runs. The hash is keyed with a
-/// random key that never leaves the process, so a log does not allow anyone to test guesses.
+/// Within one process, equal values have equal fingerprints. The hash uses a random key that never
+/// leaves the process, so a reader of the log cannot confirm a guess of the value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint(u32);
 
 impl Fingerprint {
     pub(crate) fn of<T: Hash + ?Sized>(value: &T) -> Self {
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        // Half of the hash is enough to tell values apart, and shorter to read.
+        // 32 of the 64 bits are enough to tell values apart and are easier to read.
         Self(KEY.hash_one(value) as u32)
     }
 }
@@ -27,7 +27,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Private text: `{:?}` shows its length and fingerprint, `{:#?}` shows the text.
+/// Private text. `{:?}` shows its length and fingerprint, and `{:#?}` shows the text itself.
 pub(crate) struct PrivateText<'a>(pub(crate) &'a str);
 
 impl fmt::Debug for PrivateText<'_> {

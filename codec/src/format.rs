@@ -11,7 +11,7 @@ pub enum Format {
     /// JSON as CPython writes it (PROTOCOL 4). Every peer supports it.
     #[default]
     Json,
-    /// MessagePack as Python's `msgpack` package writes it (PROTOCOL 10). It carries bytes, but no
+    /// MessagePack as Python's `msgpack` package writes it (PROTOCOL 10). It supports bytes but not
     /// integers beyond 64 bits.
     MessagePack,
 }
@@ -19,8 +19,7 @@ pub enum Format {
 impl Format {
     /// Detects the format of `payload` from its first byte (PROTOCOL 10.2).
     ///
-    /// A payload in neither format counts as JSON, whose decoder then reports what is wrong with
-    /// it.
+    /// A payload in neither format is treated as JSON, so the JSON decoder reports the error.
     #[must_use]
     pub fn detect(payload: &[u8]) -> Self {
         match payload.first() {
@@ -33,8 +32,8 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// The format cannot carry the envelope. The bytes appended so far stay in `buffer`;
-    /// [`put_frame`](crate::put_frame) removes them.
+    /// Returns an error if the format cannot represent the envelope. The bytes that were already
+    /// appended remain in `buffer`; [`put_frame`](crate::put_frame) removes them.
     pub fn encode(self, envelope: &Envelope, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Self::Json => json::encode_envelope(envelope, buffer),
@@ -46,13 +45,15 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// The payload is not an envelope. The error holds the id of the envelope if it could be read.
+    /// Returns an error if the payload is not a valid envelope. The error contains the id of the
+    /// envelope if the id could be read.
     pub fn decode(self, payload: &[u8]) -> Result<Envelope, DecodeError> {
         self.decode_with(payload, Detail::Known)
     }
 
-    /// Decodes the envelope in `payload` and keeps all of its keys, for a program that passes
-    /// envelopes on without understanding them. The body is a [`Body::Raw`].
+    /// Decodes the envelope in `payload` and keeps all its keys. The body is a [`Body::Raw`].
+    ///
+    /// Use this method in a program that forwards envelopes without interpreting them.
     ///
     /// ```
     /// use agentwire_codec::{Body, EnvelopeType, Format};
@@ -67,7 +68,8 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// The payload is not an envelope. The keys of the payload of the envelope are not checked.
+    /// Returns an error if the payload is not a valid envelope. The keys inside the payload of the
+    /// envelope are not checked.
     ///
     /// [`Body::Raw`]: crate::Body::Raw
     pub fn decode_raw(self, payload: &[u8]) -> Result<Envelope, DecodeError> {
@@ -94,8 +96,8 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// The format cannot carry the value. The bytes appended so far stay in `buffer`, as with
-    /// [`encode`](Self::encode).
+    /// Returns an error if the format cannot represent the value. The bytes that were already
+    /// appended remain in `buffer`.
     pub fn encode_value(self, value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Self::Json => json::write(value, buffer),
@@ -107,7 +109,7 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// [`DecodeFault::Syntax`] if the bytes are not valid in this format.
+    /// Returns [`DecodeFault::Syntax`] if the bytes are not valid in this format.
     pub fn decode_value(self, payload: &[u8]) -> Result<Value, DecodeFault> {
         match self {
             Self::Json => json::from_slice(payload),

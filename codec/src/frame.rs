@@ -1,14 +1,14 @@
-//! Frames: payloads with their length in front.
+//! Frames, which consist of a length and a payload.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{ForeignProtocol, FrameError};
 
-/// The maximum size of a payload in bytes, for each direction.
+/// The maximum size of a payload in bytes, for each direction of a connection.
 ///
-/// Both limits default to [`DEFAULT_FRAME_LIMIT`]. The header holds 32 bits, so larger limits are
-/// reduced to `u32::MAX`.
+/// Both limits default to [`DEFAULT_FRAME_LIMIT`]. The header has 32 bits, so a limit above
+/// `u32::MAX` is reduced to `u32::MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameLimits {
     send: usize,
@@ -16,29 +16,28 @@ pub struct FrameLimits {
 }
 
 impl FrameLimits {
-    /// Sets the limit for payloads that are sent. A larger payload is refused before any byte is
-    /// written.
+    /// Sets the limit for sent payloads. A larger payload is rejected before any byte is written.
     #[must_use]
     pub fn send(mut self, bytes: usize) -> Self {
         self.send = bytes.min(u32::MAX as usize);
         self
     }
 
-    /// Sets the limit for payloads that are received. A header that announces more ends the
-    /// connection.
+    /// Sets the limit for received payloads. A header that announces a larger payload is a framing
+    /// error, which ends the connection.
     #[must_use]
     pub fn receive(mut self, bytes: usize) -> Self {
         self.receive = bytes.min(u32::MAX as usize);
         self
     }
 
-    /// Returns the limit for payloads that are sent.
+    /// Returns the limit for sent payloads.
     #[must_use]
     pub fn max_send(&self) -> usize {
         self.send
     }
 
-    /// Returns the limit for payloads that are received.
+    /// Returns the limit for received payloads.
     #[must_use]
     pub fn max_receive(&self) -> usize {
         self.receive
@@ -54,12 +53,12 @@ impl Default for FrameLimits {
     }
 }
 
-/// Splits a byte stream into payloads, and puts a length in front of each payload that is sent.
+/// A codec that splits a byte stream into payloads and prepends the length to each sent payload.
 ///
-/// For use with `tokio_util::codec::Framed`. The header stays in the buffer until its payload is
-/// complete. A stream that ends after a bare header is therefore reported as
-/// [`FrameError::Truncated`] and not as a clean end. The buffer grows with the bytes that arrive,
-/// never to the length that a header announces.
+/// Use it with `tokio_util::codec::Framed`. The header stays in the buffer until its payload is
+/// complete. Therefore, a stream that ends after a bare header fails with [`FrameError::Truncated`]
+/// instead of ending normally. The buffer grows as bytes arrive, so a header alone cannot make the
+/// decoder allocate the announced length.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FrameCodec {
     limits: FrameLimits,
@@ -106,10 +105,11 @@ impl Encoder<&[u8]> for FrameCodec {
     }
 }
 
-/// Returns the length of the payload at the front of `buffer` once the whole frame has arrived.
+/// Returns the length of the payload at the front of `buffer`, or `None` until the whole frame has
+/// arrived.
 ///
-/// The payload is `buffer[HEADER_LEN..HEADER_LEN + len]`. Nothing is consumed, so the caller can
-/// decode the payload in place and advance afterwards.
+/// The payload is `buffer[HEADER_LEN..HEADER_LEN + len]`. No bytes are consumed, so the caller can
+/// decode the payload in place and then advance the buffer.
 ///
 /// # Errors
 ///
@@ -126,21 +126,23 @@ pub fn peek_frame(buffer: &[u8], limit: usize) -> Result<Option<usize>, FrameErr
     Ok((buffer.len() - HEADER_LEN >= len).then_some(len))
 }
 
-/// Reserves space in `buffer` for more of the frame at its front.
+/// Reserves space in `buffer` for more bytes of the incomplete frame at its front.
 ///
-/// The amount doubles with the bytes that have arrived and never exceeds the rest of the frame. A
-/// bare header therefore reserves little, and a large frame is copied a bounded number of times.
-/// The buffer itself may round the amount up to twice its size.
+/// The amount equals the number of bytes that have arrived, but it is at least 16 KiB and at most
+/// the rest of the frame. Therefore, a bare header reserves little memory, and a large frame is
+/// copied only a bounded number of times. `BytesMut` may round its capacity up to twice the
+/// previous capacity.
 pub fn reserve_for_frame(buffer: &mut BytesMut) {
     let missing = frame_len(buffer).saturating_sub(buffer.len());
     buffer.reserve(missing.min(READ_AHEAD.max(buffer.len())));
 }
 
-/// Checks that a stream may end here: that its unread bytes, `buffer`, hold no part of a frame.
+/// Checks that a stream did not end inside a frame. `buffer` contains the unread bytes of the
+/// stream.
 ///
 /// # Errors
 ///
-/// [`FrameError::Truncated`] if `buffer` is not empty.
+/// Returns [`FrameError::Truncated`] if `buffer` is not empty.
 pub fn check_eof(buffer: &[u8]) -> Result<(), FrameError> {
     if buffer.is_empty() {
         return Ok(());
@@ -151,14 +153,16 @@ pub fn check_eof(buffer: &[u8]) -> Result<(), FrameError> {
     })
 }
 
-/// Appends one frame. `write` appends the payload and must not change the buffer otherwise; the
-/// length is filled in afterwards.
+/// Appends one frame to `buffer`.
 ///
-/// If this fails, `buffer` is unchanged.
+/// The closure `write` appends the payload and must not make any other change to the buffer. The
+/// length of the payload is filled in afterwards.
+///
+/// If an error is returned, `buffer` is unchanged.
 ///
 /// # Errors
 ///
-/// The error of `write`, or [`FrameError::TooLarge`] if the payload exceeds `limit`.
+/// Returns the error of `write`, or [`FrameError::TooLarge`] if the payload exceeds `limit`.
 pub fn put_frame<E: From<FrameError>>(
     buffer: &mut Vec<u8>,
     limit: usize,
@@ -201,24 +205,26 @@ fn payload_len(buffer: &[u8]) -> Option<usize> {
     Some(u32::from_be_bytes(*header) as usize)
 }
 
-/// Returns the length of the frame at the front of `buffer`, or of its header until that has
-/// arrived.
+/// Returns the length of the frame at the front of `buffer`. Until the header has arrived, this is
+/// the length of the header.
 fn frame_len(buffer: &[u8]) -> usize {
     HEADER_LEN.saturating_add(payload_len(buffer).unwrap_or(0))
 }
 
-/// Length of a frame header in bytes: the length of the payload, big-endian (PROTOCOL 1).
+/// The length of a frame header in bytes. The header is the big-endian length of the payload
+/// (PROTOCOL 1).
 pub const HEADER_LEN: usize = 4;
 
-/// Default limit of a payload in each direction: 10 MiB (PROTOCOL 1.3).
+/// The default limit for payloads in each direction: 10 MiB (PROTOCOL 1.3).
 pub const DEFAULT_FRAME_LIMIT: usize = 10 * 1024 * 1024;
 
-/// Upper bound on the bytes that a decoder reserves ahead of the bytes that have arrived.
+/// The number of bytes to reserve ahead until more bytes than this have arrived.
 ///
-/// A header may announce megabytes that never arrive, so the buffer grows with what does.
+/// A header can announce megabytes that never arrive, so the buffer grows only as bytes arrive.
 const READ_AHEAD: usize = 16 * 1024;
 
-/// Capacity for most envelopes, so that a new buffer does not grow step by step.
+/// A capacity that fits most envelopes, so that encoding one does not reallocate a new buffer
+/// repeatedly.
 const USUAL_LEN: usize = 512;
 
 #[cfg(test)]

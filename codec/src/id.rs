@@ -1,4 +1,4 @@
-//! The ids that connect requests and replies.
+//! The ids that associate replies with requests.
 
 use std::{borrow::Cow, fmt};
 
@@ -8,23 +8,23 @@ use crate::text_writer::TextWriter;
 
 /// The id of a request, which every reply to it repeats (PROTOCOL 2.4).
 ///
-/// A canonical UUID takes 16 bytes and no allocation. Any other text is kept unchanged.
+/// A canonical UUID is stored in 16 bytes without an allocation. Any other text is kept unchanged.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(Repr);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
-    /// A UUID in lower case with hyphens. Any other spelling is kept as text, to be written back
-    /// unchanged.
+    /// A UUID in lower case with hyphens. A UUID in any other form is kept as text so that it can
+    /// be written back unchanged.
     Uuid(u128),
     Text(Box<str>),
 }
 
 impl RequestId {
-    /// Creates a random id: a UUID of version 4.
+    /// Creates a random id, which is a version 4 UUID.
     ///
-    /// The id is unique for all practical purposes, but it is not a secret. Creating it makes no
-    /// system call.
+    /// The id is unique for all practical purposes, but it is predictable and must not serve as a
+    /// secret. Generating an id makes no system call.
     #[must_use]
     pub fn random() -> Self {
         let random = fastrand::u128(..);
@@ -32,7 +32,7 @@ impl RequestId {
         Self(Repr::Uuid((version_4 & !(0b11 << 62)) | (0b10 << 62)))
     }
 
-    /// Returns the id for an error about a frame whose own id could not be read.
+    /// Returns the id that an error reply uses if the id of the request could not be read.
     #[must_use]
     pub fn unknown() -> Self {
         Self::from("unknown")
@@ -104,7 +104,8 @@ fn uuid_text(uuid: u128) -> [u8; UUID_TEXT_LEN] {
 fn parse_uuid(text: &[u8]) -> Option<u128> {
     let text: &[u8; UUID_TEXT_LEN] = text.try_into().ok()?;
     let mut bytes = [0; 16];
-    // A digit has none of the upper bits, so one check after the loop covers all of them.
+    // The value of a valid digit is below 16, so one check of the combined bits after the loop
+    // covers every digit.
     let mut combined = 0;
     for (byte, position) in bytes.iter_mut().zip(DIGIT_POSITIONS) {
         let (high, low) = (
@@ -120,12 +121,12 @@ fn parse_uuid(text: &[u8]) -> Option<u128> {
     (combined < 16 && hyphens).then(|| u128::from_be_bytes(bytes))
 }
 
-/// The positions of the hyphens in a UUID.
+/// The positions of the hyphens in the text of a UUID.
 const HYPHEN_POSITIONS: [usize; 4] = [8, 13, 18, 23];
 
 const UUID_TEXT_LEN: usize = 36;
 
-/// The position of the first hex digit of each byte.
+/// The position of the first hex digit of each byte in the text of a UUID.
 const DIGIT_POSITIONS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 const HEX: &[u8; 16] = b"0123456789abcdef";

@@ -1,8 +1,8 @@
 //! Frames, envelopes and messages of the agentwire protocol.
 //!
-//! This crate maps bytes to envelopes and back. It opens no sockets: it works on slices and
-//! buffers. Its output is identical, byte for byte, to that of the Python adapter. Most users want
-//! the crate `agentwire`, which re-exports the types that applications need.
+//! This crate converts bytes to envelopes and envelopes to bytes. It performs no I/O: it works on
+//! slices and buffers. Its output is byte-for-byte identical to the output of the Python adapter.
+//! Most applications should use the crate `agentwire`, which re-exports the types that they need.
 //!
 //! # A frame, byte by byte
 //!
@@ -34,27 +34,27 @@
 //!
 //! - **Frames**: [`put_frame`], [`peek_frame`] and [`FrameCodec`], with [`FrameLimits`].
 //! - **Envelopes**: [`Envelope`] and its [`Body`]. [`Format`] encodes and decodes them;
-//!   [`EnvelopeCodec`] does framing and encoding in one step.
+//!   [`EnvelopeCodec`] combines framing and encoding.
 //! - **Contents**: [`Message`], [`ToolResult`], [`WireError`] with its [`ErrorCode`],
 //!   [`Timestamp`], [`RequestId`].
-//! - **Values**: [`Value`] and [`Map`], which convert from and to `serde_json::Value`. [`to_value`]
+//! - **Values**: [`Value`] and [`Map`], which convert to and from `serde_json::Value`. [`to_value`]
 //!   and [`from_value`] convert any type that serde supports.
 //!
 //! # Limits
 //!
-//! A payload holds at most 10 MiB unless [`FrameLimits`] say otherwise, and nests at most
-//! [`MAX_DEPTH`] levels deep. Decoding allocates in proportion to the bytes that have arrived and
-//! never trusts an announced length. In the worst case, a list of small integers, it allocates 80
-//! bytes per byte of MessagePack and 60 per byte of JSON.
+//! A payload has at most 10 MiB by default; [`FrameLimits`] changes this limit. Values nest at most
+//! [`MAX_DEPTH`] levels deep. Decoding allocates memory in proportion to the bytes that have
+//! arrived and never trusts an announced length. The worst case is a list of small integers, for
+//! which decoding allocates 80 bytes per byte of MessagePack and 60 bytes per byte of JSON.
 //!
 //! # Privacy
 //!
-//! `{:?}` of messages, tool results, values, maps and envelopes is safe to log: for each value it
-//! shows the kind, the size and a fingerprint instead of the content. Roles, names, ids, times and
-//! error messages are shown in full. `{:#?}` shows all of the content and is meant for developers;
-//! the library never logs with it. [`Value`](Value#impl-Debug-for-Value) describes both forms. The
-//! text of a [`ValueError`] quotes the value that does not fit, so log it only if you would log the
-//! value.
+//! The `{:?}` output of messages, tool results, values, maps and envelopes is safe to log: for each
+//! value it shows the kind, the size and a fingerprint instead of the content. Roles, names, ids,
+//! times and error messages are shown in full. The `{:#?}` output shows the entire content and is
+//! intended for developers; the library never uses it for logging.
+//! [`Value`](Value#impl-Debug-for-Value) describes both forms. The text of a [`ValueError`] quotes
+//! the rejected value, so log the error only if you would log the value.
 
 mod envelope;
 mod envelope_codec;

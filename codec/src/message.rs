@@ -1,4 +1,4 @@
-//! What agents and their callers send each other.
+//! The messages that agents and their callers exchange.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -15,8 +15,8 @@ use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 /// assert_eq!(message.metadata["city"], "Oslo");
 /// ```
 ///
-/// With serde, types of your own become the content of a message, and the content is parsed into
-/// them:
+/// Any type that implements serde's traits can be the content of a message, and the content can be
+/// parsed into such a type:
 ///
 /// ```
 /// use agentwire_codec::Message;
@@ -35,26 +35,27 @@ use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 /// # Ok::<(), agentwire_codec::ValueError>(())
 /// ```
 ///
-/// A message also implements serde's `Serialize` and `Deserialize`, in the shape that it has on the
-/// wire and by the same rules: a map with `role`, `content`, `metadata` and `timestamp`.
+/// `Message` itself implements serde's `Serialize` and `Deserialize` in the same form and with the
+/// same rules as on the wire: a map with `role`, `content`, `metadata` and `timestamp`.
 ///
-/// `{:?}` shows the role, the time, and the structure of the rest without its content, and is safe
-/// to log; `{:#?}` shows all of the content. See [`Value`](Value#impl-Debug-for-Value).
+/// The `{:?}` output shows the role, the timestamp, and the structure of the content and metadata.
+/// It is safe to log. The `{:#?}` output shows the entire content. See
+/// [`Value`](Value#impl-Debug-for-Value).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
-    /// The speaker. It must not be empty.
+    /// The role of the sender, which must not be empty.
     pub role: Role,
-    /// The content: usually text, but any value is allowed.
+    /// The content. It is usually text, but any value is allowed.
     pub content: Value,
-    /// Facts about the message.
+    /// Additional information about the message.
     pub metadata: Map,
-    /// When the message was written.
+    /// The time at which the message was written.
     pub timestamp: Timestamp,
 }
 
 impl Message {
-    /// Creates a message of any role, with the current time and no metadata.
+    /// Creates a message with the given role, the current time and no metadata.
     #[must_use]
     pub fn new(role: impl Into<Role>, content: impl Into<Value>) -> Self {
         Self {
@@ -65,32 +66,32 @@ impl Message {
         }
     }
 
-    /// Creates a message of role `user`: what a caller asks.
+    /// Creates a message with the role `user`, which callers send.
     #[must_use]
     pub fn user(content: impl Into<Value>) -> Self {
         Self::new(Role::USER, content)
     }
 
-    /// Creates a message of role `agent`: what an agent replies.
+    /// Creates a message with the role `agent`, which agents send in reply.
     #[must_use]
     pub fn agent(content: impl Into<Value>) -> Self {
         Self::new(Role::AGENT, content)
     }
 
-    /// Creates a message of role `user` whose content is any type that serde can serialize.
+    /// Creates a message with the role `user` from any content that serde can serialize.
     ///
     /// # Errors
     ///
-    /// The errors of [`to_value`].
+    /// Returns an error if [`to_value`] fails.
     pub fn user_from<T: Serialize>(content: T) -> Result<Self, ValueError> {
         to_value(content).map(Self::user)
     }
 
-    /// Creates a message of role `agent` whose content is any type that serde can serialize.
+    /// Creates a message with the role `agent` from any content that serde can serialize.
     ///
     /// # Errors
     ///
-    /// The errors of [`to_value`].
+    /// Returns an error if [`to_value`] fails.
     pub fn agent_from<T: Serialize>(content: T) -> Result<Self, ValueError> {
         to_value(content).map(Self::agent)
     }
@@ -109,7 +110,7 @@ impl Message {
         self
     }
 
-    /// Returns the content if it is text.
+    /// Returns the content if it is text, or `None` otherwise.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         self.content.as_str()
@@ -117,24 +118,25 @@ impl Message {
 
     /// Parses the content into any type that serde can deserialize.
     ///
-    /// It copies the content; [`from_value`]`(message.content)` does not.
+    /// This method copies the content. To avoid the copy, use [`from_value`]`(message.content)`.
     ///
     /// # Errors
     ///
-    /// The errors of [`from_value`]: they say what `T` expects and what the content holds.
+    /// Returns an error if the content does not fit `T`. The error states what `T` expects and what
+    /// the content is.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ValueError> {
         from_value(self.content.clone())
     }
 }
 
-/// Creates a message of role `user`, as [`Message::user`] does.
+/// Creates a message with the role `user`, like [`Message::user`].
 impl From<&str> for Message {
     fn from(text: &str) -> Self {
         Self::user(text)
     }
 }
 
-/// Creates a message of role `user`, as [`Message::user`] does.
+/// Creates a message with the role `user`, like [`Message::user`].
 impl From<String> for Message {
     fn from(text: String) -> Self {
         Self::user(text)

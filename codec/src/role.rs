@@ -1,4 +1,4 @@
-//! Who speaks in a message.
+//! The roles of messages.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
@@ -17,9 +17,9 @@ impl Role {
     pub const USER: Self = Self(Cow::Borrowed("user"));
     /// The agent that replies.
     pub const AGENT: Self = Self(Cow::Borrowed("agent"));
-    /// The agent that replies, as language models call it.
+    /// The agent that replies, in the terminology of language models.
     pub const ASSISTANT: Self = Self(Cow::Borrowed("assistant"));
-    /// Instructions that frame the conversation.
+    /// Instructions for the conversation.
     pub const SYSTEM: Self = Self(Cow::Borrowed("system"));
     /// The output of a tool.
     pub const TOOL: Self = Self(Cow::Borrowed("tool"));

@@ -10,7 +10,7 @@ pub struct SentAt(Repr);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Repr {
-    /// A timestamp that is written back exactly as it was read.
+    /// A timestamp whose text form is identical to the text that it was read from.
     Time(Timestamp),
     Text(Box<str>),
 }
@@ -22,7 +22,7 @@ impl SentAt {
         Self(Repr::Time(Timestamp::now()))
     }
 
-    /// Returns the timestamp, unless the text is not one.
+    /// Returns the timestamp, or `None` if the text is not a valid timestamp.
     #[must_use]
     pub fn timestamp(&self) -> Option<Timestamp> {
         match &self.0 {

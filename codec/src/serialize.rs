@@ -1,4 +1,5 @@
-//! Serde impls of messages, tool results, roles and timestamps, in their wire shape.
+//! Serde implementations for messages, tool results, roles and timestamps, in the same form as on
+//! the wire.
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -10,13 +11,13 @@ use crate::{EncodeError, Map, Message, Role, Timestamp, ToolResult, Value, from_
 
 /// Serializes the message as a map with the four keys of PROTOCOL 3.1.
 ///
-/// A message with an empty role is an error, as it is on the wire.
+/// Serializing a message with an empty role fails, as encoding it does.
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.role.is_empty() {
             return Err(S::Error::custom(EncodeError::EmptyRole));
         }
-        // A map and not a struct, because some formats write structs without their keys.
+        // Serialize a map instead of a struct because some formats omit the keys of structs.
         let mut map = serializer.serialize_map(Some(4))?;
         map.serialize_entry("role", &self.role)?;
         map.serialize_entry("content", &self.content)?;
@@ -57,7 +58,7 @@ impl<'de> Deserialize<'de> for Message {
 
 /// Serializes the result as a map with the four keys of PROTOCOL 3.4.
 ///
-/// A failure without an error text is an error, as it is on the wire.
+/// Serializing a failure without an error text fails, as encoding it does.
 impl Serialize for ToolResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !self.success && self.error.as_ref().is_none_or(String::is_empty) {
@@ -96,7 +97,8 @@ impl<'de> Deserialize<'de> for ToolResult {
     }
 }
 
-/// Reads a whole map first, so that the last value of a repeated key counts (PROTOCOL 2.8).
+/// Deserializes a whole map before its fields, so that the last value of a repeated key is used
+/// (PROTOCOL 2.8).
 fn read_fields<'de, D: Deserializer<'de>, T: DeserializeOwned>(
     deserializer: D,
 ) -> Result<T, D::Error> {

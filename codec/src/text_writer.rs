@@ -1,13 +1,14 @@
-//! The part of a format that writes text.
+//! The trait for writing text in a format.
 
 /// Writes text in a format.
 ///
-/// It is separate from [`FormatWriter`](crate::schema::FormatWriter) so that types which are text on
-/// the wire can write themselves without knowing the structure of envelopes.
+/// This trait is separate from [`FormatWriter`](crate::schema::FormatWriter) so that types that are
+/// text on the wire can implement their own encoding without depending on the structure of
+/// envelopes.
 pub(crate) trait TextWriter {
     /// Writes any text.
     fn text(&mut self, text: &str);
 
-    /// Writes text of printable ASCII without quotes and backslashes.
+    /// Writes text that consists of printable ASCII characters without quotes and backslashes.
     fn ascii_text(&mut self, text: &[u8]);
 }

@@ -1,4 +1,4 @@
-//! What a tool returns.
+//! The results of tools.
 
 use std::fmt;
 
@@ -20,23 +20,23 @@ use crate::{Map, Value, ValueError, fingerprint::PrivateText, from_value, to_val
 /// # Ok::<(), agentwire_codec::ValueError>(())
 /// ```
 ///
-/// Like a [`Message`](crate::Message), it implements serde's `Serialize` and `Deserialize` in the
-/// shape that it has on the wire.
+/// Like [`Message`](crate::Message), `ToolResult` implements serde's `Serialize` and `Deserialize`
+/// in the same form as on the wire.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ToolResult {
     /// Whether the tool succeeded.
     pub success: bool,
-    /// The output.
+    /// The output of the tool.
     pub data: Value,
-    /// Why the tool failed. A failure must give a reason.
+    /// The reason why the tool failed. A failure must have a reason.
     pub error: Option<String>,
-    /// Facts about the run.
+    /// Additional information about the execution.
     pub metadata: Map,
 }
 
 impl ToolResult {
-    /// Creates a success.
+    /// Creates the result of a successful execution.
     #[must_use]
     pub fn success(data: impl Into<Value>) -> Self {
         Self {
@@ -47,16 +47,16 @@ impl ToolResult {
         }
     }
 
-    /// Creates a success whose data is any type that serde can serialize.
+    /// Creates the result of a successful execution from any data that serde can serialize.
     ///
     /// # Errors
     ///
-    /// The errors of [`to_value`].
+    /// Returns an error if [`to_value`] fails.
     pub fn success_from<T: Serialize>(data: T) -> Result<Self, ValueError> {
         to_value(data).map(Self::success)
     }
 
-    /// Creates a failure with its reason.
+    /// Creates the result of a failed execution. `error` is the reason.
     #[must_use]
     pub fn failure(error: impl Into<String>) -> Self {
         Self {
@@ -74,20 +74,21 @@ impl ToolResult {
         self
     }
 
-    /// Parses the data into any type that serde can deserialize, whether the tool succeeded or not.
+    /// Parses the data into any type that serde can deserialize, even if the tool failed.
     ///
     /// # Errors
     ///
-    /// The errors of [`from_value`]: they say what `T` expects and what the data holds.
+    /// Returns an error if the data does not fit `T`. The error states what `T` expects and what
+    /// the data is.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ValueError> {
         from_value(self.data.clone())
     }
 
-    /// Returns the data of a success, and turns a failure into an error.
+    /// Converts a success into `Ok` with the data, and a failure into `Err`.
     ///
     /// # Errors
     ///
-    /// [`ToolFailure`] if [`success`](Self::success) is false.
+    /// Returns [`ToolFailure`] if [`success`](Self::success) is false.
     pub fn into_result(self) -> Result<Value, ToolFailure> {
         if self.success {
             return Ok(self.data);
@@ -100,7 +101,7 @@ impl ToolResult {
     }
 }
 
-/// Shows the structure without the content; `{:#?}` shows all of the content. See
+/// Formats the structure without the content. The alternate form `{:#?}` shows the content too. See
 /// [`Value`](Value#impl-Debug-for-Value).
 impl fmt::Debug for ToolResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,20 +114,20 @@ impl fmt::Debug for ToolResult {
     }
 }
 
-/// A [`ToolResult`] that is a failure, as an error.
+/// The error for a failed [`ToolResult`].
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("{}", Untrusted(error))]
 pub struct ToolFailure {
-    /// Why the tool failed.
+    /// The reason why the tool failed.
     pub error: String,
-    /// The output that the tool returned all the same, often null.
+    /// The output that the tool returned despite the failure. It is often null.
     pub data: Value,
-    /// Facts about the run.
+    /// Additional information about the execution.
     pub metadata: Map,
 }
 
-/// Shows the structure without the content; `{:#?}` shows all of the content. See
+/// Formats the structure without the content. The alternate form `{:#?}` shows the content too. See
 /// [`Value`](Value#impl-Debug-for-Value).
 impl fmt::Debug for ToolFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

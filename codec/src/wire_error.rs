@@ -13,11 +13,11 @@ use crate::{ErrorCode, Map};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireError {
-    /// The kind of failure.
+    /// The stable error code.
     pub code: ErrorCode,
-    /// The description for people.
+    /// The human-readable description of the error.
     pub message: String,
-    /// The details for programs.
+    /// The machine-readable details of the error.
     pub details: Map,
 }
 

@@ -2,21 +2,21 @@
 
 use crate::{Integer, Value, value::IntegerRef};
 
-/// A value that `serde_json::Value` cannot hold.
+/// The error for a value that `serde_json::Value` cannot represent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToJsonError {
-    /// JSON has no bytes.
-    #[error("serde_json cannot hold bytes; encode them as text first")]
+    /// The value contains bytes, which JSON cannot represent.
+    #[error("serde_json cannot represent bytes; encode them as text first")]
     Bytes,
     /// The integer is outside the range -2^63 to 2^64-1.
-    #[error("serde_json cannot hold the integer {digits}")]
+    #[error("serde_json cannot represent the integer {digits}")]
     Integer {
         /// The decimal digits of the integer.
         digits: String,
     },
-    /// NaN or an infinity.
-    #[error("serde_json cannot hold {0}, which is not finite")]
+    /// The float is NaN or an infinity.
+    #[error("serde_json cannot represent {0}, which is not finite")]
     Float(String),
 }
 
@@ -44,8 +44,8 @@ fn from_number(number: &serde_json::Number) -> Value {
     if let Some(unsigned) = number.as_u64() {
         return unsigned.into();
     }
-    // If any crate enables the feature `arbitrary_precision` of serde_json, a number may hold more
-    // than 64 bits.
+    // A number can have more than 64 bits if any crate in the build enables the feature
+    // `arbitrary_precision` of serde_json.
     let digits = number.to_string();
     match Integer::from_decimal(&digits) {
         Some(integer) => Value::Integer(integer),

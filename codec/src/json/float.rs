@@ -1,6 +1,7 @@
-//! Formats floats as Python does.
+//! Formats floats like Python.
 
-/// Appends a float as Python's `repr` writes it, including `NaN` and `Infinity`, which JSON lacks.
+/// Appends a float in the format of Python's `repr`, including `NaN` and `Infinity`, which standard
+/// JSON does not have.
 pub(super) fn write(float: f64, buffer: &mut Vec<u8>) {
     if float.is_nan() {
         return buffer.extend_from_slice(b"NaN");
@@ -20,7 +21,8 @@ pub(super) fn write(float: f64, buffer: &mut Vec<u8>) {
     digits.write(exponent, buffer);
 }
 
-/// The shortest digits that parse back to the same float, without zeros on either side.
+/// The shortest sequence of digits that parses back to the same float, without leading or trailing
+/// zeros.
 #[derive(Default)]
 struct Digits {
     bytes: [u8; Self::MAX],
@@ -28,11 +30,12 @@ struct Digits {
 }
 
 impl Digits {
-    /// No float has more significant digits, and the longest plain notation, 1e22, has 23
-    /// characters.
+    /// The maximum number of digits. A float needs at most 17 significant digits, and the longest
+    /// notation without an exponent has 23 digits (1e22).
     const MAX: usize = 32;
 
-    /// Extracts the digits from any decimal notation and returns the exponent of the first digit.
+    /// Extracts the digits from a number in any decimal notation and returns the decimal exponent
+    /// of the first digit.
     fn parse(&mut self, text: &str) -> i32 {
         let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
         let mut point = exponent.parse::<i32>().unwrap_or_default();
@@ -43,7 +46,7 @@ impl Digits {
                 continue;
             }
             let leading_zero = self.len == 0 && byte == b'0';
-            // Counts the places before the point; zeros directly after the point count negative.
+            // Count the digits before the point. Each zero directly after the point counts as -1.
             point += match (after_point, leading_zero) {
                 (false, false) => 1,
                 (true, true) => -1,
@@ -100,10 +103,10 @@ fn write_zeros(count: usize, buffer: &mut Vec<u8>) {
     buffer.resize(buffer.len() + count, b'0');
 }
 
-/// The smallest decimal exponent that Python writes without `e` (PROTOCOL 4.5).
+/// The smallest decimal exponent for which Python omits the exponent part (PROTOCOL 4.5).
 const FIRST_PLAIN_EXPONENT: i32 = -4;
 
-/// The smallest decimal exponent above that range, from which Python writes `e` again.
+/// The smallest decimal exponent above this range, for which Python writes the exponent part again.
 const FIRST_LARGE_EXPONENT: i32 = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! JSON text, byte for byte as CPython's `json.dumps` writes it (PROTOCOL 4).
+//! JSON in the exact format of CPython's `json.dumps` (PROTOCOL 4).
 
 mod convert;
 mod float;
@@ -14,11 +14,11 @@ use crate::{
     schema::{self, Detail, FormatReader, SyntaxError},
 };
 
-/// Parses one value.
+/// Parses JSON text that consists of one value.
 ///
 /// # Errors
 ///
-/// [`DecodeFault::Syntax`] if PROTOCOL 4.8 refuses the text.
+/// Returns [`DecodeFault::Syntax`] if the text is not valid according to PROTOCOL 4.8.
 pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
         let mut reader = JsonReader::new(text)?;
@@ -29,12 +29,12 @@ pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
     read().map_err(syntax_fault)
 }
 
-/// Appends one value to `buffer`.
+/// Encodes a value as JSON and appends it to `buffer`.
 ///
 /// # Errors
 ///
-/// JSON lacks the value, or the value is nested too deeply. The bytes appended so far stay in
-/// `buffer`.
+/// Returns an error if JSON cannot represent the value or if the value is nested too deeply. The
+/// bytes that were already appended remain in `buffer`.
 pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut JsonWriter::new(buffer), value)
 }

@@ -1,24 +1,24 @@
-//! Finds the bytes in text that need escaping or unescaping, at the speed of memory.
+//! Fast scans for the bytes in text that need escaping or unescaping.
 
-/// Returns the length of the prefix that can be written between quotes without escapes (PROTOCOL
-/// 4.3).
+/// Returns the length of the longest prefix that can be written between quotes without escapes
+/// (PROTOCOL 4.3).
 #[inline]
 pub(super) fn writable_len(bytes: &[u8]) -> usize {
     plain_prefix_len::<Writable>(bytes)
 }
 
-/// Returns the length of the prefix in which every byte between quotes stands for itself.
+/// Returns the length of the longest prefix that can be copied unchanged from between quotes.
 #[inline]
 pub(super) fn literal_len(bytes: &[u8]) -> usize {
     plain_prefix_len::<Literal>(bytes)
 }
 
-/// A class of bytes that need no special treatment.
+/// A class of bytes that need neither escaping nor unescaping, called plain bytes.
 trait PlainBytes {
     fn is_plain(byte: u8) -> bool;
 
-    /// Sets the top bit of the first byte in a little-endian word that is not plain. The bits
-    /// before it are clear; the bits after it have no meaning.
+    /// Returns a word in which the lowest set bit is the top bit of the first byte of `word` that
+    /// is not plain. The word is little-endian. The higher bits of the result have no meaning.
     fn first_special(word: u64) -> u64;
 }
 
@@ -50,7 +50,8 @@ const fn broadcast(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; WORD])
 }
 
-/// A borrow propagates only toward the later bytes, so the first marked byte is always correct.
+/// Sets the top bit of each byte below `bound`. The borrow of the subtraction can mark later bytes
+/// wrongly, but the first marked byte is always correct.
 fn bytes_below(word: u64, bound: u8) -> u64 {
     word.wrapping_sub(broadcast(bound)) & !word & broadcast(0x80)
 }
@@ -68,14 +69,14 @@ fn plain_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     }
 }
 
-/// Returns the index of the first byte that is not plain, or the length of a word.
+/// Returns the index of the first byte that is not plain, or [`WORD`] if all bytes are plain.
 fn first_special_index<P: PlainBytes>(word: [u8; WORD]) -> usize {
     P::first_special(u64::from_le_bytes(word)).trailing_zeros() as usize / WORD
 }
 
 #[inline(always)]
 fn short_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
-    // Two overlapping half words, side by side in one word.
+    // Combine the first four and the last four bytes, which may overlap, into one word.
     if let (Some(front), Some(back)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         let [a, b, c, d] = *front;
         let [e, f, g, h] = *back;
@@ -87,7 +88,8 @@ fn short_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|&&byte| P::is_plain(byte)).count()
 }
 
-/// Two overlapping words: if the second has a match, it lies after the first word.
+/// Scans two words that may overlap. The first word is scanned first, so a match in the second word
+/// always lies after the first word.
 #[inline(always)]
 fn two_word_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     let (Some(front), Some(back)) = (bytes.first_chunk(), bytes.last_chunk()) else {
@@ -112,18 +114,19 @@ fn many_word_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
         }
     }
     match bytes.last_chunk() {
-        // The last word overlaps the previous one, which had no match.
+        // The last word overlaps the previous word, which has only plain bytes.
         Some(word) if len < bytes.len() => bytes.len() - WORD + first_special_index::<P>(*word),
         _ => len,
     }
 }
 
-/// Scans whole chunks only.
+/// Returns the length of the leading chunks that have only plain bytes. Incomplete chunks are not
+/// scanned.
 #[inline(always)]
 fn long_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     let mut len = 0;
     for chunk in bytes.chunks_exact(CHUNK) {
-        // No early exit inside a chunk, because it would prevent vectorization.
+        // An early exit inside a chunk would prevent vectorization.
         if !chunk
             .iter()
             .fold(true, |all, &byte| all & P::is_plain(byte))
@@ -135,16 +138,16 @@ fn long_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     len
 }
 
-/// Bytes scanned together once text is known to be long. The compiler vectorizes a chunk of this
-/// size completely; with chunks of 32 bytes, scanning takes three times as long per byte.
+/// The number of bytes per iteration in long text. The compiler fully vectorizes a chunk of this
+/// size. With chunks of 32 bytes, scanning takes three times as long per byte.
 const CHUNK: usize = 64;
 
-/// Bytes scanned together at first, in one register.
+/// The number of bytes per iteration in short text. A word fits into one register.
 const WORD: usize = size_of::<u64>();
 
 const TWO_WORDS: usize = 2 * WORD;
 
-/// The length from which text is scanned in chunks.
+/// The length after which text is scanned in chunks instead of words.
 const LONG_LEN: usize = 64;
 
 #[cfg(test)]

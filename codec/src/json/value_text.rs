@@ -1,13 +1,14 @@
-//! The text of a value: `FromStr` and `Display` of [`Value`], and `Display` of [`Message`].
+//! `FromStr` and `Display` for [`Value`], and `Display` for [`Message`].
 //!
-//! The impls live here so that the modules of the types do not depend on a format.
+//! The implementations are in this module so that the modules of the types do not depend on a
+//! format.
 
 use std::{fmt, str::FromStr};
 
 use super::{from_slice, write::JsonWriter};
 use crate::{DecodeFault, EncodeError, Message, Value, schema};
 
-/// Parses JSON, as [`json::from_slice`](crate::json::from_slice) does.
+/// Parses JSON, like [`json::from_slice`](crate::json::from_slice).
 impl FromStr for Value {
     type Err = DecodeFault;
 
@@ -18,7 +19,7 @@ impl FromStr for Value {
 
 /// Formats the value as JSON on one line, exactly as on the wire (PROTOCOL 4).
 ///
-/// Bytes, which JSON does not have, appear as `b"…"`.
+/// Bytes have no JSON form and are shown as `b"…"`.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&text_of(|writer| schema::write_value(writer, self)))
@@ -32,7 +33,8 @@ impl fmt::Display for Message {
     }
 }
 
-/// Formatting must not fail, so the reason takes the place of a value that cannot be encoded.
+/// Returns the written text. Formatting must not fail, so a value that cannot be encoded is
+/// replaced by the error message.
 fn text_of(write: impl FnOnce(&mut JsonWriter<'_>) -> Result<(), EncodeError>) -> String {
     let mut buffer = Vec::new();
     match write(&mut JsonWriter::for_display(&mut buffer)) {

@@ -23,7 +23,7 @@ impl<'a> JsonWriter<'a> {
         }
     }
 
-    /// Creates a writer for people, which also shows values that JSON lacks.
+    /// Creates a writer for `Display`, which also writes values that have no JSON form.
     pub(super) fn for_display(buffer: &'a mut Vec<u8>) -> Self {
         Self {
             for_display: true,
@@ -52,7 +52,7 @@ impl TextWriter for JsonWriter<'_> {
             return write_long_text(text, self.buffer);
         }
         let plain = scan::writable_len(text.as_bytes());
-        // Enough for text without escapes, which is the common case.
+        // This capacity suffices for text without escapes, which is the common case.
         self.buffer.reserve(text.len() + 2);
         self.buffer.push(b'"');
         self.buffer.extend_from_slice(&text.as_bytes()[..plain]);
@@ -146,7 +146,8 @@ impl FormatWriter for JsonWriter<'_> {
     }
 }
 
-/// Writes text in chunks, so that the bytes just scanned are copied while they are in the cache.
+/// Writes text in chunks, so that each chunk is still in the cache when it is copied after the
+/// scan.
 #[cold]
 fn write_long_text(text: &str, buffer: &mut Vec<u8>) {
     buffer.reserve(text.len() + 2);
@@ -164,11 +165,12 @@ fn write_long_text(text: &str, buffer: &mut Vec<u8>) {
     buffer.push(b'"');
 }
 
-/// Writes text that starts with a character to escape.
+/// Writes text whose first character must be escaped.
 fn write_escaped(text: &str, buffer: &mut Vec<u8>) {
     let mut rest = text;
     while !rest.is_empty() {
-        // Characters to escape come in runs: in most scripts other than Latin, one run per word.
+        // Characters that must be escaped usually form runs. In most scripts other than Latin, each
+        // word is one run.
         let mut characters = rest.chars();
         while let Some(character) = characters.clone().next().filter(|c| must_escape(*c)) {
             write_escape(character, buffer);
@@ -200,7 +202,7 @@ fn write_escape(character: char, buffer: &mut Vec<u8>) {
                 Ok(unit) => buffer.extend_from_slice(&escaped_unit(unit)),
                 Err(_) => {
                     let above = code - 0x10000;
-                    // Each half has ten bits.
+                    // Each surrogate encodes ten bits.
                     let (high, low) = (
                         0xd800 | (above >> 10) as u16,
                         0xdc00 | (above & 0x3ff) as u16,
@@ -221,7 +223,8 @@ fn escaped_unit(unit: u16) -> [u8; 6] {
     [b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]
 }
 
-/// Chunk size: source and destination together fit in a small L1 data cache.
+/// The chunk size for long text. The source and the destination of a chunk fit together into a
+/// small L1 data cache.
 const COPY_CHUNK: usize = 8 * 1024;
 
 #[cfg(test)]

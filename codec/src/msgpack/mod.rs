@@ -1,4 +1,4 @@
-//! MessagePack, byte for byte as Python's `msgpack.packb` writes it (PROTOCOL 10).
+//! MessagePack in the exact format of Python's `msgpack.packb` (PROTOCOL 10).
 
 mod read;
 mod write;
@@ -9,11 +9,11 @@ use crate::{
     schema::{self, Detail, FormatReader, SyntaxError},
 };
 
-/// Decodes one value.
+/// Decodes MessagePack that consists of one value.
 ///
 /// # Errors
 ///
-/// [`DecodeFault::Syntax`] if PROTOCOL 10.4 refuses the bytes.
+/// Returns [`DecodeFault::Syntax`] if the bytes are not valid according to PROTOCOL 10.4.
 pub fn from_slice(bytes: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
         let mut reader = MsgpackReader::new(bytes);
@@ -28,12 +28,12 @@ pub fn from_slice(bytes: &[u8]) -> Result<Value, DecodeFault> {
     })
 }
 
-/// Appends one value to `buffer`.
+/// Encodes a value as MessagePack and appends it to `buffer`.
 ///
 /// # Errors
 ///
-/// The value holds an integer beyond 64 bits or is nested too deeply. The bytes appended so far
-/// stay in `buffer`.
+/// Returns an error if the value contains an integer beyond 64 bits or is nested too deeply. The
+/// bytes that were already appended remain in `buffer`.
 pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut MsgpackWriter::new(buffer), value)
 }
@@ -69,7 +69,7 @@ mod tests {
             .collect()
     }
 
-    /// The bytes are those of `packb` in msgpack 1.2 for Python.
+    /// The expected bytes were written by `packb` of Python's msgpack 1.2.
     #[test]
     fn every_type_and_size_is_encoded_as_python_encodes_it() {
         let numbered = |len: usize| (0..len).map(|i| (i.to_string(), i)).collect::<Map>();

@@ -9,9 +9,10 @@ use crate::{
     schema::{FormatReader, SyntaxError},
 };
 
-/// Decodes MessagePack (PROTOCOL 10.4).
+/// A decoder for MessagePack (PROTOCOL 10.4).
 ///
-/// Nesting uses heap, not stack: lists and maps that are not complete are kept in a vector.
+/// The decoder is not recursive. Incomplete lists and maps are kept in a vector, so nesting uses
+/// the heap instead of the stack.
 pub(super) struct MsgpackReader<'de> {
     bytes: &'de [u8],
     offset: usize,
@@ -23,7 +24,7 @@ enum OpenContainer {
         list: Vec<Value>,
         remaining: usize,
     },
-    /// `key` belongs to the value that is being decoded.
+    /// A map and the key of the value that is being decoded.
     Map {
         map: Map,
         remaining: usize,
@@ -31,8 +32,9 @@ enum OpenContainer {
     },
 }
 
-/// Returns how much to reserve for the next of `remaining` elements: as many as there are already,
-/// but no more than announced.
+/// Returns the number of elements to reserve before an element is added. A full container at most
+/// doubles, starts with [`MAX_PREALLOCATED`] elements, and never reserves more than the `remaining`
+/// elements.
 fn growth(len: usize, capacity: usize, remaining: usize) -> usize {
     if len < capacity {
         0
@@ -92,7 +94,7 @@ impl<'de> MsgpackReader<'de> {
         Ok(u32::from_be_bytes(self.take_array()?) as usize)
     }
 
-    /// Decodes text, or consumes nothing if the next value is not text.
+    /// Decodes text. If the next value is not text, returns `None` and consumes nothing.
     fn try_str(&mut self) -> Result<Option<&'de str>, SyntaxError> {
         let start = self.offset;
         let [first] = self.take_array()?;
@@ -116,7 +118,7 @@ impl<'de> MsgpackReader<'de> {
         }
     }
 
-    /// Decodes the first bytes of any value except text.
+    /// Decodes any scalar except text, or the length of a list or map.
     fn token(&mut self) -> Result<Token, SyntaxError> {
         let start = self.offset;
         let [first] = self.take_array()?;
@@ -149,7 +151,7 @@ impl<'de> MsgpackReader<'de> {
                 reason: "extension types are not supported",
                 offset: start,
             }),
-            // `try_str` has handled text.
+            // `try_str` has already handled text.
             0xa0..=0xbf | 0xc1 | 0xd9..=0xdb => Err(SyntaxError {
                 reason: "unknown type",
                 offset: start,
@@ -174,8 +176,8 @@ impl<'de> MsgpackReader<'de> {
         }
     }
 
-    /// Every element and entry takes at least one byte, so a length beyond the rest of the payload
-    /// is invalid.
+    /// Enters a list or map of the given length. Each element or entry has at least one byte, so a
+    /// length beyond the rest of the payload is invalid.
     fn open(&mut self, len: usize) -> Result<(), SyntaxError> {
         if len > self.bytes.len() - self.offset {
             return Err(self.error("unexpected end"));
@@ -191,7 +193,7 @@ impl<'de> MsgpackReader<'de> {
 impl<'de> FormatReader<'de> for MsgpackReader<'de> {
     const FORMAT: &'static str = "MessagePack";
     type Position = (usize, usize);
-    /// The number of entries that are left.
+    /// The number of remaining entries.
     type MapCursor = usize;
 
     fn position(&self) -> (usize, usize) {
@@ -290,7 +292,8 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                     continue 'value;
                 }
             };
-            // The value is complete. Add it to its container, which may become complete as well.
+            // The value is complete. Add the value to its container, which may be complete then
+            // too.
             loop {
                 match stack.last_mut() {
                     None => return Ok(value),
@@ -320,7 +323,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                 value = match stack.pop() {
                     Some(OpenContainer::List { list, .. }) => Value::List(list),
                     Some(OpenContainer::Map { map, .. }) => Value::Map(map),
-                    // Unreachable: `last_mut` returned it above.
+                    // Unreachable, because `last_mut` returned an element above.
                     None => Value::Null,
                 };
             }
@@ -328,7 +331,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
     }
 
     fn skip(&mut self) -> Result<(), SyntaxError> {
-        /// The elements or entries left in a list or map.
+        /// The number of remaining elements or entries of a list or map.
         #[derive(Clone, Copy)]
         struct Remaining {
             count: usize,
@@ -379,6 +382,6 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
     }
 }
 
-/// Elements and entries for which memory is reserved before they arrive. At most [`MAX_DEPTH`]
-/// containers are open at once, so the memory reserved in vain is bounded.
+/// The number of elements or entries to reserve when a container is opened. At most [`MAX_DEPTH`]
+/// containers are open at once, so the amount of unused reserved memory is bounded.
 const MAX_PREALLOCATED: usize = 8;

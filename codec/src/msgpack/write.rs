@@ -14,9 +14,9 @@ pub(super) struct MsgpackWriter<'a> {
     depth: usize,
 }
 
-/// The markers that announce a length, for one type.
+/// The markers for the lengths of one type.
 struct Header {
-    /// The marker of the short form, and the longest length that it holds.
+    /// The marker of the short form and the maximum length in this form.
     short: Option<(u8, usize)>,
     len_8: Option<u8>,
     len_16: u8,
@@ -31,7 +31,7 @@ impl<'a> MsgpackWriter<'a> {
     #[inline]
     fn header(&mut self, header: &Header, len: usize) {
         if let Some((first, _)) = header.short.filter(|(_, longest)| len <= *longest) {
-            // At most 31, so the length fits beside the marker.
+            // The length is at most 31, so it fits into the same byte as the marker.
             self.buffer.put_u8(first | len as u8);
         } else if let (Some(first), Ok(len)) = (header.len_8, u8::try_from(len)) {
             self.buffer.put_slice(&[first, len]);
@@ -40,8 +40,8 @@ impl<'a> MsgpackWriter<'a> {
             self.buffer.put_u16(len);
         } else {
             self.buffer.put_u8(header.len_32);
-            // Such a length cannot occur in a frame, whose own length has 32 bits; `put_frame`
-            // refuses the payload.
+            // A frame cannot contain such a length because the length of the frame has only 32
+            // bits. `put_frame` rejects the payload.
             self.buffer.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
         }
     }

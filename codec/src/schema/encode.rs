@@ -6,7 +6,7 @@ use crate::{
     ToolResult, Value,
 };
 
-/// Writes an envelope with its keys in the order of PROTOCOL 2.
+/// Writes an envelope. The order of the keys is defined in PROTOCOL 2.
 pub(crate) fn encode<W: FormatWriter>(
     writer: &mut W,
     envelope: &Envelope,
@@ -131,7 +131,7 @@ fn write_execute<W: FormatWriter>(writer: &mut W, execute: &Execute) -> Result<(
     Ok(())
 }
 
-/// Writes a message with all four keys, whatever their values (PROTOCOL 3.1).
+/// Writes a message. All four keys are always written (PROTOCOL 3.1).
 pub(crate) fn write_message<W: FormatWriter>(
     writer: &mut W,
     message: &Message,
@@ -179,7 +179,7 @@ fn write_text<W: FormatWriter>(writer: &mut W, index: usize, field: Field, text:
     writer.text(text);
 }
 
-/// Returns how many of the fields are present.
+/// Returns the number of fields that are present.
 fn count_present(fields: &[(Field, &Option<String>)]) -> usize {
     fields.iter().filter(|(_, text)| text.is_some()).count()
 }
@@ -196,7 +196,8 @@ fn write_present<W: FormatWriter>(
     }
 }
 
-/// Writes any value. The writer bounds the depth of the recursion.
+/// Writes any value. The recursion depth is bounded, because the writer rejects deeply nested
+/// values.
 pub(crate) fn write_value<W: FormatWriter>(
     writer: &mut W,
     value: &Value,

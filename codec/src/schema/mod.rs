@@ -1,9 +1,9 @@
-//! The structure of envelopes, written once for all formats.
+//! The structure of envelopes, independent of the format.
 //!
-//! [`encode()`] walks an envelope and calls a [`FormatWriter`]; [`decode()`] pulls what it expects from
-//! a [`FormatReader`]. A format consists of one writer and one reader and knows nothing about
-//! envelopes. Neither direction builds a tree of values for the parts that the library itself
-//! interprets.
+//! [`encode()`] traverses an envelope and calls a [`FormatWriter`]. [`decode()`] requests the
+//! expected values from a [`FormatReader`]. A format consists of one writer and one reader and does
+//! not depend on the structure of envelopes. Neither direction builds a tree of values for the
+//! parts that the library itself interprets.
 
 mod decode;
 mod encode;
@@ -17,5 +17,5 @@ pub(crate) use self::{
     writer::{Field, FormatWriter, fixstr},
 };
 
-/// The maximum depth of nesting, in both directions. The outermost map or list has depth 1.
+/// The maximum nesting depth for encoding and decoding. The outermost map or list has depth 1.
 pub const MAX_DEPTH: usize = 256;

@@ -1,26 +1,26 @@
-//! The interface through which envelopes are decoded.
+//! The trait that a format implements to decode envelopes.
 
 use std::borrow::Cow;
 
 use crate::Value;
 
-/// A payload that is not valid in its format.
+/// The error for a payload that is not valid in its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     pub(crate) reason: &'static str,
     pub(crate) offset: usize,
 }
 
-/// A format as a source of values.
+/// A reader for the values in an encoded payload.
 ///
-/// A method that returns an `Option` returns `None`, and consumes nothing, if the next value is of
-/// another kind.
+/// If the next value is of a different kind, methods that return an `Option` return `None` and
+/// consume nothing.
 pub(crate) trait FormatReader<'de> {
     /// The name of the format, for error messages.
     const FORMAT: &'static str;
-    /// A position to rewind to.
+    /// A position in the input, for [`rewind`](Self::rewind).
     type Position: Copy;
-    /// The progress within a map.
+    /// The state of the iteration over a map.
     type MapCursor;
 
     fn position(&self) -> Self::Position;
@@ -39,9 +39,9 @@ pub(crate) trait FormatReader<'de> {
 
     fn text(&mut self) -> Result<Option<Cow<'de, str>>, SyntaxError>;
     fn value(&mut self) -> Result<Value, SyntaxError>;
-    /// Skips a value and checks it as [`value`](Self::value) does.
+    /// Skips a value and checks its syntax like [`value`](Self::value).
     fn skip(&mut self) -> Result<(), SyntaxError>;
 
-    /// Checks that no input is left.
+    /// Checks that the entire input has been consumed.
     fn finish(&mut self) -> Result<(), SyntaxError>;
 }

@@ -1,11 +1,11 @@
-//! The interface through which envelopes are encoded.
+//! The trait that a format implements to encode envelopes.
 
 use crate::{EncodeError, Integer, text_writer::TextWriter};
 
-/// A format as a destination for values.
+/// A writer for the values of an encoded payload.
 ///
-/// The caller passes the index of each entry and element, because some formats separate them and
-/// others announce their number.
+/// The caller passes the length of each map and list, which MessagePack writes, and the index of
+/// each entry and element, because JSON separates them with commas.
 pub(crate) trait FormatWriter: TextWriter {
     fn begin_map(&mut self, len: usize) -> Result<(), EncodeError>;
     fn key(&mut self, index: usize, key: &str);
@@ -24,17 +24,17 @@ pub(crate) trait FormatWriter: TextWriter {
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError>;
 }
 
-/// A key of the protocol, encoded at compile time in every format, because each envelope has about
-/// ten of them.
+/// A key of the protocol, encoded at compile time for every format. Each envelope has about ten
+/// such keys.
 #[derive(Clone, Copy)]
 pub(crate) struct Field {
-    /// With the JSON separators on both sides.
+    /// The key in JSON, with the separators before and after it.
     pub(crate) json: &'static str,
-    /// With the length that MessagePack puts in front.
+    /// The key in MessagePack, with the prefix that contains its length.
     pub(crate) msgpack: &'static [u8],
 }
 
-/// Creates the [`Field`] of a name that needs no escapes in JSON.
+/// Creates the [`Field`] for a name, which must not need escapes in JSON.
 macro_rules! field {
     ($name:literal) => {
         $crate::schema::Field {
@@ -46,7 +46,8 @@ macro_rules! field {
 
 pub(crate) use field;
 
-/// Encodes text of at most 31 bytes in MessagePack. `LEN` includes the marker byte.
+/// Encodes text of at most 31 bytes in MessagePack. `LEN` is the encoded length, which includes the
+/// marker byte.
 pub(crate) const fn fixstr<const LEN: usize>(text: &str) -> [u8; LEN] {
     assert!(LEN == 1 + text.len() && text.len() < 32, "not short");
     let mut bytes = [0; LEN];

@@ -1,4 +1,4 @@
-//! Dates of the Gregorian calendar as day numbers.
+//! Conversions between dates of the Gregorian calendar and day numbers.
 
 /// A day of the proleptic Gregorian calendar, in the years 1 to 9999 that Python supports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +59,7 @@ impl Date {
 
     /// Returns the number of days since 1970-01-01.
     ///
-    /// Internally the year starts in March, so that the leap day is its last day.
+    /// The computation starts each year in March, so that the leap day is the last day of the year.
     pub(crate) fn days(self) -> i64 {
         let (year, month) = (i64::from(self.year), i64::from(self.month));
         let (year, month) = if month > 2 {
@@ -73,9 +73,10 @@ impl Date {
             - MARCH_0000_TO_1970
     }
 
-    /// The inverse of [`days`](Self::days). The argument must lie within the calendar.
+    /// Returns the date that is `days` after 1970-01-01, the inverse of [`days`](Self::days). The
+    /// date must lie in the years 1 to 9999.
     pub(crate) fn from_days(days: i64) -> Self {
-        // The number is positive and below four million, so 32 bits suffice, and they divide
+        // The number is positive and below four million, so it fits into 32 bits, which divide
         // faster.
         let days = (days + MARCH_0000_TO_1970) as u32;
         let (era, day) = (days / DAYS_PER_ERA, days % DAYS_PER_ERA);
@@ -110,10 +111,10 @@ pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
 
 pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
-/// Days in 400 years of the Gregorian calendar.
+/// The number of days in 400 years of the Gregorian calendar.
 const DAYS_PER_ERA: u32 = 146_097;
 
-/// Days from 0000-03-01 to 1970-01-01.
+/// The number of days from 0000-03-01 to 1970-01-01.
 const MARCH_0000_TO_1970: i64 = 719_468;
 
 #[cfg(test)]

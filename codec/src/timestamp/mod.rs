@@ -17,11 +17,12 @@ use self::{
     write::TimestampText,
 };
 
-/// A date and time as Python's `datetime` holds it: microseconds, with or without an offset from
+/// A date and time like Python's `datetime`, with microsecond precision and an optional offset from
 /// UTC.
 ///
-/// It is parsed and formatted by the rules of [PROTOCOL 5] and keeps its offset. Two timestamps are
-/// equal if they are written alike: the same instant at another offset is a different timestamp.
+/// Timestamps are parsed and formatted according to [PROTOCOL 5] and keep their offset. Two
+/// timestamps are equal if their text is equal. The same instant with a different offset is a
+/// different timestamp.
 ///
 /// [PROTOCOL 5]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#5-timestamps
 ///
@@ -36,11 +37,12 @@ use self::{
 pub struct Timestamp {
     /// The local date and time, in microseconds since 1970-01-01T00:00:00.
     local: i64,
-    /// Microseconds east of UTC, or `None` if the timestamp has no offset.
+    /// The offset from UTC in microseconds, positive to the east, or `None` if the timestamp has no
+    /// offset.
     offset: Option<i64>,
 }
 
-/// Text that is not a timestamp (PROTOCOL 5).
+/// The error for text that is not a valid timestamp (PROTOCOL 5).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an ISO 8601 timestamp: {}", shortened(text))]
 pub struct TimestampError {
@@ -54,9 +56,9 @@ impl Timestamp {
         Self::from_system_time(SystemTime::now())
     }
 
-    /// Converts a point in time to UTC, rounded down to microseconds.
+    /// Converts a system time to a timestamp in UTC, rounded down to microseconds.
     ///
-    /// A time outside the years 1 to 9999 becomes the first or last time that can be written.
+    /// A time outside the years 1 to 9999 becomes the first or last valid timestamp.
     #[must_use]
     pub fn from_system_time(time: SystemTime) -> Self {
         let micros = match time.duration_since(UNIX_EPOCH) {
@@ -72,7 +74,7 @@ impl Timestamp {
         }
     }
 
-    /// Returns the point in time, or `None` for a timestamp without an offset.
+    /// Returns the timestamp as a system time, or `None` if the timestamp has no offset.
     #[must_use]
     pub fn to_system_time(self) -> Option<SystemTime> {
         let micros = self.local - self.offset?;
@@ -84,16 +86,17 @@ impl Timestamp {
         }
     }
 
-    /// Returns the offset from UTC in seconds, positive to the east, or `None` if there is none.
+    /// Returns the offset from UTC in seconds, positive to the east, or `None` if the timestamp has
+    /// no offset.
     #[must_use]
     pub fn offset_seconds(self) -> Option<i64> {
         self.offset.map(|micros| micros / MICROS_PER_SECOND)
     }
 
-    /// Parses exactly the text that [`TimestampText`] writes. This is the fast path, and it proves
-    /// that the text is written back unchanged.
+    /// Parses only text in the form that [`TimestampText`] writes. This is the fast path. Its
+    /// success guarantees that the timestamp is written back as the same text.
     ///
-    /// Offsets with seconds do not occur in practice and take the slow path.
+    /// Offsets with seconds do not occur in practice and are left to the slow path.
     pub(crate) fn from_canonical(text: &str) -> Option<Self> {
         read::canonical(text.as_bytes())
     }

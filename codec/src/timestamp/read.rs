@@ -5,7 +5,8 @@ use super::{
     calendar::{Date, MICROS_PER_DAY, MICROS_PER_SECOND},
 };
 
-/// Parses `2025-11-08T12:34:56`, optionally with six digits of a second and an offset in minutes.
+/// Parses `2025-11-08T12:34:56`, optionally followed by six fractional digits and an offset without
+/// seconds.
 pub(super) fn canonical(text: &[u8]) -> Option<Timestamp> {
     let (clock, rest) = text.split_first_chunk::<19>()?;
     let [
@@ -70,7 +71,7 @@ fn two_digits(tens: u8, ones: u8) -> Option<u32> {
     (tens < 10 && ones < 10).then(|| u32::from(tens * 10 + ones))
 }
 
-/// Parses everything that Python's `datetime.fromisoformat` accepts (PROTOCOL 5.3).
+/// Parses any text that Python's `datetime.fromisoformat` accepts (PROTOCOL 5.3).
 pub(super) fn lenient(text: &str) -> Option<Timestamp> {
     let (date, rest) = text.split_at_checked(date_len(text.as_bytes()))?;
     let date = parse_date(date.as_bytes())?;
@@ -92,8 +93,8 @@ pub(super) fn lenient(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// Returns the length of the date. Any character may separate date and time, so only the form of
-/// the date shows where it ends.
+/// Returns the length of the date. Any character can separate the date from the time, so the end of
+/// the date follows only from the form of the date.
 fn date_len(text: &[u8]) -> usize {
     let digits_from = |start: usize| {
         text[start..]
@@ -103,7 +104,8 @@ fn date_len(text: &[u8]) -> usize {
     };
     match (text.get(4), text.get(5)) {
         (Some(b'-'), Some(b'W')) => match text.get(8) {
-            // `2025-W45-6T…` as opposed to `2025-W45-06:00`: the day of a week has one digit.
+            // The day of a week has one digit. Two digits, as in `2025-W45-06:00`, are the start of
+            // the time.
             Some(b'-') if text.get(10).is_some_and(u8::is_ascii_digit) => 8,
             Some(b'-') => 10,
             _ => 8,
@@ -112,7 +114,8 @@ fn date_len(text: &[u8]) -> usize {
         (Some(b'W'), _) if text.len() > 7 => match digits_from(7) {
             0 => 7,
             1 => 8,
-            // `2025W4512…`: the digits after the week belong to the time, in pairs.
+            // An odd number of digits consists of a separator and the pairs of digits of the time,
+            // so the date has no day.
             digits if digits % 2 == 1 => 7,
             _ => 8,
         },
@@ -145,8 +148,8 @@ fn parse_zone(text: &[u8]) -> Option<Option<i64>> {
     }
 }
 
-/// Parses `12`, `12:34`, `12:34:56`, `12:34:56.789`, or the same without colons, into microseconds
-/// since midnight.
+/// Parses a time such as `12`, `12:34`, `12:34:56` or `12:34:56.789` into microseconds since
+/// midnight. The colons may be omitted.
 fn parse_clock(text: &[u8]) -> Option<i64> {
     let colons = text.get(2) == Some(&b':');
     let mut fields = [0; 3];
@@ -177,7 +180,8 @@ fn parse_clock(text: &[u8]) -> Option<i64> {
     Some(i64::from(hours * 3600 + minutes * 60 + seconds) * MICROS_PER_SECOND + fraction)
 }
 
-/// Truncates after the sixth digit, as Python does; it does not round.
+/// Converts fractional digits to microseconds. Like Python, it truncates after the sixth digit
+/// instead of rounding.
 fn fraction_micros(digits: &[u8]) -> Option<i64> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -32,7 +32,7 @@ impl TimestampText {
         text
     }
 
-    /// Returns the text: ASCII digits, `-`, `:`, `.`, `+` and `T`.
+    /// Returns the text, which consists of ASCII digits, `-`, `:`, `.`, `+` and `T`.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -41,10 +41,11 @@ impl TimestampText {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// Writes `12:34:56.789012`. An offset without seconds is written without them.
+    /// Writes a time such as `12:34:56.789012`. The seconds are omitted from an offset if they are
+    /// zero.
     fn clock(&mut self, micros: u64, always_seconds: bool) {
         let per_second = MICROS_PER_SECOND.unsigned_abs();
-        // Time of day and offset are less than 24 hours, so both numbers fit.
+        // A time of day and an offset are less than 24 hours, so both numbers fit into 32 bits.
         let (seconds, fraction) = ((micros / per_second) as u32, (micros % per_second) as u32);
         let two_digits = |number: u32| digit_pair(number as u16);
         let (hours, minutes) = (two_digits(seconds / 3600), two_digits(seconds / 60 % 60));

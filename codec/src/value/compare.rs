@@ -1,13 +1,14 @@
-//! Comparisons of a [`Value`] with the values of Rust.
+//! Comparisons between [`Value`] and Rust types.
 
 use super::{Integer, Map, Value};
 
-/// Equal as written: the float must have the same bits, except that every NaN equals every other.
+/// Returns true if both floats are written as the same text. The bits must be equal, except that
+/// every NaN equals every other NaN.
 pub(super) fn floats_are_equal(a: f64, b: f64) -> bool {
     a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
 }
 
-/// Implements the comparison in both directions, by value and by reference.
+/// Implements `PartialEq` in both directions, for values and references.
 macro_rules! comparisons {
     ($($type:ty: |$value:ident, $other:ident| $is_equal:expr;)*) => {$(
         impl PartialEq<$type> for Value {

@@ -1,4 +1,4 @@
-//! Conversions of Rust values into a [`Value`].
+//! Conversions from Rust types into [`Value`].
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -108,7 +108,7 @@ impl<T: Into<Self>, const N: usize> From<[T; N]> for Value {
     }
 }
 
-/// Keeps the order of the keys.
+/// Converts a map and keeps the order of its keys.
 impl<K: Into<String>, V: Into<Self>> From<BTreeMap<K, V>> for Value {
     fn from(map: BTreeMap<K, V>) -> Self {
         Self::Map(map.into_iter().collect())

@@ -1,18 +1,19 @@
-//! `Debug` of [`Value`] and [`Map`]: an outline without content, or all of the content.
+//! The `Debug` output of [`Value`] and [`Map`]: an outline without content, or the entire content.
 
 use std::{cell::Cell, fmt};
 
 use super::{Map, Value};
 use crate::fingerprint::{Fingerprint, PrivateText};
 
-/// `{:?}` shows the structure without the content, so that it is safe to log; `{:#?}` shows all of
-/// the content, for developers.
+/// Formats the structure without the content, which is safe to log. The alternate form `{:#?}`
+/// shows the entire content, for developers.
 ///
-/// The structure is the kind of each value, its size, and a fingerprint. Equal values have equal
-/// fingerprints, so a failed `assert_eq!` shows which key or element differs. Fingerprints are
-/// keyed with a random key per process and cannot be compared between processes. A key of a map is
-/// shown if it looks like the name of a field: at most 32 ASCII letters, `_` and `-`. The output is
-/// bounded: after 64 values, the rest is shown as a count and one fingerprint.
+/// The structure consists of the kind, the size and a fingerprint of each value. Equal values have
+/// equal fingerprints, so a failed `assert_eq!` shows which key or element differs. Fingerprints
+/// depend on a random key per process and cannot be compared between processes. A map key is shown
+/// if it looks like a field name: at most 32 characters, all of them ASCII letters, `_` or `-`. The
+/// output is bounded: after 64 values, the remaining values are shown as a count and one
+/// fingerprint.
 ///
 /// ```
 /// use agentwire_codec::value;
@@ -31,8 +32,8 @@ impl fmt::Debug for Value {
     }
 }
 
-/// `{:?}` shows the structure without the content, `{:#?}` all of the content, as
-/// [`Value`](Value#impl-Debug-for-Value) does.
+/// Formats the structure without the content. The alternate form `{:#?}` shows the content too. See
+/// [`Value`](Value#impl-Debug-for-Value).
 impl fmt::Debug for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
@@ -55,7 +56,7 @@ fn write_content(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// Writes the structure of a value. Each element and entry takes one of `values_left`.
+/// Writes the structure of a value. Each element and each entry decrements `values_left`.
 fn write_outline(
     value: &Value,
     values_left: &Cell<usize>,
@@ -123,16 +124,17 @@ fn take_one(values_left: &Cell<usize>) -> bool {
     left > 0
 }
 
-/// Distinguishes names of fields from data, because maps may also be keyed by phone numbers, tokens, or addresses.
+/// Returns true if the key looks like a field name. Other keys may be private data, such as phone
+/// numbers, tokens or addresses.
 fn is_field_name(key: &str) -> bool {
     let is_name_byte = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-');
     (1..=MAX_KEY_LEN).contains(&key.len()) && key.bytes().all(is_name_byte)
 }
 
-/// How many elements and entries an outline shows, however they are nested.
+/// The maximum number of elements and entries in an outline, at all levels together.
 const MAX_VALUES: usize = 64;
 
-/// The longest key that an outline shows.
+/// The maximum length in bytes of a key that an outline shows.
 const MAX_KEY_LEN: usize = 32;
 
 #[cfg(test)]
@@ -142,7 +144,7 @@ mod tests {
     use super::*;
     use crate::{map, value};
 
-    /// The outline with `#` in place of each fingerprint.
+    /// Returns the outline with `#` in place of each fingerprint.
     fn outline(value: &Value) -> String {
         let text = format!("{value:?}");
         let mut pieces = text.split('#');

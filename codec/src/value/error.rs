@@ -1,12 +1,12 @@
-//! The error of conversions between values and Rust types.
+//! The error for conversions between values and Rust types.
 
 use std::fmt;
 
 use agentwire_text::Untrusted;
 use serde::{de, ser};
 
-/// A Rust value that cannot become a [`Value`](crate::Value), or a value that does not fit a Rust
-/// type.
+/// The error for a Rust value that cannot be converted into a [`Value`](crate::Value), or for a
+/// [`Value`](crate::Value) that does not fit a Rust type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", Untrusted(message))]
 pub struct ValueError {

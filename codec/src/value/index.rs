@@ -1,11 +1,11 @@
-//! `value["key"]` and `value[0]`, which never panic.
+//! Indexing with `value["key"]` and `value[0]`, which never panics.
 
 use std::ops::Index;
 
 use super::{Map, Value};
 
-/// Returns the value under a key, or null if the key is missing; [`Map::get`] distinguishes the
-/// two. It never panics.
+/// Returns the value for a key, or null if the map does not contain the key. Indexing never panics.
+/// Use [`Map::get`] to distinguish a missing key from null.
 impl Index<&str> for Map {
     type Output = Value;
 
@@ -14,8 +14,8 @@ impl Index<&str> for Map {
     }
 }
 
-/// Returns the value under a key, or null if the key is missing or this is not a map. It never
-/// panics.
+/// Returns the value for a key, or null if the key is missing or the value is not a map. Indexing
+/// never panics.
 impl Index<&str> for Value {
     type Output = Self;
 
@@ -24,7 +24,8 @@ impl Index<&str> for Value {
     }
 }
 
-/// Returns an element, or null if the list is shorter or this is not a list. It never panics.
+/// Returns the element at a position, or null if the position is out of bounds or the value is not
+/// a list. Indexing never panics.
 impl Index<usize> for Value {
     type Output = Self;
 

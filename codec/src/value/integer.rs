@@ -1,24 +1,25 @@
-//! Integers of any size.
+//! Integers of arbitrary size.
 
 use std::fmt;
 
-/// An integer of any size.
+/// An integer of arbitrary size.
 ///
-/// Integers beyond 64 bits are kept as decimal digits, which is enough to pass them on.
+/// Integers beyond 64 bits are stored as decimal digits, so that they can be forwarded unchanged.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Integer(Repr);
 
-/// Each number has exactly one representation, so the derived equality is that of numbers.
+/// Each number has exactly one representation, so the derived equality compares the numbers.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Repr {
     Signed(i64),
-    /// Only numbers above `i64::MAX`.
+    /// A number above `i64::MAX`.
     Unsigned(u64),
-    /// Only numbers that fit neither: digits without leading zeros, after a `-` if negative.
+    /// A number outside the ranges of `i64` and `u64`, as decimal digits without leading zeros. The
+    /// digits of a negative number follow a `-`.
     Big(Box<str>),
 }
 
-/// The representation of an integer, for writers that choose an encoding by size.
+/// A borrowed representation of an integer, for writers that choose an encoding by size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum IntegerRef<'a> {
     Signed(i64),
@@ -27,7 +28,7 @@ pub(crate) enum IntegerRef<'a> {
 }
 
 impl Integer {
-    /// Parses decimal digits with an optional `-`, and returns `None` for any other text.
+    /// Parses decimal digits with an optional `-`. Returns `None` for any other text.
     ///
     /// Leading zeros are ignored, and `-0` is 0.
     #[must_use]
@@ -47,7 +48,7 @@ impl Integer {
         Some(Self(Repr::Big(big.into())))
     }
 
-    /// Returns the number, if it fits.
+    /// Returns the number, or `None` if the number does not fit.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match self.0 {
@@ -56,7 +57,7 @@ impl Integer {
         }
     }
 
-    /// Returns the number, if it fits.
+    /// Returns the number, or `None` if the number does not fit.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match self.0 {
@@ -66,7 +67,7 @@ impl Integer {
         }
     }
 
-    /// Returns the number, if it fits.
+    /// Returns the number, or `None` if the number does not fit.
     #[must_use]
     pub fn as_i128(&self) -> Option<i128> {
         match &self.0 {
@@ -76,7 +77,7 @@ impl Integer {
         }
     }
 
-    /// Returns the number, if it fits.
+    /// Returns the number, or `None` if the number does not fit.
     #[must_use]
     pub fn as_u128(&self) -> Option<u128> {
         match &self.0 {

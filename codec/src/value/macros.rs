@@ -24,15 +24,15 @@ macro_rules! value {
     ([ $($element:tt),* $(,)? ]) => {
         $crate::Value::List(::std::vec![$($crate::value!($element)),*])
     };
-    // An element of several tokens, such as `-1`.
+    // At least one element consists of several tokens, such as `-1`.
     ([ $($elements:tt)+ ]) => {
         $crate::Value::List($crate::__value_list!([] $($elements)+))
     };
     ($value:expr) => { $crate::Value::from($value) };
 }
 
-/// Creates a [`Map`](crate::Map) from entries that look like JSON: a [`value!`](crate::value!)
-/// without its braces.
+/// Creates a [`Map`](crate::Map) from syntax that looks like the entries of a JSON object. The
+/// syntax of the entries is the same as in [`value!`](crate::value!).
 ///
 /// ```
 /// use agentwire_codec::map;
@@ -66,8 +66,8 @@ macro_rules! __value_key {
     };
 }
 
-// Takes one element at a time and collects the finished ones in the brackets. `null`, lists and
-// maps are not expressions, so their rules come first.
+// Parses one element per step and moves its expression into the leading brackets. `null`, lists and
+// maps are not Rust expressions, so their rules precede the rule for expressions.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __value_list {

@@ -10,11 +10,11 @@ use hashbrown::HashTable;
 
 use super::Value;
 
-/// A map from text to values that keeps its keys in the order of insertion.
+/// A map from text to values that preserves insertion order.
 ///
-/// Inserting an existing key replaces the value and keeps the position, as in Python. A small map,
-/// as most are, is searched from front to back. A larger map has a hash table, keyed at random so
-/// that no choice of keys can make it slow.
+/// As in Python, inserting an existing key replaces the value and keeps the position. Most maps are
+/// small and are searched linearly. A larger map has a hash table with a random key, so that a peer
+/// cannot choose map keys that make lookups slow.
 ///
 /// ```
 /// use agentwire_codec::Map;
@@ -30,7 +30,7 @@ pub struct Map {
     index: Option<Box<Index>>,
 }
 
-/// The positions of the keys of a larger map.
+/// The hash table of a larger map, which maps keys to their positions.
 #[derive(Clone, Default)]
 struct Index {
     slots: HashTable<Slot>,
@@ -39,7 +39,7 @@ struct Index {
 
 #[derive(Clone, Copy)]
 struct Slot {
-    /// Kept because the table needs it again when it grows.
+    /// The hash of the key, which the table needs again when it grows.
     hash: u64,
     position: usize,
 }
@@ -72,31 +72,31 @@ impl Map {
         self.entries.len()
     }
 
-    /// Returns true if there are no entries.
+    /// Returns true if the map contains no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Returns the value under `key`.
+    /// Returns the value for `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.position(key).map(|position| &self.entries[position].1)
     }
 
-    /// Returns the value under `key` for modification.
+    /// Returns a mutable reference to the value for `key`.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
         self.position(key)
             .map(|position| &mut self.entries[position].1)
     }
 
-    /// Returns true if the map has the key.
+    /// Returns true if the map contains `key`.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         self.position(key).is_some()
     }
 
-    /// Sets the value under `key` and returns the previous one.
+    /// Sets the value for `key` and returns the previous value.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<Value>) -> Option<Value> {
         self.insert_entry(key.into(), value.into())
     }
@@ -116,8 +116,10 @@ impl Map {
         None
     }
 
-    /// Removes `key` and returns its value. The other entries keep their order, so this takes time
-    /// proportional to their number.
+    /// Removes `key` and returns its value.
+    ///
+    /// The other entries keep their order, so removal takes time proportional to the number of
+    /// entries.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let position = self.position(key)?;
         let (_, value) = self.entries.remove(position);
@@ -167,7 +169,7 @@ impl Index {
         Some(slot.position)
     }
 
-    /// Returns the position of `key`. A new key is recorded at the position after the last entry.
+    /// Returns the position of `key`. A new key is added at the position after the last entry.
     fn find_or_add(&mut self, entries: &[(String, Value)], key: &str) -> usize {
         let hash = self.hasher.hash_one(key);
         let known = |slot: &Slot| slot.is(hash, entries, key);
@@ -225,7 +227,7 @@ impl<K: Into<String>, V: Into<Value>, const N: usize> From<[(K, V); N]> for Map 
     }
 }
 
-/// An iterator over the entries of a [`Map`], in order.
+/// An iterator over the entries of a [`Map`], in insertion order.
 #[derive(Clone)]
 pub struct Entries<'a>(slice::Iter<'a, (String, Value)>);
 
@@ -243,7 +245,7 @@ impl<'a> Iterator for Entries<'a> {
 
 impl ExactSizeIterator for Entries<'_> {}
 
-/// Shows the number of remaining entries but not their content.
+/// Formats the number of remaining entries without their content.
 impl fmt::Debug for Entries<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entries").field("len", &self.len()).finish()
@@ -259,7 +261,7 @@ impl<'a> IntoIterator for &'a Map {
     }
 }
 
-/// An iterator over the entries of a [`Map`] that owns them, in order.
+/// An owning iterator over the entries of a [`Map`], in insertion order.
 pub struct IntoEntries(vec::IntoIter<(String, Value)>);
 
 impl Iterator for IntoEntries {
@@ -276,7 +278,7 @@ impl Iterator for IntoEntries {
 
 impl ExactSizeIterator for IntoEntries {}
 
-/// Shows the number of remaining entries but not their content.
+/// Formats the number of remaining entries without their content.
 impl fmt::Debug for IntoEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IntoEntries")
@@ -294,7 +296,7 @@ impl IntoIterator for Map {
     }
 }
 
-/// The number of entries from which an index pays off.
+/// The number of entries at which a hash table becomes faster than a linear search.
 const INDEXED_LEN: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Values of any kind, as messages hold them.
+//! The values that messages contain.
 
 mod compare;
 mod convert;
@@ -28,17 +28,17 @@ pub use self::{
     ser::to_value,
 };
 
-/// Any value that a message can hold: the values of JSON, and those that Python adds to them.
+/// Any value that a message can contain: the values of JSON and the additional values of Python.
 ///
-/// Integers have any size, floats include NaN and the infinities, and maps keep their order. Bytes
-/// exist, but only MessagePack carries them (PROTOCOL 4.9).
+/// Integers have arbitrary size, floats include NaN and the infinities, and maps preserve insertion
+/// order. Bytes can be encoded only in MessagePack, not in JSON (PROTOCOL 4.9).
 ///
 /// Two values are equal if they are written as the same bytes: `1` and `1.0` differ, `0.0` and
-/// `-0.0` differ, NaN equals itself, and the order of the keys of a map counts. A value also
-/// compares with the types of Rust: `value == "text"`, `value == 1`.
+/// `-0.0` differ, NaN equals NaN, and the order of map keys matters. A value can also be compared
+/// with Rust types: `value == "text"`, `value == 1`.
 ///
-/// `{:?}` shows the structure of a value without its content, `{:#?}` shows all of the content; see
-/// [below](#impl-Debug-for-Value).
+/// The `{:?}` output shows the structure of a value without its content, and the `{:#?}` output
+/// shows the entire content. See [below](#impl-Debug-for-Value).
 ///
 /// ```
 /// use agentwire_codec::Value;
@@ -55,28 +55,28 @@ pub enum Value {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// An integer of any size.
+    /// An integer of arbitrary size.
     Integer(Integer),
     /// A 64-bit float, including NaN and the infinities.
     Float(f64),
     /// Text.
     Text(String),
-    /// Bytes, which only MessagePack carries.
+    /// Bytes, which can be encoded only in MessagePack.
     Bytes(Bytes),
     /// A list.
     List(Vec<Self>),
-    /// A map from text to values that keeps its order.
+    /// A map from text to values that preserves insertion order.
     Map(Map),
 }
 
 impl Value {
-    /// Returns the value under `key`, if this is a map that has the key.
+    /// Returns the value for `key` if this value is a map that contains the key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         self.as_map()?.get(key)
     }
 
-    /// Returns the flag, if this is a bool.
+    /// Returns the bool if this value is a bool.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         match self {
@@ -85,7 +85,7 @@ impl Value {
         }
     }
 
-    /// Returns the integer, if this is one that fits.
+    /// Returns the integer if this value is an integer that fits.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match self {
@@ -94,7 +94,7 @@ impl Value {
         }
     }
 
-    /// Returns the integer, if this is one that fits.
+    /// Returns the integer if this value is an integer that fits.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match self {
@@ -103,7 +103,7 @@ impl Value {
         }
     }
 
-    /// Returns the float, if this is one. An integer is not a float.
+    /// Returns the float if this value is a float. Integers are not converted.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         match self {
@@ -112,7 +112,7 @@ impl Value {
         }
     }
 
-    /// Returns the text, if this is text.
+    /// Returns the text if this value is text.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -121,7 +121,7 @@ impl Value {
         }
     }
 
-    /// Returns the bytes, if this is bytes.
+    /// Returns the bytes if this value is bytes.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match self {
@@ -130,7 +130,7 @@ impl Value {
         }
     }
 
-    /// Returns the elements, if this is a list.
+    /// Returns the elements if this value is a list.
     #[must_use]
     pub fn as_list(&self) -> Option<&[Self]> {
         match self {
@@ -139,7 +139,7 @@ impl Value {
         }
     }
 
-    /// Returns the map, if this is one.
+    /// Returns the map if this value is a map.
     #[must_use]
     pub fn as_map(&self) -> Option<&Map> {
         match self {
@@ -154,7 +154,7 @@ impl Value {
         matches!(self, Self::Null)
     }
 
-    /// Returns the kind of the value, for error messages.
+    /// Returns the name of the kind of the value, for error messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -169,8 +169,8 @@ impl Value {
         }
     }
 
-    /// Formats the value for people, as Python's `str()` does: text without quotes, `None`, `True`,
-    /// `False`, and anything else as JSON.
+    /// Formats the value like Python's `str()`: text without quotes, null as `None`, bools as
+    /// `True` and `False`, and any other value as JSON.
     #[must_use]
     pub fn to_plain_text(&self) -> String {
         match self {
@@ -201,7 +201,7 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
-/// Consistent with equality: every NaN has the same hash.
+/// Hashes the value consistently with equality: every NaN has the same hash.
 impl Hash for Value {
     fn hash<H: Hasher>(&self, state: &mut H) {
         mem::discriminant(self).hash(state);
@@ -244,8 +244,8 @@ mod tests {
 
     #[test]
     fn the_deepest_accepted_value_fits_the_stack_of_a_worker_thread() {
-        // The stack size of tokio's worker threads. Stack frames are largest without optimization,
-        // as in this test.
+        // 2 MiB is the stack size of tokio's worker threads. Stack frames are largest without
+        // optimizations, as in this test.
         let usual = std::thread::Builder::new().stack_size(2 << 20);
         let check = usual.spawn(|| {
             let deepest = "[".repeat(crate::MAX_DEPTH) + &"]".repeat(crate::MAX_DEPTH);

@@ -1,19 +1,19 @@
-//! Reads a decimal number as the nearest `f64`, at a cost that no input can drive up.
+//! Parses decimal numbers as `f64` in bounded time, even for hostile input.
 
 use std::cmp::Ordering;
 
-/// Reads a number in JSON's grammar, of any length, as the nearest `f64`; ties go to even.
+/// Parses a JSON number of any length as the nearest `f64`. Ties are rounded to even.
 ///
-/// `digits` is the number of digits before the exponent. A number beyond the range becomes an
-/// infinity, as in Python.
+/// `digits` is the number of digits before the exponent. As in Python, a number outside the range
+/// of `f64` becomes an infinity.
 ///
-/// `str::parse` returns the same result, and is as fast as can be for up to 19 digits. With more,
-/// it takes up to a hundred times as long for a number close to the middle between two floats, and
-/// a hostile peer can send nothing but such numbers. Here, 128 bits decide nearly all of these, and
-/// integers of bounded length decide the rest.
+/// `str::parse` returns the same result and is fast for numbers with up to 19 digits. For longer
+/// numbers that are close to the midpoint between two floats, `str::parse` takes up to a hundred
+/// times as long, and a hostile peer could send only such numbers. This function rounds nearly all
+/// of them with 128-bit arithmetic, and the rest with integers of bounded length.
 pub(super) fn read(text: &str, digits: usize) -> f64 {
     if digits <= HEAD_DIGITS {
-        // JSON's grammar is a part of that of `parse`, so this never fails.
+        // `parse` accepts every JSON number, so this never fails.
         return text.parse().unwrap_or(f64::NAN);
     }
     read_long(text)
@@ -28,16 +28,17 @@ fn read_long(text: &str) -> f64 {
     if is_negative { -magnitude } else { magnitude }
 }
 
-/// A decimal number without its sign: all its digits as one integer, times `10^exponent`.
+/// A decimal number without a sign. Its value is the integer formed by all digits, multiplied by
+/// `10^exponent`.
 struct Decimal<'a> {
-    /// The digits from the first nonzero one on, with the decimal point possibly among them.
+    /// The digits, starting with the first nonzero digit. They may include the decimal point.
     digits: &'a [u8],
-    /// How many digits there are.
+    /// The number of digits, without the decimal point.
     count: usize,
     exponent: i64,
-    /// The first [`HEAD_DIGITS`] digits.
+    /// The integer formed by the first [`HEAD_DIGITS`] digits.
     head: u64,
-    /// One of the digits behind `head` is not zero.
+    /// Whether any digit after `head` is not zero.
     has_tail: bool,
 }
 
@@ -71,7 +72,7 @@ impl<'a> Decimal<'a> {
         decimal
     }
 
-    /// Takes the digits from `start` on, and returns where they end.
+    /// Scans the digits from `start` and returns the position after the last digit.
     fn take_digits(&mut self, text: &[u8], start: usize) -> usize {
         let mut at = start;
         let mut room = HEAD_DIGITS.saturating_sub(self.count);
@@ -96,7 +97,8 @@ impl<'a> Decimal<'a> {
         if !self.has_tail && self.head <= MAX_EXACT_INTEGER {
             let power = usize::try_from(exponent.unsigned_abs()).unwrap_or(usize::MAX);
             if let Some(power) = EXACT_POWERS_OF_TEN.get(power) {
-                // Both operands are exact, so the one operation rounds correctly.
+                // Both operands are exact, so the result of the single operation is rounded
+                // correctly.
                 let head = self.head as f64;
                 return if exponent < 0 {
                     head / power
@@ -113,7 +115,7 @@ impl<'a> Decimal<'a> {
         }
         let low = Approximation::new(self.head, exponent).round();
         let high = if self.has_tail {
-            // The number lies between `head` and `head + 1`.
+            // The exact value lies between `head` and `head + 1`.
             Approximation::new(self.head + 1, exponent).round()
         } else {
             low
@@ -126,19 +128,18 @@ impl<'a> Decimal<'a> {
         }
     }
 
-    /// The power of ten that the first `kept` digits are multiplied by.
+    /// Returns the decimal exponent that applies to the integer formed by the first `kept` digits.
     fn exponent_after(&self, kept: usize) -> i64 {
         self.exponent + self.count.saturating_sub(kept) as i64
     }
 
-    /// Rounds to the float with the bits `below`, or to the next one, by an exact comparison with
-    /// the middle between them.
+    /// Rounds to the float with the bits `below` or to the next larger float by comparing the
+    /// number with the exact midpoint between the two floats.
     fn compare_with_middle(&self, below: u64) -> f64 {
         let exponent = self.exponent_after(MAX_DIGITS);
         let (mut number, is_more) = self.to_integer();
         let (mut middle, binary_exponent) = middle_above(below);
-        // Both sides are multiplied by the same powers of five and two, so that they become
-        // integers.
+        // Multiply both sides by the same powers of five and two, so that both become integers.
         if exponent >= 0 {
             number.multiply_by_power_of_five(exponent.unsigned_abs());
         } else {
@@ -158,7 +159,8 @@ impl<'a> Decimal<'a> {
         f64::from_bits(below + u64::from(is_above))
     }
 
-    /// The first [`MAX_DIGITS`] digits, and whether one of the others is not zero.
+    /// Returns the integer formed by the first [`MAX_DIGITS`] digits, and whether any other digit
+    /// is not zero.
     fn to_integer(&self) -> (Integer, bool) {
         let mut integer = Integer::from(0);
         let (mut chunk, mut scale) = (0, 1);
@@ -176,7 +178,7 @@ impl<'a> Decimal<'a> {
     }
 }
 
-/// The exponent that follows an `e`, saturated far beyond the range of floats.
+/// Parses the exponent after the `e`. The result saturates far outside the range of floats.
 fn read_exponent(text: &[u8]) -> i64 {
     let (text, is_negative) = match text {
         [b'-', rest @ ..] => (rest, true),
@@ -189,7 +191,8 @@ fn read_exponent(text: &[u8]) -> i64 {
     if is_negative { -exponent } else { exponent }
 }
 
-/// The middle between a float and the next larger one: an integer, times a power of two.
+/// Returns the midpoint between a float and the next larger float, as an integer and the exponent
+/// of a power of two.
 fn middle_above(bits: u64) -> (Integer, i64) {
     let (biased, fraction) = (bits >> FRACTION_BITS, bits & (HIDDEN_BIT - 1));
     let mantissa = if biased == 0 {
@@ -201,27 +204,29 @@ fn middle_above(bits: u64) -> (Integer, i64) {
     (Integer::from(2 * mantissa + 1), exponent - 1)
 }
 
-/// A number between `mantissa * 2^exponent` and `(mantissa + error) * 2^exponent`.
+/// The bounds of a number, which lies between `mantissa * 2^exponent` and `(mantissa + error) *
+/// 2^exponent`.
 struct Approximation {
-    /// Its highest bit is set.
+    /// The mantissa, whose highest bit is set.
     mantissa: u128,
     exponent: i64,
     error: u128,
 }
 
-/// What the bounds of an [`Approximation`] say about the nearest float.
+/// The nearest float, as far as the bounds of an [`Approximation`] determine it.
 #[derive(Clone, Copy)]
 enum Rounded {
     /// The nearest float has these bits.
     Exactly(u64),
-    /// The nearest float has these bits, or is the next larger one.
+    /// The nearest float has these bits or is the next larger float.
     Between(u64),
 }
 
 impl Approximation {
-    /// Approximates `head * 10^exponent`, where `head` is not 0 and the exponent in range.
+    /// Approximates `head * 10^exponent`. `head` must not be 0, and `exponent` must be in range.
     fn new(head: u64, exponent: i64) -> Self {
-        // 10^exponent = 2^exponent * 5^small * 5^(27 * step); all but the last factor are exact.
+        // 10^exponent = 2^exponent * 5^small * 5^(27 * step). All factors except the last are
+        // exact.
         let (step, small) = (exponent.div_euclid(STEP), exponent.rem_euclid(STEP));
         let exact = u128::from(head) * u128::from(SMALL_POWERS_OF_FIVE[small as usize]);
         let zeros = exact.leading_zeros();
@@ -237,8 +242,9 @@ impl Approximation {
             exponent: exponent + floor_log2_of_power_of_five(step * STEP) + 1
                 - i64::from(zeros)
                 - i64::from(is_short),
-            // The power is too small by less than one in its last place, and the product is cut off
-            // below its own; the shift doubles both. 5^0 is exact, and its product is not cut off.
+            // The truncated power is too small by less than one unit in its last place, and so is
+            // the truncated product. The shift doubles both errors. For step 0, the power and the
+            // product are exact.
             error: if step == 0 { 0 } else { 4 },
         }
     }
@@ -248,7 +254,7 @@ impl Approximation {
         if power > MAX_POWER {
             return Rounded::Exactly(f64::INFINITY.to_bits());
         }
-        // Subnormal numbers have fewer bits, and always the smallest exponent.
+        // Subnormal numbers have fewer bits and always the smallest exponent.
         let missing = (MIN_POWER - power).max(0);
         let dropped = 127 - FRACTION_BITS as i64 + missing;
         if dropped > 128 {
@@ -258,7 +264,7 @@ impl Approximation {
         let half = 1_u128 << (dropped - 1);
         let rest = self.mantissa & ((half - 1) | half);
         let below = if missing == 0 {
-            // Adding the hidden bit raises the exponent by one.
+            // The hidden bit of `kept` adds one to the exponent field.
             (((power - MIN_POWER) as u64) << FRACTION_BITS) + kept as u64
         } else {
             kept as u64
@@ -273,7 +279,7 @@ impl Approximation {
     }
 }
 
-/// The product of two numbers: its upper and its lower half.
+/// Returns the upper and the lower half of the product of two numbers.
 fn multiply(a: u128, b: u128) -> (u128, u128) {
     const LOW: u128 = u64::MAX as u128;
     let (a_high, a_low, b_high, b_low) = (a >> 64, a & LOW, b >> 64, b & LOW);
@@ -286,12 +292,12 @@ fn multiply(a: u128, b: u128) -> (u128, u128) {
     )
 }
 
-/// The largest `n` with `2^n <= 5^power`, for powers that floats have.
+/// Returns the largest `n` with `2^n <= 5^power`, for powers in the range of floats.
 fn floor_log2_of_power_of_five(power: i64) -> i64 {
     (power * 1_217_359) >> 19
 }
 
-/// A natural number of bounded length, the lowest limb first.
+/// A nonnegative integer of bounded length, stored with the least significant limb first.
 struct Integer {
     limbs: [u64; MAX_LIMBS],
     len: usize,
@@ -348,25 +354,28 @@ impl Integer {
     }
 }
 
-/// How many digits a `u64` can hold, whichever they are.
+/// The number of decimal digits that always fit into a `u64`.
 const HEAD_DIGITS: usize = 19;
 
-/// No middle between two floats has more digits.
+/// The maximum number of significant digits of the midpoint between two floats.
 const MAX_DIGITS: usize = 768;
 
-/// The longest number in a comparison has some 2,700 bits: a middle times 5^1,100.
+/// The number of limbs of an [`Integer`]. The largest number in a comparison is a midpoint
+/// multiplied by 5^1,100, which has about 2,700 bits.
 const MAX_LIMBS: usize = 48;
 
-/// Digits are added to an [`Integer`] 19 at a time.
+/// The factor by which an [`Integer`] is multiplied to append 19 digits at once.
 const CHUNK: u64 = 10_000_000_000_000_000_000;
 
-/// Every number from 1e309 on is an infinity.
+/// The largest decimal exponent of a finite float. Numbers from 1e309 become infinities.
 const MAX_EXPONENT: i64 = 308;
 
-/// Every number of 19 digits times 1e-344 is less than half of the smallest float.
+/// The smallest decimal exponent of a nonzero result. A number of 19 digits multiplied by 1e-344 is
+/// less than half of the smallest float.
 const MIN_EXPONENT: i64 = -343;
 
-/// Far beyond the exponents of floats and the number of digits in a frame.
+/// The value at which a parsed exponent saturates. It exceeds both the exponents of floats and the
+/// number of digits in a frame by far.
 const LARGEST_EXPONENT: i64 = 1_000_000_000_000;
 
 const MAX_EXACT_INTEGER: u64 = 1 << 53;
@@ -381,11 +390,12 @@ const EXACT_POWERS_OF_TEN: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// 5^27 is the largest power of five in a `u64`.
+/// The step between the exponents in [`POWERS_OF_FIVE`]. 5^27 is the largest power of five that
+/// fits into a `u64`.
 const STEP: i64 = 27;
 const FIRST_STEP: i64 = -13;
 
-/// 5^0 to 5^26.
+/// The powers of five from 5^0 to 5^26.
 const SMALL_POWERS_OF_FIVE: [u64; STEP as usize] = {
     let mut powers = [1; STEP as usize];
     let mut power = 1;
@@ -396,7 +406,7 @@ const SMALL_POWERS_OF_FIVE: [u64; STEP as usize] = {
     powers
 };
 
-/// The upper 128 bits of 5^(27 * step), cut off, for the steps from [`FIRST_STEP`] on.
+/// The upper 128 bits of 5^(27 * step), truncated, for each step from [`FIRST_STEP`].
 const POWERS_OF_FIVE: [u128; 25] = [
     0x8049a4ac_0c5811ae_205b896d_777d6278,
     0xcf42894a_5dce35ea_52064cac_828675b9,
@@ -439,8 +449,8 @@ mod tests {
         for (index, power) in POWERS_OF_FIVE.iter().enumerate() {
             let exponent = (index as i64 + FIRST_STEP) * STEP;
             let bits = floor_log2_of_power_of_five(exponent);
-            // power * 2^(bits - 127) <= 5^exponent < (power + 1) * 2^(bits - 127), with integers on
-            // both sides.
+            // Check power * 2^(bits - 127) <= 5^exponent < (power + 1) * 2^(bits - 127) in integer
+            // arithmetic.
             for (power, ordering) in [(*power, Ordering::Greater), (power + 1, Ordering::Less)] {
                 let mut left = Integer::from(0);
                 left.multiply_add(1, (power >> 64) as u64);
@@ -508,9 +518,9 @@ mod tests {
         }
     }
 
-    /// All digits of the number in the middle between two floats, computed digit by digit.
+    /// Returns all digits of the midpoint between two floats, computed digit by digit.
     fn exact_middle(float: f64, next: f64) -> String {
-        // Floats have at most 1,074 digits behind the point, and the middle one more.
+        // A float has at most 1,074 digits after the point, and a midpoint has one more.
         let (a, b) = (format!("{float:.1075}"), format!("{next:.1075}"));
         let (a, b) = (a.replace('.', ""), b.replace('.', ""));
         let width = a.len().max(b.len());

@@ -11,9 +11,10 @@ use crate::{
     schema::{FormatReader, SyntaxError},
 };
 
-/// Parses JSON text as Python does (PROTOCOL 4.7 and 4.8).
+/// A parser for JSON text that accepts the same input as Python (PROTOCOL 4.7 and 4.8).
 ///
-/// Nesting uses heap, not stack: lists and maps that are not complete are kept in a vector.
+/// The parser is not recursive. Incomplete lists and maps are kept in a vector, so nesting uses the
+/// heap instead of the stack.
 pub(super) struct JsonReader<'de> {
     text: &'de str,
     offset: usize,
@@ -22,7 +23,7 @@ pub(super) struct JsonReader<'de> {
 
 enum OpenContainer {
     List(Vec<Value>),
-    /// A map, and the key whose value is being parsed.
+    /// A map and the key of the value that is being parsed.
     Map(Map, String),
 }
 
@@ -196,9 +197,8 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                 Some(b'[') => {
                     self.open()?;
                     if self.peek() != Some(b']') {
-                        // Nested lists of one element cost the most memory per byte of text. With
-                        // the default capacity of four, they would take 80 bytes for each byte of
-                        // text.
+                        // Nested lists of one element use the most memory per byte of text. With
+                        // the default capacity of four, they would use 80 bytes per byte of text.
                         stack.push(OpenContainer::List(Vec::with_capacity(1)));
                         continue 'value;
                     }
@@ -216,7 +216,8 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                 }
                 _ => self.scalar()?,
             };
-            // The value is complete. Add it to its container, which may become complete as well.
+            // The value is complete. Add the value to its container, which may be complete then
+            // too.
             loop {
                 match stack.last_mut() {
                     None => return Ok(value),
@@ -247,7 +248,7 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                 value = match stack.pop() {
                     Some(OpenContainer::List(list)) => Value::List(list),
                     Some(OpenContainer::Map(map, _)) => Value::Map(map),
-                    // Unreachable: `last_mut` returned it above.
+                    // Unreachable, because `last_mut` returned an element above.
                     None => Value::Null,
                 };
             }
@@ -283,7 +284,7 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                     self.scalar()?;
                 }
             }
-            // The value is complete, and its container may be complete as well.
+            // The value is complete, so its container may be complete too.
             while self.depth > start {
                 match (self.peek(), is_map[self.depth - 1]) {
                     (Some(b','), false) => {
@@ -338,7 +339,7 @@ mod tests {
             "{}",
             r#"{"b": [1, -2, 2.5, "x"], "a": {"": null}}"#,
             "1180591620717411303424",
-            // Starts with 2^64, which is 0 in 64 bits.
+            // The digits start with 2^64, which wraps to 0 in 64 bits.
             "184467440737095516160",
             "[999999999999999999, -999999999999999999, 1000000000000000000, -9223372036854775808]",
             "-0.0",

@@ -4,7 +4,7 @@ use super::{JsonReader, float};
 use crate::{Integer, Value, schema::SyntaxError};
 
 impl JsonReader<'_> {
-    /// Parses a number. The first byte has been checked by the caller.
+    /// Parses a number. The caller has checked the first byte.
     pub(super) fn number(&mut self) -> Result<Value, SyntaxError> {
         let start = self.offset;
         if self.peek() == Some(b'-') {
@@ -18,7 +18,7 @@ impl JsonReader<'_> {
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             small = small.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             self.offset += 1;
-            // No digit may follow a leading zero.
+            // A leading zero must not be followed by another digit.
             if digit == b'0' && self.offset == first + 1 {
                 break;
             }
@@ -26,7 +26,7 @@ impl JsonReader<'_> {
         match (self.offset - first, self.peek()) {
             (0, _) => return Err(self.error("expected a digit")),
             (_, Some(b'.' | b'e' | b'E')) => {}
-            // The common case: the digits are already converted.
+            // In the common case of a short integer, the digits are already converted.
             (1..=SMALL_DIGITS, _) => {
                 self.skip_white_space();
                 let magnitude = small as i64;
@@ -63,7 +63,7 @@ impl JsonReader<'_> {
         })
     }
 
-    /// Skips at least one digit and returns how many there are.
+    /// Skips a sequence of at least one digit and returns its length.
     fn digits(&mut self) -> Result<usize, SyntaxError> {
         let len = self
             .rest()
@@ -78,5 +78,5 @@ impl JsonReader<'_> {
     }
 }
 
-/// An integer with at most this many digits fits into 64 bits.
+/// The number of decimal digits that always fit into an `i64`.
 const SMALL_DIGITS: usize = 18;

@@ -1,4 +1,4 @@
-//! Parses text and its escapes.
+//! Parses text with escapes.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::JsonReader;
 use crate::{json::scan, schema::SyntaxError};
 
 impl<'de> JsonReader<'de> {
-    /// Parses text in quotes and borrows it if it has no escapes.
+    /// Parses text in quotes. Text without escapes is borrowed from the input.
     pub(super) fn string(&mut self) -> Result<Cow<'de, str>, SyntaxError> {
         self.offset += 1;
         let start = self.offset;
@@ -29,7 +29,7 @@ impl<'de> JsonReader<'de> {
                 None => return Err(self.error("unexpected end of text")),
             }
             let start = self.offset;
-            // Escapes often follow each other, so check for one before scanning.
+            // Escapes often occur in sequence, so check for another escape before scanning.
             if !matches!(self.peek(), Some(b'\\' | b'"')) {
                 self.offset += scan::literal_len(self.rest());
                 text.push_str(&self.text[start..self.offset]);

@@ -9,20 +9,20 @@ use crate::{
     SentAt, repeated::repeatable_text, schema::FormatReader,
 };
 
-/// What to decode of an envelope.
+/// The keys of an envelope that are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// The known keys, each as its own type.
+    /// Only the known keys, which are decoded into typed values.
     Known,
-    /// All keys: the body is a [`Body::Raw`].
+    /// All keys. The body is a [`Body::Raw`].
     Everything,
 }
 
-/// Decodes one envelope, which must be the whole input of `reader`.
+/// Decodes one envelope, which must be the entire input of `reader`.
 ///
-/// The keys may come in any order. If the type comes before the payload, as every known sender
-/// writes it, the payload is decoded in place. Otherwise the payload is skipped first and decoded
-/// at the end.
+/// The keys may be in any order. All known senders write the type before the payload, in which case
+/// the payload is decoded directly. Otherwise, the payload is first skipped and then decoded at the
+/// end.
 pub(crate) fn decode<'de, R: FormatReader<'de>>(
     mut reader: R,
     detail: Detail,
@@ -44,7 +44,7 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(
     let body = match decoded {
         Some((decoded_as, body)) if decoded_as == kind => body,
         stale => {
-            // Free what was decoded as another type before decoding again.
+            // Free the body of the wrong type before decoding the payload again.
             drop(stale);
             reader.rewind(position);
             read_payload_as(&mut reader, kind, detail)
@@ -68,20 +68,22 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(
     }
 }
 
-/// The keys of an envelope as they arrive. Invalid values are kept for the error message.
+/// The values of the keys of an envelope that have been decoded so far. Invalid values are kept for
+/// the error message.
 struct EnvelopeFields<P> {
     version: Option<Result<(), Refused>>,
     kind: Option<Result<EnvelopeType, Refused>>,
     id: Option<Result<RequestId, Refused>>,
     timestamp: Option<SentAt>,
     payload: Option<PayloadField<P>>,
-    /// Filled with [`Detail::Everything`] only.
+    /// The unknown keys, which are collected only for [`Detail::Everything`].
     unknown: Map,
 }
 
 struct PayloadField<P> {
     position: P,
-    /// The body, and the type as which it was decoded, unless the type was unknown at that point.
+    /// The decoded body and the type that was used to decode it, or `None` if the type was not
+    /// known when the payload was read.
     decoded: Option<(EnvelopeType, Result<Body, DecodeFault>)>,
 }
 
@@ -99,7 +101,8 @@ impl<P> Default for EnvelopeFields<P> {
 }
 
 impl<P> EnvelopeFields<P> {
-    /// Checks the version first, because an envelope of another version has unknown rules.
+    /// Checks the fields and returns the type. The version is checked first, because the rules of
+    /// other versions are unknown.
     fn check(&self) -> Result<EnvelopeType, DecodeFault> {
         match &self.version {
             Some(Ok(())) => {}
@@ -176,7 +179,7 @@ fn read_payload<'de, R: FormatReader<'de>>(
         Some(Ok(kind)) => match read_payload_as(reader, *kind, detail) {
             Err(fault @ DecodeFault::Syntax { .. }) => return Err(fault),
             Err(fault) => {
-                // The id may follow the payload, so continue after it.
+                // The id may follow the payload, so continue after the payload.
                 reader.rewind(position);
                 reader.skip().map_err(syntax_fault::<R>)?;
                 Some((*kind, Err(fault)))

@@ -1,4 +1,4 @@
-//! Decodes objects key by key.
+//! Helpers that decode objects key by key.
 
 use agentwire_text::excerpt;
 
@@ -8,8 +8,8 @@ use crate::{
     schema::{FormatReader, SyntaxError},
 };
 
-/// Decodes the payload object. `field` decodes the value of a key and returns true, or returns
-/// false for an unknown key.
+/// Decodes the payload object. The closure `field` decodes the value of a key and returns true, or
+/// returns false for an unknown key.
 pub(super) fn read_fields<'de, R: FormatReader<'de>>(
     reader: &mut R,
     field: impl FnMut(&mut R, &str) -> Result<bool, DecodeFault>,
@@ -17,8 +17,8 @@ pub(super) fn read_fields<'de, R: FormatReader<'de>>(
     read_object(reader, "payload", field)
 }
 
-/// Decodes an object. A value that `field` rejects is an error only if it is the last value of its
-/// key (PROTOCOL 2.8).
+/// Decodes an object. If a key is repeated, an error that `field` returns counts only for the last
+/// value of the key (PROTOCOL 2.8).
 pub(super) fn read_object<'de, R: FormatReader<'de>>(
     reader: &mut R,
     name: &str,
@@ -59,7 +59,7 @@ pub(super) fn read_text<'de, R: FormatReader<'de>>(
     }
 }
 
-/// Decodes a map; null stands for an empty map (PROTOCOL 2.7).
+/// Decodes a map. Null is decoded as an empty map (PROTOCOL 2.7).
 pub(super) fn read_map<'de, R: FormatReader<'de>>(
     reader: &mut R,
     name: &str,
@@ -130,8 +130,8 @@ impl Refused {
     }
 }
 
-/// Decodes text through `read`. Returns any other value, and text that `read` rejects, as the inner
-/// error.
+/// Decodes text and converts it with `read`. The inner error is a value that is not text, or text
+/// that `read` rejects.
 pub(super) fn text_or_value<'de, R: FormatReader<'de>, T>(
     reader: &mut R,
     read: impl FnOnce(&str) -> Option<T>,
@@ -145,8 +145,8 @@ pub(super) fn text_or_value<'de, R: FormatReader<'de>, T>(
     })
 }
 
-/// Decodes a value, and skips it if it is invalid, because the inner error may not matter in the
-/// end. A syntax error always matters and is the outer error.
+/// Decodes a value, or skips the value if it is invalid. The caller may ignore the inner error. A
+/// syntax error is never ignored, so it is the outer error.
 pub(super) fn read_or_skip<'de, R: FormatReader<'de>, T>(
     reader: &mut R,
     read: impl FnOnce(&mut R) -> Result<T, DecodeFault>,
@@ -163,7 +163,7 @@ pub(super) fn read_or_skip<'de, R: FormatReader<'de>, T>(
     }
 }
 
-/// Sets `slot` and returns true: the key was known.
+/// Sets `slot` and returns true to report that the key is known.
 pub(super) fn store<T>(slot: &mut Option<T>, value: T) -> bool {
     *slot = Some(value);
     true

@@ -48,8 +48,8 @@ fn read_message_fields<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Mess
     }
 }
 
-/// Decodes a timestamp. A missing, null or empty timestamp means that the sender gave none
-/// (PROTOCOL 3.3).
+/// Decodes a timestamp. A null or empty timestamp is equivalent to a missing timestamp (PROTOCOL
+/// 3.3).
 fn read_timestamp<'de, R: FormatReader<'de>>(
     reader: &mut R,
 ) -> Result<Option<Timestamp>, DecodeFault> {

@@ -67,7 +67,8 @@ pub(super) fn read_body<'de, R: FormatReader<'de>>(
     })
 }
 
-/// Decodes the payload of any type as a map. Its keys are not checked.
+/// Decodes the payload of an envelope of any type as a map. The keys of the payload are not
+/// checked.
 pub(super) fn read_raw_body<'de, R: FormatReader<'de>>(
     reader: &mut R,
     kind: EnvelopeType,

@@ -7,7 +7,7 @@ use serde::{
 
 use crate::{Value, ValueError};
 
-/// The name of a variant, and its data if it has any.
+/// The name of an enum variant and the data of the variant, if any.
 pub(super) struct EnumAccess {
     pub(super) variant: String,
     pub(super) data: Option<Value>,

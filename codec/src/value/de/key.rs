@@ -9,7 +9,8 @@ use serde::{
 use super::{enum_access::EnumAccess, visit_integer};
 use crate::{Integer, ValueError};
 
-/// The key of a map. It is text, but the target type may expect an integer or a bool.
+/// A deserializer for the key of a map. The key is text, but the target type may expect an integer
+/// or a bool.
 pub(super) struct KeyDeserializer(pub(super) String);
 
 impl<'de> IntoDeserializer<'de, ValueError> for KeyDeserializer {

@@ -21,7 +21,8 @@ use super::{Integer, Value, ValueError, integer::IntegerRef};
 ///
 /// # Errors
 ///
-/// The value does not fit the type. The error states what the type expected and what the value is.
+/// Returns an error if the value does not fit the type. The error states what the type expected and
+/// what the value is.
 ///
 /// ```
 /// use agentwire_codec::{from_value, map};
@@ -93,8 +94,8 @@ impl<'de> Deserializer<'de> for Value {
         visitor.visit_newtype_struct(self)
     }
 
-    /// A unit variant is its name. A variant with data is a map with one entry: the name and the
-    /// data.
+    /// Deserializes an enum. A unit variant is represented by its name, and a variant with data by
+    /// a map whose only entry is the name and the data.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,

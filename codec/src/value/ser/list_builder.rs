@@ -12,7 +12,7 @@ pub(super) struct ListBuilder {
 
 impl ListBuilder {
     pub(super) fn new(variant: Option<&'static str>, len: usize) -> Self {
-        // The length is only a claim of the type, so limit what is reserved for it.
+        // The length is only a hint from the type, so the reserved capacity is limited.
         Self {
             variant,
             list: Vec::with_capacity(len.min(1024)),

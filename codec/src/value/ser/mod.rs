@@ -12,12 +12,13 @@ use super::{Map, Value, ValueError, integer::IntegerRef};
 /// Converts any type that implements serde's `Serialize`, by value or by reference, into a
 /// [`Value`].
 ///
-/// Structs become maps, and enums are tagged as serde_json tags them. Keys that are integers, bools
-/// or characters become text.
+/// Structs become maps, and enums have the same representation as in serde_json. Map keys that are
+/// integers, bools or characters become text.
 ///
 /// # Errors
 ///
-/// A map has a key of any other kind, or the type's own `Serialize` fails.
+/// Returns an error if a map has a key of any other type, or if the `Serialize` implementation of
+/// the type fails.
 ///
 /// ```
 /// #[derive(serde::Serialize)]
@@ -230,7 +231,7 @@ impl Serializer for ValueSerializer {
     }
 }
 
-/// A variant with data becomes a map with one entry: the name of the variant and the data.
+/// Wraps the data of an enum variant in a map with one entry: the name of the variant and the data.
 fn tag_variant(variant: Option<&'static str>, value: Value) -> Value {
     match variant {
         Some(variant) => Map::from([(variant, value)]).into(),
