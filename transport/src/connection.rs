@@ -1,4 +1,4 @@
-//! One concrete connection type for every carrier.
+//! The connection type, which is the same for every carrier.
 
 use std::{
     fmt,
@@ -23,14 +23,15 @@ use crate::{
 };
 use crate::{Peer, PeerAddr, ProbeResult, TcpOptions, probe::poll_once};
 
-/// An open byte stream to a peer, over any carrier.
+/// An open byte stream to a peer over any carrier.
 ///
-/// Writes are not buffered. Gather small writes yourself; vectored writes reach the socket as they
-/// are. Dropping the connection closes it;
+/// Writes are not buffered, so combine small writes before you send them. Vectored writes are
+/// passed to the socket unchanged. Dropping the connection closes it;
 /// [`shutdown`](tokio::io::AsyncWriteExt::shutdown) closes only the sending half.
 ///
 /// A [`TcpStream`] or [`UnixStream`](tokio::net::UnixStream) that you opened or accepted yourself
-/// converts, with the same properties as a connection that this crate opened:
+/// can be converted into a `Connection`. The result behaves like a connection that this crate
+/// opened:
 ///
 /// ```no_run
 /// # async fn example() -> std::io::Result<()> {
@@ -44,15 +45,15 @@ use crate::{Peer, PeerAddr, ProbeResult, TcpOptions, probe::poll_once};
 pub struct Connection {
     stream: Stream,
     peer: Peer,
-    /// The only runtime that drives the stream, if it runs only while one of its threads blocks on
-    /// a future. `None` if the stream makes progress without that.
+    /// The current-thread runtime that drives the stream. Such a runtime runs only while a thread
+    /// blocks on one of its futures. `None` if the stream makes progress independently of that.
     driver: Option<runtime::Id>,
 }
 
 impl Connection {
-    /// Wraps a stream of a custom carrier.
+    /// Creates a connection from a stream of a custom carrier.
     ///
-    /// `peer` is shown in logs, and agents see it as their caller.
+    /// `peer` is shown in logs, and agents can read it as the address of their caller.
     pub fn custom<S>(stream: S, peer: impl Into<Peer>) -> Self
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -94,17 +95,18 @@ impl Connection {
         }
     }
 
-    /// Returns the other side: its address and, over a Unix socket, its credentials.
+    /// Returns the peer, which has an address and, for a Unix socket, credentials.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Returns true if the connection makes progress while the current runtime runs.
+    /// Returns true if the connection can make progress in the current runtime.
     ///
     /// A socket belongs to the runtime in which it was opened. A current-thread runtime drives its
-    /// sockets only while a thread blocks on one of its futures, so a pool that several runtimes
-    /// share must not hand out a connection that belongs to another one of that kind. A connection
-    /// of a runtime with worker threads, and a memory connection, can be used everywhere.
+    /// sockets only while a thread blocks on one of its futures. Therefore, a connection pool that
+    /// several runtimes share must not return a connection that belongs to a different
+    /// current-thread runtime. Memory connections, and connections of a runtime with worker
+    /// threads, can be used in any runtime.
     pub fn is_driven_here(&self) -> bool {
         match self.driver {
             Some(driver) => Handle::try_current().is_ok_and(|runtime| runtime.id() == driver),
@@ -112,13 +114,15 @@ impl Connection {
         }
     }
 
-    /// Checks, without waiting, whether an idle connection can still be used.
+    /// Checks without waiting whether an idle connection is still usable.
     ///
-    /// A pool calls this before it hands out a connection. Drop the connection unless the result is
-    /// [`ProbeResult::Idle`]; do not read from it, since the probe may have consumed a byte. The
-    /// result is a snapshot: the peer may close the connection at any time.
+    /// A connection pool calls this method before it reuses a connection. If the result is not
+    /// [`ProbeResult::Idle`], drop the connection without reading from it, because the probe may
+    /// have consumed a byte. The peer can close the connection at any time, even directly after a
+    /// successful probe.
     ///
-    /// A socket costs one system call, which consumes nothing. Other streams are polled once.
+    /// On a socket, the probe makes one system call, which consumes no bytes. Other streams are
+    /// polled once.
     pub fn probe(&mut self) -> ProbeResult {
         match &mut self.stream {
             #[cfg(unix)]
@@ -132,12 +136,13 @@ impl Connection {
         }
     }
 
-    /// Checks as [`probe`](Self::probe) does, but relies on what the runtime already knows.
+    /// Checks like [`probe`](Self::probe), but uses the readiness that the runtime has cached.
     ///
-    /// Use it for a connection that was in use a moment ago. A Unix socket costs no system call
-    /// unless the runtime has seen it become readable. Events since the runtime last polled the
-    /// system are missed; if the peer has closed a Unix socket meanwhile, the next write fails and
-    /// sends nothing. TCP accepts such a write, so a TCP socket always costs the system call.
+    /// Use this method for a connection that was used very recently. On a Unix socket, it makes no
+    /// system call unless the runtime has seen the socket become readable. It misses events that
+    /// occurred after the runtime last polled the system. If the peer closed the Unix socket in the
+    /// meantime, the next write fails without sending anything. On TCP, such a write would succeed,
+    /// so this method always makes the system call on a TCP socket.
     pub fn probe_cached(&mut self) -> ProbeResult {
         match &mut self.stream {
             #[cfg(unix)]
@@ -147,20 +152,20 @@ impl Connection {
     }
 }
 
-/// Takes over a stream that was opened or accepted elsewhere, and sets the default [`TcpOptions`].
+/// Converts a stream that was opened or accepted elsewhere, and sets the default [`TcpOptions`].
 ///
-/// Call it in the runtime that the stream belongs to.
+/// Call this function in the runtime to which the stream belongs.
 impl From<TcpStream> for Connection {
     fn from(stream: TcpStream) -> Self {
-        // The address is lost if the peer has reset the connection already.
+        // The address is not available if the peer has already reset the connection.
         let address = stream.peer_addr().map_or(PeerAddr::Unknown, PeerAddr::Tcp);
         Self::tcp(stream, address, &TcpOptions::default())
     }
 }
 
-/// Takes over a stream that was opened or accepted elsewhere.
+/// Converts a stream that was opened or accepted elsewhere.
 ///
-/// Call it in the runtime that the stream belongs to.
+/// Call this function in the runtime to which the stream belongs.
 #[cfg(unix)]
 impl From<UnixStream> for Connection {
     fn from(stream: UnixStream) -> Self {
@@ -232,7 +237,8 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Returns the current runtime if it drives its sockets only while a thread blocks on a future.
+/// Returns the current runtime if it is a current-thread runtime, which drives its sockets only
+/// while a thread blocks on a future.
 fn driver() -> Option<runtime::Id> {
     let runtime = Handle::try_current().ok()?;
     let is_driven_by_callers = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;

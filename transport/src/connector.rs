@@ -1,16 +1,16 @@
-//! Opens connections over any carrier.
+//! Connectors, which open connections over any carrier.
 
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
 use crate::{Connection, Endpoint, EndpointProblem, Error, TcpOptions, memory, tcp};
 
-/// A boxed future, which keeps [`Connector`] usable as a trait object.
+/// A boxed future, which allows [`Connector`] to be used as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Opens connections to one server.
+/// A type that opens connections to one server.
 ///
-/// An [`Endpoint`] is a connector for the built-in carriers. Implement the trait for a carrier of
-/// your own:
+/// [`Endpoint`] implements this trait for the built-in carriers. Implement the trait for a custom
+/// carrier:
 ///
 /// ```
 /// use agentwire_transport::{BoxFuture, Connection, Connector, Endpoint, Error};
@@ -35,19 +35,20 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// let _pipe = Pipe(Endpoint::custom("pipe to a program"));
 /// ```
 pub trait Connector: Debug + Send + Sync + 'static {
-    /// Returns the endpoint that the connections lead to, for errors and logs.
+    /// Returns the endpoint of the server, for errors and logs.
     fn endpoint(&self) -> &Endpoint;
 
     /// Opens a connection.
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`] if the server cannot be reached. If no server listens, the source must
-    /// have the kind `ConnectionRefused`, so that [`Error::is_refused`] returns true.
+    /// Returns [`Error::Connect`] if the connection cannot be opened. If no server listens at the
+    /// endpoint, the source must have the kind `ConnectionRefused`, so that [`Error::is_refused`]
+    /// returns true.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future must abandon the attempt.
+    /// If the future is dropped, the implementation must abort the connection attempt.
     fn connect(&self) -> BoxFuture<'_, Result<Connection, Error>>;
 }
 
@@ -61,7 +62,7 @@ impl Connector for Endpoint {
     }
 }
 
-/// Connects to an endpoint of a built-in carrier with TCP options of its own.
+/// A connector for an endpoint of a built-in carrier that sets the given TCP options.
 #[derive(Debug, Clone)]
 pub struct EndpointConnector {
     endpoint: Endpoint,
@@ -69,7 +70,7 @@ pub struct EndpointConnector {
 }
 
 impl EndpointConnector {
-    /// Creates a connector. The options have no effect if the endpoint is not a TCP endpoint.
+    /// Creates a connector. The options affect only TCP endpoints.
     pub fn new(endpoint: Endpoint, options: TcpOptions) -> Self {
         Self { endpoint, options }
     }
@@ -97,37 +98,40 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 
 /// Opens a connection over a built-in carrier.
 ///
-/// A TCP host name is resolved, and the first of its addresses that answers is used, as RFC 8305
-/// describes (Happy Eyeballs): the address families alternate, and each address that has not
-/// answered after 250 ms is joined by the next. The socket gets the default [`TcpOptions`];
-/// [`connect_with`] sets others. If a live server has
-/// a full accept queue, a Unix or memory connection waits until there is room, without a limit: put
-/// a timeout around the call. (Only Linux distinguishes a full queue of a Unix socket from a server
-/// that is gone; other systems refuse the connection.)
+/// For TCP, the host name is resolved, and the first address that answers is used (Happy Eyeballs,
+/// RFC 8305). The attempts alternate between the address families. If an address has not answered
+/// after 250 ms, the next address is tried in parallel. The socket has the default [`TcpOptions`];
+/// use [`connect_with`] to set other options.
+///
+/// If the accept queue of a running server is full, a connection over a Unix socket or in memory
+/// waits until the queue has capacity. The wait has no limit, so use a timeout for the call. (For
+/// Unix sockets, only Linux distinguishes a full queue from a missing server. Other systems refuse
+/// the connection in both cases.)
 ///
 /// # Errors
 ///
-/// [`Error::Connect`] with the system's error; [`Error::is_refused`] is true if no server listens.
-/// The source has the kind `WouldBlock` if a host name cannot be resolved at the moment.
-/// [`Error::InvalidEndpoint`] for TCP port 0, and [`Error::NoCarrier`] for a custom endpoint.
+/// Returns [`Error::Connect`] if the connection cannot be opened; [`Error::is_refused`] returns
+/// true if no server listens at the endpoint. If the resolution of a host name fails temporarily,
+/// the source has the kind `WouldBlock`. Returns [`Error::InvalidEndpoint`] for TCP port 0, and
+/// [`Error::NoCarrier`] if no built-in carrier supports the endpoint.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the attempt and leaves nothing behind. The server may see a
-/// connection that ends without a byte.
+/// If the future is dropped, the connection attempt is aborted and all resources are released. The
+/// server may accept a connection that is closed without any data.
 pub async fn connect(endpoint: &Endpoint) -> Result<Connection, Error> {
     connect_with(endpoint, &TcpOptions::new()).await
 }
 
-/// Opens a connection as [`connect`] does. If it is a TCP connection, it gets these options.
+/// Opens a connection like [`connect`], but with the given options if it is a TCP connection.
 ///
 /// # Errors
 ///
-/// As [`connect`].
+/// The same as for [`connect`].
 ///
 /// # Cancel safety
 ///
-/// As [`connect`].
+/// The same as for [`connect`].
 pub async fn connect_with(endpoint: &Endpoint, options: &TcpOptions) -> Result<Connection, Error> {
     let opened = match endpoint {
         #[cfg(unix)]

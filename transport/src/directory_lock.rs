@@ -1,4 +1,4 @@
-//! An advisory lock on a socket's directory.
+//! An advisory lock on the directory of a Unix socket.
 
 use std::{fs::File, path::Path, time::Duration};
 
@@ -10,21 +10,23 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Error, internal::Backoff};
 
-/// The lock that a server holds on a directory while it binds a socket there.
+/// A lock on a directory, which a server holds while it binds a socket in the directory.
 ///
-/// Without it, two servers that start at the same time can both find the same socket file stale;
-/// the slower one then removes the new socket of the faster one. The lock is on the directory
-/// itself, so it leaves no lock file behind, and the system releases it when the process exits.
+/// Without the lock, two servers that start at the same time could both consider the same socket
+/// file stale. The slower server would then remove the new socket of the faster server. The lock is
+/// on the directory itself, so no lock file is needed, and the system releases the lock when the
+/// process exits.
 pub(crate) struct DirectoryLock {
-    // Closing the file releases the lock.
+    // Closing this file releases the lock.
     _directory: Option<File>,
 }
 
 impl DirectoryLock {
-    /// Waits for the lock, for at most `ACQUIRE_TIMEOUT`.
+    /// Acquires the lock. Waits for at most `ACQUIRE_TIMEOUT`.
     ///
-    /// A directory that cannot be opened, or whose file system has no locks, is left unlocked:
-    /// binding still works, but concurrent starts are not protected from each other.
+    /// A directory stays unlocked if it cannot be opened or if its file system does not support
+    /// locks. In this case, binding still works, but servers that start concurrently are not
+    /// protected from each other.
     pub(crate) async fn acquire(directory: &Path) -> Result<Self, Error> {
         let Ok(file) = File::open(directory) else {
             return Ok(Self { _directory: None });
@@ -53,8 +55,8 @@ impl DirectoryLock {
     }
 }
 
-/// How long to wait for the lock. Servers hold it for milliseconds, so a longer wait means that
-/// another program locks the directory for its own purpose.
+/// The maximum time to wait for the lock. Servers hold the lock for milliseconds, so a longer wait
+/// means that another program has locked the directory for a different purpose.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_DELAY: Duration = Duration::from_millis(1);
 const MAX_DELAY: Duration = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! Byte streams between agents, over Unix sockets, TCP, in-process pipes and custom carriers.
+//! Byte streams between agents over Unix sockets, TCP, in-process pipes and custom carriers.
 //!
 //! ```
 //! use agentwire_transport::{Endpoint, Listener, connect};
@@ -24,53 +24,54 @@
 //!
 //! # Behaviour
 //!
-//! * An [`Endpoint`] names a server. [`connect`] and [`Listener::bind`] give both sides a
-//!   [`Connection`], one concrete type for every carrier, which reads and writes bytes.
-//! * This crate knows nothing of frames or envelopes. It neither retries a refused connection nor
-//!   limits how long one takes; wrap the call in [`tokio::time::timeout`] where that matters.
-//! * No tasks are spawned. All work happens in the future that you await.
-//! * The Tokio runtime needs I/O and time enabled (`enable_all`).
+//! * An [`Endpoint`] is the address of a server. The client calls [`connect`], and the server calls
+//!   [`Listener::bind`] and then [`Listener::accept`]. Both sides obtain a [`Connection`], which
+//!   reads and writes bytes and has the same type for every carrier.
+//! * This crate does not interpret frames or envelopes. It neither retries refused connections nor
+//!   limits the duration of a connection attempt. Use [`tokio::time::timeout`] to set a limit.
+//! * No tasks are spawned. All work is done in the future that you await.
+//! * The Tokio runtime must have I/O and time enabled (`enable_all`).
 //!
 //! # Unix sockets
 //!
-//! A socket file has mode 0600 from the moment it exists, so only its owner can connect. Missing
-//! parent directories are created with mode 0700. A stale socket file, on which no server answers,
-//! is replaced; nothing else is ever removed. Servers that start on one path at the same time take
-//! turns through an advisory lock on the directory: exactly one succeeds, and the others get
-//! [`Error::PathInUse`]. The file is removed with its [`Listener`].
+//! A socket file is created with mode 0600, so only its owner can connect. Missing parent
+//! directories are created with mode 0700. A stale socket file, on which no server listens, is
+//! replaced. No other file is ever removed. If several servers start with the same path at the same
+//! time, an advisory lock on the directory serializes them: exactly one server succeeds, and the
+//! others fail with [`Error::PathInUse`]. Dropping the [`Listener`] removes its socket file.
 //!
-//! Outside Linux, the mode is set by changing the umask of the process for the instant of the bind.
-//! A file that another thread creates in that instant gets at most mode 0600 as well.
+//! On systems other than Linux, the mode is set by changing the umask of the process during the
+//! bind. Files that other threads create at the same time also get at most mode 0600.
 //!
-//! Each side sees the user, group and process of the other as [`Peer::credentials`].
+//! [`Peer::credentials`] returns the user, group and process of the other side.
 //!
 //! # TCP
 //!
-//! A host name stands for all of its addresses: a listener serves each of them, and a client uses
-//! the first one that answers (RFC 8305). Nagle's algorithm is off, and keepalive probes are on.
-//! [`TcpOptions`] says how the loss of a peer is noticed.
+//! A host name can have several addresses. A listener accepts connections on all of them, and a
+//! client uses the first address that answers (RFC 8305). Nagle's algorithm is disabled, and
+//! keepalive probes are enabled. [`TcpOptions`] configures how the loss of a peer is detected.
 //!
 //! # Sockets of your own
 //!
-//! Tokio's streams convert into a [`Connection`] and its listeners into a [`Listener`], so a socket
-//! that was opened elsewhere, by socket activation for example, works like any other.
+//! Tokio's streams can be converted into a [`Connection`], and its listeners into a [`Listener`].
+//! Use these conversions for sockets that were opened elsewhere, for example by socket activation.
 //!
 //! # Custom carriers
 //!
-//! [`Connection::custom`] turns any `AsyncRead + AsyncWrite` into a connection: a TLS stream, a
-//! serial line, the ends of a pipe. Implement [`Connector`] for the side that opens such
-//! connections, and [`Accept`] for the side that accepts them, then pass the latter to
-//! [`Listener::custom`].
+//! [`Connection::custom`] converts any type that implements `AsyncRead` and `AsyncWrite` into a
+//! connection, such as a TLS stream, a serial line or a pipe. Implement [`Connector`] for the side
+//! that opens connections. Implement [`Accept`] for the side that accepts connections, and pass it
+//! to [`Listener::custom`].
 //!
-//! A carrier of whole messages, such as a WebSocket, belongs one layer above this crate. It sends
-//! each payload without the length prefix (PROTOCOL.md, section 1.6), so it plugs in where the
-//! adapter crate exchanges payloads rather than bytes. If both ends are yours, a byte stream over
-//! such a carrier works today through [`Connection::custom`].
+//! A carrier that transmits whole messages, such as a WebSocket, would belong to the layer above
+//! this crate. Such a carrier sends payloads without the length prefix (PROTOCOL.md, section 1.6),
+//! so it would replace the part of the adapter crate that exchanges payloads. If you control both
+//! sides, you can already use [`Connection::custom`] to send a byte stream over such a carrier.
 //!
 //! # Not supported
 //!
 //! Abstract Unix sockets, built-in TLS, and the schemes `ws`, `wss`, `http`, `https`, `h2c`, `h3`
-//! and `grpc`. Windows supports only TCP and memory.
+//! and `grpc` are not supported. On Windows, only TCP and in-process connections are supported.
 
 mod connection;
 mod connector;

@@ -1,4 +1,4 @@
-//! Accepts connections over any carrier.
+//! Listeners, which accept connections over any carrier.
 
 use std::{
     fmt::{self, Debug},
@@ -15,14 +15,15 @@ use tokio::net::UnixListener;
 use crate::unix::UnixAcceptor;
 use crate::{Connection, Endpoint, Error, TcpOptions, memory::MemoryListener, tcp::TcpAcceptor};
 
-/// Accepts connections, over any carrier.
+/// A listener that accepts connections over any carrier.
 ///
-/// Dropping it stops listening. Connections that wait to be accepted are closed; accepted ones
-/// continue. [`bind`](Self::bind) creates the file of a Unix socket, and dropping the listener
-/// removes the file unless another one has taken its place.
+/// Dropping the listener stops listening. Connections in the accept queue are closed, and accepted
+/// connections remain open. [`bind`](Self::bind) creates the file of a Unix socket. Dropping the
+/// listener removes this file unless another file has replaced it.
 ///
-/// Tokio's and std's listeners convert, for example the sockets that systemd passes to a service.
-/// A Unix socket that was bound elsewhere keeps its file and its mode:
+/// The listeners of Tokio and the standard library can be converted, for example sockets that
+/// systemd passes to a service. The conversion does not change the file or the mode of a Unix
+/// socket:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -41,22 +42,23 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on an endpoint of a built-in carrier.
+    /// Creates a listener on an endpoint of a built-in carrier.
     ///
-    /// A TCP host name is served on all of its addresses and on one port: `tcp://localhost:0` on
-    /// 127.0.0.1 and on ::1. Addresses that the machine does not have are left out.
+    /// For a TCP host name, the listener uses all addresses of the name with the same port. For
+    /// example, `tcp://localhost:0` listens on 127.0.0.1 and on ::1. Addresses that the machine
+    /// does not have are omitted.
     ///
     /// # Errors
     ///
-    /// [`Error::PathInUse`], [`Error::NameInUse`] or [`Error::Bind`] if the address is taken or not
-    /// available; [`Error::is_in_use`] covers all that are taken. [`Error::DirectoryLocked`] if
-    /// another process holds the lock of the socket's directory for 5 seconds.
-    /// [`Error::NoCarrier`] for a custom endpoint.
+    /// Returns [`Error::PathInUse`], [`Error::NameInUse`] or [`Error::Bind`] if the address is in
+    /// use or not available. [`Error::is_in_use`] returns true if the address is in use. Returns
+    /// [`Error::DirectoryLocked`] if another process holds the lock on the directory of the socket
+    /// for 5 seconds. Returns [`Error::NoCarrier`] if no built-in carrier supports the endpoint.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the bind. Directories that it created stay, and a stale socket
-    /// file may have been removed.
+    /// If the future is dropped, the bind is cancelled. Directories that were created are kept, and
+    /// a stale socket file may have been removed.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, Error> {
         let mut endpoint = endpoint.clone();
         let inner = match &mut endpoint {
@@ -76,7 +78,7 @@ impl Listener {
         Ok(Self { inner, endpoint })
     }
 
-    /// Listens over a custom carrier.
+    /// Creates a listener for a custom carrier.
     pub fn custom(accept: impl Accept) -> Self {
         let endpoint = accept.endpoint().clone();
         Self {
@@ -86,7 +88,7 @@ impl Listener {
     }
 
     /// Sets the options of the TCP connections that this listener accepts. Listeners of other
-    /// carriers ignore them.
+    /// carriers ignore the options.
     #[must_use]
     pub fn with_tcp_options(mut self, options: TcpOptions) -> Self {
         if let Inner::Tcp(acceptor) = &mut self.inner {
@@ -95,8 +97,8 @@ impl Listener {
         self
     }
 
-    /// Returns the endpoint that clients connect to. If it was bound with port 0, this is the port
-    /// that the system chose.
+    /// Returns the endpoint that clients connect to. If the listener was bound to port 0, the
+    /// endpoint contains the port that the system chose.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
@@ -105,20 +107,21 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Error::Accept`]. If [`Error::is_transient`] is true, pause briefly and accept again.
+    /// Returns [`Error::Accept`] if no connection can be accepted. If [`Error::is_transient`]
+    /// returns true, pause briefly and then accept again.
     ///
     /// # Cancel safety
     ///
-    /// Safe: no connection is lost when the future is dropped.
+    /// This method is cancel safe. If the future is dropped, no connection is lost.
     pub async fn accept(&mut self) -> Result<Connection, Error> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// Polls for the next connection. Only the waker of the latest call is woken.
+    /// Polls for the next connection. Only the waker from the most recent call is woken.
     ///
     /// # Errors
     ///
-    /// As [`accept`](Self::accept).
+    /// Returns the same errors as [`accept`](Self::accept).
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection, Error>> {
         let accepted = match &mut self.inner {
             #[cfg(unix)]
@@ -133,17 +136,17 @@ impl Listener {
         })
     }
 
-    /// Stops listening, as dropping the listener does.
+    /// Stops listening. This is equivalent to dropping the listener.
     pub fn close(self) {
         drop(self);
     }
 }
 
-/// Takes over a listener that is bound already.
+/// Converts a listener that is already bound.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidSocket`] if the system does not report the socket's address.
+/// Returns [`Error::InvalidSocket`] if the address of the socket cannot be read.
 impl TryFrom<TcpListener> for Listener {
     type Error = Error;
 
@@ -156,15 +159,16 @@ impl TryFrom<TcpListener> for Listener {
     }
 }
 
-/// Takes over a listener that is bound already, and makes it non-blocking.
+/// Converts a listener that is already bound, and sets it to non-blocking mode.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidSocket`] if the runtime cannot use the socket.
+/// Returns [`Error::InvalidSocket`] if the runtime cannot use the socket or the address of the
+/// socket cannot be read.
 ///
 /// # Panics
 ///
-/// Outside a Tokio runtime with I/O enabled.
+/// Panics if called outside a Tokio runtime that has I/O enabled.
 impl TryFrom<net::TcpListener> for Listener {
     type Error = Error;
 
@@ -174,12 +178,12 @@ impl TryFrom<net::TcpListener> for Listener {
     }
 }
 
-/// Takes over a listener that is bound already. Dropping the result leaves the socket's file in
-/// place.
+/// Converts a listener that is already bound. Dropping the result does not remove the socket file.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidSocket`] for an abstract or unnamed socket, which no endpoint names.
+/// Returns [`Error::InvalidSocket`] if the socket is abstract or unnamed, because such sockets have
+/// no endpoint.
 #[cfg(unix)]
 impl TryFrom<UnixListener> for Listener {
     type Error = Error;
@@ -193,17 +197,17 @@ impl TryFrom<UnixListener> for Listener {
     }
 }
 
-/// Takes over a listener that is bound already, and makes it non-blocking. Dropping the result
-/// leaves the socket's file in place.
+/// Converts a listener that is already bound, and sets it to non-blocking mode. Dropping the result
+/// does not remove the socket file.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidSocket`] if the runtime cannot use the socket, and for an abstract or unnamed
-/// socket, which no endpoint names.
+/// Returns [`Error::InvalidSocket`] if the runtime cannot use the socket, or if the socket is
+/// abstract or unnamed, because such sockets have no endpoint.
 ///
 /// # Panics
 ///
-/// Outside a Tokio runtime with I/O enabled.
+/// Panics if called outside a Tokio runtime that has I/O enabled.
 #[cfg(unix)]
 impl TryFrom<std::os::unix::net::UnixListener> for Listener {
     type Error = Error;
@@ -226,19 +230,20 @@ impl Debug for Listener {
 
 /// The accepting side of a custom carrier. See [`Listener::custom`].
 ///
-/// Dropping it must stop listening.
+/// Dropping the value must stop listening.
 pub trait Accept: Debug + Send + 'static {
-    /// Returns the endpoint that clients connect to. [`Listener::custom`] calls this once.
+    /// Returns the endpoint that clients connect to. [`Listener::custom`] calls this method once.
     fn endpoint(&self) -> &Endpoint;
 
     /// Polls for the next connection.
     ///
     /// A connection must not be lost between two calls. After an error, the next call must either
-    /// continue or fail again.
+    /// accept connections again or return an error again.
     ///
     /// # Errors
     ///
-    /// [`Error::Accept`], with a source whose kind determines [`Error::is_transient`].
+    /// Returns [`Error::Accept`]. The kind of its source determines the result of
+    /// [`Error::is_transient`].
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection, Error>>;
 }
 

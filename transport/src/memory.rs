@@ -1,4 +1,4 @@
-//! The in-process carrier: named pipes between the tasks of one process.
+//! The in-process carrier, which connects tasks of one process by name.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +46,7 @@ impl MemoryListener {
     pub(crate) fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
         self.queue.poll_recv(cx).map(|stream| match stream {
             Some(stream) => Ok(Connection::memory(stream, Arc::clone(&self.name))),
-            // Unreachable: `LISTENERS` holds a sender for as long as this listener lives.
+            // Unreachable, because `LISTENERS` holds a sender until this listener is dropped.
             None => Err(io::ErrorKind::NotConnected.into()),
         })
     }
@@ -54,18 +54,18 @@ impl MemoryListener {
 
 impl Drop for MemoryListener {
     fn drop(&mut self) {
-        // Before the queue is dropped, so that no client finds a queue that is going away. The
-        // clients of queued connections then see the end of their streams.
+        // Remove the entry before the queue is dropped, so that no client finds a queue without a
+        // receiver. Clients whose connections are still in the queue read EOF.
         LISTENERS.lock().remove(&self.name);
     }
 }
 
-/// The accept queues of all listeners in this process, by name.
+/// The accept queues of all listeners in this process, keyed by name.
 static LISTENERS: Mutex<BTreeMap<Arc<str>, mpsc::Sender<DuplexStream>>> =
     Mutex::new(BTreeMap::new());
 
-/// How many connections can wait to be accepted. Further clients wait in `connect`.
+/// The capacity of an accept queue. If the queue is full, clients wait in `connect`.
 const BACKLOG: usize = 128;
 
-/// How many bytes can be in transit in each direction.
+/// The number of bytes that can be in transit in each direction of a connection.
 const BUFFER_SIZE: usize = 64 * 1024;

@@ -1,11 +1,12 @@
-//! Who is at the other side of a connection.
+//! The other side of a connection.
 
 use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
-/// The other side of a connection: its address, and its credentials if it is local.
+/// The other side of a connection. It has an address and, for Unix sockets, credentials.
 ///
-/// Cloning allocates nothing. A custom carrier passes one to
-/// [`Connection::custom`](crate::Connection::custom); plain text and a [`SocketAddr`] convert.
+/// Cloning a `Peer` does not allocate. A custom carrier passes a `Peer` to
+/// [`Connection::custom`](crate::Connection::custom). It can be converted from text or from a
+/// [`SocketAddr`].
 ///
 /// ```
 /// use agentwire_transport::{Credentials, Peer, PeerAddr};
@@ -33,21 +34,22 @@ impl Peer {
         }
     }
 
-    /// Adds the credentials of the peer's process.
+    /// Sets the credentials of the process of the peer.
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
     }
 
-    /// Returns the address, whose variant names the carrier.
+    /// Returns the address. Its variant identifies the carrier.
     pub fn address(&self) -> &PeerAddr {
         &self.address
     }
 
-    /// Returns the user, group and process of the peer, which the kernel reports for Unix sockets.
+    /// Returns the user, group and process of the peer as reported by the kernel, or `None` if they
+    /// are not available.
     ///
-    /// `None` for every other carrier.
+    /// The kernel reports credentials only for Unix sockets.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
     }
@@ -81,15 +83,16 @@ impl fmt::Display for Peer {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PeerAddr {
-    /// A Unix socket. A server has a path; a client usually has none.
+    /// The address of a Unix socket. The socket of a server has a path; the socket of a client
+    /// usually has no path.
     Unix(Option<Arc<Path>>),
-    /// A TCP socket.
+    /// The address of a TCP socket.
     Tcp(SocketAddr),
-    /// This process, under the name that the server listens on.
+    /// The name of the listener in this process.
     Memory(Arc<str>),
-    /// A description that a custom carrier supplied, to be read by people.
+    /// A human-readable description from a custom carrier.
     Custom(Arc<str>),
-    /// The peer left before its address was read.
+    /// The address is unknown because the peer disconnected before the address could be read.
     Unknown,
 }
 
@@ -106,10 +109,10 @@ impl fmt::Display for PeerAddr {
     }
 }
 
-/// The user, group and process at the other end of a Unix socket, as the kernel reports them.
+/// The user, group and process of the peer of a Unix socket, as reported by the kernel.
 ///
-/// The kernel records them when the client connects and when the server starts to listen. The
-/// process may have changed its user or exited since then.
+/// The kernel records the credentials of a client when it connects, and the credentials of a server
+/// when it starts to listen. The process may have changed its user or exited since then.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Credentials {

@@ -1,4 +1,4 @@
-//! Checks, without waiting, whether an idle connection can still be used.
+//! Probes, which check without waiting whether an idle connection is still usable.
 
 use std::{
     future::poll_fn,
@@ -13,26 +13,26 @@ use tokio::{
     task::coop,
 };
 
-/// What [`Connection::probe`](crate::Connection::probe) found on an idle connection.
+/// The result of [`Connection::probe`](crate::Connection::probe).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProbeResult {
-    /// The connection is open and nothing has arrived. It can be used.
+    /// The connection is open and no data has arrived. The connection can be used.
     Idle,
-    /// The peer closed the connection or its sending half, or the connection broke.
+    /// The peer closed the connection or its sending half, or the connection failed.
     Closed,
-    /// Bytes arrived that belong to no request.
+    /// The peer sent data that does not belong to any request.
     UnexpectedData,
 }
 
 impl ProbeResult {
-    /// Returns true if the connection can be used.
+    /// Returns true if the result is [`Idle`](Self::Idle), so that the connection can be used.
     pub fn is_idle_and_open(self) -> bool {
         self == Self::Idle
     }
 }
 
-/// Peeks at a socket with one system call, which leaves the bytes in the stream.
+/// Probes a socket with one system call, which does not consume any bytes.
 #[cfg(unix)]
 pub(crate) fn peek(socket: impl AsFd) -> ProbeResult {
     use rustix::{
@@ -52,10 +52,10 @@ pub(crate) fn peek(socket: impl AsFd) -> ProbeResult {
     }
 }
 
-/// Peeks at a socket only if the runtime has seen it become readable.
+/// Probes a socket only if the runtime has seen the socket become readable.
 #[cfg(unix)]
 pub(crate) fn peek_if_readable(stream: &tokio::net::UnixStream) -> ProbeResult {
-    // `WouldBlock` makes the runtime clear the readiness that turned out to be stale.
+    // If the readiness is outdated, `WouldBlock` makes the runtime clear it.
     let probed = stream.try_io(tokio::io::Interest::READABLE, || match peek(stream) {
         ProbeResult::Idle => Err(io::ErrorKind::WouldBlock.into()),
         found => Ok(found),
@@ -67,11 +67,12 @@ pub(crate) fn peek_if_readable(stream: &tokio::net::UnixStream) -> ProbeResult {
     }
 }
 
-/// Reads from a stream once. A byte that has arrived is lost.
+/// Probes a stream by polling a read of one byte. If data has arrived, the byte is lost.
 pub(crate) fn poll_once(stream: &mut (impl AsyncRead + Unpin)) -> ProbeResult {
     let mut byte = [0_u8; 1];
     let mut buf = ReadBuf::new(&mut byte);
-    // A task that has used up its budget would see a closed stream as pending.
+    // If the task has exhausted its coop budget, reads are pending even on a closed stream, so the
+    // budget must not apply.
     let read = coop::unconstrained(poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buf)));
     let polled = pin!(read).poll(&mut Context::from_waker(Waker::noop()));
     match polled {

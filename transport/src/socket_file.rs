@@ -1,4 +1,4 @@
-//! The file of a Unix socket: finding out whether it is stale, and removing only our own.
+//! The file of a Unix socket, which is removed only if it is stale or belongs to this listener.
 
 use std::{
     fs::{self, DirBuilder, Metadata},
@@ -12,16 +12,18 @@ use tokio::{net::UnixStream, time::sleep};
 
 use crate::{Endpoint, Error, PathInUse};
 
-/// The file of a listening socket. Dropping it removes the file if it is still the same one.
+/// The file of a listening socket. Dropping the value removes the file unless another file has
+/// replaced it.
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: Option<Identity>,
 }
 
 impl SocketFile {
-    /// Records the file that a bind to `path` has just created.
+    /// Records the identity of the file that a bind to `path` has just created.
     pub(crate) fn just_made(path: &Path) -> Self {
-        // Absolute, since the working directory may change before the file is removed.
+        // Use the absolute path, because the working directory may change before the file is
+        // removed.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let made = fs::symlink_metadata(&path)
             .ok()
@@ -38,13 +40,14 @@ impl Drop for SocketFile {
             .as_ref()
             .map(Identity::of);
         if now.is_some() && now == self.identity {
-            // On failure the file stays; the next server finds it stale and removes it.
+            // Ignore an error: the file is then stale, and the next server removes it.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Returns the directory that holds `path`; for a bare file name, the working directory.
+/// Returns the directory that contains `path`. For a file name without a directory, this is the
+/// working directory.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -52,7 +55,8 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Creates a directory and its missing parents with mode 0700. An existing one keeps its mode.
+/// Creates a directory and its missing parents with mode 0700. The mode of existing directories
+/// does not change.
 pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -60,8 +64,8 @@ pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
         .create(directory)
 }
 
-/// Removes the file at `path` if it is a socket without a server. The caller holds the directory
-/// lock.
+/// Removes the file at `path` if it is a socket on which no server listens. The caller must hold
+/// the directory lock.
 pub(crate) async fn remove_stale(path: &Path) -> Result<(), Error> {
     let failed = |source| Error::Bind {
         endpoint: Endpoint::Unix {
@@ -85,7 +89,7 @@ pub(crate) async fn remove_stale(path: &Path) -> Result<(), Error> {
         Status::Stale => {}
         Status::InUse(reason) => return Err(in_use(reason)),
     }
-    // A server that ignores the lock may have replaced the file in the meantime.
+    // A server that does not use the lock may have replaced the file in the meantime.
     match metadata(path).map_err(failed)? {
         Some(now) if Identity::of(&now) == Identity::of(&found) => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
@@ -95,21 +99,22 @@ pub(crate) async fn remove_stale(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// What a connection attempt says about a socket file.
+/// The status of a socket file, determined by a connection attempt.
 enum Status {
     /// No process has the socket open.
     Stale,
     /// The file no longer exists.
     Missing,
-    /// The file must stay.
+    /// The file must not be removed.
     InUse(PathInUse),
 }
 
-/// Finds out whether a server has the socket open, without waiting for it to accept.
+/// Checks whether a server listens on the socket. Does not wait until the server accepts the
+/// connection.
 async fn status(path: &Path) -> Status {
     let mut attempt = 1;
     loop {
-        // Tokio connects without blocking, so this returns at once even if the backlog is full.
+        // Tokio's `connect` does not block, so it returns immediately even if the backlog is full.
         let Err(error) = UnixStream::connect(path).await else {
             return Status::InUse(PathInUse::Answered);
         };
@@ -132,7 +137,7 @@ fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// What distinguishes a file from a later one at the same path.
+/// The identity of a file, which distinguishes it from a later file at the same path.
 #[derive(PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -148,8 +153,9 @@ impl Identity {
     }
 }
 
-/// How many refused connections prove that a socket is stale. Linux refuses only if no server
-/// listens. Other systems also refuse while the backlog is full, so one refusal proves little.
+/// The number of refused connections that prove that a socket is stale. Linux refuses a connection
+/// only if no server listens. Other systems also refuse connections while the backlog is full, so
+/// one refusal is not sufficient.
 const ATTEMPTS: u32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     1
 } else {

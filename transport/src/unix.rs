@@ -24,7 +24,8 @@ pub(crate) async fn connect(path: &Path) -> io::Result<Connection> {
     loop {
         match UnixStream::connect(path).await {
             Ok(stream) => return Ok(Connection::unix(stream, PeerAddr::Unix(Some(path.into())))),
-            // Linux: the backlog is full. The system does not notify when it has room again.
+            // On Linux, the backlog is full. The system sends no notification when the backlog has
+            // capacity again, so poll with a backoff.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 sleep(backoff.next_delay()).await;
             }
@@ -38,8 +39,9 @@ pub(crate) fn peer_addr(address: &SocketAddr) -> PeerAddr {
 }
 
 pub(crate) struct UnixAcceptor {
-    // Declared before `listener` so that the file is removed while the socket is still open: until
-    // then the file system cannot reuse the inode number, so a file with that number is ours.
+    // This field is declared before `listener` so that the file is removed while the socket is
+    // still open. The file system cannot reuse the inode number while the socket is open, so a file
+    // with this number belongs to this listener.
     _file: Option<SocketFile>,
     listener: UnixListener,
 }
@@ -53,15 +55,16 @@ impl UnixAcceptor {
             source,
         };
 
-        // Blocking, but these are a few metadata calls once per server.
+        // These calls block the thread, but each server makes only a few metadata calls once.
         let directory = socket_file::directory_of(path);
         socket_file::create_directory(directory).map_err(failed)?;
-        // Held until listen(2), since a socket that is bound but does not listen looks stale.
+        // Hold the lock until listen(2), because a socket that is bound but does not listen yet
+        // looks stale.
         let _lock = DirectoryLock::acquire(directory).await?;
 
         for _ in 0..BIND_ATTEMPTS {
-            // Before each bind rather than after a failed one: macOS binds through a dangling
-            // symbolic link.
+            // Check the path before each bind instead of after a failed bind, because macOS binds
+            // through dangling symbolic links.
             socket_file::remove_stale(path).await?;
             match listen(path) {
                 Ok(acceptor) => return Ok(acceptor),
@@ -72,8 +75,8 @@ impl UnixAcceptor {
         Err(failed(io::ErrorKind::AddrInUse.into()))
     }
 
-    /// Takes over a listener, and returns the endpoint that it listens on. Its file belongs to
-    /// whatever created it.
+    /// Converts a bound listener and returns its endpoint. The socket file is not removed, because
+    /// it belongs to the creator of the socket.
     pub(crate) fn adopt(listener: UnixListener) -> io::Result<(Self, Endpoint)> {
         let address = listener.local_addr()?;
         let path = address
@@ -103,10 +106,10 @@ fn listen(path: &Path) -> io::Result<UnixAcceptor> {
     })
 }
 
-/// Binds a socket whose file has mode 0600 from the start.
+/// Binds a socket and creates its file with mode 0600.
 ///
-/// Linux gives the file the mode of the socket, less the umask, so no other user can open the file
-/// at any moment.
+/// On Linux, the file gets the mode of the socket, reduced by the umask, so other users cannot open
+/// the file at any time.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
     use rustix::fs::{Mode, fchmod};
@@ -115,11 +118,11 @@ fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
     socket.bind(path)
 }
 
-/// Binds a socket whose file has mode 0600 from the start.
+/// Binds a socket and creates its file with mode 0600.
 ///
-/// Outside Linux, only the umask determines the mode at creation. The umask belongs to the process,
-/// so binds are serialized: a concurrent one would save the restrictive mask of the first as the
-/// mask to restore.
+/// On systems other than Linux, only the umask determines the mode at creation. The umask is shared
+/// by the whole process, so binds are serialized. Otherwise, a concurrent bind could save the
+/// restrictive umask of the first bind and restore it later.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
     use rustix::{fs::Mode, process::umask};
@@ -137,9 +140,9 @@ fn bind_private(socket: &UnixSocket, path: &Path) -> io::Result<()> {
 const FIRST_DELAY: Duration = Duration::from_millis(1);
 const MAX_DELAY: Duration = Duration::from_millis(50);
 
-/// The length of the accept queue. The system clamps it to its own limit.
+/// The length of the accept queue. The system reduces the length to its own limit.
 const BACKLOG: u32 = 1024;
 
-/// How often to bind again when another program, which ignores the directory lock, takes the path
-/// first.
+/// The maximum number of bind attempts. Another attempt is needed if a program that does not use
+/// the directory lock creates the path first.
 const BIND_ATTEMPTS: u32 = 4;

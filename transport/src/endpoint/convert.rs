@@ -1,4 +1,4 @@
-//! Conversions into an endpoint.
+//! Conversions into [`Endpoint`].
 
 use std::{
     net::SocketAddr,
@@ -32,7 +32,7 @@ impl TryFrom<&String> for Endpoint {
     }
 }
 
-/// As [`Endpoint::unix`].
+/// Creates an endpoint like [`Endpoint::unix`].
 impl TryFrom<PathBuf> for Endpoint {
     type Error = Error;
 
@@ -41,7 +41,7 @@ impl TryFrom<PathBuf> for Endpoint {
     }
 }
 
-/// As [`Endpoint::unix`].
+/// Creates an endpoint like [`Endpoint::unix`].
 impl TryFrom<&PathBuf> for Endpoint {
     type Error = Error;
 
@@ -50,7 +50,7 @@ impl TryFrom<&PathBuf> for Endpoint {
     }
 }
 
-/// As [`Endpoint::unix`].
+/// Creates an endpoint like [`Endpoint::unix`].
 impl TryFrom<&Path> for Endpoint {
     type Error = Error;
 
@@ -59,7 +59,7 @@ impl TryFrom<&Path> for Endpoint {
     }
 }
 
-/// A TCP endpoint.
+/// Creates a TCP endpoint.
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
         let host = match address {

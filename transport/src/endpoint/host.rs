@@ -1,4 +1,4 @@
-//! Validates the host of a TCP endpoint.
+//! Validation of the host of a TCP endpoint.
 
 use std::net::Ipv6Addr;
 
@@ -24,7 +24,7 @@ pub(super) fn check_host(host: &str) -> Result<&str, EndpointProblem> {
     }
 }
 
-/// Returns true for an IPv6 address, with or without a zone as in `fe80::1%eth0`.
+/// Returns true if the text is an IPv6 address. The address may have a zone, as in `fe80::1%eth0`.
 fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
     address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && zone.chars().all(is_in_name)

@@ -1,4 +1,4 @@
-//! Equality, order and hash of endpoints.
+//! Equality, ordering and hashing of endpoints.
 
 use std::{
     cmp::Ordering,
@@ -8,10 +8,10 @@ use std::{
 use super::Endpoint;
 
 impl Endpoint {
-    /// Returns what endpoints are compared by: their text, in parts.
+    /// Returns the parts of the text of the endpoint, by which endpoints are compared.
     ///
-    /// `PathBuf` compares components and considers `/run//a` equal to `/run/a`. Other languages and
-    /// the stores of registries compare the text.
+    /// The comparison of `PathBuf` is unsuitable because it considers `/run//a` equal to `/run/a`.
+    /// Other languages and the backends of registries compare the text.
     fn identity(&self) -> (u8, &[u8], u16) {
         match self {
             Self::Unix { path } => (0, path.as_os_str().as_encoded_bytes(), 0),

@@ -1,4 +1,4 @@
-//! Where a server listens.
+//! The address at which a server listens.
 
 mod convert;
 mod host;
@@ -13,7 +13,7 @@ use std::{
 use self::host::check_host;
 use crate::{EndpointProblem, Error};
 
-/// Where a server listens.
+/// The address at which a server listens.
 ///
 /// | text | meaning |
 /// |---|---|
@@ -23,10 +23,11 @@ use crate::{EndpointProblem, Error};
 /// | `tcp://[::1]:8080` | TCP over IPv6; the brackets are optional |
 /// | `memory://name` | inside this process |
 ///
-/// A relative path must begin with `./` or `../`, and `~` is not expanded: `unix://tmp/a.sock` and
-/// `unix://~/a.sock` are errors that name the correct form.
+/// A relative path must begin with `./` or `../`, and `~` is not expanded. Parsing
+/// `unix://tmp/a.sock` or `unix://~/a.sock` fails with an error that shows the correct form.
 ///
-/// A [`SocketAddr`](std::net::SocketAddr), a [`Path`](std::path::Path) and text convert:
+/// An endpoint can be created from a [`SocketAddr`](std::net::SocketAddr), a
+/// [`Path`](std::path::Path) or text:
 ///
 /// ```
 /// use std::{net::Ipv4Addr, path::Path};
@@ -40,41 +41,42 @@ use crate::{EndpointProblem, Error};
 /// # Ok::<(), agentwire_transport::Error>(())
 /// ```
 ///
-/// An endpoint is always well formed: parsing and the constructors validate it, and the variants
-/// cannot be built directly. Match on it with `..`, as in `Endpoint::Unix { path, .. }`.
+/// An endpoint is always valid, because parsing and the constructors validate it and the variants
+/// cannot be constructed directly. To match on a variant, use `..`, as in `Endpoint::Unix { path,
+/// .. }`.
 ///
-/// The `Display` text parses to an equal endpoint, except for a custom endpoint and for a path that
-/// is not UTF-8, which is shown with replacement characters.
+/// Parsing the `Display` text returns an equal endpoint. The exceptions are custom endpoints, and
+/// paths that are not UTF-8, which are displayed with replacement characters.
 ///
-/// Two endpoints are equal if their texts are equal; paths are neither normalized nor resolved. The
-/// order has no meaning. It only makes listings reproducible.
+/// Two endpoints are equal if their texts are equal. Paths are neither normalized nor resolved. The
+/// order of endpoints has no meaning except that it makes listings reproducible.
 #[non_exhaustive]
 #[derive(Clone)]
 pub enum Endpoint {
     /// A Unix stream socket.
     #[non_exhaustive]
     Unix {
-        /// The path of the socket. It is absolute, or begins with `./` or `../`.
+        /// The path of the socket. It is absolute or begins with `./` or `../`.
         path: PathBuf,
     },
     /// A TCP socket.
     #[non_exhaustive]
     Tcp {
-        /// A name or an IP address, without brackets.
+        /// The host name or IP address, without brackets.
         host: String,
-        /// The port. A listener on port 0 gets one that the system chooses.
+        /// The port. If a listener is bound to port 0, the system chooses a free port.
         port: u16,
     },
-    /// A name inside this process.
+    /// A listener in the same process, identified by a name.
     #[non_exhaustive]
     Memory {
-        /// The name.
+        /// The name of the listener.
         name: String,
     },
-    /// A custom carrier. Parsing never returns it.
+    /// An endpoint of a custom carrier. Parsing never returns this variant.
     #[non_exhaustive]
     Custom {
-        /// What errors and logs show.
+        /// The text that is shown in errors and logs.
         text: String,
     },
 }
@@ -82,12 +84,12 @@ pub enum Endpoint {
 impl Endpoint {
     /// Creates an endpoint for the Unix socket at `path`.
     ///
-    /// A relative path gets `./` in front unless it begins with `./` or `../`.
+    /// If the path is relative and does not begin with `./` or `../`, `./` is prepended.
     ///
     /// # Errors
     ///
-    /// If the path is empty, contains a NUL byte, begins with `~`, or does not fit into a socket
-    /// address of this system.
+    /// Returns an error if the path is empty, contains a NUL byte, begins with `~`, or is too long
+    /// for a socket address on this system.
     pub fn unix(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let mut path: PathBuf = path.into();
         let bytes = path.as_os_str().as_encoded_bytes();
@@ -120,11 +122,11 @@ impl Endpoint {
         Ok(Self::Unix { path })
     }
 
-    /// Creates an endpoint for TCP to `host`: a name or an IP address, with or without brackets.
+    /// Creates a TCP endpoint. `host` is a host name or an IP address, with or without brackets.
     ///
     /// # Errors
     ///
-    /// If the host is empty, or neither a name nor an IP address.
+    /// Returns an error if the host is empty or is neither a name nor an IP address.
     pub fn tcp(host: impl AsRef<str>, port: u16) -> Result<Self, Error> {
         let host = host.as_ref();
         match check_host(host) {
@@ -139,11 +141,11 @@ impl Endpoint {
         }
     }
 
-    /// Creates an endpoint inside this process.
+    /// Creates an endpoint for a listener in the same process.
     ///
     /// # Errors
     ///
-    /// If the name is empty.
+    /// Returns an error if the name is empty.
     pub fn memory(name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
         if name.is_empty() {
@@ -156,9 +158,9 @@ impl Endpoint {
         Ok(Self::Memory { name })
     }
 
-    /// Creates an endpoint of a custom carrier.
+    /// Creates an endpoint for a custom carrier.
     ///
-    /// Errors and logs show the text, and nothing interprets it. Keep secrets out of it.
+    /// The text is shown in errors and logs and is not interpreted. It must not contain secrets.
     pub fn custom(text: impl Into<String>) -> Self {
         Self::Custom { text: text.into() }
     }
@@ -187,7 +189,8 @@ fn is_bare(path: &Path) -> bool {
     matches!(path.components().next(), Some(Component::Normal(_)))
 }
 
-/// The size of `sun_path` without the NUL at its end.
+/// The maximum length of a path in bytes, which is the size of `sun_path` without the terminating
+/// NUL.
 const MAX_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) {
     107
 } else {

@@ -1,4 +1,4 @@
-//! Parses the text of an endpoint.
+//! Parsing of endpoints.
 
 use std::{path::Path, str::FromStr};
 
@@ -17,8 +17,8 @@ impl FromStr for Endpoint {
             return Err(invalid(EndpointProblem::NoScheme));
         };
         match scheme {
-            // Usually a slash was forgotten; without this check, the socket would be created in a
-            // new directory `tmp` below the working directory.
+            // In `unix://tmp/a.sock`, a slash is usually missing. Without this check, the server
+            // would create a directory `tmp` below the working directory and the socket in it.
             "unix" if is_bare(Path::new(rest)) && !rest.starts_with('~') => {
                 Err(invalid(EndpointProblem::BareRelativePath))
             }
@@ -38,7 +38,7 @@ impl FromStr for Endpoint {
 }
 
 fn split_tcp(rest: &str) -> Result<(&str, u16), EndpointProblem> {
-    // The last colon of `[::1]` belongs to the address.
+    // The last colon in `[::1]` is part of the address.
     if rest.ends_with(']') {
         return Err(EndpointProblem::MissingPort);
     }
@@ -46,7 +46,7 @@ fn split_tcp(rest: &str) -> Result<(&str, u16), EndpointProblem> {
     if port.is_empty() {
         return Err(EndpointProblem::MissingPort);
     }
-    // `u16::from_str` would accept `+80`.
+    // Reject signs: `u16::from_str` would accept `+80`.
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(EndpointProblem::BadPort);
     }

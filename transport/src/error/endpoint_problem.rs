@@ -1,33 +1,33 @@
-//! What is wrong with the text of an endpoint.
+//! The reason why the text of an endpoint is invalid.
 
 use std::fmt;
 
-/// What is wrong with the text of an endpoint.
+/// The reason why the text of an endpoint is invalid.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndpointProblem {
     /// The text contains no `://`.
     NoScheme,
-    /// `unix://` without a path.
+    /// The path after `unix://` is empty.
     EmptyPath,
-    /// The path contains a NUL byte, which no system accepts.
+    /// The path contains a NUL byte, which no operating system accepts.
     NulInPath,
-    /// A relative path without `./` or `../` in front, as in `unix://tmp/x.sock`, where usually
-    /// `unix:///tmp/x.sock` is meant.
+    /// The path is relative and does not begin with `./` or `../`, as in `unix://tmp/x.sock`.
+    /// Usually, `unix:///tmp/x.sock` is intended.
     BareRelativePath,
-    /// The path begins with `~`, which only a shell expands.
+    /// The path begins with `~`, which only shells expand.
     TildeInPath,
-    /// `tcp://` without a host.
+    /// The host after `tcp://` is empty.
     EmptyHost,
     /// The host is neither a name nor an IP address.
     BadHost,
-    /// There is no `:port` at the end.
+    /// The text does not end with `:port`.
     MissingPort,
     /// The port is not a decimal number from 0 to 65535.
     BadPort,
-    /// A server can listen on port 0, but a client cannot connect to it.
+    /// The port is 0. A server can bind to port 0, but a client cannot connect to it.
     PortZero,
-    /// `memory://` without a name.
+    /// The name after `memory://` is empty.
     EmptyName,
 }
 

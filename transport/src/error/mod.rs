@@ -8,19 +8,19 @@ use std::{convert::Infallible, fmt, io, path::PathBuf};
 pub use self::{endpoint_problem::EndpointProblem, path_in_use::PathInUse};
 use crate::Endpoint;
 
-/// An error of an endpoint, a connection attempt or a listener.
+/// The error for an invalid endpoint, a failed connection attempt or a failed listener.
 ///
-/// Custom carriers build the variants [`Connect`](Self::Connect) and [`Accept`](Self::Accept);
-/// [`io::Error::other`] wraps the error of the carrier.
+/// Custom carriers create the variants [`Connect`](Self::Connect) and [`Accept`](Self::Accept). Use
+/// [`io::Error::other`] to wrap an error of the carrier.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The text does not name an endpoint.
+    /// The text is not a valid endpoint.
     #[error("{text:?} is not a valid endpoint: {problem}{}", Hint(text, *problem))]
     InvalidEndpoint {
         /// The text.
         text: String,
-        /// What is wrong with it.
+        /// The reason why the text is invalid.
         problem: EndpointProblem,
     },
 
@@ -33,7 +33,7 @@ pub enum Error {
         scheme: String,
     },
 
-    /// The path does not fit into a Unix socket address.
+    /// The path is too long for a Unix socket address.
     #[error(
         "the socket path {path:?} has {len} bytes, and this system allows {max}; \
          use a shorter or a relative path"
@@ -41,15 +41,15 @@ pub enum Error {
     PathTooLong {
         /// The path.
         path: PathBuf,
-        /// Its length in bytes.
+        /// The length of the path in bytes.
         len: usize,
-        /// The maximum of this system.
+        /// The maximum length in bytes on this system.
         max: usize,
     },
 
-    /// No built-in carrier serves this endpoint: it is a custom one, or a Unix socket on a system
-    /// without them.
-    #[error("no built-in carrier for {endpoint}; implement `Connector` or `Accept` for it")]
+    /// No built-in carrier supports this endpoint. It is either a custom endpoint or a Unix socket
+    /// on a system without Unix sockets.
+    #[error("no built-in carrier supports {endpoint}; implement `Connector` or `Accept` for it")]
     NoCarrier {
         /// The endpoint.
         endpoint: Endpoint,
@@ -60,7 +60,7 @@ pub enum Error {
     Connect {
         /// The endpoint.
         endpoint: Endpoint,
-        /// The error of the system or the carrier.
+        /// The error from the system or the carrier.
         source: io::Error,
     },
 
@@ -69,27 +69,27 @@ pub enum Error {
     Bind {
         /// The endpoint.
         endpoint: Endpoint,
-        /// The error of the system or the carrier.
+        /// The error from the system or the carrier.
         source: io::Error,
     },
 
-    /// A socket that was bound elsewhere cannot serve as a [`Listener`](crate::Listener).
+    /// A socket that was bound elsewhere cannot be converted into a [`Listener`](crate::Listener).
     #[error("cannot listen on the socket that was passed in; bind it to a TCP address or a path")]
     InvalidSocket {
-        /// The error of the system.
+        /// The error from the system.
         source: io::Error,
     },
 
-    /// The path of the socket is occupied by something that must not be removed.
+    /// The path of the socket already exists and must not be removed.
     #[error("cannot listen on {path:?}: {reason}")]
     PathInUse {
         /// The path.
         path: PathBuf,
-        /// What occupies it.
+        /// The reason why the path must not be removed.
         reason: PathInUse,
     },
 
-    /// Another process held the lock on the socket's directory for too long.
+    /// Another process held the lock on the directory of the socket for too long.
     #[error(
         "cannot listen in {directory:?}: another process holds a lock on that directory; \
          try again, or give the socket a directory of its own"
@@ -99,7 +99,7 @@ pub enum Error {
         directory: PathBuf,
     },
 
-    /// A listener in this process already has the name.
+    /// Another listener in this process already uses the name.
     #[error("memory://{name} is in use in this process; close its listener or use another name")]
     NameInUse {
         /// The name.
@@ -111,14 +111,14 @@ pub enum Error {
     Accept {
         /// The endpoint.
         endpoint: Endpoint,
-        /// The error of the system or the carrier.
+        /// The error from the system or the carrier.
         source: io::Error,
     },
 }
 
 impl Error {
     /// Returns true if no server listens at the endpoint: the connection was refused, or the socket
-    /// file does not exist. A server that is still starting looks the same.
+    /// file does not exist. This is also the case while a server is still starting.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Connect { source, .. } if matches!(
             source.kind(),
@@ -126,7 +126,7 @@ impl Error {
         ))
     }
 
-    /// Returns true if the address to listen on is taken.
+    /// Returns true if the address to listen on is already in use.
     pub fn is_in_use(&self) -> bool {
         match self {
             Self::PathInUse { .. } | Self::NameInUse { .. } => true,
@@ -135,17 +135,17 @@ impl Error {
         }
     }
 
-    /// Returns true if the listener can continue to accept after this error.
+    /// Returns true if the listener can continue to accept connections after this error.
     ///
-    /// Either a client went away before it was accepted, or the process or the system has run out
-    /// of file descriptors or memory for now. Pause before the next accept: without descriptors,
-    /// every accept fails immediately.
+    /// Either a client disconnected before its connection was accepted, or the process or the
+    /// system is temporarily out of file descriptors or memory. Pause before you accept again,
+    /// because without free file descriptors, each accept fails immediately.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Accept { source, .. } if is_transient(source))
     }
 }
 
-/// How to correct an invalid endpoint.
+/// A hint about how to correct an invalid endpoint.
 struct Hint<'a>(&'a str, EndpointProblem);
 
 impl fmt::Display for Hint<'_> {
@@ -177,8 +177,8 @@ impl fmt::Display for Hint<'_> {
 fn is_transient(error: &io::Error) -> bool {
     use rustix::io::Errno;
 
-    // On Linux, accept(2) returns pending network errors of the new connection, and its manual
-    // says to treat them like EAGAIN. Hence the long list.
+    // On Linux, accept(2) also returns pending network errors of the new connection. According to
+    // its manual page, these errors should be treated like EAGAIN, so the list is long.
     let transient = [
         Errno::CONNABORTED,
         Errno::CONNRESET,
@@ -221,8 +221,8 @@ fn is_transient_kind(kind: io::ErrorKind) -> bool {
     )
 }
 
-/// Lets a function that takes `impl TryInto<Endpoint>` accept an [`Endpoint`], whose conversion
-/// cannot fail.
+/// Allows functions that accept `impl TryInto<Endpoint>` to accept an [`Endpoint`], whose
+/// conversion is infallible.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}

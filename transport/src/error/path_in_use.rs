@@ -1,16 +1,17 @@
-//! Why a socket cannot take over a path.
+//! The reason why a path cannot be reused for a socket.
 
 use std::{fmt, io};
 
-/// What occupies the path of a socket. It is never removed.
+/// The reason why the existing file at the path of a socket is not removed.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PathInUse {
-    /// A file, directory, symbolic link or anything else that is not a socket.
+    /// The path is a file, directory, symbolic link or anything else that is not a socket.
     NotASocket,
-    /// A socket on which a server answers.
+    /// The path is a socket on which a server accepts connections.
     Answered,
-    /// A socket that could not be connected to, for a reason that does not prove it stale.
+    /// The path is a socket to which a connection failed, but the error does not prove that the
+    /// socket is stale.
     Unclear(io::ErrorKind),
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-/// The delays between attempts: each is twice as long as the one before, up to a maximum.
+/// The delays between attempts. Each delay is twice as long as the previous delay, up to a maximum.
 ///
-/// Each delay is shortened at random by up to a half, so that clients that fail together do not
-/// retry together. The randomness is the thread's own: `fastrand::seed` makes it reproducible.
+/// Each delay is randomly shortened by up to a half, so that clients that fail at the same time do
+/// not retry at the same time. The random numbers come from the thread-local generator of
+/// `fastrand`, so `fastrand::seed` makes the delays reproducible.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -14,10 +15,10 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// How much of a delay the jitter may take away.
+    /// The maximum fraction by which the jitter shortens a delay.
     pub const JITTER: f64 = 0.5;
 
-    /// Creates a backoff whose delays start at `first` and grow to `max`.
+    /// Creates a backoff whose delays grow from `first` to `max`.
     pub fn new(first: Duration, max: Duration) -> Self {
         Self {
             first,
@@ -31,27 +32,28 @@ impl Backoff {
         self.next_delay_within(self.max)
     }
 
-    /// Returns the delay before the next attempt, at most `limit`. Doubling continues from the
-    /// limited delay.
+    /// Returns the delay before the next attempt, which is at most `limit`. The following delay is
+    /// twice the limited delay.
     pub fn next_delay_within(&mut self, limit: Duration) -> Duration {
         let delay = self.next.min(self.max).min(limit);
         self.next = delay.saturating_mul(2);
         jittered(delay, Self::JITTER)
     }
 
-    /// Skips to the longest delay and returns it, for a server that asks clients to slow down.
+    /// Skips to the maximum delay and returns it. Use this method if a server asks its clients to
+    /// slow down.
     pub fn max_delay(&mut self) -> Duration {
         self.next = self.max;
         self.next_delay()
     }
 
-    /// Starts over with the first delay, after a successful attempt.
+    /// Resets the backoff to the first delay. Call this method after a successful attempt.
     pub fn reset(&mut self) {
         self.next = self.first;
     }
 }
 
-/// Shortens a delay at random, by up to `jitter` of its length.
+/// Randomly shortens a delay. `jitter` is the maximum fraction of the delay that is removed.
 pub fn jittered(delay: Duration, jitter: f64) -> Duration {
     delay.mul_f64(1.0 - jitter * fastrand::f64())
 }

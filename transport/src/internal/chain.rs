@@ -1,14 +1,14 @@
-//! The sources of an error, and all of them on one line.
+//! The source chain of an error.
 
 use std::{error::Error, fmt, iter};
 
-/// Displays an error and its sources as `error: source: source`.
+/// Displays an error and its source chain as `error: source: source`.
 #[derive(Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'a));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // With `{}`, because an error may itself print its sources with `{:#}`.
+        // Use `{}`, because some errors print their own sources with `{:#}`.
         write!(f, "{}", self.0)?;
         for source in sources(self.0) {
             write!(f, ": {source}")?;
@@ -17,7 +17,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Iterates over the source of an error, its source, and so on.
+/// Iterates over the source chain of an error, without the error itself.
 pub fn sources<'a>(error: &'a (dyn Error + 'a)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(error.source(), |&error| error.source())
 }

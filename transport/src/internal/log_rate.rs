@@ -1,11 +1,11 @@
-//! Bounds on how often a warning is logged that a peer can cause.
+//! Rate limits for log warnings that a peer can trigger.
 
 use std::time::{Duration, Instant};
 
 use super::Mutex;
 
-/// Limits a warning about repeated events: the first event is logged at once, the events after it
-/// as one line every ten seconds that has their number.
+/// A rate limit for a warning about repeated events. The first event is logged immediately. Further
+/// events are summarized in one line every ten seconds, which contains their number.
 ///
 /// ```
 /// use std::time::Instant;
@@ -26,7 +26,7 @@ struct Limit {
 }
 
 impl LogLimit {
-    /// Creates a limit that has seen no event.
+    /// Creates a limit without any recorded events.
     pub const fn new() -> Self {
         Self(Mutex::new(Limit {
             last_line: None,
@@ -34,8 +34,8 @@ impl LogLimit {
         }))
     }
 
-    /// Records an event. Returns the number of events since the last line, including this one, if
-    /// a line is due.
+    /// Records an event. If a line is due, returns the number of events since the last line,
+    /// including this event.
     pub fn record(&self, now: Instant) -> Option<u64> {
         let limit = &mut *self.0.lock();
         limit.unlogged += 1;
@@ -47,10 +47,12 @@ impl LogLimit {
     }
 }
 
-/// Limits a warning about a condition: its beginning is logged once, and so is its end.
+/// A rate limit for a warning about a condition. The start and the end of the condition are each
+/// logged once.
 ///
-/// A condition that flaps is logged at most once in ten seconds. If it began in that time, a later
-/// call of [`begin`](Self::begin) logs it, provided that it still lasts.
+/// If the condition starts and ends repeatedly, its start is logged at most once in ten seconds. If
+/// a start was suppressed, a later call of [`begin`](Self::begin) logs it if the condition still
+/// holds.
 #[derive(Debug, Default)]
 pub struct LogEdge(Mutex<Edge>);
 
@@ -61,7 +63,7 @@ struct Edge {
 }
 
 impl LogEdge {
-    /// Creates an edge whose condition does not hold.
+    /// Creates a limit for a condition that does not hold.
     pub const fn new() -> Self {
         Self(Mutex::new(Edge {
             last_line: None,
@@ -69,7 +71,7 @@ impl LogEdge {
         }))
     }
 
-    /// Records that the condition holds. Returns whether to log its beginning.
+    /// Records that the condition holds. Returns true if its start should be logged.
     pub fn begin(&self, now: Instant) -> bool {
         let edge = &mut *self.0.lock();
         if edge.is_logged || !is_due(edge.last_line, now) {
@@ -80,8 +82,8 @@ impl LogEdge {
         true
     }
 
-    /// Records that the condition does not hold. Returns whether to log its end, which is true once
-    /// for each beginning that was logged.
+    /// Records that the condition does not hold. Returns true if its end should be logged, which is
+    /// the case once for each logged start.
     pub fn end(&self) -> bool {
         std::mem::take(&mut self.0.lock().is_logged)
     }
@@ -91,7 +93,7 @@ fn is_due(last_line: Option<Instant>, now: Instant) -> bool {
     last_line.is_none_or(|last| now.saturating_duration_since(last) >= INTERVAL)
 }
 
-/// The time between two lines.
+/// The minimum time between two lines.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Small items that every crate of this workspace shares. Not covered by semver.
+//! Small items that the crates of this workspace share. This module is exempt from semver.
 
 mod backoff;
 mod chain;
@@ -16,7 +16,7 @@ pub use self::{
     sync::{Mutex, RwLock},
 };
 
-/// The longest timeout, wait or lease: one year.
+/// The maximum duration of a timeout, wait or lease: one year.
 ///
-/// Longer durations are clamped to this one, since adding them to an `Instant` may overflow.
+/// Longer durations are reduced to this maximum, because adding them to an `Instant` can overflow.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);

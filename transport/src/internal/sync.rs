@@ -1,11 +1,12 @@
-//! Locks that are never poisoned.
+//! Locks without poisoning.
 
 use std::sync::{MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
-/// A mutex that ignores poisoning.
+/// A mutex without poisoning.
 ///
-/// Poisoning protects data that a panic left half changed. Every critical section in this workspace
-/// keeps its data consistent at each point that can panic, so there is nothing to protect.
+/// Poisoning protects data that a panic left in an inconsistent state. In this workspace, the data
+/// in every critical section is consistent at each point that can panic, so poisoning is not
+/// needed.
 #[derive(Debug, Default)]
 pub struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
 
@@ -17,30 +18,31 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Locks the mutex, blocking the thread until it is free.
+    /// Locks the mutex. Blocks the thread until the mutex is free.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A reader-writer lock that ignores poisoning, as [`Mutex`] does.
+/// A reader-writer lock without poisoning, like [`Mutex`].
 #[derive(Debug, Default)]
 pub struct RwLock<T: ?Sized>(std::sync::RwLock<T>);
 
 impl<T> RwLock<T> {
-    /// Creates an unlocked lock.
+    /// Creates an unlocked reader-writer lock.
     pub const fn new(value: T) -> Self {
         Self(std::sync::RwLock::new(value))
     }
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Locks for shared reads, blocking the thread while a writer holds the lock.
+    /// Acquires the lock for shared reads. Blocks the thread while a writer holds the lock.
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks for a write, blocking the thread while anything else holds the lock.
+    /// Acquires the lock for writing. Blocks the thread while a reader or another writer holds the
+    /// lock.
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }

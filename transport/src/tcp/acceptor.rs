@@ -1,4 +1,4 @@
-//! Accepts TCP connections, on every address of a name.
+//! The TCP acceptor, which accepts connections on all addresses of a host name.
 
 use std::{
     io,
@@ -11,18 +11,19 @@ use tokio::net::{TcpListener, TcpSocket};
 use super::{options::TcpOptions, resolve::resolve};
 use crate::{Connection, Endpoint, PeerAddr};
 
-/// The sockets that listen on the addresses of one host, all on one port.
+/// The sockets that listen on all addresses of one host, on the same port.
 pub(crate) struct TcpAcceptor {
-    /// At least one.
+    /// The listeners. There is at least one.
     listeners: Vec<TcpListener>,
-    /// The listener to ask first. It changes, so that a busy one does not starve the others.
+    /// The index of the listener to poll first. It changes after each accept, so that a busy
+    /// listener does not starve the others.
     next: usize,
     options: TcpOptions,
 }
 
 impl TcpAcceptor {
-    /// Binds to every address of a host, and returns the port, which the system chooses if `port`
-    /// is 0.
+    /// Binds to all addresses of a host and returns the bound port. If `port` is 0, the system
+    /// chooses the port.
     pub(crate) async fn bind(host: &str, port: u16) -> io::Result<(Self, u16)> {
         let addresses = resolve(host, port).await?;
         let listeners = bind_all(&addresses)?;
@@ -30,7 +31,7 @@ impl TcpAcceptor {
         Ok((Self::new(listeners), port))
     }
 
-    /// Takes over a listener, and returns the endpoint that it listens on.
+    /// Converts a bound listener and returns its endpoint.
     pub(crate) fn adopt(listener: TcpListener) -> io::Result<(Self, Endpoint)> {
         let endpoint = listener.local_addr()?.into();
         Ok((Self::new(vec![listener]), endpoint))
@@ -44,7 +45,7 @@ impl TcpAcceptor {
         }
     }
 
-    /// Sets the options of the connections that are accepted from now on.
+    /// Sets the options for connections that are accepted after this call.
     pub(crate) fn set_options(&mut self, options: TcpOptions) {
         self.options = options;
     }
@@ -54,7 +55,8 @@ impl TcpAcceptor {
         for offset in 0..len {
             let index = (self.next + offset) % len;
             if let Poll::Ready(accepted) = self.listeners[index].poll_accept(cx) {
-                // After an error, too: one broken listener does not hide the others.
+                // Advance after an error too, so that a failing listener does not starve the
+                // others.
                 self.next = index + 1;
                 let (stream, address) = accepted?;
                 let address = PeerAddr::Tcp(address);
@@ -65,13 +67,15 @@ impl TcpAcceptor {
     }
 }
 
-/// Listens on all of the addresses. If they have port 0, the system chooses one port for all.
+/// Listens on all addresses. If the port of the addresses is 0, the system chooses one port for all
+/// of them.
 fn bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     let mut attempts = PORT_ATTEMPTS;
     loop {
         attempts -= 1;
         match try_bind_all(addresses) {
-            // The port that the system chose for the first address is taken on another one.
+            // The port that the system chose for the first address is in use on another address, so
+            // try again.
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse
                     && addresses.iter().any(|address| address.port() == 0)
@@ -90,8 +94,8 @@ fn try_bind_all(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
         }
         match listen(address, addresses.len() > 1) {
             Ok(listener) => listeners.push(listener),
-            // Names are often mapped to addresses that the machine does not have: `localhost` to
-            // ::1, for example, in a container without IPv6.
+            // Host names often have addresses that the machine does not support. For example,
+            // `localhost` is resolved to ::1 even in a container without IPv6.
             Err(error) if is_unavailable(&error) => unavailable = Some(error),
             Err(error) => return Err(error),
         }
@@ -107,7 +111,7 @@ fn listen(address: SocketAddr, is_one_of_several: bool) -> io::Result<TcpListene
         TcpSocket::new_v4()?
     } else {
         let socket = TcpSocket::new_v6()?;
-        // Without this option [::] would take the port on 0.0.0.0, too.
+        // Without this option, a listener on [::] would also occupy the port on 0.0.0.0.
         #[cfg(unix)]
         if is_one_of_several {
             rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
@@ -116,15 +120,16 @@ fn listen(address: SocketAddr, is_one_of_several: bool) -> io::Result<TcpListene
     };
     #[cfg(not(unix))]
     let _ = is_one_of_several;
-    // A server that restarts must not wait for the connections of its predecessor to time out. On
-    // Windows the option would let two servers share the port.
+    // With this option, a server can restart immediately, without waiting until the connections of
+    // the previous process have timed out. On Windows, the option would allow two servers to share
+    // the port.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Returns true if the machine does not have the address, or no addresses of its family.
+/// Returns true if the machine does not have the address or does not support its address family.
 fn is_unavailable(error: &io::Error) -> bool {
     #[cfg(unix)]
     if rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::AFNOSUPPORT) {
@@ -133,10 +138,11 @@ fn is_unavailable(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// The length of the accept queue. The system clamps it to its own limit.
+/// The length of the accept queue. The system reduces the length to its own limit.
 const BACKLOG: u32 = 1024;
 
-/// How often to have the system choose another port if one address cannot use the chosen one.
+/// The maximum number of bind attempts. Another attempt is needed if the port that the system chose
+/// is in use on one of the addresses.
 const PORT_ATTEMPTS: u32 = 16;
 
 #[cfg(test)]
@@ -169,7 +175,7 @@ mod tests {
         assert_eq!(bound.len(), 2);
         assert_eq!(bound[0].port(), bound[1].port());
         let mut acceptor = TcpAcceptor::new(listeners);
-        // One address is busy all the time, and the other is served nevertheless.
+        // One address is always busy, but connections on the other address must be accepted too.
         let mut clients = Vec::new();
         for address in [bound[1], bound[1], bound[1], bound[0]] {
             clients.push(TcpStream::connect(address).await.expect("connect"));
@@ -198,7 +204,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_the_machine_lacks_is_left_out_unless_it_is_the_only_one() {
-        // An address for documentation (RFC 5737).
+        // An address that is reserved for documentation (RFC 5737).
         let listeners = bind_all(&addresses(&["192.0.2.1:0", "127.0.0.1:0"])).expect("bind");
         assert_eq!(listeners.len(), 1);
         let error = bind_all(&addresses(&["192.0.2.1:0"])).expect_err("no such address");

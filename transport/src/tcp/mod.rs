@@ -23,8 +23,8 @@ pub(crate) async fn connect(host: &str, port: u16, options: &TcpOptions) -> io::
 async fn attempt(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
     let stream = TcpStream::connect(address).await?;
     let peer = stream.peer_addr()?;
-    // A connection to an unused port of the ephemeral range can connect to itself: the kernel
-    // chooses that same port for the local end, and TCP then opens it from both sides at once.
+    // A connection to an unused ephemeral port can be connected to itself. This happens if the
+    // kernel chooses the same port as the local port, because TCP supports simultaneous open.
     if stream.local_addr()? == peer {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }

@@ -1,15 +1,15 @@
-//! Options of TCP sockets.
+//! Options for TCP sockets.
 
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-/// How the system notices that the peer of a TCP connection is gone.
+/// Options for how the system detects that the peer of a TCP connection is gone.
 ///
-/// A machine that sleeps, loses power or moves to another network closes nothing. NAT routers and
-/// load balancers forget connections that are silent for some minutes. Keepalive probes keep such a
-/// connection known and end it if the peer stops answering them. They are sent by the system while
-/// nothing else is in transit, so they cost the agents nothing.
+/// A machine that goes to sleep, loses power or moves to another network does not close its
+/// connections. NAT routers and load balancers drop connections that are idle for a few minutes.
+/// Keepalive probes prevent this, and they close the connection if the peer stops answering. The
+/// system sends the probes only while the connection is idle, so they have no cost for the agents.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,8 +21,8 @@ use tokio::net::TcpStream;
 ///     .user_timeout(Duration::from_secs(300));
 /// ```
 ///
-/// Systems without an option ignore it: [`user_timeout`](Self::user_timeout) works on Linux only,
-/// and Windows has none of these options.
+/// Options that a system does not support are ignored. [`user_timeout`](Self::user_timeout) is
+/// supported only on Linux, and Windows supports none of these options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct TcpOptions {
@@ -51,44 +51,52 @@ impl TcpOptions {
         self
     }
 
-    /// Sets how long a connection is silent before the first keepalive probe. Default: 60 s.
-    /// Durations from 1 s to 9 hours are possible; others are clamped.
+    /// Sets the idle time before the first keepalive probe. Default: 60 s.
+    ///
+    /// The duration is clamped to the range from 1 s to about 9 hours.
     pub const fn keepalive_idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
     }
 
-    /// Sets the interval of the keepalive probes that follow an unanswered one. Default: 15 s.
-    /// Durations from 1 s to 9 hours are possible; others are clamped.
+    /// Sets the interval between keepalive probes after an unanswered probe. Default: 15 s.
+    ///
+    /// The duration is clamped to the range from 1 s to about 9 hours.
     pub const fn keepalive_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Sets how many keepalive probes may remain unanswered before the connection ends. Default: 4.
-    /// Numbers from 1 to 127 are possible; others are clamped.
+    /// Sets the number of unanswered keepalive probes after which the connection is closed.
+    /// Default: 4.
     ///
-    /// On Linux the [`user_timeout`](Self::user_timeout) takes precedence over this number.
+    /// The number is clamped to the range from 1 to 127.
+    ///
+    /// On Linux, [`user_timeout`](Self::user_timeout) takes precedence over this number.
     pub const fn keepalive_probes(mut self, probes: u32) -> Self {
         self.probes = probes;
         self
     }
 
-    /// Sets how long sent bytes and keepalive probes may remain unacknowledged before the connection
-    /// ends (`TCP_USER_TIMEOUT`, on Linux only). Default: 120 s, the time that the default keepalive
-    /// probes take. Zero stands for the system's default, which is about 15 minutes for sent bytes.
+    /// Sets the time after which a connection is closed if sent bytes or keepalive probes are not
+    /// acknowledged (`TCP_USER_TIMEOUT`, on Linux only). Default: 120 s, which equals the duration
+    /// of the default keepalive probes.
     ///
-    /// The timeout also ends a connection whose peer is alive but has read nothing for that long
-    /// while bytes for it are waiting.
+    /// A timeout of zero selects the default of the system, which is about 15 minutes for sent
+    /// bytes.
+    ///
+    /// The timeout also closes the connection if the peer is alive but reads nothing for this time
+    /// while sent bytes are queued.
     pub const fn user_timeout(mut self, timeout: Duration) -> Self {
         self.user_timeout = timeout;
         self
     }
 
-    /// Sets the options of a socket, and turns Nagle's algorithm off.
+    /// Sets the options of a socket and disables Nagle's algorithm.
     pub(crate) fn apply(&self, stream: &TcpStream) {
-        // Frames are written whole, so Nagle's algorithm adds latency and saves nothing. Setting an
-        // option fails if the peer has gone, which the first read reports.
+        // Each frame is sent with one write, so Nagle's algorithm would add latency without saving
+        // packets. Ignore errors: setting an option fails only if the peer has closed the
+        // connection, and the first read reports that.
         let _ = stream.set_nodelay(true);
         #[cfg(unix)]
         self.apply_timeouts(stream);
@@ -104,7 +112,7 @@ impl TcpOptions {
         if self.keepalive {
             let _ = self.apply_keepalive(stream);
         } else {
-            // A listener of the system may have passed it on.
+            // The socket may have inherited the option from a listener that was created elsewhere.
             let _ = rustix::net::sockopt::set_socket_keepalive(stream, false);
         }
     }
@@ -130,7 +138,7 @@ impl Default for TcpOptions {
     }
 }
 
-/// The bounds of Linux, which are the narrowest.
+/// The limits of Linux, which are the narrowest of all supported systems.
 #[cfg(unix)]
 const MIN_KEEPALIVE: Duration = Duration::from_secs(1);
 #[cfg(unix)]

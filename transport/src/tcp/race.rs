@@ -1,4 +1,5 @@
-//! Connects to the first of several addresses that answers (Happy Eyeballs, RFC 8305).
+//! A race between the addresses of a host: the first address that answers wins (Happy Eyeballs, RFC
+//! 8305).
 
 use std::{
     future::poll_fn,
@@ -11,13 +12,13 @@ use std::{
 
 use tokio::time::timeout;
 
-/// Attempts the addresses in turn and returns the first connection.
+/// Tries the addresses in sequence and returns the first connection.
 ///
-/// The next attempt begins when the latest one has failed or has lasted for [`ATTEMPT_DELAY`];
-/// earlier attempts continue meanwhile. An address that swallows packets therefore costs 250 ms.
-/// The attempts that lose the race are dropped.
+/// The next attempt starts when an attempt fails, or [`ATTEMPT_DELAY`] after the previous attempt
+/// started. Earlier attempts continue in the meantime. Therefore, an address that silently drops
+/// packets delays the connection by only 250 ms. When an attempt succeeds, all others are dropped.
 ///
-/// `addresses` is not empty and has the order of RFC 6724, which the resolver of the system applies.
+/// `addresses` must not be empty. The resolver of the system has sorted them according to RFC 6724.
 pub(super) async fn race<T, F>(
     addresses: Vec<SocketAddr>,
     attempt: impl Fn(SocketAddr) -> F,
@@ -54,11 +55,11 @@ where
     }
 }
 
-/// The attempts that have neither succeeded nor failed.
+/// The attempts that are still in progress.
 struct Running<F>(Vec<Pin<Box<F>>>);
 
 impl<T, F: Future<Output = io::Result<T>>> Running<F> {
-    /// Returns the result of an attempt that ends, and removes the attempt.
+    /// Polls all attempts. Removes the first attempt that is complete and returns its result.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         for index in 0..self.0.len() {
             if let Poll::Ready(result) = self.0[index].as_mut().poll(cx) {
@@ -70,9 +71,10 @@ impl<T, F: Future<Output = io::Result<T>>> Running<F> {
     }
 }
 
-/// Alternates between the address families, beginning with the family of the first address.
+/// Reorders the addresses so that the address families alternate. The family of the first address
+/// remains first.
 ///
-/// If a network drops the packets of one family, the second attempt already uses the other one.
+/// If a network drops the packets of one family, the second attempt already uses the other family.
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let len = addresses.len();
     let begins_with_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
@@ -87,7 +89,8 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     interleaved
 }
 
-/// Chooses the error to report. That a machine has no route to a family is the least useful one.
+/// Chooses the error to report. An error that the machine has no route to an address family is the
+/// least useful.
 fn more_useful(before: Option<io::Error>, error: io::Error) -> io::Error {
     match before {
         Some(before) if is_unroutable(&error) => before,
@@ -104,7 +107,7 @@ fn is_unroutable(error: &io::Error) -> bool {
     )
 }
 
-/// The Connection Attempt Delay of RFC 8305, section 8.
+/// The Connection Attempt Delay that RFC 8305, section 8, recommends.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
@@ -118,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// What an address does in a test. The port tells the addresses apart.
+    /// The behaviour of an address in a test. The port identifies the address.
     #[derive(Clone, Copy)]
     enum Script {
         Swallows,
@@ -138,7 +141,7 @@ mod tests {
             .collect()
     }
 
-    /// Counts the attempts that exist.
+    /// A guard that counts the attempts in progress.
     struct Counted<'a>(&'a AtomicUsize);
 
     impl Drop for Counted<'_> {
@@ -147,8 +150,8 @@ mod tests {
         }
     }
 
-    /// Races scripted addresses of alternating families. Returns the port of the winner, and how
-    /// many milliseconds the race took.
+    /// Runs a race between scripted addresses of alternating families. Returns the port of the
+    /// winner and the duration of the race in milliseconds.
     async fn run(scripts: &[Script]) -> (io::Result<u16>, u128) {
         let ips: Vec<_> = [V6, V4].into_iter().cycle().take(scripts.len()).collect();
         let began = Instant::now();

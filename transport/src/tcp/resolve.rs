@@ -1,13 +1,14 @@
-//! Resolves the host of a TCP endpoint.
+//! Resolution of the host of a TCP endpoint.
 
 use std::{io, net::SocketAddr};
 
 use tokio::net::lookup_host;
 
-/// Returns the addresses of a host in the order of the system's preference; at least one.
+/// Returns the addresses of a host in the order that the system prefers. There is at least one
+/// address.
 ///
-/// If a name server does not answer at the moment, the error has the kind `WouldBlock`, which
-/// stands for "try again". A name that does not exist has another kind.
+/// If the resolution fails temporarily, for example because the name server does not answer, the
+/// error has the kind `WouldBlock`. If the name does not exist, the error has a different kind.
 pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found = lookup_host((host, port)).await.map_err(classify)?;
     let addresses: Vec<SocketAddr> = found.collect();
@@ -18,10 +19,10 @@ pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     Ok(addresses)
 }
 
-/// Gives the error of a temporary failure a kind of its own.
+/// Converts the error of a temporary failure into an error with the kind `WouldBlock`.
 ///
-/// std turns the code `EAI_AGAIN` of getaddrinfo into text, which is never localized because Rust
-/// programs do not call setlocale.
+/// The standard library converts the code `EAI_AGAIN` of getaddrinfo into text. The text is never
+/// localized, because Rust programs do not call setlocale.
 fn classify(error: io::Error) -> io::Error {
     let is_temporary =
         error.raw_os_error() == Some(WSATRY_AGAIN) || is_temporary(&error.to_string());
@@ -34,11 +35,11 @@ fn classify(error: io::Error) -> io::Error {
 }
 
 fn is_temporary(text: &str) -> bool {
-    // glibc, macOS and the BSDs; musl.
+    // The first text is used by glibc, macOS and the BSDs, and the second by musl.
     text.contains("emporary failure in name resolution") || text.ends_with(": Try again")
 }
 
-/// The code of a temporary failure on Windows. Elsewhere no system error has this number.
+/// The code of a temporary failure on Windows. On other systems, no error has this code.
 const WSATRY_AGAIN: i32 = 11_002;
 
 #[cfg(test)]
