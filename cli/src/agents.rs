@@ -13,12 +13,12 @@ pub(crate) struct BuiltIn {
     kind: AgentKind,
 }
 
-/// What a built-in agent does.
+/// The behaviour of a built-in agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AgentKind {
     /// Replies with the content and metadata of the request.
     Echo,
-    /// Like `Echo`, after a delay.
+    /// Replies like `Echo`, but after a delay.
     Slow(Duration),
     /// Fails every call.
     Fail,
@@ -27,7 +27,7 @@ pub(crate) enum AgentKind {
 }
 
 impl BuiltIn {
-    /// Creates an agent of this kind. Its name defaults to the name of the kind.
+    /// Creates an agent of this kind. The default name is the name of the kind.
     pub(crate) fn new(kind: AgentKind, name: Option<String>) -> Self {
         let name = name.unwrap_or_else(|| kind.name().to_owned());
         Self { name, kind }
@@ -72,7 +72,7 @@ fn echo(message: Message) -> Message {
     reply
 }
 
-/// Returns the content: text unchanged, any other value as JSON.
+/// Returns the content of a message. Text is returned unchanged, and any other value as JSON.
 fn text_of(message: &Message) -> String {
     match message.text() {
         Some(text) => text.to_owned(),

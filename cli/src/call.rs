@@ -1,4 +1,4 @@
-//! The command `call`: one message, one reply.
+//! The command `call`, which sends one message and prints the reply.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! The command line as a whole: global options and the list of commands.
+//! The command line: the global options and the commands.
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
@@ -10,15 +10,15 @@ use crate::{
 
 /// Serve, call, stream from and proxy agents
 ///
-/// An agent is a program that answers messages, written in Rust, Python or Go. An ENDPOINT is the
-/// address of an agent: unix:///path/to/socket or tcp://host:port.
+/// An agent is a program that replies to messages. It can be written in Rust, Python or Go. An
+/// ENDPOINT is the address of an agent: unix:///path/to/socket or tcp://host:port.
 #[derive(Debug, Parser)]
 #[command(
     name = "agentwire",
     version,
     after_help = AFTER_HELP,
-    // Without this, clap prints the whole help when the command is missing. A missing command is a
-    // usage error like any other.
+    // Without this setting, clap prints the full help if the command is missing. A missing command
+    // must be reported like any other usage error.
     arg_required_else_help = false,
     max_term_width = 100
 )]
@@ -47,7 +47,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Parses the command line. Prints the help or the version if the command line asks for it.
+    /// Parses the command line. If the command line requests the help or the version, prints it.
     pub(crate) fn read() -> Result<Self, CliError> {
         Self::try_parse().map_err(|error| usage::to_cli_error(&error))
     }

@@ -3,12 +3,12 @@
 use agentwire::Format;
 use clap::ValueEnum;
 
-/// The encoding of envelopes, as `--codec` names it.
+/// The encoding of envelopes that is selected with `--codec`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum CodecArg {
     /// JSON, which every agent supports
     Json,
-    /// MessagePack, which can carry raw bytes; agents in Rust support it
+    /// MessagePack, which also supports bytes; Rust agents accept it
     Msgpack,
 }
 

@@ -1,4 +1,4 @@
-//! The command `completions`: scripts for shell completion.
+//! The command `completions`, which prints scripts for shell completion.
 
 use clap::{Args, Command};
 use clap_complete::Shell;
@@ -15,7 +15,7 @@ pub(crate) struct CompletionsArgs {
 
 impl CompletionsArgs {
     pub(crate) fn run(self, mut cli: Command) -> Result<(), CliError> {
-        // clap_complete panics when a write fails, so it writes to memory.
+        // clap_complete panics if a write fails, so write the script to memory first.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut cli, "agentwire", &mut script);
         output::print(&script)

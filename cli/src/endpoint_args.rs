@@ -1,4 +1,4 @@
-//! Parsers for endpoints on the command line.
+//! Parsers for the endpoints on the command line.
 
 use agentwire::Endpoint;
 

@@ -1,4 +1,4 @@
-//! Exit codes, and the error that ends a command.
+//! Exit codes and the error type of commands.
 
 use std::{
     error::Error,
@@ -11,15 +11,16 @@ use agentwire::{registry::RegistryError, transport::internal::Chain};
 
 use crate::one_line::one_line;
 
-/// The exit code of the program. Scripts depend on the numbers, so they never change.
+/// The exit code of the program. The numbers must not change, because scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Success = 0,
     /// The agent or the registry answered with an error.
     Remote = 1,
-    /// The command line is invalid, or the message it describes cannot be encoded.
+    /// The command line is invalid, or the message cannot be encoded.
     Usage = 2,
-    /// Connecting, listening, or reading and writing failed, standard input and output included.
+    /// Connecting or listening failed, or an I/O operation failed, including operations on standard
+    /// input and output.
     Unreachable = 3,
     TimedOut = 4,
     /// The peer violated the protocol.
@@ -27,7 +28,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// Returns the exit code for a failed request to a registry.
+    /// Returns the exit code for a failed operation on a registry.
     pub(crate) fn of(error: &RegistryError) -> Self {
         match error {
             RegistryError::InvalidName { .. }
@@ -58,12 +59,13 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The reason why a command ended early.
+/// The reason why a command ended before it was complete.
 #[derive(Debug)]
 pub(crate) enum CliError {
-    /// Nothing to report: the help was printed, or standard output was closed, as after `| head`.
+    /// There is no error to report. The help was printed, or standard output was closed, as by `|
+    /// head`.
     Silent,
-    /// An error to report in one line on standard error.
+    /// An error, which is printed to standard error as one line.
     Reported { exit: Exit, text: String },
 }
 
@@ -75,12 +77,12 @@ impl CliError {
         }
     }
 
-    /// Creates an error whose text includes the sources of `error`.
+    /// Creates an error whose text includes the source chain of `error`.
     pub(crate) fn from_error(exit: Exit, error: &dyn Error) -> Self {
         Self::new(exit, Chain(error).to_string())
     }
 
-    /// Prefixes the text with what the command was doing.
+    /// Prepends a description of the failed operation to the text.
     pub(crate) fn context(self, what: impl fmt::Display) -> Self {
         match self {
             Self::Silent => Self::Silent,
@@ -88,12 +90,13 @@ impl CliError {
         }
     }
 
-    /// Prints the error to standard error, and returns the exit code.
+    /// Prints the error to standard error and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Self::Silent => Exit::Success.into(),
             Self::Reported { exit, text } => {
-                // If standard error is closed, the exit code still reports the failure.
+                // Ignore an error: if standard error is closed, the exit code still reports the
+                // failure.
                 let _ = writeln!(io::stderr(), "agentwire: {}", one_line(&text));
                 exit.into()
             }
@@ -104,8 +107,8 @@ impl CliError {
 impl From<agentwire::Error> for CliError {
     fn from(error: agentwire::Error) -> Self {
         use agentwire::Error::{Register, Registry};
-        // `is_remote` comes before `is_timeout`: an error that the agent returned is a reply, even
-        // if it has a timeout code.
+        // Check `is_remote` before `is_timeout`, because an error that the agent sent is a reply
+        // even if its code reports a timeout.
         let exit = if let Registry { source, .. } | Register(source) = &error {
             Exit::of(source)
         } else if error.is_remote() {
@@ -129,7 +132,7 @@ impl From<RegistryError> for CliError {
     }
 }
 
-/// Returns true if an argument of the command line is invalid.
+/// Returns true if the error was caused by an invalid argument.
 fn is_usage(error: &agentwire::Error) -> bool {
     use agentwire::Error::{InvalidEndpoint, InvalidName, InvalidSetting};
     matches!(

@@ -1,10 +1,11 @@
-//! The logger behind `--verbose`.
+//! The logger for the option `--verbose`.
 
 use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 
-/// Logs to standard error at the level that `verbosity`, the number of `-v` flags, asks for.
+/// Starts logging to standard error. `verbosity` is the number of `-v` flags, which selects the
+/// level.
 pub(crate) fn start(verbosity: u8) {
     let level = match verbosity {
         0 => return,

@@ -1,4 +1,4 @@
-//! The `agentwire` program: serves, calls and inspects agents from the command line.
+//! The `agentwire` program, which serves, calls and inspects agents from the command line.
 
 mod agents;
 mod bench;

@@ -1,4 +1,4 @@
-//! The command `man`: one manual page for all commands.
+//! The command `man`, which prints one manual page for all commands.
 
 use std::io;
 
@@ -12,8 +12,9 @@ use crate::{
 
 /// Prints one manual page that covers every command of `cli`.
 ///
-/// clap_mangen writes one page per command, and the pages refer to each other by file names that no
-/// package installs. It also titles the text after the help "EXTRA".
+/// By default, clap_mangen writes one page per command, and the pages refer to each other by file
+/// names that no package installs. It also uses the title "EXTRA" for the section with the
+/// examples.
 pub(crate) fn run(cli: Command) -> Result<(), CliError> {
     let page = page(cli).map_err(|error| {
         CliError::from_error(Exit::Unreachable, &error).context("cannot write the manual page")
@@ -51,7 +52,7 @@ fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
     all.filter(|command| command.get_name() != "help")
 }
 
-/// Renders one command as a section. The sections of its own page become subsections.
+/// Renders one command as a section. The sections of the page of this command become subsections.
 fn subcommand(command: &Command) -> io::Result<String> {
     let name = command.get_bin_name().unwrap_or(command.get_name());
     let is_global = |arg: &Arg| matches!(arg.get_id().as_str(), "help" | "verbose");

@@ -1,4 +1,4 @@
-//! The options that `call` and `stream` share: the agent to call and the message to send.
+//! The options for the agent to call and the message to send, which `call` and `stream` share.
 
 use std::{
     io::{self, Read},
@@ -24,7 +24,7 @@ pub(crate) struct MessageArgs {
     #[arg(value_parser = parse_connect_endpoint, required_unless_present = "registry")]
     endpoint: Option<Endpoint>,
 
-    /// Find an instance of the agent --name in this registry, instead of calling ENDPOINT
+    /// Call an instance of the agent --name from this registry, instead of ENDPOINT
     #[arg(long, value_name = "URL", value_parser = parse_registry_url,
           requires = "name", conflicts_with = "endpoint")]
     registry: Option<RegistryUrl>,
@@ -48,7 +48,7 @@ pub(crate) struct MessageArgs {
     #[arg(long, default_value = "json")]
     codec: CodecArg,
 
-    /// The longest time to wait for a reply, or for each chunk, such as 500ms or 1m30s
+    /// The maximum time to wait for a reply, or for each chunk, such as 500ms or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "30s",
           value_parser = parse_timeout)]
     timeout: Duration,
@@ -61,8 +61,8 @@ struct ContentArgs {
     #[arg(long, allow_hyphen_values = true)]
     text: Option<String>,
 
-    /// The content, as JSON, where integers may have any size and NaN is allowed; - reads standard
-    /// input
+    /// The content, as JSON, or - to read JSON from standard input; integers of any size and NaN
+    /// are allowed
     #[arg(long, value_name = "JSON", value_parser = parse_content, allow_hyphen_values = true)]
     content: Option<Content>,
 }
@@ -74,7 +74,7 @@ enum Content {
 }
 
 impl MessageArgs {
-    /// Creates the client and the message. Reads standard input if the content is `-`.
+    /// Creates the client and the message. If the content is `-`, reads it from standard input.
     pub(crate) fn prepare(self) -> Result<(RemoteAgent, Message), CliError> {
         if self.role.is_empty() {
             return Err(CliError::new(Exit::Usage, "--role must not be empty"));
@@ -88,7 +88,8 @@ impl MessageArgs {
     fn client(&self) -> Result<RemoteAgent, CliError> {
         let remote = match (&self.endpoint, &self.registry, &self.name) {
             (None, Some(registry), Some(name)) => {
-                // Half of the timeout, so that a failed lookup is reported before the call expires.
+                // Use at most half of the timeout, so that a failed lookup is reported before the
+                // call times out.
                 let registry = registry.open((self.timeout / 2).min(REGISTRY_TIMEOUT))?;
                 self.configure(RemoteAgent::discover(registry, name))
                     .build()
@@ -109,7 +110,7 @@ impl MessageArgs {
 
     fn configure<D>(&self, builder: RemoteAgentBuilder<D>) -> RemoteAgentBuilder<D> {
         builder
-            // Someone who types a command wants to see the first failure at once.
+            // Do not retry, so that the user of the command sees the first failure immediately.
             .retry(RetryPolicy::never())
             .format(self.codec.into())
             .timeout(self.timeout)
@@ -121,7 +122,7 @@ impl ContentArgs {
         match (self.text, self.content) {
             (_, Some(Content::Inline(content))) => Ok(content),
             (_, Some(Content::Stdin)) => read_stdin(),
-            // clap requires one of the two options.
+            // clap requires exactly one of the two options.
             (text, None) => Ok(text.unwrap_or_default().into()),
         }
     }
@@ -152,7 +153,8 @@ pub(crate) fn parse_metadata(text: &str) -> Result<Map, String> {
     }
 }
 
-/// A registry answers from memory, so a slower one is considered unreachable.
+/// The maximum timeout of registry lookups. A registry answers from memory, so a slower registry is
+/// considered unreachable.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

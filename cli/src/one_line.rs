@@ -1,9 +1,10 @@
-//! Escaping of untrusted text before it reaches a terminal.
+//! Escaping of untrusted text for terminal output.
 
-/// Escapes the control, invisible and bidirectional formatting characters of `text`.
+/// Escapes control characters, invisible characters and bidirectional formatting characters in
+/// `text`.
 ///
-/// Names and error texts come from peers. They must not span lines, send commands to the terminal,
-/// or pass for another name.
+/// Names and error texts are sent by peers. They must not contain line breaks, control the
+/// terminal, or look like a different name.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.trim_end().chars() {
@@ -16,8 +17,9 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// Returns true for characters without a visible glyph: direction marks, zero-width characters,
-/// fillers, tags, and the line and paragraph separators, which some programs treat as line breaks.
+/// Returns true if a character has no visible glyph. These are direction marks, zero-width
+/// characters, fillers, tags, and the line and paragraph separators, which some programs treat as
+/// line breaks.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,

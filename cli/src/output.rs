@@ -1,4 +1,4 @@
-//! Writing to standard output and standard error.
+//! Functions that write to standard output and standard error.
 
 use std::io::{self, Write};
 
@@ -23,11 +23,12 @@ pub(crate) fn print_line(line: impl std::fmt::Display) -> Result<(), CliError> {
 
 /// Prints a warning to standard error.
 pub(crate) fn warn(text: impl std::fmt::Display) {
-    // If standard error is closed, there is nowhere left to report that.
+    // Ignore an error: if standard error is closed, it cannot be reported.
     let _ = writeln!(io::stderr(), "agentwire: {}", one_line(&text.to_string()));
 }
 
-/// Converts a failed write to standard output. A closed pipe, as after `| head`, is not reported.
+/// Converts the error of a write to standard output. A closed pipe, as in `| head`, is not
+/// reported.
 pub(crate) fn output_error(error: &io::Error) -> CliError {
     if error.kind() == io::ErrorKind::BrokenPipe {
         CliError::Silent

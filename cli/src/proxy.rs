@@ -1,4 +1,4 @@
-//! The command `proxy`: an agent that forwards to another endpoint.
+//! The command `proxy`, which forwards calls to another endpoint.
 
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use crate::{
 
 /// Forward calls from one endpoint to another, for example from TCP to a Unix socket
 ///
-/// Forwards calls and streams to the target, and returns its replies and errors unchanged. Prints
-/// "listening on ENDPOINT" once it accepts connections, and shuts down like `agentwire serve`.
+/// The proxy forwards calls and streams to the target, and returns the replies and errors of the
+/// target unchanged. It prints "listening on ENDPOINT" when it accepts connections, and shuts down
+/// like `agentwire serve`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ProxyArgs {
-    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; port 0 picks a free
-    /// port
+    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; with port 0, the
+    /// system chooses a free port
     #[arg(value_name = "LISTEN_ENDPOINT", value_parser = parse_listen_endpoint)]
     listen: Endpoint,
 
@@ -37,7 +38,7 @@ pub(crate) struct ProxyArgs {
     #[arg(long, default_value = "json")]
     codec: CodecArg,
 
-    /// The longest time to wait for a reply from the target, such as 500ms or 1m30s
+    /// The maximum time to wait for a reply from the target, such as 500ms or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "30s",
           value_parser = parse_timeout)]
     timeout: Duration,
@@ -46,7 +47,7 @@ pub(crate) struct ProxyArgs {
 impl ProxyArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
         let mut remote = RemoteAgent::builder(self.target)
-            // Retries are the decision of the caller.
+            // The caller decides whether to retry.
             .retry(RetryPolicy::never())
             .format(self.codec.into())
             .timeout(self.timeout);

@@ -1,4 +1,5 @@
-//! The command `recode`: frames from standard input, encoded again on standard output.
+//! The command `recode`, which decodes frames from standard input and encodes them to standard
+//! output.
 
 use std::io::{self, Read, Write};
 
@@ -15,9 +16,9 @@ use crate::{
 
 /// Decode frames from standard input and encode them again to standard output
 ///
-/// A frame is a four-byte big-endian length followed by an envelope. A difference between the input
-/// and the output shows what this program does not preserve. Every complete frame is written before
-/// more input is read, so another program can send one frame and wait for the result.
+/// A frame is a four-byte big-endian length followed by an envelope. Compare the input with the
+/// output to find data that is not preserved. Each complete frame is written before more input is
+/// read, so another program can send one frame and wait for the result.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RecodeArgs {
@@ -32,7 +33,7 @@ pub(crate) struct RecodeArgs {
 
 impl RecodeArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
-        // Reading, recoding and writing never overlap, so blocking I/O is enough.
+        // Reading, recoding and writing never overlap, so blocking I/O is sufficient.
         let recoder = Recoder::new(self.from.into(), self.to.into());
         recoder.run(io::stdin().lock(), io::stdout().lock())
     }
@@ -41,7 +42,7 @@ impl RecodeArgs {
 struct Recoder {
     from: EnvelopeCodec,
     to: EnvelopeCodec,
-    /// The number of frames recoded so far.
+    /// The number of frames that have been recoded.
     frames: u64,
     /// The position in the input where the next frame starts.
     offset: u64,
@@ -74,7 +75,8 @@ impl Recoder {
             };
             self.input.extend_from_slice(&chunk[..len]);
             let recoded = self.recode_buffered(len == 0);
-            // Before the error of a bad frame is returned, and before the next read blocks.
+            // Write the output before the error of an invalid frame is returned, and before the
+            // next read blocks.
             output
                 .write_all(&self.output)
                 .and_then(|()| output.flush())
@@ -87,8 +89,8 @@ impl Recoder {
         }
     }
 
-    /// Recodes the complete frames in the input buffer. At the end of the input, an incomplete
-    /// frame is an error.
+    /// Recodes the complete frames in the input buffer. If `at_end` is true, an incomplete frame is
+    /// an error.
     fn recode_buffered(&mut self, at_end: bool) -> Result<(), CliError> {
         loop {
             let before = self.input.len();
@@ -103,7 +105,8 @@ impl Recoder {
                 Ok(Some(Err(error))) => return Err(self.bad_frame(Exit::Protocol, &error)),
                 Err(error) => return Err(self.bad_frame(Exit::Protocol, &error)),
             };
-            // A frame can grow beyond the size limit: JSON output escapes non-ASCII text.
+            // The new frame can exceed the size limit, for example because JSON escapes non-ASCII
+            // text.
             self.to
                 .encode(&envelope, &mut self.output)
                 .map_err(|error| self.bad_frame(Exit::Usage, &error))?;
@@ -133,7 +136,7 @@ Examples:
 mod tests {
     use super::*;
 
-    /// A reader that returns its bytes in pieces of this size.
+    /// A reader that returns its bytes in pieces of a given size.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl Read for Pieces<'_> {

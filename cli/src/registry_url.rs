@@ -12,7 +12,7 @@ use crate::{endpoint_args::parse_connect_endpoint, exit::CliError};
 /// The address of a registry.
 #[derive(Debug, Clone)]
 pub(crate) enum RegistryUrl {
-    /// A registry server that speaks the agentwire protocol.
+    /// The endpoint of a registry server that uses the agentwire protocol.
     Agentwire(Endpoint),
     Redis(RedisRegistryBuilder),
 }
@@ -22,7 +22,7 @@ pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
     match text.split_once(':') {
         Some(("redis" | "rediss" | "redis+unix", _)) => {
             let redis = RedisRegistry::builder(text);
-            // Check the URL now, so that the command fails before it does anything.
+            // Validate the URL now, so that an invalid URL is reported as a usage error.
             let checked = redis.clone().connect_lazy();
             checked.map_err(|error| error.to_string())?;
             Ok(RegistryUrl::Redis(redis))
@@ -32,7 +32,8 @@ pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
 }
 
 impl RegistryUrl {
-    /// Creates a client that waits up to `timeout` for each answer. Connects on first use.
+    /// Creates a client, which connects when it is first used. `timeout` is the maximum time to
+    /// wait for each answer.
     pub(crate) fn open(&self, timeout: Duration) -> Result<SharedRegistry, CliError> {
         Ok(match self {
             Self::Agentwire(endpoint) => {

@@ -6,14 +6,14 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::exit::{CliError, Exit};
 
-/// Runs a client on the current thread. A single call gains nothing from worker threads.
+/// Runs a client on the current thread. A single call does not benefit from worker threads.
 pub(crate) fn run_client<T>(
     future: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {
     run(Builder::new_current_thread().enable_all().build(), future)
 }
 
-/// Runs a server, or many concurrent calls, on one worker thread per processor.
+/// Runs a server or many concurrent calls with one worker thread per CPU.
 pub(crate) fn run_server<T>(
     future: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {
@@ -28,7 +28,7 @@ fn run<T>(
         CliError::from_error(Exit::Unreachable, &error).context("cannot start the async runtime")
     })?;
     let result = runtime.block_on(future);
-    // Dropping the runtime would block on DNS lookups that have already timed out.
+    // Dropping the runtime would wait for DNS lookups that have already timed out.
     runtime.shutdown_background();
     result
 }

@@ -1,4 +1,4 @@
-//! The command `serve`, and serving until a signal arrives.
+//! The command `serve`, and the function that serves an agent until a signal is received.
 
 use std::{future::pending, time::Duration};
 
@@ -18,16 +18,17 @@ use crate::{
 
 /// Serve a built-in agent for testing clients
 ///
-/// Prints "listening on ENDPOINT" once it accepts connections. On SIGINT or SIGTERM it finishes the
-/// calls in flight, for up to 30 seconds, and exits. A second signal aborts them.
+/// The server prints "listening on ENDPOINT" when it accepts connections. On SIGINT or SIGTERM, it
+/// stops accepting calls, waits up to 30 seconds for the calls in flight, and exits. A second
+/// signal aborts the calls in flight.
 ///
-/// With --registry, it prints "registered NAME at ENDPOINT" once the agent is registered, and
-/// unregisters the agent before it shuts down.
+/// With --registry, the server prints "registered NAME at ENDPOINT" when the agent is registered,
+/// and unregisters the agent before it shuts down.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ServeArgs {
-    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; port 0 picks a free
-    /// port
+    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; with port 0, the
+    /// system chooses a free port
     #[arg(value_parser = parse_listen_endpoint)]
     endpoint: Endpoint,
 
@@ -39,15 +40,16 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     name: Option<String>,
 
-    /// The maximum number of open connections; raise the limit on open files (ulimit -n) to match
+    /// The maximum number of open connections; raise the limit on open files (ulimit -n)
+    /// accordingly
     #[arg(long, value_name = "N", default_value = "1024")]
     max_connections: usize,
 
-    /// Register the agent in this registry while it is served
+    /// Register the agent in this registry while the server runs
     #[arg(long, value_name = "URL", value_parser = parse_registry_url)]
     registry: Option<RegistryUrl>,
 
-    /// The endpoint to register; port 0 stands for the port the agent listens on [default:
+    /// The endpoint to register; port 0 is replaced by the port that the agent listens on [default:
     /// ENDPOINT]
     #[arg(long, value_name = "ENDPOINT", value_parser = parse_listen_endpoint, requires = "registry")]
     advertise: Option<Endpoint>,
@@ -67,7 +69,8 @@ impl ServeArgs {
     }
 }
 
-/// Serves until a signal arrives, then finishes the calls in flight. A second signal aborts them.
+/// Serves an agent until a signal is received, and then waits for the calls in flight. A second
+/// signal aborts the calls in flight.
 pub(crate) fn serve_until_stopped(
     agent: LocalAgentBuilder,
     endpoint: &Endpoint,
@@ -91,9 +94,10 @@ pub(crate) fn serve_until_stopped(
     })
 }
 
-/// Prints a line for each agent once it is registered, and a warning if that takes long.
+/// Prints a line when an agent has been registered, and a warning if the registration takes a long
+/// time.
 ///
-/// Returns only if an agent cannot be registered, or if standard output cannot be written.
+/// Returns only if an agent cannot be registered or a write to standard output fails.
 async fn report_registrations(local: &LocalAgent) -> CliError {
     for handle in local.registrations() {
         let name = &handle.registration().name;
@@ -115,10 +119,10 @@ async fn report_registrations(local: &LocalAgent) -> CliError {
     pending().await
 }
 
-/// Time to wait for a registration before a warning is printed.
+/// The time to wait for a registration before a warning is printed.
 const WARN_AFTER: Duration = Duration::from_secs(2);
 
-/// The timeout of one registration or heartbeat.
+/// The timeout for each registration and heartbeat.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const AGENT_HELP: &str = "\

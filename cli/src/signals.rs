@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM.
+//! The signals that stop a server: SIGINT and SIGTERM.
 
 use std::io;
 
@@ -7,7 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{CliError, Exit};
 
-/// The signals that ask a server to shut down. After `start` they no longer kill the process.
+/// The signals that request the shutdown of a server. After `start`, they no longer terminate the
+/// process.
 #[cfg(unix)]
 pub(crate) struct StopSignals {
     interrupt: Signal,
@@ -25,7 +26,8 @@ impl StopSignals {
 
     /// Waits for the next signal.
     ///
-    /// Cancel safe: a pending signal stays queued for the next call.
+    /// This method is cancel safe. A signal that has not been returned stays queued for the next
+    /// call.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -35,17 +37,17 @@ impl StopSignals {
 }
 
 impl StopSignals {
-    /// Starts to listen for signals.
+    /// Starts listening for signals.
     ///
-    /// Call this before the first write to standard output: the reader may send a signal as soon as
-    /// it sees a line.
+    /// Call this function before the first write to standard output, because the reader may send a
+    /// signal as soon as it reads a line.
     pub(crate) fn start() -> Result<Self, CliError> {
         Self::listen().map_err(|error| {
             CliError::from_error(Exit::Unreachable, &error).context("cannot listen for signals")
         })
     }
 
-    /// Shuts a server down with `stop`, and with `abort` if another signal arrives.
+    /// Shuts down a server with `stop`, or with `abort` if another signal is received.
     pub(crate) async fn stop(
         &mut self,
         stop: impl Future<Output = ()>,
@@ -63,7 +65,8 @@ impl StopSignals {
     }
 }
 
-/// Ctrl-C, the only such signal on platforms other than Unix.
+/// The signal that requests the shutdown of a server. On platforms other than Unix, this is only
+/// Ctrl-C.
 #[cfg(not(unix))]
 pub(crate) struct StopSignals(());
 
@@ -74,7 +77,7 @@ impl StopSignals {
     }
 
     pub(crate) async fn next(&mut self) {
-        // If the handler cannot be installed, Ctrl-C still kills the process.
+        // If the handler cannot be installed, Ctrl-C still terminates the process.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,4 +1,4 @@
-//! The command `stream`: one message, a stream of chunks.
+//! The command `stream`, which sends one message and prints a stream of chunks.
 
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use crate::{exit::CliError, message_args::MessageArgs, output, runtime};
 
 /// Send one message to an agent and stream its reply
 ///
-/// Each chunk is printed to standard output as one line of JSON as soon as it arrives. If the
-/// stream fails, the chunks received so far have already been printed.
+/// Each chunk is printed to standard output as one line of JSON as soon as it arrives. Therefore,
+/// if the stream fails, all chunks received before the failure have been printed.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct StreamArgs {

@@ -1,4 +1,4 @@
-//! The parser for durations on the command line.
+//! The parser for the durations on the command line.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Usage errors in one line.
+//! Formatting of usage errors as one line.
 
 use std::error::Error;
 
@@ -9,14 +9,14 @@ use crate::{
     output,
 };
 
-/// Converts a clap error to one line. Prints the help and the version, which clap also returns as
-/// errors.
+/// Converts a clap error into an error with a one-line text. clap also returns the help and the
+/// version as errors, and these are printed.
 pub(crate) fn to_cli_error(error: &clap::Error) -> CliError {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        // clap prints them itself, because it knows whether the terminal supports colors.
+        // Let clap print the text, because it detects whether the terminal supports colors.
         return match error.print() {
             Ok(()) => CliError::Silent,
             Err(error) => output::output_error(&error),
@@ -26,7 +26,8 @@ pub(crate) fn to_cli_error(error: &clap::Error) -> CliError {
 }
 
 fn text(error: &clap::Error) -> String {
-    // clap prints the whole value, which may be long, before the reason. Print only the reason.
+    // clap would print the entire value before the reason, and the value may be long. Return only
+    // the reason.
     if let (Some(ContextValue::String(arg)), Some(source)) =
         (error.get(ContextKind::InvalidArg), error.source())
     {

@@ -1,4 +1,4 @@
-//! Callers that put load on an agent, and their measurements.
+//! Callers that generate load on an agent and measure its latency.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::exit::{CliError, Exit};
 
-/// The load to put on an agent.
+/// The load to generate on an agent.
 #[derive(Clone)]
 pub(super) struct Load {
     /// The number of concurrent callers.
@@ -41,19 +41,19 @@ pub(super) struct Measurements {
     pub(super) latency: Histogram<u64>,
     /// The number of chunks received.
     pub(super) chunks: u64,
-    /// The number of failed calls, by error code.
+    /// The number of failed calls for each error code.
     pub(super) errors: BTreeMap<String, u64>,
 }
 
 /// State shared by all callers.
 ///
-/// The counters are relaxed atomics: each stands alone, and no other memory is published through
-/// them.
+/// Relaxed ordering suffices for the counters because they are independent of each other and do not
+/// synchronize access to other memory.
 struct Shared {
     started: AtomicU64,
     finished: AtomicU64,
-    /// One histogram per thread. One per caller would use more memory than everything else when
-    /// there are ten thousand callers.
+    /// One histogram per thread. With ten thousand callers, one histogram per caller would use more
+    /// memory than everything else.
     latencies: Vec<Mutex<Histogram<u64>>>,
 }
 
@@ -66,7 +66,7 @@ struct CallerResults {
 }
 
 impl Load {
-    /// Runs all callers to their end, and shows the progress on standard error if asked to.
+    /// Runs all callers to completion. If `progress` is true, shows the progress on standard error.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Load {
         }
         let elapsed = start.elapsed();
         if progress {
-            // If standard error is closed, there is nowhere left to report that.
+            // Ignore an error: if standard error is closed, it cannot be reported.
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
         let latency = shared.merged(latency);
@@ -151,8 +151,8 @@ impl Load {
                     let is_unreachable = error.is_connect();
                     caller.first_error.get_or_insert(error);
                     if is_unreachable {
-                        // The client already retried for the timeout of a call, so there is no
-                        // server left to measure.
+                        // The client has already retried until the timeout of the call, so the
+                        // server is gone and the run ends.
                         return caller;
                     }
                 }
@@ -177,15 +177,15 @@ impl Shared {
         let nanoseconds = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         let latency = &self.latencies[number % self.latencies.len()];
         let mut latency = latency.lock();
-        // The histogram resizes itself, so this cannot fail.
+        // The histogram resizes automatically, so this cannot fail.
         let _ = latency.record(nanoseconds);
     }
 
-    /// Adds the histograms of all threads to an empty one.
+    /// Adds the histograms of all threads to `all`, which must be empty.
     fn merged(&self, mut all: Histogram<u64>) -> Histogram<u64> {
         for latency in &self.latencies {
             let latency = latency.lock();
-            // The histogram resizes itself, so this cannot fail.
+            // The histogram resizes automatically, so this cannot fail.
             let _ = all.add(&*latency);
         }
         all
@@ -208,14 +208,14 @@ fn show_progress(shared: &Shared, elapsed: Duration) {
     let finished = shared.finished.load(Relaxed);
     let rate = finished as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
     let seconds = elapsed.as_secs_f64();
-    // If standard error is closed, there is nowhere left to report that.
+    // Ignore an error: if standard error is closed, it cannot be reported.
     let _ = write!(
         io::stderr(),
         "\r\x1b[K{seconds:6.1} s  {finished} calls  {rate:.0}/s"
     );
 }
 
-/// The significant digits kept of each latency.
+/// The number of significant digits that the histograms keep of each latency.
 const DIGITS: u8 = 3;
 
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-//! The command `bench`: puts load on an agent and measures it.
+//! The command `bench`, which generates load on an agent and measures throughput and latency.
 
 mod load;
 mod report;
@@ -16,10 +16,10 @@ use crate::{
 
 /// Call an agent in a loop and print its throughput and latency
 ///
-/// Each connection keeps a fixed number of calls in flight, and a new call starts when one is
-/// answered, so the latency is that of a server under this load. With one connection and one call
-/// in flight, it is the latency of a single call. Replies are read in full, but their content is
-/// not checked.
+/// Each connection keeps a fixed number of calls in flight. Whenever a call completes, the next
+/// call starts, so the results show the latency under this load. With one connection and one call
+/// in flight, the results show the latency of a single call. Replies are read in full, but their
+/// content is not checked.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct BenchArgs {
@@ -31,7 +31,8 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "COUNT", default_value = "1")]
     connections: NonZeroUsize,
 
-    /// The number of calls in flight on each connection; Python and Go servers answer them in order
+    /// The number of calls in flight on each connection; Python and Go servers process them in
+    /// order
     #[arg(
         short = 'q',
         long,
@@ -41,7 +42,7 @@ pub(crate) struct BenchArgs {
     )]
     in_flight: NonZeroUsize,
 
-    /// How long to run
+    /// The duration of the run
     #[arg(short, long, value_name = "DURATION", default_value = "10s", value_parser = parse_timeout)]
     duration: Duration,
 
@@ -49,7 +50,7 @@ pub(crate) struct BenchArgs {
     #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "duration")]
     calls: Option<u64>,
 
-    /// The size of the text in each message, in bytes
+    /// The size of the text of each message, in bytes
     #[arg(long, value_name = "BYTES", default_value = "64")]
     size: usize,
 
@@ -61,7 +62,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value = "json")]
     codec: CodecArg,
 
-    /// The longest time to wait for a reply, or for each chunk
+    /// The maximum time to wait for a reply, or for each chunk
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout)]
     timeout: Duration,
 

@@ -92,7 +92,7 @@ pub(super) fn json(settings: &Settings, measurements: &Measurements) -> String {
     format!("{}\n", Value::from(report))
 }
 
-/// Formats a count and a noun, in the plural unless the count is one.
+/// Formats a count and a noun. The noun is plural unless the count is one.
 fn counted<N: Display + PartialEq + From<u8>>(count: N, thing: &str) -> String {
     let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {thing}{plural}")
@@ -109,7 +109,7 @@ fn latencies(latency: &Histogram<u64>) -> Vec<(&'static str, u64)> {
     latencies
 }
 
-/// Formats a time with about three significant digits and a suitable unit.
+/// Formats a duration with a suitable unit and about three significant digits.
 fn time(nanoseconds: u64) -> String {
     let nanoseconds = nanoseconds as f64;
     match nanoseconds {
@@ -120,7 +120,8 @@ fn time(nanoseconds: u64) -> String {
     }
 }
 
-/// Renders a histogram of the latencies up to the 99.9th percentile, in logarithmic steps.
+/// Renders a histogram of the latencies up to the 99.9th percentile. The bounds of the bars are
+/// logarithmic.
 fn histogram(latency: &Histogram<u64>) -> Vec<String> {
     if latency.is_empty() {
         return Vec::new();
@@ -135,8 +136,8 @@ fn histogram(latency: &Histogram<u64>) -> Vec<String> {
         .collect();
     let mut counts = [0; BARS];
     for group in latency.iter_recorded() {
-        // A group counts towards the bar of its slowest call. Calls beyond the 99.9th percentile
-        // have no bar.
+        // All calls in a bucket are counted in the bar that contains the upper bound of the bucket.
+        // Calls above the 99.9th percentile are not shown.
         let bar = bounds[1..].partition_point(|bound| *bound < group.value_iterated_to());
         if let Some(count) = counts.get_mut(bar) {
             *count += group.count_since_last_iteration();
@@ -147,7 +148,7 @@ fn histogram(latency: &Histogram<u64>) -> Vec<String> {
         let width = (count * BAR_WIDTH).div_ceil(most);
         let mut line = format!("    {} ", time(bounds[1]));
         line.extend(std::iter::repeat_n('#', width as usize));
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(line, " {count}");
         line
     };

@@ -1,4 +1,4 @@
-//! The options shared by the commands that query a registry.
+//! The options that the commands for registry queries share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,14 +24,14 @@ pub(super) struct ClientArgs {
     #[arg(long, display_order = 800)]
     json: bool,
 
-    /// The longest time to wait for an answer, such as 500ms or 1m30s
+    /// The maximum time to wait for an answer, such as 500ms or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "10s", display_order = 801,
           value_parser = parse_timeout)]
     timeout: Duration,
 }
 
 impl ClientArgs {
-    /// Creates a client, which connects on first use.
+    /// Creates a client, which connects when it is first used.
     pub(super) fn open(&self) -> Result<SharedRegistry, CliError> {
         self.url.open(self.timeout)
     }
@@ -44,7 +44,7 @@ impl ClientArgs {
         self.json
     }
 
-    /// Prints registrations as a table or as JSON lines.
+    /// Prints registrations as a table or, with `--json`, as one JSON object per line.
     pub(super) fn print(&self, registrations: &[Arc<Registration>]) -> Result<(), CliError> {
         let text = if self.json {
             json_lines(registrations)

@@ -11,19 +11,19 @@ use crate::{exit::CliError, message_args::parse_metadata, runtime};
 
 /// Find agents by capability, tool, version, metadata or name
 ///
-/// An agent must match all of the given options; --capability and --tool may be repeated. If no
-/// agent matches, nothing is printed.
+/// An agent must match all given options. --capability and --tool can be repeated. If no agent
+/// matches, nothing is printed.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct FindArgs {
     #[command(flatten)]
     client: ClientArgs,
 
-    /// A capability the agent must have: a key, or a path of nested keys such as languages.ja
+    /// A capability that the agent must have: a key, or a path of nested keys such as languages.ja
     #[arg(long, value_name = "PATH")]
     capability: Vec<String>,
 
-    /// A tool the agent must have
+    /// A tool that the agent must have
     #[arg(long, value_name = "NAME")]
     tool: Vec<String>,
 
@@ -31,7 +31,7 @@ pub(crate) struct FindArgs {
     #[arg(long = "version", value_name = "REQUIREMENT")]
     requirement: Option<VersionReq>,
 
-    /// Metadata the agent must have, as a JSON object
+    /// Metadata that the agent must have, as a JSON object
     #[arg(long, value_name = "JSON", value_parser = parse_metadata)]
     metadata: Option<Map>,
 

@@ -11,7 +11,7 @@ use crate::{
 
 /// List all instances of one agent
 ///
-/// Exits with code 3 if there is none.
+/// If no instance is registered, the exit code is 3.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct LookupArgs {

@@ -15,18 +15,19 @@ use crate::{
 
 /// Serve a registry
 ///
-/// Prints "listening on ENDPOINT" once it accepts connections, and shuts down like `agentwire
-/// serve`. Registrations are kept in memory; after a restart, agents register again with their next
-/// heartbeat.
+/// The registry prints "listening on ENDPOINT" when it accepts connections, and shuts down like
+/// `agentwire serve`. Registrations are kept in memory. After a restart of the registry, agents
+/// register again with their next heartbeat.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RegistryServeArgs {
-    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; port 0 picks a free
-    /// port
+    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; with port 0, the
+    /// system chooses a free port
     #[arg(value_parser = parse_listen_endpoint)]
     endpoint: Endpoint,
 
-    /// How long a registration lives without a heartbeat; agents send three heartbeats per lease
+    /// The time after which a registration without a heartbeat expires; agents send three
+    /// heartbeats per lease
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = parse_timeout)]
     lease: Duration,
 
@@ -34,13 +35,13 @@ pub(crate) struct RegistryServeArgs {
     #[arg(long)]
     unique: bool,
 
-    /// The maximum number of open connections; raise the limit on open files (ulimit -n) to match
+    /// The maximum number of open connections; raise the limit on open files (ulimit -n)
+    /// accordingly
     #[arg(long, value_name = "N", default_value = "4096")]
     max_connections: usize,
 
-    /// The maximum number of watches, which clients that call agents by name also use [default:
-    /// half of
-    /// --max-connections, which leaves the other half to heartbeats and lookups]
+    /// The maximum number of watches; clients that call agents by name use watches too [default:
+    /// half of --max-connections, so that the other half is available for heartbeats and lookups]
     #[arg(long, value_name = "N")]
     max_watches: Option<usize>,
 }

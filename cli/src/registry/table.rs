@@ -1,4 +1,4 @@
-//! Registrations as text.
+//! Formatting of registrations as text.
 
 use std::{
     sync::Arc,
@@ -20,7 +20,7 @@ pub(super) fn table(registrations: &[Arc<Registration>]) -> String {
     align(&rows)
 }
 
-/// Renders one registration as a line, without its last heartbeat.
+/// Renders one registration as a line without the time of its last heartbeat.
 pub(super) fn line(registration: &Registration) -> String {
     let [name, version, endpoint, _] = row(registration, SystemTime::now());
     [name, version, endpoint].join(GAP)
@@ -30,7 +30,7 @@ fn row(registration: &Registration, now: SystemTime) -> [String; 4] {
     let version = registration.version.as_ref();
     let version = version.map_or_else(|| "-".to_owned(), ToString::to_string);
     let heard = registration.last_heartbeat().to_system_time();
-    // The clock of the registry may be ahead of the local clock.
+    // If the clock of the registry is ahead of the local clock, show an age of zero.
     let ago = heard.map(|heard| now.duration_since(heard).unwrap_or_default());
     let endpoint = registration.endpoint.to_string();
     [

@@ -17,10 +17,10 @@ use crate::{
 
 /// Print the registered agents, then every change
 ///
-/// Each line is one agent and its state: present, joined, updated, left or expired. If the
+/// Each line shows one agent and its state: present, joined, updated, left or expired. If the
 /// connection to the registry is lost, the command prints a warning and reconnects. It then prints
 /// the line "resync" and all present agents, because changes may have been missed. The command runs
-/// until it is stopped; --timeout applies to the first answer only.
+/// until it is stopped. --timeout applies only to the first answer.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct WatchArgs {
@@ -37,7 +37,8 @@ impl WatchArgs {
         let registry = self.client.open()?;
         runtime::run_client(async {
             let started = Instant::now();
-            // A watch reconnects without reporting why it has to. A lookup reports the error.
+            // A watch reconnects without reporting an error, so check the connection with a lookup
+            // first.
             registry.lookup(PROBE_NAME).await?;
             let mut watch = registry.watch(scope);
             let left = self.client.timeout().saturating_sub(started.elapsed());
@@ -65,7 +66,7 @@ impl WatchArgs {
     }
 }
 
-/// Waits for the next event. Prints a warning when the connection to the registry is lost.
+/// Waits for the next event. Prints a warning if the connection to the registry is lost.
 async fn next_event(watch: &mut Watch) -> Option<Result<Event, RegistryError>> {
     let mut was_live = true;
     loop {
@@ -80,7 +81,7 @@ async fn next_event(watch: &mut Watch) -> Option<Result<Event, RegistryError>> {
     }
 }
 
-/// Returns the event as on the wire (PROTOCOL 12.8), but with the snapshot in one piece.
+/// Returns the event in its wire format (PROTOCOL 12.8), except that a snapshot is a single event.
 fn as_json(event: &Event) -> Map {
     let mut map = Map::from([("event", event.name())]);
     match event {
@@ -126,10 +127,11 @@ Examples:
   agentwire registry watch tcp://localhost:7000 weather
   agentwire registry watch tcp://localhost:7000 --json | jq --unbuffered -r .event";
 
-/// The name to look up when the connection to the registry is checked. It need not exist.
+/// The name that is looked up to check the connection to the registry. It does not need to be
+/// registered.
 const PROBE_NAME: &str = "agentwire";
 
-/// How often to check whether the registry is still connected.
+/// The interval at which to check whether the watch is still connected.
 const LIVENESS_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
