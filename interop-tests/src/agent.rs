@@ -6,17 +6,17 @@ use agentwire::{Agent, AgentError, Error, LocalAgent, Message, RequestContext};
 use futures_core::Stream;
 use futures_util::stream;
 
-/// The agents that a server can serve, in either language.
+/// The agents that a test server can serve, in Rust or Python.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentKind {
     /// The interop agent, with the name `interop`.
     Interop,
-    /// The same agent without streaming, with the name `mute`.
+    /// The interop agent without streaming, with the name `mute`.
     Mute,
 }
 
 impl AgentKind {
-    /// Returns the agent that a case needs.
+    /// Returns the kind of agent that a case requires.
     #[must_use]
     pub fn for_case(case: &str) -> Self {
         match case {
@@ -25,15 +25,15 @@ impl AgentKind {
         }
     }
 
-    /// Serves the agent in Rust.
+    /// Serves the Rust implementation of the agent.
     ///
     /// # Errors
     ///
-    /// If the endpoint cannot be served.
+    /// Returns an error if the server cannot listen on the endpoint.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the endpoint.
+    /// If the future is dropped, the server is closed.
     pub async fn serve(self, endpoint: &str) -> Result<LocalAgent, Error> {
         match self {
             Self::Interop => LocalAgent::serve(InteropAgent, endpoint).await,
@@ -42,7 +42,7 @@ impl AgentKind {
     }
 }
 
-/// The interop agent, as the docstring of `python/serve.py` defines it.
+/// The interop agent, whose behaviour is defined in the docstring of `python/serve.py`.
 #[derive(Debug)]
 struct InteropAgent;
 
@@ -99,7 +99,7 @@ async fn process(message: Message) -> Result<Message, AgentError> {
     Ok(reply)
 }
 
-/// Returns the number of milliseconds that a call asks the agent to wait.
+/// Returns the delay in milliseconds that the message requests.
 pub(crate) fn delay_millis(message: &Message) -> Result<u64, AgentError> {
     Ok(number(message, "ms")?.unwrap_or_default().try_into()?)
 }
@@ -113,7 +113,7 @@ fn chunks(message: Message) -> impl Iterator<Item = Result<Message, AgentError>>
     chunks.chain(failure.map(Err))
 }
 
-/// Returns the number of chunks, and the error after them if the stream must fail.
+/// Returns the number of chunks and, if the stream must fail, the error after the last chunk.
 fn plan(message: &Message) -> Result<(i64, Option<AgentError>), AgentError> {
     let count = number(message, "count")?.unwrap_or(3);
     Ok(match number(message, "fail_after")? {

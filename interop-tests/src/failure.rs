@@ -1,4 +1,4 @@
-//! How a test fails, and the checks that make it fail.
+//! The error type of the tests, and functions that check values.
 
 use std::{error::Error, fmt};
 
@@ -9,18 +9,18 @@ pub type TestResult = Result<(), TestFailure>;
 
 /// The reason why a case or a test failed, as text.
 ///
-/// Any error converts into it, together with the chain of its sources. `TestFailure` is not an
-/// `Error` itself, because that would conflict with this conversion. Its `Debug` is the plain text,
-/// which the test harness prints.
+/// Any error can be converted into a `TestFailure`, whose text then includes the source chain.
+/// `TestFailure` does not implement `Error`, because that would conflict with this conversion. The
+/// `Debug` output is the plain text, because the test harness prints it.
 pub struct TestFailure(String);
 
 impl TestFailure {
-    /// Creates a failure with this text.
+    /// Creates a failure with the given text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Puts the activity that failed in front of the text.
+    /// Prepends the activity that failed to the text.
     #[must_use]
     pub fn during(self, activity: impl fmt::Display) -> Self {
         Self(format!("{activity}: {}", self.0))
@@ -45,11 +45,11 @@ impl fmt::Debug for TestFailure {
     }
 }
 
-/// Compares two values.
+/// Checks that two values are equal.
 ///
 /// # Errors
 ///
-/// Both values, if they differ.
+/// Returns an error with both values if they differ.
 pub fn expect<A, W>(what: impl fmt::Display, actual: &A, wanted: &W) -> TestResult
 where
     A: PartialEq<W> + fmt::Debug + ?Sized,
@@ -64,7 +64,7 @@ where
 ///
 /// # Errors
 ///
-/// The text, if the condition is false.
+/// Returns an error with the text if the condition is false.
 pub fn expect_that(condition: bool, text: impl FnOnce() -> String) -> TestResult {
     if condition {
         Ok(())

@@ -1,18 +1,19 @@
-//! The parts of the interop tests: servers and clients in both languages, and the cases they run.
+//! The components of the interop tests: servers and clients in both languages, and the cases that
+//! they run.
 //!
-//! The Python half is in `python/`: `serve.py` serves the interop agent, and `call.py` runs cases
-//! against a server. This crate is the Rust half:
+//! The Python components are in `python/`: `serve.py` serves the interop agent, and `call.py` runs
+//! cases against a server. This crate contains the Rust components:
 //!
-//! - [`AgentKind`] names the agents that `serve.py` defines, and serves them in Rust.
-//! - [`cases`] has the cases of `call.py` under the same names, and some that only Rust has.
+//! - [`AgentKind`] serves Rust versions of the agents that `serve.py` defines.
+//! - [`cases`] contains the cases of `call.py` under the same names, and additional cases.
 //! - [`PythonServer`] and [`PythonClient`] run the scripts as child processes, and [`Proxy`] runs
-//!   the command `agentwire proxy`; dropping them kills the process.
-//! - [`RecordingAgent`] records its calls in a file that survives a kill.
-//! - [`TempEndpoint`] is the endpoint of a server during one test; [`within`] limits the time of a
+//!   the command `agentwire proxy`. Dropping one of these values kills its process.
+//! - [`RecordingAgent`] records its calls in a file, which remains if the process is killed.
+//! - [`TempEndpoint`] is the endpoint of a server for one test. [`within`] limits the duration of a
 //!   test.
 //!
-//! The tests are in `tests/`, one function for each case and carrier. README.md says how to run
-//! them and how to add a case.
+//! The tests are in `tests/`, with one function for each case and carrier. README.md describes how
+//! to run the tests and how to add a case.
 
 mod agent;
 #[allow(

@@ -1,4 +1,4 @@
-//! Child processes that talk in lines.
+//! Child processes that exchange lines of text with a test.
 
 use std::{fmt, fs, process::Stdio};
 
@@ -10,23 +10,23 @@ use tokio::{
 
 use crate::{TestFailure, TestResult};
 
-/// A child process that reads and writes lines. Dropping it kills the process.
+/// A child process that reads and writes lines. Dropping the value kills the process.
 ///
-/// Its standard input is a pipe. The scripts also exit when the pipe closes, so that no process
-/// outlives a test run that was killed.
+/// The standard input of the process is a pipe. The scripts exit when the pipe is closed, so no
+/// process remains if the test run is killed.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
     child: Child,
-    /// `None` after [`end`](Self::end), which closes the pipe.
+    /// The pipe to standard input, or `None` after [`end`](Self::end) has closed the pipe.
     stdin: Option<ChildStdin>,
     stdout: Lines<BufReader<ChildStdout>>,
-    /// A file, because a pipe would fill up unless a task kept reading it.
+    /// The file for standard error. A pipe would fill up unless a task read it continuously.
     stderr: NamedTempFile,
 }
 
 impl Process {
-    /// Starts a program. Failures refer to it as `name`.
+    /// Starts a program. `name` identifies the program in failures.
     pub(crate) fn start(
         name: impl Into<String>,
         command: &mut Command,
@@ -55,12 +55,12 @@ impl Process {
         })
     }
 
-    /// Reads the next line of its standard output, or returns `None` at the end of the output.
+    /// Reads the next line of standard output. Returns `None` at EOF.
     pub(crate) async fn line(&mut self) -> Result<Option<String>, TestFailure> {
         Ok(self.stdout.next_line().await?)
     }
 
-    /// Reads the next line, which must start with `prefix`, and returns the rest of the line.
+    /// Reads the next line, which must start with `prefix`, and returns the text after the prefix.
     pub(crate) async fn line_after(&mut self, prefix: &str) -> Result<String, TestFailure> {
         match self.line().await? {
             Some(line) => match line.strip_prefix(prefix) {
@@ -74,15 +74,15 @@ impl Process {
         }
     }
 
-    /// Writes a line to its standard input.
+    /// Writes a line to standard input.
     pub(crate) async fn write_line(&mut self, line: &str) -> TestResult {
         match &mut self.stdin {
             Some(stdin) => Ok(stdin.write_all(format!("{line}\n").as_bytes()).await?),
-            None => Err(self.failure("has been ended and takes no more lines")),
+            None => Err(self.failure("has been stopped and accepts no more lines")),
         }
     }
 
-    /// Closes its standard input, and waits until it exits with success.
+    /// Closes standard input and waits until the process exits successfully.
     pub(crate) async fn end(&mut self) -> TestResult {
         self.stdin = None;
         let status = self.child.wait().await?;
@@ -94,17 +94,18 @@ impl Process {
         )))
     }
 
-    /// Kills the process, as `kill -9` does, and waits until it has exited.
+    /// Kills the process with SIGKILL and waits until it has exited.
     pub(crate) async fn kill(mut self) -> TestResult {
         Ok(self.child.kill().await?)
     }
 
-    /// Creates a failure of this program, with its standard error.
+    /// Creates a failure that reports a problem of this program. The failure includes the standard
+    /// error of the program.
     pub(crate) fn failure(&self, problem: impl fmt::Display) -> TestFailure {
         self.explain(TestFailure::new(format!("{} {problem}", self.name)))
     }
 
-    /// Adds the text that this program wrote to its standard error, if there is any.
+    /// Adds the standard error of this program to a failure, unless it is empty.
     pub(crate) fn explain(&self, failure: TestFailure) -> TestFailure {
         match text_of(&self.stderr) {
             text if text.is_empty() => failure,

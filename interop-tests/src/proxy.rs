@@ -1,4 +1,4 @@
-//! The command `agentwire proxy`, as a process.
+//! The command `agentwire proxy` as a child process.
 
 use std::{
     env,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::{Target, TestFailure, process::Process, wire::codec_name};
 
-/// A process that runs the real command `agentwire proxy`. Dropping it kills the process.
+/// A child process that runs the command `agentwire proxy`. Dropping the value kills the process.
 #[derive(Debug)]
 pub struct Proxy {
     process: Process,
@@ -17,27 +17,27 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Builds the command unless it exists. This blocks, possibly for minutes.
+    /// Builds the command unless it already exists. The build can block the thread for minutes.
     ///
-    /// An existing command may be out of date: `cargo test --workspace` rebuilds it, but a run of
-    /// these tests alone does not.
+    /// An existing command may be outdated: `cargo test --workspace` rebuilds the command, but
+    /// running only these tests does not.
     ///
     /// # Errors
     ///
-    /// If the build fails; the failure has Cargo's output.
+    /// Returns an error with the output of Cargo if the build fails.
     pub fn prepare() -> Result<(), TestFailure> {
         binary().map(|_| ())
     }
 
-    /// Starts the proxy, and waits until it accepts connections.
+    /// Starts the proxy and waits until it accepts connections.
     ///
     /// # Errors
     ///
-    /// If the proxy cannot listen; the failure has the proxy's standard error.
+    /// Returns an error with the standard error of the proxy if the proxy cannot listen.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process.
+    /// If the future is dropped, the process is killed.
     pub async fn start(listen: &str, target: Target<'_>) -> Result<Self, TestFailure> {
         let mut command = tokio::process::Command::new(binary()?);
         let codec = codec_name(target.format);
@@ -47,13 +47,13 @@ impl Proxy {
         Ok(Self { process, endpoint })
     }
 
-    /// Returns the endpoint, with the port that the system chose.
+    /// Returns the endpoint of the proxy. For TCP, it contains the port that the system chose.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Adds the proxy's standard error to a failure of its client.
+    /// Adds the standard error of the proxy to a failure of a client.
     #[must_use]
     pub fn explain(&self, failure: TestFailure) -> TestFailure {
         self.process.explain(failure)
@@ -68,10 +68,11 @@ fn binary() -> Result<&'static Path, TestFailure> {
     }
 }
 
-/// Returns the path of the command, building it if needed.
+/// Returns the path of the command. Builds the command if it does not exist.
 ///
-/// Cargo gives the path of a command only to tests of the same package. But test executables are in
-/// `TARGET/PROFILE/deps`, and commands in `TARGET/PROFILE`.
+/// Cargo provides the path of a command only to tests of the same package. Therefore, the path is
+/// derived from the path of the test executable: test executables are in `TARGET/PROFILE/deps`, and
+/// commands are in `TARGET/PROFILE`.
 fn find_or_build() -> Result<PathBuf, TestFailure> {
     let executable = env::current_exe()?;
     let mut folders = executable.ancestors().skip(2);
@@ -88,7 +89,7 @@ fn find_or_build() -> Result<PathBuf, TestFailure> {
 }
 
 fn build(target: &Path, profile: &Path) -> Result<(), TestFailure> {
-    // The folder has the name of the profile, except for the profile `dev`.
+    // The directory has the same name as the profile, except for the profile `dev`.
     let profile = match profile.file_name().and_then(|name| name.to_str()) {
         None | Some("debug") => "dev",
         Some(name) => name,

@@ -1,4 +1,4 @@
-//! Finding Python, and the commands that run the scripts.
+//! Functions that find Python and create the commands that run the scripts.
 
 use std::{
     env,
@@ -14,8 +14,8 @@ use crate::TestFailure;
 ///
 /// # Errors
 ///
-/// If Python is missing; the text says how to install it. The tests must fail then, because without
-/// the other language they would test nothing.
+/// Returns an error that describes how to install Python if Python is missing. The tests must fail
+/// in this case, because without the other language they would test nothing.
 fn python() -> Result<&'static Path, TestFailure> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match FOUND.get_or_init(|| find(&command())) {
@@ -24,8 +24,8 @@ fn python() -> Result<&'static Path, TestFailure> {
     }
 }
 
-/// Returns the command to try: the one that the environment names, the one that has the packages,
-/// or `python3`.
+/// Returns the command for Python: the command from the environment variable, the Python that has
+/// the packages installed, or `python3`.
 fn command() -> OsString {
     if let Some(named) = env::var_os(VARIABLE) {
         return named;
@@ -66,7 +66,7 @@ fn find(command: &OsStr) -> Result<PathBuf, String> {
 ///
 /// # Errors
 ///
-/// If Python is missing; the text says how to install it.
+/// Returns an error that describes how to install Python if Python is missing.
 pub fn script_command(script: &str, arguments: &[&str]) -> Result<Command, TestFailure> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
     let mut command = Command::new(python()?);
@@ -81,16 +81,18 @@ fn parse(output: &str) -> Option<((u32, u32), &str)> {
     Some(((major.parse().ok()?, minor.parse().ok()?), path))
 }
 
-/// Names the Python to use. The default is the Python of `scripts/python-packages`, or `python3`.
+/// The environment variable with the path of Python. The default is the Python from
+/// `scripts/python-packages`, or `python3`.
 const VARIABLE: &str = "AGENTWIRE_PYTHON";
 
-/// The oldest Python that the scripts run on.
+/// The oldest version of Python that the scripts support.
 const OLDEST: (u32, u32) = (3, 10);
 
-/// Prints the version on one line and the path of the interpreter on the next.
+/// A Python script that prints the version on one line and the path of the interpreter on the next
+/// line.
 ///
-/// The tests run that path, because `python3` may be a wrapper script, and a test that ends must
-/// kill the interpreter itself.
+/// The tests run the interpreter from this path. `python3` may be a wrapper script, but a test must
+/// be able to kill the interpreter itself.
 const PROBE: &str = "import sys; print(*sys.version_info[:2]); print(sys.executable)";
 
 #[cfg(test)]
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn another_program_is_not_taken_for_python() {
-        // Cargo exists wherever this test runs, and has no option `-c`.
+        // Cargo is always available when this test runs, and has no option `-c`.
         let text = find(OsStr::new(env!("CARGO"))).unwrap_err();
         assert!(text.contains("does not answer like Python"), "{text}");
     }

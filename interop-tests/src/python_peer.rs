@@ -1,4 +1,4 @@
-//! The Python scripts, as processes: a server and a client.
+//! The Python scripts as child processes: a server and a client.
 
 use std::{
     env,
@@ -12,21 +12,21 @@ use crate::{
     wire::codec_name,
 };
 
-/// Returns true if the scripts run on the package agenkit, which does not follow all of PROTOCOL.md
+/// Returns true if the scripts use the package agenkit, which does not fully conform to PROTOCOL.md
 /// (section 11).
 #[must_use]
 pub fn peer_is_agenkit() -> bool {
     env::var_os(VARIABLE).is_some_and(|peer| peer == "agenkit")
 }
 
-/// Reports on standard error that a case is not run. The test harness captures `eprintln!`, but not
-/// this.
+/// Reports on standard error that a case is skipped. The test harness does not capture this output,
+/// unlike the output of `eprintln!`.
 pub fn skip(case: &str, reason: &str) {
-    // Without a standard error there is no way to report anything.
+    // Ignore an error: if standard error is closed, it cannot be reported.
     let _ = writeln!(io::stderr(), "SKIPPED {case}: {reason}");
 }
 
-/// A Python process that serves an agent: `serve.py`. Dropping it kills the process.
+/// A Python process that serves an agent with `serve.py`. Dropping the value kills the process.
 #[derive(Debug)]
 pub struct PythonServer {
     kind: AgentKind,
@@ -35,16 +35,16 @@ pub struct PythonServer {
 }
 
 impl PythonServer {
-    /// Starts the server, and waits until it accepts connections.
+    /// Starts the server and waits until it accepts connections.
     ///
     /// # Errors
     ///
-    /// If Python is missing, or if the server cannot listen; the failure has the server's standard
-    /// error.
+    /// Returns an error if Python is missing. If the server cannot listen, the error contains the
+    /// standard error of the server.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process.
+    /// If the future is dropped, the process is killed.
     pub async fn start(kind: AgentKind, endpoint: &str) -> Result<Self, TestFailure> {
         let mut arguments = vec![endpoint];
         if kind == AgentKind::Mute {
@@ -59,40 +59,41 @@ impl PythonServer {
         })
     }
 
-    /// Returns the endpoint, with the port that the system chose.
+    /// Returns the endpoint of the server. For TCP, it contains the port that the system chose.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Adds the server's standard error to a failure of its client.
+    /// Adds the standard error of the server to a failure of a client.
     #[must_use]
     pub fn explain(&self, failure: TestFailure) -> TestFailure {
         self.process.explain(failure)
     }
 
-    /// Kills the process, as `kill -9` does, and waits until it has exited.
+    /// Kills the process with SIGKILL and waits until it has exited.
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// Returns an error if the process cannot be killed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process, too.
+    /// If the future is dropped, the process is killed too.
     pub async fn kill(self) -> TestResult {
         self.process.kill().await
     }
 
-    /// Shuts the server down, and starts another one at the same endpoint.
+    /// Shuts down the server and starts a new server at the same endpoint.
     ///
     /// # Errors
     ///
-    /// If the old server does not exit with success, or if the new one cannot listen.
+    /// Returns an error if the old server does not exit successfully or the new server cannot
+    /// listen.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: dropping the future may leave no server running.
+    /// This method is not cancel safe. If the future is dropped, possibly no server is running.
     pub async fn restart(&mut self) -> TestResult {
         self.process.end().await?;
         *self = Self::start(self.kind, &self.endpoint).await?;
@@ -100,7 +101,7 @@ impl PythonServer {
     }
 }
 
-/// A Python process that runs one case: `call.py`. Dropping it kills the process.
+/// A Python process that runs one case with `call.py`. Dropping the value kills the process.
 #[derive(Debug)]
 pub struct PythonClient {
     process: Process,
@@ -108,11 +109,11 @@ pub struct PythonClient {
 }
 
 impl PythonClient {
-    /// Starts a case against a server.
+    /// Starts running a case against a server.
     ///
     /// # Errors
     ///
-    /// If Python is missing.
+    /// Returns an error if Python is missing.
     pub fn start(target: Target<'_>, case: &str) -> Result<Self, TestFailure> {
         let codec = codec_name(target.format);
         Ok(Self {
@@ -121,15 +122,15 @@ impl PythonClient {
         })
     }
 
-    /// Waits until the case has passed and the process has ended.
+    /// Waits until the case has passed and the process has exited.
     ///
     /// # Errors
     ///
-    /// The reason that `call.py` prints, if the case failed.
+    /// Returns an error with the output of `call.py` if the case fails.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process.
+    /// If the future is dropped, the process is killed.
     pub async fn passes(mut self) -> TestResult {
         let Self { process, case } = &mut self;
         let Some(line) = process.line().await? else {
@@ -144,43 +145,45 @@ impl PythonClient {
         }
     }
 
-    /// Waits until the case `server_restart` asks for another server.
+    /// Waits until the case `server_restart` requests a new server.
     ///
     /// # Errors
     ///
-    /// If the client prints any other line, for example because the case has failed.
+    /// Returns an error if the client prints a different line, for example because the case has
+    /// failed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process.
+    /// If the future is dropped, the process is killed.
     pub async fn wait_for_restart_request(&mut self) -> TestResult {
         self.process.line_after("RESTART").await?;
         Ok(())
     }
 
-    /// Tells the case `server_restart` that another server accepts connections.
+    /// Notifies the case `server_restart` that the new server accepts connections.
     ///
     /// # Errors
     ///
-    /// If the process has exited.
+    /// Returns an error if the process has exited.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: part of the line may have been written.
+    /// This method is not cancel safe. If the future is dropped, part of the line may have been
+    /// written.
     pub async fn confirm_restart(&mut self) -> TestResult {
         self.process.write_line("restarted").await
     }
 }
 
-/// Returns the names of the cases that `call.py` has.
+/// Returns the names of the cases that `call.py` supports.
 ///
 /// # Errors
 ///
-/// If Python is missing.
+/// Returns an error if Python is missing.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future kills the process.
+/// If the future is dropped, the process is killed.
 pub async fn list_cases() -> Result<Vec<String>, TestFailure> {
     let mut process = start("call.py", &["--list"])?;
     let mut names = Vec::new();
@@ -195,5 +198,6 @@ fn start(script: &str, arguments: &[&str]) -> Result<Process, TestFailure> {
     Process::start(format!("{script} {}", arguments.join(" ")), &mut command)
 }
 
-/// Selects the implementation that the scripts run on. The scripts read it, too.
+/// The environment variable that selects the implementation that the scripts use. The scripts read
+/// the same variable.
 const VARIABLE: &str = "AGENTWIRE_PEER";

@@ -1,4 +1,4 @@
-//! Random envelopes.
+//! A generator of random envelopes.
 
 use agentwire::{Integer, Map, Message, RequestId, Role, Timestamp, ToolResult, Value, WireError};
 use agentwire_codec::{
@@ -7,9 +7,10 @@ use agentwire_codec::{
 use bytes::Bytes;
 use fastrand::Rng;
 
-/// A generator of random envelopes that stress a codec. A seed always gives the same envelopes.
+/// A generator of random envelopes that stress a codec. The same seed always generates the same
+/// envelopes.
 ///
-/// `python/differential.py` has its own generator, which makes different envelopes.
+/// `python/differential.py` has a separate generator, which generates different envelopes.
 #[derive(Debug)]
 pub struct Generator {
     random: Rng,
@@ -18,7 +19,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Creates a generator.
+    /// Creates a generator with the given seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
@@ -28,7 +29,8 @@ impl Generator {
         }
     }
 
-    /// Returns the next envelope. Some envelopes have no JSON form, others no MessagePack form.
+    /// Generates an envelope. Some envelopes cannot be encoded in JSON, and others cannot be
+    /// encoded in MessagePack.
     pub fn envelope(&mut self) -> Envelope {
         let lot = self.random.f32();
         (self.big_integers, self.bytes) = (lot < 0.2, lot > 0.9);
@@ -151,8 +153,7 @@ impl Generator {
         let text = format!(
             "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{offset}"
         );
-        // Each of these texts is a timestamp; a failure to read one is a bug that the test has
-        // found.
+        // Each generated text is a valid timestamp. If parsing fails, the test has found a bug.
         text.parse().unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -248,5 +249,5 @@ impl Generator {
     }
 }
 
-/// The depth at which values stop nesting.
+/// The maximum nesting depth of generated values.
 const MAX_DEPTH: usize = 6;

@@ -1,4 +1,4 @@
-//! Raw frames, for payloads that no client sends.
+//! Raw connections for payloads that a client would not send.
 
 use agentwire::{
     Endpoint, Format, Map, Value,
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{Target, TestFailure, TestResult, expect, expect_that};
 
-/// A connection that sends any payload.
+/// A connection that can send any payload.
 #[derive(Debug)]
 pub(crate) struct RawConnection(Connection);
 
@@ -18,8 +18,8 @@ impl RawConnection {
         Ok(Self(connect(&target.endpoint.parse::<Endpoint>()?).await?))
     }
 
-    /// Sends one payload, and returns the envelope that answers it in the same format, after
-    /// checking its form.
+    /// Sends one payload and returns the reply envelope. The reply must be a well-formed envelope
+    /// in the same format.
     pub(crate) async fn ask(&mut self, payload: &[u8]) -> Result<Map, TestFailure> {
         let mut frame = u32::try_from(payload.len())?.to_be_bytes().to_vec();
         frame.extend_from_slice(payload);

@@ -1,4 +1,4 @@
-//! An agent that records its calls in a file, which survives a `kill -9`.
+//! An agent that records its calls in a file, which remains if the process is killed.
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +13,12 @@ use tokio::sync::watch;
 
 use crate::{TestFailure, agent::delay_millis};
 
-/// An agent that records the start and the end of each call in a file.
+/// An agent that records the start and the completion of each call in a file.
 ///
-/// Messages are numbers, and the agent echoes them. The metadata `do` selects its behaviour: `slow`
-/// takes `ms` milliseconds, `hold` waits until a `release`, and after a `freeze` every call waits
-/// until a `release`. Calls with `freeze` or `release` are not recorded.
+/// The content of each message is a number, which the agent echoes. The metadata key `do` selects
+/// the behaviour: `slow` waits for `ms` milliseconds, and `hold` waits until a call with `release`
+/// arrives. After a call with `freeze`, every call waits until a call with `release` arrives. Calls
+/// with `freeze` or `release` are not recorded.
 #[derive(Debug)]
 pub struct RecordingAgent {
     log: File,
@@ -32,15 +33,16 @@ enum Phase {
 }
 
 impl RecordingAgent {
-    /// Serves an agent that records its calls in the file at `log`, which must not exist.
+    /// Serves an agent that records its calls in the file at the path `log`. The file must not
+    /// exist yet.
     ///
     /// # Errors
     ///
-    /// If the file cannot be created, or the endpoint cannot be served.
+    /// Returns an error if the file cannot be created or the server cannot listen on the endpoint.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the endpoint.
+    /// If the future is dropped, the server is closed.
     pub async fn serve(
         endpoint: &str,
         log: &Path,
@@ -52,7 +54,8 @@ impl RecordingAgent {
         Ok(LocalAgent::serve(agent, endpoint).await?)
     }
 
-    /// Writes one line with a single system call, so that a kill cannot cut it short.
+    /// Writes one line with a single system call, so that killing the process cannot truncate the
+    /// line.
     fn record(&self, event: &str, number: u64) -> Result<(), AgentError> {
         Ok((&self.log).write_all(format!("{event} {number}\n").as_bytes())?)
     }
@@ -102,16 +105,16 @@ pub struct CallRecord {
 }
 
 impl CallLog {
-    /// Names a file, which need not exist.
+    /// Creates a log for the file at `path`, which does not need to exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Reads the record of each call, by its number.
+    /// Reads the records of all calls, keyed by the number of the call.
     ///
     /// # Errors
     ///
-    /// If the file does not exist, or a line is not a record.
+    /// Returns an error if the file does not exist or a line is not a valid record.
     pub fn read(&self) -> Result<BTreeMap<u64, CallRecord>, TestFailure> {
         let mut calls = BTreeMap::<_, CallRecord>::new();
         for line in fs::read_to_string(&self.path)?.lines() {

@@ -1,4 +1,4 @@
-//! A relay that passes bytes on and can cut connections.
+//! A relay that forwards bytes and can close connections at any time.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::TestFailure;
 
-/// A relay between clients and a server that can cut all of its connections.
+/// A relay between clients and a server. It can close all its connections at any time.
 #[derive(Debug)]
 pub struct Relay {
     accepting: JoinHandle<()>,
@@ -19,11 +19,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Listens at the path `near`, and opens a connection to the path `far` for each client.
+    /// Listens on the Unix socket `near` and opens a connection to the Unix socket `far` for each
+    /// client.
     ///
     /// # Errors
     ///
-    /// If the relay cannot listen.
+    /// Returns an error if the relay cannot listen.
     pub fn start(near: &Path, far: &Path) -> Result<Self, TestFailure> {
         let listener = UnixListener::bind(near)?;
         let connections = Arc::<Mutex<JoinSet<()>>>::default();
@@ -34,7 +35,7 @@ impl Relay {
                 let mut open = open.lock();
                 while open.try_join_next().is_some() {}
                 open.spawn(async move {
-                    // Without a server, the client's connection closes.
+                    // If no server listens, the connection of the client is closed.
                     if let Ok(mut server) = UnixStream::connect(&far).await {
                         let _ = copy_bidirectional(&mut client, &mut server).await;
                     }
@@ -47,7 +48,7 @@ impl Relay {
         })
     }
 
-    /// Closes all connections, even in the middle of a frame.
+    /// Closes all connections immediately, even in the middle of a frame.
     pub fn cut(&self) {
         let mut connections = self.connections.lock();
         connections.abort_all();

@@ -1,4 +1,4 @@
-//! A server of the interop agent in Rust, as a process.
+//! A Rust server for the interop agent as a child process.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use tokio::process::Command;
 
 use crate::{TestFailure, TestResult, process::Process};
 
-/// A process that serves the interop agent in Rust: the program `interop-agent`. Dropping it kills
-/// the process.
+/// A child process that runs the program `interop-agent`, which serves the interop agent in Rust.
+/// Dropping the value kills the process.
 #[derive(Debug)]
 pub struct RustServer {
     process: Process,
@@ -15,30 +15,30 @@ pub struct RustServer {
 }
 
 impl RustServer {
-    /// Starts the server, and waits until it accepts connections. Tests find the path of the
-    /// program in `CARGO_BIN_EXE_interop-agent`.
+    /// Starts the server and waits until it accepts connections. `program` is the path of the
+    /// program, which tests read from `CARGO_BIN_EXE_interop-agent`.
     ///
     /// # Errors
     ///
-    /// If the server cannot listen; the failure has the server's standard error.
+    /// Returns an error with the standard error of the server if the server cannot listen.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process.
+    /// If the future is dropped, the process is killed.
     pub async fn start(program: &str, endpoint: &str) -> Result<Self, TestFailure> {
         Self::run(Command::new(program).arg(endpoint)).await
     }
 
     /// Starts a server with a [`RecordingAgent`](crate::RecordingAgent), which records its calls in
-    /// the file at `log`.
+    /// the file at the path `log`.
     ///
     /// # Errors
     ///
-    /// The same as for [`start`](Self::start).
+    /// Returns the same errors as [`start`](Self::start).
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process.
+    /// If the future is dropped, the process is killed.
     pub async fn start_recording(
         program: &str,
         endpoint: &str,
@@ -53,21 +53,21 @@ impl RustServer {
         Ok(Self { process, endpoint })
     }
 
-    /// Returns the endpoint, with the port that the system chose.
+    /// Returns the endpoint of the server. For TCP, it contains the port that the system chose.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Kills the process, as `kill -9` does, and waits until it has exited.
+    /// Kills the process with SIGKILL and waits until it has exited.
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// Returns an error if the process cannot be killed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future kills the process, too.
+    /// If the future is dropped, the process is killed too.
     pub async fn kill(self) -> TestResult {
         self.process.kill().await
     }

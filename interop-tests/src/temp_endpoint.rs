@@ -1,19 +1,19 @@
-//! Endpoints for servers that live as long as one test.
+//! Endpoints for the servers of a single test.
 
 use tempfile::TempDir;
 
 use crate::TestFailure;
 
-/// The carrier of the bytes between the two sides of a test.
+/// The carrier for the connections of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
-    /// A Unix socket in a directory of its own.
+    /// A Unix socket in a separate temporary directory.
     Unix,
     /// TCP on the loopback interface.
     Tcp,
 }
 
-/// An unused endpoint for a server. Dropping it removes its directory.
+/// An unused endpoint for a server. Dropping the value removes its temporary directory.
 #[derive(Debug)]
 pub struct TempEndpoint {
     endpoint: String,
@@ -21,11 +21,11 @@ pub struct TempEndpoint {
 }
 
 impl TempEndpoint {
-    /// Creates an endpoint: a path without a file, or TCP with any free port.
+    /// Creates an endpoint, which is an unused socket path or TCP port 0.
     ///
     /// # Errors
     ///
-    /// If the temporary directory cannot be created.
+    /// Returns an error if the temporary directory cannot be created.
     pub fn new(carrier: Carrier) -> Result<Self, TestFailure> {
         Ok(match carrier {
             Carrier::Unix => {
@@ -42,8 +42,8 @@ impl TempEndpoint {
         })
     }
 
-    /// Returns the endpoint to listen on. Clients need the server's own endpoint, which has the
-    /// chosen port.
+    /// Returns the endpoint to listen on. Clients must use the endpoint of the running server
+    /// instead, because it contains the chosen port.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint

@@ -1,11 +1,11 @@
-//! The macro that makes tests of the cases.
+//! The macro that defines tests for the cases.
 
-/// Defines a test for each case and each [`Wire`](crate::Wire). The test has the name of the case,
-/// and returns the result of `run(wire, case).await`.
+/// Defines a test for each combination of a case and a [`Wire`](crate::Wire). The test has the name
+/// of the case and returns the result of `run(wire, case).await`.
 ///
-/// `test_cases!(run)` is for clients in Python: it defines the cases that both languages have, and
-/// checks that `call.py` has exactly these. `test_cases!(run, in Rust)` is for clients in Rust, and
-/// adds the cases that Python does not have.
+/// For Python clients, `test_cases!(run)` defines tests for the cases that both languages support,
+/// and checks that `call.py` supports exactly these cases. For Rust clients, `test_cases!(run, in
+/// Rust)` also defines tests for the cases that Python does not support.
 #[macro_export]
 macro_rules! test_cases {
     ($run:path, in Rust) => {

@@ -1,4 +1,4 @@
-//! The time limit of tests.
+//! The time limit for tests.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::TestFailure;
 ///
 /// # Errors
 ///
-/// The failure of the test, or that the limit was exceeded.
+/// Returns an error if the test fails or exceeds the time limit.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops the test.
+/// If the future is dropped, the test is dropped too.
 pub async fn within<T>(
     test: impl Future<Output = Result<T, TestFailure>>,
 ) -> Result<T, TestFailure> {
@@ -25,6 +25,7 @@ pub async fn within<T>(
     }
 }
 
-/// The time limit of a test: far more than a loaded machine needs, and more than the 30 seconds
-/// that `call.py` allows for a case, so that `call.py` reports a case that hangs first.
+/// The time limit for a test, which is much longer than a test needs on a loaded machine. It is
+/// also longer than the 30 seconds that `call.py` allows for a case, so that `call.py` is the first
+/// to report a case that hangs.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -1,15 +1,15 @@
-//! What a test sends, and over what: a carrier and a format.
+//! The combination of a carrier and a format that a test uses.
 
 use agentwire::Format;
 
 use crate::Carrier;
 
-/// A carrier and the format of the envelopes on it.
+/// A carrier, and the format in which envelopes are encoded on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wire {
-    /// What carries the bytes.
+    /// The carrier that transmits the bytes.
     pub carrier: Carrier,
-    /// The format of the requests, and therefore of the answers.
+    /// The format of the requests. Servers reply in the same format.
     pub format: Format,
 }
 
@@ -32,7 +32,7 @@ impl Wire {
         format: Format::MessagePack,
     };
 
-    /// Returns the server at `endpoint`, called in this format.
+    /// Returns a target that consists of the server at `endpoint` and this format.
     #[must_use]
     pub fn target(self, endpoint: &str) -> Target<'_> {
         Target {
@@ -42,7 +42,7 @@ impl Wire {
     }
 }
 
-/// The server under test, and the format in which to call it.
+/// The server under test and the format of the requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
     /// The endpoint of the server.
@@ -51,7 +51,7 @@ pub struct Target<'a> {
     pub format: Format,
 }
 
-/// Returns the name of a format on the command lines of `call.py` and `agentwire`.
+/// Returns the name of a format in the command lines of `call.py` and `agentwire`.
 pub(crate) fn codec_name(format: Format) -> &'static str {
     match format {
         Format::Json => "json",

@@ -1,7 +1,8 @@
-//! Serves the interop agent as `serve.py` does: `interop-agent ENDPOINT`.
+//! The program `interop-agent ENDPOINT`, which serves the interop agent like `serve.py`.
 //!
 //! `interop-agent ENDPOINT FILE` serves an agent that records its calls in a file. The program
-//! prints `READY ENDPOINT`, and stops at the end of its standard input.
+//! prints `READY ENDPOINT` when it accepts connections, and stops when its standard input is
+//! closed.
 
 use std::io::Write;
 

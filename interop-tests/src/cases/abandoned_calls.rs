@@ -1,4 +1,4 @@
-//! Cases of calls that the client abandons.
+//! Cases in which the client abandons a call.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use agentwire::{Message, RemoteAgent};
 use super::{client, echo};
 use crate::{Target, TestFailure, TestResult, expect, expect_that};
 
-/// A call that exceeds the client's timeout.
+/// Checks that a call fails when the timeout of the client expires.
 pub async fn deadline(target: Target<'_>) -> TestResult {
     let builder = RemoteAgent::builder(target.endpoint)
         .format(target.format)
@@ -18,8 +18,8 @@ pub async fn deadline(target: Target<'_>) -> TestResult {
     }
 }
 
-/// A call that is dropped while the agent works. The next call gets its own reply, not the late one
-/// (PROTOCOL 6.2), and does not wait for the dropped call (PROTOCOL 6.6).
+/// Drops a call while the agent processes it. The next call must receive its own reply instead of
+/// the late reply (PROTOCOL 6.2), and must not wait for the dropped call (PROTOCOL 6.6).
 pub async fn dropped_call(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     let call = client.process(never_ending());
@@ -28,7 +28,7 @@ pub async fn dropped_call(target: Target<'_>) -> TestResult {
     echo(&client, "after the dropped call").await
 }
 
-/// A stream that is dropped after two of its many chunks. The next call gets its own reply.
+/// Drops a stream of many chunks after two chunks. The next call must receive its own reply.
 pub async fn dropped_stream(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     let mut stream = client.stream(Message::user("chunk").with_metadata("count", 100_000));
@@ -45,7 +45,7 @@ pub async fn dropped_stream(target: Target<'_>) -> TestResult {
     echo(&client, "after the dropped stream").await
 }
 
-/// A call that takes longer than every time limit of these tests.
+/// Returns a message for which the agent needs longer than the time limit of any test.
 fn never_ending() -> Message {
     Message::user("too late")
         .with_metadata("do", "slow")

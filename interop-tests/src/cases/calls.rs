@@ -1,4 +1,4 @@
-//! Cases of single calls: text, values and metadata.
+//! Cases with single calls that transfer text, values and metadata.
 
 use agentwire::{Format, Map};
 use bytes::Bytes;
@@ -6,12 +6,12 @@ use bytes::Bytes;
 use super::{client, echo, echo_with, map, named_client, value};
 use crate::{Target, TestResult};
 
-/// One call, one reply.
+/// Makes one call and checks the reply.
 pub async fn simple_call(target: Target<'_>) -> TestResult {
     echo(&client(target)?, "hello").await
 }
 
-/// Text of every kind, in content and in metadata, as keys and as values.
+/// Sends many kinds of text, in the content and as keys and values of the metadata.
 pub async fn unicode(target: Target<'_>) -> TestResult {
     let every_plane = (0..17)
         .filter_map(|plane| char::from_u32(plane << 16 | 0xe9))
@@ -20,12 +20,12 @@ pub async fn unicode(target: Target<'_>) -> TestResult {
     let texts: [String; 7] = [
         every_plane.collect(),
         "😀 👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇺🇳".into(),
-        // Right-to-left text, with direction marks.
+        // Right-to-left text with direction marks.
         "\u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{202e}\u{645}\u{631}\u{62d}\u{628}\u{627}\u{202c}".into(),
         // Decomposed and composed characters.
         "e\u{301} \u{e9} \u{1100}\u{1161}\u{11a8} \u{ac01}".into(),
         control_characters.collect(),
-        // Separators, and a byte-order mark in the middle of text.
+        // Separators, and a byte-order mark that is not at the start of the text.
         "\u{2028}\u{2029}\u{a0}\u{200b}\u{feff}".into(),
         // Characters that JSON escapes, characters that Go escapes, and text that looks like an
         // escape.
@@ -40,7 +40,7 @@ pub async fn unicode(target: Target<'_>) -> TestResult {
     Ok(())
 }
 
-/// Values of every kind: digits and the order of keys are preserved.
+/// Sends values of every kind. All digits and the order of keys must be preserved.
 pub async fn structured_content(target: Target<'_>) -> TestResult {
     let contents = [
         r#"{"z": [[], {}, [[[1]]]], "a": {"y": {"x": {}}, "b": [{"q": 1, "c": 2}]}, "": null}"#,
@@ -58,7 +58,7 @@ pub async fn structured_content(target: Target<'_>) -> TestResult {
     for content in contents {
         echo(&client, value(content)?).await?;
     }
-    // Values that only one of the formats has.
+    // Values that only one of the formats supports.
     if target.format == Format::MessagePack {
         let every_byte: Bytes = (0..=u8::MAX).collect();
         return echo(
@@ -73,12 +73,12 @@ pub async fn structured_content(target: Target<'_>) -> TestResult {
     echo(&client, value(beyond_64_bits)?).await
 }
 
-/// Content that is present and null.
+/// Sends null as the content.
 pub async fn null_content(target: Target<'_>) -> TestResult {
     echo(&client(target)?, ()).await
 }
 
-/// Nested metadata keeps the order of its keys.
+/// Sends nested metadata, which must keep the order of its keys.
 pub async fn metadata(target: Target<'_>) -> TestResult {
     let nested = r#"{"do": "echo", "z": {"b": [1, {"y": null}], "a": {}}, "m": []}"#;
     let client = client(target)?;
@@ -86,12 +86,12 @@ pub async fn metadata(target: Target<'_>) -> TestResult {
     echo(&client, "without metadata").await
 }
 
-/// Content that is an empty string.
+/// Sends an empty string as the content.
 pub async fn empty_message(target: Target<'_>) -> TestResult {
     echo(&client(target)?, "").await
 }
 
-/// 1 MiB of ASCII text, then 1 MiB of text that triples when it is escaped.
+/// Sends 1 MiB of ASCII text, and then 1 MiB of text whose size triples when it is escaped.
 pub async fn one_mib_message(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     for pattern in ["0123456789abcdef", "é😀ö"] {
@@ -100,12 +100,13 @@ pub async fn one_mib_message(target: Target<'_>) -> TestResult {
     Ok(())
 }
 
-/// A server with one agent answers to any name (PROTOCOL 6.5).
+/// Calls a server with a single agent by a different name, which the server must accept (PROTOCOL
+/// 6.5).
 pub async fn any_name(target: Target<'_>) -> TestResult {
     echo(&named_client(target, "another agent")?, "hello").await
 }
 
 const MIB: usize = 1024 * 1024;
 
-/// The longest metadata key that agenkit accepts, in characters.
+/// The maximum length of a metadata key that agenkit accepts, in characters.
 const KEY_LENGTH: usize = 50;

@@ -1,11 +1,12 @@
-//! Cases of agents that fail.
+//! Cases in which the agent fails.
 
 use agentwire::{Error, ErrorCode, Message};
 
 use super::{client, collect, echo, expect_chunks, named_client};
 use crate::{Target, TestFailure, TestResult, expect, expect_that};
 
-/// An agent's failure arrives with its text unchanged, and the client remains usable.
+/// Checks that the error text of an agent is received unchanged, and that the client remains
+/// usable.
 pub async fn agent_error(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     for content in ["it broke", "é 😀 \n \"quoted\"", ""] {
@@ -16,7 +17,7 @@ pub async fn agent_error(target: Target<'_>) -> TestResult {
     echo(&client, "after the error").await
 }
 
-/// A stream that fails yields the chunks before the failure, then the text of the failure.
+/// Checks that a failing stream yields the chunks before the failure, and then the error text.
 pub async fn error_mid_stream(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     for fail_after in [0, 2, 5] {
@@ -30,7 +31,8 @@ pub async fn error_mid_stream(target: Target<'_>) -> TestResult {
     echo(&client, "after the error").await
 }
 
-/// A stream from the agent `mute`, which cannot stream. Needs a server with that agent.
+/// Calls the agent `mute`, which does not support streaming, with a stream request. The server must
+/// serve this agent.
 pub async fn no_streaming(target: Target<'_>) -> TestResult {
     let client = named_client(target, "mute")?;
     let (chunks, end) = collect(client.stream(Message::user("sing"))).await;
@@ -39,7 +41,7 @@ pub async fn no_streaming(target: Target<'_>) -> TestResult {
     echo(&client, "after the error").await
 }
 
-/// Checks the error that answers an agent's failure.
+/// Checks the error that the server sends if the agent fails.
 fn expect_error<T>(result: Result<T, Error>, text: &str) -> TestResult {
     let Err(error) = result else {
         return Err(TestFailure::new("expected an error, got none"));

@@ -1,4 +1,4 @@
-//! Cases of many calls.
+//! Cases with many calls.
 
 use agentwire::{Map, Message};
 use futures_util::future::try_join_all;
@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use super::{client, echo, echo_with};
 use crate::{Target, TestResult, expect};
 
-/// 500 calls, one after the other.
+/// Makes 500 calls in sequence.
 pub async fn sequential_calls(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     for number in 0..500 {
@@ -15,7 +15,7 @@ pub async fn sequential_calls(target: Target<'_>) -> TestResult {
     Ok(())
 }
 
-/// 32 clients with 20 calls each. Each call gets its own reply.
+/// Makes 20 calls from each of 32 clients. Each call must receive its own reply.
 pub async fn concurrent_clients(target: Target<'_>) -> TestResult {
     let calls = (0..32).map(|caller| twenty_calls(target, caller));
     try_join_all(calls).await?;
@@ -31,7 +31,8 @@ async fn twenty_calls(target: Target<'_>, caller: i32) -> TestResult {
     Ok(())
 }
 
-/// 64 concurrent calls on one client, half of them slow. Each call gets its own reply.
+/// Makes 64 concurrent calls with one client, half of which are slow. Each call must receive its
+/// own reply.
 pub async fn concurrent_calls(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     let call = async |number: i32| {
@@ -46,7 +47,8 @@ pub async fn concurrent_calls(target: Target<'_>) -> TestResult {
     Ok(())
 }
 
-/// A call before and a call after `restart`, which replaces the server, on the same client.
+/// Makes one call before and one call after `restart` with the same client. The future `restart`
+/// replaces the server.
 pub async fn server_restart(
     target: Target<'_>,
     restart: impl Future<Output = TestResult>,

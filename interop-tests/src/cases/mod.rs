@@ -1,8 +1,8 @@
-//! The named cases, in Rust. `python/cases.py` has cases with the same names.
+//! The named cases in Rust. `python/cases.py` contains cases with the same names.
 //!
-//! Each case is a client of a server that runs the interop agent, and fails if an answer differs
-//! from the expected one. Two cases need help: `no_streaming` needs a server with the agent `mute`,
-//! and `server_restart` needs a caller that replaces the server.
+//! Each case is a client of a server that runs the interop agent. A case fails if an answer differs
+//! from the expected answer. Two cases have additional requirements: `no_streaming` requires a
+//! server with the agent `mute`, and `server_restart` requires a caller that replaces the server.
 
 mod abandoned_calls;
 mod calls;
@@ -31,15 +31,15 @@ use crate::{Target, TestFailure, TestResult, expect};
 
 macro_rules! cases_by_name {
     ($($case:ident)*) => {
-        /// Runs a case by its name, except for `server_restart`.
+        /// Runs the case with the given name. `server_restart` is not available by name.
         ///
         /// # Errors
         ///
-        /// The reason why the case failed, or that no case has this name.
+        /// Returns an error if the case fails or if no case has this name.
         ///
         /// # Cancel safety
         ///
-        /// Dropping the future stops the case.
+        /// If the future is dropped, the case is stopped.
         pub async fn run(case: &str, target: Target<'_>) -> TestResult {
             match case {
                 $(stringify!($case) => $case(target).await,)*
@@ -59,7 +59,7 @@ cases_by_name! {
     deadline dropped_call dropped_stream
 }
 
-/// Creates a client of the server under test.
+/// Creates a client for the server under test.
 fn client(target: Target<'_>) -> Result<RemoteAgent, TestFailure> {
     named_client(target, "interop")
 }
@@ -72,7 +72,7 @@ fn named_client(target: Target<'_>, name: &str) -> Result<RemoteAgent, TestFailu
         .build()?)
 }
 
-/// Makes a call, and expects its content and metadata in the reply.
+/// Makes a call and checks that the reply has the same content.
 async fn echo(client: &RemoteAgent, content: impl Into<Value>) -> TestResult {
     echo_with(client, content, Map::new()).await
 }
@@ -86,7 +86,7 @@ async fn echo_with(client: &RemoteAgent, content: impl Into<Value>, metadata: Ma
     expect("the metadata", &reply.metadata, &message.metadata)
 }
 
-/// Reads a stream to its end, and returns its chunks and its result.
+/// Reads a stream until it ends and returns its chunks and its result.
 async fn collect(mut stream: MessageStream) -> (Vec<Message>, Result<(), Error>) {
     let mut chunks = Vec::new();
     while let Some(item) = stream.next().await {
@@ -98,7 +98,7 @@ async fn collect(mut stream: MessageStream) -> (Vec<Message>, Result<(), Error>)
     (chunks, Ok(()))
 }
 
-/// Checks the chunks that the interop agent sent.
+/// Checks the chunks of a stream from the interop agent.
 fn expect_chunks(chunks: &[Message], content: &Value, count: usize) -> TestResult {
     expect("the number of chunks", &chunks.len(), &count)?;
     for (i, chunk) in chunks.iter().enumerate() {
@@ -122,7 +122,7 @@ fn expect_chunks(chunks: &[Message], content: &Value, count: usize) -> TestResul
     Ok(())
 }
 
-/// Parses a value from JSON.
+/// Parses JSON as a value.
 fn value(text: &str) -> Result<Value, TestFailure> {
     let read = json::from_slice(text.as_bytes());
     read.map_err(|fault| TestFailure::from(fault).during(text))
@@ -135,9 +135,9 @@ fn map(text: &str) -> Result<Map, TestFailure> {
     }
 }
 
-/// The case that a server passes only if it follows PROTOCOL.md strictly:
-/// `call.py --list --strict`.
+/// The case that only servers that strictly conform to PROTOCOL.md pass. `call.py --list --strict`
+/// prints its name.
 pub const STRICT: &str = "bad_json_keeps_connection";
 
-/// The timeout of each call: far more than any case needs, even on a loaded machine.
+/// The timeout of each call. It is much longer than any case needs, even on a loaded machine.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

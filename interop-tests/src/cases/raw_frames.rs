@@ -1,4 +1,4 @@
-//! Cases of raw frames that are not valid requests.
+//! Cases with raw frames that are not valid requests.
 
 use agentwire::{ErrorCode, Map, Value};
 
@@ -8,7 +8,7 @@ use crate::{
     raw::{RawConnection, expect_keys},
 };
 
-/// A request with a method that does not exist.
+/// Sends a request with an unknown method.
 pub async fn unknown_method(target: Target<'_>) -> TestResult {
     let request = envelope(
         "request",
@@ -29,7 +29,7 @@ pub async fn unknown_method(target: Target<'_>) -> TestResult {
     echo(target, &mut raw).await
 }
 
-/// An envelope that is not a request.
+/// Sends an envelope that is not a request.
 pub async fn wrong_type(target: Target<'_>) -> TestResult {
     let payload = r#"{"agent_name": "interop", "status": "healthy"}"#;
     let heartbeat = envelope("heartbeat", "raw-2", payload)?;
@@ -47,9 +47,11 @@ pub async fn wrong_type(target: Target<'_>) -> TestResult {
     echo(target, &mut raw).await
 }
 
-/// A payload that is not JSON is answered with its own error code, and the connection stays usable.
+/// Sends payloads that are not JSON. The server must reply with the error code `MALFORMED_PAYLOAD`
+/// and keep the connection open.
 ///
-/// Strict: agenkit answers `INTERNAL_ERROR` and closes the connection.
+/// This requirement is stricter than agenkit, which replies with `INTERNAL_ERROR` and closes the
+/// connection.
 pub async fn bad_json_keeps_connection(target: Target<'_>) -> TestResult {
     let mut raw = RawConnection::open(target).await?;
     let payloads: [&[u8]; 3] = [b"{\"version\": ", b"\xff", b""];
@@ -66,7 +68,7 @@ pub async fn bad_json_keeps_connection(target: Target<'_>) -> TestResult {
     echo(target, &mut raw).await
 }
 
-/// Makes a valid call on a raw connection.
+/// Makes a valid call over a raw connection and checks the reply.
 async fn echo(target: Target<'_>, raw: &mut RawConnection) -> TestResult {
     let payload = r#"{"method": "process", "message": {"role": "user", "content": "still here",
         "metadata": {}, "timestamp": "2025-11-08T12:34:56+00:00"}}"#;
@@ -100,7 +102,7 @@ fn envelope(kind: &str, id: &str, payload: &str) -> Result<Value, TestFailure> {
     Ok(envelope.into())
 }
 
-/// Checks an error envelope. If `text` is `None`, its text may be anything.
+/// Checks an error envelope. If `text` is `None`, the error text is not checked.
 fn expect_error(
     answer: &Map,
     id: &str,

@@ -1,25 +1,25 @@
-//! Cases of streams.
+//! Cases with streams.
 
 use agentwire::{Message, RemoteAgent, Value};
 
 use super::{client, collect, echo, expect_chunks, value};
 use crate::{Target, TestResult};
 
-/// A stream without chunks.
+/// Reads a stream without chunks.
 pub async fn stream_zero(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     expect_stream(&client, "nothing", 0).await?;
     echo(&client, "after the stream").await
 }
 
-/// Streams of one chunk: of text, and of another value.
+/// Reads streams with one chunk: one with text, and one with a different value.
 pub async fn stream_one(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     expect_stream(&client, "text", 1).await?;
     expect_stream(&client, value(r#"["not", {"a": "text"}]"#)?, 1).await
 }
 
-/// A thousand chunks, in order.
+/// Reads a stream with a thousand chunks and checks their order.
 pub async fn stream_many(target: Target<'_>) -> TestResult {
     let client = client(target)?;
     expect_stream(&client, "chunk", 1000).await?;
