@@ -1,4 +1,4 @@
-//! The aims of docs/performance.md, and whether they are met.
+//! The performance targets in docs/performance.md, and whether they are met.
 
 use crate::{
     comparison::Comparison,
@@ -9,11 +9,11 @@ use crate::{
     table::{number, ours, push_row},
 };
 
-/// A bound for a measured value.
+/// A performance target, which is a bound for a measured value.
 struct Aim {
     what: &'static str,
     bound: Bound,
-    /// The value; `None` if it was not measured.
+    /// The measured value, or `None` if it was not measured.
     measured: Option<f64>,
     unit: &'static str,
 }
@@ -24,7 +24,8 @@ enum Bound {
     AtLeast(f64),
 }
 
-/// Returns a table with a row for each aim: the bound, the value, and whether the aim is met.
+/// Returns a table with one row for each target: the bound, the measured value, and whether the
+/// target is met.
 pub(crate) fn markdown(comparison: &Comparison, growth: &Growth) -> String {
     let mut text = String::new();
     push_row(&mut text, "measure", &["aim", "measured", ""]);
@@ -58,7 +59,7 @@ impl Aim {
     }
 }
 
-/// Formats a ratio with three decimal places, and any other value as the tables do.
+/// Formats a ratio with three decimal places, and any other value like in the tables.
 fn shown(value: f64) -> String {
     match value.abs() {
         0.0..10.0 if value.fract() != 0.0 => format!("{value:.3}"),
@@ -204,7 +205,8 @@ fn aims(comparison: &Comparison, growth: &Growth) -> Vec<Aim> {
     ]
 }
 
-/// The allocations that the caller of a lone call makes itself, for the text of its message.
+/// The number of allocations that the caller itself makes for the text of a message in the `Lone`
+/// scenario.
 const CALLERS_OWN_ALLOCATIONS: f64 = 1.0;
 
 #[cfg(test)]

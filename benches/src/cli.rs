@@ -26,17 +26,17 @@ enum Command {
     Scale(ScaleArgs),
     /// Write the plots and tables of the documentation from recorded results
     Plot(PlotArgs),
-    /// Serve one peer until standard input ends (started by the other commands)
+    /// Serve one peer until standard input is closed (started by the other commands)
     Serve(ServeArgs),
     /// Call one peer and print a report as JSON (started by the other commands)
     Drive(DriveArgs),
 }
 
-/// Runs the command line.
+/// Runs the command that the command line selects.
 ///
 /// # Errors
 ///
-/// The reason why the command could not measure, or which measurements failed.
+/// Returns an error if the command fails or if any measurement failed.
 pub fn run(allocations: Allocations) -> Result<(), BenchError> {
     let cli = Cli::parse();
     allow_many_files()?;
@@ -49,7 +49,7 @@ pub fn run(allocations: Allocations) -> Result<(), BenchError> {
     }
 }
 
-/// Raises the limit of open files to the hard limit, for this process and its children.
+/// Raises the limit on open files to the hard limit, for this process and its child processes.
 fn allow_many_files() -> Result<(), BenchError> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -1,4 +1,4 @@
-//! The `drive` command: one client process.
+//! The `drive` command, which runs one client process.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ pub(crate) struct DriveArgs {
     endpoint: Endpoint,
     #[command(flatten)]
     shape: Shape,
-    /// How long each caller calls, after a warm-up of a fifth of it
+    /// The duration of the measurement in seconds; the warm-up takes an additional fifth of it
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// How many calls each caller makes, instead of --seconds
+    /// The number of calls that each caller makes, instead of --seconds
     #[arg(long)]
     calls: Option<u64>,
-    /// How many calls each caller makes to warm up
+    /// The number of warm-up calls that each caller makes
     #[arg(long)]
     warm_up_calls: Option<u64>,
-    /// Print READY after the warm-up, measure after reading a line, and stay until standard input
-    /// ends
+    /// Print READY after the warm-up, wait for a line before the measurement, and exit when
+    /// standard input is closed
     #[arg(long)]
     held: bool,
 }
@@ -40,7 +40,7 @@ impl DriveArgs {
         let measurement = self.calls.map_or(End::After(duration), End::Calls);
         let mut workload = Workload::new(self.shape, warm_up, measurement, self.held, allocations);
         let driven = runtime.block_on(peers::drive(self.peer, &self.endpoint, &mut workload));
-        // Dropping the runtime would wait for the thread that reads standard input.
+        // Dropping the runtime would block on the thread that reads standard input.
         runtime.shutdown_background();
         driven
     }

@@ -1,4 +1,4 @@
-//! The `compare` command: all peers, in rounds.
+//! The `compare` command, which measures all peers in several rounds.
 
 use std::{
     fs,
@@ -26,11 +26,11 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct CompareArgs {
-    /// How long each measurement lasts
+    /// The duration of each measurement in seconds
     #[arg(long, default_value_t = 1.0, value_parser = parse_seconds)]
     seconds: f64,
 
-    /// How many rounds to run; the tables show medians
+    /// The number of rounds; the tables show medians
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 
@@ -55,7 +55,7 @@ impl CompareArgs {
             runner.run_timed(&Scenario::TIMED, Carrier::Unix);
             runner.run_timed(&Scenario::TIMED_OVER_TCP, Carrier::Tcp);
             if round == 0 {
-                // Counts are not subject to noise, so one round is enough.
+                // Counts do not vary between rounds, so one round is sufficient.
                 runner.run_counted()?;
             }
         }
@@ -126,8 +126,8 @@ impl Runner {
 
     /// Runs one round of timed measurements.
     ///
-    /// The peers alternate within each scenario, so that a slow phase of the machine affects all of
-    /// them.
+    /// The peers alternate within each scenario, so that a temporary slowdown of the machine
+    /// affects all peers.
     fn run_timed(&mut self, scenarios: &[Scenario], carrier: Carrier) {
         for &scenario in scenarios {
             for peer in self.peers_for(scenario, carrier) {
@@ -174,7 +174,8 @@ impl Runner {
         ])
     }
 
-    /// Counts system calls, allocations and memory, over the first carrier that a peer supports.
+    /// Measures system calls, allocations and memory of each peer over the first carrier that it
+    /// supports.
     fn run_counted(&mut self) -> Result<(), BenchError> {
         let tracer = Tracer::usable();
         if tracer.is_none() {
@@ -260,7 +261,7 @@ impl Runner {
         self.comparison.left_out.push(what);
     }
 
-    /// Records a failed measurement; the others continue.
+    /// Records a failed measurement. The other measurements continue.
     fn record_failure(&mut self, peer: Peer, what: &str, error: &BenchError) {
         self.failures += 1;
         self.leave_out(format!("{}, {what}: failed: {error}", peer.label()));
@@ -289,10 +290,10 @@ fn has_python() -> bool {
     version.is_ok_and(|output| output.status.success())
 }
 
-/// Counts the system calls of a lone call.
+/// Measures the number of system calls per call in the `Lone` scenario.
 ///
-/// The result is the difference between many calls and few, which excludes the start and the end of
-/// the processes.
+/// The result is computed from the difference between a run with many calls and a run with few
+/// calls, which excludes the startup and shutdown of the processes.
 fn syscalls(peer: Peer, carrier: Carrier, tracer: Tracer) -> Result<f64, BenchError> {
     const CALLS: [u64; 2] = [500, 2500];
     let mut counts = [0; 2];
@@ -304,7 +305,7 @@ fn syscalls(peer: Peer, carrier: Carrier, tracer: Tracer) -> Result<f64, BenchEr
     Ok((counts[1] as f64 - counts[0] as f64) / (CALLS[1] - CALLS[0]) as f64)
 }
 
-/// Counts the allocations of a lone call.
+/// Measures the number of allocations per call in the `Lone` scenario.
 fn allocations(peer: Peer, carrier: Carrier) -> Result<f64, BenchError> {
     const CALLS: u64 = 1000;
     let launch = Launch {
@@ -318,9 +319,10 @@ fn allocations(peer: Peer, carrier: Carrier) -> Result<f64, BenchError> {
     Ok(blocks as f64 / CALLS as f64)
 }
 
-/// Measures by how much a server's memory grows for each connection that has made one call.
+/// Measures the server memory per connection after one call on each connection.
 ///
-/// A tenth as many connections are opened before, to exclude what only the first ones need.
+/// Before the measurement, a tenth as many connections are opened, to exclude the memory that only
+/// the first connections need.
 fn memory(peer: Peer, carrier: Carrier) -> Result<f64, BenchError> {
     let shape = Scenario::Idle.shape();
     let few = Shape {

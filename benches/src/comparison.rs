@@ -1,10 +1,10 @@
-//! The results of `compare`, as its JSON file holds them.
+//! The results of `compare`, in the format of its JSON file.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{machine::Machine, sample::Sample, tracer::Tracer};
 
-/// Everything that one run of `compare` measured.
+/// The results of one run of `compare`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Comparison {
     pub(crate) machine: Machine,
@@ -12,7 +12,7 @@ pub(crate) struct Comparison {
     pub(crate) rounds: usize,
     /// The program that counted system calls.
     pub(crate) tracer: Option<Tracer>,
-    /// What was not measured, and why.
+    /// The measurements that were omitted, with the reasons.
     pub(crate) left_out: Vec<String>,
     pub(crate) samples: Vec<Sample>,
 }

@@ -1,16 +1,18 @@
-//! What the system counts for a process.
+//! Resource usage of processes.
 
 use std::{fs, time::Duration};
 
 use crate::BenchError;
 
-/// Returns how often this process has allocated so far; `None` if its allocator does not count.
+/// A function that returns the number of allocations of this process, or `None` if its allocator
+/// does not count them.
 pub type Allocations = Option<fn() -> u64>;
 
-/// Returns the CPU time of a process, in user and system mode.
+/// Returns the user and system CPU time of a process.
 pub(crate) fn cpu_time(pid: u32) -> Result<Duration, BenchError> {
     let mut total = 0;
-    // In nanoseconds, for each thread. Threads that have exited are missing; ours do not exit.
+    // `schedstat` contains the CPU time of a thread in nanoseconds. Threads that have exited are
+    // not included, but the threads of the measured programs do not exit.
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(thread?.path().join("schedstat"))?;
         let nanoseconds = text.split(' ').next().ok_or("schedstat is empty")?;

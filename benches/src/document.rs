@@ -1,11 +1,11 @@
-//! Replaces the generated parts of a document.
+//! Replacement of the generated parts of a document.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::BenchError;
 
-/// Replaces the text between `<!-- NAME -->` and `<!-- /NAME -->` in a file, for each name that the
-/// file contains.
+/// Replaces the text between `<!-- NAME -->` and `<!-- /NAME -->` in a file for each name that
+/// occurs in the file.
 pub(crate) fn fill(file: &Path, parts: &BTreeMap<&str, String>) -> Result<(), BenchError> {
     let text = fs::read_to_string(file)?;
     let mut filled = text.clone();

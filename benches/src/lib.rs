@@ -1,11 +1,13 @@
-//! Measures what agentwire costs, beside its peers. A set of programs, not a library.
+//! Benchmarks that compare the cost of agentwire with the cost of other RPC implementations. This
+//! package is a set of programs, not a library.
 //!
 //! `cargo run --release -p agentwire-benches -- compare` starts a server process and a client
-//! process for each peer, alternating between peers in each round, and prints tables.
-//! `docs/performance.md` explains the numbers.
+//! process for each peer, alternates between the peers in each round, and prints tables.
+//! `docs/performance.md` explains the results.
 //!
-//! A `Trial` (trial.rs) starts the processes. They run `serve` (server.rs) and `drive` (client.rs),
-//! which call into one file of peers/; `ServerControl` and `Workload` are what all peers share.
+//! A `Trial` (trial.rs) starts the processes. The processes run the commands `serve` (server.rs)
+//! and `drive` (client.rs), which call the implementation of the peer in peers/. All peers share
+//! `ServerControl` and `Workload`.
 
 mod aims;
 mod cli;
@@ -35,7 +37,7 @@ mod tracer;
 mod trial;
 mod workload;
 
-/// Why a measurement failed.
+/// The error of a failed measurement.
 pub type BenchError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use crate::{cli::run, counters::Allocations};

@@ -1,4 +1,4 @@
-//! What a caller does in one stage, and what it records.
+//! The load that each caller generates in one stage, and the results of a caller.
 
 use std::{
     sync::Arc,
@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 
 use crate::{BenchError, shape::Shape};
 
-/// The task of each caller in one stage.
+/// The load that each caller generates in one stage.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) text: Arc<str>,
@@ -18,11 +18,11 @@ pub(crate) struct Load {
     digits: u8,
 }
 
-/// When a caller stops.
+/// The condition that stops a caller.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum End {
     After(Duration),
-    /// After this many calls.
+    /// Stops after the given number of calls.
     Calls(u64),
 }
 
@@ -36,7 +36,7 @@ impl Load {
         }
     }
 
-    /// Starts the clock of one caller.
+    /// Creates the tally of one caller and starts its time limit.
     pub(crate) fn start(&self) -> Result<Tally, BenchError> {
         let (until, left) = match self.end {
             End::After(duration) => (Some(Instant::now() + duration), u64::MAX),
@@ -52,9 +52,9 @@ impl Load {
     }
 }
 
-/// What one caller has done, and what it has left to do.
+/// The results of one caller and its remaining work.
 pub(crate) struct Tally {
-    /// The time of each call, in nanoseconds.
+    /// The latency of each call, in nanoseconds.
     pub(crate) latency: Histogram<u64>,
     pub(crate) answers: u64,
     text: Arc<str>,
@@ -63,7 +63,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Returns the start time of the next call, or `None` if the caller is done.
+    /// Returns the start time of the next call, or `None` if the caller must stop.
     pub(crate) fn start_call(&mut self) -> Option<Instant> {
         let now = Instant::now();
         if self.left == 0 || self.until.is_some_and(|until| now >= until) {
@@ -73,9 +73,10 @@ impl Tally {
         Some(now)
     }
 
-    /// Checks an answer, or a chunk of one.
+    /// Checks a reply or a chunk of a stream.
     pub(crate) fn check(&mut self, text: &str) -> Result<(), BenchError> {
-        // Only the length and the end: comparing all of a large text would distort the measurement.
+        // Check only the length and the end of the text, because comparing a large text in full
+        // would distort the measurement.
         let end = self.text.len().saturating_sub(64);
         if text.len() != self.text.len() || text.as_bytes()[end..] != self.text.as_bytes()[end..] {
             return Err("the answer is not the echo".into());
@@ -84,13 +85,13 @@ impl Tally {
         Ok(())
     }
 
-    /// Records the time of a call that has ended.
+    /// Records the latency of a completed call.
     pub(crate) fn record(&mut self, started: Instant) -> Result<(), BenchError> {
         let nanoseconds = u64::try_from(started.elapsed().as_nanos())?;
         Ok(self.latency.record(nanoseconds)?)
     }
 }
 
-/// From this many callers on, histograms keep two digits instead of three to save memory, because
-/// each caller has a histogram.
+/// The number of callers at which histograms keep two significant digits instead of three. Each
+/// caller has a histogram, so this saves memory.
 const MANY_CALLERS: usize = 256;

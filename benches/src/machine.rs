@@ -1,10 +1,10 @@
-//! The machine that a measurement ran on.
+//! The description of the machine on which a measurement ran.
 
 use std::{fs, process::Command};
 
 use serde::{Deserialize, Serialize};
 
-/// Where and when a measurement ran.
+/// The machine and the date of a measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) date: String,
@@ -17,7 +17,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Describes this machine. What cannot be determined is empty.
+    /// Returns a description of this machine. Values that cannot be determined are empty.
     pub(crate) fn this() -> Self {
         let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
         let kilobytes: u64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
@@ -40,7 +40,7 @@ impl Machine {
     }
 }
 
-/// Returns the value of a line `name : value` in a file of the system.
+/// Returns the value from a line `name : value` in a system file.
 fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;

@@ -1,4 +1,4 @@
-//! The command-line program. The library's page describes it.
+//! The command-line program, which is described in the documentation of the library.
 
 use agentwire_benches::{BenchError, run};
 

@@ -1,6 +1,6 @@
-//! The median.
+//! The median of a list of values.
 
-/// Returns the value in the middle, or NaN if there are no values.
+/// Returns the median, or NaN if there are no values.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

@@ -1,4 +1,4 @@
-//! The peers of the comparison: their names, and which scenarios each can run.
+//! The names of the peers, and the scenarios that each peer supports.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -6,23 +6,23 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{BenchError, scenario::Scenario};
 
-/// An implementation that is measured.
+/// An RPC implementation that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Peer {
-    /// Frames over Tokio's sockets and nothing else: the lower limit
+    /// Frames over Tokio's sockets without a codec, as a lower bound of the cost
     Raw,
-    /// The same, with typed envelopes through serde_json on both sides
+    /// Frames over Tokio's sockets, with typed envelopes through serde_json on both sides
     RawSerdeJson,
     /// agentwire with one call in flight per connection, JSON
     Agentwire,
     /// agentwire with one call in flight per connection, MessagePack
     AgentwireMsgpack,
-    /// agentwire with connections shared by calls in flight, JSON
+    /// agentwire with several calls in flight per connection, JSON
     AgentwireShared,
-    /// agentwire with connections shared by calls in flight, MessagePack
+    /// agentwire with several calls in flight per connection, MessagePack
     AgentwireSharedMsgpack,
-    /// A client handle and a driver task, as many programs write them, JSON
+    /// A client handle with a driver task, a common hand-written design, JSON
     Multiplexer,
     /// tarpc with its JSON transport
     TarpcJson,
@@ -39,13 +39,13 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// Returns the name on the command line.
+    /// Returns the name of the peer on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Returns the name in tables and plots.
+    /// Returns the name of the peer in tables and plots.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Raw => "raw tokio, no codec",
@@ -74,7 +74,7 @@ impl Peer {
         )
     }
 
-    /// Returns false for a peer that this program was built without.
+    /// Returns true if this program was built with support for the peer.
     pub(crate) const fn is_built(self) -> bool {
         let is_optional = matches!(
             self,
@@ -83,7 +83,7 @@ impl Peer {
         !is_optional || cfg!(feature = "peers")
     }
 
-    /// Returns true if the peer can run a scenario over a carrier.
+    /// Returns true if the peer supports a scenario over a carrier.
     pub(crate) fn can_run(self, scenario: Scenario, carrier: Carrier) -> bool {
         let shape = scenario.shape();
         let carries = match self {
@@ -91,10 +91,10 @@ impl Peer {
             _ => true,
         };
         let shares = match self {
-            // A connection that is not shared has one call in flight.
+            // Without sharing, a connection has one call in flight.
             Self::Agentwire | Self::AgentwireMsgpack => shape.in_flight == 1,
-            // Sharing changes nothing here: a stream never shares its connection, and a server
-            // treats all connections alike.
+            // In these scenarios, sharing has no effect. A stream never shares its connection, and
+            // a server treats all connections alike.
             Self::AgentwireShared | Self::AgentwireSharedMsgpack => {
                 !shape.stream && !shape.separate
             }
@@ -107,7 +107,7 @@ impl Peer {
         carries && shares && streams
     }
 
-    /// Builds the runtime of the peer's processes.
+    /// Builds the Tokio runtime for the processes of the peer.
     pub(crate) fn runtime(self) -> Result<Runtime, BenchError> {
         let mut builder = match self {
             Self::Capnp => Builder::new_current_thread(),
@@ -117,7 +117,7 @@ impl Peer {
     }
 }
 
-/// How bytes travel.
+/// The carrier of the bytes between client and server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Carrier {

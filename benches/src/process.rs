@@ -1,4 +1,4 @@
-//! Starts the processes of a measurement and talks to them.
+//! The processes of a measurement and the communication with them.
 
 use std::{
     env,
@@ -12,19 +12,20 @@ use std::{
 
 use crate::{BenchError, counters, peer::Peer, tracer::Tracer};
 
-/// How to run a program of the comparison.
+/// The settings for starting a process of a measurement.
 #[derive(Clone, Default)]
 pub(crate) struct Launch {
-    /// The only CPU to run on. Set before the program starts, so that its runtime sees one CPU.
+    /// The only CPU on which the process runs. It is set before the program starts, so that its
+    /// runtime detects a single CPU.
     pub(crate) cpu: Option<usize>,
-    /// The tracer that counts system calls, and its output file.
+    /// The tracer that counts system calls and its output file.
     pub(crate) trace: Option<(Tracer, PathBuf)>,
-    /// Use the program whose allocator counts.
+    /// Whether to use the program with the counting allocator.
     pub(crate) counting: bool,
 }
 
 impl Launch {
-    /// Counts system calls. The trial chooses the files.
+    /// Creates settings that count system calls. The trial sets the output file.
     pub(crate) fn traced(tracer: Tracer) -> Self {
         Self {
             trace: Some((tracer, PathBuf::new())),
@@ -32,7 +33,7 @@ impl Launch {
         }
     }
 
-    /// Starts `serve` or `drive` for a peer.
+    /// Starts the command `serve` or `drive` for a peer.
     pub(crate) fn start(
         &self,
         verb: &str,
@@ -76,7 +77,8 @@ fn display(path: PathBuf) -> String {
     path.display().to_string()
 }
 
-/// Returns the program beside this one whose allocator counts, if it has been built.
+/// Returns the path of the program with the counting allocator, or `None` if it has not been built.
+/// It is in the same directory as this program.
 pub(crate) fn counting_program() -> Result<Option<PathBuf>, BenchError> {
     let program = env::current_exe()?.with_file_name("agentwire-benches-counting");
     Ok(program.exists().then_some(program))
@@ -87,16 +89,17 @@ pub(crate) fn repository() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
-/// Returns the Python interpreter: `AGENTWIRE_PYTHON`, or `python3`.
+/// Returns the Python interpreter, which is the value of `AGENTWIRE_PYTHON` or `python3`.
 pub(crate) fn python() -> PathBuf {
     env::var_os("AGENTWIRE_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
 }
 
-/// A process that this one talks to in lines. Killed on drop.
+/// A child process that exchanges lines of text with this process. Dropping the value kills the
+/// process.
 pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
-    /// The thread that reads the output. It ends when the output does.
+    /// The thread that reads standard output until EOF.
     reader: Option<JoinHandle<()>>,
 }
 
@@ -106,7 +109,7 @@ impl Process {
         let reader = child.stdout.take().map(|stdout| {
             thread::spawn(move || {
                 let lines = BufReader::new(stdout).lines();
-                // Stops when the receiver is dropped or the output ends.
+                // This stops at EOF or when the receiver is dropped.
                 let _ = lines
                     .map_while(Result::ok)
                     .try_for_each(|line| sender.send(line));
@@ -123,7 +126,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Returns the next line that the process prints, within a minute.
+    /// Returns the next line that the process prints. Waits for at most a minute.
     pub(crate) fn line(&mut self) -> Result<String, BenchError> {
         self.lines
             .recv_timeout(RESPONSE_TIMEOUT)
@@ -144,7 +147,7 @@ impl Process {
         Ok(writeln!(stdin, "{line}")?)
     }
 
-    /// Closes standard input, which asks the process to exit, and waits until it has.
+    /// Closes standard input, which makes the process exit, and waits until the process has exited.
     pub(crate) fn finish(mut self) -> Result<(), BenchError> {
         drop(self.child.stdin.take());
         let deadline = Instant::now() + RESPONSE_TIMEOUT;
@@ -168,9 +171,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A program under a tracer outlives the tracer, and exits when its input ends.
+        // A traced program is not killed with its tracer, but it exits when its standard input is
+        // closed.
         drop(self.child.stdin.take());
-        // Fails if the process has exited already.
+        // This fails if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(reader) = self.reader.take() {
@@ -179,14 +183,14 @@ impl Drop for Process {
     }
 }
 
-/// Prints a line to the process that started this one.
+/// Prints a line, which the parent process reads.
 pub(crate) fn print_line(line: &str) -> Result<(), BenchError> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{line}")?;
     Ok(stdout.flush()?)
 }
 
-/// Parses the duration of a measurement in seconds.
+/// Parses the duration of a measurement, in seconds.
 pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
     if (0.001..=MAX_SECONDS).contains(&seconds) {
@@ -196,8 +200,9 @@ pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// How long a process may take to print its next line or to exit.
+/// The maximum time until a process prints its next line or exits.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The longest measurement that leaves time to warm up and to report within `RESPONSE_TIMEOUT`.
+/// The maximum duration of a measurement, so that the warm-up and the report fit into
+/// `RESPONSE_TIMEOUT` too.
 const MAX_SECONDS: f64 = 40.0;

@@ -7,31 +7,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BenchError, load::Tally};
 
-/// The measurement of a client process, which it prints as JSON.
+/// The measurement of a client process, which the process prints as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) seconds: f64,
-    /// Calls that succeeded.
+    /// The number of successful calls.
     pub(crate) calls: u64,
-    /// Answers to these calls. Each chunk of a stream counts as one.
+    /// The number of replies to these calls. Each chunk of a stream counts as one reply.
     pub(crate) answers: u64,
     pub(crate) cpu_seconds: f64,
-    /// Allocations of the whole process, if its allocator counts.
+    /// The number of allocations of the entire process, or `None` if its allocator does not count
+    /// them.
     #[serde(default)]
     pub(crate) allocations: Option<u64>,
-    /// Callers that stopped with an error, and one of these errors.
+    /// The number of callers that failed, and the error of one of them.
     pub(crate) failed: u64,
     pub(crate) failure: Option<String>,
-    /// The calls of the caller that made the fewest, and of the one that made the most.
+    /// The number of calls of the caller with the fewest calls, and of the caller with the most
+    /// calls.
     pub(crate) fewest: u64,
     pub(crate) most: u64,
-    /// Latencies in nanoseconds, each with the number of calls that had it.
+    /// The latencies in nanoseconds, each with the number of calls.
     pub(crate) latency: Vec<(u64, u64)>,
 }
 
 impl Report {
-    /// Combines the outcomes of all callers. The caller of this function sets CPU time and
-    /// allocations.
+    /// Creates a report from the outcomes of all callers. CPU time and allocations must be set
+    /// separately.
     pub(crate) fn new(
         elapsed: Duration,
         outcomes: Vec<Result<Tally, BenchError>>,
@@ -80,7 +82,7 @@ impl Report {
     }
 }
 
-/// Creates a histogram with three significant digits.
+/// Creates a histogram that keeps three significant digits.
 fn histogram() -> Result<Histogram<u64>, BenchError> {
     Ok(Histogram::new(3)?)
 }

@@ -1,4 +1,4 @@
-//! The values of one peer in one scenario.
+//! The measured values of the peers.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::{
     scenario::Scenario,
 };
 
-/// One quantity of one peer, with a value for each round.
+/// The values of one metric of one peer, with one value for each round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sample {
     #[serde(flatten)]
@@ -16,7 +16,7 @@ pub(crate) struct Sample {
     pub(crate) values: Vec<f64>,
 }
 
-/// What a value measures.
+/// The peer, carrier, scenario and metric of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) peer: Peer,
@@ -25,24 +25,24 @@ pub(crate) struct Cell {
     pub(crate) metric: Metric,
 }
 
-/// A quantity that is measured.
+/// A measured quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Metric {
     CallsPerSecond,
-    /// Chunks of streams.
+    /// The number of stream chunks per second.
     ChunksPerSecond,
-    /// Median latency in microseconds.
+    /// The median latency in microseconds.
     P50,
     P99,
     P999,
-    /// CPU time of a call on both sides, in microseconds.
+    /// The CPU time per call of client and server, in microseconds.
     Cpu,
-    /// System calls of a call on both sides.
+    /// The number of system calls per call of client and server.
     Syscalls,
-    /// Allocations of a call on both sides.
+    /// The number of allocations per call of client and server.
     Allocations,
-    /// Server memory per connection, in bytes.
+    /// The server memory per connection, in bytes.
     Memory,
 }
 
@@ -62,7 +62,7 @@ impl Metric {
     }
 }
 
-/// Adds the value of another round.
+/// Adds the value of one round.
 pub(crate) fn record(samples: &mut Vec<Sample>, cell: Cell, value: f64) {
     match samples.iter_mut().find(|sample| sample.cell == cell) {
         Some(sample) => sample.values.push(value),
@@ -73,7 +73,7 @@ pub(crate) fn record(samples: &mut Vec<Sample>, cell: Cell, value: f64) {
     }
 }
 
-/// Returns the median of the rounds, if there were any.
+/// Returns the median of all rounds, or `None` if there are no values.
 pub(crate) fn value(samples: &[Sample], cell: Cell) -> Option<f64> {
     let sample = samples.iter().find(|sample| sample.cell == cell)?;
     Some(median(sample.values.clone()))

@@ -1,4 +1,4 @@
-//! The `scale` command: cost by number of connections.
+//! The `scale` command, which measures how the cost depends on the number of connections.
 
 use std::{fs, path::PathBuf, thread, time::Duration};
 
@@ -18,11 +18,11 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct ScaleArgs {
-    /// How long each step lasts
+    /// The duration of each step in seconds
     #[arg(long, default_value_t = 5.0, value_parser = parse_seconds)]
     seconds: f64,
 
-    /// The numbers of connections, each connection with one call in flight
+    /// The numbers of connections to measure, with one call in flight on each connection
     #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1_000, 10_000])]
     connections: Vec<usize>,
 
@@ -39,7 +39,7 @@ pub(crate) struct ScaleArgs {
     json: Option<PathBuf>,
 }
 
-/// How the cost grows with the number of connections.
+/// The results of `scale`: the cost for each number of connections.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Growth {
     pub(crate) machine: Machine,
@@ -47,21 +47,22 @@ pub(crate) struct Growth {
     pub(crate) steps: Vec<Step>,
 }
 
-/// The results with one number of connections, all of them calling.
+/// The results for one number of connections. All connections make calls.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub(crate) peer: Peer,
     pub(crate) connections: usize,
     pub(crate) calls_per_second: f64,
-    /// Latencies in microseconds.
+    /// The latencies in microseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    /// Connections that ended with an error.
+    /// The number of connections that failed.
     pub(crate) errors: u64,
-    /// The calls on the connection with the fewest, and on the one with the most.
+    /// The number of calls on the connection with the fewest calls, and on the connection with the
+    /// most calls.
     pub(crate) fewest: u64,
     pub(crate) most: u64,
-    /// Server memory per connection in bytes, before the calls and in the middle of them.
+    /// The server memory per connection in bytes, before the calls and during the calls.
     pub(crate) idle_memory: f64,
     pub(crate) active_memory: f64,
 }
@@ -91,7 +92,7 @@ impl ScaleArgs {
 
     fn step(&self, peer: Peer, connections: usize) -> Result<Step, BenchError> {
         let mut trial = Trial::start(peer, Carrier::Unix, Launch::default())?;
-        // Excludes what the server allocates only for its first connections.
+        // This excludes the memory that the server allocates only for its first connections.
         trial.measure(
             Shape::calls(1, 64),
             &duration_args(Duration::from_millis(100)),
@@ -146,7 +147,8 @@ impl ScaleArgs {
         })
     }
 
-    /// Starts two clients, or one for a single connection. Each connection has made a call.
+    /// Starts two clients, or one client for a single connection. Each connection makes one warm-up
+    /// call.
     fn hold(&self, trial: &Trial, connections: usize) -> Result<Vec<WarmClient>, BenchError> {
         let mut args = duration_args(Duration::from_secs_f64(self.seconds));
         args.extend(["--warm-up-calls", "1"].map(str::to_owned));
@@ -165,7 +167,7 @@ impl ScaleArgs {
     }
 }
 
-/// Returns a table with a row for each step.
+/// Returns a table with one row for each step.
 pub(crate) fn markdown(growth: &Growth) -> String {
     let titles = [
         "peer",

@@ -4,22 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::shape::Shape;
 
-/// What the client does in one measurement, and where the processes run.
+/// A scenario, which defines the calls of the client and the CPUs of the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scenario {
-    /// One call at a time, both processes on one CPU, which excludes the time to wake a core.
+    /// One call at a time, with both processes on one CPU. This excludes the time to wake a core.
     LoneOneCpu,
-    /// One call at a time, on the CPUs that the system chooses.
+    /// One call at a time, with the processes on CPUs that the system chooses.
     Lone,
     OneBySixtyFour,
     SixteenByFour,
     SixtyFourByOne,
-    /// One call of 1 MiB of text at a time.
+    /// One call with 1 MiB of text at a time.
     OneMiB,
     /// One stream at a time.
     Stream,
-    /// Connections that made one call and are idle since.
+    /// Connections that have made one call and are then idle.
     Idle,
 }
 
@@ -35,7 +35,8 @@ impl Scenario {
         Self::Stream,
     ];
 
-    /// The timed scenarios that also run over TCP: enough to see what the carrier changes.
+    /// The timed scenarios that also run over TCP. They are sufficient to show the influence of the
+    /// carrier.
     pub(crate) const TIMED_OVER_TCP: [Self; 3] =
         [Self::LoneOneCpu, Self::OneBySixtyFour, Self::OneMiB];
 
@@ -60,7 +61,7 @@ impl Scenario {
         }
     }
 
-    /// Returns the CPU that both processes share, if they do.
+    /// Returns the CPU that both processes share, or `None` if they do not share a CPU.
     pub(crate) const fn cpu(self) -> Option<usize> {
         match self {
             Self::LoneOneCpu => Some(0),

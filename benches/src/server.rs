@@ -1,4 +1,4 @@
-//! The `serve` command: one server process.
+//! The `serve` command, which runs one server process.
 
 use agentwire::Endpoint;
 use clap::Args;
@@ -16,7 +16,7 @@ impl ServeArgs {
         let runtime = self.peer.runtime()?;
         let control = ServerControl::new(allocations);
         let served = runtime.block_on(peers::serve(self.peer, &self.endpoint, control));
-        // Dropping the runtime would wait for the thread that reads standard input.
+        // Dropping the runtime would block on the thread that reads standard input.
         runtime.shutdown_background();
         served
     }

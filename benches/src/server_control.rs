@@ -1,11 +1,11 @@
-//! How the process that starts a server controls it.
+//! Control of a server process by its parent process.
 
 use agentwire::Endpoint;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{Allocations, BenchError, process::print_line};
 
-/// The server's side of the conversation over standard input and output.
+/// The server side of the communication with the parent process over standard input and output.
 pub(crate) struct ServerControl {
     allocations: Allocations,
 }
@@ -15,8 +15,8 @@ impl ServerControl {
         Self { allocations }
     }
 
-    /// Prints READY and the endpoint, then answers each line with the count of allocations, until
-    /// standard input ends.
+    /// Prints READY and the endpoint. Then answers each line from standard input with the number of
+    /// allocations, until EOF.
     pub(crate) async fn run(self, endpoint: &Endpoint) -> Result<(), BenchError> {
         print_line(&format!("READY {endpoint}"))?;
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
@@ -27,7 +27,8 @@ impl ServerControl {
         Ok(())
     }
 
-    /// Runs as [`run`](Self::run) does, beside an accept loop, which ends only with an error.
+    /// Runs like [`run`](Self::run), concurrently with an accept loop. The accept loop ends only
+    /// with an error.
     pub(crate) async fn run_beside(
         self,
         endpoint: &Endpoint,

@@ -1,21 +1,22 @@
-//! The shape of the calls in a measurement.
+//! The number and size of the calls in a measurement.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-/// How many calls a client makes at a time, over how many connections, and how large they are.
+/// The number of connections, the number of concurrent calls, and the size of the calls in a
+/// measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Args, Serialize, Deserialize)]
 pub(crate) struct Shape {
-    /// How many connections to open
+    /// The number of connections
     #[arg(long, default_value_t = 1)]
     pub(crate) connections: usize,
-    /// How many calls to keep in flight on each connection
+    /// The number of calls in flight on each connection
     #[arg(long, default_value_t = 1)]
     pub(crate) in_flight: usize,
-    /// How many bytes of text each message has
+    /// The size of the text of each message, in bytes
     #[arg(long, default_value_t = 64)]
     pub(crate) size: usize,
-    /// Request streams instead of single answers
+    /// Request streams instead of single replies
     #[arg(long)]
     pub(crate) stream: bool,
     /// Use one client object per connection, so that each caller keeps its connection
@@ -24,7 +25,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Calls with 64 bytes of text.
+    /// Creates a shape for calls with 64 bytes of text.
     pub(crate) const fn calls(connections: usize, in_flight: usize) -> Self {
         Self {
             connections,
@@ -39,7 +40,7 @@ impl Shape {
         self.connections * self.in_flight
     }
 
-    /// Returns the arguments of `drive`.
+    /// Returns the command-line arguments of `drive`.
     pub(crate) fn args(self) -> Vec<String> {
         let mut args = Vec::new();
         for (name, number) in [
@@ -56,5 +57,5 @@ impl Shape {
     }
 }
 
-/// How many chunks a stream has.
+/// The number of chunks in a stream.
 pub(crate) const CHUNKS: usize = 1000;

@@ -1,4 +1,4 @@
-//! Tokio's sockets behind one type, for peers without a transport of their own.
+//! A common type for Tokio's sockets, for peers without their own transport.
 
 use std::{io, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio_util::either::Either;
 
 use crate::BenchError;
 
-/// A stream over either carrier.
+/// A byte stream over either carrier.
 pub(crate) type Socket = Either<UnixStream, TcpStream>;
 
 /// A listener on either carrier.
@@ -24,7 +24,7 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Socket, BenchError> {
     let connect = async {
         loop {
             match try_connect(endpoint).await {
-                // The accept queue of a Unix socket is full.
+                // The accept queue of the Unix socket is full, so try again.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     sleep(Duration::from_millis(1)).await;
                 }
@@ -58,7 +58,7 @@ impl Listener {
         }
     }
 
-    /// Returns the endpoint, with the port that the system chose.
+    /// Returns the endpoint of the listener. For TCP, it contains the port that the system chose.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, BenchError> {
         match self {
             Self::Unix(listener) => {
@@ -84,5 +84,5 @@ impl Listener {
     }
 }
 
-/// How long a connection may wait for room in the accept queue.
+/// The maximum time to wait until the accept queue has capacity.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

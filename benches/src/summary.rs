@@ -1,4 +1,4 @@
-//! The table of the README.
+//! The summary table for the README.
 
 use clap::ValueEnum;
 
@@ -10,7 +10,7 @@ use crate::{
     table::{number, ours, push_row},
 };
 
-/// Returns a table with few columns, over Unix sockets, and one row of agentwire for each format.
+/// Returns a table with few columns for Unix sockets. It has one row for each format of agentwire.
 pub(crate) fn markdown(comparison: &Comparison) -> String {
     let mut text = String::new();
     push_row(&mut text, "", &COLUMNS.map(|(title, _, _)| title));
@@ -34,8 +34,8 @@ pub(crate) fn markdown(comparison: &Comparison) -> String {
     text
 }
 
-/// Returns the variant of agentwire that a scenario calls for: shared connections if several calls
-/// are in flight on each. Other peers have one variant.
+/// Returns the variant of agentwire that is used in a scenario. If a connection has several calls
+/// in flight, this is the variant with shared connections. Other peers have only one variant.
 fn best_variant(peer: Peer, scenario: Scenario) -> Peer {
     match (peer, ours(scenario)) {
         (Peer::Agentwire, variant) => variant,

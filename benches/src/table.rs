@@ -1,4 +1,4 @@
-//! The tables of docs/performance.md.
+//! The tables in docs/performance.md.
 
 use std::fmt::Write;
 
@@ -11,7 +11,8 @@ use crate::{
     scenario::Scenario,
 };
 
-/// Returns the tables of each carrier. A number in brackets is the ratio to agentwire's value.
+/// Returns the tables for each carrier. A number in brackets is the ratio to the value of
+/// agentwire.
 pub(crate) fn markdown(comparison: &Comparison) -> String {
     let mut text = String::new();
     for &carrier in Carrier::value_variants() {
@@ -22,8 +23,8 @@ pub(crate) fn markdown(comparison: &Comparison) -> String {
     text
 }
 
-/// Returns the agentwire peer that others are compared with: JSON, and shared connections where a
-/// scenario has several calls in flight on a connection.
+/// Returns the agentwire peer with which other peers are compared. It uses JSON. If the scenario
+/// has several calls in flight on a connection, it uses shared connections.
 pub(crate) fn ours(scenario: Scenario) -> Peer {
     match scenario.shape().in_flight {
         1 => Peer::Agentwire,
@@ -31,7 +32,7 @@ pub(crate) fn ours(scenario: Scenario) -> Peer {
     }
 }
 
-/// A table: the columns that belong together, few enough to be read on one screen.
+/// A table of related columns that fits on one screen.
 struct Table {
     title: &'static str,
     columns: &'static [Column],
@@ -51,7 +52,7 @@ const fn column(title: &'static str, scenario: Scenario, metric: Metric) -> Colu
     }
 }
 
-/// Appends a table, unless nothing in it was measured over this carrier.
+/// Appends a table, unless none of its values was measured over this carrier.
 fn push_table(text: &mut String, comparison: &Comparison, carrier: Carrier, table: &Table) {
     let value = |peer, column: &Column| {
         let (scenario, metric) = (column.scenario, column.metric);
@@ -76,7 +77,7 @@ fn push_table(text: &mut String, comparison: &Comparison, carrier: Carrier, tabl
     if columns.is_empty() {
         return;
     }
-    // Writing to text cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = write!(text, "### {}: {}\n\n", carrier.label(), table.title);
     let titles: Vec<&str> = columns.iter().map(|column| column.title).collect();
     push_row(text, "peer", &titles);
@@ -95,7 +96,7 @@ fn push_table(text: &mut String, comparison: &Comparison, carrier: Carrier, tabl
 }
 
 pub(crate) fn push_row(text: &mut String, first: &str, cells: &[impl AsRef<str>]) {
-    // Writing to text cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = write!(text, "| {first} |");
     for cell in cells {
         let _ = write!(text, " {} |", cell.as_ref());
@@ -113,7 +114,7 @@ fn shown(value: Option<f64>, reference: Option<f64>) -> String {
     }
 }
 
-/// Formats a number with as many digits as are significant.
+/// Formats a number with an appropriate number of digits.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if value.fract() == 0.0 => thousands(value),

@@ -1,4 +1,4 @@
-//! Programs that count system calls.
+//! Tracers, which are programs that count system calls.
 
 use std::{
     path::Path,
@@ -13,15 +13,15 @@ use crate::BenchError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Tracer {
-    /// Counts in the kernel, at little cost.
+    /// Counts system calls in the kernel with low overhead.
     Perf,
-    /// Stops the process at each call. This changes the timing, and some peers then make more calls
-    /// than they otherwise would.
+    /// Stops the process at each system call. This changes the timing, so that some peers make more
+    /// system calls than without a tracer.
     Strace,
 }
 
 impl Tracer {
-    /// Returns the first tracer that can be used on this machine.
+    /// Returns the first tracer that works on this machine.
     pub(crate) fn usable() -> Option<Self> {
         [Self::Perf, Self::Strace].into_iter().find(|tracer| {
             let [program, args @ ..] = &tracer.command(Path::new("/dev/null"))[..] else {
@@ -37,7 +37,7 @@ impl Tracer {
         })
     }
 
-    /// Returns the command line to put before the traced command.
+    /// Returns the command line of the tracer, to which the traced command is appended.
     pub(crate) fn command(self, output: &Path) -> Vec<String> {
         let output = output.display().to_string();
         let line = match self {
@@ -57,15 +57,15 @@ impl Tracer {
         line.into_iter().map(str::to_owned).collect()
     }
 
-    /// Returns the total of system calls in the output of the tracer.
+    /// Returns the total number of system calls from the output of the tracer.
     pub(crate) fn total(self, output: &str) -> Result<u64, BenchError> {
         let calls = match self {
-            // 6034,,raw_syscalls:sys_enter,...
+            // Example: 6034,,raw_syscalls:sys_enter,...
             Self::Perf => output
                 .lines()
                 .find(|line| line.contains("raw_syscalls"))
                 .and_then(|line| line.split(',').next()),
-            // % time, seconds, usecs/call, calls, and the errors if there were any
+            // The columns are: % time, seconds, usecs/call, calls and, if any, errors.
             Self::Strace => output
                 .lines()
                 .find(|line| line.ends_with(" total"))

@@ -1,4 +1,4 @@
-//! One server process and its clients.
+//! A trial, which consists of one server process and its clients.
 
 use std::{fs, time::Duration};
 
@@ -12,25 +12,25 @@ use crate::{
     shape::Shape,
 };
 
-/// A server process, and what is needed to start clients of it.
+/// A server process and the settings for starting its clients.
 pub(crate) struct Trial {
     peer: Peer,
     launch: Launch,
     pub(crate) server: Process,
     endpoint: String,
-    /// Holds the socket and the output of tracers.
+    /// The directory for the socket and the output of tracers.
     directory: TempDir,
 }
 
-/// A client process after its warm-up, waiting to measure.
+/// A client process that has completed its warm-up and waits to start the measurement.
 pub(crate) struct WarmClient(Process);
 
-/// What one client measured, and what the server used in that time.
+/// The report of one client and the resources that both processes used during the measurement.
 pub(crate) struct Outcome {
     pub(crate) report: Report,
-    /// CPU time of both processes.
+    /// The CPU time of both processes.
     pub(crate) cpu_seconds: f64,
-    /// Allocations of both processes, if both count.
+    /// The number of allocations of both processes, or `None` if they are not counted.
     pub(crate) allocations: Option<u64>,
 }
 
@@ -67,7 +67,7 @@ impl Trial {
         })
     }
 
-    /// Starts a client, which connects and warms up.
+    /// Starts a client and waits until it has connected and completed its warm-up.
     pub(crate) fn hold(&self, shape: Shape, more: &[String]) -> Result<WarmClient, BenchError> {
         let mut args = vec![self.endpoint.clone(), "--held".to_owned()];
         args.extend(shape.args());
@@ -79,7 +79,7 @@ impl Trial {
         }
     }
 
-    /// Runs one client from start to end.
+    /// Runs one client and returns its outcome.
     pub(crate) fn measure(&mut self, shape: Shape, more: &[String]) -> Result<Outcome, BenchError> {
         let mut client = self.hold(shape, more)?;
         let (cpu, allocations) = (self.server.cpu_time()?, self.allocations()?);
@@ -101,7 +101,7 @@ impl Trial {
         })
     }
 
-    /// Returns the allocations of the server so far, if it counts.
+    /// Returns the number of allocations of the server, or `None` if they are not counted.
     fn allocations(&mut self) -> Result<Option<u64>, BenchError> {
         if !self.launch.counting {
             return Ok(None);
@@ -110,7 +110,8 @@ impl Trial {
         Ok(serde_json::from_str(&self.server.line()?)?)
     }
 
-    /// Stops the server. Returns the system calls of both processes if they were traced.
+    /// Stops the server. If the processes were traced, returns the number of system calls of both
+    /// processes.
     pub(crate) fn finish(self) -> Result<Option<u64>, BenchError> {
         self.server.finish()?;
         let Some((tracer, _)) = self.launch.trace else {
@@ -139,12 +140,12 @@ impl WarmClient {
     }
 }
 
-/// Returns the arguments for a measurement of a duration.
+/// Returns the arguments for a measurement with a given duration.
 pub(crate) fn duration_args(duration: Duration) -> Vec<String> {
     vec!["--seconds".to_owned(), duration.as_secs_f64().to_string()]
 }
 
-/// Returns the arguments for a number of calls by each caller.
+/// Returns the arguments for a measurement with a given number of calls per caller.
 pub(crate) fn call_args(calls: u64, warm_up: u64) -> Vec<String> {
     vec![
         "--calls".to_owned(),

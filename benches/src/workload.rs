@@ -1,4 +1,4 @@
-//! The stages of a client process: a warm-up, then the measurement.
+//! The stages of a client process: the warm-up and the measurement.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ use crate::{
     shape::Shape,
 };
 
-/// What a client process does: it warms up, which keeps one-time costs out of the numbers, and then
-/// measures.
+/// The workload of a client process. It consists of a warm-up, which excludes one-time costs from
+/// the results, and the measurement.
 pub(crate) struct Workload {
     pub(crate) shape: Shape,
     warm_up: End,
@@ -34,7 +34,7 @@ enum Stage {
     Measuring(Baseline),
 }
 
-/// The state of the process when the measurement began.
+/// The state of the process at the start of the measurement.
 struct Baseline {
     instant: Instant,
     cpu: Duration,
@@ -42,8 +42,8 @@ struct Baseline {
 }
 
 impl Workload {
-    /// Creates a workload. If `held`, the process prints READY after the warm-up, and waits for one
-    /// line before the measurement and for another before it disconnects.
+    /// Creates a workload. If `held` is true, the process prints READY after the warm-up. It then
+    /// waits for a line before the measurement, and for another line before it disconnects.
     pub(crate) fn new(
         shape: Shape,
         warm_up: End,
@@ -62,7 +62,7 @@ impl Workload {
         }
     }
 
-    /// Returns what the callers do next on their connections, or `None` at the end.
+    /// Returns the load for the next stage, or `None` after the last stage.
     pub(crate) async fn next_load(&mut self) -> Result<Option<Load>, BenchError> {
         let end = match self.stage {
             Stage::Cold => {
@@ -83,7 +83,7 @@ impl Workload {
             }
             Stage::Measuring(_) => {
                 if self.held {
-                    // Keep the connections open until then.
+                    // Keep the connections open until a line is received.
                     self.wait_for_line().await?;
                 }
                 return Ok(None);
@@ -97,7 +97,7 @@ impl Workload {
         Ok(())
     }
 
-    /// Waits for the callers of a stage and ends it.
+    /// Waits for the callers of a stage and reports their outcomes.
     pub(crate) async fn join(
         &mut self,
         mut callers: JoinSet<Result<Tally, BenchError>>,
@@ -109,13 +109,13 @@ impl Workload {
         self.report(outcomes)
     }
 
-    /// Ends a stage with the outcomes of its callers. Prints the report of the measurement.
+    /// Processes the outcomes of the callers of a stage. After the measurement, prints its report.
     pub(crate) fn report(
         &self,
         outcomes: Vec<Result<Tally, BenchError>>,
     ) -> Result<(), BenchError> {
         let Stage::Measuring(baseline) = &self.stage else {
-            // A failure during the warm-up ends the process.
+            // A failure during the warm-up stops the process.
             for outcome in outcomes {
                 outcome?;
             }

@@ -1,7 +1,8 @@
-//! The command-line program with an allocator that counts.
+//! The command-line program with an allocator that counts allocations.
 //!
-//! A separate program, because counting takes time even while the count is not read. `compare` runs
-//! it to count allocations, and reports if it has not been built.
+//! This is a separate program because counting takes time even if the count is never read. The
+//! command `compare` runs this program to count allocations, and reports if the program has not
+//! been built.
 
 use agentwire_benches::{BenchError, run};
 

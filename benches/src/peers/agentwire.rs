@@ -45,7 +45,7 @@ pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result
     Ok(())
 }
 
-/// Calls share a connection if `max_in_flight` is more than one.
+/// Runs the client. Calls share a connection if `max_in_flight` is greater than one.
 pub(super) async fn drive(
     endpoint: &Endpoint,
     workload: &mut Workload,
@@ -101,7 +101,7 @@ async fn call(remote: RemoteAgent, load: Load) -> Result<Tally, BenchError> {
     Ok(tally)
 }
 
-/// More than any measurement opens.
+/// The maximum number of connections, which exceeds the number in any measurement.
 const MAX_CONNECTIONS: usize = 20_000;
 
 const NO_TEXT: &str = "the answer has no text";

@@ -1,4 +1,4 @@
-//! The typed request and answer of the peers that use serde.
+//! The typed envelopes of the peers that use serde.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl Envelope<Request> {
         envelope("request", id, request)
     }
 
-    /// Returns the echo.
+    /// Returns the reply envelope, which contains the same content.
     pub(super) fn answer(self) -> Envelope<Answer> {
         let answer = Answer {
             message: message("agent", self.payload.message.content),

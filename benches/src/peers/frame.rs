@@ -1,8 +1,8 @@
-//! Frames as in PROTOCOL.md, for the peers that have no framing of their own.
+//! Frames in the format of PROTOCOL.md, for peers that do not have their own framing.
 
 use crate::BenchError;
 
-/// Appends one frame.
+/// Appends one frame to `buffer`.
 pub(super) fn put(
     buffer: &mut Vec<u8>,
     payload: impl FnOnce(&mut Vec<u8>) -> Result<(), BenchError>,
@@ -15,7 +15,8 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Returns the first payload and the length of its frame, once the frame is complete.
+/// Returns the payload of the first frame and the length of the frame, or `None` if the frame is
+/// incomplete.
 pub(super) fn peek(buffer: &[u8]) -> Option<(&[u8], usize)> {
     let len = u32::from_be_bytes(*buffer.first_chunk::<HEADER>()?) as usize;
     let payload = buffer[HEADER..].get(..len)?;

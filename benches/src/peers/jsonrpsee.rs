@@ -1,4 +1,4 @@
-//! The jsonrpsee peer: JSON-RPC over WebSocket.
+//! The jsonrpsee peer, which uses JSON-RPC over WebSocket.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ pub(super) async fn drive(endpoint: &Endpoint, workload: &mut Workload) -> Resul
     for _ in 0..workload.shape.connections {
         let client = WsClientBuilder::default()
             .set_tcp_no_delay(true)
-            // The client ends a subscription that falls further behind.
+            // The client closes a subscription if more than this number of chunks is queued.
             .max_buffer_capacity_per_subscription(2 * CHUNKS)
             .build(format!("ws://{host}:{port}"))
             .await?;
@@ -101,7 +101,8 @@ async fn call(client: Arc<WsClient>, load: Load) -> Result<Tally, BenchError> {
         let mut params = ArrayParams::new();
         params.insert(request)?;
         if load.stream {
-            // jsonrpsee does not report the end of a subscription, but the length is known.
+            // jsonrpsee does not report the end of a subscription, but the number of chunks is
+            // known.
             let mut chunks = client
                 .subscribe::<Envelope<Answer>, _>(method, params, "stop")
                 .await?;
@@ -118,5 +119,5 @@ async fn call(client: Arc<WsClient>, load: Load) -> Result<Tally, BenchError> {
     Ok(tally)
 }
 
-/// More than any measurement opens.
+/// The maximum number of connections, which exceeds the number in any measurement.
 const MAX_CONNECTIONS: u32 = 20_000;

@@ -1,4 +1,4 @@
-//! The same echo of a typed request, implemented with each peer.
+//! The implementations of the peers. Each peer implements the same echo of a typed request.
 
 mod agentwire;
 mod envelope;
@@ -21,7 +21,7 @@ use ::agentwire::{Endpoint, Format};
 
 use crate::{BenchError, peer::Peer, server_control::ServerControl, workload::Workload};
 
-/// Serves the echo until standard input ends.
+/// Serves the echo until standard input is closed.
 pub(crate) async fn serve(
     peer: Peer,
     endpoint: &Endpoint,
@@ -49,7 +49,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Calls the echo at an endpoint as the workload says.
+/// Runs the workload against the echo server at an endpoint.
 pub(crate) async fn drive(
     peer: Peer,
     endpoint: &Endpoint,
@@ -90,5 +90,5 @@ fn not_in_this_program(peer: Peer) -> BenchError {
     }
 }
 
-/// The most calls in flight on a connection in any scenario.
+/// The maximum number of calls in flight on a connection in any scenario.
 const MAX_IN_FLIGHT: usize = 64;

@@ -1,4 +1,4 @@
-//! What programs usually write to share a connection between calls: a client handle, a driver task
+//! A typical hand-written implementation of a shared connection: a client handle, a driver task
 //! that owns the socket, and a table of pending calls.
 
 use std::collections::HashMap;
@@ -37,7 +37,7 @@ impl Client {
     }
 }
 
-/// Writes queued requests, and delivers answers by id.
+/// Writes queued requests to the socket, and delivers each reply to its caller by id.
 async fn drive_connection(
     socket: Socket,
     mut requests: mpsc::Receiver<(Envelope<Request>, Pending)>,
@@ -50,7 +50,7 @@ async fn drive_connection(
                 let Some(mut next) = request else {
                     return Ok(());
                 };
-                // All queued requests leave in one write.
+                // Send all queued requests with a single write.
                 loop {
                     let (request, sender) = next;
                     frames.feed(encode(&request)?).await?;
@@ -66,7 +66,7 @@ async fn drive_connection(
                 let answer = answer.ok_or("the server closed the connection")??;
                 let answer: Envelope<Answer> = ::serde_json::from_slice(&answer)?;
                 if let Some(sender) = pending.remove(&answer.id) {
-                    // Fails if the caller has given up.
+                    // This fails if the caller has dropped its call.
                     let _ = sender.send(answer);
                 }
             }
@@ -86,7 +86,7 @@ pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result
     control.run_beside(&listener.endpoint()?, accept).await
 }
 
-/// Reads and writes the socket, and spawns a task for each request.
+/// Reads requests, spawns a task for each request, and writes the replies.
 async fn serve_connection(socket: Socket) -> Result<(), BenchError> {
     let (mut frames, mut requests) = Framed::new(socket, codec()).split();
     let (done, mut answers) = mpsc::channel::<Envelope<Answer>>(QUEUE);
@@ -151,7 +151,7 @@ async fn call(client: Client, caller: usize, load: Load) -> Result<Tally, BenchE
     let mut number = 0_u64;
     while let Some(started) = tally.start_call() {
         number += 1;
-        // As long as a UUID, and unique among the calls in flight.
+        // The id has the length of a UUID and is unique among the calls in flight.
         let id = format!("{caller:018}{number:018}");
         let answer = client.process(id, &load.text).await?;
         tally.check(&answer.payload.message.content)?;
@@ -160,5 +160,5 @@ async fn call(client: Client, caller: usize, load: Load) -> Result<Tally, BenchE
     Ok(tally)
 }
 
-/// How many requests or answers the driver queues before senders wait.
+/// The capacity of the queues for requests and replies. If a queue is full, senders wait.
 const QUEUE: usize = 128;

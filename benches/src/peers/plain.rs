@@ -1,4 +1,4 @@
-//! A codec that copies bytes: the least that a peer can do.
+//! A codec that only copies bytes, which is the minimum work of any peer.
 
 use super::{
     frame::put,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{BenchError, shape::CHUNKS};
 
-/// Unencoded bytes, padded to the size of an envelope.
+/// A codec that sends unencoded bytes, padded to the size of an envelope.
 #[derive(Clone, Copy)]
 pub(super) struct Plain;
 
@@ -37,13 +37,13 @@ impl Codec for Plain {
 
     fn text<R>(self, answer: &[u8], read: impl FnOnce(&str) -> R) -> Result<R, BenchError> {
         let text = answer.get(ENVELOPE..).ok_or("the answer is too short")?;
-        // This checks only for UTF-8; other peers decode an envelope as well.
+        // This codec only validates UTF-8, whereas other peers also decode an envelope.
         Ok(read(std::str::from_utf8(text)?))
     }
 }
 
-/// How many bytes an envelope adds to the text.
+/// The number of bytes that an envelope adds to its text.
 const ENVELOPE: usize = 250;
 
-/// The first byte of a request for a stream.
+/// The first byte of a stream request.
 const STREAM: u8 = b's';

@@ -1,4 +1,5 @@
-//! The lower limit: frames on a socket, answered in order, by a program that needs nothing else.
+//! The peer for the lower bound of the cost, which only exchanges frames over a socket and answers
+//! them in order.
 
 use std::{collections::VecDeque, io, time::Instant};
 
@@ -19,14 +20,14 @@ use crate::{
     workload::Workload,
 };
 
-/// Encodes and decodes payloads.
+/// A codec that encodes and decodes payloads.
 pub(super) trait Codec: Copy + Send + Sync + 'static {
     fn request(self, method: Method, text: &str, payload: &mut Vec<u8>) -> Result<(), BenchError>;
 
-    /// Appends the frame of the answer; for a stream, the frames of all chunks.
+    /// Appends the frame of the reply. For a stream, appends the frames of all chunks.
     fn answer(self, request: &[u8], outgoing: &mut Vec<u8>) -> Result<(), BenchError>;
 
-    /// Passes the text of an answer to `read`.
+    /// Decodes a reply and passes its text to `read`.
     fn text<R>(self, answer: &[u8], read: impl FnOnce(&str) -> R) -> Result<R, BenchError>;
 }
 
@@ -36,7 +37,7 @@ pub(super) enum Method {
     Stream,
 }
 
-/// Reads more bytes. An empty buffer is reused from its start without copying.
+/// Reads more bytes into the buffer. An empty buffer is reused from its start without copying.
 async fn read_more(
     socket: &mut Socket,
     incoming: &mut BytesMut,
@@ -58,7 +59,7 @@ pub(super) async fn serve(
     let accept = async {
         loop {
             connections.spawn(answer_all(listener.accept().await?, codec));
-            // Removes the tasks that have ended.
+            // Remove the tasks of closed connections.
             while connections.try_join_next().is_some() {}
         }
     };
@@ -110,7 +111,7 @@ pub(super) async fn drive(
     Ok(())
 }
 
-/// Keeps `in_flight` calls in flight. Answers arrive in the order of the requests.
+/// Keeps `in_flight` calls in flight on a connection. Replies arrive in the order of the requests.
 async fn call_on(
     socket: &mut Socket,
     in_flight: usize,
@@ -124,7 +125,7 @@ async fn call_on(
     };
     let (mut incoming, mut outgoing) = (BytesMut::new(), Vec::with_capacity(INITIAL_CAPACITY));
     let (mut tally, mut largest) = (load.start()?, 0);
-    // The start of each call, and how many of its answers are missing.
+    // The start time of each call and the number of its outstanding replies.
     let mut started: VecDeque<(Instant, usize)> = VecDeque::new();
     for start in std::iter::from_fn(|| tally.start_call()).take(in_flight) {
         started.push_back((start, answers));
@@ -159,5 +160,6 @@ async fn call_on(
     Ok(tally)
 }
 
-/// The initial capacity of buffers. A read buffer grows to the largest frame that has arrived.
+/// The initial capacity of buffers. A read buffer grows to the length of the largest frame that has
+/// arrived.
 const INITIAL_CAPACITY: usize = 64 * 1024;

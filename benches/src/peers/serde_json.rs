@@ -1,4 +1,4 @@
-//! A codec with typed envelopes through serde_json.
+//! The codec for typed envelopes through serde_json.
 
 use super::{
     envelope::{Answer, Envelope, ID, Request},
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{BenchError, shape::CHUNKS};
 
-/// Typed envelopes through serde_json.
+/// A codec that encodes typed envelopes with serde_json.
 #[derive(Clone, Copy)]
 pub(super) struct SerdeJson;
 

@@ -79,7 +79,7 @@ async fn serve_connection(socket: Socket, format: Format) {
     }
 }
 
-/// Spawns a task for each request, as tarpc's examples do.
+/// Serves one connection. Like the examples of tarpc, this spawns a task for each request.
 async fn serve_on<C, E>(socket: Socket, codec: C)
 where
     C: Serializer<Outgoing, Error = E> + Deserializer<Incoming, Error = E> + Send + 'static,

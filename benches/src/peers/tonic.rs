@@ -1,4 +1,4 @@
-//! The tonic peer: gRPC over HTTP/2.
+//! The tonic peer, which uses gRPC over HTTP/2.
 
 use std::{collections::HashMap, pin::Pin};
 
@@ -194,5 +194,5 @@ async fn call(mut client: EchoClient<Channel>, load: Load) -> Result<Tally, Benc
     Ok(tally)
 }
 
-/// As large as the largest frame of the other peers.
+/// The maximum message size, which equals the frame limit of the other peers.
 const MAX_MESSAGE: usize = 10 * 1024 * 1024;

@@ -11,7 +11,7 @@ use crate::{
     table::{number, ours},
 };
 
-/// Draws a bar for each peer, over Unix sockets or else TCP.
+/// Draws a bar for each peer. The values are for Unix sockets or, if not available, for TCP.
 pub(super) fn draw(
     svg: &mut Svg,
     comparison: &Comparison,
@@ -58,7 +58,7 @@ pub(super) fn draw(
         svg.text((LABELS - 8.0, top + 14.0), Anchor::End, "", &label);
         svg.rect((LABELS, top + 3.0), (length, ROW - 6.0), color);
         if is_cut {
-            // Two white strokes across its end.
+            // Draw two white strokes across the end of a truncated bar.
             for offset in [14.0, 20.0] {
                 let x = LABELS + length - offset;
                 svg.line(&[(x, top + ROW - 1.0), (x + 6.0, top + 1.0)], "#fff", 2.0);
@@ -75,7 +75,8 @@ const NUMBERS: f64 = 80.0;
 const ROW: f64 = 20.0;
 const TITLE: f64 = 30.0;
 
-/// A bar longer than this many of ours is cut, or ours would be too short to see.
+/// The maximum ratio of a bar to the bar of agentwire. Longer bars are truncated, because otherwise
+/// the bar of agentwire would be too short.
 const MAX_RATIO: f64 = 5.0;
 
 const OURS: &str = "#1f6feb";

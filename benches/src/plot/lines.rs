@@ -17,7 +17,7 @@ pub(super) fn draw(svg: &mut Svg, growth: &Growth, title: &str, of: fn(&Step) ->
         let (low, high) = logs.fold((f64::MAX, f64::MIN), |(low, high), log| {
             (low.min(log), high.max(log))
         });
-        // At least one decade.
+        // The axis covers at least one decade.
         (low.floor(), high.ceil().max(low.floor() + 1.0))
     };
     let (left, right) = exponents(&|step| step.connections as f64);
@@ -52,7 +52,7 @@ pub(super) fn draw(svg: &mut Svg, growth: &Growth, title: &str, of: fn(&Step) ->
             .map(|step| (x((step.connections as f64).log10()), y(of(step).log10())))
             .collect();
         svg.line(&points, color, 2.5);
-        // The legend is to the right of the lines.
+        // Draw the legend to the right of the lines.
         let place = (WIDTH - RIGHT + 12.0, top + 14.0 + 18.0 * index as f64);
         svg.text(
             place,

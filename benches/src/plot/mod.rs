@@ -1,4 +1,4 @@
-//! The `plot` command: the plots and tables of the documentation.
+//! The `plot` command, which generates the plots and tables of the documentation.
 
 mod bars;
 mod lines;
@@ -111,7 +111,7 @@ fn read<T: DeserializeOwned>(file: &PathBuf) -> Result<T, BenchError> {
     Ok(serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
-/// Describes the machine, the method, and what was not measured.
+/// Describes the machine, the method and the omitted measurements.
 fn machine(comparison: &Comparison) -> String {
     let counted = match comparison.tracer {
         Some(Tracer::Perf) => "perf",

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-/// A drawing to which rows are added at the bottom.
+/// A drawing that grows row by row.
 pub(super) struct Svg {
     body: String,
     height: f64,
 }
 
-/// Which point of a text its position refers to.
+/// The point of a text that is placed at its position.
 #[derive(Clone, Copy)]
 pub(super) enum Anchor {
     Start,
@@ -24,7 +24,7 @@ impl Svg {
         }
     }
 
-    /// Adds a row and returns its top.
+    /// Adds a row at the bottom and returns the position of its top edge.
     pub(super) fn add_row(&mut self, height: f64) -> f64 {
         let top = self.height;
         self.height += height;
@@ -40,7 +40,7 @@ impl Svg {
     pub(super) fn line(&mut self, points: &[(f64, f64)], stroke: &str, width: f64) {
         let mut path = String::new();
         for (x, y) in points {
-            // Writing to text cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(path, "{x:.1},{y:.1} ");
         }
         let path = path.trim_end();
@@ -67,7 +67,7 @@ impl Svg {
 
     pub(super) fn finish(self) -> String {
         let height = self.height + 8.0;
-        // A white background, because the page may be dark.
+        // Draw a white background, because the page may have a dark background.
         format!(
             r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="12" fill="#222">
 <rect width="{WIDTH}" height="{height}" fill="#fff"/>

@@ -1,4 +1,4 @@
-//! The Cap'n Proto peer, on one thread as its crate requires.
+//! The Cap'n Proto peer, which runs on one thread because its crate requires it.
 
 // Generated from echo.capnp by capnpc 0.27.0 with capnp 0.9.2:
 // `CompilerCommand::new().file("echo.capnp").default_parent_module(["peers", "capnp"])`.
@@ -59,7 +59,7 @@ pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result
         loop {
             let network = network(listener.accept().await?, Side::Server);
             let system = RpcSystem::new(Box::new(network), Some(client.clone().client));
-            // The task ends with its connection, or when the `LocalSet` is dropped.
+            // The task ends when its connection closes or the `LocalSet` is dropped.
             spawn_local(system);
         }
     };
