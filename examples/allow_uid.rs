@@ -1,6 +1,6 @@
-//! Answers one user and refuses all others: `cargo run --example allow_uid UID`
+//! An agent that replies only to one user: `cargo run --example allow_uid UID`
 //!
-//! The kernel reports the user at the other side of a Unix socket, so a caller cannot lie about it.
+//! The kernel reports the user of the peer of a Unix socket, so callers cannot forge their user.
 
 use std::error::Error;
 
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let socket = directory.path().join("vault.sock");
     let server = LocalAgent::serve(vault, socket).await?;
 
-    // This call is made by the user that runs this program.
+    // The caller is the user who runs this program.
     let remote = RemoteAgent::new(server.endpoint())?;
     match remote.process(Message::user("What is the code?")).await {
         Ok(reply) => println!("reply: {}", reply.content),

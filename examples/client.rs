@@ -1,6 +1,6 @@
 //! Calls an agent and prints its reply: `cargo run --example client [ENDPOINT] [TEXT]`
 //!
-//! Start the example `server` or `examples/python/echo_agent.py` first.
+//! Start the example `server` or the script `examples/python/echo_agent.py` first.
 
 use std::{env, process};
 

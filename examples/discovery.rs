@@ -1,9 +1,10 @@
-//! Service discovery: agents in Rust and Python register, and a client finds them by capability.
+//! Service discovery: Rust and Python agents register, and a client finds them by capability.
 //!
-//! The client balances its calls over three instances and fails over when one of them is killed.
+//! The client balances its calls over three instances. When one instance is killed, the client
+//! calls the other instances.
 //!
-//! Run it with `cargo run --example discovery`. It needs Python 3.10 or later and no packages. The
-//! Python agent is `examples/python/weather_agent.py`.
+//! Run the example with `cargo run --example discovery`. It requires Python 3.10 or later, but no
+//! packages. The Python agent is `examples/python/weather_agent.py`.
 
 #[allow(dead_code, reason = "this example uses only a part of the module")]
 mod python;
@@ -28,13 +29,14 @@ type Outcome = Result<(), Box<dyn Error>>;
 #[tokio::main]
 async fn main() -> Outcome {
     match &env::args().collect::<Vec<_>>()[..] {
-        // The program starts itself again for each instance in Rust.
+        // The program runs itself as a child process for each Rust instance.
         [_, name, endpoint, registry] => serve(name.clone(), endpoint, registry).await,
         _ => demonstrate().await,
     }
 }
 
-/// Runs one instance, registered while it is served, until its standard input ends.
+/// Serves one instance until standard input is closed. The instance is registered while it is
+/// served.
 async fn serve(instance: String, endpoint: &str, registry: &str) -> Outcome {
     let server = LocalAgent::builder(Weather { instance })
         .registry(RemoteRegistry::new(registry)?)
@@ -42,12 +44,13 @@ async fn serve(instance: String, endpoint: &str, registry: &str) -> Outcome {
         .serve()
         .await?;
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
-    // Unregisters first, so that no new calls arrive, then finishes the calls in flight.
+    // `stop` first unregisters the agent, so that no new calls arrive, and then waits for the calls
+    // in flight.
     server.stop().await;
     Ok(())
 }
 
-/// Forecasts the weather. Each reply names the instance that wrote it.
+/// An agent that forecasts the weather. Each reply contains the name of the instance.
 struct Weather {
     instance: String,
 }
@@ -69,12 +72,12 @@ impl Agent for Weather {
 }
 
 async fn demonstrate() -> Outcome {
-    // Holds the sockets. Removed on drop.
+    // The directory for the sockets, which is removed on drop.
     let directory = tempfile::tempdir()?;
     let socket = |name: &str| format!("unix://{}", directory.path().join(name).display());
 
     println!("1. Start a registry for the processes of this machine");
-    // A registration without a heartbeat for 3 s expires.
+    // A registration expires after 3 s without a heartbeat.
     let config = RegistryConfig::new().lease(Duration::from_secs(3));
     let entries = LocalRegistry::with_config(config)?;
     let server = RegistryServer::serve(entries, socket("registry.sock")).await?;
@@ -119,15 +122,15 @@ async fn demonstrate() -> Outcome {
     Ok(())
 }
 
-/// Starts this program again as an instance. The instance exits when its standard input closes, and
-/// so with this process.
+/// Starts a child process that runs this program as an instance. The instance exits when its
+/// standard input is closed, which also happens when this process exits.
 fn start(instance: &str, endpoint: &str, registry: &str) -> Result<Child, Box<dyn Error>> {
     let mut command = Command::new(env::current_exe()?);
     let command = command.args([instance, endpoint, registry]);
     Ok(command.stdin(Stdio::piped()).kill_on_drop(true).spawn()?)
 }
 
-/// Makes calls one after the other, and prints the number of replies from each instance.
+/// Makes calls in sequence and prints the number of replies from each instance.
 async fn count_replies(weather: &RemoteAgent, calls: usize) -> Outcome {
     let mut replies = BTreeMap::<String, usize>::new();
     for _ in 0..calls {
@@ -141,19 +144,19 @@ async fn count_replies(weather: &RemoteAgent, calls: usize) -> Outcome {
     Ok(())
 }
 
-/// Returns the name of the instance that wrote a reply.
+/// Returns the name of the instance that sent the reply.
 fn instance(reply: &Message) -> &str {
     let text = reply.text().unwrap_or_default();
     text.rsplit(", says ").next().unwrap_or_default()
 }
 
-/// Returns a reply without the name of its instance.
+/// Returns the text of the reply without the name of the instance.
 fn forecast(reply: &Message) -> &str {
     let text = reply.text().unwrap_or_default();
     text.split(", says ").next().unwrap_or_default()
 }
 
-/// Waits for an event of this kind, and prints the events on the way.
+/// Prints events until an event of the expected kind arrives.
 async fn wait_for(watch: &mut Watch, expected: &str) -> Outcome {
     loop {
         let event = timeout(Duration::from_secs(20), watch.next()).await?;

@@ -1,7 +1,7 @@
-//! Testing an agent over `memory://`, without sockets, ports or files.
+//! Tests of an agent over `memory://`, without sockets, ports or files.
 //!
-//! `cargo run --example in_memory` runs the two tests below. In your own crate, mark them with
-//! `#[tokio::test]` and drop `main`.
+//! `cargo run --example in_memory` runs the two tests below. In your own crate, add the attribute
+//! `#[tokio::test]` to the tests and remove `main`.
 
 #![allow(clippy::expect_used, reason = "tests may panic")]
 
@@ -25,7 +25,7 @@ impl Agent for Divider {
         };
         match dividend.checked_div(divisor) {
             Some(quotient) => Ok(Message::agent(quotient)),
-            // With a code of its own, callers can tell this failure from others.
+            // The specific code allows callers to distinguish this failure from others.
             None => Err(AgentError::with_code(
                 "CANNOT_DIVIDE",
                 format!("cannot divide {dividend} by {divisor}"),
@@ -35,7 +35,7 @@ impl Agent for Divider {
 }
 
 async fn the_divider_divides() -> Result<(), Error> {
-    // Tests run concurrently in one process, so each needs its own endpoint.
+    // Tests run concurrently in one process, so each test needs a separate endpoint.
     let _server = LocalAgent::serve(Divider, "memory://divides").await?;
     let divider = RemoteAgent::new("memory://divides")?;
 
@@ -54,7 +54,7 @@ async fn division_by_zero_is_an_error() -> Result<(), Error> {
         .await
         .expect_err("division by zero");
 
-    // The error that the agent returned, as opposed to a timeout or a lost connection.
+    // `remote` returns the error if the agent sent it, but not for a timeout or a lost connection.
     let remote = error.remote().expect("an error of the agent");
     assert_eq!(remote.code, ErrorCode::from("CANNOT_DIVIDE"));
     assert_eq!(remote.message, "cannot divide 1 by 0");

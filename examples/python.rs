@@ -1,4 +1,4 @@
-//! Runs the scripts in `examples/python` for the examples that use them.
+//! Functions that run the scripts in `examples/python`.
 
 use std::{env, error::Error, ffi::OsString, io, path::Path, process::Stdio};
 
@@ -7,7 +7,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// An agent in a Python process, which exits when this handle is dropped.
+/// An agent in a Python process. The process exits when this handle is dropped.
 pub(crate) struct Agent {
     pub(crate) endpoint: String,
     _process: Child,
@@ -18,7 +18,8 @@ impl Agent {
     pub(crate) async fn start(script: &str, arguments: &[&str]) -> Result<Self, Box<dyn Error>> {
         let mut process = python(script)
             .args(arguments)
-            // The script exits when this pipe closes, so it cannot outlive this program.
+            // The script exits when this pipe is closed, so the process does not remain after this
+            // program exits.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -41,7 +42,7 @@ impl Agent {
     }
 }
 
-/// Runs a script to its end and returns its output.
+/// Runs a script until it exits and returns its output.
 pub(crate) async fn run(script: &str, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
     let mut process = python(script);
     let process = process

@@ -1,8 +1,8 @@
-//! Rust calls an agent in Python, and Python calls an agent in Rust.
+//! Rust calls a Python agent, and Python calls a Rust agent.
 //!
-//! Run it from the root of the repository: `cargo run --example quickstart`. It needs Python 3.10
-//! or later and no packages. The Python programs are `examples/python/echo_agent.py` and
-//! `examples/python/call_agent.py`.
+//! Run the example from the root of the repository with `cargo run --example quickstart`. It
+//! requires Python 3.10 or later, but no packages. The Python programs are
+//! `examples/python/echo_agent.py` and `examples/python/call_agent.py`.
 
 mod python;
 
@@ -12,7 +12,7 @@ use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Holds the sockets. Removed at the end of `main`.
+    // The directory for the sockets, which is removed at the end of `main`.
     let directory = tempfile::tempdir()?;
     let socket = |name: &str| format!("unix://{}", directory.path().join(name).display());
 
@@ -44,8 +44,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let reply = python::run("call_agent.py", &[&endpoint, "Hello from Python!"]).await?;
     println!("   call_agent.py prints: {reply}");
 
-    // Finishes the calls in flight and removes the socket. The agent in Python exits when `echo` is
-    // dropped.
+    // `stop` waits for the calls in flight and removes the socket. The Python agent exits when
+    // `echo` is dropped.
     server.stop().await;
     println!("Done.");
     Ok(())

@@ -21,6 +21,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("serving {} (press Ctrl-C to stop)", server.endpoint());
     tokio::signal::ctrl_c().await?;
-    server.stop().await; // Finishes the calls in flight.
+    server.stop().await; // Waits for the calls in flight.
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Streaming: a caller reads a stream to its end, and another stops early.
+//! Streaming: one caller reads a stream until it ends, and another caller drops its stream early.
 //!
-//! Run it with `cargo run --example streaming`.
+//! Run the example with `cargo run --example streaming`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use agentwire::{Agent, AgentError, Error, LocalAgent, Message, RemoteAgent, Requ
 use futures_core::Stream;
 use futures_util::stream;
 
-/// Counts down from the number in the message.
+/// An agent that counts down from the number in the message.
 struct Countdown;
 
 impl Agent for Countdown {
@@ -25,12 +25,13 @@ impl Agent for Countdown {
         message: Message,
         _: RequestContext,
     ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
-        // Any `Stream` will do. This one is lazy: the server polls it only while the connection can
-        // take more, so a slow caller does not make chunks pile up in memory.
+        // The agent can return any `Stream`. This stream is lazy: the server polls it only while
+        // the connection can accept more data, so chunks for a slow caller do not accumulate in
+        // memory.
         let left = message.content.as_u64().unwrap_or_default();
         stream::unfold(Run { left }, |mut run| async move {
             let number = run.left;
-            run.left = number.checked_sub(1)?; // None ends the stream.
+            run.left = number.checked_sub(1)?; // `None` ends the stream.
             tokio::time::sleep(Duration::from_millis(20)).await;
             Some((Ok(Message::agent(number)), run))
         })
@@ -67,7 +68,7 @@ async fn main() -> Result<(), Error> {
             println!("   {}", number?.content);
         }
     }
-    drop(numbers); // Cancels the stream; the server drops it.
+    drop(numbers); // Cancels the call; the server drops the stream.
 
     server.stop().await;
     Ok(())

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Calls an agent, using only Python's standard library: call_agent.py [--stream] ENDPOINT TEXT
 
-ENDPOINT is unix://PATH or tcp://HOST:PORT. Prints the content of the reply or, with --stream, of
-each chunk as it arrives.
+ENDPOINT is unix://PATH or tcp://HOST:PORT. The program prints the content of the reply or, with
+--stream, the content of each chunk as it arrives.
 """
 
 import json
@@ -35,7 +35,7 @@ def call(connection: socket.socket, method: str, text: str) -> Iterator[Any]:
     request = json.dumps({**head, "payload": {"method": method, "message": message}}).encode()
     connection.sendall(struct.pack(">I", len(request)) + request)
 
-    # The connection carries only this request, so every frame belongs to it.
+    # The connection is used only for this request, so each frame belongs to it.
     frames = connection.makefile("rb")
     while header := frames.read(4):
         (length,) = struct.unpack(">I", header)

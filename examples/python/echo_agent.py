@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """An agent in one file, using only Python's standard library: echo_agent.py ENDPOINT
 
-ENDPOINT is unix://PATH or tcp://HOST:PORT. Prints `READY ENDPOINT` once it accepts connections.
-Serves until SIGTERM or Ctrl-C or, if its standard input is a pipe, until the pipe closes.
+ENDPOINT is unix://PATH or tcp://HOST:PORT. The agent prints `READY ENDPOINT` when it accepts
+connections. It runs until SIGTERM or Ctrl-C. If standard input is a pipe, the agent also stops
+when the pipe is closed.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ async def stream(content: Any) -> AsyncIterator[Any]:
 
 
 async def answer(data: bytes) -> AsyncIterator[dict[str, Any]]:
-    """Yields the envelopes that answer one request."""
+    """Yields the envelopes of the reply to one request."""
     request_id = "unknown"
     try:
         request = json.loads(data)
@@ -72,7 +73,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 writer.write(struct.pack(">I", len(data)) + data)
                 await writer.drain()
     except (EOFError, OSError, asyncio.CancelledError):
-        pass  # The client disconnected, or the agent shuts down.
+        pass  # The client has disconnected, or the agent is shutting down.
     finally:
         writer.close()
 
@@ -80,7 +81,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def main(endpoint: str) -> None:
     scheme, _, address = endpoint.partition("://")
     if scheme == "unix":
-        os.umask(0o177)  # Only this user may connect.
+        os.umask(0o177)  # Only this user can connect.
         server = await asyncio.start_unix_server(serve, address)
     else:
         host, _, port = address.rpartition(":")

@@ -1,4 +1,4 @@
-"""Registers itself with a registry and replies in upper case: registered_agent.py HOST PORT"""
+"""An agent that registers itself and replies in upper case: registered_agent.py HOST PORT"""
 import json, socket, socketserver, struct, sys, threading, time, uuid
 def frame(kind, id, payload):
     envelope = json.dumps({"version": "1.0", "type": kind, "id": id, "payload": payload}).encode()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """An agent that registers itself, using only Python's standard library.
 
-Usage: weather_agent.py ENDPOINT REGISTRY, both unix://PATH. Serves like echo_agent.py, and is
-registered as `weather` while it does.
+Usage: weather_agent.py ENDPOINT REGISTRY, where both are unix://PATH. The agent serves like
+echo_agent.py and is registered as `weather` while it runs.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ async def ask(registry: str, kind: str, payload: dict[str, Any]) -> dict[str, An
 
 
 async def stay_registered(endpoint: str, registry: str) -> None:
-    """Registers once the agent accepts connections and sends heartbeats. Starts over on failure."""
+    """Registers the agent when it accepts connections and sends heartbeats. Retries on failure."""
     instance = {"agent_name": "weather", "endpoint": endpoint}
     while True:
         try:
@@ -59,7 +59,7 @@ async def main(endpoint: str, registry: str) -> None:
     try:
         await ask(registry, "unregister", {"agent_name": "weather", "endpoint": endpoint})
     except (OSError, EOFError):
-        pass  # The registry is gone. The lease expires.
+        pass  # The registry is not available, so the lease expires.
 
 
 if __name__ == "__main__":

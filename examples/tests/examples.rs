@@ -1,4 +1,4 @@
-//! Runs every example as a user would, and checks its output.
+//! Runs each example like a user and checks its output.
 
 use std::{env, path::PathBuf, process::Stdio, time::Duration};
 
@@ -66,7 +66,7 @@ async fn discovery() -> TestResult {
             "no {line:?} in:\n{printed}"
         );
     }
-    // It replied before it was killed, and not after.
+    // The instance must have replied only before it was killed.
     assert_eq!(
         printed.matches("from the other Rust").count(),
         1,
@@ -121,8 +121,9 @@ async fn client_without_server() -> TestResult {
 
 /// Returns the command that runs an example.
 ///
-/// Cargo builds the examples for `cargo test`, but does not pass their path to tests. They are in
-/// `TARGET/PROFILE/examples`; this test is in `TARGET/PROFILE/deps`.
+/// Cargo builds the examples for `cargo test`, but does not provide their paths to tests.
+/// Therefore, the path is derived from the path of this test: the test is in `TARGET/PROFILE/deps`,
+/// and the examples are in `TARGET/PROFILE/examples`.
 fn example(name: &str) -> Command {
     let test = env::current_exe().unwrap_or_default();
     let mut path: PathBuf = test.ancestors().skip(2).take(1).collect();
@@ -138,7 +139,7 @@ fn example(name: &str) -> Command {
     command
 }
 
-/// Starts the server, and returns it with its endpoint. Dropping the child kills it.
+/// Starts the server and returns its process and its endpoint. Dropping the process kills it.
 async fn start_server(endpoint: &str) -> Result<(Child, String), Box<dyn std::error::Error>> {
     let mut server = example("server")
         .arg(endpoint)
@@ -158,7 +159,7 @@ async fn start_server(endpoint: &str) -> Result<(Child, String), Box<dyn std::er
     }
 }
 
-/// Runs a program that must succeed, and returns its standard output.
+/// Runs a program that must succeed and returns its standard output.
 async fn run(command: &mut Command) -> Result<String, Box<dyn std::error::Error>> {
     let output = timeout(LIMIT, command.output()).await??;
     let (stdout, stderr) = (
@@ -173,7 +174,7 @@ async fn run(command: &mut Command) -> Result<String, Box<dyn std::error::Error>
     Ok(stdout)
 }
 
-/// Runs a program that must fail, and returns its standard error.
+/// Runs a program that must fail and returns its standard error.
 async fn fail(command: &mut Command) -> Result<String, Box<dyn std::error::Error>> {
     let output = timeout(LIMIT, command.output()).await??;
     let stderr = String::from_utf8(output.stderr)?;
@@ -181,5 +182,5 @@ async fn fail(command: &mut Command) -> Result<String, Box<dyn std::error::Error
     Ok(stderr)
 }
 
-/// Time limit of one program, which even a heavily loaded machine does not reach.
+/// The time limit for one program. It is much longer than needed, even on a heavily loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);

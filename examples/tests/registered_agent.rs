@@ -1,4 +1,4 @@
-//! `python/registered_agent.py` registers, is found from Rust, and is called.
+//! Tests that `python/registered_agent.py` registers, and that Rust can find and call the agent.
 
 use std::{env, error::Error, path::Path, process::Stdio, time::Duration};
 
@@ -19,7 +19,7 @@ fn script() -> std::path::PathBuf {
     folder.join("python").join("registered_agent.py")
 }
 
-/// Starts the agent with the port of its registry. Dropping the child kills it.
+/// Starts the agent with the port of its registry. Dropping the process kills it.
 fn start(port: u16) -> Result<Child, Box<dyn Error>> {
     let python = env::var_os("AGENTWIRE_PYTHON").unwrap_or_else(|| "python3".into());
     let mut command = Command::new(python);
@@ -59,7 +59,7 @@ async fn the_agent_registers_renews_its_lease_and_can_be_called() -> Result<(), 
     let reply = timeout(LIMIT, remote.process(Message::user("hello"))).await??;
     assert_eq!(reply.text(), Some("HELLO"));
 
-    // Heartbeats keep the registration beyond its first lease.
+    // Heartbeats must renew the registration beyond its first lease.
     let two_leases = joined
         .registered_at
         .to_system_time()
@@ -75,7 +75,8 @@ async fn the_agent_registers_renews_its_lease_and_can_be_called() -> Result<(), 
     let renewed = registry.lookup("shout").await?;
     assert_eq!(renewed[0].registered_at, joined.registered_at);
 
-    // Unregistered, the agent registers again; killed, its registration expires.
+    // After it has been unregistered, the agent registers again. After it has been killed, its
+    // registration expires.
     registry.unregister(&InstanceRef::new("shout")).await?;
     assert!(matches!(next(&mut watch).await?, Event::Left(_)));
     assert!(matches!(next(&mut watch).await?, Event::Joined(_)));
@@ -85,8 +86,9 @@ async fn the_agent_registers_renews_its_lease_and_can_be_called() -> Result<(), 
     Ok(())
 }
 
-/// Time limit of one step, which even a heavily loaded machine does not reach.
+/// The time limit for one step. It is much longer than needed, even on a heavily loaded machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Short, so that the test sees heartbeats matter, but long enough for a loaded machine.
+/// The lease, which is short so that the test depends on heartbeats, but long enough for a loaded
+/// machine.
 const LEASE: Duration = Duration::from_secs(3);

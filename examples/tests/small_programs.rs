@@ -1,4 +1,4 @@
-//! The small programs that new users write first compile and run unchanged.
+//! Tests that the small programs that new users typically write compile and run.
 
 #![allow(clippy::expect_used, reason = "tests may panic")]
 
