@@ -20,36 +20,39 @@
 //! }
 //! ```
 //!
-//! An agent is anything that answers messages. Servers and clients speak the protocol of the Python
-//! and Go adapters, so that either side may be written in any of the three languages.
+//! An agent is a type that answers messages. Servers and clients use the same protocol as the
+//! Python and Go adapters, so each side may be written in any of the three languages.
 //!
 //! # Contents
 //!
-//! - **Agents**: the trait [`Agent`] and [`agent_fn`], which makes an agent of a closure. An agent
-//!   receives a [`Message`] and a [`RequestContext`], and fails with an [`AgentError`].
+//! - **Agents**: the trait [`Agent`], and [`agent_fn`], which creates an agent from a closure. An
+//!   agent receives a [`Message`] and a [`RequestContext`]. If it fails, it returns an
+//!   [`AgentError`].
 //! - **Servers**: [`LocalAgent`] and [`LocalAgentBuilder`], which serve agents at an [`Endpoint`].
 //! - **Clients**: [`RemoteAgent`] and [`RemoteAgentBuilder`], with [`CallOptions`],
-//!   [`RetryPolicy`], [`Balance`] and [`ClientStats`]. A stream of answers is a [`MessageStream`].
+//!   [`RetryPolicy`], [`Balance`], [`ClientStats`], and [`MessageStream`] for streams of answers.
 //! - **Tools**: the trait [`Tool`], [`tool_fn`] and [`ToolResult`].
-//! - **Registries**: the module [`registry`], in which agents find each other by name.
+//! - **Registries**: the module [`registry`], through which agents find each other by name.
 //! - **Values**: [`Value`] and [`Map`], the macros [`value!`] and [`map!`], and [`to_value`] and
 //!   [`from_value`] for your own types.
 //! - **Errors**: [`Error`], with the [`CallContext`] and the [`Phase`] in which a call failed.
-//! - **Transports**: the module [`transport`], for connections and listeners of your own.
+//! - **Transports**: the module [`transport`], for custom connections and listeners.
 //!
 //! # Behaviour
 //!
-//! A call ends with the answer of the agent or with an [`Error`] that names the agent, the endpoint
-//! and the cause. Its timeout covers everything from waiting for a free connection to the answer.
-//! The default is 30 s.
+//! A call returns the answer of the agent, or an [`Error`] that contains the agent, the endpoint
+//! and the cause. The timeout of a call includes waiting for a free connection and connecting. The
+//! default timeout is 30 s.
 //!
-//! A client connects on its first call and reconnects after its server has restarted. Connecting is
-//! retried with exponential backoff until the timeout, so a client may start before its server. A
-//! request that may have reached the server is sent again only if the [`RetryPolicy`] allows it.
+//! A client connects on its first call, and reconnects when its server has restarted. Connecting is
+//! retried with exponential backoff until the timeout of the call, so a client may start before its
+//! server. A request that may have reached the server is sent again only if the [`RetryPolicy`]
+//! allows it.
 //!
-//! Answers are matched to requests by id. A call ends early if it times out or if its future is
-//! dropped. The client then closes the connection, upon which a Rust server drops the work. On a
-//! [shared connection](#concurrency) the client discards the late answer instead.
+//! Answers are matched to requests by id. If a call times out or its future is dropped, the client
+//! closes the connection of the call. A Rust server then cancels the request. On a
+//! [shared connection](#concurrency), the client keeps the connection open and discards the late
+//! answer instead.
 //!
 //! # Concurrency
 //!
@@ -60,24 +63,25 @@
 //!   stream ─ connection ─────────────── task  └─ request
 //! ```
 //!
-//! By default each call in flight has its own connection, because Python and Go servers answer the
-//! requests of one connection one after the other. A client opens up to
-//! [`max_connections`](RemoteAgentBuilder::max_connections). It keeps idle connections for 50 s
-//! ([`idle_timeout`](RemoteAgentBuilder::idle_timeout)), and checks each before it uses it again. A
-//! call runs in the future of its caller, without a task in between.
+//! By default each call in flight uses its own connection, because Python and Go servers process
+//! the requests of a connection one after another. The number of connections is limited by
+//! [`max_connections`](RemoteAgentBuilder::max_connections). A client keeps idle connections open
+//! for 50 s ([`idle_timeout`](RemoteAgentBuilder::idle_timeout)), and checks each connection before
+//! it reuses the connection. A call runs in the future of its caller, and needs no task.
 //!
 //! Set [`RemoteAgentBuilder::max_in_flight_per_connection`] to let calls share connections to a
-//! Rust server. A task for each connection then writes the queued requests and assigns the answers
-//! by id. This suits many concurrent calls with few connections.
+//! Rust server. Each connection then has a task that writes the queued requests and matches the
+//! answers by id. This setting is useful for many concurrent calls over few connections.
 //!
-//! A server runs one task for each connection. The task works on up to
-//! [`LocalAgentBuilder::max_in_flight_per_connection`] requests concurrently and sends each answer
-//! as soon as it is ready. An agent that computes for long without an await point blocks the other
-//! requests of its connection. Move such work to `tokio::task::spawn_blocking`.
+//! A server runs one task for each connection. The task processes up to
+//! [`LocalAgentBuilder::max_in_flight_per_connection`] requests concurrently, and sends each answer
+//! as soon as it is ready. An agent that computes for a long time without an await point blocks the
+//! other requests of its connection. Move such work to `tokio::task::spawn_blocking`.
 //!
 //! # Tools
 //!
-//! A server can offer [`Tool`]s beside its agent. Clients execute them by name, with arguments:
+//! A server can offer [`Tool`]s in addition to its agent. Clients execute a tool by its name, with
+//! arguments:
 //!
 //! ```
 //! use agentwire::{LocalAgent, Map, Message, RemoteAgent, ToolResult, agent_fn, map, tool_fn};
@@ -102,8 +106,8 @@
 //!
 //! # Finding agents
 //!
-//! A server can register its agents in a [`registry`]. Clients find them by name, capability, tool,
-//! version or metadata:
+//! A server can register its agents in a [`registry`]. Clients then find the agents by name,
+//! capability, tool, version or metadata:
 //!
 //! ```
 //! use agentwire::{
@@ -132,14 +136,15 @@
 //! # }
 //! ```
 //!
-//! [`LocalRegistry`](registry::LocalRegistry) serves a single process.
-//! [`RegistryServer`](registry::RegistryServer) serves a registry to other processes, whose client is
-//! [`RemoteRegistry`](registry::RemoteRegistry). With the feature `redis`, `RedisRegistry` keeps its
-//! registrations in Redis.
+//! [`LocalRegistry`](registry::LocalRegistry) is a registry for a single process. A
+//! [`RegistryServer`](registry::RegistryServer) makes a registry available to other processes,
+//! which use a [`RemoteRegistry`](registry::RemoteRegistry) as its client. With the feature
+//! `redis`, a `RedisRegistry` keeps its registrations in Redis.
 //!
 //! # Calling by name
 //!
-//! [`RemoteAgent::discover`] makes a client that finds the instances of an agent in a [`registry`]:
+//! [`RemoteAgent::discover`] creates a client that finds the instances of an agent in a
+//! [`registry`]:
 //!
 //! ```
 //! # use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn, registry::LocalRegistry};
@@ -158,32 +163,33 @@
 //! # }
 //! ```
 //!
-//! A [`Query`](registry::Query) in place of the name restricts the calls to instances with a
+//! Pass a [`Query`](registry::Query) instead of the name to restrict calls to instances with a
 //! certain version, capability, tool or metadata.
 //!
 //! The client watches the registry and balances its calls over the registered instances
-//! ([`Balance`]). When an instance unregisters or expires, the client closes its connections as
-//! soon as their calls have ended.
+//! ([`Balance`]). When an instance unregisters or expires, the client closes the connections to the
+//! instance as soon as their calls have ended.
 //!
 //! An instance is ejected for a back-off period if it cannot be reached, if it repeatedly closes
-//! connections without answering, or if its server reports no such agent. The client probes an
-//! ejected instance in the background until it recovers.
+//! connections without answering, or if its server reports that it has no such agent. The client
+//! probes an ejected instance in the background until it recovers.
 //!
-//! A request that was never sent is retried on another instance before its deadline, so an instance
-//! can die without failing calls that it has not received. A request that may have been received is
-//! not retried unless [`RetryPolicy::resend`] allows it; its error names the endpoint.
-//! [`Error::NotRegistered`] means that the registry lists no instance, and [`Error::Unreachable`]
-//! that no listed instance can be reached.
+//! A request that was never sent is retried on another instance before the deadline of the call. An
+//! instance can therefore fail without affecting calls that it has not received. A request that may
+//! have been received is not retried unless [`RetryPolicy::resend`] allows it. The error of such a
+//! call contains the endpoint. [`Error::NotRegistered`] means that the registry lists no instance.
+//! [`Error::Unreachable`] means that no listed instance can be reached.
 //!
-//! If the registry is unreachable or slow, calls go to the instances already known after at most 1
-//! s. If the registry comes back empty, instances that it no longer lists remain usable for 90 s,
-//! but only while no listed instance is available.
+//! If the registry is unreachable or slow, calls wait for it for at most 1 s, and then go to the
+//! instances that are already known. If the registry restarts without its data, instances that it
+//! no longer lists remain usable for 90 s, but only while no listed instance is available.
 //!
 //! # Errors
 //!
-//! An agent fails with an [`AgentError`], which the caller receives with its code, text and
-//! details. `?` converts any other error into an [`AgentError`] with the code `INTERNAL_ERROR`. The
-//! error of a call to another agent keeps the code, text and details of that agent.
+//! An agent reports a failure by returning an [`AgentError`]. The caller receives its code, text
+//! and details. The operator `?` converts any other error into an [`AgentError`] with the code
+//! `INTERNAL_ERROR`. If an agent fails because a call to another agent failed, the error keeps the
+//! code, text and details of that agent.
 //!
 //! ```
 //! use agentwire::{AgentError, LocalAgent, Message, RemoteAgent, agent_fn};
@@ -205,16 +211,16 @@
 //! # }
 //! ```
 //!
-//! A call fails with an [`Error`]. [`Error::remote`] returns the error of the agent;
-//! [`Error::is_timeout`] and [`Error::is_connect`] tell other failures apart. [`Error::context`]
-//! names the agent, the endpoint and the request. [`Error::was_sent`] tells whether the agent may
-//! have received the request, and [`Error::is_retryable`] whether it is worth sending again. The
-//! format `{:#}` prints an error with its sources.
+//! A call that fails returns an [`Error`]. [`Error::remote`] returns the error of the agent, if the
+//! agent failed. [`Error::is_timeout`] and [`Error::is_connect`] identify other failures.
+//! [`Error::context`] returns the agent, the endpoint and the request. [`Error::was_sent`] returns
+//! whether the agent may have received the request. [`Error::is_retryable`] returns whether the
+//! call can safely be repeated. The format `{:#}` prints an error with its sources.
 //!
 //! # Middleware
 //!
-//! [`Agent`] is also the trait of middleware: a type that wraps an agent is an agent. Because
-//! [`RemoteAgent`] is an agent, too, the same wrapper works in servers and in clients:
+//! Middleware is a type that wraps an agent and implements [`Agent`] itself. Because
+//! [`RemoteAgent`] also implements [`Agent`], the same wrapper works in servers and in clients:
 //!
 //! ```
 //! use std::time::Instant;
@@ -253,30 +259,34 @@
 //! # }
 //! ```
 //!
-//! A wrapper also forwards [`Agent::stream`] and [`Agent::capabilities`] if its agent has them. The
-//! [`RequestContext`] carries the peer, the deadline, and typed
-//! [extensions](RequestContext::extensions) through which layers hand on what they found out.
+//! A wrapper should also forward [`Agent::stream`] and [`Agent::capabilities`] if its agent
+//! implements them. The [`RequestContext`] contains the peer, the deadline, and typed
+//! [extensions](RequestContext::extensions), which middleware uses to pass values to the wrapped
+//! agent.
 //!
 //! # Shutdown
 //!
-//! [`LocalAgent::stop`] accepts no new requests and answers those in flight. [`LocalAgent::abort`]
-//! drops them. Both return when no task and no socket file is left. Dropping a [`LocalAgent`]
-//! aborts it. [`LocalAgentBuilder::serve_until`] serves until a future completes, such as
-//! `tokio::signal::ctrl_c()`, and then stops.
+//! [`LocalAgent::stop`] accepts no new requests, and answers the requests in flight.
+//! [`LocalAgent::abort`] drops the requests in flight. Both methods return when all tasks of the
+//! server have ended and its socket files are removed. Dropping a [`LocalAgent`] aborts it.
+//! [`LocalAgentBuilder::serve_until`] serves until a future completes, such as
+//! `tokio::signal::ctrl_c()`, and then stops the server.
 //!
-//! A registered server first unregisters its agents, and accepts calls for another 250 ms
-//! ([`LocalAgentBuilder::deregistration_delay`]), until clients have learned that it left.
+//! A registered server first unregisters its agents. It then accepts calls for another 250 ms
+//! ([`LocalAgentBuilder::deregistration_delay`]), so that clients can learn that the agents have
+//! left.
 //!
-//! [`RemoteAgent::close`] closes a client: it waits for the calls in flight, and ends streams with
-//! [`Error::ClientClosed`]. [`LocalAgent::stopped`] and [`RemoteAgent::closed`] wait for the end.
+//! [`RemoteAgent::close`] closes a client. It waits for the calls in flight, and ends streams with
+//! [`Error::ClientClosed`]. [`LocalAgent::stopped`] waits until a server has been stopped, and
+//! [`RemoteAgent::closed`] waits until a client has been closed.
 //!
 //! # Logs
 //!
-//! Events and spans go to [`tracing`]. Each call, connection and request has a `debug` span with
-//! the endpoint, the agent, the method and the request id, and a `debug` event with its outcome and
-//! duration. A panic of an agent is logged as an `error`, and a connection that cannot be accepted
-//! as a `warn`. Healthy operation logs nothing at `info` or above. Logs never contain the contents
-//! of messages.
+//! The library emits spans and events through [`tracing`]. Calls, connections and requests have
+//! `debug` spans with fields such as the endpoint, the agent, the method and the request id. A
+//! `debug` event reports the outcome and the duration of each call and request. If an agent panics,
+//! an `error` event is emitted. If a connection cannot be accepted, a `warn` event is emitted.
+//! Normal operation emits nothing at `info` or above. Logs never contain the contents of messages.
 //!
 //! [`tracing`]: https://docs.rs/tracing
 //!
@@ -307,7 +317,7 @@
 //!
 //! # Not supported yet
 //!
-//! - TLS, and authentication beyond the credentials of a peer on a Unix socket.
+//! - TLS, and authentication other than the credentials of a peer on a Unix socket.
 //! - Carriers other than frames over sockets and memory: WebSocket, HTTP and gRPC.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -327,7 +337,7 @@ pub use agentwire_codec::{
     Map, Message, RequestId, Role, Timestamp, ToolFailure, ToolResult, Value, ValueError,
     WireError, from_value, map, to_value, value,
 };
-/// Connections, listeners and connectors, also for a transport of your own.
+/// Connections, listeners and connectors, including the traits for custom transports.
 pub use agentwire_transport as transport;
 pub use agentwire_transport::Endpoint;
 
@@ -348,7 +358,7 @@ pub use crate::{
     tool::{FnTool, Tool, ToolHandler, tool_fn},
 };
 
-/// Compiles the programs of the README.
+/// Compiles the programs in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! Agents behind a type-erased handle.
+//! Type-erased agents: [`SharedAgent`].
 
 use std::{fmt, pin::pin, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::RequestContext;
 
 type ProcessResult = Result<Message, AgentError>;
 
-/// The dyn-compatible form of [`Agent`], implemented for every agent.
+/// The dyn-compatible form of [`Agent`], which is implemented for every agent.
 pub(crate) trait DynAgent: Send + Sync {
     fn name(&self) -> &str;
     fn process<'a>(
@@ -20,7 +20,7 @@ pub(crate) trait DynAgent: Send + Sync {
         message: Message,
         context: RequestContext,
     ) -> BoxFuture<'a, ProcessResult>;
-    /// The stream owns the agent, so it may outlive the borrow of the caller.
+    /// Returns a stream that owns the agent, so the stream may outlive the caller's borrow.
     fn stream(
         self: Arc<Self>,
         message: Message,
@@ -60,8 +60,8 @@ impl<A: Agent> DynAgent for A {
     }
 }
 
-/// An agent of any type, for lists of different agents and for fields without a type parameter.
-/// Cheap to clone.
+/// A type-erased agent that is cheap to clone. Use it for collections of different agents, and for
+/// fields without a type parameter.
 ///
 /// ```
 /// use agentwire::{SharedAgent, Message, RemoteAgent, agent_fn};
@@ -75,7 +75,7 @@ impl<A: Agent> DynAgent for A {
 pub struct SharedAgent(Arc<dyn DynAgent>);
 
 impl SharedAgent {
-    /// Erases the type of an agent.
+    /// Creates a type-erased agent.
     #[must_use]
     pub fn new(agent: impl Agent) -> Self {
         Self(Arc::new(agent))

@@ -1,4 +1,4 @@
-//! [`AgentError`]: what an agent or a tool fails with.
+//! [`AgentError`], the error type of agents and tools.
 
 use std::{error::Error as StdError, fmt};
 
@@ -7,12 +7,14 @@ use agentwire_transport::internal::Chain;
 
 use crate::{Error, error::write_causes};
 
-/// The error of an agent or a tool: a code, a text and details for its caller.
+/// The error of an agent or a tool. It consists of a code, a text and details, which the caller
+/// receives.
 ///
-/// `?` converts any error, `&str` and `String`, also boxed errors and those of `anyhow`. The text is
-/// then what the caller gets, with the code `INTERNAL_ERROR`; the sources of the error stay on this
-/// side. An [`Error`] of a call to another agent keeps the code, text and details of that agent, so
-/// that agents can be chained. To choose a code, use [`with_code`](Self::with_code).
+/// The operator `?` converts any error, boxed error, `anyhow` error, `&str` or `String` into an
+/// `AgentError`. The caller then receives its text with the code `INTERNAL_ERROR`, but not the
+/// sources of the error. An [`Error`] of a call to another agent keeps the code, text and details
+/// of that agent, so that agents can be chained. To choose a code, use
+/// [`with_code`](Self::with_code).
 ///
 /// ```
 /// use agentwire::{AgentError, Message};
@@ -27,13 +29,14 @@ use crate::{Error, error::write_causes};
 /// }
 /// ```
 ///
-/// Because every error converts into it, this type is not a `std::error::Error` itself. `?` converts
-/// it into a `Box<dyn Error>`, and with the feature `anyhow` into an `anyhow::Error`;
-/// [`into_boxed`](Self::into_boxed) returns an error that is `Send + Sync`.
+/// `AgentError` does not implement `std::error::Error`, so that every error type can be converted
+/// into an `AgentError`. The operator `?` converts an `AgentError` into a `Box<dyn Error>`, and
+/// with the feature `anyhow` into an `anyhow::Error`. [`into_boxed`](Self::into_boxed) returns an
+/// error that is `Send + Sync`.
 ///
-/// The detail `available` is removed from an `AGENT_NOT_FOUND` that an agent fails with. Clients take
-/// its presence to mean that the server never started the request, and that they may retry it on
-/// another instance.
+/// If an agent fails with `AGENT_NOT_FOUND`, the detail `available` is removed from the error.
+/// Clients take the presence of this detail to mean that the server never started the request, and
+/// that the request may be retried on another instance.
 pub struct AgentError(Box<Inner>);
 
 struct Inner {
@@ -50,7 +53,7 @@ impl AgentError {
         Self::with_code(ErrorCode::INTERNAL_ERROR, message)
     }
 
-    /// Creates an error with a code of the agent's choice.
+    /// Creates an error with the given code.
     #[must_use]
     pub fn with_code(code: impl Into<ErrorCode>, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
@@ -59,7 +62,7 @@ impl AgentError {
         }))
     }
 
-    /// Sets the details, which are for programs.
+    /// Sets the details, which programs can evaluate.
     #[must_use]
     pub fn with_details(mut self, details: Map) -> Self {
         self.0.wire.details = details;
@@ -67,51 +70,51 @@ impl AgentError {
     }
 
     pub(crate) fn no_streaming(name: &str) -> Self {
-        // The text is that of the Python adapter (PROTOCOL 7.3).
+        // The Python adapter uses the same text (PROTOCOL 7.3).
         Self::new(format!("{name} does not support streaming"))
     }
 
-    /// Returns the code that the caller gets.
+    /// Returns the code that the caller receives.
     #[must_use]
     pub fn code(&self) -> &ErrorCode {
         &self.0.wire.code
     }
 
-    /// Returns the text that the caller gets.
+    /// Returns the text that the caller receives.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.wire.message
     }
 
-    /// Returns the details that the caller gets.
+    /// Returns the details that the caller receives.
     #[must_use]
     pub fn details(&self) -> &Map {
         &self.0.wire.details
     }
 
-    /// Returns the error that this one was converted from, if any. The caller does not get it.
+    /// Returns the error from which this error was converted, if any. The caller does not receive
+    /// the source.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.0.source.as_deref()
     }
 
-    /// Returns the error of a call that this one was converted from, if any.
+    /// Returns the source if it is the [`Error`] of a call.
     #[must_use]
     pub fn call_error(&self) -> Option<&Error> {
         self.source()?.downcast_ref()
     }
 
-    /// Converts it into an error that can be sent between threads, for code that does not know this
-    /// type.
+    /// Converts this error into a boxed [`std::error::Error`] that can be sent between threads.
     #[must_use]
     pub fn into_boxed(self) -> Box<dyn StdError + Send + Sync> {
         Box::new(StandardError(self))
     }
 
-    /// Converts it into the answer to a request that the agent worked on.
+    /// Converts this error into the answer to a request that the agent has processed.
     pub(crate) fn into_wire(self) -> WireError {
         let mut wire = self.0.wire;
-        // With this detail, the answer would say that the request was never started.
+        // With this detail, the answer would mean that the request was never started.
         if wire.code == ErrorCode::AGENT_NOT_FOUND {
             wire.details.remove("available");
         }
@@ -119,7 +122,8 @@ impl AgentError {
     }
 }
 
-/// Converts from everything that converts into a boxed error: errors, texts and boxed errors.
+/// Converts any value that converts into a boxed error, which includes errors, strings and boxed
+/// errors.
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for AgentError {
     fn from(error: E) -> Self {
         let source = error.into();
@@ -137,9 +141,10 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for AgentError {
     }
 }
 
-/// For a `main` that returns `Box<dyn Error>`. There is no such conversion into a box that is
-/// `Send + Sync`, because everything that has it converts into an `AgentError`, which must not
-/// include `AgentError` itself: see [`AgentError::into_boxed`].
+/// Converts the error for functions that return `Box<dyn Error>`, such as `main`.
+///
+/// There is no conversion into a box that is `Send + Sync`, because it would conflict with the
+/// conversion of such types into `AgentError`. Use [`AgentError::into_boxed`] instead.
 impl From<AgentError> for Box<dyn StdError> {
     fn from(error: AgentError) -> Self {
         Box::new(StandardError(error))
@@ -154,12 +159,12 @@ impl From<AgentError> for anyhow::Error {
     }
 }
 
-/// An [`AgentError`] as a `std::error::Error`.
+/// A wrapper of an [`AgentError`] that implements `std::error::Error`.
 struct StandardError(AgentError);
 
 impl StdError for StandardError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        // Not the source itself, whose text is the message of this error.
+        // The source itself is skipped, because its text is the message of this error.
         self.0.source()?.source()
     }
 }
@@ -176,8 +181,8 @@ impl fmt::Debug for StandardError {
     }
 }
 
-/// `{}` shows the text; `{:#}` also shows the sources of the error that this one was converted from,
-/// as `text: source: source`.
+/// `{}` prints the text. `{:#}` appends the sources of the error from which this error was
+/// converted, as `text: source: source`.
 impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.source() {
@@ -187,7 +192,7 @@ impl fmt::Display for AgentError {
     }
 }
 
-/// For a terminal: the text and the code, and each source on a line of its own.
+/// Prints the text and the code, and each source on a separate line.
 impl fmt::Debug for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {

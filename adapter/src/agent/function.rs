@@ -1,4 +1,4 @@
-//! Agents made of closures.
+//! Agents that are created from closures.
 
 use std::{fmt, future::Future, marker::PhantomData};
 
@@ -7,7 +7,8 @@ use agentwire_codec::{Map, Message};
 use super::{Agent, AgentError};
 use crate::RequestContext;
 
-/// Makes an agent of a closure that takes a [`Message`], or a [`Message`] and a [`RequestContext`].
+/// Creates an agent from a closure that takes a [`Message`], or a [`Message`] and a
+/// [`RequestContext`].
 ///
 /// ```
 /// use agentwire::{Agent, Message, RequestContext, agent_fn};
@@ -26,7 +27,8 @@ use crate::RequestContext;
 /// # }
 /// ```
 ///
-/// Write out the types of the closure's parameters, because they select between the two forms.
+/// The types of the closure's parameters must be written out, because they select between the two
+/// forms.
 pub fn agent_fn<F, Args>(name: impl Into<String>, process: F) -> FnAgent<F, Args>
 where
     F: AgentHandler<Args>,
@@ -39,7 +41,7 @@ where
     }
 }
 
-/// An agent made of a closure by [`agent_fn`].
+/// An agent that [`agent_fn`] creates from a closure.
 pub struct FnAgent<F, Args> {
     name: String,
     process: F,
@@ -48,7 +50,7 @@ pub struct FnAgent<F, Args> {
 }
 
 impl<F, Args> FnAgent<F, Args> {
-    /// Sets what the agent can do, for a registry to tell others.
+    /// Sets the capabilities of the agent, which are published in a registry.
     ///
     /// ```
     /// use agentwire::{Agent, Message, agent_fn, map};
@@ -86,10 +88,10 @@ where
     }
 }
 
-/// A closure that [`agent_fn`] accepts: `Fn(Message)` or `Fn(Message, RequestContext)`, and the
-/// future that it returns ends in `Result<Message, AgentError>`.
+/// A closure that [`agent_fn`] accepts. The closure is a `Fn(Message)` or `Fn(Message,
+/// RequestContext)` that returns a future of `Result<Message, AgentError>`.
 ///
-/// `Args` is the tuple of its parameters, which only distinguishes the two forms.
+/// `Args` is the tuple of the closure's parameters. It only distinguishes the two forms.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an agent",
     label = "not a closure that `agent_fn` accepts",

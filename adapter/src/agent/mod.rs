@@ -1,4 +1,4 @@
-//! The trait [`Agent`], agents made of closures, and the error of agents.
+//! The trait [`Agent`], agents that are created from closures, and the error type of agents.
 
 mod dynamic;
 mod error;
@@ -21,14 +21,15 @@ pub use self::{
 };
 use crate::RequestContext;
 
-/// Answers messages. This is the central trait of the library.
+/// A type that answers messages. This is the central trait of the library.
 ///
-/// Serve an agent with [`LocalAgent`](crate::LocalAgent). A [`RemoteAgent`](crate::RemoteAgent) is an
-/// agent, too, so code that takes `impl Agent` does not depend on where the agent runs. [`agent_fn`]
-/// and [`stream_fn`] make agents of closures; [`SharedAgent`] hides the type of an agent.
+/// Serve an agent with [`LocalAgent`](crate::LocalAgent). A [`RemoteAgent`](crate::RemoteAgent) is
+/// also an agent, so code that takes `impl Agent` does not depend on where the agent runs.
+/// [`agent_fn`] and [`stream_fn`] create agents from closures. [`SharedAgent`] erases the type of
+/// an agent.
 ///
-/// Calls run concurrently, on `&self`. If the caller disconnects, the future or the stream of its
-/// call is dropped, at whichever await point it is.
+/// Calls run concurrently on `&self`. If the caller disconnects, the future or the stream of its
+/// call is dropped, which can happen at any await point.
 ///
 /// ```
 /// use agentwire::{Agent, AgentError, Message, RequestContext};
@@ -47,24 +48,26 @@ use crate::RequestContext;
 /// }
 /// ```
 pub trait Agent: Send + Sync + 'static {
-    /// Returns the name that callers and error texts use.
+    /// Returns the name of the agent, by which callers address the agent.
     fn name(&self) -> &str;
 
     /// Answers one message with one message.
     ///
     /// # Errors
     ///
-    /// Any failure of the agent. The caller receives its code, text and details.
+    /// Returns an [`AgentError`] if the agent fails. The caller receives its code, text and
+    /// details.
     fn process(
         &self,
         message: Message,
         context: RequestContext,
     ) -> impl Future<Output = Result<Message, AgentError>> + Send;
 
-    /// Answers one message with any number of messages. An error ends the stream.
+    /// Answers one message with any number of messages. The stream ends after the first error.
     ///
-    /// The stream is polled for its next item only when the caller can take it. The default
-    /// implementation returns a single error, which says that the agent does not stream.
+    /// The stream is polled for the next item only when the caller can receive it. The default
+    /// implementation returns a single error, which reports that the agent does not support
+    /// streaming.
     fn stream(
         &self,
         message: Message,
@@ -74,7 +77,8 @@ pub trait Agent: Send + Sync + 'static {
         stream::iter([Err(AgentError::no_streaming(self.name()))])
     }
 
-    /// Returns what the agent can do, for clients that search a registry. Empty by default.
+    /// Returns the capabilities of the agent, by which clients can find the agent in a registry.
+    /// The default implementation returns an empty map.
     fn capabilities(&self) -> Map {
         Map::new()
     }

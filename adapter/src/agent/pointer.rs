@@ -1,4 +1,4 @@
-//! Shared and boxed agents are agents.
+//! Implementations of [`Agent`] for shared and boxed agents.
 
 use std::{future::Future, sync::Arc};
 

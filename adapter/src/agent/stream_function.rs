@@ -1,4 +1,4 @@
-//! Agents made of closures that return streams.
+//! Agents that are created from closures that return streams.
 
 use std::{fmt, future::Future, marker::PhantomData};
 
@@ -8,10 +8,11 @@ use futures_core::Stream;
 use super::{Agent, AgentError};
 use crate::RequestContext;
 
-/// Makes an agent of a closure that returns a stream of messages. Like that of
-/// [`agent_fn`](super::agent_fn), it takes a [`Message`], or a [`Message`] and a [`RequestContext`].
+/// Creates an agent from a closure that returns a stream of messages. The closure takes a
+/// [`Message`], or a [`Message`] and a [`RequestContext`], as for [`agent_fn`](super::agent_fn).
 ///
-/// The agent only streams: [`process`](Agent::process) fails.
+/// The agent only supports [`stream`](Agent::stream), so [`process`](Agent::process) returns an
+/// error.
 ///
 /// ```
 /// use agentwire::{LocalAgent, Message, RemoteAgent, stream_fn};
@@ -41,7 +42,7 @@ where
     }
 }
 
-/// An agent made of a closure by [`stream_fn`].
+/// An agent that [`stream_fn`] creates from a closure.
 pub struct StreamFnAgent<F, Args> {
     name: String,
     stream: F,
@@ -50,7 +51,7 @@ pub struct StreamFnAgent<F, Args> {
 }
 
 impl<F, Args> StreamFnAgent<F, Args> {
-    /// Sets what the agent can do, for a registry to tell others.
+    /// Sets the capabilities of the agent, which are published in a registry.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Map) -> Self {
         self.capabilities = capabilities;
@@ -89,10 +90,10 @@ where
     }
 }
 
-/// A closure that [`stream_fn`] accepts: `Fn(Message)` or `Fn(Message, RequestContext)`, and it
-/// returns a stream of `Result<Message, AgentError>`.
+/// A closure that [`stream_fn`] accepts. The closure is a `Fn(Message)` or `Fn(Message,
+/// RequestContext)` that returns a stream of `Result<Message, AgentError>`.
 ///
-/// `Args` is the tuple of its parameters. It only tells the two forms apart.
+/// `Args` is the tuple of the closure's parameters. It only distinguishes the two forms.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a streaming agent",
     label = "not a closure that `stream_fn` accepts",

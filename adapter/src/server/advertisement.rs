@@ -1,4 +1,4 @@
-//! What a server registers: its agents, and the endpoints that others call them at.
+//! The registrations of a server: its agents, at the endpoints where other processes can call them.
 
 use std::{path::absolute, time::Duration};
 
@@ -12,16 +12,17 @@ use agentwire_transport::{Endpoint, Error as TransportError};
 use super::agents::Agents;
 use crate::Error;
 
-/// What to register, apart from the agents themselves.
+/// The settings of a server's registrations.
 #[derive(Debug)]
 pub(super) struct Advertisement {
-    /// Nothing is registered without one.
+    /// The registry. If there is none, nothing is registered.
     pub(super) registry: Option<SharedRegistry>,
-    /// Registered in place of the endpoints that the server listens on, if there are any.
+    /// The advertised endpoints. If there are any, they are registered instead of the endpoints on
+    /// which the server listens.
     pub(super) endpoints: Vec<Result<Endpoint, TransportError>>,
     pub(super) version: Option<Version>,
     pub(super) metadata: Map,
-    /// How long to continue to serve after the agents are unregistered.
+    /// How long the server continues to serve after its agents have been unregistered.
     pub(super) deregistration_delay: Duration,
 }
 
@@ -37,16 +38,17 @@ impl Default for Advertisement {
     }
 }
 
-/// Registrations that have passed all checks and are not started yet.
+/// Registrations that have been checked, but have not been started.
 pub(super) struct Registrations(Vec<(SharedRegistry, Registration)>);
 
 impl Advertisement {
-    /// Returns a registration for each agent at each endpoint that others can call.
+    /// Returns a registration for each agent at each endpoint that other processes can call.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`] if others can call none of the
-    /// endpoints, and [`Error::Register`] for agents that no registry accepts.
+    /// Returns [`Error::InvalidEndpoint`] if an advertised endpoint is not valid, and
+    /// [`Error::InvalidSetting`] if other processes can call none of the endpoints. Returns
+    /// [`Error::Register`] if the registration of an agent is not valid.
     pub(super) fn registrations(
         self,
         agents: &Agents,
@@ -79,15 +81,15 @@ impl Advertisement {
 }
 
 impl Registrations {
-    /// Registers them and keeps them registered.
+    /// Registers the agents and keeps them registered.
     ///
     /// # Errors
     ///
-    /// [`Error::Register`].
+    /// Returns [`Error::Register`] if a registration is not valid.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, if there is a registration.
+    /// Panics if there is a registration and this is called outside a tokio runtime.
     pub(super) fn start(self) -> Result<Vec<RegistrationHandle>, Error> {
         let registrations = self.0.into_iter();
         registrations
@@ -101,7 +103,7 @@ fn refused(error: RegistryError) -> Error {
     Error::Register(error)
 }
 
-/// Replaces port 0 of an advertised endpoint by the port of the first TCP endpoint.
+/// Replaces port 0 of an advertised endpoint with the port of the first bound TCP endpoint.
 fn with_port_of(advertised: Endpoint, bound: &[&Endpoint]) -> Result<Endpoint, Error> {
     let Endpoint::Tcp { host, port: 0, .. } = &advertised else {
         return Ok(advertised);
@@ -116,11 +118,11 @@ fn with_port_of(advertised: Endpoint, bound: &[&Endpoint]) -> Result<Endpoint, E
     }
 }
 
-/// Returns those of the endpoints that others can call.
+/// Returns the endpoints that other processes can call.
 ///
 /// # Errors
 ///
-/// [`Error::InvalidSetting`] if there is none.
+/// Returns [`Error::InvalidSetting`] if there is no such endpoint.
 fn callable(bound: &[&Endpoint]) -> Result<Vec<Endpoint>, Error> {
     let mut endpoints = Vec::new();
     let mut problem = None;
@@ -142,10 +144,12 @@ fn callable(bound: &[&Endpoint]) -> Result<Vec<Endpoint>, Error> {
     }
 }
 
-/// Returns the form of an endpoint that other processes can call, or why there is none.
+/// Returns the form of an endpoint that other processes can call. If there is no such form, returns
+/// the reason.
 fn callable_form(bound: &Endpoint) -> Result<Endpoint, &'static str> {
     match bound {
-        // Other processes may have other working directories.
+        // A relative path is made absolute, because other processes may have a different working
+        // directory.
         Endpoint::Unix { path, .. } => match absolute(path).map(Endpoint::unix) {
             Ok(Ok(endpoint)) => Ok(endpoint),
             _ => Err("must be set: the relative path of the socket cannot be made absolute"),
@@ -163,8 +167,8 @@ fn is_unspecified(host: &str) -> bool {
         .is_ok_and(|address: std::net::IpAddr| address.is_unspecified())
 }
 
-/// The default deregistration delay: how long an event takes to the clients that watch a registry,
-/// on busy machines.
+/// The default deregistration delay. On busy machines, an event may take this long to reach the
+/// clients that watch a registry.
 const DEREGISTRATION_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

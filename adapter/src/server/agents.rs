@@ -1,4 +1,4 @@
-//! The agents and tools of a server: finds the one that a request is for.
+//! The agents and tools of a server. This module finds the agent or tool for each request.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -23,32 +23,34 @@ use crate::{
 /// The [`Service`] of a [`LocalAgent`](crate::LocalAgent).
 #[derive(Clone)]
 pub(super) struct Agents {
-    /// The agent that the builder was made with. It names the server.
+    /// The agent with which the builder was created. Its name is the name of the server.
     first: Arc<dyn DynAgent>,
     first_name: Arc<str>,
-    /// By name. Empty if the first agent answers calls by any name.
+    /// The agents by name. The map is empty if the first agent answers calls by any name.
     agents: BTreeMap<Arc<str>, Arc<dyn DynAgent>>,
     names: NamePolicy,
     tools: BTreeMap<Arc<str>, Arc<dyn DynTool>>,
-    /// The time limit of each answer.
+    /// The timeout for each answer.
     handler_timeout: Option<Duration>,
 }
 
-/// Which calls a single agent answers. Several agents always answer calls by their own names only.
+/// The names by which a single agent can be called. If there are several agents, each answers only
+/// calls by its own name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamePolicy {
-    /// By any name and without a name.
+    /// The agent answers calls by any name and without a name.
     Any,
-    /// By its own name and without a name.
+    /// The agent answers calls by its own name and without a name.
     OwnOrNone,
-    /// By its own name.
+    /// The agent answers only calls by its own name.
     Own,
 }
 
 impl Agents {
     /// # Errors
     ///
-    /// [`Error::InvalidSetting`] for agents or tools that share a name or have none.
+    /// Returns [`Error::InvalidSetting`] if two agents or two tools have the same name, or if one
+    /// of them has no name.
     pub(super) fn new(
         agents: Vec<SharedAgent>,
         names: NamePolicy,
@@ -63,7 +65,7 @@ impl Agents {
         let is_single = agents.len() == 1;
         let names = match names {
             NamePolicy::OwnOrNone if !is_single => NamePolicy::Own,
-            // An agent without a name cannot be called by it.
+            // An agent without a name cannot be called by name.
             NamePolicy::OwnOrNone if first.name().is_empty() => NamePolicy::Any,
             names => names,
         };
@@ -82,7 +84,7 @@ impl Agents {
         })
     }
 
-    /// Returns the agent that names the server.
+    /// Returns the first agent, whose name is the name of the server.
     pub(super) fn first(&self) -> &Arc<dyn DynAgent> {
         &self.first
     }
@@ -118,8 +120,8 @@ impl Agents {
         })
     }
 
-    /// Adds the name that the caller asked for. The name of an agent that is served here is shared,
-    /// so that an ordinary call allocates nothing.
+    /// Adds the name that the caller requested. The stored name of a known agent is shared, so that
+    /// most calls do not allocate.
     fn with_name(&self, context: RequestContext, name: &str) -> RequestContext {
         if name.is_empty() {
             context
@@ -132,7 +134,7 @@ impl Agents {
         }
     }
 
-    /// Adds the deadline that the handler timeout sets.
+    /// Adds the deadline that results from the handler timeout.
     fn within_limit(&self, context: RequestContext) -> RequestContext {
         match self.handler_timeout {
             Some(limit) => context.with_deadline(Instant::now() + limit),
@@ -140,12 +142,12 @@ impl Agents {
         }
     }
 
-    /// Returns the capabilities of the first agent and the tools.
+    /// Returns the capabilities of the first agent, including the tools of the server.
     pub(super) fn capabilities(&self) -> Map {
         self.capabilities_of(&*self.first)
     }
 
-    /// Returns the name of each agent, and its capabilities and the tools.
+    /// Returns the name of each agent with its capabilities, including the tools of the server.
     pub(super) fn offers(&self) -> Vec<(&str, Map)> {
         let offer = |agent: &Arc<dyn DynAgent>| self.capabilities_of(&**agent);
         if self.agents.is_empty() {
@@ -157,7 +159,8 @@ impl Agents {
             .collect()
     }
 
-    /// Returns the capabilities of an agent, with the tools under `tools` unless it lists its own.
+    /// Returns the capabilities of an agent. The tools of the server are added under `tools`,
+    /// unless the agent already has this capability.
     fn capabilities_of(&self, agent: &dyn DynAgent) -> Map {
         let mut capabilities = agent.capabilities();
         if !self.tools.is_empty() && !capabilities.contains_key("tools") {
@@ -175,7 +178,7 @@ impl Service for Agents {
 
     fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError> {
         let Body::Request(request) = body else {
-            // Not reached: `accepts` refuses all other types.
+            // This is unreachable, because `accepts` refuses all other types.
             return Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request"));
         };
         let limit = self.handler_timeout;

@@ -19,9 +19,9 @@ use crate::{
     tool::{DynTool, Tool},
 };
 
-/// Settings of a [`LocalAgent`], made by [`LocalAgent::builder`].
+/// A builder for a [`LocalAgent`], returned by [`LocalAgent::builder`].
 ///
-/// One server may serve several endpoints, which share its agents, its tools and its settings:
+/// One server may serve several endpoints, which share the agents, the tools and the settings:
 ///
 /// ```
 /// use agentwire::{LocalAgent, Message, agent_fn};
@@ -61,56 +61,58 @@ impl LocalAgentBuilder {
         }
     }
 
-    /// Serves another agent on the same endpoints. Call it again for each further agent; their
-    /// names must differ.
+    /// Adds another agent, which is served on the same endpoints. Call this method once for each
+    /// further agent. All names must be different.
     ///
-    /// With several agents, callers must name the one that they call. A call without a name, or
-    /// with an unknown one, fails with `AGENT_NOT_FOUND` and the list of the agents.
+    /// If there are several agents, each call must name its agent. A call without a name or with an
+    /// unknown name fails with `AGENT_NOT_FOUND`, and the error lists the names of the agents.
     pub fn agent(mut self, agent: impl Agent) -> Self {
         self.agents.push(SharedAgent::new(agent));
         self
     }
 
-    /// Sets whether a single agent answers only calls that name it. Default: no. It then answers
-    /// calls by any name and without a name, as in Python; with a [registry](Self::registry), calls
-    /// by its own name and without a name.
+    /// Sets whether a single agent answers only calls by its own name. The default is `false`.
+    ///
+    /// By default the agent answers calls by any name and without a name, as in Python. If a
+    /// [registry](Self::registry) is set, the agent answers only calls by its own name and without
+    /// a name.
     pub fn strict_names(mut self, strict: bool) -> Self {
         self.strict_names = strict;
         self
     }
 
-    /// Offers a tool beside the agent. Call it again for each further tool; their names must
-    /// differ.
+    /// Adds a tool. Call this method once for each tool. All names must be different.
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.tools.push(Arc::new(tool));
         self
     }
 
-    /// Registers the agents once they can be called, keeps them registered, and unregisters them
-    /// before the server stops. Default: no registry.
+    /// Sets the registry in which the agents are registered. By default there is no registry. The
+    /// agents are registered once they can be called, and are unregistered before the server stops.
     ///
-    /// Each agent is registered under its name, with [`LocalAgent::capabilities`], once for each
-    /// endpoint that others can call, so that callers can choose among them. An endpoint that they
-    /// cannot call, such as `0.0.0.0`, is left out. To choose what is registered, for example if
-    /// callers on other machines find the agent in the registry and a Unix socket is among the
-    /// endpoints, set the [advertised endpoint](Self::advertised_endpoint).
+    /// Each agent is registered under its name and with its capabilities, once for each endpoint
+    /// that other processes can call. Endpoints that other processes cannot call, such as
+    /// `0.0.0.0`, are not registered. To choose which endpoints are registered, set the
+    /// [advertised endpoints](Self::advertised_endpoint). This is necessary, for example, if the
+    /// server listens on a Unix socket but callers on other machines use the registry.
     ///
-    /// A registry that is unreachable does not keep the server from starting. Registering is
-    /// retried in the background; see [`LocalAgent::registrations`] and
+    /// The server starts even if the registry is unreachable. Registering is retried in the
+    /// background: see [`LocalAgent::registrations`] and
     /// [`RegistrationHandle`](crate::registry::RegistrationHandle).
     ///
-    /// With a registry, a single agent rejects calls by any name but its own, because one of its
-    /// endpoints may have belonged to a different agent when the caller looked it up.
+    /// With a registry, a single agent refuses calls by any other name. One of its endpoints may
+    /// have belonged to a different agent when the caller looked up that agent.
     pub fn registry(mut self, registry: impl Registry) -> Self {
         self.advertisement.registry = Some(SharedRegistry::new(registry));
         self
     }
 
-    /// Registers this endpoint in place of those that the server listens on. Call it again for each
-    /// further endpoint.
+    /// Adds an endpoint that is registered instead of the endpoints on which the server listens.
+    /// Call this method once for each endpoint.
     ///
-    /// It must be set if the server listens only on endpoints that others cannot call, such as
-    /// `0.0.0.0`. Port 0 stands for the port of the first TCP endpoint.
+    /// An advertised endpoint is required if other processes can call none of the server's
+    /// endpoints, for example if the server listens only on `0.0.0.0`. Port 0 stands for the port
+    /// of the first TCP endpoint.
     pub fn advertised_endpoint<E>(mut self, endpoint: E) -> Self
     where
         E: TryInto<Endpoint>,
@@ -121,56 +123,59 @@ impl LocalAgentBuilder {
         self
     }
 
-    /// Sets the version of the agents, for the registry. Default: none.
+    /// Sets the version with which the agents are registered. By default there is no version.
     pub fn version(mut self, version: Version) -> Self {
         self.advertisement.version = Some(version);
         self
     }
 
-    /// Adds an entry to the metadata of the agents, for the registry. Default: none.
+    /// Adds an entry to the metadata with which the agents are registered. By default there is no
+    /// metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.advertisement.metadata.insert(key, value);
         self
     }
 
-    /// Sets how long [`LocalAgent::stop`] continues to serve after it has unregistered the agents,
-    /// so that clients learn of it before calls are refused. Default: 250 ms. There is no delay if
-    /// no agent was registered, or none could be unregistered.
+    /// Sets how long [`LocalAgent::stop`] continues to serve after it has unregistered the agents.
+    /// During this delay clients learn that the agents have left. The default is 250 ms. There is
+    /// no delay if no agent was registered or could be unregistered.
     pub fn deregistration_delay(mut self, delay: Duration) -> Self {
         self.advertisement.deregistration_delay = delay.min(MAX_TIMEOUT);
         self
     }
 
     server_settings! {
-        /// Default: 1024.
+        /// The default is 1024.
         max_connections;
         frame_limits;
         idle_timeout;
-        /// Limits how long an agent or a tool may take for its answer, or for each chunk of a
-        /// stream. Default: no limit. The work is then dropped and the caller gets
-        /// `AGENT_TIMEOUT`.
+        /// Sets how long an agent or a tool may take for its answer, or for each chunk of a stream.
+        /// By default there is no limit. After the timeout, the request is cancelled and the caller
+        /// receives `AGENT_TIMEOUT`.
         ///
-        /// The time includes waiting for a peer that does not read its answers. An agent that
-        /// blocks its thread cannot be interrupted.
+        /// The timeout also runs while the peer does not read its answers. An agent that blocks its
+        /// thread cannot be interrupted.
         handler_timeout;
         shutdown_timeout;
     }
 
-    /// Binds all endpoints and starts to serve. If one of them cannot be bound, none is served.
+    /// Binds all endpoints and starts to serve. If an endpoint cannot be bound, no endpoint is
+    /// served.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`], [`Error::InvalidSetting`] also if there is no endpoint,
-    /// [`Error::Listen`] if an endpoint is in use or cannot be bound, and [`Error::Register`] for
-    /// agents that no registry accepts.
+    /// Returns [`Error::InvalidEndpoint`] if an endpoint is not valid, and
+    /// [`Error::InvalidSetting`] if a setting is out of range or there is no endpoint. Returns
+    /// [`Error::Listen`] if an endpoint is in use or cannot be bound, and [`Error::Register`] if
+    /// the registration of an agent is not valid.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with I/O and time enabled.
+    /// Panics if this is called outside a tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future serves nothing and releases what was bound.
+    /// If the future is dropped, nothing is served and all bound endpoints are released.
     pub async fn serve(self) -> Result<LocalAgent, Error> {
         self.config.check()?;
         let names = if self.strict_names {

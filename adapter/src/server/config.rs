@@ -1,4 +1,4 @@
-//! The settings that every server has, and the setters that all builders of servers share.
+//! The settings of servers, and the setters that all server builders share.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use agentwire_transport::TcpOptions;
 
 use crate::Error;
 
-/// How a server treats its connections and requests.
+/// The settings for the connections and requests of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerConfig {
     pub(crate) max_connections: usize,
     pub(crate) max_in_flight: usize,
     pub(crate) frame_limits: FrameLimits,
-    /// `None` to keep the options that each listener has.
+    /// The TCP options, or `None` to keep the options of each listener.
     pub(crate) tcp: Option<TcpOptions>,
     pub(crate) idle_timeout: Duration,
     pub(crate) frame_timeout: Duration,
@@ -25,7 +25,7 @@ pub(crate) struct ServerConfig {
 impl ServerConfig {
     /// # Errors
     ///
-    /// [`Error::InvalidSetting`] for a setting that is out of range.
+    /// Returns [`Error::InvalidSetting`] if a setting is out of range.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for (setting, number) in [
             ("max_connections", self.max_connections),
@@ -56,9 +56,9 @@ impl Default for ServerConfig {
     }
 }
 
-/// Defines the setters that builders of servers share, inside of an `impl` of a builder with the
-/// fields `config: ServerConfig` and `endpoints: Endpoints` and a method `serve`. The docs before a
-/// name are added to those of its setter.
+/// Defines the setters that all server builders share. It is used inside the `impl` of a builder
+/// with the fields `config: ServerConfig` and `endpoints: Endpoints` and the method `serve`. The
+/// docs before a name are appended to the docs of its setter.
 macro_rules! server_settings {
     (
         $(#[$max_connections:meta])* max_connections;
@@ -67,10 +67,10 @@ macro_rules! server_settings {
         $(#[$handler_timeout:meta])* handler_timeout;
         $(#[$shutdown_timeout:meta])* shutdown_timeout;
     ) => {
-        /// Serves on an endpoint: `unix:///path`, `tcp://host:port` or `memory://name`. Call it
-        /// again for each further endpoint.
+        /// Adds an endpoint to serve, such as `unix:///path`, `tcp://host:port` or `memory://name`.
+        /// Call this method once for each endpoint.
         ///
-        /// An endpoint that is not valid is reported by [`serve`](Self::serve).
+        /// If the endpoint is not valid, [`serve`](Self::serve) returns an error.
         pub fn endpoint<E>(mut self, endpoint: E) -> Self
         where
             E: TryInto<agentwire_transport::Endpoint>,
@@ -80,15 +80,15 @@ macro_rules! server_settings {
             self
         }
 
-        /// Serves on a listener that is already bound: a
+        /// Adds a listener that is already bound. It is a
         /// [`transport::Listener`](agentwire_transport::Listener), or a TCP or Unix listener of
-        /// tokio or std. Call it again for each further listener.
+        /// tokio or std. Call this method once for each listener.
         ///
-        /// A listener that cannot be used is reported by [`serve`](Self::serve).
+        /// If the listener cannot be used, [`serve`](Self::serve) returns an error.
         ///
         /// # Panics
         ///
-        /// For a listener of std, outside of a tokio runtime with I/O enabled.
+        /// Panics if a std listener is added outside a tokio runtime with I/O enabled.
         pub fn listener<L>(mut self, listener: L) -> Self
         where
             L: TryInto<agentwire_transport::Listener>,
@@ -98,9 +98,9 @@ macro_rules! server_settings {
             self
         }
 
-        /// Limits the open connections of each endpoint. At the limit, the endpoint accepts no
-        /// more; further connections wait in the system's queue. The limit is not shared, so that
-        /// an endpoint whose peers fill it up does not close the others.
+        /// Sets the largest number of open connections of each endpoint. At the limit, further
+        /// connections wait in the accept queue of the system. Each endpoint has its own limit, so
+        /// that peers of one endpoint cannot make the other endpoints unavailable.
         ///
         $(#[$max_connections])*
         pub fn max_connections(mut self, connections: usize) -> Self {
@@ -108,15 +108,16 @@ macro_rules! server_settings {
             self
         }
 
-        /// Limits the requests of one connection that are in flight at the same time. Default: 64.
-        /// At the limit no further requests are read from it.
+        /// Sets the largest number of requests in flight on one connection. The default is 64. At
+        /// the limit, no further requests are read from the connection.
         pub fn max_in_flight_per_connection(mut self, requests: usize) -> Self {
             self.config.max_in_flight = requests;
             self
         }
 
-        /// Limits the size of frames. Default: 10 MiB each way. A larger request is answered with
-        /// an error and its connection closed; a larger answer is replaced by an error.
+        /// Sets the largest sizes of sent and received frames. The default is 10 MiB for both. A
+        /// larger request is answered with an error, and its connection is closed. A larger answer
+        /// is replaced by an error.
         ///
         $(#[$frame_limits])*
         pub fn frame_limits(mut self, limits: agentwire_codec::FrameLimits) -> Self {
@@ -124,8 +125,8 @@ macro_rules! server_settings {
             self
         }
 
-        /// Closes a connection that has had no request in flight for this long. Default: 60 s, as
-        /// in Python.
+        /// Sets how long a connection may have no request in flight before it is closed. The
+        /// default is 60 s, as in Python.
         ///
         $(#[$idle_timeout])*
         pub fn idle_timeout(mut self, timeout: std::time::Duration) -> Self {
@@ -133,22 +134,22 @@ macro_rules! server_settings {
             self
         }
 
-        /// Closes a connection on which a frame takes longer than this to arrive, from its first
-        /// byte. Default: 60 s.
+        /// Sets how long a frame may take to arrive after its first byte before the connection is
+        /// closed. The default is 60 s.
         pub fn frame_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.frame_timeout = timeout;
             self
         }
 
-        /// Closes a connection whose peer has read nothing of a waiting answer for this long.
-        /// Default: 60 s.
+        /// Sets how long a peer may read nothing while an answer is queued before the connection is
+        /// closed. The default is 60 s.
         pub fn write_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.write_timeout = timeout;
             self
         }
 
         /// Sets the options of TCP connections, such as keepalive, for all TCP endpoints and
-        /// listeners. Default: the options that a listener already has.
+        /// listeners. By default each listener keeps its own options.
         pub fn tcp_options(mut self, options: agentwire_transport::TcpOptions) -> Self {
             self.config.tcp = Some(options);
             self
@@ -161,8 +162,8 @@ macro_rules! server_settings {
             self
         }
 
-        /// Limits how long a graceful stop waits for requests in flight. Default: 30 s. What is
-        /// still in flight then is dropped.
+        /// Sets how long a graceful stop waits for requests in flight. The default is 30 s.
+        /// Requests that are still in flight after the timeout are dropped.
         ///
         $(#[$shutdown_timeout])*
         pub fn shutdown_timeout(mut self, timeout: std::time::Duration) -> Self {
@@ -170,19 +171,20 @@ macro_rules! server_settings {
             self
         }
 
-        /// Serves until `shutdown` resolves, then stops gracefully and returns.
+        /// Serves until `shutdown` completes, then stops gracefully and returns.
         ///
         /// # Errors
         ///
-        /// As [`serve`](Self::serve).
+        /// Returns the same errors as [`serve`](Self::serve).
         ///
         /// # Panics
         ///
-        /// As [`serve`](Self::serve).
+        /// Panics under the same conditions as [`serve`](Self::serve).
         ///
         /// # Cancel safety
         ///
-        /// Dropping the future drops what is in flight and closes all connections.
+        /// If the future is dropped, all requests in flight are dropped and all connections are
+        /// closed.
         pub async fn serve_until(
             self,
             shutdown: impl std::future::Future,

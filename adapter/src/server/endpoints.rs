@@ -1,15 +1,16 @@
-//! The endpoints that a server is to serve, until they are bound.
+//! The endpoints and listeners of a server that is not running.
 
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 
 use super::carrier::Bound;
 use crate::Error;
 
-/// Endpoints to be bound and listeners that already are, in the order of the builder's calls.
+/// Endpoints that are to be bound and listeners that are already bound, in the order in which they
+/// were added.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
     sources: Vec<Source>,
-    /// The first error of a setter, reported when the endpoints are bound.
+    /// The first error of a setter, which [`bind`](Self::bind) returns.
     error: Option<Error>,
 }
 
@@ -47,13 +48,13 @@ impl Endpoints {
         }
     }
 
-    /// Binds all endpoints, of which there is at least one. If one of them is not valid, nothing is
-    /// bound; if one of them cannot be bound, the others are released.
+    /// Binds all endpoints. If an endpoint is not valid, nothing is bound. If an endpoint cannot be
+    /// bound, all others are released.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidEndpoint`], [`Error::Listen`], and [`Error::InvalidSetting`] if there is no
-    /// endpoint.
+    /// Returns [`Error::InvalidEndpoint`] if an endpoint is not valid, [`Error::Listen`] if an
+    /// endpoint cannot be bound, and [`Error::InvalidSetting`] if there is no endpoint.
     pub(crate) async fn bind(self) -> Result<Vec<Bound>, Error> {
         if let Some(error) = self.error {
             return Err(error);

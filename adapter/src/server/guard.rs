@@ -1,4 +1,4 @@
-//! Confines the panics and delays of handlers to their own requests.
+//! Limits the effect of a handler's panics and delays to its own request.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
 
@@ -8,11 +8,11 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
-/// Runs what a handler does for a request: an agent, a tool or a registry.
+/// A guard that runs the handler of a request, which is an agent, a tool or a registry.
 pub(crate) struct Guard<'a> {
-    /// What the handler is: `agent`, `tool` or `registry`.
+    /// The kind of the handler: `agent`, `tool` or `registry`.
     pub(crate) kind: &'static str,
-    /// The name of the agent or tool, or the method of the registry. For logs.
+    /// The name of the agent or tool, or the method of the registry. The name is used in logs.
     pub(crate) name: &'a str,
     pub(crate) id: &'a RequestId,
     pub(crate) span: &'a Span,
@@ -20,12 +20,12 @@ pub(crate) struct Guard<'a> {
 }
 
 impl Guard<'_> {
-    /// Runs `work` within the request's span, up to its end, its panic or the time limit.
+    /// Runs `work` in the span of the request until `work` completes, panics or times out.
     ///
     /// # Errors
     ///
-    /// The answer to the request: `INTERNAL_ERROR` after a panic, and what `timed_out` returns at
-    /// the time limit.
+    /// Returns the answer to the request: `INTERNAL_ERROR` after a panic, or the error that
+    /// `timed_out` returns after the timeout.
     pub(crate) async fn run<T>(
         &self,
         work: impl Future<Output = T>,
@@ -37,13 +37,13 @@ impl Guard<'_> {
                 None => Ok(work.await),
             }
         };
-        // Outside of the time limit, because dropping the work at the limit may panic, too.
+        // Panics are caught outside the timeout, because dropping the work may also panic.
         let outcome = AssertUnwindSafe(limited).catch_unwind();
         let outcome = outcome.instrument(self.span.clone()).await;
         outcome.unwrap_or_else(|panic| Err(self.panicked(&*panic)))
     }
 
-    /// Logs a panic and returns the answer to the request, which does not show the cause.
+    /// Logs a panic and returns the answer to the request. The answer does not contain the cause.
     pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) -> WireError {
         let Self { kind, name, id, .. } = self;
         let (name, cause) = (Untrusted(name), Untrusted(panic_text(panic)));

@@ -16,17 +16,18 @@ use crate::{
     tool::DynTool,
 };
 
-/// One request to an agent or a tool. It ends in an answer, whatever the handler does.
+/// One request to an agent or a tool. It always ends with an answer, even if the handler panics or
+/// times out.
 pub(super) struct Invocation<H: ?Sized> {
     handler: Arc<H>,
     id: RequestId,
     span: Span,
     limit: Option<Duration>,
-    /// Set only if the span is enabled, because only its log shows the elapsed time.
+    /// The start time. It is set only if the span is enabled, because only the log needs it.
     start: Option<Instant>,
 }
 
-/// An agent or a tool, as logs and errors name it.
+/// An agent or a tool, with its kind and its name for logs and errors.
 pub(super) trait Handler {
     const KIND: &'static str;
     fn name(&self) -> &str;
@@ -81,7 +82,7 @@ impl<H: Handler + ?Sized> Invocation<H> {
         guard.run(work, timed_out).await
     }
 
-    /// Logs the outcome and passes it on.
+    /// Logs the outcome and returns it.
     fn finish(&self, outcome: Body) -> Body {
         let elapsed = self.start.map(|start| start.elapsed());
         if let Body::Error(error) = &outcome {
@@ -96,7 +97,7 @@ impl<H: Handler + ?Sized> Invocation<H> {
 
 impl Invocation<dyn DynAgent> {
     pub(super) async fn process(self, message: Message, context: RequestContext) -> Body {
-        // An async block, so that a panic before the agent returns its future is caught, too.
+        // The async block ensures that a panic before the agent returns its future is also caught.
         let work = async { self.handler.process(message, context).await };
         self.finish(match self.run(work).await {
             Ok(Ok(message)) => Response::Message(message).into(),
@@ -120,7 +121,7 @@ impl Invocation<dyn DynAgent> {
                     Err(error) => break Body::Error(error),
                 }
             };
-            // Dropping the agent's stream may panic, too.
+            // Dropping the agent's stream may also panic.
             let end = match self.run(async move { drop(chunks) }).await {
                 Ok(()) => end,
                 Err(error) => Body::Error(error),
@@ -141,7 +142,8 @@ impl Invocation<dyn DynTool> {
     }
 }
 
-/// Calls [`Agent::stream`](crate::Agent::stream) at the first poll, so that its panic is caught.
+/// Calls [`Agent::stream`](crate::Agent::stream) at the first poll, so that a panic of this method
+/// is caught.
 fn chunks(
     agent: Arc<dyn DynAgent>,
     message: Message,
@@ -150,7 +152,7 @@ fn chunks(
     Box::pin(future::lazy(move |_| agent.stream(message, context)).flatten_stream())
 }
 
-/// Gives an error without a code of its own the code of a failed tool.
+/// Replaces the generic code `INTERNAL_ERROR` with the code of a failed tool.
 fn tool_failed(mut error: WireError) -> WireError {
     if error.code == ErrorCode::INTERNAL_ERROR {
         error.code = ErrorCode::TOOL_EXECUTION_FAILED;

@@ -1,4 +1,4 @@
-//! The handle of a running server of agents.
+//! The handle of a running server: [`LocalAgent`].
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{Error, agent::Agent};
 
-/// An agent that is served on one or more endpoints.
+/// A server of one or more agents, on one or more endpoints.
 ///
-/// It serves from its creation until it is stopped. Dropping it aborts what is in flight.
+/// The server runs until it is stopped or dropped. Dropping the server aborts the requests in
+/// flight.
 ///
 /// ```
 /// use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
@@ -33,7 +34,7 @@ use crate::{Error, agent::Agent};
 /// # }
 /// ```
 ///
-/// A program that only serves needs no handle:
+/// A program that does nothing but serve does not need the handle:
 ///
 /// ```no_run
 /// # use agentwire::{LocalAgent, Message, agent_fn};
@@ -47,8 +48,8 @@ use crate::{Error, agent::Agent};
 /// # }
 /// ```
 pub struct LocalAgent {
-    /// Declared before `tasks` so that it drops first: the agents are unregistered before the
-    /// sockets close.
+    /// Declared before `tasks` so that it is dropped first. The agents are thereby unregistered
+    /// before the sockets are closed.
     registrations: Vec<RegistrationHandle>,
     deregistration_delay: Duration,
     tasks: ServerTasks,
@@ -56,19 +57,19 @@ pub struct LocalAgent {
 }
 
 impl LocalAgent {
-    /// Serves an agent on one endpoint, with default settings.
+    /// Starts a server for an agent on one endpoint, with default settings.
     ///
     /// # Errors
     ///
-    /// As [`LocalAgentBuilder::serve`].
+    /// Returns the same errors as [`LocalAgentBuilder::serve`].
     ///
     /// # Panics
     ///
-    /// As [`LocalAgentBuilder::serve`].
+    /// Panics under the same conditions as [`LocalAgentBuilder::serve`].
     ///
     /// # Cancel safety
     ///
-    /// As [`LocalAgentBuilder::serve`].
+    /// If the future is dropped, the same applies as for [`LocalAgentBuilder::serve`].
     pub async fn serve<E>(agent: impl Agent, endpoint: E) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
@@ -77,7 +78,7 @@ impl LocalAgent {
         Self::builder(agent).endpoint(endpoint).serve().await
     }
 
-    /// Returns a builder, for several endpoints and other settings.
+    /// Returns a builder for a server with several endpoints or other settings.
     pub fn builder(agent: impl Agent) -> LocalAgentBuilder {
         LocalAgentBuilder::new(agent)
     }
@@ -104,78 +105,81 @@ impl LocalAgent {
         })
     }
 
-    /// Returns the endpoint, with the real port if the system chose one. Of several, it is the
-    /// first.
+    /// Returns the first endpoint of the server. If the system has chosen the port, the endpoint
+    /// contains the actual port.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
-        // There is at least one.
+        // The builder requires at least one endpoint.
         &self.endpoints()[0]
     }
 
-    /// Returns all endpoints, in the order in which the builder got them.
+    /// Returns all endpoints, in the order in which they were added to the builder.
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         self.tasks.endpoints()
     }
 
-    /// Returns the name of the agent. Of several, it is the first.
+    /// Returns the name of the first agent.
     #[must_use]
     pub fn name(&self) -> &str {
         self.agents.first().name()
     }
 
-    /// Returns what a registration says that the agent can do: its
-    /// [`capabilities`](Agent::capabilities), and the tools under `tools`, each with its `name`,
-    /// `description` and `parameters`.
+    /// Returns the capabilities with which the first agent is registered. They consist of its
+    /// [`capabilities`](Agent::capabilities) and of the list `tools`, which contains the `name`,
+    /// the `description` and the `parameters` of each tool.
     #[must_use]
     pub fn capabilities(&self) -> Map {
         self.agents.capabilities()
     }
 
-    /// Returns the registrations, one for each agent at each registered endpoint. There are none
-    /// without a [registry](LocalAgentBuilder::registry).
+    /// Returns the registrations, one for each agent at each registered endpoint. The slice is
+    /// empty if the server has no [registry](LocalAgentBuilder::registry).
     #[must_use]
     pub fn registrations(&self) -> &[RegistrationHandle] {
         &self.registrations
     }
 
-    /// Stops gracefully: takes no further connections and requests, and answers those in flight.
-    /// What is not answered within the [shutdown timeout](LocalAgentBuilder::shutdown_timeout) is
-    /// dropped.
+    /// Stops the server gracefully. It accepts no more connections and requests, and answers the
+    /// requests in flight. Requests that are not answered within the
+    /// [shutdown timeout](LocalAgentBuilder::shutdown_timeout) are dropped.
     ///
-    /// Registered agents are unregistered first, within 5 s. Calls are still accepted until then,
-    /// and for the [deregistration delay](LocalAgentBuilder::deregistration_delay) after that, so
-    /// clients that found the agents in the registry lose no call.
+    /// Registered agents are unregistered first, which takes up to 5 s. The server accepts calls
+    /// until then, and for the [deregistration delay](LocalAgentBuilder::deregistration_delay)
+    /// afterwards. Clients that discovered the agents in the registry therefore lose no call.
     ///
-    /// Returns when no task and no socket file is left.
+    /// Returns when all tasks of the server have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped while the agents are being unregistered, the server continues to
-    /// serve; if it is dropped later, the server continues to drain, without a time limit. Call
-    /// this or [`abort`](Self::abort) again.
+    /// serve. If the future is dropped later, the server continues to drain without a timeout. Call
+    /// this method or [`abort`](Self::abort) to finish the shutdown.
     pub async fn stop(&self) {
-        // A failure is logged by the registration, whose lease then expires.
+        // The registration logs a failure, and its lease then expires.
         let unregistered = self.registrations.iter().map(|registration| async {
             let was_registered = registration.is_registered();
             registration.unregister().await.is_ok() && was_registered
         });
         if join_all(unregistered).await.contains(&true) {
-            // Clients that watch the registry are being told, and may be calling meanwhile.
+            // Clients that watch the registry may still make calls until they are notified.
             sleep(self.deregistration_delay).await;
         }
         self.tasks.stop().await;
     }
 
-    /// Stops at once: drops what is in flight and closes all connections.
+    /// Stops the server immediately. Requests in flight are dropped, and all connections are
+    /// closed.
     ///
-    /// Returns when no task and no socket file is left. An agent that blocks its thread delays
-    /// that. The agents are not unregistered; their leases expire.
+    /// Returns when all tasks of the server have ended and its socket files are removed. An agent
+    /// that blocks its thread delays the return. The agents are not unregistered, so their leases
+    /// expire.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before the registrations have ended, the server continues to serve;
-    /// if it is dropped later, the server stops all the same. Call this again, or drop the server.
+    /// If the future is dropped before the registrations have ended, the server continues to serve.
+    /// If the future is dropped later, the server still stops. Call this method again or drop the
+    /// server to be sure.
     pub async fn abort(&self) {
         self.registrations
             .iter()
@@ -184,12 +188,12 @@ impl LocalAgent {
         self.tasks.abort().await;
     }
 
-    /// Waits until the server has been stopped or aborted, by whichever task, and no task and no
-    /// socket file is left.
+    /// Waits until the server has been stopped or aborted by any task. Returns when all tasks of
+    /// the server have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// Safe: the future only waits.
+    /// This method is cancel safe, because it only waits.
     pub async fn stopped(&self) {
         self.tasks.stopped().await;
     }

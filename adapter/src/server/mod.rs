@@ -1,6 +1,6 @@
-//! Serving: from a connection to the agent, and back.
+//! The server: it receives requests, runs agents and tools, and sends the answers.
 //!
-//! The layers, top to bottom. A layer may name only those below it.
+//! The table lists the layers from top to bottom. A layer may use only the layers below it.
 //!
 //! | layer | what it does |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | `service` | the seam: what a server does with a request, whichever carrier brought it |
 //! | `guard`, `config`, `shutdown` | panics and time limits; settings; the two ways to stop |
 //!
-//! `RegistryServer` stands on the same layers from `tasks` down, with a `Service` of its own.
+//! `RegistryServer` uses the layers from `tasks` down, with its own implementation of `Service`.
 
 mod advertisement;
 mod agents;

@@ -1,4 +1,4 @@
-//! The seam between carriers and what a server does.
+//! The interface between carriers and the logic of a server.
 
 use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, RequestId, Value, WireError,
@@ -7,32 +7,33 @@ use agentwire_codec::{
 use agentwire_transport::Peer;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 
-/// What a server does with requests: runs agents and tools, or keeps a registry.
+/// The logic of a server, which processes requests. A service runs agents and tools, or manages a
+/// registry.
 ///
-/// A service knows nothing of connections, encodings and limits. Those belong to the carriers.
+/// A service does not depend on connections, encodings or limits, which the carriers implement.
 pub(crate) trait Service: Send + Sync + 'static {
-    /// Returns whether envelopes of this type are requests for this service. All others are refused
-    /// with `INVALID_MESSAGE`.
+    /// Returns whether envelopes of this type are requests for this service. Envelopes of other
+    /// types are refused with `INVALID_MESSAGE`.
     fn accepts(&self, kind: EnvelopeType) -> bool;
 
-    /// Starts a request of an accepted type. The work advances as it is polled, and is cancelled by
-    /// dropping it.
+    /// Starts a request of an accepted type. The returned work makes progress when it is polled,
+    /// and is cancelled when it is dropped.
     ///
     /// # Errors
     ///
-    /// The error that answers the request.
+    /// Returns the error with which the request is answered.
     fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError>;
 }
 
-/// The work on one request.
+/// The processing of one request.
 pub(crate) enum Work {
-    /// Ends in one answer.
+    /// A future of the only answer.
     One(BoxFuture<'static, Body>),
-    /// Yields chunks, and then an end or an error.
+    /// A stream of chunks, followed by an end or an error.
     Many(BoxStream<'static, Body>),
 }
 
-/// Returns the answer to a request for a method that a service does not have (PROTOCOL 7.3).
+/// Returns the answer to a request for an unknown method (PROTOCOL 7.3).
 pub(crate) fn unknown_method(method: Value) -> WireError {
     let method = repeatable(method);
     let text = format!(

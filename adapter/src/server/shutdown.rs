@@ -1,4 +1,4 @@
-//! The two ways to stop a server: drain and abort.
+//! The shutdown of a server, which can be drained or aborted.
 
 use std::{
     future::{Future, poll_fn},
@@ -12,18 +12,19 @@ use std::{
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Starts the shutdown of a server, and tells its tasks.
+/// A handle that starts the shutdown of a server and notifies its tasks.
 #[derive(Clone, Default)]
 pub(super) struct Shutdown {
-    /// Cancelled once nothing new is taken.
+    /// Cancelled when the server stops accepting connections and requests.
     drain: CancellationToken,
-    /// Cancelled once requests in flight are dropped.
+    /// Cancelled when requests in flight are to be dropped.
     abort: CancellationToken,
-    /// Whether either is cancelled, or is about to be. See [`ShutdownListener::poll`].
+    /// Whether one of the tokens is cancelled or about to be cancelled: see
+    /// [`ShutdownListener::poll`].
     has_started: Arc<AtomicBool>,
 }
 
-/// How far the shutdown of a server has come.
+/// The stage of the shutdown of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Serving,
@@ -32,21 +33,21 @@ pub(super) enum Stage {
 }
 
 impl Shutdown {
-    /// Takes nothing new and finishes what is in flight.
+    /// Stops accepting connections and requests. Requests in flight are finished.
     pub(super) fn drain(&self) {
         self.has_started.store(true, Relaxed);
         self.drain.cancel();
     }
 
-    /// Drops what is in flight.
+    /// Drops all requests in flight.
     pub(super) fn abort(&self) {
         self.has_started.store(true, Relaxed);
         self.abort.cancel();
-        // After `abort`, so that a task that this wakes sees both.
+        // `drain` is cancelled last, so that a task that it wakes sees both.
         self.drain.cancel();
     }
 
-    /// Waits for either.
+    /// Waits until the server is drained or aborted.
     pub(super) async fn started(&self) {
         self.drain.cancelled().await;
     }
@@ -62,23 +63,23 @@ impl Shutdown {
     }
 }
 
-/// Lets one task follow the shutdown.
+/// A listener that notifies one task of the shutdown.
 pub(super) struct ShutdownListener {
     shutdown: Shutdown,
     stage: Stage,
-    /// Resolves when the next stage begins.
+    /// A future that resolves when the next stage begins.
     next: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The waker that `next` was last polled with.
+    /// The waker with which `next` was last polled.
     waker: Option<Waker>,
 }
 
 impl ShutdownListener {
-    /// Returns the current stage. The task is woken when the next one begins.
+    /// Returns the current stage. The task is woken when the next stage begins.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Stage {
-        // Every connection polls this on every turn, and polling a token takes a lock that all
-        // connections share. The flag spares them that. `Relaxed` is enough: a task that misses the
-        // store has registered its waker, is woken by the `cancel` that follows, and that wake-up
-        // makes the store visible to it.
+        // Every connection polls this on every turn. Polling a token acquires a lock that all
+        // connections share, and the flag avoids that. `Relaxed` is sufficient: a task that misses
+        // the store has registered its waker, so the following `cancel` wakes the task. The wake-up
+        // makes the store visible to the task.
         let is_registered = |waker: &Waker| waker.will_wake(cx.waker());
         if !self.shutdown.has_started.load(Relaxed)
             && self.waker.as_ref().is_some_and(is_registered)
@@ -100,7 +101,7 @@ impl ShutdownListener {
         self.stage
     }
 
-    /// Waits until what is in flight is to be dropped.
+    /// Waits until requests in flight are to be dropped.
     pub(super) async fn aborted(mut self) {
         poll_fn(|cx| match self.poll(cx) {
             Stage::Aborted => Poll::Ready(()),

@@ -1,4 +1,4 @@
-//! The tasks of a running server, and how they end.
+//! The tasks of a running server.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,9 +12,9 @@ use super::{
     shutdown::Shutdown,
 };
 
-/// A service on its endpoints, until it is stopped or dropped.
+/// The tasks that serve a service on its endpoints. Dropping the value aborts the tasks.
 pub(crate) struct ServerTasks {
-    /// At least one.
+    /// The endpoints, of which there is at least one.
     endpoints: Vec<Endpoint>,
     shutdown_timeout: Duration,
     shutdown: Shutdown,
@@ -22,11 +22,11 @@ pub(crate) struct ServerTasks {
 }
 
 impl ServerTasks {
-    /// Starts to serve on all endpoints, of which there is at least one.
+    /// Starts to serve on all endpoints. There must be at least one endpoint.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics if this is called outside a tokio runtime.
     pub(crate) fn start(
         bound: Vec<Bound>,
         service: Arc<dyn Service>,
@@ -51,15 +51,16 @@ impl ServerTasks {
         }
     }
 
-    /// Returns the endpoints, with the real port where the system chose one.
+    /// Returns the endpoints. If the system has chosen the port of an endpoint, the endpoint
+    /// contains the actual port.
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
 
-    /// Takes no further requests and answers those in flight, within the shutdown timeout. Returns
-    /// when no task is left.
+    /// Stops accepting requests, and answers the requests in flight within the shutdown timeout.
+    /// Returns when all tasks have ended.
     ///
-    /// If the future is dropped, draining continues without a time limit.
+    /// If the future is dropped, the server continues to drain without a timeout.
     pub(crate) async fn stop(&self) {
         self.shutdown.drain();
         self.tasks.close();
@@ -74,16 +75,16 @@ impl ServerTasks {
         }
     }
 
-    /// Drops everything. Returns when no task is left.
+    /// Drops all requests in flight and closes all connections. Returns when all tasks have ended.
     ///
-    /// If the future is dropped, the server stops all the same.
+    /// If the future is dropped, the server still stops.
     pub(crate) async fn abort(&self) {
         self.shutdown.abort();
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Waits until the server has been stopped or aborted and no task is left.
+    /// Waits until the server has been stopped or aborted and all tasks have ended.
     pub(crate) async fn stopped(&self) {
         self.tasks.wait().await;
     }

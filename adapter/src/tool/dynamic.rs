@@ -1,4 +1,4 @@
-//! Tools behind a type-erased handle.
+//! Type-erased tools.
 
 use agentwire_codec::{Map, ToolResult};
 use futures_core::future::BoxFuture;
@@ -6,7 +6,7 @@ use futures_core::future::BoxFuture;
 use super::Tool;
 use crate::{AgentError, RequestContext};
 
-/// The dyn-compatible form of [`Tool`], implemented for every tool.
+/// The dyn-compatible form of [`Tool`], which is implemented for every tool.
 pub(crate) trait DynTool: Send + Sync {
     fn name(&self) -> &str;
     fn description(&self) -> &str;

@@ -1,4 +1,4 @@
-//! Tools made of closures.
+//! Tools that are created from closures.
 
 use std::{fmt, future::Future, marker::PhantomData};
 
@@ -7,7 +7,7 @@ use agentwire_codec::{Map, ToolResult};
 use super::Tool;
 use crate::{AgentError, RequestContext};
 
-/// Makes a tool of a closure that takes a [`Map`] of arguments, or a [`Map`] and a
+/// Creates a tool from a closure that takes a [`Map`] of arguments, or a [`Map`] and a
 /// [`RequestContext`].
 ///
 /// ```
@@ -30,7 +30,8 @@ use crate::{AgentError, RequestContext};
 /// # }
 /// ```
 ///
-/// Write out the types of the closure's parameters, because they select between the two forms.
+/// The types of the closure's parameters must be written out, because they select between the two
+/// forms.
 pub fn tool_fn<F, Args>(name: impl Into<String>, execute: F) -> FnTool<F, Args>
 where
     F: ToolHandler<Args>,
@@ -44,7 +45,7 @@ where
     }
 }
 
-/// A tool made of a closure by [`tool_fn`].
+/// A tool that [`tool_fn`] creates from a closure.
 pub struct FnTool<F, Args> {
     name: String,
     description: String,
@@ -95,10 +96,10 @@ where
     }
 }
 
-/// A closure that [`tool_fn`] accepts: `Fn(Map)` or `Fn(Map, RequestContext)`, and the future that
-/// it returns ends in `Result<ToolResult, AgentError>`.
+/// A closure that [`tool_fn`] accepts. The closure is a `Fn(Map)` or `Fn(Map, RequestContext)` that
+/// returns a future of `Result<ToolResult, AgentError>`.
 ///
-/// `Args` is the tuple of its parameters, which only distinguishes the two forms.
+/// `Args` is the tuple of the closure's parameters. It only distinguishes the two forms.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool",
     label = "not a closure that `tool_fn` accepts",

@@ -1,4 +1,4 @@
-//! The trait [`Tool`], and tools made of closures.
+//! The trait [`Tool`], and tools that are created from closures.
 
 mod dynamic;
 mod function;
@@ -16,14 +16,15 @@ pub use self::function::{FnTool, ToolHandler, tool_fn};
 pub use self::typed::{Typed, TypedTool, TypedToolHandler, typed_tool_fn};
 use crate::{AgentError, RequestContext};
 
-/// Something that takes arguments and returns data, such as a search or a calculation.
+/// A function that takes named arguments and returns data, such as a search or a calculation.
 ///
-/// A [`LocalAgent`](crate::LocalAgent) can offer tools beside its agent
-/// ([`LocalAgentBuilder::tool`](crate::LocalAgentBuilder::tool)), which clients execute with
-/// [`RemoteAgent::execute`](crate::RemoteAgent::execute). [`tool_fn`] makes a tool of a closure.
+/// A [`LocalAgent`](crate::LocalAgent) can offer tools in addition to its agent, which are added
+/// with [`LocalAgentBuilder::tool`](crate::LocalAgentBuilder::tool). Clients execute tools with
+/// [`RemoteAgent::execute`](crate::RemoteAgent::execute). [`tool_fn`] creates a tool from a
+/// closure.
 ///
-/// Executions run concurrently on `&self`. If the caller disconnects, its future is dropped at an
-/// await point.
+/// Executions run concurrently on `&self`. If the caller disconnects, the future of the execution
+/// is dropped, which can happen at any await point.
 ///
 /// ```
 /// use agentwire::{AgentError, Map, RequestContext, Tool, ToolResult, map};
@@ -54,30 +55,31 @@ use crate::{AgentError, RequestContext};
 /// }
 /// ```
 pub trait Tool: Send + Sync + 'static {
-    /// Returns the name that callers use. It must not be empty.
+    /// Returns the name of the tool, which must not be empty.
     fn name(&self) -> &str;
 
-    /// Returns what the tool does, for callers that choose among tools, such as language models.
-    /// Empty by default.
+    /// Returns a description of the tool for callers that choose between tools, such as language
+    /// models. The default implementation returns an empty string.
     fn description(&self) -> &str {
         ""
     }
 
-    /// Returns a JSON Schema of the arguments. By default it is empty, which allows anything. The
-    /// schema informs callers; arguments are not checked against it.
+    /// Returns a JSON Schema of the arguments. The default implementation returns an empty schema,
+    /// which allows any arguments. The schema is only published for callers. Arguments are not
+    /// checked against it.
     fn parameters(&self) -> Map {
         Map::new()
     }
 
     /// Executes the tool with named arguments.
     ///
-    /// For a failure that is part of what the tool does, such as an unknown city, return
-    /// [`ToolResult::failure`]. It reaches the caller as an answer.
+    /// To report an expected failure, such as an unknown city, return [`ToolResult::failure`]. The
+    /// caller receives it as an answer and not as an error.
     ///
     /// # Errors
     ///
-    /// The caller receives the code, text and details of the error. An error without a code of its
-    /// own has the code `TOOL_EXECUTION_FAILED` there, not `INTERNAL_ERROR`.
+    /// Returns an [`AgentError`] if the tool fails. The caller receives its code, text and details.
+    /// The code `INTERNAL_ERROR` is replaced by `TOOL_EXECUTION_FAILED`.
     fn execute(
         &self,
         kwargs: Map,

@@ -1,4 +1,4 @@
-//! Shared and boxed tools are tools.
+//! Implementations of [`Tool`] for shared and boxed tools.
 
 use std::{future::Future, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Tools made of closures that take their arguments as a type of their own.
+//! Tools that are created from closures with typed arguments.
 
 use std::future::Future;
 
@@ -9,12 +9,12 @@ use serde::de::DeserializeOwned;
 use super::{FnTool, ToolHandler, tool_fn};
 use crate::{AgentError, RequestContext};
 
-/// Makes a tool of a closure that takes its arguments as a struct, or that and a
+/// Creates a tool from a closure that takes its arguments as a struct, or as a struct and a
 /// [`RequestContext`].
 ///
-/// The JSON Schema of the [parameters](crate::Tool::parameters) comes from the struct. Arguments
-/// that do not fit it never reach the closure: the caller gets `INVALID_MESSAGE`, with the path of
-/// the argument in the text and in the detail `argument`.
+/// The JSON Schema of the [parameters](crate::Tool::parameters) is generated from the struct. If
+/// the arguments cannot be deserialized, the closure is not called, and the caller receives
+/// `INVALID_MESSAGE`. The text and the detail `argument` contain the path of the invalid argument.
 ///
 /// ```
 /// use agentwire::{RequestContext, Tool, ToolResult, map, typed_tool_fn};
@@ -49,17 +49,18 @@ where
 {
     let schema = match to_value(schema_for!(F::Arguments)) {
         Ok(Value::Map(schema)) => schema,
-        // `true`, or a number that no `Value` holds. An empty schema allows the same.
+        // The schema is `true`, or contains a number that a `Value` cannot represent. An empty
+        // schema also allows these arguments.
         _ => Map::new(),
     };
     tool_fn(name, TypedTool(execute)).with_parameters(schema)
 }
 
-/// The closure of a tool made by [`typed_tool_fn`].
+/// The closure of a tool that [`typed_tool_fn`] creates.
 #[derive(Debug, Clone)]
 pub struct TypedTool<F>(F);
 
-/// Marks a closure with typed arguments, as the parameter `Args` of [`FnTool`].
+/// A marker for closures with typed arguments, which is used as the parameter `Args` of [`FnTool`].
 #[derive(Debug)]
 pub struct Typed<Args>(std::marker::PhantomData<Args>);
 
@@ -83,10 +84,10 @@ where
     }
 }
 
-/// A closure that [`typed_tool_fn`] accepts: `Fn(Arguments)` or `Fn(Arguments, RequestContext)`, and
-/// the future that it returns ends in `Result<ToolResult, AgentError>`.
+/// A closure that [`typed_tool_fn`] accepts. The closure is a `Fn(Arguments)` or `Fn(Arguments,
+/// RequestContext)` that returns a future of `Result<ToolResult, AgentError>`.
 ///
-/// `Args` is the tuple of its parameters. It only tells the two forms apart.
+/// `Args` is the tuple of the closure's parameters. It only distinguishes the two forms.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool with typed arguments",
     label = "not a closure that `typed_tool_fn` accepts",

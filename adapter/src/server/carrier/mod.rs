@@ -1,8 +1,9 @@
-//! Carriers: how requests reach a service and how answers leave it.
+//! Carriers receive requests for a service and send its answers.
 //!
-//! A carrier is a folder of its own. It takes requests from its peers, hands them to the
-//! [`Service`], and sends the answers back; limits, timeouts and draining are its own, by the
-//! settings in [`ServerContext`]. A carrier is chosen by the endpoint: see [`Bound::bind`].
+//! Each carrier has its own folder. It receives requests from its peers, passes them to the
+//! [`Service`], and sends the answers back. It also implements limits, timeouts and draining,
+//! according to the settings in [`ServerContext`]. The endpoint determines the carrier: see
+//! [`Bound::bind`].
 
 mod frames;
 
@@ -15,41 +16,42 @@ use self::frames::Acceptor;
 use super::{config::ServerConfig, service::Service, shutdown::Shutdown};
 use crate::Error;
 
-/// What every carrier of a server shares.
+/// The state that all carriers of a server share.
 #[derive(Clone)]
 pub(super) struct ServerContext {
     pub(super) service: Arc<dyn Service>,
     pub(super) config: Arc<ServerConfig>,
     pub(super) shutdown: Shutdown,
-    /// All tasks of the server. It is stopped when none is left.
+    /// The tasks of the server. The server has stopped when all of them have ended.
     pub(super) tasks: TaskTracker,
 }
 
-/// An endpoint that is bound, with the carrier that serves it.
+/// A bound endpoint with the carrier that serves it.
 pub(crate) enum Bound {
-    /// Envelopes in frames, over a byte stream: Unix, TCP, memory and custom transports.
+    /// The carrier of frames on byte streams, for Unix, TCP, memory and custom transports.
     Frames(Listener),
 }
 
 impl Bound {
-    /// Binds an endpoint for the carrier that its scheme stands for.
+    /// Binds an endpoint for the carrier that the scheme of the endpoint selects.
     ///
     /// # Errors
     ///
-    /// [`Error::Listen`].
+    /// Returns [`Error::Listen`] if the endpoint is in use or cannot be bound.
     pub(super) async fn bind(endpoint: &Endpoint) -> Result<Self, Error> {
         let listener = Listener::bind(endpoint).await.map_err(Error::Listen)?;
         Ok(Self::Frames(listener))
     }
 
-    /// Returns the endpoint that peers connect to, with the real port if the system chose one.
+    /// Returns the endpoint to which peers connect. If the system has chosen the port, the endpoint
+    /// contains the actual port.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         match self {
             Self::Frames(listener) => listener.endpoint(),
         }
     }
 
-    /// Starts to serve, in tasks of the server.
+    /// Starts to serve in tasks of the server.
     pub(super) fn start(self, server: ServerContext) {
         let tasks = server.tasks.clone();
         match self {

@@ -1,4 +1,4 @@
-//! Accepts connections and gives each a task.
+//! Accepts connections and spawns a task for each.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tracing::Instrument;
 use super::session::Session;
 use crate::{connection::FramedConnection, server::carrier::ServerContext};
 
-/// The accepting side of one listener.
+/// The task that accepts the connections of one listener.
 pub(in crate::server::carrier) struct Acceptor {
     pub(in crate::server::carrier) listener: Listener,
     pub(in crate::server::carrier) server: ServerContext,
@@ -22,7 +22,7 @@ impl Acceptor {
         tokio::select! {
             biased;
             () = shutdown.started() => {}
-            // Cancel safe: an accepted connection is spawned before the next await.
+            // This is cancel safe, because an accepted connection is spawned before the next await.
             () = self.accept_all() => {}
         }
     }
@@ -32,8 +32,9 @@ impl Acceptor {
         let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
         loop {
-            // The permit comes before the connection, so that at the limit connections wait in the
-            // system's queue. The semaphore is never closed.
+            // The permit is acquired before a connection is accepted. At the limit, further
+            // connections therefore wait in the accept queue of the system. The semaphore is never
+            // closed.
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return;
             };
@@ -53,7 +54,7 @@ impl Acceptor {
         }
     }
 
-    /// Returns the future that serves a connection. The permit is released when it ends.
+    /// Returns the future that serves a connection. The permit is released when the future ends.
     fn session(
         &self,
         connection: Connection,
@@ -64,7 +65,8 @@ impl Acceptor {
         let span = tracing::debug_span!("connection", %endpoint, %peer);
         let connection = FramedConnection::new(connection, self.server.config.frame_limits);
         let session = Session::new(connection, peer, &self.server);
-        // Keep what is moved in here small: it is most of the memory of an idle connection.
+        // The values that are moved into this future must be small, because the future accounts for
+        // most of the memory of an idle connection.
         let served = async move {
             session.run().await;
             drop(permit);
@@ -73,7 +75,8 @@ impl Acceptor {
     }
 }
 
-/// The delays after failed accepts. Accepts fail in bursts, for example when file descriptors run
-/// out, and retrying at once would spin.
+/// The first delay after a failed accept. The delays grow up to `MAX_BACKOFF`. Accepts often fail
+/// repeatedly, for example when file descriptors run out, and retrying at once would be a busy
+/// loop.
 const FIRST_BACKOFF: Duration = Duration::from_millis(5);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);

@@ -1,13 +1,13 @@
-//! Why a session ends, and how its connection is closed.
+//! The reasons why a session ends, and how the connection is then closed.
 
 use std::{io, time::Duration};
 
 use agentwire_codec::{ForeignProtocol, FrameError};
 
-/// Why a session ends. The texts are for logs.
+/// The reason why a session ends. The texts are used in logs.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CloseReason {
-    #[error("peer closed it")]
+    #[error("peer closed the connection")]
     PeerClosed,
     #[error("server stopped and every request was answered")]
     Drained,
@@ -26,19 +26,19 @@ pub(super) enum CloseReason {
 }
 
 impl CloseReason {
-    /// Returns whether the session refused the bytes in front, so that what follows them is
+    /// Returns whether the session has refused the received bytes, so that all further input is
     /// discarded.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::FrameTooLarge { .. } | Self::ForeignProtocol(_))
     }
 
-    /// Returns how long to discard what the peer still sends, so that it can read the last reply;
-    /// `None` if the connection is dropped at once.
+    /// Returns how long to discard the peer's input, so that the peer can still read the last
+    /// reply. Returns `None` if the connection is to be dropped immediately.
     pub(super) fn linger(&self) -> Option<Duration> {
         match self {
             // The peer may still be sending the rest of the frame.
             Self::FrameTooLarge { .. } | Self::ForeignProtocol(_) => Some(LINGER),
-            // All replies are written. Only bytes that have already arrived need discarding.
+            // All replies are written, so only bytes that have already arrived must be discarded.
             Self::Drained => Some(Duration::ZERO),
             Self::PeerClosed
             | Self::Aborted
@@ -49,5 +49,5 @@ impl CloseReason {
     }
 }
 
-/// How long a peer that sent an oversize frame has to read the error about it.
+/// How long a peer that has sent an oversized frame has to read the error.
 const LINGER: Duration = Duration::from_secs(2);

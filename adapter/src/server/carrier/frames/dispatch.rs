@@ -1,4 +1,4 @@
-//! Turns a frame into a request in flight, or into the reply that refuses it.
+//! Decodes a frame, and starts the request or refuses the frame.
 
 use agentwire_codec::{
     Envelope, EnvelopeType, ErrorCode, Format, Map, RequestId, WireError,
@@ -9,11 +9,12 @@ use agentwire_transport::Peer;
 use super::{in_flight::InFlight, reply::Reply};
 use crate::server::service::Service;
 
-/// Starts the request that a frame holds.
+/// Decodes the payload of a frame and starts the request.
 ///
 /// # Errors
 ///
-/// The reply to a frame that holds no request for this service (PROTOCOL 7.3).
+/// Returns the reply that refuses the frame, if the payload is not a request for this service
+/// (PROTOCOL 7.3).
 pub(super) fn dispatch(
     service: &dyn Service,
     peer: &Peer,
@@ -29,7 +30,7 @@ pub(super) fn dispatch(
         Ok(envelope) => envelope,
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
-            // A wrong type is reported first, whatever else is wrong with the envelope.
+            // A wrong type is reported in preference to any other error of the envelope.
             return Err(match error.envelope_type() {
                 Some(kind) if !service.accepts(kind) => {
                     refuse(id, not_a_request(kind, format, payload))
@@ -51,7 +52,7 @@ pub(super) fn dispatch(
 fn not_a_request(kind: EnvelopeType, format: Format, payload: &[u8]) -> WireError {
     let text = format!("Expected 'request' but got '{kind}'");
     let request = if payload.len() <= MAX_REPEATED_LEN {
-        // The payload has already been decoded as an envelope, so it is a value of this format.
+        // The payload has already been decoded as an envelope, so it is a valid value.
         format.decode_value(payload).unwrap_or_default()
     } else {
         format!("object of {} bytes", payload.len()).into()

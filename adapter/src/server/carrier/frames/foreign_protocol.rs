@@ -1,20 +1,21 @@
-//! What a server does about peers that speak another protocol.
+//! The handling of peers that use another protocol.
 
 use std::time::Instant;
 
 use agentwire_codec::ForeignProtocol;
 use agentwire_transport::{Peer, internal::LogLimit};
 
-/// Logs that a peer speaks another protocol. Peers that do so many times cause few lines.
+/// Logs that a peer uses another protocol. The rate of these warnings is limited.
 pub(super) fn warn(peer: &Peer, protocol: ForeignProtocol) {
     if let Some(count) = WARNINGS.record(Instant::now()) {
         tracing::warn!(%peer, %protocol, count, "peer does not speak agentwire; connection refused");
     }
 }
 
-/// Appends an HTTP response, for a person who opens the port in a browser or with curl.
+/// Appends an HTTP response for users who open the port in a browser or with curl.
 ///
-/// Nothing of the request is parsed or repeated, and the connection is closed afterwards.
+/// The request is not parsed, and no part of it is included in the response. The connection is
+/// closed afterwards.
 pub(super) fn answer_http(buffer: &mut Vec<u8>) {
     let head = format!(
         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\

@@ -1,4 +1,4 @@
-//! A request in flight: from its start to its last reply.
+//! A request in flight, from its start to its last reply.
 
 use std::{
     future::Future,
@@ -13,11 +13,11 @@ use futures_util::StreamExt;
 use super::reply::Reply;
 use crate::server::service::Work;
 
-/// A request that a service is working on.
+/// A request that a service is processing.
 pub(super) struct InFlight {
     format: Format,
     id: RequestId,
-    /// `None` only while it is dropped.
+    /// The work of the service. `None` only while the request is being dropped.
     work: Option<Work>,
 }
 
@@ -30,7 +30,8 @@ impl InFlight {
         }
     }
 
-    /// Polls for the next reply; `None` after the last. A reply that is not a chunk is the last.
+    /// Polls for the next reply. Returns `None` after the last reply. A reply that is not a chunk
+    /// is always the last one.
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
         let body = match &mut self.work {
             Some(Work::One(answer)) => Some(ready!(answer.as_mut().poll(cx))),
@@ -40,7 +41,7 @@ impl InFlight {
         Poll::Ready(body.map(|body| self.reply(body)))
     }
 
-    /// Waits for the next reply, and returns the request with it.
+    /// Returns a future of the next reply, which also returns the request.
     pub(super) fn into_next(self) -> NextReply {
         NextReply(Some(self))
     }
@@ -53,8 +54,8 @@ impl InFlight {
     }
 }
 
-/// Dropping a request drops the agent's future, which may panic. The panic must not end the other
-/// requests of the connection.
+/// Drops the future of the agent, which may panic. Such a panic must not affect the other requests
+/// of the connection.
 impl Drop for InFlight {
     fn drop(&mut self) {
         let work = self.work.take();
@@ -64,7 +65,8 @@ impl Drop for InFlight {
     }
 }
 
-/// Resolves to the next reply of a request, and the request itself; `None` after the last reply.
+/// A future that resolves to the next reply of a request and the request itself. It resolves to
+/// `None` after the last reply.
 pub(super) struct NextReply(Option<InFlight>);
 
 impl Future for NextReply {

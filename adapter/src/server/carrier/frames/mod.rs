@@ -1,7 +1,8 @@
-//! The frames carrier: one envelope in each frame, over any byte stream.
+//! The carrier that sends one envelope in each frame, over any byte stream.
 //!
-//! `acceptor` > `session` > `dispatch` > `in_flight`: a task accepts connections, a task for each
-//! connection reads requests, starts them, and writes their replies as they become ready.
+//! The layers are `acceptor` > `session` > `dispatch` > `in_flight`. One task accepts the
+//! connections of a listener. Each connection has a task that reads and starts requests, and writes
+//! each reply as soon as it is ready.
 
 mod acceptor;
 mod close_reason;

@@ -1,27 +1,27 @@
-//! Replies: what is sent for a request, and what is sent in place of a reply that cannot be.
+//! The replies to requests, and their replacements if a reply cannot be encoded.
 
 use agentwire_codec::{Body, EncodeError, Envelope, ErrorCode, Format, WireError};
 
-/// An envelope, in the format of the request that it answers (PROTOCOL 10.2).
+/// A reply, which is encoded in the format of its request (PROTOCOL 10.2).
 pub(super) struct Reply {
     pub(super) format: Format,
     pub(super) envelope: Envelope,
 }
 
 impl Reply {
-    /// Returns whether further replies to the same request follow.
+    /// Returns whether further replies to the same request may follow.
     pub(super) fn is_chunk(&self) -> bool {
         matches!(self.envelope.body, Body::StreamChunk(_))
     }
 }
 
-/// Returns what to send in place of an envelope that cannot be encoded, the best choice first
-/// (PROTOCOL 7.4).
+/// Returns the errors that may replace an envelope that cannot be encoded. The preferred
+/// replacement is the first (PROTOCOL 7.4).
 pub(super) fn replacements(envelope: &Envelope, error: &EncodeError) -> Vec<Envelope> {
     let replace = |error: WireError| Envelope::new(envelope.id.clone(), error);
     let mut replacements = Vec::new();
     if let Body::Error(original) = &envelope.body {
-        // Without its details, an error may fit.
+        // An error may fit into a frame without its details.
         replacements.push(replace(WireError::new(
             original.code.clone(),
             original.message.clone(),

@@ -1,4 +1,4 @@
-//! One connection of a server: reads requests, runs them, writes their replies.
+//! A session serves one connection: it reads requests, runs them, and writes the replies.
 
 use std::{
     future::poll_fn,
@@ -33,17 +33,18 @@ use crate::{
     },
 };
 
-/// The state of a connection.
+/// The state of one connection.
 ///
-/// One task reads, runs the requests and writes. So dropping the session drops all work for its
-/// peer, and replies that become ready together leave in one write.
+/// A single task reads, runs the requests, and writes. Dropping the session therefore cancels all
+/// requests of the peer, and replies that become ready together are sent in one write.
 pub(super) struct Session {
     connection: FramedConnection,
     peer: Peer,
     service: Arc<dyn Service>,
     config: Arc<ServerConfig>,
     in_flight: FuturesUnordered<NextReply>,
-    /// Set once no further request is read. Requests in flight are still answered.
+    /// The reason why the session is closing. Once it is set, no further request is read, but
+    /// requests in flight are still answered.
     closing: Option<CloseReason>,
     shutdown: ShutdownListener,
     timeouts: Timeouts,
@@ -71,13 +72,13 @@ impl Session {
 
     /// Serves the connection until it ends.
     ///
-    /// Boxed: an async fn stores a by-value `self` twice in its state machine, and so does every
-    /// future that wraps it.
+    /// `self` is boxed, because an async fn stores a by-value `self` twice in its state machine,
+    /// and so does every future that wraps it.
     pub(super) async fn run(mut self: Box<Self>) {
         tracing::debug!("connection opened");
         let reason = poll_fn(|cx| self.poll(cx)).await;
         tracing::debug!(%reason, "connection closed");
-        // Drop the work before the wait below.
+        // Drop the requests before waiting for the peer.
         self.in_flight.clear();
         let Some(linger) = reason.linger() else {
             return;
@@ -87,7 +88,7 @@ impl Session {
             shutdown,
             ..
         } = *self;
-        // Boxed, so that idle connections do not hold the space for it.
+        // Boxed, so that idle connections do not reserve memory for this future.
         Box::pin(async move {
             tokio::select! {
                 biased;
@@ -101,15 +102,16 @@ impl Session {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut requests_left = REQUESTS_PER_TURN;
         loop {
-            // Flush first. The last round queues nothing behind it, so either every request is
-            // pending, or the queue is full and the connection wakes this task.
+            // Flush at the start of each round. The last round queues no reply after its flush, so
+            // either every request is pending, or the queue is full and the connection wakes this
+            // task.
             if let Poll::Ready(Err(error)) = self.connection.poll_flush(cx) {
                 return Poll::Ready(CloseReason::WriteFailed(error));
             }
             if requests_left == 0 {
                 break;
             }
-            // Requests in flight come before new ones.
+            // Requests in flight have priority over new requests.
             let has_replied = self.poll_replies(cx);
             let before = requests_left;
             if let Err(reason) = self.poll_requests(cx, &mut requests_left) {
@@ -119,10 +121,11 @@ impl Session {
                 break;
             }
         }
-        // After reading, so that requests that have already arrived are answered.
+        // The shutdown is checked after reading, so that requests that have already arrived are
+        // answered.
         match self.shutdown.poll(cx) {
             Stage::Aborted => return Poll::Ready(CloseReason::Aborted),
-            // With no requests left in this turn, more may have arrived already.
+            // If this turn has used up its requests, more requests may have arrived already.
             Stage::Draining if requests_left > 0 => {
                 self.closing.get_or_insert(CloseReason::Drained);
             }
@@ -134,14 +137,15 @@ impl Session {
             }
         }
         if requests_left == 0 {
-            // The session does not wait for its peer here, so no timeout runs.
+            // The session does not wait for its peer here, so no timeout applies.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         self.poll_timeouts(cx)
     }
 
-    /// Queues replies that are ready, while the queue has space. Returns whether there were any.
+    /// Queues the replies that are ready until the queue is full. Returns whether any request was
+    /// ready.
     fn poll_replies(&mut self, cx: &mut Context<'_>) -> bool {
         let mut has_replied = false;
         while self.connection.queued() < HIGH_WATER {
@@ -156,7 +160,8 @@ impl Session {
         has_replied
     }
 
-    /// Polls a new request once. Many requests are answered at once and never enter `in_flight`.
+    /// Polls a new request once. Many requests are answered immediately, and are never added to
+    /// `in_flight`.
     fn start(&mut self, mut request: InFlight, cx: &mut Context<'_>) {
         match request.poll_reply(cx) {
             Poll::Ready(Some(reply)) => self.reply_to(request, &reply),
@@ -165,14 +170,14 @@ impl Session {
         }
     }
 
-    /// Queues a reply, and keeps the request in flight if more replies follow.
+    /// Queues a reply. If more replies may follow, the request stays in flight.
     fn reply_to(&mut self, request: InFlight, reply: &Reply) {
         if self.queue(reply) && reply.is_chunk() {
             self.in_flight.push(request.into_next());
         }
     }
 
-    /// Reads and starts up to `requests_left` requests, while the session has capacity for them.
+    /// Reads and starts up to `requests_left` requests while the session has capacity.
     fn poll_requests(
         &mut self,
         cx: &mut Context<'_>,
@@ -215,7 +220,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reports an oversize frame, or bytes of another protocol, and reads no further. Earlier
+    /// Reports an oversized frame or bytes of another protocol, and stops reading requests. Earlier
     /// requests are still answered.
     fn refuse_frame(&mut self, len: usize, max: usize, protocol: Option<ForeignProtocol>) {
         self.closing = Some(match protocol {
@@ -224,7 +229,8 @@ impl Session {
         });
         if let Some(protocol) = protocol {
             foreign_protocol::warn(&self.peer, protocol);
-            // After a frame, the same bytes are the length of another one.
+            // An HTTP response is sent only if no frame was received before. After a valid frame,
+            // the same bytes are the length of another frame.
             let is_first = self.connection.written() == 0
                 && self.connection.queued() == 0
                 && self.in_flight.is_empty();
@@ -240,12 +246,12 @@ impl Session {
         let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text)
             .with_details(Map::from([("length", len), ("limit", max)]));
         let envelope = Envelope::new(RequestId::unknown(), error);
-        // The frame is not read, so its format is unknown. Every peer reads JSON.
+        // The frame is not read, so its format is unknown. Every peer can decode JSON.
         let format = Format::Json;
         self.queue(&Reply { format, envelope });
     }
 
-    /// Returns whether what still arrives belongs to a refused frame.
+    /// Returns whether the remaining input belongs to a refused frame.
     fn discards_frame(&self) -> bool {
         self.closing.as_ref().is_some_and(CloseReason::is_refusal)
     }
@@ -256,7 +262,8 @@ impl Session {
             && self.connection.queued() < HIGH_WATER
     }
 
-    /// Queues a reply, or the error that replaces it. Returns whether it was the reply itself.
+    /// Queues a reply. If the reply cannot be encoded, queues an error instead. Returns whether the
+    /// reply itself was queued.
     fn queue(&mut self, reply: &Reply) -> bool {
         let Reply { format, envelope } = reply;
         let Err(error) = self.connection.queue(*format, envelope) else {
@@ -268,7 +275,7 @@ impl Session {
                 return false;
             }
         }
-        tracing::warn!(id = %envelope.id, "no reply sent: the frame limit is too small for any");
+        tracing::warn!(id = %envelope.id, "no reply sent: the frame limit is too small for an error");
         false
     }
 
@@ -282,7 +289,7 @@ impl Session {
             let Some((deadline, expired)) = self.timeouts.next(&self.config) else {
                 return Poll::Pending;
             };
-            // A deadline that has passed needs no timer.
+            // No timer is needed for a deadline that has already passed.
             if deadline > now {
                 ready!(self.timer.poll(cx, deadline));
             }
@@ -297,7 +304,8 @@ impl Session {
     }
 }
 
-/// Ends a session that cannot take a further request, once its peer closes the connection.
+/// Ends a session once its peer closes the connection. This is used while the session does not read
+/// requests.
 fn peer_closed(end: Poll<io::Result<()>>) -> Result<(), CloseReason> {
     match end {
         Poll::Pending => Ok(()),
@@ -306,11 +314,11 @@ fn peer_closed(end: Poll<io::Result<()>>) -> Result<(), CloseReason> {
     }
 }
 
-/// With this many bytes of replies queued, the peer is slow: no request is read and no reply taken
-/// from the requests in flight until it has read some.
+/// The number of queued bytes from which the peer counts as slow. The session then reads no
+/// requests and queues no replies until the peer has read some bytes.
 const HIGH_WATER: usize = 64 * 1024;
 
-/// The number of requests that a session starts before it flushes and yields. One read can bring
-/// many requests that are answered at once, so nothing else would stop a peer that never pauses.
-/// The number is tokio's cooperative budget.
+/// The number of requests that a session starts before it flushes and yields. One read can receive
+/// many requests that are answered immediately, so a peer that sends without pause could otherwise
+/// block the thread. The number equals tokio's cooperative budget.
 const REQUESTS_PER_TURN: usize = 128;

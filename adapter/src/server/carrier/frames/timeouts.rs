@@ -1,4 +1,4 @@
-//! What a session waits for, since when, and until when.
+//! The timeouts of a session.
 
 use std::time::Duration;
 
@@ -7,24 +7,26 @@ use tokio::time::Instant;
 
 use crate::{connection::FramedConnection, server::config::ServerConfig};
 
-/// The waits of a session that have a time limit. Each field holds when the wait began.
+/// The waits of a session that have a timeout. Each field contains the time at which the wait
+/// began.
 #[derive(Default)]
 pub(super) struct Timeouts {
-    /// For any request, with none in flight.
+    /// The wait for a request while no request is in flight.
     idle: Option<Instant>,
-    /// For the rest of a frame.
+    /// The wait for the rest of a frame.
     frame: Option<Instant>,
-    /// For the peer to read more than this many bytes in total.
+    /// The wait for the peer to read, with the number of bytes that had been written when the wait
+    /// began.
     write: Option<(Instant, u64)>,
     /// Whether the connection holds a large read buffer that is empty.
     has_excess_capacity: bool,
 }
 
-/// What to do when a wait has reached its limit.
+/// The action to take when a timeout has expired.
 pub(super) enum Expired {
     /// Free the large read buffer.
     Shrink,
-    /// Close the connection, for this reason.
+    /// Close the connection for the given reason.
     Close(&'static str),
 }
 
@@ -35,13 +37,13 @@ impl Timeouts {
         self.frame = None;
     }
 
-    /// Ends the wait for the buffer to be freed.
+    /// Records that the read buffer has been freed.
     pub(super) fn shrunk(&mut self) {
         self.has_excess_capacity = false;
     }
 
-    /// Starts and ends waits by what the connection is doing now. `discards_frame` says that the
-    /// rest of an oversize frame is being discarded, which must come to an end as well.
+    /// Starts and ends waits according to the state of the connection. If `discards_frame` is true,
+    /// the rest of a refused frame is being discarded. The frame timeout also applies to that.
     pub(super) fn update(
         &mut self,
         connection: &FramedConnection,
@@ -61,7 +63,7 @@ impl Timeouts {
         self.has_excess_capacity = connection.has_excess_capacity();
     }
 
-    /// Returns the earliest limit, and what to do when it is reached.
+    /// Returns the earliest deadline, and the action to take when it has passed.
     pub(super) fn next(&self, config: &ServerConfig) -> Option<(Instant, Expired)> {
         let after = |since: Option<Instant>, timeout: Duration, expired| {
             since.map(|since| (since + timeout.min(MAX_TIMEOUT), expired))
@@ -92,5 +94,6 @@ impl Timeouts {
     }
 }
 
-/// How long an idle connection keeps a large read buffer. Large frames come in a row or not at all.
+/// How long an idle connection keeps a large read buffer. Large frames usually arrive in quick
+/// succession or not at all.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
