@@ -41,6 +41,7 @@ fn filled(size: usize, lease: Duration) -> LocalRegistry {
             _ => vec!["en"],
         };
         let registration = Registration::new(name(number), endpoint.parse().expect("endpoint"))
+            .with_instance("")
             .with_version("1.2.3")
             .with_capabilities(map! {
                 "languages": languages,

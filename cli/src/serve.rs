@@ -2,8 +2,13 @@
 
 use std::{future::pending, time::Duration};
 
-use agentwire::{Endpoint, LocalAgent, LocalAgentBuilder, transport::internal::Chain};
+use agentwire::{
+    Endpoint, LocalAgent, LocalAgentBuilder,
+    registry::{Registration, RegistrationHandle},
+    transport::internal::Chain,
+};
 use clap::Args;
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::{
@@ -23,7 +28,8 @@ use crate::{
 /// signal aborts the calls in flight.
 ///
 /// With --registry, the server prints "registered NAME at ENDPOINT" when the agent is registered,
-/// and unregisters the agent before it shuts down.
+/// and unregisters the agent before it shuts down. If the agent falls out of the registry, the
+/// server says so on standard error, registers the agent again, and says that, too.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ServeArgs {
@@ -116,7 +122,30 @@ async fn report_registrations(local: &LocalAgent) -> CliError {
             return error;
         }
     }
+    join_all(local.registrations().iter().map(report_losses)).await;
     pending().await
+}
+
+/// Prints a warning whenever the agent has fallen out of the registry, and when it is back.
+async fn report_losses(handle: &RegistrationHandle) {
+    let Registration { name, endpoint, .. } = handle.registration();
+    loop {
+        let reason = handle.lost().await;
+        if handle.is_ended() {
+            return;
+        }
+        let reason = reason.map_or_else(
+            || "its lease expired".to_owned(),
+            |error| Chain(&error).to_string(),
+        );
+        output::warn(format_args!(
+            "{name} at {endpoint} is no longer registered; trying again: {reason}"
+        ));
+        if handle.registered().await.is_err() {
+            return;
+        }
+        output::warn(format_args!("{name} at {endpoint} is registered again"));
+    }
 }
 
 /// The time to wait for a registration before a warning is printed.

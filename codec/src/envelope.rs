@@ -272,7 +272,7 @@ pub enum Response {
 }
 
 /// A heartbeat, which renews the registration of an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Heartbeat {
     /// The name of the agent.
@@ -283,6 +283,8 @@ pub struct Heartbeat {
     pub endpoint: Option<String>,
     /// The instance id of the agent, which distinguishes it from other agents with the same name.
     pub instance: Option<String>,
+    /// The secret that proves the ownership of the registration (PROTOCOL 12.13).
+    pub owner: Option<String>,
 }
 
 impl Heartbeat {
@@ -294,12 +296,13 @@ impl Heartbeat {
             status: "healthy".to_owned(),
             endpoint: None,
             instance: None,
+            owner: None,
         }
     }
 }
 
 /// A request to register an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Register {
     /// The name under which callers find the agent.
@@ -315,6 +318,8 @@ pub struct Register {
     /// The instance id, which distinguishes the agent from any earlier or later agent at the same
     /// endpoint.
     pub instance: Option<String>,
+    /// The secret that proves the ownership of the registration (PROTOCOL 12.13).
+    pub owner: Option<String>,
 }
 
 impl Register {
@@ -328,12 +333,13 @@ impl Register {
             metadata: Map::new(),
             version: None,
             instance: None,
+            owner: None,
         }
     }
 }
 
 /// A request to remove an agent from a registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unregister {
     /// The name of the agent, or `None` if the sender omitted it.
@@ -342,6 +348,8 @@ pub struct Unregister {
     pub endpoint: Option<String>,
     /// The instance id of the agent, which distinguishes it from other agents with the same name.
     pub instance: Option<String>,
+    /// The secret that proves the ownership of the registration (PROTOCOL 12.13).
+    pub owner: Option<String>,
 }
 
 impl Unregister {
@@ -352,8 +360,28 @@ impl Unregister {
             agent_name: Some(agent_name.into()),
             endpoint: None,
             instance: None,
+            owner: None,
         }
     }
+}
+
+/// Omits the secret `owner`.
+macro_rules! debug_without_owner {
+    ($($payload:ident { $($field:ident)* })*) => {$(
+        impl fmt::Debug for $payload {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($payload))
+                    $(.field(stringify!($field), &self.$field))*
+                    .finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_without_owner! {
+    Heartbeat { agent_name status endpoint instance }
+    Register { agent_name capabilities endpoint metadata version instance }
+    Unregister { agent_name endpoint instance }
 }
 
 macro_rules! into_body {

@@ -160,6 +160,7 @@ fn body() -> BoxedStrategy<Body> {
             let mut heartbeat = Heartbeat::healthy(name);
             heartbeat.status = status;
             (heartbeat.endpoint, heartbeat.instance) = more;
+            heartbeat.owner = heartbeat.instance.clone();
             heartbeat.into()
         }),
         (text(), map(), text(), map(), optional_texts()).prop_map(
@@ -167,6 +168,7 @@ fn body() -> BoxedStrategy<Body> {
                 let mut register = Register::new(name, endpoint);
                 (register.capabilities, register.metadata) = (capabilities, metadata);
                 (register.version, register.instance) = more;
+                register.owner = register.version.clone();
                 register.into()
             }
         ),
@@ -174,6 +176,7 @@ fn body() -> BoxedStrategy<Body> {
             let mut unregister = Unregister::new("");
             unregister.agent_name = name;
             (unregister.endpoint, unregister.instance) = more;
+            unregister.owner = unregister.endpoint.clone();
             unregister.into()
         }),
         message().prop_map(Body::StreamChunk),

@@ -4,13 +4,20 @@ use std::sync::Arc;
 
 use agentwire_transport::Endpoint;
 
-use crate::Registration;
+use crate::{
+    Registration,
+    owner::{Claim, OwnerKey},
+};
 
 /// Identifies a registration.
 ///
 /// A name alone is enough while it has a single instance; a name with an instance id is enough
 /// while the id is unique. The instance id keeps a late request of a predecessor from affecting its
 /// successor at the same endpoint.
+///
+/// A heartbeat and an unregistration must also prove that the registration is their own, with its
+/// [owner key](Self::with_owner) if it has one, and otherwise with its instance id. A registration
+/// that has neither belongs to no one in particular.
 ///
 /// ```
 /// use agentwire_registry::InstanceRef;
@@ -28,6 +35,7 @@ pub struct InstanceRef {
     pub endpoint: Option<Endpoint>,
     /// The instance id; `None` for any.
     pub instance: Option<String>,
+    pub(crate) owner: Option<OwnerKey>,
 }
 
 impl InstanceRef {
@@ -38,6 +46,7 @@ impl InstanceRef {
             name: name.into(),
             endpoint: None,
             instance: None,
+            owner: None,
         }
     }
 
@@ -54,11 +63,27 @@ impl InstanceRef {
         self.instance = Some(instance.into());
         self
     }
+
+    /// Adds the owner key of the registration: the text that was given to
+    /// [`Registration::with_owner`].
+    #[must_use]
+    pub fn with_owner(mut self, key: impl Into<String>) -> Self {
+        self.owner = OwnerKey::new(key);
+        self
+    }
+
+    pub(crate) fn claim(&self) -> Claim<'_> {
+        Claim {
+            owner: self.owner.as_ref(),
+            instance: self.instance.as_deref().unwrap_or_default(),
+        }
+    }
 }
 
 impl From<&Registration> for InstanceRef {
     fn from(registration: &Registration) -> Self {
-        let which = Self::new(&*registration.name).with_endpoint(registration.endpoint.clone());
+        let mut which = Self::new(&*registration.name).with_endpoint(registration.endpoint.clone());
+        which.owner.clone_from(&registration.owner);
         match &*registration.instance {
             "" => which,
             instance => which.with_instance(instance),

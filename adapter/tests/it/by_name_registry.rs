@@ -319,7 +319,7 @@ async fn instances_survive_a_registry_that_comes_back_empty() {
     // An instance that registers again is preferred over those that do not.
     let first = instances.servers[0].endpoint().clone();
     empty
-        .register(Registration::new("weather", first.clone()))
+        .register(Registration::new("weather", first.clone()).with_instance(""))
         .await
         .unwrap();
     sleep(Duration::from_secs(1)).await;

@@ -1,6 +1,11 @@
 //! The command `registry`, and registration by `serve`.
 
-use agentwire::registry::{Event, LocalRegistry, Registry, RegistryServer, WatchScope};
+use std::time::Duration;
+
+use agentwire::registry::{
+    Event, InstanceRef, LocalRegistry, Registration, Registry, RegistryConfig, RegistryServer,
+    WatchScope,
+};
 use agentwire_codec::Value;
 use rustix::process::Signal;
 
@@ -73,8 +78,52 @@ async fn a_served_agent_is_registered_until_it_shuts_down() {
 }
 
 #[tokio::test]
+async fn serve_reports_that_it_fell_out_of_the_registry_and_that_it_is_back() {
+    let config = RegistryConfig::new().lease(Duration::from_secs(1));
+    let entries = LocalRegistry::with_config(config).expect("settings");
+    let first = RegistryServer::serve(entries, "tcp://127.0.0.1:0");
+    let first = within(first).await.expect("a registry");
+    let url = first.endpoint().to_string();
+    let args = ["serve", "tcp://127.0.0.1:0", "--registry", &url];
+    let mut agent = Server::start(args).await;
+    assert!(
+        agent
+            .running
+            .line()
+            .await
+            .starts_with("registered echo at ")
+    );
+    within(first.stop()).await;
+    let line = agent.running.error_line().await;
+    assert!(
+        line.contains("is no longer registered; trying again: "),
+        "{line}"
+    );
+
+    // Another process takes the endpoint first, and leaves later.
+    let entries = LocalRegistry::new();
+    let endpoint = agent.endpoint.parse().expect("endpoint");
+    let other = Registration::new("echo", endpoint);
+    within(entries.register(other.clone()))
+        .await
+        .expect("register");
+    let server = RegistryServer::serve(entries.clone(), &*url);
+    let _server = within(server).await.expect("a registry");
+    let which = InstanceRef::from(&other);
+    within(entries.unregister(&which)).await.expect("the owner");
+    let line = agent.running.error_line().await;
+    assert!(line.contains("is registered again"), "{line}");
+    assert_eq!(
+        within(entries.lookup("echo")).await.expect("lookup").len(),
+        1
+    );
+    agent.running.send(Signal::TERM);
+    agent.running.end().await.success();
+}
+
+#[tokio::test]
 async fn find_filters_by_every_option() {
-    use agentwire::{map, registry::Registration};
+    use agentwire::map;
     let entries = LocalRegistry::new();
     let server = RegistryServer::serve(entries.clone(), "tcp://127.0.0.1:0");
     let server = within(server).await.expect("a registry");

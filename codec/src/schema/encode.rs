@@ -65,6 +65,7 @@ fn write_payload<W: FormatWriter>(writer: &mut W, body: &Body) -> Result<(), Enc
             let more = [
                 (field!("endpoint"), &heartbeat.endpoint),
                 (field!("instance"), &heartbeat.instance),
+                (field!("owner"), &heartbeat.owner),
             ];
             writer.begin_map(2 + count_present(&more))?;
             write_text(writer, 0, field!("agent_name"), &heartbeat.agent_name);
@@ -75,6 +76,7 @@ fn write_payload<W: FormatWriter>(writer: &mut W, body: &Body) -> Result<(), Enc
             let more = [
                 (field!("version"), &register.version),
                 (field!("instance"), &register.instance),
+                (field!("owner"), &register.owner),
             ];
             writer.begin_map(4 + count_present(&more))?;
             write_text(writer, 0, field!("agent_name"), &register.agent_name);
@@ -90,6 +92,7 @@ fn write_payload<W: FormatWriter>(writer: &mut W, body: &Body) -> Result<(), Enc
                 (field!("agent_name"), &unregister.agent_name),
                 (field!("endpoint"), &unregister.endpoint),
                 (field!("instance"), &unregister.instance),
+                (field!("owner"), &unregister.owner),
             ];
             writer.begin_map(count_present(&all))?;
             write_present(writer, 0, &all);

@@ -5,6 +5,16 @@ use agentwire_codec::{Map, Message, ToolResult};
 use crate::fixtures::{decode, message, wire};
 
 #[test]
+fn debug_never_shows_the_owner_key_of_a_registration() {
+    for kind in ["register", "heartbeat", "unregister"] {
+        let envelope = decode(&wire(kind, r#"{"owner": "hunter2"}"#)).unwrap();
+        for shown in [format!("{envelope:?}"), format!("{envelope:#?}")] {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+}
+
+#[test]
 fn debug_shows_no_content_and_the_alternate_form_shows_it() {
     let secret = r#""hunter2""#;
     let message =

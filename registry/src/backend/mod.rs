@@ -27,11 +27,13 @@
 //! The module `contract`, behind the feature `contract-tests`, tests a backend.
 
 mod error;
+mod instance_ref;
 mod query;
 mod registration;
 mod watch;
 
 pub use self::{
-    error::RegistryErrorExt, query::QueryExt, registration::RegistrationExt, watch::WatchExt,
+    error::RegistryErrorExt, instance_ref::InstanceRefExt, query::QueryExt,
+    registration::RegistrationExt, watch::WatchExt,
 };
 pub use crate::error::FieldError;

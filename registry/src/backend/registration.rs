@@ -7,6 +7,7 @@ use agentwire_codec::{Map, Timestamp};
 use crate::{
     Registration, RegistryError,
     error::FieldError,
+    owner::OwnerKey,
     registration::{check, order, wire},
 };
 
@@ -22,6 +23,10 @@ pub trait RegistrationExt: Sized {
 
     /// Records a heartbeat. Everyone who holds the registration sees it at once.
     fn record_heartbeat(&self, at: Timestamp);
+
+    /// Returns the owner key, for requests to another registry. It must not reach readers.
+    #[must_use]
+    fn owner(&self) -> Option<&str>;
 
     /// Sets the time of registration, and of the last heartbeat, by the registry's clock.
     #[must_use]
@@ -60,6 +65,10 @@ impl RegistrationExt for Registration {
 
     fn record_heartbeat(&self, at: Timestamp) {
         self.last_heartbeat.set(at);
+    }
+
+    fn owner(&self) -> Option<&str> {
+        self.owner.as_ref().map(OwnerKey::as_str)
     }
 
     fn with_registered_at(mut self, at: Timestamp) -> Self {

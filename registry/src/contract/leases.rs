@@ -92,11 +92,11 @@ pub async fn a_heartbeat_without_an_endpoint_needs_a_single_instance<B: Backend>
     let by_name = InstanceRef::new("weather");
     let error = within(fixture.registry.heartbeat(&by_name)).await;
     assert!(error.expect_err("not registered").is_not_registered());
-    fixture.register(&agent("weather")).await;
+    fixture.register(&agent("weather").with_instance("")).await;
     within(fixture.registry.heartbeat(&by_name))
         .await
         .expect("the only one");
-    let second = agent("weather");
+    let second = agent("weather").with_instance("");
     fixture.register(&second).await;
     let error = within(fixture.registry.heartbeat(&by_name)).await;
     assert!(matches!(
@@ -111,8 +111,8 @@ pub async fn a_heartbeat_without_an_endpoint_needs_a_single_instance<B: Backend>
 
 pub async fn a_heartbeat_of_a_predecessor_reports_its_replacement<B: Backend>() {
     let fixture = Fixture::<B>::start("replaced").await;
-    let first = agent("weather");
-    let second = Registration::new("weather", first.endpoint.clone());
+    let first = agent("weather").with_owner("secret");
+    let second = Registration::new("weather", first.endpoint.clone()).with_owner("secret");
     fixture.register(&first).await;
     fixture.register(&second).await;
     let error = within(fixture.registry.heartbeat(&InstanceRef::from(&first))).await;

@@ -51,7 +51,10 @@ macro_rules! registry_contract {
         $crate::__registry_contract! { $module: $Backend =>
             a_registration_is_returned_complete
             an_unknown_name_has_no_instances
-            the_same_name_and_endpoint_replace_a_registration
+            the_owner_replaces_its_registration
+            a_registration_without_an_owner_is_replaced_by_anyone
+            a_stranger_changes_no_registration
+            an_owner_without_heartbeats_is_replaced_before_its_lease_expires
             several_endpoints_of_one_name_are_its_instances
             endpoints_are_distinguished_by_their_text
             an_invalid_name_is_refused_by_every_operation

@@ -1,11 +1,17 @@
 //! Registering and unregistering.
 
+use std::time::Duration;
+
 use agentwire_codec::{Timestamp, map};
 
-use super::backend::{Backend, Fixture, agent, endpoint, next, ports, within};
+use tokio::time::{Instant, sleep};
+
+use super::backend::{
+    Backend, Fixture, LONG_LEASE, SHORT_LEASE, agent, endpoint, next, ports, within,
+};
 use crate::{
-    Event, InstanceRef, NameProblem, Registration, RegistrationProblem, Registry, RegistryError,
-    WatchScope, backend::RegistrationExt,
+    Event, InstanceRef, NameProblem, Registration, RegistrationProblem, Registry, RegistryConfig,
+    RegistryError, WatchScope, backend::RegistrationExt,
 };
 
 pub async fn a_registration_is_returned_complete<B: Backend>() {
@@ -33,17 +39,112 @@ pub async fn an_unknown_name_has_no_instances<B: Backend>() {
     assert!(fixture.lookup("weather report").await.is_empty());
 }
 
-pub async fn the_same_name_and_endpoint_replace_a_registration<B: Backend>() {
+pub async fn the_owner_replaces_its_registration<B: Backend>() {
     let fixture = Fixture::<B>::start("replaces").await;
-    let first = agent("weather").with_metadata("zone", "a");
-    let second = Registration::new("weather", first.endpoint.clone())
-        .with_version("2.0.0")
-        .with_metadata("zone", "b");
+    for owner in ["", "secret"] {
+        let first = agent("weather")
+            .with_metadata("zone", "a")
+            .with_owner(owner);
+        let second = first
+            .clone()
+            .with_version("2.0.0")
+            .with_metadata("zone", "b");
+        fixture.register(&first).await;
+        fixture.register(&second).await;
+        let found = fixture.lookup("weather").await;
+        assert_eq!(found.len(), 1);
+        assert!(found[0].is_same_offer(&second), "{:?}", found[0]);
+        fixture.unregister(&second).await;
+    }
+    // With the key, the instance id may be another.
+    let first = agent("weather").with_owner("secret");
+    let second = Registration::new("weather", first.endpoint.clone()).with_owner("secret");
     fixture.register(&first).await;
     fixture.register(&second).await;
-    let found = fixture.lookup("weather").await;
-    assert_eq!(found.len(), 1);
-    assert!(found[0].is_same_offer(&second), "{:?}", found[0]);
+    assert!(fixture.lookup("weather").await[0].is_same_offer(&second));
+}
+
+pub async fn a_registration_without_an_owner_is_replaced_by_anyone<B: Backend>() {
+    let fixture = Fixture::<B>::start("unowned").await;
+    let first = agent("weather").with_instance("");
+    let second = Registration::new("weather", first.endpoint.clone());
+    fixture.register(&first).await;
+    fixture.register(&second).await;
+    assert!(fixture.lookup("weather").await[0].is_same_offer(&second));
+}
+
+pub async fn a_stranger_changes_no_registration<B: Backend>() {
+    let fixture = Fixture::<B>::start("stranger").await;
+    for owner in ["", "secret"] {
+        let weather = agent("weather").with_owner(owner);
+        fixture.register(&weather).await;
+        let by_endpoint = InstanceRef::new("weather").with_endpoint(weather.endpoint.clone());
+        let mut strangers = vec![
+            InstanceRef::new("weather"),
+            by_endpoint.clone(),
+            by_endpoint.clone().with_owner("guessed"),
+        ];
+        if !owner.is_empty() {
+            // Instance ids are public.
+            strangers.push(by_endpoint.with_instance(&*weather.instance));
+        }
+        for stranger in strangers {
+            let unregistered = within(fixture.registry.unregister(&stranger)).await;
+            assert_owned(unregistered.expect_err("a stranger"), &weather);
+            let renewed = within(fixture.registry.heartbeat(&stranger)).await;
+            assert_owned(renewed.expect_err("a stranger"), &weather);
+        }
+        let other = Registration::new("weather", weather.endpoint.clone()).with_owner("guessed");
+        let registered = within(fixture.registry.register(other)).await;
+        assert_owned(registered.expect_err("a stranger"), &weather);
+        let found = fixture.lookup("weather").await;
+        assert!(found.len() == 1 && found[0].is_same_offer(&weather));
+        let which = InstanceRef::from(&weather);
+        within(fixture.registry.heartbeat(&which))
+            .await
+            .expect("the owner");
+        fixture.unregister(&weather).await;
+        assert!(fixture.lookup("weather").await.is_empty());
+    }
+}
+
+pub async fn an_owner_without_heartbeats_is_replaced_before_its_lease_expires<B: Backend>() {
+    let config = RegistryConfig::new().lease(SHORT_LEASE);
+    let fixture = Fixture::<B>::with("overdue", config).await;
+    let crashed = agent("weather").with_owner("lost");
+    let successor = Registration::new("weather", crashed.endpoint.clone()).with_owner("new");
+    fixture.register(&crashed).await;
+    let start = Instant::now();
+    loop {
+        match within(fixture.registry.register(successor.clone())).await {
+            Ok(_) => break,
+            Err(RegistryError::Owned { retry_after, .. }) => {
+                assert!(retry_after <= SHORT_LEASE / 2, "{retry_after:?}");
+                sleep(retry_after).await;
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(start.elapsed() + TOLERANCE >= SHORT_LEASE / 2);
+    assert!(fixture.lookup("weather").await[0].is_same_offer(&successor));
+}
+
+#[track_caller]
+fn assert_owned(error: RegistryError, registration: &Registration) {
+    match error {
+        RegistryError::Owned {
+            name,
+            endpoint,
+            retry_after,
+        } => {
+            assert_eq!(
+                (&name, &endpoint),
+                (&registration.name, &registration.endpoint)
+            );
+            assert!(retry_after <= LONG_LEASE / 2, "{retry_after:?}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 pub async fn several_endpoints_of_one_name_are_its_instances<B: Backend>() {
@@ -150,7 +251,8 @@ pub async fn unregistering_removes_an_agent_and_is_idempotent<B: Backend>() {
 
 pub async fn unregistering_without_an_endpoint_needs_a_single_instance<B: Backend>() {
     let fixture = Fixture::<B>::start("unregister_only").await;
-    let (first, second) = (agent("weather"), agent("weather"));
+    let unowned = || agent("weather").with_instance("");
+    let (first, second) = (unowned(), unowned());
     fixture.register(&first).await;
     fixture.register(&second).await;
     let by_name = InstanceRef::new("weather");
@@ -188,8 +290,8 @@ pub async fn the_registry_sets_the_times<B: Backend>() {
 
 pub async fn a_predecessor_does_not_unregister_its_successor<B: Backend>() {
     let fixture = Fixture::<B>::start("successor").await;
-    let first = agent("weather");
-    let second = Registration::new("weather", first.endpoint.clone());
+    let first = agent("weather").with_owner("secret");
+    let second = Registration::new("weather", first.endpoint.clone()).with_owner("secret");
     fixture.register(&first).await;
     fixture.register(&second).await;
     fixture.unregister(&first).await;
@@ -233,3 +335,6 @@ pub async fn concurrent_registrations_all_succeed<B: Backend>() {
 
     assert_eq!(fixture.lookup("agent 0").await.len(), 20);
 }
+
+/// A registry may count in whole milliseconds.
+const TOLERANCE: Duration = Duration::from_millis(2);

@@ -25,7 +25,7 @@ pub async fn a_watch_begins_with_a_snapshot<B: Backend>() {
 pub async fn a_watch_reports_changes_in_order<B: Backend>() {
     let fixture = Fixture::<B>::start("watch_order").await;
     let (_, mut watch) = fixture.watch(WatchScope::All).await;
-    let weather = agent("weather");
+    let weather = agent("weather").with_owner("secret");
     let updates = [
         weather.clone().with_metadata("zone", "b"),
         weather.clone().with_version("1.0.0"),

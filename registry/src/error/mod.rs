@@ -56,13 +56,29 @@ pub enum RegistryError {
         endpoint: Endpoint,
     },
 
-    /// A newer instance with the same name and endpoint has replaced this one.
+    /// Another instance with the same name and endpoint is registered in place of this one. Register
+    /// again later: the other may leave.
     #[error("agent {name:?} at {endpoint} has been replaced by another instance")]
     Replaced {
         /// The name.
         name: String,
         /// The endpoint.
         endpoint: Endpoint,
+    },
+
+    /// The registration belongs to another instance: neither the owner key nor, without a key, the
+    /// instance id is that of the registration. Register again later.
+    #[error(
+        "agent {name:?} at {endpoint} belongs to another instance; it can be replaced in \
+         {retry_after:?} unless that instance sends a heartbeat"
+    )]
+    Owned {
+        /// The name.
+        name: String,
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The time until another instance may replace it, if its owner sends no more heartbeats.
+        retry_after: Duration,
     },
 
     /// The name has as many instances as the registry allows.
@@ -185,7 +201,10 @@ impl RegistryError {
     /// Returns true if another instance has the name, or the name at that endpoint.
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
-        matches!(self, Self::Duplicate { .. } | Self::Replaced { .. })
+        matches!(
+            self,
+            Self::Duplicate { .. } | Self::Replaced { .. } | Self::Owned { .. }
+        )
     }
 
     /// Returns true if the registry could not be reached, or did not answer in time.
@@ -205,6 +224,8 @@ impl RegistryError {
                 | Self::Refused { .. }
                 | Self::Remote(_)
                 | Self::Duplicate { .. }
+                | Self::Owned { .. }
+                | Self::Replaced { .. }
                 | Self::TooManyInstances { .. }
                 | Self::TooManyWatches { .. }
                 | Self::Full { .. }

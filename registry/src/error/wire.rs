@@ -1,7 +1,9 @@
 //! Registry errors on the wire (PROTOCOL 12).
 
+use std::time::Duration;
+
 use agentwire_codec::{ErrorCode, Map, Value, WireError};
-use agentwire_transport::Endpoint;
+use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 
 use super::{LimitKind, RegistrationProblem, RegistryError};
 
@@ -14,7 +16,9 @@ impl RegistryError {
             | Self::InvalidRegistration { .. }
             | Self::TooManyInstances { .. }
             | Self::Full { .. } => ErrorCode::REGISTRATION_FAILED,
-            Self::Duplicate { .. } | Self::Replaced { .. } => ErrorCode::DUPLICATE_AGENT,
+            Self::Duplicate { .. } | Self::Replaced { .. } | Self::Owned { .. } => {
+                ErrorCode::DUPLICATE_AGENT
+            }
             Self::NotRegistered { .. } => ErrorCode::AGENT_NOT_FOUND,
             Self::Ambiguous { .. } | Self::InvalidQuery { .. } => ErrorCode::INVALID_MESSAGE,
             Self::Unavailable { .. } | Self::NoAnswer { .. } | Self::TooManyWatches { .. } => {
@@ -48,6 +52,7 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
         RegistryError::TooManyWatches { max } => ("too_many_watches", None, limit(*max)),
         RegistryError::Duplicate { name, endpoint } => ("duplicate", Some(name), at(endpoint)),
         RegistryError::Replaced { name, endpoint } => ("replaced", Some(name), at(endpoint)),
+        RegistryError::Owned { name, endpoint, .. } => ("owned", Some(name), at(endpoint)),
         RegistryError::NotRegistered { name, endpoint } => {
             ("not_registered", Some(name), endpoint.as_ref().and_then(at))
         }
@@ -72,6 +77,9 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
     if let RegistryError::Full { of, .. } = error {
         details.insert("of", of.as_str());
     }
+    if let RegistryError::Owned { retry_after, .. } = error {
+        details.insert("retry_seconds", retry_after.as_secs_f64());
+    }
     WireError::new(error.code(), error.to_string()).with_details(details)
 }
 
@@ -85,6 +93,15 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
     let details = &error.details;
     let text = |key| details.get(key).and_then(Value::as_str).map(str::to_owned);
     let number = |key| details.get(key)?.as_u64()?.try_into().ok();
+    let seconds = |key| {
+        let seconds = match details.get(key)? {
+            Value::Float(seconds) => *seconds,
+            // Lossless up to 2^53 seconds.
+            other => other.as_u64()? as f64,
+        };
+        let duration = Duration::try_from_secs_f64(seconds).ok()?;
+        Some(duration.min(MAX_TIMEOUT))
+    };
     let endpoint = || text("endpoint")?.parse::<Endpoint>().ok();
     let name = || text("agent_name");
     Some(match details.get(REASON).and_then(Value::as_str) {
@@ -116,6 +133,11 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
         Some("replaced") => RegistryError::Replaced {
             name: name()?,
             endpoint: endpoint()?,
+        },
+        Some("owned") => RegistryError::Owned {
+            name: name()?,
+            endpoint: endpoint()?,
+            retry_after: seconds("retry_seconds").unwrap_or_default(),
         },
         Some("ambiguous") => RegistryError::Ambiguous {
             name: name()?,
@@ -192,6 +214,14 @@ mod tests {
                 RegistryError::Replaced {
                     name: name.clone(),
                     endpoint: endpoint(),
+                },
+                "DUPLICATE_AGENT",
+            ),
+            (
+                RegistryError::Owned {
+                    name: name.clone(),
+                    endpoint: endpoint(),
+                    retry_after: Duration::from_millis(1500),
                 },
                 "DUPLICATE_AGENT",
             ),

@@ -11,7 +11,11 @@ use std::{
 use tokio::time::Instant;
 
 use super::now::Now;
-use crate::{Registration, backend::RegistrationExt};
+use crate::{
+    Registration,
+    backend::RegistrationExt,
+    owner::{Claim, OwnerKey},
+};
 
 /// A registration and its lease. A heartbeat updates it in place, under a read lock of the table.
 ///
@@ -22,6 +26,8 @@ pub(super) struct Entry {
     /// Distinguishes entries that are due at the same instant.
     pub(super) id: u64,
     pub(super) registration: Arc<Registration>,
+    /// Kept apart from the registration, which everyone may read.
+    owner: Option<OwnerKey>,
     /// About how many bytes the entry takes.
     pub(super) size: usize,
     lease: Duration,
@@ -36,6 +42,7 @@ impl Entry {
     pub(super) fn new(
         id: u64,
         registration: Arc<Registration>,
+        owner: Option<OwnerKey>,
         size: usize,
         lease: Duration,
         registered_at: Instant,
@@ -43,6 +50,7 @@ impl Entry {
         Self {
             id,
             registration,
+            owner,
             size,
             lease,
             registered_at,
@@ -61,6 +69,26 @@ impl Entry {
 
     pub(super) fn is_live(&self, now: Instant) -> bool {
         now < self.expires_at()
+    }
+
+    /// Returns what a request must match to change the entry.
+    pub(super) fn claim(&self) -> Claim<'_> {
+        Claim {
+            owner: self.owner.as_ref(),
+            instance: &self.registration.instance,
+        }
+    }
+
+    /// Returns true if the entry was registered with the same key.
+    pub(super) fn has_owner(&self, owner: Option<&OwnerKey>) -> bool {
+        self.owner.as_ref() == owner
+    }
+
+    /// Returns how long the entry is protected from replacement by another instance, unless another
+    /// heartbeat arrives. An owner that has not sent a heartbeat for half of its lease is likely
+    /// gone, and its successor must not wait for the other half.
+    pub(super) fn protected_for(&self, now: Instant) -> Duration {
+        (self.expires_at() - self.lease / 2).saturating_duration_since(now)
     }
 
     /// Returns when the lease expires unless another heartbeat arrives.

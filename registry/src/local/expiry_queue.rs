@@ -54,7 +54,14 @@ mod tests {
         let registration = Arc::new(registration);
         for nanos in [1, 500, 999, 1000, 1001] {
             let lease = Duration::from_secs(90) + Duration::from_nanos(nanos);
-            let entry = Arc::new(Entry::new(1, Arc::clone(&registration), 0, lease, start));
+            let entry = Arc::new(Entry::new(
+                1,
+                Arc::clone(&registration),
+                None,
+                0,
+                lease,
+                start,
+            ));
             let mut queue = ExpiryQueue::default();
             queue.insert(Arc::clone(&entry));
             let last = start + lease - Duration::from_nanos(1);

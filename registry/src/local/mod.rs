@@ -182,7 +182,7 @@ mod tests {
     crate::registry_contract! { local: Local, erased: Erased }
 
     fn agent(name: &str) -> Registration {
-        Registration::new(name, format!("memory://{name}").parse().unwrap())
+        Registration::new(name, format!("memory://{name}").parse().unwrap()).with_instance("")
     }
 
     fn tasks() -> usize {

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -50,7 +51,7 @@ impl Table {
     /// Registers an agent. The caller has checked and measured the registration.
     pub(super) fn register(
         &mut self,
-        registration: Registration,
+        mut registration: Registration,
         size: usize,
         now: Now,
         events: &mut Vec<Event>,
@@ -58,18 +59,27 @@ impl Table {
         if let Some(known) = self.get(&registration) {
             if !known.is_live(now.instant) {
                 self.expire(&known, events);
-            } else if known.registration.is_same_offer(&registration) {
+            } else if !registration.claim().covers(known.claim()) {
+                let protected = known.protected_for(now.instant);
+                if !protected.is_zero() {
+                    return Err(owned(&known, protected));
+                }
+            } else if known.registration.is_same_offer(&registration)
+                && known.has_owner(registration.owner.as_ref())
+            {
                 known.heartbeat(now);
                 return Ok(());
             }
         }
         self.check_capacity(&registration, size, now, events)?;
+        let owner = registration.owner.take();
         let registration = Arc::new(registration.with_registered_at(now.wall));
         self.next_id += 1;
         let lease = self.config.lease.timeout();
         let entry = Entry::new(
             self.next_id,
             Arc::clone(&registration),
+            owner,
             size,
             lease,
             now.instant,
@@ -92,7 +102,7 @@ impl Table {
         Ok(())
     }
 
-    /// Unregisters an agent if it is registered.
+    /// Unregisters an agent if it is registered and belongs to the caller.
     pub(super) fn unregister(
         &mut self,
         which: &InstanceRef,
@@ -101,6 +111,7 @@ impl Table {
     ) -> Result<(), RegistryError> {
         if let Some(entry) = self.resolve(which, now)?.map(Arc::clone) {
             if matches_instance(&entry, which) {
+                check_claim(&entry, which, now)?;
                 self.remove(&entry);
                 events.push(Event::Left(Arc::clone(&entry.registration)));
             }
@@ -113,6 +124,7 @@ impl Table {
     pub(super) fn heartbeat(&self, which: &InstanceRef, now: Now) -> Result<(), RegistryError> {
         match self.resolve(which, now.instant)? {
             Some(entry) if matches_instance(entry, which) => {
+                check_claim(entry, which, now.instant)?;
                 entry.heartbeat(now);
                 Ok(())
             }
@@ -310,6 +322,26 @@ impl Table {
     }
 }
 
+/// Checks that a reference proves the ownership of an entry.
+///
+/// # Errors
+///
+/// [`RegistryError::Owned`].
+fn check_claim(entry: &Entry, which: &InstanceRef, now: Instant) -> Result<(), RegistryError> {
+    if which.claim().covers(entry.claim()) {
+        return Ok(());
+    }
+    Err(owned(entry, entry.protected_for(now)))
+}
+
+fn owned(entry: &Entry, retry_after: Duration) -> RegistryError {
+    RegistryError::Owned {
+        name: entry.registration.name.clone(),
+        endpoint: entry.registration.endpoint.clone(),
+        retry_after,
+    }
+}
+
 /// Returns true unless the reference has another instance id.
 fn matches_instance(entry: &Entry, which: &InstanceRef) -> bool {
     let instance = which.instance.as_ref();
@@ -318,8 +350,6 @@ fn matches_instance(entry: &Entry, which: &InstanceRef) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use agentwire_codec::Timestamp;
     use agentwire_transport::Endpoint;
 
@@ -394,7 +424,7 @@ mod tests {
     }
 
     fn agent(name: &str) -> Registration {
-        Registration::new(name, Endpoint::memory(format!("at {name}")).unwrap())
+        Registration::new(name, Endpoint::memory(format!("at {name}")).unwrap()).with_instance("")
     }
 
     #[test]

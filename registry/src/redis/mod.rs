@@ -7,7 +7,7 @@
 //!
 //! | key | contents |
 //! |---|---|
-//! | `agentwire:entry:ID` | an entry, as a hash: `offer` is the registration (JSON, as [`RegistrationExt::to_map`] without the times), `instance` the instance id, `lease` in ms, `expires` in ms since 1970, `registered` and `heard` (the last heartbeat) in microseconds since 1970 |
+//! | `agentwire:entry:ID` | an entry, as a hash: `offer` is the registration (JSON, as [`RegistrationExt::to_map`] without the times), `instance` the instance id, `owner` the owner key, `lease` in ms, `expires` in ms since 1970, `registered` and `heard` (the last heartbeat) in microseconds since 1970 |
 //! | `agentwire:ids` | all ids, as a sorted set in byte order, so that the instances of a name are contiguous and everything can be read page by page |
 //! | `agentwire:due` | all ids, by the time at which a sweep checks them next, which is no later than they can expire |
 //! | `agentwire:state` | `revision`, which every change increments, and `epoch`, a random id that distinguishes an emptied Redis from the one before |

@@ -22,7 +22,10 @@ use super::{
     position::Position,
     script,
 };
-use crate::{InstanceRef, LimitKind, Registration, RegistryConfig, RegistryError, check_name};
+use crate::{
+    InstanceRef, LimitKind, Registration, RegistryConfig, RegistryError, check_name,
+    owner::OwnerKey,
+};
 
 /// The entries in Redis. Each operation runs one script, so it is atomic.
 #[derive(Debug)]
@@ -104,7 +107,8 @@ impl Store {
             .arg(lease.to_string())
             .arg(config.max_instances)
             .arg(config.max_registrations)
-            .arg(config.refuses_duplicates());
+            .arg(config.refuses_duplicates())
+            .arg(registration.owner.as_ref().map_or("", OwnerKey::as_str));
         let reply: Vec<String> = self.run(&invocation).await?;
         let mut words = reply.iter().map(String::as_str);
         match (words.next(), words.next()) {
@@ -124,7 +128,21 @@ impl Store {
                 name: name.clone(),
                 endpoint: endpoint_of(id).ok_or_else(|| self.unexpected_reply())?,
             }),
+            (Some("owned"), Some(id)) => Err(self.owned(name, id, words.next())),
             _ => Err(self.unexpected_reply()),
+        }
+    }
+
+    /// Reads a reply about an entry that belongs to another instance.
+    fn owned(&self, name: &str, id: &str, protected_for: Option<&str>) -> RegistryError {
+        let millis = protected_for.and_then(|millis| millis.parse().ok());
+        match (endpoint_of(id), millis) {
+            (Some(endpoint), Some(millis)) => RegistryError::Owned {
+                name: name.to_owned(),
+                endpoint,
+                retry_after: Duration::from_millis(millis),
+            },
+            _ => self.unexpected_reply(),
         }
     }
 
@@ -152,7 +170,8 @@ impl Store {
             .arg(endpoint.map_or_else(String::new, |endpoint| id(&name, endpoint)))
             .arg(range.first)
             .arg(range.last)
-            .arg(instance.map_or_else(String::new, |instance| format!("={instance}")));
+            .arg(instance.map_or_else(String::new, |instance| format!("={instance}")))
+            .arg(which.owner.as_ref().map_or("", OwnerKey::as_str));
         let reply: Vec<String> = self.run(&invocation).await?;
         let mut words = reply.iter().map(String::as_str);
         match (words.next(), words.next()) {
@@ -168,6 +187,7 @@ impl Store {
                 name,
                 endpoint: endpoint_of(id).ok_or_else(|| self.unexpected_reply())?,
             }),
+            (Some("owned"), Some(id)) => Err(self.owned(&name, id, words.next())),
             (Some("ambiguous"), Some(instances)) => Err(RegistryError::Ambiguous {
                 name,
                 instances: instances.parse().map_err(|_| self.unexpected_reply())?,

@@ -29,10 +29,15 @@ fn check_content(registration: &Registration, max_size: usize) -> Result<(), Reg
         return Err(RegistrationProblem::Instance);
     }
     let endpoint_len = registration.endpoint.to_string().len();
+    let owner_len = registration
+        .owner
+        .as_ref()
+        .map_or(0, |key| key.as_str().len());
     let version = registration.version.as_ref();
     let version_len = version.map_or(0, |version| version.to_string().len());
     for (field, len, max) in [
         ("instance", instance.len(), MAX_INSTANCE_LEN),
+        ("owner key", owner_len, MAX_OWNER_LEN),
         ("endpoint", endpoint_len, MAX_ENDPOINT_LEN),
         ("version", version_len, MAX_VERSION_LEN),
     ] {
@@ -95,8 +100,9 @@ fn check_value(value: &Value, levels: usize) -> Result<(), RegistrationProblem> 
 /// readers that accept 256 levels in all.
 const MAX_DEPTH: usize = 64;
 
-/// The longest instance id, version and endpoint, in bytes of text.
+/// The longest instance id, owner key, version and endpoint, in bytes of text.
 const MAX_INSTANCE_LEN: usize = 255;
+const MAX_OWNER_LEN: usize = 255;
 const MAX_VERSION_LEN: usize = 255;
 const MAX_ENDPOINT_LEN: usize = 1024;
 

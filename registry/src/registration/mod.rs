@@ -16,7 +16,10 @@ use semver::Version;
 use self::heartbeat::LastHeartbeat;
 pub use self::name::check_name;
 pub(crate) use self::order::sort;
-use crate::TextOr;
+use crate::{
+    TextOr,
+    owner::{Claim, OwnerKey},
+};
 
 /// What a registry stores about one agent at one endpoint.
 ///
@@ -54,6 +57,8 @@ pub struct Registration {
     /// When the agent registered, by the registry's clock.
     pub registered_at: Timestamp,
     pub(crate) last_heartbeat: LastHeartbeat,
+    /// The secret of the owner. Registries never return it.
+    pub(crate) owner: Option<OwnerKey>,
     /// The text given to `with_version`, if it was not a version.
     pub(crate) invalid_version: Option<Box<str>>,
 }
@@ -72,6 +77,7 @@ impl Registration {
             metadata: Map::new(),
             registered_at: now,
             last_heartbeat: LastHeartbeat::new(now),
+            owner: None,
             invalid_version: None,
         }
     }
@@ -81,6 +87,25 @@ impl Registration {
     pub fn with_instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = instance.into();
         self
+    }
+
+    /// Sets the owner key: a secret that a heartbeat, an unregistration and a replacement must repeat.
+    /// Default: none, but a [`RegistrationHandle`](crate::RegistrationHandle) chooses a random key.
+    ///
+    /// A process that is restarted with the same key replaces its earlier registration at once.
+    /// Without the key, it has to wait until the lease of that registration is half over. Empty text
+    /// means no key: the instance id, which is public, then takes its place.
+    #[must_use]
+    pub fn with_owner(mut self, key: impl Into<String>) -> Self {
+        self.owner = OwnerKey::new(key);
+        self
+    }
+
+    pub(crate) fn claim(&self) -> Claim<'_> {
+        Claim {
+            owner: self.owner.as_ref(),
+            instance: &self.instance,
+        }
     }
 
     /// Sets the version, as a [`Version`] or as text such as `"1.2.0"`. Default: none.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::RegistrationHandle;
-use crate::{Registration, Registry, RegistryError, SharedRegistry, backend::RegistrationExt};
+use crate::{
+    Registration, Registry, RegistryError, SharedRegistry, backend::RegistrationExt,
+    owner::OwnerKey,
+};
 
 /// Configures a [`RegistrationHandle`]. Created by [`RegistrationHandle::builder`].
 #[derive(Debug)]
@@ -64,7 +67,10 @@ impl RegistrationHandleBuilder {
     /// # Panics
     ///
     /// Outside of a tokio runtime with time enabled.
-    pub fn start(self) -> Result<RegistrationHandle, RegistryError> {
+    pub fn start(mut self) -> Result<RegistrationHandle, RegistryError> {
+        // Readers of the registry know the instance id, but not the key.
+        let owner = &mut self.registration.owner;
+        *owner = owner.take().or_else(|| Some(OwnerKey::random()));
         // The size limit is the registry's to check.
         self.registration.check(usize::MAX)?;
         Ok(RegistrationHandle::spawn(self))

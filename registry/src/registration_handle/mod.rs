@@ -5,9 +5,9 @@ mod renewal;
 mod schedule;
 mod status;
 
-use std::fmt;
+use std::{fmt, future::pending};
 
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::{select, sync::watch, task::AbortHandle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 pub use self::builder::RegistrationHandleBuilder;
@@ -23,8 +23,13 @@ use crate::{Registration, Registry, RegistryError};
 /// lease expiring. All delays are shortened at random, those after failures by up to a half, so
 /// that agents that were started together do not stay in step.
 ///
-/// The task gives up when another instance has replaced this one. Before the first successful
-/// registration it also gives up on errors that a retry cannot resolve; later it retries them, too.
+/// The registration has an [owner key](Registration::with_owner), so that no other process can change
+/// it while the heartbeats arrive. If another instance holds the endpoint all the same, because its
+/// lease was the only one for a while, the task registers again as soon as that instance has left or
+/// has stopped sending heartbeats. A loss is logged as a warning, the return as information.
+///
+/// The task gives up only before the first successful registration, on errors that a retry cannot
+/// resolve.
 ///
 /// Dropping the handle unregisters the agent in the background, for up to 5 s and only while the
 /// runtime lives; otherwise the lease expires. Call [`unregister`](Self::unregister) to be sure.
@@ -143,6 +148,40 @@ impl RegistrationHandle {
                 .clone()
                 .unwrap_or_else(|| self.not_registered())),
             Err(_) => Err(self.not_registered()),
+        }
+    }
+
+    /// Waits until the agent is not certainly registered any more, and returns the reason if there
+    /// is one: the error of the last operation. Returns at once while
+    /// [`is_registered`](Self::is_registered) is false.
+    ///
+    /// Together with [`registered`](Self::registered), this method follows the registration.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe.
+    pub async fn lost(&self) -> Option<RegistryError> {
+        let mut status = self.status.clone();
+        loop {
+            let held_until = {
+                let status = status.borrow_and_update();
+                if !status.is_registered() {
+                    return status.error.clone();
+                }
+                status.held_until
+            };
+            let expired = async {
+                match held_until {
+                    Some(until) => sleep_until(until).await,
+                    None => pending().await,
+                }
+            };
+            select! {
+                changed = status.changed() => if changed.is_err() {
+                    return self.last_error();
+                },
+                () = expired => {}
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
     schedule::{Action, Next, Schedule},
     status::Status,
 };
-use crate::{InstanceRef, Lease, Registry, RegistryError};
+use crate::{InstanceRef, Lease, Registration, Registry, RegistryError};
 
 /// Keeps one agent registered until it is stopped or gives up.
 pub(super) struct Renewal {
@@ -94,13 +94,16 @@ impl Renewal {
         outcome: Result<Option<Lease>, RegistryError>,
         started: Instant,
     ) -> Next {
-        let name = &self.settings.registration.name;
+        let Registration { name, endpoint, .. } = &self.settings.registration;
         let now = Instant::now();
         match outcome {
             Ok(lease) => {
+                let is_again = schedule.has_registered();
                 let next = schedule.succeeded(lease, started, now);
-                if lease.is_some() {
-                    tracing::debug!(name, "registered");
+                if lease.is_some() && is_again {
+                    tracing::info!(name, %endpoint, "registered again");
+                } else if lease.is_some() {
+                    tracing::debug!(name, %endpoint, "registered");
                 }
                 self.status.send_modify(|status| {
                     status.held_until = schedule.held_until();
@@ -111,19 +114,28 @@ impl Renewal {
             Err(error) => {
                 let action = schedule.action();
                 let next = schedule.failed(&error, now);
+                // Only the first of several equal failures is a warning.
+                let is_repeated = self.status.borrow().error.as_ref().is_some_and(|last| {
+                    std::mem::discriminant(last) == std::mem::discriminant(&error)
+                });
                 match next {
                     Next::After(wait, _) if wait.is_zero() => {
-                        tracing::debug!(name, "registration lost; registering again");
+                        tracing::warn!(name, %endpoint, %error, "registration lost; registering again");
+                    }
+                    Next::After(wait, _) if is_repeated => {
+                        tracing::debug!(name, %endpoint, %error, ?wait, "still failing; retrying");
                     }
                     Next::After(wait, _) => match action {
                         Action::Register => {
-                            tracing::warn!(name, %error, ?wait, "registration failed; retrying");
+                            tracing::warn!(name, %endpoint, %error, ?wait, "registration failed; retrying");
                         }
                         Action::Heartbeat => {
-                            tracing::warn!(name, %error, ?wait, "heartbeat failed; retrying");
+                            tracing::warn!(name, %endpoint, %error, ?wait, "heartbeat failed; retrying");
                         }
                     },
-                    Next::GiveUp => tracing::warn!(name, %error, "registration given up"),
+                    Next::GiveUp => {
+                        tracing::warn!(name, %endpoint, %error, "registration given up")
+                    }
                 }
                 self.status.send_modify(|status| {
                     status.error = Some(error);

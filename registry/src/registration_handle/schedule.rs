@@ -100,7 +100,13 @@ impl Schedule {
 
     /// Records a failure.
     pub(super) fn failed(&mut self, error: &RegistryError, now: Instant) -> Next {
-        if error.is_not_registered() && self.action == Action::Heartbeat {
+        let held_by_other = match error {
+            RegistryError::Owned { retry_after, .. } => Some(*retry_after),
+            RegistryError::Replaced { .. } => Some(Duration::ZERO),
+            _ => None,
+        };
+        let is_lost = error.is_not_registered() || held_by_other.is_some();
+        if is_lost && self.action == Action::Heartbeat {
             // Registers again at once, but only once: the next failure is one of a registration.
             self.action = Action::Register;
             self.held_until = None;
@@ -109,8 +115,11 @@ impl Schedule {
         // A registration that was accepted once is valid. If it is refused later, another server
         // may have the registry's address for a while.
         let is_permanent = self.lease.is_none() && !error.is_retryable();
-        if is_permanent || matches!(error, RegistryError::Replaced { .. }) {
+        if is_permanent {
             return Next::GiveUp;
+        }
+        if let Some(protected_for) = held_by_other {
+            return Next::After(self.wait_for_other(protected_for), self.action);
         }
         let mut longest = self.interval();
         if let Some(lease) = self.held_lease(now) {
@@ -120,6 +129,20 @@ impl Schedule {
             self.retry.next_delay_within(longest).max(MIN_WAIT),
             self.action,
         )
+    }
+
+    /// Returns the wait before the next attempt to register while another instance holds the
+    /// endpoint: until that instance is unprotected, which is never early, but at most about an
+    /// interval, because it may also unregister.
+    fn wait_for_other(&self, protected_for: Duration) -> Duration {
+        let interval = self.interval();
+        let wait = protected_for.max(FIRST_RETRY).min(interval);
+        wait + jittered(wait / 10, 1.0)
+    }
+
+    /// Returns true once the agent has been registered.
+    pub(super) fn has_registered(&self) -> bool {
+        self.lease.is_some()
     }
 
     fn lease(&self) -> Lease {
@@ -340,7 +363,7 @@ mod tests {
     fn a_permanent_error_gives_up_only_before_the_first_success() {
         let now = Instant::now();
         let invalid_name = || crate::check_name("").unwrap_err();
-        for error in [replaced(), invalid_name(), not_a_registry()] {
+        for error in [invalid_name(), not_a_registry()] {
             assert_eq!(
                 Schedule::new(None).failed(&error, now),
                 Next::GiveUp,
@@ -352,6 +375,33 @@ mod tests {
         for error in [invalid_name(), not_a_registry()] {
             assert_ne!(schedule.failed(&error, now), Next::GiveUp, "{error}");
         }
-        assert_eq!(schedule.failed(&replaced(), now), Next::GiveUp);
+    }
+
+    #[test]
+    fn a_replaced_instance_registers_again_once_the_other_is_unprotected() {
+        let now = Instant::now();
+        let owned = |seconds| RegistryError::Owned {
+            name: "weather".to_owned(),
+            endpoint: "tcp://host:80".parse().unwrap(),
+            retry_after: Duration::from_secs(seconds),
+        };
+        for lost in [replaced(), owned(40)] {
+            let mut schedule = Schedule::new(None);
+            schedule.succeeded(lease(90), now, now);
+            let next = schedule.failed(&lost, now);
+            assert_eq!(next, Next::After(Duration::ZERO, Action::Register));
+            assert_eq!(schedule.held_until(), None);
+            for (seconds, expected) in [(40, 30.0), (10, 10.0), (0, 0.25)] {
+                let Next::After(wait, Action::Register) = schedule.failed(&owned(seconds), now)
+                else {
+                    panic!("gave up");
+                };
+                let wait = wait.as_secs_f64();
+                assert!((expected..=expected * 1.1 + 1e-6).contains(&wait), "{wait}");
+            }
+            assert_heartbeat(schedule.succeeded(lease(90), now, now), 30.0);
+        }
+        // A successor of a crashed process waits from the beginning.
+        assert_ne!(Schedule::new(None).failed(&owned(40), now), Next::GiveUp);
     }
 }

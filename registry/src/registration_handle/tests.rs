@@ -199,7 +199,7 @@ async fn a_lost_registration_is_repeated() {
     let registry = FlakyRegistry::default();
     let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     handle.registered().await.unwrap();
-    let which = InstanceRef::new("weather");
+    let which = InstanceRef::from(handle.registration());
     registry.inner.unregister(&which).await.unwrap();
     pass(31).await;
     assert!(registry.has("weather").await && handle.is_registered());
@@ -337,19 +337,120 @@ async fn a_silent_registry_does_not_block_unregistering() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_replaced_instance_gives_up_and_leaves_its_successor_alone() {
+async fn a_stranger_can_neither_replace_nor_unregister_nor_renew_a_registration() {
+    let registry = FlakyRegistry::default();
+    let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    handle.registered().await.unwrap();
+    let listed = registry.lookup("weather").await.unwrap().remove(0);
+    // The endpoint and the instance id are public.
+    let mut claims = vec![InstanceRef::new("weather"), InstanceRef::from(&listed)];
+    claims.push(InstanceRef::new("weather").with_endpoint(listed.endpoint.clone()));
+    claims.push(InstanceRef::from(&listed).with_owner("guessed"));
+    for which in claims {
+        let error = registry.inner.unregister(&which).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Owned { .. }), "{error}");
+        let error = registry.inner.heartbeat(&which).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Owned { .. }), "{error}");
+    }
+    for stranger in [weather(), weather().with_instance(&*listed.instance)] {
+        let error = registry.inner.register(stranger).await.unwrap_err();
+        assert!(matches!(error, RegistryError::Owned { .. }), "{error}");
+    }
+    pass(300).await;
+    assert!(handle.is_registered() && handle.last_error().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_agent_at_one_endpoint_takes_over_when_the_first_leaves() {
     let registry = FlakyRegistry::default();
     let first = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     first.registered().await.unwrap();
     let second = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    pass(1000).await;
+    assert!(first.is_registered() && !second.is_registered() && !second.is_ended());
+    assert!(second.last_error().unwrap().is_duplicate());
+    first.unregister().await.unwrap();
+    let start = Instant::now();
     second.registered().await.unwrap();
-    pass(31).await;
-    assert!(first.is_ended() && !first.is_registered());
-    assert!(first.last_error().unwrap().is_duplicate());
-    assert!(first.registered().await.unwrap_err().is_duplicate());
-    drop(first);
-    pass(100).await;
-    assert!(registry.has("weather").await && second.is_registered());
+    assert!(start.elapsed() <= Duration::from_secs(33));
+    assert!(registry.has("weather").await && second.last_error().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_of_a_crashed_agent_takes_over_without_a_gap() {
+    let registry = FlakyRegistry::default();
+    let crashed = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    crashed.registered().await.unwrap();
+    crashed.abort();
+    let successor = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    let start = Instant::now();
+    while !successor.is_registered() {
+        assert!(registry.has("weather").await);
+        pass(1).await;
+    }
+    // Half of the lease, and the tenth by which each of two waits may be longer.
+    assert!(start.elapsed() <= Duration::from_secs(51));
+    pass(300).await;
+    assert!(registry.has("weather").await && successor.is_registered());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_owner_key_replaces_at_once() {
+    let registry = FlakyRegistry::default();
+    let crashed = weather().with_owner("kept in a file");
+    let crashed = RegistrationHandle::start(registry.clone(), crashed).unwrap();
+    crashed.registered().await.unwrap();
+    crashed.abort();
+    let restarted = weather().with_owner("kept in a file");
+    let instance = restarted.instance.clone();
+    let restarted = RegistrationHandle::start(registry.clone(), restarted).unwrap();
+    let start = Instant::now();
+    restarted.registered().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(
+        registry.lookup("weather").await.unwrap()[0].instance,
+        instance
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_agent_reports_the_loss_and_is_back_when_the_other_leaves() {
+    let registry = FlakyRegistry::default();
+    let honest = RegistrationHandle::start(registry.clone(), weather()).unwrap();
+    honest.registered().await.unwrap();
+    // The honest agent loses its lease, and another registers at its endpoint.
+    registry.set(Behavior::Unreachable);
+    pass(91).await;
+    assert!(honest.lost().await.unwrap().is_unavailable());
+    let other = weather();
+    registry.inner.register(other.clone()).await.unwrap();
+    registry.set(Behavior::Works);
+    for _ in 0..20 {
+        pass(20).await;
+        registry
+            .inner
+            .heartbeat(&InstanceRef::from(&other))
+            .await
+            .unwrap();
+    }
+    assert!(!honest.is_ended() && !honest.is_registered());
+    assert!(honest.lost().await.unwrap().is_duplicate());
+    // It does not remove the other, but registers once the other has left.
+    registry
+        .inner
+        .unregister(&InstanceRef::from(&other))
+        .await
+        .unwrap();
+    let start = Instant::now();
+    honest.registered().await.unwrap();
+    assert!(start.elapsed() <= Duration::from_secs(33));
+    // The same if the other only stops sending heartbeats.
+    registry.set(Behavior::Unreachable);
+    pass(91).await;
+    registry.inner.register(weather()).await.unwrap();
+    registry.set(Behavior::Works);
+    pass(80).await;
+    assert!(honest.is_registered());
 }
 
 #[tokio::test(start_paused = true)]

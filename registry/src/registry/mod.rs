@@ -19,23 +19,26 @@ use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, Watch
 /// # Cancel safety
 ///
 /// Every future may be dropped; its operation may or may not have taken effect. Repeating the
-/// operation is harmless, except for an [`unregister`](Self::unregister) without an instance id,
-/// which may remove a successor.
+/// operation is harmless, except for an [`unregister`](Self::unregister) without an instance id and
+/// without an owner key, which may remove a successor that has neither.
 ///
 /// # Backends
 ///
 /// The module [`backend`](crate::backend) has what an implementation needs. The module `contract`,
 /// behind the feature `contract-tests`, is a test suite for implementations.
 pub trait Registry: Send + Sync + 'static {
-    /// Registers an agent, replacing a registration with the same name and endpoint, and returns
-    /// the lease.
+    /// Registers an agent, replacing its earlier registration with the same name and endpoint, and
+    /// returns the lease.
+    ///
+    /// A registration of another instance is replaced only once half of its lease has passed without
+    /// a heartbeat. See [`Registration::with_owner`].
     ///
     /// The times in `registration` are ignored: the registry's clock counts.
     ///
     /// # Errors
     ///
     /// [`RegistryError::InvalidName`], [`RegistryError::InvalidRegistration`],
-    /// [`RegistryError::Duplicate`], [`RegistryError::TooManyInstances`], [`RegistryError::Full`],
+    /// [`RegistryError::Owned`], [`RegistryError::Duplicate`], [`RegistryError::TooManyInstances`], [`RegistryError::Full`],
     /// or an error of reaching the registry.
     fn register(
         &self,
@@ -47,6 +50,7 @@ pub trait Registry: Send + Sync + 'static {
     ///
     /// # Errors
     ///
+    /// [`RegistryError::Owned`] if the agent belongs to another instance;
     /// [`RegistryError::InvalidName`], [`RegistryError::Ambiguous`], or an error of reaching the
     /// registry.
     fn unregister(
@@ -59,7 +63,8 @@ pub trait Registry: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`RegistryError::NotRegistered`], after which the agent should register again;
-    /// [`RegistryError::Replaced`], after which it should not; [`RegistryError::InvalidName`],
+    /// [`RegistryError::Replaced`] and [`RegistryError::Owned`] while another instance holds the
+    /// endpoint; [`RegistryError::InvalidName`],
     /// [`RegistryError::Ambiguous`], or an error of reaching the registry.
     fn heartbeat(
         &self,

@@ -268,7 +268,8 @@ async fn the_limit_of_instances_counts_those_of_all_registries() {
         .unwrap();
     let other = server.connect().await;
     for port in 1..=2 {
-        other.register(agent("weather", port)).await.unwrap();
+        let unowned = agent("weather", port).with_instance("");
+        other.register(unowned).await.unwrap();
     }
     strict.register(agent("weather", 3)).await.unwrap_err();
     strict.register(agent("weather", 2)).await.unwrap();

@@ -14,7 +14,7 @@ use std::{
 use agentwire_codec::{Body, Heartbeat, Map, Request, Unregister, Value, map};
 use agentwire_registry::{
     InstanceRef, Lease, Query, Registration, Registry, RegistryError, Watch, WatchScope,
-    backend::{FieldError, QueryExt, RegistrationExt},
+    backend::{FieldError, InstanceRefExt, QueryExt, RegistrationExt},
     check_name,
 };
 use agentwire_transport::{Endpoint, Error as TransportError, internal::Backoff};
@@ -157,10 +157,12 @@ impl Registry for RemoteRegistry {
         let mut leave = Unregister::new(&*which.name);
         leave.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         leave.instance = which.instance.clone();
-        // If no instance is given, a second request might unregister a successor.
-        let options = match which.instance {
-            Some(_) => idempotent(),
-            None => CallOptions::new(),
+        leave.owner = which.owner().map(str::to_owned);
+        // If no instance and no key is given, a second request might unregister a successor.
+        let options = if which.instance.is_some() || leave.owner.is_some() {
+            idempotent()
+        } else {
+            CallOptions::new()
         };
         let answer = self.calls.ask(leave, &options).await;
         answer
@@ -173,6 +175,7 @@ impl Registry for RemoteRegistry {
         let mut beat = Heartbeat::healthy(&*which.name);
         beat.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         beat.instance = which.instance.clone();
+        beat.owner = which.owner().map(str::to_owned);
         self.call(beat).await.map(drop)
     }
 

@@ -201,14 +201,15 @@ async fn answer(
             Ok(wire::encode_lease(lease))
         }
         (_, Body::Heartbeat(beat)) => {
-            let which = wire::read_ref(beat.agent_name, beat.endpoint, beat.instance);
+            let which = wire::read_ref(beat.agent_name, beat.endpoint, beat.instance, beat.owner);
             let which = which.map_err(refused)?;
             registry.heartbeat(&which).await.map_err(refused)?;
             Ok(Map::new())
         }
         (_, Body::Unregister(leave)) => {
             let name = leave.agent_name.unwrap_or_default();
-            let which = wire::read_ref(name, leave.endpoint, leave.instance).map_err(refused)?;
+            let which = wire::read_ref(name, leave.endpoint, leave.instance, leave.owner);
+            let which = which.map_err(refused)?;
             registry.unregister(&which).await.map_err(refused)?;
             Ok(Map::new())
         }

@@ -29,6 +29,7 @@ pub(in crate::registry) fn encode_registration(
     register.metadata = registration.metadata.clone();
     register.version = registration.version.as_ref().map(ToString::to_string);
     register.instance = present(Some(registration.instance.clone()));
+    register.owner = registration.owner().map(str::to_owned);
     Ok(register)
 }
 
@@ -48,6 +49,7 @@ pub(in crate::registry) fn read_registration(
     });
     let mut registration = Registration::new(&*name, endpoint)
         .with_instance(register.instance.unwrap_or_default())
+        .with_owner(register.owner.unwrap_or_default())
         .with_capabilities(register.capabilities);
     registration.version = version.transpose()?;
     registration.metadata = register.metadata;
@@ -64,9 +66,10 @@ pub(in crate::registry) fn read_ref(
     name: String,
     endpoint: Option<String>,
     instance: Option<String>,
+    owner: Option<String>,
 ) -> Result<InstanceRef, RegistryError> {
     let endpoint = present(endpoint).map(|text| read_endpoint(&name, &text));
-    let mut which = InstanceRef::new(name);
+    let mut which = InstanceRef::new(name).with_owner(owner.unwrap_or_default());
     which.endpoint = endpoint.transpose()?;
     which.instance = present(instance);
     Ok(which)

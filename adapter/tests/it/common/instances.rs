@@ -55,7 +55,7 @@ impl Instances {
     }
 
     pub(crate) async fn register(&self, endpoint: &Endpoint) {
-        let registration = Registration::new("weather", endpoint.clone());
+        let registration = Registration::new("weather", endpoint.clone()).with_instance("");
         self.registry.register(registration).await.unwrap();
     }
 

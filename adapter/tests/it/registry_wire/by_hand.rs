@@ -3,7 +3,7 @@
 use super::{ServedRegistry, WATCH, agent, ask, chunk, respond};
 use crate::common::{error_of, within};
 use agentwire::{
-    Map, map,
+    Map, Value, map,
     registry::{InstanceRef, Registry},
 };
 use agentwire_codec::Body;
@@ -64,6 +64,51 @@ async fn hand_written_envelopes_with_few_fields_are_enough() {
     assert_eq!(gone.code.as_str(), "AGENT_NOT_FOUND");
     let expected = map! {"reason": "not_registered", "agent_name": "weather"};
     assert_eq!(gone.details, expected);
+}
+
+#[tokio::test]
+async fn only_the_owner_changes_a_registration_and_readers_do_not_learn_the_key() {
+    let served = ServedRegistry::start("owner-by-hand").await;
+    let mut peer = served.peer().await;
+    let fields = r#""agent_name": "weather", "endpoint": "tcp://198.51.100.1:80""#;
+    let own = format!(r#"{{{fields}, "instance": "a", "owner": "hunter2"}}"#);
+    respond(&mut peer, "register", &own).await;
+    respond(&mut peer, "heartbeat", &own).await;
+    let mut stranger = served.peer().await;
+    for claim in [
+        r#""instance": "a""#,
+        r#""instance": "b""#,
+        r#""instance": "a", "owner": "hunter3""#,
+        r#""owner": """#,
+    ] {
+        for kind in ["register", "heartbeat", "unregister"] {
+            let answer = ask(&mut stranger, kind, &format!("{{{fields}, {claim}}}")).await;
+            let Body::Error(error) = answer else {
+                // A predecessor that unregisters late is no error.
+                assert_eq!(
+                    (kind, claim),
+                    ("unregister", r#""instance": "b""#),
+                    "{answer:?}"
+                );
+                continue;
+            };
+            assert_eq!(error.code.as_str(), "DUPLICATE_AGENT", "{kind} {claim}");
+            let reason = error.details["reason"].as_str().unwrap();
+            let replaced = kind == "heartbeat" && claim.contains("\"b\"");
+            assert_eq!(reason, if replaced { "replaced" } else { "owned" });
+            if reason == "owned" {
+                let seconds = error.details["retry_seconds"].as_f64().unwrap();
+                assert!((0.0..=45.0).contains(&seconds), "{seconds}");
+            }
+        }
+    }
+    let list = respond(&mut stranger, "request", r#"{"method": "list"}"#).await;
+    assert_eq!(list["registrations"].as_list().unwrap().len(), 1);
+    assert!(!Value::Map(list).to_string().contains("hunter2"));
+    stranger.send_frame(WATCH).await;
+    assert!(!chunk(&mut stranger).await.to_string().contains("hunter2"));
+    respond(&mut peer, "unregister", &own).await;
+    assert!(served.registry.list().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -118,12 +118,13 @@ async fn clients_whose_watches_are_refused_leave_room_and_try_again() {
         assert!(none.is_err() && !watch.is_live(), "{none:?}");
         refused.push(watch);
     }
-    registry.register(agent("weather", 80)).await.unwrap();
+    let weather = agent("weather", 80);
+    let which = InstanceRef::from(&weather);
+    registry.register(weather).await.unwrap();
     // Each client would keep a connection of its own.
     let mut clients = Vec::new();
     for _ in 0..10 {
         let client = client();
-        let which = InstanceRef::new("weather");
         client.heartbeat(&which).await.unwrap();
         sleep(Duration::from_secs(11)).await;
         clients.push(client);

@@ -50,8 +50,9 @@ async fn a_peer_that_does_not_read_gets_a_resync_in_place_of_missed_events() {
     peer.send_frame(WATCH).await;
     assert_eq!(chunk(&mut peer).await["event"].as_str(), Some("snapshot"));
     // Each event is larger than the buffers between the two.
+    let weather = agent("weather", 80);
     for round in 0..500 {
-        let registration = agent("weather", 80).with_metadata("round", vec![round; 1000]);
+        let registration = weather.clone().with_metadata("round", vec![round; 1000]);
         registry.register(registration).await.unwrap();
         yield_now().await;
     }

@@ -42,6 +42,7 @@ pub(super) fn read_body<'de, R: FormatReader<'de>>(
                     "status" => status = read_text(reader, key)?,
                     "endpoint" => heartbeat.endpoint = read_text(reader, key)?,
                     "instance" => heartbeat.instance = read_text(reader, key)?,
+                    "owner" => heartbeat.owner = read_text(reader, key)?,
                     _ => return Ok(false),
                 }
                 Ok(true)
@@ -58,6 +59,7 @@ pub(super) fn read_body<'de, R: FormatReader<'de>>(
                     "agent_name" => unregister.agent_name = read_text(reader, key)?,
                     "endpoint" => unregister.endpoint = read_text(reader, key)?,
                     "instance" => unregister.instance = read_text(reader, key)?,
+                    "owner" => unregister.owner = read_text(reader, key)?,
                     _ => return Ok(false),
                 }
                 Ok(true)
@@ -223,6 +225,7 @@ fn read_register<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Register, 
             "metadata" => register.metadata = read_map(reader, key)?,
             "version" => register.version = read_text(reader, key)?,
             "instance" => register.instance = read_text(reader, key)?,
+            "owner" => register.owner = read_text(reader, key)?,
             _ => return Ok(false),
         }
         Ok(true)

@@ -108,6 +108,29 @@ local function matches_instance(id, instance)
   return instance == '' or '=' .. (redis.call('HGET', entry_key(id), 'instance') or '') == instance
 end
 
+-- Returns whether a request may change an entry. The owner key decides if the entry has one,
+-- otherwise the instance id, which is prefixed by '='. Everyone may change an entry without both.
+local function is_covered(id, instance, owner)
+  local entry = redis.call('HMGET', entry_key(id), 'owner', 'instance')
+  if entry[1] and entry[1] ~= '' then
+    return entry[1] == owner
+  end
+  return not entry[2] or entry[2] == '' or '=' .. entry[2] == instance
+end
+
+-- Returns for how many ms an entry is protected from replacement by another instance: until half of
+-- its lease has passed without a heartbeat.
+local function protected_for(id)
+  local entry = redis.call('HMGET', entry_key(id), 'expires', 'lease')
+  local expires, lease = tonumber(entry[1] or 0) or 0, tonumber(entry[2] or 0) or 0
+  return math.max(0, expires - math.floor(lease / 2) - now)
+end
+
+-- Returns the reply to a request that may not change an entry.
+local function owned(id)
+  return { 'owned', id, string.format('%d', protected_for(id)) }
+end
+
 -- Resolves a reference to an id. A non-empty `id` is used if its entry is live, whatever its
 -- instance id. Otherwise the only live entry between `first` and `last` with the instance id is
 -- used. Returns the id, or false and possibly a reply for the caller.

@@ -2,15 +2,23 @@
 
 local id, first, last, instance, offer = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local lease, max_instances, max_registrations = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local refuse_duplicates = ARGV[10] == '1'
+local refuse_duplicates, owner = ARGV[10] == '1', ARGV[11]
 
 local exists = redis.call('ZSCORE', IDS, id)
 if exists and not is_live(id) then
   remove(id, 'expired')
   exists = false
 end
+local is_own = exists and is_covered(id, '=' .. instance, owner)
+if exists and not is_own and protected_for(id) > 0 then
+  return owned(id)
+end
 -- The same registration again acts as a heartbeat.
-if exists and redis.call('HGET', entry_key(id), 'offer') == offer then
+if
+  is_own
+  and redis.call('HGET', entry_key(id), 'offer') == offer
+  and (redis.call('HGET', entry_key(id), 'owner') or '') == owner
+then
   redis.call('ZADD', DUE, renew(id, lease), id)
   return { 'ok' }
 end
@@ -45,7 +53,8 @@ end
 local position = next_position()
 -- Deleted first, so that no field of the old entry remains.
 redis.call('DEL', entry_key(id))
-redis.call('HSET', entry_key(id), 'instance', instance, 'offer', offer, 'registered', now_micros)
+redis.call('HSET', entry_key(id), 'instance', instance, 'owner', owner, 'offer', offer,
+  'registered', now_micros)
 redis.call('ZADD', DUE, renew(id, lease), id)
 redis.call('ZADD', IDS, 0, id)
 publish(position, exists and 'updated' or 'joined', describe(id))
