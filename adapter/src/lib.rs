@@ -328,6 +328,7 @@ mod connection;
 mod context;
 mod deadline_timer;
 mod error;
+mod proxy;
 pub mod registry;
 mod server;
 mod tool;
@@ -354,6 +355,7 @@ pub use crate::{
     },
     context::{Extensions, RequestContext},
     error::{CallContext, Error, Phase, ProtocolError, Result},
+    proxy::{Proxy, ProxyBuilder},
     server::{LocalAgent, LocalAgentBuilder},
     tool::{FnTool, Tool, ToolHandler, tool_fn},
 };

@@ -16,7 +16,7 @@ use super::{
     router::{Balance, Destination, Discovery},
     shared::Client,
 };
-use crate::Error;
+use crate::{Error, connection::Bodies};
 
 /// A builder for a [`RemoteAgent`](crate::RemoteAgent).
 ///
@@ -140,6 +140,12 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
+    /// Lowers the timeout to this one.
+    pub(crate) fn timeout_at_most(mut self, timeout: Duration) -> Self {
+        self.config.timeout = self.config.timeout.min(timeout);
+        self
+    }
+
     fn check(&self) -> Result<(), Error> {
         for (setting, number) in [
             ("max_connections", self.config.max_connections),
@@ -155,7 +161,7 @@ impl<D> RemoteAgentBuilder<D> {
 }
 
 impl RemoteAgentBuilder<FixedEndpoint> {
-    pub(super) fn new<E>(endpoint: E) -> Self
+    pub(crate) fn new<E>(endpoint: E) -> Self
     where
         E: TryInto<Endpoint>,
         TransportError: From<E::Error>,
@@ -179,6 +185,30 @@ impl RemoteAgentBuilder<FixedEndpoint> {
 
     /// Checks the settings.
     pub(super) fn into_parts(self) -> Result<(Arc<Client>, Destination), Error> {
+        let (config, connector) = self.into_connector()?;
+        let client = Arc::new(Client::new(config));
+        let channel = Channel::new(&client, connector);
+        Ok((client, Destination::Fixed(channel)))
+    }
+
+    /// Checks the settings of a client that forwards requests. The second destination is for
+    /// streams. Each destination has its own connections, so that streams do not take those of
+    /// calls.
+    pub(super) fn into_forwarding_parts(
+        mut self,
+    ) -> Result<(Arc<Client>, [Destination; 2]), Error> {
+        self.config.bodies = Bodies::Raw;
+        // Only the sender of a request can decide whether to send it again.
+        self.config.retry = RetryPolicy::never();
+        let (config, connector) = self.into_connector()?;
+        let client = Arc::new(Client::new(config));
+        let channels = [Arc::clone(&connector), connector]
+            .map(|connector| Destination::Fixed(Channel::new(&client, connector)));
+        Ok((client, channels))
+    }
+
+    /// Checks the settings and returns them with the connector.
+    fn into_connector(self) -> Result<(Config, Arc<dyn Connector>), Error> {
         self.check()?;
         let FixedEndpoint {
             endpoint,
@@ -191,9 +221,7 @@ impl RemoteAgentBuilder<FixedEndpoint> {
                 Arc::new(EndpointConnector::new(endpoint, self.config.tcp.clone()))
             }
         };
-        let client = Arc::new(Client::new(self.config));
-        let channel = Channel::new(&client, connector);
-        Ok((client, Destination::Fixed(channel)))
+        Ok((self.config, connector))
     }
 }
 

@@ -6,6 +6,7 @@ use agentwire_codec::{Format, FrameLimits};
 use agentwire_transport::TcpOptions;
 
 use super::retry_policy::RetryPolicy;
+use crate::connection::Bodies;
 
 /// The settings that all channels of one client share.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(super) struct Config {
     pub(super) frame_limits: FrameLimits,
     pub(super) tcp: TcpOptions,
     pub(super) format: Format,
+    /// How answers are decoded.
+    pub(super) bodies: Bodies,
 }
 
 impl Config {
@@ -36,6 +39,7 @@ impl Config {
             frame_limits: FrameLimits::default(),
             tcp: TcpOptions::default(),
             format: Format::default(),
+            bodies: Bodies::Typed,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The client: [`RemoteAgent`] and the layers below it.
 //!
 //! ```text
-//! remote_agent  the handle, with `builder` (its settings) and `stream` (answers as they arrive)
+//! remote_agent  the handle, with `builder` (its settings) and `stream` (answers as they arrive);
+//!               `forward` takes its place in a proxy
 //!   call        one request with all of its attempts: retries, deadlines, errors
 //!     router    which channel the next attempt goes to: a fixed one, or a discovered instance
 //!       channel the connections to one endpoint: pools, sharing, a folder for each carrier
@@ -18,6 +19,7 @@ mod builder;
 mod call;
 mod channel;
 mod config;
+mod forward;
 mod permits;
 mod remote_agent;
 mod retry_policy;
@@ -26,6 +28,7 @@ mod shared;
 mod stats;
 mod stream;
 
+pub(crate) use self::forward::Forwarder;
 pub use self::{
     builder::{Discovered, FixedEndpoint, RemoteAgentBuilder},
     config::CallOptions,

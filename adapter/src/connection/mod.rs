@@ -1,5 +1,6 @@
 //! A connection that carries envelopes in frames. It is used by the client and by the server.
 
+mod bodies;
 pub(crate) mod buffer_pool;
 mod write_buffer;
 
@@ -20,7 +21,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::poll_read_buf;
 
-pub(crate) use self::write_buffer::WriteBuffer;
+pub(crate) use self::{bodies::Bodies, write_buffer::WriteBuffer};
 
 /// A byte stream that carries one envelope in each frame.
 ///
@@ -30,6 +31,7 @@ pub(crate) use self::write_buffer::WriteBuffer;
 pub(crate) struct FramedConnection {
     connection: Connection,
     limits: FrameLimits,
+    bodies: Bodies,
     incoming: BytesMut,
     outgoing: WriteBuffer,
     /// The number of bytes of `outgoing` that have been written since the connection was opened.
@@ -58,6 +60,7 @@ impl FramedConnection {
         Self {
             connection,
             limits,
+            bodies: Bodies::Typed,
             incoming: BytesMut::new(),
             outgoing: WriteBuffer::default(),
             written: 0,
@@ -65,6 +68,12 @@ impl FramedConnection {
             is_busy: false,
             large_capacity: 0,
         }
+    }
+
+    /// Sets how [`poll_receive`](Self::poll_receive) decodes bodies.
+    pub(crate) fn decoding(mut self, bodies: Bodies) -> Self {
+        self.bodies = bodies;
+        self
     }
 
     /// Returns whether the connection is open and no unexpected bytes have arrived.
@@ -259,7 +268,7 @@ impl FramedConnection {
             return Poll::Ready(Ok(Received::End));
         };
         let payload = self.payload(len);
-        let received = match Format::detect(payload).decode(payload) {
+        let received = match self.bodies.decode(payload) {
             Ok(envelope) => Received::Envelope(envelope),
             Err(error) => Received::Malformed(error),
         };

@@ -7,11 +7,18 @@ use agentwire_codec::{
 use agentwire_transport::Peer;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 
-/// The logic of a server, which processes requests. A service runs agents and tools, or manages a
-/// registry.
+use crate::connection::Bodies;
+
+/// The logic of a server, which processes requests. A service runs agents and tools, manages a
+/// registry, or forwards requests.
 ///
 /// A service does not depend on connections, encodings or limits, which the carriers implement.
 pub(crate) trait Service: Send + Sync + 'static {
+    /// Returns how the bodies of requests are decoded.
+    fn bodies(&self) -> Bodies {
+        Bodies::Typed
+    }
+
     /// Returns whether envelopes of this type are requests for this service. Envelopes of other
     /// types are refused with `INVALID_MESSAGE`.
     fn accepts(&self, kind: EnvelopeType) -> bool;

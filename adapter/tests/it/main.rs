@@ -22,6 +22,7 @@ mod foreign_protocols;
 mod hostile;
 mod multiplexing;
 mod observability;
+mod proxy;
 mod registering;
 mod registry_contract;
 mod registry_wire;

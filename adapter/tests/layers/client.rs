@@ -121,7 +121,7 @@ fn part(module: &str) -> &str {
 /// The layers, from the top. Parts of one layer do not name each other.
 const LAYERS: [&[&str]; 10] = [
     &["client"],
-    &["client::remote_agent"],
+    &["client::remote_agent", "client::forward"],
     &["client::builder", "client::stream"],
     &["client::call"],
     &["client::router"],

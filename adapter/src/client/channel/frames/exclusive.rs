@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use agentwire_codec::{Body, RequestId};
+use agentwire_codec::{Body, EnvelopeType, RequestId};
 use tokio::time::Instant;
 
 use super::pool::{Lease, Pool};
@@ -33,7 +33,7 @@ pub(super) async fn call(
 ) -> Result<Body, Failure> {
     let (lease, body) = open(pool, request, deadlines).await?;
     // After any other body the state of the connection is unknown, so the connection is dropped.
-    if matches!(body, Body::Response(_) | Body::Error(_)) {
+    if matches!(body.kind(), EnvelopeType::Response | EnvelopeType::Error) {
         lease.release();
     }
     Ok(body)
@@ -209,7 +209,7 @@ fn poll_body(
         }
         // An error without a request id must be the answer to the only request on this connection.
         // Python's server closes the connection after such an error.
-        if matches!(envelope.body, Body::Error(_)) && envelope.id == RequestId::unknown() {
+        if envelope.body.kind() == EnvelopeType::Error && envelope.id == RequestId::unknown() {
             lease.spent = true;
             return Poll::Ready(Ok(envelope.body));
         }

@@ -21,7 +21,7 @@ use crate::{
         shared::Client,
         stats::{Counted, Counters},
     },
-    connection::FramedConnection,
+    connection::{Bodies, FramedConnection},
     deadline_timer::DeadlineTimer,
 };
 
@@ -33,6 +33,7 @@ use crate::{
 pub(super) struct Pool {
     connector: Arc<dyn Connector>,
     limits: FrameLimits,
+    bodies: Bodies,
     idle_timeout: Duration,
     permits: Permits,
     counters: Arc<Counters>,
@@ -84,6 +85,7 @@ impl Pool {
         Self {
             connector,
             limits: client.config.frame_limits,
+            bodies: client.config.bodies,
             idle_timeout: client.config.idle_timeout,
             permits: Permits::new(client.config.max_connections, Arc::clone(counters)),
             counters: Arc::clone(counters),
@@ -112,7 +114,7 @@ impl Pool {
     pub(super) async fn open(self: &Arc<Self>, permit: Permit) -> Result<Lease, Failure> {
         let connection = self.connector.connect().await.map_err(Failure::Connect)?;
         let connection = CountedConnection {
-            connection: FramedConnection::new(connection, self.limits),
+            connection: FramedConnection::new(connection, self.limits).decoding(self.bodies),
             _counted: self.counters.opened(),
         };
         Ok(self.lease(connection, false, permit))

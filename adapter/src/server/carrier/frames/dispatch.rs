@@ -26,7 +26,7 @@ pub(super) fn dispatch(
         let envelope = Envelope::new(id, error);
         Box::new(Reply { format, envelope })
     };
-    let Envelope { id, body, .. } = match format.decode(payload) {
+    let Envelope { id, body, .. } = match service.bodies().decode(payload) {
         Ok(envelope) => envelope,
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);

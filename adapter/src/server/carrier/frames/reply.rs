@@ -1,6 +1,6 @@
 //! The replies to requests, and their replacements if a reply cannot be encoded.
 
-use agentwire_codec::{Body, EncodeError, Envelope, ErrorCode, Format, WireError};
+use agentwire_codec::{Body, EncodeError, Envelope, EnvelopeType, ErrorCode, Format, WireError};
 
 /// A reply, which is encoded in the format of its request (PROTOCOL 10.2).
 pub(super) struct Reply {
@@ -11,7 +11,7 @@ pub(super) struct Reply {
 impl Reply {
     /// Returns whether further replies to the same request may follow.
     pub(super) fn is_chunk(&self) -> bool {
-        matches!(self.envelope.body, Body::StreamChunk(_))
+        self.envelope.body.kind() == EnvelopeType::StreamChunk
     }
 }
 

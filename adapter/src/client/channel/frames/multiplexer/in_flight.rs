@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use agentwire_codec::{Body, RequestId};
+use agentwire_codec::{Body, EnvelopeType, RequestId};
 use bytes::Bytes;
 
 use crate::{client::channel::frame::Frame, connection::WriteBuffer};
@@ -120,7 +120,7 @@ impl<W> InFlightTable<W> {
         }
         // An error without a request id is the answer to the only call in flight. This holds only
         // if there is exactly one call, and if no cancelled call may still be answered.
-        let is_stray = matches!(body, Body::Error(_)) && *id == RequestId::unknown();
+        let is_stray = body.kind() == EnvelopeType::Error && *id == RequestId::unknown();
         if is_stray && self.waiting.len() == 1 && !self.has_cancelled {
             return self.waiting.drain().next().map(|(_, entry)| entry.waiter);
         }

@@ -31,7 +31,7 @@ use crate::{
         shared::Client,
         stats::Counters,
     },
-    connection::FramedConnection,
+    connection::{Bodies, FramedConnection},
     error::Phase,
 };
 
@@ -40,6 +40,7 @@ use crate::{
 pub(super) struct Multiplexer {
     connector: Arc<dyn Connector>,
     limits: FrameLimits,
+    bodies: Bodies,
     max_connections: usize,
     max_in_flight: usize,
     idle_timeout: Duration,
@@ -56,6 +57,7 @@ impl Multiplexer {
         Self {
             connector,
             limits: config.frame_limits,
+            bodies: config.bodies,
             max_connections: config.max_connections,
             max_in_flight: config.max_in_flight,
             idle_timeout: config.idle_timeout,
@@ -116,7 +118,7 @@ impl Multiplexer {
     async fn connect(&self, deadlines: Deadlines<'_>) -> Result<MuxConnection, Failure> {
         deadlines.check_candidate()?;
         let connection = self.connector.connect().await.map_err(Failure::Connect)?;
-        let connection = FramedConnection::new(connection, self.limits);
+        let connection = FramedConnection::new(connection, self.limits).decoding(self.bodies);
         let shared = Arc::<Shared>::default();
         let counters = Arc::clone(&self.counters);
         let driver = Driver::new(connection, Arc::clone(&shared), self.idle_timeout, counters);

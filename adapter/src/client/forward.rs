@@ -1,0 +1,111 @@
+//! A client that forwards requests of any kind, for a proxy.
+
+use std::{fmt, sync::Arc};
+
+use agentwire_codec::{Body, EnvelopeType};
+use async_stream::stream;
+use futures_core::Stream;
+
+use super::{
+    builder::{FixedEndpoint, RemoteAgentBuilder},
+    call::Call,
+    config::CallOptions,
+    router::Destination,
+    shared::Client,
+};
+use crate::Error;
+
+/// Sends requests to one endpoint and returns the answers undecoded, as [`Body::Raw`].
+///
+/// An error of the target is an answer. An [`Error`] says that there is no answer.
+#[derive(Clone)]
+pub(crate) struct Forwarder(Arc<Inner>);
+
+struct Inner {
+    client: Arc<Client>,
+    calls: Destination,
+    streams: Destination,
+}
+
+impl Forwarder {
+    /// # Errors
+    ///
+    /// Returns [`Error::InvalidEndpoint`] or [`Error::InvalidSetting`].
+    pub(crate) fn new(builder: RemoteAgentBuilder<FixedEndpoint>) -> Result<Self, Error> {
+        let (client, [calls, streams]) = builder.into_forwarding_parts()?;
+        Ok(Self(Arc::new(Inner {
+            client,
+            calls,
+            streams,
+        })))
+    }
+
+    /// Returns the name of the agent in requests that name none.
+    pub(crate) fn name(&self) -> &str {
+        &self.0.client.config.name
+    }
+
+    /// Sends a request that has one answer.
+    pub(crate) async fn call(self, request: Body) -> Result<Body, Error> {
+        let Inner { client, calls, .. } = &*self.0;
+        let mut call = Call::new(client, calls, request, &CallOptions::new())?;
+        let answer = call.run().await?;
+        match answer.kind() {
+            EnvelopeType::Response | EnvelopeType::Error => Ok(answer),
+            _ => Err(call.unexpected("'response' or 'error'", &answer)),
+        }
+    }
+
+    /// Sends a request that may have several answers. The last item is an error or an answer that
+    /// is not a chunk.
+    pub(crate) fn stream(
+        self,
+        request: Body,
+    ) -> impl Stream<Item = Result<Body, Error>> + Send + 'static {
+        stream! {
+            let Inner { client, streams, .. } = &*self.0;
+            let mut call = match Call::new(client, streams, request, &CallOptions::new()) {
+                Ok(call) => call,
+                Err(error) => {
+                    yield Err(error);
+                    return;
+                }
+            };
+            let (mut answers, mut answer) = match call.open(None).await {
+                Ok(opened) => opened,
+                Err(error) => {
+                    yield Err(error);
+                    return;
+                }
+            };
+            while answer.kind() == EnvelopeType::StreamChunk {
+                yield Ok(answer);
+                answer = match call.next(&mut answers, None).await {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        yield Err(error);
+                        return;
+                    }
+                };
+            }
+            match answer.kind() {
+                EnvelopeType::StreamEnd | EnvelopeType::Response | EnvelopeType::Error => {
+                    answers.finish();
+                    yield Ok(answer);
+                }
+                _ => {
+                    drop(answers);
+                    yield Err(call.unexpected("an answer", &answer));
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarder")
+            .field("endpoint", &self.0.calls.endpoint())
+            .finish_non_exhaustive()
+    }
+}

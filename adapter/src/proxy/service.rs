@@ -1,0 +1,195 @@
+//! Forwards requests to the target of a proxy.
+
+use std::time::Instant;
+
+use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, RawBody, RequestId, Value, WireError};
+use agentwire_transport::{Peer, internal::LogLimit};
+use async_stream::stream;
+use futures_core::Stream;
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Error,
+    client::Forwarder,
+    connection::Bodies,
+    server::{Service, Work},
+};
+
+/// The service of a [`Proxy`](super::Proxy).
+pub(super) struct ProxyService {
+    target: Forwarder,
+    /// Ends watches at shutdown; they do not end by themselves.
+    drain: CancellationToken,
+}
+
+/// How the target answers a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    /// Once.
+    One,
+    /// With a stream, or in a way that is not known.
+    Many,
+    /// With a stream that does not end.
+    Endless,
+}
+
+impl ProxyService {
+    pub(super) fn new(target: Forwarder, drain: CancellationToken) -> Self {
+        Self { target, drain }
+    }
+
+    /// Adds the name of the agent to a request that names none, if the proxy was given a name.
+    fn with_name(&self, raw: &mut RawBody) {
+        let name = self.target.name();
+        if name.is_empty() || !is_call(raw) || names_an_agent(&raw.payload) {
+            return;
+        }
+        let mut named = Map::new();
+        for (key, value) in std::mem::take(&mut raw.payload) {
+            if key == "agent_name" {
+                continue;
+            }
+            let is_method = key == "method";
+            named.insert(key, value);
+            if is_method {
+                named.insert("agent_name", name);
+            }
+        }
+        raw.payload = named;
+    }
+}
+
+impl Service for ProxyService {
+    fn bodies(&self) -> Bodies {
+        Bodies::Raw
+    }
+
+    fn accepts(&self, kind: EnvelopeType) -> bool {
+        matches!(
+            kind,
+            EnvelopeType::Request
+                | EnvelopeType::Register
+                | EnvelopeType::Heartbeat
+                | EnvelopeType::Unregister
+        )
+    }
+
+    fn start(&self, id: &RequestId, body: Body, _: &Peer) -> Result<Work, WireError> {
+        let Body::Raw(mut raw) = body else {
+            // Not reached: `bodies` asks for raw bodies.
+            return Err(WireError::new(ErrorCode::INTERNAL_ERROR, "Not a raw body"));
+        };
+        self.with_name(&mut raw);
+        let answers = answers_to(&raw);
+        let (id, request) = (id.clone(), Body::Raw(raw));
+        let target = self.target.clone();
+        Ok(match answers {
+            Answers::One => Work::One(Box::pin(async move {
+                let answer = target.call(request).await;
+                answer.unwrap_or_else(|error| Body::Error(no_answer(&error, &id)))
+            })),
+            Answers::Many => {
+                let answers = target.stream(request);
+                Work::Many(Box::pin(answers.map(move |answer| {
+                    answer.unwrap_or_else(|error| Body::Error(no_answer(&error, &id)))
+                })))
+            }
+            Answers::Endless => {
+                let answers = until_drained(target.stream(request), self.drain.clone());
+                Work::Many(Box::pin(answers.map(move |answer| {
+                    answer.unwrap_or_else(|error| Body::Error(no_answer(&error, &id)))
+                })))
+            }
+        })
+    }
+}
+
+/// Ends a stream at shutdown. Clients of a registry then watch again, here or elsewhere.
+fn until_drained(
+    answers: impl Stream<Item = Result<Body, Error>> + Send + 'static,
+    drain: CancellationToken,
+) -> impl Stream<Item = Result<Body, Error>> + Send + 'static {
+    stream! {
+        let mut answers = Box::pin(answers);
+        loop {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => {
+                    yield Ok(Body::StreamEnd);
+                    return;
+                }
+                answer = answers.next() => match answer {
+                    Some(answer) => yield answer,
+                    None => return,
+                },
+            }
+        }
+    }
+}
+
+fn method(raw: &RawBody) -> Option<&str> {
+    raw.payload.get("method").and_then(Value::as_str)
+}
+
+/// Returns whether the request is to an agent, so that it may name one.
+fn is_call(raw: &RawBody) -> bool {
+    raw.kind == EnvelopeType::Request && matches!(method(raw), Some("process" | "stream"))
+}
+
+fn names_an_agent(payload: &Map) -> bool {
+    match payload.get("agent_name") {
+        None | Some(Value::Null) => false,
+        Some(name) => name.as_str() != Some(""),
+    }
+}
+
+fn answers_to(raw: &RawBody) -> Answers {
+    match (raw.kind, method(raw)) {
+        (EnvelopeType::Request, Some("process" | "execute" | "lookup" | "list" | "find")) => {
+            Answers::One
+        }
+        (EnvelopeType::Request, Some("watch")) => Answers::Endless,
+        (EnvelopeType::Request, _) => Answers::Many,
+        _ => Answers::One,
+    }
+}
+
+/// Returns what the caller gets if the target gives no answer, and logs the cause. Neither the
+/// endpoint of the target nor the error of the system is for the caller (PROTOCOL 7.2).
+fn no_answer(error: &Error, id: &RequestId) -> WireError {
+    if let Some(count) = FAILURES.record(Instant::now()) {
+        tracing::warn!(%id, count, error = format!("{error:#}"), "target gave no answer");
+    }
+    let text = match error {
+        Error::Encode { source, .. } => {
+            format!("The proxy cannot send the request to its target: {source}")
+        }
+        Error::ConnectionFailed { .. } => "The proxy cannot connect to its target".to_owned(),
+        Error::Timeout { timeout, phase, .. } => {
+            let phase = match phase {
+                crate::Phase::Queueing => "waiting for a free connection",
+                crate::Phase::Connecting => "connecting",
+                crate::Phase::Sending => "sending the request",
+                _ => "waiting for the answer",
+            };
+            format!("The target of the proxy timed out after {timeout:?} while {phase}")
+        }
+        Error::ConnectionClosed { sent: false, .. } => {
+            "The proxy lost the connection to its target before the request was sent".to_owned()
+        }
+        Error::ConnectionClosed { .. } => {
+            "The proxy lost the connection to its target before the answer arrived".to_owned()
+        }
+        Error::InvalidMessage { source, .. }
+        | Error::UnsupportedVersion { source, .. }
+        | Error::MalformedPayload { source, .. } => {
+            format!("The target of the proxy sent an invalid answer: {source}")
+        }
+        _ => "The proxy failed".to_owned(),
+    };
+    WireError::new(error.code(), text)
+}
+
+/// Bounds the warnings about targets that give no answer: callers can cause them.
+static FAILURES: LogLimit = LogLimit::new();
