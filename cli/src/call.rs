@@ -9,7 +9,8 @@ use crate::{exit::CliError, message_args::MessageArgs, output, runtime};
 /// Send one message to an agent and print its reply
 ///
 /// The reply is printed to standard output as one line of JSON with the keys role, content,
-/// metadata and timestamp.
+/// metadata and timestamp. Bytes are printed as text in base64, and NaN and infinities as the texts
+/// NaN, Infinity and -Infinity, because JSON has neither.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct CallArgs {
@@ -28,7 +29,7 @@ impl CallArgs {
             let start = Instant::now();
             let reply = remote.process(message).await?;
             tracing::info!(elapsed = ?start.elapsed(), "reply received");
-            output::print_line(reply)
+            output::print_json(output::message_value(reply))
         })
     }
 }

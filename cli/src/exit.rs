@@ -96,8 +96,9 @@ impl CliError {
             Self::Silent => Exit::Success.into(),
             Self::Reported { exit, text } => {
                 // Ignore an error: if standard error is closed, the exit code still reports the
-                // failure.
-                let _ = writeln!(io::stderr(), "agentwire: {}", one_line(&text));
+                // failure. One write, so that the line does not mix with other output.
+                let line = format!("agentwire: {}\n", one_line(&text));
+                let _ = io::stderr().write_all(line.as_bytes());
                 exit.into()
             }
         }

@@ -1,11 +1,14 @@
 //! The options for the agent to call and the message to send, which `call` and `stream` share.
 
 use std::{
+    fs,
     io::{self, Read},
     time::Duration,
 };
 
-use agentwire::{Endpoint, Map, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy, Value};
+use agentwire::{
+    Endpoint, FrameLimits, Map, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy, Value,
+};
 use agentwire_codec::{DecodeFault, json};
 use clap::Args;
 
@@ -13,6 +16,7 @@ use crate::{
     codec::CodecArg,
     endpoint_args::parse_connect_endpoint,
     exit::{CliError, Exit},
+    frame_limit::parse_frame_limit,
     registry_url::{RegistryUrl, parse_registry_url},
     timeout::parse_timeout,
 };
@@ -52,12 +56,17 @@ pub(crate) struct MessageArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s",
           value_parser = parse_timeout)]
     timeout: Duration,
+
+    /// The maximum size of a frame to send and to accept, such as 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = parse_frame_limit)]
+    frame_limit: FrameLimits,
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct ContentArgs {
-    /// The content, as plain text
+    /// The content, as plain text; - reads standard input, @FILE a file, and @@TEXT stands for a
+    /// text that begins with @
     #[arg(long, allow_hyphen_values = true)]
     text: Option<String>,
 
@@ -114,6 +123,7 @@ impl MessageArgs {
             .retry(RetryPolicy::never())
             .format(self.codec.into())
             .timeout(self.timeout)
+            .frame_limits(self.frame_limit)
     }
 }
 
@@ -121,21 +131,45 @@ impl ContentArgs {
     fn read(self) -> Result<Value, CliError> {
         match (self.text, self.content) {
             (_, Some(Content::Inline(content))) => Ok(content),
-            (_, Some(Content::Stdin)) => read_stdin(),
+            (_, Some(Content::Stdin)) => parse_stdin(),
             // clap requires exactly one of the two options.
-            (text, None) => Ok(text.unwrap_or_default().into()),
+            (text, None) => read_text(text.unwrap_or_default()).map(Value::from),
         }
     }
 }
 
-fn read_stdin() -> Result<Value, CliError> {
-    let mut text = Vec::new();
-    io::stdin().read_to_end(&mut text).map_err(|error| {
-        CliError::from_error(Exit::Unreachable, &error).context("cannot read standard input")
-    })?;
-    json::from_slice(&text).map_err(|fault| {
+/// Returns the text that the option `--text` stands for.
+fn read_text(text: String) -> Result<String, CliError> {
+    let (bytes, source) = if text == "-" {
+        (read_stdin()?, "standard input".to_owned())
+    } else if let Some(literal) = text.strip_prefix("@@") {
+        return Ok(format!("@{literal}"));
+    } else if let Some(path) = text.strip_prefix('@') {
+        let bytes = fs::read(path).map_err(|error| {
+            CliError::from_error(Exit::Usage, &error).context(format!("cannot read {path:?}"))
+        })?;
+        (bytes, format!("{path:?}"))
+    } else {
+        return Ok(text);
+    };
+    String::from_utf8(bytes).map_err(|error| {
+        let context = format!("the --text in {source} is not UTF-8");
+        CliError::from_error(Exit::Usage, &error.utf8_error()).context(context)
+    })
+}
+
+fn parse_stdin() -> Result<Value, CliError> {
+    json::from_slice(&read_stdin()?).map_err(|fault| {
         CliError::from_error(Exit::Usage, &fault).context("invalid --content on standard input")
     })
+}
+
+fn read_stdin() -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes).map_err(|error| {
+        CliError::from_error(Exit::Unreachable, &error).context("cannot read standard input")
+    })?;
+    Ok(bytes)
 }
 
 fn parse_content(text: &str) -> Result<Content, DecodeFault> {

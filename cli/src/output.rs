@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+use agentwire::{Message, Value, map};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::{
     exit::{CliError, Exit},
     one_line::one_line,
@@ -21,10 +24,67 @@ pub(crate) fn print_line(line: impl std::fmt::Display) -> Result<(), CliError> {
     print(format!("{line}\n").as_bytes())
 }
 
+/// Writes one value to standard output, as one line of JSON that every parser accepts.
+///
+/// JSON has no bytes and no NaN. They are written as the JSON form of Protocol Buffers writes them:
+/// bytes as text in base64, and the three special numbers as the texts `NaN`, `Infinity` and
+/// `-Infinity`.
+pub(crate) fn print_json(value: impl Into<Value>) -> Result<(), CliError> {
+    print_line(json(value))
+}
+
+/// Returns a value as JSON, as [`print_json`] prints it.
+pub(crate) fn json(value: impl Into<Value>) -> String {
+    representable(value.into()).to_string()
+}
+
+/// Replaces the values that JSON does not have.
+fn representable(value: Value) -> Value {
+    match value {
+        Value::Float(float) if float.is_nan() => "NaN".into(),
+        Value::Float(f64::INFINITY) => "Infinity".into(),
+        Value::Float(f64::NEG_INFINITY) => "-Infinity".into(),
+        Value::Bytes(bytes) => STANDARD.encode(bytes).into(),
+        Value::List(list) => list.into_iter().map(representable).collect(),
+        Value::Map(map) => {
+            let entries = map.into_iter();
+            let entries = entries.map(|(key, value)| (key, representable(value)));
+            Value::Map(entries.collect())
+        }
+        value => value,
+    }
+}
+
+/// Returns a message as a value with the keys that it has on the wire.
+pub(crate) fn message_value(message: Message) -> Value {
+    Value::from(map! {
+        "role": (message.role.as_str()),
+        "content": (message.content),
+        "metadata": (message.metadata),
+        "timestamp": (message.timestamp.to_string()),
+    })
+}
+
+/// Writes one line about a server to standard output.
+///
+/// A server continues without the reader of its announcements, so a failure is only logged.
+pub(crate) fn announce(line: impl std::fmt::Display) {
+    let mut stdout = io::stdout().lock();
+    let line = format!("{line}\n");
+    let written = stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush());
+    if let Err(error) = written {
+        tracing::info!(%error, "standard output cannot be written");
+    }
+}
+
 /// Prints a warning to standard error.
 pub(crate) fn warn(text: impl std::fmt::Display) {
     // Ignore an error: if standard error is closed, it cannot be reported.
-    let _ = writeln!(io::stderr(), "agentwire: {}", one_line(&text.to_string()));
+    // One write, so that the line does not mix with the output of another process.
+    let line = format!("agentwire: {}\n", one_line(&text.to_string()));
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Converts the error of a write to standard output. A closed pipe, as in `| head`, is not
@@ -34,5 +94,31 @@ pub(crate) fn output_error(error: &io::Error) -> CliError {
         CliError::Silent
     } else {
         CliError::from_error(Exit::Unreachable, error).context("cannot write to standard output")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentwire::value;
+
+    use super::*;
+
+    #[test]
+    fn values_that_json_does_not_have_are_written_as_text() {
+        let value = value!({
+            "bytes": [(bytes::Bytes::from_static(b"\x89PNG"))],
+            "numbers": [(f64::NAN), (f64::INFINITY), (f64::NEG_INFINITY), 1.5, 1180591620717411303424_u128],
+            "text": "NaN",
+        });
+        assert_eq!(
+            json(value),
+            r#"{"bytes": ["iVBORw=="], "numbers": ["NaN", "Infinity", "-Infinity", 1.5, 1180591620717411303424], "text": "NaN"}"#
+        );
+    }
+
+    #[test]
+    fn a_message_is_printed_with_its_keys_in_order() {
+        let message = Message::user("é").with_metadata("z", 1);
+        assert_eq!(json(message_value(message.clone())), message.to_string());
     }
 }

@@ -3,7 +3,7 @@
 use std::{future::pending, time::Duration};
 
 use agentwire::{
-    Endpoint, LocalAgent, LocalAgentBuilder,
+    Endpoint, FrameLimits, LocalAgent, LocalAgentBuilder,
     registry::{Registration, RegistrationHandle},
     transport::internal::Chain,
 };
@@ -15,17 +15,20 @@ use crate::{
     agents::{AgentKind, BuiltIn},
     endpoint_args::parse_listen_endpoint,
     exit::{CliError, Exit},
+    frame_limit::parse_frame_limit,
     output,
     registry_url::{RegistryUrl, parse_registry_url},
     runtime,
+    server_args::ServerArgs,
     signals::StopSignals,
 };
 
 /// Serve a built-in agent for testing clients
 ///
 /// The server prints "listening on ENDPOINT" when it accepts connections. On SIGINT or SIGTERM, it
-/// stops accepting calls, waits up to 30 seconds for the calls in flight, and exits. A second
-/// signal aborts the calls in flight.
+/// stops accepting calls, waits up to --grace for the calls in flight, and exits. A second signal
+/// aborts the calls in flight. The server continues to serve if the reader of its output ends, as
+/// in `| head -n 1`.
 ///
 /// With --registry, the server prints "registered NAME at ENDPOINT" when the agent is registered,
 /// and unregisters the agent before it shuts down. If the agent falls out of the registry, the
@@ -51,6 +54,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", default_value = "1024")]
     max_connections: usize,
 
+    /// The maximum size of a frame to accept and to send, such as 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = parse_frame_limit)]
+    frame_limit: FrameLimits,
+
+    #[command(flatten)]
+    server: ServerArgs,
+
     /// Register the agent in this registry while the server runs
     #[arg(long, value_name = "URL", value_parser = parse_registry_url)]
     registry: Option<RegistryUrl>,
@@ -64,7 +74,9 @@ pub(crate) struct ServeArgs {
 impl ServeArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
         let mut local = LocalAgent::builder(BuiltIn::new(self.agent, self.name))
-            .max_connections(self.max_connections);
+            .max_connections(self.max_connections)
+            .frame_limits(self.frame_limit);
+        local = self.server.apply(local);
         if let Some(registry) = self.registry {
             local = local.registry(registry.open(REGISTRY_TIMEOUT)?);
         }
@@ -77,10 +89,7 @@ impl ServeArgs {
 
 /// Serves an agent until a signal is received, and then waits for the calls in flight. A second
 /// signal aborts the calls in flight.
-pub(crate) fn serve_until_stopped(
-    agent: LocalAgentBuilder,
-    endpoint: &Endpoint,
-) -> Result<(), CliError> {
+fn serve_until_stopped(agent: LocalAgentBuilder, endpoint: &Endpoint) -> Result<(), CliError> {
     runtime::run_server(async {
         let mut signals = StopSignals::start()?;
         let local = tokio::select! {
@@ -88,7 +97,7 @@ pub(crate) fn serve_until_stopped(
             () = signals.next() => return Ok(()),
         };
         tracing::info!(endpoint = %local.endpoint(), agent = local.name(), "listening");
-        output::print_line(format_args!("listening on {}", local.endpoint()))?;
+        output::announce(format_args!("listening on {}", local.endpoint()));
 
         tokio::select! {
             biased;
@@ -103,7 +112,7 @@ pub(crate) fn serve_until_stopped(
 /// Prints a line when an agent has been registered, and a warning if the registration takes a long
 /// time.
 ///
-/// Returns only if an agent cannot be registered or a write to standard output fails.
+/// Returns only if an agent cannot be registered.
 async fn report_registrations(local: &LocalAgent) -> CliError {
     for handle in local.registrations() {
         let name = &handle.registration().name;
@@ -118,9 +127,7 @@ async fn report_registrations(local: &LocalAgent) -> CliError {
             return CliError::from_error(Exit::of(&error), &error);
         }
         let endpoint = &handle.registration().endpoint;
-        if let Err(error) = output::print_line(format_args!("registered {name} at {endpoint}")) {
-            return error;
-        }
+        output::announce(format_args!("registered {name} at {endpoint}"));
     }
     join_all(local.registrations().iter().map(report_losses)).await;
     pending().await

@@ -8,8 +8,9 @@ use crate::{exit::CliError, message_args::MessageArgs, output, runtime};
 
 /// Send one message to an agent and stream its reply
 ///
-/// Each chunk is printed to standard output as one line of JSON as soon as it arrives. Therefore,
-/// if the stream fails, all chunks received before the failure have been printed.
+/// Each chunk is printed to standard output as one line of JSON as soon as it arrives, in the form in
+/// which `agentwire call` prints a reply. Therefore, if the stream fails, all chunks received before
+/// the failure have been printed.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct StreamArgs {
@@ -30,7 +31,7 @@ impl StreamArgs {
             while let Some(chunk) = chunks.next().await {
                 let chunk = chunk?;
                 tracing::debug!(elapsed = ?start.elapsed(), "chunk received");
-                output::print_line(chunk)?;
+                output::print_json(output::message_value(chunk))?;
             }
             tracing::info!(elapsed = ?start.elapsed(), "stream ended");
             Ok(())

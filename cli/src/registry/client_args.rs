@@ -57,6 +57,5 @@ impl ClientArgs {
 
 fn json_lines(registrations: &[Arc<Registration>]) -> String {
     let maps = registrations.iter().map(|it| it.to_map());
-    maps.map(|map| format!("{}\n", agentwire::Value::Map(map)))
-        .collect()
+    maps.map(|map| format!("{}\n", output::json(map))).collect()
 }

@@ -9,8 +9,8 @@ use agentwire::{
 use clap::Args;
 
 use crate::{
-    endpoint_args::parse_listen_endpoint, exit::CliError, output, runtime, signals::StopSignals,
-    timeout::parse_timeout,
+    endpoint_args::parse_listen_endpoint, exit::CliError, output, runtime, server_args::ServerArgs,
+    signals::StopSignals, timeout::parse_timeout,
 };
 
 /// Serve a registry
@@ -44,6 +44,9 @@ pub(crate) struct RegistryServeArgs {
     /// half of --max-connections, so that the other half is available for heartbeats and lookups]
     #[arg(long, value_name = "N")]
     max_watches: Option<usize>,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 impl RegistryServeArgs {
@@ -61,6 +64,7 @@ impl RegistryServeArgs {
         if let Some(watches) = self.max_watches {
             server = server.max_watches(watches);
         }
+        let server = self.server.apply(server);
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
             let server = tokio::select! {
@@ -68,7 +72,7 @@ impl RegistryServeArgs {
                 () = signals.next() => return Ok(()),
             };
             tracing::info!(endpoint = %server.endpoint(), "listening");
-            output::print_line(format_args!("listening on {}", server.endpoint()))?;
+            output::announce(format_args!("listening on {}", server.endpoint()));
             signals.next().await;
             signals.stop(server.stop(), server.abort()).await;
             Ok(())

@@ -48,7 +48,7 @@ impl WatchArgs {
             while let Some(event) = next {
                 let event = event?;
                 let text = if self.client.wants_json() {
-                    format!("{}\n", Value::Map(as_json(&event)))
+                    format!("{}\n", output::json(as_json(&event)))
                 } else {
                     as_lines(&event)
                 };

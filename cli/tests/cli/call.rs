@@ -2,7 +2,7 @@
 
 use std::{os::fd::OwnedFd, os::unix::net::UnixStream, process::Stdio};
 
-use agentwire_codec::{Heartbeat, Map, Message, Request, Response, Value, WireError};
+use agentwire_codec::{Format, Heartbeat, Map, Message, Request, Response, Value, WireError};
 
 use crate::{
     peer::{Peer, frame},
@@ -15,7 +15,7 @@ async fn an_echo_comes_back_as_one_line_of_json() {
     let path = directory.path().join("echo.sock");
     let server = Server::start(["serve", &format!("unix://{}", path.display())]).await;
 
-    let metadata = r#"{"n": 1180591620717411303424, "x": NaN}"#;
+    let metadata = r#"{"n": 1180591620717411303424, "x": 0.5}"#;
     let outcome = run([
         "call",
         &server.endpoint,
@@ -36,12 +36,16 @@ async fn an_echo_comes_back_as_one_line_of_json() {
 #[tokio::test]
 async fn content_is_json_from_the_command_line_or_standard_input() {
     let server = Server::agent("echo").await;
-    for content in [
-        "null",
-        "-1",
-        "18446744073709551616",
-        "-Infinity",
-        r#"{"b": [1.0, "x"], "a": {}}"#,
+    for (content, printed) in [
+        ("null", "null"),
+        ("-1", "-1"),
+        ("18446744073709551616", "18446744073709551616"),
+        ("-Infinity", r#""-Infinity""#),
+        ("[NaN]", r#"["NaN"]"#),
+        (
+            r#"{"b": [1.0, "x"], "a": {}}"#,
+            r#"{"b": [1.0, "x"], "a": {}}"#,
+        ),
     ] {
         let given = run(["call", &server.endpoint, "--content", content]).await;
         let read = run_with_input(
@@ -50,10 +54,49 @@ async fn content_is_json_from_the_command_line_or_standard_input() {
         )
         .await;
         for outcome in [given, read] {
-            let expected = format!(r#""content": {content}, "#);
+            let expected = format!(r#""content": {printed}, "#);
             assert!(outcome.success().contains(&expected), "{outcome:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn text_is_read_from_standard_input_or_a_file() {
+    let server = Server::agent("echo").await;
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("question.txt");
+    std::fs::write(&file, "from a file\n").expect("write");
+    let file = format!("@{}", file.display());
+    for (text, sent) in [
+        ("-", "from standard input\n"),
+        (&file, "from a file\n"),
+        ("@@home", "@home"),
+        ("a@b", "a@b"),
+        ("--", "--"),
+    ] {
+        let args = ["call", &server.endpoint, "--text", text];
+        let outcome = run_with_input(args, b"from standard input\n").await;
+        assert_eq!(outcome.messages()[0]["content"], sent, "{text}");
+    }
+    let missing = run(["call", &server.endpoint, "--text", "@/no/such/file"]).await;
+    assert!(missing.error(2).contains("cannot read \"/no/such/file\""));
+    let binary = run_with_input(["call", &server.endpoint, "--text", "-"], b"\xff").await;
+    assert!(binary.error(2).contains("standard input is not UTF-8"));
+}
+
+#[tokio::test]
+async fn bytes_are_printed_as_valid_json() {
+    let peer = Peer::listen().await;
+    let endpoint = peer.endpoint();
+    let call = run(["call", &endpoint, "--codec", "msgpack", "--text", "x"]);
+    let answer = async {
+        let (mut wire, id, _) = peer.request_in(Format::MessagePack).await;
+        let picture = Message::agent(bytes::Bytes::from_static(b"\x89PNG"));
+        wire.send(&id, Response::Message(picture)).await;
+        wire
+    };
+    let (outcome, _wire) = tokio::join!(call, answer);
+    assert_eq!(outcome.messages()[0]["content"], "iVBORw==");
 }
 
 #[tokio::test]

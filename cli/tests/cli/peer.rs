@@ -1,6 +1,6 @@
 //! A scripted peer: the other side of a connection, driven by the test.
 
-use agentwire_codec::{Body, Envelope, EnvelopeCodec, Request, RequestId};
+use agentwire_codec::{Body, Envelope, EnvelopeCodec, Format, FrameLimits, Request, RequestId};
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -29,8 +29,14 @@ impl Peer {
 
     /// Accepts one connection and reads the request on it.
     pub(crate) async fn request(&self) -> (Wire<TcpStream>, RequestId, Request) {
+        self.request_in(Format::Json).await
+    }
+
+    /// Accepts one connection in this format and reads the request on it.
+    pub(crate) async fn request_in(&self, format: Format) -> (Wire<TcpStream>, RequestId, Request) {
         let (stream, _) = within(self.listener.accept()).await.expect("accept");
-        let mut wire = Wire::new(stream);
+        let codec = EnvelopeCodec::new(format, FrameLimits::default());
+        let mut wire = Wire(Framed::new(stream, codec));
         let envelope = wire.receive().await;
         match envelope.body {
             Body::Request(request) => (wire, envelope.id, request),

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::{
     peer::{Peer, Wire},
-    program::{Server, run},
+    program::{Server, run, run_with_input},
 };
 
 async fn proxy_to(target: &str, options: &[&str]) -> Server {
@@ -54,20 +54,22 @@ async fn a_proxy_connects_tcp_and_unix_sockets() {
 
 #[tokio::test]
 async fn messages_pass_unchanged_in_both_directions() {
-    let target = Peer::listen().await;
-    let proxy = proxy_to(&target.endpoint(), &["--name", "far"]).await;
-    let mut near = Wire::connect(&proxy.endpoint).await;
-    let id = RequestId::from("chosen by the caller");
-    near.send(&id, Request::Process(Call::new("near", fragile())))
-        .await;
+    for (named, arrives) in [("near", "near"), ("", "far")] {
+        let target = Peer::listen().await;
+        let proxy = proxy_to(&target.endpoint(), &["--name", "far"]).await;
+        let mut near = Wire::connect(&proxy.endpoint).await;
+        let id = RequestId::from("chosen by the caller");
+        near.send(&id, Request::Process(Call::new(named, fragile())))
+            .await;
 
-    let (mut far, far_id, request) = target.request().await;
-    assert_eq!(request, Request::Process(Call::new("far", fragile())));
-    far.send(&far_id, Response::Message(fragile())).await;
+        let (mut far, far_id, request) = target.request().await;
+        assert_eq!(request, Request::Process(Call::new(arrives, fragile())));
+        far.send(&far_id, Response::Message(fragile())).await;
 
-    let answer = near.receive().await;
-    assert_eq!(answer.id, id);
-    assert_eq!(answer.body, Response::Message(fragile()).into());
+        let answer = near.receive().await;
+        assert_eq!(answer.id, id);
+        assert_eq!(answer.body, Response::Message(fragile()).into());
+    }
 }
 
 #[tokio::test]
@@ -139,4 +141,61 @@ async fn an_unreachable_or_slow_target_fails_the_call_and_not_the_proxy() {
         let outcome = run(["call", &proxy.endpoint, "--text", "x"]).await;
         assert!(outcome.error(1).contains("timed out"), "{outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn a_full_pool_fails_calls_in_words_that_name_no_missing_option() {
+    let slow = Server::agent("slow:600000").await;
+    let options = ["--pool", "1", "--timeout", "300ms"];
+    let proxy = proxy_to(&slow.endpoint, &options).await;
+    let calls = (0..2).map(|_| run(["call", &proxy.endpoint, "--text", "x"]));
+    let outcomes = futures_util::future::join_all(calls).await;
+    for outcome in &outcomes {
+        let error = outcome.error(1);
+        assert!(
+            error.contains("The target of the proxy timed out"),
+            "{error}"
+        );
+        assert!(!error.contains("max_connections"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn calls_share_the_connections_of_a_pool_if_they_are_allowed_to() {
+    let slow = Server::agent("slow:100").await;
+    let options = ["--pool", "1", "--share", "8"];
+    let proxy = proxy_to(&slow.endpoint, &options).await;
+    let calls = (0..8).map(|_| run(["call", &proxy.endpoint, "--text", "x"]));
+    for outcome in futures_util::future::join_all(calls).await {
+        assert_eq!(outcome.messages().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn frames_beyond_the_default_limit_pass_if_every_side_allows_them() {
+    let limit = ["--frame-limit", "32MiB"];
+    let target = ["serve", "tcp://127.0.0.1:0"].iter().chain(&limit);
+    let target = Server::start(target).await;
+    let proxy = proxy_to(&target.endpoint, &limit).await;
+    let text = "x".repeat(11 << 20);
+    for (options, code) in [(&limit[..], 0), (&[], 2)] {
+        let args = ["call", &proxy.endpoint, "--text", "-"];
+        let args = args.iter().chain(options);
+        let outcome = run_with_input(args, text.as_bytes()).await;
+        assert_eq!(outcome.code, code, "{}", outcome.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_ends_within_its_grace() {
+    let slow = Server::agent("slow:600000").await;
+    let proxy = proxy_to(&slow.endpoint, &["--grace", "50ms"]).await;
+    let mut near = Wire::connect(&proxy.endpoint).await;
+    let call = Request::Process(Call::new("", Message::user("x")));
+    near.send(&RequestId::random(), call).await;
+    // Its answer shows that the proxy has read the call that was sent before it.
+    near.send(&RequestId::from("ping"), Body::StreamEnd).await;
+    assert_eq!(near.receive().await.id, RequestId::from("ping"));
+    proxy.running.send(Signal::TERM);
+    assert_eq!(proxy.running.end().await.success(), "");
 }
