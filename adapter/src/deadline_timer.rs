@@ -20,8 +20,8 @@ pub(crate) struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 impl DeadlineTimer {
     /// Returns `Ready` once the deadline has passed.
     ///
-    /// The task is woken at the deadline of the last poll. It may also be woken once at an earlier
-    /// deadline.
+    /// The task is woken at the deadline of the last poll. The task may also be woken once at an
+    /// earlier deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self
             .0

@@ -7,13 +7,13 @@ use agentwire_transport::internal::Chain;
 
 use crate::{Error, error::write_causes};
 
-/// The error of an agent or a tool. It consists of a code, a text and details, which the caller
-/// receives.
+/// The error of an agent or a tool. The error consists of a code, a text and details, which the
+/// caller receives.
 ///
 /// The operator `?` converts any error, boxed error, `anyhow` error, `&str` or `String` into an
-/// `AgentError`. The caller then receives its text with the code `INTERNAL_ERROR`, but not the
-/// sources of the error. An [`Error`] of a call to another agent keeps the code, text and details
-/// of that agent, so that agents can be chained. To choose a code, use
+/// `AgentError`. The caller then receives the text of the error with the code `INTERNAL_ERROR`, but
+/// not the sources of the error. An [`Error`] of a call to another agent keeps the code, text and
+/// details of that agent, so that agents can be chained. To choose a code, use
 /// [`with_code`](Self::with_code).
 ///
 /// ```
@@ -99,7 +99,7 @@ impl AgentError {
         self.0.source.as_deref()
     }
 
-    /// Returns the source if it is the [`Error`] of a call.
+    /// Returns the error of a call from which this error was converted, if any.
     #[must_use]
     pub fn call_error(&self) -> Option<&Error> {
         self.source()?.downcast_ref()
@@ -143,8 +143,9 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for AgentError {
 
 /// Converts the error for functions that return `Box<dyn Error>`, such as `main`.
 ///
-/// There is no conversion into a box that is `Send + Sync`, because it would conflict with the
-/// conversion of such types into `AgentError`. Use [`AgentError::into_boxed`] instead.
+/// There is no conversion into a box that is `Send + Sync`, because such a conversion would
+/// conflict with the conversion from error types into `AgentError`. Use [`AgentError::into_boxed`]
+/// instead.
 impl From<AgentError> for Box<dyn StdError> {
     fn from(error: AgentError) -> Self {
         Box::new(StandardError(error))

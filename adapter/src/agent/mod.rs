@@ -77,8 +77,8 @@ pub trait Agent: Send + Sync + 'static {
         stream::iter([Err(AgentError::no_streaming(self.name()))])
     }
 
-    /// Returns the capabilities of the agent, by which clients can find the agent in a registry.
-    /// The default implementation returns an empty map.
+    /// Returns the capabilities of the agent, which clients can search for in a registry. The
+    /// default implementation returns an empty map.
     fn capabilities(&self) -> Map {
         Map::new()
     }

@@ -93,7 +93,8 @@ where
 /// A closure that [`stream_fn`] accepts. The closure is a `Fn(Message)` or `Fn(Message,
 /// RequestContext)` that returns a stream of `Result<Message, AgentError>`.
 ///
-/// `Args` is the tuple of the closure's parameters. It only distinguishes the two forms.
+/// The type `Args` is the tuple of the closure's parameters. The parameter only distinguishes the
+/// two forms.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a streaming agent",
     label = "not a closure that `stream_fn` accepts",

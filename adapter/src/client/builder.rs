@@ -24,7 +24,7 @@ use crate::{Error, connection::Bodies};
 /// [`RemoteAgent::discover`] returns a builder for the instances of an agent that a registry lists.
 ///
 /// The parameter `D` is the destination: [`FixedEndpoint`] or [`Discovered`]. A setting that
-/// applies to only one of them is available only for that destination.
+/// applies to only one destination is available only for that destination.
 ///
 /// [`RemoteAgent::builder`]: crate::RemoteAgent::builder
 /// [`RemoteAgent::discover`]: crate::RemoteAgent::discover
@@ -38,7 +38,7 @@ pub struct RemoteAgentBuilder<D = FixedEndpoint> {
 /// The destination of a client that calls one endpoint: see [`RemoteAgentBuilder`].
 pub struct FixedEndpoint {
     endpoint: Result<Endpoint, TransportError>,
-    /// The connector that replaces the transport of the endpoint, if one was set.
+    /// The custom connector that replaces the transport of the endpoint, if any.
     connector: Option<Arc<dyn Connector>>,
 }
 
@@ -93,7 +93,7 @@ impl<D> RemoteAgentBuilder<D> {
     ///
     /// Use this setting only with servers that answer each request as soon as it finishes, like the
     /// servers of this library. If a server answers in order, like Python's and Go's, a slow call
-    /// delays all later calls on its connection. Streams never share a connection. They may open up
+    /// delays all later calls on its connection. Streams never share a connection, and may open up
     /// to `max_connections` additional connections.
     ///
     /// Cancelling a call does not close a shared connection. The server continues to process the
@@ -127,7 +127,7 @@ impl<D> RemoteAgentBuilder<D> {
     }
 
     /// Sets the options of TCP connections, such as keepalive. A custom
-    /// [`connector`](RemoteAgentBuilder::connector) does not use them.
+    /// [`connector`](RemoteAgentBuilder::connector) does not use these options.
     pub fn tcp_options(mut self, options: TcpOptions) -> Self {
         self.config.tcp = options;
         self
@@ -293,6 +293,6 @@ impl fmt::Debug for Discovered {
 /// The default timeout for connecting to a fixed endpoint.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The default timeout for connecting to one instance of a discovered agent. It is shorter than the
-/// timeout for a fixed endpoint, because the call can try other instances.
+/// The default timeout for connecting to one instance of a discovered agent. This timeout is
+/// shorter than the timeout for a fixed endpoint, because the call can try other instances.
 const INSTANCE_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

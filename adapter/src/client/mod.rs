@@ -9,11 +9,11 @@
 //!         crate::connection   one byte stream that carries envelopes
 //! ```
 //!
-//! A layer names only the layers below it, and what all of them share: `shared` (the settings,
-//! counters and life of one client), `config`, `retry_policy`, `permits` and `stats`. Results
-//! travel up as return values: a `Failure` of a channel becomes a `Verdict` of the router and an
-//! [`Error`](crate::Error) of the call. No two files import each other, directly or through others.
-//! `tests/layers` checks both rules.
+//! A layer uses only the layers below it and the modules that all layers share: `shared` (the
+//! settings, counters and closing state of one client), `config`, `retry_policy`, `permits` and
+//! `stats`. Results are returned to the layer above. A `Failure` of a channel becomes a `Verdict`
+//! of the router and an [`Error`](crate::Error) of the call. No two files import each other,
+//! directly or indirectly. The test `tests/layers` checks both rules.
 
 mod builder;
 mod call;

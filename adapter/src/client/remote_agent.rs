@@ -27,9 +27,9 @@ use crate::{
 
 /// An agent in another process, in any language.
 ///
-/// A client connects on its first call and keeps the connections open for later calls. It
-/// reconnects when the server has restarted. Each call has its own connection, so no call waits for
-/// the answer to another. Clones share the connections, and dropping the last clone closes all of
+/// A client connects on its first call and keeps the connections open for later calls. The client
+/// reconnects when the server has restarted. Each call has its own connection, so a slow call does
+/// not delay other calls. Clones share the connections, and dropping the last clone closes all of
 /// them.
 ///
 /// `RemoteAgent` implements [`Agent`], so it can replace a local agent. Its inherent methods of the
@@ -88,12 +88,12 @@ impl RemoteAgent {
 
     /// Returns a builder for a client that calls the instances of an agent that a registry lists.
     ///
-    /// The query must name the agent, and a plain name is sufficient. It may also restrict the
-    /// instances that are called by version, capabilities, tools or metadata.
+    /// The query must name the agent, and a plain name is sufficient. The query may also restrict
+    /// the calls to instances with certain versions, capabilities, tools or metadata.
     ///
-    /// The client follows changes in the registry. It starts to use an instance when the instance
-    /// joins. When an instance leaves, expires or stops matching the query, its connections are
-    /// closed as soon as their calls have ended. Calls are [balanced] over the instances.
+    /// The client follows changes in the registry. When an instance joins, the client starts to use
+    /// it. When an instance leaves, expires or stops matching the query, its connections are closed
+    /// as soon as their calls have ended. Calls are [balanced] over the instances.
     ///
     /// An instance is ejected for a period if it cannot be reached, if it repeatedly closes
     /// connections without answering, or if its server reports that it has no such agent. An
@@ -105,7 +105,7 @@ impl RemoteAgent {
     /// [`RetryPolicy::resend`] allows it. If the agent itself fails with `AGENT_NOT_FOUND`, for
     /// example because it called another agent, that error is returned like any other answer.
     ///
-    /// A call fails with [`Error::NotRegistered`] if no instance is registered. It fails with
+    /// A call fails with [`Error::NotRegistered`] if no instance is registered. A call fails with
     /// [`Error::Unreachable`] if no instance can be reached, and with [`Error::AgentNotFound`] if
     /// every reachable endpoint hosts a different agent.
     ///
@@ -251,9 +251,9 @@ impl RemoteAgent {
     ///
     /// # Errors
     ///
-    /// Returns an [`Error`] if the call fails. This includes [`Error::ToolNotFound`],
-    /// [`Error::ToolFailed`], and [`Error::Unsupported`] if the server does not support tools, such
-    /// as Python's. A [`ToolResult`] that reports a failure is returned as `Ok`.
+    /// Returns an [`Error`] if the call fails, such as [`Error::ToolNotFound`] or
+    /// [`Error::ToolFailed`]. Returns [`Error::Unsupported`] if the server does not support tools,
+    /// like Python's server. A [`ToolResult`] that reports a failure is returned as `Ok`.
     ///
     /// # Cancel safety
     ///

@@ -7,8 +7,8 @@ use agentwire_transport::internal::{Backoff, MAX_TIMEOUT};
 /// A policy that decides when a call is retried, and after what delay.
 ///
 /// By default, connecting is retried until the deadline of the call, so calls survive a restart of
-/// the server. This is safe because no request has been sent. Errors that are not transient, such
-/// as a missing permission, are returned at once.
+/// the server. Retrying is safe in this case, because no request has been sent. Errors that are not
+/// transient, such as a missing permission, are returned at once.
 ///
 /// A request that may have been received is not sent again by default, because the agent may have
 /// processed it. [`resend`](Self::resend) allows this for agents that can process a request twice.
@@ -57,9 +57,9 @@ impl RetryPolicy {
 
     /// Creates a policy that never retries: the first failure is returned as the error.
     ///
-    /// There are two exceptions. If an idle connection ends before the request was written, it is
-    /// replaced. A call to a discovered agent tries one instance after another until it reaches
-    /// one.
+    /// There are two exceptions. If an idle connection ends before the request was written, the
+    /// request is sent on another connection. A call to a discovered agent tries one instance after
+    /// another until it reaches one.
     pub fn never() -> Self {
         Self {
             connect: false,

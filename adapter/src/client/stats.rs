@@ -8,8 +8,8 @@ use std::sync::{
 /// A snapshot of the statistics of a [`RemoteAgent`](crate::RemoteAgent), returned by
 /// [`RemoteAgent::stats`](crate::RemoteAgent::stats).
 ///
-/// The numbers are read one after another. While calls start and end, they may be inconsistent with
-/// each other.
+/// The numbers are read one after another. While calls start and end, the numbers may be
+/// inconsistent with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientStats {
@@ -17,8 +17,8 @@ pub struct ClientStats {
     pub open: usize,
     /// The number of open connections that no call uses.
     pub idle: usize,
-    /// The number of calls and streams that have started and not ended. This includes calls that
-    /// are waiting for a connection.
+    /// The number of calls and streams that have started and not ended, including those that are
+    /// waiting for a connection.
     pub in_flight: usize,
     /// The number of calls and streams that are waiting for a connection.
     pub waiting: usize,

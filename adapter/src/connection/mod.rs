@@ -1,4 +1,4 @@
-//! A connection that carries envelopes in frames. It is used by the client and by the server.
+//! A connection that carries envelopes in frames, which is used by the client and by the server.
 
 mod bodies;
 pub(crate) mod buffer_pool;
@@ -25,8 +25,8 @@ pub(crate) use self::{bodies::Bodies, write_buffer::WriteBuffer};
 
 /// A byte stream that carries one envelope in each frame.
 ///
-/// This is the only type that implements how envelopes are delimited on a byte stream. A carrier
-/// that delivers whole messages (PROTOCOL 1.6) does not need it.
+/// No other type implements how envelopes are delimited on a byte stream. A carrier that delivers
+/// whole messages (PROTOCOL 1.6) does not need this type.
 #[derive(Debug)]
 pub(crate) struct FramedConnection {
     connection: Connection,
@@ -40,8 +40,8 @@ pub(crate) struct FramedConnection {
     unflushed: bool,
     /// Whether the last read filled all of the space in the buffer.
     is_busy: bool,
-    /// The size of the largest frame for which `incoming` has grown beyond the size that the buffer
-    /// pool keeps, or 0 if it has not grown.
+    /// The size of the largest frame for which `incoming` has grown beyond the largest size that
+    /// the buffer pool keeps, or 0 if there was no such frame.
     large_capacity: usize,
 }
 
@@ -81,8 +81,8 @@ impl FramedConnection {
         self.incoming.is_empty() && self.connection.probe().is_idle_and_open()
     }
 
-    /// Returns the same as [`is_idle_and_open`](Self::is_idle_and_open) without a system call. This
-    /// is meant for a connection that was in use a moment ago.
+    /// Returns the same as [`is_idle_and_open`](Self::is_idle_and_open), but without a system call.
+    /// Use this method for a connection that was in use a moment ago.
     pub(crate) fn is_idle_and_open_cached(&mut self) -> bool {
         self.incoming.is_empty() && self.connection.probe_cached().is_idle_and_open()
     }
@@ -186,8 +186,7 @@ impl FramedConnection {
         if self.is_busy && len < BUSY_READ_SIZE {
             self.incoming.reserve(BUSY_READ_SIZE - len);
         } else if len == 0 {
-            // Reclaims the space at the start of a large buffer, from which the last frame was
-            // consumed.
+            // Reclaims the space of consumed frames at the start of a large buffer.
             self.incoming.reserve(READ_SIZE.max(self.large_capacity));
         } else {
             reserve_for_frame(&mut self.incoming);

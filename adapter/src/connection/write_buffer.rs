@@ -30,8 +30,8 @@ impl WriteBuffer {
     /// Returns the buffer, so that the caller can append bytes. The existing contents must not be
     /// changed.
     pub(crate) fn buffer_mut(&mut self) -> &mut Vec<u8> {
-        // Written bytes must be removed even if the queue never becomes empty. They are removed
-        // when they make up more than half of the buffer, so fewer bytes are moved than were
+        // Written bytes must be removed even if the queue never becomes empty. Removing them only
+        // when they fill more than half of the buffer ensures that fewer bytes are moved than were
         // written.
         if self.written > self.bytes.len() / 2 {
             self.bytes.drain(..self.written);

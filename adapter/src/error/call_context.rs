@@ -9,7 +9,7 @@ use agentwire_transport::Endpoint;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallContext {
-    /// The name by which the agent was called. It is empty if the client sends no name.
+    /// The name by which the agent was called, or an empty string if the client sends no name.
     pub agent: String,
     /// The name of the tool, if one was called.
     pub tool: Option<String>,

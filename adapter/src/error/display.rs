@@ -64,8 +64,9 @@ impl fmt::Display for Error {
     }
 }
 
-/// `{:?}` prints the error, and each of its sources on a separate line. This is the output of a
-/// `main` function that returns the error, and of `unwrap`. `{:#?}` prints the error as a struct.
+/// `{:?}` prints the error, and each of its sources on a separate line. A `main` function that
+/// returns the error prints it in this form, and so does `unwrap`. `{:#?}` prints the error as a
+/// struct.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {

@@ -64,7 +64,7 @@ pub enum Error {
 
     /// The message could not be encoded, so it was not sent. The connection stays open.
     Encode {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// What is wrong with the message.
         source: EncodeError,
@@ -72,7 +72,7 @@ pub enum Error {
 
     /// No connection could be opened. The request was not sent.
     ConnectionFailed {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The error of the last attempt to connect.
         source: transport::Error,
@@ -80,14 +80,14 @@ pub enum Error {
 
     /// The registry lists no matching agent with this name. The request was not sent.
     NotRegistered {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
     },
 
     /// The registry lists the agent, but no instance of the agent could be reached in time. The
     /// request was not sent.
     Unreachable {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The number of known instances when the call failed.
         instances: usize,
@@ -98,7 +98,7 @@ pub enum Error {
 
     /// The agent could not be looked up in the registry. The request was not sent.
     Registry {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The error of the lookup. Calls that waited for the same lookup return the same error.
         source: RegistryError,
@@ -107,7 +107,7 @@ pub enum Error {
     /// The client is closed. Either the call was refused, or the client was closed while the call
     /// was in flight.
     ClientClosed {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// Whether the agent may have received the request.
         sent: bool,
@@ -116,7 +116,7 @@ pub enum Error {
     /// The call did not end within its timeout. The `phase` shows whether the agent may have
     /// received the request.
     Timeout {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The timeout.
         timeout: Duration,
@@ -126,7 +126,7 @@ pub enum Error {
 
     /// The connection ended before the answer arrived.
     ConnectionClosed {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// Whether the agent may have received and processed the request.
         sent: bool,
@@ -136,7 +136,7 @@ pub enum Error {
 
     /// The server sent an invalid envelope, or an envelope that is not an answer to the request.
     InvalidMessage {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// What is wrong with the answer.
         source: ProtocolError,
@@ -144,7 +144,7 @@ pub enum Error {
 
     /// The server uses an unsupported version of the protocol.
     UnsupportedVersion {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The protocol error, which includes the version.
         source: ProtocolError,
@@ -152,7 +152,7 @@ pub enum Error {
 
     /// The answer cannot be decoded.
     MalformedPayload {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// What is wrong with the answer.
         source: ProtocolError,
@@ -160,7 +160,7 @@ pub enum Error {
 
     /// The server has no agent with this name.
     AgentNotFound {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The server's error.
         error: Box<WireError>,
@@ -168,7 +168,7 @@ pub enum Error {
 
     /// The agent is temporarily unavailable.
     AgentUnavailable {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The server's error.
         error: Box<WireError>,
@@ -176,7 +176,7 @@ pub enum Error {
 
     /// The agent did not answer within the timeout of the server.
     AgentTimeout {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The server's error.
         error: Box<WireError>,
@@ -184,7 +184,7 @@ pub enum Error {
 
     /// The server has no tool with this name.
     ToolNotFound {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The server's error.
         error: Box<WireError>,
@@ -192,15 +192,15 @@ pub enum Error {
 
     /// The tool failed.
     ToolFailed {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The server's error.
         error: Box<WireError>,
     },
 
-    /// The server does not support tools. This is the case for Python's and Go's servers.
+    /// The server does not support tools, like Python's and Go's servers.
     Unsupported {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The server's error.
         error: Box<WireError>,
@@ -208,7 +208,7 @@ pub enum Error {
 
     /// The agent or its server failed with any other error code.
     RemoteExecution {
-        /// The call.
+        /// The context of the call.
         context: Box<CallContext>,
         /// The server's error: its code, message and details.
         error: Box<WireError>,
@@ -261,8 +261,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the call can safely be repeated and may then succeed. This is the case if
-    /// the request was not sent, or if the server reports that the agent is unavailable.
+    /// Returns whether the call can safely be repeated and may then succeed. A call can be repeated
+    /// if the request was not sent, or if the server reports that the agent is unavailable.
     ///
     /// In general, an error is not retryable if the request may already have been sent. For agents
     /// that can process a request twice, see [`RetryPolicy::resend`](crate::RetryPolicy::resend).

@@ -7,7 +7,7 @@
 //! - [`RemoteRegistry`] is the client of a [`RegistryServer`]. The server makes any registry
 //!   available to other processes, in any language.
 //! - `RedisRegistry` keeps its registrations in a Redis server that several processes and machines
-//!   share. It requires the feature `redis`.
+//!   share. The feature `redis` is required.
 //!
 //! ```
 //! use agentwire::{

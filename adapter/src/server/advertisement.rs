@@ -1,4 +1,5 @@
-//! The registrations of a server: its agents, at the endpoints where other processes can call them.
+//! The registrations of a server: one for each agent at each endpoint that other processes can
+//! call.
 
 use std::{path::absolute, time::Duration};
 
@@ -144,8 +145,8 @@ fn callable(bound: &[&Endpoint]) -> Result<Vec<Endpoint>, Error> {
     }
 }
 
-/// Returns the form of an endpoint that other processes can call. If there is no such form, returns
-/// the reason.
+/// Returns the form in which other processes can call an endpoint. If other processes cannot call
+/// the endpoint, returns the reason.
 fn callable_form(bound: &Endpoint) -> Result<Endpoint, &'static str> {
     match bound {
         // A relative path is made absolute, because other processes may have a different working

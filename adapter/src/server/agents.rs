@@ -178,7 +178,7 @@ impl Service for Agents {
 
     fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError> {
         let Body::Request(request) = body else {
-            // This is unreachable, because `accepts` refuses all other types.
+            // This code is unreachable, because `accepts` refuses all other types.
             return Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request"));
         };
         let limit = self.handler_timeout;

@@ -93,8 +93,8 @@ impl LocalAgentBuilder {
     /// Each agent is registered under its name and with its capabilities, once for each endpoint
     /// that other processes can call. Endpoints that other processes cannot call, such as
     /// `0.0.0.0`, are not registered. To choose which endpoints are registered, set the
-    /// [advertised endpoints](Self::advertised_endpoint). This is necessary, for example, if the
-    /// server listens on a Unix socket but callers on other machines use the registry.
+    /// [advertised endpoints](Self::advertised_endpoint). For example, set them if the server
+    /// listens on a Unix socket but callers on other machines use the registry.
     ///
     /// The server starts even if the registry is unreachable. Registering is retried in the
     /// background: see [`LocalAgent::registrations`] and

@@ -56,9 +56,9 @@ impl Default for ServerConfig {
     }
 }
 
-/// Defines the setters that all server builders share. It is used inside the `impl` of a builder
-/// with the fields `config: ServerConfig` and `endpoints: Endpoints` and the method `serve`. The
-/// docs before a name are appended to the docs of its setter.
+/// Defines the setters that all server builders share. Use this macro inside the `impl` of a
+/// builder with the fields `config: ServerConfig` and `endpoints: Endpoints` and the method
+/// `serve`. The docs before a name are appended to the docs of its setter.
 macro_rules! server_settings {
     (
         $(#[$max_connections:meta])* max_connections;
@@ -80,7 +80,7 @@ macro_rules! server_settings {
             self
         }
 
-        /// Adds a listener that is already bound. It is a
+        /// Adds a listener that is already bound, such as a
         /// [`transport::Listener`](agentwire_transport::Listener), or a TCP or Unix listener of
         /// tokio or std. Call this method once for each listener.
         ///

@@ -1,4 +1,4 @@
-//! Limits the effect of a handler's panics and delays to its own request.
+//! Runs handlers so that their panics and delays affect only their own requests.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
 

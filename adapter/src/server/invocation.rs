@@ -16,14 +16,15 @@ use crate::{
     tool::DynTool,
 };
 
-/// One request to an agent or a tool. It always ends with an answer, even if the handler panics or
-/// times out.
+/// One request to an agent or a tool. The request always receives an answer, even if the handler
+/// panics or times out.
 pub(super) struct Invocation<H: ?Sized> {
     handler: Arc<H>,
     id: RequestId,
     span: Span,
     limit: Option<Duration>,
-    /// The start time. It is set only if the span is enabled, because only the log needs it.
+    /// The start time, which is set only if the span is enabled, because it is used only in the
+    /// log.
     start: Option<Instant>,
 }
 

@@ -125,9 +125,9 @@ impl LocalAgent {
         self.agents.first().name()
     }
 
-    /// Returns the capabilities with which the first agent is registered. They consist of its
-    /// [`capabilities`](Agent::capabilities) and of the list `tools`, which contains the `name`,
-    /// the `description` and the `parameters` of each tool.
+    /// Returns the capabilities with which the first agent is registered. They consist of the
+    /// agent's own [`capabilities`](Agent::capabilities) and the list `tools`, which contains the
+    /// `name`, the `description` and the `parameters` of each tool.
     #[must_use]
     pub fn capabilities(&self) -> Map {
         self.agents.capabilities()
@@ -140,8 +140,8 @@ impl LocalAgent {
         &self.registrations
     }
 
-    /// Stops the server gracefully. It accepts no more connections and requests, and answers the
-    /// requests in flight. Requests that are not answered within the
+    /// Stops the server gracefully. The server accepts no more connections and requests, and
+    /// answers the requests in flight. Requests that are not answered within the
     /// [shutdown timeout](LocalAgentBuilder::shutdown_timeout) are dropped.
     ///
     /// Registered agents are unregistered first, which takes up to 5 s. The server accepts calls

@@ -43,11 +43,11 @@ impl Shutdown {
     pub(super) fn abort(&self) {
         self.has_started.store(true, Relaxed);
         self.abort.cancel();
-        // `drain` is cancelled last, so that a task that it wakes sees both.
+        // The token `drain` is cancelled last, so that a task woken by `drain` also sees `abort`.
         self.drain.cancel();
     }
 
-    /// Waits until the server is drained or aborted.
+    /// Waits until draining or aborting starts.
     pub(super) async fn started(&self) {
         self.drain.cancelled().await;
     }

@@ -99,7 +99,8 @@ where
 /// A closure that [`tool_fn`] accepts. The closure is a `Fn(Map)` or `Fn(Map, RequestContext)` that
 /// returns a future of `Result<ToolResult, AgentError>`.
 ///
-/// `Args` is the tuple of the closure's parameters. It only distinguishes the two forms.
+/// The type `Args` is the tuple of the closure's parameters. The parameter only distinguishes the
+/// two forms.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool",
     label = "not a closure that `tool_fn` accepts",

@@ -87,7 +87,8 @@ where
 /// A closure that [`typed_tool_fn`] accepts. The closure is a `Fn(Arguments)` or `Fn(Arguments,
 /// RequestContext)` that returns a future of `Result<ToolResult, AgentError>`.
 ///
-/// `Args` is the tuple of the closure's parameters. It only distinguishes the two forms.
+/// The type `Args` is the tuple of the closure's parameters. The parameter only distinguishes the
+/// two forms.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool with typed arguments",
     label = "not a closure that `typed_tool_fn` accepts",

@@ -1,6 +1,6 @@
 //! A call: one request with all of its attempts.
 //!
-//! This is the only layer that turns a [`Failure`] into an [`Error`].
+//! This layer is the only one that converts a [`Failure`] into an [`Error`].
 
 mod retry;
 mod trace;
@@ -33,7 +33,7 @@ use crate::{
     error::{Phase, ProtocolError},
 };
 
-/// A call, with its request, its router, its timeout and its retry policy.
+/// A call with its request, router, timeout and retry policy.
 #[derive(Debug)]
 pub(super) struct Call {
     client: Arc<Client>,
@@ -67,7 +67,7 @@ impl TotalLimit {
 }
 
 impl Call {
-    /// Creates a call that is answered with one answer or with a stream of answers.
+    /// Creates a call that receives one answer or a stream of answers.
     ///
     /// The request is encoded here, so that an invalid request fails before anything is sent.
     pub(super) fn new(
@@ -144,8 +144,8 @@ impl Call {
         }
     }
 
-    /// Sends the request and waits for the first of its answers. If the first answer is an error,
-    /// it is returned as `Err`.
+    /// Sends the request and waits for the first of its answers. An error answer is returned as
+    /// `Err`.
     pub(super) async fn open(
         &mut self,
         limit: Option<TotalLimit>,

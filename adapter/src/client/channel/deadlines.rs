@@ -22,7 +22,7 @@ pub(in crate::client) struct Deadlines<'a> {
     candidate: Option<&'a dyn Candidate>,
 }
 
-/// The state of the instance that was chosen for an attempt at a discovered agent.
+/// The instance that was chosen for an attempt at a discovered agent.
 pub(in crate::client) trait Candidate: fmt::Debug + Sync {
     /// Returns whether a connection to the instance has been opened since its last failure.
     fn is_reached(&self) -> bool;
@@ -91,8 +91,8 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Acquires a permit, and waits for it until the deadline if none is free. If a permit is free,
-    /// this method does not read the clock.
+    /// Acquires a permit. If no permit is free, waits for a permit until the deadline. If a permit
+    /// is free, this method does not read the clock.
     pub(in crate::client) async fn acquire(&self, permits: &Permits) -> Result<Permit, Failure> {
         match permits.try_acquire() {
             Some(permit) => Ok(permit),

@@ -10,10 +10,10 @@ use crate::connection::buffer_pool;
 /// encoded envelope. A carrier that delimits messages itself sends the envelope without the header.
 #[derive(Debug)]
 pub(in crate::client) enum Frame {
-    /// A small frame. It is appended to the frames already in the write buffer, so that a single
-    /// write sends them all.
+    /// A small frame, which is appended to the frames already in the write buffer, so that a single
+    /// write sends all of these frames.
     Small(Vec<u8>),
-    /// A large frame. It is not copied, and is written separately.
+    /// A large frame, which is not copied but written separately.
     Large(Bytes),
 }
 

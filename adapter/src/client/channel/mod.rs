@@ -2,8 +2,8 @@
 //!
 //! A carrier is a way to exchange envelopes with a server. The only carrier today sends frames on a
 //! byte stream of any transport. Each carrier has its own folder next to [`frames`], a variant of
-//! [`Carrier`] and a variant of [`Answers`]. It also pools its own connections. All carriers share
-//! the encoded [`Request`], the [`Deadlines`] of its steps, and the [`Failure`] of an attempt.
+//! [`Carrier`], a variant of [`Answers`], and its own pool of connections. All carriers share the
+//! types [`Request`], [`Deadlines`] and [`Failure`].
 
 pub(super) mod deadlines;
 pub(super) mod failure;

@@ -7,7 +7,7 @@ use agentwire_codec::{
 use super::frame::Frame;
 use crate::{client::config::Config, connection::buffer_pool};
 
-/// An encoded request. It is the same for every attempt and every endpoint.
+/// An encoded request. The same encoding is sent in every attempt and to every endpoint.
 #[derive(Debug)]
 pub(in crate::client) struct Request {
     pub(in crate::client) id: RequestId,

@@ -9,8 +9,8 @@ pub enum Balance {
     /// Calls each instance in turn.
     RoundRobin,
     /// Chooses two instances at random, and calls the one with fewer calls in flight from this
-    /// client. This is the default. It distributes calls evenly, and sends fewer calls to slow
-    /// instances.
+    /// client. This policy is the default, because it distributes calls evenly and sends fewer
+    /// calls to slow instances.
     #[default]
     PowerOfTwoChoices,
 }
@@ -110,8 +110,8 @@ mod tests {
     fn the_busiest_is_never_one_of_two_choices() {
         let picks = picks(Balance::PowerOfTwoChoices, &[2, 1, 0], 3000);
         assert_eq!(picks[0], 0);
-        // The least busy instance wins whenever it is one of the two, which it is in two of three
-        // pairs.
+        // The least busy instance is part of two of the three possible pairs, and is picked from
+        // both.
         assert!(picks[2].abs_diff(2000) < 150, "{picks:?}");
     }
 

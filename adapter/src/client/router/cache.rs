@@ -112,8 +112,8 @@ impl Cache {
         removed
     }
 
-    /// Returns whether calls can use the view without a lookup. They cannot use an empty view,
-    /// because an instance may have registered a moment ago.
+    /// Returns whether calls can use the view without a lookup. An empty view always requires a
+    /// lookup, because an instance may have registered a moment ago.
     pub(super) fn is_trusted(&self, now: Instant) -> bool {
         let is_fresh = || {
             self.looked_up

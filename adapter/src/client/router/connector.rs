@@ -17,8 +17,8 @@ use super::{
 };
 use crate::client::channel::failure::connect_timed_out;
 
-/// The connector of one instance. It applies its own timeout, and reports the outcome even if the
-/// caller drops the future.
+/// The connector of one instance. The connector applies its own timeout, and reports the outcome
+/// even if the caller drops the future.
 #[derive(Debug)]
 pub(super) struct InstanceConnector {
     endpoint: Endpoint,

@@ -18,8 +18,8 @@ use super::{
 ///
 /// An instance becomes unconfirmed if the registry stops listing it without reporting that it left
 /// or expired, because the registry may have lost its data. Unconfirmed instances are called only
-/// if no other instance is available. They are removed at their first failure, or at the latest
-/// after [`Lease::DEFAULT_TIMEOUT`].
+/// if no other instance is available. An unconfirmed instance is removed at its first failure, or
+/// at the latest after [`Lease::DEFAULT_TIMEOUT`].
 #[derive(Debug)]
 pub(super) struct Instances {
     entries: Vec<Entry>,
@@ -34,7 +34,7 @@ pub(super) struct Instances {
 #[derive(Debug)]
 struct Entry {
     instance: Arc<Instance>,
-    /// The registered instance id. It distinguishes a process from its successor at the same
+    /// The registered instance id, which distinguishes a process from its successor at the same
     /// endpoint.
     registered_as: String,
     health: Health,
@@ -556,7 +556,7 @@ mod tests {
         }
         let now = Instant::now();
         assert_eq!(instances.len(now), MAX_INSTANCES);
-        // A new instance replaces an unconfirmed one at the limit.
+        // At the limit, a new instance replaces an unconfirmed instance.
         let new = Arc::new(registration("new"));
         instances.reconcile(&[Arc::clone(&new)], now);
         assert_eq!(instances.len(now), MAX_INSTANCES);

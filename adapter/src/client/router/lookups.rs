@@ -1,5 +1,5 @@
 //! The registry lookups for one agent. Only one lookup runs at a time, and all waiting calls share
-//! its result.
+//! the result.
 
 use std::time::Duration;
 
@@ -63,8 +63,8 @@ impl Lookups {
 
     /// Returns a ticket for the result of the current lookup.
     ///
-    /// If `next` is true, the ticket is for the result of the lookup after it, because the current
-    /// lookup may have begun too early for the call.
+    /// If `next` is true, returns a ticket for the lookup after the current one, because the
+    /// current lookup may have begun too early for the call.
     pub(super) fn ticket(&mut self, next: bool, deadline: Instant, now: Instant) -> LookupTicket {
         let number = self.begun + u64::from(next);
         self.wanted = self.wanted.max(number);
@@ -72,7 +72,8 @@ impl Lookups {
         let third = now + deadline.saturating_duration_since(now) / 3;
         let fallback_after = match self.failure {
             None => third.min(began + LOOKUP_WAIT),
-            // After a failure, the next lookup will probably fail too, so the call does not wait.
+            // If the last lookup failed, the current lookup will probably fail too, so the call
+            // does not wait.
             Some(_) => now,
         };
         LookupTicket {

@@ -1,14 +1,14 @@
 //! Routes each attempt of a call to a channel.
 //!
 //! A client has a [`Destination`], and each of its calls has a [`Router`]. For a fixed endpoint,
-//! the router always returns the same channel. For a discovered agent, it chooses an instance for
-//! each attempt.
+//! the router always returns the same channel. For a discovered agent, the router chooses an
+//! instance for each attempt.
 //!
 //! The logic of that choice does no I/O and takes the current time as an argument. `cache` holds
 //! the client's view of the registry, `instances` holds the instances with their `health`, and
-//! `balance` picks one of them. `state` protects this logic with a lock, and `tasks` updates it
-//! from the registry. Each instance has a `connector`, which reports whether the instance can be
-//! reached. Each call has a `selection`, which reports the outcomes of the call's attempts.
+//! `balance` picks one of them. `state` protects this logic with a lock, and `tasks` updates the
+//! view from the registry. Each instance has a `connector`, which reports whether the instance can
+//! be reached. Each call has a `selection`, which reports the outcomes of the call's attempts.
 
 mod balance;
 mod cache;
@@ -134,7 +134,7 @@ impl Router {
     }
 
     /// Decides whether the result of the current attempt settles the call. If the request was not
-    /// processed and an instance may still process it, the call is to try again.
+    /// processed but another attempt may succeed, the verdict is to try again.
     pub(super) fn report(
         &mut self,
         attempt: Result<Body, Failure>,

@@ -146,7 +146,7 @@ impl Selection {
                     self.refusal = Some(connection_lost(&instance.endpoint, error));
                 }
                 // On the first attempt, the server may have closed an idle connection just as the
-                // call began to use it. That is no failure of the instance.
+                // call began to use it. The instance has not failed in this case.
                 if !has_failed && self.history.add(instance.id, AttemptOutcome::Reached) {
                     return Verdict::TryAgain;
                 }

@@ -26,8 +26,8 @@ pub(super) struct Shared {
     /// The options of connections to instances.
     pub(super) tcp: TcpOptions,
     state: Mutex<State>,
-    /// Wakes waiting calls, so that they choose again. It is notified when a lookup ends, when the
-    /// watch reports an event, and when an instance has recovered or may be probed.
+    /// Wakes waiting calls, so that they choose again. The calls are woken when a lookup ends, when
+    /// the watch reports an event, and when an instance has recovered or may be probed.
     pub(super) changed: Notify,
 }
 
@@ -126,8 +126,8 @@ impl Shared {
 
     /// Closes the connections to removed instances once their calls have ended.
     ///
-    /// This must be called without the lock, because it wakes calls that wait for these
-    /// connections.
+    /// This method must be called without the lock, because closing the connections wakes calls
+    /// that wait for them.
     fn drain(&self, removed: &[Arc<Instance>]) {
         for instance in removed {
             tracing::debug!(agent = self.name, endpoint = %instance.endpoint, "instance removed");

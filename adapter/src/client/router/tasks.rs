@@ -1,4 +1,4 @@
-//! The tasks of a discovery. They watch the registry, look up instances, and probe ejected
+//! The tasks of a discovery. The tasks watch the registry, look up instances, and probe ejected
 //! instances.
 //!
 //! No other file of the router spawns tasks. A task belongs to the client and not to a call,

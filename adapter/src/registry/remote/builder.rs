@@ -36,8 +36,8 @@ impl RemoteRegistryBuilder {
         }
     }
 
-    /// Sets the timeout of a call. It includes connecting and reading all pages of a long list. The
-    /// default is 10 s.
+    /// Sets the timeout of a call, which includes connecting and reading all pages of a long list.
+    /// The default is 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -102,8 +102,9 @@ impl RemoteRegistryBuilder {
 /// up the connections of calls.
 const MAX_WATCHES: usize = 1024;
 
-/// How long an idle connection is kept open. This must be shorter than the heartbeat interval.
-/// Otherwise each process with a registered agent would keep a connection open permanently.
+/// How long an idle connection is kept open. The timeout must be shorter than the heartbeat
+/// interval, because each process with a registered agent would otherwise keep a connection open
+/// permanently.
 const KEEP_IDLE: Duration = Duration::from_secs(10);
 
 /// The delay before the first attempt to reconnect a watch.

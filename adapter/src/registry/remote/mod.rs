@@ -214,6 +214,6 @@ impl fmt::Debug for RemoteRegistry {
     }
 }
 
-/// The largest number of registrations in a list or a snapshot. It keeps a faulty registry from
-/// filling the memory of its clients.
+/// The largest number of registrations in a list or a snapshot. This limit keeps a faulty registry
+/// from filling the memory of its clients.
 const MAX_REGISTRATIONS: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! A watch of a remote registry. It reconnects when its connection is lost.
+//! A watch of a remote registry that reconnects when its connection is lost.
 
 use std::sync::{
     Arc,
@@ -20,8 +20,7 @@ use super::{
 };
 use crate::{MessageStream, RemoteAgent, registry::wire::WatchChunk};
 
-/// Creates a watch that reconnects when its connection is lost. Nothing is sent before the watch is
-/// first polled.
+/// Creates a watch of a remote registry. Nothing is sent before the watch is first polled.
 pub(super) fn watch(
     registry: RemoteAgent,
     endpoint: Endpoint,

@@ -128,11 +128,12 @@ impl fmt::Debug for RegistryServerBuilder {
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The default limit on connections. It is higher than the default of an agent server, because each
-/// registered agent connects regularly, and each client that watches an agent stays connected.
+/// The default limit on connections. The limit is higher than the default of an agent server,
+/// because each registered agent connects regularly, and each client that watches an agent stays
+/// connected.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// The size of one page of a list, in bytes of JSON. A page also takes up at most one
+/// The size of one page of a list, in bytes of JSON. A page is also limited to a
 /// `PAGES_PER_FRAME`-th of the largest frame.
 const PAGE_SIZE: usize = 256 * 1024;
 const PAGES_PER_FRAME: usize = 4;

@@ -21,8 +21,8 @@ pub(super) enum ListRequest {
     Query(Query),
 }
 
-/// Returns one page of a list. If there is a next page, also returns the cursor for it. The page
-/// starts after the given cursor.
+/// Returns one page of a list, and the cursor for the next page if there is one. The page starts
+/// after the given cursor.
 ///
 /// The cost depends on the registrations on the page and on those that are skipped, and not on the
 /// number of all registrations.
@@ -53,14 +53,14 @@ pub(super) async fn list(
     if let Some(after) = after {
         after.skip(&mut batch);
     }
-    // Only a short batch of `list_after` is the last one. The remaining registrations of one name
-    // can also be fewer than a batch.
+    // A short batch is the last batch only if `list_after` has returned it. The first batch
+    // contains the registrations of one name, which may be fewer than `BATCH`.
     let mut is_last = false;
     loop {
         for registration in &batch {
             yielder.yield_if_due().await;
-            // Pages omit registrations that other processes cannot call. Such a registration cannot
-            // be a cursor either.
+            // Pages omit registrations that other processes cannot call. An omitted registration
+            // cannot be a cursor either.
             if !registration.is_portable()
                 || query.is_some_and(|query| !query.matches(registration))
             {

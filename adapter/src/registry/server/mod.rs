@@ -77,8 +77,8 @@ impl RegistryServer {
         self.tasks.endpoints()
     }
 
-    /// Stops the server gracefully. It accepts no more connections and requests, answers the
-    /// requests in flight, and ends all watches. Requests that are not answered within the
+    /// Stops the server gracefully. The server accepts no more connections and requests, answers
+    /// the requests in flight, and ends all watches. Requests that are not answered within the
     /// [shutdown timeout](RegistryServerBuilder::shutdown_timeout) are dropped.
     ///
     /// Returns when all tasks of the server have ended and its socket files are removed.

@@ -25,8 +25,8 @@ pub(in crate::registry) enum WatchChunk {
     Ignored,
 }
 
-/// Returns the content of a keep-alive chunk. It is sent on a watch without events, so that clients
-/// can distinguish such a watch from a dead connection.
+/// Returns the content of a keep-alive chunk. The chunk is sent on a watch without events, so that
+/// clients can distinguish such a watch from a dead connection.
 pub(in crate::registry) fn keep_alive() -> Map {
     map! {"event": ALIVE}
 }
@@ -104,7 +104,7 @@ impl WatchChunk {
         };
         match Registration::from_map(registration) {
             Ok(registration) => Ok(Self::Event(make(Arc::new(registration)))),
-            // This process cannot call the endpoint. The snapshot omitted the registration, too.
+            // This process cannot call the endpoint, so the snapshot omitted the registration, too.
             Err(error) if error.field() == "endpoint" => Ok(Self::Ignored),
             Err(error) => Err(error),
         }

@@ -26,8 +26,7 @@ pub(in crate::registry) struct Pages {
     budget: usize,
 }
 
-/// The position after which the next page of a list starts. It is the last registration of the
-/// previous page.
+/// The last registration of a page, after which the next page starts.
 #[derive(Debug, Clone)]
 pub(in crate::registry) struct Cursor(Registration);
 
@@ -84,8 +83,8 @@ impl Pages {
 }
 
 impl Cursor {
-    /// Encodes the cursor after the registration `last`. It is sent in an answer and in the request
-    /// for the next page.
+    /// Encodes the cursor after the registration `last`. The cursor is sent in an answer and in the
+    /// request for the next page.
     pub(in crate::registry) fn to_map(last: &Registration) -> Map {
         let mut map = map! {"name": (&*last.name), "endpoint": (last.endpoint.to_string())};
         if let Some(version) = &last.version {

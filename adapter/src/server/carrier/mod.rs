@@ -1,9 +1,9 @@
 //! Carriers receive requests for a service and send its answers.
 //!
-//! Each carrier has its own folder. It receives requests from its peers, passes them to the
-//! [`Service`], and sends the answers back. It also implements limits, timeouts and draining,
-//! according to the settings in [`ServerContext`]. The endpoint determines the carrier: see
-//! [`Bound::bind`].
+//! Each carrier has its own folder. The carrier receives requests from its peers, passes them to
+//! the [`Service`], and sends the answers back. Each carrier also implements limits, timeouts and
+//! draining, according to the settings in [`ServerContext`]. The endpoint determines the carrier:
+//! see [`Bound::bind`].
 
 mod frames;
 

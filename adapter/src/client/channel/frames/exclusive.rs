@@ -81,8 +81,9 @@ pub(super) async fn ping(
                 failure: Failure::Broken(None),
                 reused: false,
             }) => return Ok(()),
-            // The server may have closed the connection while it was idle, so this proves nothing.
-            // The connection has been removed from the pool, so the loop ends.
+            // The server may have closed this connection while the connection was idle, so the
+            // failure does not prove that the server is alive. The connection has been removed from
+            // the pool, so the loop ends.
             Err(AttemptError {
                 failure: Failure::Broken(_) | Failure::Unsent(_),
                 reused: true,
@@ -149,7 +150,7 @@ async fn lease(pool: &Arc<Pool>, deadlines: Deadlines<'_>) -> Result<Lease, Fail
 }
 
 /// Writes the request and reads the answer concurrently, because a server may refuse a request
-/// before it has read all of it.
+/// before the whole request has been read.
 fn poll_answer(
     lease: &mut Lease,
     id: &RequestId,
@@ -173,9 +174,9 @@ fn poll_answer(
             Poll::Ready(Err(Failure::Unsent(error)))
         }
         (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Failure::Broken(Some(error.into())))),
-        // If a reused connection ends in the middle of the request, the server closed it because it
-        // was idle, and has not seen the whole request. If a new connection ends there, the server
-        // refused the request.
+        // If a reused connection ends in the middle of the request, the server has closed an idle
+        // connection and has not seen the whole request. If a new connection ends in the middle of
+        // the request, the server has refused the request.
         (Poll::Ready(Err(Failure::Broken(_))), _) if lease.reused && !unsent.is_empty() => {
             Poll::Ready(Err(Failure::Unsent(io::ErrorKind::BrokenPipe.into())))
         }

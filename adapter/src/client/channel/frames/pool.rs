@@ -42,10 +42,10 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The idle connections, ordered by their last use. The last one is reused first, so that
-    /// surplus connections expire.
+    /// The idle connections, ordered by their last use. The connection at the end is reused first,
+    /// so that surplus connections expire.
     idle: Vec<Idle>,
-    /// The task that closes expired connections. It runs while any connection is idle.
+    /// The task that closes expired connections. The task runs while any connection is idle.
     reaper: Option<AbortOnDropHandle<()>>,
     closed: bool,
 }
@@ -67,8 +67,8 @@ struct CountedConnection {
 pub(in crate::client) struct Lease {
     pool: Arc<Pool>,
     connection: CountedConnection,
-    /// The timer for the deadlines of the call. It belongs to the lease, because the next call may
-    /// run on another runtime.
+    /// The timer for the deadlines of the call. The timer belongs to the lease, because the next
+    /// call may run on another runtime.
     timer: DeadlineTimer,
     /// Whether the connection was idle before. The server may have closed such a connection without
     /// the client noticing.

@@ -22,7 +22,8 @@ impl Acceptor {
         tokio::select! {
             biased;
             () = shutdown.started() => {}
-            // This is cancel safe, because an accepted connection is spawned before the next await.
+            // Cancellation loses no connection, because an accepted connection is spawned before
+            // the next await.
             () = self.accept_all() => {}
         }
     }

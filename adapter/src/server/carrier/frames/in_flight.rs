@@ -54,8 +54,8 @@ impl InFlight {
     }
 }
 
-/// Drops the future of the agent, which may panic. Such a panic must not affect the other requests
-/// of the connection.
+/// Drops the future of the agent, which may panic. The panic must not affect the other requests of
+/// the connection.
 impl Drop for InFlight {
     fn drop(&mut self) {
         let work = self.work.take();
@@ -65,8 +65,8 @@ impl Drop for InFlight {
     }
 }
 
-/// A future that resolves to the next reply of a request and the request itself. It resolves to
-/// `None` after the last reply.
+/// A future that resolves to the next reply of a request and the request itself, or to `None` after
+/// the last reply.
 pub(super) struct NextReply(Option<InFlight>);
 
 impl Future for NextReply {

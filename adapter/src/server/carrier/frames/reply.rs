@@ -15,8 +15,8 @@ impl Reply {
     }
 }
 
-/// Returns the errors that may replace an envelope that cannot be encoded. The preferred
-/// replacement is the first (PROTOCOL 7.4).
+/// Returns the errors to send instead of a reply that cannot be encoded, in order of preference
+/// (PROTOCOL 7.4).
 pub(super) fn replacements(envelope: &Envelope, error: &EncodeError) -> Vec<Envelope> {
     let replace = |error: WireError| Envelope::new(envelope.id.clone(), error);
     let mut replacements = Vec::new();

@@ -35,8 +35,9 @@ use crate::{
 
 /// The state of one connection.
 ///
-/// A single task reads, runs the requests, and writes. Dropping the session therefore cancels all
-/// requests of the peer, and replies that become ready together are sent in one write.
+/// A single task reads the requests, runs them, and writes the replies. Dropping the session
+/// therefore cancels all requests of the peer, and replies that become ready together are sent in
+/// one write.
 pub(super) struct Session {
     connection: FramedConnection,
     peer: Peer,
@@ -102,9 +103,9 @@ impl Session {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut requests_left = REQUESTS_PER_TURN;
         loop {
-            // Flush at the start of each round. The last round queues no reply after its flush, so
-            // either every request is pending, or the queue is full and the connection wakes this
-            // task.
+            // Flush at the start of each round. The last round queues no reply after its flush.
+            // Either every request is then pending, or the queue is full and the connection wakes
+            // this task.
             if let Poll::Ready(Err(error)) = self.connection.poll_flush(cx) {
                 return Poll::Ready(CloseReason::WriteFailed(error));
             }
@@ -125,7 +126,7 @@ impl Session {
         // answered.
         match self.shutdown.poll(cx) {
             Stage::Aborted => return Poll::Ready(CloseReason::Aborted),
-            // If this turn has used up its requests, more requests may have arrived already.
+            // If the limit on requests in this turn is reached, more requests may have arrived.
             Stage::Draining if requests_left > 0 => {
                 self.closing.get_or_insert(CloseReason::Drained);
             }
@@ -304,8 +305,7 @@ impl Session {
     }
 }
 
-/// Ends a session once its peer closes the connection. This is used while the session does not read
-/// requests.
+/// Ends the session if its peer has closed the connection while the session reads no requests.
 fn peer_closed(end: Poll<io::Result<()>>) -> Result<(), CloseReason> {
     match end {
         Poll::Pending => Ok(()),

@@ -11,12 +11,12 @@ use crate::{connection::FramedConnection, server::config::ServerConfig};
 /// began.
 #[derive(Default)]
 pub(super) struct Timeouts {
-    /// The wait for a request while no request is in flight.
+    /// Waiting for a request while no request is in flight.
     idle: Option<Instant>,
-    /// The wait for the rest of a frame.
+    /// Waiting for the rest of a frame.
     frame: Option<Instant>,
-    /// The wait for the peer to read, with the number of bytes that had been written when the wait
-    /// began.
+    /// Waiting for the peer to read. The second value is the number of bytes that had been written
+    /// when the wait began.
     write: Option<(Instant, u64)>,
     /// Whether the connection holds a large read buffer that is empty.
     has_excess_capacity: bool,
@@ -31,7 +31,7 @@ pub(super) enum Expired {
 }
 
 impl Timeouts {
-    /// Ends the waits for a request and for the rest of its frame.
+    /// Records that a whole request has arrived.
     pub(super) fn request_arrived(&mut self) {
         self.idle = None;
         self.frame = None;
@@ -43,7 +43,8 @@ impl Timeouts {
     }
 
     /// Starts and ends waits according to the state of the connection. If `discards_frame` is true,
-    /// the rest of a refused frame is being discarded. The frame timeout also applies to that.
+    /// the rest of a refused frame is being discarded. The frame timeout then applies to the
+    /// discarded bytes.
     pub(super) fn update(
         &mut self,
         connection: &FramedConnection,

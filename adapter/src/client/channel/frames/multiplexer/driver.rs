@@ -19,7 +19,7 @@ use crate::{
     deadline_timer::DeadlineTimer,
 };
 
-/// The task of one connection.
+/// The state of the driver task of one connection.
 pub(super) struct Driver {
     connection: FramedConnection,
     shared: Arc<Shared>,
@@ -88,7 +88,8 @@ impl Driver {
             return Poll::Ready(end);
         }
         // Callers whose answers have just arrived often make another call at once. The driver
-        // yields once, so that one write can send all of their frames. A lone call is not delayed.
+        // yields once, so that one write can send the frames of all these calls. A lone call is not
+        // delayed.
         if !self.has_yielded && self.shared.in_flight() > 1 {
             self.has_yielded = true;
             cx.waker().wake_by_ref();
@@ -150,7 +151,7 @@ impl Driver {
         if self.shared.retire_if_idle() {
             Poll::Ready(End::Idle)
         } else {
-            // A call was added in the meantime, and it wakes this task.
+            // A call was added in the meantime, and the new call wakes this task.
             Poll::Pending
         }
     }

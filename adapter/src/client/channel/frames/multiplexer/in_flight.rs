@@ -1,5 +1,5 @@
-//! The table of the calls in flight on one shared connection. It holds the queued frames, and
-//! matches answers with calls. The table uses no socket, no task and no lock.
+//! The table of the calls in flight on one shared connection. The table holds the queued frames,
+//! and matches answers with calls. It uses no socket, no task and no lock.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,7 +15,7 @@ use crate::{client::channel::frame::Frame, connection::WriteBuffer};
 /// [`cancel`](Self::cancel) or [`fail_all`](Self::fail_all).
 #[derive(Debug)]
 pub(super) struct InFlightTable<W> {
-    /// The bytes of all queued small frames, so that one write sends the frames of many callers.
+    /// The bytes of all queued small frames, so that one write can send the frames of many callers.
     small: Vec<u8>,
     /// The queued large frames, which are not copied.
     large: VecDeque<Bytes>,
@@ -23,7 +23,7 @@ pub(super) struct InFlightTable<W> {
     large_progress: Progress,
     waiting: HashMap<RequestId, Entry<W>>,
     /// Cancelled calls whose frames are still queued. Each waiter holds a permit until its frame is
-    /// taken. Otherwise the queue would grow without bound if the peer does not read.
+    /// taken, because the queue would otherwise grow without bound if the peer does not read.
     cancelled: Vec<Entry<W>>,
     /// The number of answers that have arrived.
     received: u64,
@@ -118,8 +118,8 @@ impl<W> InFlightTable<W> {
         if let Some(waiter) = self.remove(id) {
             return Some(waiter);
         }
-        // An error without a request id is the answer to the only call in flight. This holds only
-        // if there is exactly one call, and if no cancelled call may still be answered.
+        // If exactly one call is in flight, and no cancelled call may still be answered, an error
+        // without a request id is the answer to that call.
         let is_stray = body.kind() == EnvelopeType::Error && *id == RequestId::unknown();
         if is_stray && self.waiting.len() == 1 && !self.has_cancelled {
             return self.waiting.drain().next().map(|(_, entry)| entry.waiter);
@@ -132,7 +132,7 @@ impl<W> InFlightTable<W> {
         self.waiting.remove(id).map(|entry| entry.waiter)
     }
 
-    /// Cancels a call. If its answer still arrives, the answer is discarded.
+    /// Cancels a call. If the answer still arrives, it is discarded.
     pub(super) fn cancel(&mut self, id: &RequestId) {
         let Some(entry) = self.waiting.remove(id) else {
             return;
@@ -143,8 +143,8 @@ impl<W> InFlightTable<W> {
         }
     }
 
-    /// Removes all waiters, and returns for each whether its frame was written completely. The peer
-    /// cannot have seen a frame that was not written completely.
+    /// Removes and returns all waiters, each with a flag that is true if its frame was written
+    /// completely. The peer cannot have seen a frame that was not written completely.
     pub(super) fn fail_all(self, written: Written) -> impl Iterator<Item = (W, bool)> {
         let pending = u64::from(written.is_large_pending);
         // If the driver has already ended, this is a new table, from which no frame was taken.

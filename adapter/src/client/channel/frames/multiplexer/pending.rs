@@ -15,7 +15,7 @@ use super::{
 };
 use crate::client::channel::{failure::Failure, request::Request};
 
-/// A future that waits for the answer to one call. If it is dropped, the call is cancelled.
+/// A future that waits for the answer to one call. Dropping the future cancels the call.
 #[derive(Debug)]
 pub(super) struct Pending {
     /// Keeps the connection open.
@@ -26,8 +26,8 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Queues a request on the connection of a slot. If the connection has ended, this fails and
-    /// nothing is sent.
+    /// Queues a request on the connection of a slot. If the connection has ended, nothing is sent
+    /// and a failure is returned.
     pub(super) fn send(slot: Slot, request: &Request) -> Result<Self, Failure> {
         let shared = slot.connection.shared().map(Arc::clone);
         let shared = shared.ok_or_else(Failure::not_connected)?;
@@ -43,7 +43,7 @@ impl Pending {
     }
 
     /// Handles the timeout of the call. If the connection has received no answer since the call was
-    /// sent, it accepts no more calls.
+    /// sent, the connection accepts no more calls.
     pub(super) fn timed_out(&self) {
         self.shared
             .retire_if_silent_since(self.sent.received_before);

@@ -10,8 +10,8 @@ use crate::client::permits::Permit;
 /// The number of calls in flight on one connection.
 ///
 /// All accesses are relaxed. The number is compared and increased only under the lock of the
-/// multiplexer. It is decreased without the lock, so a choice may count a call that has just ended,
-/// which is harmless.
+/// multiplexer. A call that ends decreases the number without the lock, so a choice may count a
+/// call that has just ended, which is harmless.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlightCount(Arc<AtomicUsize>);
 

@@ -26,8 +26,8 @@ pub(super) struct Shared {
     table: Mutex<InFlightTable<Waiter>>,
     /// Whether the connection accepts no more calls.
     ///
-    /// The flag is set under the lock of `table`, so that no call is added afterwards. It is read
-    /// without the lock to choose a connection, where a stale value costs one more attempt.
+    /// The flag is set under the lock of `table`, so that no call is added afterwards. A choice of
+    /// a connection reads the flag without the lock, where a stale value costs one more attempt.
     retired: AtomicBool,
     /// Wakes the driver when a frame is queued, or when the connection becomes idle.
     driver: AtomicWaker,
@@ -80,14 +80,14 @@ impl Shared {
         })
     }
 
-    /// Cancels a call. If its answer still arrives, the answer is discarded.
+    /// Cancels a call. If the answer still arrives, it is discarded.
     pub(super) fn cancel(&self, id: &RequestId) {
         let is_empty = {
             let mut table = self.table.lock();
             table.cancel(id);
             table.is_empty()
         };
-        // The driver must notice that the connection is idle or has ended.
+        // The driver must notice that the connection has become idle or has no more calls.
         if is_empty {
             self.driver.wake();
         }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::client::{channel::failure::Failure, permits::Permit};
 
-/// A connection that is open or is being opened. While it is being opened, the calls that will
-/// share it wait here.
+/// A connection that is open or is being opened. The calls that will share the connection wait here
+/// until it is open.
 #[derive(Debug, Default)]
 pub(super) struct SharedConnection {
     connection: OnceCell<MuxConnection>,
