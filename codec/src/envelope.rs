@@ -10,8 +10,8 @@ use crate::{Map, Message, RequestId, SentAt, ToolResult, Value, WireError};
 pub struct Envelope {
     /// The id that a request and all replies to it share.
     pub id: RequestId,
-    /// The time at which the envelope was written. It is optional and has no meaning in the
-    /// protocol.
+    /// The time at which the envelope was written. The timestamp is optional and has no meaning in
+    /// the protocol.
     pub timestamp: Option<SentAt>,
     /// The type of the envelope and its payload.
     pub body: Body,
@@ -88,11 +88,11 @@ impl Body {
 pub struct RawBody {
     /// The type of the envelope.
     pub kind: EnvelopeType,
-    /// The payload. It was only checked to be an object.
+    /// The payload, which was only checked to be an object.
     pub payload: Map,
     /// The time at which the envelope was written.
     pub timestamp: Option<SentAt>,
-    /// The keys of the envelope that this version does not know. They are encoded after the
+    /// The keys of the envelope that this version does not know, which are encoded after the
     /// payload.
     pub unknown: Map,
 }
@@ -196,14 +196,14 @@ pub enum Request {
     Stream(Call),
     /// Runs a tool.
     Execute(Execute),
-    /// A request with a method that this version does not know. It holds the whole payload.
+    /// The whole payload of a request with a method that this version does not know.
     Other(Map),
 }
 
 impl Request {
     /// Returns the method that the payload names.
     ///
-    /// The method of a [`Request::Other`] can be any value. It is null if the payload has no
+    /// The method of a [`Request::Other`] can be any value, and is null if the payload has no
     /// method.
     #[must_use]
     pub fn method(&self) -> Value {
@@ -266,7 +266,7 @@ pub enum Response {
     Message(Message),
     /// The result of a tool.
     Tool(ToolResult),
-    /// The reply to any other method. It holds the whole payload. A payload that has a `message` or
+    /// The whole payload of the reply to any other method. A payload that has a `message` or
     /// `result` key is never decoded as this variant.
     Other(Map),
 }

@@ -68,7 +68,7 @@ impl Encoder<&Envelope> for EnvelopeCodec {
     type Error = EncodeError;
 
     fn encode(&mut self, envelope: &Envelope, buffer: &mut BytesMut) -> Result<(), EncodeError> {
-        // The conversions reuse the allocation. They copy the bytes only if the buffer is shared.
+        // The conversions reuse the allocation, and copy the bytes only if the buffer is shared.
         let mut bytes = Vec::from(std::mem::take(buffer));
         let result = put_frame(&mut bytes, self.limits.max_send(), |bytes| {
             self.format.encode(envelope, bytes)

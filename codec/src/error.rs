@@ -23,12 +23,13 @@ pub enum FrameError {
         /// The limit in bytes.
         max: usize,
     },
-    /// The peer speaks another protocol. Its first bytes, read as a length, exceed the limit.
+    /// The peer uses a different protocol. The first bytes of the peer, read as a length, exceed
+    /// the limit.
     #[error("{}", Explained(*protocol))]
     ForeignProtocol {
-        /// What the peer appears to speak.
+        /// The protocol that the peer appears to use.
         protocol: ForeignProtocol,
-        /// What the first four bytes are as a length.
+        /// The first four bytes, read as a length.
         len: usize,
         /// The limit in bytes.
         max: usize,
@@ -48,15 +49,15 @@ pub enum FrameError {
 }
 
 impl FrameError {
-    /// Returns true if the bytes of the peer are no frame that this side accepts, whatever follows
-    /// them: the length is over the limit, or belongs to another protocol.
+    /// Returns true if the peer sent the start of a frame that this side never accepts. The length
+    /// exceeds the limit, or the bytes belong to a different protocol.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::TooLarge { .. } | Self::ForeignProtocol { .. })
     }
 }
 
-/// Explains what the peer sent.
+/// Displays the explanation of a detected protocol.
 struct Explained(ForeignProtocol);
 
 impl fmt::Display for Explained {
@@ -65,7 +66,7 @@ impl fmt::Display for Explained {
     }
 }
 
-/// An envelope that cannot be encoded. No byte of it is sent.
+/// The reason why an envelope cannot be encoded. No byte of the envelope is sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -199,10 +200,11 @@ pub enum DecodeFault {
         /// A description of the violated rule.
         reason: String,
     },
-    /// The envelope has another protocol version.
+    /// The envelope has an unsupported protocol version.
     #[error("Unsupported protocol version: {}", Untrusted(version.to_plain_text()))]
     Version {
-        /// The version of the envelope, or a description of it if it is large (PROTOCOL 7.5).
+        /// The protocol version of the envelope, or a description of it if the value is large
+        /// (PROTOCOL 7.5).
         version: Value,
     },
     /// The payload of the envelope lacks a required key or has a value of the wrong type.
@@ -216,13 +218,13 @@ pub enum DecodeFault {
     Message {
         /// A description of the violated rule.
         reason: String,
-        /// The message as it was received, or a description of it if it is large (PROTOCOL 7.5).
+        /// The received message, or a description of it if the message is large (PROTOCOL 7.5).
         data: Value,
     },
 }
 
 impl DecodeFault {
-    /// Returns the text of the reply, which is not escaped.
+    /// Returns the text for the error reply, without escapes.
     fn message(&self) -> String {
         match self {
             Self::Version { version } => {
@@ -237,7 +239,7 @@ impl DecodeFault {
     }
 }
 
-/// Shows the reason without the message.
+/// Formats the reason but omits the content of the message.
 impl fmt::Debug for DecodeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DecodeFault({self})")

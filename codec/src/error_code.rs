@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use agentwire_text::Untrusted;
 
-/// The stable name of an error on the wire, such as `AGENT_NOT_FOUND` (PROTOCOL 7.1).
+/// A stable error code on the wire, such as `AGENT_NOT_FOUND` (PROTOCOL 7.1).
 ///
 /// The set of codes is open. Codes that this version does not know are kept unchanged.
 ///
@@ -94,7 +94,8 @@ impl From<String> for ErrorCode {
     }
 }
 
-/// Escapes and cuts a code that a peer chose; [`as_str`](ErrorCode::as_str) does not.
+/// Formats the code for logs: the text is escaped and truncated, because a peer may have chosen it.
+/// [`as_str`](ErrorCode::as_str) returns the code unchanged.
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Untrusted(&self.0).fmt(f)

@@ -1,12 +1,12 @@
-//! Recognizes peers that speak another protocol.
+//! Detection of peers that use a different protocol.
 
 use std::fmt;
 
-/// What a peer appears to speak in place of frames.
+/// A protocol that a peer uses instead of frames, detected from its first bytes.
 ///
-/// A length in front of every payload is the only thing that tells frames from other bytes
-/// (PROTOCOL 1.1). The first bytes of the usual text protocols and of TLS, read as a length, are far
-/// beyond any sensible limit, so they are recognized without a risk for real frames.
+/// A frame has no marker other than its length (PROTOCOL 1.1). If the first bytes of a common text
+/// protocol or of TLS are read as a length, the length is far above any sensible limit. Therefore,
+/// these protocols can be detected without mistaking a valid frame for one of them.
 ///
 /// ```
 /// use agentwire_codec::{ForeignProtocol, FrameError, peek_frame};
@@ -23,24 +23,24 @@ use std::fmt;
 pub enum ForeignProtocol {
     /// An HTTP request or response.
     Http,
-    /// A record of TLS.
+    /// A TLS record.
     Tls,
-    /// The greeting of SSH.
+    /// An SSH greeting.
     Ssh,
-    /// An envelope, or other JSON, without a length in front.
+    /// An envelope or other JSON without a length prefix.
     Json,
     /// Any other text, such as the greeting of a mail server.
     Text,
 }
 
 impl ForeignProtocol {
-    /// Recognizes a protocol by the first four bytes of a peer.
+    /// Detects the protocol from the first four bytes that a peer sent.
     #[must_use]
     pub fn detect(start: [u8; 4]) -> Option<Self> {
         match &start {
             b"HTTP" | b"GET " | b"HEAD" | b"POST" | b"PUT " | b"DELE" | b"CONN" | b"OPTI"
             | b"TRAC" | b"PATC" | b"PRI " => Some(Self::Http),
-            // The type of the record and the major version.
+            // These bytes are the type of a TLS record and its version.
             [0x14..=0x18, 3, 0..=4, _] => Some(Self::Tls),
             b"SSH-" => Some(Self::Ssh),
             [b'{', b'"' | b'}' | b' ' | b'\t' | b'\r' | b'\n', ..] | [b'[', b'{' | b'"', ..] => {
@@ -55,11 +55,11 @@ impl ForeignProtocol {
         match self {
             Self::Http | Self::Ssh | Self::Text => "check the host and the port",
             Self::Tls => "use a port without TLS, or a carrier that adds TLS on both sides",
-            Self::Json => "put the length of each envelope in front of it, as four bytes",
+            Self::Json => "prepend the length of each envelope as four bytes",
         }
     }
 
-    /// Writes which protocol was found, and what to do.
+    /// Writes the name of the detected protocol and advice for the user.
     pub(crate) fn explain(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

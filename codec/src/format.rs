@@ -11,8 +11,8 @@ pub enum Format {
     /// JSON as CPython writes it (PROTOCOL 4). Every peer supports it.
     #[default]
     Json,
-    /// MessagePack as Python's `msgpack` package writes it (PROTOCOL 10). It supports bytes but not
-    /// integers beyond 64 bits.
+    /// MessagePack as Python's `msgpack` package writes it (PROTOCOL 10). MessagePack supports
+    /// bytes but not integers beyond 64 bits.
     MessagePack,
 }
 

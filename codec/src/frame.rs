@@ -199,7 +199,8 @@ fn refused(header: [u8; HEADER_LEN], limit: usize) -> FrameError {
     }
 }
 
-/// Returns the length of the payload at the front of `buffer`, once its header has arrived.
+/// Returns the length that the header at the front of `buffer` announces, or `None` until the
+/// header has arrived.
 fn payload_len(buffer: &[u8]) -> Option<usize> {
     let header = buffer.first_chunk::<HEADER_LEN>()?;
     Some(u32::from_be_bytes(*header) as usize)

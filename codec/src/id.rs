@@ -38,7 +38,7 @@ impl RequestId {
         Self::from("unknown")
     }
 
-    /// Returns the id as it is written on the wire.
+    /// Returns the id in its wire form.
     #[must_use]
     pub fn to_text(&self) -> Cow<'_, str> {
         match &self.0 {
@@ -73,7 +73,8 @@ impl From<String> for RequestId {
     }
 }
 
-/// Escapes and cuts an id that a peer chose; [`to_text`](RequestId::to_text) does not.
+/// Formats the id for logs: the text is escaped and truncated, because a peer may have chosen it.
+/// [`to_text`](RequestId::to_text) returns the id unchanged.
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

@@ -1,8 +1,9 @@
 //! Frames, envelopes and messages of the agentwire protocol.
 //!
-//! This crate converts bytes to envelopes and envelopes to bytes. It performs no I/O: it works on
-//! slices and buffers. Its output is byte-for-byte identical to the output of the Python adapter.
-//! Most applications should use the crate `agentwire`, which re-exports the types that they need.
+//! This crate converts bytes to envelopes and envelopes to bytes. The crate performs no I/O: it
+//! works on slices and buffers. The encoded bytes are identical to the output of the Python
+//! adapter. Most applications should use the crate `agentwire`, which re-exports the types that
+//! they need.
 //!
 //! # A frame, byte by byte
 //!
@@ -51,8 +52,8 @@
 //!
 //! The `{:?}` output of messages, tool results, values, maps and envelopes is safe to log: for each
 //! value it shows the kind, the size and a fingerprint instead of the content. Roles, names, ids,
-//! times and error messages are shown in full. The `{:#?}` output shows the entire content and is
-//! intended for developers; the library never uses it for logging.
+//! times and error messages are shown as text, which may be truncated. The `{:#?}` output shows the
+//! entire content and is intended for developers; the library never uses it for logging.
 //! [`Value`](Value#impl-Debug-for-Value) describes both forms. The text of a [`ValueError`] quotes
 //! the rejected value, so log the error only if you would log the value.
 
@@ -105,7 +106,7 @@ pub use crate::{
     wire_error::WireError,
 };
 
-/// What the other crates of this workspace share with this one. Not covered by semver.
+/// Items that the other crates of this workspace use. This module is exempt from semver.
 #[doc(hidden)]
 pub mod internal {
     pub use agentwire_text::Untrusted;

@@ -39,14 +39,14 @@ use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 /// same rules as on the wire: a map with `role`, `content`, `metadata` and `timestamp`.
 ///
 /// The `{:?}` output shows the role, the timestamp, and the structure of the content and metadata.
-/// It is safe to log. The `{:#?}` output shows the entire content. See
+/// This output is safe to log. The `{:#?}` output shows the entire content. See
 /// [`Value`](Value#impl-Debug-for-Value).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
     /// The role of the sender, which must not be empty.
     pub role: Role,
-    /// The content. It is usually text, but any value is allowed.
+    /// The content, which is usually text but can be any value.
     pub content: Value,
     /// Additional information about the message.
     pub metadata: Map,

@@ -1,4 +1,4 @@
-//! What an error repeats of the value that it refuses.
+//! The parts of rejected values that error replies include.
 
 use std::borrow::Cow;
 
@@ -6,9 +6,10 @@ use agentwire_text::excerpt;
 
 use crate::Value;
 
-/// Returns what the details of an error repeat of a value that a peer sent: the value itself if it
-/// has at most [`MAX_REPEATED_LEN`] bytes, otherwise the beginning of a text, or the kind and size
-/// of any other value (PROTOCOL 7.5).
+/// Returns the part of a value that the details of an error can include (PROTOCOL 7.5).
+///
+/// A value with at most [`MAX_REPEATED_LEN`] bytes is returned unchanged. A longer text or number
+/// is truncated. Any other longer value is replaced by a description of its kind and size.
 #[must_use]
 pub fn repeatable(value: Value) -> Value {
     if let Value::Text(text) = &value {
@@ -28,7 +29,7 @@ pub fn repeatable(value: Value) -> Value {
     }
 }
 
-/// Returns what an error repeats of a text that a peer sent, as [`repeatable`] does.
+/// Returns the part of a text that an error can include, like [`repeatable`].
 #[must_use]
 pub fn repeatable_text(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_REPEATED_LEN {
@@ -38,7 +39,7 @@ pub fn repeatable_text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Describes a value that is too large to be repeated.
+/// Returns a description of a value that is too large to be included.
 pub(crate) fn description(kind: &str, len: usize) -> String {
     match kind {
         "map" => format!("object of {len} bytes"),
@@ -47,7 +48,7 @@ pub(crate) fn description(kind: &str, len: usize) -> String {
     }
 }
 
-/// Subtracts the size of a value from `bytes_left`, and returns whether it was large enough.
+/// Subtracts the size of a value from `bytes_left`. Returns false if the size exceeds `bytes_left`.
 fn is_small(value: &Value, bytes_left: &mut usize) -> bool {
     let own = match value {
         Value::Text(text) => text.len(),
@@ -72,7 +73,7 @@ fn is_small(value: &Value, bytes_left: &mut usize) -> bool {
     }
 }
 
-/// The size of the largest value that an error repeats.
+/// The maximum size in bytes of a value that an error includes unchanged.
 pub const MAX_REPEATED_LEN: usize = 512;
 
 #[cfg(test)]

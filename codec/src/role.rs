@@ -4,8 +4,8 @@ use std::{borrow::Cow, fmt, ops::Deref};
 
 use agentwire_text::Untrusted;
 
-/// The speaker of a [`Message`](crate::Message): `user`, `agent`, `assistant`, `system`, `tool`, or
-/// any other text.
+/// The role of the sender of a [`Message`](crate::Message): `user`, `agent`, `assistant`, `system`,
+/// `tool`, or any other text.
 ///
 /// The five standard roles are borrowed, so decoding them does not allocate. Agents written in
 /// Python accept only these five.
@@ -75,7 +75,8 @@ impl PartialEq<&str> for Role {
     }
 }
 
-/// Escapes and cuts a role that a peer chose; [`as_str`](Role::as_str) does not.
+/// Formats the role for logs: the text is escaped and truncated, because a peer may have chosen it.
+/// [`as_str`](Role::as_str) returns the role unchanged.
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Untrusted(&self.0).fmt(f)

@@ -11,7 +11,7 @@ use crate::{EncodeError, Map, Message, Role, Timestamp, ToolResult, Value, from_
 
 /// Serializes the message as a map with the four keys of PROTOCOL 3.1.
 ///
-/// Serializing a message with an empty role fails, as encoding it does.
+/// A message with an empty role cannot be serialized, just as it cannot be encoded.
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.role.is_empty() {
@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for Message {
 
 /// Serializes the result as a map with the four keys of PROTOCOL 3.4.
 ///
-/// Serializing a failure without an error text fails, as encoding it does.
+/// A failure without an error text cannot be serialized, just as it cannot be encoded.
 impl Serialize for ToolResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !self.success && self.error.as_ref().is_none_or(String::is_empty) {

@@ -1,6 +1,6 @@
 //! The trait for writing text in a format.
 
-/// Writes text in a format.
+/// A writer for text in a format.
 ///
 /// This trait is separate from [`FormatWriter`](crate::schema::FormatWriter) so that types that are
 /// text on the wire can implement their own encoding without depending on the structure of

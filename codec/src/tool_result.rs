@@ -121,7 +121,7 @@ impl fmt::Debug for ToolResult {
 pub struct ToolFailure {
     /// The reason why the tool failed.
     pub error: String,
-    /// The output that the tool returned despite the failure. It is often null.
+    /// The output that the tool returned despite the failure, which is often null.
     pub data: Value,
     /// Additional information about the execution.
     pub metadata: Map,

@@ -6,10 +6,11 @@ use agentwire_text::Untrusted;
 
 use crate::{ErrorCode, Map};
 
-/// The payload of an `error` envelope: a stable code, a message for people, and details for
-/// programs (PROTOCOL 7).
+/// The payload of an `error` envelope: a stable code, a human-readable message, and
+/// machine-readable details (PROTOCOL 7).
 ///
-/// `{}` and `{:?}` escape and cut the texts, which are the peer's; the fields hold them unchanged.
+/// In `{}` and `{:?}` output, the texts are escaped and truncated, because a peer chose them. The
+/// fields contain the unchanged texts.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireError {

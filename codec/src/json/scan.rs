@@ -88,8 +88,8 @@ fn short_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|&&byte| P::is_plain(byte)).count()
 }
 
-/// Scans two words that may overlap. The first word is scanned first, so a match in the second word
-/// always lies after the first word.
+/// Scans two words that may overlap. The second word is scanned only if the first word has no
+/// match, so the first match in the second word lies after the first word.
 #[inline(always)]
 fn two_word_prefix_len<P: PlainBytes>(bytes: &[u8]) -> usize {
     let (Some(front), Some(back)) = (bytes.first_chunk(), bytes.last_chunk()) else {

@@ -169,8 +169,8 @@ fn write_long_text(text: &str, buffer: &mut Vec<u8>) {
 fn write_escaped(text: &str, buffer: &mut Vec<u8>) {
     let mut rest = text;
     while !rest.is_empty() {
-        // Characters that must be escaped usually form runs. In most scripts other than Latin, each
-        // word is one run.
+        // Characters that must be escaped usually form runs. In text in most scripts other than
+        // Latin, for example, each word is one run of such characters.
         let mut characters = rest.chars();
         while let Some(character) = characters.clone().next().filter(|c| must_escape(*c)) {
             write_escape(character, buffer);

@@ -292,8 +292,8 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                     continue 'value;
                 }
             };
-            // The value is complete. Add the value to its container, which may be complete then
-            // too.
+            // The value is complete. Add the value to its container, which may also be complete
+            // now.
             loop {
                 match stack.last_mut() {
                     None => return Ok(value),

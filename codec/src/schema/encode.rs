@@ -6,7 +6,7 @@ use crate::{
     ToolResult, Value,
 };
 
-/// Writes an envelope. The order of the keys is defined in PROTOCOL 2.
+/// Writes an envelope with its keys in the order that PROTOCOL 2 defines.
 pub(crate) fn encode<W: FormatWriter>(
     writer: &mut W,
     envelope: &Envelope,
@@ -134,7 +134,7 @@ fn write_execute<W: FormatWriter>(writer: &mut W, execute: &Execute) -> Result<(
     Ok(())
 }
 
-/// Writes a message. All four keys are always written (PROTOCOL 3.1).
+/// Writes a message, always with all four keys (PROTOCOL 3.1).
 pub(crate) fn write_message<W: FormatWriter>(
     writer: &mut W,
     message: &Message,

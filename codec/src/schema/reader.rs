@@ -25,9 +25,10 @@ pub(crate) trait FormatReader<'de> {
 
     fn position(&self) -> Self::Position;
     fn rewind(&mut self, position: Self::Position);
-    /// Returns the number of bytes that were read since a position.
+    /// Returns the number of bytes between a position and the current position.
     fn len_since(&self, position: Self::Position) -> usize;
-    /// Returns the kind of the next value, as [`Value::kind`] does. All numbers are integers.
+    /// Returns the kind of the next value, like [`Value::kind`], except that all numbers are
+    /// reported as integers.
     fn next_kind(&self) -> &'static str;
 
     fn enter_map(&mut self) -> Result<Option<Self::MapCursor>, SyntaxError>;

@@ -93,8 +93,8 @@ impl Timestamp {
         self.offset.map(|micros| micros / MICROS_PER_SECOND)
     }
 
-    /// Parses only text in the form that [`TimestampText`] writes. This is the fast path. Its
-    /// success guarantees that the timestamp is written back as the same text.
+    /// Parses only text in the form that [`TimestampText`] writes. This method is the fast path. A
+    /// parsed timestamp is always written back as the same text.
     ///
     /// Offsets with seconds do not occur in practice and are left to the slow path.
     pub(crate) fn from_canonical(text: &str) -> Option<Self> {

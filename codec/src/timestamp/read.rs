@@ -104,8 +104,8 @@ fn date_len(text: &[u8]) -> usize {
     };
     match (text.get(4), text.get(5)) {
         (Some(b'-'), Some(b'W')) => match text.get(8) {
-            // The day of a week has one digit. Two digits, as in `2025-W45-06:00`, are the start of
-            // the time.
+            // The day of a week has one digit. If two digits follow, as in `2025-W45-06:00`, they
+            // are the start of the time.
             Some(b'-') if text.get(10).is_some_and(u8::is_ascii_digit) => 8,
             Some(b'-') => 10,
             _ => 8,

@@ -127,18 +127,18 @@ impl Map {
         Some(value)
     }
 
-    /// Iterates over the entries in order.
+    /// Returns an iterator over the entries in insertion order.
     #[must_use]
     pub fn iter(&self) -> Entries<'_> {
         Entries(self.entries.iter())
     }
 
-    /// Iterates over the keys in order.
+    /// Returns an iterator over the keys in insertion order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// Iterates over the values in order.
+    /// Returns an iterator over the values in insertion order.
     pub fn values(&self) -> impl Iterator<Item = &Value> {
         self.iter().map(|(_, value)| value)
     }

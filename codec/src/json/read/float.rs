@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 /// `str::parse` returns the same result and is fast for numbers with up to 19 digits. For longer
 /// numbers that are close to the midpoint between two floats, `str::parse` takes up to a hundred
 /// times as long, and a hostile peer could send only such numbers. This function rounds nearly all
-/// of them with 128-bit arithmetic, and the rest with integers of bounded length.
+/// such numbers with 128-bit arithmetic, and the rest with integers of bounded length.
 pub(super) fn read(text: &str, digits: usize) -> f64 {
     if digits <= HEAD_DIGITS {
         // `parse` accepts every JSON number, so this never fails.
@@ -28,10 +28,10 @@ fn read_long(text: &str) -> f64 {
     if is_negative { -magnitude } else { magnitude }
 }
 
-/// A decimal number without a sign. Its value is the integer formed by all digits, multiplied by
-/// `10^exponent`.
+/// A decimal number without a sign. The value of the number is the integer formed by all digits,
+/// multiplied by `10^exponent`.
 struct Decimal<'a> {
-    /// The digits, starting with the first nonzero digit. They may include the decimal point.
+    /// The digits, starting with the first nonzero digit and possibly including the decimal point.
     digits: &'a [u8],
     /// The number of digits, without the decimal point.
     count: usize,
@@ -213,7 +213,7 @@ struct Approximation {
     error: u128,
 }
 
-/// The nearest float, as far as the bounds of an [`Approximation`] determine it.
+/// The result of rounding an [`Approximation`] to the nearest float.
 #[derive(Clone, Copy)]
 enum Rounded {
     /// The nearest float has these bits.
@@ -370,12 +370,12 @@ const CHUNK: u64 = 10_000_000_000_000_000_000;
 /// The largest decimal exponent of a finite float. Numbers from 1e309 become infinities.
 const MAX_EXPONENT: i64 = 308;
 
-/// The smallest decimal exponent of a nonzero result. A number of 19 digits multiplied by 1e-344 is
-/// less than half of the smallest float.
+/// The smallest decimal exponent for which the result can be nonzero. A number of 19 digits
+/// multiplied by 1e-344 is less than half of the smallest float.
 const MIN_EXPONENT: i64 = -343;
 
-/// The value at which a parsed exponent saturates. It exceeds both the exponents of floats and the
-/// number of digits in a frame by far.
+/// The value at which a parsed exponent saturates, which is far above the exponents of floats and
+/// the number of digits in a frame.
 const LARGEST_EXPONENT: i64 = 1_000_000_000_000;
 
 const MAX_EXACT_INTEGER: u64 = 1 << 53;

@@ -216,8 +216,8 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                 }
                 _ => self.scalar()?,
             };
-            // The value is complete. Add the value to its container, which may be complete then
-            // too.
+            // The value is complete. Add the value to its container, which may also be complete
+            // now.
             loop {
                 match stack.last_mut() {
                     None => return Ok(value),
@@ -284,7 +284,7 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                     self.scalar()?;
                 }
             }
-            // The value is complete, so its container may be complete too.
+            // The value is complete, so its container may also be complete.
             while self.depth > start {
                 match (self.peek(), is_map[self.depth - 1]) {
                     (Some(b','), false) => {

@@ -138,7 +138,7 @@ fn read_envelope_fields<'de, R: FormatReader<'de>>(
     detail: Detail,
 ) -> Result<(), DecodeFault> {
     let Some(mut cursor) = reader.enter_map().map_err(syntax_fault::<R>)? else {
-        // The input must be well-formed before its kind is reported as the error.
+        // Report the wrong kind of value only if the entire input is well-formed.
         let refused = read_refused(reader)?;
         reader.finish().map_err(syntax_fault::<R>)?;
         let reason = format!("expected an object, not {}", refused.kind());

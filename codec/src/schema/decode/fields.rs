@@ -73,7 +73,7 @@ pub(super) fn read_map<'de, R: FormatReader<'de>>(
     }
 }
 
-/// Decodes a map; consumes nothing if the value is another.
+/// Decodes a map. If the next value is not a map, returns `None` and consumes nothing.
 pub(super) fn read_if_map<'de, R: FormatReader<'de>>(
     reader: &mut R,
 ) -> Result<Option<Map>, DecodeFault> {
@@ -82,13 +82,13 @@ pub(super) fn read_if_map<'de, R: FormatReader<'de>>(
     }
     match reader.value().map_err(syntax_fault::<R>)? {
         Value::Map(map) => Ok(Some(map)),
-        // Unreachable: the kind of the value is known.
+        // Unreachable, because the value has been checked to be a map.
         _ => Ok(None),
     }
 }
 
-/// Decodes a value that is about to be refused, so that the error can name it. A large value is
-/// skipped instead, and only described.
+/// Decodes an invalid value for the error message. A large value is not decoded but skipped and
+/// replaced by a description.
 pub(super) fn read_refused<'de, R: FormatReader<'de>>(
     reader: &mut R,
 ) -> Result<Refused, DecodeFault> {
@@ -113,10 +113,10 @@ pub(super) fn read_refused<'de, R: FormatReader<'de>>(
     Ok(Refused { kind, value })
 }
 
-/// A value that a peer sent where it is not allowed.
+/// An invalid value that a peer sent.
 pub(super) struct Refused {
     kind: &'static str,
-    /// What an error may repeat of the value.
+    /// The part of the value that the error can include.
     pub(super) value: Value,
 }
 

@@ -88,8 +88,7 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
     read_fields(reader, |reader, key| {
         Ok(match key {
             "method" => store(&mut method, text_or_value(reader, Method::from_text)?),
-            // An invalid value is not an error until the method is known, because the method may
-            // not use it.
+            // An invalid value is not an error yet, because the method may not use the value.
             "agent_name" => store(
                 &mut agent_name,
                 read_or_skip(reader, |r| read_text(r, "agent_name"))?,
@@ -109,7 +108,7 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
     let method = match method {
         Some(Ok(method)) => method,
         other => {
-            // The payload holds the same values, so free them before decoding it again.
+            // Free these values before the whole payload, which contains them, is decoded again.
             drop((message, kwargs));
             reader.rewind(start);
             return read_other_request(reader, other.and_then(Result::err));
@@ -137,8 +136,8 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
     })
 }
 
-/// Decodes a request whose method is not one of [`Method`]. If the method is not even text, every
-/// server refuses the request, so that a large payload is not decoded but for the method.
+/// Decodes a request with a method that is not in [`Method`]. If the method is not text, every
+/// server rejects the request, so a large payload is skipped and only its method is kept.
 fn read_other_request<'de, R: FormatReader<'de>>(
     reader: &mut R,
     method: Option<Refused>,
