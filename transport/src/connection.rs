@@ -46,7 +46,8 @@ pub struct Connection {
     stream: Stream,
     peer: Peer,
     /// The current-thread runtime that drives the stream. Such a runtime runs only while a thread
-    /// blocks on one of its futures. `None` if the stream makes progress independently of that.
+    /// blocks on one of its futures. The field is `None` if the stream makes progress independently
+    /// of a runtime.
     driver: Option<runtime::Id>,
 }
 
@@ -138,11 +139,11 @@ impl Connection {
 
     /// Checks like [`probe`](Self::probe), but uses the readiness that the runtime has cached.
     ///
-    /// Use this method for a connection that was used very recently. On a Unix socket, it makes no
-    /// system call unless the runtime has seen the socket become readable. It misses events that
-    /// occurred after the runtime last polled the system. If the peer closed the Unix socket in the
-    /// meantime, the next write fails without sending anything. On TCP, such a write would succeed,
-    /// so this method always makes the system call on a TCP socket.
+    /// Use this method for a connection that was used very recently. On a Unix socket, the method
+    /// makes no system call unless the runtime has seen the socket become readable. Events that
+    /// occurred after the runtime last polled the system are missed. If the peer closed the Unix
+    /// socket in the meantime, the next write fails without sending anything. On TCP, such a write
+    /// would succeed, so this method always makes the system call on a TCP socket.
     pub fn probe_cached(&mut self) -> ProbeResult {
         match &mut self.stream {
             #[cfg(unix)]

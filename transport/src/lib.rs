@@ -27,8 +27,9 @@
 //! * An [`Endpoint`] is the address of a server. The client calls [`connect`], and the server calls
 //!   [`Listener::bind`] and then [`Listener::accept`]. Both sides obtain a [`Connection`], which
 //!   reads and writes bytes and has the same type for every carrier.
-//! * This crate does not interpret frames or envelopes. It neither retries refused connections nor
-//!   limits the duration of a connection attempt. Use [`tokio::time::timeout`] to set a limit.
+//! * This crate does not interpret frames or envelopes. The crate neither retries refused
+//!   connections nor limits the duration of a connection attempt. Use [`tokio::time::timeout`] to
+//!   set a limit.
 //! * No tasks are spawned. All work is done in the future that you await.
 //! * The Tokio runtime must have I/O and time enabled (`enable_all`).
 //!
@@ -51,7 +52,7 @@
 //! client uses the first address that answers (RFC 8305). Nagle's algorithm is disabled, and
 //! keepalive probes are enabled. [`TcpOptions`] configures how the loss of a peer is detected.
 //!
-//! # Sockets of your own
+//! # Existing sockets
 //!
 //! Tokio's streams can be converted into a [`Connection`], and its listeners into a [`Listener`].
 //! Use these conversions for sockets that were opened elsewhere, for example by socket activation.

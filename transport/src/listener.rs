@@ -136,7 +136,7 @@ impl Listener {
         })
     }
 
-    /// Stops listening. This is equivalent to dropping the listener.
+    /// Stops listening. Calling this method is equivalent to dropping the listener.
     pub fn close(self) {
         drop(self);
     }

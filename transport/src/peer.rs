@@ -2,10 +2,10 @@
 
 use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
-/// The other side of a connection. It has an address and, for Unix sockets, credentials.
+/// The other side of a connection, which has an address and, for Unix sockets, credentials.
 ///
 /// Cloning a `Peer` does not allocate. A custom carrier passes a `Peer` to
-/// [`Connection::custom`](crate::Connection::custom). It can be converted from text or from a
+/// [`Connection::custom`](crate::Connection::custom). A `Peer` can be converted from text or from a
 /// [`SocketAddr`].
 ///
 /// ```
@@ -41,7 +41,7 @@ impl Peer {
         self
     }
 
-    /// Returns the address. Its variant identifies the carrier.
+    /// Returns the address. The variant of the address identifies the carrier.
     pub fn address(&self) -> &PeerAddr {
         &self.address
     }

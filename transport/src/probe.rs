@@ -55,7 +55,8 @@ pub(crate) fn peek(socket: impl AsFd) -> ProbeResult {
 /// Probes a socket only if the runtime has seen the socket become readable.
 #[cfg(unix)]
 pub(crate) fn peek_if_readable(stream: &tokio::net::UnixStream) -> ProbeResult {
-    // If the readiness is outdated, `WouldBlock` makes the runtime clear it.
+    // If the socket is not readable after all, return `WouldBlock` so that the runtime clears its
+    // cached readiness.
     let probed = stream.try_io(tokio::io::Interest::READABLE, || match peek(stream) {
         ProbeResult::Idle => Err(io::ErrorKind::WouldBlock.into()),
         found => Ok(found),

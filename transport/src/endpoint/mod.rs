@@ -56,7 +56,7 @@ pub enum Endpoint {
     /// A Unix stream socket.
     #[non_exhaustive]
     Unix {
-        /// The path of the socket. It is absolute or begins with `./` or `../`.
+        /// The path of the socket, which is absolute or begins with `./` or `../`.
         path: PathBuf,
     },
     /// A TCP socket.
@@ -160,7 +160,8 @@ impl Endpoint {
 
     /// Creates an endpoint for a custom carrier.
     ///
-    /// The text is shown in errors and logs and is not interpreted. It must not contain secrets.
+    /// The text is shown in errors and logs and is not interpreted. The text must not contain
+    /// secrets.
     pub fn custom(text: impl Into<String>) -> Self {
         Self::Custom { text: text.into() }
     }

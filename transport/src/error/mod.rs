@@ -47,8 +47,8 @@ pub enum Error {
         max: usize,
     },
 
-    /// No built-in carrier supports this endpoint. It is either a custom endpoint or a Unix socket
-    /// on a system without Unix sockets.
+    /// No built-in carrier supports this endpoint. The endpoint is either a custom endpoint or a
+    /// Unix socket on a system without Unix sockets.
     #[error("no built-in carrier supports {endpoint}; implement `Connector` or `Accept` for it")]
     NoCarrier {
         /// The endpoint.
@@ -118,7 +118,7 @@ pub enum Error {
 
 impl Error {
     /// Returns true if no server listens at the endpoint: the connection was refused, or the socket
-    /// file does not exist. This is also the case while a server is still starting.
+    /// file does not exist. The method also returns true while a server is still starting.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Connect { source, .. } if matches!(
             source.kind(),

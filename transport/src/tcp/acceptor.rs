@@ -15,7 +15,7 @@ use crate::{Connection, Endpoint, PeerAddr};
 pub(crate) struct TcpAcceptor {
     /// The listeners. There is at least one.
     listeners: Vec<TcpListener>,
-    /// The index of the listener to poll first. It changes after each accept, so that a busy
+    /// The index of the listener to poll first. The index changes after each accept, so that a busy
     /// listener does not starve the others.
     next: usize,
     options: TcpOptions,

@@ -23,8 +23,8 @@ pub(crate) async fn connect(host: &str, port: u16, options: &TcpOptions) -> io::
 async fn attempt(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
     let stream = TcpStream::connect(address).await?;
     let peer = stream.peer_addr()?;
-    // A connection to an unused ephemeral port can be connected to itself. This happens if the
-    // kernel chooses the same port as the local port, because TCP supports simultaneous open.
+    // A connection to an unused ephemeral port can be connected to itself. TCP supports
+    // simultaneous open, so this happens if the kernel chooses the same port as the local port.
     if stream.local_addr()? == peer {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
