@@ -22,7 +22,7 @@ pub(crate) enum AgentKind {
     Slow(Duration),
     /// Fails every call.
     Fail,
-    /// Streams this many chunks. Replies like `Echo` to calls that do not stream.
+    /// Streams the given number of chunks. Replies like `Echo` to calls that do not stream.
     Count(u64),
 }
 

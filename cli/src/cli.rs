@@ -10,7 +10,7 @@ use crate::{
 
 /// Serve, call, stream from and proxy agents
 ///
-/// An agent is a program that replies to messages. It can be written in Rust, Python or Go. An
+/// An agent is a program that replies to messages. Agents can be written in Rust, Python or Go. An
 /// ENDPOINT is the address of an agent: unix:///path/to/socket or tcp://host:port.
 #[derive(Debug, Parser)]
 #[command(

@@ -3,12 +3,12 @@
 use agentwire::Format;
 use clap::ValueEnum;
 
-/// The encoding of envelopes that is selected with `--codec`.
+/// A value of the option `--codec`, which selects the encoding of envelopes.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum CodecArg {
     /// JSON, which every agent supports
     Json,
-    /// MessagePack, which also supports bytes; Rust agents accept it
+    /// MessagePack, which also supports bytes; Rust agents support it
     Msgpack,
 }
 

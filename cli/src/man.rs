@@ -13,7 +13,7 @@ use crate::{
 /// Prints one manual page that covers every command of `cli`.
 ///
 /// By default, clap_mangen writes one page per command, and the pages refer to each other by file
-/// names that no package installs. It also uses the title "EXTRA" for the section with the
+/// names that no package installs. clap_mangen also uses the title "EXTRA" for the section with the
 /// examples.
 pub(crate) fn run(cli: Command) -> Result<(), CliError> {
     let page = page(cli).map_err(|error| {
@@ -52,7 +52,8 @@ fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
     all.filter(|command| command.get_name() != "help")
 }
 
-/// Renders one command as a section. The sections of the page of this command become subsections.
+/// Renders the manual page of one command as a section. The sections of the page become
+/// subsections.
 fn subcommand(command: &Command) -> io::Result<String> {
     let name = command.get_bin_name().unwrap_or(command.get_name());
     let is_global = |arg: &Arg| matches!(arg.get_id().as_str(), "help" | "verbose");

@@ -28,7 +28,7 @@ pub(crate) struct MessageArgs {
     #[arg(value_parser = parse_connect_endpoint, required_unless_present = "registry")]
     endpoint: Option<Endpoint>,
 
-    /// Call an instance of the agent --name from this registry, instead of ENDPOINT
+    /// Find the agent --name in this registry and call one of its instances, instead of ENDPOINT
     #[arg(long, value_name = "URL", value_parser = parse_registry_url,
           requires = "name", conflicts_with = "endpoint")]
     registry: Option<RegistryUrl>,

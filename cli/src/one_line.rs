@@ -3,7 +3,7 @@
 /// Escapes control characters, invisible characters and bidirectional formatting characters in
 /// `text`.
 ///
-/// Names and error texts are sent by peers. They must not contain line breaks, control the
+/// Names and error texts are sent by peers. Such texts must not contain line breaks, control the
 /// terminal, or look like a different name.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -17,9 +17,9 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// Returns true if a character has no visible glyph. These are direction marks, zero-width
-/// characters, fillers, tags, and the line and paragraph separators, which some programs treat as
-/// line breaks.
+/// Returns true if a character has no visible glyph. Such characters are direction marks,
+/// zero-width characters, fillers, tags, and the line and paragraph separators, which some programs
+/// treat as line breaks.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,

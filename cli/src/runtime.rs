@@ -28,7 +28,7 @@ fn run<T>(
         CliError::from_error(Exit::Unreachable, &error).context("cannot start the async runtime")
     })?;
     let result = runtime.block_on(future);
-    // Dropping the runtime would wait for DNS lookups that have already timed out.
+    // Dropping the runtime would block on DNS lookups that have already timed out.
     runtime.shutdown_background();
     result
 }

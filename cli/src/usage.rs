@@ -9,8 +9,8 @@ use crate::{
     output,
 };
 
-/// Converts a clap error into an error with a one-line text. clap also returns the help and the
-/// version as errors, and these are printed.
+/// Converts a clap error into an error with a one-line text. Prints the help and the version, which
+/// clap also returns as errors.
 pub(crate) fn to_cli_error(error: &clap::Error) -> CliError {
     if matches!(
         error.kind(),

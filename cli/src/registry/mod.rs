@@ -18,7 +18,7 @@ use crate::exit::CliError;
 /// Serve or query a registry of agents
 ///
 /// Agents register their endpoint and capabilities (see `agentwire serve --registry`). Callers look
-/// them up by name (see `agentwire call --registry`).
+/// up agents by name (see `agentwire call --registry`).
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP, arg_required_else_help = false)]
 pub(crate) struct RegistryArgs {

@@ -18,9 +18,9 @@ use crate::{
 /// Print the registered agents, then every change
 ///
 /// Each line shows one agent and its state: present, joined, updated, left or expired. If the
-/// connection to the registry is lost, the command prints a warning and reconnects. It then prints
-/// the line "resync" and all present agents, because changes may have been missed. The command runs
-/// until it is stopped. --timeout applies only to the first answer.
+/// connection to the registry is lost, the command prints a warning and reconnects. The command
+/// then prints the line "resync" and all present agents, because changes may have been missed. The
+/// command runs until it is stopped. --timeout applies only to the first answer.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct WatchArgs {
@@ -127,7 +127,7 @@ Examples:
   agentwire registry watch tcp://localhost:7000 weather
   agentwire registry watch tcp://localhost:7000 --json | jq --unbuffered -r .event";
 
-/// The name that is looked up to check the connection to the registry. It does not need to be
+/// The name that is looked up to check the connection to the registry. The name does not need to be
 /// registered.
 const PROBE_NAME: &str = "agentwire";
 
