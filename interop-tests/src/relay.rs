@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::TestFailure;
 
-/// A relay between clients and a server. It can close all its connections at any time.
+/// A relay between clients and a server that can close all its connections at any time.
 #[derive(Debug)]
 pub struct Relay {
     accepting: JoinHandle<()>,

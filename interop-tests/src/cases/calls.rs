@@ -25,7 +25,7 @@ pub async fn unicode(target: Target<'_>) -> TestResult {
         // Decomposed and composed characters.
         "e\u{301} \u{e9} \u{1100}\u{1161}\u{11a8} \u{ac01}".into(),
         control_characters.collect(),
-        // Separators, and a byte-order mark that is not at the start of the text.
+        // Various separators, and a byte-order mark in the middle of the text.
         "\u{2028}\u{2029}\u{a0}\u{200b}\u{feff}".into(),
         // Characters that JSON escapes, characters that Go escapes, and text that looks like an
         // escape.

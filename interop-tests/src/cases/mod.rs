@@ -139,5 +139,5 @@ fn map(text: &str) -> Result<Map, TestFailure> {
 /// prints its name.
 pub const STRICT: &str = "bad_json_keeps_connection";
 
-/// The timeout of each call. It is much longer than any case needs, even on a loaded machine.
+/// The timeout of each call, which is much longer than any case needs, even on a loaded machine.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
