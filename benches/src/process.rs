@@ -15,8 +15,8 @@ use crate::{BenchError, counters, peer::Peer, tracer::Tracer};
 /// The settings for starting a process of a measurement.
 #[derive(Clone, Default)]
 pub(crate) struct Launch {
-    /// The only CPU on which the process runs. It is set before the program starts, so that its
-    /// runtime detects a single CPU.
+    /// The only CPU on which the process runs. The CPU is set before the program starts, so that
+    /// the runtime of the program detects a single CPU.
     pub(crate) cpu: Option<usize>,
     /// The tracer that counts system calls and its output file.
     pub(crate) trace: Option<(Tracer, PathBuf)>,
@@ -77,8 +77,8 @@ fn display(path: PathBuf) -> String {
     path.display().to_string()
 }
 
-/// Returns the path of the program with the counting allocator, or `None` if it has not been built.
-/// It is in the same directory as this program.
+/// Returns the path of the program with the counting allocator, which is in the directory of this
+/// program. Returns `None` if the program has not been built.
 pub(crate) fn counting_program() -> Result<Option<PathBuf>, BenchError> {
     let program = env::current_exe()?.with_file_name("agentwire-benches-counting");
     Ok(program.exists().then_some(program))
@@ -109,7 +109,7 @@ impl Process {
         let reader = child.stdout.take().map(|stdout| {
             thread::spawn(move || {
                 let lines = BufReader::new(stdout).lines();
-                // This stops at EOF or when the receiver is dropped.
+                // The iteration stops at EOF or when the receiver is dropped.
                 let _ = lines
                     .map_while(Result::ok)
                     .try_for_each(|line| sender.send(line));
@@ -174,7 +174,7 @@ impl Drop for Process {
         // A traced program is not killed with its tracer, but it exits when its standard input is
         // closed.
         drop(self.child.stdin.take());
-        // This fails if the process has already exited.
+        // Killing the process fails if it has already exited, so ignore the error.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(reader) = self.reader.take() {

@@ -32,8 +32,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Creates a report from the outcomes of all callers. CPU time and allocations must be set
-    /// separately.
+    /// Creates a report from the outcomes of all callers. The caller must set the CPU time and the
+    /// allocations separately.
     pub(crate) fn new(
         elapsed: Duration,
         outcomes: Vec<Result<Tally, BenchError>>,

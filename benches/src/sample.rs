@@ -36,11 +36,11 @@ pub(crate) enum Metric {
     P50,
     P99,
     P999,
-    /// The CPU time per call of client and server, in microseconds.
+    /// The CPU time per call in microseconds, for client and server together.
     Cpu,
-    /// The number of system calls per call of client and server.
+    /// The number of system calls per call, for client and server together.
     Syscalls,
-    /// The number of allocations per call of client and server.
+    /// The number of allocations per call, for client and server together.
     Allocations,
     /// The server memory per connection, in bytes.
     Memory,

@@ -92,7 +92,8 @@ impl ScaleArgs {
 
     fn step(&self, peer: Peer, connections: usize) -> Result<Step, BenchError> {
         let mut trial = Trial::start(peer, Carrier::Unix, Launch::default())?;
-        // This excludes the memory that the server allocates only for its first connections.
+        // The first measurement excludes the memory that the server allocates only for its first
+        // connections.
         trial.measure(
             Shape::calls(1, 64),
             &duration_args(Duration::from_millis(100)),

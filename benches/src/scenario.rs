@@ -8,7 +8,7 @@ use crate::shape::Shape;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scenario {
-    /// One call at a time, with both processes on one CPU. This excludes the time to wake a core.
+    /// One call at a time, with both processes on one CPU, which excludes the time to wake a core.
     LoneOneCpu,
     /// One call at a time, with the processes on CPUs that the system chooses.
     Lone,
@@ -35,8 +35,8 @@ impl Scenario {
         Self::Stream,
     ];
 
-    /// The timed scenarios that also run over TCP. They are sufficient to show the influence of the
-    /// carrier.
+    /// The timed scenarios that also run over TCP. These scenarios are sufficient to show the
+    /// influence of the carrier.
     pub(crate) const TIMED_OVER_TCP: [Self; 3] =
         [Self::LoneOneCpu, Self::OneBySixtyFour, Self::OneMiB];
 

@@ -15,8 +15,8 @@ impl ServerControl {
         Self { allocations }
     }
 
-    /// Prints READY and the endpoint. Then answers each line from standard input with the number of
-    /// allocations, until EOF.
+    /// Prints READY and the endpoint, and then answers each line from standard input with the
+    /// number of allocations until EOF.
     pub(crate) async fn run(self, endpoint: &Endpoint) -> Result<(), BenchError> {
         print_line(&format!("READY {endpoint}"))?;
         let mut lines = BufReader::new(tokio::io::stdin()).lines();

@@ -10,7 +10,8 @@ use crate::{
     table::{number, ours, push_row},
 };
 
-/// Returns a table with few columns for Unix sockets. It has one row for each format of agentwire.
+/// Returns a table with few columns for Unix sockets. The table has one row for each format of
+/// agentwire.
 pub(crate) fn markdown(comparison: &Comparison) -> String {
     let mut text = String::new();
     push_row(&mut text, "", &COLUMNS.map(|(title, _, _)| title));

@@ -23,8 +23,8 @@ pub(crate) fn markdown(comparison: &Comparison) -> String {
     text
 }
 
-/// Returns the agentwire peer with which other peers are compared. It uses JSON. If the scenario
-/// has several calls in flight on a connection, it uses shared connections.
+/// Returns the agentwire peer with which other peers are compared. This peer uses JSON. It uses
+/// shared connections if the scenario has several calls in flight on a connection.
 pub(crate) fn ours(scenario: Scenario) -> Peer {
     match scenario.shape().in_flight {
         1 => Peer::Agentwire,

@@ -15,8 +15,8 @@ use crate::BenchError;
 pub(crate) enum Tracer {
     /// Counts system calls in the kernel with low overhead.
     Perf,
-    /// Stops the process at each system call. This changes the timing, so that some peers make more
-    /// system calls than without a tracer.
+    /// Stops the process at each system call. The stops change the timing, so that some peers make
+    /// more system calls than without a tracer.
     Strace,
 }
 

@@ -16,8 +16,8 @@ use crate::{
     shape::Shape,
 };
 
-/// The workload of a client process. It consists of a warm-up, which excludes one-time costs from
-/// the results, and the measurement.
+/// The workload of a client process, which consists of a warm-up and the measurement. The warm-up
+/// excludes one-time costs from the results.
 pub(crate) struct Workload {
     pub(crate) shape: Shape,
     warm_up: End,
@@ -42,8 +42,9 @@ struct Baseline {
 }
 
 impl Workload {
-    /// Creates a workload. If `held` is true, the process prints READY after the warm-up. It then
-    /// waits for a line before the measurement, and for another line before it disconnects.
+    /// Creates a workload. If `held` is true, the process prints READY after the warm-up. The
+    /// process then waits for a line before the measurement, and for another line before it
+    /// disconnects.
     pub(crate) fn new(
         shape: Shape,
         warm_up: End,

@@ -66,7 +66,7 @@ async fn drive_connection(
                 let answer = answer.ok_or("the server closed the connection")??;
                 let answer: Envelope<Answer> = ::serde_json::from_slice(&answer)?;
                 if let Some(sender) = pending.remove(&answer.id) {
-                    // This fails if the caller has dropped its call.
+                    // Sending fails if the caller has dropped its call, so ignore the error.
                     let _ = sender.send(answer);
                 }
             }

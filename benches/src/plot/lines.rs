@@ -7,7 +7,8 @@ use crate::{
     table::number,
 };
 
-/// Draws a line for each peer over the number of connections, with logarithmic axes.
+/// Draws one line for each peer. The horizontal axis is the number of connections, and both axes
+/// are logarithmic.
 pub(super) fn draw(svg: &mut Svg, growth: &Growth, title: &str, of: fn(&Step) -> f64) {
     let mut peers: Vec<Peer> = growth.steps.iter().map(|step| step.peer).collect();
     peers.sort();
