@@ -3,8 +3,8 @@
 //! The client balances its calls over three instances. When one instance is killed, the client
 //! calls the other instances.
 //!
-//! Run the example with `cargo run --example discovery`. It requires Python 3.10 or later, but no
-//! packages. The Python agent is `examples/python/weather_agent.py`.
+//! Run the example with `cargo run --example discovery`. The example requires Python 3.10 or later,
+//! but no packages. The Python agent is `examples/python/weather_agent.py`.
 
 #[allow(dead_code, reason = "this example uses only a part of the module")]
 mod python;

@@ -1,7 +1,7 @@
 //! Rust calls a Python agent, and Python calls a Rust agent.
 //!
-//! Run the example from the root of the repository with `cargo run --example quickstart`. It
-//! requires Python 3.10 or later, but no packages. The Python programs are
+//! Run the example from the root of the repository with `cargo run --example quickstart`. The
+//! example requires Python 3.10 or later, but no packages. The Python programs are
 //! `examples/python/echo_agent.py` and `examples/python/call_agent.py`.
 
 mod python;
