@@ -1,12 +1,13 @@
-//! The beginning of a text, without escapes.
+//! Truncation of texts without escapes.
 
 use std::borrow::Cow;
 
 use crate::MAX_CHARS;
 
-/// Returns a text, or its beginning and its length if it is longer than [`MAX_CHARS`].
+/// Returns a text unchanged, or its beginning and its length if the text has more than
+/// [`MAX_CHARS`] characters.
 ///
-/// For texts that are sent to another peer. To show a text to people, use
+/// Use this function for texts that are sent to a peer. To display a text to users, use
 /// [`Untrusted`](crate::Untrusted).
 #[must_use]
 pub fn excerpt(text: &str) -> Cow<'_, str> {

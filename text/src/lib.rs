@@ -1,8 +1,9 @@
-//! Shows the texts of peers safely. Part of [agentwire](https://docs.rs/agentwire).
+//! Safe display of texts from peers. This crate is part of [agentwire](https://docs.rs/agentwire).
 //!
-//! A text that a peer chose must not reach a log, an error, a table or a terminal as it is: it may
-//! hold a newline that forges a log line, an escape sequence that controls the terminal, or five
-//! megabytes. [`Untrusted`] is the one way to show it.
+//! A text that a peer chose must not be written unchanged to a log, an error, a table or a
+//! terminal. Such a text can contain a newline that forges a log line, or an escape sequence that
+//! controls the terminal, and it can be several megabytes long. [`Untrusted`] displays such a text
+//! safely.
 //!
 //! ```
 //! use agentwire_text::Untrusted;
@@ -19,5 +20,5 @@ mod untrusted;
 
 pub use self::{excerpt::excerpt, untrusted::Untrusted};
 
-/// The number of characters of a text that are shown.
+/// The maximum number of characters of a text that are displayed.
 pub const MAX_CHARS: usize = 200;

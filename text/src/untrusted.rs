@@ -1,17 +1,18 @@
-//! [`Untrusted`]: a text of a peer, escaped and cut.
+//! [`Untrusted`], which displays a text from a peer escaped and truncated.
 
 use std::fmt::{self, Write};
 
 use crate::MAX_CHARS;
 
-/// Shows a text that a peer chose, or a value that displays such a text, on one line.
+/// Displays a text that a peer chose, or a value whose `Display` output contains such a text, on
+/// one line.
 ///
-/// `{}` escapes everything that could change how the rest of the line is read: control characters,
-/// among them newlines and ESC, line and paragraph separators, and the characters that Unicode
-/// calls formats, which are invisible or change the direction of the text. `{:?}` also encloses the
-/// text in quotes, and escapes quotes and backslashes. Both show at most [`MAX_CHARS`] characters,
-/// then an ellipsis and the length of the text. Nothing is allocated, and the rest of a long text is
-/// not read.
+/// The `{}` output escapes all characters that could change how the rest of the line is read. Such
+/// characters are control characters (including newlines and ESC), line and paragraph separators,
+/// and Unicode format characters, which are invisible or change the direction of the text. The
+/// `{:?}` output also encloses the text in quotes and escapes quotes and backslashes. A text with
+/// more than [`MAX_CHARS`] characters is truncated and followed by an ellipsis and its length.
+/// Formatting does not allocate and does not read the rest of a long text.
 #[derive(Clone, Copy)]
 pub struct Untrusted<T>(pub T);
 
@@ -36,13 +37,13 @@ impl<T: fmt::Display> fmt::Debug for Untrusted<T> {
     }
 }
 
-/// Writes the beginning of a text, escaped.
+/// A writer that escapes the beginning of a text.
 struct Escaper<'a, 'b> {
     output: &'a mut fmt::Formatter<'b>,
     is_quoted: bool,
     chars_left: usize,
     is_cut: bool,
-    /// The length of the text.
+    /// The length of the text in bytes.
     len: usize,
 }
 
@@ -109,8 +110,9 @@ impl Write for Escaper<'_, '_> {
     }
 }
 
-/// Returns whether a character could change how its surroundings are read: Unicode's categories
-/// Cc, Cf, Zl and Zp, and the private and invisible characters that fonts show at will.
+/// Returns true if a character could change how the text around it is read. Such characters have
+/// the Unicode categories Cc, Cf, Zl and Zp, or are private or invisible characters whose
+/// appearance depends on the font.
 fn is_unsafe(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_control();
