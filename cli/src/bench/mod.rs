@@ -5,12 +5,17 @@ mod report;
 
 use std::{io::IsTerminal, num::NonZeroUsize, time::Duration};
 
-use agentwire::{Endpoint, Message, RemoteAgent};
+use agentwire::{Endpoint, FrameLimits, Message, RemoteAgent};
 use clap::Args;
 
 use self::load::{Load, Until};
 use crate::{
-    codec::CodecArg, endpoint_args::parse_connect_endpoint, exit::CliError, output, runtime,
+    codec::CodecArg,
+    endpoint_args::parse_connect_endpoint,
+    exit::{CliError, Exit},
+    frame_limit::parse_frame_limit,
+    output, runtime,
+    signals::StopSignals,
     timeout::parse_timeout,
 };
 
@@ -66,6 +71,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout)]
     timeout: Duration,
 
+    /// The maximum size of a frame to send and to accept, such as 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = parse_frame_limit)]
+    frame_limit: FrameLimits,
+
     /// Print one JSON object with times in microseconds
     #[arg(long)]
     json: bool,
@@ -74,14 +83,28 @@ pub(crate) struct BenchArgs {
 impl BenchArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
         let (connections, in_flight) = (self.connections.get(), self.in_flight.get());
+        let callers = connections.saturating_mul(in_flight);
+        if callers > MAX_CALLERS {
+            let text = format!(
+                "{connections} connections with {in_flight} calls in flight are more than {MAX_CALLERS} calls"
+            );
+            return Err(CliError::new(Exit::Usage, text));
+        }
+        let max = self.frame_limit.max_send();
+        if self.size > max {
+            let size = self.size;
+            let text = format!("--size {size} exceeds --frame-limit, which is {max} bytes");
+            return Err(CliError::new(Exit::Usage, text));
+        }
         let remote = RemoteAgent::builder(&self.endpoint)
             .format(self.codec.into())
             .timeout(self.timeout)
             .max_connections(connections)
             .max_in_flight_per_connection(in_flight)
+            .frame_limits(self.frame_limit)
             .build()?;
         let load = Load {
-            callers: connections.saturating_mul(in_flight),
+            callers,
             until: match self.calls {
                 Some(calls) => Until::Calls(calls),
                 None => Until::Elapsed(self.duration),
@@ -90,8 +113,11 @@ impl BenchArgs {
             stream: self.stream,
         };
         let progress = std::io::stderr().is_terminal() && !self.json;
-        let work = load.clone().run(&remote, progress);
-        let measurements = match load.callers {
+        let work = async {
+            let mut signals = StopSignals::start()?;
+            load.run(&remote, progress, signals.next()).await
+        };
+        let measurements = match callers {
             1 => runtime::run_client(work),
             _ => runtime::run_server(work),
         }?;
@@ -107,7 +133,15 @@ impl BenchArgs {
         } else {
             report::text(&settings, &measurements)
         };
-        output::print(report.as_bytes())
+        output::print(report.as_bytes())?;
+        match measurements.failed() {
+            0 => Ok(()),
+            failed => {
+                let all = failed + measurements.latency.len();
+                let text = format!("{failed} of {all} calls failed");
+                Err(CliError::new(Exit::Remote, text))
+            }
+        }
     }
 }
 
@@ -117,3 +151,6 @@ Examples:
   agentwire bench unix:///tmp/echo.sock -c 1 -q 64 -d 5s
   agentwire bench tcp://localhost:8080 -c 64 -n 100000 --codec msgpack --json
   agentwire bench unix:///tmp/count.sock --stream";
+
+/// The maximum number of concurrent calls. Each call has a task of its own.
+const MAX_CALLERS: usize = 1_000_000;
