@@ -1,8 +1,10 @@
 //! The logger for the option `--verbose`.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
 use tracing::level_filters::LevelFilter;
+
+use crate::color;
 
 /// Starts logging to standard error. `verbosity` is the number of `-v` flags, which selects the
 /// level.
@@ -16,6 +18,6 @@ pub(crate) fn start(verbosity: u8) {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(color::colors_stderr())
         .init();
 }

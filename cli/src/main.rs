@@ -5,6 +5,7 @@ mod bench;
 mod call;
 mod cli;
 mod codec;
+mod color;
 mod completions;
 mod endpoint_args;
 mod exit;

@@ -65,6 +65,25 @@ pub(crate) fn message_value(message: Message) -> Value {
     })
 }
 
+/// Returns whether the reader of standard output has closed its end, as `head` does. Only a write
+/// or this check can tell.
+pub(crate) fn has_lost_reader() -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stdout = io::stdout();
+        // The flags for errors need not be asked for.
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
+    }
+    #[cfg(not(unix))]
+    false
+}
+
 /// Writes one line about a server to standard output.
 ///
 /// A server continues without the reader of its announcements, so a failure is only logged.

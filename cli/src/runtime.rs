@@ -4,13 +4,28 @@ use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::exit::{CliError, Exit};
+use crate::{
+    exit::{CliError, Exit},
+    signals::StopSignals,
+};
 
 /// Runs a client on the current thread. A single call does not benefit from worker threads.
 pub(crate) fn run_client<T>(
     future: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {
-    run(Builder::new_current_thread().enable_all().build(), future)
+    let runtime = Builder::new_current_thread().enable_all().build();
+    run(runtime, async {
+        // Linux does not kill process 1, the first process of a container, by a signal that the
+        // process does not handle.
+        if std::process::id() != 1 {
+            return future.await;
+        }
+        let mut signals = StopSignals::start()?;
+        tokio::select! {
+            result = future => result,
+            () = signals.next() => Err(CliError::new(Exit::Unreachable, "stopped by a signal")),
+        }
+    })
 }
 
 /// Runs a server or many concurrent calls with one worker thread per CPU.

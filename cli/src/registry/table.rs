@@ -6,6 +6,7 @@ use std::{
 };
 
 use agentwire::registry::Registration;
+use unicode_width::UnicodeWidthStr;
 
 use crate::one_line::one_line;
 
@@ -48,14 +49,17 @@ fn age(ago: Duration) -> String {
 
 fn align(rows: &[[String; 4]]) -> String {
     let width = |column: usize| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
+        let widths = rows.iter().map(|row| row[column].width());
         widths.max().unwrap_or_default()
     };
     let widths = [width(0), width(1), width(2)];
     let mut text = String::new();
     for [name, version, endpoint, heard] in rows {
         for (cell, width) in [name, version, endpoint].into_iter().zip(widths) {
-            text += &format!("{cell:width$}{GAP}");
+            // The padding of `format!` counts characters, not cells.
+            text += cell;
+            text.extend(std::iter::repeat_n(' ', width - cell.width()));
+            text += GAP;
         }
         text += heard;
         text.push('\n');
@@ -95,6 +99,19 @@ a                -            tcp://host:1   1m 1s ago
 ";
         assert_eq!(table(&found), expected);
         assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn wide_characters_take_two_cells() {
+        let found = [
+            found("天気予報サービス", "1.0.0", Duration::ZERO),
+            found("a", "1.0.0", Duration::ZERO),
+        ];
+        let table = table(&found);
+        let lines: Vec<_> = table.lines().skip(1).collect();
+        let cells_before = |line: &str| line.split("1.0.0").next().map(UnicodeWidthStr::width);
+        assert_eq!(cells_before(lines[0]), Some(18));
+        assert_eq!(cells_before(lines[1]), Some(18));
     }
 
     #[test]

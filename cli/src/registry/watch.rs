@@ -66,12 +66,16 @@ impl WatchArgs {
     }
 }
 
-/// Waits for the next event. Prints a warning if the connection to the registry is lost.
+/// Waits for the next event. Prints a warning if the connection to the registry is lost. Returns
+/// `None` once the reader of the output has ended, as after `| head -n 1`.
 async fn next_event(watch: &mut Watch) -> Option<Result<Event, RegistryError>> {
     let mut was_live = true;
     loop {
         if let Ok(next) = timeout(LIVENESS_POLL_INTERVAL, watch.next()).await {
             return next;
+        }
+        if output::has_lost_reader() {
+            return None;
         }
         let is_live = watch.is_live();
         if was_live && !is_live {

@@ -1,8 +1,14 @@
 //! The command `bench`.
 
-use agentwire_codec::Value;
+use agentwire_codec::{Message, Response, Value};
 
-use crate::program::{Server, parse_lines, run};
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+
+use crate::{
+    peer::{Peer, Wire},
+    program::{Running, Server, parse_lines, run},
+};
 
 fn number(report: &Value, key: &str) -> u64 {
     report[key]
@@ -81,4 +87,75 @@ async fn bench_fails_if_no_call_succeeds() {
     let server = Server::agent("fail").await;
     let failing = run(["bench", &server.endpoint, "-n", "5"]).await;
     failing.error(1);
+}
+
+#[tokio::test]
+async fn bench_ends_at_its_duration_although_the_server_hangs_or_is_gone() {
+    let hanging = Server::agent("slow:600000").await;
+    let outcome = run(["bench", &hanging.endpoint, "-d", "200ms", "-q", "3"]).await;
+    assert!(outcome.error(4).contains("no call was answered within"));
+
+    // The calls fail, and the client would retry for its timeout of 30 s.
+    let outcome = run(["bench", "tcp://127.0.0.1:1", "-d", "200ms", "--json"]).await;
+    assert_eq!(outcome.code, 4, "{outcome:?}");
+
+    // The server answers one call, and is gone after the next one.
+    let peer = Peer::listen().await;
+    let bench = Running::start(["bench", &peer.endpoint(), "-d", "1s", "--json"]);
+    drop(answer_one(&peer).await);
+    drop(peer);
+    let outcome = bench.end().await;
+    let report = &parse_lines(std::str::from_utf8(&outcome.stdout).expect("UTF-8"))[0];
+    assert_eq!(
+        (outcome.code, number(report, "calls")),
+        (1, 1),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.stderr, "agentwire: 1 of 2 calls failed\n");
+    // On any machine, far below the 30 s of the timeout of a call.
+    assert!(
+        report["seconds"].as_f64().expect("seconds") < 15.0,
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn bench_prints_what_it_has_when_it_is_interrupted() {
+    let peer = Peer::listen().await;
+    let bench = Running::start(["bench", &peer.endpoint(), "-d", "1h", "--json"]);
+    let _wire = answer_one(&peer).await;
+    bench.send(Signal::INT);
+    let outcome = bench.end().await;
+    let report = &parse_lines(outcome.success())[0];
+    assert_eq!(number(report, "calls"), 1, "{report}");
+}
+
+/// Answers the first call of a benchmark, and waits for its second, which shows that the benchmark
+/// has counted the first.
+async fn answer_one(peer: &Peer) -> Wire<TcpStream> {
+    let (mut wire, id, _) = peer.request().await;
+    wire.send(&id, Response::Message(Message::agent("x"))).await;
+    wire.receive().await;
+    wire
+}
+
+#[tokio::test]
+async fn bench_reports_and_fails_if_some_calls_fail() {
+    let server = Server::agent("slow:100").await;
+    let slow = ["bench", &server.endpoint, "-n", "4", "-c", "4", "--json"];
+    let failing = run(slow.iter().chain(&["--timeout", "1ms"])).await;
+    assert_ne!(failing.code, 0, "{failing:?}");
+}
+
+#[tokio::test]
+async fn sizes_that_no_machine_has_are_refused() {
+    let huge = u64::MAX.to_string();
+    for (option, text) in [
+        ("--size", "exceeds --frame-limit"),
+        ("-c", "are more than"),
+        ("-q", "are more than"),
+    ] {
+        let outcome = run(["bench", "tcp://127.0.0.1:1", option, &huge]).await;
+        assert!(outcome.error(2).contains(text), "{outcome:?}");
+    }
 }

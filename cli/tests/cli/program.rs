@@ -115,24 +115,66 @@ pub(crate) async fn finish(mut command: Command) -> Finished {
 /// A running program whose output is read line by line.
 pub(crate) struct Running {
     child: Child,
-    stdout: Lines<BufReader<ChildStdout>>,
+    /// `None` once it is closed.
+    stdout: Option<Lines<BufReader<ChildStdout>>>,
     stderr: ChildStderr,
 }
 
 impl Running {
     pub(crate) fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
-        let mut child = program(args).spawn().expect("start");
+        Self::from_child(program(args).spawn().expect("start"))
+    }
+
+    /// Starts the program as process 1 of a PID namespace. Returns `None` if this user may not
+    /// create one.
+    pub(crate) async fn start_as_process_1<S: AsRef<OsStr>>(
+        args: impl IntoIterator<Item = S>,
+    ) -> Option<Self> {
+        let unshare = |program: &str| {
+            let mut command = Command::new("unshare");
+            command
+                .args(["--pid", "--fork", program])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .kill_on_drop(true);
+            command
+        };
+        let allowed = within(unshare("true").status()).await;
+        if !allowed.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let mut command = unshare(env!("CARGO_BIN_EXE_agentwire"));
+        Some(Self::from_child(command.args(args).spawn().expect("start")))
+    }
+
+    fn from_child(mut child: Child) -> Self {
         let stdout = child.stdout.take().expect("a pipe");
         let stderr = child.stderr.take().expect("a pipe");
         Self {
             child,
-            stdout: BufReader::new(stdout).lines(),
+            stdout: Some(BufReader::new(stdout).lines()),
             stderr,
         }
     }
 
+    /// Closes the reading end of standard output.
+    pub(crate) fn close_stdout(&mut self) {
+        self.stdout = None;
+    }
+
+    /// Sends a signal to the only child of the program.
+    pub(crate) fn send_to_child(&self, signal: Signal) {
+        let id = self.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let child = children.expect("children").trim().parse().ok();
+        let child = child.and_then(Pid::from_raw).expect("one child");
+        kill_process(child, signal).expect("send a signal");
+    }
+
     pub(crate) async fn line(&mut self) -> String {
-        let line = within(self.stdout.next_line()).await.expect("read");
+        let stdout = self.stdout.as_mut().expect("not closed");
+        let line = within(stdout.next_line()).await.expect("read");
         line.expect("a line before the end")
     }
 
@@ -158,10 +200,17 @@ impl Running {
     /// Waits for the program to exit. Returns the output that was not read before.
     pub(crate) async fn end(mut self) -> Finished {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let mut rest = self.stdout.into_inner();
+        let rest = async {
+            if let Some(rest) = self.stdout {
+                rest.into_inner()
+                    .read_to_end(&mut stdout)
+                    .await
+                    .expect("read");
+            }
+        };
         let ended = within(async {
             tokio::join!(
-                rest.read_to_end(&mut stdout),
+                rest,
                 self.stderr.read_to_end(&mut stderr),
                 self.child.wait()
             )

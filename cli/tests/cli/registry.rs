@@ -302,6 +302,29 @@ async fn a_signal_stops_a_registry_that_is_watched() {
 }
 
 #[tokio::test]
+async fn a_watch_ends_with_the_reader_of_its_output() {
+    let registry = registry(&[]).await;
+    let mut watch = Running::start(["registry", "watch", &registry.endpoint, "--json"]);
+    assert!(watch.line().await.contains("snapshot"));
+    // No event follows that the watch could fail to print.
+    watch.end_unread().await.success();
+}
+
+/// A container runs its command as process 1, which signals do not kill by default.
+#[tokio::test]
+async fn a_signal_ends_a_watch_that_is_process_1() {
+    let registry = registry(&[]).await;
+    let args = ["registry", "watch", &registry.endpoint, "--json"];
+    let Some(mut watch) = Running::start_as_process_1(args).await else {
+        eprintln!("skipped: this user may not create a PID namespace");
+        return;
+    };
+    assert!(watch.line().await.contains("snapshot"));
+    watch.send_to_child(Signal::TERM);
+    assert!(watch.end().await.error(3).contains("stopped by a signal"));
+}
+
+#[tokio::test]
 async fn calls_by_name_have_the_exit_codes_of_lookups() {
     use agentwire::transport::Listener;
     let agent = Server::agent("echo").await;

@@ -187,3 +187,23 @@ async fn max_connections_limits_the_open_connections() {
     let none = run(["serve", "tcp://127.0.0.1:0", "--max-connections", "0"]).await;
     assert!(none.error(2).contains("max_connections"), "{none:?}");
 }
+
+#[tokio::test]
+async fn a_server_outlives_the_reader_of_its_announcements() {
+    let registry = Server::start(["registry", "serve", "tcp://127.0.0.1:0"]).await;
+    let server = Server::start([
+        "serve",
+        "tcp://127.0.0.1:0",
+        "--registry",
+        &registry.endpoint,
+    ])
+    .await;
+    let (endpoint, mut running) = (server.endpoint, server.running);
+    // The next announcement cannot be written: the agent is registered.
+    running.close_stdout();
+    let find = ["registry", "lookup", &registry.endpoint, "echo"];
+    while run(find).await.success().is_empty() {}
+    run(["call", &endpoint, "--text", "x"]).await.success();
+    running.send(Signal::TERM);
+    assert_eq!(running.end().await.success(), "");
+}
