@@ -155,6 +155,7 @@ impl DecodeError {
     pub fn code(&self) -> ErrorCode {
         match &*self.fault {
             DecodeFault::Syntax { .. }
+            | DecodeFault::Memory { .. }
             | DecodeFault::Payload { .. }
             | DecodeFault::Message { .. } => ErrorCode::MALFORMED_PAYLOAD,
             DecodeFault::Envelope { .. } => ErrorCode::INVALID_MESSAGE,
@@ -173,6 +174,10 @@ impl DecodeError {
             }
             DecodeFault::Message { data, .. } => {
                 details.insert("data", data.clone());
+            }
+            DecodeFault::Memory { limit } => {
+                details.insert("reason", "memory");
+                details.insert("limit", *limit);
             }
             _ => {}
         }
@@ -193,6 +198,12 @@ pub enum DecodeFault {
         reason: &'static str,
         /// The position of the error, in bytes from the start of the payload.
         offset: usize,
+    },
+    /// The values take more memory than the reader allows (PROTOCOL 1.8).
+    #[error("The values take more than {limit} bytes of memory; send fewer of them at a time")]
+    Memory {
+        /// The limit in bytes.
+        limit: usize,
     },
     /// The payload is well-formed but is not an envelope (PROTOCOL 2).
     #[error("Invalid envelope: {reason}")]

@@ -1,7 +1,8 @@
 //! The two encodings of envelopes and values.
 
 use crate::{
-    DecodeError, DecodeFault, EncodeError, Envelope, Value, json, msgpack, schema::Detail,
+    DEFAULT_MEMORY_LIMIT, DecodeError, DecodeFault, EncodeError, Envelope, MemoryBound, Value,
+    json, msgpack, schema::Detail,
 };
 
 /// The encoding of envelopes.
@@ -41,14 +42,39 @@ impl Format {
         }
     }
 
-    /// Decodes the envelope in `payload`.
+    /// Decodes the envelope in `payload`. Its values may take [`DEFAULT_MEMORY_LIMIT`].
     ///
     /// # Errors
     ///
-    /// Returns an error if the payload is not a valid envelope. The error contains the id of the
-    /// envelope if the id could be read.
+    /// Returns an error if the payload is not a valid envelope, or if its values use too much
+    /// memory. The error contains the id of the envelope if the id could be read.
     pub fn decode(self, payload: &[u8]) -> Result<Envelope, DecodeError> {
-        self.decode_with(payload, Detail::Known)
+        self.decode_with(payload, Detail::Known, DEFAULT_MEMORY_LIMIT)
+            .map(|(envelope, _)| envelope)
+    }
+
+    /// Decodes the envelope in `payload`, whose values may take `max_memory` bytes. Returns the
+    /// envelope and the memory that it takes, which is at most [`memory_bound`](Self::memory_bound)
+    /// and at least the length of the payload.
+    ///
+    /// # Errors
+    ///
+    /// [`decode`](Self::decode) describes them.
+    pub fn decode_within(
+        self,
+        payload: &[u8],
+        max_memory: usize,
+    ) -> Result<(Envelope, usize), DecodeError> {
+        self.decode_with(payload, Detail::Known, max_memory)
+    }
+
+    /// Returns an upper bound of the memory that the envelope in `payload` takes when it is
+    /// decoded, without decoding it.
+    #[must_use]
+    pub fn memory_bound(self, payload: &[u8]) -> usize {
+        let mut bound = MemoryBound::new(self);
+        bound.scan(payload, usize::MAX);
+        bound.bytes()
     }
 
     /// Decodes the envelope in `payload` and keeps all its keys. The body is a [`Body::Raw`].
@@ -68,18 +94,24 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// Returns an error if the payload is not a valid envelope. The keys inside the payload of the
-    /// envelope are not checked.
+    /// Returns an error if the payload is not a valid envelope, or if its values use too much
+    /// memory. The keys inside the payload of the envelope are not checked.
     ///
     /// [`Body::Raw`]: crate::Body::Raw
     pub fn decode_raw(self, payload: &[u8]) -> Result<Envelope, DecodeError> {
-        self.decode_with(payload, Detail::Everything)
+        self.decode_with(payload, Detail::Everything, DEFAULT_MEMORY_LIMIT)
+            .map(|(envelope, _)| envelope)
     }
 
-    fn decode_with(self, payload: &[u8], detail: Detail) -> Result<Envelope, DecodeError> {
+    fn decode_with(
+        self,
+        payload: &[u8],
+        detail: Detail,
+        max_memory: usize,
+    ) -> Result<(Envelope, usize), DecodeError> {
         match self {
-            Self::Json => json::decode_envelope(payload, detail),
-            Self::MessagePack => msgpack::decode_envelope(payload, detail),
+            Self::Json => json::decode_envelope(payload, detail, max_memory),
+            Self::MessagePack => msgpack::decode_envelope(payload, detail, max_memory),
         }
     }
 

@@ -44,9 +44,11 @@
 //! # Limits
 //!
 //! A payload has at most 10 MiB by default; [`FrameLimits`] changes this limit. Values nest at most
-//! [`MAX_DEPTH`] levels deep. Decoding allocates memory in proportion to the bytes that have
-//! arrived and never trusts an announced length. The worst case is a list of small integers, for
-//! which decoding allocates 80 bytes per byte of MessagePack and 60 bytes per byte of JSON.
+//! [`MAX_DEPTH`] levels deep. The values of a payload use at most 128 MiB
+//! ([`DEFAULT_MEMORY_LIMIT`]) unless [`Format::decode_within`] sets another limit. Decoding
+//! allocates memory in proportion to the bytes that have arrived and never trusts an announced
+//! length. The worst case is a list of small integers, for which decoding allocates 80 bytes per
+//! byte of MessagePack and 60 bytes per byte of JSON.
 //!
 //! # Privacy
 //!
@@ -67,6 +69,7 @@ mod format;
 mod frame;
 mod id;
 pub mod json;
+mod memory;
 mod message;
 pub mod msgpack;
 mod repeated;
@@ -96,6 +99,7 @@ pub use crate::{
     },
     id::RequestId,
     json::ToJsonError,
+    memory::{DEFAULT_MEMORY_LIMIT, MemoryBound},
     message::Message,
     role::Role,
     schema::MAX_DEPTH,

@@ -8,25 +8,27 @@ mod value_text;
 mod write;
 
 pub use self::convert::ToJsonError;
+pub(crate) use self::read::{COSTS, scan_memory};
 use self::{read::JsonReader, write::JsonWriter};
 use crate::{
     DecodeError, DecodeFault, EncodeError, Envelope, Value,
-    schema::{self, Detail, FormatReader, SyntaxError},
+    schema::{self, Detail, FormatReader, ReadError},
 };
 
-/// Parses JSON text that consists of one value.
+/// Parses JSON text that consists of one value. Only the length of the text limits the memory that
+/// the value uses.
 ///
 /// # Errors
 ///
 /// Returns [`DecodeFault::Syntax`] if the text is not valid according to PROTOCOL 4.8.
 pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
-        let mut reader = JsonReader::new(text)?;
+        let mut reader = JsonReader::new(text, usize::MAX)?;
         let value = reader.value()?;
         reader.finish()?;
         Ok(value)
     };
-    read().map_err(syntax_fault)
+    read().map_err(fault)
 }
 
 /// Encodes a value as JSON and appends it to `buffer`.
@@ -39,10 +41,14 @@ pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut JsonWriter::new(buffer), value)
 }
 
-pub(crate) fn decode_envelope(payload: &[u8], detail: Detail) -> Result<Envelope, DecodeError> {
-    match JsonReader::new(payload) {
+pub(crate) fn decode_envelope(
+    payload: &[u8],
+    detail: Detail,
+    max_memory: usize,
+) -> Result<(Envelope, usize), DecodeError> {
+    match JsonReader::new(payload, max_memory) {
         Ok(reader) => schema::decode(reader, detail),
-        Err(syntax) => Err(DecodeError::new(None, None, syntax_fault(syntax))),
+        Err(syntax) => Err(DecodeError::new(None, None, fault(syntax.into()))),
     }
 }
 
@@ -53,10 +59,6 @@ pub(crate) fn encode_envelope(
     schema::encode(&mut JsonWriter::new(buffer), envelope)
 }
 
-fn syntax_fault(SyntaxError { reason, offset }: SyntaxError) -> DecodeFault {
-    DecodeFault::Syntax {
-        format: <JsonReader<'_> as FormatReader<'_>>::FORMAT,
-        reason,
-        offset,
-    }
+fn fault(error: ReadError) -> DecodeFault {
+    error.into_fault(<JsonReader<'_> as FormatReader<'_>>::FORMAT)
 }

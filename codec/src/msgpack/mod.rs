@@ -1,30 +1,31 @@
 //! MessagePack in the exact format of Python's `msgpack.packb` (PROTOCOL 10).
 
+mod memory;
 mod read;
 mod write;
 
+pub(crate) use self::{memory::scan_memory, read::COSTS};
 use self::{read::MsgpackReader, write::MsgpackWriter};
 use crate::{
     DecodeError, DecodeFault, EncodeError, Envelope, Value,
-    schema::{self, Detail, FormatReader, SyntaxError},
+    schema::{self, Detail, FormatReader, ReadError},
 };
 
-/// Decodes MessagePack that consists of one value.
+/// Decodes MessagePack that consists of one value. Only the length of the bytes limits the memory
+/// that the value uses.
 ///
 /// # Errors
 ///
 /// Returns [`DecodeFault::Syntax`] if the bytes are not valid according to PROTOCOL 10.4.
 pub fn from_slice(bytes: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
-        let mut reader = MsgpackReader::new(bytes);
+        let mut reader = MsgpackReader::new(bytes, usize::MAX);
         let value = reader.value()?;
         reader.finish()?;
         Ok(value)
     };
-    read().map_err(|SyntaxError { reason, offset }| DecodeFault::Syntax {
-        format: <MsgpackReader<'_> as FormatReader<'_>>::FORMAT,
-        reason,
-        offset,
+    read().map_err(|error: ReadError| {
+        error.into_fault(<MsgpackReader<'_> as FormatReader<'_>>::FORMAT)
     })
 }
 
@@ -38,8 +39,12 @@ pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
     schema::write_value(&mut MsgpackWriter::new(buffer), value)
 }
 
-pub(crate) fn decode_envelope(payload: &[u8], detail: Detail) -> Result<Envelope, DecodeError> {
-    schema::decode(MsgpackReader::new(payload), detail)
+pub(crate) fn decode_envelope(
+    payload: &[u8],
+    detail: Detail,
+    max_memory: usize,
+) -> Result<(Envelope, usize), DecodeError> {
+    schema::decode(MsgpackReader::new(payload, max_memory), detail)
 }
 
 pub(crate) fn encode_envelope(

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     MAX_DEPTH, Map, Value,
-    schema::{FormatReader, SyntaxError},
+    memory::{ALLOCATION, Costs, Meter},
+    schema::{FormatReader, ReadError, SyntaxError},
 };
 
 /// A decoder for MessagePack (PROTOCOL 10.4).
@@ -17,6 +18,7 @@ pub(super) struct MsgpackReader<'de> {
     bytes: &'de [u8],
     offset: usize,
     depth: usize,
+    meter: Meter,
 }
 
 enum OpenContainer {
@@ -51,11 +53,12 @@ enum Token {
 }
 
 impl<'de> MsgpackReader<'de> {
-    pub(super) fn new(bytes: &'de [u8]) -> Self {
+    pub(super) fn new(bytes: &'de [u8], max_memory: usize) -> Self {
         Self {
             bytes,
             offset: 0,
             depth: 0,
+            meter: Meter::new(max_memory, bytes.len()),
         }
     }
 
@@ -192,20 +195,29 @@ impl<'de> MsgpackReader<'de> {
 
 impl<'de> FormatReader<'de> for MsgpackReader<'de> {
     const FORMAT: &'static str = "MessagePack";
-    type Position = (usize, usize);
+    type Position = (usize, usize, Meter);
     /// The number of remaining entries.
     type MapCursor = usize;
 
-    fn position(&self) -> (usize, usize) {
-        (self.offset, self.depth)
+    fn position(&self) -> Self::Position {
+        (self.offset, self.depth, self.meter)
     }
 
-    fn rewind(&mut self, (offset, depth): (usize, usize)) {
+    fn seek(&mut self, (offset, depth, _): Self::Position) {
         self.offset = offset;
         self.depth = depth;
     }
 
-    fn len_since(&self, (offset, _): (usize, usize)) -> usize {
+    fn rewind(&mut self, position: Self::Position) {
+        self.seek(position);
+        self.meter = position.2;
+    }
+
+    fn memory(&self) -> usize {
+        self.meter.used()
+    }
+
+    fn len_since(&self, (offset, ..): Self::Position) -> usize {
         self.offset - offset
     }
 
@@ -254,15 +266,23 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
         Ok(self.try_str()?.map(Cow::Borrowed))
     }
 
-    fn value(&mut self) -> Result<Value, SyntaxError> {
+    fn value(&mut self) -> Result<Value, ReadError> {
         let mut stack: Vec<OpenContainer> = Vec::new();
         'value: loop {
             let token = match self.try_str()? {
-                Some(text) => Token::Scalar(text.into()),
+                Some(text) => {
+                    self.meter.charge(COSTS.text)?;
+                    Token::Scalar(text.into())
+                }
                 None => self.token()?,
             };
             let mut value = match token {
-                Token::Scalar(value) => value,
+                Token::Scalar(value) => {
+                    if let Value::Bytes(_) = value {
+                        self.meter.charge(COSTS.text)?;
+                    }
+                    value
+                }
                 Token::List(0) => {
                     self.open(0)?;
                     self.depth -= 1;
@@ -270,6 +290,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                 }
                 Token::List(remaining) => {
                     self.open(remaining)?;
+                    self.meter.charge(COSTS.list)?;
                     stack.push(OpenContainer::List {
                         list: Vec::with_capacity(remaining.min(MAX_PREALLOCATED)),
                         remaining,
@@ -283,6 +304,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                 }
                 Token::Map(remaining) => {
                     self.open(remaining)?;
+                    self.meter.charge(COSTS.map)?;
                     let key = self.key()?.to_owned();
                     stack.push(OpenContainer::Map {
                         map: Map::with_capacity(remaining.min(MAX_PREALLOCATED)),
@@ -298,6 +320,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                 match stack.last_mut() {
                     None => return Ok(value),
                     Some(OpenContainer::List { list, remaining }) => {
+                        self.meter.charge(COSTS.element)?;
                         list.reserve_exact(growth(list.len(), list.capacity(), *remaining));
                         list.push(value);
                         *remaining -= 1;
@@ -310,6 +333,7 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
                         remaining,
                         key,
                     }) => {
+                        self.meter.charge(COSTS.entry)?;
                         map.reserve_exact(growth(map.len(), map.capacity(), *remaining));
                         map.insert(std::mem::take(key), value);
                         *remaining -= 1;
@@ -385,3 +409,15 @@ impl<'de> FormatReader<'de> for MsgpackReader<'de> {
 /// The number of elements or entries to reserve when a container is opened. At most [`MAX_DEPTH`]
 /// containers are open at once, so the amount of unused reserved memory is bounded.
 const MAX_PREALLOCATED: usize = 8;
+
+/// The length of a list or map is announced, so no capacity is spare once it is complete.
+pub(crate) const COSTS: Costs = Costs {
+    list: ALLOCATION,
+    element: size_of::<Value>(),
+    map: ALLOCATION,
+    entry: size_of::<(String, Value)>() + ALLOCATION + INDEX_SLOT,
+    text: ALLOCATION,
+};
+
+/// The size of a slot in the hash table of a large map, with the spare slots.
+const INDEX_SLOT: usize = 40;

@@ -13,7 +13,7 @@ mod writer;
 pub(crate) use self::{
     decode::{Detail, decode},
     encode::{encode, write_message, write_value},
-    reader::{FormatReader, SyntaxError},
+    reader::{FormatReader, ReadError, SyntaxError},
     writer::{Field, FormatWriter, fixstr},
 };
 

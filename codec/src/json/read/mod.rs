@@ -1,14 +1,17 @@
 //! Parses JSON.
 
 mod float;
+mod memory;
 mod number;
 mod text;
 
 use std::borrow::Cow;
 
+pub(crate) use self::memory::scan_memory;
 use crate::{
     MAX_DEPTH, Map, Value,
-    schema::{FormatReader, SyntaxError},
+    memory::{ALLOCATION, Costs, LARGE_LIST, Meter},
+    schema::{FormatReader, ReadError, SyntaxError},
 };
 
 /// A parser for JSON text that accepts the same input as Python (PROTOCOL 4.7 and 4.8).
@@ -19,6 +22,7 @@ pub(super) struct JsonReader<'de> {
     text: &'de str,
     offset: usize,
     depth: usize,
+    meter: Meter,
 }
 
 enum OpenContainer {
@@ -32,7 +36,7 @@ pub(super) struct MapCursor {
 }
 
 impl<'de> JsonReader<'de> {
-    pub(super) fn new(payload: &'de [u8]) -> Result<Self, SyntaxError> {
+    pub(super) fn new(payload: &'de [u8], max_memory: usize) -> Result<Self, SyntaxError> {
         let text = std::str::from_utf8(payload).map_err(|error| SyntaxError {
             reason: "not UTF-8",
             offset: error.valid_up_to(),
@@ -41,6 +45,7 @@ impl<'de> JsonReader<'de> {
             text,
             offset: 0,
             depth: 0,
+            meter: Meter::new(max_memory, payload.len()),
         };
         if text.starts_with('\u{feff}') {
             return Err(reader.error("byte-order mark"));
@@ -135,19 +140,28 @@ impl<'de> JsonReader<'de> {
 
 impl<'de> FormatReader<'de> for JsonReader<'de> {
     const FORMAT: &'static str = "JSON";
-    type Position = (usize, usize);
+    type Position = (usize, usize, Meter);
     type MapCursor = MapCursor;
 
-    fn position(&self) -> (usize, usize) {
-        (self.offset, self.depth)
+    fn position(&self) -> Self::Position {
+        (self.offset, self.depth, self.meter)
     }
 
-    fn rewind(&mut self, (offset, depth): (usize, usize)) {
+    fn seek(&mut self, (offset, depth, _): Self::Position) {
         self.offset = offset;
         self.depth = depth;
     }
 
-    fn len_since(&self, (offset, _): (usize, usize)) -> usize {
+    fn rewind(&mut self, position: Self::Position) {
+        self.seek(position);
+        self.meter = position.2;
+    }
+
+    fn memory(&self) -> usize {
+        self.meter.used()
+    }
+
+    fn len_since(&self, (offset, ..): Self::Position) -> usize {
         self.offset - offset
     }
 
@@ -190,13 +204,14 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
         }
     }
 
-    fn value(&mut self) -> Result<Value, SyntaxError> {
+    fn value(&mut self) -> Result<Value, ReadError> {
         let mut stack: Vec<OpenContainer> = Vec::new();
         'value: loop {
             let mut value = match self.peek() {
                 Some(b'[') => {
                     self.open()?;
                     if self.peek() != Some(b']') {
+                        self.meter.charge(COSTS.list)?;
                         // Nested lists of one element use the most memory per byte of text. With
                         // the default capacity of four, they would use 80 bytes per byte of text.
                         stack.push(OpenContainer::List(Vec::with_capacity(1)));
@@ -208,11 +223,16 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                 Some(b'{') => {
                     self.open()?;
                     if self.peek() != Some(b'}') {
+                        self.meter.charge(COSTS.map)?;
                         stack.push(OpenContainer::Map(Map::new(), self.key()?.into_owned()));
                         continue 'value;
                     }
                     self.close();
                     Value::Map(Map::new())
+                }
+                Some(b'"') => {
+                    self.meter.charge(COSTS.text)?;
+                    self.scalar()?
                 }
                 _ => self.scalar()?,
             };
@@ -222,6 +242,10 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                 match stack.last_mut() {
                     None => return Ok(value),
                     Some(OpenContainer::List(list)) => {
+                        self.meter.charge(COSTS.element)?;
+                        if list.len() == list.capacity() && list.len() >= LARGE_LIST {
+                            list.reserve_exact(list.len() / 4);
+                        }
                         list.push(value);
                         match self.peek() {
                             Some(b',') => {
@@ -229,10 +253,14 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                                 continue 'value;
                             }
                             Some(b']') => self.close(),
-                            _ => return Err(self.error("expected ',' or ']'")),
+                            _ => return Err(self.error("expected ',' or ']'").into()),
                         }
                     }
                     Some(OpenContainer::Map(map, key)) => {
+                        self.meter.charge(COSTS.entry)?;
+                        if map.len() == map.capacity() && map.len() >= LARGE_LIST {
+                            map.reserve_exact(map.len() / 4);
+                        }
                         map.insert(std::mem::take(key), value);
                         match self.peek() {
                             Some(b',') => {
@@ -241,7 +269,7 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
                                 continue 'value;
                             }
                             Some(b'}') => self.close(),
-                            _ => return Err(self.error("expected ',' or '}'")),
+                            _ => return Err(self.error("expected ',' or '}'").into()),
                         }
                     }
                 }
@@ -312,6 +340,19 @@ impl<'de> FormatReader<'de> for JsonReader<'de> {
         }
     }
 }
+
+/// A list doubles its capacity while it is short, and a map has space for four entries from the
+/// first one on.
+pub(crate) const COSTS: Costs = Costs {
+    list: 2 * ALLOCATION,
+    element: size_of::<Value>() * 8 / 5,
+    map: 4 * ALLOCATION,
+    entry: size_of::<(String, Value)>() * 8 / 5 + ALLOCATION + INDEX_SLOT,
+    text: ALLOCATION,
+};
+
+/// The size of a slot in the hash table of a large map, with the spare slots.
+const INDEX_SLOT: usize = 40;
 
 #[cfg(test)]
 mod tests {

@@ -23,10 +23,12 @@ pub(crate) enum Detail {
 /// The keys may be in any order. All known senders write the type before the payload, in which case
 /// the payload is decoded directly. Otherwise, the payload is first skipped and then decoded at the
 /// end.
+///
+/// Returns the envelope and the memory that its values use.
 pub(crate) fn decode<'de, R: FormatReader<'de>>(
     mut reader: R,
     detail: Detail,
-) -> Result<Envelope, DecodeError> {
+) -> Result<(Envelope, usize), DecodeError> {
     let mut fields = EnvelopeFields::default();
     let result =
         read_envelope_fields(&mut reader, &mut fields, detail).and_then(|()| fields.check());
@@ -46,7 +48,7 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(
         stale => {
             // Free the body of the wrong type before decoding the payload again.
             drop(stale);
-            reader.rewind(position);
+            reader.seek(position);
             read_payload_as(&mut reader, kind, detail)
         }
     };
@@ -57,11 +59,12 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(
                 raw.timestamp.clone_from(&fields.timestamp);
                 raw.unknown = fields.unknown;
             }
-            Ok(Envelope {
+            let envelope = Envelope {
                 id,
                 timestamp: fields.timestamp,
                 body,
-            })
+            };
+            Ok((envelope, reader.memory()))
         }
         (Ok(_), None) => Err(DecodeError::new(None, None, missing_key("id"))),
         (Err(fault), id) => Err(DecodeError::new(id, Some(kind), fault)),

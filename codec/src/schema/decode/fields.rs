@@ -5,7 +5,7 @@ use agentwire_text::excerpt;
 use crate::{
     DecodeFault, Map, Value,
     repeated::{MAX_REPEATED_LEN, description, repeatable_text},
-    schema::{FormatReader, SyntaxError},
+    schema::{FormatReader, ReadError},
 };
 
 /// Decodes the payload object. The closure `field` decodes the value of a key and returns true, or
@@ -169,14 +169,8 @@ pub(super) fn store<T>(slot: &mut Option<T>, value: T) -> bool {
     true
 }
 
-pub(super) fn syntax_fault<'de, R: FormatReader<'de>>(
-    SyntaxError { reason, offset }: SyntaxError,
-) -> DecodeFault {
-    DecodeFault::Syntax {
-        format: R::FORMAT,
-        reason,
-        offset,
-    }
+pub(super) fn syntax_fault<'de, R: FormatReader<'de>>(error: impl Into<ReadError>) -> DecodeFault {
+    error.into().into_fault(R::FORMAT)
 }
 
 pub(super) fn missing_key(key: &str) -> DecodeFault {
