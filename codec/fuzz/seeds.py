@@ -14,6 +14,16 @@ VECTORS = HERE.parent / "tests" / "vectors"
 MAX_LEN = 4096  # Long seeds slow a fuzzer down more than they teach it.
 
 
+REGISTRY = [
+    """{"name": "weather", "endpoint": "tcp://10.0.0.7:80", "instance": "a", "version": "1.2.3-rc.1",
+    "capabilities": {"languages": ["en", {"name": "ja"}], "tools": []}, "metadata": {"zone": "b"},
+    "registered_at": "2025-11-08T12:34:56+00:00", "last_heartbeat": "2025-11-08T12:34:56.5+00:00"}""",
+    """{"name": "weather", "endpoint": "unix:///run/weather.sock", "capabilities": null}""",
+    """{"name": "weather", "capabilities": ["languages.ja", ["tools", "gpt-4.1"]],
+    "version": "^1.2, <3", "metadata": {"zone": "b"}}""",
+]
+
+
 def expand(piece: Any) -> bytes:
     """The bytes of one piece of a payload."""
     if isinstance(piece, str):
@@ -39,6 +49,7 @@ def main() -> None:
         "json_envelope": in_json,
         "msgpack_envelope": in_msgpack,
         "json_against_msgpack": in_json + in_msgpack,
+        "registry_payload": [text.encode("ascii") for text in REGISTRY],
     }
     for target, contents in seeds.items():
         folder = HERE / "seeds" / target
