@@ -318,6 +318,9 @@ pub struct Register {
     /// The instance id, which distinguishes the agent from any earlier or later agent at the same
     /// endpoint.
     pub instance: Option<String>,
+    /// The machine of the endpoint, if the endpoint means something else on other machines
+    /// (PROTOCOL 12.14).
+    pub machine: Option<String>,
     /// The secret that proves the ownership of the registration (PROTOCOL 12.13).
     pub owner: Option<String>,
 }
@@ -333,6 +336,7 @@ impl Register {
             metadata: Map::new(),
             version: None,
             instance: None,
+            machine: None,
             owner: None,
         }
     }
@@ -380,7 +384,7 @@ macro_rules! debug_without_owner {
 
 debug_without_owner! {
     Heartbeat { agent_name status endpoint instance }
-    Register { agent_name capabilities endpoint metadata version instance }
+    Register { agent_name capabilities endpoint metadata version instance machine }
     Unregister { agent_name endpoint instance }
 }
 

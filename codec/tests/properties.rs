@@ -169,6 +169,7 @@ fn body() -> BoxedStrategy<Body> {
                 (register.capabilities, register.metadata) = (capabilities, metadata);
                 (register.version, register.instance) = more;
                 register.owner = register.version.clone();
+                register.machine = register.instance.clone();
                 register.into()
             }
         ),

@@ -74,6 +74,7 @@ mod event;
 mod instance_ref;
 mod lease;
 mod local;
+mod machine;
 mod owner;
 mod query;
 #[cfg(feature = "redis")]

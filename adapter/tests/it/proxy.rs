@@ -96,7 +96,7 @@ async fn a_registry_behind_a_proxy_is_used_like_any_other() {
     assert!(within(watch.next()).await.unwrap().is_ok());
 
     let weather = Registration::new("weather", "tcp://198.51.100.1:80".parse().unwrap());
-    let which = InstanceRef::new("weather");
+    let which = InstanceRef::from(&weather);
     within(registry.register(weather)).await.unwrap();
     assert_eq!(
         within(watch.next()).await.unwrap().unwrap().name(),

@@ -76,6 +76,7 @@ fn write_payload<W: FormatWriter>(writer: &mut W, body: &Body) -> Result<(), Enc
             let more = [
                 (field!("version"), &register.version),
                 (field!("instance"), &register.instance),
+                (field!("machine"), &register.machine),
                 (field!("owner"), &register.owner),
             ];
             writer.begin_map(4 + count_present(&more))?;

@@ -36,4 +36,4 @@ pub use self::{
     error::RegistryErrorExt, instance_ref::InstanceRefExt, query::QueryExt,
     registration::RegistrationExt, watch::WatchExt,
 };
-pub use crate::error::FieldError;
+pub use crate::{error::FieldError, machine::this_machine};

@@ -7,8 +7,9 @@ use agentwire_codec::{Map, Timestamp};
 use crate::{
     Registration, RegistryError,
     error::FieldError,
+    machine,
     owner::OwnerKey,
-    registration::{check, order, wire},
+    registration::{Reach, check, order, wire},
 };
 
 /// What a backend needs of a [`Registration`].
@@ -23,6 +24,20 @@ pub trait RegistrationExt: Sized {
 
     /// Records a heartbeat. Everyone who holds the registration sees it at once.
     fn record_heartbeat(&self, at: Timestamp);
+
+    /// Returns true if the endpoint means something else on another machine, so that
+    /// [`machine`](Registration::machine) should be set.
+    #[must_use]
+    fn is_local(&self) -> bool;
+
+    /// Returns true if the endpoint can be called only inside the process that registered it.
+    #[must_use]
+    fn is_in_process(&self) -> bool;
+
+    /// Returns true if a caller on the machine `here` can call the endpoint, or if the machine of the
+    /// registration is unknown.
+    #[must_use]
+    fn is_callable_from(&self, here: &str) -> bool;
 
     /// Returns the owner key, for requests to another registry. It must not reach readers.
     #[must_use]
@@ -65,6 +80,20 @@ impl RegistrationExt for Registration {
 
     fn record_heartbeat(&self, at: Timestamp) {
         self.last_heartbeat.set(at);
+    }
+
+    fn is_local(&self) -> bool {
+        Reach::of(&self.endpoint).is_local()
+    }
+
+    fn is_in_process(&self) -> bool {
+        Reach::of(&self.endpoint) == Reach::Process
+    }
+
+    fn is_callable_from(&self, here: &str) -> bool {
+        let reach = Reach::of(&self.endpoint);
+        let there = self.machine.as_deref();
+        there.is_none_or(|there| machine::is_same(there, here, reach))
     }
 
     fn owner(&self) -> Option<&str> {

@@ -64,12 +64,21 @@ pub enum RegistrationProblem {
     /// The endpoint has port 0, which cannot be called.
     #[error("port 0 cannot be called; register the port that the system chose")]
     PortZero,
+    /// The endpoint means something else, or nothing, to callers elsewhere.
+    #[error("its endpoint is not callable: {problem}")]
+    Endpoint {
+        /// What is wrong with the endpoint.
+        problem: &'static str,
+    },
     /// The endpoint has no text form that others can read.
     #[error("its endpoint cannot be written as text")]
     NotPortable,
     /// The instance id contains control characters.
     #[error("its instance id must not contain control characters")]
     Instance,
+    /// The name of the machine contains control characters.
+    #[error("the name of its machine must not contain control characters")]
+    Machine,
     /// The version is not a semantic version.
     #[error("invalid version {text:?}")]
     InvalidVersion {

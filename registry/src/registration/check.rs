@@ -1,9 +1,8 @@
 //! Checks of a registration that do not depend on other registrations.
 
 use agentwire_codec::{Map, Value, json};
-use agentwire_transport::Endpoint;
 
-use super::{Registration, check_name, name::shortened};
+use super::{Registration, check_name, name::shortened, reach::check_endpoint};
 use crate::{RegistrationProblem, RegistryError};
 
 /// Checks a registration whose capabilities and metadata may take `max_size` bytes of JSON.
@@ -16,9 +15,7 @@ pub(crate) fn check(registration: &Registration, max_size: usize) -> Result<(), 
 }
 
 fn check_content(registration: &Registration, max_size: usize) -> Result<(), RegistrationProblem> {
-    if let Endpoint::Tcp { port: 0, .. } = registration.endpoint {
-        return Err(RegistrationProblem::PortZero);
-    }
+    check_endpoint(&registration.endpoint)?;
     if let Some(text) = &registration.invalid_version {
         return Err(RegistrationProblem::InvalidVersion {
             text: shortened(text),
@@ -27,6 +24,10 @@ fn check_content(registration: &Registration, max_size: usize) -> Result<(), Reg
     let instance = &registration.instance;
     if instance.chars().any(char::is_control) {
         return Err(RegistrationProblem::Instance);
+    }
+    let machine = registration.machine.as_deref().unwrap_or_default();
+    if machine.chars().any(char::is_control) {
+        return Err(RegistrationProblem::Machine);
     }
     let endpoint_len = registration.endpoint.to_string().len();
     let owner_len = registration
@@ -38,6 +39,7 @@ fn check_content(registration: &Registration, max_size: usize) -> Result<(), Reg
     for (field, len, max) in [
         ("instance", instance.len(), MAX_INSTANCE_LEN),
         ("owner key", owner_len, MAX_OWNER_LEN),
+        ("machine", machine.len(), MAX_MACHINE_LEN),
         ("endpoint", endpoint_len, MAX_ENDPOINT_LEN),
         ("version", version_len, MAX_VERSION_LEN),
     ] {
@@ -100,15 +102,17 @@ fn check_value(value: &Value, levels: usize) -> Result<(), RegistrationProblem> 
 /// readers that accept 256 levels in all.
 const MAX_DEPTH: usize = 64;
 
-/// The longest instance id, owner key, version and endpoint, in bytes of text.
+/// The longest instance id, owner key, name of a machine, version and endpoint, in bytes of text.
 const MAX_INSTANCE_LEN: usize = 255;
 const MAX_OWNER_LEN: usize = 255;
+const MAX_MACHINE_LEN: usize = 255;
 const MAX_VERSION_LEN: usize = 255;
 const MAX_ENDPOINT_LEN: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use agentwire_codec::map;
+    use agentwire_transport::Endpoint;
 
     use super::*;
 

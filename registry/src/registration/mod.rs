@@ -4,6 +4,7 @@ pub(crate) mod check;
 mod heartbeat;
 mod name;
 pub(crate) mod order;
+mod reach;
 mod size;
 pub(crate) mod wire;
 
@@ -15,9 +16,10 @@ use semver::Version;
 
 use self::heartbeat::LastHeartbeat;
 pub use self::name::check_name;
-pub(crate) use self::order::sort;
+pub(crate) use self::{order::sort, reach::Reach};
 use crate::{
     TextOr,
+    machine::{self, this_machine},
     owner::{Claim, OwnerKey},
 };
 
@@ -54,6 +56,12 @@ pub struct Registration {
     pub capabilities: Map,
     /// Anything else worth knowing about the agent.
     pub metadata: Map,
+    /// The machine from which the endpoint can be called, if it means something else on other
+    /// machines: that of a Unix socket or of a loopback address. `None` for other endpoints, or if
+    /// the machine is unknown.
+    ///
+    /// The text is opaque; see [`is_callable_here`](Self::is_callable_here).
+    pub machine: Option<String>,
     /// When the agent registered, by the registry's clock.
     pub registered_at: Timestamp,
     pub(crate) last_heartbeat: LastHeartbeat,
@@ -68,6 +76,8 @@ impl Registration {
     #[must_use]
     pub fn new(name: impl Into<String>, endpoint: Endpoint) -> Self {
         let now = Timestamp::now();
+        let is_local = Reach::of(&endpoint).is_local();
+        let machine = this_machine().filter(|_| is_local).map(str::to_owned);
         Self {
             name: name.into(),
             endpoint,
@@ -75,6 +85,7 @@ impl Registration {
             version: None,
             capabilities: Map::new(),
             metadata: Map::new(),
+            machine,
             registered_at: now,
             last_heartbeat: LastHeartbeat::new(now),
             owner: None,
@@ -150,6 +161,18 @@ impl Registration {
         self.last_heartbeat.time()
     }
 
+    /// Returns false if the endpoint is known to be on another machine and means something else here:
+    /// a Unix socket, or a loopback address.
+    ///
+    /// Calling such an endpoint would reach nothing, or another agent.
+    #[must_use]
+    pub fn is_callable_here(&self) -> bool {
+        match (&self.machine, this_machine()) {
+            (Some(there), Some(here)) => machine::is_same(there, here, Reach::of(&self.endpoint)),
+            _ => true,
+        }
+    }
+
     /// Returns true if both registrations describe the same instance in the same way. Times are
     /// not compared.
     #[must_use]
@@ -161,6 +184,7 @@ impl Registration {
             && self.invalid_version == other.invalid_version
             && self.capabilities == other.capabilities
             && self.metadata == other.metadata
+            && self.machine == other.machine
     }
 }
 

@@ -14,6 +14,7 @@ impl Registration {
         OVERHEAD
             + 2 * (self.name.len() + self.endpoint.to_string().len())
             + self.instance.len()
+            + self.machine.as_ref().map_or(0, String::len)
             + map_size(&self.capabilities)
             + map_size(&self.metadata)
     }

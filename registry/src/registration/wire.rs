@@ -15,6 +15,9 @@ pub(crate) fn to_map(registration: &Registration) -> Map {
     if let Some(version) = &registration.version {
         map.insert("version", version.to_string());
     }
+    if let Some(machine) = &registration.machine {
+        map.insert("machine", &**machine);
+    }
     map.insert("capabilities", registration.capabilities.clone());
     map.insert("metadata", registration.metadata.clone());
     map.insert("registered_at", registration.registered_at.to_string());
@@ -29,6 +32,8 @@ pub(crate) fn from_map(mut map: Map) -> Result<Registration, FieldError> {
     let mut registration = Registration::new(name, endpoint);
     // Not the random id of `new`: without an id, the same agent must read as the same each time.
     registration.instance = text(&map, "instance")?.unwrap_or_default();
+    // Nor this machine: the endpoint may be on another one.
+    registration.machine = text(&map, "machine")?;
     registration.version = parsed(&map, "version", "a semantic version")?;
     let time = |field| parsed::<Timestamp>(&map, field, "a timestamp");
     if let Some(at) = time("registered_at")? {

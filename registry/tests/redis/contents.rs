@@ -45,7 +45,7 @@ async fn names_and_endpoints_with_special_characters_are_plain_data() {
     ];
     let endpoints = [
         "unix:///tmp/a b.sock",
-        "unix:///tmp/*?[a]\n:tcp://b:1",
+        "unix:///tmp/*?[a]:tcp://b:1",
         "memory://ü%00",
     ];
     for name in hostile {

@@ -14,6 +14,7 @@ use crate::{Error, RemoteAgent};
 pub struct RemoteRegistryBuilder {
     endpoint: Result<Endpoint, TransportError>,
     timeout: Duration,
+    include_remote_local: bool,
     keep_alive_timeout: Duration,
     max_backoff: Duration,
     frame_limits: FrameLimits,
@@ -29,6 +30,7 @@ impl RemoteRegistryBuilder {
         Self {
             endpoint: endpoint.try_into().map_err(TransportError::from),
             timeout: Duration::from_secs(10),
+            include_remote_local: false,
             keep_alive_timeout: Duration::from_secs(45),
             max_backoff: Duration::from_secs(5),
             frame_limits: FrameLimits::default(),
@@ -40,6 +42,14 @@ impl RemoteRegistryBuilder {
     /// The default is 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets whether lists and watches include the Unix sockets and loopback addresses of other
+    /// machines. Default: false, because calling such an endpoint from this machine would reach
+    /// nothing, or another agent.
+    pub fn include_remote_local(mut self, include: bool) -> Self {
+        self.include_remote_local = include;
         self
     }
 
@@ -93,6 +103,7 @@ impl RemoteRegistryBuilder {
             watches: watches.build()?,
             endpoint,
             timeout: self.timeout.min(MAX_TIMEOUT),
+            include_remote_local: self.include_remote_local,
             backoff: (FIRST_BACKOFF, self.max_backoff),
         })
     }

@@ -14,7 +14,7 @@ use std::{
 use agentwire_codec::{Body, Heartbeat, Map, Request, Unregister, Value, map};
 use agentwire_registry::{
     InstanceRef, Lease, Query, Registration, Registry, RegistryError, Watch, WatchScope,
-    backend::{FieldError, InstanceRefExt, QueryExt, RegistrationExt},
+    backend::{FieldError, InstanceRefExt, QueryExt, RegistrationExt, this_machine},
     check_name,
 };
 use agentwire_transport::{Endpoint, Error as TransportError, internal::Backoff};
@@ -48,6 +48,7 @@ pub struct RemoteRegistry {
     /// towards the limit for calls.
     watches: RemoteAgent,
     timeout: Duration,
+    include_remote_local: bool,
     /// The first and the longest delay before a lost watch reconnects.
     backoff: (Duration, Duration),
 }
@@ -89,6 +90,7 @@ impl RemoteRegistry {
 
     /// Fetches all pages of a list.
     async fn fetch_list(&self, mut request: Map) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        self.add_reader(&mut request);
         let deadline = Instant::now() + self.timeout;
         let pages = async {
             let mut all = Vec::new();
@@ -112,6 +114,16 @@ impl RemoteRegistry {
             Err(_) => Err(RegistryError::NoAnswer {
                 limit: self.timeout,
             }),
+        }
+    }
+
+    /// Adds to a request from where its sender calls endpoints.
+    fn add_reader(&self, request: &mut Map) {
+        if let Some(machine) = this_machine() {
+            request.insert("machine", machine);
+        }
+        if self.include_remote_local {
+            request.insert("remote_local", true);
         }
     }
 
@@ -202,7 +214,18 @@ impl Registry for RemoteRegistry {
     fn watch(&self, scope: WatchScope) -> Watch {
         let (first, longest) = self.backoff;
         let backoff = Backoff::new(first, longest);
-        watch::watch(self.watches.clone(), self.endpoint.clone(), scope, backoff)
+        let mut request = map! {"method": "watch"};
+        if let WatchScope::Name(name) = &scope {
+            request.insert("agent_name", &**name);
+        }
+        self.add_reader(&mut request);
+        watch::watch(
+            self.watches.clone(),
+            self.endpoint.clone(),
+            scope,
+            request,
+            backoff,
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use agentwire_codec::{Message, Request, map};
+use agentwire_codec::{Map, Message, Request};
 use agentwire_registry::{
     Event, Registration, RegistryError, Watch, WatchScope,
     backend::{FieldError, WatchExt},
@@ -25,6 +25,7 @@ pub(super) fn watch(
     registry: RemoteAgent,
     endpoint: Endpoint,
     scope: WatchScope,
+    request: Map,
     mut backoff: Backoff,
 ) -> Watch {
     if let Err(error) = scope.check() {
@@ -38,7 +39,7 @@ pub(super) fn watch(
         // connection is a resync, because events may have been missed.
         let mut had_snapshot = false;
         loop {
-            let mut source = Source::open(&registry, &scope);
+            let mut source = Source::open(&registry, request.clone());
             let problem = loop {
                 match source.next(&endpoint).await {
                     Ok(Some(mut event)) => {
@@ -84,11 +85,7 @@ struct Source {
 }
 
 impl Source {
-    fn open(registry: &RemoteAgent, scope: &WatchScope) -> Self {
-        let mut request = map! {"method": "watch"};
-        if let WatchScope::Name(name) = scope {
-            request.insert("agent_name", &**name);
-        }
+    fn open(registry: &RemoteAgent, request: Map) -> Self {
         Self {
             chunks: registry.ask_for_stream(Request::Other(request)),
             had_snapshot: false,

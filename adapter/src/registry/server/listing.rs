@@ -12,6 +12,7 @@ use agentwire_registry::{
 };
 use tokio::task::yield_now;
 
+use super::reader::Reader;
 use crate::registry::wire::{Cursor, Page};
 
 /// The registrations that a client requests.
@@ -30,6 +31,7 @@ pub(super) async fn list(
     registry: &SharedRegistry,
     request: &ListRequest,
     after: Option<&Cursor>,
+    reader: &Reader,
     budget: usize,
     mut yielder: Yielder,
 ) -> Result<(Value, Option<Map>), RegistryError> {
@@ -62,6 +64,7 @@ pub(super) async fn list(
             // Pages omit registrations that other processes cannot call. An omitted registration
             // cannot be a cursor either.
             if !registration.is_portable()
+                || !reader.sees(registration)
                 || query.is_some_and(|query| !query.matches(registration))
             {
                 continue;
@@ -117,7 +120,7 @@ mod tests {
     use std::{future::poll_fn, pin::pin};
 
     use agentwire_registry::LocalRegistry;
-    use agentwire_transport::Endpoint;
+    use agentwire_transport::{Endpoint, Peer};
 
     use super::*;
 
@@ -130,8 +133,9 @@ mod tests {
             registry.register(registration).await.unwrap();
         }
         let query = ListRequest::Query(Query::new().metadata("key", "value"));
+        let reader = Reader::new(&Peer::from("here"), &Map::new()).unwrap();
         let yielder = Yielder::every(slice);
-        let mut listing = pin!(list(&registry, &query, None, 4096, yielder));
+        let mut listing = pin!(list(&registry, &query, None, &reader, 4096, yielder));
         let mut yields = 0;
         poll_fn(|cx| {
             let poll = listing.as_mut().poll(cx);

@@ -2,6 +2,7 @@
 
 mod builder;
 mod listing;
+mod reader;
 mod service;
 
 use std::fmt;

@@ -7,7 +7,7 @@ use agentwire_codec::{
     map,
 };
 use agentwire_registry::{
-    Query, Registry, RegistryError, SharedRegistry, WatchScope,
+    Event, Query, Registry, RegistryError, SharedRegistry, WatchScope,
     backend::{FieldError, QueryExt, RegistryErrorExt},
 };
 use agentwire_transport::Peer;
@@ -21,7 +21,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::listing::{self, ListRequest, WORK_SLICE, Yielder};
+use super::{
+    listing::{self, ListRequest, WORK_SLICE, Yielder},
+    reader::{Reader, place},
+};
 use crate::{
     registry::wire::{self, Cursor},
     server::{Guard, Service, Work, unknown_method},
@@ -55,7 +58,7 @@ impl Service for RegistryService {
         )
     }
 
-    fn start(&self, id: &RequestId, body: Body, _: &Peer) -> Result<Work, WireError> {
+    fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError> {
         let method = match &body {
             Body::Request(request) => match request.method().as_str() {
                 Some("lookup") => "lookup",
@@ -69,13 +72,20 @@ impl Service for RegistryService {
         let span = tracing::debug_span!("request", %id, method);
         let (id, limit) = (id.clone(), self.handler_timeout);
         if let (Body::Request(Request::Other(payload)), "watch") = (&body, method) {
-            let chunks = AssertUnwindSafe(self.watch(read_scope(payload)?)?).catch_unwind();
+            let reader = Reader::new(peer, payload).map_err(malformed)?;
+            let chunks = AssertUnwindSafe(self.watch(read_scope(payload)?, reader)?).catch_unwind();
             return Ok(Work::Many(Box::pin(chunks.map(move |body| {
                 let guard = guard(method, &id, &span, None);
                 body.unwrap_or_else(|panic| Body::Error(guard.panicked(&*panic)))
             }))));
         }
-        let work = answer(self.registry.clone(), body, method, self.page_size);
+        let work = answer(
+            self.registry.clone(),
+            body,
+            method,
+            peer.clone(),
+            self.page_size,
+        );
         let answered = async move {
             let guard = guard(method, &id, &span, limit);
             match guard.run(work, timed_out).await {
@@ -110,6 +120,7 @@ impl RegistryService {
     fn watch(
         &self,
         scope: WatchScope,
+        reader: Reader,
     ) -> Result<impl Stream<Item = Body> + Send + 'static, WireError> {
         let Ok(permit) = Arc::clone(&self.watches).try_acquire_owned() else {
             let max = self.max_watches;
@@ -117,7 +128,14 @@ impl RegistryService {
             return Err(RegistryError::TooManyWatches { max }.to_wire_error());
         };
         let (registry, drain) = (self.registry.clone(), self.drain.clone());
-        let chunks = watch_chunks(registry, scope, self.page_size, self.keep_alive, drain);
+        let chunks = watch_chunks(
+            registry,
+            scope,
+            reader,
+            self.page_size,
+            self.keep_alive,
+            drain,
+        );
         // The closure holds the permit until the stream is dropped.
         Ok(chunks.inspect(move |_| {
             let _ = &permit;
@@ -129,6 +147,7 @@ impl RegistryService {
 fn watch_chunks(
     registry: SharedRegistry,
     scope: WatchScope,
+    reader: Reader,
     page_size: usize,
     keep_alive: Duration,
     drain: CancellationToken,
@@ -153,7 +172,13 @@ fn watch_chunks(
                 next = timeout(wait, watch.next()) => next,
             };
             match next {
-                Ok(Some(Ok(event))) => {
+                Ok(Some(Ok(mut event))) => {
+                    if let Event::Snapshot { registrations, .. } = &mut event {
+                        registrations.retain(|registration| reader.sees(registration));
+                    } else if event.registration().is_some_and(|changed| !reader.sees(changed)) {
+                        last_live = Instant::now();
+                        continue;
+                    }
                     for content in wire::encode_event(event, page_size) {
                         yield Body::StreamChunk(Message::agent(content));
                     }
@@ -191,12 +216,14 @@ async fn answer(
     registry: SharedRegistry,
     body: Body,
     method: &'static str,
+    peer: Peer,
     page_size: usize,
 ) -> Result<Map, WireError> {
     let refused = |error: RegistryError| error.to_wire_error();
     match (method, body) {
         (_, Body::Register(register)) => {
             let registration = wire::read_registration(register).map_err(refused)?;
+            let registration = place(&peer, registration).map_err(refused)?;
             let lease = registry.register(registration).await.map_err(refused)?;
             Ok(wire::encode_lease(lease))
         }
@@ -215,6 +242,7 @@ async fn answer(
         }
         (method, Body::Request(Request::Other(payload))) => {
             let after = Cursor::read(&payload).map_err(malformed)?;
+            let reader = Reader::new(&peer, &payload).map_err(malformed)?;
             let request = match method {
                 "lookup" => {
                     let name = wire::text(&payload, "agent_name").map_err(malformed)?;
@@ -224,8 +252,15 @@ async fn answer(
                 _ => ListRequest::All,
             };
             let yielder = Yielder::every(WORK_SLICE);
-            let listed =
-                listing::list(&registry, &request, after.as_ref(), page_size, yielder).await;
+            let listed = listing::list(
+                &registry,
+                &request,
+                after.as_ref(),
+                &reader,
+                page_size,
+                yielder,
+            )
+            .await;
             let (page, next) = listed.map_err(refused)?;
             let mut answer = Map::from([("registrations", page)]);
             answer.extend(next.map(|next| ("next", next)));

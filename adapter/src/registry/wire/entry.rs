@@ -29,6 +29,7 @@ pub(in crate::registry) fn encode_registration(
     register.metadata = registration.metadata.clone();
     register.version = registration.version.as_ref().map(ToString::to_string);
     register.instance = present(Some(registration.instance.clone()));
+    register.machine.clone_from(&registration.machine);
     register.owner = registration.owner().map(str::to_owned);
     Ok(register)
 }
@@ -53,6 +54,8 @@ pub(in crate::registry) fn read_registration(
         .with_capabilities(register.capabilities);
     registration.version = version.transpose()?;
     registration.metadata = register.metadata;
+    // Not this machine: the endpoint may be on another one.
+    registration.machine = present(register.machine);
     Ok(registration)
 }
 

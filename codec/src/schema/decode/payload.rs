@@ -224,6 +224,7 @@ fn read_register<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Register, 
             "metadata" => register.metadata = read_map(reader, key)?,
             "version" => register.version = read_text(reader, key)?,
             "instance" => register.instance = read_text(reader, key)?,
+            "machine" => register.machine = read_text(reader, key)?,
             "owner" => register.owner = read_text(reader, key)?,
             _ => return Ok(false),
         }

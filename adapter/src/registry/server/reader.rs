@@ -1,0 +1,131 @@
+//! [`Reader`]: which registrations a peer of a registry server can use (PROTOCOL 12.14).
+
+use agentwire_codec::{Map, Value};
+use agentwire_registry::{
+    Registration, RegistrationProblem, RegistryError,
+    backend::{FieldError, RegistrationExt, this_machine},
+};
+use agentwire_transport::{Peer, PeerAddr};
+
+use crate::registry::wire::text;
+
+/// A peer that asks for registrations.
+pub(super) struct Reader {
+    /// The machine that the request names, and the machine that the peer's address implies.
+    machines: [Option<String>; 2],
+    /// Whether the peer asks for the local endpoints of other machines, too.
+    wants_all: bool,
+}
+
+impl Reader {
+    pub(super) fn new(peer: &Peer, payload: &Map) -> Result<Self, FieldError> {
+        let stated = Some(text(payload, "machine")?).filter(|machine| !machine.is_empty());
+        let wants_all = match payload.get("remote_local") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(wants_all)) => *wants_all,
+            Some(_) => return Err(FieldError::new("remote_local", "a bool")),
+        };
+        Ok(Self {
+            machines: [stated, machine_of(peer)],
+            wants_all,
+        })
+    }
+
+    /// Returns true if the peer can call the endpoint, or asks for all endpoints.
+    pub(super) fn sees(&self, registration: &Registration) -> bool {
+        if self.wants_all || !registration.is_local() {
+            return true;
+        }
+        let mut machines = self.machines.iter().flatten();
+        registration.machine.is_none() || machines.any(|here| registration.is_callable_from(here))
+    }
+}
+
+/// Records where a local endpoint is, and refuses endpoints that the peer's callers cannot reach.
+///
+/// # Errors
+///
+/// Returns [`RegistryError::InvalidRegistration`] if a peer outside of this process registers an
+/// endpoint that exists only inside of a process.
+pub(super) fn place(
+    peer: &Peer,
+    mut registration: Registration,
+) -> Result<Registration, RegistryError> {
+    if registration.is_in_process() && !is_in_process(peer) {
+        return Err(RegistryError::InvalidRegistration {
+            name: registration.name,
+            problem: RegistrationProblem::Endpoint {
+                problem: "a memory endpoint exists only inside the process that listens on it",
+            },
+        });
+    }
+    if registration.is_local() {
+        registration.machine = registration.machine.or_else(|| machine_of(peer));
+    } else {
+        registration.machine = None;
+    }
+    Ok(registration)
+}
+
+/// Returns the machine that the address of a peer implies: this machine for a local peer, and
+/// otherwise the IP address.
+fn machine_of(peer: &Peer) -> Option<String> {
+    match peer.address() {
+        PeerAddr::Tcp(address) if !address.ip().to_canonical().is_loopback() => {
+            Some(address.ip().to_canonical().to_string())
+        }
+        PeerAddr::Unknown => None,
+        _ => this_machine().map(str::to_owned),
+    }
+}
+
+fn is_in_process(peer: &Peer) -> bool {
+    matches!(peer.address(), PeerAddr::Memory(_) | PeerAddr::Custom(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use agentwire_codec::map;
+
+    use super::*;
+
+    fn peer(address: &str) -> Peer {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        Peer::from(address)
+    }
+
+    fn registered(by: &Peer, endpoint: &str) -> Registration {
+        let mut registration = Registration::new("payroll", endpoint.parse().unwrap());
+        registration.machine = None;
+        place(by, registration).unwrap()
+    }
+
+    fn sees(reader: &Peer, payload: Map, registration: &Registration) -> bool {
+        Reader::new(reader, &payload).unwrap().sees(registration)
+    }
+
+    #[test]
+    fn a_local_endpoint_is_shown_to_readers_on_its_machine_and_to_those_that_ask_for_it() {
+        let (a, b) = (peer("10.0.0.1:4000"), peer("10.0.0.2:4000"));
+        let loopback = registered(&b, "tcp://127.0.0.1:5555");
+        assert!(sees(&b, Map::new(), &loopback));
+        assert!(!sees(&a, Map::new(), &loopback));
+        assert!(!sees(&peer("127.0.0.1:1"), Map::new(), &loopback));
+        assert!(sees(&a, map! {"remote_local": true}, &loopback));
+        let everywhere = registered(&b, "tcp://10.0.0.2:5555");
+        assert!(sees(&a, Map::new(), &everywhere) && everywhere.machine.is_none());
+        let mut stated = registered(&b, "unix:///run/payroll.sock");
+        stated.machine = Some("boot net:1".to_owned());
+        assert!(sees(&a, map! {"machine": "boot net:2"}, &stated));
+        assert!(!sees(&a, map! {"machine": "other net:1"}, &stated));
+        assert!(Reader::new(&a, &map! {"remote_local": 1}).is_err());
+    }
+
+    #[test]
+    fn only_this_process_registers_memory_endpoints() {
+        let memory = Registration::new("a", "memory://a".parse().unwrap());
+        assert!(place(&peer("127.0.0.1:1"), memory.clone()).is_err());
+        let inside = Peer::from("a carrier in this process");
+        assert!(place(&inside, memory).is_ok());
+    }
+}
