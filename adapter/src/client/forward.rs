@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use agentwire_codec::{Body, EnvelopeType};
+use agentwire_codec::{Body, EnvelopeType, RequestId};
 use async_stream::stream;
 use futures_core::Stream;
 
@@ -16,6 +16,8 @@ use super::{
 use crate::Error;
 
 /// Sends requests to one endpoint and returns the answers undecoded, as [`Body::Raw`].
+///
+/// A request keeps its id, unless it shares a connection with requests that may have the same id.
 ///
 /// An error of the target is an answer. An [`Error`] says that there is no answer.
 #[derive(Clone)]
@@ -46,9 +48,13 @@ impl Forwarder {
     }
 
     /// Sends a request that has one answer.
-    pub(crate) async fn call(self, request: Body) -> Result<Body, Error> {
+    pub(crate) async fn call(self, id: RequestId, request: Body) -> Result<Body, Error> {
         let Inner { client, calls, .. } = &*self.0;
-        let mut call = Call::new(client, calls, request, &CallOptions::new())?;
+        let mut call = if client.config.max_in_flight > 1 {
+            Call::new(client, calls, request, &CallOptions::new())?
+        } else {
+            Call::forwarded(client, calls, id, request)?
+        };
         let answer = call.run().await?;
         match answer.kind() {
             EnvelopeType::Response | EnvelopeType::Error => Ok(answer),
@@ -60,11 +66,12 @@ impl Forwarder {
     /// is not a chunk.
     pub(crate) fn stream(
         self,
+        id: RequestId,
         request: Body,
     ) -> impl Stream<Item = Result<Body, Error>> + Send + 'static {
         stream! {
             let Inner { client, streams, .. } = &*self.0;
-            let mut call = match Call::new(client, streams, request, &CallOptions::new()) {
+            let mut call = match Call::forwarded(client, streams, id, request) {
                 Ok(call) => call,
                 Err(error) => {
                     yield Err(error);

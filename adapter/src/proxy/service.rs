@@ -86,17 +86,17 @@ impl Service for ProxyService {
         let target = self.target.clone();
         Ok(match answers {
             Answers::One => Work::One(Box::pin(async move {
-                let answer = target.call(request).await;
+                let answer = target.call(id.clone(), request).await;
                 answer.unwrap_or_else(|error| Body::Error(no_answer(&error, &id)))
             })),
             Answers::Many => {
-                let answers = target.stream(request);
+                let answers = target.stream(id.clone(), request);
                 Work::Many(Box::pin(answers.map(move |answer| {
                     answer.unwrap_or_else(|error| Body::Error(no_answer(&error, &id)))
                 })))
             }
             Answers::Endless => {
-                let answers = until_drained(target.stream(request), self.drain.clone());
+                let answers = until_drained(target.stream(id.clone(), request), self.drain.clone());
                 Work::Many(Box::pin(answers.map(move |answer| {
                     answer.unwrap_or_else(|error| Body::Error(no_answer(&error, &id)))
                 })))

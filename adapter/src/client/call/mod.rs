@@ -7,7 +7,7 @@ mod trace;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use agentwire_codec::{Body, Heartbeat, WireError};
+use agentwire_codec::{Body, Heartbeat, RequestId, WireError};
 use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 use tokio::time::{Instant, sleep};
 use tracing::{Span, field};
@@ -78,6 +78,18 @@ impl Call {
     ) -> Result<Self, Error> {
         let request = Request::new(body.into(), &client.config);
         Self::with_request(client, destination, request, options)
+    }
+
+    /// Creates a call that passes a request on, with the id that its sender chose. The ids of
+    /// different senders may be equal, so the call needs a connection to itself.
+    pub(super) fn forwarded(
+        client: &Arc<Client>,
+        destination: &Destination,
+        id: RequestId,
+        body: Body,
+    ) -> Result<Self, Error> {
+        let request = Request::forwarded(id, body, &client.config);
+        Self::with_request(client, destination, request, &CallOptions::new())
     }
 
     /// Creates a ping, which checks whether the server is alive.

@@ -35,7 +35,17 @@ impl Request {
             }
             other => (other.kind().as_str(), None),
         };
-        Self::encode(method, tool, body, config)
+        Self::encode(RequestId::random(), method, tool, body, config)
+    }
+
+    /// Encodes a request that is passed on, with the id that its sender chose.
+    pub(in crate::client) fn forwarded(
+        id: RequestId,
+        body: Body,
+        config: &Config,
+    ) -> Result<Self, InvalidRequest> {
+        let method = body.kind().as_str();
+        Self::encode(id, method, None, body, config)
     }
 
     /// Encodes a heartbeat. Any response to it proves that the server is alive.
@@ -43,16 +53,16 @@ impl Request {
         heartbeat: Heartbeat,
         config: &Config,
     ) -> Result<Self, InvalidRequest> {
-        Self::encode("ping", None, heartbeat.into(), config)
+        Self::encode(RequestId::random(), "ping", None, heartbeat.into(), config)
     }
 
     fn encode(
+        id: RequestId,
         method: &'static str,
         tool: Option<String>,
         body: Body,
         config: &Config,
     ) -> Result<Self, InvalidRequest> {
-        let id = RequestId::random();
         let envelope = Envelope::new(id.clone(), body);
         let mut frame = buffer_pool::take_write_buffer();
         let encoded = put_frame(&mut frame, config.frame_limits.max_send(), |buffer| {
