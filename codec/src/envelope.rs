@@ -48,7 +48,7 @@ pub enum Body {
     /// Renews the registration of an agent.
     Heartbeat(Heartbeat),
     /// Registers an agent.
-    Register(Register),
+    Register(Box<Register>),
     /// Removes an agent from a registry.
     Unregister(Unregister),
     /// One chunk of the reply to a streaming request.
@@ -388,6 +388,12 @@ debug_without_owner! {
     Unregister { agent_name endpoint instance }
 }
 
+impl From<Register> for Body {
+    fn from(register: Register) -> Self {
+        Self::Register(Box::new(register))
+    }
+}
+
 macro_rules! into_body {
     ($($payload:ident $variant:ident)*) => {$(
         impl From<$payload> for Body {
@@ -403,7 +409,6 @@ into_body! {
     Response Response
     WireError Error
     Heartbeat Heartbeat
-    Register Register
     Unregister Unregister
 }
 

@@ -222,7 +222,7 @@ async fn answer(
     let refused = |error: RegistryError| error.to_wire_error();
     match (method, body) {
         (_, Body::Register(register)) => {
-            let registration = wire::read_registration(register).map_err(refused)?;
+            let registration = wire::read_registration(*register).map_err(refused)?;
             let registration = place(&peer, registration).map_err(refused)?;
             let lease = registry.register(registration).await.map_err(refused)?;
             Ok(wire::encode_lease(lease))
