@@ -140,7 +140,7 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
-    /// Lowers the timeout to this one.
+    /// Lowers the timeout of a call to `timeout`, if the current timeout is longer.
     pub(crate) fn timeout_at_most(mut self, timeout: Duration) -> Self {
         self.config.timeout = self.config.timeout.min(timeout);
         self
@@ -192,13 +192,13 @@ impl RemoteAgentBuilder<FixedEndpoint> {
     }
 
     /// Checks the settings of a client that forwards requests. The second destination is for
-    /// streams. Each destination has its own connections, so that streams do not take those of
-    /// calls.
+    /// streams. Each destination has its own connections, so that streams do not use up the
+    /// connections of calls.
     pub(super) fn into_forwarding_parts(
         mut self,
     ) -> Result<(Arc<Client>, [Destination; 2]), Error> {
         self.config.bodies = Bodies::Raw;
-        // Only the sender of a request can decide whether to send it again.
+        // Only the original sender can decide whether its request may be sent again.
         self.config.retry = RetryPolicy::never();
         let (config, connector) = self.into_connector()?;
         let client = Arc::new(Client::new(config));
@@ -207,7 +207,7 @@ impl RemoteAgentBuilder<FixedEndpoint> {
         Ok((client, channels))
     }
 
-    /// Checks the settings and returns them with the connector.
+    /// Checks the settings, and returns the settings with the connector.
     fn into_connector(self) -> Result<(Config, Arc<dyn Connector>), Error> {
         self.check()?;
         let FixedEndpoint {

@@ -1,4 +1,4 @@
-//! A client that forwards requests of any kind, for a proxy.
+//! A client that forwards requests of any kind. It is used by a proxy.
 
 use std::{fmt, sync::Arc};
 
@@ -15,11 +15,13 @@ use super::{
 };
 use crate::Error;
 
-/// Sends requests to one endpoint and returns the answers undecoded, as [`Body::Raw`].
+/// A client that sends requests to one endpoint, and returns the answers undecoded as
+/// [`Body::Raw`].
 ///
 /// A request keeps its id, unless it shares a connection with requests that may have the same id.
 ///
-/// An error of the target is an answer. An [`Error`] says that there is no answer.
+/// An error answer of the target is returned as an answer. An [`Error`] means that there is no
+/// answer.
 #[derive(Clone)]
 pub(crate) struct Forwarder(Arc<Inner>);
 
@@ -32,7 +34,8 @@ struct Inner {
 impl Forwarder {
     /// # Errors
     ///
-    /// Returns [`Error::InvalidEndpoint`] or [`Error::InvalidSetting`].
+    /// Returns [`Error::InvalidEndpoint`] if the endpoint is not valid, and
+    /// [`Error::InvalidSetting`] if a setting is out of range.
     pub(crate) fn new(builder: RemoteAgentBuilder<FixedEndpoint>) -> Result<Self, Error> {
         let (client, [calls, streams]) = builder.into_forwarding_parts()?;
         Ok(Self(Arc::new(Inner {
@@ -42,7 +45,7 @@ impl Forwarder {
         })))
     }
 
-    /// Returns the name of the agent in requests that name none.
+    /// Returns the name of the agent that is added to requests that name no agent.
     pub(crate) fn name(&self) -> &str {
         &self.0.client.config.name
     }
@@ -62,8 +65,8 @@ impl Forwarder {
         }
     }
 
-    /// Sends a request that may have several answers. The last item is an error or an answer that
-    /// is not a chunk.
+    /// Sends a request that may have several answers. The last item is either an error or an answer
+    /// that is not a chunk.
     pub(crate) fn stream(
         self,
         id: RequestId,

@@ -1,10 +1,9 @@
 //! The client: [`RemoteAgent`] and the layers below it.
 //!
 //! ```text
-//! remote_agent  the handle, with `builder` (its settings) and `stream` (answers as they arrive);
-//!               `forward` takes its place in a proxy
+//! remote_agent  the handle of a client, with `builder` and `stream`; a proxy uses `forward` instead
 //!   call        one request with all of its attempts: retries, deadlines, errors
-//!     router    which channel the next attempt goes to: a fixed one, or a discovered instance
+//!     router    chooses the channel of each attempt: a fixed one, or a discovered instance
 //!       channel the connections to one endpoint: pools, sharing, a folder for each carrier
 //!         crate::connection   one byte stream that carries envelopes
 //! ```

@@ -1,13 +1,13 @@
-//! How much of an envelope a connection decodes.
+//! The two ways in which a connection decodes envelopes.
 
 use agentwire_codec::{DecodeError, Envelope, Format};
 
 /// How the bodies of received envelopes are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bodies {
-    /// As the types that the protocol defines. Unknown keys are dropped.
+    /// Bodies are decoded into the types that the protocol defines. Unknown keys are dropped.
     Typed,
-    /// As maps with every key, to be passed on.
+    /// Bodies are decoded into maps that keep every key, so that they can be forwarded.
     Raw,
 }
 

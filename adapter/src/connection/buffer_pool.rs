@@ -4,8 +4,8 @@
 //! need no buffers, and busy connections do not allocate.
 //!
 //! There are two exceptions. A connection that has received a large frame keeps its read buffer
-//! until the buffer is shrunk. A shared client connection keeps its write buffer, because it swaps
-//! the buffer for the buffer of queued frames.
+//! until the buffer is shrunk. A shared client connection keeps its write buffer, because this
+//! buffer is swapped with the buffer of queued frames.
 
 use std::{cell::RefCell, thread::LocalKey};
 

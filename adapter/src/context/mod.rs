@@ -99,7 +99,7 @@ impl RequestContext {
     }
 
     /// Returns the id of the request. The caller has chosen the id, so different peers may use the
-    /// same one.
+    /// same id.
     #[must_use]
     pub fn request_id(&self) -> &RequestId {
         &self.request_id

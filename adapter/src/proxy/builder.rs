@@ -11,7 +11,7 @@ use crate::{
     server::{Endpoints, ServerConfig, ServerTasks, server_settings},
 };
 
-/// Settings of a [`Proxy`], made by [`Proxy::builder`].
+/// A builder for a [`Proxy`], returned by [`Proxy::builder`].
 #[must_use]
 pub struct ProxyBuilder {
     target: RemoteAgentBuilder<FixedEndpoint>,
@@ -29,35 +29,36 @@ impl ProxyBuilder {
     }
 
     server_settings! {
-        /// Default: 1024.
+        /// The default is 1024.
         max_connections;
-        /// The frames that are exchanged with the target have limits of their own:
-        /// [`RemoteAgentBuilder::frame_limits`].
+        /// These limits do not apply to frames that are exchanged with the target. Set
+        /// [`RemoteAgentBuilder::frame_limits`] for those frames.
         frame_limits;
         idle_timeout;
-        /// Limits how long an answer, or each chunk of a stream, may take. Default: the
-        /// [timeout](RemoteAgentBuilder::timeout) of the target. The shorter one applies.
+        /// Sets how long the target may take for an answer, or for each chunk of a stream. The
+        /// shorter of this timeout and the target's [timeout](RemoteAgentBuilder::timeout) applies.
+        /// By default only the target's timeout applies.
         handler_timeout;
-        /// Watches end at once.
+        /// Watches end immediately.
         shutdown_timeout;
     }
 
-    /// Binds all endpoints and starts to forward. If one of them cannot be bound, none is served.
-    /// The proxy does not connect to the target before the first request.
+    /// Binds all endpoints and starts to forward. If an endpoint cannot be bound, no endpoint is
+    /// served. The proxy connects to the target on the first request.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::InvalidEndpoint`] if the target or an endpoint is invalid,
-    /// [`Error::InvalidSetting`] if a setting is invalid or there is no endpoint, and
+    /// Returns [`Error::InvalidEndpoint`] if the target or an endpoint is not valid, and
+    /// [`Error::InvalidSetting`] if a setting is out of range or there is no endpoint. Returns
     /// [`Error::Listen`] if an endpoint is in use or cannot be bound.
     ///
     /// # Panics
     ///
-    /// Panics outside of a tokio runtime with I/O and time enabled.
+    /// Panics if this is called outside a tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing is served and the endpoints are released.
+    /// If the future is dropped, nothing is served and all bound endpoints are released.
     pub async fn serve(self) -> Result<Proxy, Error> {
         self.config.check()?;
         let target = match self.config.handler_timeout {

@@ -1,4 +1,4 @@
-//! Forwards requests from one endpoint to another.
+//! A server that forwards requests to another endpoint: [`Proxy`].
 
 mod builder;
 mod service;
@@ -15,18 +15,18 @@ use crate::{
     server::ServerTasks,
 };
 
-/// A server that forwards every request to one target, and every answer back.
+/// A server that forwards every request to one target, and returns every answer to the caller.
 ///
-/// A proxy connects what cannot reach each other: TCP and Unix sockets, or two networks. The target
-/// may be a server of agents and tools or a registry, in any language. The proxy does not
-/// interpret requests: it passes on names, methods, keys and errors that it does not know
-/// (PROTOCOL 2.10).
+/// A proxy connects clients with a server that they cannot reach directly, for example a server on
+/// a Unix socket or in another network. The target may be a server of agents and tools or a
+/// registry, in any language. The proxy does not interpret requests, and also forwards unknown
+/// names, methods, keys and errors (PROTOCOL 2.10).
 ///
-/// It never sends a request twice, because only the caller knows whether that is safe. If the
-/// target gives no answer, the caller gets an error that does not reveal the endpoint of the
-/// target; the log of the proxy has the cause.
+/// The proxy never sends a request twice, because only the caller knows whether that is safe. If
+/// the target does not answer, the caller receives an error that does not reveal the endpoint of
+/// the target. The proxy logs the cause.
 ///
-/// The proxy runs until it is stopped. Dropping it aborts the requests in flight.
+/// The proxy runs until it is stopped or dropped. Dropping the proxy aborts the requests in flight.
 ///
 /// ```
 /// use agentwire::{LocalAgent, Message, Proxy, RemoteAgent, agent_fn};
@@ -47,20 +47,20 @@ use crate::{
 /// ```
 pub struct Proxy {
     tasks: ServerTasks,
-    /// Ends watches at shutdown; they do not end by themselves.
+    /// Ends the watches at shutdown, because watches do not end by themselves.
     drain: CancellationToken,
 }
 
 impl Proxy {
-    /// Serves a proxy on one endpoint, with default settings.
+    /// Starts a proxy on one endpoint, with default settings.
     ///
     /// # Errors
     ///
-    /// As [`ProxyBuilder::serve`].
+    /// Returns the same errors as [`ProxyBuilder::serve`].
     ///
     /// # Panics
     ///
-    /// As [`ProxyBuilder::serve`].
+    /// Panics under the same conditions as [`ProxyBuilder::serve`].
     pub async fn serve<T, E>(target: T, endpoint: E) -> Result<Self, Error>
     where
         T: TryInto<Endpoint>,
@@ -73,62 +73,63 @@ impl Proxy {
             .await
     }
 
-    /// Returns a builder for a proxy to this target.
+    /// Returns a builder for a proxy that forwards requests to `target`.
     ///
-    /// The settings of `target` apply, with two exceptions. Its retry policy is ignored. Its
-    /// [`name`](RemoteAgentBuilder::name) is given only to requests that name no agent.
-    /// Streams, and requests with an unknown method, have
-    /// [as many connections](RemoteAgentBuilder::max_connections) of their own, so that they
-    /// never hold up calls.
+    /// The settings of `target` apply, with two exceptions. The retry policy is ignored. The
+    /// [`name`](RemoteAgentBuilder::name) is added only to requests that name no agent.
+    ///
+    /// Streams and requests with an unknown method use separate connections, so that they never
+    /// delay calls. The limit [`max_connections`](RemoteAgentBuilder::max_connections) applies to
+    /// each of the two groups of connections.
     pub fn builder(target: RemoteAgentBuilder<FixedEndpoint>) -> ProxyBuilder {
         ProxyBuilder::new(target)
     }
 
-    /// Returns the endpoint that the proxy listens on, with the real port if the system chose one.
-    /// Of several, it is the first.
+    /// Returns the first endpoint of the proxy. If the system has chosen the port, the endpoint
+    /// contains the actual port.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
-        // There is at least one.
+        // The builder requires at least one endpoint.
         &self.endpoints()[0]
     }
 
-    /// Returns all endpoints, in the order in which the builder got them.
+    /// Returns all endpoints, in the order in which they were added to the builder.
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         self.tasks.endpoints()
     }
 
-    /// Stops gracefully: accepts no more connections and requests, waits for the answers to those
-    /// in flight, and ends watches of registries. Requests that are not answered within the
-    /// [shutdown timeout](ProxyBuilder::shutdown_timeout) are dropped.
+    /// Stops the proxy gracefully. The proxy accepts no more connections and requests, waits for
+    /// the answers to the requests in flight, and ends all watches of registries. Requests that are
+    /// not answered within the [shutdown timeout](ProxyBuilder::shutdown_timeout) are dropped.
     ///
-    /// Returns when no task and no socket file is left.
+    /// Returns when all tasks of the proxy have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the proxy keeps draining, without a limit in time. Call this or
-    /// [`abort`](Self::abort) again.
+    /// If the future is dropped, the proxy continues to drain without a timeout. Call this method
+    /// or [`abort`](Self::abort) to finish the shutdown.
     pub async fn stop(&self) {
         self.drain.cancel();
         self.tasks.stop().await;
     }
 
-    /// Stops at once: drops what is in flight and closes all connections. Returns when no task and
-    /// no socket file is left.
+    /// Stops the proxy immediately. Requests in flight are dropped, and all connections are closed.
+    /// Returns when all tasks of the proxy have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the proxy stops all the same.
+    /// If the future is dropped, the proxy still stops.
     pub async fn abort(&self) {
         self.tasks.abort().await;
     }
 
-    /// Waits until the proxy has been stopped or aborted, by whichever task, and no task and no
-    /// socket file is left.
+    /// Waits until the proxy has been stopped or aborted by any task. Returns when all tasks of the
+    /// proxy have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// Safe: the future only waits.
+    /// This method is cancel safe, because it only waits.
     pub async fn stopped(&self) {
         self.tasks.stopped().await;
     }

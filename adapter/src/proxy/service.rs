@@ -19,16 +19,16 @@ use crate::{
 /// The service of a [`Proxy`](super::Proxy).
 pub(super) struct ProxyService {
     target: Forwarder,
-    /// Ends watches at shutdown; they do not end by themselves.
+    /// Ends the watches at shutdown, because watches do not end by themselves.
     drain: CancellationToken,
 }
 
 /// How the target answers a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answers {
-    /// Once.
+    /// With one answer.
     One,
-    /// With a stream, or in a way that is not known.
+    /// With a stream, or in an unknown way.
     Many,
     /// With a stream that does not end.
     Endless,
@@ -39,7 +39,7 @@ impl ProxyService {
         Self { target, drain }
     }
 
-    /// Adds the name of the agent to a request that names none, if the proxy was given a name.
+    /// Adds the configured name of the agent, if there is one, to a request that names no agent.
     fn with_name(&self, raw: &mut RawBody) {
         let name = self.target.name();
         if name.is_empty() || !is_call(raw) || names_an_agent(&raw.payload) {
@@ -77,7 +77,7 @@ impl Service for ProxyService {
 
     fn start(&self, id: &RequestId, body: Body, _: &Peer) -> Result<Work, WireError> {
         let Body::Raw(mut raw) = body else {
-            // Not reached: `bodies` asks for raw bodies.
+            // This code is unreachable, because `bodies` requests raw bodies.
             return Err(WireError::new(ErrorCode::INTERNAL_ERROR, "Not a raw body"));
         };
         self.with_name(&mut raw);
@@ -105,7 +105,8 @@ impl Service for ProxyService {
     }
 }
 
-/// Ends a stream at shutdown. Clients of a registry then watch again, here or elsewhere.
+/// Ends a stream at shutdown. Clients of a registry then open a new watch, here or at another
+/// server.
 fn until_drained(
     answers: impl Stream<Item = Result<Body, Error>> + Send + 'static,
     drain: CancellationToken,
@@ -132,7 +133,7 @@ fn method(raw: &RawBody) -> Option<&str> {
     raw.payload.get("method").and_then(Value::as_str)
 }
 
-/// Returns whether the request is to an agent, so that it may name one.
+/// Returns whether the request is for an agent, and may therefore name an agent.
 fn is_call(raw: &RawBody) -> bool {
     raw.kind == EnvelopeType::Request && matches!(method(raw), Some("process" | "stream"))
 }
@@ -155,8 +156,8 @@ fn answers_to(raw: &RawBody) -> Answers {
     }
 }
 
-/// Returns what the caller gets if the target gives no answer, and logs the cause. Neither the
-/// endpoint of the target nor the error of the system is for the caller (PROTOCOL 7.2).
+/// Returns the error that the caller receives if the target does not answer, and logs the cause.
+/// The error reveals neither the endpoint of the target nor the system error (PROTOCOL 7.2).
 fn no_answer(error: &Error, id: &RequestId) -> WireError {
     if let Some(count) = FAILURES.record(Instant::now()) {
         tracing::warn!(%id, count, error = format!("{error:#}"), "target gave no answer");
@@ -191,5 +192,6 @@ fn no_answer(error: &Error, id: &RequestId) -> WireError {
     WireError::new(error.code(), text)
 }
 
-/// Bounds the warnings about targets that give no answer: callers can cause them.
+/// Limits the rate of warnings about targets that do not answer, because callers can cause these
+/// warnings.
 static FAILURES: LogLimit = LogLimit::new();

@@ -23,8 +23,7 @@ pub(super) struct Invocation<H: ?Sized> {
     id: RequestId,
     span: Span,
     limit: Option<Duration>,
-    /// The start time, which is set only if the span is enabled, because it is used only in the
-    /// log.
+    /// The start time, or `None` if the span is disabled, because only the log uses the start time.
     start: Option<Instant>,
 }
 

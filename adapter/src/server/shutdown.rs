@@ -1,4 +1,4 @@
-//! The shutdown of a server, which can be drained or aborted.
+//! The shutdown of a server, either by draining or by aborting.
 
 use std::{
     future::{Future, poll_fn},

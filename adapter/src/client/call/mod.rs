@@ -406,7 +406,7 @@ impl Call {
     }
 }
 
-/// Reports the total timeout of the stream in a timeout error if the total timeout has expired.
+/// Changes a timeout error to report the total timeout of the stream, if that timeout has expired.
 fn with_total(mut error: Error, limit: Option<TotalLimit>) -> Error {
     let reached = limit.filter(TotalLimit::is_over);
     if let (Error::Timeout { timeout, .. }, Some(limit)) = (&mut error, reached) {

@@ -52,7 +52,8 @@ impl RetryBudget {
         match attempt {
             Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
             Err(Failure::Connect(error)) => self.connect(error),
-            // The answer to a second request would also be too large, or of another protocol.
+            // The answer to a second request would also be too large, or would also use another
+            // protocol.
             Err(Failure::Broken(Some(error))) if error.is_refusal() => None,
             Err(Failure::Broken(_)) => self.resend(),
             Err(Failure::Unsent(_)) => self.unsent(),

@@ -48,7 +48,7 @@ impl Request {
         Self::encode(id, method, None, body, config)
     }
 
-    /// Encodes a heartbeat. Any response to it proves that the server is alive.
+    /// Encodes a heartbeat. Any response to the heartbeat proves that the server is alive.
     pub(in crate::client) fn ping(
         heartbeat: Heartbeat,
         config: &Config,

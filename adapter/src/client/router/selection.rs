@@ -54,8 +54,8 @@ pub(in crate::client) enum NoRoute {
         instances: usize,
         source: Option<TransportError>,
     },
-    /// Every reachable instance hosts a different agent. The fields are the last such endpoint and
-    /// the answer from there.
+    /// Every reachable instance hosts a different agent. The fields contain the endpoint and the
+    /// answer of the last such instance.
     Denied(Endpoint, WireError),
     /// No instance is known, and the deadline has passed.
     TimedOut,
@@ -81,7 +81,7 @@ impl Selection {
         &mut self,
         deadline: Instant,
     ) -> Result<&(InFlightGuard, Channel), NoRoute> {
-        // Dropping the guard ends the call's share in the load of the previous instance.
+        // Dropping the guard stops counting the call as in flight to the previous instance.
         self.current = None;
         if self.client.closed.is_cancelled() {
             return Err(NoRoute::Closed);

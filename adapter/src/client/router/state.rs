@@ -23,7 +23,7 @@ pub(super) struct Shared {
     pub(super) name: String,
     pub(super) registry: SharedRegistry,
     pub(super) connect_timeout: Duration,
-    /// The options of connections to instances.
+    /// The TCP options for connections to instances.
     pub(super) tcp: TcpOptions,
     state: Mutex<State>,
     /// Wakes waiting calls, so that they choose again. The calls are woken when a lookup ends, when

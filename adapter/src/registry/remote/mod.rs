@@ -170,7 +170,7 @@ impl Registry for RemoteRegistry {
         leave.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         leave.instance = which.instance.clone();
         leave.owner = which.owner().map(str::to_owned);
-        // If no instance and no key is given, a second request might unregister a successor.
+        // If neither an instance nor a key is given, a second request might unregister a successor.
         let options = if which.instance.is_some() || leave.owner.is_some() {
             idempotent()
         } else {

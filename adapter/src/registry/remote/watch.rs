@@ -77,7 +77,7 @@ pub(super) fn watch(
     Watch::new(events).with_liveness(move || is_live.load(Relaxed))
 }
 
-/// One connection of a watch, which ends when the connection is lost.
+/// The stream of a watch on one connection.
 struct Source {
     chunks: MessageStream,
     /// Whether the snapshot of this connection has been returned.

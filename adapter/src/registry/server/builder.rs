@@ -133,7 +133,7 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// connected.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// The size of one page of a list, in bytes of JSON. A page is also limited to a
-/// `PAGES_PER_FRAME`-th of the largest frame.
+/// The size of one page of a list, in bytes of JSON. A page is also limited to `1 /
+/// PAGES_PER_FRAME` of the largest frame.
 const PAGE_SIZE: usize = 256 * 1024;
 const PAGES_PER_FRAME: usize = 4;

@@ -8,14 +8,14 @@ use agentwire_registry::{
     backend::{FieldError, RegistrationExt},
 };
 
-/// A list of registrations that fits into a frame. The length of its JSON is limited by a budget,
-/// but the first registration is always accepted.
+/// A list of registrations that fits into a frame. The length of the list as JSON is limited by a
+/// budget, but the first registration is always accepted.
 #[derive(Debug)]
 pub(in crate::registry) struct Page {
     list: Vec<Value>,
     /// The length of the registrations as JSON, in bytes.
     size: usize,
-    /// The largest value of `size`, unless a single registration is larger.
+    /// The limit on `size`, which only a single large registration may exceed.
     budget: usize,
     scratch: Vec<u8>,
 }

@@ -166,7 +166,8 @@ fn poll_answer(
             lease.spent |= !matches!(written, Poll::Ready(Ok(())));
             Poll::Ready(Ok(body))
         }
-        // A peer that speaks another protocol may close the connection while the request is written.
+        // A peer that uses another protocol may close the connection while the request is being
+        // written.
         (Poll::Ready(Err(Failure::Broken(Some(error)))), _) if error.is_refusal() => {
             Poll::Ready(Err(Failure::Broken(Some(error))))
         }

@@ -1,6 +1,6 @@
 //! The carrier that sends envelopes in frames on a byte stream.
 //!
-//! A [`Pool`] holds connections that each serve one call at a time, as [`exclusive`] implements. A
+//! A [`Pool`] holds connections that each serve one call at a time (see [`exclusive`]). A
 //! [`Multiplexer`] shares its connections between calls if the client allows sharing.
 
 mod exclusive;
@@ -21,7 +21,7 @@ use crate::client::shared::Client;
 #[derive(Debug)]
 pub(super) struct Frames {
     pool: Arc<Pool>,
-    /// The shared connections, if calls may share connections.
+    /// The shared connections, or `None` if calls do not share connections.
     multiplexer: Option<Multiplexer>,
 }
 

@@ -26,8 +26,9 @@ pub(super) struct Shared {
     table: Mutex<InFlightTable<Waiter>>,
     /// Whether the connection accepts no more calls.
     ///
-    /// The flag is set under the lock of `table`, so that no call is added afterwards. A choice of
-    /// a connection reads the flag without the lock, where a stale value costs one more attempt.
+    /// The flag is set under the lock of `table`, so that no call is added afterwards. When a
+    /// connection is chosen, the flag is read without the lock. A stale value then costs one more
+    /// attempt.
     retired: AtomicBool,
     /// Wakes the driver when a frame is queued, or when the connection becomes idle.
     driver: AtomicWaker,
