@@ -165,7 +165,7 @@ struct StandardError(AgentError);
 
 impl StdError for StandardError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        // The source itself is skipped, because its text is the message of this error.
+        // The source itself is skipped, because this error already prints its text.
         self.0.source()?.source()
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn return_write_buffer(mut buffer: Vec<u8>) {
 }
 
 fn take<B: Default>(shelf: &'static LocalKey<Shelf<B>>) -> B {
-    // The shelf of a thread that is shutting down has already been dropped.
+    // If the thread is shutting down, its buffers have already been dropped.
     let taken = shelf.try_with(|shelf| shelf.borrow_mut().pop());
     taken.ok().flatten().unwrap_or_default()
 }
@@ -52,7 +52,7 @@ fn keep<B>(shelf: &'static LocalKey<Shelf<B>>, capacity: usize, buffer: B) {
     if capacity == 0 || capacity > MAX_CAPACITY {
         return;
     }
-    // The shelf of a thread that is shutting down has already been dropped.
+    // If the thread is shutting down, its buffers have already been dropped.
     let _ = shelf.try_with(|shelf| {
         let mut shelf = shelf.borrow_mut();
         if shelf.len() < MAX_BUFFERS {

@@ -51,7 +51,7 @@ pub(crate) enum Received {
     Envelope(Envelope),
     /// A frame whose payload is not an envelope. The connection stays usable.
     Malformed(DecodeError),
-    /// The end of the stream, without an incomplete frame before it.
+    /// The end of the stream, which is not in the middle of a frame.
     End,
 }
 

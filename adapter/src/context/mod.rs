@@ -146,7 +146,7 @@ impl RequestContext {
         &self.extensions
     }
 
-    /// Returns the attached values mutably, so that a wrapper can attach values.
+    /// Returns a mutable reference to the attached values, so that a wrapper can add values.
     ///
     /// ```
     /// use agentwire::RequestContext;

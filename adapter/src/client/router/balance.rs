@@ -110,8 +110,8 @@ mod tests {
     fn the_busiest_is_never_one_of_two_choices() {
         let picks = picks(Balance::PowerOfTwoChoices, &[2, 1, 0], 3000);
         assert_eq!(picks[0], 0);
-        // The least busy instance is part of two of the three possible pairs, and is picked from
-        // both.
+        // The least busy instance is in two of the three possible pairs, and is picked whenever it
+        // is in the pair.
         assert!(picks[2].abs_diff(2000) < 150, "{picks:?}");
     }
 

@@ -88,7 +88,7 @@ impl Shared {
             table.cancel(id);
             table.is_empty()
         };
-        // The driver must notice that the connection has become idle or has no more calls.
+        // Wake the driver, so that it notices that the connection has no more calls.
         if is_empty {
             self.driver.wake();
         }
