@@ -67,13 +67,15 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
-    /// Sets the timeout of one attempt to connect, within the timeout of the call. The default is 5
-    /// s for a fixed endpoint, and 3 s for each instance of a
+    /// Sets how long a call may connect, within the timeout of the call. The default is 5 s for a
+    /// fixed endpoint, and 3 s for each instance of a
     /// [discovered](crate::RemoteAgent::discover) agent.
     ///
-    /// After the timeout, connecting is retried as the [`retry`](Self::retry) policy allows. For a
-    /// discovered agent, the next attempt goes to another instance. One instance never uses more
-    /// than a third of the call's remaining time.
+    /// For a fixed endpoint, the time includes all attempts that the [`retry`](Self::retry) policy
+    /// allows, so it is also how long a call waits for a server that has not started. After one
+    /// second of waiting, the client logs a warning. For a discovered agent, the time is that of one
+    /// attempt, and the next attempt goes to another instance. One instance never uses more than a
+    /// third of the call's remaining time.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout.min(MAX_TIMEOUT);
         self

@@ -6,9 +6,10 @@ use agentwire_transport::internal::{Backoff, MAX_TIMEOUT};
 
 /// A policy that decides when a call is retried, and after what delay.
 ///
-/// By default, connecting is retried until the deadline of the call, so calls survive a restart of
-/// the server. Retrying is safe in this case, because no request has been sent. Errors that are not
-/// transient, such as a missing permission, are returned at once.
+/// By default, connecting is retried until the
+/// [connect timeout](crate::RemoteAgentBuilder::connect_timeout) or the deadline of the call, so
+/// calls survive a restart of the server. Retrying is safe in this case, because no request has
+/// been sent. Errors that are not transient, such as a missing permission, are returned at once.
 ///
 /// A request that may have been received is not sent again by default, because the agent may have
 /// processed it. [`resend`](Self::resend) allows this for agents that can process a request twice.

@@ -122,6 +122,8 @@ pub enum Error {
         timeout: Duration,
         /// The step of the call during which the timeout expired.
         phase: Phase,
+        /// Why the last attempt to connect failed, if the call was still connecting.
+        source: Option<transport::Error>,
     },
 
     /// The connection ended before the answer arrived.

@@ -6,10 +6,9 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Instances, RawPeer, ScriptedAgent, ask_often, call, listen, memory, within};
+use crate::common::{Instances, RawPeer, ask_often, call, listen, memory, within};
 use agentwire::{
-    CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder,
-    RetryPolicy,
+    CallOptions, Endpoint, Error, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
     registry::{LocalRegistry, Query, Registration, Registry},
     transport::{self, BoxFuture, Connection, Connector},
 };
@@ -74,16 +73,83 @@ async fn connecting_to_a_fixed_endpoint_has_a_limit_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connecting_that_took_too_long_is_tried_again() {
+async fn all_attempts_to_connect_share_the_connect_timeout() {
     let endpoint = memory("connect-again");
-    let _server = LocalAgent::serve(ScriptedAgent, &endpoint).await.unwrap();
-    for builder in hanging(&endpoint, 2) {
-        let remote = builder.connect_timeout(SECOND).build().unwrap();
+    let patient = Duration::from_secs(30 * 60);
+    for (limit, expected) in [(None, 5 * SECOND), (Some(60 * SECOND), 60 * SECOND)] {
+        let mut builder = RemoteAgent::builder(&endpoint).timeout(patient);
+        if let Some(limit) = limit {
+            builder = builder.connect_timeout(limit);
+        }
+        let remote = builder.build().unwrap();
         let start = Instant::now();
-        remote.process(Message::user("x")).await.unwrap();
+        let error = remote.process(Message::user("x")).await.unwrap_err();
+        // The error of the last attempt, and not that the time is up.
+        assert!(error.is_connect() && error.is_retryable(), "{error:?}");
+        assert!(format!("{error:#}").contains("refused"), "{error:#}");
         let elapsed = start.elapsed();
-        assert!(elapsed >= 2 * SECOND && elapsed < 3 * SECOND, "{elapsed:?}");
+        assert!(
+            elapsed <= expected && elapsed + 2 * SECOND >= expected,
+            "{elapsed:?}"
+        );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_connected_has_the_connect_timeout_again_for_another_connection() {
+    let (endpoint, listener) = listen("connect-window").await;
+    let policy = RetryPolicy::new().resend(1);
+    let remote = RemoteAgent::builder(&endpoint)
+        .retry(policy)
+        .build()
+        .unwrap();
+    let called = call(&remote, "x");
+    let mut listener = listener;
+    let (peer, _) = RawPeer::asked(&mut listener).await;
+    tokio::time::sleep(20 * SECOND).await;
+    // The server restarts, which takes two seconds.
+    drop((peer, listener));
+    tokio::time::sleep(2 * SECOND).await;
+    let mut listener = transport::Listener::bind(&endpoint).await.unwrap();
+    let (mut peer, id) = RawPeer::asked(&mut listener).await;
+    peer.answer(&id, "at last").await;
+    assert_eq!(called.await.unwrap().unwrap().text(), Some("at last"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_while_connecting_says_why_connecting_failed_before() {
+    // Refused at first; then an attempt hangs until the time of the call is up.
+    #[derive(Debug)]
+    struct RefusesThenHangs(Endpoint, AtomicUsize);
+
+    impl Connector for RefusesThenHangs {
+        fn endpoint(&self) -> &Endpoint {
+            &self.0
+        }
+
+        fn connect(&self) -> BoxFuture<'_, Result<Connection, transport::Error>> {
+            Box::pin(async {
+                if self.1.fetch_add(1, Relaxed) > 3 {
+                    std::future::pending::<()>().await;
+                }
+                self.0.connect().await
+            })
+        }
+    }
+
+    let endpoint = memory("connect-source");
+    let remote = RemoteAgent::builder(&endpoint)
+        .connector(RefusesThenHangs(endpoint.clone(), AtomicUsize::new(0)))
+        .timeout(3 * SECOND)
+        .build()
+        .unwrap();
+    let error = remote.process(Message::user("x")).await.unwrap_err();
+    assert!(error.is_timeout() && !error.was_sent(), "{error:?}");
+    let text = format!("{error:#}");
+    assert!(
+        text.contains("connecting") && text.contains("refused"),
+        "{text}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

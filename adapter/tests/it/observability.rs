@@ -1,4 +1,5 @@
-//! Logs: no events at info in healthy operation, and never the contents of messages.
+//! Logs: no events at info in healthy operation, never the contents of messages, and a server that
+//! cannot be reached.
 
 use std::{
     fmt::Debug,
@@ -131,4 +132,54 @@ fn a_call_is_logged_by_both_sides_without_its_contents() {
     ] {
         assert!(text.contains(part), "{part} in {text}");
     }
+}
+
+#[test]
+fn a_wait_for_a_server_is_logged_once_with_its_end() {
+    let said = Arc::<Mutex<Vec<(Level, String)>>>::default();
+    let recorder = Recorder {
+        said: Arc::clone(&said),
+        spans: AtomicU64::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let endpoint = memory("outage");
+    tracing::subscriber::with_default(recorder, || {
+        runtime.block_on(async {
+            let remote = RemoteAgent::new(&endpoint).unwrap();
+            for _ in 0..3 {
+                let calls = [(); 3].map(|()| remote.process(Message::user("x")));
+                for result in futures_util::future::join_all(calls).await {
+                    result.unwrap_err();
+                }
+            }
+            let server = LocalAgent::serve(ScriptedAgent, &endpoint).await.unwrap();
+            for _ in 0..3 {
+                remote.process(Message::user("x")).await.unwrap();
+            }
+            within(server.stop()).await;
+        });
+    });
+    let said = said.lock().unwrap();
+    let logged: Vec<_> = said
+        .iter()
+        .filter(|(level, _)| *level <= Level::INFO)
+        .collect();
+    let [(first, waiting), (second, reached)] = &logged[..] else {
+        panic!("{logged:?}");
+    };
+    assert_eq!((*first, *second), (Level::WARN, Level::INFO));
+    for part in [
+        &endpoint.to_string()[..],
+        "waiting for it",
+        "refused",
+        "waited=1",
+    ] {
+        assert!(waiting.contains(part), "{part} in {waiting}");
+    }
+    assert!(reached.contains(&endpoint.to_string()), "{reached}");
+    assert!(reached.contains("reached again"), "{reached}");
 }

@@ -30,7 +30,7 @@ async fn calls_wait_for_a_server_that_starts_late() {
     let endpoint = memory("late");
     let remote = RemoteAgent::new(&endpoint).unwrap();
     let early = call(&remote, "early");
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let server = LocalAgent::serve(ScriptedAgent, &endpoint).await.unwrap();
     let reply = within(early).await.unwrap().unwrap();
     assert_eq!(reply.text(), Some("early"));
@@ -41,6 +41,7 @@ async fn calls_wait_for_a_server_that_starts_late() {
 async fn a_server_that_never_starts_is_an_error_within_the_timeout() {
     let remote = RemoteAgent::builder(memory("never"))
         .timeout(Duration::from_secs(10))
+        .connect_timeout(Duration::from_secs(60))
         .build()
         .unwrap();
     let start = Instant::now();

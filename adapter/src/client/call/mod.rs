@@ -300,10 +300,25 @@ impl Call {
                 delay
             }
         });
+        let until = match &attempt {
+            Err(Failure::Connect(_)) => self.router.connect_until(),
+            _ => None,
+        };
+        let until = until.map_or(deadline, |until| until.min(deadline));
         match delay {
-            Some(delay) if Instant::now() + delay < deadline => {
+            Some(delay) if Instant::now() + delay < until => {
                 tracing::debug!(failure = ?attempt.as_ref().err(), ?delay, "retrying");
-                if !matches!(attempt, Err(Failure::Connect(_) | Failure::Unsent(_))) {
+                let attempt = match attempt {
+                    Err(Failure::Connect(error)) => {
+                        if !delay.is_zero() {
+                            self.router.pause(delay, &error).await;
+                        }
+                        retries.keep_connect(error);
+                        return Verdict::TryAgain;
+                    }
+                    attempt => attempt,
+                };
+                if !matches!(attempt, Err(Failure::Unsent(_))) {
                     // The agent may have seen the request, even if the next attempt does not reach
                     // it.
                     retries.keep(match attempt {
@@ -327,7 +342,7 @@ impl Call {
                 };
                 Verdict::Settled(last.map_err(|failure| match retries.take_last_sent() {
                     Some(kept) if failure.is_unsent() => kept,
-                    _ => self.failed(failure),
+                    _ => with_connect_error(self.failed(failure), retries),
                 }))
             }
         }
@@ -375,6 +390,7 @@ impl Call {
                 context: Box::new(context),
                 timeout: self.timeout,
                 phase,
+                source: None,
             },
             Failure::Unsent(error) => Error::from_write(context, error),
             Failure::Broken(source) => Error::from_broken(context, source),
@@ -404,6 +420,19 @@ impl Call {
             NoRoute::Registry(source) => Error::Registry { context, source },
         }
     }
+}
+
+/// Adds the last error of connecting to a timeout that was reached while the call was connecting.
+fn with_connect_error(mut error: Error, retries: &mut RetryBudget) -> Error {
+    if let Error::Timeout {
+        phase: Phase::Connecting,
+        source,
+        ..
+    } = &mut error
+    {
+        *source = retries.take_last_connect();
+    }
+    error
 }
 
 /// Changes a timeout error to report the total timeout of the stream, if that timeout has expired.

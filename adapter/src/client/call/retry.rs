@@ -23,6 +23,8 @@ pub(super) struct RetryBudget {
     backoff: Backoff,
     /// The error of the last attempt that the agent may have seen.
     last_sent: Option<Error>,
+    /// The error of the last attempt that could not connect.
+    last_connect: Option<TransportError>,
 }
 
 impl RetryBudget {
@@ -33,6 +35,7 @@ impl RetryBudget {
             resends: policy.resends(),
             backoff: policy.delays(),
             last_sent: None,
+            last_connect: None,
         }
     }
 
@@ -45,6 +48,16 @@ impl RetryBudget {
     /// Takes the error of the last attempt that the agent may have seen.
     pub(super) fn take_last_sent(&mut self) -> Option<Error> {
         self.last_sent.take()
+    }
+
+    /// Keeps the error of an attempt that could not connect.
+    pub(super) fn keep_connect(&mut self, error: TransportError) {
+        self.last_connect = Some(error);
+    }
+
+    /// Returns the error of the last attempt that could not connect.
+    pub(super) fn take_last_connect(&mut self) -> Option<TransportError> {
+        self.last_connect.take()
     }
 
     /// Returns the delay before the next attempt, or `None` if the call must not be retried.

@@ -2,10 +2,13 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use agentwire_transport::Endpoint;
+use agentwire_transport::{Endpoint, internal::Mutex};
 use tokio::time::{Instant, timeout_at};
 
-use super::failure::{Failure, connect_timed_out};
+use super::{
+    failure::{Failure, connect_timed_out},
+    outage::Outage,
+};
 use crate::{
     client::permits::{Permit, Permits},
     error::Phase,
@@ -19,7 +22,41 @@ use crate::{
 pub(in crate::client) struct Deadlines<'a> {
     call: Instant,
     connect_timeout: Duration,
-    candidate: Option<&'a dyn Candidate>,
+    target: Target<'a>,
+}
+
+/// Where an attempt goes.
+#[derive(Debug, Clone, Copy)]
+enum Target<'a> {
+    /// The only endpoint.
+    Fixed {
+        window: &'a ConnectWindow,
+        outage: &'a Outage,
+    },
+    /// An instance that was chosen from several.
+    Candidate(&'a dyn Candidate),
+}
+
+/// The time in which one call may connect, with all of its attempts and the delays between them.
+#[derive(Debug, Default)]
+pub(in crate::client) struct ConnectWindow(Mutex<Option<Instant>>);
+
+impl ConnectWindow {
+    /// Returns the end of the window. If the call is not connecting, the window begins now.
+    fn open(&self, timeout: Duration) -> Instant {
+        let mut end = self.0.lock();
+        *end.get_or_insert_with(|| Instant::now() + timeout)
+    }
+
+    /// Ends the window, because the call is connected.
+    fn close(&self) {
+        *self.0.lock() = None;
+    }
+
+    /// Returns the end of the window if the call is connecting.
+    pub(in crate::client) fn end(&self) -> Option<Instant> {
+        *self.0.lock()
+    }
 }
 
 /// The instance that was chosen for an attempt at a discovered agent.
@@ -33,19 +70,29 @@ pub(in crate::client) trait Candidate: fmt::Debug + Sync {
 
 impl<'a> Deadlines<'a> {
     /// Creates the deadlines of an attempt at a fixed endpoint.
-    pub(in crate::client) fn new(call: Instant, connect_timeout: Duration) -> Self {
+    pub(in crate::client) fn for_endpoint(
+        call: Instant,
+        connect_timeout: Duration,
+        window: &'a ConnectWindow,
+        outage: &'a Outage,
+    ) -> Self {
         Self {
             call,
             connect_timeout,
-            candidate: None,
+            target: Target::Fixed { window, outage },
         }
     }
 
-    /// Returns the deadlines of an attempt at an instance that was chosen from several.
-    pub(in crate::client) fn for_candidate(self, candidate: &'a dyn Candidate) -> Self {
+    /// Creates the deadlines of an attempt at an instance that was chosen from several.
+    pub(in crate::client) fn for_candidate(
+        call: Instant,
+        connect_timeout: Duration,
+        candidate: &'a dyn Candidate,
+    ) -> Self {
         Self {
-            candidate: Some(candidate),
-            ..self
+            call,
+            connect_timeout,
+            target: Target::Candidate(candidate),
         }
     }
 
@@ -57,17 +104,17 @@ impl<'a> Deadlines<'a> {
     /// Returns the deadline for acquiring a permit. If the instance may be unreachable, the wait is
     /// limited to a share of the remaining time.
     fn queue_until(&self) -> Instant {
-        match self.candidate {
-            Some(candidate) if !candidate.is_reached() => self.share(),
+        match self.target {
+            Target::Candidate(candidate) if !candidate.is_reached() => self.share(),
             _ => self.call,
         }
     }
 
     /// Returns the deadline for opening a connection.
     fn connect_until(&self) -> Instant {
-        match self.candidate {
-            Some(_) => self.share(),
-            None => self.call.min(Instant::now() + self.connect_timeout),
+        match self.target {
+            Target::Candidate(_) => self.share(),
+            Target::Fixed { window, .. } => self.call.min(window.open(self.connect_timeout)),
         }
     }
 
@@ -85,8 +132,8 @@ impl<'a> Deadlines<'a> {
 
     /// Fails if another call has found the instance unreachable while this attempt was waiting.
     pub(in crate::client) fn check_candidate(&self) -> Result<(), Failure> {
-        match self.candidate {
-            Some(candidate) if candidate.has_failed() => Err(Failure::not_connected()),
+        match self.target {
+            Target::Candidate(candidate) if candidate.has_failed() => Err(Failure::not_connected()),
             _ => Ok(()),
         }
     }
@@ -109,7 +156,18 @@ impl<'a> Deadlines<'a> {
         endpoint: &Endpoint,
         connecting: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        match timeout_at(self.connect_until(), connecting).await {
+        let until = self.connect_until();
+        let connected = match self.target {
+            Target::Candidate(_) => timeout_at(until, connecting).await,
+            Target::Fixed { window, outage } => {
+                let connected = timeout_at(until, outage.observe(endpoint, connecting)).await;
+                if let Ok(Ok(_)) = connected {
+                    window.close();
+                }
+                connected
+            }
+        };
+        match connected {
             Ok(connected) => connected,
             Err(_) if Instant::now() < self.call => {
                 Err(Failure::Connect(connect_timed_out(endpoint)))
@@ -146,10 +204,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_only_endpoint_has_the_whole_time_of_the_call() {
         let now = Instant::now();
-        let deadlines = Deadlines::new(now + 30 * SECOND, 5 * SECOND);
+        let (window, outage) = Default::default();
+        let end = now + 30 * SECOND;
+        let deadlines = Deadlines::for_endpoint(end, 5 * SECOND, &window, &outage);
         assert_eq!(deadlines.queue_until(), now + 30 * SECOND);
         assert_eq!(deadlines.connect_until(), now + 5 * SECOND);
-        let short = Deadlines::new(now + SECOND, 5 * SECOND);
+        // The next attempt of the same call gets no more time.
+        tokio::time::advance(3 * SECOND).await;
+        assert_eq!(deadlines.connect_until(), now + 5 * SECOND);
+        window.close();
+        assert_eq!(deadlines.connect_until(), now + 8 * SECOND);
+        let short = Deadlines::for_endpoint(now + SECOND, 5 * SECOND, &window, &outage);
         assert_eq!(short.connect_until(), now + SECOND);
     }
 
@@ -159,35 +224,29 @@ mod tests {
         let (reached, unknown) = [true, false]
             .map(|is_reached| Instance { is_reached })
             .into();
-        let deadlines = Deadlines::new(now + 6 * SECOND, 3 * SECOND);
-        assert_eq!(
-            deadlines.for_candidate(&reached).queue_until(),
-            now + 6 * SECOND
-        );
-        assert_eq!(
-            deadlines.for_candidate(&unknown).queue_until(),
-            now + 2 * SECOND
-        );
-        assert_eq!(
-            deadlines.for_candidate(&reached).connect_until(),
-            now + 2 * SECOND
-        );
+        let at = |instance| Deadlines::for_candidate(now + 6 * SECOND, 3 * SECOND, instance);
+        assert_eq!(at(&reached).queue_until(), now + 6 * SECOND);
+        assert_eq!(at(&unknown).queue_until(), now + 2 * SECOND);
+        assert_eq!(at(&reached).connect_until(), now + 2 * SECOND);
         tokio::time::advance(3 * SECOND).await;
         let third = now + 4 * SECOND;
-        assert_eq!(deadlines.for_candidate(&reached).connect_until(), third);
-        let long = Deadlines::new(now + 300 * SECOND, 3 * SECOND).for_candidate(&reached);
+        assert_eq!(at(&reached).connect_until(), third);
+        let long = Deadlines::for_candidate(now + 300 * SECOND, 3 * SECOND, &reached);
         assert_eq!(long.connect_until(), now + 6 * SECOND);
-        assert!(deadlines.for_candidate(&unknown).check_candidate().is_err());
-        assert!(deadlines.for_candidate(&reached).check_candidate().is_ok());
+        assert!(at(&unknown).check_candidate().is_err());
+        assert!(at(&reached).check_candidate().is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn connecting_that_reaches_its_own_limit_is_a_failed_connection() {
         let endpoint = Endpoint::custom("silent");
         let silent = || std::future::pending::<Result<(), Failure>>();
-        let deadlines = Deadlines::new(Instant::now() + 6 * SECOND, 5 * SECOND);
+        let (window, outage) = Default::default();
+        let end = Instant::now() + 6 * SECOND;
+        let deadlines = Deadlines::for_endpoint(end, 5 * SECOND, &window, &outage);
         let failed = deadlines.connect(&endpoint, silent()).await;
         assert!(matches!(failed, Err(Failure::Connect(_))), "{failed:?}");
+        window.close();
         let failed = deadlines.connect(&endpoint, silent()).await;
         let expected = matches!(failed, Err(Failure::TimedOut(Phase::Connecting)));
         assert!(expected, "{failed:?}");

@@ -9,6 +9,7 @@ pub(super) mod deadlines;
 pub(super) mod failure;
 mod frame;
 mod frames;
+pub(super) mod outage;
 pub(super) mod request;
 
 use std::{fmt, sync::Arc};
@@ -21,6 +22,7 @@ use self::{
     deadlines::Deadlines,
     failure::Failure,
     frames::{Frames, Lease},
+    outage::Outage,
     request::Request,
 };
 use super::shared::Client;
@@ -32,6 +34,7 @@ pub(super) struct Channel(Arc<Inner>);
 
 struct Inner {
     endpoint: Endpoint,
+    outage: Outage,
     carrier: Carrier,
 }
 
@@ -52,12 +55,18 @@ impl Channel {
     pub(super) fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
         Self(Arc::new(Inner {
             endpoint: connector.endpoint().clone(),
+            outage: Outage::default(),
             carrier: Carrier::Frames(Frames::new(client, connector)),
         }))
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
+    }
+
+    /// Returns the record of the time in which the server cannot be reached.
+    pub(super) fn outage(&self) -> &Outage {
+        &self.0.outage
     }
 
     /// Sends a request and waits for its only answer.

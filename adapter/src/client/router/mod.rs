@@ -24,17 +24,21 @@ mod state;
 mod tasks;
 mod verdict;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agentwire_codec::Body;
-use agentwire_transport::Endpoint;
-use tokio::time::Instant;
+use agentwire_transport::{Endpoint, Error as TransportError};
+use tokio::time::{Instant, sleep};
 
 pub use self::balance::Balance;
 use self::selection::Selection;
 pub(super) use self::{discovery::Discovery, selection::NoRoute, verdict::Verdict};
 use super::{
-    channel::{Channel, deadlines::Deadlines, failure::Failure},
+    channel::{
+        Channel,
+        deadlines::{ConnectWindow, Deadlines},
+        failure::Failure,
+    },
     shared::Client,
 };
 
@@ -50,7 +54,10 @@ pub(super) enum Destination {
 /// Chooses the channel for each attempt of one call.
 #[derive(Debug)]
 pub(super) enum Router {
-    Fixed(Channel),
+    Fixed {
+        channel: Channel,
+        window: ConnectWindow,
+    },
     /// Boxed, because calls to a fixed endpoint do not need this state.
     Discovered(Box<Selection>),
 }
@@ -75,7 +82,10 @@ impl Destination {
     /// could not reach.
     pub(super) fn router(&self, client: &Arc<Client>, again: bool) -> Router {
         match self {
-            Self::Fixed(channel) => Router::Fixed(channel.clone()),
+            Self::Fixed(channel) => Router::Fixed {
+                channel: channel.clone(),
+                window: ConnectWindow::default(),
+            },
             Self::Discovered(discovery) => {
                 let selection = Selection::new(Arc::clone(client), discovery.clone(), again);
                 Router::Discovered(Box::new(selection))
@@ -107,21 +117,46 @@ impl Router {
         client: &Client,
         deadline: Instant,
     ) -> Result<Route<'_>, NoRoute> {
-        let deadlines = Deadlines::new(deadline, client.config.connect_timeout);
+        let connect_timeout = client.config.connect_timeout;
         match self {
-            Self::Fixed(channel) => Ok(Route { channel, deadlines }),
-            Self::Discovered(selection) => {
-                let (guard, channel) = Box::pin(selection.choose(deadline)).await?;
-                let deadlines = deadlines.for_candidate(guard);
+            Self::Fixed { channel, window } => {
+                let outage = channel.outage();
+                let deadlines = Deadlines::for_endpoint(deadline, connect_timeout, window, outage);
                 Ok(Route { channel, deadlines })
             }
+            Self::Discovered(selection) => {
+                let (guard, channel) = Box::pin(selection.choose(deadline)).await?;
+                let deadlines = Deadlines::for_candidate(deadline, connect_timeout, guard);
+                Ok(Route { channel, deadlines })
+            }
+        }
+    }
+
+    /// Returns until when the call may retry to connect to a fixed endpoint, if it is connecting.
+    pub(super) fn connect_until(&self) -> Option<Instant> {
+        match self {
+            Self::Fixed { window, .. } => window.end(),
+            Self::Discovered(_) => None,
+        }
+    }
+
+    /// Waits for the next attempt to connect, after one that failed with `error`.
+    pub(super) async fn pause(&self, delay: Duration, error: &TransportError) {
+        match self {
+            Self::Fixed { channel, .. } => {
+                channel
+                    .outage()
+                    .pause(channel.endpoint(), delay, error)
+                    .await;
+            }
+            Self::Discovered(_) => sleep(delay).await,
         }
     }
 
     /// Returns the endpoint of the current attempt, or `None` if no instance has been chosen.
     pub(super) fn endpoint(&self) -> Option<&Endpoint> {
         match self {
-            Self::Fixed(channel) => Some(channel.endpoint()),
+            Self::Fixed { channel, .. } => Some(channel.endpoint()),
             Self::Discovered(selection) => selection.endpoint(),
         }
     }
@@ -141,7 +176,7 @@ impl Router {
         deadline: Instant,
     ) -> Verdict<Result<Body, Failure>> {
         match self {
-            Self::Fixed(_) => Verdict::Settled(attempt),
+            Self::Fixed { .. } => Verdict::Settled(attempt),
             Self::Discovered(selection) => selection.report(attempt, deadline),
         }
     }
@@ -149,7 +184,7 @@ impl Router {
     /// Returns whether an instance that the call has not tried is available.
     pub(super) fn has_another(&self) -> bool {
         match self {
-            Self::Fixed(_) => false,
+            Self::Fixed { .. } => false,
             Self::Discovered(selection) => selection.has_another(),
         }
     }

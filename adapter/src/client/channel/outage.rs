@@ -1,0 +1,155 @@
+//! Logs that a server cannot be reached, and that it is reached again.
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use agentwire_transport::{
+    Endpoint, Error as TransportError,
+    internal::{Chain, Mutex},
+};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::failure::{Failure, connect_timed_out, is_transient};
+
+/// The time in which the server at one endpoint cannot be reached.
+///
+/// All calls of a client share it. They log once that they wait for the server, after
+/// [`PATIENCE`], and once that it is reached again.
+#[derive(Debug, Default)]
+pub(in crate::client) struct Outage(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the first failed attempt to connect began. `None` while the server can be reached.
+    since: Option<Instant>,
+    is_logged: bool,
+}
+
+impl State {
+    /// Returns when to log that an attempt to connect takes too long, unless that has been logged.
+    fn due(&self, began: Instant) -> Option<Instant> {
+        let due = self.since.map(|since| since + PATIENCE);
+        // A long silence without any call is no wait.
+        let due = due.filter(|&due| due > began);
+        (!self.is_logged).then(|| due.unwrap_or(began + PATIENCE))
+    }
+
+    /// Records that an attempt has failed or still lasts. Returns the length of the outage if it is
+    /// to be logged now.
+    fn unreached(&mut self, began: Instant, now: Instant) -> Option<Duration> {
+        let lasted = now - *self.since.get_or_insert(began);
+        let is_due = !self.is_logged && lasted >= PATIENCE;
+        self.is_logged |= is_due;
+        is_due.then_some(lasted)
+    }
+
+    /// Records that the server is reached. Returns the length of the outage if its begin was logged.
+    fn reached(&mut self, now: Instant) -> Option<Duration> {
+        let since = self.since.take();
+        let was_logged = std::mem::take(&mut self.is_logged);
+        since.filter(|_| was_logged).map(|since| now - since)
+    }
+}
+
+impl Outage {
+    /// Runs an attempt to connect.
+    pub(super) async fn observe<T>(
+        &self,
+        endpoint: &Endpoint,
+        connecting: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        let due = self.0.lock().due(began);
+        let mut connecting = pin!(connecting);
+        let result = match due {
+            Some(due) => match timeout_at(due, &mut connecting).await {
+                Ok(result) => result,
+                Err(_) => {
+                    self.unreached(endpoint, began, &connect_timed_out(endpoint));
+                    connecting.await
+                }
+            },
+            None => connecting.await,
+        };
+        match &result {
+            Ok(_) => {
+                if let Some(outage) = self.0.lock().reached(Instant::now()) {
+                    tracing::info!(%endpoint, ?outage, "server is reached again");
+                }
+            }
+            Err(Failure::Connect(error)) if is_transient(error) => {
+                self.unreached(endpoint, began, error);
+            }
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Waits for the next attempt to connect, after one that failed with `error`.
+    pub(in crate::client) async fn pause(
+        &self,
+        endpoint: &Endpoint,
+        delay: Duration,
+        error: &TransportError,
+    ) {
+        let now = Instant::now();
+        let end = now + delay;
+        let due = self.0.lock().due(now).filter(|&due| due < end);
+        if let Some(due) = due {
+            sleep_until(due).await;
+            self.unreached(endpoint, now, error);
+        }
+        sleep_until(end).await;
+    }
+
+    fn unreached(&self, endpoint: &Endpoint, began: Instant, error: &TransportError) {
+        let waited = self.0.lock().unreached(began, Instant::now());
+        if let Some(waited) = waited {
+            let error = Chain(error);
+            tracing::warn!(%endpoint, %error, ?waited, "server cannot be reached; waiting for it");
+        }
+    }
+}
+
+/// How long a call waits for a server before the wait is logged.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_outage_is_logged_after_a_second_and_once() {
+        let start = Instant::now();
+        let mut state = State::default();
+        assert_eq!(state.due(start), Some(start + SECOND));
+        assert_eq!(state.unreached(start, start + SECOND / 2), None);
+        let again = start + SECOND / 2;
+        assert_eq!(state.due(again), Some(start + SECOND));
+        assert_eq!(state.unreached(again, start + SECOND), Some(SECOND));
+        assert_eq!(state.unreached(again, start + 9 * SECOND), None);
+        assert_eq!(state.due(again), None);
+        assert_eq!(state.reached(start + 10 * SECOND), Some(10 * SECOND));
+        assert_eq!(state.reached(start + 11 * SECOND), None);
+    }
+
+    #[test]
+    fn a_short_outage_is_not_logged_and_neither_is_its_end() {
+        let start = Instant::now();
+        let mut state = State::default();
+        assert_eq!(state.unreached(start, start), None);
+        assert_eq!(state.reached(start + SECOND / 2), None);
+        assert_eq!(state.unreached(start + SECOND, start + SECOND), None);
+    }
+
+    #[test]
+    fn an_attempt_long_after_a_failure_has_a_second_of_its_own() {
+        let start = Instant::now();
+        let mut state = State::default();
+        state.unreached(start, start);
+        let later = start + 3600 * SECOND;
+        assert_eq!(state.due(later), Some(later + SECOND));
+        assert_eq!(state.unreached(later, later), Some(3600 * SECOND));
+    }
+}
