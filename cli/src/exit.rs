@@ -7,9 +7,10 @@ use std::{
     process::ExitCode,
 };
 
-use agentwire::{registry::RegistryError, transport::internal::Chain};
-
-use crate::one_line::one_line;
+use agentwire::{
+    registry::RegistryError,
+    transport::internal::{Chain, Escaped},
+};
 
 /// The exit code of the program. The numbers must not change, because scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl CliError {
             Self::Reported { exit, text } => {
                 // Ignore an error: if standard error is closed, the exit code still reports the
                 // failure. One write, so that the line does not mix with other output.
-                let line = format!("agentwire: {}\n", one_line(&text));
+                let line = format!("agentwire: {}\n", Escaped(text.trim_end()));
                 let _ = io::stderr().write_all(line.as_bytes());
                 exit.into()
             }

@@ -13,7 +13,6 @@ mod frame_limit;
 mod logging;
 mod man;
 mod message_args;
-mod one_line;
 mod output;
 mod proxy;
 mod recode;

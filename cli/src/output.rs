@@ -2,13 +2,10 @@
 
 use std::io::{self, Write};
 
-use agentwire::{Message, Value, map};
+use agentwire::{Message, Value, map, transport::internal::Escaped};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{
-    exit::{CliError, Exit},
-    one_line::one_line,
-};
+use crate::exit::{CliError, Exit};
 
 /// Writes bytes to standard output and flushes it.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
@@ -102,7 +99,7 @@ pub(crate) fn announce(line: impl std::fmt::Display) {
 pub(crate) fn warn(text: impl std::fmt::Display) {
     // Ignore an error: if standard error is closed, it cannot be reported.
     // One write, so that the line does not mix with the output of another process.
-    let line = format!("agentwire: {}\n", one_line(&text.to_string()));
+    let line = format!("agentwire: {}\n", Escaped(text));
     let _ = io::stderr().write_all(line.as_bytes());
 }
 

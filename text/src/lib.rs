@@ -18,7 +18,13 @@
 mod excerpt;
 mod untrusted;
 
-pub use self::{excerpt::excerpt, untrusted::Untrusted};
+pub use self::{
+    excerpt::excerpt,
+    untrusted::{Escaped, Untrusted},
+};
 
 /// The maximum number of characters of a text that are displayed.
 pub const MAX_CHARS: usize = 200;
+
+/// The maximum number of characters of a line that are displayed.
+pub const MAX_LINE_CHARS: usize = 2000;

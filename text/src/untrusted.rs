@@ -1,8 +1,8 @@
-//! [`Untrusted`], which displays a text from a peer escaped and truncated.
+//! [`Untrusted`] and [`Escaped`], which display texts from peers escaped and truncated.
 
 use std::fmt::{self, Write};
 
-use crate::MAX_CHARS;
+use crate::{MAX_CHARS, MAX_LINE_CHARS};
 
 /// Displays a text that a peer chose, or a value whose `Display` output contains such a text, on
 /// one line.
@@ -16,20 +16,41 @@ use crate::MAX_CHARS;
 #[derive(Clone, Copy)]
 pub struct Untrusted<T>(pub T);
 
+/// Shows a line that has several texts of peers: escaped as [`Untrusted`] does, and cut only after
+/// [`MAX_LINE_CHARS`] characters, because the parts of the line are cut themselves.
+#[derive(Clone, Copy)]
+pub struct Escaped<T>(pub T);
+
 impl<T: fmt::Display> fmt::Display for Untrusted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_alternate = f.alternate();
-        let mut shown = Escaper::new(f, false);
+        let mut shown = Escaper::new(f, MAX_CHARS, false);
         shown.write_all(&self.0, is_alternate)?;
         shown.write_ellipsis()?;
         shown.write_len()
     }
 }
 
+impl<T: fmt::Display> fmt::Display for Escaped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_alternate = f.alternate();
+        let mut shown = Escaper::new(f, MAX_LINE_CHARS, false);
+        shown.write_all(&self.0, is_alternate)?;
+        shown.write_ellipsis()?;
+        shown.write_len()
+    }
+}
+
+impl<T: fmt::Display> fmt::Debug for Escaped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl<T: fmt::Display> fmt::Debug for Untrusted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        let mut shown = Escaper::new(f, true);
+        let mut shown = Escaper::new(f, MAX_CHARS, true);
         shown.write_all(&self.0, false)?;
         shown.write_ellipsis()?;
         shown.output.write_char('"')?;
@@ -48,11 +69,11 @@ struct Escaper<'a, 'b> {
 }
 
 impl<'a, 'b> Escaper<'a, 'b> {
-    fn new(output: &'a mut fmt::Formatter<'b>, is_quoted: bool) -> Self {
+    fn new(output: &'a mut fmt::Formatter<'b>, max_chars: usize, is_quoted: bool) -> Self {
         Self {
             output,
             is_quoted,
-            chars_left: MAX_CHARS,
+            chars_left: max_chars,
             is_cut: false,
             len: 0,
         }
@@ -125,9 +146,9 @@ fn is_unsafe(char: char) -> bool {
         | '\u{890}'..='\u{891}' | '\u{8e2}'
         | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{3164}'
+        | '\u{2800}' | '\u{3164}'
         | '\u{e000}'..='\u{f8ff}'
-        | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
         | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
@@ -144,7 +165,7 @@ mod tests {
             "weather-1.2/a_b",
             r#"it's a "quoted" C:\path"#,
             "天気予報\u{3000}サービス",
-            "नमस्ते e\u{301} שלום 🌦\u{fe0f}",
+            "नमस्ते e\u{301} שלום 🌦",
             "unix:///run/a.sock",
         ] {
             assert_eq!(Untrusted(text).to_string(), text);
@@ -175,6 +196,7 @@ mod tests {
         let longest = "\u{e9}".repeat(MAX_CHARS);
         assert_eq!(Untrusted(&longest).to_string(), longest);
         let longer = format!("{longest}\u{1b}");
+        assert_eq!(Escaped(&longer).to_string(), format!("{longest}\\u{{1b}}"));
         assert_eq!(
             Untrusted(&longer).to_string(),
             format!("{longest}… (401 bytes)")

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
+use agentwire_text::Untrusted;
+
 /// The other side of a connection, which has an address and, for Unix sockets, credentials.
 ///
 /// Cloning a `Peer` does not allocate. A custom carrier passes a `Peer` to
@@ -96,14 +98,15 @@ pub enum PeerAddr {
     Unknown,
 }
 
+/// Escapes and cuts a path or a description that the peer chose.
 impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unix(Some(path)) => write!(f, "unix://{}", path.display()),
+            Self::Unix(Some(path)) => write!(f, "unix://{}", Untrusted(path.display())),
             Self::Unix(None) => f.write_str("unix (unnamed)"),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
-            Self::Memory(name) => write!(f, "memory://{name}"),
-            Self::Custom(text) => f.write_str(text),
+            Self::Memory(name) => write!(f, "memory://{}", Untrusted(name)),
+            Self::Custom(text) => Untrusted(text).fmt(f),
             Self::Unknown => f.write_str("unknown"),
         }
     }

@@ -2,8 +2,8 @@
 
 use std::{error::Error as StdError, fmt};
 
-use agentwire_codec::{ErrorCode, Map, WireError};
-use agentwire_transport::internal::Chain;
+use agentwire_codec::{ErrorCode, Map, ToolFailure, WireError};
+use agentwire_transport::internal::{Chain, Untrusted};
 
 use crate::{Error, error::write_causes};
 
@@ -127,10 +127,15 @@ impl AgentError {
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for AgentError {
     fn from(error: E) -> Self {
         let source = error.into();
+        // The texts of peers are passed on as they are. Their errors display them escaped and cut.
         let wire = if let Some(call_error) = source.downcast_ref::<Error>() {
             call_error.to_wire_error()
         } else if let Some(wire) = source.downcast_ref::<WireError>() {
             wire.clone()
+        } else if let Some(StandardError(error)) = source.downcast_ref() {
+            error.0.wire.clone()
+        } else if let Some(failure) = source.downcast_ref::<ToolFailure>() {
+            WireError::new(ErrorCode::INTERNAL_ERROR, &*failure.error)
         } else {
             WireError::new(ErrorCode::INTERNAL_ERROR, source.to_string())
         };
@@ -188,6 +193,10 @@ impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.source() {
             Some(source) if f.alternate() => Chain(source).fmt(f),
+            // The text is that of a peer.
+            Some(source) if source.is::<Error>() || source.is::<WireError>() => {
+                Untrusted(self.message()).fmt(f)
+            }
             _ => f.write_str(self.message()),
         }
     }
@@ -205,7 +214,7 @@ impl fmt::Debug for AgentError {
                 .field("source", &self.0.source)
                 .finish();
         }
-        write!(f, "{} ({})", self.message(), self.code())?;
+        write!(f, "{self} ({})", self.code())?;
         write_causes(f, self.source().and_then(StdError::source))
     }
 }
@@ -286,8 +295,13 @@ mod tests {
         let error = AgentError::from(Error::from_write(context, io::Error::other("unplugged")));
         assert_eq!(error.code(), &ErrorCode::CONNECTION_CLOSED);
         assert!(error.call_error().is_some_and(Error::is_disconnected));
+        // The callers of the agent do not learn the endpoint.
         let text = error.to_string();
-        assert!(format!("{error:#}").starts_with(&format!("{text}: ")));
+        assert_eq!(
+            text,
+            "agent \"echo\": connection closed before the request was sent"
+        );
+        assert!(format!("{error:#}").starts_with("agent \"echo\" at memory://a: "));
         let shown = format!("{error:?}");
         assert!(shown.starts_with(&format!("{text} (CONNECTION_CLOSED)\n\nCaused by:\n    ")));
         assert!(shown.ends_with("unplugged"), "{shown}");

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use agentwire_codec::RequestId;
-use agentwire_transport::Endpoint;
+use agentwire_transport::{Endpoint, internal::Untrusted};
 
 /// The agent, the endpoint and the request of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,18 +23,26 @@ pub struct CallContext {
 /// Prints, for example, `tool "forecast" of agent "weather" at tcp://10.0.0.7:80 (request 4f0c…)`.
 impl fmt::Display for CallContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(tool) = &self.tool {
-            write!(f, "tool {tool:?} of ")?;
-        }
-        f.write_str("agent")?;
-        if !self.agent.is_empty() {
-            write!(f, " {:?}", self.agent)?;
-        }
+        self.fmt_names(f)?;
         if let Some(endpoint) = &self.endpoint {
-            write!(f, " at {endpoint}")?;
+            write!(f, " at {}", Untrusted(endpoint))?;
         }
         if let Some(id) = &self.request_id {
             write!(f, " (request {id})")?;
+        }
+        Ok(())
+    }
+}
+
+impl CallContext {
+    /// Displays the names of the tool and the agent.
+    pub(super) fn fmt_names(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(tool) = &self.tool {
+            write!(f, "tool {:?} of ", Untrusted(tool))?;
+        }
+        f.write_str("agent")?;
+        if !self.agent.is_empty() {
+            write!(f, " {:?}", Untrusted(&self.agent))?;
         }
         Ok(())
     }

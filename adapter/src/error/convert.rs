@@ -7,11 +7,12 @@ use agentwire_codec::{DecodeFault, ErrorCode, FrameError, WireError};
 use super::{CallContext, Error, ProtocolError};
 
 impl Error {
-    /// Returns the answer of an agent that fails with this error.
+    /// Returns the answer of an agent that fails with this error. The text names the agent that was
+    /// called, and not where it is (PROTOCOL 7.2).
     pub(crate) fn to_wire_error(&self) -> WireError {
         match self.remote() {
             Some(error) => error.clone(),
-            None => WireError::new(self.code(), self.to_string()),
+            None => WireError::new(self.code(), self.without_location().to_string()),
         }
     }
 

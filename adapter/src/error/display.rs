@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt};
 
-use agentwire_transport::internal::{Chain, sources};
+use agentwire_transport::internal::{Chain, Escaped, Untrusted, sources};
 
 use super::Error;
 
@@ -16,6 +16,17 @@ impl fmt::Display for Error {
         if let Some(context) = self.context() {
             write!(f, "{context}: ")?;
         }
+        self.fmt_without_context(f)
+    }
+}
+
+impl Error {
+    /// Displays the error without the endpoint and the request id, for peers of this process.
+    pub(super) fn without_location(&self) -> impl fmt::Display + '_ {
+        WithoutLocation(self)
+    }
+
+    fn fmt_without_context(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidEndpoint(_) => f.write_str("invalid endpoint"),
             Self::InvalidName(_) => f.write_str("invalid name"),
@@ -49,18 +60,43 @@ impl fmt::Display for Error {
                 f.write_str("server speaks an unsupported protocol version")
             }
             Self::MalformedPayload { .. } => f.write_str("server sent a malformed payload"),
-            Self::AgentNotFound { error, .. } => write!(f, "agent not found: {}", error.message),
-            Self::AgentUnavailable { error, .. } => {
-                write!(f, "agent unavailable: {}", error.message)
+            Self::AgentNotFound { error, .. } => {
+                write!(f, "agent not found: {}", Untrusted(&error.message))
             }
-            Self::AgentTimeout { error, .. } => write!(f, "agent timed out: {}", error.message),
-            Self::ToolNotFound { error, .. } => write!(f, "tool not found: {}", error.message),
-            Self::ToolFailed { error, .. } => write!(f, "tool failed: {}", error.message),
+            Self::AgentUnavailable { error, .. } => {
+                write!(f, "agent unavailable: {}", Untrusted(&error.message))
+            }
+            Self::AgentTimeout { error, .. } => {
+                write!(f, "agent timed out: {}", Untrusted(&error.message))
+            }
+            Self::ToolNotFound { error, .. } => {
+                write!(f, "tool not found: {}", Untrusted(&error.message))
+            }
+            Self::ToolFailed { error, .. } => {
+                write!(f, "tool failed: {}", Untrusted(&error.message))
+            }
             Self::Unsupported { error, .. } => {
-                write!(f, "not supported by the server: {}", error.message)
+                write!(
+                    f,
+                    "not supported by the server: {}",
+                    Untrusted(&error.message)
+                )
             }
             Self::RemoteExecution { error, .. } => write!(f, "agent failed: {error}"),
         }
+    }
+}
+
+/// Error text without the endpoint and the request id.
+struct WithoutLocation<'a>(&'a Error);
+
+impl fmt::Display for WithoutLocation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(context) = self.0.context() {
+            context.fmt_names(f)?;
+            f.write_str(": ")?;
+        }
+        self.0.fmt_without_context(f)
     }
 }
 
@@ -92,9 +128,9 @@ pub(crate) fn write_causes(
     let Some(source) = source else {
         return Ok(());
     };
-    write!(f, "\n\nCaused by:\n    {source}")?;
+    write!(f, "\n\nCaused by:\n    {}", Escaped(source))?;
     for source in sources(source) {
-        write!(f, "\n    {source}")?;
+        write!(f, "\n    {}", Escaped(source))?;
     }
     Ok(())
 }

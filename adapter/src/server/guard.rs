@@ -1,9 +1,14 @@
 //! Runs handlers so that their panics and delays affect only their own requests.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    any::Any,
+    future::Future,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use agentwire_codec::{ErrorCode, RequestId, WireError};
-use agentwire_transport::internal::Untrusted;
+use agentwire_transport::internal::{LogLimit, Untrusted};
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
@@ -47,7 +52,11 @@ impl Guard<'_> {
     pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) -> WireError {
         let Self { kind, name, id, .. } = self;
         let (name, cause) = (Untrusted(name), Untrusted(panic_text(panic)));
-        tracing::error!(parent: self.span, %name, %id, ?cause, "{kind} panicked");
+        if let Some(count) = PANICS.record(Instant::now()) {
+            tracing::error!(parent: self.span, %name, %id, ?cause, count, "{kind} panicked");
+        } else {
+            tracing::debug!(parent: self.span, %name, %id, ?cause, "{kind} panicked");
+        }
         WireError::new(ErrorCode::INTERNAL_ERROR, format!("{kind} panicked"))
     }
 }
@@ -60,6 +69,9 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("unknown cause")
 }
+
+/// A caller can make a handler panic as often as it likes.
+static PANICS: LogLimit = LogLimit::new();
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use agentwire_codec::{Body, ErrorCode, Map, Message, RequestId, Response, WireError};
+use agentwire_transport::internal::{Escaped, LogLimit, Untrusted};
 use async_stream::stream;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::{FutureExt, StreamExt, future};
@@ -11,7 +12,7 @@ use tracing::Span;
 
 use super::guard::Guard;
 use crate::{
-    RequestContext,
+    Error, RequestContext,
     agent::{AgentError, DynAgent},
     tool::DynTool,
 };
@@ -82,6 +83,20 @@ impl<H: Handler + ?Sized> Invocation<H> {
         guard.run(work, timed_out).await
     }
 
+    /// Logs why the handler failed, with the sources that its caller does not get, and returns what
+    /// the caller gets.
+    fn failed(&self, error: AgentError) -> WireError {
+        let (name, id, code) = (Untrusted(self.handler.name()), &self.id, error.code());
+        let (kind, cause) = (H::KIND, Escaped(format_args!("{error:#}")));
+        let due = is_fault(&error).then(|| FAULTS.record(Instant::now()));
+        if let Some(Some(count)) = due {
+            tracing::warn!(parent: &self.span, %name, %id, %code, %cause, count, "{kind} failed");
+        } else {
+            tracing::debug!(parent: &self.span, %name, %id, %code, %cause, "{kind} failed");
+        }
+        error.into_wire()
+    }
+
     /// Logs the outcome and returns it.
     fn finish(&self, outcome: Body) -> Body {
         let elapsed = self.start.map(|start| start.elapsed());
@@ -101,7 +116,7 @@ impl Invocation<dyn DynAgent> {
         let work = async { self.handler.process(message, context).await };
         self.finish(match self.run(work).await {
             Ok(Ok(message)) => Response::Message(message).into(),
-            Ok(Err(error)) => Body::Error(error.into_wire()),
+            Ok(Err(error)) => Body::Error(self.failed(error)),
             Err(error) => Body::Error(error),
         })
     }
@@ -116,7 +131,7 @@ impl Invocation<dyn DynAgent> {
             let end = loop {
                 match self.run(chunks.next()).await {
                     Ok(Some(Ok(message))) => yield Body::StreamChunk(message),
-                    Ok(Some(Err(error))) => break Body::Error(error.into_wire()),
+                    Ok(Some(Err(error))) => break Body::Error(self.failed(error)),
                     Ok(None) => break Body::StreamEnd,
                     Err(error) => break Body::Error(error),
                 }
@@ -136,7 +151,7 @@ impl Invocation<dyn DynTool> {
         let work = async { self.handler.execute(kwargs, context).await };
         self.finish(match self.run(work).await {
             Ok(Ok(result)) => Response::Tool(result).into(),
-            Ok(Err(error)) => Body::Error(tool_failed(error.into_wire())),
+            Ok(Err(error)) => Body::Error(tool_failed(self.failed(error))),
             Err(error) => Body::Error(tool_failed(error)),
         })
     }
@@ -152,6 +167,13 @@ fn chunks(
     Box::pin(future::lazy(move |_| agent.stream(message, context)).flatten_stream())
 }
 
+/// Returns whether an error is a fault on this side, rather than an answer that the handler chose or
+/// the error of another agent that it passes on.
+fn is_fault(error: &AgentError) -> bool {
+    let is_own = error.source().is_some() || *error.code() == ErrorCode::INTERNAL_ERROR;
+    is_own && !error.call_error().is_some_and(Error::is_remote)
+}
+
 /// Replaces the generic code `INTERNAL_ERROR` with the code of a failed tool.
 fn tool_failed(mut error: WireError) -> WireError {
     if error.code == ErrorCode::INTERNAL_ERROR {
@@ -159,3 +181,6 @@ fn tool_failed(mut error: WireError) -> WireError {
     }
     error
 }
+
+/// A caller can make a handler fail as often as it likes.
+static FAULTS: LogLimit = LogLimit::new();

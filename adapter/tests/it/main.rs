@@ -37,3 +37,4 @@ mod simulation;
 mod stream_ends;
 mod streaming;
 mod tools;
+mod untrusted_texts;

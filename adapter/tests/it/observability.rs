@@ -1,114 +1,41 @@
 //! Logs: no events at info in healthy operation, never the contents of messages, and a server that
 //! cannot be reached.
 
-use std::{
-    fmt::Debug,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-};
-
-use crate::common::{ScriptedAgent, memory, within};
+use crate::common::{ScriptedAgent, logged, memory, within};
 use agentwire::{LocalAgent, Message, RemoteAgent, map};
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-};
-
-/// Records the level and the text of every event.
-#[derive(Default)]
-struct Recorder {
-    said: Arc<Mutex<Vec<(Level, String)>>>,
-    spans: AtomicU64,
-}
-
-struct Text<'a>(&'a mut String);
-
-impl Visit for Text<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.push_str(&format!(" {field}={value:?}"));
-    }
-}
-
-impl Recorder {
-    fn say(&self, level: Level, name: &str, record: impl FnOnce(&mut Text<'_>)) {
-        let mut text = name.to_owned();
-        record(&mut Text(&mut text));
-        self.said.lock().unwrap().push((level, text));
-    }
-}
-
-impl Subscriber for Recorder {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("agentwire")
-    }
-
-    fn new_span(&self, span: &Attributes<'_>) -> Id {
-        let metadata = span.metadata();
-        self.say(*metadata.level(), metadata.name(), |text| span.record(text));
-        Id::from_u64(1 + self.spans.fetch_add(1, Relaxed))
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        self.say(*event.metadata().level(), "event", |text| {
-            event.record(text)
-        });
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
+use tracing::Level;
 
 #[test]
 fn a_call_is_logged_by_both_sides_without_its_contents() {
-    let said = Arc::<Mutex<Vec<(Level, String)>>>::default();
-    let recorder = Recorder {
-        said: Arc::clone(&said),
-        spans: AtomicU64::default(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    tracing::subscriber::with_default(recorder, || {
-        runtime.block_on(async {
-            let server = LocalAgent::serve(ScriptedAgent, memory("log"))
-                .await
+    let said = logged(async {
+        let server = LocalAgent::serve(ScriptedAgent, memory("log"))
+            .await
+            .unwrap();
+        for in_flight in [1, 4] {
+            let builder = RemoteAgent::builder(server.endpoint()).name("secretary");
+            let remote = builder
+                .max_in_flight_per_connection(in_flight)
+                .build()
                 .unwrap();
-            for in_flight in [1, 4] {
-                let builder = RemoteAgent::builder(server.endpoint()).name("secretary");
-                let remote = builder
-                    .max_in_flight_per_connection(in_flight)
-                    .build()
-                    .unwrap();
-                let message =
-                    || Message::user("the password is swordfish").with_metadata("token", "hunter2");
-                within(remote.process(message())).await.unwrap();
-                let failing = message().with_metadata("do", "fail");
-                within(remote.process(failing)).await.unwrap_err();
-                let mut stream = remote.stream(message());
-                while within(stream.next()).await.is_some() {}
-                within(remote.execute("none", map! {"key": "open sesame"}))
-                    .await
-                    .unwrap_err();
-                within(remote.close()).await;
-            }
-            within(server.stop()).await;
-        });
+            let message =
+                || Message::user("the password is swordfish").with_metadata("token", "hunter2");
+            within(remote.process(message())).await.unwrap();
+            let failing = message().with_metadata("do", "fail");
+            within(remote.process(failing)).await.unwrap_err();
+            let mut stream = remote.stream(message());
+            while within(stream.next()).await.is_some() {}
+            within(remote.execute("none", map! {"key": "open sesame"}))
+                .await
+                .unwrap_err();
+            within(remote.close()).await;
+        }
+        within(server.stop()).await;
     });
-    let said = said.lock().unwrap();
     let text = said
         .iter()
         .map(|(level, text)| format!("{level} {text}\n"))
         .collect::<String>();
-    for (level, said) in said.iter() {
+    for (level, said) in &said {
         assert!(*level > Level::INFO, "{level} {said}");
     }
     for secret in ["swordfish", "hunter2", "open sesame"] {
@@ -136,34 +63,22 @@ fn a_call_is_logged_by_both_sides_without_its_contents() {
 
 #[test]
 fn a_wait_for_a_server_is_logged_once_with_its_end() {
-    let said = Arc::<Mutex<Vec<(Level, String)>>>::default();
-    let recorder = Recorder {
-        said: Arc::clone(&said),
-        spans: AtomicU64::default(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
     let endpoint = memory("outage");
-    tracing::subscriber::with_default(recorder, || {
-        runtime.block_on(async {
-            let remote = RemoteAgent::new(&endpoint).unwrap();
-            for _ in 0..3 {
-                let calls = [(); 3].map(|()| remote.process(Message::user("x")));
-                for result in futures_util::future::join_all(calls).await {
-                    result.unwrap_err();
-                }
+    let said = logged(async {
+        tokio::time::pause();
+        let remote = RemoteAgent::new(&endpoint).unwrap();
+        for _ in 0..3 {
+            let calls = [(); 3].map(|()| remote.process(Message::user("x")));
+            for result in futures_util::future::join_all(calls).await {
+                result.unwrap_err();
             }
-            let server = LocalAgent::serve(ScriptedAgent, &endpoint).await.unwrap();
-            for _ in 0..3 {
-                remote.process(Message::user("x")).await.unwrap();
-            }
-            within(server.stop()).await;
-        });
+        }
+        let server = LocalAgent::serve(ScriptedAgent, &endpoint).await.unwrap();
+        for _ in 0..3 {
+            remote.process(Message::user("x")).await.unwrap();
+        }
+        within(server.stop()).await;
     });
-    let said = said.lock().unwrap();
     let logged: Vec<_> = said
         .iter()
         .filter(|(level, _)| *level <= Level::INFO)

@@ -19,10 +19,7 @@ use agentwire::{
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 
-use crate::{
-    exit::{CliError, Exit},
-    one_line::one_line,
-};
+use crate::exit::{CliError, Exit};
 
 /// The load to generate on an agent.
 #[derive(Clone)]
@@ -217,7 +214,7 @@ impl Results {
                 let _ = self.latency.record(nanoseconds);
             }
             Err(error) => {
-                self.count(one_line(error.code().as_str()), 1);
+                self.count(error.code().to_string(), 1);
                 self.first_error.get_or_insert(error);
             }
         }

@@ -5,10 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentwire::registry::Registration;
+use agentwire::{registry::Registration, transport::internal::Untrusted};
 use unicode_width::UnicodeWidthStr;
-
-use crate::one_line::one_line;
 
 /// Renders registrations as an aligned table. Returns an empty string if there are none.
 pub(super) fn table(registrations: &[Arc<Registration>]) -> String {
@@ -33,11 +31,11 @@ fn row(registration: &Registration, now: SystemTime) -> [String; 4] {
     let heard = registration.last_heartbeat().to_system_time();
     // If the clock of the registry is ahead of the local clock, show an age of zero.
     let ago = heard.map(|heard| now.duration_since(heard).unwrap_or_default());
-    let endpoint = registration.endpoint.to_string();
+    let endpoint = Untrusted(&registration.endpoint).to_string();
     [
-        one_line(&registration.name),
+        Untrusted(&registration.name).to_string(),
         version,
-        one_line(&endpoint),
+        endpoint,
         ago.map_or_else(|| "-".to_owned(), age),
     ]
 }

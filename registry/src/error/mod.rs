@@ -8,7 +8,7 @@ pub(crate) mod wire;
 use std::time::Duration;
 
 use agentwire_codec::WireError;
-use agentwire_transport::Endpoint;
+use agentwire_transport::{Endpoint, internal::Untrusted};
 
 pub use self::{
     field::FieldError,
@@ -23,7 +23,7 @@ pub use self::{
 #[non_exhaustive]
 pub enum RegistryError {
     /// The name is not a valid agent name. Choose another.
-    #[error("invalid agent name {name:?}: {problem}")]
+    #[error("invalid agent name {:?}: {problem}", Untrusted(name))]
     InvalidName {
         /// The name, shortened if it is long.
         name: String,
@@ -32,7 +32,7 @@ pub enum RegistryError {
     },
 
     /// Every registry with these limits would refuse the registration. Correct it.
-    #[error("agent {name:?} cannot be registered: {problem}")]
+    #[error("agent {:?} cannot be registered: {problem}", Untrusted(name))]
     InvalidRegistration {
         /// The name of the agent.
         name: String,
@@ -48,7 +48,11 @@ pub enum RegistryError {
     },
 
     /// The registry allows one endpoint per name, and the name is taken.
-    #[error("agent {name:?} is already registered, at {endpoint}; choose another name")]
+    #[error(
+        "agent {:?} is already registered, at {}; choose another name",
+        Untrusted(name),
+        Untrusted(endpoint)
+    )]
     Duplicate {
         /// The name.
         name: String,
@@ -58,7 +62,11 @@ pub enum RegistryError {
 
     /// Another instance with the same name and endpoint is registered in place of this one. Register
     /// again later: the other may leave.
-    #[error("agent {name:?} at {endpoint} has been replaced by another instance")]
+    #[error(
+        "agent {:?} at {} has been replaced by another instance",
+        Untrusted(name),
+        Untrusted(endpoint)
+    )]
     Replaced {
         /// The name.
         name: String,
@@ -69,8 +77,10 @@ pub enum RegistryError {
     /// The registration belongs to another instance: neither the owner key nor, without a key, the
     /// instance id is that of the registration. Register again later.
     #[error(
-        "agent {name:?} at {endpoint} belongs to another instance; it can be replaced in \
-         {retry_after:?} unless that instance sends a heartbeat"
+        "agent {:?} at {} belongs to another instance; it can be replaced in \
+         {retry_after:?} unless that instance sends a heartbeat",
+        Untrusted(name),
+        Untrusted(endpoint)
     )]
     Owned {
         /// The name.
@@ -82,7 +92,7 @@ pub enum RegistryError {
     },
 
     /// The name has as many instances as the registry allows.
-    #[error("agent {name:?} has {max} instances, which is the limit")]
+    #[error("agent {:?} has {max} instances, which is the limit", Untrusted(name))]
     TooManyInstances {
         /// The name.
         name: String,
@@ -108,7 +118,7 @@ pub enum RegistryError {
     },
 
     /// The registration does not exist, or no longer. Register again.
-    #[error("agent {name:?} is not registered{}", at(endpoint.as_ref()))]
+    #[error("agent {:?} is not registered{}", Untrusted(name), at(endpoint.as_ref()))]
     NotRegistered {
         /// The name.
         name: String,
@@ -117,7 +127,10 @@ pub enum RegistryError {
     },
 
     /// Several instances match, and no endpoint was given. Give one.
-    #[error("agent {name:?} has {instances} instances; say which one by its endpoint")]
+    #[error(
+        "agent {:?} has {instances} instances; say which one by its endpoint",
+        Untrusted(name)
+    )]
     Ambiguous {
         /// The name.
         name: String,
@@ -126,7 +139,7 @@ pub enum RegistryError {
     },
 
     /// The registry cannot be reached. Try again later.
-    #[error("the registry at {registry} cannot be reached")]
+    #[error("the registry at {} cannot be reached", Untrusted(registry))]
     Unavailable {
         /// The registry's address.
         registry: String,
@@ -142,7 +155,7 @@ pub enum RegistryError {
     },
 
     /// The registry sent something that is not a valid answer.
-    #[error("invalid answer from the registry at {registry}")]
+    #[error("invalid answer from the registry at {}", Untrusted(registry))]
     InvalidAnswer {
         /// The registry's address.
         registry: String,
@@ -159,7 +172,7 @@ pub enum RegistryError {
 
     /// The registry is reachable but refuses: a wrong password, missing permissions, or no memory
     /// left. An operator has to correct this.
-    #[error("the registry at {registry} refused the operation")]
+    #[error("the registry at {} refused the operation", Untrusted(registry))]
     Refused {
         /// The registry's address.
         registry: String,
@@ -168,7 +181,7 @@ pub enum RegistryError {
     },
 
     /// The server does not know the registry protocol. Correct the address.
-    #[error("{registry} is not an agentwire registry")]
+    #[error("{} is not an agentwire registry", Untrusted(registry))]
     NotARegistry {
         /// The server's address.
         registry: String,
@@ -235,5 +248,7 @@ impl RegistryError {
 }
 
 fn at(endpoint: Option<&Endpoint>) -> String {
-    endpoint.map_or_else(String::new, |endpoint| format!(" at {endpoint}"))
+    endpoint.map_or_else(String::new, |endpoint| {
+        format!(" at {}", Untrusted(endpoint))
+    })
 }

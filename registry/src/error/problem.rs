@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use agentwire_transport::internal::Untrusted;
+
 /// Why a name is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -80,7 +82,7 @@ pub enum RegistrationProblem {
     #[error("the name of its machine must not contain control characters")]
     Machine,
     /// The version is not a semantic version.
-    #[error("invalid version {text:?}")]
+    #[error("invalid version {:?}", Untrusted(text))]
     InvalidVersion {
         /// The text, shortened if it is long.
         text: String,
@@ -113,7 +115,7 @@ pub enum RegistrationProblem {
     #[error("its capabilities or metadata contain bytes, or integers beyond 64 bits")]
     Unwritable,
     /// Another problem, in the words of whatever found it: a remote registry, or an encoder.
-    #[error("{text}")]
+    #[error("{}", Untrusted(text))]
     Other {
         /// The description.
         text: String,

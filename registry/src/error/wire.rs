@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentwire_codec::{ErrorCode, Map, Value, WireError};
+use agentwire_codec::{ErrorCode, Map, Value, WireError, internal::repeatable_text};
 use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 
 use super::{LimitKind, RegistrationProblem, RegistryError};
@@ -72,7 +72,7 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
         | RegistryError::NotARegistry { .. } => ("internal", None, None),
     };
     let mut details = Map::from([(REASON, reason)]);
-    details.extend(name.map(|name| ("agent_name", &**name)));
+    details.extend(name.map(|name| ("agent_name", repeatable_text(name).into_owned())));
     details.extend(more);
     if let RegistryError::Full { of, .. } = error {
         details.insert("of", of.as_str());

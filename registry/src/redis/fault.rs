@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use agentwire_transport::internal::Untrusted;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::{ErrorSource, RegistryError};
@@ -132,9 +133,10 @@ pub(super) fn is_permanent(error: &RegistryError) -> bool {
         .is_some_and(ClientError::is_permanent)
 }
 
+/// Escapes and cuts the text, which may be that of the server.
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        Untrusted(&self.0).fmt(f)
     }
 }
 

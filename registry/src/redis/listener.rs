@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
+use agentwire_transport::internal::LogLimit;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::{
     select,
@@ -118,7 +119,11 @@ impl Listener {
                         // An error means that there is no watch.
                         let _ = changes.send(change);
                     }
-                    None => tracing::warn!("ignoring malformed change message"),
+                    None => {
+                        if let Some(count) = MALFORMED.record(Instant::now()) {
+                            tracing::warn!(count, "ignoring malformed change message");
+                        }
+                    }
                 },
                 _ => {}
             }
@@ -178,3 +183,5 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Published to check the permission to publish.
 const TEST_MESSAGE: &str = "";
+
+static MALFORMED: LogLimit = LogLimit::new();

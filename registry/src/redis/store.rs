@@ -5,10 +5,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use agentwire_codec::RequestId;
+use agentwire_transport::internal::{LogLimit, Untrusted};
 use bytes::Bytes;
 use redis::{Script, ScriptInvocation};
 use tokio::sync::Notify;
@@ -211,8 +212,11 @@ impl Store {
             [id, registered, last_heartbeat, offer] => {
                 let entry = entry::decode_with_id(id, offer, registered, last_heartbeat);
                 if entry.is_none() {
-                    let id = String::from_utf8_lossy(id);
-                    tracing::warn!(registry = self.registry, ?id, "ignoring malformed entry");
+                    if let Some(count) = MALFORMED.record(Instant::now()) {
+                        let (registry, id) = (&*self.registry, String::from_utf8_lossy(id));
+                        let id = Untrusted(id);
+                        tracing::warn!(registry, ?id, count, "ignoring malformed entry");
+                    }
                 }
                 entry
             }
@@ -274,3 +278,5 @@ impl Store {
 /// The limits of a page. Redis does nothing else while it reads one.
 const PAGE_ENTRIES: usize = 256;
 const PAGE_BYTES: usize = 1024 * 1024;
+
+static MALFORMED: LogLimit = LogLimit::new();

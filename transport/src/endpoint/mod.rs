@@ -10,6 +10,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use agentwire_text::Untrusted;
+
 use self::host::check_host;
 use crate::{EndpointProblem, Error};
 
@@ -181,7 +183,7 @@ impl fmt::Display for Endpoint {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Endpoint({self})")
+        write!(f, "Endpoint({})", Untrusted(self))
     }
 }
 

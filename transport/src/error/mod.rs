@@ -5,6 +5,8 @@ mod path_in_use;
 
 use std::{convert::Infallible, fmt, io, path::PathBuf};
 
+use agentwire_text::Untrusted;
+
 pub use self::{endpoint_problem::EndpointProblem, path_in_use::PathInUse};
 use crate::Endpoint;
 
@@ -16,7 +18,7 @@ use crate::Endpoint;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The text is not a valid endpoint.
-    #[error("{text:?} is not a valid endpoint: {problem}{}", Hint(text, *problem))]
+    #[error("{:?} is not a valid endpoint: {problem}{}", Untrusted(text), Hint(text, *problem))]
     InvalidEndpoint {
         /// The text.
         text: String,
@@ -25,7 +27,11 @@ pub enum Error {
     },
 
     /// No built-in carrier has this scheme.
-    #[error("{text:?}: the scheme {scheme:?} is not supported (use {SUPPORTED})")]
+    #[error(
+        "{:?}: the scheme {:?} is not supported (use {SUPPORTED})",
+        Untrusted(text),
+        Untrusted(scheme)
+    )]
     UnsupportedScheme {
         /// The text.
         text: String,
@@ -35,8 +41,9 @@ pub enum Error {
 
     /// The path is too long for a Unix socket address.
     #[error(
-        "the socket path {path:?} has {len} bytes, and this system allows {max}; \
-         use a shorter or a relative path"
+        "the socket path {:?} has {len} bytes, and this system allows {max}; \
+         use a shorter or a relative path",
+        Untrusted(path.display())
     )]
     PathTooLong {
         /// The path.
@@ -49,14 +56,20 @@ pub enum Error {
 
     /// No built-in carrier supports this endpoint. The endpoint is either a custom endpoint or a
     /// Unix socket on a system without Unix sockets.
-    #[error("no built-in carrier supports {endpoint}; implement `Connector` or `Accept` for it")]
+    #[error(
+        "no built-in carrier supports {}; implement `Connector` or `Accept` for it",
+        Untrusted(endpoint)
+    )]
     NoCarrier {
         /// The endpoint.
         endpoint: Endpoint,
     },
 
     /// The connection could not be opened.
-    #[error("cannot connect to {endpoint}; check that a server listens there")]
+    #[error(
+        "cannot connect to {}; check that a server listens there",
+        Untrusted(endpoint)
+    )]
     Connect {
         /// The endpoint.
         endpoint: Endpoint,
@@ -65,7 +78,10 @@ pub enum Error {
     },
 
     /// The listener could not be bound to the address.
-    #[error("cannot listen on {endpoint}; check that the address is free and permitted")]
+    #[error(
+        "cannot listen on {}; check that the address is free and permitted",
+        Untrusted(endpoint)
+    )]
     Bind {
         /// The endpoint.
         endpoint: Endpoint,
@@ -81,7 +97,7 @@ pub enum Error {
     },
 
     /// The path of the socket already exists and must not be removed.
-    #[error("cannot listen on {path:?}: {reason}")]
+    #[error("cannot listen on {:?}: {reason}", Untrusted(path.display()))]
     PathInUse {
         /// The path.
         path: PathBuf,
@@ -91,8 +107,9 @@ pub enum Error {
 
     /// Another process held the lock on the directory of the socket for too long.
     #[error(
-        "cannot listen in {directory:?}: another process holds a lock on that directory; \
-         try again, or give the socket a directory of its own"
+        "cannot listen in {:?}: another process holds a lock on that directory; \
+         try again, or give the socket a directory of its own",
+        Untrusted(directory.display())
     )]
     DirectoryLocked {
         /// The directory.
@@ -100,14 +117,17 @@ pub enum Error {
     },
 
     /// Another listener in this process already uses the name.
-    #[error("memory://{name} is in use in this process; close its listener or use another name")]
+    #[error(
+        "memory://{} is in use in this process; close its listener or use another name",
+        Untrusted(name)
+    )]
     NameInUse {
         /// The name.
         name: String,
     },
 
     /// The listener could not accept a connection. See [`Error::is_transient`].
-    #[error("cannot accept a connection on {endpoint}")]
+    #[error("cannot accept a connection on {}", Untrusted(endpoint))]
     Accept {
         /// The endpoint.
         endpoint: Endpoint,
@@ -157,14 +177,14 @@ impl fmt::Display for Hint<'_> {
                 f,
                 "; write {:?}, with three slashes, for an absolute path, \
                  or {:?} for one below the working directory",
-                format!("unix:///{path}"),
-                format!("unix://./{path}"),
+                Untrusted(format_args!("unix:///{path}")),
+                Untrusted(format_args!("unix://./{path}")),
             ),
             EndpointProblem::TildeInPath => match path.strip_prefix("~/") {
                 Some(rest) => write!(
                     f,
                     "; write the home directory in full, or {:?} in a shell",
-                    format!("unix://$HOME/{rest}"),
+                    Untrusted(format_args!("unix://$HOME/{rest}")),
                 ),
                 None => f.write_str("; write the home directory in full"),
             },

@@ -2,16 +2,18 @@
 
 use std::{error::Error, fmt, iter};
 
-/// Displays an error and its source chain as `error: source: source`.
+use agentwire_text::Escaped;
+
+/// Displays an error and its source chain as `error: source: source`, on one line.
 #[derive(Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'a));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Use `{}`, because some errors print their own sources with `{:#}`.
-        write!(f, "{}", self.0)?;
+        write!(f, "{}", Escaped(self.0))?;
         for source in sources(self.0) {
-            write!(f, ": {source}")?;
+            write!(f, ": {}", Escaped(source))?;
         }
         Ok(())
     }

@@ -36,7 +36,8 @@ impl LogLimit {
 
     /// Records an event. If a line is due, returns the number of events since the last line,
     /// including this event.
-    pub fn record(&self, now: Instant) -> Option<u64> {
+    pub fn record(&self, now: impl Into<Instant>) -> Option<u64> {
+        let now = now.into();
         let limit = &mut *self.0.lock();
         limit.unlogged += 1;
         if !is_due(limit.last_line, now) {
@@ -72,7 +73,8 @@ impl LogEdge {
     }
 
     /// Records that the condition holds. Returns true if its start should be logged.
-    pub fn begin(&self, now: Instant) -> bool {
+    pub fn begin(&self, now: impl Into<Instant>) -> bool {
+        let now = now.into();
         let edge = &mut *self.0.lock();
         if edge.is_logged || !is_due(edge.last_line, now) {
             return false;

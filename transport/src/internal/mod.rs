@@ -7,7 +7,7 @@ mod sync;
 
 use std::time::Duration;
 
-pub use agentwire_text::Untrusted;
+pub use agentwire_text::{Escaped, Untrusted};
 
 pub use self::{
     backoff::{Backoff, jittered},

@@ -3,7 +3,10 @@
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
 use agentwire_registry::{Lease, Registration};
-use agentwire_transport::{Endpoint, internal::Backoff};
+use agentwire_transport::{
+    Endpoint,
+    internal::{Backoff, LogLimit, Untrusted},
+};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -113,8 +116,10 @@ impl Instances {
         if self.entries.len() >= MAX_INSTANCES {
             let unconfirmed = self.entries.iter().position(|entry| !entry.is_confirmed());
             let Some(unconfirmed) = unconfirmed else {
-                let endpoint = &registration.endpoint;
-                tracing::warn!(%endpoint, "too many instances; ignoring one");
+                if let Some(count) = IGNORED.record(Instant::now()) {
+                    let endpoint = Untrusted(&registration.endpoint);
+                    tracing::warn!(%endpoint, count, "too many instances; ignoring one");
+                }
                 return;
             };
             self.entries.remove(unconfirmed);
@@ -286,6 +291,9 @@ impl Instances {
 /// The largest number of instances that a client calls. A registry accepts the same number of
 /// registrations per name by default.
 const MAX_INSTANCES: usize = 1024;
+
+/// A registry can list as many instances as it likes.
+static IGNORED: LogLimit = LogLimit::new();
 
 #[cfg(test)]
 mod tests {

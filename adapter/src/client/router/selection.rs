@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use agentwire_codec::{Body, ErrorCode, WireError};
 use agentwire_registry::RegistryError;
-use agentwire_transport::{Endpoint, Error as TransportError};
+use agentwire_transport::{Endpoint, Error as TransportError, internal::Untrusted};
 use tokio::time::Instant;
 
 use super::{
@@ -92,7 +92,8 @@ impl Selection {
             chosen = self.discovery.choose(&self.history, self.again, deadline) => chosen,
         };
         let guard = chosen.map_err(|reason| self.no_route(reason))?;
-        tracing::debug!(endpoint = %guard.instance().endpoint, "instance chosen");
+        let endpoint = &guard.instance().endpoint;
+        tracing::debug!(endpoint = %Untrusted(endpoint), "instance chosen");
         let make = || Channel::new(&self.client, self.discovery.connector(&guard));
         let channel = guard.instance().channel_or_init(make).clone();
         Ok(self.current.insert((guard, channel)))

@@ -7,7 +7,10 @@ use std::{
 };
 
 use agentwire_registry::{Event, Registration, RegistryError, SharedRegistry};
-use agentwire_transport::{TcpOptions, internal::Mutex};
+use agentwire_transport::{
+    TcpOptions,
+    internal::{Mutex, Untrusted},
+};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -130,7 +133,7 @@ impl Shared {
     /// that wait for them.
     fn drain(&self, removed: &[Arc<Instance>]) {
         for instance in removed {
-            tracing::debug!(agent = self.name, endpoint = %instance.endpoint, "instance removed");
+            tracing::debug!(agent = self.name, endpoint = %Untrusted(&instance.endpoint), "instance removed");
             instance.drain();
         }
     }

@@ -10,7 +10,10 @@ use agentwire_registry::{
     Event, Registration, RegistryError, Watch, WatchScope,
     backend::{FieldError, WatchExt},
 };
-use agentwire_transport::{Endpoint, internal::Backoff};
+use agentwire_transport::{
+    Endpoint,
+    internal::{Backoff, Chain},
+};
 use async_stream::stream;
 use tokio::time::sleep;
 
@@ -68,7 +71,8 @@ pub(super) fn watch(
                         Some(RegistryError::TooManyWatches { .. }) => backoff.max_delay(),
                         _ => backoff.next_delay(),
                     };
-                    tracing::debug!(%endpoint, ?problem, ?delay, "registry watch lost; reconnecting");
+                    let cause = problem.as_ref().map(|error| Chain(error).to_string());
+                    tracing::debug!(%endpoint, cause, ?delay, "registry watch lost; reconnecting");
                     sleep(delay).await;
                 }
             }

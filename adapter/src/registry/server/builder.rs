@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_registry::{Registry, SharedRegistry};
-use agentwire_transport::internal::MAX_TIMEOUT;
+use agentwire_transport::internal::{LogLimit, MAX_TIMEOUT};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -105,6 +105,7 @@ impl RegistryServerBuilder {
             handler_timeout: self.config.handler_timeout,
             watches: Arc::new(Semaphore::new(max_watches.min(Semaphore::MAX_PERMITS))),
             max_watches,
+            refused_watches: LogLimit::new(),
             drain: drain.clone(),
         };
         let tasks = ServerTasks::start(bound, Arc::new(service), self.config);

@@ -10,7 +10,7 @@ use agentwire_registry::{
     Event, Query, Registry, RegistryError, SharedRegistry, WatchScope,
     backend::{FieldError, QueryExt, RegistryErrorExt},
 };
-use agentwire_transport::Peer;
+use agentwire_transport::{Peer, internal::LogLimit};
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -43,6 +43,7 @@ pub(super) struct RegistryService {
     /// The permits that limit the number of concurrent watches.
     pub(super) watches: Arc<Semaphore>,
     pub(super) max_watches: usize,
+    pub(super) refused_watches: LogLimit,
     /// Ends the watches at shutdown, because watches do not end by themselves.
     pub(super) drain: CancellationToken,
 }
@@ -124,7 +125,9 @@ impl RegistryService {
     ) -> Result<impl Stream<Item = Body> + Send + 'static, WireError> {
         let Ok(permit) = Arc::clone(&self.watches).try_acquire_owned() else {
             let max = self.max_watches;
-            tracing::warn!(max, "watch refused: limit reached");
+            if let Some(count) = self.refused_watches.record(Instant::now()) {
+                tracing::warn!(max, count, "watch refused: limit reached");
+            }
             return Err(RegistryError::TooManyWatches { max }.to_wire_error());
         };
         let (registry, drain) = (self.registry.clone(), self.drain.clone());

@@ -2,6 +2,7 @@
 
 mod frames;
 mod instances;
+mod log;
 mod raw_peer;
 mod registries;
 mod scripted_agent;
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 pub(crate) use self::{
     frames::{frame, process_frame, stream_frame},
     instances::{Instances, ask, ask_often, call_by_name, register_dead},
+    log::logged,
     raw_peer::RawPeer,
     registries::{Delegate, Hooks},
     scripted_agent::ScriptedAgent,

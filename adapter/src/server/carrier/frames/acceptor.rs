@@ -2,8 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentwire_transport::{Connection, Listener, internal::Backoff};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use agentwire_transport::{
+    Connection, Listener,
+    internal::{Backoff, Chain, LogLimit},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
 use tracing::Instrument;
 
 use super::session::Session;
@@ -32,6 +38,7 @@ impl Acceptor {
         let limit = self.server.config.max_connections;
         let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
+        let failures = LogLimit::new();
         loop {
             // The permit is acquired before a connection is accepted. At the limit, further
             // connections therefore wait in the accept queue of the system. The semaphore is never
@@ -46,10 +53,11 @@ impl Acceptor {
                     self.server.tasks.spawn(session);
                 }
                 Err(error) => {
-                    let endpoint = self.listener.endpoint();
-                    let delay = backoff.next_delay();
-                    tracing::warn!(%endpoint, %error, ?delay, "accept failed; retrying");
-                    tokio::time::sleep(delay).await;
+                    if let Some(count) = failures.record(Instant::now()) {
+                        let (endpoint, error) = (self.listener.endpoint(), Chain(&error));
+                        tracing::warn!(%endpoint, %error, count, "accept failed; retrying");
+                    }
+                    sleep(backoff.next_delay()).await;
                 }
             }
         }

@@ -1,10 +1,12 @@
 //! Decodes a frame, and starts the request or refuses the frame.
 
+use std::time::Instant;
+
 use agentwire_codec::{
     Envelope, EnvelopeType, ErrorCode, Format, Map, RequestId, WireError,
     internal::MAX_REPEATED_LEN,
 };
-use agentwire_transport::Peer;
+use agentwire_transport::{Peer, internal::LogLimit};
 
 use super::{in_flight::InFlight, reply::Reply};
 use crate::server::service::Service;
@@ -30,6 +32,9 @@ pub(super) fn dispatch(
         Ok(envelope) => envelope,
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
+            if let Some(count) = UNDECODABLE.record(Instant::now()) {
+                tracing::warn!(%peer, %id, %error, count, "frame cannot be decoded");
+            }
             // A wrong type is reported in preference to any other error of the envelope.
             return Err(match error.envelope_type() {
                 Some(kind) if !service.accepts(kind) => {
@@ -59,3 +64,5 @@ fn not_a_request(kind: EnvelopeType, format: Format, payload: &[u8]) -> WireErro
     };
     WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("request", request)]))
 }
+
+static UNDECODABLE: LogLimit = LogLimit::new();

@@ -5,9 +5,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use agentwire_codec::{Body, Envelope, Format, RequestId};
+use agentwire_transport::internal::LogLimit;
 use futures_util::StreamExt;
 
 use super::reply::Reply;
@@ -60,7 +62,9 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         let work = self.work.take();
         if catch_unwind(AssertUnwindSafe(|| drop(work))).is_err() {
-            tracing::error!(id = %self.id, "request panicked while it was dropped");
+            if let Some(count) = PANICS.record(Instant::now()) {
+                tracing::error!(id = %self.id, count, "request panicked while it was dropped");
+            }
         }
     }
 }
@@ -80,3 +84,5 @@ impl Future for NextReply {
         Poll::Ready(reply.zip(self.0.take()))
     }
 }
+
+static PANICS: LogLimit = LogLimit::new();

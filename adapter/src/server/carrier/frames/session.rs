@@ -10,7 +10,7 @@ use std::{
 use agentwire_codec::{
     Envelope, ErrorCode, ForeignProtocol, Format, FrameError, Map, RequestId, WireError,
 };
-use agentwire_transport::Peer;
+use agentwire_transport::{Peer, internal::LogLimit};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
@@ -276,7 +276,10 @@ impl Session {
                 return false;
             }
         }
-        tracing::warn!(id = %envelope.id, "no reply sent: the frame limit is too small for an error");
+        if let Some(count) = UNSENT.record(Instant::now()) {
+            let id = &envelope.id;
+            tracing::warn!(%id, count, "no reply sent: the frame limit is too small for an error");
+        }
         false
     }
 
@@ -322,3 +325,5 @@ const HIGH_WATER: usize = 64 * 1024;
 /// many requests that are answered immediately, so a peer that sends without pause could otherwise
 /// block the thread. The number equals tokio's cooperative budget.
 const REQUESTS_PER_TURN: usize = 128;
+
+static UNSENT: LogLimit = LogLimit::new();

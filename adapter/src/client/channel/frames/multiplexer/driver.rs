@@ -9,8 +9,10 @@ use std::{
 };
 
 use agentwire_codec::FrameError;
+use agentwire_transport::internal::Chain;
 use bytes::Bytes;
 use tokio::time::Instant;
+use tracing::field;
 
 use super::{in_flight::Written, shared::Shared};
 use crate::{
@@ -65,7 +67,8 @@ impl Driver {
         match poll_fn(|cx| self.poll(cx)).await {
             End::Idle => self.end(None),
             End::Lost(error) => {
-                tracing::debug!(?error, "connection lost");
+                let cause = error.as_ref().map(|error| field::display(Chain(error)));
+                tracing::debug!(cause, "connection lost");
                 self.counters.lost();
                 self.end(error.as_ref());
             }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use agentwire_codec::{Body, DecodeError, FrameError, RequestId};
-use agentwire_transport::internal::Mutex;
+use agentwire_transport::internal::{Chain, Mutex};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
@@ -176,7 +176,10 @@ impl Shared {
             let failure = if was_written {
                 Failure::Broken(error.map(copy))
             } else {
-                Failure::Unsent(io::ErrorKind::BrokenPipe.into())
+                Failure::Unsent(match error {
+                    Some(FrameError::Io(error)) => copy_io(error),
+                    _ => io::ErrorKind::BrokenPipe.into(),
+                })
             };
             // Sending fails only if the call has just been dropped.
             drop(waiter.answer.send(Err(failure)));
@@ -200,7 +203,15 @@ fn copy(error: &FrameError) -> FrameError {
             have: *have,
             want: *want,
         },
-        FrameError::Io(error) => io::Error::new(error.kind(), error.to_string()).into(),
+        FrameError::Io(error) => copy_io(error).into(),
         other => io::Error::other(other.to_string()).into(),
+    }
+}
+
+/// Copies an I/O error. The code of the system survives, other errors only as text.
+fn copy_io(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), Chain(error).to_string()),
     }
 }
