@@ -1,16 +1,13 @@
 //! Exit codes and the error type of commands.
 
-use std::{
-    error::Error,
-    fmt,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{error::Error, fmt, process::ExitCode};
 
 use agentwire::{
     registry::RegistryError,
     transport::internal::{Chain, Escaped},
 };
+
+use crate::stderr;
 
 /// The exit code of the program. The numbers must not change, because scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,10 +93,8 @@ impl CliError {
         match self {
             Self::Silent => Exit::Success.into(),
             Self::Reported { exit, text } => {
-                // Ignore an error: if standard error is closed, the exit code still reports the
-                // failure. One write, so that the line does not mix with other output.
                 let line = format!("agentwire: {}\n", Escaped(text.trim_end()));
-                let _ = io::stderr().write_all(line.as_bytes());
+                stderr::write(line.into_bytes());
                 exit.into()
             }
         }

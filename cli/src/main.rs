@@ -22,6 +22,7 @@ mod runtime;
 mod serve;
 mod server_args;
 mod signals;
+mod stderr;
 mod stream;
 mod timeout;
 mod usage;
@@ -31,8 +32,10 @@ use std::process::ExitCode;
 use crate::{cli::Cli, exit::Exit};
 
 fn main() -> ExitCode {
-    match Cli::read().and_then(Cli::run) {
+    let exit = match Cli::read().and_then(Cli::run) {
         Ok(()) => Exit::Success.into(),
         Err(error) => error.report(),
-    }
+    };
+    stderr::flush();
+    exit
 }

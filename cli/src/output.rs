@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use agentwire::{Message, Value, map, transport::internal::Escaped};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::exit::{CliError, Exit};
+use crate::{
+    exit::{CliError, Exit},
+    stderr,
+};
 
 /// Writes bytes to standard output and flushes it.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), CliError> {
@@ -97,10 +100,8 @@ pub(crate) fn announce(line: impl std::fmt::Display) {
 
 /// Prints a warning to standard error.
 pub(crate) fn warn(text: impl std::fmt::Display) {
-    // Ignore an error: if standard error is closed, it cannot be reported.
-    // One write, so that the line does not mix with the output of another process.
     let line = format!("agentwire: {}\n", Escaped(text));
-    let _ = io::stderr().write_all(line.as_bytes());
+    stderr::write(line.into_bytes());
 }
 
 /// Converts the error of a write to standard output. A closed pipe, as in `| head`, is not

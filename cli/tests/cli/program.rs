@@ -219,6 +219,13 @@ impl Running {
         Finished::new(status, stdout, stderr)
     }
 
+    /// Waits for the program to exit while the pipe of standard error is open and not read. Returns
+    /// the exit code.
+    pub(crate) async fn end_with_log_unread(mut self) -> i32 {
+        let status = within(self.child.wait()).await.expect("wait");
+        status.code().expect("exited, not killed")
+    }
+
     /// Waits for a program that was killed.
     pub(crate) async fn end_killed(mut self) {
         within(self.child.wait()).await.expect("wait");

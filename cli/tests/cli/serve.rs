@@ -207,3 +207,57 @@ async fn a_server_outlives_the_reader_of_its_announcements() {
     running.send(Signal::TERM);
     assert_eq!(running.end().await.success(), "");
 }
+
+/// Standard error is a pipe that is not read. At the level debug, the calls log far more than the
+/// pipe and the queue of the logger hold.
+#[tokio::test]
+async fn a_log_that_is_not_read_blocks_neither_calls_nor_signals() {
+    let mut server = Server::start(["-vv", "serve", "tcp://127.0.0.1:0"]).await;
+    let (connections, calls) = (4, 4000);
+    let callers = (0..connections).map(|_| async {
+        let mut wire = Wire::connect(&server.endpoint).await;
+        for _ in 0..calls {
+            let id = RequestId::from("x".repeat(200));
+            let request = Request::Process(Call::new("", Message::user("x")));
+            wire.send(&id, request).await;
+            assert!(matches!(wire.receive().await.body, Body::Response(_)));
+        }
+    });
+    futures_util::future::join_all(callers).await;
+    // The dropped lines are counted as soon as the log is read again.
+    let mut lines = 0;
+    while !server.running.error_line().await.contains(" lines dropped") {
+        lines += 1;
+        assert!(lines < connections * calls, "no line was dropped");
+    }
+    server.running.send(Signal::TERM);
+    assert_eq!(server.running.end().await.code, 0);
+}
+
+#[tokio::test]
+async fn a_log_that_is_never_read_does_not_keep_the_program_from_its_end() {
+    let server = Server::start(["-vv", "serve", "tcp://127.0.0.1:0"]).await;
+    let mut wire = Wire::connect(&server.endpoint).await;
+    for _ in 0..2000 {
+        let id = RequestId::from("x".repeat(200));
+        wire.send(&id, Heartbeat::healthy("x")).await;
+        wire.receive().await;
+    }
+    server.running.send(Signal::TERM);
+    assert_eq!(server.running.end_with_log_unread().await, 0);
+}
+
+/// A request id that forges a log line and changes the color of the terminal.
+#[tokio::test]
+async fn the_log_shows_texts_of_peers_escaped() {
+    let server = Server::start(["-vv", "serve", "tcp://127.0.0.1:0"]).await;
+    let mut wire = Wire::connect(&server.endpoint).await;
+    let id = RequestId::from("x\n2026-01-01T00:00:00Z ERROR forged \u{1b}[31m");
+    wire.send(&id, Heartbeat::healthy("x\u{1b}[31m")).await;
+    wire.receive().await;
+    server.running.send(Signal::TERM);
+    let log = server.running.end().await.stderr;
+    assert!(!log.contains('\u{1b}'), "{log}");
+    let forged = r"id=x\n2026-01-01T00:00:00Z ERROR forged \u{1b}[31m";
+    assert!(log.contains(forged), "{log}");
+}

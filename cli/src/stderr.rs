@@ -1,0 +1,103 @@
+//! Standard error, which a separate thread writes, so that its reader cannot block the program.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Queues text for standard error and never blocks.
+///
+/// If standard error is a pipe that is not read, text is dropped while [`MAX_QUEUED`] bytes wait.
+/// The number of dropped texts is written once the pipe is read again.
+pub(crate) fn write(text: Vec<u8>) {
+    // Relaxed: the counters need not agree with each other or with the queue at any moment.
+    let size = text.len() + OVERHEAD;
+    if QUEUED.fetch_add(size, Relaxed) > MAX_QUEUED {
+        QUEUED.fetch_sub(size, Relaxed);
+        DROPPED.fetch_add(1, Relaxed);
+        return;
+    }
+    // Ignore an error: the thread could not be started.
+    let _ = queue().send(Message::Text(text));
+}
+
+/// Waits until all queued text is written, for at most [`FLUSH_TIMEOUT`].
+pub(crate) fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        let (done, is_done) = channel();
+        let _ = queue.send(Message::Flush(done));
+        // Ignore an error: the text cannot be written in time, and the program must end.
+        let _ = is_done.recv_timeout(FLUSH_TIMEOUT);
+    }
+}
+
+/// The writer of the logger, which writes each event in one piece.
+pub(crate) struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        write(text.to_vec());
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Message {
+    Text(Vec<u8>),
+    Flush(Sender<()>),
+}
+
+fn queue() -> &'static Sender<Message> {
+    QUEUE.get_or_init(|| {
+        let (sender, receiver) = channel();
+        let thread = thread::Builder::new().name("stderr".to_owned());
+        // Ignore an error: without the thread, the text is lost, and the program continues.
+        let _ = thread.spawn(move || write_all(&receiver));
+        sender
+    })
+}
+
+fn write_all(messages: &Receiver<Message>) {
+    while let Ok(message) = messages.recv() {
+        match message {
+            Message::Text(text) => {
+                // Ignore errors: if standard error is closed, they cannot be reported.
+                let _ = io::stderr().write_all(&text);
+                QUEUED.fetch_sub(text.len() + OVERHEAD, Relaxed);
+                let dropped = DROPPED.swap(0, Relaxed);
+                if dropped > 0 {
+                    let line = format!("agentwire: {dropped} lines dropped; read them faster\n");
+                    let _ = io::stderr().write_all(line.as_bytes());
+                }
+            }
+            // Ignore an error: the main thread no longer waits.
+            Message::Flush(done) => drop(done.send(())),
+        }
+    }
+}
+
+static QUEUE: OnceLock<Sender<Message>> = OnceLock::new();
+
+/// The size of the queued text.
+static QUEUED: AtomicUsize = AtomicUsize::new(0);
+
+/// The number of texts that were dropped since the last report.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// The size of the queue in bytes, which is that of some thousands of log lines.
+const MAX_QUEUED: usize = 1024 * 1024;
+
+/// The memory of a queued text in addition to its bytes.
+const OVERHEAD: usize = 64;
+
+/// The maximum time that the end of the program waits for the reader.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
