@@ -103,6 +103,20 @@ impl Format {
             .map(|(envelope, _)| envelope)
     }
 
+    /// Decodes the envelope in `payload` as [`decode_raw`](Self::decode_raw) does, with another limit
+    /// of memory. Returns the envelope and the memory that it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`decode_raw`](Self::decode_raw) describes them.
+    pub fn decode_raw_within(
+        self,
+        payload: &[u8],
+        max_memory: usize,
+    ) -> Result<(Envelope, usize), DecodeError> {
+        self.decode_with(payload, Detail::Everything, max_memory)
+    }
+
     fn decode_with(
         self,
         payload: &[u8],

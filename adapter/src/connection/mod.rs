@@ -2,6 +2,8 @@
 
 mod bodies;
 pub(crate) mod buffer_pool;
+mod encode_cost;
+mod offload;
 mod write_buffer;
 
 use std::{
@@ -21,7 +23,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::poll_read_buf;
 
-pub(crate) use self::{bodies::Bodies, write_buffer::WriteBuffer};
+pub(crate) use self::{
+    bodies::Bodies, encode_cost::is_costly, offload::Offload, write_buffer::WriteBuffer,
+};
 
 /// A byte stream that carries one envelope in each frame.
 ///
@@ -43,6 +47,24 @@ pub(crate) struct FramedConnection {
     /// The size of the largest frame for which `incoming` has grown beyond the largest size that
     /// the buffer pool keeps, or 0 if there was no such frame.
     large_capacity: usize,
+    /// A large payload that is being decoded on another thread.
+    decoding: Option<Offload<Decoded>>,
+}
+
+/// The result of decoding a payload.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) format: Format,
+    /// The length of the payload in bytes.
+    pub(crate) len: usize,
+    pub(crate) envelope: Result<Envelope, DecodeError>,
+}
+
+/// The result of encoding an envelope.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) envelope: Envelope,
+    pub(crate) frame: Result<Vec<u8>, EncodeError>,
 }
 
 /// A value that a connection has received.
@@ -53,6 +75,15 @@ pub(crate) enum Received {
     Malformed(DecodeError),
     /// The end of the stream, which is not in the middle of a frame.
     End,
+}
+
+impl From<Result<Envelope, DecodeError>> for Received {
+    fn from(envelope: Result<Envelope, DecodeError>) -> Self {
+        match envelope {
+            Ok(envelope) => Self::Envelope(envelope),
+            Err(error) => Self::Malformed(error),
+        }
+    }
 }
 
 impl FramedConnection {
@@ -67,6 +98,7 @@ impl FramedConnection {
             unflushed: false,
             is_busy: false,
             large_capacity: 0,
+            decoding: None,
         }
     }
 
@@ -94,6 +126,27 @@ impl FramedConnection {
         put_frame(buffer, self.limits.max_send(), |buffer| {
             format.encode(envelope, buffer)
         })
+    }
+
+    /// Starts to encode an envelope on another thread. [`queue_encoded`](Self::queue_encoded)
+    /// queues the result.
+    pub(crate) fn start_encoding(&self, format: Format, envelope: Envelope) -> Offload<Encoded> {
+        let max_send = self.limits.max_send();
+        Offload::new(move || {
+            let mut frame = Vec::new();
+            let encode = |buffer: &mut Vec<u8>| format.encode(&envelope, buffer);
+            let result = put_frame(&mut frame, max_send, encode);
+            Encoded {
+                envelope,
+                frame: result.map(|()| frame),
+            }
+        })
+    }
+
+    /// Queues a frame that was encoded on another thread.
+    pub(crate) fn queue_encoded(&mut self, mut frame: Vec<u8>) {
+        self.unflushed = true;
+        self.outgoing.append_all(&mut frame);
     }
 
     /// Returns the queue, so that the caller can append whole frames.
@@ -249,6 +302,32 @@ impl FramedConnection {
         }
     }
 
+    /// Starts to decode the first frame on another thread, and removes the frame.
+    pub(crate) fn start_decoding(&mut self, len: usize, bodies: Bodies) {
+        self.incoming.advance(HEADER_LEN);
+        let payload = self.incoming.split_to(len).freeze();
+        self.decoding = Some(Offload::new(move || Decoded {
+            format: Format::detect(&payload),
+            len: payload.len(),
+            envelope: bodies.decode(&payload),
+        }));
+    }
+
+    /// Returns whether a payload is being decoded on another thread. Later frames wait for it.
+    pub(crate) fn is_decoding(&self) -> bool {
+        self.decoding.is_some()
+    }
+
+    /// Waits for the payload that is being decoded on another thread.
+    pub(crate) fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Decoded> {
+        let Some(decoding) = &mut self.decoding else {
+            return Poll::Pending;
+        };
+        let decoded = ready!(Pin::new(decoding).poll(cx));
+        self.decoding = None;
+        Poll::Ready(decoded)
+    }
+
     /// Returns whether the first frame has been received only in part.
     pub(crate) fn has_partial_frame(&self) -> bool {
         !self.incoming.is_empty()
@@ -263,16 +342,18 @@ impl FramedConnection {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Received, FrameError>> {
-        let Some(len) = ready!(self.poll_frame(cx))? else {
-            return Poll::Ready(Ok(Received::End));
-        };
-        let payload = self.payload(len);
-        let received = match self.bodies.decode(payload) {
-            Ok(envelope) => Received::Envelope(envelope),
-            Err(error) => Received::Malformed(error),
-        };
-        self.consume(len);
-        Poll::Ready(Ok(received))
+        if !self.is_decoding() {
+            let Some(len) = ready!(self.poll_frame(cx))? else {
+                return Poll::Ready(Ok(Received::End));
+            };
+            if let Some(envelope) = self.bodies.decode_inline(self.payload(len)) {
+                self.consume(len);
+                return Poll::Ready(Ok(envelope.into()));
+            }
+            self.start_decoding(len, self.bodies);
+        }
+        let decoded = ready!(self.poll_decoded(cx));
+        Poll::Ready(Ok(decoded.envelope.into()))
     }
 
     /// Writes the queued bytes, shuts down the sending half, and discards the peer's input until

@@ -1,4 +1,4 @@
-//! Decodes a frame, and starts the request or refuses the frame.
+//! Starts the request in a decoded frame, or refuses the frame.
 
 use std::time::Instant;
 
@@ -9,9 +9,9 @@ use agentwire_codec::{
 use agentwire_transport::{Peer, internal::LogLimit};
 
 use super::{in_flight::InFlight, reply::Reply};
-use crate::server::service::Service;
+use crate::{connection::Decoded, server::service::Service};
 
-/// Decodes the payload of a frame and starts the request.
+/// Starts the request in a decoded payload. `payload` may be empty if the payload is large.
 ///
 /// # Errors
 ///
@@ -20,15 +20,16 @@ use crate::server::service::Service;
 pub(super) fn dispatch(
     service: &dyn Service,
     peer: &Peer,
+    decoded: Decoded,
     payload: &[u8],
 ) -> Result<InFlight, Box<Reply>> {
-    let format = Format::detect(payload);
+    let Decoded { format, len, .. } = decoded;
     let refuse = |id: RequestId, error: WireError| {
         tracing::debug!(%id, code = %error.code, "request refused");
         let envelope = Envelope::new(id, error);
         Box::new(Reply { format, envelope })
     };
-    let Envelope { id, body, .. } = match service.bodies().decode(payload) {
+    let Envelope { id, body, .. } = match decoded.envelope {
         Ok(envelope) => envelope,
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
@@ -38,7 +39,7 @@ pub(super) fn dispatch(
             // A wrong type is reported in preference to any other error of the envelope.
             return Err(match error.envelope_type() {
                 Some(kind) if !service.accepts(kind) => {
-                    refuse(id, not_a_request(kind, format, payload))
+                    refuse(id, not_a_request(kind, format, len, payload))
                 }
                 _ => refuse(id, error.to_wire_error()),
             });
@@ -46,7 +47,7 @@ pub(super) fn dispatch(
     };
     let kind = body.kind();
     if !service.accepts(kind) {
-        return Err(refuse(id, not_a_request(kind, format, payload)));
+        return Err(refuse(id, not_a_request(kind, format, len, payload)));
     }
     match service.start(&id, body, peer) {
         Ok(work) => Ok(InFlight::new(format, id, work)),
@@ -54,13 +55,13 @@ pub(super) fn dispatch(
     }
 }
 
-fn not_a_request(kind: EnvelopeType, format: Format, payload: &[u8]) -> WireError {
+fn not_a_request(kind: EnvelopeType, format: Format, len: usize, payload: &[u8]) -> WireError {
     let text = format!("Expected 'request' but got '{kind}'");
-    let request = if payload.len() <= MAX_REPEATED_LEN {
+    let request = if len <= MAX_REPEATED_LEN {
         // The payload has already been decoded as an envelope, so it is a valid value.
         format.decode_value(payload).unwrap_or_default()
     } else {
-        format!("object of {} bytes", payload.len()).into()
+        format!("object of {len} bytes").into()
     };
     WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("request", request)]))
 }

@@ -12,5 +12,6 @@ mod in_flight;
 mod reply;
 mod session;
 mod timeouts;
+mod turn;
 
 pub(super) use self::acceptor::Acceptor;

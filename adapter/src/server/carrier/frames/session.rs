@@ -1,14 +1,16 @@
 //! A session serves one connection: it reads requests, runs them, and writes the replies.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use agentwire_codec::{
-    Envelope, ErrorCode, ForeignProtocol, Format, FrameError, Map, RequestId, WireError,
+    EncodeError, Envelope, ErrorCode, ForeignProtocol, Format, FrameError, Map, RequestId,
+    WireError,
 };
 use agentwire_transport::{Peer, internal::LogLimit};
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -21,9 +23,10 @@ use super::{
     in_flight::{InFlight, NextReply},
     reply::{Reply, replacements},
     timeouts::{Expired, Timeouts},
+    turn::Turn,
 };
 use crate::{
-    connection::FramedConnection,
+    connection::{Decoded, Encoded, FramedConnection, Offload, is_costly},
     deadline_timer::DeadlineTimer,
     server::{
         carrier::ServerContext,
@@ -44,12 +47,22 @@ pub(super) struct Session {
     service: Arc<dyn Service>,
     config: Arc<ServerConfig>,
     in_flight: FuturesUnordered<NextReply>,
+    /// A large reply that is being encoded on another thread. Other replies wait for it.
+    encoding: Option<Box<Encoding>>,
     /// The reason why the session is closing. Once it is set, no further request is read, but
     /// requests in flight are still answered.
     closing: Option<CloseReason>,
     shutdown: ShutdownListener,
     timeouts: Timeouts,
     timer: DeadlineTimer,
+}
+
+/// A reply that is being encoded on another thread.
+struct Encoding {
+    format: Format,
+    frame: Offload<Encoded>,
+    /// The request, if more replies may follow.
+    request: Option<InFlight>,
 }
 
 impl Session {
@@ -64,6 +77,7 @@ impl Session {
             service: Arc::clone(&server.service),
             config: Arc::clone(&server.config),
             in_flight: FuturesUnordered::new(),
+            encoding: None,
             closing: None,
             shutdown: server.shutdown.listen(),
             timeouts: Timeouts::default(),
@@ -81,6 +95,7 @@ impl Session {
         tracing::debug!(%reason, "connection closed");
         // Drop the requests before waiting for the peer.
         self.in_flight.clear();
+        self.encoding = None;
         let Some(linger) = reason.linger() else {
             return;
         };
@@ -101,7 +116,7 @@ impl Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let mut requests_left = REQUESTS_PER_TURN;
+        let mut turn = Turn::default();
         loop {
             // Flush at the start of each round. The last round queues no reply after its flush.
             // Either every request is then pending, or the queue is full and the connection wakes
@@ -109,35 +124,33 @@ impl Session {
             if let Poll::Ready(Err(error)) = self.connection.poll_flush(cx) {
                 return Poll::Ready(CloseReason::WriteFailed(error));
             }
-            if requests_left == 0 {
+            if turn.is_over() {
                 break;
             }
             // Requests in flight have priority over new requests.
             let has_replied = self.poll_replies(cx);
-            let before = requests_left;
-            if let Err(reason) = self.poll_requests(cx, &mut requests_left) {
-                return Poll::Ready(reason);
-            }
-            if !has_replied && requests_left == before {
-                break;
+            match self.poll_requests(cx, &mut turn) {
+                Ok(has_read) if has_read || has_replied => {}
+                Ok(_) => break,
+                Err(reason) => return Poll::Ready(reason),
             }
         }
         // The shutdown is checked after reading, so that requests that have already arrived are
         // answered.
         match self.shutdown.poll(cx) {
             Stage::Aborted => return Poll::Ready(CloseReason::Aborted),
-            // If the limit on requests in this turn is reached, more requests may have arrived.
-            Stage::Draining if requests_left > 0 => {
+            // If the turn is over, more requests may have arrived already.
+            Stage::Draining if !turn.is_over() => {
                 self.closing.get_or_insert(CloseReason::Drained);
             }
             Stage::Draining | Stage::Serving => {}
         }
-        if self.in_flight.is_empty() && self.connection.is_flushed() {
+        if !self.has_work() && self.connection.is_flushed() {
             if let Some(reason) = self.closing.take() {
                 return Poll::Ready(reason);
             }
         }
-        if requests_left == 0 {
+        if turn.is_over() {
             // The session does not wait for its peer here, so no timeout applies.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -148,77 +161,138 @@ impl Session {
     /// Queues the replies that are ready until the queue is full. Returns whether any request was
     /// ready.
     fn poll_replies(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut has_replied = false;
-        while self.connection.queued() < HIGH_WATER {
+        let mut has_replied = self.poll_encoding(cx);
+        while self.encoding.is_none() && self.connection.queued() < HIGH_WATER {
             let Poll::Ready(Some(next)) = self.in_flight.poll_next_unpin(cx) else {
                 break;
             };
             has_replied = true;
             if let Some((reply, request)) = next {
-                self.reply_to(request, &reply);
+                self.reply_to(request, reply);
             }
         }
         has_replied
+    }
+
+    /// Queues the reply that was encoded on another thread, if it is ready. Returns whether it was.
+    fn poll_encoding(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(encoding) = &mut self.encoding else {
+            return false;
+        };
+        let Poll::Ready(encoded) = Pin::new(&mut encoding.frame).poll(cx) else {
+            return false;
+        };
+        let encoding = self.encoding.take();
+        match (encoded.frame, encoding) {
+            (Ok(frame), encoding) => {
+                self.connection.queue_encoded(frame);
+                if let Some(request) = encoding.and_then(|encoding| encoding.request) {
+                    self.in_flight.push(request.into_next());
+                }
+            }
+            (Err(error), Some(encoding)) => {
+                self.queue_replacement(encoding.format, &encoded.envelope, &error);
+            }
+            (Err(_), None) => {}
+        }
+        true
     }
 
     /// Polls a new request once. Many requests are answered immediately, and are never added to
     /// `in_flight`.
     fn start(&mut self, mut request: InFlight, cx: &mut Context<'_>) {
         match request.poll_reply(cx) {
-            Poll::Ready(Some(reply)) => self.reply_to(request, &reply),
+            Poll::Ready(Some(reply)) => self.reply_to(request, reply),
             Poll::Ready(None) => {}
             Poll::Pending => self.in_flight.push(request.into_next()),
         }
     }
 
     /// Queues a reply. If more replies may follow, the request stays in flight.
-    fn reply_to(&mut self, request: InFlight, reply: &Reply) {
-        if self.queue(reply) && reply.is_chunk() {
+    fn reply_to(&mut self, request: InFlight, reply: Reply) {
+        let has_more = reply.is_chunk();
+        if is_costly(&reply.envelope.body) && self.encoding.is_none() {
+            self.encoding = Some(Box::new(Encoding {
+                format: reply.format,
+                frame: self.connection.start_encoding(reply.format, reply.envelope),
+                request: has_more.then_some(request),
+            }));
+        } else if self.queue(&reply) && has_more {
             self.in_flight.push(request.into_next());
         }
     }
 
-    /// Reads and starts up to `requests_left` requests while the session has capacity.
+    /// Reads and starts requests until the turn is over, while the session has capacity. Returns
+    /// whether a frame was read.
     fn poll_requests(
         &mut self,
         cx: &mut Context<'_>,
-        requests_left: &mut usize,
-    ) -> Result<(), CloseReason> {
-        while *requests_left > 0 {
+        turn: &mut Turn,
+    ) -> Result<bool, CloseReason> {
+        let mut has_read = false;
+        while !turn.is_over() {
             if self.discards_frame() {
-                return peer_closed(self.connection.poll_discard(cx));
+                peer_closed(self.connection.poll_discard(cx))?;
+                break;
+            }
+            if self.connection.is_decoding() {
+                let Poll::Ready(decoded) = self.connection.poll_decoded(cx) else {
+                    break;
+                };
+                has_read = true;
+                let dispatched = dispatch(&*self.service, &self.peer, decoded, &[]);
+                self.start_or_refuse(dispatched, cx);
+                continue;
             }
             match self.connection.poll_frame(cx) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => break,
                 Poll::Ready(Ok(Some(len))) if !self.has_capacity() => {
-                    return peer_closed(self.connection.poll_end(cx, len));
+                    peer_closed(self.connection.poll_end(cx, len))?;
+                    break;
                 }
                 Poll::Ready(Ok(Some(len))) => {
-                    *requests_left -= 1;
+                    has_read = true;
+                    turn.spend(len);
                     self.timeouts.request_arrived();
+                    let bodies = self.service.bodies();
                     let payload = self.connection.payload(len);
-                    let dispatched = dispatch(&*self.service, &self.peer, payload);
+                    let Some(envelope) = bodies.decode_inline(payload) else {
+                        self.connection.start_decoding(len, bodies);
+                        continue;
+                    };
+                    let decoded = Decoded {
+                        format: Format::detect(payload),
+                        len,
+                        envelope,
+                    };
+                    let dispatched = dispatch(&*self.service, &self.peer, decoded, payload);
                     self.connection.consume(len);
-                    match dispatched {
-                        Ok(request) => self.start(request, cx),
-                        Err(refusal) => {
-                            self.queue(&refusal);
-                        }
-                    }
+                    self.start_or_refuse(dispatched, cx);
                 }
                 Poll::Ready(Ok(None)) => return Err(CloseReason::PeerClosed),
                 Poll::Ready(Err(FrameError::TooLarge { len, max })) => {
-                    *requests_left -= 1;
+                    has_read = true;
+                    turn.spend(0);
                     self.refuse_frame(len, max, None);
                 }
                 Poll::Ready(Err(FrameError::ForeignProtocol { protocol, len, max })) => {
-                    *requests_left -= 1;
+                    has_read = true;
+                    turn.spend(0);
                     self.refuse_frame(len, max, Some(protocol));
                 }
                 Poll::Ready(Err(error)) => return Err(CloseReason::ReadFailed(error)),
             }
         }
-        Ok(())
+        Ok(has_read)
+    }
+
+    fn start_or_refuse(&mut self, dispatched: Result<InFlight, Box<Reply>>, cx: &mut Context<'_>) {
+        match dispatched {
+            Ok(request) => self.start(request, cx),
+            Err(refusal) => {
+                self.queue(&refusal);
+            }
+        }
     }
 
     /// Reports an oversized frame or bytes of another protocol, and stops reading requests. Earlier
@@ -259,6 +333,7 @@ impl Session {
 
     fn has_capacity(&self) -> bool {
         self.closing.is_none()
+            && self.encoding.is_none()
             && self.in_flight.len() < self.config.max_in_flight
             && self.connection.queued() < HIGH_WATER
     }
@@ -270,23 +345,33 @@ impl Session {
         let Err(error) = self.connection.queue(*format, envelope) else {
             return true;
         };
+        self.queue_replacement(*format, envelope, &error);
+        false
+    }
+
+    /// Queues an error in place of a reply that cannot be encoded.
+    fn queue_replacement(&mut self, format: Format, envelope: &Envelope, error: &EncodeError) {
         tracing::debug!(id = %envelope.id, %error, "reply cannot be encoded; sending an error");
-        for replacement in replacements(envelope, &error) {
-            if self.connection.queue(*format, &replacement).is_ok() {
-                return false;
+        for replacement in replacements(envelope, error) {
+            if self.connection.queue(format, &replacement).is_ok() {
+                return;
             }
         }
         if let Some(count) = UNSENT.record(Instant::now()) {
             let id = &envelope.id;
             tracing::warn!(%id, count, "no reply sent: the frame limit is too small for an error");
         }
-        false
+    }
+
+    /// Returns whether a request is being decoded or is in flight, or a reply is being encoded.
+    fn has_work(&self) -> bool {
+        !self.in_flight.is_empty() || self.encoding.is_some() || self.connection.is_decoding()
     }
 
     fn poll_timeouts(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let now = Instant::now();
         let discards_frame = self.discards_frame();
-        let has_requests = !self.in_flight.is_empty();
+        let has_requests = self.has_work();
         self.timeouts
             .update(&self.connection, discards_frame, has_requests, now);
         loop {
@@ -320,10 +405,5 @@ fn peer_closed(end: Poll<io::Result<()>>) -> Result<(), CloseReason> {
 /// The number of queued bytes from which the peer counts as slow. The session then reads no
 /// requests and queues no replies until the peer has read some bytes.
 const HIGH_WATER: usize = 64 * 1024;
-
-/// The number of requests that a session starts before it flushes and yields. One read can receive
-/// many requests that are answered immediately, so a peer that sends without pause could otherwise
-/// block the thread. The number equals tokio's cooperative budget.
-const REQUESTS_PER_TURN: usize = 128;
 
 static UNSENT: LogLimit = LogLimit::new();

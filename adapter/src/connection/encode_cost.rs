@@ -1,0 +1,111 @@
+//! Estimates whether an envelope takes long to encode.
+
+use agentwire_codec::{Body, Map, Message, Request, Response, Value};
+
+/// Returns whether encoding may take more than about a millisecond.
+///
+/// The estimate visits a bounded number of values, however many there are.
+pub(crate) fn is_costly(body: &Body) -> bool {
+    let mut budget = Budget(INLINE_COST);
+    let is_cheap = match body {
+        Body::Response(Response::Message(message)) | Body::StreamChunk(message) => {
+            budget.spend_message(message)
+        }
+        Body::Response(Response::Tool(result)) => {
+            budget.spend(&result.data, 0) && budget.spend_map(&result.metadata, 0)
+        }
+        Body::Response(Response::Other(payload)) | Body::Request(Request::Other(payload)) => {
+            budget.spend_map(payload, 0)
+        }
+        Body::Request(Request::Process(call) | Request::Stream(call)) => {
+            budget.spend_message(&call.message)
+        }
+        Body::Request(Request::Execute(execute)) => budget.spend_map(&execute.kwargs, 0),
+        Body::Error(error) => budget.spend_map(&error.details, 0),
+        Body::Raw(raw) => budget.spend_map(&raw.payload, 0),
+        _ => true,
+    };
+    !is_cheap
+}
+
+/// What may still be spent: each value costs [`VALUE_COST`], and each byte of text costs 1.
+struct Budget(usize);
+
+impl Budget {
+    fn spend_message(&mut self, message: &Message) -> bool {
+        self.spend(&message.content, 0) && self.spend_map(&message.metadata, 0)
+    }
+
+    /// Returns false once nothing is left, or at a depth that no format can encode.
+    fn spend(&mut self, value: &Value, depth: usize) -> bool {
+        let bytes = match value {
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.take(bytes)
+            && match value {
+                Value::List(list) => {
+                    depth < MAX_DEPTH && list.iter().all(|value| self.spend(value, depth + 1))
+                }
+                Value::Map(map) => self.spend_map(map, depth + 1),
+                _ => true,
+            }
+    }
+
+    fn spend_map(&mut self, map: &Map, depth: usize) -> bool {
+        depth < MAX_DEPTH
+            && map
+                .iter()
+                .all(|(key, value)| self.take(key.len()) && self.spend(value, depth + 1))
+    }
+
+    fn take(&mut self, bytes: usize) -> bool {
+        let rest = self.0.checked_sub(VALUE_COST.saturating_add(bytes));
+        self.0 = rest.unwrap_or(0);
+        rest.is_some()
+    }
+}
+
+/// The cost up to which an envelope is encoded inline. A text of 4 MiB takes half a millisecond if
+/// it is ASCII and some 10 ms if all of it is escaped; 16,384 small values take about a millisecond.
+const INLINE_COST: usize = 4 * 1024 * 1024;
+
+const VALUE_COST: usize = 256;
+
+/// Deeper values cannot be encoded (PROTOCOL 4.8), so this bounds the recursion only.
+const MAX_DEPTH: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(content: impl Into<Value>) -> Body {
+        Response::Message(Message::agent(content)).into()
+    }
+
+    #[test]
+    fn usual_messages_and_large_texts_are_cheap() {
+        assert!(!is_costly(&reply("hello")));
+        assert!(!is_costly(&reply("x".repeat(1024 * 1024))));
+        assert!(!is_costly(&Body::StreamEnd));
+    }
+
+    #[test]
+    fn many_values_and_huge_texts_are_costly() {
+        assert!(is_costly(&reply("x".repeat(INLINE_COST))));
+        let many: Value = (0..20_000).map(Value::from).collect();
+        assert!(is_costly(&reply(many.clone())));
+        let nested = Message::agent("x").with_metadata("list", Value::List(vec![many]));
+        assert!(is_costly(&Body::StreamChunk(nested)));
+    }
+
+    #[test]
+    fn a_value_of_any_depth_is_estimated_without_deep_recursion() {
+        let deep = (0..10_000).fold(Value::Null, |inner, _| Value::List(vec![inner]));
+        let body = reply(deep);
+        assert!(is_costly(&body));
+        // Dropping a deep value recurses as well.
+        std::mem::forget(body);
+    }
+}
