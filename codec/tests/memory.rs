@@ -161,8 +161,6 @@ fn refused_envelopes(list: &Value) -> Vec<Value> {
     let outer =
         ["version", "type", "id", "timestamp", "payload"].map(|key| envelope(key, list.clone()));
     let inner = [
-        value!({"method": (list.clone()), "more": (list.clone())}),
-        value!({"more": (list.clone())}),
         value!({"method": "process", "agent_name": (list.clone()), "message": {"role": "user", "content": null}}),
         value!({"method": "process", "message": (list.clone())}),
         value!({"method": "execute", "tool_name": (list.clone())}),

@@ -2,14 +2,14 @@
 
 use super::{
     fields::{
-        Refused, missing_message, read_fields, read_if_map, read_map, read_or_skip, read_refused,
-        read_text, store, text_or_value, wrong_type,
+        missing_message, read_fields, read_if_map, read_map, read_or_skip, read_refused, read_text,
+        store, text_or_value, wrong_type,
     },
     message::{read_message, read_tool_result},
 };
 use crate::{
     Body, Call, DecodeFault, EnvelopeType, Execute, Heartbeat, RawBody, Register, Request,
-    Response, Unregister, Value, WireError, schema::FormatReader,
+    Response, Unregister, WireError, schema::FormatReader,
 };
 
 pub(super) fn read_body<'de, R: FormatReader<'de>>(
@@ -105,14 +105,11 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
             _ => false,
         })
     })?;
-    let method = match method {
-        Some(Ok(method)) => method,
-        other => {
-            // Free these values before the whole payload, which contains them, is decoded again.
-            drop((message, kwargs));
-            reader.rewind(start);
-            return read_other_request(reader, other.and_then(Result::err));
-        }
+    let Some(Ok(method)) = method else {
+        // Free these values before the whole payload, which contains them, is decoded again.
+        drop((method, message, kwargs));
+        reader.rewind(start);
+        return read_map(reader, "payload").map(Request::Other);
     };
     if method == Method::Execute {
         let tool_name = tool_name.transpose()?.flatten().unwrap_or_default();
@@ -134,27 +131,6 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
         Method::Process => Request::Process(call),
         _ => Request::Stream(call),
     })
-}
-
-/// Decodes a request with a method that is not in [`Method`]. If the method is not text, every
-/// server rejects the request, so a large payload is skipped and only its method is kept.
-fn read_other_request<'de, R: FormatReader<'de>>(
-    reader: &mut R,
-    method: Option<Refused>,
-) -> Result<Request, DecodeFault> {
-    if method
-        .as_ref()
-        .is_some_and(|method| method.kind() == "text")
-    {
-        return read_map(reader, "payload").map(Request::Other);
-    }
-    Ok(Request::Other(match read_refused(reader)?.value {
-        Value::Map(payload) => payload,
-        _ => method
-            .map(|method| ("method", method.value))
-            .into_iter()
-            .collect(),
-    }))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
