@@ -147,6 +147,7 @@ const MAX_KEEPALIVE: Duration = Duration::from_secs(32_767);
 const MAX_PROBES: u32 = 127;
 
 #[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use rustix::net::sockopt;
     use tokio::net::TcpListener;
@@ -156,9 +157,9 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     async fn stream() -> TcpStream {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
-        let address = listener.local_addr().expect("address");
-        TcpStream::connect(address).await.expect("connect")
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        TcpStream::connect(address).await.unwrap()
     }
 
     #[tokio::test]
