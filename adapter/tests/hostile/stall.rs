@@ -174,7 +174,7 @@ async fn read_frame(peer: &mut Connection) -> Vec<u8> {
 }
 
 /// How many values the contents have. Each takes at least one byte in either format.
-const VALUES: usize = 1_500_000;
+const VALUES: usize = 1_000_000;
 
 /// How many calls of an honest client are answered at least while one slow frame is processed.
 ///
