@@ -13,7 +13,6 @@ use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::TcpStream,
-    runtime::{self, Handle, RuntimeFlavor},
 };
 
 #[cfg(unix)]
@@ -21,7 +20,7 @@ use crate::{
     Credentials,
     probe::{peek, peek_if_readable},
 };
-use crate::{Peer, PeerAddr, ProbeResult, TcpOptions, probe::poll_once};
+use crate::{Peer, PeerAddr, ProbeResult, TcpOptions, internal::RuntimeAffinity, probe::poll_once};
 
 /// An open byte stream to a peer over any carrier.
 ///
@@ -45,10 +44,7 @@ use crate::{Peer, PeerAddr, ProbeResult, TcpOptions, probe::poll_once};
 pub struct Connection {
     stream: Stream,
     peer: Peer,
-    /// The current-thread runtime that drives the stream. Such a runtime runs only while a thread
-    /// blocks on one of its futures. The field is `None` if the stream makes progress independently
-    /// of a runtime.
-    driver: Option<runtime::Id>,
+    affinity: RuntimeAffinity,
 }
 
 impl Connection {
@@ -62,7 +58,7 @@ impl Connection {
         Self {
             stream: Stream::Custom(Box::new(stream)),
             peer: peer.into(),
-            driver: driver(),
+            affinity: RuntimeAffinity::current(),
         }
     }
 
@@ -75,7 +71,7 @@ impl Connection {
         Self {
             stream: Stream::Unix(stream),
             peer,
-            driver: driver(),
+            affinity: RuntimeAffinity::current(),
         }
     }
 
@@ -84,7 +80,7 @@ impl Connection {
         Self {
             stream: Stream::Tcp(stream),
             peer: Peer::new(address),
-            driver: driver(),
+            affinity: RuntimeAffinity::current(),
         }
     }
 
@@ -92,7 +88,7 @@ impl Connection {
         Self {
             stream: Stream::Memory(stream),
             peer: Peer::new(PeerAddr::Memory(name)),
-            driver: None,
+            affinity: RuntimeAffinity::ANY,
         }
     }
 
@@ -109,10 +105,7 @@ impl Connection {
     /// current-thread runtime. Memory connections, and connections of a runtime with worker
     /// threads, can be used in any runtime.
     pub fn is_driven_here(&self) -> bool {
-        match self.driver {
-            Some(driver) => Handle::try_current().is_ok_and(|runtime| runtime.id() == driver),
-            None => true,
-        }
+        self.affinity.includes_current()
     }
 
     /// Checks without waiting whether an idle connection is still usable.
@@ -238,14 +231,6 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Returns the current runtime if it is a current-thread runtime, which drives its sockets only
-/// while a thread blocks on a future.
-fn driver() -> Option<runtime::Id> {
-    let runtime = Handle::try_current().ok()?;
-    let is_driven_by_callers = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
-    is_driven_by_callers.then(|| runtime.id())
-}
-
 enum Stream {
     #[cfg(unix)]
     Unix(UnixStream),
@@ -284,42 +269,21 @@ mod tests {
         assert!(Connection::custom(near, "").is_write_vectored());
     }
 
-    fn current_thread() -> runtime::Runtime {
-        let mut builder = runtime::Builder::new_current_thread();
-        builder.enable_all().build().expect("runtime")
-    }
-
     #[cfg(unix)]
     #[test]
-    fn a_socket_is_driven_by_the_current_thread_runtime_that_opened_it_and_by_no_other() {
+    fn a_socket_belongs_to_its_current_thread_runtime_and_memory_to_none() {
+        let current_thread = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().build().expect("runtime")
+        };
         let [first, second] = [current_thread(), current_thread()];
-        let (connection, _far) = first.block_on(async {
-            let (near, far) = std::os::unix::net::UnixStream::pair().expect("pair");
-            near.set_nonblocking(true).expect("option");
-            (
-                Connection::from(UnixStream::from_std(near).expect("stream")),
-                far,
-            )
+        let (socket, memory) = first.block_on(async {
+            let (near, _far) = UnixStream::pair().expect("pair");
+            let (pipe, _far) = tokio::io::duplex(8);
+            (Connection::from(near), Connection::memory(pipe, "a".into()))
         });
-        assert!(first.block_on(async { connection.is_driven_here() }));
-        assert!(!second.block_on(async { connection.is_driven_here() }));
-    }
-
-    #[test]
-    fn memory_and_runtimes_with_worker_threads_drive_a_connection_everywhere() {
-        let mut builder = runtime::Builder::new_multi_thread();
-        let workers = builder
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("runtime");
-        let (near, far) = tokio::io::duplex(8);
-        let custom = workers.block_on(async { Connection::custom(near, "a line") });
-        let memory = current_thread().block_on(async { Connection::memory(far, "a".into()) });
-        assert!(custom.is_driven_here() && memory.is_driven_here());
-        current_thread().block_on(async {
-            assert!(custom.is_driven_here() && memory.is_driven_here());
-        });
+        first.block_on(async { assert!(socket.is_driven_here() && memory.is_driven_here()) });
+        second.block_on(async { assert!(!socket.is_driven_here() && memory.is_driven_here()) });
     }
 
     #[tokio::test]

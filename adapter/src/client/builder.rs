@@ -109,6 +109,9 @@ impl<D> RemoteAgentBuilder<D> {
 
     /// Sets how long an idle connection is kept open. The default is 50 s, because servers close
     /// idle connections after 60 s. If the timeout is zero, each connection is used only once.
+    ///
+    /// If a server is seen to close idle connections earlier, connections to that server are kept for
+    /// less than that time, for ten minutes.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.idle_timeout = timeout.min(MAX_TIMEOUT);
         self

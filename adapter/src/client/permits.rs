@@ -36,6 +36,11 @@ impl Permits {
         Arc::clone(&self.semaphore).acquire_owned().await.ok()
     }
 
+    /// Returns the number of free permits.
+    pub(super) fn available(&self) -> usize {
+        self.semaphore.available_permits()
+    }
+
     /// Closes the semaphore: it grants no more permits, and all waiters return.
     pub(super) fn close(&self) {
         self.semaphore.close();

@@ -49,9 +49,10 @@ use crate::{
 /// # Runtimes
 ///
 /// A client may outlive a runtime, and may be used on several runtimes. A connection is driven by
-/// the runtime on which it was opened. If you share a client between runtimes, keep all of them
-/// running: a current-thread runtime that is not being polled stalls every call that uses one of
-/// its connections, until that call times out.
+/// the runtime on which it was opened. A current-thread runtime drives its connections only while a
+/// thread blocks on one of its futures, so calls on other runtimes do not use them: each such
+/// runtime has connections of its own. All runtimes use the connections of runtimes with worker
+/// threads.
 #[derive(Clone)]
 pub struct RemoteAgent(Arc<Inner>);
 

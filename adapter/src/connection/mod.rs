@@ -108,6 +108,11 @@ impl FramedConnection {
         self
     }
 
+    /// Returns whether the connection makes progress while the current runtime runs.
+    pub(crate) fn is_driven_here(&self) -> bool {
+        self.connection.is_driven_here()
+    }
+
     /// Returns whether the connection is open and no unexpected bytes have arrived.
     pub(crate) fn is_idle_and_open(&mut self) -> bool {
         self.incoming.is_empty() && self.connection.probe().is_idle_and_open()

@@ -34,6 +34,7 @@ mod several_agents;
 mod shared_connections;
 mod shutdown;
 mod simulation;
+mod stale_connections;
 mod stream_ends;
 mod streaming;
 mod tools;

@@ -62,3 +62,47 @@ fn idle_connections_are_closed_in_a_later_runtime_as_in_the_first() {
         assert_eq!(remote.stats().open, 0);
     });
 }
+
+#[test]
+fn a_runtime_that_runs_only_during_its_calls_keeps_its_connections_to_itself() {
+    let serving = runtime(Builder::new_multi_thread().worker_threads(1));
+    for in_flight in [1, 8] {
+        let server = serving
+            .block_on(async { LocalAgent::serve(ScriptedAgent, "tcp://127.0.0.1:0").await })
+            .unwrap();
+        let remote = RemoteAgent::builder(server.endpoint())
+            .max_in_flight_per_connection(in_flight)
+            .build()
+            .unwrap();
+        let [first, second] = [(); 2].map(|()| runtime(&mut Builder::new_current_thread()));
+        for _ in 0..3 {
+            for calling in [&first, &second] {
+                let called = async { within(remote.process(Message::user("x"))).await };
+                assert_eq!(calling.block_on(called).unwrap().text(), Some("x"));
+            }
+        }
+        // Each runtime has used its own connection again and again.
+        assert_eq!((remote.stats().open, remote.stats().reconnects), (2, 0));
+    }
+}
+
+#[test]
+fn idle_connections_of_other_runtimes_make_room_at_the_limit() {
+    let serving = runtime(Builder::new_multi_thread().worker_threads(1));
+    for in_flight in [1, 8] {
+        let server = serving
+            .block_on(async { LocalAgent::serve(ScriptedAgent, "tcp://127.0.0.1:0").await })
+            .unwrap();
+        let remote = RemoteAgent::builder(server.endpoint())
+            .max_connections(2)
+            .max_in_flight_per_connection(in_flight)
+            .build()
+            .unwrap();
+        let runtimes = [(); 5].map(|()| runtime(&mut Builder::new_current_thread()));
+        for calling in &runtimes {
+            let called = async { within(remote.process(Message::user("x"))).await };
+            assert_eq!(calling.block_on(called).unwrap().text(), Some("x"));
+            assert!(remote.stats().idle <= 2, "{:?}", remote.stats());
+        }
+    }
+}

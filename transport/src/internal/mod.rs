@@ -1,5 +1,6 @@
 //! Small items that the crates of this workspace share. This module is exempt from semver.
 
+mod affinity;
 mod backoff;
 mod chain;
 mod log_rate;
@@ -10,6 +11,7 @@ use std::time::Duration;
 pub use agentwire_text::{Escaped, Untrusted};
 
 pub use self::{
+    affinity::RuntimeAffinity,
     backoff::{Backoff, jittered},
     chain::{Chain, sources},
     log_rate::{LogEdge, LogLimit},

@@ -76,6 +76,14 @@ impl RawPeer {
             .expect("an envelope in JSON")
     }
 
+    /// Receives an envelope, or returns `None` at the end of the stream.
+    pub(crate) async fn receive_or_end(&mut self) -> Option<Envelope> {
+        let len = self.connection.read_u32().await.ok()?;
+        let mut payload = vec![0; len as usize];
+        self.connection.read_exact(&mut payload).await.ok()?;
+        Some(Format::Json.decode(&payload).expect("an envelope in JSON"))
+    }
+
     /// Answers a call of `process` with a text.
     pub(crate) async fn answer(&mut self, id: &RequestId, text: &str) {
         self.reply(id, Response::Message(Message::agent(text)))

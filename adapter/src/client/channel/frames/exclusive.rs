@@ -120,7 +120,7 @@ async fn attempt(
             });
         }
     };
-    let reused = lease.reused;
+    let reused = lease.is_reused();
     let mut unsent = &request.frame[..];
     let answer = poll_fn(|cx| {
         let until = deadlines.call();
@@ -129,8 +129,10 @@ async fn attempt(
     match answer.await {
         Ok(body) => Ok((lease, body)),
         Err(failure) => {
-            if let Failure::Broken(_) | Failure::Unsent(_) = failure {
-                lease.count_lost();
+            match failure {
+                Failure::Broken(_) | Failure::Unsent(_) => lease.lost_before_answer(),
+                Failure::TimedOut(_) => lease.timed_out_before_answer(),
+                _ => {}
             }
             Err(AttemptError { failure, reused })
         }
@@ -178,7 +180,7 @@ fn poll_answer(
         // If a reused connection ends in the middle of the request, the server has closed an idle
         // connection and has not seen the whole request. If a new connection ends in the middle of
         // the request, the server has refused the request.
-        (Poll::Ready(Err(Failure::Broken(_))), _) if lease.reused && !unsent.is_empty() => {
+        (Poll::Ready(Err(Failure::Broken(_))), _) if lease.is_reused() && !unsent.is_empty() => {
             Poll::Ready(Err(Failure::Unsent(io::ErrorKind::BrokenPipe.into())))
         }
         (Poll::Ready(Err(Failure::TimedOut(_))), _) if !unsent.is_empty() => {

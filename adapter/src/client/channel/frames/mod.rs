@@ -4,6 +4,7 @@
 //! [`Multiplexer`] shares its connections between calls if the client allows sharing.
 
 mod exclusive;
+mod idle_limit;
 mod multiplexer;
 mod pool;
 
@@ -13,7 +14,7 @@ use agentwire_codec::Body;
 use agentwire_transport::Connector;
 
 pub(super) use self::{exclusive::next_answer, pool::Lease};
-use self::{multiplexer::Multiplexer, pool::Pool};
+use self::{idle_limit::IdleLimit, multiplexer::Multiplexer, pool::Pool};
 use super::{deadlines::Deadlines, failure::Failure, request::Request};
 use crate::client::shared::Client;
 
@@ -27,10 +28,11 @@ pub(super) struct Frames {
 
 impl Frames {
     pub(super) fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
+        let idle_limit = Arc::new(IdleLimit::new(client.config.idle_timeout));
         let multiplexer = (client.config.max_in_flight > 1)
-            .then(|| Multiplexer::new(client, Arc::clone(&connector)));
+            .then(|| Multiplexer::new(client, Arc::clone(&connector), Arc::clone(&idle_limit)));
         Self {
-            pool: Arc::new(Pool::new(client, connector)),
+            pool: Arc::new(Pool::new(client, connector, idle_limit)),
             multiplexer,
         }
     }

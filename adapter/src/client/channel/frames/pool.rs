@@ -14,6 +14,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use super::idle_limit::IdleLimit;
 use crate::{
     client::{
         channel::failure::Failure,
@@ -34,7 +35,8 @@ pub(super) struct Pool {
     connector: Arc<dyn Connector>,
     limits: FrameLimits,
     bodies: Bodies,
-    idle_timeout: Duration,
+    idle_limit: Arc<IdleLimit>,
+    max_connections: usize,
     permits: Permits,
     counters: Arc<Counters>,
     state: Mutex<State>,
@@ -62,6 +64,13 @@ struct CountedConnection {
     _counted: Counted,
 }
 
+/// The time for which a connection was idle.
+#[derive(Debug, Clone, Copy)]
+struct IdleTime {
+    since: Instant,
+    until: Instant,
+}
+
 /// A connection that is leased to one call.
 #[derive(Debug)]
 pub(in crate::client) struct Lease {
@@ -70,23 +79,36 @@ pub(in crate::client) struct Lease {
     /// The timer for the deadlines of the call. The timer belongs to the lease, because the next
     /// call may run on another runtime.
     timer: DeadlineTimer,
-    /// Whether the connection was idle before. The server may have closed such a connection without
-    /// the client noticing.
-    pub(super) reused: bool,
+    /// The time for which the connection was idle before, or `None` if the connection is new.
+    idle: Option<IdleTime>,
     /// Whether the connection cannot be used by another call, for example because the server is
     /// about to close it.
     pub(super) spent: bool,
     _permit: Permit,
 }
 
+impl State {
+    /// Takes the connection that was used last, among those that the current runtime can use.
+    fn take_last(&mut self) -> Option<Idle> {
+        let is_usable = |idle: &Idle| idle.connection.connection.is_driven_here();
+        let index = self.idle.iter().rposition(is_usable)?;
+        Some(self.idle.remove(index))
+    }
+}
+
 impl Pool {
-    pub(super) fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
+    pub(super) fn new(
+        client: &Client,
+        connector: Arc<dyn Connector>,
+        idle_limit: Arc<IdleLimit>,
+    ) -> Self {
         let counters = &client.counters;
         Self {
             connector,
             limits: client.config.frame_limits,
             bodies: client.config.bodies,
-            idle_timeout: client.config.idle_timeout,
+            idle_limit,
+            max_connections: client.config.max_connections,
             permits: Permits::new(client.config.max_connections, Arc::clone(counters)),
             counters: Arc::clone(counters),
             state: Mutex::default(),
@@ -105,32 +127,33 @@ impl Pool {
     /// Leases an idle connection that is still open. If there is none, returns the permit.
     pub(super) fn reuse(self: &Arc<Self>, permit: Permit) -> Result<Lease, Permit> {
         match self.take_idle() {
-            Some(connection) => Ok(self.lease(connection, true, permit)),
+            Some((connection, idle)) => Ok(self.lease(connection, Some(idle), permit)),
             None => Err(permit),
         }
     }
 
     /// Opens a new connection and leases it.
     pub(super) async fn open(self: &Arc<Self>, permit: Permit) -> Result<Lease, Failure> {
+        self.make_room();
         let connection = self.connector.connect().await.map_err(Failure::Connect)?;
         let connection = CountedConnection {
             connection: FramedConnection::new(connection, self.limits).decoding(self.bodies),
             _counted: self.counters.opened(),
         };
-        Ok(self.lease(connection, false, permit))
+        Ok(self.lease(connection, None, permit))
     }
 
     fn lease(
         self: &Arc<Self>,
         connection: CountedConnection,
-        reused: bool,
+        idle: Option<IdleTime>,
         permit: Permit,
     ) -> Lease {
         Lease {
             pool: Arc::clone(self),
             connection,
             timer: DeadlineTimer::default(),
-            reused,
+            idle,
             spent: false,
             _permit: permit,
         }
@@ -154,17 +177,18 @@ impl Pool {
         drop(idle);
     }
 
-    fn take_idle(&self) -> Option<CountedConnection> {
+    fn take_idle(self: &Arc<Self>) -> Option<(CountedConnection, IdleTime)> {
         loop {
             // The lock is released before the connection is checked or dropped.
-            let idle = self.state.lock().idle.pop();
+            let idle = self.state.lock().take_last()?;
             let Idle {
                 connection: mut counted,
                 since,
-            } = idle?;
-            let idle_for = since.elapsed();
+            } = idle;
+            let now = Instant::now();
+            let idle_for = now - since;
             // On a busy runtime the reaper may be late, so expired connections are dropped here.
-            if idle_for >= self.idle_timeout {
+            if idle_for >= self.idle_limit.at(now) {
                 continue;
             }
             let is_idle_and_open = if idle_for < JUST_USED {
@@ -173,15 +197,45 @@ impl Pool {
                 counted.connection.is_idle_and_open()
             };
             if is_idle_and_open {
-                return Some(counted);
+                return Some((counted, IdleTime { since, until: now }));
             }
             self.counters.lost();
+            self.server_closed_after(idle_for, now);
+        }
+    }
+
+    /// Closes the idle connection that has not been used for the longest time, if a new connection
+    /// would exceed the limit.
+    ///
+    /// This happens only if all idle connections belong to runtimes that do not run now.
+    fn make_room(&self) {
+        let leased = self.max_connections - self.permits.available().min(self.max_connections);
+        let evicted = {
+            let mut state = self.state.lock();
+            let is_full =
+                !state.idle.is_empty() && state.idle.len() + leased > self.max_connections;
+            is_full.then(|| state.idle.remove(0))
+        };
+        drop(evicted);
+    }
+
+    /// Closes the connections that became idle at `since` or earlier.
+    fn close_idle_since(&self, since: Instant) {
+        let suspects: Vec<Idle> = {
+            let mut state = self.state.lock();
+            // The connections are ordered by their last use.
+            let len = state.idle.partition_point(|idle| idle.since <= since);
+            state.idle.drain(..len).collect()
+        };
+        if !suspects.is_empty() {
+            let (endpoint, closed) = (self.endpoint(), suspects.len());
+            tracing::debug!(%endpoint, closed, "closing idle connections that may be dead, too");
         }
     }
 
     fn put_back(self: &Arc<Self>, connection: CountedConnection) {
         let mut state = self.state.lock();
-        if state.closed || self.idle_timeout.is_zero() {
+        if state.closed || self.idle_limit.is_zero() {
             drop(state);
             drop(connection);
             return;
@@ -190,26 +244,44 @@ impl Pool {
         state.idle.push(Idle { connection, since });
         let is_running = |reaper: &AbortOnDropHandle<()>| !reaper.is_finished();
         if !state.reaper.as_ref().is_some_and(is_running) {
-            // Outside a runtime no task can be spawned, but no call can be made there either.
-            if let Ok(runtime) = Handle::try_current() {
-                let reaper = runtime.spawn(reap(Arc::downgrade(self), since + self.idle_timeout));
-                state.reaper = Some(AbortOnDropHandle::new(reaper));
-            }
+            self.start_reaper(&mut state, since);
         }
+    }
+
+    /// Starts the task that closes expired connections, in place of the one that runs.
+    fn start_reaper(self: &Arc<Self>, state: &mut State, now: Instant) {
+        let Some(oldest) = state.idle.first() else {
+            return;
+        };
+        let expiry = oldest.since + self.idle_limit.at(now);
+        // Outside a runtime no task can be spawned, but no call can be made there either.
+        if let Ok(runtime) = Handle::try_current() {
+            let reaper = runtime.spawn(reap(Arc::downgrade(self), expiry));
+            state.reaper = Some(AbortOnDropHandle::new(reaper));
+        }
+    }
+
+    /// Learns that the server has closed a connection that was idle for this long.
+    fn server_closed_after(self: &Arc<Self>, idle_for: Duration, now: Instant) {
+        self.idle_limit.server_closed_after(idle_for, now);
+        // The running task waits for the previous limit.
+        let mut state = self.state.lock();
+        state.reaper = None;
+        self.start_reaper(&mut state, now);
     }
 
     /// Closes expired connections. Returns the time at which the next connection expires, or `None`
     /// if no connection is left.
     fn close_expired(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let limit = self.idle_limit.at(now);
         let (expired, next) = {
             let mut state = self.state.lock();
             // The connections are ordered by their last use, so the expired ones are at the front.
-            let len = state
-                .idle
-                .partition_point(|idle| idle.since.elapsed() >= self.idle_timeout);
+            let len = state.idle.partition_point(|idle| now - idle.since >= limit);
             let expired: Vec<Idle> = state.idle.drain(..len).collect();
             let oldest = state.idle.first();
-            let next = oldest.map(|oldest| oldest.since + self.idle_timeout);
+            let next = oldest.map(|oldest| oldest.since + limit);
             if next.is_none() {
                 state.reaper = None;
             }
@@ -246,7 +318,37 @@ impl Lease {
         }
     }
 
-    /// Counts the connection as lost, which means that the client did not close it.
+    /// Returns whether the connection was idle before. The server may have closed such a connection
+    /// without the client noticing.
+    pub(super) fn is_reused(&self) -> bool {
+        self.idle.is_some()
+    }
+
+    /// Handles the end of the connection before the first answer.
+    pub(super) fn lost_before_answer(&self) {
+        self.count_lost();
+        let now = Instant::now();
+        if let Some(IdleTime { since, until }) = self.idle {
+            // A connection that ends later than this does not end because it was idle.
+            if now - until < CROSSING {
+                self.pool.server_closed_after(now - since, now);
+            }
+        }
+    }
+
+    /// Handles a call that timed out before the first answer.
+    ///
+    /// If the connection was idle before and not a byte has arrived, the network may have forgotten
+    /// it, for example while the machine was asleep. Connections that have been idle for longer are
+    /// as dead then. They are closed, so that they do not cost a timeout each.
+    pub(super) fn timed_out_before_answer(&self) {
+        let is_silent = !self.connection.connection.has_partial_frame();
+        if let Some(idle) = self.idle.filter(|_| is_silent) {
+            self.pool.close_idle_since(idle.since);
+        }
+    }
+
+    /// Counts the connection as lost, because the client did not close it.
     pub(super) fn count_lost(&self) {
         self.pool.counters.lost();
     }
@@ -254,3 +356,6 @@ impl Lease {
 
 /// A connection that was used this recently is checked without a system call.
 const JUST_USED: Duration = Duration::from_millis(1);
+
+/// How long a request and the end of its connection may cross each other on the way.
+const CROSSING: Duration = Duration::from_secs(1);

@@ -5,7 +5,6 @@ use std::{
     io,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use agentwire_codec::FrameError;
@@ -14,7 +13,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::field;
 
-use super::{in_flight::Written, shared::Shared};
+use super::{super::idle_limit::IdleLimit, in_flight::Written, shared::Shared};
 use crate::{
     client::stats::{Counted, Counters},
     connection::{FramedConnection, Received},
@@ -25,7 +24,7 @@ use crate::{
 pub(super) struct Driver {
     connection: FramedConnection,
     shared: Arc<Shared>,
-    idle_timeout: Duration,
+    idle_limit: Arc<IdleLimit>,
     counters: Arc<Counters>,
     _counted: Counted,
     /// The unwritten rest of a large frame.
@@ -33,6 +32,8 @@ pub(super) struct Driver {
     /// Whether the driver has yielded to the callers since the last write.
     has_yielded: bool,
     idle_since: Option<Instant>,
+    /// The begin of the last idle time, until an answer arrives after it.
+    last_idle_since: Option<Instant>,
     timer: DeadlineTimer,
 }
 
@@ -46,19 +47,20 @@ impl Driver {
     pub(super) fn new(
         connection: FramedConnection,
         shared: Arc<Shared>,
-        idle_timeout: Duration,
+        idle_limit: Arc<IdleLimit>,
         counters: Arc<Counters>,
     ) -> Self {
         let counted = counters.opened();
         Self {
             connection,
             shared,
-            idle_timeout,
+            idle_limit,
             counters,
             _counted: counted,
             large: Bytes::new(),
             has_yielded: false,
             idle_since: None,
+            last_idle_since: None,
             timer: DeadlineTimer::default(),
         }
     }
@@ -70,6 +72,11 @@ impl Driver {
                 let cause = error.as_ref().map(|error| field::display(Chain(error)));
                 tracing::debug!(cause, "connection lost");
                 self.counters.lost();
+                // The server may have closed the connection while a request was on its way.
+                if let Some(since) = self.idle_since.or(self.last_idle_since) {
+                    let now = Instant::now();
+                    self.idle_limit.server_closed_after(now - since, now);
+                }
                 self.end(error.as_ref());
             }
         }
@@ -114,6 +121,7 @@ impl Driver {
         loop {
             match ready!(self.connection.poll_receive(cx)) {
                 Ok(Received::Envelope(envelope)) => {
+                    self.last_idle_since = None;
                     self.shared.deliver(&envelope.id, envelope.body);
                 }
                 Ok(Received::Malformed(error)) => self.shared.deliver_fault(error),
@@ -146,11 +154,13 @@ impl Driver {
             return Poll::Ready(End::Idle);
         }
         if self.shared.in_flight() > 0 {
-            self.idle_since = None;
+            if let Some(since) = self.idle_since.take() {
+                self.last_idle_since = Some(since);
+            }
             return Poll::Pending;
         }
         let since = *self.idle_since.get_or_insert_with(Instant::now);
-        ready!(self.timer.poll(cx, since + self.idle_timeout));
+        ready!(self.timer.poll(cx, since + self.idle_limit.at(since)));
         if self.shared.retire_if_idle() {
             Poll::Ready(End::Idle)
         } else {

@@ -11,7 +11,7 @@ mod permit;
 mod shared;
 mod slot;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use agentwire_codec::{Body, FrameLimits};
 use agentwire_transport::{Connector, internal::Mutex};
@@ -24,6 +24,7 @@ use self::{
     shared::Shared,
     slot::{SharedConnection, Slot},
 };
+use super::idle_limit::IdleLimit;
 use crate::{
     client::{
         channel::{deadlines::Deadlines, failure::Failure, request::Request},
@@ -43,7 +44,7 @@ pub(super) struct Multiplexer {
     bodies: Bodies,
     max_connections: usize,
     max_in_flight: usize,
-    idle_timeout: Duration,
+    idle_limit: Arc<IdleLimit>,
     /// The permits that limit the number of calls in flight on all connections together.
     permits: Permits,
     counters: Arc<Counters>,
@@ -51,7 +52,11 @@ pub(super) struct Multiplexer {
 }
 
 impl Multiplexer {
-    pub(super) fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
+    pub(super) fn new(
+        client: &Client,
+        connector: Arc<dyn Connector>,
+        idle_limit: Arc<IdleLimit>,
+    ) -> Self {
         let config = &client.config;
         let calls = config.max_connections.saturating_mul(config.max_in_flight);
         Self {
@@ -60,7 +65,7 @@ impl Multiplexer {
             bodies: config.bodies,
             max_connections: config.max_connections,
             max_in_flight: config.max_in_flight,
-            idle_timeout: config.idle_timeout,
+            idle_limit,
             permits: Permits::new(calls, Arc::clone(&client.counters)),
             counters: Arc::clone(&client.counters),
             connections: Mutex::default(),
@@ -84,7 +89,9 @@ impl Multiplexer {
         match timeout_at(deadlines.call(), &mut pending).await {
             Ok(answer) => answer,
             Err(_) => {
-                pending.timed_out();
+                if pending.timed_out() {
+                    self.close_idle();
+                }
                 Err(Failure::TimedOut(Phase::Receiving))
             }
         }
@@ -98,6 +105,7 @@ impl Multiplexer {
         connections.retain(|connection| !connection.is_retired());
         let least_busy = connections
             .iter()
+            .filter(|connection| connection.is_driven_here())
             .filter(|connection| connection.in_flight() < self.max_in_flight)
             .min_by_key(|connection| connection.in_flight());
         let connection = match least_busy {
@@ -106,7 +114,12 @@ impl Multiplexer {
             // The caller holds a permit. If all connections are full, there are therefore fewer
             // than `max_connections`.
             _ => {
-                let connection = Arc::<SharedConnection>::default();
+                if connections.len() >= self.max_connections {
+                    // The other connections belong to runtimes that may not run now.
+                    let idle = connections.iter().position(|one| one.is_idle());
+                    drop(idle.map(|index| connections.remove(index)));
+                }
+                let connection = Arc::new(SharedConnection::new());
                 connections.push(Arc::clone(&connection));
                 connection
             }
@@ -121,8 +134,27 @@ impl Multiplexer {
         let connection = FramedConnection::new(connection, self.limits).decoding(self.bodies);
         let shared = Arc::<Shared>::default();
         let counters = Arc::clone(&self.counters);
-        let driver = Driver::new(connection, Arc::clone(&shared), self.idle_timeout, counters);
+        let driver = Driver::new(
+            connection,
+            Arc::clone(&shared),
+            Arc::clone(&self.idle_limit),
+            counters,
+        );
         Ok(MuxConnection::spawn(shared, driver))
+    }
+
+    /// Closes the connections that have no calls, because one that is in use may be dead.
+    ///
+    /// The network may have forgotten all of them, for example while the machine was asleep.
+    fn close_idle(&self) {
+        let idle: Vec<_> = {
+            let mut connections = self.connections.lock();
+            let all = std::mem::take(&mut *connections).into_iter();
+            let (idle, used) = all.partition(|one| one.is_idle());
+            *connections = used;
+            idle
+        };
+        drop(idle);
     }
 
     /// Returns the number of connections that have no calls.

@@ -43,10 +43,10 @@ impl Pending {
     }
 
     /// Handles the timeout of the call. If the connection has received no answer since the call was
-    /// sent, the connection accepts no more calls.
-    pub(super) fn timed_out(&self) {
+    /// sent, the connection accepts no more calls, and the result is true.
+    pub(super) fn timed_out(&self) -> bool {
         self.shared
-            .retire_if_silent_since(self.sent.received_before);
+            .retire_if_silent_since(self.sent.received_before)
     }
 }
 

@@ -95,12 +95,14 @@ impl Shared {
     }
 
     /// Stops accepting calls if no answer has arrived since a timed-out call was sent. The
-    /// connection may then be dead.
-    pub(super) fn retire_if_silent_since(&self, received_before: u64) {
+    /// connection may then be dead. Returns whether no answer has arrived.
+    pub(super) fn retire_if_silent_since(&self, received_before: u64) -> bool {
         let table = self.table.lock();
-        if table.received() == received_before {
+        let is_silent = table.received() == received_before;
+        if is_silent {
             self.retire();
         }
+        is_silent
     }
 
     /// Returns whether the connection accepts no more calls.

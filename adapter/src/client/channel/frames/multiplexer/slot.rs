@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agentwire_transport::internal::RuntimeAffinity;
 use tokio::sync::OnceCell;
 
 use super::{
@@ -13,8 +14,10 @@ use crate::client::{channel::failure::Failure, permits::Permit};
 
 /// A connection that is open or is being opened. The calls that will share the connection wait here
 /// until it is open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SharedConnection {
+    /// The runtimes in which the driver of the connection runs.
+    affinity: RuntimeAffinity,
     connection: OnceCell<MuxConnection>,
     in_flight: InFlightCount,
 }
@@ -27,6 +30,20 @@ pub(super) struct Slot {
 }
 
 impl SharedConnection {
+    /// Creates a connection that the current runtime is going to open.
+    pub(super) fn new() -> Self {
+        Self {
+            affinity: RuntimeAffinity::current(),
+            connection: OnceCell::new(),
+            in_flight: InFlightCount::default(),
+        }
+    }
+
+    /// Returns whether the driver of the connection runs while the current runtime does.
+    pub(super) fn is_driven_here(&self) -> bool {
+        self.affinity.includes_current()
+    }
+
     /// Takes a slot on this connection.
     pub(super) fn slot(self: &Arc<Self>, permit: Permit) -> Slot {
         Slot {
