@@ -6,8 +6,8 @@ use tracing_subscriber::{field::MakeExt, fmt::format::debug_fn};
 
 use crate::{color, stderr::LogWriter};
 
-/// Starts logging to standard error, which never blocks the program. `verbosity` is the number of `-v` flags, which selects the
-/// level.
+/// Starts logging to standard error, which never blocks the program. `verbosity` is the number of
+/// `-v` flags, which selects the level.
 pub(crate) fn start(verbosity: u8) {
     let level = match verbosity {
         0 => return,

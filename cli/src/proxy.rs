@@ -19,8 +19,9 @@ use crate::{
 /// Forward requests from one endpoint to another, for example from TCP to a Unix socket
 ///
 /// The proxy forwards every request to the target, and returns the answers and errors of the target
-/// unchanged. The target may serve any number of agents and tools, or be a registry. The proxy prints
-/// "listening on ENDPOINT" when it accepts connections, and shuts down like `agentwire serve`.
+/// unchanged. The target may serve any number of agents and tools, or be a registry. The proxy
+/// prints "listening on ENDPOINT" when it accepts connections, and shuts down like `agentwire
+/// serve`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ProxyArgs {

@@ -8,9 +8,9 @@ use crate::{exit::CliError, message_args::MessageArgs, output, runtime};
 
 /// Send one message to an agent and stream its reply
 ///
-/// Each chunk is printed to standard output as one line of JSON as soon as it arrives, in the form in
-/// which `agentwire call` prints a reply. Therefore, if the stream fails, all chunks received before
-/// the failure have been printed.
+/// Each chunk is printed to standard output as one line of JSON as soon as it arrives, in the form
+/// in which `agentwire call` prints a reply. Therefore, if the stream fails, all chunks received
+/// before the failure have been printed.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct StreamArgs {

@@ -103,8 +103,8 @@ impl Format {
             .map(|(envelope, _)| envelope)
     }
 
-    /// Decodes the envelope in `payload` as [`decode_raw`](Self::decode_raw) does, with another limit
-    /// of memory. Returns the envelope and the memory that it takes.
+    /// Decodes the envelope in `payload` as [`decode_raw`](Self::decode_raw) does, with another
+    /// limit of memory. Returns the envelope and the memory that it takes.
     ///
     /// # Errors
     ///

@@ -73,9 +73,9 @@ impl<D> RemoteAgentBuilder<D> {
     ///
     /// For a fixed endpoint, the time includes all attempts that the [`retry`](Self::retry) policy
     /// allows, so it is also how long a call waits for a server that has not started. After one
-    /// second of waiting, the client logs a warning. For a discovered agent, the time is that of one
-    /// attempt, and the next attempt goes to another instance. One instance never uses more than a
-    /// third of the call's remaining time.
+    /// second of waiting, the client logs a warning. For a discovered agent, the time is that of
+    /// one attempt, and the next attempt goes to another instance. One instance never uses more
+    /// than a third of the call's remaining time.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
@@ -110,8 +110,8 @@ impl<D> RemoteAgentBuilder<D> {
     /// Sets how long an idle connection is kept open. The default is 50 s, because servers close
     /// idle connections after 60 s. If the timeout is zero, each connection is used only once.
     ///
-    /// If a server is seen to close idle connections earlier, connections to that server are kept for
-    /// less than that time, for ten minutes.
+    /// If a server is seen to close idle connections earlier, connections to that server are kept
+    /// for less than that time, for ten minutes.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.idle_timeout = timeout.min(MAX_TIMEOUT);
         self

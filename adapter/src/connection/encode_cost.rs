@@ -68,7 +68,8 @@ impl Budget {
 }
 
 /// The cost up to which an envelope is encoded inline. A text of 4 MiB takes half a millisecond if
-/// it is ASCII and some 10 ms if all of it is escaped; 16,384 small values take about a millisecond.
+/// it is ASCII and some 10 ms if all of it is escaped; 16,384 small values take about a
+/// millisecond.
 const INLINE_COST: usize = 4 * 1024 * 1024;
 
 const VALUE_COST: usize = 256;

@@ -167,8 +167,8 @@ fn chunks(
     Box::pin(future::lazy(move |_| agent.stream(message, context)).flatten_stream())
 }
 
-/// Returns whether an error is a fault on this side, rather than an answer that the handler chose or
-/// the error of another agent that it passes on.
+/// Returns whether an error is a fault on this side, rather than an answer that the handler chose
+/// or the error of another agent that it passes on.
 fn is_fault(error: &AgentError) -> bool {
     let is_own = error.source().is_some() || *error.code() == ErrorCode::INTERNAL_ERROR;
     is_own && !error.call_error().is_some_and(Error::is_remote)

@@ -34,8 +34,8 @@ pub trait RegistrationExt: Sized {
     #[must_use]
     fn is_in_process(&self) -> bool;
 
-    /// Returns true if a caller on the machine `here` can call the endpoint, or if the machine of the
-    /// registration is unknown.
+    /// Returns true if a caller on the machine `here` can call the endpoint, or if the machine of
+    /// the registration is unknown.
     #[must_use]
     fn is_callable_from(&self, here: &str) -> bool;
 

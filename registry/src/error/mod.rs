@@ -60,8 +60,8 @@ pub enum RegistryError {
         endpoint: Endpoint,
     },
 
-    /// Another instance with the same name and endpoint is registered in place of this one. Register
-    /// again later: the other may leave.
+    /// Another instance with the same name and endpoint is registered in place of this one.
+    /// Register again later: the other may leave.
     #[error(
         "agent {:?} at {} has been replaced by another instance",
         Untrusted(name),

@@ -100,12 +100,13 @@ impl Registration {
         self
     }
 
-    /// Sets the owner key: a secret that a heartbeat, an unregistration and a replacement must repeat.
-    /// Default: none, but a [`RegistrationHandle`](crate::RegistrationHandle) chooses a random key.
+    /// Sets the owner key: a secret that a heartbeat, an unregistration and a replacement must
+    /// repeat. Default: none, but a [`RegistrationHandle`](crate::RegistrationHandle) chooses a
+    /// random key.
     ///
     /// A process that is restarted with the same key replaces its earlier registration at once.
-    /// Without the key, it has to wait until the lease of that registration is half over. Empty text
-    /// means no key: the instance id, which is public, then takes its place.
+    /// Without the key, it has to wait until the lease of that registration is half over. Empty
+    /// text means no key: the instance id, which is public, then takes its place.
     #[must_use]
     pub fn with_owner(mut self, key: impl Into<String>) -> Self {
         self.owner = OwnerKey::new(key);
@@ -161,8 +162,8 @@ impl Registration {
         self.last_heartbeat.time()
     }
 
-    /// Returns false if the endpoint is known to be on another machine and means something else here:
-    /// a Unix socket, or a loopback address.
+    /// Returns false if the endpoint is known to be on another machine and means something else
+    /// here: a Unix socket, or a loopback address.
     ///
     /// Calling such an endpoint would reach nothing, or another agent.
     #[must_use]

@@ -23,10 +23,11 @@ use crate::{Registration, Registry, RegistryError};
 /// lease expiring. All delays are shortened at random, those after failures by up to a half, so
 /// that agents that were started together do not stay in step.
 ///
-/// The registration has an [owner key](Registration::with_owner), so that no other process can change
-/// it while the heartbeats arrive. If another instance holds the endpoint all the same, because its
-/// lease was the only one for a while, the task registers again as soon as that instance has left or
-/// has stopped sending heartbeats. A loss is logged as a warning, the return as information.
+/// The registration has an [owner key](Registration::with_owner), so that no other process can
+/// change it while the heartbeats arrive. If another instance holds the endpoint all the same,
+/// because its lease was the only one for a while, the task registers again as soon as that
+/// instance has left or has stopped sending heartbeats. A loss is logged as a warning, the return
+/// as information.
 ///
 /// The task gives up only before the first successful registration, on errors that a retry cannot
 /// resolve.

@@ -30,16 +30,16 @@ pub trait Registry: Send + Sync + 'static {
     /// Registers an agent, replacing its earlier registration with the same name and endpoint, and
     /// returns the lease.
     ///
-    /// A registration of another instance is replaced only once half of its lease has passed without
-    /// a heartbeat. See [`Registration::with_owner`].
+    /// A registration of another instance is replaced only once half of its lease has passed
+    /// without a heartbeat. See [`Registration::with_owner`].
     ///
     /// The times in `registration` are ignored: the registry's clock counts.
     ///
     /// # Errors
     ///
     /// [`RegistryError::InvalidName`], [`RegistryError::InvalidRegistration`],
-    /// [`RegistryError::Owned`], [`RegistryError::Duplicate`], [`RegistryError::TooManyInstances`], [`RegistryError::Full`],
-    /// or an error of reaching the registry.
+    /// [`RegistryError::Owned`], [`RegistryError::Duplicate`], [`RegistryError::TooManyInstances`],
+    /// [`RegistryError::Full`], or an error of reaching the registry.
     fn register(
         &self,
         registration: Registration,

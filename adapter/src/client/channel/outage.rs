@@ -42,7 +42,8 @@ impl State {
         is_due.then_some(lasted)
     }
 
-    /// Records that the server is reached. Returns the length of the outage if its begin was logged.
+    /// Records that the server is reached. Returns the length of the outage if its begin was
+    /// logged.
     fn reached(&mut self, now: Instant) -> Option<Duration> {
         let since = self.since.take();
         let was_logged = std::mem::take(&mut self.is_logged);
