@@ -20,7 +20,10 @@ use crate::{
     Credentials,
     probe::{peek, peek_if_readable},
 };
-use crate::{Peer, PeerAddr, ProbeResult, TcpOptions, internal::RuntimeAffinity, probe::poll_once};
+use crate::{
+    Peer, PeerAddr, PeerState, ProbeResult, TcpOptions, internal::RuntimeAffinity,
+    peer_state::poll_write_nothing, probe::poll_once,
+};
 
 /// An open byte stream to a peer over any carrier.
 ///
@@ -45,6 +48,8 @@ pub struct Connection {
     stream: Stream,
     peer: Peer,
     affinity: RuntimeAffinity,
+    /// Whether a read has reached the end of the peer's bytes.
+    has_ended: bool,
 }
 
 impl Connection {
@@ -59,6 +64,7 @@ impl Connection {
             stream: Stream::Custom(Box::new(stream)),
             peer: peer.into(),
             affinity: RuntimeAffinity::current(),
+            has_ended: false,
         }
     }
 
@@ -72,6 +78,7 @@ impl Connection {
             stream: Stream::Unix(stream),
             peer,
             affinity: RuntimeAffinity::current(),
+            has_ended: false,
         }
     }
 
@@ -81,6 +88,7 @@ impl Connection {
             stream: Stream::Tcp(stream),
             peer: Peer::new(address),
             affinity: RuntimeAffinity::current(),
+            has_ended: false,
         }
     }
 
@@ -89,6 +97,7 @@ impl Connection {
             stream: Stream::Memory(stream),
             peer: Peer::new(PeerAddr::Memory(name)),
             affinity: RuntimeAffinity::ANY,
+            has_ended: false,
         }
     }
 
@@ -144,6 +153,24 @@ impl Connection {
             _ => self.probe(),
         }
     }
+
+    /// Returns whether the peer has ended its side of the connection, as far as that is known
+    /// without reading.
+    ///
+    /// A server calls this to tell a peer that waits for its answers from a peer that has left,
+    /// also while it reads nothing from the peer. A socket costs one system call, which does not
+    /// wait. The task of `cx` is not woken when the state changes.
+    pub fn peer_state(&mut self, cx: &mut Context<'_>) -> PeerState {
+        match &mut self.stream {
+            #[cfg(unix)]
+            Stream::Unix(stream) => crate::peer_state::of_unix_socket(stream, self.has_ended),
+            #[cfg(unix)]
+            Stream::Tcp(stream) => crate::peer_state::of_tcp_socket(stream, self.has_ended),
+            Stream::Memory(stream) => poll_write_nothing(stream, cx, self.has_ended),
+            _ if self.has_ended => PeerState::Ended,
+            _ => PeerState::Open,
+        }
+    }
 }
 
 /// Converts a stream that was opened or accepted elsewhere, and sets the default [`TcpOptions`].
@@ -197,7 +224,12 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        delegate!(&mut self.stream, stream => Pin::new(stream).poll_read(cx, buf))
+        let before = buf.remaining();
+        let read = delegate!(&mut self.stream, stream => Pin::new(stream).poll_read(cx, buf));
+        if before > 0 && buf.remaining() == before && matches!(read, Poll::Ready(Ok(()))) {
+            self.has_ended = true;
+        }
+        read
     }
 }
 

@@ -83,6 +83,7 @@ pub mod internal;
 mod listener;
 mod memory;
 mod peer;
+mod peer_state;
 mod probe;
 mod tcp;
 
@@ -100,6 +101,7 @@ pub use self::{
     error::{EndpointProblem, Error, PathInUse},
     listener::{Accept, Listener},
     peer::{Credentials, Peer, PeerAddr},
+    peer_state::PeerState,
     probe::ProbeResult,
     tcp::TcpOptions,
 };

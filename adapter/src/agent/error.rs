@@ -34,9 +34,10 @@ use crate::{Error, error::write_causes};
 /// with the feature `anyhow` into an `anyhow::Error`. [`into_boxed`](Self::into_boxed) returns an
 /// error that is `Send + Sync`.
 ///
-/// If an agent fails with `AGENT_NOT_FOUND`, the detail `available` is removed from the error.
-/// Clients take the presence of this detail to mean that the server never started the request, and
-/// that the request may be retried on another instance.
+/// If an agent fails with `AGENT_NOT_FOUND`, the detail `available` is removed from the error. If an
+/// agent fails with `AGENT_UNAVAILABLE`, the detail `reason` is removed if it is `stopping`. Clients
+/// take these details to mean that the server never started the request, and that the request may be
+/// sent again.
 pub struct AgentError(Box<Inner>);
 
 struct Inner {
@@ -117,6 +118,13 @@ impl AgentError {
         // With this detail, the answer would mean that the request was never started.
         if wire.code == ErrorCode::AGENT_NOT_FOUND {
             wire.details.remove("available");
+        } else if wire.code == ErrorCode::AGENT_UNAVAILABLE
+            && wire
+                .details
+                .get("reason")
+                .is_some_and(|reason| *reason == "stopping")
+        {
+            wire.details.remove("reason");
         }
         wire
     }

@@ -58,8 +58,9 @@ impl RetryPolicy {
 
     /// Creates a policy that never retries: the first failure is returned as the error.
     ///
-    /// There are two exceptions. If an idle connection ends before the request was written, the
-    /// request is sent on another connection. A call to a discovered agent tries one instance after
+    /// There are three exceptions. If an idle connection ends before the request was written, the
+    /// request is sent on another connection. A request that a stopping server refuses is sent again
+    /// once. A call to a discovered agent tries one instance after
     /// another until it reaches one.
     pub fn never() -> Self {
         Self {

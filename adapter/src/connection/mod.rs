@@ -18,9 +18,12 @@ use agentwire_codec::{
     DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits, HEADER_LEN, check_eof,
     peek_frame, put_frame, reserve_for_frame,
 };
-use agentwire_transport::Connection;
+use agentwire_transport::{Connection, PeerState};
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
 use tokio_util::io::poll_read_buf;
 
 pub(crate) use self::{
@@ -361,23 +364,40 @@ impl FramedConnection {
         Poll::Ready(Ok(decoded.envelope.into()))
     }
 
-    /// Writes the queued bytes, shuts down the sending half, and discards the peer's input until
-    /// the peer closes the connection. All of this takes at most `linger`.
+    /// Returns whether the peer has ended its side of the connection, as far as that is known
+    /// without reading.
+    pub(crate) fn peer_state(&mut self, cx: &mut Context<'_>) -> PeerState {
+        self.connection.peer_state(cx)
+    }
+
+    /// Closes the sending half after all queued bytes, and discards what the peer still sends.
     ///
-    /// If a socket is closed with unread bytes, the peer may lose bytes that were written to it.
-    pub(crate) async fn close(mut self, linger: Duration) {
+    /// A socket that is closed with unread bytes may lose bytes that it has written. So may a
+    /// socket to which the peer sends more after the close.
+    pub(crate) async fn close(mut self, linger: Linger) {
         let farewell = async {
             self.connection.write_all_buf(&mut self.outgoing).await?;
             self.connection.shutdown().await?;
             // The buffer is on the heap, because an array would enlarge the future of every
             // connection.
             let mut discarded = vec![0; READ_SIZE];
-            while self.connection.read(&mut discarded).await? > 0 {}
+            let mut read =
+                async || timeout(linger.quiet, self.connection.read(&mut discarded)).await;
+            while matches!(read().await, Ok(Ok(1..))) {}
             io::Result::Ok(())
         };
-        // If the peer is too slow, the bytes that it has not read are lost.
-        let _ = tokio::time::timeout(linger, farewell).await;
+        // A peer that does not read within this time loses what it has not read.
+        let _ = timeout(linger.total, farewell).await;
     }
+}
+
+/// How long a connection that closes waits for its peer to close, too.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Linger {
+    /// The limit of the whole wait.
+    pub(crate) total: Duration,
+    /// The limit of each wait for more bytes or the end.
+    pub(crate) quiet: Duration,
 }
 
 fn write_all(

@@ -18,6 +18,8 @@ pub(crate) struct ServerConfig {
     pub(crate) idle_timeout: Duration,
     pub(crate) frame_timeout: Duration,
     pub(crate) write_timeout: Duration,
+    /// Whether to serve a peer that has closed its sending half where a close looks the same.
+    pub(crate) half_close: bool,
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Duration,
 }
@@ -50,6 +52,7 @@ impl Default for ServerConfig {
             idle_timeout: Duration::from_secs(60),
             frame_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(60),
+            half_close: false,
             handler_timeout: None,
             shutdown_timeout: Duration::from_secs(30),
         }
@@ -145,6 +148,19 @@ macro_rules! server_settings {
         /// closed. The default is 60 s.
         pub fn write_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.write_timeout = timeout;
+            self
+        }
+
+        /// Sets whether a peer that shuts down its sending half still gets all of its answers over
+        /// TCP and custom carriers. Default: no.
+        ///
+        /// Over TCP, a peer that shuts down its sending half looks like a peer that has left. By
+        /// default the server therefore sends the answers that are ready and drops the requests
+        /// that are in flight. With this option it finishes the requests, also for a peer that has
+        /// left, whose connection it closes when it sends the first answer. Unix sockets on Linux
+        /// and memory connections show the difference, so their peers always get their answers.
+        pub fn half_close(mut self, serve: bool) -> Self {
+            self.config.half_close = serve;
             self
         }
 

@@ -2,12 +2,16 @@
 //!
 //! Each module states its bounds as constants at its end.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test may stop at the first surprise"
+)]
 
-#[path = "../it/common/frames.rs"]
-#[allow(dead_code, reason = "this suite uses a part of it")]
-mod frames;
+#[allow(dead_code, unused_imports, reason = "this suite uses a part of it")]
+#[path = "../it/common/mod.rs"]
+mod common;
+
+mod leaving;
 mod stall;
-#[allow(dead_code, reason = "this suite uses a part of it")]
-#[path = "../it/common/waiting.rs"]
-mod waiting;
+mod stopping;

@@ -14,7 +14,7 @@ use tokio::{
     task::yield_now,
 };
 
-use crate::{frames::process_frame, waiting::within};
+use crate::common::{process_frame, within};
 
 /// Contents that take long to encode and to decode, in both formats.
 fn slow_contents() -> Vec<(&'static str, Value)> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentwire_codec::{Body, ErrorCode};
+use agentwire_codec::{Body, ErrorCode, WireError};
 use agentwire_transport::{Error as TransportError, internal::Backoff};
 
 use crate::{
@@ -63,6 +63,7 @@ impl RetryBudget {
     /// Returns the delay before the next attempt, or `None` if the call must not be retried.
     pub(super) fn delay_after(&mut self, attempt: &Result<Body, Failure>) -> Option<Duration> {
         match attempt {
+            Ok(Body::Error(error)) if is_stopping(error) => self.unsent(),
             Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
             Err(Failure::Connect(error)) => self.connect(error),
             // The answer to a second request would also be too large, or would also use another
@@ -78,7 +79,8 @@ impl RetryBudget {
         (self.connect && is_transient(error)).then(|| self.backoff.next_delay())
     }
 
-    /// Returns the delay after a connection ended before the request was written.
+    /// Returns the delay after a connection ended before the request was written, or after a server
+    /// that is stopping refused the request.
     ///
     /// The first retry is immediate under every policy, because the server may have closed an idle
     /// connection just as the call began to use it.
@@ -96,10 +98,19 @@ impl RetryBudget {
     }
 }
 
+/// Returns whether a server refused the request because the server is stopping (PROTOCOL 8.4). No
+/// agent has worked on the request.
+fn is_stopping(error: &WireError) -> bool {
+    let reason = error.details.get("reason");
+    error.code == ErrorCode::AGENT_UNAVAILABLE
+        && reason.and_then(|reason| reason.as_str()) == Some("stopping")
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{self, ErrorKind};
 
+    use agentwire_codec::Map;
     use agentwire_transport::Endpoint;
 
     use super::*;
@@ -142,6 +153,25 @@ mod tests {
         let mut twice = RetryBudget::new(&RetryPolicy::never().resend(2));
         assert!(twice.resend().is_some() && twice.resend().is_some());
         assert!(twice.resend().is_none());
+    }
+
+    #[test]
+    fn a_request_that_a_stopping_server_refuses_is_sent_again_under_every_policy() {
+        let refusal = |reason: &str| {
+            let error = WireError::new(ErrorCode::AGENT_UNAVAILABLE, "later");
+            Ok(Body::Error(
+                error.with_details(Map::from([("reason", reason)])),
+            ))
+        };
+        let mut never = RetryBudget::new(&RetryPolicy::never());
+        assert_eq!(never.delay_after(&refusal("busy")), None);
+        assert_eq!(
+            never.delay_after(&refusal("stopping")),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(never.delay_after(&refusal("stopping")), None);
+        let mut retries = RetryBudget::new(&RetryPolicy::new());
+        assert!((0..3).all(|_| retries.delay_after(&refusal("stopping")).is_some()));
     }
 
     #[test]

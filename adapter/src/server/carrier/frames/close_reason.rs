@@ -4,6 +4,8 @@ use std::{io, time::Duration};
 
 use agentwire_codec::{ForeignProtocol, FrameError};
 
+use crate::connection::Linger;
+
 /// The reason why a session ends. The texts are used in logs.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CloseReason {
@@ -33,13 +35,27 @@ impl CloseReason {
     }
 
     /// Returns how long to discard the peer's input, so that the peer can still read the last
-    /// reply. Returns `None` if the connection is to be dropped immediately.
-    pub(super) fn linger(&self) -> Option<Duration> {
+    /// replies. Returns `None` if the connection is to be dropped immediately.
+    ///
+    /// `has_unread_replies` says that the peer may not have read all replies. If such a peer sends
+    /// a request after the connection was dropped, the system answers with a reset, and the peer
+    /// loses the replies.
+    pub(super) fn linger(&self, has_unread_replies: bool) -> Option<Linger> {
         match self {
             // The peer may still be sending the rest of the frame.
-            Self::FrameTooLarge { .. } | Self::ForeignProtocol(_) => Some(LINGER),
-            // All replies are written, so only bytes that have already arrived must be discarded.
-            Self::Drained => Some(Duration::ZERO),
+            Self::FrameTooLarge { .. } | Self::ForeignProtocol(_) => Some(Linger {
+                total: AFTER_REFUSAL,
+                quiet: AFTER_REFUSAL,
+            }),
+            Self::Drained if has_unread_replies => Some(Linger {
+                total: AFTER_DRAIN,
+                quiet: QUIET_AFTER_DRAIN,
+            }),
+            // Only bytes that have already arrived must be discarded.
+            Self::Drained => Some(Linger {
+                total: Duration::ZERO,
+                quiet: Duration::ZERO,
+            }),
             Self::PeerClosed
             | Self::Aborted
             | Self::Timeout(_)
@@ -50,4 +66,12 @@ impl CloseReason {
 }
 
 /// How long a peer that has sent an oversized frame has to read the error.
-const LINGER: Duration = Duration::from_secs(2);
+const AFTER_REFUSAL: Duration = Duration::from_secs(2);
+
+/// How long a stopping server discards what a peer sends. The shutdown timeout ends the wait as
+/// well.
+const AFTER_DRAIN: Duration = Duration::from_secs(30);
+
+/// How long a stopping server waits for the next bytes of a peer before it drops the connection.
+/// The system then still delivers the replies, unless the peer sends more requests.
+const QUIET_AFTER_DRAIN: Duration = Duration::from_secs(5);

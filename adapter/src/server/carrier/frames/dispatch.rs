@@ -16,12 +16,13 @@ use crate::{connection::Decoded, server::service::Service};
 /// # Errors
 ///
 /// Returns the reply that refuses the frame, if the payload is not a request for this service
-/// (PROTOCOL 7.3).
+/// (PROTOCOL 7.3), or if the server is stopping (PROTOCOL 8.4).
 pub(super) fn dispatch(
     service: &dyn Service,
     peer: &Peer,
     decoded: Decoded,
     payload: &[u8],
+    is_stopping: bool,
 ) -> Result<InFlight, Box<Reply>> {
     let Decoded { format, len, .. } = decoded;
     let refuse = |id: RequestId, error: WireError| {
@@ -49,10 +50,20 @@ pub(super) fn dispatch(
     if !service.accepts(kind) {
         return Err(refuse(id, not_a_request(kind, format, len, payload)));
     }
+    if is_stopping {
+        return Err(refuse(id, stopping()));
+    }
     match service.start(&id, body, peer) {
         Ok(work) => Ok(InFlight::new(format, id, work)),
         Err(error) => Err(refuse(id, error)),
     }
+}
+
+/// Returns the answer to a request that reaches a stopping server. No agent has seen the request, so
+/// it is safe to send the request again.
+fn stopping() -> WireError {
+    WireError::new(ErrorCode::AGENT_UNAVAILABLE, "The server is stopping")
+        .with_details(Map::from([("reason", "stopping")]))
 }
 
 fn not_a_request(kind: EnvelopeType, format: Format, len: usize, payload: &[u8]) -> WireError {

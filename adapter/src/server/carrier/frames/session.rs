@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -12,7 +11,7 @@ use agentwire_codec::{
     EncodeError, Envelope, ErrorCode, ForeignProtocol, Format, FrameError, Map, RequestId,
     WireError,
 };
-use agentwire_transport::{Peer, internal::LogLimit};
+use agentwire_transport::{Peer, PeerState, internal::LogLimit};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
@@ -22,7 +21,7 @@ use super::{
     foreign_protocol,
     in_flight::{InFlight, NextReply},
     reply::{Reply, replacements},
-    timeouts::{Expired, Timeouts},
+    timeouts::{Expired, Timeouts, Waits},
     turn::Turn,
 };
 use crate::{
@@ -49,9 +48,18 @@ pub(super) struct Session {
     in_flight: FuturesUnordered<NextReply>,
     /// A large reply that is being encoded on another thread. Other replies wait for it.
     encoding: Option<Box<Encoding>>,
-    /// The reason why the session is closing. Once it is set, no further request is read, but
+    /// The reason why the session is closing. Once it is set, no further request is started, but
     /// requests in flight are still answered.
     closing: Option<CloseReason>,
+    /// Whether the end of the peer's bytes was read.
+    has_ended: bool,
+    /// Whether the peer sends nothing more and may have left. The session then sends the replies
+    /// that are ready and drops the other requests.
+    is_abandoned: bool,
+    /// Whether a frame has arrived for which the session has no capacity.
+    is_blocked: bool,
+    /// Whether the peer may not have read all replies that were written.
+    has_unread_replies: bool,
     shutdown: ShutdownListener,
     timeouts: Timeouts,
     timer: DeadlineTimer,
@@ -79,6 +87,10 @@ impl Session {
             in_flight: FuturesUnordered::new(),
             encoding: None,
             closing: None,
+            has_ended: false,
+            is_abandoned: false,
+            is_blocked: false,
+            has_unread_replies: false,
             shutdown: server.shutdown.listen(),
             timeouts: Timeouts::default(),
             timer: DeadlineTimer::default(),
@@ -96,7 +108,7 @@ impl Session {
         // Drop the requests before waiting for the peer.
         self.in_flight.clear();
         self.encoding = None;
-        let Some(linger) = reason.linger() else {
+        let Some(linger) = reason.linger(self.has_unread_replies) else {
             return;
         };
         let Self {
@@ -135,6 +147,12 @@ impl Session {
                 Err(reason) => return Poll::Ready(reason),
             }
         }
+        if self.is_abandoned && !self.in_flight.is_empty() && self.has_queue_space() {
+            // None of these requests has a reply that is ready. Dropping them leaves capacity for
+            // the frames that have arrived already.
+            self.in_flight.clear();
+            cx.waker().wake_by_ref();
+        }
         // The shutdown is checked after reading, so that requests that have already arrived are
         // answered.
         match self.shutdown.poll(cx) {
@@ -162,7 +180,7 @@ impl Session {
     /// ready.
     fn poll_replies(&mut self, cx: &mut Context<'_>) -> bool {
         let mut has_replied = self.poll_encoding(cx);
-        while self.encoding.is_none() && self.connection.queued() < HIGH_WATER {
+        while self.has_queue_space() {
             let Poll::Ready(Some(next)) = self.in_flight.poll_next_unpin(cx) else {
                 break;
             };
@@ -185,6 +203,7 @@ impl Session {
         let encoding = self.encoding.take();
         match (encoded.frame, encoding) {
             (Ok(frame), encoding) => {
+                self.has_unread_replies = true;
                 self.connection.queue_encoded(frame);
                 if let Some(request) = encoding.and_then(|encoding| encoding.request) {
                     self.in_flight.push(request.into_next());
@@ -230,9 +249,14 @@ impl Session {
         turn: &mut Turn,
     ) -> Result<bool, CloseReason> {
         let mut has_read = false;
+        self.is_blocked = false;
         while !turn.is_over() {
             if self.discards_frame() {
-                peer_closed(self.connection.poll_discard(cx))?;
+                match self.connection.poll_discard(cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(())) => self.input_ended(cx, CloseReason::PeerClosed)?,
+                    Poll::Ready(Err(error)) => return Err(CloseReason::ReadFailed(error.into())),
+                }
                 break;
             }
             if self.connection.is_decoding() {
@@ -240,20 +264,26 @@ impl Session {
                     break;
                 };
                 has_read = true;
-                let dispatched = dispatch(&*self.service, &self.peer, decoded, &[]);
+                let dispatched =
+                    dispatch(&*self.service, &self.peer, decoded, &[], self.is_stopping());
                 self.start_or_refuse(dispatched, cx);
                 continue;
+            }
+            if let Some(CloseReason::PeerClosed | CloseReason::ReadFailed(_)) = self.closing {
+                break;
             }
             match self.connection.poll_frame(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(Some(len))) if !self.has_capacity() => {
-                    peer_closed(self.connection.poll_end(cx, len))?;
+                    self.poll_blocked(cx, len)?;
                     break;
                 }
                 Poll::Ready(Ok(Some(len))) => {
                     has_read = true;
                     turn.spend(len);
                     self.timeouts.request_arrived();
+                    // This peer does not read each reply before it sends the next request.
+                    self.has_unread_replies |= self.has_work() || self.connection.queued() > 0;
                     let bodies = self.service.bodies();
                     let payload = self.connection.payload(len);
                     let Some(envelope) = bodies.decode_inline(payload) else {
@@ -265,11 +295,20 @@ impl Session {
                         len,
                         envelope,
                     };
-                    let dispatched = dispatch(&*self.service, &self.peer, decoded, payload);
+                    let dispatched = dispatch(
+                        &*self.service,
+                        &self.peer,
+                        decoded,
+                        payload,
+                        self.is_stopping(),
+                    );
                     self.connection.consume(len);
                     self.start_or_refuse(dispatched, cx);
                 }
-                Poll::Ready(Ok(None)) => return Err(CloseReason::PeerClosed),
+                Poll::Ready(Ok(None)) => {
+                    self.input_ended(cx, CloseReason::PeerClosed)?;
+                    break;
+                }
                 Poll::Ready(Err(FrameError::TooLarge { len, max })) => {
                     has_read = true;
                     turn.spend(0);
@@ -279,6 +318,10 @@ impl Session {
                     has_read = true;
                     turn.spend(0);
                     self.refuse_frame(len, max, Some(protocol));
+                }
+                Poll::Ready(Err(error @ FrameError::Truncated { .. })) => {
+                    self.input_ended(cx, CloseReason::ReadFailed(error))?;
+                    break;
                 }
                 Poll::Ready(Err(error)) => return Err(CloseReason::ReadFailed(error)),
             }
@@ -292,6 +335,57 @@ impl Session {
             Err(refusal) => {
                 self.queue(&refusal);
             }
+        }
+    }
+
+    /// Waits for the end of the peer's bytes while the session has no capacity for the first frame.
+    fn poll_blocked(&mut self, cx: &mut Context<'_>, len: usize) -> Result<(), CloseReason> {
+        self.is_blocked = true;
+        if self.has_ended {
+            return Ok(());
+        }
+        match self.connection.poll_end(cx, len) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => self.peer_ended(cx),
+            Poll::Ready(Err(error)) => Err(CloseReason::ReadFailed(error.into())),
+        }
+    }
+
+    /// Begins to close the session, because all bytes of the peer have been read. The requests in
+    /// flight are answered first, unless the peer has left.
+    fn input_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+        reason: CloseReason,
+    ) -> Result<(), CloseReason> {
+        self.closing = Some(reason);
+        self.peer_ended(cx)
+    }
+
+    /// Decides whether to finish the requests of a peer that sends nothing more (PROTOCOL 6.7).
+    fn peer_ended(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        self.has_ended = true;
+        match self.connection.peer_state(cx) {
+            PeerState::Closed => Err(self.closing.take().unwrap_or(CloseReason::PeerClosed)),
+            PeerState::HalfClosed => Ok(()),
+            _ => {
+                self.is_abandoned = !self.config.half_close;
+                Ok(())
+            }
+        }
+    }
+
+    /// Checks whether the peer has left. The session cannot learn this by reading if bytes precede
+    /// the end of the stream, or if the end has already been read.
+    fn check_peer(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        match self.connection.peer_state(cx) {
+            PeerState::Closed => Err(CloseReason::PeerClosed),
+            PeerState::Ended if !self.config.half_close && !self.is_abandoned => {
+                self.is_abandoned = true;
+                cx.waker().wake_by_ref();
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -331,18 +425,29 @@ impl Session {
         self.closing.as_ref().is_some_and(CloseReason::is_refusal)
     }
 
+    /// Returns whether every frame is refused because the session is closing.
+    fn is_stopping(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Returns whether the session can process a frame. A refusal needs only space in the queue.
     fn has_capacity(&self) -> bool {
-        self.closing.is_none()
-            && self.encoding.is_none()
-            && self.in_flight.len() < self.config.max_in_flight
-            && self.connection.queued() < HIGH_WATER
+        let is_full = self.in_flight.len() >= self.config.max_in_flight;
+        (!is_full || self.is_stopping()) && self.has_queue_space()
+    }
+
+    /// Returns whether another reply may be queued.
+    fn has_queue_space(&self) -> bool {
+        self.encoding.is_none() && self.connection.queued() < HIGH_WATER
     }
 
     /// Queues a reply. If the reply cannot be encoded, queues an error instead. Returns whether the
     /// reply itself was queued.
     fn queue(&mut self, reply: &Reply) -> bool {
         let Reply { format, envelope } = reply;
+        let before = self.connection.queued();
         let Err(error) = self.connection.queue(*format, envelope) else {
+            self.has_unread_replies |= self.connection.queued() - before > LARGE_REPLY;
             return true;
         };
         self.queue_replacement(*format, envelope, &error);
@@ -370,10 +475,13 @@ impl Session {
 
     fn poll_timeouts(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let now = Instant::now();
-        let discards_frame = self.discards_frame();
-        let has_requests = self.has_work();
-        self.timeouts
-            .update(&self.connection, discards_frame, has_requests, now);
+        let waits = Waits {
+            discards_frame: self.discards_frame(),
+            has_requests: self.has_work(),
+            has_ended: self.has_ended,
+            is_blocked: self.is_blocked,
+        };
+        self.timeouts.update(&self.connection, &waits, now);
         loop {
             let Some((deadline, expired)) = self.timeouts.next(&self.config) else {
                 return Poll::Pending;
@@ -387,23 +495,23 @@ impl Session {
                     self.connection.shrink();
                     self.timeouts.shrunk();
                 }
+                Expired::CheckPeer => {
+                    if let Err(reason) = self.check_peer(cx) {
+                        return Poll::Ready(reason);
+                    }
+                    self.timeouts.peer_checked();
+                }
                 Expired::Close(wait) => return Poll::Ready(CloseReason::Timeout(wait)),
             }
         }
     }
 }
 
-/// Ends the session if its peer has closed the connection while the session reads no requests.
-fn peer_closed(end: Poll<io::Result<()>>) -> Result<(), CloseReason> {
-    match end {
-        Poll::Pending => Ok(()),
-        Poll::Ready(Ok(())) => Err(CloseReason::PeerClosed),
-        Poll::Ready(Err(error)) => Err(CloseReason::ReadFailed(error.into())),
-    }
-}
-
 /// The number of queued bytes from which the peer counts as slow. The session then reads no
 /// requests and queues no replies until the peer has read some bytes.
 const HIGH_WATER: usize = 64 * 1024;
+
+/// The size above which a reply may be in transit for a while after the system has taken it.
+const LARGE_REPLY: usize = 16 * 1024;
 
 static UNSENT: LogLimit = LogLimit::new();

@@ -18,14 +18,31 @@ pub(super) struct Timeouts {
     /// Waiting for the peer to read. The second value is the number of bytes that had been written
     /// when the wait began.
     write: Option<(Instant, u64)>,
+    /// Waiting for the next check of a peer whose end cannot be read.
+    check: Option<Instant>,
     /// Whether the connection holds a large read buffer that is empty.
     has_excess_capacity: bool,
+}
+
+/// The state of a session, apart from its connection.
+pub(super) struct Waits {
+    /// Whether the rest of a refused frame is being discarded. The frame timeout then applies to
+    /// the discarded bytes.
+    pub(super) discards_frame: bool,
+    /// Whether requests are in flight.
+    pub(super) has_requests: bool,
+    /// Whether the end of the peer's bytes was read.
+    pub(super) has_ended: bool,
+    /// Whether a frame has arrived for which the session has no capacity.
+    pub(super) is_blocked: bool,
 }
 
 /// The action to take when a timeout has expired.
 pub(super) enum Expired {
     /// Free the large read buffer.
     Shrink,
+    /// Check whether the peer has left.
+    CheckPeer,
     /// Close the connection for the given reason.
     Close(&'static str),
 }
@@ -42,18 +59,16 @@ impl Timeouts {
         self.has_excess_capacity = false;
     }
 
-    /// Starts and ends waits according to the state of the connection. If `discards_frame` is true,
-    /// the rest of a refused frame is being discarded. The frame timeout then applies to the
-    /// discarded bytes.
-    pub(super) fn update(
-        &mut self,
-        connection: &FramedConnection,
-        discards_frame: bool,
-        has_requests: bool,
-        now: Instant,
-    ) {
-        let is_partial = discards_frame || connection.has_partial_frame();
-        let is_idle = !has_requests && connection.is_flushed() && !is_partial;
+    /// Records that the peer has been checked.
+    pub(super) fn peer_checked(&mut self) {
+        self.check = Some(Instant::now());
+    }
+
+    /// Starts and ends waits according to the state of the session and its connection.
+    pub(super) fn update(&mut self, connection: &FramedConnection, waits: &Waits, now: Instant) {
+        let is_partial =
+            !waits.has_ended && (waits.discards_frame || connection.has_partial_frame());
+        let is_idle = !waits.has_requests && connection.is_flushed() && !is_partial;
         self.idle = is_idle.then(|| self.idle.unwrap_or(now));
         self.frame = is_partial.then(|| self.frame.unwrap_or(now));
         self.write = match self.write {
@@ -61,6 +76,8 @@ impl Timeouts {
             Some((since, before)) if connection.written() == before => Some((since, before)),
             _ => Some((now, connection.written())),
         };
+        let needs_check = waits.has_ended || waits.is_blocked;
+        self.check = needs_check.then(|| self.check.unwrap_or(now));
         self.has_excess_capacity = connection.has_excess_capacity();
     }
 
@@ -73,6 +90,7 @@ impl Timeouts {
         let unread = self.write.map(|(since, _)| since);
         [
             after(wasteful, SHRINK_AFTER, Expired::Shrink),
+            after(self.check, CHECK_INTERVAL, Expired::CheckPeer),
             after(
                 self.idle,
                 config.idle_timeout,
@@ -98,3 +116,6 @@ impl Timeouts {
 /// How long an idle connection keeps a large read buffer. Large frames usually arrive in quick
 /// succession or not at all.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
+
+/// The interval at which the server checks whether a peer has left whose end cannot be read.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
