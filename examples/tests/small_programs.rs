@@ -2,12 +2,16 @@
 
 #![allow(clippy::expect_used, reason = "tests may panic")]
 
-use std::{error::Error, net::SocketAddr};
+use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use agentwire::{
-    Agent, AgentError, LocalAgent, Message, RemoteAgent, RequestContext, Value, agent_fn, map,
+    Agent, AgentError, LocalAgent, Map, Message, RemoteAgent, RequestContext, Tool, ToolResult,
+    Value, agent_fn, map,
     registry::{LocalRegistry, Query, Registration, Registry},
+    stream_fn, typed_tool_fn,
 };
+use futures_util::stream;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -168,4 +172,93 @@ fn an_agent_error_converts_into_boxed_and_anyhow_errors() {
     }
     assert_eq!(boxed().expect_err("an error").to_string(), "out of paper");
     assert_eq!(anyhow().expect_err("an error").to_string(), "out of paper");
+}
+
+struct Counter;
+
+impl Agent for Counter {
+    fn name(&self) -> &str {
+        "counter"
+    }
+
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
+        Ok(message)
+    }
+}
+
+impl Tool for Counter {
+    fn name(&self) -> &str {
+        "count"
+    }
+
+    async fn execute(&self, kwargs: Map, _: RequestContext) -> Result<ToolResult, AgentError> {
+        Ok(ToolResult::success(kwargs.len()))
+    }
+}
+
+#[tokio::test]
+async fn a_shared_value_is_an_agent_and_a_tool() -> TestResult {
+    let counter = Arc::new(Counter);
+    let server = LocalAgent::builder(Arc::clone(&counter))
+        .tool(counter)
+        .endpoint("memory://shared-value")
+        .serve()
+        .await?;
+    let remote = RemoteAgent::new(server.endpoint())?;
+    assert_eq!(remote.process("hello".into()).await?.content, "hello");
+    let result = remote.execute("count", map! {"one": 1, "two": 2}).await?;
+    assert_eq!(result.data, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_closure_streams_and_describes_itself() -> TestResult {
+    let count = stream_fn("count", |_: Message| {
+        stream::iter((1..=3).map(|number| Ok(Message::agent(number))))
+    });
+    let _server = LocalAgent::serve(count, "memory://stream-fn").await?;
+    let mut numbers = RemoteAgent::new("memory://stream-fn")?.stream("go".into());
+    for expected in 1..=3 {
+        let chunk = numbers.next().await.ok_or("the stream is too short")??;
+        assert_eq!(chunk.content, expected);
+    }
+    assert!(numbers.next().await.is_none());
+
+    let echo = agent_fn("echo", |message: Message| async move { Ok(message) })
+        .with_capabilities(map! {"languages": ["en"]});
+    assert_eq!(echo.capabilities()["languages"][0], "en");
+    Ok(())
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Stay {
+    city: String,
+    nights: u8,
+}
+
+#[tokio::test]
+async fn a_tool_with_typed_arguments_refuses_wrong_ones() -> TestResult {
+    let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+    let book = typed_tool_fn("book", |stay: Stay| async move {
+        Ok(ToolResult::success(format!(
+            "{} x {}",
+            stay.city, stay.nights
+        )))
+    });
+    let server = LocalAgent::builder(echo)
+        .tool(book)
+        .endpoint("memory://typed-tool")
+        .serve()
+        .await?;
+    let remote = RemoteAgent::new(server.endpoint())?;
+    let result = remote
+        .execute("book", map! {"city": "Oslo", "nights": 2})
+        .await?;
+    assert_eq!(result.data, "Oslo x 2");
+    let wrong = remote
+        .execute("book", map! {"city": "Oslo", "nights": "two"})
+        .await;
+    let error = wrong.err().ok_or("wrong arguments must be refused")?;
+    assert!(error.to_string().contains("nights"), "{error}");
+    Ok(())
 }
