@@ -13,7 +13,7 @@ use super::failure::{Failure, connect_timed_out, is_transient};
 /// The time in which the server at one endpoint cannot be reached.
 ///
 /// All calls of a client share it. They log once that they wait for the server, after
-/// [`PATIENCE`], and once that it is reached again.
+/// [`WARN_AFTER`], and once that it is reached again.
 #[derive(Debug, Default)]
 pub(in crate::client) struct Outage(Mutex<State>);
 
@@ -27,17 +27,17 @@ struct State {
 impl State {
     /// Returns when to log that an attempt to connect takes too long, unless that has been logged.
     fn due(&self, began: Instant) -> Option<Instant> {
-        let due = self.since.map(|since| since + PATIENCE);
+        let due = self.since.map(|since| since + WARN_AFTER);
         // A long silence without any call is no wait.
         let due = due.filter(|&due| due > began);
-        (!self.is_logged).then(|| due.unwrap_or(began + PATIENCE))
+        (!self.is_logged).then(|| due.unwrap_or(began + WARN_AFTER))
     }
 
     /// Records that an attempt has failed or still lasts. Returns the length of the outage if it is
     /// to be logged now.
     fn unreached(&mut self, began: Instant, now: Instant) -> Option<Duration> {
         let lasted = now - *self.since.get_or_insert(began);
-        let is_due = !self.is_logged && lasted >= PATIENCE;
+        let is_due = !self.is_logged && lasted >= WARN_AFTER;
         self.is_logged |= is_due;
         is_due.then_some(lasted)
     }
@@ -112,7 +112,7 @@ impl Outage {
 }
 
 /// How long a call waits for a server before the wait is logged.
-const PATIENCE: Duration = Duration::from_secs(1);
+const WARN_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

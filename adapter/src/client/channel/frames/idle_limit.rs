@@ -62,7 +62,7 @@ impl IdleLimit {
     /// Learns that the server has closed a connection that was idle for this long, or less.
     pub(super) fn server_closed_after(&self, idle_for: Duration, now: Instant) {
         // A busy connection that ends has not ended because it was idle.
-        if idle_for < SHORTEST {
+        if idle_for < MIN_LIMIT {
             return;
         }
         let mut learned = self.learned.lock();
@@ -85,7 +85,7 @@ impl Learned {
 const MEMORY: Duration = Duration::from_secs(600);
 
 /// The shortest time after which a server is taken to close idle connections.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
