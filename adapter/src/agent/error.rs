@@ -34,10 +34,10 @@ use crate::{Error, error::write_causes};
 /// with the feature `anyhow` into an `anyhow::Error`. [`into_boxed`](Self::into_boxed) returns an
 /// error that is `Send + Sync`.
 ///
-/// If an agent fails with `AGENT_NOT_FOUND`, the detail `available` is removed from the error. If an
-/// agent fails with `AGENT_UNAVAILABLE`, the detail `reason` is removed if it is `stopping`. Clients
-/// take these details to mean that the server never started the request, and that the request may be
-/// sent again.
+/// If an agent fails with `AGENT_NOT_FOUND`, the detail `available` is removed from the error. If
+/// an agent fails with `AGENT_UNAVAILABLE`, the detail `reason` is removed if it is `stopping`.
+/// Clients take these details to mean that the server never started the request, and that the
+/// request may be sent again.
 pub struct AgentError(Box<Inner>);
 
 struct Inner {

@@ -59,8 +59,8 @@ pub(super) fn dispatch(
     }
 }
 
-/// Returns the answer to a request that reaches a stopping server. No agent has seen the request, so
-/// it is safe to send the request again.
+/// Returns the answer to a request that reaches a stopping server. No agent has seen the request,
+/// so it is safe to send the request again.
 fn stopping() -> WireError {
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, "The server is stopping")
         .with_details(Map::from([("reason", "stopping")]))
