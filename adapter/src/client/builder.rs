@@ -21,10 +21,11 @@ use crate::{Error, connection::Bodies};
 /// A builder for a [`RemoteAgent`](crate::RemoteAgent).
 ///
 /// [`RemoteAgent::builder`] returns a builder for an agent at a fixed endpoint.
-/// [`RemoteAgent::discover`] returns a builder for the instances of an agent that a registry lists.
+/// [`RemoteAgent::discover`] returns a builder for an agent whose instances are listed in a
+/// registry.
 ///
-/// The parameter `D` is the destination: [`FixedEndpoint`] or [`Discovered`]. A setting that
-/// applies to only one destination is available only for that destination.
+/// The type parameter `D` is the destination of the calls: [`FixedEndpoint`] or [`Discovered`].
+/// Some settings are available for only one of these destinations.
 ///
 /// [`RemoteAgent::builder`]: crate::RemoteAgent::builder
 /// [`RemoteAgent::discover`]: crate::RemoteAgent::discover
@@ -38,7 +39,7 @@ pub struct RemoteAgentBuilder<D = FixedEndpoint> {
 /// The destination of a client that calls one endpoint: see [`RemoteAgentBuilder`].
 pub struct FixedEndpoint {
     endpoint: Result<Endpoint, TransportError>,
-    /// The custom connector that replaces the transport of the endpoint, if any.
+    /// A custom connector that replaces the transport of the endpoint, if one was set.
     connector: Option<Arc<dyn Connector>>,
 }
 
@@ -53,86 +54,93 @@ pub struct Discovered {
 impl<D> RemoteAgentBuilder<D> {
     /// Sets the name by which the agent is called.
     ///
-    /// By default no name is sent, which every server with a single agent accepts. For a
-    /// [discovered](crate::RemoteAgent::discover) agent, the default is the name in the query.
+    /// By default, no name is sent. Every server with a single agent accepts a call without a name.
+    /// For a [discovered](crate::RemoteAgent::discover) agent, the default is the name in the
+    /// query.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
     }
 
-    /// Sets the timeout of a call, which includes queueing and connecting. For a stream, the
-    /// timeout applies to the wait for each chunk. The default is 30 s.
+    /// Sets the timeout of a call. The default is 30 s.
+    ///
+    /// The timeout includes the time for queueing and connecting. For a stream, the timeout applies
+    /// to each chunk separately.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.config.timeout = timeout;
         self
     }
 
-    /// Sets how long a call may connect, within the timeout of the call. The default is 5 s for a
-    /// fixed endpoint, and 3 s for each instance of a
-    /// [discovered](crate::RemoteAgent::discover) agent.
+    /// Sets the timeout for connecting. The default is 5 s for a fixed endpoint, and 3 s for each
+    /// instance of a [discovered](crate::RemoteAgent::discover) agent.
     ///
-    /// For a fixed endpoint, the time includes all attempts that the [`retry`](Self::retry) policy
-    /// allows, so it is also how long a call waits for a server that has not started. After one
-    /// second of waiting, the client logs a warning. For a discovered agent, the time is that of
-    /// one attempt, and the next attempt goes to another instance. One instance never uses more
-    /// than a third of the call's remaining time.
+    /// For a fixed endpoint, the connect timeout covers all attempts that the
+    /// [`retry`](Self::retry) policy allows. A call therefore waits this long for a server that has
+    /// not started. After one second of waiting, the client logs a warning.
+    ///
+    /// For a discovered agent, the connect timeout covers one attempt, and the next attempt tries
+    /// another instance. Connecting to one instance never uses more than a third of the call's
+    /// remaining time.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// Sets the largest number of open connections to each endpoint. The default is 64.
+    /// Sets the maximum number of open connections to each endpoint. The default is 64.
     ///
-    /// Each call and each stream uses its own connection. At the limit, calls wait for a connection
-    /// in order, within their timeouts.
+    /// Each call and each stream uses its own connection. When the limit is reached, further calls
+    /// wait in order until a connection is free or their timeouts expire.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
         self
     }
 
-    /// Sets how many calls may share one connection once [`max_connections`](Self::max_connections)
-    /// are open. The default is 1, so no connection is shared.
+    /// Sets how many calls may share one connection. The default is 1, so no connection is shared.
+    /// Calls share connections only once [`max_connections`](Self::max_connections) are open.
     ///
-    /// Use this setting only with servers that answer each request as soon as it finishes, like the
-    /// servers of this library. If a server answers in order, like Python's and Go's, a slow call
-    /// delays all later calls on its connection. Streams never share a connection, and may open up
-    /// to `max_connections` additional connections.
+    /// Use this setting only with servers that answer each request as soon as it is processed, as
+    /// the servers of this library do. The Python and Go servers answer requests in order, so a
+    /// slow call delays all later calls on its connection. Streams never share a connection, and
+    /// may open up to `max_connections` additional connections.
     ///
     /// Cancelling a call does not close a shared connection. The server continues to process the
-    /// request, and its answer is discarded. If a call times out and the connection has received no
-    /// answer since the call was sent, the connection accepts no more calls and is replaced. Until
-    /// its calls have ended, the number of open connections may exceed `max_connections`.
+    /// cancelled request, and the client discards the answer.
+    ///
+    /// If a call times out and its connection has received no answer in the meantime, the client
+    /// replaces the connection. The old connection stays open until its calls have ended, so the
+    /// number of open connections may exceed `max_connections` for a short time.
     pub fn max_in_flight_per_connection(mut self, calls: usize) -> Self {
         self.config.max_in_flight = calls;
         self
     }
 
     /// Sets how long an idle connection is kept open. The default is 50 s, because servers close
-    /// idle connections after 60 s. If the timeout is zero, each connection is used only once.
+    /// idle connections after 60 s. With a timeout of zero, each connection is used only once.
     ///
-    /// If a server is seen to close idle connections earlier, connections to that server are kept
-    /// for less than that time, for ten minutes.
+    /// If a server closes an idle connection earlier, the client lowers the timeout for that server
+    /// for ten minutes.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.idle_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// Sets the retry policy. By default, only connecting is retried, within the timeout of the
-    /// call. [`CallOptions::retry`](crate::CallOptions::retry) sets the policy of a single call.
+    /// Sets the retry policy. By default, only connecting is retried.
+    /// [`CallOptions::retry`](crate::CallOptions::retry) sets the policy of a single call.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.config.retry = policy;
         self
     }
 
-    /// Sets the largest sizes of sent and received frames. The default is 10 MiB for both. A call
-    /// with a larger message fails before anything is sent. A larger answer closes the connection.
+    /// Sets the maximum sizes of sent and received frames. Both default to 10 MiB. If a request is
+    /// too large, the call fails before anything is sent. If an answer is too large, the client
+    /// closes the connection.
     pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
         self.config.frame_limits = limits;
         self
     }
 
-    /// Sets the options of TCP connections, such as keepalive. A custom
-    /// [`connector`](RemoteAgentBuilder::connector) does not use these options.
+    /// Sets the options of TCP connections, such as keepalive. These options do not apply to a
+    /// custom [`connector`](RemoteAgentBuilder::connector).
     pub fn tcp_options(mut self, options: TcpOptions) -> Self {
         self.config.tcp = options;
         self
@@ -145,7 +153,7 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
-    /// Lowers the timeout of a call to `timeout`, if the current timeout is longer.
+    /// Lowers the timeout of a call to `timeout` if the current timeout is longer.
     pub(crate) fn timeout_at_most(mut self, timeout: Duration) -> Self {
         self.config.timeout = self.config.timeout.min(timeout);
         self
@@ -196,9 +204,9 @@ impl RemoteAgentBuilder<FixedEndpoint> {
         Ok((client, Destination::Fixed(channel)))
     }
 
-    /// Checks the settings of a client that forwards requests. The second destination is for
-    /// streams. Each destination has its own connections, so that streams do not use up the
-    /// connections of calls.
+    /// Checks the settings of a client that forwards requests. Returns one destination for calls
+    /// and one for streams. Each destination has its own connections, so that streams do not use up
+    /// the connections of calls.
     pub(super) fn into_forwarding_parts(
         mut self,
     ) -> Result<(Arc<Client>, [Destination; 2]), Error> {
@@ -212,7 +220,7 @@ impl RemoteAgentBuilder<FixedEndpoint> {
         Ok((client, channels))
     }
 
-    /// Checks the settings, and returns the settings with the connector.
+    /// Checks the settings and returns them together with the connector.
     fn into_connector(self) -> Result<(Config, Arc<dyn Connector>), Error> {
         self.check()?;
         let FixedEndpoint {
@@ -243,7 +251,7 @@ impl RemoteAgentBuilder<Discovered> {
         }
     }
 
-    /// Sets how calls are distributed over the instances. The default is
+    /// Sets how calls are distributed among the instances. The default is
     /// [`Balance::PowerOfTwoChoices`].
     pub fn balance(mut self, balance: Balance) -> Self {
         self.destination.balance = balance;
@@ -299,5 +307,5 @@ impl fmt::Debug for Discovered {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The default timeout for connecting to one instance of a discovered agent. This timeout is
-/// shorter than the timeout for a fixed endpoint, because the call can try other instances.
+/// shorter than `CONNECT_TIMEOUT` because the call can try other instances.
 const INSTANCE_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -22,7 +22,7 @@ pub(super) struct Config {
     pub(super) frame_limits: FrameLimits,
     pub(super) tcp: TcpOptions,
     pub(super) format: Format,
-    /// How answers are decoded.
+    /// Whether the bodies of answers are decoded.
     pub(super) bodies: Bodies,
 }
 
@@ -67,18 +67,18 @@ impl CallOptions {
         Self::default()
     }
 
-    /// Sets the timeout of the call. For a stream, the timeout applies to the wait for each chunk.
-    /// The default is the timeout of the client.
+    /// Sets the timeout of the call. The default is the timeout of the client. For a stream, the
+    /// timeout applies to each chunk separately.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Sets the timeout of a whole stream, no matter how fast its chunks arrive. By default there
-    /// is no such limit.
+    /// Sets the timeout for a whole stream. By default, the total duration of a stream is not
+    /// limited.
     ///
-    /// For a call with one answer, the shorter of this timeout and [`timeout`](Self::timeout)
-    /// applies.
+    /// For a call with a single answer, the shorter of `total_timeout` and
+    /// [`timeout`](Self::timeout) applies.
     pub fn total_timeout(mut self, timeout: Duration) -> Self {
         self.total_timeout = Some(timeout);
         self
@@ -94,9 +94,9 @@ impl CallOptions {
 /// The default timeout of a call.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The default limit on the open connections of a channel.
+/// The default maximum number of open connections in a channel.
 const DEFAULT_MAX_CONNECTIONS: usize = 64;
 
-/// How long an idle connection is kept open by default. Servers close idle connections after 60 s
-/// (PROTOCOL 8.2), and a call should not use a connection just as the server closes it.
+/// The default idle timeout. Servers close idle connections after 60 s (PROTOCOL 8.2). The client
+/// must close them earlier, so that no call uses a connection just as the server closes it.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(50);

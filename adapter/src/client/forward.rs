@@ -1,4 +1,4 @@
-//! A client that forwards requests of any kind. It is used by a proxy.
+//! The client of a proxy, which forwards requests of any kind.
 
 use std::{fmt, sync::Arc};
 
@@ -15,13 +15,14 @@ use super::{
 };
 use crate::Error;
 
-/// A client that sends requests to one endpoint, and returns the answers undecoded as
+/// A client that forwards requests to one endpoint and returns the undecoded answers as
 /// [`Body::Raw`].
 ///
-/// A request keeps its id, unless it shares a connection with requests that may have the same id.
+/// A forwarded request keeps its id if it has a connection to itself. On a shared connection, the
+/// request gets a new id, because two requests could otherwise have the same id.
 ///
-/// An error answer of the target is returned as an answer. An [`Error`] means that there is no
-/// answer.
+/// An error that the target sends is returned as an answer. An [`Error`] means that no answer was
+/// received.
 #[derive(Clone)]
 pub(crate) struct Forwarder(Arc<Inner>);
 
@@ -45,12 +46,12 @@ impl Forwarder {
         })))
     }
 
-    /// Returns the name of the agent that is added to requests that name no agent.
+    /// Returns the agent name that is added to requests without one.
     pub(crate) fn name(&self) -> &str {
         &self.0.client.config.name
     }
 
-    /// Sends a request that has one answer.
+    /// Sends a request and waits for its only answer.
     pub(crate) async fn call(self, id: RequestId, request: Body) -> Result<Body, Error> {
         let Inner { client, calls, .. } = &*self.0;
         let mut call = if client.config.max_in_flight > 1 {
@@ -65,8 +66,8 @@ impl Forwarder {
         }
     }
 
-    /// Sends a request that may have several answers. The last item is either an error or an answer
-    /// that is not a chunk.
+    /// Sends a streaming request and returns its answers. The last item is either an error or an
+    /// answer that is not a chunk.
     pub(crate) fn stream(
         self,
         id: RequestId,

@@ -8,11 +8,12 @@
 //!         crate::connection   one byte stream that carries envelopes
 //! ```
 //!
-//! A layer uses only the layers below it and the modules that all layers share: `shared` (the
-//! settings, counters and closing state of one client), `config`, `retry_policy`, `permits` and
-//! `stats`. Results are returned to the layer above. A `Failure` of a channel becomes a `Verdict`
-//! of the router and an [`Error`](crate::Error) of the call. No two files import each other,
-//! directly or indirectly. The test `tests/layers` checks both rules.
+//! A layer uses only lower layers and the modules that all layers share: `shared` (the settings,
+//! counters and closing state of one client), `config`, `retry_policy`, `permits` and `stats`. Each
+//! layer returns its results to the layer above. The router turns the `Failure` of a channel into a
+//! `Verdict`, and the call turns the failure into an [`Error`](crate::Error). Files never import
+//! each other in a cycle. The test `tests/layers` checks the order of the layers and the absence of
+//! cycles.
 
 mod builder;
 mod call;

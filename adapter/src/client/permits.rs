@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::stats::Counters;
 
-/// A semaphore that counts its waiters and can be closed. Waiters acquire permits in order.
+/// A semaphore that counts its waiters. Permits are granted in the order of arrival.
 #[derive(Debug)]
 pub(super) struct Permits {
     semaphore: Arc<Semaphore>,
@@ -29,8 +29,8 @@ impl Permits {
         Arc::clone(&self.semaphore).try_acquire_owned().ok()
     }
 
-    /// Waits for a permit. The caller is counted as waiting in the meantime. Returns `None` once
-    /// the semaphore is closed.
+    /// Waits for a permit, and counts the caller as waiting in the meantime. Returns `None` if the
+    /// semaphore is closed.
     pub(super) async fn acquire(&self) -> Option<Permit> {
         let _waiting = self.counters.waiting();
         Arc::clone(&self.semaphore).acquire_owned().await.ok()
@@ -41,7 +41,7 @@ impl Permits {
         self.semaphore.available_permits()
     }
 
-    /// Closes the semaphore: it grants no more permits, and all waiters return.
+    /// Closes the semaphore. All waiters return, and no more permits are granted.
     pub(super) fn close(&self) {
         self.semaphore.close();
     }

@@ -27,13 +27,14 @@ use crate::{
 
 /// An agent in another process, in any language.
 ///
-/// A client connects on its first call and keeps the connections open for later calls. The client
-/// reconnects when the server has restarted. Each call has its own connection, so a slow call does
-/// not delay other calls. Clones share the connections, and dropping the last clone closes all of
-/// them.
+/// A client connects on its first call and keeps its connections open for later calls. After a
+/// restart of the server, the client reconnects. Each call has its own connection, so a slow call
+/// does not delay other calls. Clones share their connections. Dropping the last clone closes all
+/// connections.
 ///
-/// `RemoteAgent` implements [`Agent`], so it can replace a local agent. Its inherent methods of the
-/// same names return [`Error`], which describes failures in more detail.
+/// `RemoteAgent` implements [`Agent`], so a remote agent can replace a local one. The inherent
+/// methods of the same names return [`Error`], which describes failures in more detail than
+/// [`AgentError`].
 ///
 /// ```no_run
 /// use agentwire::{Message, RemoteAgent};
@@ -48,23 +49,22 @@ use crate::{
 ///
 /// # Runtimes
 ///
-/// A client may outlive a runtime, and may be used on several runtimes. A connection is driven by
-/// the runtime on which it was opened. A current-thread runtime drives its connections only while a
-/// thread blocks on one of its futures, so calls on other runtimes do not use them: each such
-/// runtime has connections of its own. All runtimes use the connections of runtimes with worker
-/// threads.
+/// A client may outlive a runtime and may be used on several runtimes. Each connection is driven by
+/// the runtime on which it was opened. All runtimes can use connections that were opened on a
+/// multi-thread runtime. A current-thread runtime drives its connections only while a thread blocks
+/// on the runtime, so only calls on the same runtime use those connections.
 #[derive(Clone)]
 pub struct RemoteAgent(Arc<Inner>);
 
 struct Inner {
     client: Arc<Client>,
     destination: Destination,
-    /// The value of `Agent::name`: the configured name, or the endpoint if there is none.
+    /// The value of `Agent::name`: the configured name, or the endpoint if no name is set.
     display_name: String,
 }
 
 impl RemoteAgent {
-    /// Creates a client for the agent at an endpoint, with default settings. The client connects on
+    /// Creates a client for the agent at `endpoint`, with default settings. The client connects on
     /// its first call.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl RemoteAgent {
         Self::builder(endpoint).build()
     }
 
-    /// Returns a builder for a client that calls the agent at an endpoint.
+    /// Returns a builder for a client that calls the agent at `endpoint`.
     pub fn builder<E>(endpoint: E) -> RemoteAgentBuilder<FixedEndpoint>
     where
         E: TryInto<Endpoint>,
@@ -87,34 +87,35 @@ impl RemoteAgent {
         RemoteAgentBuilder::<FixedEndpoint>::new(endpoint)
     }
 
-    /// Returns a builder for a client that calls the instances of an agent that a registry lists.
+    /// Returns a builder for a client that finds the instances of an agent in a registry.
     ///
-    /// The query must name the agent, and a plain name is sufficient. The query may also restrict
-    /// the calls to instances with certain versions, capabilities, tools or metadata.
+    /// The query must name the agent. A plain name is a valid query. A query can also restrict the
+    /// calls to instances with certain versions, capabilities, tools or metadata.
     ///
-    /// The client follows changes in the registry. When an instance joins, the client starts to use
-    /// it. When an instance leaves, expires or stops matching the query, its connections are closed
-    /// as soon as their calls have ended. Calls are [balanced] over the instances.
+    /// The client watches the registry for changes. When an instance is registered, the client
+    /// starts sending calls to the new instance. When an instance leaves, expires or stops matching
+    /// the query, the client closes its connections as soon as their calls have ended. Calls are
+    /// [balanced] across the instances.
     ///
-    /// An instance is ejected for a period if it cannot be reached, if it repeatedly closes
-    /// connections without answering, or if its server reports that it has no such agent. An
-    /// ejected instance is probed in the background. The ejection periods grow like the delays of
-    /// the [`RetryPolicy`].
+    /// The client ejects an instance for a period if the instance cannot be reached, repeatedly
+    /// closes connections without answering, or does not host the agent. An ejected instance is
+    /// probed in the background. The ejection periods grow like the delays of the [`RetryPolicy`].
     ///
-    /// A request that was not processed is sent to another instance before the deadline of the
-    /// call. A request that one instance may have received is sent to another only if
-    /// [`RetryPolicy::resend`] allows it. If the agent itself fails with `AGENT_NOT_FOUND`, for
-    /// example because it called another agent, that error is returned like any other answer.
+    /// If a request was not processed, the client sends the request to another instance, within the
+    /// timeout of the call. If an instance may have received the request, another instance is tried
+    /// only if [`RetryPolicy::resend`] allows it. If the agent itself fails with `AGENT_NOT_FOUND`,
+    /// for example because the agent called another agent, the call returns that error like any
+    /// other answer.
     ///
     /// A call fails with [`Error::NotRegistered`] if no instance is registered. A call fails with
-    /// [`Error::Unreachable`] if no instance can be reached, and with [`Error::AgentNotFound`] if
-    /// every reachable endpoint hosts a different agent.
+    /// [`Error::Unreachable`] if no instance can be reached. A call fails with
+    /// [`Error::AgentNotFound`] if every reachable endpoint hosts a different agent.
     ///
-    /// While the registry is unreachable, calls go to the instances that are already known. If the
-    /// registry restarts without its data, instances that it no longer lists remain usable for 90
-    /// s, but only while no listed instance is available.
+    /// While the registry is unreachable, the client calls the instances that it already knows. If
+    /// the registry loses its data in a restart, unlisted instances remain usable for 90 s, but
+    /// only while no listed instance is available.
     ///
-    /// The first call starts a task that watches the registry. Further tasks look up instances and
+    /// The first call starts a task that watches the registry. Other tasks look up instances and
     /// probe ejected instances. All tasks end when the client is closed or dropped.
     ///
     /// ```
@@ -167,14 +168,13 @@ impl RemoteAgent {
     ///
     /// # Errors
     ///
-    /// Returns an [`Error`] if the call fails. The call never takes longer than the client's
-    /// timeout.
+    /// Returns an [`Error`] if the call fails or takes longer than the client's timeout.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the call is cancelled and its connection is closed, so that no
-    /// late answer can reach another call. A Rust server then drops the handler, but the agent may
-    /// already have processed the request. A [shared
+    /// late answer can reach another call. A Rust server then drops the handler of the request, but
+    /// the agent may already have processed the request. A [shared
     /// connection](RemoteAgentBuilder::max_in_flight_per_connection) stays open, and the server
     /// continues to process the request.
     pub async fn process(&self, message: Message) -> Result<Message, Error> {
@@ -204,11 +204,11 @@ impl RemoteAgent {
         }
     }
 
-    /// Sends a message to the agent and returns a stream of its answers. Nothing is sent before the
+    /// Sends a message to the agent and returns a stream of answers. The message is sent when the
     /// stream is first polled.
     ///
-    /// The timeout applies to the wait for each chunk. Chunks are not buffered, so a slow reader
-    /// slows the agent down.
+    /// The client's timeout applies to each chunk separately. Chunks are not buffered, so a slow
+    /// reader slows down the agent.
     ///
     /// # Errors
     ///
@@ -216,14 +216,13 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// If the future of the next item is dropped, no item is lost. If the stream is dropped before
-    /// its end, its connection is closed, which tells the agent to stop.
+    /// If a future that waits for the next item is dropped, no item is lost. If the stream is
+    /// dropped before its end, its connection is closed, which tells the agent to stop.
     pub fn stream(&self, message: Message) -> MessageStream {
         self.stream_with(message, &CallOptions::new())
     }
 
-    /// Sends a message to the agent and returns a stream of its answers, with options for this
-    /// call.
+    /// Sends a message to the agent and returns a stream of answers, with options for this call.
     ///
     /// # Errors
     ///
@@ -231,7 +230,7 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// If the stream is dropped, the same applies as for [`stream`](Self::stream).
+    /// Like [`stream`](Self::stream).
     pub fn stream_with(&self, message: Message, options: &CallOptions) -> MessageStream {
         let request = Request::Stream(self.call_body(message));
         MessageStream::new(self.call(request, options), options.total_timeout)
@@ -253,8 +252,8 @@ impl RemoteAgent {
     /// # Errors
     ///
     /// Returns an [`Error`] if the call fails, such as [`Error::ToolNotFound`] or
-    /// [`Error::ToolFailed`]. Returns [`Error::Unsupported`] if the server does not support tools,
-    /// like Python's server. A [`ToolResult`] that reports a failure is returned as `Ok`.
+    /// [`Error::ToolFailed`]. Returns [`Error::Unsupported`] if the server does not support tools.
+    /// The Python server does not. A [`ToolResult`] that reports a failure is returned as `Ok`.
     ///
     /// # Cancel safety
     ///
@@ -287,7 +286,7 @@ impl RemoteAgent {
         }
     }
 
-    /// Sends a request that addresses neither an agent nor a tool, and returns its only answer.
+    /// Sends a request that is not addressed to an agent or a tool, and returns its only answer.
     pub(crate) async fn ask(
         &self,
         body: impl Into<Body>,
@@ -301,22 +300,22 @@ impl RemoteAgent {
         }
     }
 
-    /// Sends a request that addresses neither an agent nor a tool, and returns a stream of answers.
+    /// Sends a request that is not addressed to an agent or a tool, and returns a stream of
+    /// answers.
     pub(crate) fn ask_for_stream(&self, request: Request) -> MessageStream {
         MessageStream::new(self.call(request, &CallOptions::new()), None)
     }
 
-    /// Checks whether a server is present and reads requests. Returns how long the check took.
+    /// Checks whether the server is reading requests. Returns the round-trip time.
     ///
     /// The client sends a heartbeat, which servers do not process. Any answer proves that the
-    /// server is alive, including an error, which Rust's and Python's servers return. If the server
-    /// closes the connection in response, as Go's server does, this also proves that the server is
-    /// alive.
+    /// server is alive. Rust and Python servers answer with an error. The Go server closes the
+    /// connection, which also proves that the server is alive.
     ///
     /// # Errors
     ///
-    /// Returns an [`Error`] if no server responds. An error that the server itself returns counts
-    /// as a response. The check never takes longer than the client's timeout.
+    /// Returns an [`Error`] if the server does not respond within the client's timeout. An error
+    /// that the server sends counts as a response.
     ///
     /// # Cancel safety
     ///
@@ -328,7 +327,7 @@ impl RemoteAgent {
         Ok(start.elapsed())
     }
 
-    /// Returns the current statistics of the client. Clones share the same statistics.
+    /// Returns the current statistics of the client. All clones share the same statistics.
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         self.0.client.counters.stats(self.0.destination.idle())
@@ -337,15 +336,15 @@ impl RemoteAgent {
     /// Closes the client and all of its clones.
     ///
     /// The client accepts no more calls, and closes each connection once its calls have ended. This
-    /// method returns when all calls in flight have ended, which they do within their timeouts.
-    /// Streams end with [`Error::ClientClosed`] when they are next polled.
+    /// method returns when all calls in flight have ended or timed out. Streams end with
+    /// [`Error::ClientClosed`] when they are next polled.
     ///
-    /// If the last clone and the last stream are dropped, the client is closed without waiting.
+    /// Dropping the last clone and the last stream closes the client without waiting.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped after it was first polled, the client is closed, but its calls may
-    /// still be in flight.
+    /// If the future is dropped after its first poll, the client is closed, but calls may still be
+    /// in flight.
     pub async fn close(&self) {
         let Inner {
             client,
@@ -364,7 +363,7 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe: if the future is dropped, the method can be called again.
+    /// This method is cancel safe. If the future is dropped, `closed` can be called again.
     pub async fn closed(&self) {
         self.0.client.closed.cancelled().await;
         self.0.client.calls.wait().await;
@@ -418,7 +417,7 @@ impl Agent for RemoteAgent {
         &self.0.display_name
     }
 
-    /// Calls the agent. The call ends no later than the deadline of `context`.
+    /// Calls the agent, at most until the deadline of `context`.
     async fn process(
         &self,
         message: Message,
@@ -427,7 +426,7 @@ impl Agent for RemoteAgent {
         Ok(self.process_with(message, &within(&context)).await?)
     }
 
-    /// Calls the agent. The stream ends no later than the deadline of `context`.
+    /// Calls the agent. The stream ends at the deadline of `context` at the latest.
     fn stream(
         &self,
         message: Message,

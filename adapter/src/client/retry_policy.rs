@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use agentwire_transport::internal::{Backoff, MAX_TIMEOUT};
 
-/// A policy that decides when a call is retried, and after what delay.
+/// A policy that decides whether and when a call is retried.
 ///
-/// By default, connecting is retried until the
-/// [connect timeout](crate::RemoteAgentBuilder::connect_timeout) or the deadline of the call, so
-/// calls survive a restart of the server. Retrying is safe in this case, because no request has
-/// been sent. Errors that are not transient, such as a missing permission, are returned at once.
+/// By default, connecting is retried until the [connect
+/// timeout](crate::RemoteAgentBuilder::connect_timeout) or the deadline of the call, so calls
+/// survive a restart of the server. Retrying a connection is safe, because no request has been
+/// sent. Errors that are not transient, such as a missing permission, are returned at once.
 ///
-/// A request that may have been received is not sent again by default, because the agent may have
-/// processed it. [`resend`](Self::resend) allows this for agents that can process a request twice.
+/// By default, a request that the agent may have processed is not sent again. Use
+/// [`resend`](Self::resend) for agents that can safely process a request twice.
 ///
-/// The delays double up to a maximum. Each delay is randomly shortened by up to a half, so that
-/// many clients do not retry at the same time.
+/// The delays double up to a maximum. Each delay is randomly shortened by up to one half, so that
+/// clients do not all retry at the same time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,9 +59,9 @@ impl RetryPolicy {
     /// Creates a policy that never retries: the first failure is returned as the error.
     ///
     /// There are three exceptions. If an idle connection ends before the request was written, the
-    /// request is sent on another connection. A request that a stopping server refuses is sent
-    /// again once. A call to a discovered agent tries one instance after another until it reaches
-    /// one.
+    /// request is sent on another connection. A request that a stopping server refuses is sent once
+    /// more. A call to a discovered agent tries one instance after another until the call reaches
+    /// an instance.
     pub fn never() -> Self {
         Self {
             connect: false,
@@ -69,9 +69,9 @@ impl RetryPolicy {
         }
     }
 
-    /// Sets how many times a request is sent again if its connection ends before the answer, or if
-    /// the answer is `AGENT_UNAVAILABLE`. The default is 0. The request of a stream is sent again
-    /// only before the first chunk.
+    /// Sets how many times a request is sent again if the connection ends before the answer
+    /// arrives, or if the answer is `AGENT_UNAVAILABLE`. The default is 0. A streaming request is
+    /// never sent again after the first chunk has arrived.
     ///
     /// The agent may then process a request several times, so the request should be idempotent.
     pub fn resend(mut self, times: u32) -> Self {
@@ -79,8 +79,8 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the first and the longest delay, which are at least 1 ms. The defaults are 20 ms and 2
-    /// s.
+    /// Sets the first and the longest delay. The defaults are 20 ms and 2 s. The minimum for both
+    /// delays is 1 ms.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.first = first.clamp(Duration::from_millis(1), MAX_TIMEOUT);
         self.longest = longest.clamp(self.first, MAX_TIMEOUT);

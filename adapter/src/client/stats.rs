@@ -8,8 +8,8 @@ use std::sync::{
 /// A snapshot of the statistics of a [`RemoteAgent`](crate::RemoteAgent), returned by
 /// [`RemoteAgent::stats`](crate::RemoteAgent::stats).
 ///
-/// The numbers are read one after another. While calls start and end, the numbers may be
-/// inconsistent with each other.
+/// The counters are read one after another, so the numbers may be slightly inconsistent while calls
+/// start and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientStats {
@@ -17,18 +17,18 @@ pub struct ClientStats {
     pub open: usize,
     /// The number of open connections that no call uses.
     pub idle: usize,
-    /// The number of calls and streams that have started and not ended, including those that are
-    /// waiting for a connection.
+    /// The number of calls and streams that have started but not ended. Calls that are waiting for
+    /// a connection are included.
     pub in_flight: usize,
     /// The number of calls and streams that are waiting for a connection.
     pub waiting: usize,
-    /// The number of connections that have replaced a lost connection since the client was built.
+    /// The number of lost connections that have been replaced since the client was built.
     pub reconnects: usize,
 }
 
 /// The counters that all clones of one client share.
 ///
-/// All accesses are relaxed, because each counter is used only for statistics and guards no other
+/// All accesses are relaxed because the counters are used only for statistics and guard no other
 /// data.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -62,7 +62,7 @@ impl Counters {
         self.count(|counters| &counters.open)
     }
 
-    /// Counts a connection that was lost, which means that the client did not close it.
+    /// Counts a lost connection, which is one that the client did not close itself.
     pub(super) fn lost(&self) {
         self.lost.fetch_add(1, Relaxed);
     }

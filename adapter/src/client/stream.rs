@@ -36,11 +36,11 @@ impl MessageStream {
     ///
     /// # Errors
     ///
-    /// Returns an [`Error`] if the call fails. The stream ends after the error.
+    /// Returns an [`Error`] if the call fails. The stream ends after an error.
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe: if the future is dropped, no answer is lost.
+    /// This method is cancel safe. If the future is dropped, no answer is lost.
     pub async fn next(&mut self) -> Option<Result<Message, Error>> {
         self.answers.next().await
     }
@@ -50,8 +50,8 @@ fn answers(
     call: Result<Call, Error>,
     total: Option<Duration>,
 ) -> impl Stream<Item = Result<Message, Error>> + Send + 'static {
-    // The statistics must not count the call once its error has been yielded, so the call is
-    // dropped first.
+    // Each call is dropped before its error is yielded, because the statistics must no longer count
+    // the call at that point.
     stream! {
         let mut call = match call {
             Ok(call) => call,

@@ -1,6 +1,6 @@
 //! A call: one request with all of its attempts.
 //!
-//! This layer is the only one that converts a [`Failure`] into an [`Error`].
+//! Only this layer converts a [`Failure`] into an [`Error`].
 
 mod retry;
 mod trace;
@@ -53,7 +53,7 @@ pub(super) struct TotalLimit {
 }
 
 impl TotalLimit {
-    /// Creates the limit of a stream that starts now.
+    /// Creates the limit for a stream that starts now.
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
             at: Instant::now() + timeout.min(MAX_TIMEOUT),
@@ -69,7 +69,7 @@ impl TotalLimit {
 impl Call {
     /// Creates a call that receives one answer or a stream of answers.
     ///
-    /// The request is encoded here, so that an invalid request fails before anything is sent.
+    /// The constructor encodes the request, so an invalid request fails before anything is sent.
     pub(super) fn new(
         client: &Arc<Client>,
         destination: &Destination,
@@ -80,8 +80,8 @@ impl Call {
         Self::with_request(client, destination, request, options)
     }
 
-    /// Creates a call that passes a request on, with the id that its sender chose. The ids of
-    /// different senders may be equal, so the call needs a connection to itself.
+    /// Creates a call that forwards a request under the id that its sender chose. Different senders
+    /// may choose the same id, so the call needs its own connection.
     pub(super) fn forwarded(
         client: &Arc<Client>,
         destination: &Destination,
@@ -128,7 +128,7 @@ impl Call {
         })
     }
 
-    /// Applies the total timeout to a call that has one answer.
+    /// Applies the total timeout to a call with a single answer.
     pub(super) fn limit(mut self, total: Option<Duration>) -> Self {
         self.timeout = total.map_or(self.timeout, |total| total.min(self.timeout));
         self
@@ -156,8 +156,7 @@ impl Call {
         }
     }
 
-    /// Sends the request and waits for the first of its answers. An error answer is returned as
-    /// `Err`.
+    /// Sends the request and waits for the first answer. An error answer is returned as `Err`.
     pub(super) async fn open(
         &mut self,
         limit: Option<TotalLimit>,
@@ -190,7 +189,7 @@ impl Call {
             };
             let attempt = match attempt {
                 Ok((answers, Body::Error(error))) => {
-                    // No chunk follows an error, so other calls may use the connection.
+                    // No chunk follows an error, so other calls can use the connection.
                     answers.finish();
                     Ok(Body::Error(error))
                 }
@@ -209,8 +208,8 @@ impl Call {
         }
     }
 
-    /// Sends the request and waits for any response. A connection that the server closes in
-    /// response also counts.
+    /// Sends the request and waits for any response. If the server closes the connection, that
+    /// counts as a response.
     pub(super) async fn ping(&mut self) -> Result<(), Error> {
         let _awaited_on_close = self.client.calls.token();
         let span = self.span();
@@ -239,7 +238,7 @@ impl Call {
         }
     }
 
-    /// Waits for the next answer of a stream.
+    /// Waits for the next answer in a stream.
     pub(super) async fn next(
         &self,
         answers: &mut Answers,
@@ -281,8 +280,8 @@ impl Call {
         limit.map_or(next, |limit| limit.at.min(next))
     }
 
-    /// Decides whether the result of an attempt settles the call. If another attempt is needed,
-    /// this method waits until the attempt is due.
+    /// Decides whether the result of an attempt settles the call. If the call needs another
+    /// attempt, waits until that attempt is due.
     async fn conclude(
         &mut self,
         attempt: Result<Body, Failure>,
@@ -319,8 +318,8 @@ impl Call {
                     attempt => attempt,
                 };
                 if !matches!(attempt, Err(Failure::Unsent(_))) {
-                    // The agent may have seen the request, even if the next attempt does not reach
-                    // it.
+                    // The agent may have seen the request, so this error is kept in case the next
+                    // attempt does not reach the agent.
                     retries.keep(match attempt {
                         Ok(Body::Error(error)) => self.remote(error),
                         Ok(other) => self.unexpected("an answer", &other),
@@ -334,7 +333,7 @@ impl Call {
             }
             no_time_left => {
                 let last = match attempt {
-                    // The deadline leaves no time to open a new connection.
+                    // There is no time left to open a new connection.
                     Err(Failure::Unsent(_)) if no_time_left.is_some() => {
                         Err(Failure::TimedOut(Phase::Connecting))
                     }
@@ -353,7 +352,7 @@ impl Call {
         Error::from_remote(self.context(), error)
     }
 
-    /// Returns the error for an answer of a kind other than `expected`.
+    /// Returns the error for an answer whose kind is not `expected`.
     pub(super) fn unexpected(&self, expected: &'static str, found: &Body) -> Error {
         let found = found.kind().as_str();
         Error::from_protocol(
@@ -399,7 +398,7 @@ impl Call {
     }
 
     /// Returns the error of a call for which no instance could be chosen. If the agent may have
-    /// seen an earlier attempt, this is the error of that attempt.
+    /// seen an earlier attempt, returns the error of that attempt.
     fn unrouted(&self, no_route: NoRoute, retries: &mut RetryBudget) -> Error {
         if let Some(kept) = retries.take_last_sent() {
             return kept;
@@ -422,7 +421,7 @@ impl Call {
     }
 }
 
-/// Adds the last error of connecting to a timeout that was reached while the call was connecting.
+/// If a call timed out while connecting, adds the last connection error as the source.
 fn with_connect_error(mut error: Error, retries: &mut RetryBudget) -> Error {
     if let Error::Timeout {
         phase: Phase::Connecting,
@@ -435,7 +434,7 @@ fn with_connect_error(mut error: Error, retries: &mut RetryBudget) -> Error {
     error
 }
 
-/// Changes a timeout error to report the total timeout of the stream, if that timeout has expired.
+/// Makes a timeout error report the total timeout of the stream if the total timeout has expired.
 fn with_total(mut error: Error, limit: Option<TotalLimit>) -> Error {
     let reached = limit.filter(TotalLimit::is_over);
     if let (Error::Timeout { timeout, .. }, Some(limit)) = (&mut error, reached) {

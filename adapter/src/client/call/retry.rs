@@ -1,4 +1,4 @@
-//! The retries that remain during one call.
+//! The remaining retries of one call.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct RetryBudget {
     connect: bool,
-    /// Whether a connection of this call has ended before the request was written.
+    /// Whether a connection has already ended before the request of this call was written.
     has_been_unsent: bool,
     resends: u32,
     backoff: Backoff,
@@ -39,23 +39,23 @@ impl RetryBudget {
         }
     }
 
-    /// Keeps the error of an attempt that the agent may have seen. If no later attempt reaches the
+    /// Stores the error of an attempt that the agent may have seen. If no later attempt reaches the
     /// agent, the call fails with this error.
     pub(super) fn keep(&mut self, error: Error) {
         self.last_sent = Some(error);
     }
 
-    /// Takes the error of the last attempt that the agent may have seen.
+    /// Takes the stored error of the last attempt that the agent may have seen.
     pub(super) fn take_last_sent(&mut self) -> Option<Error> {
         self.last_sent.take()
     }
 
-    /// Keeps the error of an attempt that could not connect.
+    /// Stores the error of an attempt that could not connect.
     pub(super) fn keep_connect(&mut self, error: TransportError) {
         self.last_connect = Some(error);
     }
 
-    /// Returns the error of the last attempt that could not connect.
+    /// Takes the stored error of the last attempt that could not connect.
     pub(super) fn take_last_connect(&mut self) -> Option<TransportError> {
         self.last_connect.take()
     }
@@ -66,8 +66,8 @@ impl RetryBudget {
             Ok(Body::Error(error)) if is_stopping(error) => self.unsent(),
             Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
             Err(Failure::Connect(error)) => self.connect(error),
-            // The answer to a second request would also be too large, or would also use another
-            // protocol.
+            // Sending the request again would not help: the second answer would also be too large
+            // or use another protocol.
             Err(Failure::Broken(Some(error))) if error.is_refusal() => None,
             Err(Failure::Broken(_)) => self.resend(),
             Err(Failure::Unsent(_)) => self.unsent(),
@@ -79,11 +79,11 @@ impl RetryBudget {
         (self.connect && is_transient(error)).then(|| self.backoff.next_delay())
     }
 
-    /// Returns the delay after a connection ended before the request was written, or after a server
-    /// that is stopping refused the request.
+    /// Returns the delay before the next attempt if the agent has not seen the request. Either the
+    /// connection ended before the request was written, or a stopping server refused the request.
     ///
-    /// The first retry is immediate under every policy, because the server may have closed an idle
-    /// connection just as the call began to use it.
+    /// Every policy allows one immediate retry, because a server may close an idle connection just
+    /// as a call begins to use it.
     fn unsent(&mut self) -> Option<Duration> {
         if std::mem::replace(&mut self.has_been_unsent, true) {
             self.connect.then(|| self.backoff.next_delay())
@@ -98,8 +98,8 @@ impl RetryBudget {
     }
 }
 
-/// Returns whether a server refused the request because the server is stopping (PROTOCOL 8.4). No
-/// agent has worked on the request.
+/// Returns whether the server refused the request because the server is stopping (PROTOCOL 8.4). In
+/// this case, no agent has seen the request.
 fn is_stopping(error: &WireError) -> bool {
     let reason = error.details.get("reason");
     error.code == ErrorCode::AGENT_UNAVAILABLE

@@ -1,4 +1,4 @@
-//! Logs the outcome of a call in its span. The contents of messages are never logged.
+//! Logs the outcomes of calls. The contents of messages are never logged.
 
 use std::{future::Future, pin::Pin};
 
@@ -10,8 +10,8 @@ use crate::Error;
 
 /// Runs a call in its span and logs its outcome and duration.
 ///
-/// The caller pins the call, because a future that is passed by value takes up space twice in the
-/// future that awaits it.
+/// The caller pins the call because a future that is passed by value is stored twice in the
+/// awaiting future.
 pub(super) async fn traced<T>(
     span: Span,
     call: Pin<&mut impl Future<Output = Result<T, Error>>>,

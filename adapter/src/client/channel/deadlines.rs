@@ -16,8 +16,8 @@ use crate::{
 
 /// The deadlines of the steps of one attempt.
 ///
-/// Each deadline is computed when its step begins, and not when the attempt begins. In between,
-/// another call may have reached the instance, and the remaining time of the call has decreased.
+/// Each deadline is computed when its step begins. By then, another call may have reached the
+/// instance, and less time may be left for the call.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::client) struct Deadlines<'a> {
     call: Instant,
@@ -25,41 +25,42 @@ pub(in crate::client) struct Deadlines<'a> {
     target: Target<'a>,
 }
 
-/// Where an attempt goes.
+/// The target of an attempt.
 #[derive(Debug, Clone, Copy)]
 enum Target<'a> {
-    /// The only endpoint.
+    /// The endpoint of a client that calls only this endpoint.
     Fixed {
         window: &'a ConnectWindow,
         outage: &'a Outage,
     },
-    /// An instance that was chosen from several.
+    /// An instance that was chosen from several instances.
     Candidate(&'a dyn Candidate),
 }
 
-/// The time in which one call may connect, with all of its attempts and the delays between them.
+/// The period in which one call may connect. The period covers all attempts and the delays between
+/// attempts.
 #[derive(Debug, Default)]
 pub(in crate::client) struct ConnectWindow(Mutex<Option<Instant>>);
 
 impl ConnectWindow {
-    /// Returns the end of the window. If the call is not connecting, the window begins now.
+    /// Returns the end of the window. Starts the window if it has not started.
     fn open(&self, timeout: Duration) -> Instant {
         let mut end = self.0.lock();
         *end.get_or_insert_with(|| Instant::now() + timeout)
     }
 
-    /// Ends the window, because the call is connected.
+    /// Ends the window once the call is connected.
     fn close(&self) {
         *self.0.lock() = None;
     }
 
-    /// Returns the end of the window if the call is connecting.
+    /// Returns the end of the window, or `None` if the call is not connecting.
     pub(in crate::client) fn end(&self) -> Option<Instant> {
         *self.0.lock()
     }
 }
 
-/// The instance that was chosen for an attempt at a discovered agent.
+/// The instance of a discovered agent that was chosen for an attempt.
 pub(in crate::client) trait Candidate: fmt::Debug + Sync {
     /// Returns whether a connection to the instance has been opened since its last failure.
     fn is_reached(&self) -> bool;
@@ -69,7 +70,7 @@ pub(in crate::client) trait Candidate: fmt::Debug + Sync {
 }
 
 impl<'a> Deadlines<'a> {
-    /// Creates the deadlines of an attempt at a fixed endpoint.
+    /// Creates the deadlines of an attempt to call a fixed endpoint.
     pub(in crate::client) fn for_endpoint(
         call: Instant,
         connect_timeout: Duration,
@@ -83,7 +84,7 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Creates the deadlines of an attempt at an instance that was chosen from several.
+    /// Creates the deadlines of an attempt to call an instance of a discovered agent.
     pub(in crate::client) fn for_candidate(
         call: Instant,
         connect_timeout: Duration,
@@ -102,7 +103,7 @@ impl<'a> Deadlines<'a> {
     }
 
     /// Returns the deadline for acquiring a permit. If the instance may be unreachable, the wait is
-    /// limited to a share of the remaining time.
+    /// limited to the instance's share of the remaining time.
     fn queue_until(&self) -> Instant {
         match self.target {
             Target::Candidate(candidate) if !candidate.is_reached() => self.share(),
@@ -118,8 +119,8 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Returns the end of this instance's share of the remaining time. The share is a third, and no
-    /// longer than the connect timeout, so that the call can try other instances.
+    /// Returns the end of this instance's share of the remaining time. The share is a third of the
+    /// remaining time, limited by the connect timeout, so that the call can try other instances.
     fn share(&self) -> Instant {
         let now = Instant::now();
         let third = self.call.saturating_duration_since(now) / 3;
@@ -130,7 +131,8 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Fails if another call has found the instance unreachable while this attempt was waiting.
+    /// Returns an error if another call found the instance unreachable while this attempt was
+    /// waiting.
     pub(in crate::client) fn check_candidate(&self) -> Result<(), Failure> {
         match self.target {
             Target::Candidate(candidate) if candidate.has_failed() => Err(Failure::not_connected()),
@@ -138,8 +140,8 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Acquires a permit. If no permit is free, waits for a permit until the deadline. If a permit
-    /// is free, this method does not read the clock.
+    /// Acquires a permit, waiting until the deadline if necessary. If a permit is free, this method
+    /// does not read the clock.
     pub(in crate::client) async fn acquire(&self, permits: &Permits) -> Result<Permit, Failure> {
         match permits.try_acquire() {
             Some(permit) => Ok(permit),
@@ -150,7 +152,7 @@ impl<'a> Deadlines<'a> {
         }
     }
 
-    /// Waits for a connection until the deadline.
+    /// Waits for a connection attempt to finish, at most until its deadline.
     pub(in crate::client) async fn connect<T>(
         &self,
         endpoint: &Endpoint,
@@ -177,7 +179,8 @@ impl<'a> Deadlines<'a> {
     }
 }
 
-/// If the share would be shorter than this, the instance may use all of the remaining time.
+/// The minimum share of an instance. If the share would be shorter, the instance may use all of the
+/// remaining time.
 const MIN_SHARE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

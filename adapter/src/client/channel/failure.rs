@@ -7,8 +7,8 @@ use agentwire_transport::{Endpoint, Error as TransportError};
 
 use crate::error::{Phase, ProtocolError};
 
-/// The reason why an attempt received no answer. A call converts its last failure into an
-/// [`Error`](crate::Error).
+/// The reason why an attempt received no answer. A call converts the failure of its last attempt
+/// into an [`Error`](crate::Error).
 #[derive(Debug)]
 pub(in crate::client) enum Failure {
     /// The client or its channel is closed. If `sent` is true, the agent may have seen the request.
@@ -27,7 +27,7 @@ pub(in crate::client) enum Failure {
 }
 
 impl Failure {
-    /// Returns the failure of an attempt whose connection ended before the request was sent.
+    /// Creates the failure of an attempt whose connection ended before the request was sent.
     pub(in crate::client) fn not_connected() -> Self {
         Self::Unsent(ErrorKind::NotConnected.into())
     }
@@ -50,7 +50,7 @@ impl From<DecodeError> for Failure {
     }
 }
 
-/// Returns the error for an attempt to connect that timed out.
+/// Returns the error for a connection attempt that timed out.
 pub(in crate::client) fn connect_timed_out(endpoint: &Endpoint) -> TransportError {
     TransportError::Connect {
         endpoint: endpoint.clone(),
@@ -58,7 +58,7 @@ pub(in crate::client) fn connect_timed_out(endpoint: &Endpoint) -> TransportErro
     }
 }
 
-/// Returns whether connecting may succeed later, for example because the server is starting or
+/// Returns whether connecting may succeed later. For example, the server may be starting or
 /// overloaded.
 pub(in crate::client) fn is_transient(error: &TransportError) -> bool {
     let TransportError::Connect { source, .. } = error else {

@@ -10,10 +10,10 @@ use crate::connection::buffer_pool;
 /// encoded envelope. A carrier that delimits messages itself sends the envelope without the header.
 #[derive(Debug)]
 pub(in crate::client) enum Frame {
-    /// A small frame, which is appended to the frames already in the write buffer, so that a single
-    /// write sends all of these frames.
+    /// A small frame. Small frames are collected in the write buffer so that a single write can
+    /// send several of them.
     Small(Vec<u8>),
-    /// A large frame, which is not copied but written separately.
+    /// A large frame. Large frames are written separately to avoid copying them.
     Large(Bytes),
 }
 
@@ -46,5 +46,6 @@ impl Drop for Frame {
     }
 }
 
-/// The size from which copying a frame costs more than a separate write.
+/// The minimum size of a large frame. From this size on, copying a frame costs more than a separate
+/// write.
 const LARGE: usize = 16 * 1024;

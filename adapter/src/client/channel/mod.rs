@@ -1,9 +1,9 @@
-//! The connections to one endpoint. New carriers are added in this layer.
+//! The connections to one endpoint. Future carriers will be added in this layer.
 //!
-//! A carrier is a way to exchange envelopes with a server. The only carrier today sends frames on a
-//! byte stream of any transport. Each carrier has its own folder next to [`frames`], a variant of
-//! [`Carrier`], a variant of [`Answers`], and its own pool of connections. All carriers share the
-//! types [`Request`], [`Deadlines`] and [`Failure`].
+//! A carrier is a way to exchange envelopes with a server. The only existing carrier sends frames
+//! over a byte stream of any transport. Each carrier has its own folder next to [`frames`], a
+//! variant of [`Carrier`], a variant of [`Answers`], and its own pool of connections. All carriers
+//! share the types [`Request`], [`Deadlines`] and [`Failure`].
 
 pub(super) mod deadlines;
 pub(super) mod failure;
@@ -27,7 +27,7 @@ use self::{
 };
 use super::shared::Client;
 
-/// A channel, which sends requests to one endpoint and returns their answers. Clones share the same
+/// A channel that sends requests to one endpoint and returns their answers. Clones share the same
 /// connections.
 #[derive(Clone)]
 pub(super) struct Channel(Arc<Inner>);
@@ -43,10 +43,10 @@ enum Carrier {
     Frames(Frames),
 }
 
-/// The answers to a request that has several answers.
+/// The answers to a streaming request.
 ///
-/// If the value is dropped before [`finish`](Self::finish) is called, the connection is closed,
-/// which tells the server to stop.
+/// If `Answers` is dropped without a call to [`finish`](Self::finish), the connection is closed,
+/// which tells the server to stop the stream.
 pub(super) enum Answers {
     Frames(Lease),
 }
@@ -64,7 +64,7 @@ impl Channel {
         &self.0.endpoint
     }
 
-    /// Returns the record of the time in which the server cannot be reached.
+    /// Returns the record of the current outage of the server.
     pub(super) fn outage(&self) -> &Outage {
         &self.0.outage
     }
@@ -80,7 +80,7 @@ impl Channel {
         }
     }
 
-    /// Sends a request and waits for the first of its answers.
+    /// Sends a request and waits for the first answer.
     pub(super) async fn open(
         &self,
         request: &Request,
@@ -134,7 +134,7 @@ impl Answers {
         }
     }
 
-    /// Ends a request after its last answer, so that other calls can use its connection.
+    /// Releases the connection after the last answer, so that other calls can use the connection.
     pub(super) fn finish(self) {
         match self {
             Self::Frames(lease) => lease.release(),

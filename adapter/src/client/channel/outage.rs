@@ -1,4 +1,4 @@
-//! Logs that a server cannot be reached, and that it is reached again.
+//! Logs when a server becomes unreachable and when the server is reached again.
 
 use std::{future::Future, pin::pin, time::Duration};
 
@@ -10,31 +10,33 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::failure::{Failure, connect_timed_out, is_transient};
 
-/// The time in which the server at one endpoint cannot be reached.
+/// The period in which the server at one endpoint cannot be reached.
 ///
-/// All calls of a client share it. They log once that they wait for the server, after
-/// [`WARN_AFTER`], and once that it is reached again.
+/// All calls of a client share this record, so the start of an outage is logged only once. The
+/// start is logged after [`WARN_AFTER`]. If the start was logged, the end is logged too.
 #[derive(Debug, Default)]
 pub(in crate::client) struct Outage(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// When the first failed attempt to connect began. `None` while the server can be reached.
+    /// The time at which the first failed connection attempt began, or `None` if the server can be
+    /// reached.
     since: Option<Instant>,
     is_logged: bool,
 }
 
 impl State {
-    /// Returns when to log that an attempt to connect takes too long, unless that has been logged.
+    /// Returns the time at which the outage must be logged, or `None` if the outage has already
+    /// been logged.
     fn due(&self, began: Instant) -> Option<Instant> {
         let due = self.since.map(|since| since + WARN_AFTER);
-        // A long silence without any call is no wait.
+        // If no call was waiting for a long time, the wait starts again with this attempt.
         let due = due.filter(|&due| due > began);
         (!self.is_logged).then(|| due.unwrap_or(began + WARN_AFTER))
     }
 
-    /// Records that an attempt has failed or still lasts. Returns the length of the outage if it is
-    /// to be logged now.
+    /// Records that an attempt has failed or is still waiting. Returns the duration of the outage
+    /// if the outage must be logged now.
     fn unreached(&mut self, began: Instant, now: Instant) -> Option<Duration> {
         let lasted = now - *self.since.get_or_insert(began);
         let is_due = !self.is_logged && lasted >= WARN_AFTER;
@@ -42,8 +44,8 @@ impl State {
         is_due.then_some(lasted)
     }
 
-    /// Records that the server is reached. Returns the length of the outage if its begin was
-    /// logged.
+    /// Records that the server has been reached. Returns the duration of the outage if the start of
+    /// the outage was logged.
     fn reached(&mut self, now: Instant) -> Option<Duration> {
         let since = self.since.take();
         let was_logged = std::mem::take(&mut self.is_logged);
@@ -52,7 +54,7 @@ impl State {
 }
 
 impl Outage {
-    /// Runs an attempt to connect.
+    /// Runs a connection attempt, and logs the start and the end of an outage.
     pub(super) async fn observe<T>(
         &self,
         endpoint: &Endpoint,
@@ -85,7 +87,7 @@ impl Outage {
         result
     }
 
-    /// Waits for the next attempt to connect, after one that failed with `error`.
+    /// Waits before the next connection attempt. The previous attempt failed with `error`.
     pub(in crate::client) async fn pause(
         &self,
         endpoint: &Endpoint,
@@ -111,7 +113,7 @@ impl Outage {
     }
 }
 
-/// How long a call waits for a server before the wait is logged.
+/// The time that a call waits for a server before the wait is logged.
 const WARN_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

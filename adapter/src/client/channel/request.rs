@@ -7,7 +7,7 @@ use agentwire_codec::{
 use super::frame::Frame;
 use crate::{client::config::Config, connection::buffer_pool};
 
-/// An encoded request. The same encoding is sent in every attempt and to every endpoint.
+/// An encoded request. Every attempt sends the same bytes, whatever its endpoint.
 #[derive(Debug)]
 pub(in crate::client) struct Request {
     pub(in crate::client) id: RequestId,
@@ -38,7 +38,7 @@ impl Request {
         Self::encode(RequestId::random(), method, tool, body, config)
     }
 
-    /// Encodes a request that is passed on, with the id that its sender chose.
+    /// Encodes a forwarded request under the id that its sender chose.
     pub(in crate::client) fn forwarded(
         id: RequestId,
         body: Body,

@@ -19,7 +19,7 @@ use crate::{
     error::Phase,
 };
 
-/// The failure of an attempt, and whether the attempt reused an idle connection.
+/// A failed attempt, and whether the attempt reused an idle connection.
 struct AttemptError {
     failure: Failure,
     reused: bool,
@@ -32,17 +32,18 @@ pub(super) async fn call(
     deadlines: Deadlines<'_>,
 ) -> Result<Body, Failure> {
     let (lease, body) = open(pool, request, deadlines).await?;
-    // After any other body the state of the connection is unknown, so the connection is dropped.
+    // Any other body leaves the connection in an unknown state, so the connection is dropped.
     if matches!(body.kind(), EnvelopeType::Response | EnvelopeType::Error) {
         lease.release();
     }
     Ok(body)
 }
 
-/// Sends a request and waits for the first of its answers.
+/// Sends a request and waits for the first answer.
 ///
-/// If an idle connection ends before the request was written, another connection is used, because
-/// the server cannot have seen the request. If the future is dropped, the connection is closed.
+/// If an idle connection ends before the request was written, the server cannot have seen the
+/// request, so the request is sent on another connection. If the future is dropped, the connection
+/// is closed.
 pub(super) async fn open(
     pool: &Arc<Pool>,
     request: &Request,
@@ -50,21 +51,21 @@ pub(super) async fn open(
 ) -> Result<(Lease, Body), Failure> {
     loop {
         match attempt(pool, request, deadlines).await {
-            // The closed connection has been removed from the pool, so the loop ends.
+            // The pool no longer contains the closed connection, so the loop terminates.
             Err(AttemptError {
                 failure: Failure::Unsent(error),
                 reused: true,
             }) => {
                 let id = &request.id;
-                tracing::debug!(%id, %error, "idle connection was closed; taking another");
+                tracing::debug!(%id, %error, "server closed an idle connection; using another");
             }
             result => return result.map_err(|error| error.failure),
         }
     }
 }
 
-/// Sends a request and waits for any response. A connection that the server closes in response also
-/// counts.
+/// Sends a request and waits for any response. If the server closes the connection, that counts as
+/// a response.
 pub(super) async fn ping(
     pool: &Arc<Pool>,
     request: &Request,
@@ -76,14 +77,14 @@ pub(super) async fn ping(
                 lease.release();
                 return Ok(());
             }
-            // The server has closed a new connection in response to the request.
+            // The server responded to the request by closing the new connection.
             Err(AttemptError {
                 failure: Failure::Broken(None),
                 reused: false,
             }) => return Ok(()),
-            // The server may have closed this connection while the connection was idle, so the
-            // failure does not prove that the server is alive. The connection has been removed from
-            // the pool, so the loop ends.
+            // The server may have closed the connection while it was idle, so this failure does not
+            // prove that the server is alive. The pool no longer contains the connection, so the
+            // loop terminates.
             Err(AttemptError {
                 failure: Failure::Broken(_) | Failure::Unsent(_),
                 reused: true,
@@ -93,7 +94,7 @@ pub(super) async fn ping(
     }
 }
 
-/// Waits for the next answer to a request that has several answers.
+/// Waits for the next answer to a streaming request.
 pub(in crate::client::channel) async fn next_answer(
     lease: &mut Lease,
     id: &RequestId,
@@ -139,7 +140,7 @@ async fn attempt(
     }
 }
 
-/// Leases a connection. If a connection is idle, this function does not wait.
+/// Leases a connection. Returns immediately if an idle connection is available.
 async fn lease(pool: &Arc<Pool>, deadlines: Deadlines<'_>) -> Result<Lease, Failure> {
     let permit = deadlines.acquire(pool.permits()).await?;
     match pool.reuse(permit) {
@@ -152,7 +153,7 @@ async fn lease(pool: &Arc<Pool>, deadlines: Deadlines<'_>) -> Result<Lease, Fail
 }
 
 /// Writes the request and reads the answer concurrently, because a server may refuse a request
-/// before the whole request has been read.
+/// before reading all of it.
 fn poll_answer(
     lease: &mut Lease,
     id: &RequestId,
@@ -163,8 +164,8 @@ fn poll_answer(
     let written = lease.connection().poll_write_frame(cx, unsent);
     match (poll_body(lease, id, until, cx), written) {
         (Poll::Ready(Ok(body)), written) => {
-            // If the answer arrives early, a part of the request is still unsent, so no other call
-            // can use the connection.
+            // If the answer arrives before the whole request is written, no other call can use the
+            // connection.
             lease.spent |= !matches!(written, Poll::Ready(Ok(())));
             Poll::Ready(Ok(body))
         }
@@ -177,9 +178,9 @@ fn poll_answer(
             Poll::Ready(Err(Failure::Unsent(error)))
         }
         (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Failure::Broken(Some(error.into())))),
-        // If a reused connection ends in the middle of the request, the server has closed an idle
-        // connection and has not seen the whole request. If a new connection ends in the middle of
-        // the request, the server has refused the request.
+        // If a reused connection ends while the request is being written, the server has closed an
+        // idle connection and cannot have seen the whole request. If a new connection ends at that
+        // point, the server has refused the request.
         (Poll::Ready(Err(Failure::Broken(_))), _) if lease.is_reused() && !unsent.is_empty() => {
             Poll::Ready(Err(Failure::Unsent(io::ErrorKind::BrokenPipe.into())))
         }
@@ -211,8 +212,8 @@ fn poll_body(
         if envelope.id == *id {
             return Poll::Ready(Ok(envelope.body));
         }
-        // An error without a request id must be the answer to the only request on this connection.
-        // Python's server closes the connection after such an error.
+        // The connection carries only one request, so an error without a request id is the answer
+        // to that request. The Python server closes the connection after such an error.
         if envelope.body.kind() == EnvelopeType::Error && envelope.id == RequestId::unknown() {
             lease.spent = true;
             return Poll::Ready(Ok(envelope.body));

@@ -1,4 +1,4 @@
-//! How long idle connections to one server are kept.
+//! The idle timeout of connections, adjusted to the server.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -10,19 +10,20 @@ use tokio::time::Instant;
 
 /// The idle timeout of the connections to one server.
 ///
-/// A request that is sent at the moment at which the server closes the idle connection is lost, and
-/// nothing says whether the agent has seen it. The client therefore has to close idle connections
-/// before the server does. If the server closes them earlier than expected, the limit falls below
-/// the time after which the server did so.
+/// If a server closes an idle connection just as the client sends a request, the client cannot tell
+/// whether the agent has seen the request. The client must therefore close idle connections before
+/// the server does. If the server closes a connection earlier than expected, the limit is lowered
+/// to three quarters of the observed idle time.
 #[derive(Debug)]
 pub(super) struct IdleLimit {
     configured: Duration,
-    /// Whether `learned` is set. Relaxed: a stale value keeps one connection too long.
+    /// Whether `learned` is set. Relaxed accesses are sufficient, because a stale value only keeps
+    /// one connection open for too long.
     has_learned: AtomicBool,
     learned: Mutex<Option<Learned>>,
 }
 
-/// A limit that was derived from a connection that the server closed.
+/// A limit that was learned from a connection that the server closed.
 #[derive(Debug, Clone, Copy)]
 struct Learned {
     limit: Duration,
@@ -38,12 +39,12 @@ impl IdleLimit {
         }
     }
 
-    /// Returns whether connections are never kept.
+    /// Returns whether idle connections are closed at once.
     pub(super) fn is_zero(&self) -> bool {
         self.configured.is_zero()
     }
 
-    /// Returns the limit. The usual case takes no lock.
+    /// Returns the current limit. No lock is acquired unless a limit has been learned.
     pub(super) fn at(&self, now: Instant) -> Duration {
         if !self.has_learned.load(Relaxed) {
             return self.configured;
@@ -59,9 +60,9 @@ impl IdleLimit {
         }
     }
 
-    /// Learns that the server has closed a connection that was idle for this long, or less.
+    /// Records that the server has closed a connection that was idle for at most `idle_for`.
     pub(super) fn server_closed_after(&self, idle_for: Duration, now: Instant) {
-        // A busy connection that ends has not ended because it was idle.
+        // A connection that was just in use did not end because it was idle.
         if idle_for < MIN_LIMIT {
             return;
         }
@@ -80,11 +81,11 @@ impl Learned {
     }
 }
 
-/// How long a learned limit applies. A server that restarts closes all connections, whatever their
-/// age, and would otherwise lower the limit for good.
+/// The time for which a learned limit applies. A server that restarts closes all connections, so
+/// without this bound a restart would lower the limit permanently.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// The shortest time after which a server is taken to close idle connections.
+/// The shortest idle time that is attributed to the idle timeout of a server.
 const MIN_LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

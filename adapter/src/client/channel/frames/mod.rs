@@ -1,7 +1,7 @@
-//! The carrier that sends envelopes in frames on a byte stream.
+//! The carrier that sends envelopes as frames over a byte stream.
 //!
-//! A [`Pool`] holds connections that each serve one call at a time (see [`exclusive`]). A
-//! [`Multiplexer`] shares its connections between calls if the client allows sharing.
+//! A [`Pool`] contains connections that serve one call at a time (see [`exclusive`]). A
+//! [`Multiplexer`] contains connections that several calls share, if the client allows sharing.
 
 mod exclusive;
 mod idle_limit;
@@ -48,8 +48,8 @@ impl Frames {
         }
     }
 
-    /// Opens a stream on its own connection, because a slow reader would block the other calls on a
-    /// shared connection.
+    /// Opens a stream on its own connection. On a shared connection, a slow reader would block the
+    /// other calls.
     pub(super) async fn open(
         &self,
         request: &Request,

@@ -1,4 +1,4 @@
-//! A pool of connections that each serve one call at a time.
+//! A pool of connections, each of which serves one call at a time.
 
 use std::{
     sync::{Arc, Weak},
@@ -28,8 +28,8 @@ use crate::{
 
 /// The idle connections to one endpoint, and the permits that limit the number of open connections.
 ///
-/// A call leases a connection, and releases the lease after its answer. If the call is dropped, the
-/// lease is dropped and the connection is closed, so that no late answer can reach another call.
+/// A call leases a connection and releases the lease after the answer. If a call is dropped, its
+/// connection is closed, so that no late answer can reach another call.
 #[derive(Debug)]
 pub(super) struct Pool {
     connector: Arc<dyn Connector>,
@@ -44,10 +44,10 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The idle connections, ordered by their last use. The connection at the end is reused first,
-    /// so that surplus connections expire.
+    /// The idle connections, ordered by their last use. The most recently used connection is reused
+    /// first, so that surplus connections expire.
     idle: Vec<Idle>,
-    /// The task that closes expired connections. The task runs while any connection is idle.
+    /// The task that closes expired connections. The task runs while there are idle connections.
     reaper: Option<AbortOnDropHandle<()>>,
     closed: bool,
 }
@@ -64,7 +64,7 @@ struct CountedConnection {
     _counted: Counted,
 }
 
-/// The time for which a connection was idle.
+/// The period in which a connection was idle.
 #[derive(Debug, Clone, Copy)]
 struct IdleTime {
     since: Instant,
@@ -76,19 +76,19 @@ struct IdleTime {
 pub(in crate::client) struct Lease {
     pool: Arc<Pool>,
     connection: CountedConnection,
-    /// The timer for the deadlines of the call. The timer belongs to the lease, because the next
-    /// call may run on another runtime.
+    /// The timer for the deadlines of the call. Each lease has its own timer, because the next call
+    /// may run on another runtime.
     timer: DeadlineTimer,
-    /// The time for which the connection was idle before, or `None` if the connection is new.
+    /// The idle period before this lease, or `None` if the connection is new.
     idle: Option<IdleTime>,
-    /// Whether the connection cannot be used by another call, for example because the server is
-    /// about to close it.
+    /// Whether other calls must not use the connection, for example because the server is about to
+    /// close it.
     pub(super) spent: bool,
     _permit: Permit,
 }
 
 impl State {
-    /// Takes the connection that was used last, among those that the current runtime can use.
+    /// Takes the most recently used connection that the current runtime can use.
     fn take_last(&mut self) -> Option<Idle> {
         let is_usable = |idle: &Idle| idle.connection.connection.is_driven_here();
         let index = self.idle.iter().rposition(is_usable)?;
@@ -124,7 +124,8 @@ impl Pool {
         &self.permits
     }
 
-    /// Leases an idle connection that is still open. If there is none, returns the permit.
+    /// Leases an idle connection that is still open, or returns the permit if there is no such
+    /// connection.
     pub(super) fn reuse(self: &Arc<Self>, permit: Permit) -> Result<Lease, Permit> {
         match self.take_idle() {
             Some((connection, idle)) => Ok(self.lease(connection, Some(idle), permit)),
@@ -164,7 +165,7 @@ impl Pool {
         self.state.lock().idle.len()
     }
 
-    /// Closes the pool and its idle connections. Leased connections are closed when they are
+    /// Closes the pool and its idle connections. Each leased connection is closed when it is
     /// released.
     pub(super) fn close(&self) {
         self.permits.close();
@@ -187,7 +188,7 @@ impl Pool {
             } = idle;
             let now = Instant::now();
             let idle_for = now - since;
-            // On a busy runtime the reaper may be late, so expired connections are dropped here.
+            // The reaper may run late on a busy runtime, so expired connections are dropped here.
             if idle_for >= self.idle_limit.at(now) {
                 continue;
             }
@@ -204,10 +205,9 @@ impl Pool {
         }
     }
 
-    /// Closes the idle connection that has not been used for the longest time, if a new connection
-    /// would exceed the limit.
+    /// Closes the least recently used idle connection if a new connection would exceed the limit.
     ///
-    /// This happens only if all idle connections belong to runtimes that do not run now.
+    /// The limit can be exceeded only if all idle connections belong to other runtimes.
     fn make_room(&self) {
         let leased = self.max_connections - self.permits.available().min(self.max_connections);
         let evicted = {
@@ -229,7 +229,7 @@ impl Pool {
         };
         if !suspects.is_empty() {
             let (endpoint, closed) = (self.endpoint(), suspects.len());
-            tracing::debug!(%endpoint, closed, "closing idle connections that may be dead, too");
+            tracing::debug!(%endpoint, closed, "closing idle connections that may also be dead");
         }
     }
 
@@ -248,36 +248,38 @@ impl Pool {
         }
     }
 
-    /// Starts the task that closes expired connections, in place of the one that runs.
+    /// Starts the task that closes expired connections. Any previous task is aborted.
     fn start_reaper(self: &Arc<Self>, state: &mut State, now: Instant) {
         let Some(oldest) = state.idle.first() else {
             return;
         };
         let expiry = oldest.since + self.idle_limit.at(now);
-        // Outside a runtime no task can be spawned, but no call can be made there either.
+        // No task can be spawned outside a runtime. In that case, the task is started when the next
+        // connection becomes idle.
         if let Ok(runtime) = Handle::try_current() {
             let reaper = runtime.spawn(reap(Arc::downgrade(self), expiry));
             state.reaper = Some(AbortOnDropHandle::new(reaper));
         }
     }
 
-    /// Learns that the server has closed a connection that was idle for this long.
+    /// Records that the server has closed a connection that was idle for `idle_for`.
     fn server_closed_after(self: &Arc<Self>, idle_for: Duration, now: Instant) {
         self.idle_limit.server_closed_after(idle_for, now);
-        // The running task waits for the previous limit.
+        // The running task uses the previous limit, so it is replaced.
         let mut state = self.state.lock();
         state.reaper = None;
         self.start_reaper(&mut state, now);
     }
 
     /// Closes expired connections. Returns the time at which the next connection expires, or `None`
-    /// if no connection is left.
+    /// if no idle connection is left.
     fn close_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         let limit = self.idle_limit.at(now);
         let (expired, next) = {
             let mut state = self.state.lock();
-            // The connections are ordered by their last use, so the expired ones are at the front.
+            // The connections are ordered by their last use, so expired connections are at the
+            // front.
             let len = state.idle.partition_point(|idle| now - idle.since >= limit);
             let expired: Vec<Idle> = state.idle.drain(..len).collect();
             let oldest = state.idle.first();
@@ -311,15 +313,15 @@ impl Lease {
         self.timer.poll(cx, deadline)
     }
 
-    /// Returns the connection to the pool, unless it is spent.
+    /// Returns the connection to the pool unless the connection is spent.
     pub(in crate::client::channel) fn release(self) {
         if !self.spent {
             self.pool.put_back(self.connection);
         }
     }
 
-    /// Returns whether the connection was idle before. The server may have closed such a connection
-    /// without the client noticing.
+    /// Returns whether the connection was idle before this lease. The server may have closed a
+    /// reused connection without the client noticing.
     pub(super) fn is_reused(&self) -> bool {
         self.idle.is_some()
     }
@@ -329,7 +331,7 @@ impl Lease {
         self.count_lost();
         let now = Instant::now();
         if let Some(IdleTime { since, until }) = self.idle {
-            // A connection that ends later than this does not end because it was idle.
+            // A connection that ends later did not end because it was idle.
             if now - until < CROSSING {
                 self.pool.server_closed_after(now - since, now);
             }
@@ -338,9 +340,9 @@ impl Lease {
 
     /// Handles a call that timed out before the first answer.
     ///
-    /// If the connection was idle before and not a byte has arrived, the network may have forgotten
-    /// it, for example while the machine was asleep. Connections that have been idle for longer are
-    /// as dead then. They are closed, so that they do not cost a timeout each.
+    /// If a reused connection has received nothing, the network may have dropped its state, for
+    /// example while the machine was asleep. Connections that have been idle even longer are then
+    /// also dead. The pool closes them so that no further calls time out.
     pub(super) fn timed_out_before_answer(&self) {
         let is_silent = !self.connection.connection.has_partial_frame();
         if let Some(idle) = self.idle.filter(|_| is_silent) {
@@ -348,14 +350,14 @@ impl Lease {
         }
     }
 
-    /// Counts the connection as lost, because the client did not close it.
+    /// Counts the connection as lost.
     pub(super) fn count_lost(&self) {
         self.pool.counters.lost();
     }
 }
 
-/// A connection that was used this recently is checked without a system call.
+/// The maximum idle time of a connection that is checked without a system call.
 const JUST_USED: Duration = Duration::from_millis(1);
 
-/// How long a request and the end of its connection may cross each other on the way.
+/// The time in which a request and the closing of an idle connection may cross on the network.
 const CROSSING: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The task that reads and writes a shared connection for all of its callers.
+//! The task that reads from and writes to a shared connection on behalf of its callers.
 
 use std::{
     future::poll_fn,
@@ -27,12 +27,12 @@ pub(super) struct Driver {
     idle_limit: Arc<IdleLimit>,
     counters: Arc<Counters>,
     _counted: Counted,
-    /// The unwritten rest of a large frame.
+    /// The unwritten part of a large frame.
     large: Bytes,
     /// Whether the driver has yielded to the callers since the last write.
     has_yielded: bool,
     idle_since: Option<Instant>,
-    /// The begin of the last idle time, until an answer arrives after it.
+    /// The start of the last idle period, or `None` once an answer has arrived after that period.
     last_idle_since: Option<Instant>,
     timer: DeadlineTimer,
 }
@@ -72,7 +72,7 @@ impl Driver {
                 let cause = error.as_ref().map(|error| field::display(Chain(error)));
                 tracing::debug!(cause, "connection lost");
                 self.counters.lost();
-                // The server may have closed the connection while a request was on its way.
+                // The server may have closed the idle connection while a request was in transit.
                 if let Some(since) = self.idle_since.or(self.last_idle_since) {
                     let now = Instant::now();
                     self.idle_limit.server_closed_after(now - since, now);
@@ -83,7 +83,7 @@ impl Driver {
     }
 
     fn end(&self, error: Option<&FrameError>) {
-        // Only small frames pass through the write buffer of the connection.
+        // Large frames bypass the write buffer, so `written` counts only small frames.
         let written = Written {
             small: self.connection.written(),
             is_large_pending: !self.large.is_empty(),
@@ -92,14 +92,14 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        // The waker is registered first, so that a frame that is queued later wakes this task.
+        // The waker is registered first, so that every frame that is queued later wakes this task.
         self.shared.register_driver(cx.waker());
         if let Poll::Ready(end) = self.poll_read(cx) {
             return Poll::Ready(end);
         }
-        // Callers whose answers have just arrived often make another call at once. The driver
-        // yields once, so that one write can send the frames of all these calls. A lone call is not
-        // delayed.
+        // Callers often make another call as soon as they receive their answers. The driver yields
+        // once, so that a single write can send the frames of all these calls. If only one call is
+        // in flight, the driver does not yield.
         if !self.has_yielded && self.shared.in_flight() > 1 {
             self.has_yielded = true;
             cx.waker().wake_by_ref();
@@ -116,7 +116,7 @@ impl Driver {
         self.poll_idle(cx)
     }
 
-    /// Delivers the answers that have arrived. Returns `Ready` at the end of the connection.
+    /// Delivers the answers that have arrived. Returns `Ready` when the connection has ended.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             match ready!(self.connection.poll_receive(cx)) {
@@ -131,7 +131,7 @@ impl Driver {
         }
     }
 
-    /// Writes all queued frames. Returns `Ready` once all frames are written, or on failure.
+    /// Writes all queued frames. Returns `Ready` once all frames are written or writing fails.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             // Each iteration writes all queued small frames and then one large frame.
@@ -147,8 +147,8 @@ impl Driver {
         }
     }
 
-    /// Returns `Ready` once the connection accepts no more calls and has none, or has been idle for
-    /// the idle timeout.
+    /// Returns `Ready` once the connection can be closed. This is the case if the idle timeout has
+    /// expired, or if the connection accepts no more calls and all of its calls have ended.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.shared.is_done() {
             return Poll::Ready(End::Idle);
@@ -164,13 +164,13 @@ impl Driver {
         if self.shared.retire_if_idle() {
             Poll::Ready(End::Idle)
         } else {
-            // A call was added in the meantime, and the new call wakes this task.
+            // A new call was added in the meantime. The new call wakes this task.
             Poll::Pending
         }
     }
 }
 
-/// Fails the calls in flight if the driver is aborted, if its runtime shuts down, or if a custom
+/// Fails the calls in flight if the driver task is aborted, its runtime shuts down, or a custom
 /// transport panics.
 impl Drop for Driver {
     fn drop(&mut self) {

@@ -1,5 +1,5 @@
-//! The table of the calls in flight on one shared connection. The table holds the queued frames,
-//! and matches answers with calls. It uses no socket, no task and no lock.
+//! The table of the calls in flight on one shared connection. The table contains the queued frames
+//! and matches answers to calls. It uses no sockets, tasks or locks.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,26 +8,26 @@ use bytes::Bytes;
 
 use crate::{client::channel::frame::Frame, connection::WriteBuffer};
 
-/// A table that correlates requests with answers. The parameter `W` is the type that waits for an
+/// A table that matches answers to requests. The type parameter `W` is a waiter, which receives an
 /// answer.
 ///
 /// A waiter is removed by [`complete`](Self::complete), [`remove`](Self::remove),
 /// [`cancel`](Self::cancel) or [`fail_all`](Self::fail_all).
 #[derive(Debug)]
 pub(super) struct InFlightTable<W> {
-    /// The bytes of all queued small frames, so that one write can send the frames of many callers.
+    /// The bytes of all queued small frames. A single write can send the frames of many callers.
     small: Vec<u8>,
     /// The queued large frames, which are not copied.
     large: VecDeque<Bytes>,
     small_progress: Progress,
     large_progress: Progress,
     waiting: HashMap<RequestId, Entry<W>>,
-    /// Cancelled calls whose frames are still queued. Each waiter holds a permit until its frame is
-    /// taken, because the queue would otherwise grow without bound if the peer does not read.
+    /// Cancelled calls whose frames are still queued. Their waiters hold permits until the frames
+    /// are taken. Otherwise, the queue could grow without bound while the peer does not read.
     cancelled: Vec<Entry<W>>,
     /// The number of answers that have arrived.
     received: u64,
-    /// Whether a call has been cancelled. Its answer may still arrive.
+    /// Whether any call has been cancelled. The answer to a cancelled call may still arrive.
     has_cancelled: bool,
 }
 
@@ -37,8 +37,8 @@ struct Entry<W> {
     position: Position,
 }
 
-/// How much has been queued, and how much of that has been taken for writing. Small frames are
-/// counted in bytes, and large frames in frames.
+/// The amount of data that has been queued, and the amount that has been taken for writing. Small
+/// frames are counted in bytes. Large frames are counted individually.
 #[derive(Debug, Default)]
 struct Progress {
     queued: u64,
@@ -48,18 +48,18 @@ struct Progress {
 /// The position of a frame in its queue.
 #[derive(Debug, Clone, Copy)]
 enum Position {
-    /// The offset of the end of this frame in the stream of all small frames.
+    /// The end of a small frame, as an offset in the stream of all small frames.
     Small(u64),
-    /// The number of this frame among all large frames, starting at 1.
+    /// The number of a large frame. The first large frame is number 1.
     Large(u64),
 }
 
-/// How much of the frames that were taken has been written.
+/// The amount of taken data that has been written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written {
-    /// The number of written bytes of small frames.
+    /// The number of bytes of small frames that have been written.
     pub(super) small: u64,
-    /// Whether the last large frame that was taken has not been written completely.
+    /// Whether the last taken large frame has not been written completely.
     pub(super) is_large_pending: bool,
 }
 
@@ -98,7 +98,7 @@ impl<W> InFlightTable<W> {
         large
     }
 
-    /// Returns the number of calls that wait for an answer.
+    /// Returns the number of calls that are waiting for an answer.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -118,8 +118,8 @@ impl<W> InFlightTable<W> {
         if let Some(waiter) = self.remove(id) {
             return Some(waiter);
         }
-        // If exactly one call is in flight, and no cancelled call may still be answered, an error
-        // without a request id is the answer to that call.
+        // An error without a request id is the answer to the only call in flight, unless the answer
+        // to a cancelled call may still arrive.
         let is_stray = body.kind() == EnvelopeType::Error && *id == RequestId::unknown();
         if is_stray && self.waiting.len() == 1 && !self.has_cancelled {
             return self.waiting.drain().next().map(|(_, entry)| entry.waiter);
@@ -132,7 +132,7 @@ impl<W> InFlightTable<W> {
         self.waiting.remove(id).map(|entry| entry.waiter)
     }
 
-    /// Cancels a call. If the answer still arrives, it is discarded.
+    /// Cancels a call. If its answer still arrives, the answer is discarded.
     pub(super) fn cancel(&mut self, id: &RequestId) {
         let Some(entry) = self.waiting.remove(id) else {
             return;
@@ -143,11 +143,11 @@ impl<W> InFlightTable<W> {
         }
     }
 
-    /// Removes and returns all waiters, each with a flag that is true if its frame was written
-    /// completely. The peer cannot have seen a frame that was not written completely.
+    /// Removes and returns all waiters. The flag of each waiter is true if its frame was written
+    /// completely. The peer cannot have seen a whole frame that was only partly written.
     pub(super) fn fail_all(self, written: Written) -> impl Iterator<Item = (W, bool)> {
         let pending = u64::from(written.is_large_pending);
-        // If the driver has already ended, this is a new table, from which no frame was taken.
+        // The driver replaces the table when it ends. No frame was taken from the new table.
         let large = self.large_progress.taken.saturating_sub(pending);
         self.waiting.into_values().map(move |entry| {
             let was_written = match entry.position {

@@ -1,7 +1,8 @@
-//! Connections that many calls share, for servers that answer each request as soon as it finishes.
+//! Connections that many calls share, for servers that answer each request as soon as it is
+//! processed.
 //!
-//! Each connection has a driver task that reads and writes. Callers queue their frames and wait for
-//! the answers.
+//! Each connection has a driver task that reads answers and writes requests. Callers queue their
+//! frames and wait for the answers.
 
 mod connection;
 mod driver;
@@ -45,7 +46,7 @@ pub(super) struct Multiplexer {
     max_connections: usize,
     max_in_flight: usize,
     idle_limit: Arc<IdleLimit>,
-    /// The permits that limit the number of calls in flight on all connections together.
+    /// The permits that limit the total number of calls in flight on all connections.
     permits: Permits,
     counters: Arc<Counters>,
     connections: Mutex<Vec<Arc<SharedConnection>>>,
@@ -97,11 +98,11 @@ impl Multiplexer {
         }
     }
 
-    /// Chooses a connection that has no calls. If there is none, adds a new connection. If the
-    /// limit on connections is reached, chooses the connection with the fewest calls.
+    /// Takes a slot on an idle connection. If no connection is idle, adds a new connection. If the
+    /// limit on connections is reached, takes a slot on the connection with the fewest calls.
     fn slot(&self, permit: Permit) -> Slot {
         let mut connections = self.connections.lock();
-        // A retired connection is kept open by the calls in flight on it.
+        // The calls in flight on a retired connection keep the connection open.
         connections.retain(|connection| !connection.is_retired());
         let least_busy = connections
             .iter()
@@ -111,11 +112,11 @@ impl Multiplexer {
         let connection = match least_busy {
             Some(idle) if idle.in_flight() == 0 => Arc::clone(idle),
             Some(busy) if connections.len() >= self.max_connections => Arc::clone(busy),
-            // The caller holds a permit. If all connections are full, there are therefore fewer
-            // than `max_connections`.
+            // The caller holds a permit, so there are fewer than `max_connections` if all of them
+            // are full.
             _ => {
                 if connections.len() >= self.max_connections {
-                    // The other connections belong to runtimes that may not run now.
+                    // The other connections belong to runtimes that may not be running.
                     let idle = connections.iter().position(|one| one.is_idle());
                     drop(idle.map(|index| connections.remove(index)));
                 }
@@ -124,7 +125,7 @@ impl Multiplexer {
                 connection
             }
         };
-        // The call is counted under the lock, so that two callers cannot take the last slot.
+        // The call is counted under the lock, so that two callers cannot take the same slot.
         connection.slot(permit)
     }
 
@@ -143,9 +144,10 @@ impl Multiplexer {
         Ok(MuxConnection::spawn(shared, driver))
     }
 
-    /// Closes the connections that have no calls, because one that is in use may be dead.
+    /// Closes all idle connections after a connection in use appears to be dead.
     ///
-    /// The network may have forgotten all of them, for example while the machine was asleep.
+    /// The network may have dropped the state of all connections, for example while the machine was
+    /// asleep.
     fn close_idle(&self) {
         let idle: Vec<_> = {
             let mut connections = self.connections.lock();

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::client::channel::{failure::Failure, request::Request};
 
-/// A future that waits for the answer to one call. Dropping the future cancels the call.
+/// A future that resolves to the answer of one call. Dropping the future cancels the call.
 #[derive(Debug)]
 pub(super) struct Pending {
     /// Keeps the connection open.
@@ -26,8 +26,8 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Queues a request on the connection of a slot. If the connection has ended, nothing is sent
-    /// and a failure is returned.
+    /// Queues a request on the connection of a slot. Returns a failure without sending anything if
+    /// the connection has ended.
     pub(super) fn send(slot: Slot, request: &Request) -> Result<Self, Failure> {
         let shared = slot.connection.shared().map(Arc::clone);
         let shared = shared.ok_or_else(Failure::not_connected)?;
@@ -43,7 +43,7 @@ impl Pending {
     }
 
     /// Handles the timeout of the call. If the connection has received no answer since the call was
-    /// sent, the connection accepts no more calls, and the result is true.
+    /// sent, retires the connection and returns `true`.
     pub(super) fn timed_out(&self) -> bool {
         self.shared
             .retire_if_silent_since(self.sent.received_before)
@@ -56,7 +56,7 @@ impl Future for Pending {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         Pin::new(&mut self.sent.answer)
             .poll(cx)
-            // The driver has ended without a result for this call.
+            // The driver ended without a result for this call.
             .map(|answer| answer.unwrap_or(Err(Failure::Broken(None))))
     }
 }

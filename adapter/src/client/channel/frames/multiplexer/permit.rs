@@ -9,14 +9,13 @@ use crate::client::permits::Permit;
 
 /// The number of calls in flight on one connection.
 ///
-/// All accesses are relaxed. The number is compared and increased only under the lock of the
-/// multiplexer. A call that ends decreases the number without the lock, so a choice may count a
-/// call that has just ended, which is harmless.
+/// All accesses are relaxed. The count is compared and incremented only under the lock of the
+/// multiplexer. The count is decremented without the lock, so the multiplexer may count a call that
+/// has just ended, which is harmless.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlightCount(Arc<AtomicUsize>);
 
-/// A guard that counts a call on a connection, and holds the permit of the call, until it is
-/// dropped.
+/// A guard that counts a call on a connection and holds the permit of the call.
 #[derive(Debug)]
 pub(super) struct InFlightPermit {
     count: InFlightCount,

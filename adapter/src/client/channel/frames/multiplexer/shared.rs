@@ -1,4 +1,4 @@
-//! The state that is shared by the callers and the driver of one connection.
+//! The state shared by the callers and the driver of one connection.
 
 use std::{
     io,
@@ -26,15 +26,14 @@ pub(super) struct Shared {
     table: Mutex<InFlightTable<Waiter>>,
     /// Whether the connection accepts no more calls.
     ///
-    /// The flag is set under the lock of `table`, so that no call is added afterwards. When a
-    /// connection is chosen, the flag is read without the lock. A stale value then costs one more
-    /// attempt.
+    /// The flag is set under the lock of `table`, so that no call is added afterwards. The
+    /// multiplexer reads the flag without the lock. A stale value only costs an extra attempt.
     retired: AtomicBool,
-    /// Wakes the driver when a frame is queued, or when the connection becomes idle.
+    /// Wakes the driver when a frame is queued or the connection becomes idle.
     driver: AtomicWaker,
 }
 
-/// A call that waits for its answer.
+/// A call that is waiting for its answer.
 #[derive(Debug)]
 struct Waiter {
     answer: oneshot::Sender<Answer>,
@@ -44,7 +43,7 @@ struct Waiter {
 /// The result of a call on a shared connection.
 pub(super) type Answer = Result<Body, Failure>;
 
-/// The receiving end of a call that has been sent.
+/// A sent call, and the channel on which its answer will arrive.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) answer: oneshot::Receiver<Answer>,
@@ -53,8 +52,8 @@ pub(super) struct Sent {
 }
 
 impl Shared {
-    /// Queues the frame of a request. If the connection accepts no more calls, returns `None` and
-    /// sends nothing.
+    /// Queues the frame of a request. Returns `None` without sending anything if the connection
+    /// accepts no more calls.
     pub(super) fn send(
         &self,
         id: &RequestId,
@@ -81,21 +80,21 @@ impl Shared {
         })
     }
 
-    /// Cancels a call. If the answer still arrives, it is discarded.
+    /// Cancels a call. If its answer still arrives, the answer is discarded.
     pub(super) fn cancel(&self, id: &RequestId) {
         let is_empty = {
             let mut table = self.table.lock();
             table.cancel(id);
             table.is_empty()
         };
-        // Wake the driver, so that it notices that the connection has no more calls.
+        // Wake the driver so that it notices that the connection is idle.
         if is_empty {
             self.driver.wake();
         }
     }
 
-    /// Stops accepting calls if no answer has arrived since a timed-out call was sent. The
-    /// connection may then be dead. Returns whether no answer has arrived.
+    /// Stops accepting calls if no answer has arrived since a timed-out call was sent, because the
+    /// connection may be dead. Returns whether the connection was retired.
     pub(super) fn retire_if_silent_since(&self, received_before: u64) -> bool {
         let table = self.table.lock();
         let is_silent = table.received() == received_before;
@@ -114,8 +113,8 @@ impl Shared {
         self.retired.store(true, Relaxed);
     }
 
-    /// Registers the waker of the driver. The driver calls this before it takes frames, so that it
-    /// misses no frame that is queued afterwards.
+    /// Registers the waker of the driver. The driver registers its waker before it takes frames, so
+    /// that frames queued later wake the driver.
     pub(super) fn register_driver(&self, waker: &std::task::Waker) {
         self.driver.register(waker);
     }
@@ -123,22 +122,22 @@ impl Shared {
     /// Takes queued frames for writing. All small frames are appended to `buffer`, and the first
     /// large frame is returned.
     pub(super) fn take_frames(&self, buffer: &mut WriteBuffer) -> Option<Bytes> {
-        // Permits may be dropped under the lock, because this only wakes the next waiter.
+        // Dropping permits under the lock is safe, because it only wakes the next waiter.
         self.table.lock().take_frames(buffer)
     }
 
-    /// Returns the number of calls that wait for an answer.
+    /// Returns the number of calls that are waiting for an answer.
     pub(super) fn in_flight(&self) -> usize {
         self.table.lock().len()
     }
 
-    /// Returns whether the connection accepts no more calls and no call is waiting.
+    /// Returns whether the connection accepts no more calls and all of its calls have ended.
     pub(super) fn is_done(&self) -> bool {
         let table = self.table.lock();
         self.is_retired() && table.is_empty()
     }
 
-    /// Stops accepting calls if no call is waiting. Returns whether that was the case.
+    /// Stops accepting calls if the connection is idle. Returns whether the connection was idle.
     pub(super) fn retire_if_idle(&self) -> bool {
         let table = self.table.lock();
         let is_idle = table.is_empty();
@@ -148,7 +147,7 @@ impl Shared {
         is_idle
     }
 
-    /// Delivers an answer to the call that waits for it.
+    /// Delivers an answer to the waiting call.
     pub(super) fn deliver(&self, id: &RequestId, body: Body) {
         let waiter = self.table.lock().complete(id, &body);
         match waiter {
@@ -158,7 +157,7 @@ impl Shared {
         }
     }
 
-    /// Fails the call to which a malformed answer belongs, if the id of the answer can be decoded.
+    /// Fails the call whose answer is malformed, if the id of the answer can be decoded.
     pub(super) fn deliver_fault(&self, error: DecodeError) {
         let waiter = error.id().and_then(|id| self.table.lock().remove(id));
         match waiter {
@@ -210,7 +209,8 @@ fn copy(error: &FrameError) -> FrameError {
     }
 }
 
-/// Copies an I/O error. The code of the system survives, other errors only as text.
+/// Copies an I/O error. An error of the operating system keeps its code. Of other errors, only the
+/// kind and the text are copied.
 fn copy_io(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::client::{channel::failure::Failure, permits::Permit};
 
-/// A connection that is open or is being opened. The calls that will share the connection wait here
-/// until it is open.
+/// A connection that is open or is being opened. The calls that share the connection wait until it
+/// is open.
 #[derive(Debug)]
 pub(super) struct SharedConnection {
-    /// The runtimes in which the driver of the connection runs.
+    /// The runtimes whose calls can use the connection.
     affinity: RuntimeAffinity,
     connection: OnceCell<MuxConnection>,
     in_flight: InFlightCount,
@@ -30,7 +30,7 @@ pub(super) struct Slot {
 }
 
 impl SharedConnection {
-    /// Creates a connection that the current runtime is going to open.
+    /// Creates a connection that will be opened on the current runtime.
     pub(super) fn new() -> Self {
         Self {
             affinity: RuntimeAffinity::current(),
@@ -39,7 +39,7 @@ impl SharedConnection {
         }
     }
 
-    /// Returns whether the driver of the connection runs while the current runtime does.
+    /// Returns whether the driver is certain to run while the current runtime is running.
     pub(super) fn is_driven_here(&self) -> bool {
         self.affinity.includes_current()
     }
@@ -67,8 +67,8 @@ impl SharedConnection {
         self.in_flight() == 0 && self.shared().is_some_and(|shared| !shared.is_retired())
     }
 
-    /// Returns the state that the callers share with the driver, or `None` before the connection is
-    /// open.
+    /// Returns the state that the callers share with the driver, or `None` if the connection has
+    /// not been opened.
     pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
         self.connection.get().map(MuxConnection::shared)
     }
@@ -81,8 +81,8 @@ impl Slot {
 
     /// Opens the connection, unless another call has already opened it.
     ///
-    /// If the call that is opening the connection is dropped, the next waiting call opens it
-    /// instead.
+    /// If the call that is opening the connection is dropped, another waiting call opens the
+    /// connection.
     pub(super) async fn connect<F>(&self, make: impl FnOnce() -> F) -> Result<(), Failure>
     where
         F: Future<Output = Result<MuxConnection, Failure>>,
