@@ -13,15 +13,15 @@ use tokio::{
 
 /// A timer for a deadline that changes, usually to a later time.
 ///
-/// The underlying [`Sleep`] is reset only if it would fire too late, and not for each new deadline.
+/// The underlying [`Sleep`] is not reset for each new deadline, but only if it would fire too late.
 #[derive(Debug, Default)]
 pub(crate) struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 
 impl DeadlineTimer {
     /// Returns `Ready` once the deadline has passed.
     ///
-    /// The task is woken at the deadline of the last poll. The task may also be woken once at an
-    /// earlier deadline.
+    /// The task is woken at the deadline of the last poll, and possibly once at an earlier
+    /// deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let timer = self
             .0
@@ -30,7 +30,8 @@ impl DeadlineTimer {
             timer.as_mut().reset(deadline);
         }
         // The timer is polled outside tokio's cooperative budget. If a peer sends without pause,
-        // the task spends its budget on reads, and would never notice that the deadline has passed.
+        // the task spends its whole budget on reads, and would not notice that the deadline has
+        // passed.
         while pin!(unconstrained(timer.as_mut())).poll(cx).is_ready() {
             if timer.deadline() >= deadline {
                 return Poll::Ready(());

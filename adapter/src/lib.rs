@@ -21,12 +21,12 @@
 //! ```
 //!
 //! An agent is a type that answers messages. Servers and clients use the same protocol as the
-//! Python and Go adapters, so each side may be written in any of the three languages.
+//! Python and Go adapters, so the two sides of a call may be written in different languages.
 //!
 //! # Contents
 //!
 //! - **Agents**: the trait [`Agent`], and [`agent_fn`], which creates an agent from a closure. An
-//!   agent receives a [`Message`] and a [`RequestContext`]. If it fails, it returns an
+//!   agent receives a [`Message`] and a [`RequestContext`]. If an agent fails, it returns an
 //!   [`AgentError`].
 //! - **Servers**: [`LocalAgent`] and [`LocalAgentBuilder`], which serve agents at an [`Endpoint`].
 //! - **Clients**: [`RemoteAgent`] and [`RemoteAgentBuilder`], with [`CallOptions`],
@@ -41,18 +41,16 @@
 //! # Behaviour
 //!
 //! A call returns the answer of the agent, or an [`Error`] that contains the agent, the endpoint
-//! and the cause. The timeout of a call includes waiting for a free connection and connecting. The
-//! default timeout is 30 s.
+//! and the cause. The timeout of a call includes the time for waiting and connecting. The default
+//! timeout is 30 s.
 //!
-//! A client connects on its first call, and reconnects when its server has restarted. Connecting is
-//! retried with exponential backoff until the timeout of the call, so a client may start before its
-//! server. A request that may have reached the server is sent again only if the [`RetryPolicy`]
-//! allows it.
+//! A client connects on its first call, and reconnects after a restart of its server. Connecting is
+//! retried with exponential backoff, so a client may be started before its server. A request that
+//! may have reached the server is sent again only if the [`RetryPolicy`] allows it.
 //!
 //! Answers are matched to requests by id. If a call times out or its future is dropped, the client
-//! closes the connection of the call. A Rust server then cancels the request. On a
-//! [shared connection](#concurrency), the client keeps the connection open and discards the late
-//! answer instead.
+//! closes the connection of the call. A Rust server then cancels the request. A [shared
+//! connection](#concurrency) stays open, and the client discards the late answer.
 //!
 //! # Concurrency
 //!
@@ -63,24 +61,26 @@
 //!   stream ─ connection ─────────────── task  └─ request
 //! ```
 //!
-//! By default each call in flight uses its own connection, because Python and Go servers process
-//! the requests of a connection one after another. The number of connections is limited by
+//! By default, each call uses its own connection, because Python and Go servers process the
+//! requests of a connection one after another. The number of connections is limited by
 //! [`max_connections`](RemoteAgentBuilder::max_connections). A client keeps idle connections open
-//! for 50 s ([`idle_timeout`](RemoteAgentBuilder::idle_timeout)), and checks each connection before
-//! it reuses the connection. A call runs in the future of its caller, and needs no task.
+//! for 50 s ([`idle_timeout`](RemoteAgentBuilder::idle_timeout)). Before reusing a connection, the
+//! client checks whether it is still open. A call runs in the future of its caller and does not
+//! need a task.
 //!
 //! Set [`RemoteAgentBuilder::max_in_flight_per_connection`] to let calls share connections to a
 //! Rust server. Each connection then has a task that writes the queued requests and matches the
-//! answers by id. This setting is useful for many concurrent calls over few connections.
+//! answers to calls by id. Shared connections are useful for many concurrent calls over a few
+//! connections.
 //!
 //! A server runs one task for each connection. The task processes up to
 //! [`LocalAgentBuilder::max_in_flight_per_connection`] requests concurrently, and sends each answer
 //! as soon as it is ready. An agent that computes for a long time without an await point blocks the
-//! other requests of its connection. Move such work to `tokio::task::spawn_blocking`.
+//! other requests of its connection. Use `tokio::task::spawn_blocking` for such work.
 //!
 //! # Tools
 //!
-//! A server can offer [`Tool`]s in addition to its agent. Clients execute a tool by its name, with
+//! A server can offer [`Tool`]s in addition to its agent. Clients execute a tool by name, with
 //! arguments:
 //!
 //! ```
@@ -137,9 +137,9 @@
 //! ```
 //!
 //! [`LocalRegistry`](registry::LocalRegistry) is a registry for a single process. A
-//! [`RegistryServer`](registry::RegistryServer) makes a registry available to other processes,
-//! which use a [`RemoteRegistry`](registry::RemoteRegistry) as its client. With the feature
-//! `redis`, a `RedisRegistry` keeps its registrations in Redis.
+//! [`RegistryServer`](registry::RegistryServer) makes a registry available to other processes. A
+//! [`RemoteRegistry`](registry::RemoteRegistry) is the client of such a server. With the feature
+//! `redis`, a `RedisRegistry` stores registrations in Redis.
 //!
 //! # Calling by name
 //!
@@ -163,33 +163,33 @@
 //! # }
 //! ```
 //!
-//! Pass a [`Query`](registry::Query) instead of the name to restrict calls to instances with a
-//! certain version, capability, tool or metadata.
+//! To restrict calls to instances with a certain version, capability, tool or metadata, pass a
+//! [`Query`](registry::Query) instead of the name.
 //!
-//! The client watches the registry and balances its calls over the registered instances
-//! ([`Balance`]). When an instance unregisters or expires, the client closes the connections to the
+//! The client watches the registry and balances its calls across the registered instances
+//! ([`Balance`]). When an instance unregisters or expires, the client closes its connections to the
 //! instance as soon as their calls have ended.
 //!
-//! An instance is ejected for a back-off period if it cannot be reached, if it repeatedly closes
-//! connections without answering, or if its server reports that it has no such agent. The client
-//! probes an ejected instance in the background until it recovers.
+//! The client ejects an instance for a backoff period if the instance cannot be reached, repeatedly
+//! closes connections without answering, or does not host the agent. The client probes an ejected
+//! instance in the background until the instance recovers.
 //!
-//! A request that was never sent is retried on another instance before the deadline of the call. An
-//! instance can therefore fail without affecting calls that it has not received. A request that may
-//! have been received is not retried unless [`RetryPolicy::resend`] allows it. The error of such a
-//! call contains the endpoint. [`Error::NotRegistered`] means that the registry lists no instance.
-//! [`Error::Unreachable`] means that no listed instance can be reached.
+//! If a request was never sent, the call is retried on another instance until its deadline. A
+//! failing instance therefore only affects calls whose requests it may have received. Such calls
+//! are not retried unless [`RetryPolicy::resend`] allows it. Their errors contain the endpoint of
+//! the instance. [`Error::NotRegistered`] means that no instance is registered.
+//! [`Error::Unreachable`] means that no registered instance can be reached.
 //!
-//! If the registry is unreachable or slow, calls wait for it for at most 1 s, and then go to the
-//! instances that are already known. If the registry restarts without its data, instances that it
-//! no longer lists remain usable for 90 s, but only while no listed instance is available.
+//! If the registry is unreachable or slow, a call waits for at most 1 s and then uses the instances
+//! that the client already knows. If the registry loses its data in a restart, unlisted instances
+//! remain usable for 90 s, but only while no listed instance is available.
 //!
 //! # Errors
 //!
-//! An agent reports a failure by returning an [`AgentError`]. The caller receives its code, text
-//! and details. The operator `?` converts any other error into an [`AgentError`] with the code
-//! `INTERNAL_ERROR`. If an agent fails because a call to another agent failed, the error keeps the
-//! code, text and details of that agent.
+//! An agent reports a failure by returning an [`AgentError`]. The caller receives the code, text
+//! and details of the error. The operator `?` converts any other error into an [`AgentError`] with
+//! the code `INTERNAL_ERROR`. If an agent fails because a call to another agent failed, the error
+//! keeps the code, text and details of the other agent.
 //!
 //! ```
 //! use agentwire::{AgentError, LocalAgent, Message, RemoteAgent, agent_fn};
@@ -211,16 +211,16 @@
 //! # }
 //! ```
 //!
-//! A call that fails returns an [`Error`]. [`Error::remote`] returns the error of the agent, if the
-//! agent failed. [`Error::is_timeout`] and [`Error::is_connect`] identify other failures.
+//! A failed call returns an [`Error`]. If the agent failed, [`Error::remote`] returns the error of
+//! the agent. [`Error::is_timeout`] and [`Error::is_connect`] identify other failures.
 //! [`Error::context`] returns the agent, the endpoint and the request. [`Error::was_sent`] returns
 //! whether the agent may have received the request. [`Error::is_retryable`] returns whether the
 //! call can safely be repeated. The format `{:#}` prints an error with its sources.
 //!
 //! # Middleware
 //!
-//! Middleware is a type that wraps an agent and implements [`Agent`] itself. Because
-//! [`RemoteAgent`] also implements [`Agent`], the same wrapper works in servers and in clients:
+//! Middleware is a type that wraps an agent and implements [`Agent`] itself. [`RemoteAgent`] also
+//! implements [`Agent`], so the same middleware works in servers and clients:
 //!
 //! ```
 //! use std::time::Instant;
@@ -259,24 +259,24 @@
 //! # }
 //! ```
 //!
-//! A wrapper should also forward [`Agent::stream`] and [`Agent::capabilities`] if its agent
-//! implements them. The [`RequestContext`] contains the peer, the deadline, and typed
-//! [extensions](RequestContext::extensions), which middleware uses to pass values to the wrapped
-//! agent.
+//! Middleware should also forward [`Agent::stream`] and [`Agent::capabilities`] if the wrapped
+//! agent implements these methods. The [`RequestContext`] contains the peer, the deadline and typed
+//! [extensions](RequestContext::extensions). Middleware can use extensions to pass values to the
+//! wrapped agent.
 //!
 //! # Shutdown
 //!
-//! [`LocalAgent::stop`] accepts no new requests, and answers the requests in flight.
+//! [`LocalAgent::stop`] stops accepting requests and answers the requests in flight.
 //! [`LocalAgent::abort`] drops the requests in flight. Both methods return when all tasks of the
-//! server have ended and its socket files are removed. Dropping a [`LocalAgent`] aborts it.
-//! [`LocalAgentBuilder::serve_until`] serves until a future completes, such as
-//! `tokio::signal::ctrl_c()`, and then stops the server.
+//! server have ended and its socket files are removed. Dropping a [`LocalAgent`] aborts the server.
+//! [`LocalAgentBuilder::serve_until`] stops the server when a future such as
+//! `tokio::signal::ctrl_c()` completes.
 //!
-//! A registered server first unregisters its agents. It then accepts calls for another 250 ms
-//! ([`LocalAgentBuilder::deregistration_delay`]), so that clients can learn that the agents have
-//! left.
+//! A registered server first unregisters its agents. The server then accepts calls for another 250
+//! ms ([`LocalAgentBuilder::deregistration_delay`]), because clients may not have received the
+//! change yet.
 //!
-//! [`RemoteAgent::close`] closes a client. It waits for the calls in flight, and ends streams with
+//! [`RemoteAgent::close`] closes a client, waits for the calls in flight, and ends streams with
 //! [`Error::ClientClosed`]. [`LocalAgent::stopped`] waits until a server has been stopped, and
 //! [`RemoteAgent::closed`] waits until a client has been closed.
 //!
@@ -284,9 +284,9 @@
 //!
 //! The library emits spans and events through [`tracing`]. Calls, connections and requests have
 //! `debug` spans with fields such as the endpoint, the agent, the method and the request id. A
-//! `debug` event reports the outcome and the duration of each call and request. If an agent panics,
-//! an `error` event is emitted. If a connection cannot be accepted, a `warn` event is emitted.
-//! Normal operation emits nothing at `info` or above. Logs never contain the contents of messages.
+//! `debug` event reports the outcome and the duration of each call and request. An `error` event is
+//! emitted if an agent panics, and a `warn` event if a connection cannot be accepted. Normal
+//! operation emits no events at `info` or above. Logs never contain the contents of messages.
 //!
 //! [`tracing`]: https://docs.rs/tracing
 //!

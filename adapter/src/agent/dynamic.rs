@@ -20,7 +20,7 @@ pub(crate) trait DynAgent: Send + Sync {
         message: Message,
         context: RequestContext,
     ) -> BoxFuture<'a, ProcessResult>;
-    /// Returns a stream that owns the agent, so the stream may outlive the caller's borrow.
+    /// Returns a stream that owns a reference to the agent.
     fn stream(
         self: Arc<Self>,
         message: Message,
@@ -60,8 +60,8 @@ impl<A: Agent> DynAgent for A {
     }
 }
 
-/// A type-erased agent that is cheap to clone. Use it for collections of different agents, and for
-/// fields without a type parameter.
+/// A type-erased agent that is cheap to clone. Use this type for collections of different agents,
+/// or for a field without a type parameter.
 ///
 /// ```
 /// use agentwire::{SharedAgent, Message, RemoteAgent, agent_fn};

@@ -7,14 +7,14 @@ use agentwire_transport::internal::{Chain, Untrusted};
 
 use crate::{Error, error::write_causes};
 
-/// The error of an agent or a tool. The error consists of a code, a text and details, which the
-/// caller receives.
+/// The error of an agent or a tool. The caller receives the code, the text and the details of the
+/// error.
 ///
 /// The operator `?` converts any error, boxed error, `anyhow` error, `&str` or `String` into an
 /// `AgentError`. The caller then receives the text of the error with the code `INTERNAL_ERROR`, but
-/// not the sources of the error. An [`Error`] of a call to another agent keeps the code, text and
-/// details of that agent, so that agents can be chained. To choose a code, use
-/// [`with_code`](Self::with_code).
+/// does not receive the sources. To choose a different code, use [`with_code`](Self::with_code). If
+/// the converted error is the [`Error`] of a call to another agent, the caller receives the code,
+/// text and details of that agent.
 ///
 /// ```
 /// use agentwire::{AgentError, Message};
@@ -30,14 +30,13 @@ use crate::{Error, error::write_causes};
 /// ```
 ///
 /// `AgentError` does not implement `std::error::Error`, so that every error type can be converted
-/// into an `AgentError`. The operator `?` converts an `AgentError` into a `Box<dyn Error>`, and
-/// with the feature `anyhow` into an `anyhow::Error`. [`into_boxed`](Self::into_boxed) returns an
+/// into an `AgentError`. The operator `?` converts an `AgentError` into a `Box<dyn Error>`, or,
+/// with the feature `anyhow`, into an `anyhow::Error`. [`into_boxed`](Self::into_boxed) returns an
 /// error that is `Send + Sync`.
 ///
-/// If an agent fails with `AGENT_NOT_FOUND`, the detail `available` is removed from the error. If
-/// an agent fails with `AGENT_UNAVAILABLE`, the detail `reason` is removed if it is `stopping`.
-/// Clients take these details to mean that the server never started the request, and that the
-/// request may be sent again.
+/// The server removes the detail `available` from the error `AGENT_NOT_FOUND` of an agent, and the
+/// detail `reason` with the value `stopping` from `AGENT_UNAVAILABLE`. If an error contains such a
+/// detail, clients assume that the request was never started and may send the request again.
 pub struct AgentError(Box<Inner>);
 
 struct Inner {
@@ -63,7 +62,7 @@ impl AgentError {
         }))
     }
 
-    /// Sets the details, which programs can evaluate.
+    /// Sets the machine-readable details of the error.
     #[must_use]
     pub fn with_details(mut self, details: Map) -> Self {
         self.0.wire.details = details;
@@ -93,14 +92,14 @@ impl AgentError {
         &self.0.wire.details
     }
 
-    /// Returns the error from which this error was converted, if any. The caller does not receive
-    /// the source.
+    /// Returns the error that was converted into this `AgentError`, if any. The source is not sent
+    /// to the caller.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.0.source.as_deref()
     }
 
-    /// Returns the error of a call from which this error was converted, if any.
+    /// Returns the source if the source is the [`Error`] of a call.
     #[must_use]
     pub fn call_error(&self) -> Option<&Error> {
         self.source()?.downcast_ref()
@@ -112,10 +111,10 @@ impl AgentError {
         Box::new(StandardError(self))
     }
 
-    /// Converts this error into the answer to a request that the agent has processed.
+    /// Converts this error into the answer to a request that an agent or a tool has processed.
     pub(crate) fn into_wire(self) -> WireError {
         let mut wire = self.0.wire;
-        // With this detail, the answer would mean that the request was never started.
+        // With one of these details, the answer would mean that the request was never started.
         if wire.code == ErrorCode::AGENT_NOT_FOUND {
             wire.details.remove("available");
         } else if wire.code == ErrorCode::AGENT_UNAVAILABLE
@@ -130,12 +129,11 @@ impl AgentError {
     }
 }
 
-/// Converts any value that converts into a boxed error, which includes errors, strings and boxed
-/// errors.
+/// Converts errors, boxed errors and strings.
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for AgentError {
     fn from(error: E) -> Self {
         let source = error.into();
-        // The texts of peers are passed on as they are. Their errors display them escaped and cut.
+        // The text of a peer is forwarded unchanged. Only `Display` escapes and shortens the text.
         let wire = if let Some(call_error) = source.downcast_ref::<Error>() {
             call_error.to_wire_error()
         } else if let Some(wire) = source.downcast_ref::<WireError>() {
@@ -154,11 +152,10 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for AgentError {
     }
 }
 
-/// Converts the error for functions that return `Box<dyn Error>`, such as `main`.
+/// Converts an `AgentError` in functions that return `Box<dyn Error>`, such as `main`.
 ///
-/// There is no conversion into a box that is `Send + Sync`, because such a conversion would
-/// conflict with the conversion from error types into `AgentError`. Use [`AgentError::into_boxed`]
-/// instead.
+/// There is no conversion into a boxed error that is `Send + Sync`, because it would conflict with
+/// the conversion from error types into `AgentError`. Use [`AgentError::into_boxed`] instead.
 impl From<AgentError> for Box<dyn StdError> {
     fn from(error: AgentError) -> Self {
         Box::new(StandardError(error))
@@ -173,12 +170,12 @@ impl From<AgentError> for anyhow::Error {
     }
 }
 
-/// A wrapper of an [`AgentError`] that implements `std::error::Error`.
+/// A wrapper for an [`AgentError`] that implements `std::error::Error`.
 struct StandardError(AgentError);
 
 impl StdError for StandardError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        // The source itself is skipped, because this error already prints its text.
+        // The direct source is skipped, because this error already prints its text.
         self.0.source()?.source()
     }
 }
@@ -195,13 +192,12 @@ impl fmt::Debug for StandardError {
     }
 }
 
-/// `{}` prints the text. `{:#}` appends the sources of the error from which this error was
-/// converted, as `text: source: source`.
+/// `{}` prints the text. `{:#}` also prints the sources, as `text: source: source`.
 impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.source() {
             Some(source) if f.alternate() => Chain(source).fmt(f),
-            // The text is that of a peer.
+            // The text was sent by a peer.
             Some(source) if source.is::<Error>() || source.is::<WireError>() => {
                 Untrusted(self.message()).fmt(f)
             }
@@ -210,7 +206,7 @@ impl fmt::Display for AgentError {
     }
 }
 
-/// Prints the text and the code, and each source on a separate line.
+/// `{:?}` prints the text and the code, followed by each source on a separate line.
 impl fmt::Debug for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {

@@ -27,8 +27,8 @@ use crate::RequestContext;
 /// # }
 /// ```
 ///
-/// The types of the closure's parameters must be written out, because they select between the two
-/// forms.
+/// The types of the closure's parameters must be specified, because the types decide which of the
+/// two forms is used.
 pub fn agent_fn<F, Args>(name: impl Into<String>, process: F) -> FnAgent<F, Args>
 where
     F: AgentHandler<Args>,
@@ -88,11 +88,11 @@ where
     }
 }
 
-/// A closure that [`agent_fn`] accepts. The closure is a `Fn(Message)` or `Fn(Message,
-/// RequestContext)` that returns a future of `Result<Message, AgentError>`.
+/// A closure that [`agent_fn`] accepts, which is a `Fn(Message)` or `Fn(Message, RequestContext)`.
+/// The closure returns a future of `Result<Message, AgentError>`.
 ///
-/// The type `Args` is the tuple of the closure's parameters. The parameter only distinguishes the
-/// two forms.
+/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes the two
+/// forms of closures.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an agent",
     label = "not a closure that `agent_fn` accepts",

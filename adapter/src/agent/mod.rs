@@ -21,15 +21,15 @@ pub use self::{
 };
 use crate::RequestContext;
 
-/// A type that answers messages. This is the central trait of the library.
+/// A type that answers messages. `Agent` is the central trait of the library.
 ///
-/// Serve an agent with [`LocalAgent`](crate::LocalAgent). A [`RemoteAgent`](crate::RemoteAgent) is
-/// also an agent, so code that takes `impl Agent` does not depend on where the agent runs.
+/// Use [`LocalAgent`](crate::LocalAgent) to serve an agent. A [`RemoteAgent`](crate::RemoteAgent)
+/// is also an agent, so code that takes `impl Agent` works with local and remote agents.
 /// [`agent_fn`] and [`stream_fn`] create agents from closures. [`SharedAgent`] erases the type of
 /// an agent.
 ///
-/// Calls run concurrently on `&self`. If the caller disconnects, the future or the stream of its
-/// call is dropped, which can happen at any await point.
+/// Calls run concurrently on `&self`. If the caller disconnects, the future or stream of its call
+/// is dropped. The drop can happen at any await point.
 ///
 /// ```
 /// use agentwire::{Agent, AgentError, Message, RequestContext};
@@ -48,15 +48,15 @@ use crate::RequestContext;
 /// }
 /// ```
 pub trait Agent: Send + Sync + 'static {
-    /// Returns the name of the agent, by which callers address the agent.
+    /// Returns the name by which callers address the agent.
     fn name(&self) -> &str;
 
     /// Answers one message with one message.
     ///
     /// # Errors
     ///
-    /// Returns an [`AgentError`] if the agent fails. The caller receives its code, text and
-    /// details.
+    /// Returns an [`AgentError`] if the agent fails. The caller receives the code, text and details
+    /// of the error.
     fn process(
         &self,
         message: Message,
@@ -65,9 +65,8 @@ pub trait Agent: Send + Sync + 'static {
 
     /// Answers one message with any number of messages. The stream ends after the first error.
     ///
-    /// The stream is polled for the next item only when the caller can receive it. The default
-    /// implementation returns a single error, which reports that the agent does not support
-    /// streaming.
+    /// The stream is polled only when the caller can receive the next message. The default
+    /// implementation returns an error that reports that the agent does not support streaming.
     fn stream(
         &self,
         message: Message,
@@ -77,8 +76,8 @@ pub trait Agent: Send + Sync + 'static {
         stream::iter([Err(AgentError::no_streaming(self.name()))])
     }
 
-    /// Returns the capabilities of the agent, which clients can search for in a registry. The
-    /// default implementation returns an empty map.
+    /// Returns the capabilities of the agent. Clients can search a registry for agents with certain
+    /// capabilities. The default implementation returns an empty map.
     fn capabilities(&self) -> Map {
         Map::new()
     }

@@ -8,11 +8,12 @@ use futures_core::Stream;
 use super::{Agent, AgentError};
 use crate::RequestContext;
 
-/// Creates an agent from a closure that returns a stream of messages. The closure takes a
-/// [`Message`], or a [`Message`] and a [`RequestContext`], as for [`agent_fn`](super::agent_fn).
+/// Creates an agent from a closure that returns a stream of messages. As with
+/// [`agent_fn`](super::agent_fn), the closure takes a [`Message`], or a [`Message`] and a
+/// [`RequestContext`].
 ///
-/// The agent only supports [`stream`](Agent::stream), so [`process`](Agent::process) returns an
-/// error.
+/// The agent supports only [`stream`](Agent::stream). Its method [`process`](Agent::process)
+/// returns an error.
 ///
 /// ```
 /// use agentwire::{LocalAgent, Message, RemoteAgent, stream_fn};
@@ -90,11 +91,11 @@ where
     }
 }
 
-/// A closure that [`stream_fn`] accepts. The closure is a `Fn(Message)` or `Fn(Message,
-/// RequestContext)` that returns a stream of `Result<Message, AgentError>`.
+/// A closure that [`stream_fn`] accepts, which is a `Fn(Message)` or `Fn(Message, RequestContext)`.
+/// The closure returns a stream of `Result<Message, AgentError>`.
 ///
-/// The type `Args` is the tuple of the closure's parameters. The parameter only distinguishes the
-/// two forms.
+/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes the two
+/// forms of closures.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a streaming agent",
     label = "not a closure that `stream_fn` accepts",

@@ -1,18 +1,18 @@
-//! The two ways in which a connection decodes envelopes.
+//! The two ways to decode the body of an envelope.
 
 use agentwire_codec::{DecodeError, DecodeFault, Envelope, Format};
 
 /// How the bodies of received envelopes are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bodies {
-    /// Bodies are decoded into the types that the protocol defines. Unknown keys are dropped.
+    /// Decode bodies into the types of the protocol. Unknown keys are dropped.
     Typed,
-    /// Bodies are decoded into maps that keep every key, so that they can be forwarded.
+    /// Decode bodies into maps. All keys are kept, so that the bodies can be forwarded.
     Raw,
 }
 
 impl Bodies {
-    /// Decodes the envelope in a payload of either format.
+    /// Decodes an envelope in either format.
     pub(crate) fn decode(self, payload: &[u8]) -> Result<Envelope, DecodeError> {
         let format = Format::detect(payload);
         match self {
@@ -21,8 +21,8 @@ impl Bodies {
         }
     }
 
-    /// Decodes a payload on this thread, unless that may take more than some milliseconds. Then it
-    /// returns `None`, and the payload must be decoded on another thread.
+    /// Decodes a payload on this thread. Returns `None` if decoding may take more than a few
+    /// milliseconds. The caller must then decode the payload on another thread.
     pub(crate) fn decode_inline(self, payload: &[u8]) -> Option<Result<Envelope, DecodeError>> {
         if payload.len() <= MAX_SMALL {
             return Some(self.decode(payload));
@@ -30,8 +30,8 @@ impl Bodies {
         if payload.len() > MAX_INLINE {
             return None;
         }
-        // Memory is a measure of the work: a large text takes as much memory as bytes, and many
-        // small values take many times as much.
+        // The memory that decoding uses is a measure of the work. A large text uses as much memory
+        // as it has bytes. Many small values use several times as much.
         let max_memory = payload.len() + MAX_EXCESS_MEMORY;
         let format = Format::detect(payload);
         let decoded = match self {
@@ -46,12 +46,13 @@ impl Bodies {
     }
 }
 
-/// A payload of this size is decoded inline, whatever its values are.
+/// The maximum size of a payload that is always decoded inline.
 const MAX_SMALL: usize = 64 * 1024;
 
-/// A larger payload is never decoded inline: text of this size takes some milliseconds if all of it
-/// is escaped.
+/// The maximum size of a payload that may be decoded inline. Decoding a text of this size takes a
+/// few milliseconds if all of its characters are escaped.
 const MAX_INLINE: usize = 2 * 1024 * 1024;
 
-/// The memory beyond the length of a payload that an inline decoding may use: about 10,000 values.
+/// The memory that inline decoding may use in addition to the length of the payload. This is enough
+/// for about 10,000 values.
 const MAX_EXCESS_MEMORY: usize = 512 * 1024;

@@ -1,11 +1,11 @@
-//! A pool of unused buffers. Each thread keeps a few.
+//! A pool of unused buffers for each thread.
 //!
-//! A connection holds a buffer only while the buffer contains bytes. Idle connections therefore
-//! need no buffers, and busy connections do not allocate.
+//! A connection has a buffer only while it needs to store bytes. Idle connections therefore use no
+//! memory for buffers, and busy connections do not allocate.
 //!
 //! There are two exceptions. A connection that has received a large frame keeps its read buffer
-//! until the buffer is shrunk. A shared client connection keeps its write buffer, because this
-//! buffer is swapped with the buffer of queued frames.
+//! until the buffer is freed. A shared client connection keeps its write buffer, because the buffer
+//! is swapped with the buffer of queued frames.
 
 use std::{cell::RefCell, thread::LocalKey};
 
@@ -18,12 +18,12 @@ thread_local! {
     static WRITE_BUFFERS: Shelf<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Returns an empty buffer to read into.
+/// Takes an empty read buffer from the pool.
 pub(crate) fn take_read_buffer() -> BytesMut {
     take(&READ_BUFFERS)
 }
 
-/// Returns an empty buffer to write into.
+/// Takes an empty write buffer from the pool.
 pub(crate) fn take_write_buffer() -> Vec<u8> {
     take(&WRITE_BUFFERS)
 }
@@ -31,7 +31,7 @@ pub(crate) fn take_write_buffer() -> Vec<u8> {
 /// Returns a read buffer to the pool.
 pub(crate) fn return_read_buffer(mut buffer: BytesMut) {
     buffer.clear();
-    // Reclaim the space at the front, from which frames have been consumed.
+    // Reclaim the space of consumed frames at the start of the buffer.
     let _ = buffer.try_reclaim(buffer.capacity() + 1);
     keep(&READ_BUFFERS, buffer.capacity(), buffer);
 }
@@ -61,10 +61,10 @@ fn keep<B>(shelf: &'static LocalKey<Shelf<B>>, capacity: usize, buffer: B) {
     });
 }
 
-/// The capacity of the largest buffer that the pool keeps. A busy connection needs room for 64 KiB
+/// The maximum capacity of a buffer in the pool. A busy connection needs space for another 64 KiB
 /// after the bytes that it has already read.
 pub(crate) const MAX_CAPACITY: usize = 128 * 1024;
 
-/// The number of buffers of each kind that a thread keeps. A task uses one buffer at a time, and
-/// keeps it across polls only while its peer is slow.
+/// The maximum number of buffers of each kind in the pool of a thread. A task uses only one buffer
+/// at a time, and keeps the buffer between polls only if its peer is slow.
 const MAX_BUFFERS: usize = 2;

@@ -1,10 +1,10 @@
-//! Estimates whether an envelope takes long to encode.
+//! Estimates whether encoding an envelope takes a long time.
 
 use agentwire_codec::{Body, Map, Message, Request, Response, Value};
 
 /// Returns whether encoding may take more than about a millisecond.
 ///
-/// The estimate visits a bounded number of values, however many there are.
+/// The estimate visits only a bounded number of values.
 pub(crate) fn is_costly(body: &Body) -> bool {
     let mut budget = Budget(INLINE_COST);
     let is_cheap = match body {
@@ -28,7 +28,7 @@ pub(crate) fn is_costly(body: &Body) -> bool {
     !is_cheap
 }
 
-/// What may still be spent: each value costs [`VALUE_COST`], and each byte of text costs 1.
+/// The remaining budget. Each value costs [`VALUE_COST`], and each byte of text costs 1.
 struct Budget(usize);
 
 impl Budget {
@@ -36,7 +36,8 @@ impl Budget {
         self.spend(&message.content, 0) && self.spend_map(&message.metadata, 0)
     }
 
-    /// Returns false once nothing is left, or at a depth that no format can encode.
+    /// Spends the cost of a value. Returns `false` if the budget is exhausted or the value is
+    /// nested too deeply to be encoded.
     fn spend(&mut self, value: &Value, depth: usize) -> bool {
         let bytes = match value {
             Value::Text(text) => text.len(),
@@ -67,14 +68,14 @@ impl Budget {
     }
 }
 
-/// The cost up to which an envelope is encoded inline. A text of 4 MiB takes half a millisecond if
-/// it is ASCII and some 10 ms if all of it is escaped; 16,384 small values take about a
-/// millisecond.
+/// The maximum cost of an envelope that is encoded inline. Encoding an ASCII text of 4 MiB takes
+/// half a millisecond, or about 10 ms if all characters are escaped. Encoding 16,384 small values
+/// takes about a millisecond.
 const INLINE_COST: usize = 4 * 1024 * 1024;
 
 const VALUE_COST: usize = 256;
 
-/// Deeper values cannot be encoded (PROTOCOL 4.8), so this bounds the recursion only.
+/// The maximum depth of the recursion. Deeper values cannot be encoded (PROTOCOL 4.8).
 const MAX_DEPTH: usize = 256;
 
 #[cfg(test)]

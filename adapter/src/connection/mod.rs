@@ -1,4 +1,4 @@
-//! A connection that carries envelopes in frames, which is used by the client and by the server.
+//! The framed connection, which is used by clients and servers.
 
 mod bodies;
 pub(crate) mod buffer_pool;
@@ -32,8 +32,8 @@ pub(crate) use self::{
 
 /// A byte stream that carries one envelope in each frame.
 ///
-/// No other type implements how envelopes are delimited on a byte stream. A carrier that delivers
-/// whole messages (PROTOCOL 1.6) does not need this type.
+/// Only this type delimits envelopes on a byte stream. A carrier that delivers whole messages
+/// (PROTOCOL 1.6) does not need this type.
 #[derive(Debug)]
 pub(crate) struct FramedConnection {
     connection: Connection,
@@ -41,14 +41,14 @@ pub(crate) struct FramedConnection {
     bodies: Bodies,
     incoming: BytesMut,
     outgoing: WriteBuffer,
-    /// The number of bytes of `outgoing` that have been written since the connection was opened.
+    /// The total number of bytes that have been written from `outgoing`.
     written: u64,
     /// Whether bytes have been queued since the last complete flush.
     unflushed: bool,
-    /// Whether the last read filled all of the space in the buffer.
+    /// Whether the last read filled the buffer.
     is_busy: bool,
-    /// The size of the largest frame for which `incoming` has grown beyond the largest size that
-    /// the buffer pool keeps, or 0 if there was no such frame.
+    /// The size of the largest received frame that exceeds the maximum size of a pooled buffer, or
+    /// 0 if there was no such frame.
     large_capacity: usize,
     /// A large payload that is being decoded on another thread.
     decoding: Option<Offload<Decoded>>,
@@ -76,7 +76,7 @@ pub(crate) enum Received {
     Envelope(Envelope),
     /// A frame whose payload is not an envelope. The connection stays usable.
     Malformed(DecodeError),
-    /// The end of the stream, which is not in the middle of a frame.
+    /// The end of the stream, at the end of a frame.
     End,
 }
 
@@ -111,7 +111,7 @@ impl FramedConnection {
         self
     }
 
-    /// Returns whether the connection makes progress while the current runtime runs.
+    /// Returns whether the connection is driven while the current runtime is running.
     pub(crate) fn is_driven_here(&self) -> bool {
         self.connection.is_driven_here()
     }
@@ -121,13 +121,13 @@ impl FramedConnection {
         self.incoming.is_empty() && self.connection.probe().is_idle_and_open()
     }
 
-    /// Returns the same as [`is_idle_and_open`](Self::is_idle_and_open), but without a system call.
-    /// Use this method for a connection that was in use a moment ago.
+    /// Like [`is_idle_and_open`](Self::is_idle_and_open), but without a system call. Use this
+    /// method for a connection that was in use a moment ago.
     pub(crate) fn is_idle_and_open_cached(&mut self) -> bool {
         self.incoming.is_empty() && self.connection.probe_cached().is_idle_and_open()
     }
 
-    /// Queues an envelope. If encoding fails, the queue remains unchanged.
+    /// Queues an envelope. If encoding fails, the queue is unchanged.
     pub(crate) fn queue(&mut self, format: Format, envelope: &Envelope) -> Result<(), EncodeError> {
         let buffer = self.outgoing.buffer_mut();
         self.unflushed = true;
@@ -136,8 +136,8 @@ impl FramedConnection {
         })
     }
 
-    /// Starts to encode an envelope on another thread. [`queue_encoded`](Self::queue_encoded)
-    /// queues the result.
+    /// Starts encoding an envelope on another thread. Pass the result to
+    /// [`queue_encoded`](Self::queue_encoded).
     pub(crate) fn start_encoding(&self, format: Format, envelope: Envelope) -> Offload<Encoded> {
         let max_send = self.limits.max_send();
         Offload::new(move || {
@@ -157,13 +157,13 @@ impl FramedConnection {
         self.outgoing.append_all(&mut frame);
     }
 
-    /// Returns the queue, so that the caller can append whole frames.
+    /// Returns the write buffer. The caller may only append whole frames.
     pub(crate) fn write_buffer_mut(&mut self) -> &mut WriteBuffer {
         self.unflushed = true;
         &mut self.outgoing
     }
 
-    /// Returns whether the connection holds a large read buffer that is empty.
+    /// Returns whether the connection has a large read buffer that is empty.
     pub(crate) fn has_excess_capacity(&self) -> bool {
         self.large_capacity > 0 && self.incoming.is_empty()
     }
@@ -186,7 +186,7 @@ impl FramedConnection {
         self.outgoing.remaining()
     }
 
-    /// Returns the number of queued bytes that have been written since the connection was opened.
+    /// Returns the total number of queued bytes that have been written.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
@@ -201,8 +201,8 @@ impl FramedConnection {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes a frame directly, without adding it to the queue. Returns `Ready` once the whole
-    /// frame is written and flushed.
+    /// Writes a frame without copying it into the queue. Returns `Ready` once the whole frame is
+    /// written and flushed.
     pub(crate) fn poll_write_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -211,11 +211,11 @@ impl FramedConnection {
         write_all(&mut self.connection, cx, frame)
     }
 
-    /// Waits for a whole frame, and returns the length of its payload. Returns `None` at the end of
+    /// Waits for a whole frame and returns the length of its payload. Returns `None` at the end of
     /// the stream.
     ///
-    /// The frame stays at the front of the buffer until [`consume`](Self::consume) removes it. Once
-    /// a whole frame is buffered, nothing more is read.
+    /// The frame stays in the buffer until [`consume`](Self::consume) is called. If a whole frame
+    /// is already buffered, nothing is read.
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -254,18 +254,18 @@ impl FramedConnection {
         }
     }
 
-    /// Returns the read buffer to the pool if it is empty and not a large one.
+    /// Returns the read buffer to the pool if the buffer is empty and not large.
     fn return_buffer(&mut self) {
         if self.incoming.is_empty() && self.large_capacity == 0 {
             buffer_pool::return_read_buffer(std::mem::take(&mut self.incoming));
         }
     }
 
-    /// Returns `Ready` at the end of the stream. A reader calls this while it cannot process the
-    /// first frame.
+    /// Returns `Ready` at the end of the stream. A reader calls this method while it cannot process
+    /// the first frame.
     ///
-    /// Only a bounded number of bytes after that frame is read. If the peer has sent more bytes,
-    /// the end of the stream is noticed only later.
+    /// This method reads only a bounded number of bytes after the first frame. If the peer has sent
+    /// more bytes, the end of the stream is not detected until later.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
         let bound = HEADER_LEN + len + BUSY_READ_SIZE;
         while self.incoming.len() < bound {
@@ -290,12 +290,14 @@ impl FramedConnection {
         }
     }
 
-    /// Returns the payload whose length [`poll_frame`](Self::poll_frame) returned.
+    /// Returns the payload of the first frame. [`poll_frame`](Self::poll_frame) has returned its
+    /// length.
     pub(crate) fn payload(&self, len: usize) -> &[u8] {
         &self.incoming[HEADER_LEN..HEADER_LEN + len]
     }
 
-    /// Removes the first frame, whose payload has the given length.
+    /// Removes the first frame. [`poll_frame`](Self::poll_frame) has returned the length of its
+    /// payload.
     pub(crate) fn consume(&mut self, len: usize) {
         let len = HEADER_LEN + len;
         self.incoming.advance(len);
@@ -310,7 +312,7 @@ impl FramedConnection {
         }
     }
 
-    /// Starts to decode the first frame on another thread, and removes the frame.
+    /// Removes the first frame and starts decoding it on another thread.
     pub(crate) fn start_decoding(&mut self, len: usize, bodies: Bodies) {
         self.incoming.advance(HEADER_LEN);
         let payload = self.incoming.split_to(len).freeze();
@@ -321,7 +323,8 @@ impl FramedConnection {
         }));
     }
 
-    /// Returns whether a payload is being decoded on another thread. Later frames wait for it.
+    /// Returns whether a payload is being decoded on another thread. Later frames wait in the
+    /// meantime.
     pub(crate) fn is_decoding(&self) -> bool {
         self.decoding.is_some()
     }
@@ -345,7 +348,7 @@ impl FramedConnection {
             )
     }
 
-    /// Waits for the next envelope in either format. After an error the connection is unusable.
+    /// Waits for the next envelope in either format. The connection is unusable after an error.
     pub(crate) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
@@ -364,21 +367,23 @@ impl FramedConnection {
         Poll::Ready(Ok(decoded.envelope.into()))
     }
 
-    /// Returns whether the peer has ended its side of the connection, as far as that is known
-    /// without reading.
+    /// Returns what is known, without reading, about whether the peer has ended its side of the
+    /// connection.
     pub(crate) fn peer_state(&mut self, cx: &mut Context<'_>) -> PeerState {
         self.connection.peer_state(cx)
     }
 
-    /// Closes the sending half after all queued bytes, and discards what the peer still sends.
+    /// Writes all queued bytes, closes the sending half, and discards all further bytes from the
+    /// peer.
     ///
-    /// A socket that is closed with unread bytes may lose bytes that it has written. So may a
-    /// socket to which the peer sends more after the close.
+    /// Discarding bytes before closing protects the queued bytes. If a socket is closed while it
+    /// has unread bytes, the peer may lose bytes that were already written. The same happens if the
+    /// peer sends more bytes after the close.
     pub(crate) async fn close(mut self, linger: Linger) {
         let farewell = async {
             self.connection.write_all_buf(&mut self.outgoing).await?;
             self.connection.shutdown().await?;
-            // The buffer is on the heap, because an array would enlarge the future of every
+            // The buffer is on the heap because an array would enlarge the future of every
             // connection.
             let mut discarded = vec![0; READ_SIZE];
             let mut read =
@@ -386,17 +391,17 @@ impl FramedConnection {
             while matches!(read().await, Ok(Ok(1..))) {}
             io::Result::Ok(())
         };
-        // A peer that does not read within this time loses what it has not read.
+        // If the peer does not read all bytes within this time, the remaining bytes are lost.
         let _ = timeout(linger.total, farewell).await;
     }
 }
 
-/// How long a connection that closes waits for its peer to close, too.
+/// The limits on how long a closing connection waits for its peer to close.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Linger {
-    /// The limit of the whole wait.
+    /// The maximum duration of the whole wait.
     pub(crate) total: Duration,
-    /// The limit of each wait for more bytes or the end.
+    /// The maximum duration of each wait for more bytes or the end of the stream.
     pub(crate) quiet: Duration,
 }
 
@@ -406,8 +411,8 @@ fn write_all(
     bytes: &mut impl Buf,
 ) -> Poll<io::Result<()>> {
     while bytes.has_remaining() {
-        // Queues and frames are contiguous, and `write` is faster than `writev` with a single
-        // slice.
+        // Queues and frames are contiguous, so `write` is used, which is faster than `writev` with
+        // a single slice.
         match ready!(Pin::new(&mut *connection).poll_write(cx, bytes.chunk()))? {
             0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             written => bytes.advance(written),
@@ -417,13 +422,13 @@ fn write_all(
     Pin::new(connection).poll_flush(cx)
 }
 
-/// The size of a read, which is enough for several envelopes of usual size.
+/// The size of a read, which is enough for several envelopes of typical size.
 const READ_SIZE: usize = 8 * 1024;
 
-/// The size of a read after a read that filled its buffer, so that one read receives many
-/// envelopes.
+/// The size of a read after the previous read has filled its buffer. A larger read can receive many
+/// envelopes at once.
 const BUSY_READ_SIZE: usize = 64 * 1024;
 
-/// A connection keeps a read buffer whose size is in this range, because large frames often follow
-/// each other. A smaller buffer is returned to the pool, and a larger buffer is freed.
+/// The sizes of read buffers that a connection keeps, because large frames often follow each other.
+/// Smaller buffers are returned to the pool, and larger buffers are freed.
 const RETAINED: RangeInclusive<usize> = buffer_pool::MAX_CAPACITY + 1..=2 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! Decodes and encodes large envelopes off the threads that drive sockets.
+//! Offloads the decoding and encoding of large envelopes to other threads.
 
 use std::{
     fmt,
@@ -12,23 +12,23 @@ use std::{
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// Work that runs on tokio's pool of blocking threads.
+/// Work that runs on the blocking threads of tokio.
 ///
-/// A large envelope can take a second to decode. On a thread that drives sockets, it would delay
-/// every other connection. If the future is dropped before the work starts, the work never runs; if
-/// it is dropped later, the result is discarded.
+/// Decoding a large envelope can take a second, which would delay all other connections of the same
+/// thread. If the future is dropped before the work starts, the work never runs. If the future is
+/// dropped later, the result is discarded.
 pub(crate) struct Offload<T>(Pin<Box<dyn Future<Output = T> + Send>>);
 
 impl<T: Send + 'static> Offload<T> {
-    /// Queues work. At most [`max_concurrency`] works run at once in this process, in the order in
-    /// which they were first polled.
+    /// Queues work. At most [`max_concurrency`] pieces of work run at once in this process, in the
+    /// order in which their futures were first polled.
     pub(crate) fn new(work: impl FnOnce() -> T + Send + 'static) -> Self {
         Self(Box::pin(run(work)))
     }
 }
 
 async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    // The semaphore is never closed. If it were, the work would run without a permit.
+    // The semaphore is never closed, so a permit is always acquired.
     let permit = Arc::clone(&PERMITS).acquire_owned().await.ok();
     let task = spawn_blocking(move || {
         let result = work();
@@ -39,7 +39,7 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T 
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // The runtime is shutting down, and drops this future, too.
+            // The runtime is shutting down and will also drop this future.
             Err(_) => pending().await,
         },
     }
@@ -62,7 +62,7 @@ impl<T> fmt::Debug for Offload<T> {
 static PERMITS: LazyLock<Arc<Semaphore>> =
     LazyLock::new(|| Arc::new(Semaphore::new(max_concurrency())));
 
-/// All cores but one: one is left for the threads that drive sockets.
+/// Returns the number of cores minus one. One core is left for the threads that drive sockets.
 fn max_concurrency() -> usize {
     available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }

@@ -1,23 +1,23 @@
-//! The queue of bytes to be written to a connection.
+//! The queue of bytes that will be written to a connection.
 
 use bytes::Buf;
 
 use super::buffer_pool;
 
-/// A queue of bytes. Bytes are appended at the back and written from the front.
+/// A queue of bytes. Bytes are appended at the end and written from the start.
 #[derive(Debug, Default)]
 pub(crate) struct WriteBuffer {
     bytes: Vec<u8>,
-    /// The number of bytes at the front that have been written.
+    /// The number of bytes at the start of the queue that have been written.
     written: usize,
-    /// Whether to keep the allocation when all bytes have been written, because
-    /// [`append_all`](Self::append_all) swaps it with the caller's.
+    /// Whether the allocation is kept when all bytes have been written.
+    /// [`append_all`](Self::append_all) swaps this allocation with the allocation of the caller.
     keeps_allocation: bool,
 }
 
 impl WriteBuffer {
-    /// Appends all of `bytes` to the queue, and leaves `bytes` empty. If the queue is empty, the
-    /// two allocations are swapped instead of copying.
+    /// Moves all of `bytes` to the end of the queue. If the queue is empty, the two allocations are
+    /// swapped and no bytes are copied.
     pub(crate) fn append_all(&mut self, bytes: &mut Vec<u8>) {
         self.keeps_allocation = true;
         if self.bytes.is_empty() {
@@ -27,11 +27,10 @@ impl WriteBuffer {
         }
     }
 
-    /// Returns the buffer, so that the caller can append bytes. The existing contents must not be
-    /// changed.
+    /// Returns the buffer. The caller may only append bytes.
     pub(crate) fn buffer_mut(&mut self) -> &mut Vec<u8> {
-        // Written bytes must be removed even if the queue never becomes empty. Removing them only
-        // when they fill more than half of the buffer ensures that fewer bytes are moved than were
+        // Written bytes must be removed even if the queue never becomes empty. They are removed
+        // only when they fill more than half of the buffer, so that fewer bytes are moved than were
         // written.
         if self.written > self.bytes.len() / 2 {
             self.bytes.drain(..self.written);

@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-/// A set of values that are attached to a [`RequestContext`](super::RequestContext), with at most
-/// one value of each type.
+/// The values that are attached to a [`RequestContext`](super::RequestContext), with at most one
+/// value of each type.
 ///
-/// Empty extensions do not allocate. Clones share the values until one of the clones is changed.
+/// Empty extensions do not allocate. Clones share the values until a clone is modified.
 #[derive(Clone, Default)]
 pub struct Extensions(Option<Arc<Vec<Entry>>>);
 
@@ -25,7 +25,7 @@ impl Extensions {
         Self(None)
     }
 
-    /// Attaches a value. An existing value of the same type is replaced.
+    /// Attaches a value, and replaces any existing value of the same type.
     pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         let entry = Entry {
             id: TypeId::of::<T>(),
@@ -48,7 +48,7 @@ impl Extensions {
         entry.value.downcast_ref()
     }
 
-    /// Removes the value of type `T`. Returns whether there was such a value.
+    /// Removes the value of type `T`. Returns whether a value was removed.
     pub fn remove<T: Send + Sync + 'static>(&mut self) -> bool {
         if self.get::<T>().is_none() {
             return false;
@@ -60,7 +60,7 @@ impl Extensions {
     }
 }
 
-/// Prints only the types of the values, because the values may be secret.
+/// Prints the types of the values but not the values, because they may be secret.
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = self.0.iter().flat_map(|entries| entries.iter());

@@ -1,4 +1,4 @@
-//! The context of a request: its id, its caller, the requested agent and the deadline.
+//! The context of a request: [`RequestContext`].
 
 mod extensions;
 
@@ -14,12 +14,12 @@ use tokio::time::Instant;
 
 pub use self::extensions::Extensions;
 
-/// Information about a request that an agent or a tool receives in addition to the message.
+/// Information about a request, which an agent or a tool receives in addition to the message.
 ///
 /// The server passes a context to [`Agent::process`], [`Agent::stream`] and [`Tool::execute`]. An
-/// agent that calls another agent should pass its context on. A [`RemoteAgent`] that is called
-/// through the [`Agent`] trait then stops waiting at the deadline of the original request. Cloning
-/// a context is cheap, because the values are reference counted.
+/// agent that calls another agent through the [`Agent`] trait should pass the same context. A
+/// [`RemoteAgent`] then stops waiting at the deadline of the original request. Cloning a context is
+/// cheap, because its values are reference counted.
 ///
 /// To call an agent directly, for example in a test, create a context with [`RequestContext::new`]:
 ///
@@ -53,8 +53,8 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// Creates a context for a call within this process. The context has a random request id, no
-    /// deadline, and a peer that is displayed as "this process".
+    /// Creates a context for a call within this process. The context has a random request id and no
+    /// deadline. Its peer is displayed as "this process".
     #[must_use]
     pub fn new() -> Self {
         Self::from_peer(RequestId::random(), THIS_PROCESS.clone())
@@ -98,8 +98,8 @@ impl RequestContext {
         self
     }
 
-    /// Returns the id of the request. The caller has chosen the id, so different peers may use the
-    /// same id.
+    /// Returns the id of the request. Callers choose the ids of their requests, so two callers may
+    /// use the same id.
     #[must_use]
     pub fn request_id(&self) -> &RequestId {
         &self.request_id
@@ -108,8 +108,8 @@ impl RequestContext {
     /// Returns the name of the agent that the caller requested. A server with a single agent may
     /// accept any name, so the name can differ from [`Agent::name`](crate::Agent::name).
     ///
-    /// Returns `None` if the caller did not name an agent, or if the request is for a tool, because
-    /// tools belong to the server.
+    /// Returns `None` if the caller did not name an agent. Requests for tools never name an agent,
+    /// because tools belong to the server.
     #[must_use]
     pub fn agent_name(&self) -> Option<&str> {
         self.agent_name.as_deref()
@@ -121,8 +121,8 @@ impl RequestContext {
         &self.peer
     }
 
-    /// Returns the deadline of the request, if there is one. The server cancels the request at its
-    /// deadline.
+    /// Returns the deadline of the request, if there is one. At the deadline, the server cancels
+    /// the request.
     ///
     /// The deadline is the instant at which the server's
     /// [`handler_timeout`](crate::LocalAgentBuilder::handler_timeout) expires. A stream has no
@@ -132,7 +132,7 @@ impl RequestContext {
         self.deadline
     }
 
-    /// Returns the time until the [deadline](Self::deadline), if there is one. The time is zero
+    /// Returns the time until the [deadline](Self::deadline), if there is one. The result is zero
     /// once the deadline has passed.
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
@@ -140,13 +140,14 @@ impl RequestContext {
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Returns the values that wrappers of the agent have attached to the request.
+    /// Returns the values that middleware has attached to the request.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 
-    /// Returns a mutable reference to the attached values, so that a wrapper can add values.
+    /// Returns a mutable reference to the attached values. Middleware uses this method to attach
+    /// values.
     ///
     /// ```
     /// use agentwire::RequestContext;

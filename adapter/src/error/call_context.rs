@@ -13,10 +13,10 @@ pub struct CallContext {
     pub agent: String,
     /// The name of the tool, if one was called.
     pub tool: Option<String>,
-    /// The endpoint that was called. `None` if the client discovers the agent and has chosen no
-    /// instance.
+    /// The endpoint that was called, or `None` if a client that discovers the agent has not chosen
+    /// an instance.
     pub endpoint: Option<Endpoint>,
-    /// The id of the request. `None` if the message could not be encoded.
+    /// The id of the request, or `None` if the message could not be encoded.
     pub request_id: Option<RequestId>,
 }
 

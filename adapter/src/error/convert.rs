@@ -7,8 +7,8 @@ use agentwire_codec::{DecodeFault, ErrorCode, FrameError, WireError};
 use super::{CallContext, Error, ProtocolError};
 
 impl Error {
-    /// Returns the answer of an agent that fails with this error. The text names the agent that was
-    /// called, and not where it is (PROTOCOL 7.2).
+    /// Returns the answer of an agent that fails with this error. The text contains the name of the
+    /// called agent but not its endpoint (PROTOCOL 7.2).
     pub(crate) fn to_wire_error(&self) -> WireError {
         match self.remote() {
             Some(error) => error.clone(),
@@ -16,7 +16,7 @@ impl Error {
         }
     }
 
-    /// Creates the error for a call that the server has answered with an error.
+    /// Creates the error for a call that the server answered with an error.
     pub(crate) fn from_remote(context: CallContext, error: WireError) -> Self {
         let (context, error) = (Box::new(context), Box::new(error));
         // Error codes cannot be matched as patterns, because the set of codes is open.
@@ -37,7 +37,7 @@ impl Error {
         }
     }
 
-    /// Creates the error for a call whose server has violated the protocol.
+    /// Creates the error for a call whose server violated the protocol.
     pub(crate) fn from_protocol(context: CallContext, source: ProtocolError) -> Self {
         let context = Box::new(context);
         match &source {
@@ -51,8 +51,8 @@ impl Error {
         }
     }
 
-    /// Creates the error for a connection that ended or failed after the request was sent. An
-    /// oversized frame counts as a violation of the protocol.
+    /// Creates the error for a connection that ended after the request was sent. If the answer was
+    /// too large or used another protocol, the error reports a violation of the protocol.
     pub(crate) fn from_broken(context: CallContext, source: Option<FrameError>) -> Self {
         match source {
             Some(source) if source.is_refusal() => Self::from_protocol(context, source.into()),
@@ -64,7 +64,7 @@ impl Error {
         }
     }
 
-    /// Creates the error for a request that was not sent completely, because writing it failed.
+    /// Creates the error for a request that could not be written completely.
     pub(crate) fn from_write(context: CallContext, source: io::Error) -> Self {
         Self::ConnectionClosed {
             context: Box::new(context),
@@ -74,8 +74,8 @@ impl Error {
     }
 }
 
-/// Returns whether the error means that the method is unknown, as reported by Python's and Go's
-/// servers (PROTOCOL 7.3).
+/// Returns whether the error means that the method is unknown. Python and Go servers send such
+/// errors (PROTOCOL 7.3).
 fn is_unknown_method(error: &WireError) -> bool {
     error.code == ErrorCode::NOT_IMPLEMENTED
         || error.code == ErrorCode::INVALID_MESSAGE && error.details.contains_key("method")

@@ -6,7 +6,7 @@ use agentwire_transport::internal::{Chain, Escaped, Untrusted, sources};
 
 use super::Error;
 
-/// `{}` prints the error without its sources. `{:#}` appends the sources, as `error: source:
+/// `{}` prints the error without its sources. `{:#}` also prints the sources, as `error: source:
 /// source`.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,7 +21,8 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// Displays the error without the endpoint and the request id, for peers of this process.
+    /// Displays the error without the endpoint and the request id, which peers of this process must
+    /// not see.
     pub(super) fn without_location(&self) -> impl fmt::Display + '_ {
         WithoutLocation(self)
     }
@@ -87,7 +88,7 @@ impl Error {
     }
 }
 
-/// Error text without the endpoint and the request id.
+/// Displays an error without the endpoint and the request id.
 struct WithoutLocation<'a>(&'a Error);
 
 impl fmt::Display for WithoutLocation<'_> {
@@ -100,9 +101,8 @@ impl fmt::Display for WithoutLocation<'_> {
     }
 }
 
-/// `{:?}` prints the error, and each of its sources on a separate line. A `main` function that
-/// returns the error prints it in this form, and so does `unwrap`. `{:#?}` prints the error as a
-/// struct.
+/// `{:?}` prints the error, followed by each of its sources on a separate line. `unwrap` and a
+/// `main` function that returns an error use this format. `{:#?}` prints the error as a struct.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {

@@ -18,13 +18,13 @@ pub use self::{call_context::CallContext, phase::Phase, protocol_error::Protocol
 /// A `Result` whose error type is [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of a call or of a server. There is a variant for each case that a caller may want to
-/// handle differently.
+/// An error of a call or a server. Each variant is a case that a caller may want to handle
+/// differently.
 ///
-/// For an error of a call, [`context`](Self::context) returns the agent, the endpoint and the
-/// request of the call. `{}` prints the error without its sources. `{:#}` prints the error and its
-/// sources on one line. `{:?}` prints each source on a separate line, and is the output of a `main`
-/// function that returns the error.
+/// The method [`context`](Self::context) returns the agent, the endpoint and the request of a
+/// failed call. `{}` prints the error without its sources. `{:#}` prints the error and its sources
+/// on one line. `{:?}` prints each source on a separate line. A `main` function that returns the
+/// error prints this format.
 ///
 /// ```
 /// use agentwire::{Message, RemoteAgent};
@@ -38,7 +38,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// # Ok(())
 /// # }
 /// ```
-// `Display` and `Debug` are implemented in display.rs, because thiserror cannot print the sources.
+// `Display` and `Debug` are implemented in display.rs because thiserror cannot print the sources.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -78,34 +78,33 @@ pub enum Error {
         source: transport::Error,
     },
 
-    /// The registry lists no matching agent with this name. The request was not sent.
+    /// The registry contains no matching agent with this name. The request was not sent.
     NotRegistered {
         /// The context of the call.
         context: Box<CallContext>,
     },
 
-    /// The registry lists the agent, but no instance of the agent could be reached in time. The
-    /// request was not sent.
+    /// The agent is registered, but none of its instances could be reached in time. The request was
+    /// not sent.
     Unreachable {
         /// The context of the call.
         context: Box<CallContext>,
-        /// The number of known instances when the call failed.
+        /// The number of instances that the client knew when the call failed.
         instances: usize,
-        /// The error of the last attempt to connect. `None` if this call made no attempt, because
+        /// The error of the last connection attempt, or `None` if the call made no attempt because
         /// other calls had already found the instances unreachable.
         source: Option<transport::Error>,
     },
 
-    /// The agent could not be looked up in the registry. The request was not sent.
+    /// The lookup of the agent in the registry failed. The request was not sent.
     Registry {
         /// The context of the call.
         context: Box<CallContext>,
-        /// The error of the lookup. Calls that waited for the same lookup return the same error.
+        /// The error of the lookup. All calls that were waiting for the lookup return this error.
         source: RegistryError,
     },
 
-    /// The client is closed. Either the call was refused, or the client was closed while the call
-    /// was in flight.
+    /// The client was closed before or during the call.
     ClientClosed {
         /// The context of the call.
         context: Box<CallContext>,
@@ -113,16 +112,16 @@ pub enum Error {
         sent: bool,
     },
 
-    /// The call did not end within its timeout. The `phase` shows whether the agent may have
+    /// The call did not end within its timeout. The field `phase` shows whether the agent may have
     /// received the request.
     Timeout {
         /// The context of the call.
         context: Box<CallContext>,
         /// The timeout.
         timeout: Duration,
-        /// The step of the call during which the timeout expired.
+        /// The step that the call had reached when the timeout expired.
         phase: Phase,
-        /// Why the last attempt to connect failed, if the call was still connecting.
+        /// The error of the last connection attempt, if the call was still connecting.
         source: Option<transport::Error>,
     },
 
@@ -132,11 +131,11 @@ pub enum Error {
         context: Box<CallContext>,
         /// Whether the agent may have received and processed the request.
         sent: bool,
-        /// The error of the connection. `None` if the server closed the connection properly.
+        /// The error of the connection, or `None` if the server closed the connection properly.
         source: Option<FrameError>,
     },
 
-    /// The server sent an invalid envelope, or an envelope that is not an answer to the request.
+    /// The server sent an invalid envelope or an envelope that does not answer the request.
     InvalidMessage {
         /// The context of the call.
         context: Box<CallContext>,
@@ -200,7 +199,7 @@ pub enum Error {
         error: Box<WireError>,
     },
 
-    /// The server does not support tools, like Python's and Go's servers.
+    /// The server does not support tools. Python and Go servers do not.
     Unsupported {
         /// The context of the call.
         context: Box<CallContext>,
@@ -218,8 +217,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the agent, the endpoint and the request of the failed call. Returns `None` if the
-    /// error does not belong to a call.
+    /// Returns the agent, the endpoint and the request of the failed call, or `None` if the error
+    /// does not belong to a call.
     #[must_use]
     pub fn context(&self) -> Option<&CallContext> {
         match self {
@@ -249,8 +248,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the agent may have received the request. If this is `false`, the call can be
-    /// repeated without the risk that the agent processes the request twice.
+    /// Returns whether the agent may have received the request. If the result is `false`, the call
+    /// can be repeated without the risk that the agent processes the request twice.
     #[must_use]
     pub fn was_sent(&self) -> bool {
         match self {
@@ -263,11 +262,12 @@ impl Error {
         }
     }
 
-    /// Returns whether the call can safely be repeated and may then succeed. A call can be repeated
-    /// if the request was not sent, or if the server reports that the agent is unavailable.
+    /// Returns whether the call can safely be repeated and may then succeed. A call can safely be
+    /// repeated if the request was not sent, or if the server reported that the agent is
+    /// unavailable.
     ///
-    /// In general, an error is not retryable if the request may already have been sent. For agents
-    /// that can process a request twice, see [`RetryPolicy::resend`](crate::RetryPolicy::resend).
+    /// Most errors are not retryable if the request may have been sent. For agents that can safely
+    /// process a request twice, see [`RetryPolicy::resend`](crate::RetryPolicy::resend).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -281,13 +281,13 @@ impl Error {
         }
     }
 
-    /// Returns whether the call timed out, either in the client or in the server.
+    /// Returns whether the call timed out in the client or in the server.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::AgentTimeout { .. })
     }
 
-    /// Returns whether the client could not open a connection.
+    /// Returns whether the client failed to open a connection.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(
@@ -302,7 +302,7 @@ impl Error {
         matches!(self, Self::ConnectionClosed { .. })
     }
 
-    /// Returns whether the registry or the server has no agent or tool with this name.
+    /// Returns whether the agent or the tool does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(
@@ -328,13 +328,14 @@ impl Error {
         )
     }
 
-    /// Returns whether the message could not be encoded. Repeating the call would fail again.
+    /// Returns whether the message could not be encoded. Repeating the call would fail in the same
+    /// way.
     #[must_use]
     pub fn is_encode(&self) -> bool {
         matches!(self, Self::Encode { .. })
     }
 
-    /// Returns the error with which the server answered, including its code, message and details.
+    /// Returns the error that the server sent, with its code, message and details.
     #[must_use]
     pub fn remote(&self) -> Option<&WireError> {
         match self {

@@ -1,8 +1,8 @@
-//! The step of a call during which its timeout expired.
+//! The step that a call had reached when its timeout expired.
 
 use std::fmt;
 
-/// The step of a call during which its timeout expired.
+/// The step that a call had reached when its timeout expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {

@@ -31,20 +31,20 @@ impl ProxyBuilder {
     server_settings! {
         /// The default is 1024.
         max_connections;
-        /// These limits do not apply to frames that are exchanged with the target. Set
-        /// [`RemoteAgentBuilder::frame_limits`] for those frames.
+        /// The limits apply to frames that are exchanged with callers. For frames that are
+        /// exchanged with the target, set [`RemoteAgentBuilder::frame_limits`].
         frame_limits;
         idle_timeout;
-        /// Sets how long the target may take for an answer, or for each chunk of a stream. The
-        /// shorter of this timeout and the target's [timeout](RemoteAgentBuilder::timeout) applies.
-        /// By default only the target's timeout applies.
+        /// Sets the timeout for an answer of the target, or for each chunk of a stream. By default,
+        /// only the target's [timeout](RemoteAgentBuilder::timeout) applies. If both timeouts are
+        /// set, the shorter one applies.
         handler_timeout;
-        /// Watches end immediately.
+        /// Watches are ended immediately.
         shutdown_timeout;
     }
 
-    /// Binds all endpoints and starts to forward. If an endpoint cannot be bound, no endpoint is
-    /// served. The proxy connects to the target on the first request.
+    /// Binds all endpoints and starts forwarding requests. If an endpoint cannot be bound, no
+    /// endpoint is served. The proxy connects to the target on the first request.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl ProxyBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if this is called outside a tokio runtime with I/O and time enabled.
+    /// Panics if called outside a tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     ///

@@ -15,16 +15,16 @@ use crate::{
     server::ServerTasks,
 };
 
-/// A server that forwards every request to one target, and returns every answer to the caller.
+/// A server that forwards every request to a target and returns every answer to the caller.
 ///
-/// A proxy connects clients with a server that they cannot reach directly, for example a server on
-/// a Unix socket or in another network. The target may be a server of agents and tools or a
-/// registry, in any language. The proxy does not interpret requests, and also forwards unknown
+/// A proxy gives clients access to a server that they cannot reach directly, for example a server
+/// on a Unix socket or in another network. The target may be a server of agents or a registry,
+/// written in any language. The proxy does not interpret requests, so it also forwards unknown
 /// names, methods, keys and errors (PROTOCOL 2.10).
 ///
-/// The proxy never sends a request twice, because only the caller knows whether that is safe. If
-/// the target does not answer, the caller receives an error that does not reveal the endpoint of
-/// the target. The proxy logs the cause.
+/// The proxy never sends a request twice, because only the caller knows whether repeating a request
+/// is safe. If the target does not answer, the caller receives an error that does not reveal the
+/// endpoint of the target. The proxy logs the cause.
 ///
 /// The proxy runs until it is stopped or dropped. Dropping the proxy aborts the requests in flight.
 ///
@@ -47,7 +47,7 @@ use crate::{
 /// ```
 pub struct Proxy {
     tasks: ServerTasks,
-    /// Ends the watches at shutdown, because watches do not end by themselves.
+    /// Ends all watches at shutdown, because watches do not end by themselves.
     drain: CancellationToken,
 }
 
@@ -79,14 +79,14 @@ impl Proxy {
     /// [`name`](RemoteAgentBuilder::name) is added only to requests that name no agent.
     ///
     /// Streams and requests with an unknown method use separate connections, so that they never
-    /// delay calls. The limit [`max_connections`](RemoteAgentBuilder::max_connections) applies to
-    /// each of the two groups of connections.
+    /// delay calls. The limit [`max_connections`](RemoteAgentBuilder::max_connections) applies
+    /// separately to the two groups of connections.
     pub fn builder(target: RemoteAgentBuilder<FixedEndpoint>) -> ProxyBuilder {
         ProxyBuilder::new(target)
     }
 
-    /// Returns the first endpoint of the proxy. If the system has chosen the port, the endpoint
-    /// contains the actual port.
+    /// Returns the first endpoint of the proxy. If the operating system chose the port, the
+    /// endpoint contains the chosen port.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         // The builder requires at least one endpoint.
@@ -99,9 +99,9 @@ impl Proxy {
         self.tasks.endpoints()
     }
 
-    /// Stops the proxy gracefully. The proxy accepts no more connections and requests, waits for
-    /// the answers to the requests in flight, and ends all watches of registries. Requests that are
-    /// not answered within the [shutdown timeout](ProxyBuilder::shutdown_timeout) are dropped.
+    /// Stops the proxy gracefully. The proxy stops accepting connections and requests, ends all
+    /// registry watches, and waits for the requests in flight. Requests that are not answered
+    /// within the [shutdown timeout](ProxyBuilder::shutdown_timeout) are dropped.
     ///
     /// Returns when all tasks of the proxy have ended and its socket files are removed.
     ///
@@ -124,12 +124,12 @@ impl Proxy {
         self.tasks.abort().await;
     }
 
-    /// Waits until the proxy has been stopped or aborted by any task. Returns when all tasks of the
-    /// proxy have ended and its socket files are removed.
+    /// Waits until the proxy has been stopped or aborted. Returns when all tasks of the proxy have
+    /// ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe, because it only waits.
+    /// This method is cancel safe. It only waits for the proxy to stop.
     pub async fn stopped(&self) {
         self.tasks.stopped().await;
     }

@@ -19,18 +19,18 @@ use crate::{
 /// The service of a [`Proxy`](super::Proxy).
 pub(super) struct ProxyService {
     target: Forwarder,
-    /// Ends the watches at shutdown, because watches do not end by themselves.
+    /// Ends all watches at shutdown, because watches do not end by themselves.
     drain: CancellationToken,
 }
 
-/// How the target answers a request.
+/// The answers that the target sends to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answers {
-    /// With one answer.
+    /// A single answer.
     One,
-    /// With a stream, or in an unknown way.
+    /// A stream, or an unknown number of answers.
     Many,
-    /// With a stream that does not end.
+    /// A stream that does not end.
     Endless,
 }
 
@@ -39,7 +39,7 @@ impl ProxyService {
         Self { target, drain }
     }
 
-    /// Adds the configured name of the agent, if there is one, to a request that names no agent.
+    /// Adds the configured agent name, if there is one, to a request that does not name an agent.
     fn with_name(&self, raw: &mut RawBody) {
         let name = self.target.name();
         if name.is_empty() || !is_call(raw) || names_an_agent(&raw.payload) {
@@ -77,7 +77,7 @@ impl Service for ProxyService {
 
     fn start(&self, id: &RequestId, body: Body, _: &Peer) -> Result<Work, WireError> {
         let Body::Raw(mut raw) = body else {
-            // This code is unreachable, because `bodies` requests raw bodies.
+            // Unreachable, because `bodies` requests raw bodies.
             return Err(WireError::new(ErrorCode::INTERNAL_ERROR, "Not a raw body"));
         };
         self.with_name(&mut raw);
@@ -105,8 +105,7 @@ impl Service for ProxyService {
     }
 }
 
-/// Ends a stream at shutdown. Clients of a registry then open a new watch, here or at another
-/// server.
+/// Ends a stream at shutdown. Clients of a registry then open a new watch at a running server.
 fn until_drained(
     answers: impl Stream<Item = Result<Body, Error>> + Send + 'static,
     drain: CancellationToken,
@@ -133,7 +132,7 @@ fn method(raw: &RawBody) -> Option<&str> {
     raw.payload.get("method").and_then(Value::as_str)
 }
 
-/// Returns whether the request is for an agent, and may therefore name an agent.
+/// Returns whether the request is addressed to an agent.
 fn is_call(raw: &RawBody) -> bool {
     raw.kind == EnvelopeType::Request && matches!(method(raw), Some("process" | "stream"))
 }
@@ -156,8 +155,8 @@ fn answers_to(raw: &RawBody) -> Answers {
     }
 }
 
-/// Returns the error that the caller receives if the target does not answer, and logs the cause.
-/// The error reveals neither the endpoint of the target nor the system error (PROTOCOL 7.2).
+/// Logs why the target did not answer, and returns the error for the caller. The error reveals
+/// neither the endpoint of the target nor the system error (PROTOCOL 7.2).
 fn no_answer(error: &Error, id: &RequestId) -> WireError {
     if let Some(count) = FAILURES.record(Instant::now()) {
         tracing::warn!(%id, count, error = format!("{error:#}"), "target gave no answer");
@@ -192,6 +191,5 @@ fn no_answer(error: &Error, id: &RequestId) -> WireError {
     WireError::new(error.code(), text)
 }
 
-/// Limits the rate of warnings about targets that do not answer, because callers can cause these
-/// warnings.
+/// Limits the rate of warnings about unanswered requests, because callers can cause such warnings.
 static FAILURES: LogLimit = LogLimit::new();

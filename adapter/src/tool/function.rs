@@ -30,8 +30,8 @@ use crate::{AgentError, RequestContext};
 /// # }
 /// ```
 ///
-/// The types of the closure's parameters must be written out, because they select between the two
-/// forms.
+/// The types of the closure's parameters must be specified, because the types decide which of the
+/// two forms is used.
 pub fn tool_fn<F, Args>(name: impl Into<String>, execute: F) -> FnTool<F, Args>
 where
     F: ToolHandler<Args>,
@@ -96,11 +96,11 @@ where
     }
 }
 
-/// A closure that [`tool_fn`] accepts. The closure is a `Fn(Map)` or `Fn(Map, RequestContext)` that
-/// returns a future of `Result<ToolResult, AgentError>`.
+/// A closure that [`tool_fn`] accepts, which is a `Fn(Map)` or `Fn(Map, RequestContext)`. The
+/// closure returns a future of `Result<ToolResult, AgentError>`.
 ///
-/// The type `Args` is the tuple of the closure's parameters. The parameter only distinguishes the
-/// two forms.
+/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes the two
+/// forms of closures.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool",
     label = "not a closure that `tool_fn` accepts",

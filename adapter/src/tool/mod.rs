@@ -18,13 +18,13 @@ use crate::{AgentError, RequestContext};
 
 /// A function that takes named arguments and returns data, such as a search or a calculation.
 ///
-/// A [`LocalAgent`](crate::LocalAgent) can offer tools in addition to its agent, which are added
-/// with [`LocalAgentBuilder::tool`](crate::LocalAgentBuilder::tool). Clients execute tools with
-/// [`RemoteAgent::execute`](crate::RemoteAgent::execute). [`tool_fn`] creates a tool from a
-/// closure.
+/// A [`LocalAgent`](crate::LocalAgent) can offer tools in addition to its agent.
+/// [`LocalAgentBuilder::tool`](crate::LocalAgentBuilder::tool) adds a tool to a server. Clients
+/// execute tools with [`RemoteAgent::execute`](crate::RemoteAgent::execute). [`tool_fn`] creates a
+/// tool from a closure.
 ///
-/// Executions run concurrently on `&self`. If the caller disconnects, the future of the execution
-/// is dropped, which can happen at any await point.
+/// Executions run concurrently on `&self`. If the caller disconnects, the future of its execution
+/// is dropped. The drop can happen at any await point.
 ///
 /// ```
 /// use agentwire::{AgentError, Map, RequestContext, Tool, ToolResult, map};
@@ -65,8 +65,8 @@ pub trait Tool: Send + Sync + 'static {
     }
 
     /// Returns a JSON Schema of the arguments. The default implementation returns an empty schema,
-    /// which allows any arguments. The schema is only published for callers. Arguments are not
-    /// checked against it.
+    /// which allows any arguments. The schema is published for callers. Arguments are not validated
+    /// against the schema.
     fn parameters(&self) -> Map {
         Map::new()
     }
@@ -74,12 +74,12 @@ pub trait Tool: Send + Sync + 'static {
     /// Executes the tool with named arguments.
     ///
     /// To report an expected failure, such as an unknown city, return [`ToolResult::failure`]. The
-    /// caller receives it as an answer and not as an error.
+    /// caller receives the failure as an answer and not as an error.
     ///
     /// # Errors
     ///
-    /// Returns an [`AgentError`] if the tool fails. The caller receives its code, text and details.
-    /// The code `INTERNAL_ERROR` is replaced by `TOOL_EXECUTION_FAILED`.
+    /// Returns an [`AgentError`] if the tool fails. The caller receives the code, text and details
+    /// of the error. The code `INTERNAL_ERROR` is replaced by `TOOL_EXECUTION_FAILED`.
     fn execute(
         &self,
         kwargs: Map,

@@ -13,8 +13,9 @@ use crate::{AgentError, RequestContext};
 /// [`RequestContext`].
 ///
 /// The JSON Schema of the [parameters](crate::Tool::parameters) is generated from the struct. If
-/// the arguments cannot be deserialized, the closure is not called, and the caller receives
-/// `INVALID_MESSAGE`. The text and the detail `argument` contain the path of the invalid argument.
+/// the arguments cannot be deserialized, the closure is not called, and the caller receives the
+/// error `INVALID_MESSAGE`. The text of the error and its detail `argument` contain the path of the
+/// invalid argument.
 ///
 /// ```
 /// use agentwire::{RequestContext, Tool, ToolResult, map, typed_tool_fn};
@@ -50,7 +51,7 @@ where
     let schema = match to_value(schema_for!(F::Arguments)) {
         Ok(Value::Map(schema)) => schema,
         // The schema is `true`, or contains a number that a `Value` cannot represent. An empty
-        // schema also allows these arguments.
+        // schema allows the same arguments or more.
         _ => Map::new(),
     };
     tool_fn(name, TypedTool(execute)).with_parameters(schema)
@@ -60,7 +61,7 @@ where
 #[derive(Debug, Clone)]
 pub struct TypedTool<F>(F);
 
-/// A marker for closures with typed arguments, which is used as the parameter `Args` of [`FnTool`].
+/// A marker for closures with typed arguments, used as the type parameter `Args` of [`FnTool`].
 #[derive(Debug)]
 pub struct Typed<Args>(std::marker::PhantomData<Args>);
 
@@ -84,11 +85,11 @@ where
     }
 }
 
-/// A closure that [`typed_tool_fn`] accepts. The closure is a `Fn(Arguments)` or `Fn(Arguments,
-/// RequestContext)` that returns a future of `Result<ToolResult, AgentError>`.
+/// A closure that [`typed_tool_fn`] accepts, which is a `Fn(Arguments)` or `Fn(Arguments,
+/// RequestContext)`. The closure returns a future of `Result<ToolResult, AgentError>`.
 ///
-/// The type `Args` is the tuple of the closure's parameters. The parameter only distinguishes the
-/// two forms.
+/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes the two
+/// forms of closures.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool with typed arguments",
     label = "not a closure that `typed_tool_fn` accepts",
