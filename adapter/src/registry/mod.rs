@@ -1,13 +1,13 @@
-//! Registries, through which agents find each other by name on one or more machines.
+//! Registries, which let agents on one or more machines find each other by name.
 //!
-//! A [`Registry`] lists the endpoints of agents and their capabilities. There are three
-//! implementations. A shared test suite ensures that all of them behave in the same way:
+//! A [`Registry`] contains the endpoints and the capabilities of agents. There are three
+//! implementations, which pass the same test suite:
 //!
-//! - [`LocalRegistry`] keeps its registrations in the memory of this process.
+//! - [`LocalRegistry`] stores registrations in the memory of this process.
 //! - [`RemoteRegistry`] is the client of a [`RegistryServer`]. The server makes any registry
 //!   available to other processes, in any language.
-//! - `RedisRegistry` keeps its registrations in a Redis server that several processes and machines
-//!   share. The feature `redis` is required.
+//! - `RedisRegistry` stores registrations in a Redis server that several processes and machines
+//!   share. It requires the feature `redis`.
 //!
 //! ```
 //! use agentwire::{

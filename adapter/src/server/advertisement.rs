@@ -1,5 +1,4 @@
-//! The registrations of a server: one for each agent at each endpoint that other processes can
-//! call.
+//! The registrations of a server: one for each agent at each callable endpoint.
 
 use std::{path::absolute, time::Duration};
 
@@ -16,14 +15,14 @@ use crate::Error;
 /// The settings of a server's registrations.
 #[derive(Debug)]
 pub(super) struct Advertisement {
-    /// The registry. If there is none, nothing is registered.
+    /// The registry, or `None` if the agents are not registered.
     pub(super) registry: Option<SharedRegistry>,
-    /// The advertised endpoints. If there are any, they are registered instead of the endpoints on
-    /// which the server listens.
+    /// The endpoints to register. If the list is empty, the endpoints on which the server listens
+    /// are registered.
     pub(super) endpoints: Vec<Result<Endpoint, TransportError>>,
     pub(super) version: Option<Version>,
     pub(super) metadata: Map,
-    /// How long the server continues to serve after its agents have been unregistered.
+    /// The time for which the server continues to serve after it has unregistered its agents.
     pub(super) deregistration_delay: Duration,
 }
 
@@ -39,7 +38,7 @@ impl Default for Advertisement {
     }
 }
 
-/// Registrations that have been checked, but have not been started.
+/// Registrations that have been checked but not started.
 pub(super) struct Registrations(Vec<(SharedRegistry, Registration)>);
 
 impl Advertisement {
@@ -48,7 +47,7 @@ impl Advertisement {
     /// # Errors
     ///
     /// Returns [`Error::InvalidEndpoint`] if an advertised endpoint is not valid, and
-    /// [`Error::InvalidSetting`] if other processes can call none of the endpoints. Returns
+    /// [`Error::InvalidSetting`] if other processes cannot call any of the endpoints. Returns
     /// [`Error::Register`] if the registration of an agent is not valid.
     pub(super) fn registrations(
         self,
@@ -90,7 +89,7 @@ impl Registrations {
     ///
     /// # Panics
     ///
-    /// Panics if there is a registration and this is called outside a tokio runtime.
+    /// Panics if called outside a tokio runtime, unless there are no registrations.
     pub(super) fn start(self) -> Result<Vec<RegistrationHandle>, Error> {
         let registrations = self.0.into_iter();
         registrations
@@ -145,12 +144,11 @@ fn callable(bound: &[&Endpoint]) -> Result<Vec<Endpoint>, Error> {
     }
 }
 
-/// Returns the form in which other processes can call an endpoint. If other processes cannot call
-/// the endpoint, returns the reason.
+/// Returns an endpoint in the form in which other processes can call it, or the reason why they
+/// cannot call it.
 fn callable_form(bound: &Endpoint) -> Result<Endpoint, &'static str> {
     match bound {
-        // A relative path is made absolute, because other processes may have a different working
-        // directory.
+        // Other processes may have a different working directory, so the path must be absolute.
         Endpoint::Unix { path, .. } => match absolute(path).map(Endpoint::unix) {
             Ok(Ok(endpoint)) => Ok(endpoint),
             _ => Err("must be set: the relative path of the socket cannot be made absolute"),
@@ -168,8 +166,8 @@ fn is_unspecified(host: &str) -> bool {
         .is_ok_and(|address: std::net::IpAddr| address.is_unspecified())
 }
 
-/// The default deregistration delay. On busy machines, an event may take this long to reach the
-/// clients that watch a registry.
+/// The default deregistration delay. On a busy machine, it may take this long until an event of a
+/// registry has reached all watching clients.
 const DEREGISTRATION_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The agents and tools of a server. This module finds the agent or tool for each request.
+//! The agents and tools of a server.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -23,10 +23,11 @@ use crate::{
 /// The [`Service`] of a [`LocalAgent`](crate::LocalAgent).
 #[derive(Clone)]
 pub(super) struct Agents {
-    /// The agent with which the builder was created. Its name is the name of the server.
+    /// The agent that was passed to the constructor of the builder. Its name is the name of the
+    /// server.
     first: Arc<dyn DynAgent>,
     first_name: Arc<str>,
-    /// The agents by name. The map is empty if the first agent answers calls by any name.
+    /// The agents by name. The map is empty if the first agent answers all calls.
     agents: BTreeMap<Arc<str>, Arc<dyn DynAgent>>,
     names: NamePolicy,
     tools: BTreeMap<Arc<str>, Arc<dyn DynTool>>,
@@ -34,23 +35,23 @@ pub(super) struct Agents {
     handler_timeout: Option<Duration>,
 }
 
-/// The names by which a single agent can be called. If there are several agents, each answers only
-/// calls by its own name.
+/// The names under which a single agent can be called. If a server has several agents, a call must
+/// contain the exact name of its agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NamePolicy {
-    /// The agent answers calls by any name and without a name.
+    /// The agent answers calls under any name and calls without a name.
     Any,
-    /// The agent answers calls by its own name and without a name.
+    /// The agent answers calls under its own name and calls without a name.
     OwnOrNone,
-    /// The agent answers only calls by its own name.
+    /// The agent only answers calls under its own name.
     Own,
 }
 
 impl Agents {
     /// # Errors
     ///
-    /// Returns [`Error::InvalidSetting`] if two agents or two tools have the same name, or if one
-    /// of them has no name.
+    /// Returns [`Error::InvalidSetting`] if an agent or a tool has no name, or the same name as
+    /// another one.
     pub(super) fn new(
         agents: Vec<SharedAgent>,
         names: NamePolicy,
@@ -65,7 +66,7 @@ impl Agents {
         let is_single = agents.len() == 1;
         let names = match names {
             NamePolicy::OwnOrNone if !is_single => NamePolicy::Own,
-            // An agent without a name cannot be called by name.
+            // An agent without a name cannot be called under its own name.
             NamePolicy::OwnOrNone if first.name().is_empty() => NamePolicy::Any,
             names => names,
         };
@@ -120,8 +121,8 @@ impl Agents {
         })
     }
 
-    /// Adds the name that the caller requested. The stored name of a known agent is shared, so that
-    /// most calls do not allocate.
+    /// Adds the agent name that the caller requested. The names of known agents are stored in an
+    /// `Arc`, so most calls do not allocate.
     fn with_name(&self, context: RequestContext, name: &str) -> RequestContext {
         if name.is_empty() {
             context
@@ -134,7 +135,7 @@ impl Agents {
         }
     }
 
-    /// Adds the deadline that results from the handler timeout.
+    /// Sets the deadline according to the handler timeout.
     fn within_limit(&self, context: RequestContext) -> RequestContext {
         match self.handler_timeout {
             Some(limit) => context.with_deadline(Instant::now() + limit),
@@ -159,8 +160,8 @@ impl Agents {
             .collect()
     }
 
-    /// Returns the capabilities of an agent. The tools of the server are added under `tools`,
-    /// unless the agent already has this capability.
+    /// Returns the capabilities of an agent. If the agent does not define the capability `tools`,
+    /// it is set to the tools of the server.
     fn capabilities_of(&self, agent: &dyn DynAgent) -> Map {
         let mut capabilities = agent.capabilities();
         if !self.tools.is_empty() && !capabilities.contains_key("tools") {
@@ -178,7 +179,7 @@ impl Service for Agents {
 
     fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError> {
         let Body::Request(request) = body else {
-            // This code is unreachable, because `accepts` refuses all other types.
+            // Unreachable, because `accepts` refuses all other types.
             return Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request"));
         };
         let limit = self.handler_timeout;

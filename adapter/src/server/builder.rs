@@ -21,7 +21,7 @@ use crate::{
 
 /// A builder for a [`LocalAgent`], returned by [`LocalAgent::builder`].
 ///
-/// One server may serve several endpoints, which share the agents, the tools and the settings:
+/// A server can have several endpoints, which share the agents, the tools and the settings:
 ///
 /// ```
 /// use agentwire::{LocalAgent, Message, agent_fn};
@@ -61,58 +61,59 @@ impl LocalAgentBuilder {
         }
     }
 
-    /// Adds another agent, which is served on the same endpoints. Call this method once for each
-    /// further agent. All names must be different.
+    /// Adds another agent to all endpoints of the server. Call this method once for each additional
+    /// agent. All agents must have different names.
     ///
-    /// If there are several agents, each call must name its agent. A call without a name or with an
-    /// unknown name fails with `AGENT_NOT_FOUND`, and the error lists the names of the agents.
+    /// If a server has several agents, each call must name an agent. A call without a name or with
+    /// an unknown name fails with `AGENT_NOT_FOUND`. The error lists the names of all agents.
     pub fn agent(mut self, agent: impl Agent) -> Self {
         self.agents.push(SharedAgent::new(agent));
         self
     }
 
-    /// Sets whether a single agent answers only calls by its own name. The default is `false`.
+    /// Sets whether a single agent only answers calls under its own name. The default is `false`.
     ///
-    /// By default the agent answers calls by any name and without a name, as in Python. If a
-    /// [registry](Self::registry) is set, the agent answers only calls by its own name and without
-    /// a name.
+    /// By default, a single agent answers calls under any name and calls without a name, as in
+    /// Python. If a [registry](Self::registry) is set, the agent answers calls under its own name
+    /// and calls without a name.
     pub fn strict_names(mut self, strict: bool) -> Self {
         self.strict_names = strict;
         self
     }
 
-    /// Adds a tool. Call this method once for each tool. All names must be different.
+    /// Adds a tool. Call this method once for each tool. All tools must have different names.
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.tools.push(Arc::new(tool));
         self
     }
 
-    /// Sets the registry in which the agents are registered. By default there is no registry. The
-    /// agents are registered once they can be called, and are unregistered before the server stops.
+    /// Sets the registry in which the agents are registered. By default, the agents are not
+    /// registered. A server registers its agents once they can be called, and unregisters them
+    /// before it stops.
     ///
-    /// Each agent is registered under its name and with its capabilities, once for each endpoint
-    /// that other processes can call. Endpoints that other processes cannot call, such as
-    /// `0.0.0.0`, are not registered. To choose which endpoints are registered, set the
-    /// [advertised endpoints](Self::advertised_endpoint). For example, set them if the server
-    /// listens on a Unix socket but callers on other machines use the registry.
+    /// Each agent is registered with its name and its capabilities, once for each endpoint that
+    /// other processes can call. Endpoints that other processes cannot call, such as `0.0.0.0`, are
+    /// not registered. To register different endpoints, set the [advertised
+    /// endpoints](Self::advertised_endpoint). This is necessary, for example, if the server listens
+    /// on a Unix socket but has callers on other machines.
     ///
-    /// The server starts even if the registry is unreachable. Registering is retried in the
+    /// The server starts even if the registry is unreachable. Registering is then retried in the
     /// background: see [`LocalAgent::registrations`] and
     /// [`RegistrationHandle`](crate::registry::RegistrationHandle).
     ///
-    /// With a registry, a single agent refuses calls by any other name. One of its endpoints may
-    /// have belonged to a different agent when the caller looked up that agent.
+    /// If a registry is set, a single agent refuses calls under other names. Such a call is meant
+    /// for a different agent, which had the same endpoint when the caller looked it up.
     pub fn registry(mut self, registry: impl Registry) -> Self {
         self.advertisement.registry = Some(SharedRegistry::new(registry));
         self
     }
 
-    /// Adds an endpoint that is registered instead of the endpoints on which the server listens.
-    /// Call this method once for each endpoint.
+    /// Adds an endpoint to register instead of the endpoints on which the server listens. Call this
+    /// method once for each endpoint.
     ///
-    /// An advertised endpoint is required if other processes can call none of the server's
-    /// endpoints, for example if the server listens only on `0.0.0.0`. Port 0 stands for the port
-    /// of the first TCP endpoint.
+    /// An advertised endpoint is required if other processes cannot call any endpoint of the
+    /// server, for example if the server listens only on `0.0.0.0`. Port 0 is replaced with the
+    /// port of the first TCP endpoint.
     pub fn advertised_endpoint<E>(mut self, endpoint: E) -> Self
     where
         E: TryInto<Endpoint>,
@@ -123,13 +124,13 @@ impl LocalAgentBuilder {
         self
     }
 
-    /// Sets the version with which the agents are registered. By default there is no version.
+    /// Sets the version in the registrations of the agents. By default, there is no version.
     pub fn version(mut self, version: Version) -> Self {
         self.advertisement.version = Some(version);
         self
     }
 
-    /// Adds an entry to the metadata with which the agents are registered. By default there is no
+    /// Adds an entry to the metadata in the registrations of the agents. By default, there is no
     /// metadata.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.advertisement.metadata.insert(key, value);
@@ -137,8 +138,8 @@ impl LocalAgentBuilder {
     }
 
     /// Sets how long [`LocalAgent::stop`] continues to serve after it has unregistered the agents.
-    /// During this delay clients learn that the agents have left. The default is 250 ms. There is
-    /// no delay if no agent was registered or could be unregistered.
+    /// The default is 250 ms. The delay gives clients time to receive the change. There is no delay
+    /// if no agent was registered or could be unregistered.
     pub fn deregistration_delay(mut self, delay: Duration) -> Self {
         self.advertisement.deregistration_delay = delay.min(MAX_TIMEOUT);
         self
@@ -149,17 +150,17 @@ impl LocalAgentBuilder {
         max_connections;
         frame_limits;
         idle_timeout;
-        /// Sets how long an agent or a tool may take for its answer, or for each chunk of a stream.
-        /// By default there is no limit. After the timeout, the request is cancelled and the caller
-        /// receives `AGENT_TIMEOUT`.
+        /// Sets the timeout for an answer of an agent or a tool, or for each chunk of a stream. By
+        /// default, there is no timeout. When the timeout expires, the request is cancelled and the
+        /// caller receives `AGENT_TIMEOUT`.
         ///
-        /// The timeout also runs while the peer does not read its answers. An agent that blocks its
-        /// thread cannot be interrupted.
+        /// The timeout is not paused while the peer does not read its answers. An agent that blocks
+        /// its thread cannot be interrupted.
         handler_timeout;
         shutdown_timeout;
     }
 
-    /// Binds all endpoints and starts to serve. If an endpoint cannot be bound, no endpoint is
+    /// Binds all endpoints and starts serving. If an endpoint cannot be bound, no endpoint is
     /// served.
     ///
     /// # Errors
@@ -171,7 +172,7 @@ impl LocalAgentBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if this is called outside a tokio runtime with I/O and time enabled.
+    /// Panics if called outside a tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     ///

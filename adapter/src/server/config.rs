@@ -1,4 +1,4 @@
-//! The settings of servers, and the setters that all server builders share.
+//! The settings of servers, and the setters shared by all server builders.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ pub(crate) struct ServerConfig {
     pub(crate) idle_timeout: Duration,
     pub(crate) frame_timeout: Duration,
     pub(crate) write_timeout: Duration,
-    /// Whether to serve a peer that has closed its sending half where a close looks the same.
+    /// Whether to serve a peer that has shut down its sending half, even if the peer may have
+    /// disconnected.
     pub(crate) half_close: bool,
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Duration,
@@ -59,9 +60,9 @@ impl Default for ServerConfig {
     }
 }
 
-/// Defines the setters that all server builders share. Use this macro inside the `impl` of a
+/// Defines the setters shared by all server builders. Use this macro in the `impl` block of a
 /// builder with the fields `config: ServerConfig` and `endpoints: Endpoints` and the method
-/// `serve`. The docs before a name are appended to the docs of its setter.
+/// `serve`. The docs before each name are appended to the docs of the setter.
 macro_rules! server_settings {
     (
         $(#[$max_connections:meta])* max_connections;
@@ -83,7 +84,7 @@ macro_rules! server_settings {
             self
         }
 
-        /// Adds a listener that is already bound, such as a
+        /// Adds a bound listener. The listener may be a
         /// [`transport::Listener`](agentwire_transport::Listener), or a TCP or Unix listener of
         /// tokio or std. Call this method once for each listener.
         ///
@@ -101,9 +102,9 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets the largest number of open connections of each endpoint. At the limit, further
-        /// connections wait in the accept queue of the system. Each endpoint has its own limit, so
-        /// that peers of one endpoint cannot make the other endpoints unavailable.
+        /// Sets the maximum number of open connections at each endpoint. Further connections wait
+        /// in the accept queue of the operating system. The limit applies to each endpoint
+        /// separately, so that the peers of one endpoint cannot make other endpoints unavailable.
         ///
         $(#[$max_connections])*
         pub fn max_connections(mut self, connections: usize) -> Self {
@@ -111,16 +112,16 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets the largest number of requests in flight on one connection. The default is 64. At
-        /// the limit, no further requests are read from the connection.
+        /// Sets the maximum number of requests in flight on one connection. The default is 64. When
+        /// the limit is reached, the server reads no more requests from the connection.
         pub fn max_in_flight_per_connection(mut self, requests: usize) -> Self {
             self.config.max_in_flight = requests;
             self
         }
 
-        /// Sets the largest sizes of sent and received frames. The default is 10 MiB for both. A
-        /// larger request is answered with an error, and its connection is closed. A larger answer
-        /// is replaced by an error.
+        /// Sets the maximum sizes of sent and received frames. Both default to 10 MiB. If a request
+        /// is too large, the server answers with an error and closes the connection. An answer that
+        /// is too large is replaced by an error.
         ///
         $(#[$frame_limits])*
         pub fn frame_limits(mut self, limits: agentwire_codec::FrameLimits) -> Self {
@@ -128,8 +129,8 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets how long a connection may have no request in flight before it is closed. The
-        /// default is 60 s, as in Python.
+        /// Sets the time after which a connection without requests in flight is closed. The default
+        /// is 60 s, as in Python.
         ///
         $(#[$idle_timeout])*
         pub fn idle_timeout(mut self, timeout: std::time::Duration) -> Self {
@@ -137,35 +138,36 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets how long a frame may take to arrive after its first byte before the connection is
-        /// closed. The default is 60 s.
+        /// Sets the time in which a whole frame must arrive after its first byte. The default is 60
+        /// s. When the timeout expires, the connection is closed.
         pub fn frame_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.frame_timeout = timeout;
             self
         }
 
-        /// Sets how long a peer may read nothing while an answer is queued before the connection is
-        /// closed. The default is 60 s.
+        /// Sets the time after which a connection is closed if the peer reads none of a queued
+        /// answer. The default is 60 s.
         pub fn write_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.write_timeout = timeout;
             self
         }
 
-        /// Sets whether a peer that shuts down its sending half still gets all of its answers over
-        /// TCP and custom carriers. Default: no.
+        /// Sets whether a TCP peer that shuts down its sending half still receives all of its
+        /// answers. The default is `false`. The setting also applies to custom transports.
         ///
-        /// Over TCP, a peer that shuts down its sending half looks like a peer that has left. By
-        /// default the server therefore sends the answers that are ready and drops the requests
-        /// that are in flight. With this option it finishes the requests, also for a peer that has
-        /// left, whose connection it closes when it sends the first answer. Unix sockets on Linux
-        /// and memory connections show the difference, so their peers always get their answers.
+        /// Over TCP, a peer that shuts down its sending half cannot be distinguished from a peer
+        /// that has disconnected. By default, the server therefore sends the answers that are ready
+        /// and drops the requests in flight. With this setting, the server finishes the requests.
+        /// If the peer has disconnected, the server notices this only when it sends the first
+        /// answer. Unix sockets on Linux and memory connections can distinguish the two cases, so
+        /// their peers always receive all of their answers.
         pub fn half_close(mut self, serve: bool) -> Self {
             self.config.half_close = serve;
             self
         }
 
         /// Sets the options of TCP connections, such as keepalive, for all TCP endpoints and
-        /// listeners. By default each listener keeps its own options.
+        /// listeners. By default, each listener keeps its own options.
         pub fn tcp_options(mut self, options: agentwire_transport::TcpOptions) -> Self {
             self.config.tcp = Some(options);
             self
@@ -178,8 +180,8 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets how long a graceful stop waits for requests in flight. The default is 30 s.
-        /// Requests that are still in flight after the timeout are dropped.
+        /// Sets how long a graceful shutdown waits for requests in flight. The default is 30 s.
+        /// When the timeout expires, the remaining requests are dropped.
         ///
         $(#[$shutdown_timeout])*
         pub fn shutdown_timeout(mut self, timeout: std::time::Duration) -> Self {
@@ -187,7 +189,7 @@ macro_rules! server_settings {
             self
         }
 
-        /// Serves until `shutdown` completes, then stops gracefully and returns.
+        /// Serves until `shutdown` completes, and then stops the server gracefully.
         ///
         /// # Errors
         ///

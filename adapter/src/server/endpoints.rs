@@ -1,16 +1,16 @@
-//! The endpoints and listeners of a server that is not running.
+//! The endpoints and listeners of a server that has not been started.
 
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 
 use super::carrier::Bound;
 use crate::Error;
 
-/// Endpoints that are to be bound and listeners that are already bound, in the order in which they
-/// were added.
+/// The unbound endpoints and the bound listeners of a server, in the order in which they were
+/// added.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints {
     sources: Vec<Source>,
-    /// The first error of a setter, which [`bind`](Self::bind) returns.
+    /// The first error of a setter. [`bind`](Self::bind) returns this error.
     error: Option<Error>,
 }
 
@@ -48,8 +48,8 @@ impl Endpoints {
         }
     }
 
-    /// Binds all endpoints. If an endpoint is not valid, nothing is bound. If an endpoint cannot be
-    /// bound, all others are released.
+    /// Binds all endpoints. If an endpoint is not valid, no endpoint is bound. If an endpoint
+    /// cannot be bound, all other endpoints are released.
     ///
     /// # Errors
     ///

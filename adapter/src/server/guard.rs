@@ -1,4 +1,4 @@
-//! Runs handlers so that their panics and delays affect only their own requests.
+//! Isolates the panics and delays of handlers.
 
 use std::{
     any::Any,
@@ -13,11 +13,11 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
-/// A guard that runs the handler of a request, which is an agent, a tool or a registry.
+/// A guard that runs the handler of a request. A handler is an agent, a tool or a registry.
 pub(crate) struct Guard<'a> {
     /// The kind of the handler: `agent`, `tool` or `registry`.
     pub(crate) kind: &'static str,
-    /// The name of the agent or tool, or the method of the registry. The name is used in logs.
+    /// The name of the agent or tool, or the method of the registry, for logs.
     pub(crate) name: &'a str,
     pub(crate) id: &'a RequestId,
     pub(crate) span: &'a Span,
@@ -29,8 +29,8 @@ impl Guard<'_> {
     ///
     /// # Errors
     ///
-    /// Returns the answer to the request: `INTERNAL_ERROR` after a panic, or the error that
-    /// `timed_out` returns after the timeout.
+    /// Returns `INTERNAL_ERROR` if `work` panics, and the result of `timed_out` if `work` times
+    /// out. The error is the answer to the request.
     pub(crate) async fn run<T>(
         &self,
         work: impl Future<Output = T>,
@@ -42,13 +42,13 @@ impl Guard<'_> {
                 None => Ok(work.await),
             }
         };
-        // Panics are caught outside the timeout, because dropping the work may also panic.
+        // Dropping the work may also panic, so panics are caught outside the timeout.
         let outcome = AssertUnwindSafe(limited).catch_unwind();
         let outcome = outcome.instrument(self.span.clone()).await;
         outcome.unwrap_or_else(|panic| Err(self.panicked(&*panic)))
     }
 
-    /// Logs a panic and returns the answer to the request. The answer does not contain the cause.
+    /// Logs a panic and returns the answer to the request, which does not contain the cause.
     pub(crate) fn panicked(&self, panic: &(dyn Any + Send)) -> WireError {
         let Self { kind, name, id, .. } = self;
         let (name, cause) = (Untrusted(name), Untrusted(panic_text(panic)));
@@ -70,7 +70,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("unknown cause")
 }
 
-/// A caller can make a handler panic as often as it likes.
+/// The rate is limited because a caller may be able to cause any number of panics.
 static PANICS: LogLimit = LogLimit::new();
 
 #[cfg(test)]

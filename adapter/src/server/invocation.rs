@@ -17,14 +17,14 @@ use crate::{
     tool::DynTool,
 };
 
-/// One request to an agent or a tool. The request always receives an answer, even if the handler
-/// panics or times out.
+/// A request to an agent or a tool. Every request is answered, even if the handler panics or times
+/// out.
 pub(super) struct Invocation<H: ?Sized> {
     handler: Arc<H>,
     id: RequestId,
     span: Span,
     limit: Option<Duration>,
-    /// The start time, or `None` if the span is disabled, because only the log uses the start time.
+    /// The start time for logs, or `None` if the span is disabled.
     start: Option<Instant>,
 }
 
@@ -83,8 +83,8 @@ impl<H: Handler + ?Sized> Invocation<H> {
         guard.run(work, timed_out).await
     }
 
-    /// Logs why the handler failed, with the sources that its caller does not get, and returns what
-    /// the caller gets.
+    /// Logs the error of a handler with its sources, and returns the error for the caller, which
+    /// contains no sources.
     fn failed(&self, error: AgentError) -> WireError {
         let (name, id, code) = (Untrusted(self.handler.name()), &self.id, error.code());
         let (kind, cause) = (H::KIND, Escaped(format_args!("{error:#}")));
@@ -112,7 +112,7 @@ impl<H: Handler + ?Sized> Invocation<H> {
 
 impl Invocation<dyn DynAgent> {
     pub(super) async fn process(self, message: Message, context: RequestContext) -> Body {
-        // The async block ensures that a panic before the agent returns its future is also caught.
+        // The async block ensures that a panic in `process` itself is also caught.
         let work = async { self.handler.process(message, context).await };
         self.finish(match self.run(work).await {
             Ok(Ok(message)) => Response::Message(message).into(),
@@ -157,7 +157,7 @@ impl Invocation<dyn DynTool> {
     }
 }
 
-/// Calls [`Agent::stream`](crate::Agent::stream) at the first poll, so that a panic of this method
+/// Calls [`Agent::stream`](crate::Agent::stream) at the first poll, so that a panic in the method
 /// is caught.
 fn chunks(
     agent: Arc<dyn DynAgent>,
@@ -167,8 +167,8 @@ fn chunks(
     Box::pin(future::lazy(move |_| agent.stream(message, context)).flatten_stream())
 }
 
-/// Returns whether an error is a fault on this side, rather than an answer that the handler chose
-/// or the error of another agent that it passes on.
+/// Returns whether an error is a fault in this process. An error code that the handler chose and an
+/// error that another agent sent are not faults.
 fn is_fault(error: &AgentError) -> bool {
     let is_own = error.source().is_some() || *error.code() == ErrorCode::INTERNAL_ERROR;
     is_own && !error.call_error().is_some_and(Error::is_remote)
@@ -182,5 +182,5 @@ fn tool_failed(mut error: WireError) -> WireError {
     error
 }
 
-/// A caller can make a handler fail as often as it likes.
+/// The rate is limited because a caller may be able to cause any number of failures.
 static FAULTS: LogLimit = LogLimit::new();

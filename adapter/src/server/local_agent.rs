@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{Error, agent::Agent};
 
-/// A server of one or more agents, on one or more endpoints.
+/// A server for one or more agents on one or more endpoints.
 ///
-/// The server runs until it is stopped or dropped. Dropping the server aborts the requests in
+/// The server runs until it is stopped or dropped. Dropping the server aborts all requests in
 /// flight.
 ///
 /// ```
@@ -34,7 +34,7 @@ use crate::{Error, agent::Agent};
 /// # }
 /// ```
 ///
-/// A program that does nothing but serve does not need the handle:
+/// A program that only serves agents does not need the handle:
 ///
 /// ```no_run
 /// # use agentwire::{LocalAgent, Message, agent_fn};
@@ -48,8 +48,8 @@ use crate::{Error, agent::Agent};
 /// # }
 /// ```
 pub struct LocalAgent {
-    /// Declared before `tasks` so that it is dropped first. The agents are thereby unregistered
-    /// before the sockets are closed.
+    /// Declared before `tasks`, so that the registrations are dropped before the sockets are
+    /// closed.
     registrations: Vec<RegistrationHandle>,
     deregistration_delay: Duration,
     tasks: ServerTasks,
@@ -69,7 +69,7 @@ impl LocalAgent {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the same applies as for [`LocalAgentBuilder::serve`].
+    /// Like [`LocalAgentBuilder::serve`].
     pub async fn serve<E>(agent: impl Agent, endpoint: E) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
@@ -105,8 +105,8 @@ impl LocalAgent {
         })
     }
 
-    /// Returns the first endpoint of the server. If the system has chosen the port, the endpoint
-    /// contains the actual port.
+    /// Returns the first endpoint of the server. If the operating system chose the port, the
+    /// endpoint contains the chosen port.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         // The builder requires at least one endpoint.
@@ -125,28 +125,29 @@ impl LocalAgent {
         self.agents.first().name()
     }
 
-    /// Returns the capabilities with which the first agent is registered. They consist of the
-    /// agent's own [`capabilities`](Agent::capabilities) and the list `tools`, which contains the
-    /// `name`, the `description` and the `parameters` of each tool.
+    /// Returns the published capabilities of the first agent. In addition to the agent's own
+    /// [`capabilities`](Agent::capabilities), the map contains the list `tools` with the `name`,
+    /// the `description` and the `parameters` of each tool.
     #[must_use]
     pub fn capabilities(&self) -> Map {
         self.agents.capabilities()
     }
 
     /// Returns the registrations, one for each agent at each registered endpoint. The slice is
-    /// empty if the server has no [registry](LocalAgentBuilder::registry).
+    /// empty if no [registry](LocalAgentBuilder::registry) is set.
     #[must_use]
     pub fn registrations(&self) -> &[RegistrationHandle] {
         &self.registrations
     }
 
-    /// Stops the server gracefully. The server accepts no more connections and requests, and
-    /// answers the requests in flight. Requests that are not answered within the
-    /// [shutdown timeout](LocalAgentBuilder::shutdown_timeout) are dropped.
+    /// Stops the server gracefully. The server stops accepting connections and requests, and
+    /// answers the requests in flight. Requests that are not answered within the [shutdown
+    /// timeout](LocalAgentBuilder::shutdown_timeout) are dropped.
     ///
-    /// Registered agents are unregistered first, which takes up to 5 s. The server accepts calls
-    /// until then, and for the [deregistration delay](LocalAgentBuilder::deregistration_delay)
-    /// afterwards. Clients that discovered the agents in the registry therefore lose no call.
+    /// Registered agents are unregistered first, which takes up to 5 s. The server continues to
+    /// accept calls in the meantime, and during the [deregistration
+    /// delay](LocalAgentBuilder::deregistration_delay) afterwards. Clients that discovered the
+    /// agents in the registry therefore lose no calls.
     ///
     /// Returns when all tasks of the server have ended and its socket files are removed.
     ///
@@ -154,15 +155,16 @@ impl LocalAgent {
     ///
     /// If the future is dropped while the agents are being unregistered, the server continues to
     /// serve. If the future is dropped later, the server continues to drain without a timeout. Call
-    /// this method or [`abort`](Self::abort) to finish the shutdown.
+    /// `stop` or [`abort`](Self::abort) to finish the shutdown.
     pub async fn stop(&self) {
-        // The registration logs a failure, and its lease then expires.
+        // If unregistering fails, the registration logs the failure, and its lease expires.
         let unregistered = self.registrations.iter().map(|registration| async {
             let was_registered = registration.is_registered();
             registration.unregister().await.is_ok() && was_registered
         });
         if join_all(unregistered).await.contains(&true) {
-            // Clients that watch the registry may still make calls until they are notified.
+            // Clients that watch the registry may continue to make calls until they receive the
+            // change.
             sleep(self.deregistration_delay).await;
         }
         self.tasks.stop().await;
@@ -172,14 +174,14 @@ impl LocalAgent {
     /// closed.
     ///
     /// Returns when all tasks of the server have ended and its socket files are removed. An agent
-    /// that blocks its thread delays the return. The agents are not unregistered, so their leases
-    /// expire.
+    /// that blocks its thread delays the shutdown. The agents are not unregistered, but their
+    /// leases expire.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped before the registrations have ended, the server continues to serve.
-    /// If the future is dropped later, the server still stops. Call this method again or drop the
-    /// server to be sure.
+    /// If the future is dropped later, the server still stops. To ensure that the server stops,
+    /// call `abort` again or drop the server.
     pub async fn abort(&self) {
         self.registrations
             .iter()
@@ -188,12 +190,12 @@ impl LocalAgent {
         self.tasks.abort().await;
     }
 
-    /// Waits until the server has been stopped or aborted by any task. Returns when all tasks of
-    /// the server have ended and its socket files are removed.
+    /// Waits until the server has been stopped or aborted. Returns when all tasks of the server
+    /// have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe, because it only waits.
+    /// This method is cancel safe. It only waits for the server to stop.
     pub async fn stopped(&self) {
         self.tasks.stopped().await;
     }

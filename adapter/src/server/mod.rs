@@ -1,4 +1,4 @@
-//! The server: it receives requests, runs agents and tools, and sends the answers.
+//! The server, which receives requests, runs agents and tools, and sends answers.
 //!
 //! The table lists the layers from top to bottom. A layer may use only the layers below it.
 //!

@@ -9,34 +9,34 @@ use futures_core::{future::BoxFuture, stream::BoxStream};
 
 use crate::connection::Bodies;
 
-/// The logic of a server, which processes requests. A service runs agents and tools, manages a
-/// registry, or forwards requests.
+/// The logic of a server. A service runs agents and tools, manages a registry, or forwards
+/// requests.
 ///
-/// A service does not depend on connections, encodings or limits, which the carriers implement.
+/// A service does not handle connections, encodings or limits. The carriers implement them.
 pub(crate) trait Service: Send + Sync + 'static {
-    /// Returns how the bodies of requests are decoded.
+    /// Returns how carriers decode the bodies of requests.
     fn bodies(&self) -> Bodies {
         Bodies::Typed
     }
 
-    /// Returns whether envelopes of this type are requests for this service. Envelopes of other
-    /// types are refused with `INVALID_MESSAGE`.
+    /// Returns whether envelopes of this type are requests for this service. All other envelopes
+    /// are refused with `INVALID_MESSAGE`.
     fn accepts(&self, kind: EnvelopeType) -> bool;
 
-    /// Starts a request of an accepted type. The returned work makes progress when it is polled,
-    /// and is cancelled when it is dropped.
+    /// Starts a request of an accepted type. The returned work makes progress when polled, and is
+    /// cancelled when dropped.
     ///
     /// # Errors
     ///
-    /// Returns the error with which the request is answered.
+    /// Returns the error that answers the request.
     fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError>;
 }
 
 /// The processing of one request.
 pub(crate) enum Work {
-    /// A future of the only answer.
+    /// A future that resolves to the only answer.
     One(BoxFuture<'static, Body>),
-    /// A stream of chunks, followed by an end or an error.
+    /// A stream of chunks that ends with a `stream_end` or an error.
     Many(BoxStream<'static, Body>),
 }
 

@@ -1,4 +1,4 @@
-//! The shutdown of a server, either by draining or by aborting.
+//! The shutdown of a server, by draining or aborting.
 
 use std::{
     future::{Future, poll_fn},
@@ -15,12 +15,11 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// A handle that starts the shutdown of a server and notifies its tasks.
 #[derive(Clone, Default)]
 pub(super) struct Shutdown {
-    /// Cancelled when the server stops accepting connections and requests.
+    /// Cancelled when the server must stop accepting connections and requests.
     drain: CancellationToken,
-    /// Cancelled when requests in flight are to be dropped.
+    /// Cancelled when the server must drop the requests in flight.
     abort: CancellationToken,
-    /// Whether one of the tokens is cancelled or about to be cancelled: see
-    /// [`ShutdownListener::poll`].
+    /// Whether a token is cancelled or is about to be cancelled: see [`ShutdownListener::poll`].
     has_started: Arc<AtomicBool>,
 }
 
@@ -33,17 +32,18 @@ pub(super) enum Stage {
 }
 
 impl Shutdown {
-    /// Stops accepting connections and requests. Requests in flight are finished.
+    /// Makes the server stop accepting connections and requests. Requests in flight are finished.
     pub(super) fn drain(&self) {
         self.has_started.store(true, Relaxed);
         self.drain.cancel();
     }
 
-    /// Drops all requests in flight.
+    /// Makes the server drop all requests in flight.
     pub(super) fn abort(&self) {
         self.has_started.store(true, Relaxed);
         self.abort.cancel();
-        // The token `drain` is cancelled last, so that a task woken by `drain` also sees `abort`.
+        // The token `drain` is cancelled last, so that a task woken by `drain` also observes
+        // `abort`.
         self.drain.cancel();
     }
 
@@ -63,23 +63,23 @@ impl Shutdown {
     }
 }
 
-/// A listener that notifies one task of the shutdown.
+/// A listener that notifies a task of the shutdown.
 pub(super) struct ShutdownListener {
     shutdown: Shutdown,
     stage: Stage,
-    /// A future that resolves when the next stage begins.
+    /// A future that resolves at the next stage.
     next: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The waker with which `next` was last polled.
+    /// The waker that was passed to the last poll of `next`.
     waker: Option<Waker>,
 }
 
 impl ShutdownListener {
-    /// Returns the current stage. The task is woken when the next stage begins.
+    /// Returns the current stage. The task is woken at the next stage.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Stage {
-        // Every connection polls this on every turn. Polling a token acquires a lock that all
-        // connections share, and the flag avoids that. `Relaxed` is sufficient: a task that misses
-        // the store has registered its waker, so the following `cancel` wakes the task. The wake-up
-        // makes the store visible to the task.
+        // Every connection calls this method on every turn. Polling a token acquires a lock that
+        // all connections share. The flag avoids that lock. `Relaxed` is sufficient. A task that
+        // misses the store has registered its waker, so the following `cancel` wakes the task. The
+        // wake-up makes the store visible to the task.
         let is_registered = |waker: &Waker| waker.will_wake(cx.waker());
         if !self.shutdown.has_started.load(Relaxed)
             && self.waker.as_ref().is_some_and(is_registered)
@@ -101,7 +101,7 @@ impl ShutdownListener {
         self.stage
     }
 
-    /// Waits until requests in flight are to be dropped.
+    /// Waits until the server must drop the requests in flight.
     pub(super) async fn aborted(mut self) {
         poll_fn(|cx| match self.poll(cx) {
             Stage::Aborted => Poll::Ready(()),

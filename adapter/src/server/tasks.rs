@@ -12,9 +12,9 @@ use super::{
     shutdown::Shutdown,
 };
 
-/// The tasks that serve a service on its endpoints. Dropping the value aborts the tasks.
+/// The tasks that serve the endpoints of a service. Dropping `ServerTasks` aborts the tasks.
 pub(crate) struct ServerTasks {
-    /// The endpoints, of which there is at least one.
+    /// The endpoints. There is at least one endpoint.
     endpoints: Vec<Endpoint>,
     shutdown_timeout: Duration,
     shutdown: Shutdown,
@@ -22,11 +22,11 @@ pub(crate) struct ServerTasks {
 }
 
 impl ServerTasks {
-    /// Starts to serve on all endpoints. There must be at least one endpoint.
+    /// Starts serving all endpoints. There must be at least one endpoint.
     ///
     /// # Panics
     ///
-    /// Panics if this is called outside a tokio runtime.
+    /// Panics if called outside a tokio runtime.
     pub(crate) fn start(
         bound: Vec<Bound>,
         service: Arc<dyn Service>,
@@ -51,8 +51,8 @@ impl ServerTasks {
         }
     }
 
-    /// Returns the endpoints. If the system has chosen the port of an endpoint, the endpoint
-    /// contains the actual port.
+    /// Returns the endpoints. If the operating system chose the port of an endpoint, the endpoint
+    /// contains the chosen port.
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }

@@ -38,37 +38,37 @@ impl RemoteRegistryBuilder {
         }
     }
 
-    /// Sets the timeout of a call, which includes connecting and reading all pages of a long list.
-    /// The default is 10 s.
+    /// Sets the timeout of a call. The default is 10 s. The timeout includes the time for
+    /// connecting and for reading all pages of a list.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// Sets whether lists and watches include the Unix sockets and loopback addresses of other
-    /// machines. Default: false, because calling such an endpoint from this machine would reach
-    /// nothing, or another agent.
+    /// machines. The default is `false`, because a call from this machine to such an endpoint would
+    /// fail or reach a different agent.
     pub fn include_remote_local(mut self, include: bool) -> Self {
         self.include_remote_local = include;
         self
     }
 
-    /// Sets how long a watch waits for an event or a keep-alive message before it reconnects. The
-    /// default is 45 s, which is three times the keep-alive interval of a
+    /// Sets the time after which a watch reconnects if it has received no event and no keep-alive
+    /// message. The default is 45 s, which is three times the keep-alive interval of a
     /// [`RegistryServer`](crate::registry::RegistryServer).
     pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
         self.keep_alive_timeout = timeout;
         self
     }
 
-    /// Sets the longest delay before a lost watch reconnects. The default is 5 s. The first delay
+    /// Sets the maximum delay before a lost watch reconnects. The default is 5 s. The first delay
     /// is 50 ms, and each further delay is twice as long as the previous one.
     pub fn max_backoff(mut self, delay: Duration) -> Self {
         self.max_backoff = delay.clamp(FIRST_BACKOFF, MAX_TIMEOUT);
         self
     }
 
-    /// Sets the largest sizes of sent and received frames. The default is 10 MiB for both.
+    /// Sets the maximum sizes of sent and received frames. Both default to 10 MiB.
     pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
         self.frame_limits = limits;
         self
@@ -94,7 +94,8 @@ impl RemoteRegistryBuilder {
                 .format(self.format)
         };
         let calls = client(self.timeout).idle_timeout(KEEP_IDLE);
-        // A refused watch must not keep a connection open that other clients need.
+        // A refused watch must not keep a connection open, because other clients may need the
+        // connection.
         let watches = client(self.keep_alive_timeout)
             .idle_timeout(Duration::ZERO)
             .max_connections(MAX_WATCHES);
@@ -109,14 +110,13 @@ impl RemoteRegistryBuilder {
     }
 }
 
-/// The largest number of watches of one client. Watches use separate connections, so they never use
-/// up the connections of calls.
+/// The maximum number of watches of one client. Watches have separate connections, so that they
+/// cannot use up the connections of calls.
 const MAX_WATCHES: usize = 1024;
 
-/// How long an idle connection is kept open. The timeout must be shorter than the heartbeat
-/// interval, because each process with a registered agent would otherwise keep a connection open
-/// permanently.
+/// The idle timeout of connections. The timeout must be shorter than the heartbeat interval.
+/// Otherwise, each process with a registered agent would keep a connection open permanently.
 const KEEP_IDLE: Duration = Duration::from_secs(10);
 
-/// The delay before the first attempt to reconnect a watch.
+/// The delay before the first attempt to reconnect.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! Conversions of the errors of calls into [`RegistryError`].
+//! Conversions from the errors of calls into [`RegistryError`].
 
 use agentwire_codec::{ErrorCode, WireError};
 use agentwire_registry::{
@@ -10,7 +10,7 @@ use agentwire_transport::Endpoint;
 use crate::Error;
 
 /// Converts the error of a call into a [`RegistryError`]. If the call registers an agent,
-/// `registering` is the name of the agent.
+/// `registering` contains the name of the agent.
 pub(super) fn from_call_error(
     registry: &Endpoint,
     registering: Option<&str>,
@@ -20,8 +20,7 @@ pub(super) fn from_call_error(
         return from_wire_error(registry, error.clone());
     }
     if error.is_encode() {
-        // The request exceeds the frame limit, or contains a value that the format does not
-        // support.
+        // The request exceeds the frame limit or contains a value that the format does not support.
         return match registering {
             Some(name) => RegistryError::InvalidRegistration {
                 name: name.to_owned(),
@@ -44,14 +43,14 @@ pub(super) fn from_call_error(
     }
 }
 
-/// Converts an error answer of the registry into a [`RegistryError`].
+/// Converts an error that the registry sent into a [`RegistryError`].
 pub(super) fn from_wire_error(registry: &Endpoint, error: WireError) -> RegistryError {
     match RegistryError::from_wire_error(error) {
         RegistryError::Remote(error) if is_unknown_request(&error) => RegistryError::NotARegistry {
             registry: registry.to_string(),
             error: Box::new(error),
         },
-        // The backend of the registry server is unavailable, but may recover.
+        // The backend of the registry server is temporarily unavailable.
         RegistryError::Remote(error) if error.code == ErrorCode::AGENT_UNAVAILABLE => {
             RegistryError::Unavailable {
                 registry: registry.to_string(),
@@ -70,8 +69,8 @@ pub(super) fn invalid_answer(registry: &Endpoint, error: FieldError) -> Registry
     }
 }
 
-/// Returns whether the peer has refused an unknown envelope type or method (PROTOCOL 7.3). A server
-/// of agents refuses the requests of a registry client in this way.
+/// Returns whether the peer refused an unknown envelope type or method (PROTOCOL 7.3). An agent
+/// server sends this error to a registry client.
 fn is_unknown_request(error: &WireError) -> bool {
     let has_detail = |key| error.details.contains_key(key);
     error.code == ErrorCode::NOT_IMPLEMENTED

@@ -25,8 +25,8 @@ use crate::{CallOptions, Error, RemoteAgent, RetryPolicy, registry::wire};
 
 /// A client of a [`RegistryServer`](crate::registry::RegistryServer) in another process.
 ///
-/// The client connects on its first call, and reconnects when the server has restarted. Clones
-/// share the connections. Each [`Watch`] has its own connection. If that connection is lost, the
+/// The client connects on its first call, and reconnects after a restart of the server. Clones
+/// share their connections. Each [`Watch`] has its own connection. If its connection is lost, the
 /// watch reconnects and reports a new snapshot.
 ///
 /// ```no_run
@@ -44,12 +44,12 @@ use crate::{CallOptions, Error, RemoteAgent, RetryPolicy, registry::wire};
 pub struct RemoteRegistry {
     endpoint: Endpoint,
     calls: RemoteAgent,
-    /// A separate client for watches, because their connections are never reused and do not count
-    /// towards the limit for calls.
+    /// A separate client for watches, whose connections are never reused and do not count towards
+    /// the limit for calls.
     watches: RemoteAgent,
     timeout: Duration,
     include_remote_local: bool,
-    /// The first and the longest delay before a lost watch reconnects.
+    /// The first and the maximum delay before a lost watch reconnects.
     backoff: (Duration, Duration),
 }
 
@@ -117,7 +117,8 @@ impl RemoteRegistry {
         }
     }
 
-    /// Adds to a request from where its sender calls endpoints.
+    /// Adds the machine of this process to a request, so that the registry can omit unreachable
+    /// endpoints.
     fn add_reader(&self, request: &mut Map) {
         if let Some(machine) = this_machine() {
             request.insert("machine", machine);
@@ -132,13 +133,14 @@ impl RemoteRegistry {
     }
 }
 
-/// Returns the options for an idempotent request, which may be sent again.
+/// Returns the options for an idempotent request, which can safely be sent again.
 fn idempotent() -> CallOptions {
     CallOptions::new().retry(RetryPolicy::new().resend(2))
 }
 
-/// Keeps only the last registration with the same name and endpoint. If an agent registers again
-/// between two pages, its registration may move to a later page and is then listed twice.
+/// Removes all but the last of several registrations with the same name and endpoint. If an agent
+/// registers again between two pages, its registration may move to a later page and be listed
+/// twice.
 fn without_duplicates(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>> {
     let mut newest = HashMap::with_capacity(all.len());
     for (place, one) in all.iter().enumerate() {
@@ -154,7 +156,7 @@ fn without_duplicates(mut all: Vec<Arc<Registration>>) -> Vec<Arc<Registration>>
 
 impl Registry for RemoteRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        // The server checks the size, because only the server knows the limit.
+        // The client does not know the size limit of the server, so the server checks the size.
         registration.check(usize::MAX)?;
         let request = wire::encode_registration(&registration)?;
         let answer = self.calls.ask(request, &idempotent()).await;
@@ -170,7 +172,7 @@ impl Registry for RemoteRegistry {
         leave.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         leave.instance = which.instance.clone();
         leave.owner = which.owner().map(str::to_owned);
-        // If neither an instance nor a key is given, a second request might unregister a successor.
+        // Without an instance id or an owner key, a second request might unregister a successor.
         let options = if which.instance.is_some() || leave.owner.is_some() {
             idempotent()
         } else {
@@ -237,6 +239,6 @@ impl fmt::Debug for RemoteRegistry {
     }
 }
 
-/// The largest number of registrations in a list or a snapshot. This limit keeps a faulty registry
-/// from filling the memory of its clients.
+/// The maximum number of registrations in a list or a snapshot. The limit prevents a faulty
+/// registry from exhausting the memory of its clients.
 const MAX_REGISTRATIONS: usize = 1 << 20;

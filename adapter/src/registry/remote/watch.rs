@@ -1,4 +1,4 @@
-//! A watch of a remote registry that reconnects when its connection is lost.
+//! A watch of a remote registry, which reconnects if its connection is lost.
 
 use std::sync::{
     Arc,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{MessageStream, RemoteAgent, registry::wire::WatchChunk};
 
-/// Creates a watch of a remote registry. Nothing is sent before the watch is first polled.
+/// Creates a watch of a remote registry. The watch connects when it is first polled.
 pub(super) fn watch(
     registry: RemoteAgent,
     endpoint: Endpoint,
@@ -38,8 +38,8 @@ pub(super) fn watch(
     let connected = Arc::new(AtomicBool::new(false));
     let is_live = Arc::clone(&connected);
     let events = stream! {
-        // Whether an earlier connection has received a snapshot. If so, the snapshot of a new
-        // connection is a resync, because events may have been missed.
+        // Whether an earlier connection has received a snapshot. The first snapshot of each later
+        // connection is then a resync, because events may have been lost.
         let mut had_snapshot = false;
         loop {
             let mut source = Source::open(&registry, request.clone());

@@ -18,7 +18,7 @@ use crate::{
 pub struct RegistryServerBuilder {
     registry: SharedRegistry,
     keep_alive: Duration,
-    /// The limit on watches, or `None` for half of `max_connections`.
+    /// The maximum number of watches, or `None` to use half of `max_connections`.
     max_watches: Option<usize>,
     config: ServerConfig,
     endpoints: Endpoints,
@@ -39,44 +39,46 @@ impl RegistryServerBuilder {
         }
     }
 
-    /// Sets the largest number of concurrent watches. The default is half of
-    /// [`max_connections`](Self::max_connections). Watches stay connected, so the other half
-    /// remains available for heartbeats.
+    /// Sets the maximum number of concurrent watches. The default is half of
+    /// [`max_connections`](Self::max_connections), because watches stay connected and the other
+    /// half must remain available for heartbeats.
     ///
     /// Further watches are refused with
     /// [`RegistryError::TooManyWatches`](crate::registry::RegistryError::TooManyWatches). A
-    /// [`RemoteRegistry`](crate::registry::RemoteRegistry) retries every few seconds.
+    /// [`RemoteRegistry`](crate::registry::RemoteRegistry) retries a refused watch every few
+    /// seconds.
     pub fn max_watches(mut self, watches: usize) -> Self {
         self.max_watches = Some(watches);
         self
     }
 
-    /// Sets the interval of keep-alive messages on a watch without events, which is at least 1 ms.
-    /// The default is 15 s, as a [`RemoteRegistry`](crate::registry::RemoteRegistry) expects.
+    /// Sets the interval of keep-alive messages on a watch without events. The default is 15 s, and
+    /// the minimum is 1 ms. A [`RemoteRegistry`](crate::registry::RemoteRegistry) reconnects if it
+    /// receives no message for 45 s.
     pub fn keep_alive(mut self, interval: Duration) -> Self {
         self.keep_alive = interval.clamp(Duration::from_millis(1), MAX_TIMEOUT);
         self
     }
 
     server_settings! {
-        /// The default is 4096. The limit on open files of the process must be higher.
+        /// The default is 4096. The process must be allowed to open more files than that.
         ///
         /// Each watch of a [`RemoteRegistry`](crate::registry::RemoteRegistry) keeps a connection
-        /// open, and so does each client that discovers an agent. For any other request, such as a
-        /// heartbeat, the connection stays open for 10 s after the answer.
+        /// open, and so does each client that discovers an agent. After any other request, such as
+        /// a heartbeat, the connection stays open for 10 s.
         max_connections;
-        /// Long lists are split into pages that fit into a frame.
+        /// Long lists are split into pages, each of which fits into a frame.
         frame_limits;
         /// A connection with a watch is never idle.
         idle_timeout;
-        /// Sets how long the served registry may take to answer. The default is 30 s. After the
-        /// timeout, the caller receives `AGENT_UNAVAILABLE`.
+        /// Sets the timeout for an answer of the served registry. The default is 30 s. When the
+        /// timeout expires, the caller receives `AGENT_UNAVAILABLE`.
         handler_timeout;
-        /// Watches end immediately.
+        /// Watches are ended immediately.
         shutdown_timeout;
     }
 
-    /// Binds all endpoints and starts to serve. If an endpoint cannot be bound, no endpoint is
+    /// Binds all endpoints and starts serving. If an endpoint cannot be bound, no endpoint is
     /// served.
     ///
     /// # Errors
@@ -87,7 +89,7 @@ impl RegistryServerBuilder {
     ///
     /// # Panics
     ///
-    /// Panics if this is called outside a tokio runtime with I/O and time enabled.
+    /// Panics if called outside a tokio runtime with I/O and time enabled.
     ///
     /// # Cancel safety
     ///
@@ -129,12 +131,12 @@ impl fmt::Debug for RegistryServerBuilder {
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The default limit on connections. The limit is higher than the default of an agent server,
-/// because each registered agent connects regularly, and each client that watches an agent stays
+/// The default maximum number of connections. This limit is higher than that of an agent server,
+/// because each registered agent connects regularly and each client that watches an agent stays
 /// connected.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// The size of one page of a list, in bytes of JSON. A page is also limited to `1 /
-/// PAGES_PER_FRAME` of the largest frame.
+/// The maximum size of a page of a list, in bytes of JSON. The size is also limited to the maximum
+/// frame size divided by `PAGES_PER_FRAME`.
 const PAGE_SIZE: usize = 256 * 1024;
 const PAGES_PER_FRAME: usize = 4;

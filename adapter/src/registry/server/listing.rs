@@ -1,4 +1,4 @@
-//! Lists the registrations in a registry page by page.
+//! Lists the registrations of a registry in pages.
 
 use std::{
     sync::Arc,
@@ -22,11 +22,11 @@ pub(super) enum ListRequest {
     Query(Query),
 }
 
-/// Returns one page of a list, and the cursor for the next page if there is one. The page starts
-/// after the given cursor.
+/// Returns the page of a list that starts after the given cursor. If there are more pages, also
+/// returns the cursor for the next page.
 ///
-/// The cost depends on the registrations on the page and on those that are skipped, and not on the
-/// number of all registrations.
+/// The cost depends on the number of registrations that are returned or skipped, and not on the
+/// total number of registrations.
 pub(super) async fn list(
     registry: &SharedRegistry,
     request: &ListRequest,
@@ -42,7 +42,7 @@ pub(super) async fn list(
     };
     let mut page = Page::new(budget);
     let mut last: Option<Arc<Registration>> = None;
-    // All registrations with names up to this one have been listed.
+    // The name up to which all registrations have been listed.
     let mut listed_name = None;
     let mut batch = match (only, after) {
         (Some(name), _) => registry.lookup(name).await?,
@@ -55,14 +55,14 @@ pub(super) async fn list(
     if let Some(after) = after {
         after.skip(&mut batch);
     }
-    // A short batch is the last batch only if `list_after` has returned it. The first batch
-    // contains the registrations of one name, which may be fewer than `BATCH`.
+    // A short batch is the last batch only if it was returned by `list_after`. The first batch
+    // contains only the registrations of one name, so it may also be short.
     let mut is_last = false;
     loop {
         for registration in &batch {
             yielder.yield_if_due().await;
-            // Pages omit registrations that other processes cannot call. An omitted registration
-            // cannot be a cursor either.
+            // Omit registrations that the reader cannot call or did not request. An omitted
+            // registration cannot be a cursor.
             if !registration.is_portable()
                 || !reader.sees(registration)
                 || query.is_some_and(|query| !query.matches(registration))
@@ -93,7 +93,7 @@ pub(super) struct Yielder {
 }
 
 impl Yielder {
-    /// Creates a value that yields after each `slice` of work.
+    /// Creates a `Yielder` that yields whenever a `slice` of time has passed.
     pub(super) fn every(slice: Duration) -> Self {
         Self {
             slice,
@@ -109,10 +109,10 @@ impl Yielder {
     }
 }
 
-/// The smallest number of registrations that are read from the registry at a time.
+/// The minimum number of registrations that are read from the registry at once.
 const BATCH: usize = 256;
 
-/// How long a listing runs before it yields.
+/// The time for which a listing runs before it yields.
 pub(super) const WORK_SLICE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

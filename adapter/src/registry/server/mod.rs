@@ -16,8 +16,8 @@ use crate::{Error, server::ServerTasks};
 
 /// A server that makes a registry available to other processes, in any language.
 ///
-/// The server runs until it is stopped or dropped. Dropping the server aborts the requests in
-/// flight. Registrations belong to the served registry, and remain there when the server stops.
+/// The server runs until it is stopped or dropped. Dropping the server aborts all requests in
+/// flight. Stopping the server does not remove the registrations from the served registry.
 ///
 /// ```
 /// use agentwire::registry::{
@@ -37,7 +37,7 @@ use crate::{Error, server::ServerTasks};
 /// ```
 pub struct RegistryServer {
     tasks: ServerTasks,
-    /// Ends the watches at shutdown, because watches do not end by themselves.
+    /// Ends all watches at shutdown, because watches do not end by themselves.
     drain: CancellationToken,
 }
 
@@ -50,7 +50,7 @@ impl RegistryServer {
     ///
     /// # Panics
     ///
-    /// Panics if this is called outside a tokio runtime with I/O and time enabled.
+    /// Panics if called outside a tokio runtime with I/O and time enabled.
     pub async fn serve<E>(registry: impl Registry, endpoint: E) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
@@ -64,8 +64,8 @@ impl RegistryServer {
         RegistryServerBuilder::new(registry)
     }
 
-    /// Returns the first endpoint of the server. If the system has chosen the port, the endpoint
-    /// contains the actual port.
+    /// Returns the first endpoint of the server. If the operating system chose the port, the
+    /// endpoint contains the chosen port.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         // The builder requires at least one endpoint.
@@ -78,16 +78,16 @@ impl RegistryServer {
         self.tasks.endpoints()
     }
 
-    /// Stops the server gracefully. The server accepts no more connections and requests, answers
-    /// the requests in flight, and ends all watches. Requests that are not answered within the
+    /// Stops the server gracefully. The server stops accepting connections and requests, ends all
+    /// watches, and answers the requests in flight. Requests that are not answered within the
     /// [shutdown timeout](RegistryServerBuilder::shutdown_timeout) are dropped.
     ///
     /// Returns when all tasks of the server have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the server continues to drain without a timeout. Call this method
-    /// or [`abort`](Self::abort) to finish the shutdown.
+    /// If the future is dropped, the server continues to drain without a timeout. Call `stop` or
+    /// [`abort`](Self::abort) to finish the shutdown.
     pub async fn stop(&self) {
         self.drain.cancel();
         self.tasks.stop().await;
@@ -103,12 +103,12 @@ impl RegistryServer {
         self.tasks.abort().await;
     }
 
-    /// Waits until the server has been stopped or aborted by any task. Returns when all tasks of
-    /// the server have ended and its socket files are removed.
+    /// Waits until the server has been stopped or aborted. Returns when all tasks of the server
+    /// have ended and its socket files are removed.
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe, because it only waits.
+    /// This method is cancel safe. It only waits for the server to stop.
     pub async fn stopped(&self) {
         self.tasks.stopped().await;
     }

@@ -9,11 +9,11 @@ use agentwire_transport::{Peer, PeerAddr};
 
 use crate::registry::wire::text;
 
-/// A peer that asks for registrations.
+/// A peer that requests registrations.
 pub(super) struct Reader {
-    /// The machine that the request names, and the machine that the peer's address implies.
+    /// The machine in the request, and the machine that the address of the peer implies.
     machines: [Option<String>; 2],
-    /// Whether the peer asks for the local endpoints of other machines, too.
+    /// Whether the peer also requests the local endpoints of other machines.
     wants_all: bool,
 }
 
@@ -31,7 +31,8 @@ impl Reader {
         })
     }
 
-    /// Returns true if the peer can call the endpoint, or asks for all endpoints.
+    /// Returns whether the registration is visible to the peer. The peer must be able to call the
+    /// endpoint, unless the peer requests all endpoints.
     pub(super) fn sees(&self, registration: &Registration) -> bool {
         if self.wants_all || !registration.is_local() {
             return true;
@@ -41,12 +42,12 @@ impl Reader {
     }
 }
 
-/// Records where a local endpoint is, and refuses endpoints that the peer's callers cannot reach.
+/// Sets the machine of a local endpoint, and refuses endpoints that callers cannot reach.
 ///
 /// # Errors
 ///
-/// Returns [`RegistryError::InvalidRegistration`] if a peer outside of this process registers an
-/// endpoint that exists only inside of a process.
+/// Returns [`RegistryError::InvalidRegistration`] if a peer in another process registers an
+/// endpoint that exists only inside a process.
 pub(super) fn place(
     peer: &Peer,
     mut registration: Registration,
@@ -67,8 +68,8 @@ pub(super) fn place(
     Ok(registration)
 }
 
-/// Returns the machine that the address of a peer implies: this machine for a local peer, and
-/// otherwise the IP address.
+/// Returns the machine that the address of a peer implies. This is the current machine for a local
+/// peer, and the IP address for any other peer.
 fn machine_of(peer: &Peer) -> Option<String> {
     match peer.address() {
         PeerAddr::Tcp(address) if !address.ip().to_canonical().is_loopback() => {

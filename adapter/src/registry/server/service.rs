@@ -30,21 +30,20 @@ use crate::{
     server::{Guard, Service, Work, unknown_method},
 };
 
-/// The service of a [`RegistryServer`](super::RegistryServer), which processes envelopes (PROTOCOL
-/// 12).
+/// The service of a [`RegistryServer`](super::RegistryServer) (PROTOCOL 12).
 pub(super) struct RegistryService {
     pub(super) registry: SharedRegistry,
-    /// The largest size of one page of a list, in bytes of JSON.
+    /// The maximum size of a page of a list, in bytes of JSON.
     pub(super) page_size: usize,
     /// The interval of keep-alive messages on a watch without events.
     pub(super) keep_alive: Duration,
-    /// How long the registry may take to answer.
+    /// The timeout for an answer of the registry.
     pub(super) handler_timeout: Option<Duration>,
     /// The permits that limit the number of concurrent watches.
     pub(super) watches: Arc<Semaphore>,
     pub(super) max_watches: usize,
     pub(super) refused_watches: LogLimit,
-    /// Ends the watches at shutdown, because watches do not end by themselves.
+    /// Ends all watches at shutdown, because watches do not end by themselves.
     pub(super) drain: CancellationToken,
 }
 
@@ -139,14 +138,14 @@ impl RegistryService {
             self.keep_alive,
             drain,
         );
-        // The closure holds the permit until the stream is dropped.
+        // The closure owns the permit, so the permit is released when the stream is dropped.
         Ok(chunks.inspect(move |_| {
             let _ = &permit;
         }))
     }
 }
 
-/// Encodes the events of a watch as the chunks of a stream.
+/// Converts the events of a watch into the chunks of a stream.
 fn watch_chunks(
     registry: SharedRegistry,
     scope: WatchScope,
@@ -156,20 +155,19 @@ fn watch_chunks(
     drain: CancellationToken,
 ) -> impl Stream<Item = Body> + Send + 'static {
     stream! {
-        // The watch is created inside the block, so that a panic of the registry is caught.
+        // The watch is created inside the stream, so that a panic of the registry is caught.
         let mut watch = registry.watch(scope);
         let mut has_started = false;
         let (mut last_chunk, mut last_live) = (Instant::now(), Instant::now());
         loop {
             let max_outage = if has_started { MAX_OUTAGE } else { MAX_START };
-            // Check liveness at least twice before an outage counts, because the outage may be
-            // short.
+            // Check the watch at least twice before it fails, because the outage may be short.
             let wait = (MAX_OUTAGE / 2)
                 .min(max_outage.saturating_sub(last_live.elapsed()))
                 .min(keep_alive.saturating_sub(last_chunk.elapsed()));
             let next = tokio::select! {
                 biased;
-                // Clients then open a new watch, at this or at another server of the registry.
+                // Clients then open a new watch at a running server.
                 () = drain.cancelled() => break,
                 // The timeout loses no event, because `next` is cancel safe.
                 next = timeout(wait, watch.next()) => next,
@@ -305,10 +303,9 @@ fn backend_unreachable() -> WireError {
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, text).with_details(map! {"reason": "unavailable"})
 }
 
-/// How long the registry may be unreachable before its watches fail (PROTOCOL 12.11).
+/// The time after which the watches of an unreachable registry fail (PROTOCOL 12.11).
 const MAX_OUTAGE: Duration = Duration::from_secs(30);
 
-/// How long the first snapshot of a watch may take. A watch of a Redis registry may be queued for
-/// up to 60 s. A shorter limit would make such a watch fail and start again at the end of the
-/// queue.
+/// The timeout for the first snapshot of a watch. A Redis registry may queue a watch for up to 60
+/// s. With a shorter timeout, the watch would fail and move to the end of the queue.
 const MAX_START: Duration = Duration::from_secs(90);

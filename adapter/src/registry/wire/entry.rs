@@ -1,4 +1,4 @@
-//! The wire format of registrations, of references to instances, and of leases.
+//! The wire format of registrations, instance references and leases.
 
 use std::time::Duration;
 
@@ -54,13 +54,13 @@ pub(in crate::registry) fn read_registration(
         .with_capabilities(register.capabilities);
     registration.version = version.transpose()?;
     registration.metadata = register.metadata;
-    // Not this machine: the endpoint may be on another one.
+    // `Registration::new` sets this machine, but the endpoint may be on another machine.
     registration.machine = present(register.machine);
     Ok(registration)
 }
 
-/// Decodes the reference to an instance in a heartbeat or in a request to unregister. Empty fields
-/// count as absent.
+/// Decodes the instance reference in a heartbeat or a request to unregister. Empty fields are
+/// treated as absent.
 ///
 /// # Errors
 ///
@@ -86,13 +86,12 @@ pub(in crate::registry) fn encode_lease(lease: Lease) -> Map {
     }
 }
 
-/// Decodes the answer to a registration. If the answer contains no lease, the default lease is
-/// returned.
+/// Decodes the answer to a registration. Returns the default lease if the answer contains no lease.
 pub(in crate::registry) fn read_lease(answer: &Map) -> Result<Lease, FieldError> {
     let seconds = match answer.get("lease_seconds") {
         None | Some(Value::Null) => return Ok(Lease::default()),
         Some(Value::Float(seconds)) => Some(*seconds),
-        // The conversion is lossless up to 2^53 seconds.
+        // The conversion is exact up to 2^53 seconds.
         Some(other) => other.as_u64().map(|seconds| seconds as f64),
     };
     let lease = seconds

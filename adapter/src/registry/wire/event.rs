@@ -1,4 +1,4 @@
-//! The wire format of the events of a watch, which are sent as chunks of a stream.
+//! The wire format of watch events, which are sent as the chunks of a stream.
 
 use std::sync::Arc;
 
@@ -13,26 +13,26 @@ use super::page::{Pages, read_page};
 /// A decoded chunk of a watch.
 #[derive(Debug)]
 pub(in crate::registry) enum WatchChunk {
-    /// A part of a snapshot. If `more` is true, the next chunk contains the next part.
+    /// A part of a snapshot. If `more` is true, the next chunk contains another part.
     Snapshot {
         registrations: Vec<Arc<Registration>>,
         resync: bool,
         more: bool,
     },
     Event(Event),
-    /// A chunk that is ignored: a keep-alive, an event of an unknown kind, or an event about an
-    /// agent that this process cannot call.
+    /// A chunk that is ignored. The chunk is a keep-alive, an event of an unknown kind, or an event
+    /// about an agent that this process cannot call.
     Ignored,
 }
 
-/// Returns the content of a keep-alive chunk. The chunk is sent on a watch without events, so that
-/// clients can distinguish such a watch from a dead connection.
+/// Returns the content of a keep-alive chunk. The server sends keep-alive chunks on a watch without
+/// events, so that clients can detect dead connections.
 pub(in crate::registry) fn keep_alive() -> Map {
     map! {"event": ALIVE}
 }
 
-/// Encodes an event as the contents of one or more chunks. A snapshot is split into chunks that
-/// each contain up to `budget` bytes of registrations as JSON.
+/// Encodes an event as the contents of one or more chunks. A snapshot is split into chunks, each of
+/// which contains up to `budget` bytes of registrations as JSON.
 pub(in crate::registry) fn encode_event(
     event: Event,
     budget: usize,
@@ -65,7 +65,7 @@ pub(in crate::registry) fn encode_event(
 
 fn encode_change(event: &Event) -> Option<Map> {
     let registration = event.registration()?;
-    // The snapshot also omits agents that other processes cannot call.
+    // Snapshots also omit agents that other processes cannot call.
     let registration = registration.is_portable().then(|| registration.to_map())?;
     Some(map! {"event": (event.name()), "registration": registration})
 }
@@ -104,7 +104,7 @@ impl WatchChunk {
         };
         match Registration::from_map(registration) {
             Ok(registration) => Ok(Self::Event(make(Arc::new(registration)))),
-            // This process cannot call the endpoint, so the snapshot omitted the registration, too.
+            // This process cannot call the endpoint, so the snapshot also omitted the registration.
             Err(error) if error.field() == "endpoint" => Ok(Self::Ignored),
             Err(error) => Err(error),
         }

@@ -1,4 +1,4 @@
-//! The wire format of registries (PROTOCOL 12). This module performs no I/O.
+//! The wire format of registries (PROTOCOL 12). This module does not perform I/O.
 
 mod entry;
 mod event;

@@ -1,4 +1,4 @@
-//! Lists of registrations, which are split into pages.
+//! The pages of a list of registrations.
 
 use std::{cmp::Ordering, iter::Peekable, sync::Arc, vec};
 
@@ -8,14 +8,14 @@ use agentwire_registry::{
     backend::{FieldError, RegistrationExt},
 };
 
-/// A list of registrations that fits into a frame. The length of the list as JSON is limited by a
-/// budget, but the first registration is always accepted.
+/// A page of registrations that fits into a frame. A budget limits the length of the page as JSON,
+/// but the first registration is always accepted.
 #[derive(Debug)]
 pub(in crate::registry) struct Page {
     list: Vec<Value>,
     /// The length of the registrations as JSON, in bytes.
     size: usize,
-    /// The limit on `size`, which only a single large registration may exceed.
+    /// The limit on `size`. Only the first registration may exceed this limit.
     budget: usize,
     scratch: Vec<u8>,
 }
@@ -26,7 +26,7 @@ pub(in crate::registry) struct Pages {
     budget: usize,
 }
 
-/// The last registration of a page, after which the next page starts.
+/// The position at which the next page starts: the last registration of the previous page.
 #[derive(Debug, Clone)]
 pub(in crate::registry) struct Cursor(Registration);
 
@@ -44,7 +44,7 @@ impl Page {
     pub(in crate::registry) fn push(&mut self, registration: &Registration) -> bool {
         let value = Value::Map(registration.to_map());
         self.scratch.clear();
-        // If the value cannot be encoded, sending the answer fails later.
+        // Ignore errors. If the value cannot be encoded, sending the answer fails later.
         let _ = json::write(&value, &mut self.scratch);
         let len = self.scratch.len();
         if !self.list.is_empty() && self.size + len > self.budget {
@@ -61,8 +61,8 @@ impl Page {
 }
 
 impl Pages {
-    /// Starts to split `registrations` into pages, and removes those that other processes cannot
-    /// call.
+    /// Starts splitting `registrations` into pages, and removes registrations that other processes
+    /// cannot call.
     pub(in crate::registry) fn new(
         mut registrations: Vec<Arc<Registration>>,
         budget: usize,
@@ -83,8 +83,8 @@ impl Pages {
 }
 
 impl Cursor {
-    /// Encodes the cursor after the registration `last`. The cursor is sent in an answer and in the
-    /// request for the next page.
+    /// Encodes the cursor for the page after `last`. The server sends the cursor in an answer, and
+    /// the client returns it in the request for the next page.
     pub(in crate::registry) fn to_map(last: &Registration) -> Map {
         let mut map = map! {"name": (&*last.name), "endpoint": (last.endpoint.to_string())};
         if let Some(version) = &last.version {
@@ -93,7 +93,7 @@ impl Cursor {
         map
     }
 
-    /// Decodes the cursor of a request, if the request has one.
+    /// Decodes the cursor of a request, if there is one.
     pub(in crate::registry) fn read(payload: &Map) -> Result<Option<Self>, FieldError> {
         match payload.get("after") {
             None | Some(Value::Null) => Ok(None),
@@ -109,7 +109,7 @@ impl Cursor {
         &self.0.name
     }
 
-    /// Removes the registrations up to and including the cursor from an ordered list.
+    /// Removes all registrations up to and including the cursor from an ordered list.
     pub(in crate::registry) fn skip(&self, registrations: &mut Vec<Arc<Registration>>) {
         let is_listed = |registration: &Arc<Registration>| {
             registration.listing_order(&self.0) != Ordering::Greater
@@ -119,8 +119,8 @@ impl Cursor {
     }
 }
 
-/// Decodes a list of registrations, and omits those whose endpoints this process cannot call. Also
-/// returns the length of the list before the omissions.
+/// Decodes a list of registrations, and omits registrations whose endpoints this process cannot
+/// call. Also returns the length of the list including omitted registrations.
 pub(in crate::registry) fn read_page(
     payload: &mut Map,
 ) -> Result<(Vec<Arc<Registration>>, usize), FieldError> {

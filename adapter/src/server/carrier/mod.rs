@@ -1,9 +1,9 @@
-//! Carriers receive requests for a service and send its answers.
+//! The carriers, which receive the requests for a service and send its answers.
 //!
-//! Each carrier has its own folder. The carrier receives requests from its peers, passes them to
-//! the [`Service`], and sends the answers back. Each carrier also implements limits, timeouts and
-//! draining, according to the settings in [`ServerContext`]. The endpoint determines the carrier:
-//! see [`Bound::bind`].
+//! Each carrier has its own folder. A carrier receives requests from its peers, passes the requests
+//! to the [`Service`], and sends the answers back. Each carrier also implements limits, timeouts
+//! and draining, according to the settings in [`ServerContext`]. The endpoint determines the
+//! carrier: see [`Bound::bind`].
 
 mod frames;
 
@@ -22,18 +22,18 @@ pub(super) struct ServerContext {
     pub(super) service: Arc<dyn Service>,
     pub(super) config: Arc<ServerConfig>,
     pub(super) shutdown: Shutdown,
-    /// The tasks of the server. The server has stopped when all of them have ended.
+    /// The tasks of the server. The server has stopped when all tasks have ended.
     pub(super) tasks: TaskTracker,
 }
 
-/// A bound endpoint with the carrier that serves it.
+/// A bound endpoint and its carrier.
 pub(crate) enum Bound {
-    /// The carrier of frames on byte streams, for Unix, TCP, memory and custom transports.
+    /// A listener for frames over byte streams: Unix, TCP, memory or a custom transport.
     Frames(Listener),
 }
 
 impl Bound {
-    /// Binds an endpoint for the carrier that the scheme of the endpoint selects.
+    /// Binds an endpoint. The scheme of the endpoint determines the carrier.
     ///
     /// # Errors
     ///
@@ -43,15 +43,15 @@ impl Bound {
         Ok(Self::Frames(listener))
     }
 
-    /// Returns the endpoint to which peers connect. If the system has chosen the port, the endpoint
-    /// contains the actual port.
+    /// Returns the endpoint to which peers connect. If the operating system chose the port, the
+    /// endpoint contains the chosen port.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         match self {
             Self::Frames(listener) => listener.endpoint(),
         }
     }
 
-    /// Starts to serve in tasks of the server.
+    /// Starts serving in tasks of the server.
     pub(super) fn start(self, server: ServerContext) {
         let tasks = server.tasks.clone();
         match self {

@@ -1,4 +1,4 @@
-//! Accepts connections and spawns a task for each.
+//! Accepts connections and spawns a task for each connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,8 +28,8 @@ impl Acceptor {
         tokio::select! {
             biased;
             () = shutdown.started() => {}
-            // Cancellation loses no connection, because an accepted connection is spawned before
-            // the next await.
+            // Cancellation loses no connection, because each accepted connection is spawned before
+            // the next await point.
             () = self.accept_all() => {}
         }
     }
@@ -40,9 +40,8 @@ impl Acceptor {
         let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
         let failures = LogLimit::new();
         loop {
-            // The permit is acquired before a connection is accepted. At the limit, further
-            // connections therefore wait in the accept queue of the system. The semaphore is never
-            // closed.
+            // A permit is acquired before each accept, so that connections above the limit wait in
+            // the accept queue of the operating system. The semaphore is never closed.
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 return;
             };
@@ -74,8 +73,8 @@ impl Acceptor {
         let span = tracing::debug_span!("connection", %endpoint, %peer);
         let connection = FramedConnection::new(connection, self.server.config.frame_limits);
         let session = Session::new(connection, peer, &self.server);
-        // The values that are moved into this future must be small, because the future accounts for
-        // most of the memory of an idle connection.
+        // The captured values must be small, because this future accounts for most of the memory of
+        // an idle connection.
         let served = async move {
             session.run().await;
             drop(permit);
@@ -84,8 +83,8 @@ impl Acceptor {
     }
 }
 
-/// The first delay after a failed accept. The delays grow up to `MAX_BACKOFF`. Accepts often fail
-/// repeatedly, for example when file descriptors run out, and retrying at once would be a busy
-/// loop.
+/// The first delay after a failed accept. The delays grow up to `MAX_BACKOFF`. Accepting often
+/// fails repeatedly, for example when the process has no more file descriptors. Without a delay,
+/// the retries would be a busy loop.
 const FIRST_BACKOFF: Duration = Duration::from_millis(5);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The reasons why a session ends, and how the connection is then closed.
+//! The reasons why a session ends.
 
 use std::{io, time::Duration};
 
@@ -6,7 +6,7 @@ use agentwire_codec::{ForeignProtocol, FrameError};
 
 use crate::connection::Linger;
 
-/// The reason why a session ends. The texts are used in logs.
+/// The reason why a session ends. The error texts are used in logs.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CloseReason {
     #[error("peer closed the connection")]
@@ -19,7 +19,7 @@ pub(super) enum CloseReason {
     Timeout(&'static str),
     #[error("frame of {len} bytes exceeds the limit of {max}")]
     FrameTooLarge { len: usize, max: usize },
-    #[error("peer sent {0} and not frames")]
+    #[error("peer sent {0} instead of frames")]
     ForeignProtocol(ForeignProtocol),
     #[error("reading failed: {0}")]
     ReadFailed(FrameError),
@@ -28,21 +28,20 @@ pub(super) enum CloseReason {
 }
 
 impl CloseReason {
-    /// Returns whether the session has refused the received bytes, so that all further input is
-    /// discarded.
+    /// Returns whether the session has refused a frame and discards all further input.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::FrameTooLarge { .. } | Self::ForeignProtocol(_))
     }
 
-    /// Returns how long to discard the peer's input, so that the peer can still read the last
-    /// replies. Returns `None` if the connection is to be dropped immediately.
+    /// Returns how long the connection stays open so that the peer can read the last replies.
+    /// Returns `None` if the connection must be dropped immediately.
     ///
-    /// `has_unread_replies` says that the peer may not have read all replies. If such a peer sends
-    /// a request after the connection was dropped, the system answers with a reset, and the peer
-    /// loses the replies.
+    /// `has_unread_replies` is true if the peer may not have read all replies. If such a peer sends
+    /// a request after the connection is dropped, the operating system resets the connection, and
+    /// the peer loses the replies.
     pub(super) fn linger(&self, has_unread_replies: bool) -> Option<Linger> {
         match self {
-            // The peer may still be sending the rest of the frame.
+            // The peer may still be sending the refused frame.
             Self::FrameTooLarge { .. } | Self::ForeignProtocol(_) => Some(Linger {
                 total: AFTER_REFUSAL,
                 quiet: AFTER_REFUSAL,
@@ -51,7 +50,7 @@ impl CloseReason {
                 total: AFTER_DRAIN,
                 quiet: QUIET_AFTER_DRAIN,
             }),
-            // Only bytes that have already arrived must be discarded.
+            // Only bytes that have already arrived need to be discarded.
             Self::Drained => Some(Linger {
                 total: Duration::ZERO,
                 quiet: Duration::ZERO,
@@ -65,13 +64,14 @@ impl CloseReason {
     }
 }
 
-/// How long a peer that has sent an oversized frame has to read the error.
+/// The time that a peer has to read the error after its frame was refused.
 const AFTER_REFUSAL: Duration = Duration::from_secs(2);
 
-/// How long a stopping server discards what a peer sends. The shutdown timeout ends the wait as
-/// well.
+/// The maximum time for which a stopping server discards the input of a peer. The shutdown timeout
+/// also limits this time.
 const AFTER_DRAIN: Duration = Duration::from_secs(30);
 
-/// How long a stopping server waits for the next bytes of a peer before it drops the connection.
-/// The system then still delivers the replies, unless the peer sends more requests.
+/// The time for which a stopping server waits for more bytes of a peer before it drops the
+/// connection. The operating system still delivers the replies, unless the peer sends more
+/// requests.
 const QUIET_AFTER_DRAIN: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Starts the request in a decoded frame, or refuses the frame.
+//! Starts or refuses the request in a decoded frame.
 
 use std::time::Instant;
 
@@ -11,12 +11,12 @@ use agentwire_transport::{Peer, internal::LogLimit};
 use super::{in_flight::InFlight, reply::Reply};
 use crate::{connection::Decoded, server::service::Service};
 
-/// Starts the request in a decoded payload. `payload` may be empty if the payload is large.
+/// Starts the request in a decoded payload. For a large payload, `payload` may be empty.
 ///
 /// # Errors
 ///
-/// Returns the reply that refuses the frame, if the payload is not a request for this service
-/// (PROTOCOL 7.3), or if the server is stopping (PROTOCOL 8.4).
+/// Returns an error reply if the payload is not a request for this service (PROTOCOL 7.3) or the
+/// server is stopping (PROTOCOL 8.4).
 pub(super) fn dispatch(
     service: &dyn Service,
     peer: &Peer,
@@ -37,7 +37,7 @@ pub(super) fn dispatch(
             if let Some(count) = UNDECODABLE.record(Instant::now()) {
                 tracing::warn!(%peer, %id, %error, count, "frame cannot be decoded");
             }
-            // A wrong type is reported in preference to any other error of the envelope.
+            // If the envelope has several errors, a wrong type is reported first.
             return Err(match error.envelope_type() {
                 Some(kind) if !service.accepts(kind) => {
                     refuse(id, not_a_request(kind, format, len, payload))
@@ -60,7 +60,7 @@ pub(super) fn dispatch(
 }
 
 /// Returns the answer to a request that reaches a stopping server. No agent has seen the request,
-/// so it is safe to send the request again.
+/// so the caller can safely send it again.
 fn stopping() -> WireError {
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, "The server is stopping")
         .with_details(Map::from([("reason", "stopping")]))

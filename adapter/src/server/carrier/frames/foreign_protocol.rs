@@ -1,11 +1,11 @@
-//! The handling of peers that use another protocol.
+//! Handles peers that use another protocol.
 
 use std::time::Instant;
 
 use agentwire_codec::ForeignProtocol;
 use agentwire_transport::{Peer, internal::LogLimit};
 
-/// Logs that a peer uses another protocol. The rate of these warnings is limited.
+/// Logs a rate-limited warning that a peer uses another protocol.
 pub(super) fn warn(peer: &Peer, protocol: ForeignProtocol) {
     if let Some(count) = WARNINGS.record(Instant::now()) {
         tracing::warn!(%peer, %protocol, count, "peer does not speak agentwire; connection refused");
@@ -14,7 +14,7 @@ pub(super) fn warn(peer: &Peer, protocol: ForeignProtocol) {
 
 /// Appends an HTTP response for users who open the port in a browser or with curl.
 ///
-/// The request is not parsed, and no part of it is included in the response. The connection is
+/// The request is not parsed, and the response contains no part of the request. The connection is
 /// closed afterwards.
 pub(super) fn answer_http(buffer: &mut Vec<u8>) {
     let head = format!(

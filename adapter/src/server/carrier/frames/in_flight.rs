@@ -19,7 +19,7 @@ use crate::server::service::Work;
 pub(super) struct InFlight {
     format: Format,
     id: RequestId,
-    /// The work of the service. `None` only while the request is being dropped.
+    /// The work of the service, or `None` while the request is being dropped.
     work: Option<Work>,
 }
 
@@ -32,8 +32,8 @@ impl InFlight {
         }
     }
 
-    /// Polls for the next reply. Returns `None` after the last reply. A reply that is not a chunk
-    /// is always the last one.
+    /// Polls for the next reply. Returns `None` after the last reply. Only a chunk can be followed
+    /// by another reply.
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
         let body = match &mut self.work {
             Some(Work::One(answer)) => Some(ready!(answer.as_mut().poll(cx))),
@@ -43,7 +43,7 @@ impl InFlight {
         Poll::Ready(body.map(|body| self.reply(body)))
     }
 
-    /// Returns a future of the next reply, which also returns the request.
+    /// Returns a future that resolves to the next reply and the request.
     pub(super) fn into_next(self) -> NextReply {
         NextReply(Some(self))
     }
@@ -56,8 +56,8 @@ impl InFlight {
     }
 }
 
-/// Drops the future of the agent, which may panic. The panic must not affect the other requests of
-/// the connection.
+/// Catches a panic while the future of the agent is dropped. Such a panic must not affect the other
+/// requests of the connection.
 impl Drop for InFlight {
     fn drop(&mut self) {
         let work = self.work.take();
@@ -69,8 +69,7 @@ impl Drop for InFlight {
     }
 }
 
-/// A future that resolves to the next reply of a request and the request itself, or to `None` after
-/// the last reply.
+/// A future that resolves to the next reply and the request, or to `None` after the last reply.
 pub(super) struct NextReply(Option<InFlight>);
 
 impl Future for NextReply {

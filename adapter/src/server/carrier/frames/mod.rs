@@ -1,7 +1,7 @@
-//! The carrier that sends one envelope in each frame, over any byte stream.
+//! The carrier that sends one envelope per frame over any byte stream.
 //!
-//! The layers are `acceptor` > `session` > `dispatch` > `in_flight`. One task accepts the
-//! connections of a listener. Each connection has a task that reads and starts requests, and writes
+//! The layers are `acceptor` > `session` > `dispatch` > `in_flight`. Each listener has a task that
+//! accepts connections. Each connection has a task that reads requests, starts them, and writes
 //! each reply as soon as it is ready.
 
 mod acceptor;

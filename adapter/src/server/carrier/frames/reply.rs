@@ -1,8 +1,8 @@
-//! The replies to requests, and their replacements if a reply cannot be encoded.
+//! The replies to requests, and the errors that replace replies that cannot be encoded.
 
 use agentwire_codec::{Body, EncodeError, Envelope, EnvelopeType, ErrorCode, Format, WireError};
 
-/// A reply, which is encoded in the format of its request (PROTOCOL 10.2).
+/// A reply, with the format of its request (PROTOCOL 10.2).
 pub(super) struct Reply {
     pub(super) format: Format,
     pub(super) envelope: Envelope,
@@ -15,7 +15,7 @@ impl Reply {
     }
 }
 
-/// Returns the errors to send instead of a reply that cannot be encoded, in order of preference
+/// Returns the errors that can replace a reply that cannot be encoded, in order of preference
 /// (PROTOCOL 7.4).
 pub(super) fn replacements(envelope: &Envelope, error: &EncodeError) -> Vec<Envelope> {
     let replace = |error: WireError| Envelope::new(envelope.id.clone(), error);

@@ -1,4 +1,4 @@
-//! A session serves one connection: it reads requests, runs them, and writes the replies.
+//! A session serves one connection.
 
 use std::{
     future::{Future, poll_fn},
@@ -38,27 +38,27 @@ use crate::{
 /// The state of one connection.
 ///
 /// A single task reads the requests, runs them, and writes the replies. Dropping the session
-/// therefore cancels all requests of the peer, and replies that become ready together are sent in
-/// one write.
+/// therefore cancels all requests of the peer. Replies that become ready together are sent in a
+/// single write.
 pub(super) struct Session {
     connection: FramedConnection,
     peer: Peer,
     service: Arc<dyn Service>,
     config: Arc<ServerConfig>,
     in_flight: FuturesUnordered<NextReply>,
-    /// A large reply that is being encoded on another thread. Other replies wait for it.
+    /// A large reply that is being encoded on another thread. Other replies wait in the meantime.
     encoding: Option<Box<Encoding>>,
-    /// The reason why the session is closing. Once it is set, no further request is started, but
-    /// requests in flight are still answered.
+    /// The reason why the session is closing. A closing session starts no more requests, but still
+    /// answers the requests in flight.
     closing: Option<CloseReason>,
-    /// Whether the end of the peer's bytes was read.
+    /// Whether the session has read the end of the peer's input.
     has_ended: bool,
-    /// Whether the peer sends nothing more and may have left. The session then sends the replies
-    /// that are ready and drops the other requests.
+    /// Whether the peer has ended its input and may have disconnected. The session then sends the
+    /// replies that are ready and drops all other requests.
     is_abandoned: bool,
-    /// Whether a frame has arrived for which the session has no capacity.
+    /// Whether a frame has arrived that the session has no capacity to process.
     is_blocked: bool,
-    /// Whether the peer may not have read all replies that were written.
+    /// Whether the peer may not have read all written replies.
     has_unread_replies: bool,
     shutdown: ShutdownListener,
     timeouts: Timeouts,
@@ -69,7 +69,7 @@ pub(super) struct Session {
 struct Encoding {
     format: Format,
     frame: Offload<Encoded>,
-    /// The request, if more replies may follow.
+    /// The request, or `None` if the reply is the last one.
     request: Option<InFlight>,
 }
 
@@ -99,8 +99,8 @@ impl Session {
 
     /// Serves the connection until it ends.
     ///
-    /// `self` is boxed, because an async fn stores a by-value `self` twice in its state machine,
-    /// and so does every future that wraps it.
+    /// `self` is boxed because an async fn that takes `self` by value stores it twice in its state
+    /// machine, and so does every future that wraps the async fn.
     pub(super) async fn run(mut self: Box<Self>) {
         tracing::debug!("connection opened");
         let reason = poll_fn(|cx| self.poll(cx)).await;
@@ -116,7 +116,7 @@ impl Session {
             shutdown,
             ..
         } = *self;
-        // Boxed, so that idle connections do not reserve memory for this future.
+        // The future is boxed so that idle connections do not reserve memory for it.
         Box::pin(async move {
             tokio::select! {
                 biased;
@@ -130,9 +130,9 @@ impl Session {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut turn = Turn::default();
         loop {
-            // Flush at the start of each round. The last round queues no reply after its flush.
-            // Either every request is then pending, or the queue is full and the connection wakes
-            // this task.
+            // Flush at the start of each round. The last round queues no replies after its flush,
+            // because all requests are pending or the queue is full. If the queue is full, the
+            // connection wakes this task.
             if let Poll::Ready(Err(error)) = self.connection.poll_flush(cx) {
                 return Poll::Ready(CloseReason::WriteFailed(error));
             }
@@ -148,16 +148,16 @@ impl Session {
             }
         }
         if self.is_abandoned && !self.in_flight.is_empty() && self.has_queue_space() {
-            // None of these requests has a reply that is ready. Dropping them leaves capacity for
-            // the frames that have arrived already.
+            // None of the requests has a reply that is ready. Dropping the requests leaves capacity
+            // for the frames that have already arrived.
             self.in_flight.clear();
             cx.waker().wake_by_ref();
         }
-        // The shutdown is checked after reading, so that requests that have already arrived are
+        // Check the shutdown after reading, so that requests that have already arrived are
         // answered.
         match self.shutdown.poll(cx) {
             Stage::Aborted => return Poll::Ready(CloseReason::Aborted),
-            // If the turn is over, more requests may have arrived already.
+            // If the turn is over, there may be more requests that have already arrived.
             Stage::Draining if !turn.is_over() => {
                 self.closing.get_or_insert(CloseReason::Drained);
             }
@@ -169,15 +169,14 @@ impl Session {
             }
         }
         if turn.is_over() {
-            // The session does not wait for its peer here, so no timeout applies.
+            // No timeout applies, because the session is not waiting for its peer.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         self.poll_timeouts(cx)
     }
 
-    /// Queues the replies that are ready until the queue is full. Returns whether any request was
-    /// ready.
+    /// Queues ready replies until the queue is full. Returns whether any request was ready.
     fn poll_replies(&mut self, cx: &mut Context<'_>) -> bool {
         let mut has_replied = self.poll_encoding(cx);
         while self.has_queue_space() {
@@ -192,7 +191,8 @@ impl Session {
         has_replied
     }
 
-    /// Queues the reply that was encoded on another thread, if it is ready. Returns whether it was.
+    /// Queues the reply that is being encoded on another thread if encoding has finished. Returns
+    /// whether encoding has finished.
     fn poll_encoding(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(encoding) = &mut self.encoding else {
             return false;
@@ -217,7 +217,7 @@ impl Session {
         true
     }
 
-    /// Polls a new request once. Many requests are answered immediately, and are never added to
+    /// Polls a new request once. Many requests are answered immediately, so they are never added to
     /// `in_flight`.
     fn start(&mut self, mut request: InFlight, cx: &mut Context<'_>) {
         match request.poll_reply(cx) {
@@ -241,8 +241,8 @@ impl Session {
         }
     }
 
-    /// Reads and starts requests until the turn is over, while the session has capacity. Returns
-    /// whether a frame was read.
+    /// Reads and starts requests until the turn is over or the session has no more capacity.
+    /// Returns whether a frame was read.
     fn poll_requests(
         &mut self,
         cx: &mut Context<'_>,
@@ -282,7 +282,7 @@ impl Session {
                     has_read = true;
                     turn.spend(len);
                     self.timeouts.request_arrived();
-                    // This peer does not read each reply before it sends the next request.
+                    // The peer sends requests without waiting for the previous replies.
                     self.has_unread_replies |= self.has_work() || self.connection.queued() > 0;
                     let bodies = self.service.bodies();
                     let payload = self.connection.payload(len);
@@ -338,7 +338,7 @@ impl Session {
         }
     }
 
-    /// Waits for the end of the peer's bytes while the session has no capacity for the first frame.
+    /// Waits for the end of the peer's input while the session has no capacity for the first frame.
     fn poll_blocked(&mut self, cx: &mut Context<'_>, len: usize) -> Result<(), CloseReason> {
         self.is_blocked = true;
         if self.has_ended {
@@ -351,8 +351,8 @@ impl Session {
         }
     }
 
-    /// Begins to close the session, because all bytes of the peer have been read. The requests in
-    /// flight are answered first, unless the peer has left.
+    /// Starts closing the session at the end of the peer's input. The requests in flight are
+    /// answered first, unless the peer has disconnected.
     fn input_ended(
         &mut self,
         cx: &mut Context<'_>,
@@ -362,7 +362,7 @@ impl Session {
         self.peer_ended(cx)
     }
 
-    /// Decides whether to finish the requests of a peer that sends nothing more (PROTOCOL 6.7).
+    /// Decides whether to finish the requests of a peer that has ended its input (PROTOCOL 6.7).
     fn peer_ended(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
         self.has_ended = true;
         match self.connection.peer_state(cx) {
@@ -375,8 +375,8 @@ impl Session {
         }
     }
 
-    /// Checks whether the peer has left. The session cannot learn this by reading if bytes precede
-    /// the end of the stream, or if the end has already been read.
+    /// Checks whether the peer has disconnected. Reading cannot detect a disconnect if unread bytes
+    /// precede the end of the stream, or if the end has already been read.
     fn check_peer(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
         match self.connection.peer_state(cx) {
             PeerState::Closed => Err(CloseReason::PeerClosed),
@@ -389,8 +389,8 @@ impl Session {
         }
     }
 
-    /// Reports an oversized frame or bytes of another protocol, and stops reading requests. Earlier
-    /// requests are still answered.
+    /// Queues an error for an oversized frame or for bytes of another protocol, and stops reading
+    /// requests. Earlier requests are still answered.
     fn refuse_frame(&mut self, len: usize, max: usize, protocol: Option<ForeignProtocol>) {
         self.closing = Some(match protocol {
             Some(protocol) => CloseReason::ForeignProtocol(protocol),
@@ -398,8 +398,8 @@ impl Session {
         });
         if let Some(protocol) = protocol {
             foreign_protocol::warn(&self.peer, protocol);
-            // An HTTP response is sent only if no frame was received before. After a valid frame,
-            // the same bytes are the length of another frame.
+            // An HTTP response is sent only for the first bytes of a connection. After a valid
+            // frame, the same bytes are the length of another frame.
             let is_first = self.connection.written() == 0
                 && self.connection.queued() == 0
                 && self.in_flight.is_empty();
@@ -415,22 +415,24 @@ impl Session {
         let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text)
             .with_details(Map::from([("length", len), ("limit", max)]));
         let envelope = Envelope::new(RequestId::unknown(), error);
-        // The frame is not read, so its format is unknown. Every peer can decode JSON.
+        // The format of the frame is unknown because the frame is not read. Every peer can decode
+        // JSON.
         let format = Format::Json;
         self.queue(&Reply { format, envelope });
     }
 
-    /// Returns whether the remaining input belongs to a refused frame.
+    /// Returns whether the session has refused a frame and discards the remaining input.
     fn discards_frame(&self) -> bool {
         self.closing.as_ref().is_some_and(CloseReason::is_refusal)
     }
 
-    /// Returns whether every frame is refused because the session is closing.
+    /// Returns whether all new requests are refused because the session is closing.
     fn is_stopping(&self) -> bool {
         self.closing.is_some()
     }
 
-    /// Returns whether the session can process a frame. A refusal needs only space in the queue.
+    /// Returns whether the session can process another frame. Refusing a request requires only
+    /// space in the queue.
     fn has_capacity(&self) -> bool {
         let is_full = self.in_flight.len() >= self.config.max_in_flight;
         (!is_full || self.is_stopping()) && self.has_queue_space()
@@ -441,8 +443,8 @@ impl Session {
         self.encoding.is_none() && self.connection.queued() < HIGH_WATER
     }
 
-    /// Queues a reply. If the reply cannot be encoded, queues an error instead. Returns whether the
-    /// reply itself was queued.
+    /// Queues a reply, or an error if the reply cannot be encoded. Returns whether the reply itself
+    /// was queued.
     fn queue(&mut self, reply: &Reply) -> bool {
         let Reply { format, envelope } = reply;
         let before = self.connection.queued();
@@ -468,7 +470,7 @@ impl Session {
         }
     }
 
-    /// Returns whether a request is being decoded or is in flight, or a reply is being encoded.
+    /// Returns whether any request is being decoded, processed or answered.
     fn has_work(&self) -> bool {
         !self.in_flight.is_empty() || self.encoding.is_some() || self.connection.is_decoding()
     }
@@ -507,11 +509,11 @@ impl Session {
     }
 }
 
-/// The number of queued bytes from which the peer counts as slow. The session then reads no
-/// requests and queues no replies until the peer has read some bytes.
+/// The number of queued bytes at which the session stops reading requests and queueing replies,
+/// until the peer has read some bytes.
 const HIGH_WATER: usize = 64 * 1024;
 
-/// The size above which a reply may be in transit for a while after the system has taken it.
+/// The size above which a written reply may still be in transit to the peer.
 const LARGE_REPLY: usize = 16 * 1024;
 
 static UNSENT: LogLimit = LogLimit::new();

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::{connection::FramedConnection, server::config::ServerConfig};
 
-/// The waits of a session that have a timeout. Each field contains the time at which the wait
-/// began.
+/// The waits of a session that have a timeout. Each field contains the start time of a wait, or
+/// `None` if the session is not waiting.
 #[derive(Default)]
 pub(super) struct Timeouts {
     /// Waiting for a request while no request is in flight.
@@ -16,24 +16,24 @@ pub(super) struct Timeouts {
     /// Waiting for the rest of a frame.
     frame: Option<Instant>,
     /// Waiting for the peer to read. The second value is the number of bytes that had been written
-    /// when the wait began.
+    /// at the start of the wait.
     write: Option<(Instant, u64)>,
-    /// Waiting for the next check of a peer whose end cannot be read.
+    /// Waiting for the next check whether the peer has disconnected.
     check: Option<Instant>,
-    /// Whether the connection holds a large read buffer that is empty.
+    /// Whether the connection has a large read buffer that is empty.
     has_excess_capacity: bool,
 }
 
-/// The state of a session, apart from its connection.
+/// The state of a session that determines its waits.
 pub(super) struct Waits {
-    /// Whether the rest of a refused frame is being discarded. The frame timeout then applies to
-    /// the discarded bytes.
+    /// Whether the rest of a refused frame is being discarded. The frame timeout also applies to
+    /// discarded bytes.
     pub(super) discards_frame: bool,
     /// Whether requests are in flight.
     pub(super) has_requests: bool,
-    /// Whether the end of the peer's bytes was read.
+    /// Whether the session has read the end of the peer's input.
     pub(super) has_ended: bool,
-    /// Whether a frame has arrived for which the session has no capacity.
+    /// Whether a frame has arrived that the session has no capacity to process.
     pub(super) is_blocked: bool,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Waits {
 pub(super) enum Expired {
     /// Free the large read buffer.
     Shrink,
-    /// Check whether the peer has left.
+    /// Check whether the peer has disconnected.
     CheckPeer,
     /// Close the connection for the given reason.
     Close(&'static str),
@@ -59,12 +59,12 @@ impl Timeouts {
         self.has_excess_capacity = false;
     }
 
-    /// Records that the peer has been checked.
+    /// Records that the session has checked whether the peer has disconnected.
     pub(super) fn peer_checked(&mut self) {
         self.check = Some(Instant::now());
     }
 
-    /// Starts and ends waits according to the state of the session and its connection.
+    /// Starts and ends waits according to the state of the session and the connection.
     pub(super) fn update(&mut self, connection: &FramedConnection, waits: &Waits, now: Instant) {
         let is_partial =
             !waits.has_ended && (waits.discards_frame || connection.has_partial_frame());
@@ -81,7 +81,7 @@ impl Timeouts {
         self.has_excess_capacity = connection.has_excess_capacity();
     }
 
-    /// Returns the earliest deadline, and the action to take when it has passed.
+    /// Returns the earliest deadline, and the action to take at that deadline.
     pub(super) fn next(&self, config: &ServerConfig) -> Option<(Instant, Expired)> {
         let after = |since: Option<Instant>, timeout: Duration, expired| {
             since.map(|since| (since + timeout.min(MAX_TIMEOUT), expired))
@@ -113,9 +113,9 @@ impl Timeouts {
     }
 }
 
-/// How long an idle connection keeps a large read buffer. Large frames usually arrive in quick
-/// succession or not at all.
+/// The time after which an idle connection frees a large read buffer. Large frames usually arrive
+/// in quick succession.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
-/// The interval at which the server checks whether a peer has left whose end cannot be read.
+/// The interval of checks whether a peer has disconnected, if reading cannot detect a disconnect.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

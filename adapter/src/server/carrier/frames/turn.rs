@@ -1,18 +1,20 @@
-//! How much a session reads before other tasks run.
+//! Limits how much a session reads before it yields to other tasks.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a session has read since it was polled.
+/// The amount of input that a session has read since it was polled.
 ///
-/// One read can bring many requests that are answered at once, so nothing else would stop a peer
-/// that never pauses. A turn ends by count, by bytes and by time.
+/// A single read can return many requests that are answered immediately, so a peer that sends
+/// without pause could keep the session busy. A turn therefore limits the number of requests, the
+/// number of bytes and the time.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     requests: usize,
     bytes: usize,
-    /// When the session had read [`REQUESTS_PER_CLOCK`] requests. Shorter turns read no clock.
+    /// The time at which the session had read [`REQUESTS_PER_CLOCK`] requests. Shorter turns do not
+    /// read the clock.
     since: Option<Instant>,
     is_late: bool,
 }
@@ -30,16 +32,16 @@ impl Turn {
         }
     }
 
-    /// Returns whether the session must flush and yield before it reads more.
+    /// Returns whether the session must flush and yield before it reads more requests.
     pub(super) fn is_over(&self) -> bool {
         self.requests >= MAX_REQUESTS || self.bytes >= MAX_BYTES || self.is_late
     }
 }
 
-/// tokio's cooperative budget.
+/// The size of tokio's cooperative budget.
 const MAX_REQUESTS: usize = 128;
 
-/// Requests with this many bytes take some milliseconds to decode at worst.
+/// In the worst case, decoding this number of bytes takes a few milliseconds.
 const MAX_BYTES: usize = 256 * 1024;
 
 const MAX_DURATION: Duration = Duration::from_millis(1);
