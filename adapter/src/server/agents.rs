@@ -62,7 +62,7 @@ impl Agents {
         let first = agents
             .first()
             .cloned()
-            .ok_or(invalid("agent", "a server needs at least one"))?;
+            .ok_or(invalid("agent", "a server needs at least one agent"))?;
         let is_single = agents.len() == 1;
         let names = match names {
             NamePolicy::OwnOrNone if !is_single => NamePolicy::Own,
@@ -223,7 +223,7 @@ fn by_name<T>(
             return Err(invalid(setting, "must have a name"));
         }
         if by_name.insert(name, thing).is_some() {
-            return Err(invalid(setting, "two have the same name"));
+            return Err(invalid(setting, "names must be unique"));
         }
     }
     Ok(by_name)

@@ -95,7 +95,7 @@ async fn agents_with_the_same_name_are_refused() {
     let twice = LocalAgent::builder(named("one")).agent(named("one"));
     let nameless = LocalAgent::builder(named("one")).agent(named(""));
     for (builder, problem) in [
-        (twice, "two have the same name"),
+        (twice, "names must be unique"),
         (nameless, "must have a name"),
     ] {
         let error = builder.endpoint(memory("never")).serve().await.unwrap_err();

@@ -159,7 +159,7 @@ async fn a_tool_without_a_name_is_refused_on_both_sides() {
         ),
         (
             LocalAgent::builder(ScriptedAgent).tool(twin()).tool(twin()),
-            "two have the same name",
+            "names must be unique",
         ),
     ] {
         let error = builder.endpoint(memory("never")).serve().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! [`Reader`]: which registrations a peer of a registry server can use (PROTOCOL 12.14).
+//! The registrations that a peer of a registry server can use (PROTOCOL 12.14).
 
 use agentwire_codec::{Map, Value};
 use agentwire_registry::{
