@@ -1,4 +1,4 @@
-//! [`RegistryConfig`]: the limits and the lease of a registry.
+//! The limits and the lease of a registry: [`RegistryConfig`].
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -6,7 +6,7 @@ use agentwire_transport::internal::MAX_TIMEOUT;
 
 use crate::{Lease, RegistryError};
 
-/// The limits of a registry, and its lease.
+/// The limits and the lease of a registry.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,14 +32,14 @@ pub struct RegistryConfig {
     pub(crate) watch_buffer: usize,
 }
 
-/// How a registry treats a second endpoint under one name.
+/// How a registry treats a second endpoint with the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum DuplicatePolicy {
-    /// Accepts it as another instance of the same agent.
+    /// Accepts the second endpoint as another instance of the same agent.
     #[default]
     Allow,
-    /// Refuses it, as `DUPLICATE_AGENT`, while the first one is alive.
+    /// Refuses the second endpoint with `DUPLICATE_AGENT` while the first registration is alive.
     Refuse,
 }
 
@@ -58,57 +58,61 @@ impl Default for RegistryConfig {
 }
 
 impl RegistryConfig {
-    /// Creates a configuration with the defaults.
+    /// Creates a configuration with default settings.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets how long a registration lives without a heartbeat. Default: 90 s; from 10 ms to a year,
-    /// rounded down to whole milliseconds.
+    /// Sets the lease, which is the time after which a registration without heartbeats expires. The
+    /// default is 90 s. The lease must be between 10 ms and a year, and is rounded down to whole
+    /// milliseconds.
     pub fn lease(mut self, timeout: Duration) -> Self {
         let excess = Duration::from_nanos(u64::from(timeout.subsec_nanos() % 1_000_000));
         self.lease = Lease::new(timeout.saturating_sub(excess));
         self
     }
 
-    /// Sets how a second endpoint under one name is treated. Default: as another instance.
+    /// Sets how the registry treats a second endpoint with the same name. By default, it is another
+    /// instance of the agent.
     pub fn duplicates(mut self, duplicates: DuplicatePolicy) -> Self {
         self.duplicates = duplicates;
         self
     }
 
-    /// Sets the maximum number of registrations. Default: 65 536. Further ones are refused.
+    /// Sets the maximum number of registrations. The default is 65,536. Further registrations are
+    /// refused.
     pub fn max_registrations(mut self, registrations: usize) -> Self {
         self.max_registrations = registrations;
         self
     }
 
-    /// Sets the maximum number of instances of one name. Default: 1024. Further ones are refused.
+    /// Sets the maximum number of instances of each name. The default is 1024. Further instances
+    /// are refused.
     pub fn max_instances(mut self, instances: usize) -> Self {
         self.max_instances = instances;
         self
     }
 
-    /// Sets the maximum size of the capabilities and metadata of one registration together, in
-    /// bytes of JSON. Default: 64 KiB. A larger registration is refused.
+    /// Sets the maximum total size of the capabilities and metadata of a registration, in bytes of
+    /// JSON. The default is 64 KiB. Larger registrations are refused.
     pub fn max_size(mut self, bytes: usize) -> Self {
         self.max_size = bytes;
         self
     }
 
-    /// Sets the maximum memory of all registrations of a [`LocalRegistry`](crate::LocalRegistry)
-    /// together, in bytes. Default: 256 MiB. Further registrations are refused. The size is an
-    /// estimate. Redis has its own limit, `maxmemory`.
+    /// Sets the maximum memory for all registrations in a [`LocalRegistry`](crate::LocalRegistry),
+    /// in bytes. The default is 256 MiB. Further registrations are refused. The memory of each
+    /// registration is estimated. For Redis, set `maxmemory` instead.
     ///
-    /// Snapshots that watches have not read yet come on top: they keep the registrations of their
-    /// time alive.
+    /// The limit does not include unread snapshots of watches, which keep old registrations in
+    /// memory.
     pub fn max_total_size(mut self, bytes: usize) -> Self {
         self.max_total_size = bytes;
         self
     }
 
-    /// Sets how many unread events are kept for a watch. Default: 1024; at most 2^20. A watch that
-    /// falls further behind receives a snapshot instead, marked as a resync.
+    /// Sets the maximum number of unread events of a watch. The default is 1024, and the maximum is
+    /// 2^20. If a watch has more unread events, it receives a snapshot that is marked as a resync.
     pub fn watch_buffer(mut self, events: usize) -> Self {
         self.watch_buffer = events;
         self
@@ -120,7 +124,7 @@ impl RegistryConfig {
 
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`].
+    /// Returns [`RegistryError::InvalidSetting`] if a setting is out of range.
     pub(crate) fn check(&self) -> Result<(), RegistryError> {
         let require = |met: bool, setting, problem| {
             met.then_some(())
@@ -147,10 +151,10 @@ impl RegistryConfig {
     }
 }
 
-/// The shortest and longest lease. A shorter one would not survive a scheduling hiccup.
+/// The minimum and maximum lease. A shorter lease could expire because of a scheduling delay.
 const LEASES: RangeInclusive<Duration> = Duration::from_millis(10)..=MAX_TIMEOUT;
 
-/// The largest buffer of a watch. Its memory is allocated when the registry is created.
+/// The maximum number of buffered events. The buffer is allocated when the registry is created.
 const MAX_WATCH_BUFFER: usize = 1 << 20;
 
 #[cfg(test)]

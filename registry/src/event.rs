@@ -1,26 +1,26 @@
-//! [`Event`]: a change in a registry.
+//! The changes of a registry: [`Event`].
 
 use std::sync::Arc;
 
 use crate::Registration;
 
-/// A change to the contents of a registry. Heartbeats are not events.
+/// A change to the contents of a registry. Heartbeats are not reported as events.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// Everything that is registered, in listing order. Replaces all earlier knowledge.
+    /// All current registrations, in listing order. A snapshot replaces all earlier events.
     #[non_exhaustive]
     Snapshot {
         /// The registrations.
         registrations: Vec<Arc<Registration>>,
-        /// False for the first event of a watch. True if the snapshot replaces events that may have
-        /// been lost, because the reader was too slow or the registry was unreachable.
+        /// Whether the snapshot replaces lost events. Events can be lost if the reader is too slow
+        /// or the registry is unreachable. The first snapshot of a watch is never a resync.
         resync: bool,
     },
     /// An agent registered.
     Joined(Arc<Registration>),
-    /// A registered agent registered again with another version, capabilities, metadata or instance
-    /// id.
+    /// A registered agent registered again with a different version, instance id, capabilities or
+    /// metadata.
     Updated(Arc<Registration>),
     /// An agent unregistered.
     Left(Arc<Registration>),
@@ -38,8 +38,8 @@ impl Event {
         }
     }
 
-    /// Returns the kind of the event as on the wire (PROTOCOL 12.8): `snapshot`, `joined`,
-    /// `updated`, `left` or `expired`.
+    /// Returns the name of the event on the wire (PROTOCOL 12.8): `snapshot`, `joined`, `updated`,
+    /// `left` or `expired`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl Event {
         }
     }
 
-    /// Returns the registration that changed; `None` for a snapshot.
+    /// Returns the changed registration, or `None` for a snapshot.
     #[must_use]
     pub fn registration(&self) -> Option<&Arc<Registration>> {
         match self {
@@ -63,7 +63,7 @@ impl Event {
         }
     }
 
-    /// Returns true for a snapshot that replaces events that may have been lost.
+    /// Returns whether the event is a snapshot that replaces lost events.
     #[must_use]
     pub fn is_resync(&self) -> bool {
         matches!(self, Self::Snapshot { resync: true, .. })

@@ -1,4 +1,4 @@
-//! [`InstanceRef`]: which registration an operation is about.
+//! References to registrations: [`InstanceRef`].
 
 use std::sync::Arc;
 
@@ -9,15 +9,16 @@ use crate::{
     owner::{Claim, OwnerKey},
 };
 
-/// Identifies a registration.
+/// A reference to a registration.
 ///
-/// A name alone is enough while it has a single instance; a name with an instance id is enough
-/// while the id is unique. The instance id keeps a late request of a predecessor from affecting its
-/// successor at the same endpoint.
+/// A name is sufficient if it has only one instance. A name and an instance id are sufficient if
+/// the id is unique. With an instance id, a late request of an instance cannot affect its successor
+/// at the same endpoint.
 ///
-/// A heartbeat and an unregistration must also prove that the registration is their own, with its
-/// [owner key](Self::with_owner) if it has one, and otherwise with its instance id. A registration
-/// that has neither belongs to no one in particular.
+/// A request to renew or remove a registration must also prove its ownership. If the registration
+/// has an [owner key](Self::with_owner), the reference must contain the key. Otherwise, the
+/// reference must contain the instance id. A registration without a key and an instance id has no
+/// owner, so any process can change it.
 ///
 /// ```
 /// use agentwire_registry::InstanceRef;
@@ -31,15 +32,15 @@ use crate::{
 pub struct InstanceRef {
     /// The name.
     pub name: String,
-    /// The endpoint; `None` for the only instance.
+    /// The endpoint, or `None` to refer to the only instance.
     pub endpoint: Option<Endpoint>,
-    /// The instance id; `None` for any.
+    /// The instance id, or `None` to accept any instance id.
     pub instance: Option<String>,
     pub(crate) owner: Option<OwnerKey>,
 }
 
 impl InstanceRef {
-    /// Identifies the only instance of a name.
+    /// Creates a reference to the only instance of a name.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -50,22 +51,21 @@ impl InstanceRef {
         }
     }
 
-    /// Requires this endpoint.
+    /// Sets the endpoint.
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = Some(endpoint);
         self
     }
 
-    /// Requires this instance id, which excludes an instance that replaced the one with this id.
+    /// Sets the instance id. The reference then does not match a successor of that instance.
     #[must_use]
     pub fn with_instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
         self
     }
 
-    /// Adds the owner key of the registration: the text that was given to
-    /// [`Registration::with_owner`].
+    /// Sets the owner key, which is the text that was passed to [`Registration::with_owner`].
     #[must_use]
     pub fn with_owner(mut self, key: impl Into<String>) -> Self {
         self.owner = OwnerKey::new(key);

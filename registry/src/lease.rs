@@ -1,15 +1,15 @@
-//! [`Lease`]: how long a registration lives without a heartbeat.
+//! The leases of registrations: [`Lease`].
 
 use std::time::Duration;
 
-/// The time that a registration lives without a heartbeat.
+/// The time after which a registration without heartbeats expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     timeout: Duration,
 }
 
 impl Lease {
-    /// The timeout of a registry that is not configured otherwise: 90 s.
+    /// The default lease of a registry: 90 s.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(90);
 
     /// Creates a lease that expires `timeout` after the last heartbeat.
@@ -18,16 +18,18 @@ impl Lease {
         Self { timeout }
     }
 
-    /// Returns how long after the last heartbeat the lease expires. Default: 90 s.
+    /// Returns the time from the last heartbeat to the expiry of the lease. The default is 90 s.
     #[must_use]
     pub fn timeout(self) -> Duration {
         self.timeout
     }
 
-    /// Returns how often to send a heartbeat: every third of the timeout, by default 30 s.
+    /// Returns the interval at which to send heartbeats, which is a third of the lease. The default
+    /// is 30 s.
     ///
-    /// One heartbeat may then be lost; two, if a failed one is retried sooner, as a
-    /// [`RegistrationHandle`](crate::RegistrationHandle) does.
+    /// With this interval, a lease survives the loss of one heartbeat. A
+    /// [`RegistrationHandle`](crate::RegistrationHandle) retries failed heartbeats earlier, so the
+    /// lease survives the loss of two heartbeats.
     #[must_use]
     pub fn heartbeat_interval(self) -> Duration {
         self.timeout / HEARTBEATS_PER_LEASE

@@ -1,8 +1,8 @@
-//! Service discovery for agentwire: agents register under a name and are found by it.
+//! Service discovery for agentwire.
 //!
-//! An agent registers its endpoint and its capabilities and renews the registration with
-//! heartbeats. Callers look it up by name or by a query. Most users want the crate `agentwire`,
-//! which re-exports this one as `agentwire::registry`.
+//! An agent registers its name, endpoint and capabilities, and renews the registration with
+//! heartbeats. Callers find the agent by its name or with a query. Most users should use the crate
+//! `agentwire`, which re-exports this crate as `agentwire::registry`.
 //!
 //! ```
 //! use agentwire_codec::map;
@@ -32,27 +32,28 @@
 //!
 //! # Contents
 //!
-//! - **Data**: a [`Registration`], whose key is its name and endpoint, and an [`InstanceRef`],
-//!   which identifies one.
-//! - **Interface**: the trait [`Registry`], and [`SharedRegistry`] for a registry of any type.
-//! - **Backends**: [`LocalRegistry`] inside this process; `RedisRegistry`, with the feature
-//!   `redis`, in a Redis that processes and machines share. Both take a [`RegistryConfig`].
-//! - **Finding**: by name, or by a [`Query`] for capabilities, tools, versions and metadata.
-//! - **Staying registered**: a [`RegistrationHandle`] sends the heartbeats.
-//! - **Watching**: a [`Watch`] of a [`WatchScope`] is a stream of [`Event`]s.
-//! - **Writing a backend**: the module [`backend`].
+//! - **Data**: a [`Registration`] describes an agent at an endpoint. An [`InstanceRef`] refers to a
+//!   registration.
+//! - **Interface**: the trait [`Registry`], and [`SharedRegistry`], a type-erased registry.
+//! - **Backends**: [`LocalRegistry`] stores registrations in this process. With the feature
+//!   `redis`, `RedisRegistry` stores registrations in Redis. Both are configured with a
+//!   [`RegistryConfig`].
+//! - **Queries**: a [`Query`] selects registrations by name, capability, tool, version or metadata.
+//! - **Heartbeats**: a [`RegistrationHandle`] keeps an agent registered.
+//! - **Watches**: a [`Watch`] is a stream of [`Event`]s within a [`WatchScope`].
+//! - **Custom backends**: the module [`backend`] contains the tools for writing a backend.
 //!
 //! # Leases
 //!
-//! A registration lives for 90 s after each heartbeat, and an agent sends one every 30 s. A
-//! registry can be configured otherwise; it returns the [`Lease`] to every agent that registers. An
-//! expired registration is never returned.
+//! By default, a registration expires 90 s after the last heartbeat, and an agent sends a heartbeat
+//! every 30 s. When an agent registers, the registry returns the [`Lease`]. Expired registrations
+//! are never returned.
 //!
 //! # Limits
 //!
 //! | what | default | at the limit |
 //! |---|---|---|
-//! | registrations | 65 536 | [`RegistryError::Full`] |
+//! | registrations | 65,536 | [`RegistryError::Full`] |
 //! | memory of a [`LocalRegistry`]'s registrations | 256 MiB | [`RegistryError::Full`] |
 //! | instances of one name | 1024 | [`RegistryError::TooManyInstances`] |
 //! | capabilities and metadata of one registration | 64 KiB of JSON, 64 levels | [`RegistryError::InvalidRegistration`] |

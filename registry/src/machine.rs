@@ -1,11 +1,11 @@
-//! The name of this machine, as registrations carry it (PROTOCOL 12.14).
+//! The names of machines in registrations (PROTOCOL 12.14).
 
 use std::{fs, sync::OnceLock};
 
 use crate::registration::Reach;
 
-/// Returns the name of this machine: its boot id and the network namespace of this process, as two
-/// words. `None` on systems that do not tell them.
+/// Returns the name of this machine, or `None` if the operating system does not provide it. The
+/// name consists of the boot id of the machine and the network namespace of this process.
 pub fn this_machine() -> Option<&'static str> {
     static NAME: OnceLock<Option<String>> = OnceLock::new();
     NAME.get_or_init(read_name).as_deref()
@@ -18,13 +18,13 @@ fn read_name() -> Option<String> {
     (!boot_id.is_empty()).then(|| format!("{boot_id} {network}"))
 }
 
-/// Returns true if an endpoint of this reach on the machine `there` can be called from `here`.
+/// Returns whether an endpoint on the machine `there` can be called from the machine `here`.
 pub(crate) fn is_same(there: &str, here: &str, reach: Reach) -> bool {
     let kernel = |name: &str| name.split(' ').next().map(str::to_owned);
     match reach {
         Reach::Everywhere => true,
         Reach::Machine => kernel(there) == kernel(here),
-        // The process of a memory endpoint is unknown; its machine is a necessary condition.
+        // The process of a memory endpoint is unknown, so only the machine is compared.
         Reach::Network | Reach::Process => there == here,
     }
 }

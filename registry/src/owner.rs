@@ -1,20 +1,21 @@
-//! [`OwnerKey`] and [`Claim`]: who may change a registration.
+//! The ownership of registrations: [`OwnerKey`] and [`Claim`].
 
 use std::fmt;
 
 use agentwire_codec::RequestId;
 
-/// The secret of the process that owns a registration (PROTOCOL 12.13). `Debug` does not show it.
+/// The secret of the process that owns a registration (PROTOCOL 12.13). The `Debug` output does not
+/// contain the secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct OwnerKey(Box<str>);
 
 impl OwnerKey {
-    /// Creates a key that cannot be guessed: it has 122 random bits.
+    /// Creates a key with 122 random bits, which cannot be guessed.
     pub(crate) fn random() -> Self {
         Self(RequestId::random().to_string().into())
     }
 
-    /// Creates a key from its text; `None` if the text is empty.
+    /// Creates a key from its text. Returns `None` if the text is empty.
     pub(crate) fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         (!text.is_empty()).then(|| Self(text.into()))
@@ -24,7 +25,7 @@ impl OwnerKey {
         &self.0
     }
 
-    /// Compares in a time that does not depend on where the keys differ.
+    /// Compares two keys. The duration does not depend on the position of the first difference.
     fn is_same(&self, other: &Self) -> bool {
         let (a, b) = (self.0.as_bytes(), other.0.as_bytes());
         a.len() == b.len() && a.iter().zip(b).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
@@ -37,19 +38,20 @@ impl fmt::Debug for OwnerKey {
     }
 }
 
-/// What a request says about itself, or a registration about its owner.
+/// The identity of the sender of a request or of the owner of a registration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
     pub(crate) owner: Option<&'a OwnerKey>,
-    /// The instance id; empty for none.
+    /// The instance id, or an empty string if there is none.
     pub(crate) instance: &'a str,
 }
 
 impl Claim<'_> {
-    /// Returns true if a request with this claim may change the registration with the claim `held`.
+    /// Returns whether a request with this claim may change a registration with the claim `held`.
     ///
-    /// The key decides if the registration has one, since instance ids are public. Otherwise, the
-    /// instance id decides. Everyone may change a registration that has neither.
+    /// If the registration has a key, the keys must match, because instance ids are public.
+    /// Otherwise, the instance ids must match. If the registration has neither a key nor an
+    /// instance id, any request may change it.
     pub(crate) fn covers(self, held: Claim<'_>) -> bool {
         match (held.owner, held.instance) {
             (Some(held), _) => self.owner.is_some_and(|owner| owner.is_same(held)),

@@ -1,26 +1,26 @@
-//! [`WatchScope`]: what a watch covers.
+//! The scopes of watches: [`WatchScope`].
 
 use crate::{Registration, RegistryError, check_name};
 
-/// The part of a registry that a watch covers.
+/// The registrations whose changes a watch reports.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum WatchScope {
     /// All registrations.
     #[default]
     All,
-    /// All instances of one name, including future ones.
+    /// All current and future instances of one name.
     Name(String),
 }
 
 impl WatchScope {
-    /// Covers all instances of one name.
+    /// Creates a scope that contains all instances of a name.
     #[must_use]
     pub fn name(name: impl Into<String>) -> Self {
         Self::Name(name.into())
     }
 
-    /// Returns true if the scope covers a registration.
+    /// Returns whether the scope contains a registration.
     #[must_use]
     pub fn contains(&self, registration: &Registration) -> bool {
         match self {
@@ -29,11 +29,11 @@ impl WatchScope {
         }
     }
 
-    /// Checks the name.
+    /// Checks the name in the scope, if there is one.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`].
+    /// Returns [`RegistryError::InvalidName`] if the name is invalid.
     pub fn check(&self) -> Result<(), RegistryError> {
         match self {
             Self::All => Ok(()),

@@ -1,14 +1,14 @@
-//! [`TextOr`]: an argument that is a value or its text.
+//! Arguments that are values or their text: [`TextOr`].
 
 use std::str::FromStr;
 
 use semver::{Version, VersionReq};
 
-/// A value or the text of one: what setters such as
-/// [`Registration::with_version`](crate::Registration::with_version) accept.
+/// A value that is given directly or as text. Setters such as
+/// [`Registration::with_version`](crate::Registration::with_version) accept this type.
 ///
-/// Setters cannot fail. Invalid text is kept and reported when the result is used, for example
-/// as "invalid version" by [`Registry::register`](crate::Registry::register).
+/// Setters cannot fail, so invalid text is stored and reported later. For example,
+/// [`Registry::register`](crate::Registry::register) reports an invalid version.
 ///
 /// ```
 /// use agentwire_registry::{TextOr, Version};
@@ -21,11 +21,11 @@ use semver::{Version, VersionReq};
 pub struct TextOr<T>(Result<T, String>);
 
 impl<T> TextOr<T> {
-    /// Returns the value, or the text that is not one.
+    /// Returns the value.
     ///
     /// # Errors
     ///
-    /// The invalid text.
+    /// Returns the text if it could not be parsed.
     pub fn into_result(self) -> Result<T, String> {
         self.0
     }

@@ -1,4 +1,4 @@
-//! [`Watch`]: the stream of events of a registry.
+//! Watches of registries: [`Watch`].
 
 use std::{
     fmt,
@@ -11,40 +11,42 @@ use futures_util::StreamExt;
 
 use crate::{Event, RegistryError};
 
-/// The stream of events of a registry: [`Registry::watch`](crate::Registry::watch).
+/// A stream of the events of a registry, returned by [`Registry::watch`](crate::Registry::watch).
 ///
-/// The first event is an [`Event::Snapshot`] of the current state; every later change follows in
-/// order. A [`LocalRegistry`](crate::LocalRegistry) takes the snapshot when the watch is created,
-/// other backends when the first event is awaited. Events are never dropped silently: if some were
-/// lost, a snapshot marked as a resync takes their place.
+/// The first event is an [`Event::Snapshot`] of the current registrations. All later changes follow
+/// in order. A [`LocalRegistry`](crate::LocalRegistry) takes the snapshot when the watch is
+/// created. Other backends take the snapshot when the first event is awaited. If events are lost,
+/// they are replaced by a snapshot that is marked as a resync.
 ///
-/// The stream ends with its registry, or with an error that waiting cannot resolve.
+/// The stream ends when its registry is dropped or after an error. Temporary failures do not end
+/// the stream.
 pub struct Watch {
     pub(crate) events: BoxStream<'static, Result<Event, RegistryError>>,
-    /// Tells whether the registry is reachable; `None` if it always is.
+    /// The function that returns whether the registry is reachable, or `None` if the registry is
+    /// always reachable.
     pub(crate) liveness: Option<Box<dyn Fn() -> bool + Send + Sync>>,
     pub(crate) has_ended: bool,
 }
 
 impl Watch {
-    /// Returns the next event, or `None` at the end.
+    /// Returns the next event, or `None` at the end of the stream.
     ///
     /// # Errors
     ///
-    /// The error that ends the watch.
+    /// Returns an error if the watch fails. The watch ends after the error.
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe: no event is lost if the future is dropped.
+    /// This method is cancel safe. If the future is dropped, no event is lost.
     pub async fn next(&mut self) -> Option<Result<Event, RegistryError>> {
         StreamExt::next(self).await
     }
 
-    /// Returns false while the registry is known to be unreachable.
+    /// Returns `false` if the registry is known to be unreachable.
     ///
-    /// What the watch reported last may be out of date then. A snapshot follows once the registry
-    /// is reachable again. The state changes only while [`next`](Self::next) is awaited. The watch
-    /// of a registry inside this process is always live.
+    /// While the registry is unreachable, the reported state may be outdated. When the registry can
+    /// be reached again, the watch reports a snapshot. The result changes only while
+    /// [`next`](Self::next) is awaited. A watch of a registry inside this process is always live.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.liveness.as_ref().is_none_or(|is_live| is_live())

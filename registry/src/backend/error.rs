@@ -1,17 +1,17 @@
-//! [`RegistryErrorExt`]: registry errors on the wire.
+//! The wire format of registry errors: [`RegistryErrorExt`].
 
 use agentwire_codec::WireError;
 
 use crate::{RegistryError, error::wire};
 
-/// Converts a [`RegistryError`] to its form on the wire and back.
+/// Conversions between [`RegistryError`] and [`WireError`].
 pub trait RegistryErrorExt: Sized {
-    /// Returns the error that a registry server sends (PROTOCOL 12).
+    /// Returns the form in which a registry server sends this error (PROTOCOL 12).
     #[must_use]
     fn to_wire_error(&self) -> WireError;
 
-    /// Reads the error that a registry server sent. An error that this version does not know
-    /// becomes [`RegistryError::Remote`], unchanged.
+    /// Converts an error that a registry server sent. Unknown errors are returned unchanged, as
+    /// [`RegistryError::Remote`].
     #[must_use]
     fn from_wire_error(error: WireError) -> Self;
 }

@@ -1,10 +1,10 @@
-//! [`InstanceRefExt`]: what a backend needs of a reference.
+//! Methods of an instance reference for backends: [`InstanceRefExt`].
 
 use crate::{InstanceRef, owner::OwnerKey};
 
-/// What a backend needs of an [`InstanceRef`].
+/// Methods of an [`InstanceRef`] for backends.
 pub trait InstanceRefExt {
-    /// Returns the owner key, for requests to another registry.
+    /// Returns the owner key. Backends send the key in requests to other registries.
     #[must_use]
     fn owner(&self) -> Option<&str>;
 }

@@ -1,7 +1,6 @@
-//! For authors of backends: what an implementation of [`Registry`](crate::Registry) needs and its
-//! users do not.
+//! The parts of this crate that only implementations of [`Registry`](crate::Registry) need.
 //!
-//! The extension traits add methods to the public types. Bring them into scope to use them:
+//! The extension traits add methods to the public types. To use these methods, import the traits:
 //!
 //! ```
 //! use agentwire_registry::{
@@ -24,7 +23,8 @@
 //! }
 //! ```
 //!
-//! The module `contract`, behind the feature `contract-tests`, tests a backend.
+//! The module `contract` contains a test suite for backends. It requires the feature
+//! `contract-tests`.
 
 mod error;
 mod instance_ref;

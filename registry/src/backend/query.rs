@@ -1,34 +1,35 @@
-//! [`QueryExt`]: how a backend evaluates a query.
+//! Methods of a query for backends: [`QueryExt`].
 
 use agentwire_codec::Map;
 
 use crate::{Query, RegistryError, error::FieldError, query::wire};
 
-/// What a backend needs of a [`Query`], beside [`Query::matches`].
+/// Methods of a [`Query`] for backends.
 pub trait QueryExt: Sized {
-    /// Checks that the query is well-formed. Call it first in
-    /// [`Registry::find`](crate::Registry::find): a malformed query matches nothing.
+    /// Checks that the query is well-formed. Implementations of
+    /// [`Registry::find`](crate::Registry::find) must call this method first, because a malformed
+    /// query matches nothing.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidQuery`].
+    /// Returns [`RegistryError::InvalidQuery`] if a condition is malformed.
     fn check(&self) -> Result<(), RegistryError>;
 
-    /// Returns the name that all matches have, if the query requires one.
+    /// Returns the required name, if the query requires one.
     #[must_use]
     fn required_name(&self) -> Option<&str>;
 
-    /// Returns the query as it stands in the payload of a `find` (PROTOCOL 12). Conditions that
-    /// are not set are left out.
+    /// Encodes the query for the payload of a `find` request (PROTOCOL 12). Unset conditions are
+    /// omitted.
     #[must_use]
     fn to_map(&self) -> Map;
 
-    /// Reads a query from the payload of a `find`. A capability may be a list of keys, or text
-    /// with dots between the keys. Unknown fields are ignored.
+    /// Decodes a query from the payload of a `find` request. A capability is a list of keys, or
+    /// text in which dots separate the keys. Unknown fields are ignored.
     ///
     /// # Errors
     ///
-    /// A [`FieldError`] if a known field has the wrong type, or if there are more than 32
+    /// Returns a [`FieldError`] if a known field has the wrong type, or if there are more than 32
     /// capabilities or metadata entries.
     fn from_map(map: &Map) -> Result<Self, FieldError>;
 }

@@ -1,4 +1,4 @@
-//! [`RegistrationExt`]: how a backend checks, orders and stores registrations.
+//! Methods of a registration for backends: [`RegistrationExt`].
 
 use std::cmp::Ordering;
 
@@ -12,64 +12,69 @@ use crate::{
     registration::{Reach, check, order, wire},
 };
 
-/// What a backend needs of a [`Registration`].
+/// Methods of a [`Registration`] for backends.
 pub trait RegistrationExt: Sized {
-    /// Checks everything that does not depend on other registrations. `max_size` bounds
-    /// capabilities and metadata together, in bytes of JSON.
+    /// Checks everything that does not depend on other registrations. `max_size` is the maximum
+    /// total size of the capabilities and metadata, in bytes of JSON.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`] and [`RegistryError::InvalidRegistration`].
+    /// Returns [`RegistryError::InvalidName`] if the name is invalid, and
+    /// [`RegistryError::InvalidRegistration`] if anything else is invalid.
     fn check(&self, max_size: usize) -> Result<(), RegistryError>;
 
-    /// Records a heartbeat. Everyone who holds the registration sees it at once.
+    /// Records a heartbeat. All owners of a reference to the registration observe the new time.
     fn record_heartbeat(&self, at: Timestamp);
 
-    /// Returns true if the endpoint means something else on another machine, so that
-    /// [`machine`](Registration::machine) should be set.
+    /// Returns whether the meaning of the endpoint depends on the machine. The field
+    /// [`machine`](Registration::machine) should be set for such an endpoint.
     #[must_use]
     fn is_local(&self) -> bool;
 
-    /// Returns true if the endpoint can be called only inside the process that registered it.
+    /// Returns whether the endpoint can be called only inside the process that registered it.
     #[must_use]
     fn is_in_process(&self) -> bool;
 
-    /// Returns true if a caller on the machine `here` can call the endpoint, or if the machine of
-    /// the registration is unknown.
+    /// Returns whether a caller on the machine `here` can call the endpoint. If the machine of the
+    /// registration is unknown, returns `true`.
     #[must_use]
     fn is_callable_from(&self, here: &str) -> bool;
 
-    /// Returns the owner key, for requests to another registry. It must not reach readers.
+    /// Returns the owner key. Backends send the key in requests to other registries, but must never
+    /// send the key to readers.
     #[must_use]
     fn owner(&self) -> Option<&str>;
 
-    /// Sets the time of registration, and of the last heartbeat, by the registry's clock.
+    /// Sets the times of the registration and of the last heartbeat, according to the clock of the
+    /// registry.
     #[must_use]
     fn with_registered_at(self, at: Timestamp) -> Self;
 
-    /// Compares by the order in which registries list: by name, then newest version first and
-    /// unversioned last, then by endpoint. No two registrations of one registry are equal.
+    /// Compares two registrations in listing order: by name, then by version, then by endpoint.
+    /// Newer versions come first, and registrations without a version come last. No two
+    /// registrations in a registry compare as equal.
     #[must_use]
     fn listing_order(&self, other: &Self) -> Ordering;
 
-    /// Returns true if the endpoint can be written as text that others read as the same endpoint.
+    /// Returns whether other processes can parse the text of the endpoint as the same endpoint.
     ///
-    /// A path that is not UTF-8 and a custom endpoint cannot.
+    /// A path that is not valid UTF-8 is not portable, and neither is a custom endpoint.
     #[must_use]
     fn is_portable(&self) -> bool;
 
-    /// Returns the registration as it is sent and stored (PROTOCOL 12): `name`, `endpoint`,
-    /// `instance`, `version` if there is one, `capabilities`, `metadata`, `registered_at` and
-    /// `last_heartbeat`.
+    /// Encodes the registration in the form in which it is sent and stored (PROTOCOL 12). The keys
+    /// are `name`, `endpoint`, `instance`, `version` if there is one, `machine` if there is one,
+    /// `capabilities`, `metadata`, `registered_at` and `last_heartbeat`.
     #[must_use]
     fn to_map(&self) -> Map;
 
-    /// Reads a registration that [`to_map`](Self::to_map) or another implementation wrote.
-    /// Unknown fields are ignored. Limits are not checked here but by [`check`](Self::check).
+    /// Decodes a registration that [`to_map`](Self::to_map) or another implementation has encoded.
+    /// Unknown fields are ignored. This method does not check limits: see [`check`](Self::check).
     ///
     /// # Errors
     ///
-    /// A [`FieldError`] if `name` or `endpoint` is missing, or a known field is malformed.
+    /// Returns a [`FieldError`] if `name` or `endpoint` is missing, or if a known field is
+    /// malformed.
     fn from_map(map: Map) -> Result<Self, FieldError>;
 }
 

@@ -1,4 +1,4 @@
-//! [`Backend`], and the helpers of the suite.
+//! The trait [`Backend`], and the helpers of the test suite.
 
 use std::{
     future::Future,
@@ -14,15 +14,16 @@ use tokio::time::timeout;
 
 use crate::{Event, InstanceRef, Registration, Registry, RegistryConfig, Watch, WatchScope};
 
-/// A backend that the suite tests.
+/// A backend that the test suite tests.
 pub trait Backend: Sized + Send + Sync + 'static {
-    /// The type of its handles.
+    /// The type of the handles of the registry.
     type Registry: Registry;
 
-    /// Starts an empty registry for the test of that name. Dropping the backend shuts it down.
+    /// Starts an empty registry for the test with the given name. Dropping the backend shuts down
+    /// the registry.
     fn start(test: &str, config: RegistryConfig) -> impl Future<Output = Self> + Send;
 
-    /// Returns another handle of the same registry.
+    /// Returns another handle to the same registry.
     fn registry(&self) -> impl Future<Output = Self::Registry> + Send;
 }
 
@@ -30,7 +31,7 @@ pub(super) async fn within<F: Future>(work: F) -> F::Output {
     timeout(LIMIT, work).await.expect("timed out")
 }
 
-/// A backend and one handle of it.
+/// A backend and a handle to its registry.
 pub(super) struct Fixture<B: Backend> {
     pub(super) backend: B,
     pub(super) registry: B::Registry,
@@ -66,7 +67,7 @@ impl<B: Backend> Fixture<B> {
         within(self.registry.list()).await.expect("list")
     }
 
-    /// Returns a watch and its first snapshot. No later change is missed.
+    /// Returns a watch and its first snapshot. The watch reports all later changes.
     pub(super) async fn watch(&self, scope: WatchScope) -> (Vec<Arc<Registration>>, Watch) {
         let mut watch = self.registry.watch(scope);
         match next(&mut watch).await {
@@ -97,18 +98,18 @@ pub(super) async fn next(watch: &mut Watch) -> Event {
         .expect("the watch has failed")
 }
 
-/// Returns an endpoint at which nothing listens.
+/// Returns an endpoint without a listener.
 pub(super) fn endpoint(number: u16) -> Endpoint {
     Endpoint::tcp("198.51.100.1", number).expect("endpoint")
 }
 
-/// Returns a registration with an endpoint of its own.
+/// Returns a registration with a unique endpoint.
 pub(super) fn agent(name: &str) -> Registration {
     static NEXT: AtomicU16 = AtomicU16::new(1000);
     Registration::new(name, endpoint(NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// Returns the ports, which identify the registrations of a test.
+/// Returns the ports of registrations. The ports identify the registrations in a test.
 pub(super) fn ports(registrations: &[Arc<Registration>]) -> Vec<u16> {
     let port = |registration: &Arc<Registration>| match registration.endpoint {
         Endpoint::Tcp { port, .. } => port,
@@ -117,11 +118,11 @@ pub(super) fn ports(registrations: &[Arc<Registration>]) -> Vec<u16> {
     registrations.iter().map(port).collect()
 }
 
-/// The time limit of every operation, generous because it only ends a test that would hang.
+/// The timeout of every operation. The timeout is long because it only ends tests that would hang.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A lease that outlives every pause of a busy machine.
+/// A lease that does not expire during a test, even on a busy machine.
 pub(super) const LONG_LEASE: Duration = Duration::from_secs(600);
 
-/// A lease whose expiry a test can wait for.
+/// A lease that is short enough for a test to wait for its expiry.
 pub(super) const SHORT_LEASE: Duration = Duration::from_millis(300);

@@ -1,4 +1,4 @@
-//! Lookups, lists and queries.
+//! Tests of lookups, lists and queries.
 
 use agentwire_codec::map;
 
@@ -30,7 +30,7 @@ fn sorted() -> Vec<Registration> {
 async fn filled<B: Backend>(test: &str) -> Fixture<B> {
     let fixture = Fixture::<B>::start(test).await;
     let mut all = sorted();
-    // Registered in another order.
+    // Register the agents in a different order.
     all.rotate_left(3);
     all.swap(0, 5);
     for registration in &all {
@@ -63,7 +63,7 @@ pub async fn a_list_can_be_read_page_by_page<B: Backend>() {
         for count in [1, 2, 1000] {
             let page = fixture.registry.list_after(after, count);
             let page = ports(&within(page).await.expect("a page"));
-            // A page never splits a name, so it may be longer than `count`.
+            // A page always contains all instances of a name, so it may be longer than `count`.
             let enough = page.len() == expected.len() || page.len() >= count;
             assert!(enough && expected.starts_with(&page), "{after:?}: {page:?}");
             let names_are_whole = page.len() <= 1 || page.len() == expected.len();

@@ -1,4 +1,4 @@
-//! Leases and heartbeats.
+//! Tests of leases and heartbeats.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ pub async fn an_expired_registration_is_never_returned<B: Backend>() {
     let config = RegistryConfig::new().lease(SHORT_LEASE);
     let fixture = Fixture::<B>::with("lease", config).await;
     let weather = agent("weather");
-    // A sweep runs at any time relative to the expiry, so several rounds are more likely to catch a
-    // late one.
+    // A sweep may run at any time relative to the expiry. Several rounds are more likely to detect
+    // an expiry that is too late.
     for _ in 0..3 {
         let start = Instant::now();
         fixture.register(&weather).await;
@@ -42,7 +42,8 @@ pub async fn an_expired_registration_is_never_returned<B: Backend>() {
 }
 
 pub async fn heartbeats_keep_a_registration_alive<B: Backend>() {
-    // Much longer than the pauses of a busy machine, and short enough to wait for two leases.
+    // The lease is much longer than a pause on a busy machine, but short enough to wait for two
+    // leases.
     let lease = Duration::from_secs(1);
     let config = RegistryConfig::new().lease(lease);
     let fixture = Fixture::<B>::with("heartbeats", config).await;
@@ -81,7 +82,7 @@ pub async fn a_heartbeat_of_an_unknown_agent_fails_until_it_registers<B: Backend
     within(fixture.registry.heartbeat(&which))
         .await
         .expect("heartbeat");
-    // Another endpoint is another registration.
+    // A registration with a different endpoint is a different registration.
     let elsewhere = InstanceRef::from(&agent("weather"));
     let error = within(fixture.registry.heartbeat(&elsewhere)).await;
     assert!(error.expect_err("not there").is_not_registered());
@@ -148,7 +149,7 @@ pub async fn an_instance_id_without_an_endpoint_matches_no_other_instance<B: Bac
         assert!(error.is_not_registered(), "{error:?}");
         heartbeat(other).await.expect("it is there");
     }
-    // Nor does unregistering affect another instance.
+    // Unregistering must not affect other instances either.
     let which = InstanceRef::new("weather").with_instance(&*gone.instance);
     within(fixture.registry.unregister(&which))
         .await
@@ -171,7 +172,7 @@ pub async fn a_heartbeat_updates_the_last_heartbeat<B: Backend>() {
     let (registered, before) = (first.registered_at, first.last_heartbeat());
     let which = InstanceRef::from(&weather);
     within(async {
-        // The clock may be coarse, so one heartbeat may not suffice.
+        // A single heartbeat may not change the time, because the clock may be coarse.
         let mut poll = interval(Duration::from_millis(1));
         loop {
             poll.tick().await;
@@ -192,5 +193,6 @@ pub async fn registering_returns_the_lease<B: Backend>() {
     assert_eq!(lease.expect("register"), Lease::new(LONG_LEASE));
 }
 
-/// A registry may count in whole milliseconds, and by its own clock.
+/// The tolerance for measured times. A registry may have its own clock and may measure time in
+/// whole milliseconds.
 const TOLERANCE: Duration = Duration::from_millis(2);

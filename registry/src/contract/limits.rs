@@ -1,4 +1,4 @@
-//! Limits and the policy for duplicates.
+//! Tests of limits and of the policy for duplicates.
 
 use agentwire_codec::Value;
 
@@ -22,7 +22,7 @@ pub async fn a_second_endpoint_is_refused_if_duplicates_are<B: Backend>() {
         }
         other => panic!("{other:?}"),
     }
-    // The owner may update its registration, and other names are not affected.
+    // The owner can still update its registration, and other names are not affected.
     fixture
         .register(&first.clone().with_metadata("zone", "b"))
         .await;

@@ -1,8 +1,8 @@
 //! The test suite that every backend must pass.
 //!
-//! A [`Backend`] starts a registry from a [`RegistryConfig`](crate::RegistryConfig) and returns
-//! handles of it. The macro [`registry_contract!`](crate::registry_contract) makes a test of each
-//! function of this module:
+//! A [`Backend`] starts a registry with a given [`RegistryConfig`](crate::RegistryConfig) and
+//! returns handles to the registry. The macro [`registry_contract!`](crate::registry_contract)
+//! generates a test for each function in this module:
 //!
 //! ```
 //! use agentwire_registry::{
@@ -43,8 +43,9 @@ mod watching;
 
 pub use self::{backend::Backend, finding::*, leases::*, limits::*, registering::*, watching::*};
 
-/// Generates a module of tests for each backend, given as `name: Type`, where the type implements
-/// [`Backend`](crate::contract::Backend). The calling crate needs tokio with its macros.
+/// Generates a module of tests for each backend. A backend is specified as `name: Type`, where the
+/// type implements [`Backend`](crate::contract::Backend). The calling crate must depend on tokio
+/// with the feature `macros`.
 #[macro_export]
 macro_rules! registry_contract {
     ($($module:ident: $Backend:ty),* $(,)?) => {$(

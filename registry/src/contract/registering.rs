@@ -1,4 +1,4 @@
-//! Registering and unregistering.
+//! Tests of registering and unregistering.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub async fn the_owner_replaces_its_registration<B: Backend>() {
         assert!(found[0].is_same_offer(&second), "{:?}", found[0]);
         fixture.unregister(&second).await;
     }
-    // With the key, the instance id may be another.
+    // An owner with the key can also replace a registration that has a different instance id.
     let first = agent("weather").with_owner("secret");
     let second = Registration::new("weather", first.endpoint.clone()).with_owner("secret");
     fixture.register(&first).await;
@@ -85,7 +85,7 @@ pub async fn a_stranger_changes_no_registration<B: Backend>() {
             by_endpoint.clone().with_owner("guessed"),
         ];
         if !owner.is_empty() {
-            // Instance ids are public.
+            // Instance ids are public, so an instance id does not prove ownership.
             strangers.push(by_endpoint.with_instance(&*weather.instance));
         }
         for stranger in strangers {
@@ -336,5 +336,5 @@ pub async fn concurrent_registrations_all_succeed<B: Backend>() {
     assert_eq!(fixture.lookup("agent 0").await.len(), 20);
 }
 
-/// A registry may count in whole milliseconds.
+/// The tolerance for measured times. A registry may measure time in whole milliseconds.
 const TOLERANCE: Duration = Duration::from_millis(2);

@@ -1,4 +1,4 @@
-//! [`WatchView`]: the registrations as a watch reports them.
+//! The registrations that a watch has reported: [`WatchView`].
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,12 +6,12 @@ use agentwire_transport::Endpoint;
 
 use crate::{Event, Registration};
 
-/// The registrations that a watch has reported since an empty snapshot. Checks that the events are
-/// consistent.
+/// The registrations that a watch has reported since an empty snapshot. `WatchView` checks that the
+/// events are consistent.
 #[derive(Debug, Default)]
 pub(super) struct WatchView {
     known: BTreeMap<(String, Endpoint), Arc<Registration>>,
-    /// How many resyncs there were.
+    /// The number of resyncs.
     pub(super) resyncs: usize,
 }
 
@@ -51,7 +51,7 @@ impl WatchView {
         }
     }
 
-    /// Returns true if the view equals a list.
+    /// Returns whether the view contains the same registrations as a list.
     pub(super) fn equals(&self, listed: &[Arc<Registration>]) -> bool {
         self.known.len() == listed.len()
             && listed.iter().all(|registration| {

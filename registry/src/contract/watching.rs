@@ -1,4 +1,4 @@
-//! Watches.
+//! Tests of watches.
 
 use super::{
     backend::{Backend, Fixture, LONG_LEASE, SHORT_LEASE, agent, endpoint, next, within},
@@ -97,7 +97,7 @@ pub async fn a_watch_reports_expiries<B: Backend>() {
         Event::Expired(expired) => assert!(expired.is_same_offer(&weather)),
         other => panic!("{other:?}"),
     }
-    // An expiry is reported after it happened, never before.
+    // An expiry must never be reported before the registration has expired.
     assert!(fixture.lookup("weather").await.is_empty());
     fixture.register(&weather).await;
     assert!(matches!(next(&mut watch).await, Event::Joined(_)));
@@ -114,7 +114,7 @@ pub async fn heartbeats_and_repeated_registrations_are_not_events<B: Backend>() 
         .expect("heartbeat");
     fixture.register(&weather).await;
     fixture.unregister(&agent("nobody")).await;
-    // Events are ordered, so the next one proves that there was none before it.
+    // Events are ordered, so the next event proves that there were no earlier events.
     fixture.unregister(&weather).await;
     assert!(matches!(next(&mut watch).await, Event::Left(_)));
 }
@@ -156,7 +156,7 @@ pub async fn a_slow_watch_catches_up_through_a_resync<B: Backend>() {
     let mut view = WatchView::default();
     let listed = fixture.list().await;
     within(async {
-        // A resync replaces lost events; without one, the view would find an inconsistency.
+        // A resync replaces lost events. Without a resync, the view would detect an inconsistency.
         while !view.equals(&listed) {
             let event = watch.next().await.expect("the watch has ended");
             view.apply(event.expect("the watch has failed"));
@@ -164,7 +164,7 @@ pub async fn a_slow_watch_catches_up_through_a_resync<B: Backend>() {
     })
     .await;
     assert!(view.resyncs > 0, "no event was lost, so nothing was tested");
-    // The watch continues from there.
+    // The watch must continue to report events after the resync.
     fixture.unregister(&last).await;
     match next(&mut watch).await {
         Event::Left(left) => assert!(left.is_same_offer(&last)),
@@ -172,6 +172,6 @@ pub async fn a_slow_watch_catches_up_through_a_resync<B: Backend>() {
     }
 }
 
-/// Far more, and far larger, events than the buffers of a registry and of its connections hold.
+/// The number of events, which is much larger than the buffers of a registry and its connections.
 const MANY: u16 = 300;
 const LARGE: usize = 30_000;

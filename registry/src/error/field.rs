@@ -1,6 +1,6 @@
-//! [`FieldError`]: a malformed field.
+//! The error for a malformed field: [`FieldError`].
 
-/// A field of a received map is missing or malformed.
+/// An error that reports a missing or malformed field in a received map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} must be {expected}")]
 pub struct FieldError {
@@ -9,7 +9,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// Creates an error for a field and a description of what it should be, such as "text".
+    /// Creates an error for a field. `expected` describes a valid value, for example "text".
     #[must_use]
     pub const fn new(field: &'static str, expected: &'static str) -> Self {
         Self { field, expected }

@@ -1,4 +1,4 @@
-//! [`RegistryError`]: everything that can go wrong between an agent and a registry.
+//! The error type of registries: [`RegistryError`].
 
 mod field;
 mod problem;
@@ -16,13 +16,13 @@ pub use self::{
     source::ErrorSource,
 };
 
-/// An error of a registry, with a variant for each decision that a caller can make.
+/// An error of a registry. Each variant is a case that a caller may want to handle differently.
 ///
-/// Clones share their source.
+/// Clones of an error share its source.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// The name is not a valid agent name. Choose another.
+    /// The name is not a valid agent name. Choose a different name.
     #[error("invalid agent name {:?}: {problem}", Untrusted(name))]
     InvalidName {
         /// The name, shortened if it is long.
@@ -31,7 +31,7 @@ pub enum RegistryError {
         problem: NameProblem,
     },
 
-    /// Every registry with these limits would refuse the registration. Correct it.
+    /// The registration is invalid. Correct the registration before trying again.
     #[error("agent {:?} cannot be registered: {problem}", Untrusted(name))]
     InvalidRegistration {
         /// The name of the agent.
@@ -40,14 +40,14 @@ pub enum RegistryError {
         problem: RegistrationProblem,
     },
 
-    /// The query is malformed. Correct it.
+    /// The query is malformed. Correct the query before trying again.
     #[error("invalid query")]
     InvalidQuery {
         /// The malformed condition.
         source: FieldError,
     },
 
-    /// The registry allows one endpoint per name, and the name is taken.
+    /// The registry allows only one endpoint for each name, and the name is already registered.
     #[error(
         "agent {:?} is already registered, at {}; choose another name",
         Untrusted(name),
@@ -56,12 +56,12 @@ pub enum RegistryError {
     Duplicate {
         /// The name.
         name: String,
-        /// The endpoint registered under that name.
+        /// The endpoint that is registered with the name.
         endpoint: Endpoint,
     },
 
-    /// Another instance with the same name and endpoint is registered in place of this one.
-    /// Register again later: the other may leave.
+    /// The registration has been replaced by another instance with the same name and endpoint.
+    /// Register again later, because the other instance may leave.
     #[error(
         "agent {:?} at {} has been replaced by another instance",
         Untrusted(name),
@@ -74,8 +74,8 @@ pub enum RegistryError {
         endpoint: Endpoint,
     },
 
-    /// The registration belongs to another instance: neither the owner key nor, without a key, the
-    /// instance id is that of the registration. Register again later.
+    /// The registration belongs to another instance. The request does not contain the owner key of
+    /// the registration or, if the registration has no key, its instance id. Try again later.
     #[error(
         "agent {:?} at {} belongs to another instance; it can be replaced in \
          {retry_after:?} unless that instance sends a heartbeat",
@@ -87,11 +87,12 @@ pub enum RegistryError {
         name: String,
         /// The endpoint.
         endpoint: Endpoint,
-        /// The time until another instance may replace it, if its owner sends no more heartbeats.
+        /// The time until another instance can replace the registration, if the owner sends no more
+        /// heartbeats.
         retry_after: Duration,
     },
 
-    /// The name has as many instances as the registry allows.
+    /// The name has the maximum number of instances.
     #[error("agent {:?} has {max} instances, which is the limit", Untrusted(name))]
     TooManyInstances {
         /// The name.
@@ -100,24 +101,25 @@ pub enum RegistryError {
         max: usize,
     },
 
-    /// The registry is full, by count or by memory. Try again later, or raise its limit.
+    /// The registry has reached a limit on registrations or memory. Try again later, or raise the
+    /// limit.
     #[error("registry full: the limit is {max} {of}")]
     Full {
         /// The limit.
         max: usize,
-        /// Which limit it is.
+        /// The kind of the limit.
         of: LimitKind,
     },
 
-    /// The registry has reached its limit of concurrent watches. Other operations still work; watch
-    /// again later.
+    /// The registry has reached its limit on concurrent watches. Try again later. Other operations
+    /// are not affected.
     #[error("too many watches: the limit of the registry is {max}")]
     TooManyWatches {
         /// The limit.
         max: usize,
     },
 
-    /// The registration does not exist, or no longer. Register again.
+    /// The registration does not exist or has expired. Register again.
     #[error("agent {:?} is not registered{}", Untrusted(name), at(endpoint.as_ref()))]
     NotRegistered {
         /// The name.
@@ -126,7 +128,7 @@ pub enum RegistryError {
         endpoint: Option<Endpoint>,
     },
 
-    /// Several instances match, and no endpoint was given. Give one.
+    /// Several instances match, and the request contains no endpoint. Specify the endpoint.
     #[error(
         "agent {:?} has {instances} instances; say which one by its endpoint",
         Untrusted(name)
@@ -134,7 +136,7 @@ pub enum RegistryError {
     Ambiguous {
         /// The name.
         name: String,
-        /// How many instances match.
+        /// The number of matching instances.
         instances: usize,
     },
 
@@ -143,18 +145,18 @@ pub enum RegistryError {
     Unavailable {
         /// The registry's address.
         registry: String,
-        /// Why it cannot be reached.
+        /// The reason why the registry cannot be reached.
         source: ErrorSource,
     },
 
-    /// The registry did not answer in time. The operation may have been carried out.
+    /// The registry did not answer in time. The operation may have taken effect.
     #[error("no answer from the registry within {limit:?}")]
     NoAnswer {
         /// The time limit.
         limit: Duration,
     },
 
-    /// The registry sent something that is not a valid answer.
+    /// The registry sent an invalid answer.
     #[error("invalid answer from the registry at {}", Untrusted(registry))]
     InvalidAnswer {
         /// The registry's address.
@@ -163,24 +165,25 @@ pub enum RegistryError {
         source: ErrorSource,
     },
 
-    /// The request is too large, or contains values that one of the formats lacks. Ask for less.
+    /// The request is too large, or contains a value that one of the formats does not support.
+    /// Change the request before trying again.
     #[error("cannot encode the request to the registry")]
     Encode {
-        /// Why it cannot be encoded.
+        /// The reason why the request cannot be encoded.
         source: ErrorSource,
     },
 
-    /// The registry is reachable but refuses: a wrong password, missing permissions, or no memory
-    /// left. An operator has to correct this.
+    /// The registry is reachable but refuses the operation, for example because of a wrong
+    /// password, a missing permission or a lack of memory. An operator must correct the problem.
     #[error("the registry at {} refused the operation", Untrusted(registry))]
     Refused {
         /// The registry's address.
         registry: String,
-        /// The reason that it gave.
+        /// The reason for the refusal.
         source: ErrorSource,
     },
 
-    /// The server does not know the registry protocol. Correct the address.
+    /// The server does not support the registry protocol. Correct the address.
     #[error("{} is not an agentwire registry", Untrusted(registry))]
     NotARegistry {
         /// The server's address.
@@ -190,7 +193,7 @@ pub enum RegistryError {
         error: Box<WireError>,
     },
 
-    /// The registry answered with an error that this version does not know.
+    /// The registry answered with an error that is unknown to this version.
     #[error("the registry failed")]
     Remote(#[source] WireError),
 
@@ -205,13 +208,15 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Returns true if the registration is unknown, so that the agent should register again.
+    /// Returns whether the registry does not know the registration. The agent should then register
+    /// again.
     #[must_use]
     pub fn is_not_registered(&self) -> bool {
         matches!(self, Self::NotRegistered { .. })
     }
 
-    /// Returns true if another instance has the name, or the name at that endpoint.
+    /// Returns whether another instance has registered the same name, or the same name and
+    /// endpoint.
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
         matches!(
@@ -220,13 +225,13 @@ impl RegistryError {
         )
     }
 
-    /// Returns true if the registry could not be reached, or did not answer in time.
+    /// Returns whether the registry could not be reached or did not answer in time.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::NoAnswer { .. })
     }
 
-    /// Returns true if the same operation may succeed later without a change by the caller.
+    /// Returns whether the same operation may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(

@@ -1,10 +1,10 @@
-//! What is wrong with a name or a registration, and which limit was reached.
+//! The problems of names and registrations, and the limits of registries.
 
 use std::fmt;
 
 use agentwire_transport::internal::Untrusted;
 
-/// Why a name is invalid.
+/// The reason why a name is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameProblem {
@@ -27,7 +27,7 @@ pub enum NameProblem {
     OuterSpace,
 }
 
-/// Which limit of a registry was reached.
+/// The limit of a registry that was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LimitKind {
@@ -40,7 +40,7 @@ pub enum LimitKind {
 impl LimitKind {
     const ALL: [Self; 2] = [Self::Registrations, Self::Bytes];
 
-    /// Returns the name on the wire (PROTOCOL 12).
+    /// Returns the name of the limit on the wire (PROTOCOL 12).
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Registrations => "registrations",
@@ -59,20 +59,20 @@ impl fmt::Display for LimitKind {
     }
 }
 
-/// Why a registration is invalid, whatever else is registered.
+/// The reason why a registration is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistrationProblem {
     /// The endpoint has port 0, which cannot be called.
     #[error("port 0 cannot be called; register the port that the system chose")]
     PortZero,
-    /// The endpoint means something else, or nothing, to callers elsewhere.
+    /// The endpoint refers to nothing, or to something else, on other machines.
     #[error("its endpoint is not callable: {problem}")]
     Endpoint {
         /// What is wrong with the endpoint.
         problem: &'static str,
     },
-    /// The endpoint has no text form that others can read.
+    /// The endpoint cannot be written as text that other processes can parse.
     #[error("its endpoint cannot be written as text")]
     NotPortable,
     /// The instance id contains control characters.
@@ -97,7 +97,7 @@ pub enum RegistrationProblem {
         /// The limit.
         max: usize,
     },
-    /// Capabilities and metadata are too large.
+    /// The capabilities and metadata are too large.
     #[error("its capabilities and metadata have {size} bytes as JSON, and the limit is {max}")]
     TooLarge {
         /// The size as JSON, in bytes.
@@ -105,16 +105,16 @@ pub enum RegistrationProblem {
         /// The limit.
         max: usize,
     },
-    /// Capabilities or metadata nest too deeply to be sent.
+    /// The capabilities or metadata are nested too deeply to be sent.
     #[error("its capabilities or metadata nest deeper than {max} levels")]
     TooDeep {
         /// The limit.
         max: usize,
     },
-    /// Capabilities or metadata contain values that JSON or MessagePack lacks.
+    /// The capabilities or metadata contain values that JSON or MessagePack does not support.
     #[error("its capabilities or metadata contain bytes, or integers beyond 64 bits")]
     Unwritable,
-    /// Another problem, in the words of whatever found it: a remote registry, or an encoder.
+    /// Another problem, which a remote registry or an encoder has described.
     #[error("{}", Untrusted(text))]
     Other {
         /// The description.

@@ -1,12 +1,13 @@
-//! [`ErrorSource`]: the shared cause of a [`RegistryError`](crate::RegistryError).
+//! The shared source of a [`RegistryError`](crate::RegistryError): [`ErrorSource`].
 
 use std::{error::Error, fmt, ops::Deref, sync::Arc};
 
-/// The cause of a [`RegistryError`](crate::RegistryError): any error, shared between clones.
+/// The source of a [`RegistryError`](crate::RegistryError), which clones of the error share. The
+/// source can be any error.
 ///
-/// Dereferences to the error itself, so `source.downcast_ref::<io::Error>()` works. It is not an
-/// [`Error`]: [`Error::source`] returns the cause and not this wrapper, so a walk along the chain
-/// can downcast it, too.
+/// `ErrorSource` dereferences to the error, so `source.downcast_ref::<io::Error>()` works.
+/// `ErrorSource` itself does not implement [`Error`]. [`Error::source`] returns the error without
+/// this wrapper, so code that iterates over a chain of sources can also downcast the error.
 #[derive(Clone)]
 pub struct ErrorSource(Arc<dyn Error + Send + Sync>);
 

@@ -1,4 +1,4 @@
-//! Registry errors on the wire (PROTOCOL 12).
+//! The wire format of registry errors (PROTOCOL 12).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 use super::{LimitKind, RegistrationProblem, RegistryError};
 
 impl RegistryError {
-    /// Returns the standard code of this error (PROTOCOL 12).
+    /// Returns the error code that represents this error on the wire (PROTOCOL 12).
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
@@ -34,7 +34,7 @@ impl RegistryError {
     }
 }
 
-/// Returns the error that a registry server sends.
+/// Returns the form in which a registry server sends an error.
 pub(crate) fn encode(error: &RegistryError) -> WireError {
     let at = |endpoint: &Endpoint| Some(("endpoint", Value::from(endpoint.to_string())));
     let limit = |max: usize| Some(("limit", Value::from(max)));
@@ -63,7 +63,7 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
         RegistryError::Unavailable { .. } | RegistryError::NoAnswer { .. } => {
             ("unavailable", None, None)
         }
-        // A server refuses a malformed query before it evaluates one.
+        // A server refuses a malformed query before evaluating it, so `InvalidQuery` is not sent.
         RegistryError::InvalidAnswer { .. }
         | RegistryError::InvalidQuery { .. }
         | RegistryError::InvalidSetting { .. }
@@ -83,12 +83,12 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
     WireError::new(error.code(), error.to_string()).with_details(details)
 }
 
-/// Reads the error that a registry server sent.
+/// Converts an error that a registry server sent.
 pub(crate) fn decode(error: WireError) -> RegistryError {
     decode_known(&error).unwrap_or(RegistryError::Remote(error))
 }
 
-/// Returns `None` for an error that this version does not know.
+/// Returns `None` if the error is unknown to this version.
 fn decode_known(error: &WireError) -> Option<RegistryError> {
     let details = &error.details;
     let text = |key| details.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -96,7 +96,7 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
     let seconds = |key| {
         let seconds = match details.get(key)? {
             Value::Float(seconds) => *seconds,
-            // Lossless up to 2^53 seconds.
+            // The conversion is exact up to 2^53 seconds.
             other => other.as_u64()? as f64,
         };
         let duration = Duration::try_from_secs_f64(seconds).ok()?;
@@ -117,7 +117,7 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
         },
         Some("full") => RegistryError::Full {
             max: number("limit")?,
-            // Registries without a memory limit leave it out.
+            // Registries without a memory limit omit this detail.
             of: match details.get("of") {
                 None => LimitKind::Registrations,
                 Some(of) => LimitKind::parse(of.as_str()?)?,
@@ -143,8 +143,8 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
             name: name()?,
             instances: number("instances")?,
         },
-        // The code alone suffices: it has one meaning in every implementation, and the agent must
-        // register again.
+        // The code `AGENT_NOT_FOUND` is sufficient, because it has the same meaning in every
+        // implementation: the agent must register again.
         _ if error.code == ErrorCode::AGENT_NOT_FOUND => RegistryError::NotRegistered {
             name: name().unwrap_or_default(),
             endpoint: endpoint(),
@@ -153,7 +153,8 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
     })
 }
 
-/// The detail that names the error, since several errors share a code.
+/// The detail that identifies the error. The code is not sufficient, because several errors have
+/// the same code.
 const REASON: &str = "reason";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! [`Entry`]: a registration and its lease.
+//! The entries of a local registry: [`Entry`].
 
 use std::{
     sync::{
@@ -17,24 +17,25 @@ use crate::{
     owner::{Claim, OwnerKey},
 };
 
-/// A registration and its lease. A heartbeat updates it in place, under a read lock of the table.
+/// A registration and its lease. Heartbeats update an entry in place, with a read lock on the
+/// table.
 ///
-/// The two times are atomics because heartbeats and lookups share that lock. Nothing else is
-/// published through them, so relaxed ordering is enough.
+/// The times are atomics because heartbeats and lookups run concurrently. Relaxed accesses are
+/// sufficient, because the times guard no other data.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Distinguishes entries that are due at the same instant.
+    /// A number that distinguishes entries with the same check time.
     pub(super) id: u64,
     pub(super) registration: Arc<Registration>,
-    /// Kept apart from the registration, which everyone may read.
+    /// The owner key. The key is not stored in the registration, because registrations are public.
     owner: Option<OwnerKey>,
-    /// About how many bytes the entry takes.
+    /// The approximate size of the entry in bytes.
     pub(super) size: usize,
     lease: Duration,
     registered_at: Instant,
-    /// When the last heartbeat arrived, in microseconds after `registered_at`.
+    /// The time of the last heartbeat, in microseconds after `registered_at`.
     last_heartbeat: AtomicU64,
-    /// When the expiry queue checks the entry next, in microseconds after `registered_at`.
+    /// The time of the next check by the expiry queue, in microseconds after `registered_at`.
     queued_at: AtomicU64,
 }
 
@@ -60,7 +61,7 @@ impl Entry {
     }
 
     pub(super) fn heartbeat(&self, now: Now) {
-        // Heartbeats may overtake each other; the latest time wins.
+        // Concurrent heartbeats may be processed in any order, so the latest time is kept.
         let micros = now.instant.saturating_duration_since(self.registered_at);
         let micros = u64::try_from(micros.as_micros()).unwrap_or(u64::MAX);
         self.last_heartbeat.fetch_max(micros, Ordering::Relaxed);
@@ -71,7 +72,7 @@ impl Entry {
         now < self.expires_at()
     }
 
-    /// Returns what a request must match to change the entry.
+    /// Returns the claim that a request must cover to change the entry.
     pub(super) fn claim(&self) -> Claim<'_> {
         Claim {
             owner: self.owner.as_ref(),
@@ -79,32 +80,33 @@ impl Entry {
         }
     }
 
-    /// Returns true if the entry was registered with the same key.
+    /// Returns whether the entry was registered with the given owner key.
     pub(super) fn has_owner(&self, owner: Option<&OwnerKey>) -> bool {
         self.owner.as_ref() == owner
     }
 
-    /// Returns how long the entry is protected from replacement by another instance, unless another
-    /// heartbeat arrives. An owner that has not sent a heartbeat for half of its lease is likely
-    /// gone, and its successor must not wait for the other half.
+    /// Returns how long the entry is protected from replacement by another instance. A new
+    /// heartbeat extends this time. If an owner has not sent a heartbeat for half of the lease, it
+    /// has probably crashed, so its successor does not have to wait for the whole lease.
     pub(super) fn protected_for(&self, now: Instant) -> Duration {
         (self.expires_at() - self.lease / 2).saturating_duration_since(now)
     }
 
-    /// Returns when the lease expires unless another heartbeat arrives.
+    /// Returns the time at which the lease expires if no more heartbeats arrive.
     pub(super) fn expires_at(&self) -> Instant {
         let last_heartbeat = Duration::from_micros(self.last_heartbeat.load(Ordering::Relaxed));
         self.registered_at + last_heartbeat + self.lease
     }
 
-    /// Returns when the expiry queue checks the entry next.
+    /// Returns the time of the next check by the expiry queue.
     pub(super) fn queued_at(&self) -> Instant {
         self.registered_at + Duration::from_micros(self.queued_at.load(Ordering::Relaxed))
     }
 
-    /// Records when the expiry queue checks the entry next, and returns that time as recorded.
+    /// Sets the time of the next check by the expiry queue. Returns the time as it is stored.
     pub(super) fn set_queued_at(&self, at: Instant) -> Instant {
-        // Rounded up: an entry that is checked while it is still alive would be due again at once.
+        // The time is rounded up. If an entry were checked just before its expiry, it would be due
+        // again immediately.
         let nanos = at.saturating_duration_since(self.registered_at).as_nanos();
         let micros = u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX);
         self.queued_at.store(micros, Ordering::Relaxed);

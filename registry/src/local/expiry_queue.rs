@@ -1,4 +1,4 @@
-//! [`ExpiryQueue`]: when to check which entry.
+//! The queue of expiry checks: [`ExpiryQueue`].
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::entry::Entry;
 
-/// The entries by the time at which to check them.
+/// The entries of a registry, ordered by the times of their next checks.
 ///
-/// The queue is lazy: a heartbeat does not touch it. An entry that is still alive when its time
-/// comes is queued again.
+/// Heartbeats do not update the queue. If an entry has not expired when it is checked, it is queued
+/// again.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryQueue(BTreeMap<(Instant, u64), Arc<Entry>>);
 
@@ -23,13 +23,13 @@ impl ExpiryQueue {
         self.0.remove(&(entry.queued_at(), entry.id));
     }
 
-    /// Removes and returns the first entry if it is due.
+    /// Removes and returns the first entry if its check is due.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Arc<Entry>> {
         let first = self.0.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    /// Returns when the first entry is due.
+    /// Returns the time of the first check.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.keys().next().map(|(at, _)| *at)
     }

@@ -1,4 +1,4 @@
-//! [`Instances`]: the entries of one name.
+//! The entries with the same name: [`Instances`].
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::entry::Entry;
 use crate::backend::RegistrationExt;
 
-/// The entries of one name, in listing order, and by endpoint in constant time.
+/// The entries with the same name, in listing order. An entry can be found by its endpoint in
+/// constant time.
 #[derive(Debug, Default)]
 pub(super) struct Instances {
     by_endpoint: HashMap<Endpoint, Arc<Entry>>,
@@ -24,17 +25,17 @@ impl Instances {
         self.ordered.is_empty()
     }
 
-    /// Returns the entry at an endpoint, expired or not.
+    /// Returns the entry at an endpoint, even if it has expired.
     pub(super) fn get(&self, endpoint: &Endpoint) -> Option<&Arc<Entry>> {
         self.by_endpoint.get(endpoint)
     }
 
-    /// Returns the entries that have not expired, in order.
+    /// Returns the entries that have not expired, in listing order.
     pub(super) fn live(&self, now: Instant) -> impl Iterator<Item = &Arc<Entry>> {
         self.ordered.iter().filter(move |entry| entry.is_live(now))
     }
 
-    /// Inserts an entry and returns the one that it replaces at its endpoint.
+    /// Inserts an entry. Returns the previous entry at the same endpoint.
     pub(super) fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
         let endpoint = entry.registration.endpoint.clone();
         let replaced = self.by_endpoint.insert(endpoint, Arc::clone(&entry));

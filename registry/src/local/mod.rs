@@ -1,4 +1,4 @@
-//! [`LocalRegistry`]: a registry inside this process.
+//! A registry inside this process: [`LocalRegistry`].
 
 mod entry;
 mod expiry_queue;
@@ -21,16 +21,16 @@ use crate::{
     registration::sort,
 };
 
-/// A registry inside this process. Clones are handles of the same registry.
+/// A registry inside this process. Clones are handles to the same registry.
 ///
-/// The cost of lookups and heartbeats does not depend on the number of agents, and they block
-/// neither each other nor the snapshot for a [`Watch`]. Only a heartbeat without an endpoint visits
-/// all instances of its name.
+/// The cost of lookups and heartbeats does not depend on the number of agents. Lookups, heartbeats
+/// and the snapshots of watches do not block each other. A heartbeat without an endpoint visits all
+/// instances of its name.
 ///
-/// A background task removes expired registrations. It runs on the tokio runtime from which the
-/// registry is first used, which must have time enabled. If that runtime shuts down, the next use
-/// or a pending watch starts the task on its own runtime. The task ends when the last handle is
-/// dropped. A watch is not a handle: it ends with the registry.
+/// A background task removes expired registrations. The task runs on the tokio runtime on which the
+/// registry is first used. This runtime must have time enabled. If the runtime shuts down, the next
+/// operation or a pending watch starts a new task on its own runtime. Dropping the last handle ends
+/// the task and all watches.
 ///
 /// ```
 /// use agentwire_registry::{LocalRegistry, Registration, Registry};
@@ -61,7 +61,7 @@ impl LocalRegistry {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`].
+    /// Returns [`RegistryError::InvalidSetting`] if a setting is out of range.
     pub fn with_config(config: RegistryConfig) -> Result<Self, RegistryError> {
         config.check()?;
         Ok(Self(Arc::new(Shared::new(config))))
@@ -76,7 +76,8 @@ impl Default for LocalRegistry {
 
 impl Registry for LocalRegistry {
     async fn register(&self, registration: Registration) -> Result<Lease, RegistryError> {
-        // Checked and measured before the lock is taken, since both take time for large maps.
+        // Check and measure the registration before acquiring the lock, because both can be slow
+        // for large maps.
         registration.check(self.0.config.max_size)?;
         let size = registration.approximate_size();
         self.0

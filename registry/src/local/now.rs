@@ -1,9 +1,9 @@
-//! [`Now`]: the current time by both clocks.
+//! The current time: [`Now`].
 
 use agentwire_codec::Timestamp;
 use tokio::time::Instant;
 
-/// The current time, by the clock that leases use and by the wall clock.
+/// The current time of the monotonic clock, which leases use, and of the wall clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub(super) instant: Instant,

@@ -1,5 +1,5 @@
-//! [`Shared`]: the state behind all handles of a [`LocalRegistry`](super::LocalRegistry), and the
-//! task that removes expired registrations from it.
+//! The state that all handles of a [`LocalRegistry`](super::LocalRegistry) share, and the task that
+//! removes expired registrations.
 
 use std::{
     sync::{
@@ -25,20 +25,21 @@ use tokio_util::sync::CancellationToken;
 use super::table::Table;
 use crate::{Event, RegistryConfig, WatchScope, registration::sort};
 
-/// The state that all handles of one registry share.
+/// The state that all handles of a registry share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: RegistryConfig,
     table: RwLock<Table>,
-    /// Events are sent while the table is locked, so their order is the order of the changes.
+    /// The sender of events. Events are sent while the table is locked, so they have the order of
+    /// the changes.
     events: Sender<Event>,
-    /// True while a sweeper task exists. A sweeper that finds the table empty clears the flag
-    /// itself, under the table's write lock.
+    /// Whether a sweeper task exists. If the table is empty, the sweeper clears the flag while it
+    /// holds the write lock of the table.
     has_sweeper: AtomicBool,
-    /// Notified when the sweeper ended early, with its runtime. Separate from `Shared`, so that a
-    /// watch can wait for it without keeping the registry alive.
+    /// Notified when the sweeper has been dropped with its runtime. The notification is stored in
+    /// an `Arc` so that a waiting watch does not keep the registry alive.
     sweeper_lost: Arc<Notify>,
-    /// Cancelled when the last handle is dropped, which ends the sweeper.
+    /// Cancelled when the last handle is dropped, so that the sweeper ends.
     stop: CancellationToken,
 }
 
@@ -81,10 +82,11 @@ impl Shared {
     pub(super) fn subscribe(&self, scope: &WatchScope, resync: bool) -> (Event, Receiver<Event>) {
         loop {
             {
-                // The read lock excludes changes but allows concurrent lookups and heartbeats.
+                // The read lock prevents changes but allows concurrent lookups and heartbeats.
                 let table = self.table();
                 let now = Instant::now();
-                // An expired entry is not in the snapshot, so its expiry must not be sent later.
+                // The snapshot does not contain expired entries, so their expiry must not be
+                // reported later.
                 if !table.is_due(now) {
                     let mut all = match scope {
                         WatchScope::All => table.all(now),
@@ -100,16 +102,17 @@ impl Shared {
         }
     }
 
-    /// Starts the sweeper if there is something to sweep and a runtime to run it on. Returns true
-    /// if a sweeper is running.
+    /// Starts the sweeper if the table is not empty and the caller is on a runtime. Returns whether
+    /// a sweeper is running.
     ///
-    /// Without a sweeper, expired registrations are still never returned.
+    /// Even without a sweeper, expired registrations are never returned.
     pub(super) fn ensure_sweeper(self: &Arc<Self>) -> bool {
         if !self.has_sweeper.load(Ordering::Acquire) && !self.table().is_empty() {
             if let Ok(runtime) = Handle::try_current() {
                 if !self.has_sweeper.swap(true, Ordering::AcqRel) {
                     let sweeper = Sweeper::new(Arc::downgrade(self));
-                    // A runtime that is shutting down drops the task at once, which is noticed.
+                    // A runtime that is shutting down drops the task immediately. Dropping the task
+                    // clears the flag.
                     runtime.spawn(sweeper.run(self.stop.clone()));
                 }
             }
@@ -117,13 +120,14 @@ impl Shared {
         self.has_sweeper.load(Ordering::Acquire)
     }
 
-    /// Returns what is notified when the sweeper ended early and another runtime has to start one.
+    /// Returns the notification that the sweeper has been dropped with its runtime. A watch on
+    /// another runtime must then start a new sweeper.
     pub(super) fn sweeper_lost(&self) -> Arc<Notify> {
         Arc::clone(&self.sweeper_lost)
     }
 
-    /// Removes a batch of expired entries and returns when to sweep next; `None` if the table is
-    /// empty.
+    /// Removes a batch of expired entries. Returns the time of the next sweep, or `None` if the
+    /// table is empty.
     fn sweep(&self) -> Option<Instant> {
         let mut table = self.table.write();
         let (now, next) = self.sweep_batch(&mut table);
@@ -133,7 +137,7 @@ impl Shared {
         let pause: Duration = self.config.lease.timeout() / SWEEPS_PER_LEASE;
         next.map(|next| {
             if next <= now {
-                // The next batch is due already.
+                // The next batch is already due.
                 now
             } else {
                 next.max(now + pause)
@@ -153,8 +157,8 @@ impl Shared {
 
     fn on_sweeper_lost(&self) {
         self.has_sweeper.store(false, Ordering::Release);
-        // A sweeper panics if its runtime has no timer. The next one would panic, too, so no watch
-        // is asked to start it.
+        // The sweeper panics if time is not enabled on its runtime. A new sweeper would also panic,
+        // so watches are not notified.
         if !std::thread::panicking() {
             self.sweeper_lost.notify_waiters();
         }
@@ -162,7 +166,7 @@ impl Shared {
 
     fn send(&self, events: Vec<Event>) {
         for event in events {
-            // An error means that there is no watch.
+            // Sending fails only if there is no watch.
             let _ = self.events.send(event);
         }
     }
@@ -178,10 +182,12 @@ impl Drop for Shared {
     }
 }
 
-/// The task that removes expired entries. It ends with the registry, or when the table is empty.
+/// The task that removes expired entries. The task ends when the registry is dropped or the table
+/// is empty.
 struct Sweeper {
     shared: Weak<Shared>,
-    /// False while there is work left. If the task is dropped then, its runtime has shut down.
+    /// Whether the task has ended by itself. If this flag is false when the task is dropped, the
+    /// runtime has shut down.
     is_done: bool,
 }
 
@@ -196,7 +202,7 @@ impl Sweeper {
     async fn run(mut self, stop: CancellationToken) {
         while let Some(next) = self.shared.upgrade().and_then(|shared| shared.sweep()) {
             if next <= Instant::now() {
-                // Other tasks run between two batches.
+                // Let other tasks run between two batches.
                 yield_now().await;
             } else {
                 select! {
@@ -217,9 +223,9 @@ impl Drop for Sweeper {
     }
 }
 
-/// How many entries a sweep checks under one lock.
+/// The maximum number of entries that a sweep checks while it holds the lock.
 const BATCH: usize = 256;
 
-/// At most this many sweeps per lease, so that entries that expire in quick succession are removed
-/// together.
+/// The maximum number of sweeps per lease. The limit ensures that entries that expire in quick
+/// succession are removed together.
 const SWEEPS_PER_LEASE: u32 = 64;

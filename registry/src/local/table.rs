@@ -1,4 +1,5 @@
-//! [`Table`]: the registrations of a [`LocalRegistry`](super::LocalRegistry), without I/O.
+//! The registrations of a [`LocalRegistry`](super::LocalRegistry). This module does not perform
+//! I/O.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,8 +17,8 @@ use crate::{
     check_name,
 };
 
-/// The registrations. The caller passes in the time and sends the events that a change appends to
-/// `events`.
+/// The table of registrations. The caller passes the current time as an argument, and sends the
+/// events that a change appends to `events`.
 #[derive(Debug)]
 pub(super) struct Table {
     config: RegistryConfig,
@@ -25,7 +26,7 @@ pub(super) struct Table {
     /// The keys of `names`, in order.
     ordered: BTreeSet<String>,
     len: usize,
-    /// About how many bytes all entries take.
+    /// The approximate size of all entries in bytes.
     size: usize,
     expiries: ExpiryQueue,
     next_id: u64,
@@ -48,7 +49,7 @@ impl Table {
         self.len == 0
     }
 
-    /// Registers an agent. The caller has checked and measured the registration.
+    /// Registers an agent. The caller must have checked and measured the registration.
     pub(super) fn register(
         &mut self,
         mut registration: Registration,
@@ -102,7 +103,7 @@ impl Table {
         Ok(())
     }
 
-    /// Unregisters an agent if it is registered and belongs to the caller.
+    /// Unregisters an agent if it is registered. Fails if the agent belongs to another instance.
     pub(super) fn unregister(
         &mut self,
         which: &InstanceRef,
@@ -119,8 +120,8 @@ impl Table {
         Ok(())
     }
 
-    /// Renews a lease. Takes `&self`, so heartbeats run concurrently with each other and with
-    /// lookups.
+    /// Renews a lease. The method takes `&self`, so heartbeats can run concurrently with lookups
+    /// and other heartbeats.
     pub(super) fn heartbeat(&self, which: &InstanceRef, now: Now) -> Result<(), RegistryError> {
         match self.resolve(which, now.instant)? {
             Some(entry) if matches_instance(entry, which) => {
@@ -139,7 +140,7 @@ impl Table {
         }
     }
 
-    /// Returns all live instances of a name, in order.
+    /// Returns all live instances of a name, in listing order.
     pub(super) fn lookup(&self, name: &str, now: Instant) -> Vec<Arc<Registration>> {
         let instances = self.names.get(name).into_iter();
         let live = instances.flat_map(|instances| instances.live(now));
@@ -154,8 +155,8 @@ impl Table {
         all
     }
 
-    /// Returns all live instances of the names after `name`, in order, of as many names as it takes
-    /// to reach `count`.
+    /// Returns the live instances of the names after `name`, in listing order. Stops at the end of
+    /// the name at which `count` is reached.
     pub(super) fn list_after(
         &self,
         name: Option<&str>,
@@ -181,8 +182,8 @@ impl Table {
         }
     }
 
-    /// Checks up to `limit` due entries, removes those that have expired, and returns when to sweep
-    /// next; `None` if the table is empty.
+    /// Checks up to `limit` due entries and removes expired entries. Returns the time of the next
+    /// check, or `None` if the table is empty.
     pub(super) fn sweep(
         &mut self,
         now: Instant,
@@ -202,7 +203,7 @@ impl Table {
         self.expiries.next()
     }
 
-    /// Returns true if an entry is due for a sweep.
+    /// Returns whether the check of any entry is due.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.expiries.next().is_some_and(|next| next <= now)
     }
@@ -226,14 +227,14 @@ impl Table {
         }
     }
 
-    /// Returns the entry with the same name and endpoint, expired or not.
+    /// Returns the entry with the same name and endpoint, even if it has expired.
     fn get(&self, registration: &Registration) -> Option<Arc<Entry>> {
         let instances = self.names.get(&registration.name)?;
         instances.get(&registration.endpoint).map(Arc::clone)
     }
 
-    /// Checks that a registration fits, as a replacement or as an additional one. Expired entries
-    /// are swept first if they are in the way.
+    /// Checks that there is capacity for a registration, which may replace an existing entry. If a
+    /// limit is reached, expired entries are removed first.
     fn check_capacity(
         &mut self,
         registration: &Registration,
@@ -257,7 +258,7 @@ impl Table {
         Ok(())
     }
 
-    /// Checks that one more registration is allowed, whatever its size.
+    /// Checks the limits on the number of registrations and instances.
     fn check_counts(
         &mut self,
         registration: &Registration,
@@ -294,8 +295,8 @@ impl Table {
         Ok(())
     }
 
-    /// Returns the live entry that a reference identifies. Under an endpoint, the entry may have
-    /// another instance id.
+    /// Returns the live entry to which a reference refers. If the reference contains an endpoint,
+    /// the entry may have a different instance id.
     fn resolve(
         &self,
         which: &InstanceRef,
@@ -322,11 +323,11 @@ impl Table {
     }
 }
 
-/// Checks that a reference proves the ownership of an entry.
+/// Checks that a reference proves ownership of an entry.
 ///
 /// # Errors
 ///
-/// [`RegistryError::Owned`].
+/// Returns [`RegistryError::Owned`] if the entry belongs to another instance.
 fn check_claim(entry: &Entry, which: &InstanceRef, now: Instant) -> Result<(), RegistryError> {
     if which.claim().covers(entry.claim()) {
         return Ok(());
@@ -342,7 +343,7 @@ fn owned(entry: &Entry, retry_after: Duration) -> RegistryError {
     }
 }
 
-/// Returns true unless the reference has another instance id.
+/// Returns whether the reference contains the instance id of the entry or no instance id.
 fn matches_instance(entry: &Entry, which: &InstanceRef) -> bool {
     let instance = which.instance.as_ref();
     instance.is_none_or(|instance| *instance == entry.registration.instance)

@@ -1,4 +1,4 @@
-//! [`Watcher`]: one watch of a [`LocalRegistry`](super::LocalRegistry).
+//! A watch of a [`LocalRegistry`](super::LocalRegistry).
 
 use std::{
     pin::pin,
@@ -17,9 +17,9 @@ use tokio::{
 use super::shared::Shared;
 use crate::{Event, Watch, WatchScope, backend::WatchExt};
 
-/// The state of one watch.
+/// The state of a watch.
 pub(super) struct Watcher {
-    /// Weak, because a watch does not keep the registry alive.
+    /// The registry. The reference is weak because a watch does not keep the registry alive.
     shared: Weak<Shared>,
     scope: WatchScope,
     snapshot: Option<Event>,
@@ -55,10 +55,11 @@ impl Watcher {
             return Some(snapshot);
         }
         loop {
-            // Enabled before the check for a sweeper, so that losing it in between is noticed.
+            // The notification is enabled before the check for a sweeper, so that a sweeper lost
+            // after the check is noticed.
             let mut sweeper_lost = pin!(self.sweeper_lost.notified());
             sweeper_lost.as_mut().enable();
-            // Without a sweeper, expiries would not be reported.
+            // Only a running sweeper reports expiries.
             let has_sweeper = (self.shared.upgrade()).is_some_and(|shared| shared.ensure_sweeper());
             let event = select! {
                 // Both branches are cancel safe.
@@ -74,7 +75,7 @@ impl Watcher {
                     }
                 }
                 Err(RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "watch too slow, events dropped; resyncing");
+                    tracing::debug!(missed, "watch too slow and events lost; resyncing");
                     let (snapshot, events) = self.shared.upgrade()?.subscribe(&self.scope, true);
                     self.events = events;
                     return Some(snapshot);

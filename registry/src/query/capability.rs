@@ -1,15 +1,15 @@
-//! Finds capabilities by their path.
+//! Finds capabilities by their paths.
 
 use agentwire_codec::{Map, Value};
 
-/// The path to a capability: its keys, outermost first.
+/// The path to a capability: a list of keys, starting with the outermost key.
 pub(super) type Path = Vec<String>;
 
-/// Returns true if the value at the path is neither `null` nor `false`.
+/// Returns whether the value at the path exists and is neither `null` nor `false`.
 ///
-/// A key also selects from a list: the text that equals the key, or the object whose `name` does.
-/// So `tools` → `search` exists in `{"tools": ["search"]}`, in `{"tools": [{"name": "search"}]}`
-/// and in `{"tools": {"search": {}}}`.
+/// In a list, a key selects a text that is equal to the key, or an object whose `name` is equal to
+/// the key. For example, the path `tools` → `search` exists in `{"tools": ["search"]}`, in
+/// `{"tools": [{"name": "search"}]}` and in `{"tools": {"search": {}}}`.
 pub(super) fn has(capabilities: &Map, path: &[String]) -> bool {
     let Some((first, rest)) = path.split_first() else {
         return false;

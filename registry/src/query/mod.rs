@@ -1,4 +1,4 @@
-//! [`Query`]: the conditions of a search.
+//! Queries for registrations: [`Query`].
 
 mod capability;
 pub(crate) mod wire;
@@ -9,9 +9,9 @@ use semver::VersionReq;
 use self::capability::Path;
 use crate::{Registration, TextOr, error::FieldError};
 
-/// A set of conditions that a registration must meet. An empty query matches everything.
+/// A set of conditions that a registration must meet. An empty query matches all registrations.
 ///
-/// Text converts into a query for that exact name.
+/// A string can be converted into a query for the exact name.
 ///
 /// ```
 /// use agentwire_codec::map;
@@ -53,31 +53,33 @@ impl Query {
         self
     }
 
-    /// Requires a capability, given as a key, or as keys from the outside in with dots between
-    /// them.
+    /// Requires a capability. The path is a key, or several keys separated by dots, starting with
+    /// the outermost key.
     ///
-    /// Its value must be neither `null` nor `false`. A key also selects from a list: an equal text,
-    /// or an object by its `name`.
+    /// The value of the capability must be neither `null` nor `false`. In a list, a key selects a
+    /// text that is equal to the key, or an object whose `name` is equal to the key.
     pub fn capability(self, path: impl AsRef<str>) -> Self {
         self.capability_path(path.as_ref().split('.'))
     }
 
-    /// Requires a capability, like [`capability`](Self::capability), for keys that contain dots.
+    /// Requires a capability. Use this method instead of [`capability`](Self::capability) if keys
+    /// contain dots.
     pub fn capability_path(mut self, keys: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let keys = keys.into_iter().map(Into::into).collect();
         self.capabilities.push(keys);
         self
     }
 
-    /// Requires a tool, among the capabilities under `tools`.
+    /// Requires a tool in the capability `tools`.
     pub fn tool(self, name: impl Into<String>) -> Self {
         self.capability_path([TOOLS.to_owned(), name.into()])
     }
 
-    /// Requires a version, with Cargo's rules: a [`VersionReq`], or text such as `"^1.2"`. An
-    /// unversioned registration meets no requirement.
+    /// Requires a version that meets a [`VersionReq`], which follows Cargo's rules. The requirement
+    /// can be given as text, for example `"^1.2"`. A registration without a version meets no
+    /// requirement.
     ///
-    /// Text that is not a requirement fails [`Registry::find`](crate::Registry::find) with
+    /// If the text is not a valid requirement, [`Registry::find`](crate::Registry::find) returns
     /// [`RegistryError::InvalidQuery`](crate::RegistryError::InvalidQuery).
     pub fn version(mut self, requirement: impl Into<TextOr<VersionReq>>) -> Self {
         self.version = Some(requirement.into());
@@ -90,10 +92,10 @@ impl Query {
         self
     }
 
-    /// Returns true if the registration meets all conditions.
+    /// Returns whether the registration meets all conditions.
     #[must_use]
     pub fn matches(&self, registration: &Registration) -> bool {
-        // The cheap conditions come first.
+        // Check the cheap conditions first.
         self.matches_name(&registration.name)
             && self.matches_version(registration)
             && self
@@ -120,7 +122,7 @@ impl Query {
         }
     }
 
-    /// Returns the condition that no registration can meet because it is malformed.
+    /// Returns the error for a malformed condition, if there is one.
     pub(crate) fn find_problem(&self) -> Option<FieldError> {
         let version = self.version.as_ref()?;
         version.as_result().err().map(|_| wire::INVALID_VERSION)
@@ -151,7 +153,7 @@ impl From<&Self> for Query {
     }
 }
 
-/// The capability that holds the tools (PROTOCOL 12).
+/// The capability that contains the tools (PROTOCOL 12).
 const TOOLS: &str = "tools";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Queries as maps, as they are sent (PROTOCOL 12).
+//! The wire format of queries (PROTOCOL 12).
 
 use agentwire_codec::{Map, Value};
 
@@ -75,8 +75,8 @@ fn read_path(path: &Value) -> Option<Path> {
 pub(super) const INVALID_VERSION: FieldError =
     FieldError::new("version", "a version requirement such as \"^1.2\"");
 
-/// How many capabilities, and how many metadata entries, a query on the wire may have. Each is
-/// compared with every registration.
+/// The maximum numbers of capabilities and metadata entries in a received query. The numbers are
+/// limited because each condition is compared with every registration.
 const MAX_CONDITIONS: usize = 32;
 
 #[cfg(test)]

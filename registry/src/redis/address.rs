@@ -1,4 +1,4 @@
-//! [`Address`]: a Redis URL.
+//! The address of a Redis server: [`Address`].
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
@@ -7,7 +7,7 @@ use crate::RegistryError;
 /// The address and the credentials of a Redis server.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
-    /// The URL without user and password, for logs and errors.
+    /// The URL without the user and the password, for logs and errors.
     pub(super) display: String,
     /// The database number.
     pub(super) database: i64,
@@ -55,7 +55,7 @@ impl Address {
         Client::open(self.info.clone())
     }
 
-    /// Returns a client for a connection that receives push messages, which need RESP3.
+    /// Returns a client for a connection that receives push messages. Push messages require RESP3.
     pub(super) fn push_client(&self) -> redis::RedisResult<Client> {
         let settings = self.info.redis_settings().clone();
         let settings = settings.set_protocol(ProtocolVersion::RESP3);

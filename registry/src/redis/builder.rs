@@ -1,11 +1,11 @@
-//! [`RedisRegistryBuilder`]: the settings of a [`RedisRegistry`].
+//! The builder of a [`RedisRegistry`].
 
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{RedisRegistry, address::Address, fault::Fault, shared::Shared, status, store::Store};
 use crate::{RegistryConfig, RegistryError};
 
-/// Configures a [`RedisRegistry`]. Created by [`RedisRegistry::builder`].
+/// A builder for a [`RedisRegistry`], returned by [`RedisRegistry::builder`].
 #[derive(Clone)]
 #[must_use]
 pub struct RedisRegistryBuilder {
@@ -25,47 +25,50 @@ impl RedisRegistryBuilder {
         }
     }
 
-    /// Sets the prefix of all keys. Default: `agentwire:`; at most 255 bytes. Registries with
-    /// different prefixes do not see each other.
+    /// Sets the prefix of all keys. The default is `agentwire:`, and the maximum length is 255
+    /// bytes. Registries with different prefixes are independent of each other.
     pub fn namespace(mut self, prefix: impl Into<String>) -> Self {
         self.namespace = prefix.into();
         self
     }
 
-    /// Sets the limits and the lease. Default: [`RegistryConfig::default`]. They apply to agents
-    /// that register through this handle; other registries on the same Redis may have different
-    /// ones.
+    /// Sets the limits and the lease. The default is [`RegistryConfig::default`]. The settings
+    /// apply to agents that register through this handle. Other handles on the same Redis may have
+    /// different settings.
     pub fn config(mut self, config: RegistryConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Sets how long a registration lives without a heartbeat: [`RegistryConfig::lease`].
+    /// Sets the time after which a registration without heartbeats expires: see
+    /// [`RegistryConfig::lease`].
     pub fn lease(mut self, timeout: Duration) -> Self {
         self.config = self.config.lease(timeout);
         self
     }
 
-    /// Sets how long an operation may take, including connecting. Default: 5 s; from 1 ms to a day.
-    /// An operation that reads several pages may take this long for each.
+    /// Sets the timeout of an operation, which includes connecting. The default is 5 s. The timeout
+    /// must be between 1 ms and a day. If an operation reads several pages, the timeout applies to
+    /// each page.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Connects to Redis, and checks that it permits all commands.
+    /// Connects to Redis, and checks that Redis permits all required commands.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`]; [`RegistryError::Unavailable`] if Redis cannot be
-    /// reached; [`RegistryError::Refused`] if it denies access.
+    /// Returns [`RegistryError::InvalidSetting`] if a setting is invalid,
+    /// [`RegistryError::Unavailable`] if Redis cannot be reached, and [`RegistryError::Refused`] if
+    /// Redis denies access.
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe: dropping the future leaves nothing behind.
+    /// If the future is dropped, the connection is closed.
     pub async fn connect(self) -> Result<RedisRegistry, RegistryError> {
         let registry = self.connect_lazy()?;
-        // A small sweep checks that Redis runs scripts, and returns the epoch.
+        // A small sweep checks that Redis can run scripts, and returns the epoch.
         let (epoch, _) = registry.0.store.sweep(1).await?;
         let permitted = registry.0.listener.check_permissions().await;
         permitted.map_err(|fault| fault.into_error(registry.0.store.registry()))?;
@@ -74,16 +77,17 @@ impl RedisRegistryBuilder {
         Ok(registry)
     }
 
-    /// Creates a registry that connects on first use, so Redis need not be running yet. Needs no
-    /// runtime.
+    /// Creates a registry that connects on its first use. Redis does not have to be running, and no
+    /// runtime is required.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`].
+    /// Returns [`RegistryError::InvalidSetting`] if a setting is invalid.
     pub fn connect_lazy(self) -> Result<RedisRegistry, RegistryError> {
         self.check()?;
         let address = Address::parse(&self.url)?;
-        // All databases of a Redis share their channels, so the channel names the database.
+        // All databases of a Redis server share their channels, so the name of the channel contains
+        // the database number.
         let channel = format!("{}changes@{}", self.namespace, address.database);
         let store = Store::new(&address, self.namespace, channel.clone(), self.timeout)?;
         let push_client = address.push_client();
@@ -106,7 +110,7 @@ impl RedisRegistryBuilder {
     }
 }
 
-/// Omits the URL, which may contain a password.
+/// The `Debug` output omits the URL, which may contain a password.
 impl fmt::Debug for RedisRegistryBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisRegistryBuilder")
@@ -119,7 +123,8 @@ impl fmt::Debug for RedisRegistryBuilder {
 
 const DEFAULT_NAMESPACE: &str = "agentwire:";
 
-/// The longest namespace, in bytes. Every key contains it.
+/// The maximum length of a namespace, in bytes. The limit exists because every key contains the
+/// namespace.
 const MAX_NAMESPACE_LEN: usize = 255;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,20 +1,21 @@
-//! [`Change`]: a published change.
+//! Published changes: [`Change`].
 
 use super::{entry, position::Position};
 use crate::Event;
 
-/// A change to the registry, as a script publishes it.
+/// A change to the registry that a script has published.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) position: Position,
-    /// The event, or `None` if it cannot be read: its entry is gone, or a later version published
-    /// it. A watch that receives such a change resyncs.
+    /// The event, or `None` if the change cannot be decoded. The entry may no longer exist, or a
+    /// later version may have published the change. A watch that receives such a change resyncs.
     pub(super) event: Option<Event>,
 }
 
 impl Change {
-    /// Decodes a published message: epoch, revision, kind, time of registration, time of the last
-    /// heartbeat, and offer, one line each. Returns `None` if the message is not a change.
+    /// Decodes a published message. Its lines contain the epoch, the revision, the kind, the time
+    /// of the registration, the time of the last heartbeat, and the offer. Returns `None` if the
+    /// message is not a change.
     pub(super) fn decode(message: &[u8]) -> Option<Self> {
         let mut lines = message.splitn(6, |byte| *byte == b'\n');
         let mut line = || lines.next();

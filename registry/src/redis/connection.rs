@@ -1,4 +1,4 @@
-//! [`Connection`]: the shared connection for commands.
+//! The shared connection for commands: [`Connection`].
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -13,20 +13,20 @@ use tokio::{
 
 use super::{address::Address, fault::Fault};
 
-/// A connection that all operations share. It is replaced when it is lost.
+/// A connection that all operations share. A lost connection is replaced.
 pub(super) struct Connection {
     client: Client,
     timeout: Duration,
     current: Mutex<SharedConnection>,
-    /// Notified when this Redis turns out to have become a replica.
+    /// Notified when the Redis server is found to have become a replica.
     demoted: Arc<Notify>,
 }
 
-/// A connection that the first operation establishes and later ones reuse.
+/// A connection that the first operation opens and later operations reuse.
 type SharedConnection = Arc<OnceCell<MultiplexedConnection>>;
 
 impl Connection {
-    /// Does not connect yet.
+    /// Creates a connection that is opened by the first operation.
     pub(super) fn new(address: &Address, timeout: Duration) -> redis::RedisResult<Self> {
         Ok(Self {
             client: address.client()?,
@@ -36,19 +36,20 @@ impl Connection {
         })
     }
 
-    /// Runs a script. If a reused connection turns out to be lost, runs it once more on a new one,
-    /// so the script must be idempotent.
+    /// Runs a script. If a reused connection has been lost, runs the script again on a new
+    /// connection, so the script must be idempotent.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the script may or may not have run.
+    /// If the future is dropped, the script may or may not run.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Fault> {
         let deadline = Instant::now() + self.timeout;
         let connection = self.current();
-        // An idle connection may have died unnoticed, which does not mean that Redis is down.
+        // The loss of an idle connection may not have been noticed. Such a loss does not mean that
+        // Redis is down.
         let was_connected = connection.initialized();
         let result = self.attempt(&connection, script, deadline).await;
         match result {
@@ -59,8 +60,8 @@ impl Connection {
         }
     }
 
-    /// Returns what is notified when this Redis turns out to have become a replica, so that other
-    /// connections are replaced, too.
+    /// Returns the notification that the Redis server has become a replica. Other connections must
+    /// then also be replaced.
     pub(super) fn demoted(&self) -> Arc<Notify> {
         Arc::clone(&self.demoted)
     }
@@ -100,7 +101,7 @@ impl Connection {
     }
 
     async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        // No timeouts here: the deadline of the operation applies.
+        // The deadline of the operation applies, so no other timeouts are needed.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
@@ -118,7 +119,8 @@ impl Connection {
         Arc::ptr_eq(&self.current.lock(), connection)
     }
 
-    /// Lets the next operation connect again, unless another one has replaced the connection.
+    /// Makes the next operation open a new connection, unless the connection has already been
+    /// replaced.
     fn discard(&self, connection: &SharedConnection) {
         let mut current = self.current.lock();
         if Arc::ptr_eq(&current, connection) {
@@ -133,5 +135,5 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// How many commands may be in flight. Further ones are queued.
+/// The maximum number of commands in flight. Further commands are queued.
 const MAX_IN_FLIGHT: usize = 256;

@@ -12,12 +12,13 @@ use crate::{
     Registration, RegistrationProblem, RegistryError, backend::RegistrationExt, check_name,
 };
 
-/// Encodes the field `offer`: the registration as JSON, without its times. Those have fields of
-/// their own, since Redis sets them.
+/// Encodes the field `offer`, which contains the registration as JSON, without its times. Redis
+/// sets the times, so they are stored in separate fields.
 ///
 /// # Errors
 ///
-/// [`RegistryError::InvalidRegistration`], if the registration was not checked before.
+/// Returns [`RegistryError::InvalidRegistration`] if the registration cannot be encoded. Checking
+/// the registration first prevents this error.
 pub(super) fn encode(registration: &Registration) -> Result<Vec<u8>, RegistryError> {
     let mut map = registration.to_map();
     for time in ["registered_at", "last_heartbeat"] {
@@ -33,8 +34,8 @@ pub(super) fn encode(registration: &Registration) -> Result<Vec<u8>, RegistryErr
     }
 }
 
-/// Decodes an entry. Returns `None` if it is malformed, since other clients of Redis can write
-/// anything there.
+/// Decodes an entry. Returns `None` if the entry is malformed, because other clients of Redis can
+/// write arbitrary entries.
 pub(super) fn decode(
     offer: &[u8],
     registered: &[u8],
@@ -51,7 +52,7 @@ pub(super) fn decode(
     Some(Arc::new(registration))
 }
 
-/// Decodes an entry, and checks that it is stored under its own id.
+/// Decodes an entry, and checks that the entry is stored under the correct id.
 pub(super) fn decode_with_id(
     id: &[u8],
     offer: &[u8],

@@ -1,4 +1,4 @@
-//! [`Fault`]: why an operation on Redis failed.
+//! The failures of operations on Redis: [`Fault`].
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::{ErrorSource, RegistryError};
 
-/// Why an operation on Redis failed.
+/// The reason why an operation on Redis failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Fault {
     #[error("no answer within {0:?}")]
@@ -29,7 +29,8 @@ impl From<RedisError> for Fault {
 }
 
 impl Fault {
-    /// Returns true if the connection should be replaced: it is broken, or it does not answer.
+    /// Returns whether the connection should be replaced, because the connection is broken or Redis
+    /// does not answer.
     pub(super) fn ends_connection(&self) -> bool {
         match self {
             Self::TimedOut(_) => true,
@@ -40,14 +41,15 @@ impl Fault {
         }
     }
 
-    /// Returns true if this Redis has become a replica. Reconnecting may find its successor.
+    /// Returns whether the Redis server has become a replica. A new connection may reach the new
+    /// primary server.
     pub(super) fn is_demotion(&self) -> bool {
         let Self::Redis(ClientError(error)) = self else {
             return false;
         };
         match error.kind() {
             ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => true,
-            // Redis 6 reports a generic script failure, with the actual code in its detail.
+            // Redis 6 reports a generic script failure, whose detail contains the actual code.
             ErrorKind::Server(ServerErrorKind::ResponseError) => {
                 let detail = error.detail().unwrap_or_default();
                 detail.contains("-READONLY ") || detail.contains("-MASTERDOWN ")
@@ -56,21 +58,21 @@ impl Fault {
         }
     }
 
-    /// Returns true if Redis is reachable but refuses: a wrong password, missing permissions, or no
-    /// memory left.
+    /// Returns whether Redis is reachable but refuses the operation, for example because of a wrong
+    /// password, a missing permission or a lack of memory.
     pub(super) fn is_refusal(&self) -> bool {
         let Self::Redis(ClientError(error)) = self else {
             return false;
         };
         match error.kind() {
-            // These pass without intervention.
+            // These conditions are temporary.
             ErrorKind::Server(
                 ServerErrorKind::BusyLoading
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::ReadOnly
                 | ServerErrorKind::TryAgain,
             ) => false,
-            // Redis is busy with a script of another client, which passes, too.
+            // Redis is running a script of another client, which is also temporary.
             ErrorKind::Extension => error.code() != Some("BUSY"),
             ErrorKind::Server(_) => !self.is_demotion(),
             ErrorKind::AuthenticationFailed | ErrorKind::RESP3NotSupported => true,
@@ -78,12 +80,12 @@ impl Fault {
         }
     }
 
-    /// Returns true for a refusal that does not pass without intervention.
+    /// Returns whether the fault is a refusal that persists until an operator intervenes.
     pub(super) fn is_permanent(&self) -> bool {
         matches!(self, Self::Redis(error) if error.is_permanent())
     }
 
-    /// Converts the fault into an error of the registry at that address.
+    /// Converts the fault into an error. `registry` is the address of the registry.
     pub(super) fn into_error(self, registry: &str) -> RegistryError {
         let registry = registry.to_owned();
         let (is_refusal, is_invalid_reply) = (self.is_refusal(), self.is_invalid_reply());
@@ -123,7 +125,8 @@ impl ClientError {
     }
 }
 
-/// Returns true for a [`RegistryError::Refused`] that does not pass without intervention.
+/// Returns whether the error is a [`RegistryError::Refused`] that persists until an operator
+/// intervenes.
 pub(super) fn is_permanent(error: &RegistryError) -> bool {
     let RegistryError::Refused { source, .. } = error else {
         return false;
@@ -133,7 +136,7 @@ pub(super) fn is_permanent(error: &RegistryError) -> bool {
         .is_some_and(ClientError::is_permanent)
 }
 
-/// Escapes and cuts the text, which may be that of the server.
+/// Escapes and shortens the text, because the server may have sent it.
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Untrusted(&self.0).fmt(f)
@@ -141,7 +144,7 @@ impl fmt::Display for ClientError {
 }
 
 impl Error for ClientError {
-    /// Skips one level: a `RedisError` already displays its source.
+    /// Skips the direct source, because a `RedisError` already displays its source.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source()?.source()
     }

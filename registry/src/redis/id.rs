@@ -1,13 +1,13 @@
-//! Ids of entries, and ranges of them.
+//! The ids of entries, and ranges of ids.
 
 use agentwire_transport::Endpoint;
 
 use crate::{Registration, RegistryError, WatchScope};
 
-/// Returns the id of an entry: the name, a line feed, the endpoint.
+/// Returns the id of an entry, which consists of the name, a line feed and the endpoint.
 ///
-/// Names contain no control characters, so an id is unambiguous and the ids of one name are
-/// contiguous in byte order.
+/// Names cannot contain control characters, so ids are unambiguous. In byte order, all ids with the
+/// same name are contiguous.
 pub(super) fn id(name: &str, endpoint: &Endpoint) -> String {
     format!("{name}\n{endpoint}")
 }
@@ -16,12 +16,12 @@ pub(super) fn id_of(registration: &Registration) -> String {
     id(&registration.name, &registration.endpoint)
 }
 
-/// Returns the endpoint of an id.
+/// Returns the endpoint in an id.
 pub(super) fn endpoint_of(id: &str) -> Option<Endpoint> {
     id.split_once('\n')?.1.parse().ok()
 }
 
-/// A range of ids, with bounds in the form that `ZRANGEBYLEX` expects.
+/// A range of ids. The bounds have the syntax of `ZRANGEBYLEX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) first: Vec<u8>,
@@ -36,16 +36,17 @@ impl Range {
         }
     }
 
-    /// Covers all instances of one name.
+    /// Returns the range of all instances of a name.
     pub(super) fn name(name: &str) -> Self {
-        // From the name with a line feed up to, but not including, the name with the next byte.
+        // The range starts at the name with a line feed, and ends before the name with the next
+        // byte.
         Self {
             first: format!("[{name}\n").into(),
             last: format!("({name}\u{b}").into(),
         }
     }
 
-    /// Covers everything after the instances of one name.
+    /// Returns the range of all ids after the instances of a name.
     pub(super) fn after_name(name: &str) -> Self {
         Self {
             first: format!("[{name}\u{b}").into(),
@@ -53,17 +54,17 @@ impl Range {
         }
     }
 
-    /// Ends the range with the instances of one name.
+    /// Returns a range that ends after the instances of a name.
     pub(super) fn until_name(mut self, name: &str) -> Self {
         self.last = Self::name(name).last;
         self
     }
 
-    /// Covers what a watch covers.
+    /// Returns the range of all ids in the scope of a watch.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`].
+    /// Returns [`RegistryError::InvalidName`] if the name in the scope is invalid.
     pub(super) fn scope(scope: &WatchScope) -> Result<Self, RegistryError> {
         scope.check()?;
         Ok(match scope {
@@ -72,7 +73,7 @@ impl Range {
         })
     }
 
-    /// Starts the range after an id.
+    /// Returns a range that starts after an id.
     pub(super) fn after_id(mut self, id: &[u8]) -> Self {
         self.first = [b"(", id].concat();
         self

@@ -1,4 +1,4 @@
-//! [`Listener`]: the task that receives published changes.
+//! The task that receives published changes: [`Listener`].
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use super::{
     status::{Status, record_disconnect, record_refusal, record_subscription},
 };
 
-/// Receives changes over a connection of its own, which it replaces when it is lost, and passes
-/// them to the watches.
+/// A listener that receives changes and passes them to the watches. It has its own connection, and
+/// replaces the connection if it is lost.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
     /// The address of the registry, for logs.
@@ -28,7 +28,7 @@ pub(super) struct Listener {
     pub(super) timeout: Duration,
     pub(super) changes: broadcast::Sender<Change>,
     pub(super) status: Arc<watch::Sender<Status>>,
-    /// Notified when this Redis turns out to have become a replica.
+    /// Notified when the Redis server is found to have become a replica.
     pub(super) demoted: Arc<Notify>,
 }
 
@@ -46,7 +46,7 @@ impl Listener {
                     self.until_lost(connection, &lost).await;
                     record_disconnect(&self.status);
                     tracing::warn!(registry, "subscription to changes lost; reconnecting");
-                    // A connection that is lost again and again keeps the backoff growing.
+                    // If connections are lost repeatedly, the backoff continues to grow.
                     if since.elapsed() >= PING_INTERVAL {
                         backoff.reset();
                     }
@@ -68,7 +68,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// Why Redis refuses, or cannot be asked.
+    /// Returns a [`Fault`] if Redis refuses a command or cannot be reached.
     pub(super) async fn check_permissions(&self) -> Result<(), Fault> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -102,8 +102,8 @@ impl Listener {
         .await
     }
 
-    /// Returns the handler of push messages. It runs in the task that reads the connection and
-    /// never blocks: the buffer of changes drops the oldest ones.
+    /// Returns the handler of push messages. The handler runs in the task that reads from the
+    /// connection. The handler never blocks, because a full buffer drops the oldest changes.
     fn push_handler(
         &self,
         lost: Arc<Notify>,
@@ -116,7 +116,7 @@ impl Listener {
                 PushKind::Message if is_test_message(&push.data) => {}
                 PushKind::Message => match decode(&push.data) {
                     Some(change) => {
-                        // An error means that there is no watch.
+                        // Sending fails only if there is no watch.
                         let _ = changes.send(change);
                     }
                     None => {
@@ -134,7 +134,8 @@ impl Listener {
     async fn until_lost(&self, mut connection: MultiplexedConnection, lost: &Notify) {
         loop {
             select! {
-                // A notification is kept until it is awaited, so no branch loses one.
+                // `Notify` stores a notification until it is awaited, so cancelling a branch loses
+                // no notification.
                 () = lost.notified() => return,
                 () = self.demoted.notified() => return,
                 () = sleep(PING_INTERVAL) => {}
@@ -170,7 +171,7 @@ fn is_test_message(data: &[Value]) -> bool {
     matches!(data, [_, Value::BulkString(message)] if *message == TEST_MESSAGE.as_bytes())
 }
 
-/// Decodes a push message: the channel, and what was published there.
+/// Decodes a push message, which consists of the channel and the published message.
 fn decode(data: &[Value]) -> Option<Change> {
     match data {
         [_, Value::BulkString(message)] => Change::decode(message),
@@ -178,10 +179,10 @@ fn decode(data: &[Value]) -> Option<Change> {
     }
 }
 
-/// How often the connection is pinged, to notice one that died silently.
+/// The interval at which the connection is pinged to detect a silent loss.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Published to check the permission to publish.
+/// The message that is published to check the permission to publish.
 const TEST_MESSAGE: &str = "";
 
 static MALFORMED: LogLimit = LogLimit::new();

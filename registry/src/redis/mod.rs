@@ -2,8 +2,8 @@
 //!
 //! # Keys
 //!
-//! All keys begin with a namespace, by default `agentwire:`. An id is a name, a line feed, and an
-//! endpoint.
+//! All keys begin with a namespace, which is `agentwire:` by default. An id consists of a name, a
+//! line feed and an endpoint.
 //!
 //! | key | contents |
 //! |---|---|
@@ -12,19 +12,19 @@
 //! | `agentwire:due` | all ids, by the time at which a sweep checks them next, which is no later than they can expire |
 //! | `agentwire:state` | `revision`, which every change increments, and `epoch`, a random id that distinguishes an emptied Redis from the one before |
 //!
-//! A change is published on the channel `agentwire:changes@0`, where the number is that of the
-//! database, in six lines: epoch, revision, kind (`joined`, `updated`, `left`, `expired`),
-//! `registered`, `heard`, `offer`.
+//! Each change is published on the channel `agentwire:changes@0`, where 0 is the number of the
+//! database. The message has six lines: the epoch, the revision, the kind (`joined`, `updated`,
+//! `left` or `expired`), `registered`, `heard` and `offer`.
 //!
-//! Scripts change the keys atomically and use the clock of Redis. A lookup and a heartbeat access
-//! their entries by key or through an ordered set, so their cost is nearly independent of the
-//! number of entries.
+//! Scripts change the keys atomically and use the clock of Redis. Lookups and heartbeats access
+//! entries by key or through an ordered set, so their cost is nearly independent of the number of
+//! entries.
 //!
 //! # Leases
 //!
-//! An entry expires at its time `expires` and is not returned from then on. Its key has a time to
-//! live that is an hour longer, so that a sweep can still publish what expired. Every connected
-//! registry sweeps; whichever comes first removes an expired entry and publishes its expiry once.
+//! An entry expires at the time `expires`, and is not returned afterwards. Its key lives an hour
+//! longer, so that a sweep can still publish the expired registration. Every connected registry
+//! sweeps. The first sweep that finds an expired entry removes the entry and publishes its expiry.
 
 mod address;
 mod builder;
@@ -57,7 +57,7 @@ use crate::{
     registration::sort,
 };
 
-/// A registry in Redis, shared by everyone who uses the same database with the same namespace.
+/// A registry in Redis. All processes that use the same database and namespace share the registry.
 /// Clones share one connection.
 ///
 /// ```no_run
@@ -72,60 +72,63 @@ use crate::{
 ///
 /// # When Redis is down
 ///
-/// Operations fail with [`RegistryError::Unavailable`] within the timeout; later ones reconnect.
-/// The same happens when Redis becomes a replica. Watches wait, and continue with a snapshot marked
-/// as a resync once Redis is back. If Redis is reachable but refuses access, a watch ends with
-/// [`RegistryError::Refused`]. A Redis that lost its data answers heartbeats with
-/// [`RegistryError::NotRegistered`], so that every agent registers again.
+/// While Redis is down, operations fail with [`RegistryError::Unavailable`] within the timeout.
+/// Later operations reconnect. The same applies if the Redis server becomes a replica. A watch
+/// waits until Redis is available again, and then reports a snapshot that is marked as a resync. If
+/// Redis is reachable but refuses access, a watch ends with [`RegistryError::Refused`]. If Redis
+/// has lost its data, heartbeats fail with [`RegistryError::NotRegistered`], and the agents
+/// register again.
 ///
 /// # Tasks
 ///
-/// One task sweeps. From the first watch on, another one listens for changes. Each watch has a task
-/// while it reads a snapshot. All tasks end with the last handle. Tasks that end with their runtime
-/// are started again on the runtime of the next operation, or of a pending watch. A [`Watch`] is
-/// not a handle: it ends with the registry.
+/// One task removes expired entries. The first watch starts a second task, which listens for
+/// changes. In addition, each watch has a task while it reads a snapshot. If the runtime of a task
+/// shuts down, the next operation or a pending watch starts the task again on its own runtime.
+/// Dropping the last handle ends all tasks and all watches.
 ///
 /// # Requirements
 ///
-/// Redis 6 or newer, standalone or with replicas, but not as a cluster and without TLS. It must not
-/// evict keys other than those that expire (`maxmemory-policy` `noeviction` or `volatile-…`).
-/// Leases use the clock of Redis (`TIME`), which should be adjusted gradually, never in jumps.
-/// Clients that can write to Redis are trusted: malformed entries are ignored with a warning, but
-/// their size is not bounded.
+/// Redis 6 or newer is required, standalone or with replicas. Clusters and TLS are not supported.
+/// Redis must not evict keys without an expiry, so set `maxmemory-policy` to `noeviction` or one of
+/// the `volatile` policies. Leases use the clock of Redis (`TIME`), which should be adjusted
+/// gradually and not in steps. Clients that can write to Redis are trusted. Malformed entries are
+/// ignored with a warning, but their size is not limited.
 ///
-/// A dedicated user needs the keys and the channel of the namespace, and these commands:
+/// A dedicated Redis user needs access to the keys and the channel of the namespace, and to these
+/// commands:
 ///
 /// ```text
 /// ACL SETUSER agents on >password ~agentwire:* &agentwire:changes@* -@all
 ///     +@connection +@scripting +@hash +@sortedset +@keyspace +time +publish +subscribe
 /// ```
 ///
-/// [`connect`](Self::connect) fails without them.
+/// Without this access, [`connect`](Self::connect) fails.
 #[derive(Clone)]
 pub struct RedisRegistry(Arc<Shared>);
 
 impl RedisRegistry {
-    /// Connects to a URL such as `redis://user:password@host:port/db` or `redis+unix:///path`, with
-    /// default settings.
+    /// Connects to Redis with default settings. Examples of URLs are
+    /// `redis://user:password@host:port/db` and `redis+unix:///path`.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`] for an invalid URL; [`RegistryError::Unavailable`] if
-    /// Redis cannot be reached; [`RegistryError::Refused`] if it denies access.
+    /// Returns [`RegistryError::InvalidSetting`] if the URL is invalid,
+    /// [`RegistryError::Unavailable`] if Redis cannot be reached, and [`RegistryError::Refused`] if
+    /// Redis denies access.
     ///
     /// # Cancel safety
     ///
-    /// This method is cancel safe: dropping the future leaves nothing behind.
+    /// If the future is dropped, the connection is closed.
     pub async fn connect(url: &str) -> Result<Self, RegistryError> {
         Self::builder(url).connect().await
     }
 
-    /// Returns a builder for a registry with other settings.
+    /// Returns a builder for a registry with custom settings.
     pub fn builder(url: impl Into<String>) -> RedisRegistryBuilder {
         RedisRegistryBuilder::new(url)
     }
 
-    /// Returns the entries of a range that match, in listing order.
+    /// Returns the matching entries in a range, in listing order.
     async fn collect(
         &self,
         range: Range,
@@ -181,7 +184,8 @@ impl Registry for RedisRegistry {
     ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         let mut next = Some(name.map_or_else(Range::all, Range::after_name));
         let mut found = Vec::<Arc<Registration>>::new();
-        // Set once there are enough: only the rest of this name is still read.
+        // The last name to return. It is set once `count` is reached, and only the remaining
+        // instances of this name are read afterwards.
         let mut last: Option<String> = None;
         while let Some(range) = next {
             let page = self.0.store.page(range, ReadMode::Lookup).await?;

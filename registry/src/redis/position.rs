@@ -1,24 +1,25 @@
-//! [`Position`]: a place in the sequence of changes.
+//! Positions in the sequence of changes: [`Position`].
 
 use std::{cmp::Ordering, sync::Arc};
 
-/// A place in the sequence of changes.
+/// A position in the sequence of changes.
 ///
-/// Each change increments the revision. A Redis that was emptied starts over, with a new epoch.
+/// Each change increments the revision. If Redis loses its data, the revisions start again with a
+/// new epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) epoch: Arc<str>,
     pub(super) revision: u64,
 }
 
-/// How a change relates to the current position.
+/// The relation of a change to the current position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sequence {
-    /// The change is known already.
+    /// The change has already been applied.
     Old,
     /// The change is the next one.
     Next,
-    /// Changes before it were missed.
+    /// At least one change has been missed.
     Gap,
 }
 
@@ -30,7 +31,7 @@ impl Position {
         })
     }
 
-    /// Advances to a change if it is the next one.
+    /// Advances the position if `change` is the position of the next change.
     pub(super) fn advance(&mut self, change: &Self) -> Sequence {
         if change.epoch != self.epoch {
             return Sequence::Gap;

@@ -1,22 +1,22 @@
-//! When to retry Redis, and when to give up.
+//! The rules for retrying after failures of Redis.
 
 use std::time::Duration;
 
 use agentwire_transport::internal::Backoff;
 
-/// Counts consecutive refusals of Redis.
+/// The number of consecutive refusals of Redis.
 #[derive(Debug, Default)]
 pub(super) struct RefusalCount(u32);
 
 impl RefusalCount {
-    /// Counts a refusal, and returns true if retrying is pointless: the refusal is permanent, or
-    /// there were too many.
+    /// Counts a refusal. Returns whether to give up, because the refusal is permanent or there have
+    /// been too many refusals.
     pub(super) fn should_give_up(&mut self, is_permanent: bool) -> bool {
         self.0 += 1;
         is_permanent || self.0 >= MAX_REFUSALS
     }
 
-    /// Starts over, after an outcome that is not a refusal.
+    /// Resets the count after any outcome other than a refusal.
     pub(super) fn reset(&mut self) {
         self.0 = 0;
     }
@@ -27,8 +27,9 @@ pub(super) fn backoff() -> Backoff {
     Backoff::new(Duration::from_millis(50), Duration::from_secs(2))
 }
 
-/// Some refusals pass, such as too many clients or a lack of memory. With the delays in between,
-/// these are about 10 s.
+/// The maximum number of consecutive refusals. Some refusals are temporary, for example because of
+/// too many clients or a lack of memory. With the delays between attempts, this number of refusals
+/// takes about 10 s.
 const MAX_REFUSALS: u32 = 10;
 
 #[cfg(test)]

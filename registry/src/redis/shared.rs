@@ -1,4 +1,4 @@
-//! [`Shared`]: the state behind all handles of a [`RedisRegistry`](super::RedisRegistry).
+//! The state that all handles of a [`RedisRegistry`](super::RedisRegistry) share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::RegistryConfig;
 
-/// The state that all handles of one registry share, and its background tasks.
+/// The state and the background tasks that all handles of a registry share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: RegistryConfig,
@@ -60,14 +60,14 @@ impl Shared {
         }
     }
 
-    /// Starts the tasks that watches rely on, unless they are running.
+    /// Starts the tasks that watches require, unless the tasks are running.
     pub(super) fn ensure_tasks(&self) {
         self.ensure_sweeper();
         self.tasks
             .ensure(TaskKind::Listen, || self.listener.clone().run());
     }
 
-    /// Starts the sweeper, unless it is running.
+    /// Starts the sweeper unless it is running.
     pub(super) fn ensure_sweeper(&self) {
         let interval = sweeper::interval(self.config.lease.timeout());
         self.tasks.ensure(TaskKind::Sweep, || {
@@ -90,11 +90,11 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Wakes the watches that wait for a permit: they end with the registry.
+        // Watches that are waiting for a permit must end when the registry is dropped.
         self.snapshot_permits.close();
     }
 }
 
-/// How many snapshots are read concurrently. After a lost connection every watch wants one, and the
-/// heartbeats share that connection.
+/// The maximum number of snapshots that are read concurrently. After the loss of a connection,
+/// every watch reads a snapshot, and heartbeats use the same connection.
 const MAX_SNAPSHOTS: usize = 2;

@@ -1,4 +1,4 @@
-//! [`Snapshot`]: everything that is registered at one position, read page by page.
+//! Snapshots of a registry, which are read in pages: [`Snapshot`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,16 +27,17 @@ use super::{
 };
 use crate::{Event, Registration, RegistryError, WatchScope};
 
-/// Everything that is registered at one position: pages that were read one after the other, and the
-/// changes that were published meanwhile.
+/// All registrations at a position in the sequence of changes. The snapshot consists of pages that
+/// were read one after another, and of the changes that were published in the meantime.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     position: Position,
     scope: WatchScope,
-    /// What the pages contained.
+    /// The entries of the pages, by id.
     read: BTreeMap<String, Arc<Registration>>,
-    /// The latest state of the entries that changed since the first page was read; `None` if
-    /// removed. It overrides every page, whether the page was read before or after the change.
+    /// The latest states of entries that changed after the first page was read, or `None` for
+    /// removed entries. These states override the entries of all pages, including pages that were
+    /// read after the change.
     changed: HashMap<String, Option<Arc<Registration>>>,
 }
 
@@ -44,16 +45,16 @@ pub(super) struct Snapshot {
 #[derive(Debug)]
 pub(super) struct SyncedSnapshot {
     pub(super) snapshot: Snapshot,
-    /// The number of the subscription that the changes belong to.
+    /// The number of the subscription that receives the changes.
     pub(super) subscriptions: u64,
-    /// The changes after the snapshot, and some of those before it.
+    /// The changes after the snapshot. The receiver may also contain earlier changes.
     pub(super) changes: Receiver<Change>,
 }
 
-/// Why there is no snapshot.
+/// The reason why a snapshot could not be read.
 #[derive(Debug)]
 pub(super) enum SnapshotError {
-    /// Changes were missed while the pages were read. Start over.
+    /// Changes were missed while the pages were read. The snapshot must be read again.
     Stale,
     /// The registry has been dropped.
     Closed,
@@ -61,14 +62,15 @@ pub(super) enum SnapshotError {
     Registry(RegistryError),
 }
 
-/// Reads snapshots. Holds the connection to Redis, but does not keep the registry alive.
+/// A reader of snapshots. The reader shares the connection to Redis, but does not keep the registry
+/// alive.
 pub(super) struct SnapshotReader {
     pub(super) store: Arc<Store>,
-    /// Limits how many snapshots are read concurrently. Closed when the registry is dropped.
+    /// Limits the number of concurrent reads. The semaphore is closed when the registry is dropped.
     pub(super) permits: Arc<Semaphore>,
     pub(super) changes: Sender<Change>,
     pub(super) status: watch::Receiver<Status>,
-    /// How long to wait for the changes that the last page may already contain.
+    /// The maximum wait for changes that the last page may already contain.
     pub(super) catch_up_limit: Duration,
 }
 
@@ -80,7 +82,7 @@ impl SnapshotReader {
             Err(_) => None,
         };
         let subscriptions = self.status.borrow().subscriptions;
-        // Subscribed before the first page is read, so that no change in between is missed.
+        // Subscribe before the first page is read, so that no change is missed.
         let mut changes = self.changes.subscribe();
         let snapshot = Snapshot::read(&self.store, &scope, &mut changes, self.catch_up_limit);
         Ok(SyncedSnapshot {
@@ -92,8 +94,8 @@ impl SnapshotReader {
 }
 
 impl Snapshot {
-    /// Reads a snapshot. `changes` must have been subscribed before; afterwards it continues where
-    /// the snapshot ends.
+    /// Reads a snapshot. The caller must already have subscribed to `changes`. Afterwards,
+    /// `changes` receives the changes after the snapshot.
     async fn read(
         store: &Store,
         scope: &WatchScope,
@@ -110,7 +112,8 @@ impl Snapshot {
             snapshot.add(page.entries);
             next = page.next;
             end = page.position;
-            // Drained after each page, or the buffer would have to hold the changes of all pages.
+            // Drain the changes after each page, so that the buffer does not have to contain the
+            // changes of all pages.
             loop {
                 match changes.try_recv() {
                     Ok(change) => snapshot.apply(&change)?,
@@ -142,7 +145,8 @@ impl Snapshot {
         self.read.extend(keyed);
     }
 
-    /// Waits for all changes up to the position of the last page, which may already contain them.
+    /// Waits for all changes up to the position of the last page. The page may already contain
+    /// these changes.
     async fn catch_up(
         &mut self,
         end: &Position,
@@ -179,7 +183,7 @@ impl Snapshot {
         &self.position.epoch
     }
 
-    /// Returns the position, and the registrations at that position in any order.
+    /// Returns the position and, in any order, the registrations at that position.
     pub(super) fn into_parts(mut self) -> (Position, Vec<Arc<Registration>>) {
         for (id, state) in self.changed {
             match state {
@@ -207,8 +211,8 @@ impl From<RegistryError> for SnapshotError {
     }
 }
 
-/// How long to wait for a permit. Its holder may be on a runtime that is no longer polled, so after
-/// this time the snapshot is read without one.
+/// The maximum wait for a permit. The owner of the permit may be a task on a runtime that is not
+/// running, so the snapshot is read without a permit after this time.
 const MAX_PERMIT_WAIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! [`Status`]: what the watches of one registry share about its connection.
+//! The status of background tasks: [`Status`].
 
 use std::sync::Arc;
 
@@ -6,36 +6,36 @@ use tokio::sync::watch;
 
 use super::fault::Fault;
 
-/// The state of the background tasks and of the subscription, for the watches.
+/// The status of the background tasks and of the subscription. All watches share this status.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Status {
-    /// The number of subscriptions so far. Changes between two subscriptions may have been missed.
+    /// The total number of subscriptions. Changes between two subscriptions may have been missed.
     pub(super) subscriptions: u64,
-    /// True while the listener is subscribed to changes.
+    /// Whether the listener is subscribed to changes.
     pub(super) is_subscribed: bool,
-    /// Why Redis refuses the subscription, while it does.
+    /// The reason why Redis refuses the subscription, if it does.
     pub(super) refusal: Option<Fault>,
     /// The last known epoch.
     pub(super) epoch: Option<Arc<str>>,
-    /// True while a listener task exists.
+    /// Whether a listener task exists.
     pub(super) has_listener: bool,
-    /// True while a sweeper task exists.
+    /// Whether a sweeper task exists.
     pub(super) has_sweeper: bool,
 }
 
 impl Status {
-    /// Returns true unless an attempt to subscribe is under way.
+    /// Returns whether no attempt to subscribe is in progress.
     pub(super) fn is_settled(&self) -> bool {
         self.is_subscribed || self.refusal.is_some() || !self.has_listener
     }
 
-    /// Returns true if a task ended with its runtime and has to be started again.
+    /// Returns whether a task was dropped with its runtime and must be started again.
     pub(super) fn lacks_tasks(&self) -> bool {
         !self.has_listener || !self.has_sweeper
     }
 }
 
-/// Records a new subscription, after which every watch resyncs.
+/// Records a new subscription. All watches resync after a new subscription.
 pub(super) fn record_subscription(status: &watch::Sender<Status>) {
     status.send_modify(|status| {
         status.subscriptions += 1;
@@ -54,8 +54,8 @@ pub(super) fn record_refusal(status: &watch::Sender<Status>, fault: Fault) {
     status.send_modify(|status| status.refusal = Some(fault));
 }
 
-/// Records the current epoch. An emptied Redis publishes nothing, so a new epoch is noticed by the
-/// operations that return it.
+/// Records the current epoch. Redis does not publish the loss of its data. A new epoch is detected
+/// when an operation returns the epoch.
 pub(super) fn record_epoch(status: &watch::Sender<Status>, epoch: &Arc<str>) {
     status.send_if_modified(|status| {
         let is_new = status.epoch.as_ref() != Some(epoch);

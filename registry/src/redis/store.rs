@@ -1,4 +1,4 @@
-//! [`Store`]: the operations on Redis.
+//! The operations on Redis: [`Store`].
 
 use std::{
     sync::{
@@ -28,35 +28,36 @@ use crate::{
     owner::OwnerKey,
 };
 
-/// The entries in Redis. Each operation runs one script, so it is atomic.
+/// The entries in Redis. Each operation runs a single script, so each operation is atomic.
 #[derive(Debug)]
 pub(super) struct Store {
-    /// The address without secrets, for logs and errors.
+    /// The address without credentials, for logs and errors.
     registry: String,
     prefix: String,
     /// The channel on which changes are published.
     channel: String,
     connection: Connection,
-    /// True once the warning about unpublished changes has been logged. Relaxed: a race would only
-    /// repeat the warning.
+    /// Whether the warning about unpublished changes has been logged. Relaxed accesses are
+    /// sufficient, because a race would only repeat the warning.
     has_warned: AtomicBool,
 }
 
-/// A part of the entries.
+/// A page of entries.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) position: Position,
     pub(super) entries: Vec<Arc<Registration>>,
-    /// The range of the next page; `None` after the last one.
+    /// The range of the next page, or `None` for the last page.
     pub(super) next: Option<Range>,
 }
 
-/// What a page is read for.
+/// The purpose of reading a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadMode {
-    /// A lookup, which needs the current entries only.
+    /// A lookup. Expired entries are only skipped.
     Lookup,
-    /// The snapshot of a watch, which is followed by changes. Expired entries are removed first.
+    /// The snapshot of a watch. Expired entries are removed first, because the watch receives later
+    /// changes.
     Watch,
 }
 
@@ -78,17 +79,17 @@ impl Store {
         })
     }
 
-    /// Returns the address without secrets.
+    /// Returns the address without credentials.
     pub(super) fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// Returns what is notified when this Redis turns out to have become a replica.
+    /// Returns the notification that the Redis server has become a replica.
     pub(super) fn demoted(&self) -> Arc<Notify> {
         self.connection.demoted()
     }
 
-    /// Registers an agent. The caller has checked the registration.
+    /// Registers an agent. The caller must have checked the registration.
     pub(super) async fn register(
         &self,
         registration: &Registration,
@@ -134,7 +135,7 @@ impl Store {
         }
     }
 
-    /// Reads a reply about an entry that belongs to another instance.
+    /// Converts the reply of a script about an entry that belongs to another instance.
     fn owned(&self, name: &str, id: &str, protected_for: Option<&str>) -> RegistryError {
         let millis = protected_for.and_then(|millis| millis.parse().ok());
         match (endpoint_of(id), millis) {
@@ -155,7 +156,7 @@ impl Store {
         self.run_instance_script(which, &script::HEARTBEAT).await
     }
 
-    /// Runs a script about one instance: an unregistration or a heartbeat.
+    /// Runs the script for unregistering an instance or for a heartbeat.
     async fn run_instance_script(
         &self,
         which: &InstanceRef,
@@ -197,7 +198,7 @@ impl Store {
         }
     }
 
-    /// Reads a page of live entries, in the order of their ids.
+    /// Reads a page of live entries, ordered by id.
     pub(super) async fn page(&self, range: Range, mode: ReadMode) -> Result<Page, RegistryError> {
         let mut invocation = self.invocation(&script::PAGE);
         invocation
@@ -229,8 +230,8 @@ impl Store {
         })
     }
 
-    /// Checks up to `limit` due entries and removes the expired ones. Returns the epoch, and
-    /// whether more entries may be due.
+    /// Checks up to `limit` due entries and removes expired entries. Returns the epoch, and whether
+    /// more entries may be due.
     pub(super) async fn sweep(&self, limit: usize) -> Result<(Arc<str>, bool), RegistryError> {
         let mut invocation = self.invocation(&script::SWEEP);
         invocation.arg(limit);
@@ -240,7 +241,7 @@ impl Store {
         Ok((epoch.into(), checked >= limit))
     }
 
-    /// Warns once if a change could not be published.
+    /// Logs a warning, only once, if a change could not be published.
     fn warn_if_unpublished(&self, publish_error: Option<&str>) {
         if let Some(error) = publish_error {
             if !self.has_warned.swap(true, Relaxed) {
@@ -248,7 +249,7 @@ impl Store {
                 tracing::warn!(
                     registry,
                     error,
-                    "publishing changes refused; watches miss them"
+                    "redis refused to publish a change; watches miss it"
                 );
             }
         }
@@ -257,7 +258,7 @@ impl Store {
     fn invocation<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
         let mut invocation = script.key(&*self.prefix);
         invocation.key(&*self.channel);
-        // The new epoch, used only if Redis has none because it was emptied.
+        // A new epoch, which is used only if Redis contains no epoch because its data was lost.
         invocation.arg(RequestId::random().to_string());
         invocation
     }
@@ -275,7 +276,8 @@ impl Store {
     }
 }
 
-/// The limits of a page. Redis does nothing else while it reads one.
+/// The limits of a page. The limits are small because Redis processes no other commands while it
+/// reads a page.
 const PAGE_ENTRIES: usize = 256;
 const PAGE_BYTES: usize = 1024 * 1024;
 

@@ -11,7 +11,8 @@ use super::{
 
 /// Removes expired entries until the task is aborted.
 ///
-/// Every registry on a Redis sweeps the entries of all of them; each expiry is published once.
+/// Every registry sweeps the entries of all registries on the same Redis. Each expiry is published
+/// once.
 pub(super) async fn run(store: Arc<Store>, status: Arc<watch::Sender<Status>>, interval: Duration) {
     loop {
         match store.sweep(BATCH).await {
@@ -29,15 +30,16 @@ pub(super) async fn run(store: Arc<Store>, status: Arc<watch::Sender<Status>>, i
     }
 }
 
-/// Returns the time between sweeps for a lease.
+/// Returns the interval between sweeps for a given lease.
 pub(super) fn interval(lease: Duration) -> Duration {
     (lease / SWEEPS_PER_LEASE).clamp(MIN_INTERVAL, MAX_INTERVAL)
 }
 
-/// How many entries one script call checks. Redis does nothing else meanwhile.
+/// The maximum number of entries that a script checks. Redis processes no other commands in the
+/// meantime.
 const BATCH: usize = 256;
 
-/// How often to sweep during a lease, so that an expiry is reported soon after it happened.
+/// The number of sweeps per lease. Frequent sweeps report an expiry without much delay.
 const SWEEPS_PER_LEASE: u32 = 16;
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! [`Tasks`]: the background tasks of one registry.
+//! The background tasks of a registry: [`Tasks`].
 
 use std::{future::Future, sync::Arc};
 
@@ -7,15 +7,15 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use super::status::Status;
 
-/// The background tasks of one registry, at most one of each kind. They end with the registry, or
-/// with the runtime on which they were started.
+/// The background tasks of a registry, with at most one task of each kind. A task ends when the
+/// registry is dropped or its runtime shuts down.
 #[derive(Debug)]
 pub(super) struct Tasks {
     status: Arc<watch::Sender<Status>>,
     handles: Mutex<[Option<AbortHandle>; 2]>,
 }
 
-/// What a background task does.
+/// The kind of a background task.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum TaskKind {
     Sweep,
@@ -30,7 +30,7 @@ impl Tasks {
         }
     }
 
-    /// Starts a task unless one of this kind is running.
+    /// Starts a task unless a task of the same kind is running.
     pub(super) fn ensure<F>(&self, kind: TaskKind, work: impl FnOnce() -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -55,8 +55,8 @@ impl Drop for Tasks {
     }
 }
 
-/// Marks a task as running in the status. Dropping the guard clears the mark however the task
-/// ended, so that a watch on another runtime can start the next task.
+/// A guard that marks a task as running in the status. The guard is dropped even if the task is
+/// aborted or panics, so that a watch on another runtime can start a new task.
 struct TaskGuard {
     kind: TaskKind,
     status: Arc<watch::Sender<Status>>,

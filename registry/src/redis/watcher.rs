@@ -1,4 +1,4 @@
-//! [`Watcher`]: one watch of a [`RedisRegistry`](super::RedisRegistry).
+//! A watch of a [`RedisRegistry`](super::RedisRegistry).
 
 use std::sync::{
     Arc, Weak,
@@ -27,25 +27,26 @@ use super::{
 };
 use crate::{Event, RegistryError, Watch, WatchScope, backend::WatchExt, registration::sort};
 
-/// The state of one watch.
+/// The state of a watch.
 pub(super) struct Watcher {
-    /// Weak, because a watch does not keep the registry alive.
+    /// The registry. The reference is weak because a watch does not keep the registry alive.
     shared: Weak<Shared>,
     scope: WatchScope,
     changes: broadcast::Receiver<Change>,
     status: watch::Receiver<Status>,
-    /// Where the watch stands; `None` if it needs a snapshot.
+    /// The position of the watch, or `None` if the watch needs a snapshot.
     sync_point: Option<SyncPoint>,
-    /// True while there is a sync point. Read by `Watch::is_live` from any thread; relaxed, since
-    /// it guards no other data.
+    /// Whether there is a sync point. `Watch::is_live` reads this flag from any thread. Relaxed
+    /// accesses are sufficient, because the flag guards no other data.
     is_synced: Arc<AtomicBool>,
-    /// True once the first snapshot has been returned: all later ones are resyncs.
+    /// Whether the first snapshot has been returned. All later snapshots are resyncs.
     has_begun: bool,
-    /// True once an error has been returned.
+    /// Whether an error has been returned.
     has_failed: bool,
 }
 
-/// Up to where, and since which subscription, a watch knows every change.
+/// The position up to which a watch has received all changes, and the subscription that received
+/// them.
 struct SyncPoint {
     subscriptions: u64,
     position: Position,
@@ -82,15 +83,15 @@ impl Watcher {
                 return self.resync().await;
             };
             let change = select! {
-                // Both branches are cancel safe. The status comes first: after a lost subscription
-                // the buffered changes are useless.
+                // Both branches are cancel safe. The status has priority, because buffered changes
+                // are useless after the subscription is lost.
                 biased;
                 changed = self.status.changed() => {
                     changed.ok()?;
                     let status = self.status.borrow_and_update().clone();
                     if status.lacks_tasks() {
-                        // The tasks ended with their runtime. Start them on the runtime of this
-                        // watch.
+                        // A task was dropped with its runtime. Start the task again on the runtime
+                        // of this watch.
                         self.shared.upgrade()?.ensure_tasks();
                     }
                     if !sync_point.is_current(&status) {
@@ -112,7 +113,7 @@ impl Watcher {
                     (Sequence::Next, None) | (Sequence::Gap, _) => self.sync_point = None,
                 },
                 Err(RecvError::Lagged(missed)) => {
-                    tracing::debug!(missed, "watch too slow, events dropped; resyncing");
+                    tracing::debug!(missed, "watch too slow and events lost; resyncing");
                     self.sync_point = None;
                 }
                 Err(RecvError::Closed) => return None,
@@ -120,7 +121,7 @@ impl Watcher {
         }
     }
 
-    /// Returns a snapshot, however long it takes to reach Redis.
+    /// Waits until Redis can be reached, and returns a snapshot.
     async fn resync(&mut self) -> Option<Result<Event, RegistryError>> {
         if self.has_failed {
             return None;
@@ -133,7 +134,7 @@ impl Watcher {
                 shared.ensure_tasks();
                 shared.snapshot_reader()
             };
-            // The registry is not kept alive while the watch waits.
+            // The registry is not kept alive while the watch is waiting.
             let status = self.status.wait_for(Status::is_settled);
             let status = status.await.ok()?.clone();
             if let Some(fault) = status.refusal {
@@ -142,7 +143,7 @@ impl Watcher {
             let result = if status.is_subscribed {
                 self.read_snapshot(reader).await
             } else {
-                // The listener ended with its runtime.
+                // The listener was dropped with its runtime.
                 Err(SnapshotError::Stale)
             };
             match result {
@@ -174,7 +175,7 @@ impl Watcher {
         }
     }
 
-    /// Continues from a snapshot, and returns it as an event.
+    /// Returns a snapshot as an event, and continues with the changes after the snapshot.
     fn accept(&mut self, synced: SyncedSnapshot) -> Option<Result<Event, RegistryError>> {
         record_epoch(&self.shared.upgrade()?.status, synced.snapshot.epoch());
         self.changes = synced.changes;
@@ -189,8 +190,8 @@ impl Watcher {
         Some(Ok(Event::snapshot(registrations, is_resync)))
     }
 
-    /// Reads a snapshot in a task of its own. A watch that is not polled would otherwise keep its
-    /// permit, and other watches would wait for it.
+    /// Reads a snapshot in a separate task. Otherwise, a watch that is not polled would keep its
+    /// permit, and other watches would have to wait.
     async fn read_snapshot(&self, reader: SnapshotReader) -> Result<SyncedSnapshot, SnapshotError> {
         let mut task = JoinSet::new();
         task.spawn(reader.read(self.scope.clone()));
@@ -213,7 +214,7 @@ impl Watcher {
 }
 
 impl SyncPoint {
-    /// Returns true unless changes may have been missed.
+    /// Returns whether the watch has received all changes.
     fn is_current(&self, status: &Status) -> bool {
         let epoch = status.epoch.as_ref();
         status.refusal.is_none()
@@ -222,5 +223,5 @@ impl SyncPoint {
     }
 }
 
-/// How many stale snapshots in a row are worth a warning.
+/// The number of consecutive stale snapshots after which a warning is logged.
 const STALE_PER_WARNING: u32 = 10;

@@ -1,11 +1,12 @@
-//! Checks of a registration that do not depend on other registrations.
+//! Checks that do not depend on other registrations.
 
 use agentwire_codec::{Map, Value, json};
 
 use super::{Registration, check_name, name::shortened, reach::check_endpoint};
 use crate::{RegistrationProblem, RegistryError};
 
-/// Checks a registration whose capabilities and metadata may take `max_size` bytes of JSON.
+/// Checks a registration. `max_size` is the maximum total size of the capabilities and metadata, in
+/// bytes of JSON.
 pub(crate) fn check(registration: &Registration, max_size: usize) -> Result<(), RegistryError> {
     check_name(&registration.name)?;
     check_content(registration, max_size).map_err(|problem| RegistryError::InvalidRegistration {
@@ -59,13 +60,13 @@ fn check_content(registration: &Registration, max_size: usize) -> Result<(), Reg
 ///
 /// # Errors
 ///
-/// The reason why the map cannot be sent.
+/// Returns a [`RegistrationProblem`] if the map cannot be sent.
 fn json_len(map: &Map) -> Result<usize, RegistrationProblem> {
     let mut len = "{}".len();
     let mut buffer = Vec::new();
     for (index, (key, value)) in map.iter().enumerate() {
         check_value(value, MAX_DEPTH - 1)?;
-        // Written entry by entry, so that the buffer never holds the whole map.
+        // Encode the entries one at a time, so that the buffer never contains the whole map.
         buffer.clear();
         for part in [&Value::from(key), value] {
             json::write(part, &mut buffer).map_err(|_| RegistrationProblem::Unwritable)?;
@@ -75,7 +76,7 @@ fn json_len(map: &Map) -> Result<usize, RegistrationProblem> {
     Ok(len)
 }
 
-/// Checks that a value can be written as JSON and as MessagePack and read by every implementation.
+/// Checks that a value can be encoded as JSON and MessagePack, and decoded by every implementation.
 fn check_value(value: &Value, levels: usize) -> Result<(), RegistrationProblem> {
     let inner = || {
         let too_deep = RegistrationProblem::TooDeep { max: MAX_DEPTH };
@@ -98,11 +99,11 @@ fn check_value(value: &Value, levels: usize) -> Result<(), RegistrationProblem> 
     }
 }
 
-/// The deepest nesting of capabilities and metadata. They are sent inside other structures, to
-/// readers that accept 256 levels in all.
+/// The maximum nesting of capabilities and metadata. They are sent inside other structures, and
+/// readers accept 256 levels in total.
 const MAX_DEPTH: usize = 64;
 
-/// The longest instance id, owner key, name of a machine, version and endpoint, in bytes of text.
+/// The maximum lengths of text fields, in bytes.
 const MAX_INSTANCE_LEN: usize = 255;
 const MAX_OWNER_LEN: usize = 255;
 const MAX_MACHINE_LEN: usize = 255;

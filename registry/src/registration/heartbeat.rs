@@ -1,4 +1,4 @@
-//! [`LastHeartbeat`]: a timestamp that a heartbeat updates in place.
+//! The time of the last heartbeat: [`LastHeartbeat`].
 
 use std::{
     fmt,
@@ -8,8 +8,8 @@ use std::{
 
 use agentwire_codec::Timestamp;
 
-/// The time of the last heartbeat, in microseconds since 1970. It can be updated while others read
-/// it, so a heartbeat does not copy the registration.
+/// The time of the last heartbeat, in microseconds since 1970. The time is an atomic, so a
+/// heartbeat can update a shared registration without copying it.
 pub(crate) struct LastHeartbeat(AtomicU64);
 
 impl LastHeartbeat {
@@ -18,7 +18,7 @@ impl LastHeartbeat {
     }
 
     pub(crate) fn set(&self, time: Timestamp) {
-        // Relaxed: no other memory is published through this value.
+        // Relaxed accesses are sufficient, because the time guards no other data.
         self.0.store(micros(time), Ordering::Relaxed);
     }
 
@@ -28,7 +28,8 @@ impl LastHeartbeat {
     }
 }
 
-/// Returns the microseconds since 1970. Earlier times, and times without an offset, become 0.
+/// Returns the microseconds since 1970. Returns 0 for earlier times and for times without an
+/// offset.
 fn micros(time: Timestamp) -> u64 {
     let elapsed = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
     time.to_system_time()

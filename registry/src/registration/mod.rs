@@ -1,4 +1,4 @@
-//! [`Registration`]: one agent at one endpoint.
+//! Registrations of agents: [`Registration`].
 
 pub(crate) mod check;
 mod heartbeat;
@@ -23,11 +23,11 @@ use crate::{
     owner::{Claim, OwnerKey},
 };
 
-/// What a registry stores about one agent at one endpoint.
+/// The registration of an agent at an endpoint.
 ///
-/// The key is the name together with the endpoint. Registrations of one name at different endpoints
-/// are instances of the same agent; a registration with the same name and endpoint replaces the
-/// earlier one.
+/// The name and the endpoint identify a registration. Registrations with the same name and
+/// different endpoints are instances of the same agent. A registration with the same name and
+/// endpoint replaces the earlier registration.
 ///
 /// ```
 /// use agentwire_codec::map;
@@ -45,34 +45,33 @@ use crate::{
 pub struct Registration {
     /// The name that callers look up.
     pub name: String,
-    /// Where the agent can be called.
+    /// The endpoint at which the agent can be called.
     pub endpoint: Endpoint,
-    /// Distinguishes this instance from earlier and later ones with the same name and endpoint. The
-    /// agent chooses it: a fresh UUID by default, or empty for none.
+    /// The instance id, which distinguishes instances with the same name and endpoint. By default,
+    /// the id is a random UUID. If the text is empty, the registration has no id.
     pub instance: String,
     /// The agent's version, if it has one.
     pub version: Option<Version>,
-    /// What the agent can do.
+    /// The capabilities of the agent.
     pub capabilities: Map,
-    /// Anything else worth knowing about the agent.
+    /// Further information about the agent.
     pub metadata: Map,
-    /// The machine from which the endpoint can be called, if it means something else on other
-    /// machines: that of a Unix socket or of a loopback address. `None` for other endpoints, or if
-    /// the machine is unknown.
+    /// The machine of the endpoint, if the endpoint is a Unix socket or a loopback address. `None`
+    /// for other endpoints, or if the machine is unknown.
     ///
-    /// The text is opaque; see [`is_callable_here`](Self::is_callable_here).
+    /// The text is opaque: see [`is_callable_here`](Self::is_callable_here).
     pub machine: Option<String>,
-    /// When the agent registered, by the registry's clock.
+    /// The time of the registration, according to the clock of the registry.
     pub registered_at: Timestamp,
     pub(crate) last_heartbeat: LastHeartbeat,
-    /// The secret of the owner. Registries never return it.
+    /// The secret of the owner. Registries never return this secret.
     pub(crate) owner: Option<OwnerKey>,
-    /// The text given to `with_version`, if it was not a version.
+    /// The text that was passed to `with_version`, if it is not a valid version.
     pub(crate) invalid_version: Option<Box<str>>,
 }
 
 impl Registration {
-    /// Creates a registration without version, capabilities and metadata.
+    /// Creates a registration without a version, capabilities or metadata.
     #[must_use]
     pub fn new(name: impl Into<String>, endpoint: Endpoint) -> Self {
         let now = Timestamp::now();
@@ -93,20 +92,21 @@ impl Registration {
         }
     }
 
-    /// Sets the instance id. Default: a fresh UUID.
+    /// Sets the instance id. The default is a random UUID.
     #[must_use]
     pub fn with_instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = instance.into();
         self
     }
 
-    /// Sets the owner key: a secret that a heartbeat, an unregistration and a replacement must
-    /// repeat. Default: none, but a [`RegistrationHandle`](crate::RegistrationHandle) chooses a
+    /// Sets the owner key, a secret that is required to renew, remove or replace the registration.
+    /// By default, there is no key. A [`RegistrationHandle`](crate::RegistrationHandle) generates a
     /// random key.
     ///
-    /// A process that is restarted with the same key replaces its earlier registration at once.
-    /// Without the key, it has to wait until the lease of that registration is half over. Empty
-    /// text means no key: the instance id, which is public, then takes its place.
+    /// If a process restarts with the same key, it can immediately replace its earlier
+    /// registration. Without the key, the process must wait until half of the lease has passed
+    /// without a heartbeat. If the text is empty, there is no key, and the public instance id is
+    /// used instead.
     #[must_use]
     pub fn with_owner(mut self, key: impl Into<String>) -> Self {
         self.owner = OwnerKey::new(key);
@@ -120,9 +120,10 @@ impl Registration {
         }
     }
 
-    /// Sets the version, as a [`Version`] or as text such as `"1.2.0"`. Default: none.
+    /// Sets the version, as a [`Version`] or as text such as `"1.2.0"`. By default, there is no
+    /// version.
     ///
-    /// Text that is not a semantic version fails the registration with
+    /// If the text is not a semantic version, registering fails with
     /// [`RegistryError::InvalidRegistration`](crate::RegistryError::InvalidRegistration).
     #[must_use]
     pub fn with_version(mut self, version: impl Into<TextOr<Version>>) -> Self {
@@ -139,7 +140,7 @@ impl Registration {
         self
     }
 
-    /// Sets the capabilities. Default: none.
+    /// Sets the capabilities. By default, there are none.
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: Map) -> Self {
         self.capabilities = capabilities;
@@ -153,19 +154,18 @@ impl Registration {
         self
     }
 
-    /// Returns the time of the last heartbeat, by the registry's clock.
+    /// Returns the time of the last heartbeat, according to the clock of the registry.
     ///
-    /// A registration from a registry in this process is updated by each heartbeat. One that was
-    /// received over a connection keeps the time known then.
+    /// If the registry is in this process, each heartbeat updates the time. If the registration was
+    /// received over a connection, the time does not change.
     #[must_use]
     pub fn last_heartbeat(&self) -> Timestamp {
         self.last_heartbeat.time()
     }
 
-    /// Returns false if the endpoint is known to be on another machine and means something else
-    /// here: a Unix socket, or a loopback address.
+    /// Returns `false` if the endpoint is a Unix socket or a loopback address on another machine.
     ///
-    /// Calling such an endpoint would reach nothing, or another agent.
+    /// A call to such an endpoint would fail or reach a different agent.
     #[must_use]
     pub fn is_callable_here(&self) -> bool {
         match (&self.machine, this_machine()) {
@@ -174,8 +174,7 @@ impl Registration {
         }
     }
 
-    /// Returns true if both registrations describe the same instance in the same way. Times are
-    /// not compared.
+    /// Returns whether two registrations are equal, apart from their times and owner keys.
     #[must_use]
     pub fn is_same_offer(&self, other: &Self) -> bool {
         self.name == other.name
@@ -189,7 +188,7 @@ impl Registration {
     }
 }
 
-/// Omits capabilities and metadata, which may be long.
+/// The `Debug` output omits the capabilities and metadata, which may be long.
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration")

@@ -1,13 +1,13 @@
-//! Checks of agent names.
+//! Checks the names of agents.
 
 use crate::{NameProblem, RegistryError};
 
-/// Checks the name of an agent: 1 to 255 bytes, without control characters, and without white space
-/// at either end.
+/// Checks the name of an agent. A name must have 1 to 255 bytes, must not contain control
+/// characters, and must not begin or end with white space.
 ///
 /// # Errors
 ///
-/// [`RegistryError::InvalidName`].
+/// Returns [`RegistryError::InvalidName`] if the name is invalid.
 pub fn check_name(name: &str) -> Result<(), RegistryError> {
     let problem = if name.is_empty() {
         NameProblem::Empty
@@ -37,10 +37,10 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
-/// The longest name, in bytes.
+/// The maximum length of a name, in bytes.
 const MAX_LEN: usize = 255;
 
-/// How many characters of a name an error message shows.
+/// The maximum number of characters of a name in an error message.
 const MAX_SHOWN: usize = 64;
 
 #[cfg(test)]

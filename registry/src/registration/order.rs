@@ -1,4 +1,4 @@
-//! The order in which registries list.
+//! The order of registrations in lists.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -9,7 +9,8 @@ pub(crate) fn sort(registrations: &mut [Arc<Registration>]) {
     registrations.sort_unstable_by(|a, b| compare(a, b));
 }
 
-/// Compares by name, then newest version first and unversioned last, then by endpoint.
+/// Compares two registrations by name, then by version, then by endpoint. Newer versions come
+/// first, and registrations without a version come last.
 pub(crate) fn compare(a: &Registration, b: &Registration) -> Ordering {
     a.name
         .cmp(&b.name)

@@ -1,4 +1,4 @@
-//! [`Reach`]: from where an endpoint can be called, and endpoints that mean nothing to others.
+//! Determines from where endpoints can be called: [`Reach`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,16 +6,17 @@ use agentwire_transport::Endpoint;
 
 use crate::RegistrationProblem;
 
-/// From where an endpoint can be called.
+/// The area from which an endpoint can be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// From this process only: memory and custom endpoints.
+    /// The same process, for memory and custom endpoints.
     Process,
-    /// From the same network stack: loopback addresses, and addresses with a zone.
+    /// The same network stack, for loopback addresses and addresses with a zone.
     Network,
-    /// From the same machine, containers that share the path included: Unix sockets.
+    /// The same machine, for Unix sockets. This includes containers that share the path of the
+    /// socket.
     Machine,
-    /// From other machines, too.
+    /// Any machine, for all other endpoints.
     Everywhere,
 }
 
@@ -29,13 +30,13 @@ impl Reach {
         }
     }
 
-    /// Returns true if the endpoint means something else on another machine.
+    /// Returns whether the meaning of the endpoint depends on the machine.
     pub(crate) fn is_local(self) -> bool {
         matches!(self, Self::Network | Self::Machine)
     }
 }
 
-/// Checks that an endpoint names one place and not another one for each reader.
+/// Checks that an endpoint has the same meaning for all callers.
 pub(super) fn check_endpoint(endpoint: &Endpoint) -> Result<(), RegistrationProblem> {
     let problem = match endpoint {
         Endpoint::Tcp { port: 0, .. } => return Err(RegistrationProblem::PortZero),
@@ -57,7 +58,7 @@ pub(super) fn check_endpoint(endpoint: &Endpoint) -> Result<(), RegistrationProb
 
 fn host_problem(host: &str) -> Option<&'static str> {
     let Some(address) = parse_address(host) else {
-        // `0`, `0x7f.1` and `127.1` are addresses to some resolvers.
+        // Some resolvers treat `0`, `0x7f.1` and `127.1` as addresses.
         let is_number = is_numeric(host.trim_end_matches('.').rsplit('.').next()?);
         return is_number.then_some("an IPv4 address must have four decimal numbers");
     };
@@ -80,7 +81,7 @@ fn is_loopback(host: &str) -> bool {
     LOOPBACK_NAMES.contains(&name)
 }
 
-/// Parses an address. An IPv4 address in an IPv6 address is returned as the IPv4 address.
+/// Parses an address. If an IPv6 address embeds an IPv4 address, returns the IPv4 address.
 fn parse_address(host: &str) -> Option<IpAddr> {
     let host = host.split_once('%').map_or(host, |(address, _)| address);
     let address = host.parse::<IpAddr>().ok()?;
@@ -90,7 +91,8 @@ fn parse_address(host: &str) -> Option<IpAddr> {
     })
 }
 
-/// Returns the IPv4 address in a mapped, compatible or translated (RFC 6052) IPv6 address.
+/// Returns the IPv4 address that is embedded in a mapped, compatible or translated (RFC 6052) IPv6
+/// address.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = v6.segments();
     let [.., a, b] = segments;
@@ -114,7 +116,7 @@ fn is_numeric(label: &str) -> bool {
     }
 }
 
-/// The last labels of names that stand for the machine of the caller.
+/// The last labels of host names that refer to the machine of the caller.
 const LOOPBACK_NAMES: [&str; 6] = [
     "localhost",
     "localhost4",

@@ -1,16 +1,16 @@
-//! Estimates how much memory a registration takes.
+//! Estimates the memory usage of registrations.
 
 use agentwire_codec::{Map, Value};
 
 use super::Registration;
 
 impl Registration {
-    /// Returns about how many bytes of memory the registration takes in a registry.
+    /// Returns the approximate number of bytes that the registration uses in a registry.
     ///
-    /// JSON of the same content may be far shorter: `0, ` is three bytes of JSON and a whole
-    /// [`Value`].
+    /// The JSON encoding may be much smaller. For example, `0, ` has three bytes as JSON, but uses
+    /// a whole [`Value`].
     pub(crate) fn approximate_size(&self) -> usize {
-        // The name and the endpoint are also keys of the tables.
+        // The name and the endpoint are also stored as keys of tables.
         OVERHEAD
             + 2 * (self.name.len() + self.endpoint.to_string().len())
             + self.instance.len()
@@ -20,7 +20,7 @@ impl Registration {
     }
 }
 
-/// Returns what a value takes on the heap, without the `Value` itself.
+/// Returns the heap memory of a value, without the `Value` itself.
 fn value_size(value: &Value) -> usize {
     match value {
         Value::Text(text) => allocation_size(text.capacity()),
@@ -38,7 +38,7 @@ fn map_size(map: &Map) -> usize {
     if map.is_empty() {
         return 0;
     }
-    // A decoded map has no spare capacity.
+    // Decoded maps have no spare capacity.
     let index = if map.len() < INDEXED_LEN { 0 } else { INDEX };
     let entries = map
         .iter()
@@ -50,12 +50,12 @@ fn allocation_size(bytes: usize) -> usize {
     if bytes == 0 { 0 } else { bytes + ALLOCATION }
 }
 
-/// The fixed cost of a registration: its entries in tables and queues.
+/// The fixed cost of a registration, for its entries in tables and queues.
 const OVERHEAD: usize = 1024;
 
 /// The overhead of an allocation.
 const ALLOCATION: usize = 16;
 
-/// A map of this many entries or more has an index, which takes `INDEX` bytes for each of them.
+/// The minimum number of entries of a map with an index. The index uses `INDEX` bytes per entry.
 const INDEXED_LEN: usize = 16;
 const INDEX: usize = 40;

@@ -1,4 +1,4 @@
-//! Registrations as maps, as they are sent and stored (PROTOCOL 12).
+//! The form in which registrations are sent and stored (PROTOCOL 12).
 
 use agentwire_codec::{Map, Timestamp, Value};
 use agentwire_transport::Endpoint;
@@ -30,9 +30,10 @@ pub(crate) fn from_map(mut map: Map) -> Result<Registration, FieldError> {
     let endpoint = parsed(&map, "endpoint", "an endpoint")?
         .ok_or(FieldError::new("endpoint", "an endpoint"))?;
     let mut registration = Registration::new(name, endpoint);
-    // Not the random id of `new`: without an id, the same agent must read as the same each time.
+    // Replace the random id of `new`. If the id is absent, the same registration must always be
+    // decoded in the same way.
     registration.instance = text(&map, "instance")?.unwrap_or_default();
-    // Nor this machine: the endpoint may be on another one.
+    // Replace the machine of `new`, because the endpoint may be on another machine.
     registration.machine = text(&map, "machine")?;
     registration.version = parsed(&map, "version", "a semantic version")?;
     let time = |field| parsed::<Timestamp>(&map, field, "a timestamp");
@@ -54,7 +55,7 @@ pub(crate) fn from_map(mut map: Map) -> Result<Registration, FieldError> {
     Ok(registration)
 }
 
-/// Returns true if the endpoint survives a round trip through its text.
+/// Returns whether the text of the endpoint can be parsed as the same endpoint.
 pub(crate) fn is_portable(registration: &Registration) -> bool {
     registration
         .endpoint

@@ -1,4 +1,4 @@
-//! [`RegistrationHandleBuilder`]: the settings of a [`RegistrationHandle`].
+//! The builder of a [`RegistrationHandle`].
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     owner::OwnerKey,
 };
 
-/// Configures a [`RegistrationHandle`]. Created by [`RegistrationHandle::builder`].
+/// A builder for a [`RegistrationHandle`], returned by [`RegistrationHandle::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct RegistrationHandleBuilder {
@@ -30,27 +30,27 @@ impl RegistrationHandleBuilder {
         }
     }
 
-    /// Sets how often to send a heartbeat. Default: as the registry's lease suggests, a third of
-    /// it. A longer interval tolerates fewer lost heartbeats. Each interval is shortened at random
-    /// by up to a tenth.
+    /// Sets the heartbeat interval. The default is a third of the lease that the registry returns.
+    /// With a longer interval, fewer heartbeats can be lost without the lease expiring. Each
+    /// interval is randomly shortened by up to a tenth.
     ///
-    /// The interval must be shorter than the lease, which the registry only returns on
-    /// registration. If it is not, the agent is unregistered again and
-    /// [`RegistrationHandle::registered`] fails with [`RegistryError::InvalidSetting`].
+    /// The interval must be shorter than the lease, which is unknown until the agent has been
+    /// registered. If the interval is too long, the agent is unregistered again, and
+    /// [`RegistrationHandle::registered`] returns [`RegistryError::InvalidSetting`].
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = Some(interval);
         self
     }
 
-    /// Sets how long one registration or heartbeat may take before it counts as failed. Default:
-    /// 30 s. While a lease is held, at most a sixth of it is used.
+    /// Sets the timeout of each registration or heartbeat. The default is 30 s. While the agent is
+    /// registered, the timeout is limited to a sixth of the lease.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = timeout;
         self
     }
 
-    /// Sets how long unregistering may take, in [`RegistrationHandle::unregister`] and after a
-    /// drop. Default: 5 s.
+    /// Sets the timeout for unregistering, in [`RegistrationHandle::unregister`] or after the
+    /// handle is dropped. The default is 5 s.
     pub fn unregister_timeout(mut self, timeout: Duration) -> Self {
         self.unregister_timeout = timeout;
         self
@@ -60,18 +60,18 @@ impl RegistrationHandleBuilder {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`] and [`RegistryError::InvalidRegistration`], if every registry
-    /// would refuse the registration. Other failures are retried and reported by
-    /// [`RegistrationHandle::last_error`].
+    /// Returns [`RegistryError::InvalidName`] or [`RegistryError::InvalidRegistration`] if the
+    /// registration is invalid. Other failures are retried, and [`RegistrationHandle::last_error`]
+    /// returns them.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with time enabled.
+    /// Panics if called outside a tokio runtime with time enabled.
     pub fn start(mut self) -> Result<RegistrationHandle, RegistryError> {
-        // Readers of the registry know the instance id, but not the key.
+        // The key is required because the instance id is public.
         let owner = &mut self.registration.owner;
         *owner = owner.take().or_else(|| Some(OwnerKey::random()));
-        // The size limit is the registry's to check.
+        // The size limit is unknown here, so the registry checks the size.
         self.registration.check(usize::MAX)?;
         Ok(RegistrationHandle::spawn(self))
     }

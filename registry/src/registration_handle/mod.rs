@@ -1,4 +1,4 @@
-//! [`RegistrationHandle`]: a registration that renews itself.
+//! Registrations that are renewed in the background: [`RegistrationHandle`].
 
 mod builder;
 mod renewal;
@@ -14,26 +14,28 @@ pub use self::builder::RegistrationHandleBuilder;
 use self::{renewal::Renewal, status::Status};
 use crate::{Registration, Registry, RegistryError};
 
-/// A registration that renews itself. While the handle exists, a background task registers the
-/// agent, sends heartbeats, and registers it again if the registry has lost it.
+/// A handle that keeps an agent registered. While the handle exists, a background task registers
+/// the agent, sends heartbeats, and registers the agent again if the registry has lost the
+/// registration.
 ///
-/// Failed operations are retried, first after 250 ms, then with doubling delays up to the heartbeat
-/// interval. While the lease is held, a heartbeat may take a sixth of the lease and the delay after
-/// a failure is at most a twelfth, so two heartbeats in a row may fail or go unanswered without the
-/// lease expiring. All delays are shortened at random, those after failures by up to a half, so
-/// that agents that were started together do not stay in step.
+/// Failed operations are retried. The first delay is 250 ms, and the delays double up to the
+/// heartbeat interval. The lease does not expire even if two consecutive heartbeats fail or are not
+/// answered. To ensure this, the timeout of a heartbeat is a sixth of the lease, and the delay
+/// after a failure is at most a twelfth. Delays after failures are randomly shortened by up to a
+/// half, and heartbeat intervals by up to a tenth, so that agents that were started together do not
+/// stay synchronized.
 ///
-/// The registration has an [owner key](Registration::with_owner), so that no other process can
-/// change it while the heartbeats arrive. If another instance holds the endpoint all the same,
-/// because its lease was the only one for a while, the task registers again as soon as that
-/// instance has left or has stopped sending heartbeats. A loss is logged as a warning, the return
-/// as information.
+/// The registration has an [owner key](Registration::with_owner), so no other process can change
+/// the registration while heartbeats arrive. If the lease expires, another instance may register
+/// the same name and endpoint. The task then registers again when that instance has left or has
+/// stopped sending heartbeats. The loss of a registration is logged at the level `warn`, and its
+/// return at the level `info`.
 ///
-/// The task gives up only before the first successful registration, on errors that a retry cannot
-/// resolve.
+/// The task gives up only if an error before the first successful registration is not retryable.
 ///
-/// Dropping the handle unregisters the agent in the background, for up to 5 s and only while the
-/// runtime lives; otherwise the lease expires. Call [`unregister`](Self::unregister) to be sure.
+/// Dropping the handle unregisters the agent in the background, within 5 s. If unregistering fails
+/// or the runtime shuts down first, the lease expires. To wait until the agent is unregistered,
+/// call [`unregister`](Self::unregister).
 ///
 /// ```
 /// use agentwire_registry::{LocalRegistry, RegistrationHandle, Registration, Registry};
@@ -60,15 +62,15 @@ pub struct RegistrationHandle {
 }
 
 impl RegistrationHandle {
-    /// Starts registering an agent, with default settings.
+    /// Starts a background task that keeps an agent registered, with default settings.
     ///
     /// # Errors
     ///
-    /// Those of [`RegistrationHandleBuilder::start`].
+    /// Returns the same errors as [`RegistrationHandleBuilder::start`].
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with time enabled.
+    /// Panics if called outside a tokio runtime with time enabled.
     pub fn start(
         registry: impl Registry,
         registration: Registration,
@@ -76,7 +78,7 @@ impl RegistrationHandle {
         Self::builder(registry, registration).start()
     }
 
-    /// Returns a builder for a handle with other settings.
+    /// Returns a builder for a handle with custom settings.
     pub fn builder(
         registry: impl Registry,
         registration: Registration,
@@ -108,33 +110,34 @@ impl RegistrationHandle {
         &self.registration
     }
 
-    /// Returns true while the agent is certainly registered: until a lease after the last
-    /// successful heartbeat was sent.
+    /// Returns whether the agent is certain to be registered. The agent is registered until one
+    /// lease after the time at which the last successful heartbeat was sent.
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.status.borrow().is_registered()
     }
 
-    /// Returns the error of the last registration, heartbeat or unregistration, if it failed.
+    /// Returns the error of the last operation, if it failed. An operation is a registration, a
+    /// heartbeat or an unregistration.
     #[must_use]
     pub fn last_error(&self) -> Option<RegistryError> {
         self.status.borrow().error.clone()
     }
 
-    /// Returns true once the background task has ended: the agent was unregistered, or the handle
-    /// was aborted or gave up.
+    /// Returns whether the background task has ended. The task ends if the agent is unregistered,
+    /// if the handle is aborted, or if the task gives up.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        // A task that was aborted, or dropped with its runtime, drops the sender without a last
+        // If the task is aborted or its runtime shuts down, the sender is dropped without a final
         // status.
         self.status.borrow().ended || self.status.has_changed().is_err()
     }
 
-    /// Waits until the agent is registered. This may take forever, so use a timeout.
+    /// Waits until the agent is registered. The wait has no timeout.
     ///
     /// # Errors
     ///
-    /// The error on which the task gave up.
+    /// Returns the error that made the task give up.
     ///
     /// # Cancel safety
     ///
@@ -152,11 +155,11 @@ impl RegistrationHandle {
         }
     }
 
-    /// Waits until the agent is not certainly registered any more, and returns the reason if there
-    /// is one: the error of the last operation. Returns at once while
-    /// [`is_registered`](Self::is_registered) is false.
+    /// Waits until [`is_registered`](Self::is_registered) is false. Returns the error of the last
+    /// operation, if it failed.
     ///
-    /// Together with [`registered`](Self::registered), this method follows the registration.
+    /// Use this method together with [`registered`](Self::registered) to track the state of the
+    /// registration.
     ///
     /// # Cancel safety
     ///
@@ -186,13 +189,13 @@ impl RegistrationHandle {
         }
     }
 
-    /// Unregisters the agent and ends the background task, within the
-    /// [timeout](RegistrationHandleBuilder::unregister_timeout). Later calls return the same
-    /// result.
+    /// Unregisters the agent and ends the background task. The
+    /// [timeout](RegistrationHandleBuilder::unregister_timeout) applies. Later calls return the
+    /// same result.
     ///
     /// # Errors
     ///
-    /// The error of unregistering. The lease then expires.
+    /// Returns the error if unregistering fails. The lease then expires.
     ///
     /// # Cancel safety
     ///
@@ -217,13 +220,13 @@ impl RegistrationHandle {
         while status.changed().await.is_ok() {}
     }
 
-    /// Ends the background task without unregistering, as if the process had crashed. The lease
-    /// then expires.
+    /// Ends the background task without unregistering the agent, as if the process had crashed. The
+    /// lease then expires.
     pub fn abort(&self) {
         self.task.abort();
     }
 
-    /// Returns the error for a task that ended without a last status.
+    /// Returns the error for a task that ended without a final status.
     fn not_registered(&self) -> RegistryError {
         RegistryError::NotRegistered {
             name: self.registration.name.clone(),
@@ -234,7 +237,7 @@ impl RegistrationHandle {
 
 impl Drop for RegistrationHandle {
     fn drop(&mut self) {
-        // The task unregisters the agent, within its timeout, and ends.
+        // The task unregisters the agent and ends.
         self.stop.cancel();
     }
 }

@@ -1,4 +1,4 @@
-//! [`Renewal`]: the task that keeps an agent registered.
+//! The task that keeps an agent registered: [`Renewal`].
 
 use std::{
     future::{Future, ready},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{InstanceRef, Lease, Registration, Registry, RegistryError};
 
-/// Keeps one agent registered until it is stopped or gives up.
+/// The state of a task that keeps an agent registered until the task is stopped or gives up.
 pub(super) struct Renewal {
     pub(super) settings: RegistrationHandleBuilder,
     pub(super) stop: CancellationToken,
@@ -43,8 +43,8 @@ impl Renewal {
                 select! {
                     biased;
                     () = self.stop.cancelled() => {
-                        // Not dropped but awaited: the registry might process a cancelled
-                        // registration after the unregistration.
+                        // The attempt must be awaited. If the attempt were dropped, the registry
+                        // could process a cancelled registration after the unregistration.
                         return self.unregister(attempt.map(drop)).await;
                     }
                     outcome = &mut attempt => outcome,
@@ -57,7 +57,7 @@ impl Renewal {
         }
     }
 
-    /// Registers or sends a heartbeat. Returns the lease of a registration.
+    /// Registers the agent or sends a heartbeat. Registering returns a lease.
     async fn attempt(
         &self,
         schedule: &Schedule,
@@ -87,7 +87,8 @@ impl Renewal {
         }
     }
 
-    /// Updates schedule and status with the outcome of an attempt, and returns what to do next.
+    /// Updates the schedule and the status according to the outcome of an attempt. Returns the next
+    /// step.
     fn record(
         &self,
         schedule: &mut Schedule,
@@ -114,7 +115,7 @@ impl Renewal {
             Err(error) => {
                 let action = schedule.action();
                 let next = schedule.failed(&error, now);
-                // Only the first of several equal failures is a warning.
+                // Of several equal failures, only the first is logged as a warning.
                 let is_repeated = self.status.borrow().error.as_ref().is_some_and(|last| {
                     std::mem::discriminant(last) == std::mem::discriminant(&error)
                 });
@@ -134,7 +135,7 @@ impl Renewal {
                         }
                     },
                     Next::GiveUp => {
-                        tracing::warn!(name, %endpoint, %error, "registration given up")
+                        tracing::warn!(name, %endpoint, %error, "registration failed; giving up")
                     }
                 }
                 self.status.send_modify(|status| {

@@ -1,4 +1,4 @@
-//! [`Schedule`]: when to send the next registration or heartbeat, without I/O.
+//! The schedule of registrations and heartbeats. This module does not perform I/O.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use tokio::time::Instant;
 
 use crate::{Lease, RegistryError};
 
-/// Decides what to do next, and when, to stay registered. The caller passes in the time and the
-/// outcome of each action.
+/// A schedule that decides when to register and when to send heartbeats. The caller passes the
+/// current time and the outcome of each action as arguments.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    /// The lease that the registry returned; `None` before the first registration.
+    /// The lease that the registry returned, or `None` before the first registration.
     lease: Option<Lease>,
-    /// When the lease expires, unless it is renewed.
+    /// The time at which the lease expires if it is not renewed.
     held_until: Option<Instant>,
-    /// The configured heartbeat interval; by default the lease determines it.
+    /// The configured heartbeat interval, or `None` to derive the interval from the lease.
     interval: Option<Duration>,
     /// The delays after failures.
     retry: Backoff,
@@ -28,12 +28,12 @@ pub(super) enum Action {
     Heartbeat,
 }
 
-/// What to do after an action.
+/// The step that follows an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Wait, then carry out the action.
+    /// Wait for the given time, and then perform the action.
     After(Duration, Action),
-    /// Stop: a retry cannot succeed.
+    /// Stop, because a retry cannot succeed.
     GiveUp,
 }
 
@@ -56,18 +56,19 @@ impl Schedule {
         self.held_until
     }
 
-    /// Returns how long the next action may take, at most `longest`.
+    /// Returns the timeout of the next action, which is at most `longest`.
     pub(super) fn attempt_limit(&self, longest: Duration, now: Instant) -> Duration {
         let lease = self.held_lease(now);
         lease.map_or(longest, |lease| longest.min(lease / ATTEMPTS_PER_LEASE))
     }
 
-    /// Checks the configured interval against the first lease. A later, shorter lease overrides the
-    /// interval instead.
+    /// Checks that the configured interval is shorter than the first lease. If a later lease is
+    /// shorter than the interval, the interval is derived from the lease.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidSetting`], if the lease would expire before the first heartbeat.
+    /// Returns [`RegistryError::InvalidSetting`] if the lease would expire before the first
+    /// heartbeat.
     pub(super) fn check(&self, lease: Lease) -> Result<(), RegistryError> {
         let too_long = |interval| interval >= lease.timeout();
         if self.lease.is_none() && self.interval.is_some_and(too_long) {
@@ -79,7 +80,8 @@ impl Schedule {
         Ok(())
     }
 
-    /// Records a success of the action that started at `started`. A registration has a lease.
+    /// Records the success of an action that started at `started`. `lease` is the lease of a
+    /// registration, or `None` after a heartbeat.
     pub(super) fn succeeded(
         &mut self,
         lease: Option<Lease>,
@@ -89,7 +91,7 @@ impl Schedule {
         if let Some(lease) = lease {
             self.lease = Some(Lease::new(lease.timeout().min(MAX_TIMEOUT)));
         }
-        // The registry counts from when it processed the request, which was after `started`.
+        // The lease starts when the registry processes the request, which happens after `started`.
         self.held_until = Some(started + self.lease().timeout());
         self.retry.reset();
         self.action = Action::Heartbeat;
@@ -107,13 +109,13 @@ impl Schedule {
         };
         let is_lost = error.is_not_registered() || held_by_other.is_some();
         if is_lost && self.action == Action::Heartbeat {
-            // Registers again at once, but only once: the next failure is one of a registration.
+            // Register again without a delay. If registering also fails, the retry is delayed.
             self.action = Action::Register;
             self.held_until = None;
             return Next::After(Duration::ZERO, self.action);
         }
-        // A registration that was accepted once is valid. If it is refused later, another server
-        // may have the registry's address for a while.
+        // A registration that was accepted before is valid. If it is refused later, a different
+        // server may temporarily have the address of the registry.
         let is_permanent = self.lease.is_none() && !error.is_retryable();
         if is_permanent {
             return Next::GiveUp;
@@ -131,16 +133,16 @@ impl Schedule {
         )
     }
 
-    /// Returns the wait before the next attempt to register while another instance holds the
-    /// endpoint: until that instance is unprotected, which is never early, but at most about an
-    /// interval, because it may also unregister.
+    /// Returns the delay before the next attempt to register while another instance has the
+    /// registration. The delay ends when that instance can be replaced, or after about one
+    /// heartbeat interval, because the instance may also unregister.
     fn wait_for_other(&self, protected_for: Duration) -> Duration {
         let interval = self.interval();
         let wait = protected_for.max(FIRST_RETRY).min(interval);
         wait + jittered(wait / 10, 1.0)
     }
 
-    /// Returns true once the agent has been registered.
+    /// Returns whether the agent has ever been registered.
     pub(super) fn has_registered(&self) -> bool {
         self.lease.is_some()
     }
@@ -149,7 +151,7 @@ impl Schedule {
         self.lease.unwrap_or_default()
     }
 
-    /// Returns the duration of the lease, while it is held.
+    /// Returns the duration of the lease if the lease has not expired.
     fn held_lease(&self, now: Instant) -> Option<Duration> {
         let is_held = self.held_until.is_some_and(|until| now < until);
         is_held.then(|| self.lease().timeout())
@@ -167,17 +169,18 @@ impl Schedule {
 /// The first delay after a failure.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 
-/// The shortest delay of any kind, whatever lease a registry returns.
+/// The minimum delay, even if the registry returns a very short lease.
 const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// While a lease is held, an attempt may take a sixth of it, and the delay after a failure is at
-/// most a twelfth. The first heartbeat is sent after a third: 1/3 + 2 * (1/6 + 1/12) = 5/6, so the
-/// third heartbeat is in time if the first two are lost.
+/// Before the lease expires, an attempt may take a sixth of the lease, and the delay after a
+/// failure is at most a twelfth. The first heartbeat is sent after a third of the lease. If the
+/// first two heartbeats are lost, the third heartbeat is sent after 1/3 + 2 * (1/6 + 1/12) = 5/6 of
+/// the lease, which is in time.
 const ATTEMPTS_PER_LEASE: u32 = 6;
 const RETRIES_PER_LEASE: u32 = 12;
 
-/// How much of the wait for a heartbeat the jitter may take away, so that agents that were started
-/// together do not stay in step.
+/// The maximum fraction by which a heartbeat interval is randomly shortened, so that agents that
+/// were started together do not stay synchronized.
 const HEARTBEAT_JITTER: f64 = 0.1;
 
 #[cfg(test)]

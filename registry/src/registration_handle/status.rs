@@ -1,17 +1,17 @@
-//! [`Status`]: what a [`RegistrationHandle`](super::RegistrationHandle) reports.
+//! The status of a [`RegistrationHandle`](super::RegistrationHandle).
 
 use tokio::time::Instant;
 
 use crate::RegistryError;
 
-/// The state of a registration, as its task reports it.
+/// The status of a registration, which its background task reports.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Status {
-    /// When the lease expires, unless it is renewed.
+    /// The time at which the lease expires if it is not renewed.
     pub(super) held_until: Option<Instant>,
     /// The error of the last operation, if it failed.
     pub(super) error: Option<RegistryError>,
-    /// True once the task has nothing more to do.
+    /// Whether the task has ended.
     pub(super) ended: bool,
 }
 

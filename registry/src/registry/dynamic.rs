@@ -1,4 +1,4 @@
-//! [`SharedRegistry`]: a registry whose type is erased.
+//! Type-erased registries: [`SharedRegistry`].
 
 use std::{fmt, sync::Arc};
 
@@ -7,8 +7,8 @@ use futures_core::future::BoxFuture;
 use super::Registry;
 use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, WatchScope};
 
-/// A registry of any type, for fields without a type parameter. Cheap to clone; all clones are the
-/// same registry.
+/// A type-erased registry that is cheap to clone. Use this type for a field without a type
+/// parameter. Clones are handles to the same registry.
 ///
 /// ```
 /// use agentwire_registry::{LocalRegistry, SharedRegistry};
@@ -20,7 +20,7 @@ use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, Watch
 pub struct SharedRegistry(Arc<dyn DynRegistry>);
 
 impl SharedRegistry {
-    /// Erases the type of a registry.
+    /// Creates a type-erased registry.
     #[must_use]
     pub fn new(registry: impl Registry) -> Self {
         Self(Arc::new(registry))
@@ -71,7 +71,7 @@ impl fmt::Debug for SharedRegistry {
     }
 }
 
-/// The dyn-compatible form of [`Registry`], implemented for every registry.
+/// The dyn-compatible form of [`Registry`], which is implemented for every registry.
 trait DynRegistry: Send + Sync {
     fn register(&self, registration: Registration) -> ResultFuture<'_, Lease>;
     fn unregister<'a>(&'a self, which: &'a InstanceRef) -> ResultFuture<'a, ()>;

@@ -1,4 +1,4 @@
-//! [`Registry`]: the interface of every backend.
+//! The interface of registries: [`Registry`].
 
 mod dynamic;
 
@@ -7,52 +7,55 @@ use std::{future::Future, sync::Arc};
 pub use self::dynamic::SharedRegistry;
 use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, WatchScope};
 
-/// A directory in which agents register and are found.
+/// A directory of agents. Agents register their endpoints, and callers find the agents.
 ///
-/// [`LocalRegistry`](crate::LocalRegistry) implements it inside this process.
-/// [`SharedRegistry`] holds a registry of any type.
+/// [`LocalRegistry`](crate::LocalRegistry) is a registry inside this process. [`SharedRegistry`]
+/// erases the type of a registry.
 ///
-/// A registration lives until its [`Lease`] expires, which every heartbeat renews. An expired
-/// registration is never returned. Registrations are listed by name, then newest version first and
-/// unversioned last, then by endpoint.
+/// A registration exists until its [`Lease`] expires. Each heartbeat renews the lease. Expired
+/// registrations are never returned. Lists are ordered by name, then by version, then by endpoint.
+/// Newer versions come first, and registrations without a version come last.
 ///
 /// # Cancel safety
 ///
-/// Every future may be dropped; its operation may or may not have taken effect. Repeating the
-/// operation is harmless, except for an [`unregister`](Self::unregister) without an instance id and
-/// without an owner key, which may remove a successor that has neither.
+/// If a future is dropped, its operation may or may not take effect. Repeating an operation is
+/// harmless, with one exception. If [`unregister`](Self::unregister) is repeated without an
+/// instance id and an owner key, it may remove a successor that has neither.
 ///
 /// # Backends
 ///
-/// The module [`backend`](crate::backend) has what an implementation needs. The module `contract`,
-/// behind the feature `contract-tests`, is a test suite for implementations.
+/// The module [`backend`](crate::backend) contains the tools for implementing this trait. The
+/// module `contract` contains a test suite for implementations. It requires the feature
+/// `contract-tests`.
 pub trait Registry: Send + Sync + 'static {
-    /// Registers an agent, replacing its earlier registration with the same name and endpoint, and
-    /// returns the lease.
+    /// Registers an agent and returns the lease. An earlier registration with the same name and
+    /// endpoint is replaced.
     ///
-    /// A registration of another instance is replaced only once half of its lease has passed
-    /// without a heartbeat. See [`Registration::with_owner`].
+    /// A registration of another instance can be replaced only after half of its lease has passed
+    /// without a heartbeat: see [`Registration::with_owner`].
     ///
-    /// The times in `registration` are ignored: the registry's clock counts.
+    /// The times in `registration` are ignored, because the registry uses its own clock.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`], [`RegistryError::InvalidRegistration`],
-    /// [`RegistryError::Owned`], [`RegistryError::Duplicate`], [`RegistryError::TooManyInstances`],
-    /// [`RegistryError::Full`], or an error of reaching the registry.
+    /// Returns [`RegistryError::InvalidName`] or [`RegistryError::InvalidRegistration`] if the
+    /// registration is invalid. Returns [`RegistryError::Owned`] or [`RegistryError::Duplicate`] if
+    /// another instance is registered. Returns [`RegistryError::TooManyInstances`] or
+    /// [`RegistryError::Full`] if a limit is reached. Returns another error if the registry cannot
+    /// be reached.
     fn register(
         &self,
         registration: Registration,
     ) -> impl Future<Output = Result<Lease, RegistryError>> + Send;
 
-    /// Unregisters an agent. Does nothing if the agent is not registered, or if another instance
-    /// has replaced it.
+    /// Unregisters an agent. Does nothing if the agent is not registered or has been replaced by
+    /// another instance.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Owned`] if the agent belongs to another instance;
-    /// [`RegistryError::InvalidName`], [`RegistryError::Ambiguous`], or an error of reaching the
-    /// registry.
+    /// Returns [`RegistryError::Owned`] if the registration belongs to another instance,
+    /// [`RegistryError::InvalidName`] if the name is invalid, and [`RegistryError::Ambiguous`] if
+    /// several instances match. Returns another error if the registry cannot be reached.
     fn unregister(
         &self,
         which: &InstanceRef,
@@ -62,20 +65,22 @@ pub trait Registry: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`RegistryError::NotRegistered`], after which the agent should register again;
-    /// [`RegistryError::Replaced`] and [`RegistryError::Owned`] while another instance holds the
-    /// endpoint; [`RegistryError::InvalidName`],
-    /// [`RegistryError::Ambiguous`], or an error of reaching the registry.
+    /// Returns [`RegistryError::NotRegistered`] if the registration does not exist. The agent
+    /// should then register again. Returns [`RegistryError::Replaced`] or [`RegistryError::Owned`]
+    /// if another instance is registered, [`RegistryError::InvalidName`] if the name is invalid,
+    /// and [`RegistryError::Ambiguous`] if several instances match. Returns another error if the
+    /// registry cannot be reached.
     fn heartbeat(
         &self,
         which: &InstanceRef,
     ) -> impl Future<Output = Result<(), RegistryError>> + Send;
 
-    /// Returns all instances of a name, or an empty list if there is none.
+    /// Returns all instances of a name. The list is empty if there are no instances.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidName`], or an error of reaching the registry.
+    /// Returns [`RegistryError::InvalidName`] if the name is invalid, and another error if the
+    /// registry cannot be reached.
     fn lookup(
         &self,
         name: &str,
@@ -88,13 +93,16 @@ pub trait Registry: Send + Sync + 'static {
     /// An error of reaching the registry.
     fn list(&self) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send;
 
-    /// Returns a page of the registrations, in order, for servers that send a long list in parts.
+    /// Returns a page of registrations, in listing order. A server uses this method to send a long
+    /// list in parts.
     ///
-    /// The page begins with the first name greater than `name`, or with the first name of all. It
-    /// has all instances of as many names as it takes to reach `count` registrations. Fewer than
-    /// `count` registrations are the last page.
+    /// The page starts with the first name after `name`, or with the very first name if `name` is
+    /// `None`. A page contains at least `count` registrations, unless it is the last page. A page
+    /// contains all instances of each of its names, so it may contain more than `count`
+    /// registrations.
     ///
-    /// The default implementation lists everything and returns all that follows `name`.
+    /// The default implementation lists all registrations, and returns all registrations after
+    /// `name`.
     ///
     /// # Errors
     ///
@@ -104,7 +112,7 @@ pub trait Registry: Send + Sync + 'static {
         name: Option<&str>,
         count: usize,
     ) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send {
-        // A page may be longer than `count`.
+        // A page may contain more than `count` registrations.
         let _ = count;
         async move {
             let mut all = self.list().await?;
@@ -114,19 +122,22 @@ pub trait Registry: Send + Sync + 'static {
         }
     }
 
-    /// Returns all registrations that match a query: a [`Query`] or a reference to one, or the text
-    /// of an exact name.
+    /// Returns all registrations that match a query. The query is a [`Query`], a reference to a
+    /// [`Query`], or an exact name.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::InvalidQuery`], or an error of reaching the registry.
+    /// Returns [`RegistryError::InvalidQuery`] if the query is invalid, and another error if the
+    /// registry cannot be reached.
     fn find(
         &self,
         query: impl Into<Query> + Send,
     ) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send;
 
-    /// Watches the registry: a snapshot of the current registrations, then every change.
+    /// Returns a watch, which reports a snapshot of the current registrations, followed by all
+    /// later changes.
     ///
-    /// Depending on the backend, the snapshot is taken now, or when the first event is awaited.
+    /// Depending on the backend, the snapshot is taken when the watch is created or when the first
+    /// event is awaited.
     fn watch(&self, scope: WatchScope) -> Watch;
 }

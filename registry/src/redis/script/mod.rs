@@ -1,4 +1,4 @@
-//! The Lua scripts. Each runs atomically in Redis.
+//! The Lua scripts. Redis runs each script atomically.
 
 use std::sync::LazyLock;
 
