@@ -299,7 +299,7 @@ mod tests {
         let error = AgentError::from(Error::from_write(context, io::Error::other("unplugged")));
         assert_eq!(error.code(), &ErrorCode::CONNECTION_CLOSED);
         assert!(error.call_error().is_some_and(Error::is_disconnected));
-        // The callers of the agent do not learn the endpoint.
+        // The error must not reveal the endpoint to callers of the agent.
         let text = error.to_string();
         assert_eq!(
             text,

@@ -107,7 +107,7 @@ mod tests {
         let deep = (0..10_000).fold(Value::Null, |inner, _| Value::List(vec![inner]));
         let body = reply(deep);
         assert!(is_costly(&body));
-        // Dropping a deep value recurses as well.
+        // Dropping a deeply nested value is also recursive.
         std::mem::forget(body);
     }
 }

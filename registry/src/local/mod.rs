@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    /// The same backend behind `SharedRegistry`.
+    /// The same backend as a `SharedRegistry`.
     struct Erased(LocalRegistry);
 
     impl Backend for Erased {
@@ -200,7 +200,7 @@ mod tests {
             let mut watch = registry.watch(WatchScope::All);
             registry.register(agent("weather")).await.unwrap();
             assert_eq!(tasks(), 1);
-            // Paused time advances when every task is idle.
+            // Paused time advances when all tasks are idle.
             while !matches!(watch.next().await, Some(Ok(Event::Expired(_)))) {}
             tokio::task::yield_now().await;
             assert_eq!(tasks(), 0);
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(tasks(), 1);
         drop(other);
         assert!(watch.next().await.is_none());
-        // Lets the cancelled task run to its end.
+        // Let the cancelled task run until it ends.
         tokio::task::yield_now().await;
         assert_eq!(tasks(), 0);
     }
@@ -282,7 +282,7 @@ mod tests {
         }
     }
 
-    /// A runtime with paused time of its own.
+    /// A runtime with its own paused time.
     fn runtime() -> Runtime {
         let mut builder = Builder::new_current_thread();
         builder.enable_time().start_paused(true).build().unwrap()
@@ -312,12 +312,12 @@ mod tests {
                 let waiting = tokio::spawn(async move { expires(&mut watch).await });
                 tokio::task::yield_now().await;
                 assert_eq!(tasks(), 1);
-                // The watch is waiting now.
+                // The watch is now waiting.
                 first.shutdown_background();
                 waiting.await.unwrap();
             });
         }
-        // The runtime shuts down before the watch waits.
+        // The runtime shuts down before the watch starts waiting.
         let (first, second) = (runtime(), runtime());
         first.block_on(registry.register(agent("weather"))).unwrap();
         drop(first);

@@ -358,7 +358,7 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(90);
 
-    /// A table whose time is given in seconds after its creation.
+    /// A table for tests. Times are given in seconds since the creation of the table.
     struct Clock {
         start: Instant,
         table: Table,
@@ -413,7 +413,8 @@ mod tests {
             names
         }
 
-        /// Returns the new events, each as the first letter of its kind and the name.
+        /// Returns the new events. Each event is represented by the first letter of its kind,
+        /// followed by the name.
         fn take_events(&mut self) -> String {
             let events = self.events.drain(..).map(|event| {
                 let kind = format!("{event:?}");
@@ -535,7 +536,8 @@ mod tests {
         let mut clock = Clock::new(config);
         clock.register(0, &agent("a"));
         clock.register(0, &agent("b"));
-        // The registry is full, and so is the name, under another endpoint.
+        // The registry has reached its limit on registrations, and the name has reached its limit
+        // on instances.
         let elsewhere = Registration::new("a", Endpoint::memory("elsewhere").unwrap());
         clock.register(90, &elsewhere);
         assert_eq!(clock.names(90), ["a"]);
@@ -561,10 +563,10 @@ mod tests {
             }
         };
         refused(&mut clock, 60, &sized("c", 10_000));
-        // An update that grows too much is refused and changes nothing.
+        // If an update is too large, the update is refused and has no effect.
         refused(&mut clock, 60, &sized("b", 20_000));
         assert_eq!(clock.names(60), ["a", "b"]);
-        // Only the growth of an update counts.
+        // Only the additional size of an update is counted.
         clock.register(60, &sized("b", 10_001));
         clock.register(60, &agent("c"));
         clock.register(90, &sized("d", 10_000));

@@ -84,7 +84,7 @@ impl Range {
 mod tests {
     use super::*;
 
-    /// Compares in byte order, as Redis does.
+    /// Compares ids in byte order, as Redis does.
     fn contains(range: &Range, id: &str) -> bool {
         let (first, last) = (&range.first[1..], &range.last[1..]);
         assert_eq!((range.first[0], range.last[0]), (b'[', b'('));

@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn changes_override_pages() {
         let mut snapshot = first_page(WatchScope::All);
-        // The second page is read at revision 7, between these changes and the next.
+        // The second page is read at revision 7, after these changes and before the next change.
         for (revision, event) in [
             (5, Event::Left(agent("b"))),
             (6, Event::Left(agent("a"))),
@@ -298,7 +298,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_snapshot_waits_for_a_permit_but_not_forever() {
         let permits = Arc::new(Semaphore::new(1));
-        // Nothing listens on this port, so reading fails at once.
+        // No server listens on this port, so reading fails immediately.
         let reader = || {
             let address = Address::parse("redis://127.0.0.1:1").unwrap();
             let limit = Duration::from_secs(1);

@@ -146,13 +146,13 @@ mod tests {
         let nested = |levels: usize| {
             (1..levels).fold(Value::from(Map::new()), |inner, _| vec![inner].into())
         };
-        // The metadata map itself is one of the levels.
+        // The metadata map counts as one level.
         let fits = weather().with_metadata("deep", nested(MAX_DEPTH - 1));
         assert_eq!(problem(&fits, 1024), None);
         let deep = weather().with_metadata("deep", nested(MAX_DEPTH));
         let expected = RegistrationProblem::TooDeep { max: MAX_DEPTH };
         assert_eq!(problem(&deep, 1024), Some(expected));
-        // The check stops at the limit and does not recurse to the end.
+        // The check stops at the limit instead of recursing to the innermost value.
         let endless = weather().with_capabilities(map! {"deep": (nested(1000))});
         let expected = RegistrationProblem::TooDeep { max: MAX_DEPTH };
         assert_eq!(problem(&endless, 1024), Some(expected));

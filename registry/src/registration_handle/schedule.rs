@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// Checks the next action, and its delay up to the jitter.
+    /// Checks the next action and, apart from the jitter, its delay.
     #[track_caller]
     fn assert_next(next: Next, seconds: f64, action: Action, jitter: f64) {
         match next {
@@ -249,7 +249,7 @@ mod tests {
         assert_heartbeat(schedule.succeeded(None, now, now), 5.0);
         let mut configured = Schedule::new(Some(Duration::from_secs(2)));
         assert_heartbeat(configured.succeeded(lease(15), now, now), 2.0);
-        // A new, shorter lease overrides the configured interval.
+        // If a new lease is shorter than the configured interval, the lease overrides the interval.
         assert_heartbeat(configured.succeeded(lease(1), now, now), 1.0 / 3.0);
         let mut zero = Schedule::new(Some(Duration::ZERO));
         assert_eq!(
@@ -295,7 +295,7 @@ mod tests {
             let next = schedule.failed(&unreachable(), now);
             assert_next(next, expected, Action::Register, Backoff::JITTER);
         }
-        // While the lease is held the delay is limited to a part of it, but not afterwards.
+        // Before the lease expires, the delay is limited to a fraction of the lease.
         for _ in 0..2 {
             schedule.succeeded(lease(90), now, now);
             for (after, expected) in [(30.0, 0.25), (60.0, 0.5), (89.0, 1.0), (90.0, 2.0)] {
@@ -404,7 +404,7 @@ mod tests {
             }
             assert_heartbeat(schedule.succeeded(lease(90), now, now), 30.0);
         }
-        // A successor of a crashed process waits from the beginning.
+        // The successor of a crashed process waits before its first successful registration.
         assert_ne!(Schedule::new(None).failed(&owned(40), now), Next::GiveUp);
     }
 }

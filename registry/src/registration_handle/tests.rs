@@ -20,14 +20,14 @@ use tokio::{
 use super::*;
 use crate::{InstanceRef, Lease, LocalRegistry, Query, RegistryConfig, Watch, WatchScope};
 
-/// A registry whose behavior the test sets.
+/// A registry whose behavior is controlled by the test.
 #[derive(Clone, Default)]
 struct FlakyRegistry {
     inner: LocalRegistry,
     behavior: Arc<Mutex<Behavior>>,
-    /// How many operations were attempted.
+    /// The number of attempted operations.
     attempts: Arc<AtomicUsize>,
-    /// How many heartbeats succeeded.
+    /// The number of successful heartbeats.
     heartbeats: Arc<AtomicUsize>,
 }
 
@@ -35,13 +35,13 @@ struct FlakyRegistry {
 enum Behavior {
     #[default]
     Works,
-    /// Fails as if it could not be reached.
+    /// All operations fail as if the registry could not be reached.
     Unreachable,
-    /// Never answers.
+    /// The registry never answers.
     Silent,
-    /// Answers after a second.
+    /// The registry answers after a second.
     Slow,
-    /// Answers as a server that is not a registry.
+    /// The registry answers like a server that is not a registry.
     NotARegistry,
 }
 
@@ -94,7 +94,8 @@ impl Registry for FlakyRegistry {
     }
 
     async fn unregister(&self, which: &InstanceRef) -> Result<(), RegistryError> {
-        // Fast even if registrations are slow, so that the two can overtake each other.
+        // Unregistering is fast even if registering is slow, so an unregistration can overtake a
+        // registration.
         if self.behavior() != Behavior::Slow {
             self.behave().await?;
         }
@@ -136,7 +137,8 @@ async fn pass(seconds: u64) {
     sleep(Duration::from_secs(seconds)).await;
 }
 
-/// Counts all tasks except the sweeper, which runs until the last lease would have expired.
+/// Returns the number of tasks, not counting the sweeper, which runs until the last lease has
+/// expired.
 fn tasks_without_sweeper() -> usize {
     Handle::current().metrics().num_alive_tasks() - 1
 }
@@ -148,7 +150,7 @@ async fn a_handle_registers_and_sends_heartbeats() {
     handle.registered().await.unwrap();
     assert!(handle.is_registered() && handle.last_error().is_none());
     pass(605).await;
-    // Each interval is a little shorter than 30 s.
+    // Because of the jitter, each interval is slightly shorter than 30 s.
     let heartbeats = registry.heartbeats.load(Ordering::Relaxed);
     assert!((20..=22).contains(&heartbeats), "{heartbeats}");
     assert!(registry.has("weather").await && handle.is_registered());
@@ -187,7 +189,7 @@ async fn unregistering_during_the_registration_leaves_nothing_behind() {
     registry.set(Behavior::Slow);
     let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     sleep(Duration::from_millis(500)).await;
-    // The registration is in flight and completes first.
+    // The registration in flight completes first.
     handle.unregister().await.unwrap();
     assert!(!registry.has("weather").await);
     pass(10).await;
@@ -289,7 +291,7 @@ async fn a_wrong_server_at_the_address_gives_up_only_before_the_first_success() 
     pass(31).await;
     assert!(handle.is_registered() && registry.has("weather").await);
 
-    // The address is wrong from the beginning.
+    // The address is already wrong at the first attempt.
     registry.set(Behavior::NotARegistry);
     let handle = RegistrationHandle::start(registry, weather()).unwrap();
     handle.registered().await.unwrap_err();
@@ -342,7 +344,7 @@ async fn a_stranger_can_neither_replace_nor_unregister_nor_renew_a_registration(
     let handle = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     handle.registered().await.unwrap();
     let listed = registry.lookup("weather").await.unwrap().remove(0);
-    // The endpoint and the instance id are public.
+    // An attacker knows the endpoint and the instance id, because both are public.
     let mut claims = vec![InstanceRef::new("weather"), InstanceRef::from(&listed)];
     claims.push(InstanceRef::new("weather").with_endpoint(listed.endpoint.clone()));
     claims.push(InstanceRef::from(&listed).with_owner("guessed"));
@@ -388,7 +390,7 @@ async fn a_successor_of_a_crashed_agent_takes_over_without_a_gap() {
         assert!(registry.has("weather").await);
         pass(1).await;
     }
-    // Half of the lease, and the tenth by which each of two waits may be longer.
+    // Half of the lease, plus the tenth by which each of the two delays may be longer.
     assert!(start.elapsed() <= Duration::from_secs(51));
     pass(300).await;
     assert!(registry.has("weather").await && successor.is_registered());
@@ -418,7 +420,7 @@ async fn a_replaced_agent_reports_the_loss_and_is_back_when_the_other_leaves() {
     let registry = FlakyRegistry::default();
     let honest = RegistrationHandle::start(registry.clone(), weather()).unwrap();
     honest.registered().await.unwrap();
-    // The honest agent loses its lease, and another registers at its endpoint.
+    // The lease of the agent expires, and another instance registers at the same endpoint.
     registry.set(Behavior::Unreachable);
     pass(91).await;
     assert!(honest.lost().await.unwrap().is_unavailable());
@@ -435,7 +437,8 @@ async fn a_replaced_agent_reports_the_loss_and_is_back_when_the_other_leaves() {
     }
     assert!(!honest.is_ended() && !honest.is_registered());
     assert!(honest.lost().await.unwrap().is_duplicate());
-    // It does not remove the other, but registers once the other has left.
+    // The agent does not replace the other instance, but registers again after the other instance
+    // has left.
     registry
         .inner
         .unregister(&InstanceRef::from(&other))
@@ -444,7 +447,7 @@ async fn a_replaced_agent_reports_the_loss_and_is_back_when_the_other_leaves() {
     let start = Instant::now();
     honest.registered().await.unwrap();
     assert!(start.elapsed() <= Duration::from_secs(33));
-    // The same if the other only stops sending heartbeats.
+    // The agent also registers again if the other instance only stops sending heartbeats.
     registry.set(Behavior::Unreachable);
     pass(91).await;
     registry.inner.register(weather()).await.unwrap();

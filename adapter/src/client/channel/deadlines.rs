@@ -212,7 +212,7 @@ mod tests {
         let deadlines = Deadlines::for_endpoint(end, 5 * SECOND, &window, &outage);
         assert_eq!(deadlines.queue_until(), now + 30 * SECOND);
         assert_eq!(deadlines.connect_until(), now + 5 * SECOND);
-        // The next attempt of the same call gets no more time.
+        // The next attempt of the same call has the same deadline.
         tokio::time::advance(3 * SECOND).await;
         assert_eq!(deadlines.connect_until(), now + 5 * SECOND);
         window.close();

@@ -1,21 +1,21 @@
-//! Load balancing over instances.
+//! Load balancing across instances.
 
 use fastrand::Rng;
 
-/// How calls are distributed over the instances of a discovered agent.
+/// The policy that distributes calls among the instances of a discovered agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Balance {
     /// Calls each instance in turn.
     RoundRobin,
-    /// Chooses two instances at random, and calls the one with fewer calls in flight from this
+    /// Chooses two instances at random, and calls the instance with fewer calls in flight from this
     /// client. This policy is the default, because it distributes calls evenly and sends fewer
     /// calls to slow instances.
     #[default]
     PowerOfTwoChoices,
 }
 
-/// The state of the load balancer, which is kept from call to call.
+/// The state of a load balancer.
 #[derive(Debug)]
 pub(super) struct Balancer {
     balance: Balance,
@@ -27,14 +27,14 @@ impl Balancer {
     pub(super) fn new(balance: Balance, mut random: Rng) -> Self {
         Self {
             balance,
-            // A random start, because many clients may start together and see the instances in the
-            // same order.
+            // The start is random because many clients may start together and receive the instances
+            // in the same order.
             turn: random.usize(..),
             random,
         }
     }
 
-    /// Chooses one of `count` instances and returns its index, or `None` if `count` is zero.
+    /// Chooses one of `count` instances and returns its index. Returns `None` if `count` is zero.
     ///
     /// `in_flight` returns the number of calls in flight to the instance with the given index.
     pub(super) fn pick(
@@ -52,7 +52,7 @@ impl Balancer {
             }
             Balance::PowerOfTwoChoices => {
                 let first = self.random.usize(..count);
-                // Any other instance, with equal probability.
+                // Choose any other instance with equal probability.
                 let second = (first + self.random.usize(1..count)) % count;
                 if in_flight(second) < in_flight(first) {
                     second
@@ -72,7 +72,7 @@ mod tests {
         Balancer::new(balance, Rng::with_seed(7))
     }
 
-    /// Returns how often each of the instances with the given `loads` is picked.
+    /// Returns how many times each of the instances with the given `loads` is picked.
     fn picks(balance: Balance, loads: &[usize], rounds: usize) -> Vec<usize> {
         let mut balancer = balancer(balance);
         let mut picks = vec![0; loads.len()];
@@ -110,8 +110,8 @@ mod tests {
     fn the_busiest_is_never_one_of_two_choices() {
         let picks = picks(Balance::PowerOfTwoChoices, &[2, 1, 0], 3000);
         assert_eq!(picks[0], 0);
-        // The least busy instance is in two of the three possible pairs, and is picked whenever it
-        // is in the pair.
+        // The least busy instance is in two of the three possible pairs, and is picked from both of
+        // these pairs.
         assert!(picks[2].abs_diff(2000) < 150, "{picks:?}");
     }
 

@@ -1,4 +1,4 @@
-//! The client's view of the registry, and how long it can be trusted.
+//! A cache of the instances that the registry has reported.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,23 +7,23 @@ use tokio::time::Instant;
 
 use super::{instance::Instance, instances::Instances};
 
-/// The known instances that match a query, and the time at which they were last confirmed.
+/// The known instances that match a query, and the times at which the registry confirmed them.
 #[derive(Debug)]
 pub(super) struct Cache {
     query: Query,
     pub(super) instances: Instances,
     /// Whether a live watch of the registry reports changes.
     is_followed: bool,
-    /// The time of the last lookup whose result was applied, or that failed.
+    /// The time of the last lookup that failed or whose result was applied.
     looked_up: Option<Instant>,
-    /// The time at which the registry last reported anything.
+    /// The time of the last report from the registry.
     heard: Option<Instant>,
     /// The number of events that the watch has reported.
     events: u64,
 }
 
-/// The number of events that the watch had reported when a lookup began. If the watch has reported
-/// more events since, the result of the lookup may be outdated.
+/// The number of reported events at the start of a lookup. If the watch reports more events during
+/// the lookup, the result may be outdated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LookupStart(u64);
 
@@ -39,7 +39,7 @@ impl Cache {
         }
     }
 
-    /// Applies an event of the watch, and returns the instances that the event removes.
+    /// Applies an event of the watch, and returns the removed instances.
     pub(super) fn apply(&mut self, event: &Event, now: Instant) -> Vec<Arc<Instance>> {
         self.events += 1;
         self.heard = Some(now);
@@ -61,28 +61,28 @@ impl Cache {
                 let gone = self.instances.leave(&registration.endpoint);
                 gone.into_iter().collect()
             }
-            // The next snapshot covers events of an unknown kind.
+            // Events of an unknown kind are ignored. The next snapshot contains their effects.
             _ => Vec::new(),
         }
     }
 
-    /// Records that no watch is live until the next snapshot. Until then the view may become
-    /// outdated.
+    /// Records that no watch is live. The cache may become outdated until the next snapshot.
     pub(super) fn lost_watch(&mut self) {
         self.is_followed = false;
     }
 
-    /// Marks the current view as valid for a short time, although the last lookup failed.
+    /// Treats the cache as up to date for a short time after a failed lookup.
     pub(super) fn trust_for_now(&mut self, now: Instant) {
         self.looked_up = Some(now);
     }
 
-    /// Returns the start of a lookup, which is later passed to [`looked_up`](Self::looked_up).
+    /// Starts a lookup. The returned value must be passed to [`looked_up`](Self::looked_up)
+    /// together with the result.
     pub(super) fn begin_lookup(&self) -> LookupStart {
         LookupStart(self.events)
     }
 
-    /// Applies the result of a lookup, and returns the instances that the result removes.
+    /// Applies the result of a lookup, and returns the removed instances.
     pub(super) fn looked_up(
         &mut self,
         found: &[Arc<Registration>],
@@ -90,8 +90,8 @@ impl Cache {
         now: Instant,
     ) -> Vec<Arc<Instance>> {
         self.heard = Some(now);
-        // If the watch has reported events since the lookup began, those events may be newer than
-        // the result, so the result is ignored.
+        // If the watch has reported events during the lookup, the events may be newer than the
+        // result, so the result is ignored.
         if start != self.begin_lookup() {
             return Vec::new();
         }
@@ -99,8 +99,8 @@ impl Cache {
         self.reconcile(found, now)
     }
 
-    /// Applies a complete list of registrations. A listed instance that does not match the query is
-    /// removed at once.
+    /// Applies a complete list of registrations. If a listed instance does not match the query, it
+    /// is removed immediately.
     fn reconcile(&mut self, listed: &[Arc<Registration>], now: Instant) -> Vec<Arc<Instance>> {
         let (matching, others): (Vec<_>, Vec<_>) =
             (listed.iter().cloned()).partition(|registration| self.query.matches(registration));
@@ -112,8 +112,8 @@ impl Cache {
         removed
     }
 
-    /// Returns whether calls can use the view without a lookup. An empty view always requires a
-    /// lookup, because an instance may have registered a moment ago.
+    /// Returns whether calls can use the cache without a lookup. An empty cache always requires a
+    /// lookup, because an instance may just have been registered.
     pub(super) fn is_trusted(&self, now: Instant) -> bool {
         let is_fresh = || {
             self.looked_up
@@ -123,17 +123,18 @@ impl Cache {
         is_named || (!self.instances.is_empty(now) && is_fresh())
     }
 
-    /// Returns whether the watch has reported nothing for so long that a lookup should check it.
+    /// Returns whether the watch has been silent for so long that a lookup should check the
+    /// registry.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         self.is_followed && self.heard.is_none_or(|heard| heard + MAX_SILENCE <= now)
     }
 }
 
-/// How long the result of a lookup is trusted. Afterwards the watch reports all changes.
+/// The time for which the result of a lookup is treated as up to date.
 const LOOKUP_VALIDITY: Duration = Duration::from_secs(1);
 
-/// How long a watch may report nothing before a lookup checks the registry. The watch may have lost
-/// its connection without noticing.
+/// The time after which a lookup checks the registry if the watch is silent. A silent watch may
+/// have lost its connection without noticing.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -166,7 +167,7 @@ mod tests {
         Arc::new(registration.with_version(version))
     }
 
-    /// Returns the endpoints that may be called, or `None` if a lookup is needed.
+    /// Returns the endpoints that may be called, or `None` if a lookup is required.
     fn known(cache: &mut Cache, now: Instant) -> Option<Vec<String>> {
         if !cache.is_trusted(now) {
             return None;
@@ -214,7 +215,7 @@ mod tests {
         assert_eq!(known(&mut cache, now), None);
         cache.looked_up(&[], cache.begin_lookup(), now);
         assert_eq!(known(&mut cache, now), None);
-        // A lookup finds a new instance before the watch reports it.
+        // A lookup finds a new instance before the watch reports the instance.
         cache.looked_up(&[agent("a")], cache.begin_lookup(), now);
         let later = now + Duration::from_secs(3600);
         assert_eq!(known(&mut cache, later).unwrap(), ["memory://a"]);
@@ -229,7 +230,7 @@ mod tests {
         cache.apply(&Event::snapshot(vec![agent("a")], false), now);
         assert!(cache.looked_up(&[agent("b")], asked, now).is_empty());
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
-        // An instance that left after the lookup began is not added again.
+        // If an instance left during the lookup, it is not added again.
         let asked = cache.begin_lookup();
         cache.apply(&Event::Left(agent("a")), now);
         cache.looked_up(&[agent("a")], asked, now);
@@ -264,7 +265,7 @@ mod tests {
             known(&mut cache, now).unwrap(),
             ["memory://a", "memory://b"]
         );
-        // An instance that stops matching is removed at once.
+        // An instance that stops matching the query is removed immediately.
         let removed = cache.apply(&Event::Updated(versioned("a", "2.0.0")), now);
         assert_eq!(removed.len(), 1);
         let listed = [versioned("b", "2.0.0"), agent("c")];
@@ -285,7 +286,7 @@ mod tests {
             known(&mut cache, now).unwrap(),
             ["memory://a", "memory://b"]
         );
-        // One instance registers again, and the watch reports that the other has left.
+        // One instance registers again, and the watch reports that the other instance has left.
         cache.apply(&Event::Joined(agent("a")), now);
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
         cache.apply(&Event::snapshot(Vec::new(), true), now);

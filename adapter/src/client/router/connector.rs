@@ -1,4 +1,4 @@
-//! Connects to an instance and reports the outcome.
+//! Connects to instances and reports the outcomes.
 
 use std::{
     sync::{Arc, Weak},
@@ -17,8 +17,8 @@ use super::{
 };
 use crate::client::channel::failure::connect_timed_out;
 
-/// The connector of one instance. The connector applies its own timeout, and reports the outcome
-/// even if the caller drops the future.
+/// The connector of an instance. The connector has its own timeout, and reports the outcome of an
+/// attempt even if the caller drops the future.
 #[derive(Debug)]
 pub(super) struct InstanceConnector {
     endpoint: Endpoint,
@@ -80,12 +80,12 @@ impl Connector for InstanceConnector {
     }
 }
 
-/// One attempt to connect, which reports its outcome when it is dropped.
+/// A connection attempt that reports its outcome when it is dropped.
 struct ReportOnDrop<'a> {
     connector: &'a InstanceConnector,
     epoch: FailureEpoch,
     began: Instant,
-    /// `None` if the caller dropped the attempt, for example at its deadline.
+    /// The outcome, or `None` if the caller dropped the attempt, for example at a deadline.
     outcome: Option<Outcome>,
 }
 
@@ -102,6 +102,6 @@ impl Drop for ReportOnDrop<'_> {
     }
 }
 
-/// The duration from which a cancelled attempt to connect counts as failed. Most connections are
-/// opened in much less time.
+/// The duration after which a cancelled connection attempt counts as failed. Most connections are
+/// opened much faster.
 const HANG_THRESHOLD: Duration = Duration::from_millis(100);

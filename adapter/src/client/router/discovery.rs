@@ -20,19 +20,19 @@ use super::{
     tasks,
 };
 
-/// A handle to the instances of an agent that one client has discovered. Clones share the same
+/// A handle to the instances of an agent that a client has discovered. Clones share the same
 /// instances.
 ///
-/// The tasks of the discovery end when it is closed or when the last clone is dropped.
+/// The background tasks end when the discovery is closed or the last clone is dropped.
 #[derive(Debug, Clone)]
 pub(in crate::client) struct Discovery(Arc<Shared>);
 
 /// The reason why no instance is available for a call.
 #[derive(Debug)]
 pub(super) enum NoInstance {
-    /// The registry lists no instance.
+    /// No instance is registered.
     Unknown,
-    /// None of the known instances can be reached.
+    /// No known instance can be reached.
     Unreachable,
     /// No instance is known, and the deadline has passed.
     TimedOut,
@@ -40,16 +40,16 @@ pub(super) enum NoInstance {
     Registry(RegistryError),
 }
 
-/// What a call that needs an instance does next.
+/// The next step of a call that needs an instance.
 enum Step {
     Go(InFlightGuard),
-    /// Choose again at the given time, or earlier if something has changed.
+    /// Choose again at the given time, or earlier if the instances change.
     Wait(Instant),
     Fail(NoInstance),
 }
 
 impl Discovery {
-    /// Creates a discovery of the instances that match a query. The query names the agent.
+    /// Creates a discovery of the instances that match a query. The query must name the agent.
     pub(in crate::client) fn new(
         registry: SharedRegistry,
         query: Query,
@@ -82,10 +82,10 @@ impl Discovery {
         self.0.close();
     }
 
-    /// Chooses an instance for a call. Instances that are not in `history` are preferred.
+    /// Chooses an instance for a call. Instances that the call has not tried are preferred.
     ///
-    /// Looks up the instances in the registry if necessary. If `again` is true and all instances
-    /// are ejected, this method waits until one of them may be called again.
+    /// If necessary, this method looks up the instances in the registry. If `again` is true and all
+    /// instances are ejected, the method waits until an instance may be called again.
     pub(super) async fn choose(
         &self,
         history: &AttemptHistory,
@@ -94,19 +94,20 @@ impl Discovery {
     ) -> Result<InFlightGuard, NoInstance> {
         let mut ticket = None;
         loop {
-            // Created before the choice, so that no change after the choice is missed.
+            // The notification is created before the choice, so that no change after the choice is
+            // missed.
             let changed = self.0.changed.notified();
             match self.look(history, again, deadline, &mut ticket) {
                 Step::Go(guard) => return Ok(guard),
-                // Whether a change or the timeout ended the wait, the next step is to choose again.
+                // Choose again after a change and after the timeout.
                 Step::Wait(until) => drop(timeout_at(until.min(deadline), changed).await),
                 Step::Fail(reason) => return Err(reason),
             }
         }
     }
 
-    /// Decides the next step of a call without waiting. `ticket` identifies the lookup whose result
-    /// the call waits for.
+    /// Decides the next step of a call without waiting. `ticket` identifies the lookup for which
+    /// the call is waiting.
     fn look(
         &self,
         history: &AttemptHistory,
@@ -127,8 +128,7 @@ impl Discovery {
                 _ => *ticket.insert(tasks::look_up(shared, state, is_empty, deadline, now)),
             };
             if is_empty && now < deadline {
-                // Choose again at intervals, because the lookup may run on a runtime that shuts
-                // down.
+                // Choose again at intervals, because the runtime of the lookup may shut down.
                 return Step::Wait(now + LOOKUP_WAIT);
             }
             if !is_empty && now < ticket.fallback_after {
@@ -151,7 +151,7 @@ impl Discovery {
                 Step::Go(guard)
             }
             Choice::Wait(until) if now < deadline => {
-                // All known instances are ejected, but the registry may list new ones.
+                // All known instances are ejected, but new instances may have been registered.
                 tasks::refresh(shared, state, LOOKUP_WAIT, now);
                 *ticket = None;
                 Step::Wait(until)
@@ -171,14 +171,14 @@ impl Discovery {
 
     /// Applies the outcome of an attempt to call an instance.
     pub(super) fn report(&self, guard: &InFlightGuard, outcome: Outcome) {
-        // An answer from a healthy instance changes nothing, so the lock is not needed.
+        // An answer from a healthy instance has no effect, so the lock is not acquired.
         if outcome == Outcome::Answered && guard.health().has_answered() {
             return;
         }
         self.0.report(guard.instance().id, guard.epoch(), outcome);
     }
 
-    /// Returns whether an instance that is not in `history` is available.
+    /// Returns whether an instance is available that the call has not tried.
     pub(super) fn has_another(&self, history: &AttemptHistory) -> bool {
         let state = self.0.lock();
         state.cache.instances.has_another(Instant::now(), history)

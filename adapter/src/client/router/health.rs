@@ -8,24 +8,24 @@ use std::sync::{
 use agentwire_transport::internal::Backoff;
 use tokio::time::Instant;
 
-/// The health of one instance, derived from the outcomes of the attempts to reach and to call it.
+/// The health of an instance, which is derived from the outcomes of connection attempts and calls.
 ///
-/// A failed instance is ejected for a back-off period. After that period one attempt probes the
-/// instance, which stays ejected for all other calls until that attempt ends. A successful
-/// connection ends the ejection. The back-off period grows with each failure, and only an answer
-/// resets it.
+/// A failed instance is ejected for a backoff period. After that period, a single attempt probes
+/// the instance. For all other calls, the instance stays ejected until the probe ends. A successful
+/// connection ends the ejection. The backoff period grows with each failure, and only an answer
+/// resets the period.
 #[derive(Debug)]
 pub(super) struct Health {
     snapshot: Arc<HealthSnapshot>,
     backoff: Backoff,
-    /// The time from which the instance may be probed. A failure sets it, and a successful
-    /// connection clears it.
+    /// The time from which the instance may be probed, or `None` if the instance is not ejected. A
+    /// failure sets the time, and a successful connection clears it.
     ejected_until: Option<Instant>,
-    /// The number of connections that have ended without an answer, since the last answer.
+    /// The number of connections that have ended without an answer since the last answer.
     disconnects: u32,
 }
 
-/// The outcome of an attempt to reach or to call an instance.
+/// The outcome of an attempt to connect to or call an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// A connection was opened.
@@ -36,25 +36,25 @@ pub(super) enum Outcome {
     Disconnected,
     /// No connection could be opened, or the endpoint hosts a different agent.
     Failed,
-    /// The attempt to connect was cancelled before its outcome was known.
+    /// The connection attempt was cancelled before its outcome was known.
     Abandoned,
 }
 
-/// How an outcome affects later calls.
+/// The effect of an outcome on later calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     None,
     /// The instance is ejected.
     Ejected,
-    /// The instance has recovered or may be probed again, so waiting calls should choose again.
+    /// The instance has recovered or may be probed, so waiting calls should choose again.
     Available,
 }
 
-/// The part of the health that calls read without a lock. Only [`Health`] writes to it, while its
-/// owner holds the lock.
+/// The part of the health that calls read without a lock. Only [`Health`] changes this part, with
+/// the lock of its owner.
 ///
-/// All accesses are relaxed, because each value is only advisory. A call that reads a stale value
-/// makes an attempt that fails, or waits for only a part of its remaining time.
+/// All accesses are relaxed because the values are only advisory. If a call reads a stale value, an
+/// attempt fails, or the call waits for only a part of its remaining time.
 #[derive(Debug, Default)]
 pub(super) struct HealthSnapshot {
     failures: AtomicU64,
@@ -62,10 +62,10 @@ pub(super) struct HealthSnapshot {
     has_answered: AtomicBool,
 }
 
-/// The number of failures that an instance had when an attempt began.
+/// The number of failures of an instance at the start of an attempt.
 ///
-/// A failure of the attempt counts only if the instance has not failed since then. Many calls may
-/// notice the same failure, which must count only once.
+/// A failed attempt is counted only if the instance has not failed since the start of the attempt.
+/// Otherwise, a failure that many calls notice would be counted several times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FailureEpoch(u64);
 
@@ -99,8 +99,8 @@ impl Health {
         &self.snapshot
     }
 
-    /// Resets the health for a new process at the same endpoint. Failures of attempts that began
-    /// before the reset no longer count.
+    /// Resets the health for a new process at the same endpoint. Failures of earlier attempts are
+    /// no longer counted.
     pub(super) fn renew(&mut self) {
         self.begin_epoch();
         self.backoff.reset();
@@ -118,12 +118,13 @@ impl Health {
         self.ejected_until.is_some_and(|until| until <= now)
     }
 
-    /// Returns the time from which the instance may be probed, or `None` if it is not ejected.
+    /// Returns the time from which the instance may be probed, or `None` if the instance is not
+    /// ejected.
     pub(super) fn ejected_until(&self) -> Option<Instant> {
         self.ejected_until
     }
 
-    /// Marks the instance as being probed by a call or a task. The mark expires at the given time.
+    /// Marks the instance as being probed. The mark expires at the given time.
     pub(super) fn begin_probe(&mut self, until: Instant) {
         self.ejected_until = Some(until);
     }
@@ -141,7 +142,7 @@ impl Health {
             Outcome::Disconnected => {
                 self.snapshot.has_answered.store(false, Relaxed);
                 self.disconnects = self.disconnects.saturating_add(1);
-                // A single disconnect may be caused by the request itself.
+                // A single disconnect may have been caused by the request.
                 if self.disconnects > 1 {
                     self.failed(epoch, now)
                 } else {
@@ -193,7 +194,7 @@ mod tests {
         Health::new(Backoff::new(FIRST, Duration::from_secs(1)))
     }
 
-    /// Reports the outcome of an attempt that begins now.
+    /// Reports the outcome of an attempt that starts now.
     fn report(health: &mut Health, outcome: Outcome, now: Instant) -> Change {
         health.report(health.snapshot().epoch(), outcome, now)
     }
@@ -213,7 +214,7 @@ mod tests {
         let (mut health, now) = (health(), Instant::now());
         let epoch = health.snapshot().epoch();
         assert_eq!(health.report(epoch, Failed, now), Change::Ejected);
-        // The failures do not count, however late the attempts end.
+        // Failures of earlier attempts are never counted.
         for late in 0..50 {
             let late = now + FIRST * late;
             assert_eq!(health.report(epoch, Failed, late), Change::None);
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(health.report(epoch, Disconnected, now), Change::None);
         assert_eq!(health.report(epoch, Disconnected, now), Change::Ejected);
         assert_eq!(health.report(epoch, Disconnected, now), Change::None);
-        // Until the instance answers, each further disconnect ejects it.
+        // Until the instance answers, each further disconnect ejects the instance.
         report(&mut health, Connected, now);
         assert_eq!(report(&mut health, Disconnected, now), Change::Ejected);
     }

@@ -1,18 +1,17 @@
-//! The instances that one call has tried.
+//! The instances that a call has tried.
 
-/// The instances that a call has tried. The call prefers instances that it has not tried.
+/// The instances that a call has tried. Other instances are preferred for later attempts.
 #[derive(Debug, Default)]
 pub(super) struct AttemptHistory(Vec<(u64, AttemptOutcome)>);
 
-/// The outcome of a call's attempts at one instance. If there were several attempts, the worst
-/// outcome counts.
+/// The worst outcome of the attempts of a call to use an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AttemptOutcome {
     /// The instance was reached.
     Reached,
     /// The instance could not be reached, but may become reachable.
     Unreachable,
-    /// The instance cannot serve this call, even if it is tried again.
+    /// The instance cannot serve the call, even in another attempt.
     Unusable,
 }
 
@@ -21,13 +20,14 @@ impl AttemptHistory {
         self.outcome(instance).is_some()
     }
 
-    /// Returns the worst outcome at an instance, or `None` if the call has not tried the instance.
+    /// Returns the worst outcome for an instance, or `None` if the call has not tried the instance.
     pub(super) fn outcome(&self, instance: u64) -> Option<AttemptOutcome> {
         let tried = self.0.iter().find(|(id, _)| *id == instance);
         tried.map(|(_, outcome)| *outcome)
     }
 
-    /// Adds an attempt. Returns whether it was the first attempt at this instance.
+    /// Adds the outcome of an attempt. Returns whether the attempt was the first one for this
+    /// instance.
     pub(super) fn add(&mut self, instance: u64, outcome: AttemptOutcome) -> bool {
         match self.0.iter_mut().find(|(id, _)| *id == instance) {
             Some((_, worst)) => {

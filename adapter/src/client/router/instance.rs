@@ -1,4 +1,4 @@
-//! One instance of an agent, and the calls in flight to it.
+//! The instances of an agent, and the calls in flight to each instance.
 
 use std::sync::{
     Arc, OnceLock,
@@ -10,20 +10,20 @@ use agentwire_transport::Endpoint;
 use super::health::{FailureEpoch, HealthSnapshot};
 use crate::client::channel::{Channel, deadlines::Candidate};
 
-/// One instance of an agent that a client has discovered.
+/// An instance of an agent that a client has discovered.
 #[derive(Debug)]
 pub(super) struct Instance {
-    /// Distinguishes the instance from earlier instances at the same endpoint.
+    /// A number that distinguishes the instance from earlier instances at the same endpoint.
     pub(super) id: u64,
     pub(super) endpoint: Endpoint,
-    /// The number of calls in flight. Accesses are relaxed, because the number is used only to
-    /// compare the load of instances.
+    /// The number of calls in flight. Relaxed accesses are sufficient, because the number is used
+    /// only to compare the load of instances.
     in_flight: AtomicUsize,
-    /// The channel to the instance, which the first call creates.
+    /// The channel to the instance. The first call creates the channel.
     channel: OnceLock<Channel>,
 }
 
-/// A guard that counts a call as in flight to an instance until the guard is dropped.
+/// A guard that counts a call in flight to an instance.
 #[derive(Debug)]
 pub(super) struct InFlightGuard {
     instance: Arc<Instance>,

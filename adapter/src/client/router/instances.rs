@@ -1,4 +1,4 @@
-//! The known instances of one agent, and the choice of the next one to call.
+//! The known instances of an agent, and the choice of the next instance to call.
 
 use std::{collections::HashSet, mem, sync::Arc, time::Duration};
 
@@ -17,19 +17,19 @@ use super::{
     instance::{InFlightGuard, Instance},
 };
 
-/// The known instances of one agent, with their health.
+/// The known instances of an agent and their health.
 ///
-/// An instance becomes unconfirmed if the registry stops listing it without reporting that it left
-/// or expired, because the registry may have lost its data. Unconfirmed instances are called only
-/// if no other instance is available. An unconfirmed instance is removed at its first failure, or
-/// at the latest after [`Lease::DEFAULT_TIMEOUT`].
+/// If the registry stops listing an instance but does not report that the instance left or expired,
+/// the registry may have lost its data. Such an instance becomes unconfirmed. Unconfirmed instances
+/// are called only if no other instance is available. An unconfirmed instance is removed when it
+/// first fails, or after [`Lease::DEFAULT_TIMEOUT`] at the latest.
 #[derive(Debug)]
 pub(super) struct Instances {
     entries: Vec<Entry>,
     balancer: Balancer,
-    /// The delays for which failed instances are ejected.
+    /// The backoff of a failed instance.
     backoff: Backoff,
-    /// The longest time that a probe may take.
+    /// The maximum duration of a probe.
     connect_timeout: Duration,
     next_id: u64,
 }
@@ -41,17 +41,18 @@ struct Entry {
     /// endpoint.
     registered_as: String,
     health: Health,
-    /// The time at which the registry stopped listing the instance.
+    /// The time at which the registry stopped listing the instance, or `None` if the instance is
+    /// confirmed.
     unlisted_since: Option<Instant>,
     /// The task that probes the instance while it is ejected.
     probe: Option<AbortOnDropHandle<()>>,
 }
 
-/// The instance for the next attempt of a call, if there is one.
+/// The choice of an instance for the next attempt of a call.
 #[derive(Debug)]
 pub(super) enum Choice {
     Now(InFlightGuard),
-    /// No instance is available before this time, unless something changes.
+    /// No instance is available before this time, unless the instances change.
     Wait(Instant),
     /// No instance can serve the call.
     None,
@@ -62,7 +63,7 @@ impl Entry {
         self.unlisted_since.is_none()
     }
 
-    /// Returns whether the registry stopped listing the instance at least one default lease ago.
+    /// Returns whether the instance has been unconfirmed for at least one default lease.
     fn is_expired(&self, now: Instant) -> bool {
         self.unlisted_since
             .is_some_and(|since| since + Lease::DEFAULT_TIMEOUT <= now)
@@ -90,7 +91,7 @@ impl Instances {
         self.entries.iter().all(|entry| entry.is_expired(now))
     }
 
-    /// Returns whether the registry lists any of the instances.
+    /// Returns whether any instance is confirmed.
     pub(super) fn has_confirmed(&self) -> bool {
         self.entries.iter().any(Entry::is_confirmed)
     }
@@ -99,8 +100,8 @@ impl Instances {
         self.entries.iter().map(|entry| &entry.instance)
     }
 
-    /// Adds or updates an instance. The health of a known endpoint is reset if a new process has
-    /// registered there.
+    /// Adds or updates an instance. If a new process has registered at a known endpoint, the health
+    /// of the instance is reset.
     pub(super) fn join(&mut self, registration: &Registration) {
         let known = (self.entries.iter_mut())
             .find(|entry| entry.instance.endpoint == registration.endpoint);
@@ -142,7 +143,7 @@ impl Instances {
         Some(self.entries.remove(index).instance)
     }
 
-    /// Applies a complete list of registrations, and returns the instances that have expired.
+    /// Applies a complete list of registrations, and returns the expired instances.
     pub(super) fn reconcile(
         &mut self,
         listed: &[Arc<Registration>],
@@ -172,10 +173,10 @@ impl Instances {
         expired.into_iter().map(|entry| entry.instance).collect()
     }
 
-    /// Chooses an instance for a call. Instances in `history` are chosen only if no other instance
-    /// is available.
+    /// Chooses an instance for a call. Instances that the call has tried are chosen only if no
+    /// other instance is available.
     ///
-    /// If `again` is false, an instance that the call could not reach is not chosen again, and the
+    /// If `again` is false, instances that the call could not reach are not chosen again, and the
     /// call does not wait for ejected instances. A call probes an ejected instance only if no other
     /// instance is available.
     pub(super) fn choose(&mut self, now: Instant, history: &AttemptHistory, again: bool) -> Choice {
@@ -202,14 +203,15 @@ impl Instances {
         let allowed = entries.filter(|(_, entry)| may(entry));
         match allowed.min_by_key(|(_, entry)| entry.health.ejected_until()) {
             Some((_, entry)) if again => Choice::Wait(entry.health.ejected_until().unwrap_or(now)),
-            // The instance is ejected, but a call without retries tries each instance once.
+            // A call without retries tries each instance once, even if the instance is ejected.
             Some((index, _)) => self.begin_call(index, now),
             None => Choice::None,
         }
     }
 
     /// Chooses an ejected instance to probe in the background, if a probe is due. The caller must
-    /// pass the task that probes the instance to [`keep_probe`](Self::keep_probe).
+    /// start a task that probes the instance, and pass the task to
+    /// [`keep_probe`](Self::keep_probe).
     pub(super) fn begin_probe(
         &mut self,
         now: Instant,
@@ -232,7 +234,7 @@ impl Instances {
         self.entries.iter_mut().for_each(|entry| entry.probe = None);
     }
 
-    /// Returns whether an instance that is not in `history` is available.
+    /// Returns whether an instance is available that the call has not tried.
     pub(super) fn has_another(&self, now: Instant, history: &AttemptHistory) -> bool {
         let is_available = |entry: &Entry| entry.health.is_well() || entry.health.is_due(now);
         let is_new = |entry: &Entry| !entry.is_expired(now) && !history.contains(entry.instance.id);
@@ -240,9 +242,10 @@ impl Instances {
         entries.any(|entry| is_available(entry) && is_new(entry))
     }
 
-    /// Applies the outcome of an attempt that began in `epoch`, and returns the effect.
+    /// Applies the outcome of an attempt that began in `epoch`, and returns its effect.
     ///
-    /// If the attempt failed and the instance is unconfirmed, the instance is removed and returned.
+    /// If the attempt failed and the instance is unconfirmed, also removes and returns the
+    /// instance.
     pub(super) fn report(
         &mut self,
         instance: u64,
@@ -261,7 +264,7 @@ impl Instances {
         (change, removed)
     }
 
-    /// Picks one of the entries that satisfy the condition, and returns its index.
+    /// Picks an entry that satisfies the condition, and returns its index.
     fn pick(&mut self, condition: impl Fn(&Entry) -> bool) -> Option<usize> {
         let entries = &self.entries;
         let nth = |n: usize| {
@@ -288,11 +291,11 @@ impl Instances {
     }
 }
 
-/// The largest number of instances that a client calls. A registry accepts the same number of
-/// registrations per name by default.
+/// The maximum number of instances that a client uses. By default, a registry accepts the same
+/// number of instances of each name.
 const MAX_INSTANCES: usize = 1024;
 
-/// A registry can list as many instances as it likes.
+/// The rate is limited because a registry can list any number of instances.
 static IGNORED: LogLimit = LogLimit::new();
 
 #[cfg(test)]
@@ -321,7 +324,7 @@ mod tests {
         Endpoint::memory(name).unwrap()
     }
 
-    /// Chooses an instance for a call without a history. Returns `None` if the call has to wait.
+    /// Chooses an instance for a new call. Returns `None` if the call has to wait.
     fn choose(instances: &mut Instances, now: Instant) -> Option<InFlightGuard> {
         match instances.choose(now, &AttemptHistory::default(), true) {
             Choice::Now(guard) => Some(guard),
@@ -361,7 +364,7 @@ mod tests {
         }
     }
 
-    /// Reports an outcome of an attempt that begins now.
+    /// Reports the outcome of an attempt that starts now.
     fn report(
         instances: &mut Instances,
         instance: u64,
@@ -496,7 +499,7 @@ mod tests {
         assert!(matches!(choice, Choice::None), "{choice:?}");
     }
 
-    /// Returns the endpoints that calls go to now.
+    /// Returns the endpoints that calls currently use.
     fn called(instances: &mut Instances, now: Instant) -> Vec<String> {
         let mut called: Vec<_> = (0..20)
             .filter_map(

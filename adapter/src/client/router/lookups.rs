@@ -1,5 +1,5 @@
-//! The registry lookups for one agent. Only one lookup runs at a time, and all waiting calls share
-//! the result.
+//! The registry lookups of an agent. Only one lookup runs at a time, and all waiting calls share
+//! its result.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use agentwire_registry::RegistryError;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The numbers of the lookups, and the outcome of the last one.
+/// The state of the lookups. Each lookup has a number.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     begun: u64,
     ended: u64,
-    /// The highest lookup number that a call waits for.
+    /// The number of the latest lookup for which a call is waiting.
     wanted: u64,
     began_at: Option<Instant>,
     /// The error of the last lookup, if it failed.
@@ -20,24 +20,24 @@ pub(super) struct Lookups {
     task: Option<AbortOnDropHandle<()>>,
 }
 
-/// The claim of a call to the result of a lookup.
+/// A ticket for the result of a lookup.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LookupTicket {
-    /// The number of the first lookup whose result the call accepts.
+    /// The number of the first lookup whose result is recent enough for the call.
     number: u64,
-    /// The number of the last lookup that had ended when the call began to wait. The call accepts
-    /// the failure of any later lookup.
+    /// The number of the last lookup that ended before the call began to wait. The call fails if
+    /// any later lookup fails.
     after: u64,
-    /// The time at which the call stops waiting if it can use instances that are already known.
+    /// The time at which the call stops waiting and uses known instances, if there are any.
     pub(super) fallback_after: Instant,
 }
 
-/// The outcome of a lookup. The registrations that it returned are in the cache.
+/// The outcome of a lookup. The cache contains the registrations that the lookup returned.
 pub(super) type LookupResult = Result<(), RegistryError>;
 
 impl Lookups {
-    /// Returns whether a lookup is running. A lookup does not count if its runtime has shut down or
-    /// does not poll it.
+    /// Returns whether a lookup is running. A lookup whose runtime has shut down or is not running
+    /// is ignored.
     pub(super) fn is_under_way(&self, now: Instant) -> bool {
         let is_alive = || self.task.as_ref().is_some_and(|task| !task.is_finished());
         let is_overdue = self.is_older_than(LOOKUP_TIMEOUT + LOOKUP_WAIT, now);
@@ -49,7 +49,7 @@ impl Lookups {
         self.began_at.is_none_or(|began| began + age <= now)
     }
 
-    /// Begins a lookup and returns its number.
+    /// Starts a lookup and returns its number.
     pub(super) fn begin(&mut self, now: Instant) -> u64 {
         self.begun += 1;
         self.began_at = Some(now);
@@ -63,8 +63,8 @@ impl Lookups {
 
     /// Returns a ticket for the result of the current lookup.
     ///
-    /// If `next` is true, returns a ticket for the lookup after the current one, because the
-    /// current lookup may have begun too early for the call.
+    /// If `next` is true, the ticket is for the next lookup, because the current lookup may have
+    /// started too early for the call.
     pub(super) fn ticket(&mut self, next: bool, deadline: Instant, now: Instant) -> LookupTicket {
         let number = self.begun + u64::from(next);
         self.wanted = self.wanted.max(number);
@@ -72,7 +72,7 @@ impl Lookups {
         let third = now + deadline.saturating_duration_since(now) / 3;
         let fallback_after = match self.failure {
             None => third.min(began + LOOKUP_WAIT),
-            // If the last lookup failed, the current lookup will probably fail too, so the call
+            // If the last lookup failed, the current lookup will probably also fail, so the call
             // does not wait.
             Some(_) => now,
         };
@@ -91,7 +91,7 @@ impl Lookups {
         }
     }
 
-    /// Records the outcome of a lookup. Returns `false` if a later lookup has replaced it.
+    /// Records the outcome of a lookup. Returns `false` if a later lookup has already started.
     pub(super) fn end(&mut self, number: u64, failure: Option<RegistryError>) -> bool {
         let is_current = self.begun == number;
         if is_current {
@@ -101,16 +101,17 @@ impl Lookups {
         is_current
     }
 
-    /// Returns whether the last lookup succeeded while a call waits for a later lookup.
+    /// Returns whether another lookup must be started, because a call is waiting for its result and
+    /// the last lookup succeeded.
     pub(super) fn is_another_wanted(&self) -> bool {
         self.wanted > self.ended && self.failure.is_none()
     }
 }
 
-/// The longest time that a lookup may take.
+/// The timeout of a lookup.
 pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The longest time that a call waits for a lookup if it can use instances that are already known.
+/// The maximum time that a call waits for a lookup if there are known instances.
 pub(super) const LOOKUP_WAIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -154,7 +155,7 @@ mod tests {
             assert!(matches!(lookups.result(ticket), Some(Err(_))));
         }
         assert!(!lookups.is_another_wanted());
-        // A call that begins to wait after the failure needs a new result.
+        // A call that starts waiting after the failure requires a new result.
         lookups.begin(now);
         let next = lookups.ticket(false, deadline, now);
         assert!(lookups.result(&next).is_none());

@@ -1,14 +1,15 @@
-//! Routes each attempt of a call to a channel.
+//! Chooses a channel for each attempt of a call.
 //!
 //! A client has a [`Destination`], and each of its calls has a [`Router`]. For a fixed endpoint,
 //! the router always returns the same channel. For a discovered agent, the router chooses an
 //! instance for each attempt.
 //!
-//! The logic of that choice does no I/O and takes the current time as an argument. `cache` holds
-//! the client's view of the registry, `instances` holds the instances with their `health`, and
-//! `balance` picks one of them. `state` protects this logic with a lock, and `tasks` updates the
-//! view from the registry. Each instance has a `connector`, which reports whether the instance can
-//! be reached. Each call has a `selection`, which reports the outcomes of the call's attempts.
+//! The logic that chooses an instance does not perform I/O, and takes the current time as an
+//! argument. `cache` contains the instances that the registry has reported, `instances` tracks
+//! their `health`, and `balance` picks an instance. `state` protects this logic with a lock, and
+//! `tasks` updates the cache from the registry. Each instance has a `connector`, which reports
+//! whether the instance can be reached. Each call has a `selection`, which reports the outcomes of
+//! the call's attempts.
 
 mod balance;
 mod cache;
@@ -47,7 +48,7 @@ use super::{
 pub(super) enum Destination {
     /// One endpoint.
     Fixed(Channel),
-    /// The instances of an agent that a registry lists.
+    /// The registered instances of an agent.
     Discovered(Discovery),
 }
 
@@ -58,7 +59,7 @@ pub(super) enum Router {
         channel: Channel,
         window: ConnectWindow,
     },
-    /// Boxed, because calls to a fixed endpoint do not need this state.
+    /// The state is boxed because calls to a fixed endpoint do not need it.
     Discovered(Box<Selection>),
 }
 
@@ -78,8 +79,8 @@ impl Destination {
         }
     }
 
-    /// Returns the router of a new call. If `again` is true, the call may retry an instance that it
-    /// could not reach.
+    /// Returns the router of a new call. If `again` is true, the call may retry an unreachable
+    /// instance.
     pub(super) fn router(&self, client: &Arc<Client>, again: bool) -> Router {
         match self {
             Self::Fixed(channel) => Router::Fixed {
@@ -132,7 +133,8 @@ impl Router {
         }
     }
 
-    /// Returns until when the call may retry to connect to a fixed endpoint, if it is connecting.
+    /// Returns the deadline for connecting to a fixed endpoint, or `None` if the call is not
+    /// connecting.
     pub(super) fn connect_until(&self) -> Option<Instant> {
         match self {
             Self::Fixed { window, .. } => window.end(),
@@ -140,7 +142,7 @@ impl Router {
         }
     }
 
-    /// Waits for the next attempt to connect, after one that failed with `error`.
+    /// Waits before the next connection attempt. The previous attempt failed with `error`.
     pub(super) async fn pause(&self, delay: Duration, error: &TransportError) {
         match self {
             Self::Fixed { channel, .. } => {
@@ -168,8 +170,8 @@ impl Router {
         }
     }
 
-    /// Decides whether the result of the current attempt settles the call. If the request was not
-    /// processed but another attempt may succeed, the verdict is to try again.
+    /// Decides whether the result of the current attempt settles the call. The call is not settled
+    /// if the request was not processed and another attempt may succeed.
     pub(super) fn report(
         &mut self,
         attempt: Result<Body, Failure>,
@@ -181,7 +183,7 @@ impl Router {
         }
     }
 
-    /// Returns whether an instance that the call has not tried is available.
+    /// Returns whether an instance is available that the call has not tried.
     pub(super) fn has_another(&self) -> bool {
         match self {
             Self::Fixed { .. } => false,

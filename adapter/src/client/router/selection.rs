@@ -34,11 +34,11 @@ pub(in crate::client) struct Selection {
     /// The instance of the current attempt, and its channel.
     current: Option<(InFlightGuard, Channel)>,
     history: AttemptHistory,
-    /// The error of the last instance that could not be reached.
+    /// The error of the last attempt to reach an instance.
     refusal: Option<TransportError>,
-    /// The last endpoint that turned out to host a different agent, and the answer from there.
+    /// The last endpoint that hosts a different agent, and its answer.
     denial: Option<(Endpoint, WireError)>,
-    /// Whether the call may retry an instance that it could not reach.
+    /// Whether the call may retry an unreachable instance.
     again: bool,
 }
 
@@ -47,15 +47,15 @@ pub(in crate::client) struct Selection {
 pub(in crate::client) enum NoRoute {
     /// The client is closed.
     Closed,
-    /// The registry lists no instance.
+    /// No instance is registered.
     Unknown,
-    /// None of the known instances can be reached.
+    /// No known instance can be reached.
     Unreachable {
         instances: usize,
         source: Option<TransportError>,
     },
-    /// Every reachable instance hosts a different agent. The fields contain the endpoint and the
-    /// answer of the last such instance.
+    /// Every reachable endpoint hosts a different agent. The fields contain the last such endpoint
+    /// and its answer.
     Denied(Endpoint, WireError),
     /// No instance is known, and the deadline has passed.
     TimedOut,
@@ -81,7 +81,7 @@ impl Selection {
         &mut self,
         deadline: Instant,
     ) -> Result<&(InFlightGuard, Channel), NoRoute> {
-        // Dropping the guard stops counting the call as in flight to the previous instance.
+        // Drop the guard, so that the call is no longer counted for the previous instance.
         self.current = None;
         if self.client.closed.is_cancelled() {
             return Err(NoRoute::Closed);
@@ -105,7 +105,7 @@ impl Selection {
         Some(&guard.instance().endpoint)
     }
 
-    /// Records that the instance answered.
+    /// Records that the current instance answered.
     pub(super) fn answered(&self) {
         if let Some((guard, _)) = &self.current {
             self.discovery.report(guard, Outcome::Answered);
@@ -113,7 +113,7 @@ impl Selection {
     }
 
     /// Decides whether the result of an attempt settles the call. If the request was not processed,
-    /// the call can be sent to another instance.
+    /// the call can try another instance.
     pub(super) fn report(
         &mut self,
         attempt: Result<Body, Failure>,
@@ -124,8 +124,7 @@ impl Selection {
         };
         let instance = guard.instance();
         let outcome = match attempt {
-            // The endpoint now belongs to a server of other agents, which has not dispatched the
-            // request.
+            // The endpoint now belongs to a different server, which has not processed the request.
             Ok(Body::Error(error)) if is_denial(&error, &self.client.config.name) => {
                 self.discovery.report(guard, Outcome::Failed);
                 self.denial = Some((instance.endpoint.clone(), error));
@@ -146,21 +145,21 @@ impl Selection {
                 if !has_failed || self.refusal.is_none() {
                     self.refusal = Some(connection_lost(&instance.endpoint, error));
                 }
-                // On the first attempt, the server may have closed an idle connection just as the
-                // call began to use it. The instance has not failed in this case.
+                // After the first attempt, the instance is not treated as failed, because the
+                // server may have closed an idle connection just as the call began to use it.
                 if !has_failed && self.history.add(instance.id, AttemptOutcome::Reached) {
                     return Verdict::TryAgain;
                 }
                 self.discovery.report(guard, Outcome::Failed);
                 AttemptOutcome::Unreachable
             }
-            // The instance was removed while the call waited for a connection to it.
+            // The instance was removed while the call was waiting for a connection.
             Err(Failure::Closed { sent: false }) if !self.client.closed.is_cancelled() => {
                 AttemptOutcome::Unusable
             }
-            // The time for this instance has expired, but the deadline of the call has not. The
-            // connector reports whether the instance hangs, because it knows how long connecting
-            // has taken.
+            // The time for this instance has expired, but the deadline of the call has not passed.
+            // The connector measures how long connecting takes, so it reports whether the instance
+            // has failed.
             Err(Failure::TimedOut(Phase::Queueing | Phase::Connecting))
                 if Instant::now() < deadline =>
             {
@@ -181,7 +180,7 @@ impl Selection {
         Verdict::TryAgain
     }
 
-    /// Returns whether an instance that the call has not tried is available.
+    /// Returns whether an instance is available that the call has not tried.
     pub(super) fn has_another(&self) -> bool {
         self.discovery.has_another(&self.history)
     }
@@ -204,8 +203,7 @@ impl Selection {
 
 /// Returns whether an error means that the server has no agent called `name` (PROTOCOL 7.3).
 ///
-/// An agent that has processed the request may fail with the same code, but only the server itself
-/// adds the detail `available`.
+/// An agent may also fail with this code, but only a server adds the detail `available`.
 fn is_denial(error: &WireError, name: &str) -> bool {
     let denied = error.details.get("agent_name");
     error.code == ErrorCode::AGENT_NOT_FOUND

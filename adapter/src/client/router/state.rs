@@ -1,4 +1,4 @@
-//! The state that is shared by the calls, connectors and tasks of one discovery.
+//! The state shared by the calls, connectors and tasks of a discovery.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use super::{
     lookups::Lookups,
 };
 
-/// The state of one discovery, protected by a lock. The lock is never held across an await.
+/// The state of a discovery, protected by a lock. The lock is never held across an await point.
 pub(super) struct Shared {
     pub(super) name: String,
     pub(super) registry: SharedRegistry,
@@ -29,13 +29,12 @@ pub(super) struct Shared {
     /// The TCP options for connections to instances.
     pub(super) tcp: TcpOptions,
     state: Mutex<State>,
-    /// Wakes waiting calls, so that they choose again. The calls are woken when a lookup ends, when
-    /// the watch reports an event, and when an instance has recovered or may be probed.
+    /// Wakes waiting calls so that they choose an instance again. The calls are woken when a lookup
+    /// ends, when the watch reports an event, and when an instance has recovered or may be probed.
     pub(super) changed: Notify,
 }
 
-/// The known instances, and the tasks that keep them up to date. Dropping the state aborts the
-/// tasks.
+/// The known instances, and the tasks that update them. Dropping the state aborts the tasks.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) cache: Cache,
@@ -85,8 +84,8 @@ impl Shared {
         self.drain(removed.as_slice());
     }
 
-    /// Applies the result of a lookup. If a call waits for a later lookup, begins that lookup and
-    /// returns its number.
+    /// Applies the result of a lookup. If a call is waiting for a later lookup, starts that lookup
+    /// and returns its number.
     pub(super) fn looked_up(
         &self,
         number: u64,
@@ -129,8 +128,8 @@ impl Shared {
 
     /// Closes the connections to removed instances once their calls have ended.
     ///
-    /// This method must be called without the lock, because closing the connections wakes calls
-    /// that wait for them.
+    /// The caller must not hold the lock, because closing the connections wakes calls that are
+    /// waiting for a connection.
     fn drain(&self, removed: &[Arc<Instance>]) {
         for instance in removed {
             tracing::debug!(agent = self.name, endpoint = %Untrusted(&instance.endpoint), "instance removed");

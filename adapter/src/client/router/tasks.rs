@@ -3,7 +3,7 @@
 //!
 //! No other file of the router spawns tasks. A task belongs to the client and not to a call,
 //! because a call may be dropped or may not be polled. The task runs on the runtime of the call
-//! that starts it. Outside a runtime no task is started, but no call can be made there either.
+//! that starts it.
 
 use std::{
     future::Future,
@@ -25,8 +25,8 @@ use super::{
     state::{Shared, State},
 };
 
-/// Starts a task that watches the registry, unless one is running. The task ends with the runtime
-/// of the call that started it.
+/// Starts the task that watches the registry, unless the task is running. The task is dropped when
+/// the runtime of the call that started it shuts down.
 pub(super) fn follow(shared: &Arc<Shared>, state: &mut State) {
     let is_followed = (state.follower.as_ref()).is_some_and(|task| !task.is_finished());
     if is_followed || state.closed {
@@ -36,8 +36,8 @@ pub(super) fn follow(shared: &Arc<Shared>, state: &mut State) {
     state.follower = spawn(run_follower(Arc::downgrade(shared)));
 }
 
-/// Returns a ticket for the result of a lookup, and begins a lookup if none is running. If `fresh`
-/// is true, the ticket is for a lookup that begins no earlier than now.
+/// Returns a ticket for the result of a lookup, and starts a lookup if no lookup is running. If
+/// `fresh` is true, the ticket is for a lookup that has not yet started.
 pub(super) fn look_up(
     shared: &Arc<Shared>,
     state: &mut State,
@@ -53,7 +53,7 @@ pub(super) fn look_up(
     state.lookups.ticket(next, deadline, now)
 }
 
-/// Begins a lookup that no call waits for, unless a lookup is running or the last one began less
+/// Starts a lookup in the background, unless a lookup is running or the last lookup started less
 /// than `age` ago.
 pub(super) fn refresh(shared: &Arc<Shared>, state: &mut State, age: Duration, now: Instant) {
     if state.lookups.is_older_than(age, now) && !state.lookups.is_under_way(now) {
@@ -61,7 +61,7 @@ pub(super) fn refresh(shared: &Arc<Shared>, state: &mut State, age: Duration, no
     }
 }
 
-/// Starts to probe one ejected instance, if a probe is due.
+/// Starts probing an ejected instance, if a probe is due.
 pub(super) fn probe(shared: &Arc<Shared>, state: &mut State, now: Instant) {
     if state.closed {
         return;
@@ -93,10 +93,10 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Option<AbortOnDropH
     Some(AbortOnDropHandle::new(runtime.spawn(task)))
 }
 
-/// Keeps the client's view of the registry up to date. The owner aborts this task. The task also
-/// ends by itself soon after the client is dropped.
+/// Updates the cache with the events of a watch. The owner aborts this task. The task also ends by
+/// itself soon after the client is dropped.
 ///
-/// While no watch is live, calls look up the instances instead.
+/// While no watch is live, calls look up the instances.
 async fn run_follower(shared: Weak<Shared>) {
     let Some((registry, name)) = names(&shared) else {
         return;
@@ -114,7 +114,7 @@ async fn run_follower(shared: Weak<Shared>) {
                     shared.apply(&event);
                     backoff.reset();
                 }
-                // The watch reconnects by itself, and then reports a snapshot.
+                // The watch reconnects by itself and then reports a snapshot.
                 Err(_) if !watch.is_live() => shared.lost_watch(),
                 Err(_) => {}
                 Ok(end) => {
@@ -131,7 +131,7 @@ async fn run_follower(shared: Weak<Shared>) {
     }
 }
 
-/// Looks up the instances, and repeats the lookup while calls wait for a later result.
+/// Looks up the instances, and repeats the lookup while calls are waiting for a later result.
 async fn run_lookups(shared: Weak<Shared>, mut number: u64) {
     let Some((registry, name)) = names(&shared) else {
         return;
@@ -161,10 +161,10 @@ fn names(shared: &Weak<Shared>) -> Option<(agentwire_registry::SharedRegistry, S
     Some((shared.registry.clone(), shared.name.clone()))
 }
 
-/// The first delay before the registry is watched again after a watch has ended. The delays grow
-/// up to `MAX_BACKOFF`.
+/// The first delay before a new watch is opened after a watch has ended. The delays grow up to
+/// `MAX_BACKOFF`.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// How often to check whether a watch that reports nothing is still live.
+/// The interval of checks whether a silent watch is still live.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);

@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Lists 40 registrations, and returns how often the listing yields.
+    /// Lists 40 registrations, and returns how many times the listing yields.
     async fn yields_with(slice: Duration) -> usize {
         let registry = SharedRegistry::new(LocalRegistry::new());
         for number in 0..40 {

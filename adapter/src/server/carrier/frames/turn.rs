@@ -57,7 +57,7 @@ mod tests {
         for _ in 0..MAX_REQUESTS - 1 {
             turn.spend(100);
         }
-        // The clock may have ended the turn already.
+        // The time limit may already have ended the turn.
         turn.is_late = false;
         assert!(!turn.is_over());
         turn.spend(100);
