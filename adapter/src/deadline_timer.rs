@@ -13,7 +13,7 @@ use tokio::{
 
 /// A timer for a deadline that changes, usually to a later time.
 ///
-/// The underlying [`Sleep`] is not reset for each new deadline, but only if it would fire too late.
+/// The underlying [`Sleep`] is reset only if it would fire too late, and not for each new deadline.
 #[derive(Debug, Default)]
 pub(crate) struct DeadlineTimer(Option<Pin<Box<Sleep>>>);
 

@@ -76,7 +76,7 @@
 //! A server runs one task for each connection. The task processes up to
 //! [`LocalAgentBuilder::max_in_flight_per_connection`] requests concurrently, and sends each answer
 //! as soon as it is ready. An agent that computes for a long time without an await point blocks the
-//! other requests of its connection. Use `tokio::task::spawn_blocking` for such work.
+//! other requests of its connection. Use `tokio::task::spawn_blocking` for long computations.
 //!
 //! # Tools
 //!
@@ -138,7 +138,7 @@
 //!
 //! [`LocalRegistry`](registry::LocalRegistry) is a registry for a single process. A
 //! [`RegistryServer`](registry::RegistryServer) makes a registry available to other processes. A
-//! [`RemoteRegistry`](registry::RemoteRegistry) is the client of such a server. With the feature
+//! [`RemoteRegistry`](registry::RemoteRegistry) is a client of a `RegistryServer`. With the feature
 //! `redis`, a `RedisRegistry` stores registrations in Redis.
 //!
 //! # Calling by name
@@ -175,10 +175,10 @@
 //! instance in the background until the instance recovers.
 //!
 //! If a request was never sent, the call is retried on another instance until its deadline. A
-//! failing instance therefore only affects calls whose requests it may have received. Such calls
-//! are not retried unless [`RetryPolicy::resend`] allows it. Their errors contain the endpoint of
-//! the instance. [`Error::NotRegistered`] means that no instance is registered.
-//! [`Error::Unreachable`] means that no registered instance can be reached.
+//! failing instance therefore affects only calls whose requests the instance may have received.
+//! These calls are retried only if [`RetryPolicy::resend`] allows it. The error of a failed call
+//! contains the endpoint of the instance. [`Error::NotRegistered`] means that no instance is
+//! registered. [`Error::Unreachable`] means that no registered instance can be reached.
 //!
 //! If the registry is unreachable or slow, a call waits for at most 1 s and then uses the instances
 //! that the client already knows. If the registry loses its data in a restart, unlisted instances
@@ -273,8 +273,7 @@
 //! `tokio::signal::ctrl_c()` completes.
 //!
 //! A registered server first unregisters its agents. The server then accepts calls for another 250
-//! ms ([`LocalAgentBuilder::deregistration_delay`]), because clients may not have received the
-//! change yet.
+//! ms ([`LocalAgentBuilder::deregistration_delay`]), so that clients can receive the change.
 //!
 //! [`RemoteAgent::close`] closes a client, waits for the calls in flight, and ends streams with
 //! [`Error::ClientClosed`]. [`LocalAgent::stopped`] waits until a server has been stopped, and

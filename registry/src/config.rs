@@ -72,8 +72,8 @@ impl RegistryConfig {
         self
     }
 
-    /// Sets how the registry treats a second endpoint with the same name. By default, it is another
-    /// instance of the agent.
+    /// Sets how the registry treats a second endpoint with the same name. By default, the second
+    /// endpoint is another instance of the agent.
     pub fn duplicates(mut self, duplicates: DuplicatePolicy) -> Self {
         self.duplicates = duplicates;
         self
@@ -112,7 +112,7 @@ impl RegistryConfig {
     }
 
     /// Sets the maximum number of unread events of a watch. The default is 1024, and the maximum is
-    /// 2^20. If a watch has more unread events, it receives a snapshot that is marked as a resync.
+    /// 2^20. If the limit is exceeded, the watch receives a snapshot that is marked as a resync.
     pub fn watch_buffer(mut self, events: usize) -> Self {
         self.watch_buffer = events;
         self

@@ -19,8 +19,8 @@ pub enum Event {
     },
     /// An agent registered.
     Joined(Arc<Registration>),
-    /// A registered agent registered again with a different version, instance id, capabilities or
-    /// metadata.
+    /// An agent changed its registration by registering again with a different version, instance
+    /// id, capabilities or metadata.
     Updated(Arc<Registration>),
     /// An agent unregistered.
     Left(Arc<Registration>),

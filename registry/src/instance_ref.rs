@@ -11,14 +11,14 @@ use crate::{
 
 /// A reference to a registration.
 ///
-/// A name is sufficient if it has only one instance. A name and an instance id are sufficient if
-/// the id is unique. With an instance id, a late request of an instance cannot affect its successor
-/// at the same endpoint.
+/// The name is sufficient if there is only one instance. The name and the instance id are
+/// sufficient if the id is unique. With an instance id, a late request of an instance cannot affect
+/// its successor at the same endpoint.
 ///
 /// A request to renew or remove a registration must also prove its ownership. If the registration
-/// has an [owner key](Self::with_owner), the reference must contain the key. Otherwise, the
-/// reference must contain the instance id. A registration without a key and an instance id has no
-/// owner, so any process can change it.
+/// has an [owner key](Self::with_owner), the reference must contain the key. If the registration
+/// has no key, the reference must contain the instance id. A registration with neither a key nor an
+/// instance id has no owner, so any process can change it.
 ///
 /// ```
 /// use agentwire_registry::InstanceRef;
@@ -58,7 +58,8 @@ impl InstanceRef {
         self
     }
 
-    /// Sets the instance id. The reference then does not match a successor of that instance.
+    /// Sets the instance id. A reference with an instance id does not match a successor of that
+    /// instance.
     #[must_use]
     pub fn with_instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());

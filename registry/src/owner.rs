@@ -25,7 +25,8 @@ impl OwnerKey {
         &self.0
     }
 
-    /// Compares two keys. The duration does not depend on the position of the first difference.
+    /// Compares two keys. The duration of the comparison does not depend on the position of the
+    /// first difference.
     fn is_same(&self, other: &Self) -> bool {
         let (a, b) = (self.0.as_bytes(), other.0.as_bytes());
         a.len() == b.len() && a.iter().zip(b).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
@@ -38,7 +39,7 @@ impl fmt::Debug for OwnerKey {
     }
 }
 
-/// The identity of the sender of a request or of the owner of a registration.
+/// The identity of a process that sends a request or owns a registration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
     pub(crate) owner: Option<&'a OwnerKey>,

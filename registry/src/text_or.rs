@@ -25,7 +25,7 @@ impl<T> TextOr<T> {
     ///
     /// # Errors
     ///
-    /// Returns the text if it could not be parsed.
+    /// Returns the original text if the text is invalid.
     pub fn into_result(self) -> Result<T, String> {
         self.0
     }

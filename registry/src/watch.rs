@@ -15,8 +15,8 @@ use crate::{Event, RegistryError};
 ///
 /// The first event is an [`Event::Snapshot`] of the current registrations. All later changes follow
 /// in order. A [`LocalRegistry`](crate::LocalRegistry) takes the snapshot when the watch is
-/// created. Other backends take the snapshot when the first event is awaited. If events are lost,
-/// they are replaced by a snapshot that is marked as a resync.
+/// created. Other backends take the snapshot when the first event is awaited. Lost events are
+/// replaced by a snapshot that is marked as a resync.
 ///
 /// The stream ends when its registry is dropped or after an error. Temporary failures do not end
 /// the stream.
@@ -45,7 +45,7 @@ impl Watch {
     /// Returns `false` if the registry is known to be unreachable.
     ///
     /// While the registry is unreachable, the reported state may be outdated. When the registry can
-    /// be reached again, the watch reports a snapshot. The result changes only while
+    /// be reached again, the watch reports a snapshot. The result of this method changes only while
     /// [`next`](Self::next) is awaited. A watch of a registry inside this process is always live.
     #[must_use]
     pub fn is_live(&self) -> bool {

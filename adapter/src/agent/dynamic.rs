@@ -20,7 +20,7 @@ pub(crate) trait DynAgent: Send + Sync {
         message: Message,
         context: RequestContext,
     ) -> BoxFuture<'a, ProcessResult>;
-    /// Returns a stream that owns a reference to the agent.
+    /// Returns a stream that owns its reference to the agent.
     fn stream(
         self: Arc<Self>,
         message: Message,

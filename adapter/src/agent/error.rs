@@ -34,9 +34,10 @@ use crate::{Error, error::write_causes};
 /// with the feature `anyhow`, into an `anyhow::Error`. [`into_boxed`](Self::into_boxed) returns an
 /// error that is `Send + Sync`.
 ///
-/// The server removes the detail `available` from the error `AGENT_NOT_FOUND` of an agent, and the
-/// detail `reason` with the value `stopping` from `AGENT_UNAVAILABLE`. If an error contains such a
-/// detail, clients assume that the request was never started and may send the request again.
+/// Two details are reserved for servers: `available` in `AGENT_NOT_FOUND`, and the value `stopping`
+/// of `reason` in `AGENT_UNAVAILABLE`. With these details, clients assume that the request was
+/// never started and may send it again. The server therefore removes these details from the errors
+/// of agents.
 pub struct AgentError(Box<Inner>);
 
 struct Inner {
@@ -99,7 +100,7 @@ impl AgentError {
         self.0.source.as_deref()
     }
 
-    /// Returns the source if the source is the [`Error`] of a call.
+    /// Returns the [`Error`] of a call that was converted into this `AgentError`, if any.
     #[must_use]
     pub fn call_error(&self) -> Option<&Error> {
         self.source()?.downcast_ref()
@@ -114,7 +115,7 @@ impl AgentError {
     /// Converts this error into the answer to a request that an agent or a tool has processed.
     pub(crate) fn into_wire(self) -> WireError {
         let mut wire = self.0.wire;
-        // With one of these details, the answer would mean that the request was never started.
+        // Remove the reserved details, which would mean that the request was never started.
         if wire.code == ErrorCode::AGENT_NOT_FOUND {
             wire.details.remove("available");
         } else if wire.code == ErrorCode::AGENT_UNAVAILABLE
@@ -133,7 +134,8 @@ impl AgentError {
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for AgentError {
     fn from(error: E) -> Self {
         let source = error.into();
-        // The text of a peer is forwarded unchanged. Only `Display` escapes and shortens the text.
+        // The text of a peer is forwarded unchanged. The implementation of `Display` escapes and
+        // shortens the text.
         let wire = if let Some(call_error) = source.downcast_ref::<Error>() {
             call_error.to_wire_error()
         } else if let Some(wire) = source.downcast_ref::<WireError>() {

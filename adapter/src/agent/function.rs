@@ -27,8 +27,8 @@ use crate::RequestContext;
 /// # }
 /// ```
 ///
-/// The types of the closure's parameters must be specified, because the types decide which of the
-/// two forms is used.
+/// The closure must specify the types of its parameters, because the types select one of the two
+/// forms.
 pub fn agent_fn<F, Args>(name: impl Into<String>, process: F) -> FnAgent<F, Args>
 where
     F: AgentHandler<Args>,
@@ -91,8 +91,8 @@ where
 /// A closure that [`agent_fn`] accepts, which is a `Fn(Message)` or `Fn(Message, RequestContext)`.
 /// The closure returns a future of `Result<Message, AgentError>`.
 ///
-/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes the two
-/// forms of closures.
+/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes
+/// closures with and without a context.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an agent",
     label = "not a closure that `agent_fn` accepts",

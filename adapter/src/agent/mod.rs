@@ -28,8 +28,8 @@ use crate::RequestContext;
 /// [`agent_fn`] and [`stream_fn`] create agents from closures. [`SharedAgent`] erases the type of
 /// an agent.
 ///
-/// Calls run concurrently on `&self`. If the caller disconnects, the future or stream of its call
-/// is dropped. The drop can happen at any await point.
+/// Calls run concurrently on `&self`. If the caller disconnects, the future or stream of the call
+/// is dropped, which can happen at any await point.
 ///
 /// ```
 /// use agentwire::{Agent, AgentError, Message, RequestContext};

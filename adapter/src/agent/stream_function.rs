@@ -12,8 +12,8 @@ use crate::RequestContext;
 /// [`agent_fn`](super::agent_fn), the closure takes a [`Message`], or a [`Message`] and a
 /// [`RequestContext`].
 ///
-/// The agent supports only [`stream`](Agent::stream). Its method [`process`](Agent::process)
-/// returns an error.
+/// The agent supports only [`stream`](Agent::stream). Calling [`process`](Agent::process) returns
+/// an error.
 ///
 /// ```
 /// use agentwire::{LocalAgent, Message, RemoteAgent, stream_fn};
@@ -94,8 +94,8 @@ where
 /// A closure that [`stream_fn`] accepts, which is a `Fn(Message)` or `Fn(Message, RequestContext)`.
 /// The closure returns a stream of `Result<Message, AgentError>`.
 ///
-/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes the two
-/// forms of closures.
+/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes
+/// closures with and without a context.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a streaming agent",
     label = "not a closure that `stream_fn` accepts",

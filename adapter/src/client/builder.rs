@@ -25,7 +25,7 @@ use crate::{Error, connection::Bodies};
 /// registry.
 ///
 /// The type parameter `D` is the destination of the calls: [`FixedEndpoint`] or [`Discovered`].
-/// Some settings are available for only one of these destinations.
+/// Some settings are available for only one kind of destination.
 ///
 /// [`RemoteAgent::builder`]: crate::RemoteAgent::builder
 /// [`RemoteAgent::discover`]: crate::RemoteAgent::discover
@@ -75,8 +75,9 @@ impl<D> RemoteAgentBuilder<D> {
     /// instance of a [discovered](crate::RemoteAgent::discover) agent.
     ///
     /// For a fixed endpoint, the connect timeout covers all attempts that the
-    /// [`retry`](Self::retry) policy allows. A call therefore waits this long for a server that has
-    /// not started. After one second of waiting, the client logs a warning.
+    /// [`retry`](Self::retry) policy allows. If the server has not started, a call waits for the
+    /// server until the connect timeout expires. The client logs a warning after it has waited for
+    /// one second.
     ///
     /// For a discovered agent, the connect timeout covers one attempt, and the next attempt tries
     /// another instance. Connecting to one instance never uses more than a third of the call's
@@ -139,8 +140,8 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
-    /// Sets the options of TCP connections, such as keepalive. These options do not apply to a
-    /// custom [`connector`](RemoteAgentBuilder::connector).
+    /// Sets the options of TCP connections, such as keepalive. The options do not apply to a custom
+    /// [`connector`](RemoteAgentBuilder::connector).
     pub fn tcp_options(mut self, options: TcpOptions) -> Self {
         self.config.tcp = options;
         self

@@ -18,8 +18,8 @@ use crate::Error;
 /// A client that forwards requests to one endpoint and returns the undecoded answers as
 /// [`Body::Raw`].
 ///
-/// A forwarded request keeps its id if it has a connection to itself. On a shared connection, the
-/// request gets a new id, because two requests could otherwise have the same id.
+/// A forwarded request keeps its id if it has its own connection. On a shared connection, a request
+/// receives a new id, because two requests could otherwise have the same id.
 ///
 /// An error that the target sends is returned as an answer. An [`Error`] means that no answer was
 /// received.

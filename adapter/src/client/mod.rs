@@ -10,10 +10,10 @@
 //!
 //! A layer uses only lower layers and the modules that all layers share: `shared` (the settings,
 //! counters and closing state of one client), `config`, `retry_policy`, `permits` and `stats`. Each
-//! layer returns its results to the layer above. The router turns the `Failure` of a channel into a
-//! `Verdict`, and the call turns the failure into an [`Error`](crate::Error). Files never import
-//! each other in a cycle. The test `tests/layers` checks the order of the layers and the absence of
-//! cycles.
+//! layer returns its results to the layer above. The router converts the `Failure` of a channel
+//! into a `Verdict`, and the call converts the failure into an [`Error`](crate::Error). Files never
+//! import each other in a cycle. The test `tests/layers` checks the order of the layers and the
+//! absence of cycles.
 
 mod builder;
 mod call;

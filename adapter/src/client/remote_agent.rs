@@ -59,7 +59,8 @@ pub struct RemoteAgent(Arc<Inner>);
 struct Inner {
     client: Arc<Client>,
     destination: Destination,
-    /// The value of `Agent::name`: the configured name, or the endpoint if no name is set.
+    /// The result of `Agent::name`, which is the configured name, or the endpoint if no name is
+    /// set.
     display_name: String,
 }
 
@@ -99,7 +100,8 @@ impl RemoteAgent {
     ///
     /// The client ejects an instance for a period if the instance cannot be reached, repeatedly
     /// closes connections without answering, or does not host the agent. An ejected instance is
-    /// probed in the background. The ejection periods grow like the delays of the [`RetryPolicy`].
+    /// probed in the background. The duration of an ejection grows in the same way as the delays of
+    /// the [`RetryPolicy`].
     ///
     /// If a request was not processed, the client sends the request to another instance, within the
     /// timeout of the call. If an instance may have received the request, another instance is tried
@@ -189,7 +191,7 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the same applies as for [`process`](Self::process).
+    /// If the future is dropped, the call is cancelled: see [`process`](Self::process).
     pub async fn process_with(
         &self,
         message: Message,
@@ -230,7 +232,8 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// Like [`stream`](Self::stream).
+    /// If the stream is dropped before its end, its connection is closed, which tells the agent to
+    /// stop.
     pub fn stream_with(&self, message: Message, options: &CallOptions) -> MessageStream {
         let request = Request::Stream(self.call_body(message));
         MessageStream::new(self.call(request, options), options.total_timeout)
@@ -257,7 +260,7 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the same applies as for [`process`](Self::process).
+    /// If the future is dropped, the call is cancelled: see [`process`](Self::process).
     pub async fn execute(&self, tool: &str, kwargs: Map) -> Result<ToolResult, Error> {
         self.execute_with(tool, kwargs, &CallOptions::new()).await
     }
@@ -270,7 +273,7 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the same applies as for [`process`](Self::process).
+    /// If the future is dropped, the call is cancelled: see [`process`](Self::process).
     pub async fn execute_with(
         &self,
         tool: &str,
@@ -319,7 +322,7 @@ impl RemoteAgent {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the same applies as for [`process`](Self::process).
+    /// If the future is dropped, the call is cancelled: see [`process`](Self::process).
     pub async fn ping(&self) -> Result<Duration, Error> {
         let start = Instant::now();
         let mut call = Call::new_ping(&self.0.client, &self.0.destination)?;
@@ -417,7 +420,7 @@ impl Agent for RemoteAgent {
         &self.0.display_name
     }
 
-    /// Calls the agent, at most until the deadline of `context`.
+    /// Calls the agent. The call ends at the deadline of `context` at the latest.
     async fn process(
         &self,
         message: Message,

@@ -1,4 +1,4 @@
-//! The counters of a client, and their public snapshot.
+//! The statistics of a client: [`ClientStats`].
 
 use std::sync::{
     Arc,
@@ -62,7 +62,8 @@ impl Counters {
         self.count(|counters| &counters.open)
     }
 
-    /// Counts a lost connection, which is one that the client did not close itself.
+    /// Counts a lost connection. A connection is lost if it ends without being closed by the
+    /// client.
     pub(super) fn lost(&self) {
         self.lost.fetch_add(1, Relaxed);
     }

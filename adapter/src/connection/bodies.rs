@@ -30,8 +30,9 @@ impl Bodies {
         if payload.len() > MAX_INLINE {
             return None;
         }
-        // The memory that decoding uses is a measure of the work. A large text uses as much memory
-        // as it has bytes. Many small values use several times as much.
+        // The memory that decoding uses is a measure of the work. The memory for a large text is
+        // about as large as the text. The memory for many small values is several times as large as
+        // their encoding.
         let max_memory = payload.len() + MAX_EXCESS_MEMORY;
         let format = Format::detect(payload);
         let decoded = match self {
@@ -53,6 +54,6 @@ const MAX_SMALL: usize = 64 * 1024;
 /// few milliseconds if all of its characters are escaped.
 const MAX_INLINE: usize = 2 * 1024 * 1024;
 
-/// The memory that inline decoding may use in addition to the length of the payload. This is enough
-/// for about 10,000 values.
+/// The memory that inline decoding may use in addition to the length of the payload. The additional
+/// memory is enough for about 10,000 values.
 const MAX_EXCESS_MEMORY: usize = 512 * 1024;

@@ -61,8 +61,8 @@ fn keep<B>(shelf: &'static LocalKey<Shelf<B>>, capacity: usize, buffer: B) {
     });
 }
 
-/// The maximum capacity of a buffer in the pool. A busy connection needs space for another 64 KiB
-/// after the bytes that it has already read.
+/// The maximum capacity of a buffer in the pool. A busy connection needs space for 64 KiB in
+/// addition to the bytes that it has already read.
 pub(crate) const MAX_CAPACITY: usize = 128 * 1024;
 
 /// The maximum number of buffers of each kind in the pool of a thread. A task uses only one buffer

@@ -4,7 +4,7 @@ use agentwire_codec::{Body, Map, Message, Request, Response, Value};
 
 /// Returns whether encoding may take more than about a millisecond.
 ///
-/// The estimate visits only a bounded number of values.
+/// The number of visited values is bounded.
 pub(crate) fn is_costly(body: &Body) -> bool {
     let mut budget = Budget(INLINE_COST);
     let is_cheap = match body {
@@ -107,7 +107,7 @@ mod tests {
         let deep = (0..10_000).fold(Value::Null, |inner, _| Value::List(vec![inner]));
         let body = reply(deep);
         assert!(is_costly(&body));
-        // Dropping a deeply nested value is also recursive.
+        // Dropping a deeply nested value also recurses.
         std::mem::forget(body);
     }
 }

@@ -76,7 +76,7 @@ pub(crate) enum Received {
     Envelope(Envelope),
     /// A frame whose payload is not an envelope. The connection stays usable.
     Malformed(DecodeError),
-    /// The end of the stream, at the end of a frame.
+    /// The end of the stream after a complete frame.
     End,
 }
 
@@ -265,7 +265,7 @@ impl FramedConnection {
     /// the first frame.
     ///
     /// This method reads only a bounded number of bytes after the first frame. If the peer has sent
-    /// more bytes, the end of the stream is not detected until later.
+    /// more bytes, the end of the stream is detected only later.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
         let bound = HEADER_LEN + len + BUSY_READ_SIZE;
         while self.incoming.len() < bound {
@@ -367,8 +367,8 @@ impl FramedConnection {
         Poll::Ready(Ok(decoded.envelope.into()))
     }
 
-    /// Returns what is known, without reading, about whether the peer has ended its side of the
-    /// connection.
+    /// Returns whether the peer has ended its side of the connection, as far as this is known
+    /// without reading.
     pub(crate) fn peer_state(&mut self, cx: &mut Context<'_>) -> PeerState {
         self.connection.peer_state(cx)
     }
@@ -376,9 +376,8 @@ impl FramedConnection {
     /// Writes all queued bytes, closes the sending half, and discards all further bytes from the
     /// peer.
     ///
-    /// Discarding bytes before closing protects the queued bytes. If a socket is closed while it
-    /// has unread bytes, the peer may lose bytes that were already written. The same happens if the
-    /// peer sends more bytes after the close.
+    /// If a socket is closed while it has unread bytes, the peer may lose bytes that were already
+    /// written. The peer may also lose bytes if it sends more bytes after the close.
     pub(crate) async fn close(mut self, linger: Linger) {
         let farewell = async {
             self.connection.write_all_buf(&mut self.outgoing).await?;

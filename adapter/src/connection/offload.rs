@@ -20,8 +20,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 pub(crate) struct Offload<T>(Pin<Box<dyn Future<Output = T> + Send>>);
 
 impl<T: Send + 'static> Offload<T> {
-    /// Queues work. At most [`max_concurrency`] pieces of work run at once in this process, in the
-    /// order in which their futures were first polled.
+    /// Queues work. Work starts in the order in which the futures are first polled. At most
+    /// [`max_concurrency`] pieces of work run at once in this process.
     pub(crate) fn new(work: impl FnOnce() -> T + Send + 'static) -> Self {
         Self(Box::pin(run(work)))
     }

@@ -29,9 +29,9 @@ impl WriteBuffer {
 
     /// Returns the buffer. The caller may only append bytes.
     pub(crate) fn buffer_mut(&mut self) -> &mut Vec<u8> {
-        // Written bytes must be removed even if the queue never becomes empty. They are removed
-        // only when they fill more than half of the buffer, so that fewer bytes are moved than were
-        // written.
+        // Written bytes must be removed even if the queue never becomes empty. The written bytes
+        // are removed only when they fill more than half of the buffer, so that fewer bytes are
+        // moved than were written.
         if self.written > self.bytes.len() / 2 {
             self.bytes.drain(..self.written);
             self.written = 0;

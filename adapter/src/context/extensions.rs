@@ -60,7 +60,7 @@ impl Extensions {
     }
 }
 
-/// Prints the types of the values but not the values, because they may be secret.
+/// Prints only the types of the values, because the values may be secret.
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = self.0.iter().flat_map(|entries| entries.iter());

@@ -146,8 +146,7 @@ impl RequestContext {
         &self.extensions
     }
 
-    /// Returns a mutable reference to the attached values. Middleware uses this method to attach
-    /// values.
+    /// Returns a mutable reference to the attached values, so that middleware can attach values.
     ///
     /// ```
     /// use agentwire::RequestContext;

@@ -51,8 +51,8 @@ impl Error {
         }
     }
 
-    /// Creates the error for a connection that ended after the request was sent. If the answer was
-    /// too large or used another protocol, the error reports a violation of the protocol.
+    /// Creates the error for a connection that ended after the request was sent. An answer that is
+    /// too large or uses another protocol is reported as a violation of the protocol.
     pub(crate) fn from_broken(context: CallContext, source: Option<FrameError>) -> Self {
         match source {
             Some(source) if source.is_refusal() => Self::from_protocol(context, source.into()),
@@ -74,8 +74,8 @@ impl Error {
     }
 }
 
-/// Returns whether the error means that the method is unknown. Python and Go servers send such
-/// errors (PROTOCOL 7.3).
+/// Returns whether the error means that the method is unknown. Python and Go servers send these
+/// errors for unknown methods (PROTOCOL 7.3).
 fn is_unknown_method(error: &WireError) -> bool {
     error.code == ErrorCode::NOT_IMPLEMENTED
         || error.code == ErrorCode::INVALID_MESSAGE && error.details.contains_key("method")

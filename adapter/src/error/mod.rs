@@ -23,8 +23,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// The method [`context`](Self::context) returns the agent, the endpoint and the request of a
 /// failed call. `{}` prints the error without its sources. `{:#}` prints the error and its sources
-/// on one line. `{:?}` prints each source on a separate line. A `main` function that returns the
-/// error prints this format.
+/// on one line. `{:?}` prints each source on a separate line, and is the format that a `main`
+/// function prints if it returns an error.
 ///
 /// ```
 /// use agentwire::{Message, RemoteAgent};
@@ -199,7 +199,7 @@ pub enum Error {
         error: Box<WireError>,
     },
 
-    /// The server does not support tools. Python and Go servers do not.
+    /// The server does not support tools. Python and Go servers do not support tools.
     Unsupported {
         /// The context of the call.
         context: Box<CallContext>,
@@ -302,7 +302,7 @@ impl Error {
         matches!(self, Self::ConnectionClosed { .. })
     }
 
-    /// Returns whether the agent or the tool does not exist.
+    /// Returns whether the requested agent or tool does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(

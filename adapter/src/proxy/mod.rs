@@ -76,7 +76,7 @@ impl Proxy {
     /// Returns a builder for a proxy that forwards requests to `target`.
     ///
     /// The settings of `target` apply, with two exceptions. The retry policy is ignored. The
-    /// [`name`](RemoteAgentBuilder::name) is added only to requests that name no agent.
+    /// [`name`](RemoteAgentBuilder::name) is added only to requests that do not name an agent.
     ///
     /// Streams and requests with an unknown method use separate connections, so that they never
     /// delay calls. The limit [`max_connections`](RemoteAgentBuilder::max_connections) applies
@@ -107,8 +107,8 @@ impl Proxy {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the proxy continues to drain without a timeout. Call this method
-    /// or [`abort`](Self::abort) to finish the shutdown.
+    /// If the future is dropped, the proxy continues to drain without a timeout. Call `stop` or
+    /// [`abort`](Self::abort) to finish the shutdown.
     pub async fn stop(&self) {
         self.drain.cancel();
         self.tasks.stop().await;

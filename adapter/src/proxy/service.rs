@@ -105,7 +105,8 @@ impl Service for ProxyService {
     }
 }
 
-/// Ends a stream at shutdown. Clients of a registry then open a new watch at a running server.
+/// Ends a stream at shutdown. When a watch ends, clients of a registry open a new watch at a
+/// running server.
 fn until_drained(
     answers: impl Stream<Item = Result<Body, Error>> + Send + 'static,
     drain: CancellationToken,

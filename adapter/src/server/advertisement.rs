@@ -144,8 +144,8 @@ fn callable(bound: &[&Endpoint]) -> Result<Vec<Endpoint>, Error> {
     }
 }
 
-/// Returns an endpoint in the form in which other processes can call it, or the reason why they
-/// cannot call it.
+/// Returns the form of an endpoint that other processes can call, or the reason why there is no
+/// such form.
 fn callable_form(bound: &Endpoint) -> Result<Endpoint, &'static str> {
     match bound {
         // Other processes may have a different working directory, so the path must be absolute.
@@ -166,8 +166,8 @@ fn is_unspecified(host: &str) -> bool {
         .is_ok_and(|address: std::net::IpAddr| address.is_unspecified())
 }
 
-/// The default deregistration delay. On a busy machine, it may take this long until an event of a
-/// registry has reached all watching clients.
+/// The default deregistration delay. On a busy machine, a registry may need this much time to
+/// notify all watching clients.
 const DEREGISTRATION_DELAY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ impl Agents {
     }
 
     /// Returns the capabilities of an agent. If the agent does not define the capability `tools`,
-    /// it is set to the tools of the server.
+    /// the capability contains the tools of the server.
     fn capabilities_of(&self, agent: &dyn DynAgent) -> Map {
         let mut capabilities = agent.capabilities();
         if !self.tools.is_empty() && !capabilities.contains_key("tools") {

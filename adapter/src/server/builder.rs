@@ -94,15 +94,16 @@ impl LocalAgentBuilder {
     /// Each agent is registered with its name and its capabilities, once for each endpoint that
     /// other processes can call. Endpoints that other processes cannot call, such as `0.0.0.0`, are
     /// not registered. To register different endpoints, set the [advertised
-    /// endpoints](Self::advertised_endpoint). This is necessary, for example, if the server listens
-    /// on a Unix socket but has callers on other machines.
+    /// endpoints](Self::advertised_endpoint). For example, a server that listens on a Unix socket
+    /// needs an advertised endpoint for callers on other machines.
     ///
-    /// The server starts even if the registry is unreachable. Registering is then retried in the
+    /// The server starts even if the registry is unreachable. Registering is retried in the
     /// background: see [`LocalAgent::registrations`] and
     /// [`RegistrationHandle`](crate::registry::RegistrationHandle).
     ///
-    /// If a registry is set, a single agent refuses calls under other names. Such a call is meant
-    /// for a different agent, which had the same endpoint when the caller looked it up.
+    /// If a registry is set, a single agent refuses calls under other names. A call under another
+    /// name is meant for a different agent, which had the same endpoint at the time of the caller's
+    /// lookup.
     pub fn registry(mut self, registry: impl Registry) -> Self {
         self.advertisement.registry = Some(SharedRegistry::new(registry));
         self

@@ -138,8 +138,8 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets the time in which a whole frame must arrive after its first byte. The default is 60
-        /// s. When the timeout expires, the connection is closed.
+        /// Sets the time within which a whole frame must arrive after its first byte. The default
+        /// is 60 s. When the timeout expires, the connection is closed.
         pub fn frame_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.frame_timeout = timeout;
             self
@@ -157,10 +157,10 @@ macro_rules! server_settings {
         ///
         /// Over TCP, a peer that shuts down its sending half cannot be distinguished from a peer
         /// that has disconnected. By default, the server therefore sends the answers that are ready
-        /// and drops the requests in flight. With this setting, the server finishes the requests.
-        /// If the peer has disconnected, the server notices this only when it sends the first
-        /// answer. Unix sockets on Linux and memory connections can distinguish the two cases, so
-        /// their peers always receive all of their answers.
+        /// and drops the requests in flight. If this setting is `true`, the server finishes the
+        /// requests. The server then detects that a peer has disconnected only when it sends the
+        /// first answer. Unix sockets on Linux and memory connections can distinguish the two
+        /// cases, so their peers always receive all answers.
         pub fn half_close(mut self, serve: bool) -> Self {
             self.config.half_close = serve;
             self

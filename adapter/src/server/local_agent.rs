@@ -69,7 +69,7 @@ impl LocalAgent {
     ///
     /// # Cancel safety
     ///
-    /// Like [`LocalAgentBuilder::serve`].
+    /// If the future is dropped, nothing is served and all bound endpoints are released.
     pub async fn serve<E>(agent: impl Agent, endpoint: E) -> Result<Self, Error>
     where
         E: TryInto<Endpoint>,
@@ -125,9 +125,9 @@ impl LocalAgent {
         self.agents.first().name()
     }
 
-    /// Returns the published capabilities of the first agent. In addition to the agent's own
-    /// [`capabilities`](Agent::capabilities), the map contains the list `tools` with the `name`,
-    /// the `description` and the `parameters` of each tool.
+    /// Returns the published capabilities of the first agent. The map contains the agent's own
+    /// [`capabilities`](Agent::capabilities) and the list `tools`. Each element of the list
+    /// contains the `name`, the `description` and the `parameters` of a tool.
     #[must_use]
     pub fn capabilities(&self) -> Map {
         self.agents.capabilities()
@@ -144,9 +144,9 @@ impl LocalAgent {
     /// answers the requests in flight. Requests that are not answered within the [shutdown
     /// timeout](LocalAgentBuilder::shutdown_timeout) are dropped.
     ///
-    /// Registered agents are unregistered first, which takes up to 5 s. The server continues to
-    /// accept calls in the meantime, and during the [deregistration
-    /// delay](LocalAgentBuilder::deregistration_delay) afterwards. Clients that discovered the
+    /// Registered agents are unregistered first, which takes up to 5 s. The server accepts calls
+    /// until the agents are unregistered and the [deregistration
+    /// delay](LocalAgentBuilder::deregistration_delay) has passed. Clients that discovered the
     /// agents in the registry therefore lose no calls.
     ///
     /// Returns when all tasks of the server have ended and its socket files are removed.

@@ -77,9 +77,9 @@ impl ShutdownListener {
     /// Returns the current stage. The task is woken at the next stage.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Stage {
         // Every connection calls this method on every turn. Polling a token acquires a lock that
-        // all connections share. The flag avoids that lock. `Relaxed` is sufficient. A task that
-        // misses the store has registered its waker, so the following `cancel` wakes the task. The
-        // wake-up makes the store visible to the task.
+        // all connections share. The flag avoids that lock. `Relaxed` is sufficient. If a task
+        // misses the store, it has registered its waker, so the following `cancel` wakes the task.
+        // The wake-up makes the store visible to the task.
         let is_registered = |waker: &Waker| waker.will_wake(cx.waker());
         if !self.shutdown.has_started.load(Relaxed)
             && self.waker.as_ref().is_some_and(is_registered)

@@ -30,8 +30,8 @@ use crate::{AgentError, RequestContext};
 /// # }
 /// ```
 ///
-/// The types of the closure's parameters must be specified, because the types decide which of the
-/// two forms is used.
+/// The closure must specify the types of its parameters, because the types select one of the two
+/// forms.
 pub fn tool_fn<F, Args>(name: impl Into<String>, execute: F) -> FnTool<F, Args>
 where
     F: ToolHandler<Args>,
@@ -99,8 +99,8 @@ where
 /// A closure that [`tool_fn`] accepts, which is a `Fn(Map)` or `Fn(Map, RequestContext)`. The
 /// closure returns a future of `Result<ToolResult, AgentError>`.
 ///
-/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes the two
-/// forms of closures.
+/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes
+/// closures with and without a context.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool",
     label = "not a closure that `tool_fn` accepts",

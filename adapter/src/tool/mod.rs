@@ -23,8 +23,8 @@ use crate::{AgentError, RequestContext};
 /// execute tools with [`RemoteAgent::execute`](crate::RemoteAgent::execute). [`tool_fn`] creates a
 /// tool from a closure.
 ///
-/// Executions run concurrently on `&self`. If the caller disconnects, the future of its execution
-/// is dropped. The drop can happen at any await point.
+/// Executions run concurrently on `&self`. If the caller disconnects, the future of the execution
+/// is dropped, which can happen at any await point.
 ///
 /// ```
 /// use agentwire::{AgentError, Map, RequestContext, Tool, ToolResult, map};

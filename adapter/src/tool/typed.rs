@@ -50,8 +50,8 @@ where
 {
     let schema = match to_value(schema_for!(F::Arguments)) {
         Ok(Value::Map(schema)) => schema,
-        // The schema is `true`, or contains a number that a `Value` cannot represent. An empty
-        // schema allows the same arguments or more.
+        // The schema is `true`, or contains a number that a `Value` cannot represent. In both
+        // cases, an empty schema is used, which allows any arguments.
         _ => Map::new(),
     };
     tool_fn(name, TypedTool(execute)).with_parameters(schema)
@@ -88,8 +88,8 @@ where
 /// A closure that [`typed_tool_fn`] accepts, which is a `Fn(Arguments)` or `Fn(Arguments,
 /// RequestContext)`. The closure returns a future of `Result<ToolResult, AgentError>`.
 ///
-/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes the two
-/// forms of closures.
+/// The type parameter `Args` is the tuple of the closure's parameters. `Args` distinguishes
+/// closures with and without a context.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool with typed arguments",
     label = "not a closure that `typed_tool_fn` accepts",

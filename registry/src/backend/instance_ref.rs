@@ -1,4 +1,4 @@
-//! Methods of an instance reference for backends: [`InstanceRefExt`].
+//! Methods of instance references for backends: [`InstanceRefExt`].
 
 use crate::{InstanceRef, owner::OwnerKey};
 

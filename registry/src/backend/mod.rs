@@ -1,4 +1,4 @@
-//! The parts of this crate that only implementations of [`Registry`](crate::Registry) need.
+//! Types and traits for implementations of [`Registry`](crate::Registry).
 //!
 //! The extension traits add methods to the public types. To use these methods, import the traits:
 //!

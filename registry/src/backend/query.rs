@@ -1,4 +1,4 @@
-//! Methods of a query for backends: [`QueryExt`].
+//! Methods of queries for backends: [`QueryExt`].
 
 use agentwire_codec::Map;
 

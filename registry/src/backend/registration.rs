@@ -1,4 +1,4 @@
-//! Methods of a registration for backends: [`RegistrationExt`].
+//! Methods of registrations for backends: [`RegistrationExt`].
 
 use std::cmp::Ordering;
 
@@ -23,11 +23,11 @@ pub trait RegistrationExt: Sized {
     /// [`RegistryError::InvalidRegistration`] if anything else is invalid.
     fn check(&self, max_size: usize) -> Result<(), RegistryError>;
 
-    /// Records a heartbeat. All owners of a reference to the registration observe the new time.
+    /// Records a heartbeat. The new time is visible through all references to the registration.
     fn record_heartbeat(&self, at: Timestamp);
 
-    /// Returns whether the meaning of the endpoint depends on the machine. The field
-    /// [`machine`](Registration::machine) should be set for such an endpoint.
+    /// Returns whether the meaning of the endpoint depends on the machine. If so, the field
+    /// [`machine`](Registration::machine) should be set.
     #[must_use]
     fn is_local(&self) -> bool;
 
@@ -58,7 +58,7 @@ pub trait RegistrationExt: Sized {
 
     /// Returns whether other processes can parse the text of the endpoint as the same endpoint.
     ///
-    /// A path that is not valid UTF-8 is not portable, and neither is a custom endpoint.
+    /// Custom endpoints and paths that are not valid UTF-8 are not portable.
     #[must_use]
     fn is_portable(&self) -> bool;
 

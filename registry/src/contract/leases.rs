@@ -11,8 +11,8 @@ pub async fn an_expired_registration_is_never_returned<B: Backend>() {
     let config = RegistryConfig::new().lease(SHORT_LEASE);
     let fixture = Fixture::<B>::with("lease", config).await;
     let weather = agent("weather");
-    // A sweep may run at any time relative to the expiry. Several rounds are more likely to detect
-    // an expiry that is too late.
+    // A sweep may run at any time relative to the expiry. Several rounds are therefore more likely
+    // to detect a late expiry.
     for _ in 0..3 {
         let start = Instant::now();
         fixture.register(&weather).await;
@@ -82,7 +82,7 @@ pub async fn a_heartbeat_of_an_unknown_agent_fails_until_it_registers<B: Backend
     within(fixture.registry.heartbeat(&which))
         .await
         .expect("heartbeat");
-    // A registration with a different endpoint is a different registration.
+    // A different endpoint identifies a different registration.
     let elsewhere = InstanceRef::from(&agent("weather"));
     let error = within(fixture.registry.heartbeat(&elsewhere)).await;
     assert!(error.expect_err("not there").is_not_registered());
@@ -149,7 +149,7 @@ pub async fn an_instance_id_without_an_endpoint_matches_no_other_instance<B: Bac
         assert!(error.is_not_registered(), "{error:?}");
         heartbeat(other).await.expect("it is there");
     }
-    // Unregistering must not affect other instances either.
+    // An unregistration must not affect other instances.
     let which = InstanceRef::new("weather").with_instance(&*gone.instance);
     within(fixture.registry.unregister(&which))
         .await

@@ -51,7 +51,7 @@ impl WatchView {
         }
     }
 
-    /// Returns whether the view contains the same registrations as a list.
+    /// Returns whether the view and a list contain the same registrations.
     pub(super) fn equals(&self, listed: &[Arc<Registration>]) -> bool {
         self.known.len() == listed.len()
             && listed.iter().all(|registration| {

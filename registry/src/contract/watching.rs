@@ -172,6 +172,6 @@ pub async fn a_slow_watch_catches_up_through_a_resync<B: Backend>() {
     }
 }
 
-/// The number of events, which is much larger than the buffers of a registry and its connections.
+/// The number of events, which is much larger than the capacity of all buffers.
 const MANY: u16 = 300;
 const LARGE: usize = 30_000;

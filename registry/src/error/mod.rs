@@ -47,7 +47,7 @@ pub enum RegistryError {
         source: FieldError,
     },
 
-    /// The registry allows only one endpoint for each name, and the name is already registered.
+    /// The name is already registered, and the registry allows only one endpoint for each name.
     #[error(
         "agent {:?} is already registered, at {}; choose another name",
         Untrusted(name),
@@ -208,8 +208,8 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Returns whether the registry does not know the registration. The agent should then register
-    /// again.
+    /// Returns whether the registration is unknown to the registry. If so, the agent should
+    /// register again.
     #[must_use]
     pub fn is_not_registered(&self) -> bool {
         matches!(self, Self::NotRegistered { .. })

@@ -1,4 +1,4 @@
-//! The problems of names and registrations, and the limits of registries.
+//! The reasons why registrations are refused.
 
 use std::fmt;
 
@@ -66,7 +66,7 @@ pub enum RegistrationProblem {
     /// The endpoint has port 0, which cannot be called.
     #[error("port 0 cannot be called; register the port that the system chose")]
     PortZero,
-    /// The endpoint refers to nothing, or to something else, on other machines.
+    /// The endpoint has a different meaning, or no meaning, on other machines.
     #[error("its endpoint is not callable: {problem}")]
     Endpoint {
         /// What is wrong with the endpoint.
@@ -114,7 +114,7 @@ pub enum RegistrationProblem {
     /// The capabilities or metadata contain values that JSON or MessagePack does not support.
     #[error("its capabilities or metadata contain bytes, or integers beyond 64 bits")]
     Unwritable,
-    /// Another problem, which a remote registry or an encoder has described.
+    /// Another problem, as described by a remote registry or an encoder.
     #[error("{}", Untrusted(text))]
     Other {
         /// The description.

@@ -63,7 +63,8 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
         RegistryError::Unavailable { .. } | RegistryError::NoAnswer { .. } => {
             ("unavailable", None, None)
         }
-        // A server refuses a malformed query before evaluating it, so `InvalidQuery` is not sent.
+        // Servers refuse malformed queries before evaluating them, so `InvalidQuery` needs no
+        // reason of its own.
         RegistryError::InvalidAnswer { .. }
         | RegistryError::InvalidQuery { .. }
         | RegistryError::InvalidSetting { .. }
@@ -117,7 +118,7 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
         },
         Some("full") => RegistryError::Full {
             max: number("limit")?,
-            // Registries without a memory limit omit this detail.
+            // Registries without a memory limit do not send the detail `of`.
             of: match details.get("of") {
                 None => LimitKind::Registrations,
                 Some(of) => LimitKind::parse(of.as_str()?)?,
@@ -153,8 +154,8 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
     })
 }
 
-/// The detail that identifies the error. The code is not sufficient, because several errors have
-/// the same code.
+/// The detail that identifies the error. The error code is not sufficient, because several errors
+/// have the same code.
 const REASON: &str = "reason";
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use crate::{
     owner::{Claim, OwnerKey},
 };
 
-/// A registration and its lease. Heartbeats update an entry in place, with a read lock on the
-/// table.
+/// A registration and its lease. A heartbeat updates an entry in place, and needs only a read lock
+/// on the table.
 ///
 /// The times are atomics because heartbeats and lookups run concurrently. Relaxed accesses are
 /// sufficient, because the times guard no other data.
@@ -72,7 +72,7 @@ impl Entry {
         now < self.expires_at()
     }
 
-    /// Returns the claim that a request must cover to change the entry.
+    /// Returns the claim of the owner. A request must cover this claim to change the entry.
     pub(super) fn claim(&self) -> Claim<'_> {
         Claim {
             owner: self.owner.as_ref(),

@@ -111,8 +111,8 @@ impl Shared {
             if let Ok(runtime) = Handle::try_current() {
                 if !self.has_sweeper.swap(true, Ordering::AcqRel) {
                     let sweeper = Sweeper::new(Arc::downgrade(self));
-                    // A runtime that is shutting down drops the task immediately. Dropping the task
-                    // clears the flag.
+                    // A runtime that is shutting down drops the sweeper immediately. Dropping the
+                    // sweeper clears the flag.
                     runtime.spawn(sweeper.run(self.stop.clone()));
                 }
             }
@@ -120,8 +120,8 @@ impl Shared {
         self.has_sweeper.load(Ordering::Acquire)
     }
 
-    /// Returns the notification that the sweeper has been dropped with its runtime. A watch on
-    /// another runtime must then start a new sweeper.
+    /// Returns the notification that the sweeper has been dropped with its runtime. After this
+    /// notification, a watch on another runtime must start a new sweeper.
     pub(super) fn sweeper_lost(&self) -> Arc<Notify> {
         Arc::clone(&self.sweeper_lost)
     }
@@ -182,11 +182,11 @@ impl Drop for Shared {
     }
 }
 
-/// The task that removes expired entries. The task ends when the registry is dropped or the table
-/// is empty.
+/// The task that removes expired entries. The sweeper ends when the registry is dropped or the
+/// table is empty.
 struct Sweeper {
     shared: Weak<Shared>,
-    /// Whether the task has ended by itself. If this flag is false when the task is dropped, the
+    /// Whether the task has ended by itself. If the flag is false when the sweeper is dropped, its
     /// runtime has shut down.
     is_done: bool,
 }
@@ -226,6 +226,6 @@ impl Drop for Sweeper {
 /// The maximum number of entries that a sweep checks while it holds the lock.
 const BATCH: usize = 256;
 
-/// The maximum number of sweeps per lease. The limit ensures that entries that expire in quick
-/// succession are removed together.
+/// The maximum number of sweeps per lease. The limit ensures that entries are removed together if
+/// they expire in quick succession.
 const SWEEPS_PER_LEASE: u32 = 64;

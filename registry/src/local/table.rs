@@ -155,8 +155,8 @@ impl Table {
         all
     }
 
-    /// Returns the live instances of the names after `name`, in listing order. Stops at the end of
-    /// the name at which `count` is reached.
+    /// Returns the live instances of the names after `name`, in listing order. The list ends with
+    /// the last instance of the name at which `count` is reached.
     pub(super) fn list_after(
         &self,
         name: Option<&str>,
@@ -295,8 +295,8 @@ impl Table {
         Ok(())
     }
 
-    /// Returns the live entry to which a reference refers. If the reference contains an endpoint,
-    /// the entry may have a different instance id.
+    /// Returns the live entry for a reference. If the reference contains an endpoint, the entry may
+    /// have a different instance id.
     fn resolve(
         &self,
         which: &InstanceRef,
@@ -343,7 +343,7 @@ fn owned(entry: &Entry, retry_after: Duration) -> RegistryError {
     }
 }
 
-/// Returns whether the reference contains the instance id of the entry or no instance id.
+/// Returns `false` if the reference contains a different instance id.
 fn matches_instance(entry: &Entry, which: &InstanceRef) -> bool {
     let instance = which.instance.as_ref();
     instance.is_none_or(|instance| *instance == entry.registration.instance)

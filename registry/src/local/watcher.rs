@@ -55,7 +55,7 @@ impl Watcher {
             return Some(snapshot);
         }
         loop {
-            // The notification is enabled before the check for a sweeper, so that a sweeper lost
+            // Enable the notification before checking for a sweeper, so that the loss of a sweeper
             // after the check is noticed.
             let mut sweeper_lost = pin!(self.sweeper_lost.notified());
             sweeper_lost.as_mut().enable();

@@ -53,8 +53,8 @@ impl Query {
         self
     }
 
-    /// Requires a capability. The path is a key, or several keys separated by dots, starting with
-    /// the outermost key.
+    /// Requires a capability. The path consists of one or more keys, separated by dots and starting
+    /// with the outermost key.
     ///
     /// The value of the capability must be neither `null` nor `false`. In a list, a key selects a
     /// text that is equal to the key, or an object whose `name` is equal to the key.

@@ -13,9 +13,9 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Decodes a published message. Its lines contain the epoch, the revision, the kind, the time
-    /// of the registration, the time of the last heartbeat, and the offer. Returns `None` if the
-    /// message is not a change.
+    /// Decodes a published message. The lines of a message contain the epoch, the revision, the
+    /// kind, the time of the registration, the time of the last heartbeat, and the offer. Returns
+    /// `None` if the message is not a change.
     pub(super) fn decode(message: &[u8]) -> Option<Self> {
         let mut lines = message.splitn(6, |byte| *byte == b'\n');
         let mut line = || lines.next();

@@ -41,15 +41,15 @@ impl Connection {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the script may or may not run.
+    /// If the future is dropped, Redis may still run the script.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Fault> {
         let deadline = Instant::now() + self.timeout;
         let connection = self.current();
-        // The loss of an idle connection may not have been noticed. Such a loss does not mean that
-        // Redis is down.
+        // An idle connection may have been lost without notice, which does not mean that Redis is
+        // down.
         let was_connected = connection.initialized();
         let result = self.attempt(&connection, script, deadline).await;
         match result {
@@ -60,8 +60,8 @@ impl Connection {
         }
     }
 
-    /// Returns the notification that the Redis server has become a replica. Other connections must
-    /// then also be replaced.
+    /// Returns the notification that the Redis server has become a replica. All connections to a
+    /// replica must be replaced.
     pub(super) fn demoted(&self) -> Arc<Notify> {
         Arc::clone(&self.demoted)
     }

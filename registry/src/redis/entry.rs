@@ -17,8 +17,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Returns [`RegistryError::InvalidRegistration`] if the registration cannot be encoded. Checking
-/// the registration first prevents this error.
+/// Returns [`RegistryError::InvalidRegistration`] if the registration cannot be encoded. A
+/// registration that has been checked can always be encoded.
 pub(super) fn encode(registration: &Registration) -> Result<Vec<u8>, RegistryError> {
     let mut map = registration.to_map();
     for time in ["registered_at", "last_heartbeat"] {

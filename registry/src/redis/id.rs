@@ -38,8 +38,8 @@ impl Range {
 
     /// Returns the range of all instances of a name.
     pub(super) fn name(name: &str) -> Self {
-        // The range starts at the name with a line feed, and ends before the name with the next
-        // byte.
+        // The range starts at the name followed by a line feed, and ends before the name followed
+        // by the next byte.
         Self {
             first: format!("[{name}\n").into(),
             last: format!("({name}\u{b}").into(),

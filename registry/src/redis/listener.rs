@@ -17,8 +17,8 @@ use super::{
     status::{Status, record_disconnect, record_refusal, record_subscription},
 };
 
-/// A listener that receives changes and passes them to the watches. It has its own connection, and
-/// replaces the connection if it is lost.
+/// A listener that receives changes and passes them to the watches. The listener has its own
+/// connection, and replaces a lost connection.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
     /// The address of the registry, for logs.

@@ -22,9 +22,10 @@
 //!
 //! # Leases
 //!
-//! An entry expires at the time `expires`, and is not returned afterwards. Its key lives an hour
-//! longer, so that a sweep can still publish the expired registration. Every connected registry
-//! sweeps. The first sweep that finds an expired entry removes the entry and publishes its expiry.
+//! An entry expires at the time `expires`, and is not returned afterwards. The key of an entry
+//! exists for another hour, so that a sweep can still publish the expired registration. Every
+//! connected registry sweeps. The first sweep that finds an expired entry removes the entry and
+//! publishes its expiry.
 
 mod address;
 mod builder;
@@ -73,18 +74,18 @@ use crate::{
 /// # When Redis is down
 ///
 /// While Redis is down, operations fail with [`RegistryError::Unavailable`] within the timeout.
-/// Later operations reconnect. The same applies if the Redis server becomes a replica. A watch
-/// waits until Redis is available again, and then reports a snapshot that is marked as a resync. If
-/// Redis is reachable but refuses access, a watch ends with [`RegistryError::Refused`]. If Redis
-/// has lost its data, heartbeats fail with [`RegistryError::NotRegistered`], and the agents
-/// register again.
+/// Later operations reconnect. Operations also fail and reconnect if the Redis server becomes a
+/// replica. A watch waits until Redis is available again, and then reports a snapshot that is
+/// marked as a resync. If Redis is reachable but refuses access, a watch ends with
+/// [`RegistryError::Refused`]. If Redis has lost its data, heartbeats fail with
+/// [`RegistryError::NotRegistered`], and the agents register again.
 ///
 /// # Tasks
 ///
 /// One task removes expired entries. The first watch starts a second task, which listens for
-/// changes. In addition, each watch has a task while it reads a snapshot. If the runtime of a task
-/// shuts down, the next operation or a pending watch starts the task again on its own runtime.
-/// Dropping the last handle ends all tasks and all watches.
+/// changes. Each watch also has a task while it reads a snapshot. If the runtime of a task shuts
+/// down, the next operation or a pending watch starts the task again on its own runtime. Dropping
+/// the last handle ends all tasks and all watches.
 ///
 /// # Requirements
 ///
@@ -102,7 +103,7 @@ use crate::{
 ///     +@connection +@scripting +@hash +@sortedset +@keyspace +time +publish +subscribe
 /// ```
 ///
-/// Without this access, [`connect`](Self::connect) fails.
+/// If the access is missing, [`connect`](Self::connect) fails.
 #[derive(Clone)]
 pub struct RedisRegistry(Arc<Shared>);
 
@@ -184,8 +185,8 @@ impl Registry for RedisRegistry {
     ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         let mut next = Some(name.map_or_else(Range::all, Range::after_name));
         let mut found = Vec::<Arc<Registration>>::new();
-        // The last name to return. It is set once `count` is reached, and only the remaining
-        // instances of this name are read afterwards.
+        // The last name to return. Once `count` is reached, this name is set, and only the
+        // remaining instances of the name are read.
         let mut last: Option<String> = None;
         while let Some(range) = next {
             let page = self.0.store.page(range, ReadMode::Lookup).await?;

@@ -31,7 +31,7 @@ impl Position {
         })
     }
 
-    /// Advances the position if `change` is the position of the next change.
+    /// Advances to `change` if it is the position of the next change.
     pub(super) fn advance(&mut self, change: &Self) -> Sequence {
         if change.epoch != self.epoch {
             return Sequence::Gap;

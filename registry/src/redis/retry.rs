@@ -28,8 +28,8 @@ pub(super) fn backoff() -> Backoff {
 }
 
 /// The maximum number of consecutive refusals. Some refusals are temporary, for example because of
-/// too many clients or a lack of memory. With the delays between attempts, this number of refusals
-/// takes about 10 s.
+/// too many clients or a lack of memory. Including the delays between attempts, the maximum number
+/// of refusals takes about 10 s.
 const MAX_REFUSALS: u32 = 10;
 
 #[cfg(test)]

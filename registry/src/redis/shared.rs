@@ -95,6 +95,7 @@ impl Drop for Shared {
     }
 }
 
-/// The maximum number of snapshots that are read concurrently. After the loss of a connection,
-/// every watch reads a snapshot, and heartbeats use the same connection.
+/// The maximum number of snapshots that are read concurrently. The limit protects heartbeats,
+/// because every watch reads a snapshot after a lost connection, over the same connection as the
+/// heartbeats.
 const MAX_SNAPSHOTS: usize = 2;

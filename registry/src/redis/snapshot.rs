@@ -36,8 +36,8 @@ pub(super) struct Snapshot {
     /// The entries of the pages, by id.
     read: BTreeMap<String, Arc<Registration>>,
     /// The latest states of entries that changed after the first page was read, or `None` for
-    /// removed entries. These states override the entries of all pages, including pages that were
-    /// read after the change.
+    /// removed entries. The latest states override the entries of all pages, including pages that
+    /// were read after the change.
     changed: HashMap<String, Option<Arc<Registration>>>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct SyncedSnapshot {
 /// The reason why a snapshot could not be read.
 #[derive(Debug)]
 pub(super) enum SnapshotError {
-    /// Changes were missed while the pages were read. The snapshot must be read again.
+    /// The snapshot must be read again, because changes were missed while the pages were read.
     Stale,
     /// The registry has been dropped.
     Closed,
@@ -94,8 +94,8 @@ impl SnapshotReader {
 }
 
 impl Snapshot {
-    /// Reads a snapshot. The caller must already have subscribed to `changes`. Afterwards,
-    /// `changes` receives the changes after the snapshot.
+    /// Reads a snapshot. The caller must already have subscribed to `changes`. When this method
+    /// returns, `changes` continues with the changes after the snapshot.
     async fn read(
         store: &Store,
         scope: &WatchScope,
@@ -211,8 +211,8 @@ impl From<RegistryError> for SnapshotError {
     }
 }
 
-/// The maximum wait for a permit. The owner of the permit may be a task on a runtime that is not
-/// running, so the snapshot is read without a permit after this time.
+/// The maximum wait for a permit. A permit may be held by a task on a runtime that is not running,
+/// so the snapshot is read without a permit after this time.
 const MAX_PERMIT_WAIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

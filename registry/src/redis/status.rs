@@ -54,8 +54,8 @@ pub(super) fn record_refusal(status: &watch::Sender<Status>, fault: Fault) {
     status.send_modify(|status| status.refusal = Some(fault));
 }
 
-/// Records the current epoch. Redis does not publish the loss of its data. A new epoch is detected
-/// when an operation returns the epoch.
+/// Records the current epoch. Redis does not publish the loss of its data. An operation that
+/// returns the epoch therefore detects a new epoch.
 pub(super) fn record_epoch(status: &watch::Sender<Status>, epoch: &Arc<str>) {
     status.send_if_modified(|status| {
         let is_new = status.epoch.as_ref() != Some(epoch);

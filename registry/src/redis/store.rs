@@ -156,7 +156,7 @@ impl Store {
         self.run_instance_script(which, &script::HEARTBEAT).await
     }
 
-    /// Runs the script for unregistering an instance or for a heartbeat.
+    /// Runs a script that unregisters an instance or records a heartbeat.
     async fn run_instance_script(
         &self,
         which: &InstanceRef,
@@ -241,7 +241,7 @@ impl Store {
         Ok((epoch.into(), checked >= limit))
     }
 
-    /// Logs a warning, only once, if a change could not be published.
+    /// Logs a warning if a change could not be published. The warning is logged only once.
     fn warn_if_unpublished(&self, publish_error: Option<&str>) {
         if let Some(error) = publish_error {
             if !self.has_warned.swap(true, Relaxed) {

@@ -35,11 +35,12 @@ pub(super) fn interval(lease: Duration) -> Duration {
     (lease / SWEEPS_PER_LEASE).clamp(MIN_INTERVAL, MAX_INTERVAL)
 }
 
-/// The maximum number of entries that a script checks. Redis processes no other commands in the
-/// meantime.
+/// The maximum number of entries that a script checks. The number is limited because Redis
+/// processes no other commands during a script.
 const BATCH: usize = 256;
 
-/// The number of sweeps per lease. Frequent sweeps report an expiry without much delay.
+/// The number of sweeps per lease. Frequent sweeps ensure that an expiry is reported without much
+/// delay.
 const SWEEPS_PER_LEASE: u32 = 16;
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_INTERVAL: Duration = Duration::from_secs(5);

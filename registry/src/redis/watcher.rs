@@ -90,8 +90,8 @@ impl Watcher {
                     changed.ok()?;
                     let status = self.status.borrow_and_update().clone();
                     if status.lacks_tasks() {
-                        // A task was dropped with its runtime. Start the task again on the runtime
-                        // of this watch.
+                        // A task was dropped with its runtime. Start the lost task again on the
+                        // runtime of this watch.
                         self.shared.upgrade()?.ensure_tasks();
                     }
                     if !sync_point.is_current(&status) {

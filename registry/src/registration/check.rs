@@ -99,8 +99,8 @@ fn check_value(value: &Value, levels: usize) -> Result<(), RegistrationProblem> 
     }
 }
 
-/// The maximum nesting of capabilities and metadata. They are sent inside other structures, and
-/// readers accept 256 levels in total.
+/// The maximum nesting of capabilities and metadata. Capabilities and metadata are sent inside
+/// other structures, and readers accept 256 levels in total.
 const MAX_DEPTH: usize = 64;
 
 /// The maximum lengths of text fields, in bytes.

@@ -48,7 +48,7 @@ pub struct Registration {
     /// The endpoint at which the agent can be called.
     pub endpoint: Endpoint,
     /// The instance id, which distinguishes instances with the same name and endpoint. By default,
-    /// the id is a random UUID. If the text is empty, the registration has no id.
+    /// the id is a random UUID. If the id is empty, the registration has no instance id.
     pub instance: String,
     /// The agent's version, if it has one.
     pub version: Option<Version>,

@@ -1,4 +1,4 @@
-//! Determines from where endpoints can be called: [`Reach`].
+//! The reach of endpoints: [`Reach`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,14 +9,16 @@ use crate::RegistrationProblem;
 /// The area from which an endpoint can be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// The same process, for memory and custom endpoints.
+    /// The endpoint can be called from the same process. This is the reach of memory and custom
+    /// endpoints.
     Process,
-    /// The same network stack, for loopback addresses and addresses with a zone.
+    /// The endpoint can be called from the same network stack. This is the reach of loopback
+    /// addresses and addresses with a zone.
     Network,
-    /// The same machine, for Unix sockets. This includes containers that share the path of the
-    /// socket.
+    /// The endpoint can be called from the same machine, including containers that share its path.
+    /// This is the reach of Unix sockets.
     Machine,
-    /// Any machine, for all other endpoints.
+    /// The endpoint can be called from any machine.
     Everywhere,
 }
 

@@ -8,7 +8,7 @@ impl Registration {
     /// Returns the approximate number of bytes that the registration uses in a registry.
     ///
     /// The JSON encoding may be much smaller. For example, `0, ` has three bytes as JSON, but uses
-    /// a whole [`Value`].
+    /// the memory of a whole [`Value`].
     pub(crate) fn approximate_size(&self) -> usize {
         // The name and the endpoint are also stored as keys of tables.
         OVERHEAD

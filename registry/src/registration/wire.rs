@@ -30,8 +30,8 @@ pub(crate) fn from_map(mut map: Map) -> Result<Registration, FieldError> {
     let endpoint = parsed(&map, "endpoint", "an endpoint")?
         .ok_or(FieldError::new("endpoint", "an endpoint"))?;
     let mut registration = Registration::new(name, endpoint);
-    // Replace the random id of `new`. If the id is absent, the same registration must always be
-    // decoded in the same way.
+    // Replace the random id of `new`. A registration without an id must always be decoded in the
+    // same way.
     registration.instance = text(&map, "instance")?.unwrap_or_default();
     // Replace the machine of `new`, because the endpoint may be on another machine.
     registration.machine = text(&map, "machine")?;

@@ -61,8 +61,8 @@ impl RegistrationHandleBuilder {
     /// # Errors
     ///
     /// Returns [`RegistryError::InvalidName`] or [`RegistryError::InvalidRegistration`] if the
-    /// registration is invalid. Other failures are retried, and [`RegistrationHandle::last_error`]
-    /// returns them.
+    /// registration is invalid. All other failures are retried. [`RegistrationHandle::last_error`]
+    /// returns the error of the last failure.
     ///
     /// # Panics
     ///
@@ -71,7 +71,7 @@ impl RegistrationHandleBuilder {
         // The key is required because the instance id is public.
         let owner = &mut self.registration.owner;
         *owner = owner.take().or_else(|| Some(OwnerKey::random()));
-        // The size limit is unknown here, so the registry checks the size.
+        // The size is not checked, because only the registry knows the size limit.
         self.registration.check(usize::MAX)?;
         Ok(RegistrationHandle::spawn(self))
     }

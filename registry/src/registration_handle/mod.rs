@@ -20,16 +20,16 @@ use crate::{Registration, Registry, RegistryError};
 ///
 /// Failed operations are retried. The first delay is 250 ms, and the delays double up to the
 /// heartbeat interval. The lease does not expire even if two consecutive heartbeats fail or are not
-/// answered. To ensure this, the timeout of a heartbeat is a sixth of the lease, and the delay
+/// answered. The timeout of a heartbeat is therefore at most a sixth of the lease, and the delay
 /// after a failure is at most a twelfth. Delays after failures are randomly shortened by up to a
 /// half, and heartbeat intervals by up to a tenth, so that agents that were started together do not
 /// stay synchronized.
 ///
 /// The registration has an [owner key](Registration::with_owner), so no other process can change
 /// the registration while heartbeats arrive. If the lease expires, another instance may register
-/// the same name and endpoint. The task then registers again when that instance has left or has
-/// stopped sending heartbeats. The loss of a registration is logged at the level `warn`, and its
-/// return at the level `info`.
+/// the same name and endpoint. The task registers the agent again when the other instance has left
+/// or has stopped sending heartbeats. The loss of a registration is logged at the level `warn`, and
+/// its return at the level `info`.
 ///
 /// The task gives up only if an error before the first successful registration is not retryable.
 ///
@@ -189,9 +189,9 @@ impl RegistrationHandle {
         }
     }
 
-    /// Unregisters the agent and ends the background task. The
-    /// [timeout](RegistrationHandleBuilder::unregister_timeout) applies. Later calls return the
-    /// same result.
+    /// Unregisters the agent and ends the background task. This method returns within the
+    /// [timeout](RegistrationHandleBuilder::unregister_timeout) for unregistering. Later calls
+    /// return the same result.
     ///
     /// # Errors
     ///

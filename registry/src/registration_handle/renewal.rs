@@ -71,7 +71,8 @@ impl Renewal {
                 Action::Register => {
                     let lease = registry.register(registration.clone()).await?;
                     if let Err(error) = schedule.check(lease) {
-                        // The lease would expire before each heartbeat.
+                        // The lease would expire before each heartbeat, so the agent is
+                        // unregistered again.
                         registry.unregister(&which).await?;
                         return Err(error);
                     }

@@ -114,8 +114,8 @@ impl Schedule {
             self.held_until = None;
             return Next::After(Duration::ZERO, self.action);
         }
-        // A registration that was accepted before is valid. If it is refused later, a different
-        // server may temporarily have the address of the registry.
+        // A registration that was accepted before is valid. If the registration is refused later, a
+        // different server may temporarily have the address of the registry.
         let is_permanent = self.lease.is_none() && !error.is_retryable();
         if is_permanent {
             return Next::GiveUp;
@@ -133,9 +133,9 @@ impl Schedule {
         )
     }
 
-    /// Returns the delay before the next attempt to register while another instance has the
-    /// registration. The delay ends when that instance can be replaced, or after about one
-    /// heartbeat interval, because the instance may also unregister.
+    /// Returns the delay before the next attempt to register while another instance is registered.
+    /// The delay ends when the other instance can be replaced. It is limited to about one heartbeat
+    /// interval, because the other instance may also unregister.
     fn wait_for_other(&self, protected_for: Duration) -> Duration {
         let interval = self.interval();
         let wait = protected_for.max(FIRST_RETRY).min(interval);

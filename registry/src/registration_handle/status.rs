@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::RegistryError;
 
-/// The status of a registration, which its background task reports.
+/// The status that the background task of a registration reports.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Status {
     /// The time at which the lease expires if it is not renewed.

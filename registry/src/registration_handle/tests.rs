@@ -291,7 +291,7 @@ async fn a_wrong_server_at_the_address_gives_up_only_before_the_first_success() 
     pass(31).await;
     assert!(handle.is_registered() && registry.has("weather").await);
 
-    // The address is already wrong at the first attempt.
+    // The address of the registry is already wrong at the first attempt.
     registry.set(Behavior::NotARegistry);
     let handle = RegistrationHandle::start(registry, weather()).unwrap();
     handle.registered().await.unwrap_err();

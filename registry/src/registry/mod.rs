@@ -19,13 +19,13 @@ use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, Watch
 /// # Cancel safety
 ///
 /// If a future is dropped, its operation may or may not take effect. Repeating an operation is
-/// harmless, with one exception. If [`unregister`](Self::unregister) is repeated without an
-/// instance id and an owner key, it may remove a successor that has neither.
+/// harmless, with one exception. Repeating [`unregister`](Self::unregister) without an instance id
+/// and an owner key may remove a successor that has neither.
 ///
 /// # Backends
 ///
 /// The module [`backend`](crate::backend) contains the tools for implementing this trait. The
-/// module `contract` contains a test suite for implementations. It requires the feature
+/// module `contract` contains a test suite for implementations, and requires the feature
 /// `contract-tests`.
 pub trait Registry: Send + Sync + 'static {
     /// Registers an agent and returns the lease. An earlier registration with the same name and
@@ -90,7 +90,7 @@ pub trait Registry: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// An error of reaching the registry.
+    /// Returns an error if the registry cannot be reached.
     fn list(&self) -> impl Future<Output = Result<Vec<Arc<Registration>>, RegistryError>> + Send;
 
     /// Returns a page of registrations, in listing order. A server uses this method to send a long
@@ -106,7 +106,7 @@ pub trait Registry: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// An error of reaching the registry.
+    /// Returns an error if the registry cannot be reached.
     fn list_after(
         &self,
         name: Option<&str>,

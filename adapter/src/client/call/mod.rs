@@ -318,8 +318,8 @@ impl Call {
                     attempt => attempt,
                 };
                 if !matches!(attempt, Err(Failure::Unsent(_))) {
-                    // The agent may have seen the request, so this error is kept in case the next
-                    // attempt does not reach the agent.
+                    // The agent may have seen the request. If the next attempt does not reach the
+                    // agent, the call returns the error of this attempt.
                     retries.keep(match attempt {
                         Ok(Body::Error(error)) => self.remote(error),
                         Ok(other) => self.unexpected("an answer", &other),
@@ -352,7 +352,7 @@ impl Call {
         Error::from_remote(self.context(), error)
     }
 
-    /// Returns the error for an answer whose kind is not `expected`.
+    /// Returns the error for an answer of an unexpected kind.
     pub(super) fn unexpected(&self, expected: &'static str, found: &Body) -> Error {
         let found = found.kind().as_str();
         Error::from_protocol(

@@ -21,7 +21,7 @@ pub(super) struct RetryBudget {
     has_been_unsent: bool,
     resends: u32,
     backoff: Backoff,
-    /// The error of the last attempt that the agent may have seen.
+    /// The error of the last attempt whose request the agent may have seen.
     last_sent: Option<Error>,
     /// The error of the last attempt that could not connect.
     last_connect: Option<TransportError>,
@@ -39,13 +39,13 @@ impl RetryBudget {
         }
     }
 
-    /// Stores the error of an attempt that the agent may have seen. If no later attempt reaches the
-    /// agent, the call fails with this error.
+    /// Stores the error of an attempt whose request the agent may have seen. If no later attempt
+    /// reaches the agent, the call fails with the stored error.
     pub(super) fn keep(&mut self, error: Error) {
         self.last_sent = Some(error);
     }
 
-    /// Takes the stored error of the last attempt that the agent may have seen.
+    /// Takes the stored error of the last attempt whose request the agent may have seen.
     pub(super) fn take_last_sent(&mut self) -> Option<Error> {
         self.last_sent.take()
     }
@@ -66,8 +66,8 @@ impl RetryBudget {
             Ok(Body::Error(error)) if is_stopping(error) => self.unsent(),
             Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
             Err(Failure::Connect(error)) => self.connect(error),
-            // Sending the request again would not help: the second answer would also be too large
-            // or use another protocol.
+            // Do not retry, because the answer to a second request would also be too large or use
+            // another protocol.
             Err(Failure::Broken(Some(error))) if error.is_refusal() => None,
             Err(Failure::Broken(_)) => self.resend(),
             Err(Failure::Unsent(_)) => self.unsent(),

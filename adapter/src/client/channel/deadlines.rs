@@ -16,8 +16,8 @@ use crate::{
 
 /// The deadlines of the steps of one attempt.
 ///
-/// Each deadline is computed when its step begins. By then, another call may have reached the
-/// instance, and less time may be left for the call.
+/// Each deadline is computed at the beginning of its step, because it depends on the remaining time
+/// of the call and on the outcomes of other calls.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::client) struct Deadlines<'a> {
     call: Instant,
@@ -28,7 +28,7 @@ pub(in crate::client) struct Deadlines<'a> {
 /// The target of an attempt.
 #[derive(Debug, Clone, Copy)]
 enum Target<'a> {
-    /// The endpoint of a client that calls only this endpoint.
+    /// A fixed endpoint.
     Fixed {
         window: &'a ConnectWindow,
         outage: &'a Outage,
@@ -120,7 +120,8 @@ impl<'a> Deadlines<'a> {
     }
 
     /// Returns the end of this instance's share of the remaining time. The share is a third of the
-    /// remaining time, limited by the connect timeout, so that the call can try other instances.
+    /// remaining time, so that the call can try other instances. The connect timeout also limits
+    /// the share.
     fn share(&self) -> Instant {
         let now = Instant::now();
         let third = self.call.saturating_duration_since(now) / 3;
@@ -179,8 +180,8 @@ impl<'a> Deadlines<'a> {
     }
 }
 
-/// The minimum share of an instance. If the share would be shorter, the instance may use all of the
-/// remaining time.
+/// The minimum share of an instance. If a third of the remaining time is shorter than this minimum,
+/// the instance may use all of the remaining time.
 const MIN_SHARE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

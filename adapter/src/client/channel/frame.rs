@@ -10,8 +10,8 @@ use crate::connection::buffer_pool;
 /// encoded envelope. A carrier that delimits messages itself sends the envelope without the header.
 #[derive(Debug)]
 pub(in crate::client) enum Frame {
-    /// A small frame. Small frames are collected in the write buffer so that a single write can
-    /// send several of them.
+    /// A small frame. Small frames are collected in the write buffer, so that a single write can
+    /// send several frames.
     Small(Vec<u8>),
     /// A large frame. Large frames are written separately to avoid copying them.
     Large(Bytes),
@@ -46,6 +46,5 @@ impl Drop for Frame {
     }
 }
 
-/// The minimum size of a large frame. From this size on, copying a frame costs more than a separate
-/// write.
+/// The minimum size of a large frame. Copying a larger frame costs more than a separate write.
 const LARGE: usize = 16 * 1024;

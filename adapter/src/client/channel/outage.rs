@@ -1,4 +1,4 @@
-//! Logs when a server becomes unreachable and when the server is reached again.
+//! Logs when a server becomes unreachable and when it can be reached again.
 
 use std::{future::Future, pin::pin, time::Duration};
 
@@ -13,7 +13,7 @@ use super::failure::{Failure, connect_timed_out, is_transient};
 /// The period in which the server at one endpoint cannot be reached.
 ///
 /// All calls of a client share this record, so the start of an outage is logged only once. The
-/// start is logged after [`WARN_AFTER`]. If the start was logged, the end is logged too.
+/// start is logged after [`WARN_AFTER`]. The end of an outage is logged if its start was logged.
 #[derive(Debug, Default)]
 pub(in crate::client) struct Outage(Mutex<State>);
 
@@ -30,13 +30,14 @@ impl State {
     /// been logged.
     fn due(&self, began: Instant) -> Option<Instant> {
         let due = self.since.map(|since| since + WARN_AFTER);
-        // If no call was waiting for a long time, the wait starts again with this attempt.
+        // The outage may have started long ago, without any call waiting. In this case, the time is
+        // measured from the start of this attempt.
         let due = due.filter(|&due| due > began);
         (!self.is_logged).then(|| due.unwrap_or(began + WARN_AFTER))
     }
 
-    /// Records that an attempt has failed or is still waiting. Returns the duration of the outage
-    /// if the outage must be logged now.
+    /// Records that an attempt has failed or is still waiting. If the outage must be logged now,
+    /// returns its duration.
     fn unreached(&mut self, began: Instant, now: Instant) -> Option<Duration> {
         let lasted = now - *self.since.get_or_insert(began);
         let is_due = !self.is_logged && lasted >= WARN_AFTER;
@@ -44,8 +45,8 @@ impl State {
         is_due.then_some(lasted)
     }
 
-    /// Records that the server has been reached. Returns the duration of the outage if the start of
-    /// the outage was logged.
+    /// Records that the server has been reached. If the start of the outage was logged, returns its
+    /// duration.
     fn reached(&mut self, now: Instant) -> Option<Duration> {
         let since = self.since.take();
         let was_logged = std::mem::take(&mut self.is_logged);
@@ -113,7 +114,7 @@ impl Outage {
     }
 }
 
-/// The time that a call waits for a server before the wait is logged.
+/// The time after which a call that is waiting for a server logs a warning.
 const WARN_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

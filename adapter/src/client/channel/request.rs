@@ -7,7 +7,7 @@ use agentwire_codec::{
 use super::frame::Frame;
 use crate::{client::config::Config, connection::buffer_pool};
 
-/// An encoded request. Every attempt sends the same bytes, whatever its endpoint.
+/// An encoded request. All attempts send the same bytes, even to different endpoints.
 #[derive(Debug)]
 pub(in crate::client) struct Request {
     pub(in crate::client) id: RequestId,

@@ -76,8 +76,8 @@ impl Cache {
         self.looked_up = Some(now);
     }
 
-    /// Starts a lookup. The returned value must be passed to [`looked_up`](Self::looked_up)
-    /// together with the result.
+    /// Starts a lookup. Pass the returned value to [`looked_up`](Self::looked_up) together with the
+    /// result of the lookup.
     pub(super) fn begin_lookup(&self) -> LookupStart {
         LookupStart(self.events)
     }
@@ -99,8 +99,8 @@ impl Cache {
         self.reconcile(found, now)
     }
 
-    /// Applies a complete list of registrations. If a listed instance does not match the query, it
-    /// is removed immediately.
+    /// Applies a complete list of registrations. A listed instance that does not match the query is
+    /// removed immediately.
     fn reconcile(&mut self, listed: &[Arc<Registration>], now: Instant) -> Vec<Arc<Instance>> {
         let (matching, others): (Vec<_>, Vec<_>) =
             (listed.iter().cloned()).partition(|registration| self.query.matches(registration));
@@ -230,7 +230,7 @@ mod tests {
         cache.apply(&Event::snapshot(vec![agent("a")], false), now);
         assert!(cache.looked_up(&[agent("b")], asked, now).is_empty());
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
-        // If an instance left during the lookup, it is not added again.
+        // An instance that left during the lookup is not added again.
         let asked = cache.begin_lookup();
         cache.apply(&Event::Left(agent("a")), now);
         cache.looked_up(&[agent("a")], asked, now);

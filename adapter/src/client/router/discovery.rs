@@ -99,7 +99,7 @@ impl Discovery {
             let changed = self.0.changed.notified();
             match self.look(history, again, deadline, &mut ticket) {
                 Step::Go(guard) => return Ok(guard),
-                // Choose again after a change and after the timeout.
+                // Choose an instance again after a change or a timeout.
                 Step::Wait(until) => drop(timeout_at(until.min(deadline), changed).await),
                 Step::Fail(reason) => return Err(reason),
             }

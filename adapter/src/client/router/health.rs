@@ -19,7 +19,7 @@ pub(super) struct Health {
     snapshot: Arc<HealthSnapshot>,
     backoff: Backoff,
     /// The time from which the instance may be probed, or `None` if the instance is not ejected. A
-    /// failure sets the time, and a successful connection clears it.
+    /// failure sets this time, and a successful connection clears it.
     ejected_until: Option<Instant>,
     /// The number of connections that have ended without an answer since the last answer.
     disconnects: u32,
@@ -50,11 +50,11 @@ pub(super) enum Change {
     Available,
 }
 
-/// The part of the health that calls read without a lock. Only [`Health`] changes this part, with
-/// the lock of its owner.
+/// The part of the health that calls read without a lock. Only [`Health`] writes these values,
+/// while its owner holds the lock.
 ///
-/// All accesses are relaxed because the values are only advisory. If a call reads a stale value, an
-/// attempt fails, or the call waits for only a part of its remaining time.
+/// All accesses are relaxed because the values are only advisory. If a call reads a stale value,
+/// the worst result is a failed attempt or a shorter wait.
 #[derive(Debug, Default)]
 pub(super) struct HealthSnapshot {
     failures: AtomicU64,

@@ -1,10 +1,10 @@
 //! The instances that a call has tried.
 
-/// The instances that a call has tried. Other instances are preferred for later attempts.
+/// The instances that a call has tried. Later attempts prefer other instances.
 #[derive(Debug, Default)]
 pub(super) struct AttemptHistory(Vec<(u64, AttemptOutcome)>);
 
-/// The worst outcome of the attempts of a call to use an instance.
+/// The worst outcome of a call's attempts to use an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AttemptOutcome {
     /// The instance was reached.

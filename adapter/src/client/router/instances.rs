@@ -48,11 +48,11 @@ struct Entry {
     probe: Option<AbortOnDropHandle<()>>,
 }
 
-/// The choice of an instance for the next attempt of a call.
+/// The instance that was chosen for the next attempt of a call, if any.
 #[derive(Debug)]
 pub(super) enum Choice {
     Now(InFlightGuard),
-    /// No instance is available before this time, unless the instances change.
+    /// No instance is expected to be available before the given time.
     Wait(Instant),
     /// No instance can serve the call.
     None,

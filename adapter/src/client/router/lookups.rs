@@ -25,8 +25,8 @@ pub(super) struct Lookups {
 pub(super) struct LookupTicket {
     /// The number of the first lookup whose result is recent enough for the call.
     number: u64,
-    /// The number of the last lookup that ended before the call began to wait. The call fails if
-    /// any later lookup fails.
+    /// The number of the last lookup that ended before the call began to wait. The failure of any
+    /// later lookup ends the wait of the call.
     after: u64,
     /// The time at which the call stops waiting and uses known instances, if there are any.
     pub(super) fallback_after: Instant,

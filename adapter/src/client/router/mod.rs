@@ -59,7 +59,7 @@ pub(super) enum Router {
         channel: Channel,
         window: ConnectWindow,
     },
-    /// The state is boxed because calls to a fixed endpoint do not need it.
+    /// The state is boxed because calls to a fixed endpoint do not need to reserve memory for it.
     Discovered(Box<Selection>),
 }
 

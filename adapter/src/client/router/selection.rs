@@ -36,7 +36,7 @@ pub(in crate::client) struct Selection {
     history: AttemptHistory,
     /// The error of the last attempt to reach an instance.
     refusal: Option<TransportError>,
-    /// The last endpoint that hosts a different agent, and its answer.
+    /// The last tried endpoint that hosts a different agent, and its answer.
     denial: Option<(Endpoint, WireError)>,
     /// Whether the call may retry an unreachable instance.
     again: bool,
@@ -54,8 +54,8 @@ pub(in crate::client) enum NoRoute {
         instances: usize,
         source: Option<TransportError>,
     },
-    /// Every reachable endpoint hosts a different agent. The fields contain the last such endpoint
-    /// and its answer.
+    /// Every reachable endpoint hosts a different agent. The variant contains the last tried
+    /// endpoint and its answer.
     Denied(Endpoint, WireError),
     /// No instance is known, and the deadline has passed.
     TimedOut,
@@ -145,7 +145,7 @@ impl Selection {
                 if !has_failed || self.refusal.is_none() {
                     self.refusal = Some(connection_lost(&instance.endpoint, error));
                 }
-                // After the first attempt, the instance is not treated as failed, because the
+                // The first lost connection of a call does not eject the instance, because the
                 // server may have closed an idle connection just as the call began to use it.
                 if !has_failed && self.history.add(instance.id, AttemptOutcome::Reached) {
                     return Verdict::TryAgain;

@@ -26,8 +26,8 @@ use crate::{CallOptions, Error, RemoteAgent, RetryPolicy, registry::wire};
 /// A client of a [`RegistryServer`](crate::registry::RegistryServer) in another process.
 ///
 /// The client connects on its first call, and reconnects after a restart of the server. Clones
-/// share their connections. Each [`Watch`] has its own connection. If its connection is lost, the
-/// watch reconnects and reports a new snapshot.
+/// share their connections. Each [`Watch`] has its own connection. A watch that loses its
+/// connection reconnects and reports a new snapshot.
 ///
 /// ```no_run
 /// use agentwire::registry::{Registry, RemoteRegistry};

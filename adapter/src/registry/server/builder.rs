@@ -61,7 +61,8 @@ impl RegistryServerBuilder {
     }
 
     server_settings! {
-        /// The default is 4096. The process must be allowed to open more files than that.
+        /// The default is 4096. The limit on open files of the process must be higher than the
+        /// maximum number of connections.
         ///
         /// Each watch of a [`RemoteRegistry`](crate::registry::RemoteRegistry) keeps a connection
         /// open, and so does each client that discovers an agent. After any other request, such as
@@ -136,7 +137,7 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// connected.
 const MAX_CONNECTIONS: usize = 4096;
 
-/// The maximum size of a page of a list, in bytes of JSON. The size is also limited to the maximum
+/// The maximum size of a page of a list, in bytes of JSON. A page is also limited to the maximum
 /// frame size divided by `PAGES_PER_FRAME`.
 const PAGE_SIZE: usize = 256 * 1024;
 const PAGES_PER_FRAME: usize = 4;

@@ -55,8 +55,8 @@ pub(super) async fn list(
     if let Some(after) = after {
         after.skip(&mut batch);
     }
-    // A short batch is the last batch only if it was returned by `list_after`. The first batch
-    // contains only the registrations of one name, so it may also be short.
+    // A short batch is the last batch only if `list_after` has returned the batch. The first batch
+    // may also be short, because it contains only the registrations of one name.
     let mut is_last = false;
     loop {
         for registration in &batch {

@@ -68,8 +68,8 @@ pub(super) fn place(
     Ok(registration)
 }
 
-/// Returns the machine that the address of a peer implies. This is the current machine for a local
-/// peer, and the IP address for any other peer.
+/// Returns the machine that the address of a peer implies. For a local peer, the result is this
+/// machine. For any other peer, the result is the IP address.
 fn machine_of(peer: &Peer) -> Option<String> {
     match peer.address() {
         PeerAddr::Tcp(address) if !address.ip().to_canonical().is_loopback() => {

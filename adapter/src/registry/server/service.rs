@@ -161,13 +161,13 @@ fn watch_chunks(
         let (mut last_chunk, mut last_live) = (Instant::now(), Instant::now());
         loop {
             let max_outage = if has_started { MAX_OUTAGE } else { MAX_START };
-            // Check the watch at least twice before it fails, because the outage may be short.
+            // Check the watch at least twice before ending it, because the outage may be short.
             let wait = (MAX_OUTAGE / 2)
                 .min(max_outage.saturating_sub(last_live.elapsed()))
                 .min(keep_alive.saturating_sub(last_chunk.elapsed()));
             let next = tokio::select! {
                 biased;
-                // Clients then open a new watch at a running server.
+                // When a watch ends, clients open a new watch at a running server.
                 () = drain.cancelled() => break,
                 // The timeout loses no event, because `next` is cancel safe.
                 next = timeout(wait, watch.next()) => next,

@@ -32,7 +32,8 @@ pub(super) async fn call(
     deadlines: Deadlines<'_>,
 ) -> Result<Body, Failure> {
     let (lease, body) = open(pool, request, deadlines).await?;
-    // Any other body leaves the connection in an unknown state, so the connection is dropped.
+    // After an unexpected body, the state of the connection is unknown, so the connection is
+    // dropped.
     if matches!(body.kind(), EnvelopeType::Response | EnvelopeType::Error) {
         lease.release();
     }
@@ -41,9 +42,9 @@ pub(super) async fn call(
 
 /// Sends a request and waits for the first answer.
 ///
-/// If an idle connection ends before the request was written, the server cannot have seen the
-/// request, so the request is sent on another connection. If the future is dropped, the connection
-/// is closed.
+/// If an idle connection ends before the request was written, the request is sent on another
+/// connection. The server cannot have seen the request. If the future is dropped, the connection is
+/// closed.
 pub(super) async fn open(
     pool: &Arc<Pool>,
     request: &Request,
@@ -179,8 +180,8 @@ fn poll_answer(
         }
         (_, Poll::Ready(Err(error))) => Poll::Ready(Err(Failure::Broken(Some(error.into())))),
         // If a reused connection ends while the request is being written, the server has closed an
-        // idle connection and cannot have seen the whole request. If a new connection ends at that
-        // point, the server has refused the request.
+        // idle connection and cannot have seen the whole request. If a new connection ends while
+        // the request is being written, the server has refused the request.
         (Poll::Ready(Err(Failure::Broken(_))), _) if lease.is_reused() && !unsent.is_empty() => {
             Poll::Ready(Err(Failure::Unsent(io::ErrorKind::BrokenPipe.into())))
         }

@@ -1,4 +1,4 @@
-//! The idle timeout of connections, adjusted to the server.
+//! The idle timeout of connections, which is adjusted to the server.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -62,7 +62,7 @@ impl IdleLimit {
 
     /// Records that the server has closed a connection that was idle for at most `idle_for`.
     pub(super) fn server_closed_after(&self, idle_for: Duration, now: Instant) {
-        // A connection that was just in use did not end because it was idle.
+        // The connection was just in use, so it did not end because it was idle.
         if idle_for < MIN_LIMIT {
             return;
         }
@@ -81,8 +81,8 @@ impl Learned {
     }
 }
 
-/// The time for which a learned limit applies. A server that restarts closes all connections, so
-/// without this bound a restart would lower the limit permanently.
+/// The time for which a learned limit applies. A server closes all connections when it restarts.
+/// Such a restart must not lower the limit permanently.
 const MEMORY: Duration = Duration::from_secs(600);
 
 /// The shortest idle time that is attributed to the idle timeout of a server.

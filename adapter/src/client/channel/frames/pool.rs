@@ -165,7 +165,7 @@ impl Pool {
         self.state.lock().idle.len()
     }
 
-    /// Closes the pool and its idle connections. Each leased connection is closed when it is
+    /// Closes the pool and its idle connections. Leased connections are closed when they are
     /// released.
     pub(super) fn close(&self) {
         self.permits.close();
@@ -254,7 +254,7 @@ impl Pool {
             return;
         };
         let expiry = oldest.since + self.idle_limit.at(now);
-        // No task can be spawned outside a runtime. In that case, the task is started when the next
+        // No task can be spawned outside a runtime. The task is then started when the next
         // connection becomes idle.
         if let Ok(runtime) = Handle::try_current() {
             let reaper = runtime.spawn(reap(Arc::downgrade(self), expiry));
@@ -265,7 +265,7 @@ impl Pool {
     /// Records that the server has closed a connection that was idle for `idle_for`.
     fn server_closed_after(self: &Arc<Self>, idle_for: Duration, now: Instant) {
         self.idle_limit.server_closed_after(idle_for, now);
-        // The running task uses the previous limit, so it is replaced.
+        // Replace the running task, which uses the previous limit.
         let mut state = self.state.lock();
         state.reaper = None;
         self.start_reaper(&mut state, now);
@@ -331,7 +331,7 @@ impl Lease {
         self.count_lost();
         let now = Instant::now();
         if let Some(IdleTime { since, until }) = self.idle {
-            // A connection that ends later did not end because it was idle.
+            // If the connection ends later than this, the cause is not that it was idle.
             if now - until < CROSSING {
                 self.pool.server_closed_after(now - since, now);
             }
@@ -341,8 +341,8 @@ impl Lease {
     /// Handles a call that timed out before the first answer.
     ///
     /// If a reused connection has received nothing, the network may have dropped its state, for
-    /// example while the machine was asleep. Connections that have been idle even longer are then
-    /// also dead. The pool closes them so that no further calls time out.
+    /// example while the machine was asleep. All connections that have been idle for longer are
+    /// probably also dead. The pool closes these connections so that no further calls time out.
     pub(super) fn timed_out_before_answer(&self) {
         let is_silent = !self.connection.connection.has_partial_frame();
         if let Some(idle) = self.idle.filter(|_| is_silent) {
@@ -359,5 +359,6 @@ impl Lease {
 /// The maximum idle time of a connection that is checked without a system call.
 const JUST_USED: Duration = Duration::from_millis(1);
 
-/// The time in which a request and the closing of an idle connection may cross on the network.
+/// The maximum time after the start of a call in which the server may still close the connection
+/// because it was idle.
 const CROSSING: Duration = Duration::from_secs(1);

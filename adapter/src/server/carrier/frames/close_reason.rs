@@ -36,9 +36,9 @@ impl CloseReason {
     /// Returns how long the connection stays open so that the peer can read the last replies.
     /// Returns `None` if the connection must be dropped immediately.
     ///
-    /// `has_unread_replies` is true if the peer may not have read all replies. If such a peer sends
-    /// a request after the connection is dropped, the operating system resets the connection, and
-    /// the peer loses the replies.
+    /// `has_unread_replies` is true if the peer may not have read all replies. If the peer sends a
+    /// request after the connection is dropped, the operating system resets the connection, and the
+    /// peer loses unread replies.
     pub(super) fn linger(&self, has_unread_replies: bool) -> Option<Linger> {
         match self {
             // The peer may still be sending the refused frame.

@@ -56,7 +56,7 @@ impl InFlight {
     }
 }
 
-/// Catches a panic while the future of the agent is dropped. Such a panic must not affect the other
+/// Catches a panic while the future of the agent is dropped. The panic must not affect other
 /// requests of the connection.
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -99,8 +99,8 @@ impl Session {
 
     /// Serves the connection until it ends.
     ///
-    /// `self` is boxed because an async fn that takes `self` by value stores it twice in its state
-    /// machine, and so does every future that wraps the async fn.
+    /// `self` is boxed because the state machine of an async fn stores a `self` that is passed by
+    /// value twice. Every wrapper of the future would also store `self` twice.
     pub(super) async fn run(mut self: Box<Self>) {
         tracing::debug!("connection opened");
         let reason = poll_fn(|cx| self.poll(cx)).await;
@@ -130,9 +130,9 @@ impl Session {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut turn = Turn::default();
         loop {
-            // Flush at the start of each round. The last round queues no replies after its flush,
-            // because all requests are pending or the queue is full. If the queue is full, the
-            // connection wakes this task.
+            // Flush at the start of each round. After the flush of the last round, no replies are
+            // queued, because all requests are pending or the queue is full. If the queue is full,
+            // the connection wakes the task.
             if let Poll::Ready(Err(error)) = self.connection.poll_flush(cx) {
                 return Poll::Ready(CloseReason::WriteFailed(error));
             }
@@ -157,7 +157,7 @@ impl Session {
         // answered.
         match self.shutdown.poll(cx) {
             Stage::Aborted => return Poll::Ready(CloseReason::Aborted),
-            // If the turn is over, there may be more requests that have already arrived.
+            // If the turn is over, more requests may have already arrived.
             Stage::Draining if !turn.is_over() => {
                 self.closing.get_or_insert(CloseReason::Drained);
             }
@@ -399,7 +399,7 @@ impl Session {
         if let Some(protocol) = protocol {
             foreign_protocol::warn(&self.peer, protocol);
             // An HTTP response is sent only for the first bytes of a connection. After a valid
-            // frame, the same bytes are the length of another frame.
+            // frame, bytes that look like HTTP are the length of another frame.
             let is_first = self.connection.written() == 0
                 && self.connection.queued() == 0
                 && self.in_flight.is_empty();

@@ -24,7 +24,7 @@ pub(super) struct Timeouts {
     has_excess_capacity: bool,
 }
 
-/// The state of a session that determines its waits.
+/// The state that determines the waits of a session.
 pub(super) struct Waits {
     /// Whether the rest of a refused frame is being discarded. The frame timeout also applies to
     /// discarded bytes.
@@ -117,5 +117,6 @@ impl Timeouts {
 /// in quick succession.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
-/// The interval of checks whether a peer has disconnected, if reading cannot detect a disconnect.
+/// The interval at which a session checks whether its peer has disconnected, if reading cannot
+/// detect a disconnect.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

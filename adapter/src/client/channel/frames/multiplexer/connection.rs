@@ -6,8 +6,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{driver::Driver, shared::Shared};
 
-/// A connection and its driver task. If the value is dropped, the task is aborted and the
-/// connection is closed.
+/// A connection and its driver task. Dropping `MuxConnection` aborts the task and closes the
+/// connection.
 #[derive(Debug)]
 pub(super) struct MuxConnection {
     shared: Arc<Shared>,

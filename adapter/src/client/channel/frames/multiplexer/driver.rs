@@ -98,8 +98,8 @@ impl Driver {
             return Poll::Ready(end);
         }
         // Callers often make another call as soon as they receive their answers. The driver yields
-        // once, so that a single write can send the frames of all these calls. If only one call is
-        // in flight, the driver does not yield.
+        // once, so that a single write can send the frames of several calls. If only one call is in
+        // flight, the driver does not yield.
         if !self.has_yielded && self.shared.in_flight() > 1 {
             self.has_yielded = true;
             cx.waker().wake_by_ref();
@@ -147,8 +147,8 @@ impl Driver {
         }
     }
 
-    /// Returns `Ready` once the connection can be closed. This is the case if the idle timeout has
-    /// expired, or if the connection accepts no more calls and all of its calls have ended.
+    /// Returns `Ready` once the connection can be closed. A connection can be closed if its idle
+    /// timeout has expired, or if it accepts no more calls and all of its calls have ended.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.shared.is_done() {
             return Poll::Ready(End::Idle);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::{client::channel::frame::Frame, connection::WriteBuffer};
 
-/// A table that matches answers to requests. The type parameter `W` is a waiter, which receives an
-/// answer.
+/// A table that matches answers to requests. The type parameter `W` is the type of a waiter, which
+/// receives an answer.
 ///
 /// A waiter is removed by [`complete`](Self::complete), [`remove`](Self::remove),
 /// [`cancel`](Self::cancel) or [`fail_all`](Self::fail_all).
@@ -22,8 +22,9 @@ pub(super) struct InFlightTable<W> {
     small_progress: Progress,
     large_progress: Progress,
     waiting: HashMap<RequestId, Entry<W>>,
-    /// Cancelled calls whose frames are still queued. Their waiters hold permits until the frames
-    /// are taken. Otherwise, the queue could grow without bound while the peer does not read.
+    /// Cancelled calls whose frames are still queued. The waiter of a cancelled call holds its
+    /// permit until the frame is taken. Without this limit, the queue could grow without bound
+    /// while the peer does not read.
     cancelled: Vec<Entry<W>>,
     /// The number of answers that have arrived.
     received: u64,
@@ -37,8 +38,8 @@ struct Entry<W> {
     position: Position,
 }
 
-/// The amount of data that has been queued, and the amount that has been taken for writing. Small
-/// frames are counted in bytes. Large frames are counted individually.
+/// The amount of data that has been queued, and the amount of data that has been taken for writing.
+/// Small frames are counted in bytes. Large frames are counted individually.
 #[derive(Debug, Default)]
 struct Progress {
     queued: u64,
@@ -54,7 +55,7 @@ enum Position {
     Large(u64),
 }
 
-/// The amount of taken data that has been written.
+/// The amount of data that has been written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written {
     /// The number of bytes of small frames that have been written.
@@ -143,8 +144,8 @@ impl<W> InFlightTable<W> {
         }
     }
 
-    /// Removes and returns all waiters. The flag of each waiter is true if its frame was written
-    /// completely. The peer cannot have seen a whole frame that was only partly written.
+    /// Removes and returns all waiters. The flag of a waiter is true if its frame was written
+    /// completely. Otherwise, the peer cannot have seen the request.
     pub(super) fn fail_all(self, written: Written) -> impl Iterator<Item = (W, bool)> {
         let pending = u64::from(written.is_large_pending);
         // The driver replaces the table when it ends. No frame was taken from the new table.

@@ -112,8 +112,8 @@ impl Multiplexer {
         let connection = match least_busy {
             Some(idle) if idle.in_flight() == 0 => Arc::clone(idle),
             Some(busy) if connections.len() >= self.max_connections => Arc::clone(busy),
-            // The caller holds a permit, so there are fewer than `max_connections` if all of them
-            // are full.
+            // The caller holds a permit. If all connections are full, their number must therefore
+            // be less than `max_connections`.
             _ => {
                 if connections.len() >= self.max_connections {
                     // The other connections belong to runtimes that may not be running.
@@ -144,7 +144,8 @@ impl Multiplexer {
         Ok(MuxConnection::spawn(shared, driver))
     }
 
-    /// Closes all idle connections after a connection in use appears to be dead.
+    /// Closes all idle connections. This method is called if a connection in use appears to be
+    /// dead.
     ///
     /// The network may have dropped the state of all connections, for example while the machine was
     /// asleep.

@@ -43,7 +43,7 @@ impl Pending {
     }
 
     /// Handles the timeout of the call. If the connection has received no answer since the call was
-    /// sent, retires the connection and returns `true`.
+    /// sent, the connection stops accepting calls, and this method returns `true`.
     pub(super) fn timed_out(&self) -> bool {
         self.shared
             .retire_if_silent_since(self.sent.received_before)

@@ -43,7 +43,7 @@ struct Waiter {
 /// The result of a call on a shared connection.
 pub(super) type Answer = Result<Body, Failure>;
 
-/// A sent call, and the channel on which its answer will arrive.
+/// A sent call, with the receiver of its answer.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) answer: oneshot::Receiver<Answer>,
@@ -93,8 +93,8 @@ impl Shared {
         }
     }
 
-    /// Stops accepting calls if no answer has arrived since a timed-out call was sent, because the
-    /// connection may be dead. Returns whether the connection was retired.
+    /// Stops accepting calls if no answer has arrived since the call was sent, because the
+    /// connection may be dead. Returns whether the connection has stopped accepting calls.
     pub(super) fn retire_if_silent_since(&self, received_before: u64) -> bool {
         let table = self.table.lock();
         let is_silent = table.received() == received_before;
@@ -209,8 +209,8 @@ fn copy(error: &FrameError) -> FrameError {
     }
 }
 
-/// Copies an I/O error. An error of the operating system keeps its code. Of other errors, only the
-/// kind and the text are copied.
+/// Copies an I/O error. The copy of an operating system error has the same code. For any other
+/// error, only the kind and the text are copied.
 fn copy_io(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::client::{channel::failure::Failure, permits::Permit};
 
-/// A connection that is open or is being opened. The calls that share the connection wait until it
-/// is open.
+/// A connection that is open or is being opened. The calls that share the connection wait until the
+/// connection is open.
 #[derive(Debug)]
 pub(super) struct SharedConnection {
     /// The runtimes whose calls can use the connection.
@@ -39,7 +39,7 @@ impl SharedConnection {
         }
     }
 
-    /// Returns whether the driver is certain to run while the current runtime is running.
+    /// Returns whether calls on the current runtime can use the connection.
     pub(super) fn is_driven_here(&self) -> bool {
         self.affinity.includes_current()
     }
