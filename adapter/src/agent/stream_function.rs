@@ -74,7 +74,7 @@ where
         _: Message,
         _: RequestContext,
     ) -> impl Future<Output = Result<Message, AgentError>> + Send {
-        let text = format!("{} answers with a stream only", self.name);
+        let text = format!("{} supports only streaming", self.name);
         std::future::ready(Err(AgentError::new(text)))
     }
 

@@ -276,7 +276,7 @@ impl RemoteAgentBuilder<Discovered> {
         check_name(name).map_err(Error::InvalidName)?;
         query.check().map_err(|_| Error::InvalidSetting {
             setting: "query",
-            problem: "its version requirement is invalid",
+            problem: "contains an invalid version requirement",
         })?;
         let (backoff, limit) = (self.config.retry.delays(), self.config.connect_timeout);
         let tcp = self.config.tcp.clone();

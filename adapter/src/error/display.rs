@@ -48,7 +48,7 @@ impl Error {
             Self::Registry { .. } => f.write_str("registry lookup failed"),
             Self::ClientClosed { .. } => f.write_str("the client is closed"),
             Self::Timeout { timeout, phase, .. } => {
-                write!(f, "timed out after {timeout:?} {phase}")
+                write!(f, "timed out after {timeout:?} while {phase}")
             }
             Self::ConnectionClosed { sent: true, .. } => {
                 f.write_str("connection closed before the answer")
@@ -58,7 +58,7 @@ impl Error {
             }
             Self::InvalidMessage { .. } => f.write_str("server sent an invalid message"),
             Self::UnsupportedVersion { .. } => {
-                f.write_str("server speaks an unsupported protocol version")
+                f.write_str("server uses an unsupported protocol version")
             }
             Self::MalformedPayload { .. } => f.write_str("server sent a malformed payload"),
             Self::AgentNotFound { error, .. } => {

@@ -160,7 +160,7 @@ fn answers_to(raw: &RawBody) -> Answers {
 /// neither the endpoint of the target nor the system error (PROTOCOL 7.2).
 fn no_answer(error: &Error, id: &RequestId) -> WireError {
     if let Some(count) = FAILURES.record(Instant::now()) {
-        tracing::warn!(%id, count, error = format!("{error:#}"), "target gave no answer");
+        tracing::warn!(%id, count, error = format!("{error:#}"), "target did not answer");
     }
     let text = match error {
         Error::Encode { source, .. } => {

@@ -141,6 +141,6 @@ async fn a_shared_streaming_closure_is_an_agent_with_capabilities() {
         .unwrap_err();
     assert_eq!(
         error.remote().unwrap().message,
-        "count answers with a stream only"
+        "count supports only streaming"
     );
 }

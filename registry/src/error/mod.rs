@@ -130,7 +130,7 @@ pub enum RegistryError {
 
     /// Several instances match, and the request contains no endpoint. Specify the endpoint.
     #[error(
-        "agent {:?} has {instances} instances; say which one by its endpoint",
+        "agent {:?} has {instances} instances; specify the endpoint of one",
         Untrusted(name)
     )]
     Ambiguous {

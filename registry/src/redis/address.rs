@@ -22,7 +22,7 @@ impl Address {
         };
         if url.starts_with("rediss:") {
             return Err(invalid(
-                "must begin with redis://, since TLS is not supported",
+                "must begin with redis://, because TLS is not supported",
             ));
         }
         if !url.starts_with("redis://") && !url.starts_with("redis+unix://") {
@@ -30,7 +30,7 @@ impl Address {
         }
         let info = url
             .into_connection_info()
-            .map_err(|_| invalid("must be like redis://host:port or redis+unix:///path"))?;
+            .map_err(|_| invalid("must have the form redis://host:port or redis+unix:///path"))?;
         let display = match info.addr() {
             ConnectionAddr::Unix(path) => format!("redis+unix://{}", path.display()),
             ConnectionAddr::Tcp(host, port) if host.contains(':') => {

@@ -77,7 +77,7 @@ impl Outage {
         match &result {
             Ok(_) => {
                 if let Some(outage) = self.0.lock().reached(Instant::now()) {
-                    tracing::info!(%endpoint, ?outage, "server is reached again");
+                    tracing::info!(%endpoint, ?outage, "server can be reached again");
                 }
             }
             Err(Failure::Connect(error)) if is_transient(error) => {
