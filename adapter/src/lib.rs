@@ -175,10 +175,11 @@
 //! instance in the background until the instance recovers.
 //!
 //! If a request was never sent, the call is retried on another instance until its deadline. A
-//! failing instance therefore affects only calls whose requests the instance may have received.
-//! These calls are retried only if [`RetryPolicy::resend`] allows it. The error of a failed call
-//! contains the endpoint of the instance. [`Error::NotRegistered`] means that no instance is
-//! registered. [`Error::Unreachable`] means that no registered instance can be reached.
+//! failing instance therefore affects only calls whose requests the instance may have received. A
+//! request that an instance may have received is sent again only if [`RetryPolicy::resend`] allows
+//! it. The error of a failed call contains the endpoint of the instance. [`Error::NotRegistered`]
+//! means that no instance is registered. [`Error::Unreachable`] means that no registered instance
+//! can be reached.
 //!
 //! If the registry is unreachable or slow, a call waits for at most 1 s and then uses the instances
 //! that the client already knows. If the registry loses its data in a restart, unlisted instances

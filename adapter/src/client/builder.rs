@@ -307,6 +307,6 @@ impl fmt::Debug for Discovered {
 /// The default timeout for connecting to a fixed endpoint.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The default timeout for connecting to one instance of a discovered agent. This timeout is
-/// shorter than `CONNECT_TIMEOUT` because the call can try other instances.
+/// The default timeout for connecting to one instance of a discovered agent. The timeout is shorter
+/// than `CONNECT_TIMEOUT` because a call can try other instances.
 const INSTANCE_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

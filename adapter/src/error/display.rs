@@ -101,8 +101,8 @@ impl fmt::Display for WithoutLocation<'_> {
     }
 }
 
-/// `{:?}` prints the error, followed by each of its sources on a separate line. This format is
-/// printed by `unwrap` and by a `main` function that returns an error. `{:#?}` prints the error as
+/// `{:?}` prints the error, followed by each of its sources on a separate line. `unwrap` prints the
+/// `{:?}` format, and so does a `main` function that returns an error. `{:#?}` prints the error as
 /// a struct.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

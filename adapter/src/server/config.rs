@@ -157,10 +157,10 @@ macro_rules! server_settings {
         ///
         /// Over TCP, a peer that shuts down its sending half cannot be distinguished from a peer
         /// that has disconnected. By default, the server therefore sends the answers that are ready
-        /// and drops the requests in flight. If this setting is `true`, the server finishes the
-        /// requests. The server then detects that a peer has disconnected only when it sends the
-        /// first answer. Unix sockets on Linux and memory connections can distinguish the two
-        /// cases, so their peers always receive all answers.
+        /// and drops the requests in flight. If `half_close` is `true`, the server finishes the
+        /// requests, and detects that a peer has disconnected only when it sends the first answer.
+        /// Unix sockets on Linux and memory connections can distinguish the two cases, so their
+        /// peers always receive all answers.
         pub fn half_close(mut self, serve: bool) -> Self {
             self.config.half_close = serve;
             self

@@ -50,8 +50,8 @@ where
 {
     let schema = match to_value(schema_for!(F::Arguments)) {
         Ok(Value::Map(schema)) => schema,
-        // The schema is `true`, or contains a number that a `Value` cannot represent. In both
-        // cases, an empty schema is used, which allows any arguments.
+        // The schema is `true`, or contains a number that a `Value` cannot represent. Use an empty
+        // schema, which allows any arguments.
         _ => Map::new(),
     };
     tool_fn(name, TypedTool(execute)).with_parameters(schema)

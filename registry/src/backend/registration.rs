@@ -26,8 +26,8 @@ pub trait RegistrationExt: Sized {
     /// Records a heartbeat. The new time is visible through all references to the registration.
     fn record_heartbeat(&self, at: Timestamp);
 
-    /// Returns whether the meaning of the endpoint depends on the machine. If so, the field
-    /// [`machine`](Registration::machine) should be set.
+    /// Returns whether the meaning of the endpoint depends on the machine. A registration of a
+    /// local endpoint should set the field [`machine`](Registration::machine).
     #[must_use]
     fn is_local(&self) -> bool;
 

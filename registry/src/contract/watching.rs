@@ -156,7 +156,8 @@ pub async fn a_slow_watch_catches_up_through_a_resync<B: Backend>() {
     let mut view = WatchView::default();
     let listed = fixture.list().await;
     within(async {
-        // A resync replaces lost events. Without a resync, the view would detect an inconsistency.
+        // A resync replaces lost events. If events were lost without a resync, the view would be
+        // inconsistent.
         while !view.equals(&listed) {
             let event = watch.next().await.expect("the watch has ended");
             view.apply(event.expect("the watch has failed"));

@@ -120,8 +120,8 @@ impl Shared {
         self.has_sweeper.load(Ordering::Acquire)
     }
 
-    /// Returns the notification that the sweeper has been dropped with its runtime. After this
-    /// notification, a watch on another runtime must start a new sweeper.
+    /// Returns the notification that the sweeper has been dropped with its runtime. A watch on
+    /// another runtime must then start a new sweeper.
     pub(super) fn sweeper_lost(&self) -> Arc<Notify> {
         Arc::clone(&self.sweeper_lost)
     }

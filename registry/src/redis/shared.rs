@@ -95,7 +95,7 @@ impl Drop for Shared {
     }
 }
 
-/// The maximum number of snapshots that are read concurrently. The limit protects heartbeats,
-/// because every watch reads a snapshot after a lost connection, over the same connection as the
-/// heartbeats.
+/// The maximum number of snapshots that are read concurrently. After a lost connection, every watch
+/// reads a snapshot, over the same connection as the heartbeats. The limit prevents the snapshots
+/// from delaying the heartbeats.
 const MAX_SNAPSHOTS: usize = 2;

@@ -47,7 +47,8 @@ pub(super) struct SyncedSnapshot {
     pub(super) snapshot: Snapshot,
     /// The number of the subscription that receives the changes.
     pub(super) subscriptions: u64,
-    /// The changes after the snapshot. The receiver may also contain earlier changes.
+    /// A receiver of the changes after the snapshot. Changes before the snapshot may also be
+    /// received.
     pub(super) changes: Receiver<Change>,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Status {
 }
 
 impl Status {
-    /// Returns whether no attempt to subscribe is in progress.
+    /// Returns `false` while an attempt to subscribe is in progress.
     pub(super) fn is_settled(&self) -> bool {
         self.is_subscribed || self.refusal.is_some() || !self.has_listener
     }

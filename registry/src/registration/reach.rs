@@ -6,19 +6,18 @@ use agentwire_transport::Endpoint;
 
 use crate::RegistrationProblem;
 
-/// The area from which an endpoint can be called.
+/// The processes and machines from which an endpoint can be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// The endpoint can be called from the same process. This is the reach of memory and custom
-    /// endpoints.
+    /// Memory and custom endpoints, which can be called only from the same process.
     Process,
-    /// The endpoint can be called from the same network stack. This is the reach of loopback
-    /// addresses and addresses with a zone.
+    /// Loopback addresses and addresses with a zone, which can be called only from the same network
+    /// stack.
     Network,
-    /// The endpoint can be called from the same machine, including containers that share its path.
-    /// This is the reach of Unix sockets.
+    /// Unix sockets, which can be called from the same machine, including containers that share the
+    /// path of the socket.
     Machine,
-    /// The endpoint can be called from any machine.
+    /// All other endpoints, which can be called from any machine.
     Everywhere,
 }
 

@@ -134,8 +134,8 @@ impl Schedule {
     }
 
     /// Returns the delay before the next attempt to register while another instance is registered.
-    /// The delay ends when the other instance can be replaced. It is limited to about one heartbeat
-    /// interval, because the other instance may also unregister.
+    /// The delay ends when the other instance can be replaced, but is limited to about one
+    /// heartbeat interval, because the other instance may also unregister.
     fn wait_for_other(&self, protected_for: Duration) -> Duration {
         let interval = self.interval();
         let wait = protected_for.max(FIRST_RETRY).min(interval);

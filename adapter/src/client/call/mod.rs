@@ -281,7 +281,7 @@ impl Call {
     }
 
     /// Decides whether the result of an attempt settles the call. If the call needs another
-    /// attempt, waits until that attempt is due.
+    /// attempt, waits until the next attempt is due.
     async fn conclude(
         &mut self,
         attempt: Result<Body, Failure>,
@@ -318,8 +318,8 @@ impl Call {
                     attempt => attempt,
                 };
                 if !matches!(attempt, Err(Failure::Unsent(_))) {
-                    // The agent may have seen the request. If the next attempt does not reach the
-                    // agent, the call returns the error of this attempt.
+                    // The agent may have seen the request. If no later attempt reaches the agent,
+                    // the call fails with the error of the current attempt.
                     retries.keep(match attempt {
                         Ok(Body::Error(error)) => self.remote(error),
                         Ok(other) => self.unexpected("an answer", &other),

@@ -30,8 +30,8 @@ impl State {
     /// been logged.
     fn due(&self, began: Instant) -> Option<Instant> {
         let due = self.since.map(|since| since + WARN_AFTER);
-        // The outage may have started long ago, without any call waiting. In this case, the time is
-        // measured from the start of this attempt.
+        // If the outage started long ago without any call waiting, the time is measured from the
+        // start of the current attempt.
         let due = due.filter(|&due| due > began);
         (!self.is_logged).then(|| due.unwrap_or(began + WARN_AFTER))
     }

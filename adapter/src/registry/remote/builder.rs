@@ -114,8 +114,8 @@ impl RemoteRegistryBuilder {
 /// cannot use up the connections of calls.
 const MAX_WATCHES: usize = 1024;
 
-/// The idle timeout of connections. The timeout must be shorter than the heartbeat interval.
-/// Otherwise, each process with a registered agent would keep a connection open permanently.
+/// The idle timeout of connections. The timeout is shorter than the heartbeat interval, so that a
+/// process with a registered agent does not keep a connection open permanently.
 const KEEP_IDLE: Duration = Duration::from_secs(10);
 
 /// The delay before the first attempt to reconnect.

@@ -69,8 +69,8 @@ pub(super) fn invalid_answer(registry: &Endpoint, error: FieldError) -> Registry
     }
 }
 
-/// Returns whether the peer refused an unknown envelope type or method (PROTOCOL 7.3). An agent
-/// server sends this error to a registry client.
+/// Returns whether the peer refused an unknown envelope type or method (PROTOCOL 7.3). A server of
+/// agents refuses the requests of a registry client in this way.
 fn is_unknown_request(error: &WireError) -> bool {
     let has_detail = |key| error.details.contains_key(key);
     error.code == ErrorCode::NOT_IMPLEMENTED

@@ -54,7 +54,8 @@ pub(in crate::registry) fn read_registration(
         .with_capabilities(register.capabilities);
     registration.version = version.transpose()?;
     registration.metadata = register.metadata;
-    // `Registration::new` sets this machine, but the endpoint may be on another machine.
+    // Replace the machine that `Registration::new` has set, because the endpoint may be on another
+    // machine.
     registration.machine = present(register.machine);
     Ok(registration)
 }

@@ -120,7 +120,7 @@ impl Cursor {
 }
 
 /// Decodes a list of registrations, and omits registrations whose endpoints this process cannot
-/// call. Also returns the length of the list including omitted registrations.
+/// call. The returned length of the list includes omitted registrations.
 pub(in crate::registry) fn read_page(
     payload: &mut Map,
 ) -> Result<(Vec<Arc<Registration>>, usize), FieldError> {

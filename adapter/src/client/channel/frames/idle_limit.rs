@@ -81,8 +81,8 @@ impl Learned {
     }
 }
 
-/// The time for which a learned limit applies. A server closes all connections when it restarts.
-/// Such a restart must not lower the limit permanently.
+/// The time for which a learned limit applies. A server closes all connections when it restarts,
+/// and a restart must not lower the limit permanently.
 const MEMORY: Duration = Duration::from_secs(600);
 
 /// The shortest idle time that is attributed to the idle timeout of a server.

@@ -24,7 +24,7 @@ pub(super) struct Timeouts {
     has_excess_capacity: bool,
 }
 
-/// The state that determines the waits of a session.
+/// The state of a session that the timeouts depend on.
 pub(super) struct Waits {
     /// Whether the rest of a refused frame is being discarded. The frame timeout also applies to
     /// discarded bytes.

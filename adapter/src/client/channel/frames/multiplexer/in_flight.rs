@@ -133,7 +133,7 @@ impl<W> InFlightTable<W> {
         self.waiting.remove(id).map(|entry| entry.waiter)
     }
 
-    /// Cancels a call. If its answer still arrives, the answer is discarded.
+    /// Cancels a call. A late answer to a cancelled call is discarded.
     pub(super) fn cancel(&mut self, id: &RequestId) {
         let Some(entry) = self.waiting.remove(id) else {
             return;
@@ -145,7 +145,7 @@ impl<W> InFlightTable<W> {
     }
 
     /// Removes and returns all waiters. The flag of a waiter is true if its frame was written
-    /// completely. Otherwise, the peer cannot have seen the request.
+    /// completely. The peer cannot have seen a request that was written only in part.
     pub(super) fn fail_all(self, written: Written) -> impl Iterator<Item = (W, bool)> {
         let pending = u64::from(written.is_large_pending);
         // The driver replaces the table when it ends. No frame was taken from the new table.

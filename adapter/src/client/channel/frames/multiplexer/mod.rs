@@ -144,8 +144,7 @@ impl Multiplexer {
         Ok(MuxConnection::spawn(shared, driver))
     }
 
-    /// Closes all idle connections. This method is called if a connection in use appears to be
-    /// dead.
+    /// Closes all idle connections, because a connection in use appears to be dead.
     ///
     /// The network may have dropped the state of all connections, for example while the machine was
     /// asleep.

@@ -80,7 +80,7 @@ impl Shared {
         })
     }
 
-    /// Cancels a call. If its answer still arrives, the answer is discarded.
+    /// Cancels a call. A late answer to a cancelled call is discarded.
     pub(super) fn cancel(&self, id: &RequestId) {
         let is_empty = {
             let mut table = self.table.lock();
