@@ -156,8 +156,8 @@ impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for AgentError {
 
 /// Converts an `AgentError` in functions that return `Box<dyn Error>`, such as `main`.
 ///
-/// There is no conversion into a boxed error that is `Send + Sync`, because it would conflict with
-/// the conversion from error types into `AgentError`. Use [`AgentError::into_boxed`] instead.
+/// A conversion into a boxed error that is `Send + Sync` would conflict with the conversion from
+/// error types into `AgentError`. Use [`AgentError::into_boxed`] instead.
 impl From<AgentError> for Box<dyn StdError> {
     fn from(error: AgentError) -> Self {
         Box::new(StandardError(error))

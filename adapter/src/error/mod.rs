@@ -91,8 +91,8 @@ pub enum Error {
         context: Box<CallContext>,
         /// The number of instances that the client knew when the call failed.
         instances: usize,
-        /// The error of the last connection attempt, or `None` if the call made no attempt because
-        /// other calls had already found the instances unreachable.
+        /// The error of the last connection attempt. The call makes no attempt, and the error is
+        /// `None`, if other calls have already found the instances unreachable.
         source: Option<transport::Error>,
     },
 

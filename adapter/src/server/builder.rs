@@ -112,9 +112,9 @@ impl LocalAgentBuilder {
     /// Adds an endpoint to register instead of the endpoints on which the server listens. Call this
     /// method once for each endpoint.
     ///
-    /// An advertised endpoint is required if other processes cannot call any endpoint of the
-    /// server, for example if the server listens only on `0.0.0.0`. Port 0 is replaced with the
-    /// port of the first TCP endpoint.
+    /// If a server listens only on endpoints that other processes cannot call, such as `0.0.0.0`,
+    /// an advertised endpoint is required. Port 0 is replaced with the port of the first TCP
+    /// endpoint.
     pub fn advertised_endpoint<E>(mut self, endpoint: E) -> Self
     where
         E: TryInto<Endpoint>,

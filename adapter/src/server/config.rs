@@ -60,9 +60,9 @@ impl Default for ServerConfig {
     }
 }
 
-/// Defines the setters shared by all server builders. Use this macro in the `impl` block of a
-/// builder with the fields `config: ServerConfig` and `endpoints: Endpoints` and the method
-/// `serve`. The docs before each name are appended to the docs of the setter.
+/// Defines the setters shared by all server builders. The builder must have the fields `config:
+/// ServerConfig` and `endpoints: Endpoints` and the method `serve`. Use this macro in its `impl`
+/// block. The docs before each name are appended to the docs of the setter.
 macro_rules! server_settings {
     (
         $(#[$max_connections:meta])* max_connections;
@@ -158,9 +158,9 @@ macro_rules! server_settings {
         /// Over TCP, a peer that shuts down its sending half cannot be distinguished from a peer
         /// that has disconnected. By default, the server therefore sends the answers that are ready
         /// and drops the requests in flight. If `half_close` is `true`, the server finishes the
-        /// requests, and detects that a peer has disconnected only when it sends the first answer.
-        /// Unix sockets on Linux and memory connections can distinguish the two cases, so their
-        /// peers always receive all answers.
+        /// requests. A disconnected peer is then detected only when the server sends the first
+        /// answer. Unix sockets on Linux and memory connections can distinguish the two cases, so
+        /// their peers always receive all answers.
         pub fn half_close(mut self, serve: bool) -> Self {
             self.config.half_close = serve;
             self

@@ -144,8 +144,8 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
             name: name()?,
             instances: number("instances")?,
         },
-        // The code `AGENT_NOT_FOUND` is sufficient, because it has the same meaning in every
-        // implementation: the agent must register again.
+        // The code `AGENT_NOT_FOUND` is sufficient, because it always means that the agent must
+        // register again.
         _ if error.code == ErrorCode::AGENT_NOT_FOUND => RegistryError::NotRegistered {
             name: name().unwrap_or_default(),
             endpoint: endpoint(),

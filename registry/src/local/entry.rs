@@ -86,8 +86,8 @@ impl Entry {
     }
 
     /// Returns how long the entry is protected from replacement by another instance. A new
-    /// heartbeat extends this time. If an owner has not sent a heartbeat for half of the lease, it
-    /// has probably crashed, so its successor does not have to wait for the whole lease.
+    /// heartbeat extends this time. If an owner has not sent a heartbeat for half of the lease, the
+    /// owner has probably crashed. Its successor does not have to wait for the whole lease.
     pub(super) fn protected_for(&self, now: Instant) -> Duration {
         (self.expires_at() - self.lease / 2).saturating_duration_since(now)
     }

@@ -190,8 +190,8 @@ impl Watcher {
         Some(Ok(Event::snapshot(registrations, is_resync)))
     }
 
-    /// Reads a snapshot in a separate task, so that a watch that is not polled does not keep a
-    /// permit for which other watches are waiting.
+    /// Reads a snapshot in a separate task, so that the permit is released even if the watch is not
+    /// polled.
     async fn read_snapshot(&self, reader: SnapshotReader) -> Result<SyncedSnapshot, SnapshotError> {
         let mut task = JoinSet::new();
         task.spawn(reader.read(self.scope.clone()));

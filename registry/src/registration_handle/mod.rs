@@ -15,15 +15,15 @@ use self::{renewal::Renewal, status::Status};
 use crate::{Registration, Registry, RegistryError};
 
 /// A handle that keeps an agent registered. While the handle exists, a background task registers
-/// the agent, sends heartbeats, and registers the agent again if the registry has lost the
-/// registration.
+/// the agent and sends heartbeats. If the registry loses the registration, the task registers the
+/// agent again.
 ///
 /// Failed operations are retried. The first delay is 250 ms, and the delays double up to the
 /// heartbeat interval. The lease does not expire even if two consecutive heartbeats fail or are not
 /// answered. The timeout of a heartbeat is therefore at most a sixth of the lease, and the delay
-/// after a failure is at most a twelfth. Delays after failures are randomly shortened by up to a
-/// half, and heartbeat intervals by up to a tenth, so that agents that were started together do not
-/// stay synchronized.
+/// after a failure is at most a twelfth. Agents that were started together do not stay
+/// synchronized, because all delays are random. Delays after failures are shortened by up to a
+/// half, and heartbeat intervals by up to a tenth.
 ///
 /// The registration has an [owner key](Registration::with_owner), so no other process can change
 /// the registration while heartbeats arrive. If the lease expires, another instance may register

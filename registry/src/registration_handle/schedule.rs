@@ -134,8 +134,8 @@ impl Schedule {
     }
 
     /// Returns the delay before the next attempt to register while another instance is registered.
-    /// The delay ends when the other instance can be replaced, but is limited to about one
-    /// heartbeat interval, because the other instance may also unregister.
+    /// The delay ends when the other instance can be replaced. The other instance may also
+    /// unregister earlier, so the delay is limited to about one heartbeat interval.
     fn wait_for_other(&self, protected_for: Duration) -> Duration {
         let interval = self.interval();
         let wait = protected_for.max(FIRST_RETRY).min(interval);
@@ -179,8 +179,8 @@ const MIN_WAIT: Duration = Duration::from_millis(1);
 const ATTEMPTS_PER_LEASE: u32 = 6;
 const RETRIES_PER_LEASE: u32 = 12;
 
-/// The maximum fraction by which a heartbeat interval is randomly shortened, so that agents that
-/// were started together do not stay synchronized.
+/// The maximum fraction by which a heartbeat interval is randomly shortened. The jitter prevents
+/// agents that were started together from staying synchronized.
 const HEARTBEAT_JITTER: f64 = 0.1;
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use crate::{
 
 /// The deadlines of the steps of one attempt.
 ///
-/// Each deadline is computed at the beginning of its step, because it depends on the remaining time
-/// of the call and on the outcomes of other calls.
+/// Each deadline is computed at the beginning of its step, because it depends on the outcomes of
+/// other calls.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::client) struct Deadlines<'a> {
     call: Instant,

@@ -1,9 +1,9 @@
 //! The connections to one endpoint. Future carriers will be added in this layer.
 //!
 //! A carrier is a way to exchange envelopes with a server. The only existing carrier sends frames
-//! over a byte stream of any transport. Each carrier has its own folder next to [`frames`], a
-//! variant of [`Carrier`], a variant of [`Answers`], and its own pool of connections. All carriers
-//! share the types [`Request`], [`Deadlines`] and [`Failure`].
+//! over a byte stream of any transport. Each carrier has its own folder next to [`frames`], its own
+//! variants of [`Carrier`] and [`Answers`], and its own pool of connections. All carriers share the
+//! types [`Request`], [`Deadlines`] and [`Failure`].
 
 pub(super) mod deadlines;
 pub(super) mod failure;

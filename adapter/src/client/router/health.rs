@@ -64,8 +64,8 @@ pub(super) struct HealthSnapshot {
 
 /// The number of failures of an instance at the start of an attempt.
 ///
-/// A failed attempt is counted only if the instance has not failed since the start of the attempt,
-/// so that a failure is counted only once even if many calls notice it.
+/// A failed attempt is counted only if the instance has not failed since the start of the attempt.
+/// A failure that many calls notice is therefore counted only once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FailureEpoch(u64);
 

@@ -19,10 +19,10 @@ use super::{
 
 /// The known instances of an agent and their health.
 ///
-/// If the registry stops listing an instance but does not report that the instance left or expired,
-/// the registry may have lost its data. Such an instance becomes unconfirmed. Unconfirmed instances
-/// are called only if no other instance is available. An unconfirmed instance is removed when it
-/// first fails, or after [`Lease::DEFAULT_TIMEOUT`] at the latest.
+/// An instance becomes unconfirmed if the registry stops listing the instance without reporting
+/// that it left or expired. The registry may then have lost its data. Unconfirmed instances are
+/// called only if no other instance is available. An unconfirmed instance is removed when it first
+/// fails, or after [`Lease::DEFAULT_TIMEOUT`] at the latest.
 #[derive(Debug)]
 pub(super) struct Instances {
     entries: Vec<Entry>,

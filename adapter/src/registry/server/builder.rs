@@ -40,8 +40,8 @@ impl RegistryServerBuilder {
     }
 
     /// Sets the maximum number of concurrent watches. The default is half of
-    /// [`max_connections`](Self::max_connections), because watches stay connected and the other
-    /// half must remain available for heartbeats.
+    /// [`max_connections`](Self::max_connections). Watches stay connected, so the other half must
+    /// remain available for heartbeats.
     ///
     /// Further watches are refused with
     /// [`RegistryError::TooManyWatches`](crate::registry::RegistryError::TooManyWatches). A
@@ -132,9 +132,9 @@ impl fmt::Debug for RegistryServerBuilder {
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The default maximum number of connections. This limit is higher than that of an agent server,
-/// because each registered agent connects regularly and each client that watches an agent stays
-/// connected.
+/// The default maximum number of connections. The limit is higher than the default of an agent
+/// server, because all registered agents and all clients that discover agents connect to the
+/// registry.
 const MAX_CONNECTIONS: usize = 4096;
 
 /// The maximum size of a page of a list, in bytes of JSON. A page is also limited to the maximum

@@ -6,9 +6,8 @@ use tokio::time::Instant;
 
 /// The amount of input that a session has read since it was polled.
 ///
-/// A single read can return many requests that are answered immediately, so a peer that sends
-/// without pause could keep the session busy. A turn therefore limits the number of requests, the
-/// number of bytes and the time.
+/// A peer that sends requests without pause could keep a session busy forever. A turn therefore
+/// limits the number of requests, the number of bytes and the time.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     requests: usize,

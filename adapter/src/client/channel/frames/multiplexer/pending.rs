@@ -42,8 +42,8 @@ impl Pending {
         })
     }
 
-    /// Handles the timeout of the call. If the connection has received no answer since the call was
-    /// sent, the connection stops accepting calls, and this method returns `true`.
+    /// Handles the timeout of the call. Returns `true` if the connection has received no answer
+    /// since the call was sent. The connection then accepts no more calls.
     pub(super) fn timed_out(&self) -> bool {
         self.shared
             .retire_if_silent_since(self.sent.received_before)
