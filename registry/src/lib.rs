@@ -93,7 +93,7 @@ pub use semver::{Version, VersionReq};
 pub use crate::redis::{RedisRegistry, RedisRegistryBuilder};
 pub use crate::{
     config::{DuplicatePolicy, RegistryConfig},
-    error::{ErrorSource, LimitKind, NameProblem, RegistrationProblem, RegistryError},
+    error::{ErrorSource, LimitKind, NameProblem, QuotaKind, RegistrationProblem, RegistryError},
     event::Event,
     instance_ref::InstanceRef,
     lease::Lease,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, RawBody, RequestId, Value, WireError};
-use agentwire_transport::{Peer, internal::LogLimit};
+use agentwire_transport::internal::LogLimit;
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -13,7 +13,7 @@ use crate::{
     Error,
     client::Forwarder,
     connection::Bodies,
-    server::{Service, Work},
+    server::{Caller, Service, Work},
 };
 
 /// The service of a [`Proxy`](super::Proxy).
@@ -75,7 +75,7 @@ impl Service for ProxyService {
         )
     }
 
-    fn start(&self, id: &RequestId, body: Body, _: &Peer) -> Result<Work, WireError> {
+    fn start(&self, id: &RequestId, body: Body, _: &Caller) -> Result<Work, WireError> {
         let Body::Raw(mut raw) = body else {
             // Unreachable, because `bodies` requests raw bodies.
             return Err(WireError::new(ErrorCode::INTERNAL_ERROR, "Not a raw body"));

@@ -36,9 +36,9 @@ mod wire;
 
 pub use agentwire_registry::{
     DuplicatePolicy, ErrorSource, Event, InstanceRef, Lease, LimitKind, LocalRegistry, NameProblem,
-    Query, Registration, RegistrationHandle, RegistrationHandleBuilder, RegistrationProblem,
-    Registry, RegistryConfig, RegistryError, SharedRegistry, TextOr, Version, VersionReq, Watch,
-    WatchScope, backend, check_name,
+    Query, QuotaKind, Registration, RegistrationHandle, RegistrationHandleBuilder,
+    RegistrationProblem, Registry, RegistryConfig, RegistryError, SharedRegistry, TextOr, Version,
+    VersionReq, Watch, WatchScope, backend, check_name,
 };
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

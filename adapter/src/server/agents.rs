@@ -7,12 +7,11 @@ use agentwire_codec::{
     internal::{repeatable, repeatable_text},
     map,
 };
-use agentwire_transport::Peer;
 use tokio::time::Instant;
 
 use super::{
     invocation::Invocation,
-    service::{Service, Work, unknown_method},
+    service::{Caller, Service, Work, unknown_method},
 };
 use crate::{
     Error, RequestContext,
@@ -177,13 +176,13 @@ impl Service for Agents {
         kind == EnvelopeType::Request
     }
 
-    fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError> {
+    fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
         let Body::Request(request) = body else {
             // Unreachable, because `accepts` refuses all other types.
             return Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request"));
         };
         let limit = self.handler_timeout;
-        let context = RequestContext::from_peer(id.clone(), peer.clone());
+        let context = RequestContext::from_peer(id.clone(), caller.peer.clone());
         Ok(match request {
             Request::Process(call) => {
                 let invocation =

@@ -32,6 +32,6 @@ pub(crate) use self::{
     config::{ServerConfig, server_settings},
     endpoints::Endpoints,
     guard::Guard,
-    service::{Service, Work, unknown_method},
+    service::{Caller, ConnectionId, Service, Work, unknown_method},
     tasks::ServerTasks,
 };

@@ -1,5 +1,7 @@
 //! The interface between carriers and the logic of a server.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, RequestId, Value, WireError,
     internal::{repeatable, repeatable_text},
@@ -29,8 +31,30 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// # Errors
     ///
     /// Returns the error that answers the request.
-    fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError>;
+    fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError>;
 }
+
+/// The sender of a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) peer: Peer,
+    pub(crate) connection: ConnectionId,
+}
+
+impl Caller {
+    /// Creates the caller of a new connection.
+    pub(crate) fn new(peer: Peer) -> Self {
+        // Relaxed, because only the uniqueness of the ids matters.
+        let connection = ConnectionId(NEXT_CONNECTION.fetch_add(1, Relaxed));
+        Self { peer, connection }
+    }
+}
+
+/// Identifies a connection of any server in this process. Ids are never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId(u64);
+
+static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
 
 /// The processing of one request.
 pub(crate) enum Work {

@@ -13,5 +13,6 @@
 mod common;
 
 mod leaving;
+mod registry;
 mod stall;
 mod stopping;

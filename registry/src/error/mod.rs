@@ -12,7 +12,7 @@ use agentwire_transport::{Endpoint, internal::Untrusted};
 
 pub use self::{
     field::FieldError,
-    problem::{LimitKind, NameProblem, RegistrationProblem},
+    problem::{LimitKind, NameProblem, QuotaKind, RegistrationProblem},
     source::ErrorSource,
 };
 
@@ -117,6 +117,17 @@ pub enum RegistryError {
     TooManyWatches {
         /// The limit.
         max: usize,
+    },
+
+    /// This connection or this peer has as many registrations or watches as the registry allows
+    /// each of them. Other peers are served. End some, try again later, or raise the quota of the
+    /// registry.
+    #[error("quota reached: the registry allows {max} {of}")]
+    QuotaReached {
+        /// The quota.
+        max: usize,
+        /// Which quota it is.
+        of: QuotaKind,
     },
 
     /// The registration does not exist or has expired. Register again.
@@ -247,6 +258,7 @@ impl RegistryError {
                 | Self::TooManyInstances { .. }
                 | Self::TooManyWatches { .. }
                 | Self::Full { .. }
+                | Self::QuotaReached { .. }
                 | Self::NotRegistered { .. }
         )
     }

@@ -59,6 +59,60 @@ impl fmt::Display for LimitKind {
     }
 }
 
+/// Which quota of a registry server was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QuotaKind {
+    /// The number of registrations that were made on one connection.
+    RegistrationsPerConnection,
+    /// The number of registrations of one peer: a host, or a user behind a Unix socket.
+    RegistrationsPerPeer,
+    /// The number of concurrent watches on one connection.
+    WatchesPerConnection,
+    /// The number of concurrent watches of one peer: a host, or a user behind a Unix socket.
+    WatchesPerPeer,
+}
+
+impl QuotaKind {
+    const ALL: [Self; 4] = [
+        Self::RegistrationsPerConnection,
+        Self::RegistrationsPerPeer,
+        Self::WatchesPerConnection,
+        Self::WatchesPerPeer,
+    ];
+
+    /// Returns true if the quota is one of watches.
+    #[must_use]
+    pub fn is_of_watches(self) -> bool {
+        matches!(self, Self::WatchesPerConnection | Self::WatchesPerPeer)
+    }
+
+    /// Returns the name on the wire (PROTOCOL 12).
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::RegistrationsPerConnection => "registrations_per_connection",
+            Self::RegistrationsPerPeer => "registrations_per_peer",
+            Self::WatchesPerConnection => "watches_per_connection",
+            Self::WatchesPerPeer => "watches_per_peer",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl fmt::Display for QuotaKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RegistrationsPerConnection => "registrations for each connection",
+            Self::RegistrationsPerPeer => "registrations for each peer",
+            Self::WatchesPerConnection => "watches on each connection",
+            Self::WatchesPerPeer => "watches for each peer",
+        })
+    }
+}
+
 /// The reason why a registration is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

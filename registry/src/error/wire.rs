@@ -5,14 +5,16 @@ use std::time::Duration;
 use agentwire_codec::{ErrorCode, Map, Value, WireError, internal::repeatable_text};
 use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 
-use super::{LimitKind, RegistrationProblem, RegistryError};
+use super::{LimitKind, QuotaKind, RegistrationProblem, RegistryError};
 
 impl RegistryError {
     /// Returns the error code that represents this error on the wire (PROTOCOL 12).
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
+            Self::QuotaReached { of, .. } if of.is_of_watches() => ErrorCode::AGENT_UNAVAILABLE,
             Self::InvalidName { .. }
+            | Self::QuotaReached { .. }
             | Self::InvalidRegistration { .. }
             | Self::TooManyInstances { .. }
             | Self::Full { .. } => ErrorCode::REGISTRATION_FAILED,
@@ -49,6 +51,7 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
             ("too_many_instances", Some(name), limit(*max))
         }
         RegistryError::Full { max, .. } => ("full", None, limit(*max)),
+        RegistryError::QuotaReached { max, .. } => ("quota", None, limit(*max)),
         RegistryError::TooManyWatches { max } => ("too_many_watches", None, limit(*max)),
         RegistryError::Duplicate { name, endpoint } => ("duplicate", Some(name), at(endpoint)),
         RegistryError::Replaced { name, endpoint } => ("replaced", Some(name), at(endpoint)),
@@ -76,6 +79,9 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
     details.extend(name.map(|name| ("agent_name", repeatable_text(name).into_owned())));
     details.extend(more);
     if let RegistryError::Full { of, .. } = error {
+        details.insert("of", of.as_str());
+    }
+    if let RegistryError::QuotaReached { of, .. } = error {
         details.insert("of", of.as_str());
     }
     if let RegistryError::Owned { retry_after, .. } = error {
@@ -123,6 +129,10 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
                 None => LimitKind::Registrations,
                 Some(of) => LimitKind::parse(of.as_str()?)?,
             },
+        },
+        Some("quota") => RegistryError::QuotaReached {
+            max: number("limit")?,
+            of: QuotaKind::parse(details.get("of")?.as_str()?)?,
         },
         Some("too_many_watches") => RegistryError::TooManyWatches {
             max: number("limit")?,
@@ -206,6 +216,20 @@ mod tests {
                 "AGENT_UNAVAILABLE",
             ),
             (
+                RegistryError::QuotaReached {
+                    max: 7,
+                    of: QuotaKind::RegistrationsPerPeer,
+                },
+                "REGISTRATION_FAILED",
+            ),
+            (
+                RegistryError::QuotaReached {
+                    max: 7,
+                    of: QuotaKind::WatchesPerConnection,
+                },
+                "AGENT_UNAVAILABLE",
+            ),
+            (
                 RegistryError::Duplicate {
                     name: name.clone(),
                     endpoint: endpoint(),
@@ -270,7 +294,13 @@ mod tests {
 
     #[test]
     fn malformed_details_are_tolerated() {
-        for reason in ["too_many_instances", "full", "duplicate", "ambiguous"] {
+        for reason in [
+            "too_many_instances",
+            "full",
+            "quota",
+            "duplicate",
+            "ambiguous",
+        ] {
             let details = map! {"reason": reason, "agent_name": 7, "limit": (-1), "endpoint": []};
             let error = WireError::new("X", "text").with_details(details);
             assert!(matches!(

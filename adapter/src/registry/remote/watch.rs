@@ -68,7 +68,10 @@ pub(super) fn watch(
                 }
                 problem => {
                     let delay = match &problem {
-                        Some(RegistryError::TooManyWatches { .. }) => backoff.max_delay(),
+                        Some(
+                            RegistryError::TooManyWatches { .. }
+                            | RegistryError::QuotaReached { .. },
+                        ) => backoff.max_delay(),
                         _ => backoff.next_delay(),
                     };
                     let cause = problem.as_ref().map(|error| Chain(error).to_string());

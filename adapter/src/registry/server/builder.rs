@@ -7,7 +7,11 @@ use agentwire_transport::internal::{LogLimit, MAX_TIMEOUT};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{RegistryServer, service::RegistryService};
+use super::{
+    RegistryServer,
+    quota::{PeerLimit, QuotaLimits, Quotas},
+    service::RegistryService,
+};
 use crate::{
     Error,
     server::{Endpoints, ServerConfig, ServerTasks, server_settings},
@@ -20,6 +24,11 @@ pub struct RegistryServerBuilder {
     keep_alive: Duration,
     /// The maximum number of watches, or `None` to use half of `max_connections`.
     max_watches: Option<usize>,
+    max_watches_per_connection: usize,
+    /// The quota of watches for each peer, or `None` for half of the limit on watches.
+    max_watches_per_peer: Option<usize>,
+    max_registrations_per_connection: usize,
+    max_registrations_per_peer: Option<usize>,
     config: ServerConfig,
     endpoints: Endpoints,
 }
@@ -30,6 +39,10 @@ impl RegistryServerBuilder {
             registry: SharedRegistry::new(registry),
             keep_alive: KEEP_ALIVE,
             max_watches: None,
+            max_watches_per_connection: WATCHES_PER_CONNECTION,
+            max_watches_per_peer: None,
+            max_registrations_per_connection: REGISTRATIONS_PER_CONNECTION,
+            max_registrations_per_peer: None,
             config: ServerConfig {
                 max_connections: MAX_CONNECTIONS,
                 handler_timeout: Some(HANDLER_TIMEOUT),
@@ -49,6 +62,45 @@ impl RegistryServerBuilder {
     /// seconds.
     pub fn max_watches(mut self, watches: usize) -> Self {
         self.max_watches = Some(watches);
+        self
+    }
+
+    /// Sets the largest number of concurrent watches on one connection. The default is 16. A
+    /// [`RemoteRegistry`](crate::registry::RemoteRegistry) uses a connection for each watch.
+    ///
+    /// Further watches are refused with
+    /// [`RegistryError::QuotaReached`](crate::registry::RegistryError::QuotaReached), and so are
+    /// requests beyond all other quotas.
+    pub fn max_watches_per_connection(mut self, watches: usize) -> Self {
+        self.max_watches_per_connection = watches;
+        self
+    }
+
+    /// Sets the largest number of concurrent watches of one peer. The default is half of
+    /// [`max_watches`](Self::max_watches), but at least 16.
+    ///
+    /// For all quotas, a peer is a user behind a Unix socket, an IPv4 address, an IPv6 network of
+    /// 64 bits, or everything behind the loopback interface. The default quotas for peers do not
+    /// apply to memory endpoints, whose peers are in this process.
+    pub fn max_watches_per_peer(mut self, watches: usize) -> Self {
+        self.max_watches_per_peer = Some(watches);
+        self
+    }
+
+    /// Sets the largest number of registrations that were made on one connection. The default is
+    /// 1024. A registration counts until it is unregistered or expires, and also after its
+    /// connection has been closed.
+    pub fn max_registrations_per_connection(mut self, registrations: usize) -> Self {
+        self.max_registrations_per_connection = registrations;
+        self
+    }
+
+    /// Sets the largest number of registrations of one peer. The default is 16,384.
+    ///
+    /// The quota counts the registrations that were made through this server, also if several
+    /// servers share a registry.
+    pub fn max_registrations_per_peer(mut self, registrations: usize) -> Self {
+        self.max_registrations_per_peer = Some(registrations);
         self
     }
 
@@ -101,6 +153,17 @@ impl RegistryServerBuilder {
         let drain = CancellationToken::new();
         let half = self.config.max_connections / 2;
         let max_watches = self.max_watches.unwrap_or(half.max(1));
+        let share = (max_watches / 2).max(WATCHES_PER_CONNECTION);
+        let quotas = QuotaLimits {
+            registrations_per_connection: self.max_registrations_per_connection,
+            registrations_per_peer: self
+                .max_registrations_per_peer
+                .map_or(PeerLimit::Default(REGISTRATIONS_PER_PEER), PeerLimit::Set),
+            watches_per_connection: self.max_watches_per_connection,
+            watches_per_peer: self
+                .max_watches_per_peer
+                .map_or(PeerLimit::Default(share), PeerLimit::Set),
+        };
         let service = RegistryService {
             registry: self.registry,
             page_size: PAGE_SIZE.min(self.config.frame_limits.max_send() / PAGES_PER_FRAME),
@@ -109,6 +172,7 @@ impl RegistryServerBuilder {
             watches: Arc::new(Semaphore::new(max_watches.min(Semaphore::MAX_PERMITS))),
             max_watches,
             refused_watches: LogLimit::new(),
+            quotas: Arc::new(Quotas::new(quotas)),
             drain: drain.clone(),
         };
         let tasks = ServerTasks::start(bound, Arc::new(service), self.config);
@@ -136,6 +200,12 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// server, because all registered agents and all clients that discover agents connect to the
 /// registry.
 const MAX_CONNECTIONS: usize = 4096;
+
+const WATCHES_PER_CONNECTION: usize = 16;
+const REGISTRATIONS_PER_CONNECTION: usize = 1024;
+
+/// A quarter of the default limit of a registry.
+const REGISTRATIONS_PER_PEER: usize = 16_384;
 
 /// The maximum size of a page of a list, in bytes of JSON. A page is also limited to the maximum
 /// frame size divided by `PAGES_PER_FRAME`.

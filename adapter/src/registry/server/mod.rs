@@ -2,6 +2,7 @@
 
 mod builder;
 mod listing;
+mod quota;
 mod reader;
 mod service;
 

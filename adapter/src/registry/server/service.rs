@@ -7,10 +7,10 @@ use agentwire_codec::{
     map,
 };
 use agentwire_registry::{
-    Event, Query, Registry, RegistryError, SharedRegistry, WatchScope,
+    Event, InstanceRef, Query, Registry, RegistryError, SharedRegistry, WatchScope,
     backend::{FieldError, QueryExt, RegistryErrorExt},
 };
-use agentwire_transport::{Peer, internal::LogLimit};
+use agentwire_transport::internal::LogLimit;
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -23,11 +23,12 @@ use tracing::Span;
 
 use super::{
     listing::{self, ListRequest, WORK_SLICE, Yielder},
+    quota::Quotas,
     reader::{Reader, place},
 };
 use crate::{
     registry::wire::{self, Cursor},
-    server::{Guard, Service, Work, unknown_method},
+    server::{Caller, Guard, Service, Work, unknown_method},
 };
 
 /// The service of a [`RegistryServer`](super::RegistryServer) (PROTOCOL 12).
@@ -43,6 +44,7 @@ pub(super) struct RegistryService {
     pub(super) watches: Arc<Semaphore>,
     pub(super) max_watches: usize,
     pub(super) refused_watches: LogLimit,
+    pub(super) quotas: Arc<Quotas>,
     /// Ends all watches at shutdown, because watches do not end by themselves.
     pub(super) drain: CancellationToken,
 }
@@ -58,7 +60,7 @@ impl Service for RegistryService {
         )
     }
 
-    fn start(&self, id: &RequestId, body: Body, peer: &Peer) -> Result<Work, WireError> {
+    fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
         let method = match &body {
             Body::Request(request) => match request.method().as_str() {
                 Some("lookup") => "lookup",
@@ -72,8 +74,9 @@ impl Service for RegistryService {
         let span = tracing::debug_span!("request", %id, method);
         let (id, limit) = (id.clone(), self.handler_timeout);
         if let (Body::Request(Request::Other(payload)), "watch") = (&body, method) {
-            let reader = Reader::new(peer, payload).map_err(malformed)?;
-            let chunks = AssertUnwindSafe(self.watch(read_scope(payload)?, reader)?).catch_unwind();
+            let reader = Reader::new(&caller.peer, payload).map_err(malformed)?;
+            let chunks = self.watch(read_scope(payload)?, reader, caller)?;
+            let chunks = AssertUnwindSafe(chunks).catch_unwind();
             return Ok(Work::Many(Box::pin(chunks.map(move |body| {
                 let guard = guard(method, &id, &span, None);
                 body.unwrap_or_else(|panic| Body::Error(guard.panicked(&*panic)))
@@ -81,9 +84,10 @@ impl Service for RegistryService {
         }
         let work = answer(
             self.registry.clone(),
+            Arc::clone(&self.quotas),
             body,
             method,
-            peer.clone(),
+            caller.clone(),
             self.page_size,
         );
         let answered = async move {
@@ -121,13 +125,16 @@ impl RegistryService {
         &self,
         scope: WatchScope,
         reader: Reader,
+        caller: &Caller,
     ) -> Result<impl Stream<Item = Body> + Send + 'static, WireError> {
+        let refused = |error: RegistryError| error.to_wire_error();
+        let place = self.quotas.reserve_watch(caller).map_err(refused)?;
         let Ok(permit) = Arc::clone(&self.watches).try_acquire_owned() else {
             let max = self.max_watches;
             if let Some(count) = self.refused_watches.record(Instant::now()) {
                 tracing::warn!(max, count, "watch refused: limit reached");
             }
-            return Err(RegistryError::TooManyWatches { max }.to_wire_error());
+            return Err(refused(RegistryError::TooManyWatches { max }));
         };
         let (registry, drain) = (self.registry.clone(), self.drain.clone());
         let chunks = watch_chunks(
@@ -138,9 +145,9 @@ impl RegistryService {
             self.keep_alive,
             drain,
         );
-        // The closure owns the permit, so the permit is released when the stream is dropped.
+        // The closure owns the permit and the place, which are released when the stream is dropped.
         Ok(chunks.inspect(move |_| {
-            let _ = &permit;
+            let _ = (&permit, &place);
         }))
     }
 }
@@ -215,23 +222,30 @@ fn watch_chunks(
 /// Processes a request and returns the payload of its response.
 async fn answer(
     registry: SharedRegistry,
+    quotas: Arc<Quotas>,
     body: Body,
     method: &'static str,
-    peer: Peer,
+    caller: Caller,
     page_size: usize,
 ) -> Result<Map, WireError> {
     let refused = |error: RegistryError| error.to_wire_error();
     match (method, body) {
         (_, Body::Register(register)) => {
             let registration = wire::read_registration(*register).map_err(refused)?;
-            let registration = place(&peer, registration).map_err(refused)?;
+            let registration = place(&caller.peer, registration).map_err(refused)?;
+            let place = quotas.reserve(&caller, &registration).map_err(refused)?;
             let lease = registry.register(registration).await.map_err(refused)?;
+            place.keep(lease);
             Ok(wire::encode_lease(lease))
         }
         (_, Body::Heartbeat(beat)) => {
             let which = wire::read_ref(beat.agent_name, beat.endpoint, beat.instance, beat.owner);
             let which = which.map_err(refused)?;
             registry.heartbeat(&which).await.map_err(refused)?;
+            match &which.endpoint {
+                Some(endpoint) => quotas.renew(&which.name, endpoint),
+                None => reconcile(&registry, &quotas, &which).await,
+            }
             Ok(Map::new())
         }
         (_, Body::Unregister(leave)) => {
@@ -239,11 +253,13 @@ async fn answer(
             let which = wire::read_ref(name, leave.endpoint, leave.instance, leave.owner);
             let which = which.map_err(refused)?;
             registry.unregister(&which).await.map_err(refused)?;
+            // An answer without an error does not say whether anything was unregistered.
+            reconcile(&registry, &quotas, &which).await;
             Ok(Map::new())
         }
         (method, Body::Request(Request::Other(payload))) => {
             let after = Cursor::read(&payload).map_err(malformed)?;
-            let reader = Reader::new(&peer, &payload).map_err(malformed)?;
+            let reader = Reader::new(&caller.peer, &payload).map_err(malformed)?;
             let request = match method {
                 "lookup" => {
                     let name = wire::text(&payload, "agent_name").map_err(malformed)?;
@@ -268,6 +284,18 @@ async fn answer(
             Ok(answer)
         }
         (_, other) => Err(unknown_method(other.kind().as_str().into())),
+    }
+}
+
+/// Brings the quotas up to date with the registrations of a name.
+async fn reconcile(registry: &SharedRegistry, quotas: &Quotas, which: &InstanceRef) {
+    if !quotas.counts_any(&which.name) {
+        return;
+    }
+    let read_at = Instant::now();
+    // If the lookup fails, the registrations count until their leases have passed.
+    if let Ok(live) = registry.lookup(&which.name).await {
+        quotas.reconcile(&which.name, &live, read_at);
     }
 }
 

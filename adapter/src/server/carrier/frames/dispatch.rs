@@ -6,10 +6,13 @@ use agentwire_codec::{
     Envelope, EnvelopeType, ErrorCode, Format, Map, RequestId, WireError,
     internal::MAX_REPEATED_LEN,
 };
-use agentwire_transport::{Peer, internal::LogLimit};
+use agentwire_transport::internal::LogLimit;
 
 use super::{in_flight::InFlight, reply::Reply};
-use crate::{connection::Decoded, server::service::Service};
+use crate::{
+    connection::Decoded,
+    server::service::{Caller, Service},
+};
 
 /// Starts the request in a decoded payload. For a large payload, `payload` may be empty.
 ///
@@ -19,7 +22,7 @@ use crate::{connection::Decoded, server::service::Service};
 /// server is stopping (PROTOCOL 8.4).
 pub(super) fn dispatch(
     service: &dyn Service,
-    peer: &Peer,
+    caller: &Caller,
     decoded: Decoded,
     payload: &[u8],
     is_stopping: bool,
@@ -35,6 +38,7 @@ pub(super) fn dispatch(
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
             if let Some(count) = UNDECODABLE.record(Instant::now()) {
+                let peer = &caller.peer;
                 tracing::warn!(%peer, %id, %error, count, "frame cannot be decoded");
             }
             // If the envelope has several errors, a wrong type is reported first.
@@ -53,7 +57,7 @@ pub(super) fn dispatch(
     if is_stopping {
         return Err(refuse(id, stopping()));
     }
-    match service.start(&id, body, peer) {
+    match service.start(&id, body, caller) {
         Ok(work) => Ok(InFlight::new(format, id, work)),
         Err(error) => Err(refuse(id, error)),
     }

@@ -30,7 +30,7 @@ use crate::{
     server::{
         carrier::ServerContext,
         config::ServerConfig,
-        service::Service,
+        service::{Caller, Service},
         shutdown::{ShutdownListener, Stage},
     },
 };
@@ -42,7 +42,7 @@ use crate::{
 /// single write.
 pub(super) struct Session {
     connection: FramedConnection,
-    peer: Peer,
+    caller: Caller,
     service: Arc<dyn Service>,
     config: Arc<ServerConfig>,
     in_flight: FuturesUnordered<NextReply>,
@@ -81,7 +81,7 @@ impl Session {
     ) -> Box<Self> {
         Box::new(Self {
             connection,
-            peer,
+            caller: Caller::new(peer),
             service: Arc::clone(&server.service),
             config: Arc::clone(&server.config),
             in_flight: FuturesUnordered::new(),
@@ -264,8 +264,13 @@ impl Session {
                     break;
                 };
                 has_read = true;
-                let dispatched =
-                    dispatch(&*self.service, &self.peer, decoded, &[], self.is_stopping());
+                let dispatched = dispatch(
+                    &*self.service,
+                    &self.caller,
+                    decoded,
+                    &[],
+                    self.is_stopping(),
+                );
                 self.start_or_refuse(dispatched, cx);
                 continue;
             }
@@ -297,7 +302,7 @@ impl Session {
                     };
                     let dispatched = dispatch(
                         &*self.service,
-                        &self.peer,
+                        &self.caller,
                         decoded,
                         payload,
                         self.is_stopping(),
@@ -397,7 +402,7 @@ impl Session {
             None => CloseReason::FrameTooLarge { len, max },
         });
         if let Some(protocol) = protocol {
-            foreign_protocol::warn(&self.peer, protocol);
+            foreign_protocol::warn(&self.caller.peer, protocol);
             // An HTTP response is sent only for the first bytes of a connection. After a valid
             // frame, bytes that look like HTTP are the length of another frame.
             let is_first = self.connection.written() == 0
