@@ -35,9 +35,9 @@ impl Exit {
             | RegistryError::InvalidSetting { .. }
             | RegistryError::Encode { .. } => Self::Usage,
             RegistryError::NoAnswer { .. } => Self::TimedOut,
-            RegistryError::InvalidAnswer { .. } | RegistryError::NotARegistry { .. } => {
-                Self::Protocol
-            }
+            RegistryError::InvalidAnswer { .. }
+            | RegistryError::AnswerTooLarge { .. }
+            | RegistryError::NotARegistry { .. } => Self::Protocol,
             RegistryError::Unavailable { source, .. } => {
                 let call = source.downcast_ref::<agentwire::Error>();
                 if call.is_some_and(agentwire::Error::is_timeout) {

@@ -1,12 +1,28 @@
 //! Peers that try to use up a registry, and registries that try to use up their clients.
 
-use agentwire::registry::{
-    LocalRegistry, QuotaKind, Registration, Registry, RegistryError, RegistryServer,
-    RemoteRegistry, WatchScope,
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use agentwire::{
+    Endpoint,
+    registry::{
+        LocalRegistry, QuotaKind, Registration, Registry, RegistryError, RegistryServer,
+        RemoteRegistry, WatchScope,
+    },
+    transport::Listener,
 };
 use agentwire_codec::Body;
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep},
+};
 
-use crate::common::{RawPeer, within};
+use crate::common::{RawPeer, memory, within};
 
 async fn serve() -> (RegistryServer, LocalRegistry) {
     let registry = LocalRegistry::new();
@@ -98,6 +114,135 @@ async fn some_connections_cannot_hold_all_watches() {
     let mut watch = honest.watch(WatchScope::All);
     within(watch.next()).await.unwrap().unwrap();
 }
+
+/// Sends answers of a hostile registry to each request until the client closes the connection.
+/// Returns how many bytes of pages were sent.
+async fn endless(
+    answer: impl Fn(&str) -> String + Send + 'static,
+    endpoint: &Endpoint,
+) -> Arc<AtomicUsize> {
+    let mut listener = Listener::bind(endpoint).await.unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    tokio::spawn(async move {
+        let mut peer = RawPeer::accept(&mut listener).await;
+        loop {
+            let Some(request) = peer.receive_or_end().await else {
+                return;
+            };
+            let is_watch = matches!(&request.body, Body::Request(request)
+                if request.method().as_str() == Some("watch"));
+            let payload = answer(&request.id.to_string());
+            loop {
+                let frame = put(payload.as_bytes());
+                if peer.connection.write_all(&frame).await.is_err() {
+                    return;
+                }
+                counter.fetch_add(payload.len(), Relaxed);
+                if !is_watch {
+                    break;
+                }
+            }
+        }
+    });
+    sent
+}
+
+fn put(payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&len, payload].concat()
+}
+
+/// One registration whose metadata are many small integers.
+fn page() -> String {
+    let zeros = vec!["0"; PAGE_VALUES].join(",");
+    format!(r#"[{{"name": "a", "endpoint": "tcp://h:1", "metadata": {{"x": [{zeros}]}}}}]"#)
+}
+
+#[tokio::test]
+async fn a_list_that_never_ends_stops_at_the_budget_of_its_reader() {
+    let endpoint = memory("endless-list");
+    let page = page();
+    let answer = move |id: &str| {
+        format!(
+            r#"{{"version": "1.0", "type": "response", "id": "{id}",
+                "payload": {{"registrations": {page}, "next": {{}}}}}}"#
+        )
+    };
+    let sent = endless(answer, &endpoint).await;
+    let client = RemoteRegistry::builder(&endpoint).max_list_size(BUDGET);
+    let error = within(client.build().unwrap().list()).await.unwrap_err();
+    assert!(
+        matches!(error, RegistryError::AnswerTooLarge { max: BUDGET, .. }),
+        "{error:?}"
+    );
+    assert!(sent.load(Relaxed) <= BUDGET);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_never_ends_stops_at_the_budget_of_its_reader() {
+    let endpoint = memory("endless-snapshot");
+    let page = page();
+    let answer = move |id: &str| {
+        format!(
+            r#"{{"version": "1.0", "type": "stream_chunk", "id": "{id}",
+                "payload": {{"message": {{"role": "agent", "content": {{"event": "snapshot",
+                "registrations": {page}, "more": true}}}}}}}}"#
+        )
+    };
+    let sent = endless(answer, &endpoint).await;
+    let client = RemoteRegistry::builder(&endpoint).max_list_size(BUDGET);
+    let mut watch = client.build().unwrap().watch(WatchScope::All);
+    let error = within(watch.next()).await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, RegistryError::AnswerTooLarge { max: BUDGET, .. }),
+        "{error:?}"
+    );
+    assert!(within(watch.next()).await.is_none());
+    assert!(sent.load(Relaxed) <= BUDGET);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_is_never_complete_is_given_up() {
+    for content in [
+        r#"{"event": "snapshot", "registrations": [], "more": true}"#,
+        r#"{"event": "alive"}"#,
+    ] {
+        let endpoint = memory("late-snapshot");
+        let mut listener = Listener::bind(&endpoint).await.unwrap();
+        let client = RemoteRegistry::new(&endpoint).unwrap();
+        let watching = tokio::spawn(async move {
+            let mut watch = client.watch(WatchScope::All);
+            watch.next().await.is_none()
+        });
+        let mut peer = RawPeer::accept(&mut listener).await;
+        let id = peer.receive().await.id;
+        let started = Instant::now();
+        let payload = format!(
+            r#"{{"version": "1.0", "type": "stream_chunk", "id": "{id}",
+                "payload": {{"message": {{"role": "agent", "content": {content}}}}}}}"#
+        );
+        // One chunk in a second is never silent.
+        while peer
+            .connection
+            .write_all(&put(payload.as_bytes()))
+            .await
+            .is_ok()
+        {
+            assert!(started.elapsed() < LIST_TIMEOUT + Duration::from_secs(5));
+            sleep(Duration::from_secs(1)).await;
+        }
+        // The watch connects again.
+        RawPeer::accept(&mut listener).await;
+        watching.abort();
+    }
+}
+
+const BUDGET: usize = 4 * 1024 * 1024;
+const PAGE_VALUES: usize = 10_000;
+
+/// The default time of a client for a list.
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The default quotas of a registry server.
 const CONNECTION_REGISTRATIONS: usize = 1024;

@@ -40,6 +40,10 @@ pub trait RegistrationExt: Sized {
     #[must_use]
     fn is_callable_from(&self, here: &str) -> bool;
 
+    /// Returns about how many bytes of memory the registration takes.
+    #[must_use]
+    fn memory_size(&self) -> usize;
+
     /// Returns the owner key. Backends send the key in requests to other registries, but must never
     /// send the key to readers.
     #[must_use]
@@ -99,6 +103,10 @@ impl RegistrationExt for Registration {
         let reach = Reach::of(&self.endpoint);
         let there = self.machine.as_deref();
         there.is_none_or(|there| machine::is_same(there, here, reach))
+    }
+
+    fn memory_size(&self) -> usize {
+        self.approximate_size()
     }
 
     fn owner(&self) -> Option<&str> {

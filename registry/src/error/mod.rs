@@ -176,6 +176,20 @@ pub enum RegistryError {
         source: ErrorSource,
     },
 
+    /// A list or a snapshot takes more memory than this client accepts. Ask for less, or raise the
+    /// limit of the client.
+    #[error(
+        "the answer of the registry at {} takes more than {max} bytes; ask for less or raise \
+         `max_list_size`",
+        Untrusted(registry)
+    )]
+    AnswerTooLarge {
+        /// The registry's address.
+        registry: String,
+        /// The limit, in bytes of memory.
+        max: usize,
+    },
+
     /// The request is too large, or contains a value that one of the formats does not support.
     /// Change the request before trying again.
     #[error("cannot encode the request to the registry")]

@@ -28,6 +28,7 @@ impl RegistryError {
             }
             Self::Remote(error) => error.code.clone(),
             Self::InvalidAnswer { .. }
+            | Self::AnswerTooLarge { .. }
             | Self::InvalidSetting { .. }
             | Self::Refused { .. }
             | Self::Encode { .. }
@@ -69,6 +70,7 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
         // Servers refuse malformed queries before evaluating them, so `InvalidQuery` needs no
         // reason of its own.
         RegistryError::InvalidAnswer { .. }
+        | RegistryError::AnswerTooLarge { .. }
         | RegistryError::InvalidQuery { .. }
         | RegistryError::InvalidSetting { .. }
         | RegistryError::Refused { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentwire_codec::{Format, FrameLimits};
 use agentwire_transport::{Endpoint, Error as TransportError, internal::MAX_TIMEOUT};
 
-use super::RemoteRegistry;
+use super::{RemoteRegistry, budget::ListLimits};
 use crate::{Error, RemoteAgent};
 
 /// A builder for a [`RemoteRegistry`], returned by [`RemoteRegistry::builder`].
@@ -14,6 +14,7 @@ use crate::{Error, RemoteAgent};
 pub struct RemoteRegistryBuilder {
     endpoint: Result<Endpoint, TransportError>,
     timeout: Duration,
+    limits: ListLimits,
     include_remote_local: bool,
     keep_alive_timeout: Duration,
     max_backoff: Duration,
@@ -30,6 +31,10 @@ impl RemoteRegistryBuilder {
         Self {
             endpoint: endpoint.try_into().map_err(TransportError::from),
             timeout: Duration::from_secs(10),
+            limits: ListLimits {
+                max_size: MAX_LIST_SIZE,
+                timeout: LIST_TIMEOUT,
+            },
             include_remote_local: false,
             keep_alive_timeout: Duration::from_secs(45),
             max_backoff: Duration::from_secs(5),
@@ -50,6 +55,26 @@ impl RemoteRegistryBuilder {
     /// fail or reach a different agent.
     pub fn include_remote_local(mut self, include: bool) -> Self {
         self.include_remote_local = include;
+        self
+    }
+
+    /// Sets the maximum memory of a list and of the snapshot of a watch, in bytes. The default is
+    /// 64 MiB. The memory is an estimate, and is several times the size of the list as JSON.
+    ///
+    /// A larger list fails with
+    /// [`RegistryError::AnswerTooLarge`](crate::registry::RegistryError::AnswerTooLarge), and a
+    /// larger snapshot ends its watch with this error. Without the limit, a hostile registry could
+    /// fill the memory of its clients.
+    pub fn max_list_size(mut self, bytes: usize) -> Self {
+        self.limits.max_size = bytes;
+        self
+    }
+
+    /// Sets the maximum time until a list or the snapshot of a watch has arrived as a whole. The
+    /// default is 60 s. A list must also arrive within the [`timeout`](Self::timeout) of a call. A
+    /// watch whose snapshot is late reconnects.
+    pub fn list_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -104,11 +129,15 @@ impl RemoteRegistryBuilder {
             watches: watches.build()?,
             endpoint,
             timeout: self.timeout.min(MAX_TIMEOUT),
+            limits: self.limits,
             include_remote_local: self.include_remote_local,
             backoff: (FIRST_BACKOFF, self.max_backoff),
         })
     }
 }
+
+const MAX_LIST_SIZE: usize = 64 * 1024 * 1024;
+const LIST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The maximum number of watches of one client. Watches have separate connections, so that they
 /// cannot use up the connections of calls.

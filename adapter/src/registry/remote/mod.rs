@@ -1,5 +1,6 @@
 //! A client of a registry in another process.
 
+mod budget;
 mod builder;
 mod error;
 mod watch;
@@ -20,6 +21,7 @@ use agentwire_registry::{
 use agentwire_transport::{Endpoint, Error as TransportError, internal::Backoff};
 use tokio::time::{Instant, timeout_at};
 
+use self::budget::{Budget, ListLimits};
 pub use self::builder::RemoteRegistryBuilder;
 use crate::{CallOptions, Error, RemoteAgent, RetryPolicy, registry::wire};
 
@@ -48,6 +50,7 @@ pub struct RemoteRegistry {
     /// the limit for calls.
     watches: RemoteAgent,
     timeout: Duration,
+    limits: ListLimits,
     include_remote_local: bool,
     /// The first and the maximum delay before a lost watch reconnects.
     backoff: (Duration, Duration),
@@ -91,13 +94,16 @@ impl RemoteRegistry {
     /// Fetches all pages of a list.
     async fn fetch_list(&self, mut request: Map) -> Result<Vec<Arc<Registration>>, RegistryError> {
         self.add_reader(&mut request);
-        let deadline = Instant::now() + self.timeout;
+        let timeout = self.timeout.min(self.limits.timeout);
+        let deadline = Instant::now() + timeout;
         let pages = async {
             let mut all = Vec::new();
+            let mut budget = Budget::new(self.limits.max_size);
             loop {
                 let mut answer = self.call(Request::Other(request.clone())).await?;
                 let page = wire::read_page(&mut answer);
                 let (page, len) = page.map_err(|error| self.invalid(error))?;
+                budget.spend(&page, self.endpoint())?;
                 all.extend(page);
                 match answer.get_mut("next").map(std::mem::take) {
                     None | Some(Value::Null) => return Ok(without_duplicates(all)),
@@ -111,9 +117,7 @@ impl RemoteRegistry {
         };
         match timeout_at(deadline, pages).await {
             Ok(all) => all,
-            Err(_) => Err(RegistryError::NoAnswer {
-                limit: self.timeout,
-            }),
+            Err(_) => Err(RegistryError::NoAnswer { limit: timeout }),
         }
     }
 
@@ -224,6 +228,7 @@ impl Registry for RemoteRegistry {
         watch::watch(
             self.watches.clone(),
             self.endpoint.clone(),
+            self.limits,
             scope,
             request,
             backoff,

@@ -15,18 +15,20 @@ use agentwire_transport::{
     internal::{Backoff, Chain},
 };
 use async_stream::stream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     MAX_REGISTRATIONS,
+    budget::{Budget, ListLimits},
     error::{from_call_error, invalid_answer},
 };
-use crate::{MessageStream, RemoteAgent, registry::wire::WatchChunk};
+use crate::{Error, MessageStream, RemoteAgent, registry::wire::WatchChunk};
 
 /// Creates a watch of a remote registry. The watch connects when it is first polled.
 pub(super) fn watch(
     registry: RemoteAgent,
     endpoint: Endpoint,
+    limits: ListLimits,
     scope: WatchScope,
     request: Map,
     mut backoff: Backoff,
@@ -42,7 +44,7 @@ pub(super) fn watch(
         // connection is then a resync, because events may have been lost.
         let mut had_snapshot = false;
         loop {
-            let mut source = Source::open(&registry, request.clone());
+            let mut source = Source::open(&registry, request.clone(), limits);
             let problem = loop {
                 match source.next(&endpoint).await {
                     Ok(Some(mut event)) => {
@@ -87,14 +89,19 @@ pub(super) fn watch(
 /// The stream of a watch on one connection.
 struct Source {
     chunks: MessageStream,
+    limits: ListLimits,
+    /// When the first snapshot, or the snapshot that is being received, must be complete.
+    snapshot_deadline: Option<Instant>,
     /// Whether the snapshot of this connection has been returned.
     had_snapshot: bool,
 }
 
 impl Source {
-    fn open(registry: &RemoteAgent, request: Map) -> Self {
+    fn open(registry: &RemoteAgent, request: Map, limits: ListLimits) -> Self {
         Self {
             chunks: registry.ask_for_stream(Request::Other(request)),
+            limits,
+            snapshot_deadline: None,
             had_snapshot: false,
         }
     }
@@ -102,7 +109,11 @@ impl Source {
     /// Returns the next event, or `None` at the end of the stream.
     async fn next(&mut self, endpoint: &Endpoint) -> Result<Option<Event>, RegistryError> {
         let mut parts: Option<Vec<Arc<Registration>>> = None;
-        while let Some(chunk) = self.chunks.next().await {
+        let mut budget = Budget::new(self.limits.max_size);
+        if !self.had_snapshot {
+            self.snapshot_deadline = Some(Instant::now() + self.limits.timeout);
+        }
+        while let Some(chunk) = self.next_chunk().await? {
             let Message { content, .. } =
                 chunk.map_err(|error| from_call_error(endpoint, None, error))?;
             let chunk =
@@ -116,9 +127,13 @@ impl Source {
                     },
                     parts,
                 ) => {
+                    budget.spend(&registrations, endpoint)?;
+                    let deadline = Instant::now() + self.limits.timeout;
+                    self.snapshot_deadline.get_or_insert(deadline);
                     let all = parts.get_or_insert_default();
                     all.extend(registrations);
                     if !more {
+                        self.snapshot_deadline = None;
                         return Ok(Some(Event::snapshot(std::mem::take(all), resync)));
                     }
                     if all.len() > MAX_REGISTRATIONS {
@@ -142,5 +157,26 @@ impl Source {
             }
         }
         Ok(None)
+    }
+
+    /// Waits for the next chunk. The wait for the rest of a snapshot ends at its deadline, however
+    /// many chunks arrive until then.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RegistryError::NoAnswer`] if the snapshot is late.
+    async fn next_chunk(&mut self) -> Result<Option<Result<Message, Error>>, RegistryError> {
+        let Some(deadline) = self.snapshot_deadline else {
+            return Ok(self.chunks.next().await);
+        };
+        let late = || RegistryError::NoAnswer {
+            limit: self.limits.timeout,
+        };
+        // A chunk that is ready wins over the timeout, so the deadline is checked first.
+        if Instant::now() >= deadline {
+            return Err(late());
+        }
+        let next = timeout_at(deadline, self.chunks.next()).await;
+        next.map_err(|_| late())
     }
 }
