@@ -103,6 +103,11 @@ impl RemoteAgent {
     /// probed in the background. The duration of an ejection grows in the same way as the delays of
     /// the [`RetryPolicy`].
     ///
+    /// An instance that accepts requests but leaves five calls in a row unanswered gets only trial
+    /// calls until it answers. At most half of the instances are suspended in this way. An instance
+    /// that answers with errors counts as busier than it is, so that it attracts no more calls than
+    /// the others.
+    ///
     /// If a request was not processed, the client sends the request to another instance, within the
     /// timeout of the call. If an instance may have received the request, another instance is tried
     /// only if [`RetryPolicy::resend`] allows it. If the agent itself fails with `AGENT_NOT_FOUND`,
@@ -114,8 +119,12 @@ impl RemoteAgent {
     /// [`Error::AgentNotFound`] if every reachable endpoint hosts a different agent.
     ///
     /// While the registry is unreachable, the client calls the instances that it already knows. If
-    /// the registry loses its data in a restart, unlisted instances remain usable for 90 s, but
-    /// only while no listed instance is available.
+    /// instances expire, or the registry loses its data, the agents may be well and unable to reach
+    /// the registry. These instances remain usable while they answer, and for 90 s without calls,
+    /// but only while no registered instance is available.
+    ///
+    /// If another process registers at the endpoint of an instance, no call uses the connections to
+    /// the previous process. An endpoint that is local to another machine is not called.
     ///
     /// The first call starts a task that watches the registry. Other tasks look up instances and
     /// probe ejected instances. All tasks end when the client is closed or dropped.

@@ -13,7 +13,8 @@ use crate::common::{
 };
 use agentwire::{
     Agent, AgentError, Balance, CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent,
-    RequestContext, RetryPolicy,
+    RequestContext, RetryPolicy, agent_fn,
+    registry::{Registration, Registry},
     transport::{Connection, Listener},
 };
 use futures_core::Stream;
@@ -390,4 +391,119 @@ async fn an_unreachable_error_names_the_cause_of_the_last_attempt() {
         other => panic!("{other:?}"),
     }
     dropping.abort();
+}
+
+/// Registers an agent that accepts requests and never answers.
+async fn register_silent(instances: &Instances) -> LocalAgent {
+    let endpoint = memory("silent");
+    let silent = agent_fn("weather", |_: Message| std::future::pending());
+    let server = LocalAgent::serve(silent, &endpoint).await.unwrap();
+    instances.register(&endpoint).await;
+    server
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_never_answers_loses_its_calls() {
+    for balance in [Balance::RoundRobin, Balance::PowerOfTwoChoices] {
+        let instances = Instances::with(3).await;
+        let _silent = register_silent(&instances).await;
+        let remote = instances.remote_with(balance);
+        let options = CallOptions::new().timeout(Duration::from_secs(1));
+        let mut timeouts = 0;
+        for _ in 0..600 {
+            let call = remote.process_with(Message::user("x"), &options);
+            match within(call).await {
+                Ok(_) => {}
+                Err(Error::Timeout { .. }) => timeouts += 1,
+                Err(other) => panic!("{other:?}"),
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        // Five calls suspend the instance. In the following minute, trial calls go to it after
+        // intervals that grow from 5 s.
+        assert!((5..=14).contains(&timeouts), "{timeouts}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_fails_at_once_gets_at_most_its_share_of_calls() {
+    let instances = Instances::default();
+    let mut servers = Vec::new();
+    for number in 0..4 {
+        let endpoint = memory("instance");
+        let agent = agent_fn("weather", move |message: Message| async move {
+            if number == 0 {
+                return Err(AgentError::with_code("OUT_OF_MEMORY", "out of memory"));
+            }
+            sleep(Duration::from_millis(10)).await;
+            Ok(message)
+        });
+        servers.push(LocalAgent::serve(agent, &endpoint).await.unwrap());
+        instances.register(&endpoint).await;
+    }
+    let remote = instances.remote();
+    let callers = (0..16).map(|_| async {
+        let mut failed = 0;
+        for _ in 0..100 {
+            failed += usize::from(ask(&remote).await.is_err());
+        }
+        failed
+    });
+    let failed: usize = join_all(callers).await.into_iter().sum();
+    assert!(failed <= 1600 / 4, "{failed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_leave_an_instance_that_was_replaced_at_its_endpoint() {
+    let instances = Instances::default();
+    let endpoint = memory("shared address");
+    let registration = Registration::new("weather", endpoint.clone());
+    let first = registration.clone().with_instance("first");
+    instances.registry.register(first.clone()).await.unwrap();
+    let old = instances.serve(&endpoint).await;
+    let remote = instances.remote();
+    ask(&remote).await.unwrap();
+    assert_eq!(remote.stats().idle, 1);
+
+    instances
+        .registry
+        .unregister(&(&first).into())
+        .await
+        .unwrap();
+    let second = registration.with_instance("second");
+    instances.registry.register(second).await.unwrap();
+    let is_closed = async {
+        while remote.stats().idle > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(is_closed).await;
+    ask(&remote).await.unwrap();
+    within(old.stop()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_that_only_the_registry_lost_are_still_called() {
+    let mut instances = Instances::default();
+    let endpoints = [instances.add().await, instances.add().await];
+    let remote = instances.remote();
+    ask(&remote).await.unwrap();
+    // The agents send no heartbeats for much longer than a lease, and answer every call.
+    for _ in 0..100 {
+        sleep(Duration::from_secs(5)).await;
+        ask(&remote).await.unwrap();
+    }
+    assert!(
+        instances
+            .registry
+            .lookup("weather")
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    // Once an agent is back, the other one is not called any more.
+    instances.register(&endpoints[0]).await;
+    sleep(Duration::from_secs(1)).await;
+    let answers = ask_often(&remote, 20).await;
+    assert_eq!(answers.len(), 1, "{answers:?}");
 }

@@ -49,15 +49,19 @@ impl Cache {
                 self.reconcile(registrations, now)
             }
             Event::Joined(registration) | Event::Updated(registration)
-                if self.query.matches(registration) =>
+                if self.is_usable(registration) =>
             {
-                self.instances.join(registration);
+                let mut removed = self.instances.remove_expired(now);
+                removed.extend(self.instances.join(registration));
+                removed
+            }
+            Event::Expired(registration) => {
+                self.instances.expire(&registration.endpoint, now);
                 self.instances.remove_expired(now)
             }
             Event::Joined(registration)
             | Event::Updated(registration)
-            | Event::Left(registration)
-            | Event::Expired(registration) => {
+            | Event::Left(registration) => {
                 let gone = self.instances.leave(&registration.endpoint);
                 gone.into_iter().collect()
             }
@@ -103,13 +107,19 @@ impl Cache {
     /// removed immediately.
     fn reconcile(&mut self, listed: &[Arc<Registration>], now: Instant) -> Vec<Arc<Instance>> {
         let (matching, others): (Vec<_>, Vec<_>) =
-            (listed.iter().cloned()).partition(|registration| self.query.matches(registration));
+            (listed.iter().cloned()).partition(|registration| self.is_usable(registration));
         let others = others.iter();
         let mut removed: Vec<_> = others
             .filter_map(|registration| self.instances.leave(&registration.endpoint))
             .collect();
         removed.extend(self.instances.reconcile(&matching, now));
         removed
+    }
+
+    /// Returns whether calls may use an instance: it matches the query, and its endpoint means the
+    /// same on this machine.
+    fn is_usable(&self, registration: &Registration) -> bool {
+        self.query.matches(registration) && registration.is_callable_here()
     }
 
     /// Returns whether calls can use the cache without a lookup. An empty cache always requires a
@@ -250,7 +260,9 @@ mod tests {
             ["memory://b", "memory://c"]
         );
         assert!(cache.apply(&Event::Expired(agent("a")), now).is_empty());
-        assert_eq!(cache.apply(&Event::Expired(agent("b")), now).len(), 1);
+        // An expired instance is called only while the registry lists no other.
+        assert!(cache.apply(&Event::Expired(agent("b")), now).is_empty());
+        assert_eq!(known(&mut cache, now).unwrap(), ["memory://c"]);
         cache.apply(&Event::snapshot(vec![agent("d")], true), now);
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://d"]);
     }
@@ -290,9 +302,9 @@ mod tests {
         cache.apply(&Event::Joined(agent("a")), now);
         assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
         cache.apply(&Event::snapshot(Vec::new(), true), now);
-        assert_eq!(cache.apply(&Event::Expired(agent("b")), now).len(), 1);
+        assert!(cache.apply(&Event::Expired(agent("b")), now).is_empty());
         let later = now + Duration::from_secs(90);
-        assert_eq!(cache.looked_up(&[], cache.begin_lookup(), later).len(), 1);
+        assert_eq!(cache.looked_up(&[], cache.begin_lookup(), later).len(), 2);
         assert_eq!(known(&mut cache, later), None);
     }
 
@@ -305,5 +317,33 @@ mod tests {
         assert!(!cache.is_silent(now) && cache.is_silent(later));
         cache.looked_up(&[agent("a")], cache.begin_lookup(), later);
         assert!(!cache.is_silent(later));
+    }
+
+    #[test]
+    fn a_mass_expiry_is_believed_as_slowly_as_an_empty_registry() {
+        let (mut cache, now) = (cache(), Instant::now());
+        cache.apply(&Event::snapshot(vec![agent("a"), agent("b")], false), now);
+        for name in ["a", "b"] {
+            assert!(cache.apply(&Event::Expired(agent(name)), now).is_empty());
+        }
+        cache.looked_up(&[], cache.begin_lookup(), now);
+        let kept = ["memory://a", "memory://b"];
+        assert_eq!(known(&mut cache, now).unwrap(), kept);
+        cache.apply(&Event::Joined(agent("a")), now);
+        assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
+    }
+
+    #[test]
+    fn instances_on_another_machine_are_not_called_here() {
+        let (mut cache, now) = (cache(), Instant::now());
+        let loopback = Registration::new("agent", "tcp://127.0.0.1:5555".parse().unwrap());
+        let mut elsewhere = loopback.with_version("1.0.0");
+        if elsewhere.machine.is_none() {
+            return;
+        }
+        elsewhere.machine = Some("another machine".into());
+        let listed = vec![agent("a"), Arc::new(elsewhere)];
+        cache.apply(&Event::snapshot(listed, false), now);
+        assert_eq!(known(&mut cache, now).unwrap(), ["memory://a"]);
     }
 }

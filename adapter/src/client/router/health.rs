@@ -1,8 +1,11 @@
 //! Tracks the health of an instance.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use agentwire_transport::internal::Backoff;
@@ -14,6 +17,9 @@ use tokio::time::Instant;
 /// the instance. For all other calls, the instance stays ejected until the probe ends. A successful
 /// connection ends the ejection. The backoff period grows with each failure, and only an answer
 /// resets the period.
+///
+/// An instance that accepts requests but does not answer is suspended: until it answers, only one
+/// trial call per interval uses the instance. A connection does not end the suspension.
 #[derive(Debug)]
 pub(super) struct Health {
     snapshot: Arc<HealthSnapshot>,
@@ -23,6 +29,12 @@ pub(super) struct Health {
     ejected_until: Option<Instant>,
     /// The number of connections that have ended without an answer since the last answer.
     disconnects: u32,
+    /// The number of calls that have timed out since the last answer.
+    timeouts: u32,
+    /// The time of the next trial call, or `None` if the instance is not suspended.
+    next_trial: Option<Instant>,
+    trial_backoff: Backoff,
+    failure_load: FailureLoad,
 }
 
 /// The outcome of an attempt to connect to or call an instance.
@@ -32,6 +44,10 @@ pub(super) enum Outcome {
     Connected,
     /// The instance answered.
     Answered,
+    /// The instance answered with an error.
+    AnsweredError,
+    /// A sent request was not answered within the timeout of the call.
+    TimedOut,
     /// A connection ended without an answer.
     Disconnected,
     /// No connection could be opened, or the endpoint hosts a different agent.
@@ -92,20 +108,15 @@ impl Health {
             backoff,
             ejected_until: None,
             disconnects: 0,
+            timeouts: 0,
+            next_trial: None,
+            trial_backoff: Backoff::new(MIN_TRIAL_INTERVAL, MAX_TRIAL_INTERVAL),
+            failure_load: FailureLoad::default(),
         }
     }
 
     pub(super) fn snapshot(&self) -> &Arc<HealthSnapshot> {
         &self.snapshot
-    }
-
-    /// Resets the health for a new process at the same endpoint. Failures of earlier attempts are
-    /// no longer counted.
-    pub(super) fn renew(&mut self) {
-        self.begin_epoch();
-        self.backoff.reset();
-        self.ejected_until = None;
-        self.disconnects = 0;
     }
 
     /// Returns whether the instance is not ejected.
@@ -134,12 +145,22 @@ impl Health {
         match outcome {
             Outcome::Connected => self.connected(),
             Outcome::Answered => {
-                self.backoff.reset();
-                self.disconnects = 0;
-                self.snapshot.has_answered.store(true, Relaxed);
-                self.connected()
+                let is_well = self.failure_load.halve(now);
+                self.answered(is_well)
+            }
+            Outcome::AnsweredError => {
+                self.failure_load.add(now);
+                self.answered(false)
+            }
+            Outcome::TimedOut => {
+                self.snapshot.has_answered.store(false, Relaxed);
+                if self.snapshot.epoch() == epoch {
+                    self.timeouts = self.timeouts.saturating_add(1);
+                }
+                Change::None
             }
             Outcome::Disconnected => {
+                self.failure_load.add(now);
                 self.snapshot.has_answered.store(false, Relaxed);
                 self.disconnects = self.disconnects.saturating_add(1);
                 // A single disconnect may have been caused by the request.
@@ -155,6 +176,57 @@ impl Health {
                 Change::Available
             }
             Outcome::Abandoned => Change::None,
+        }
+    }
+
+    /// Returns whether so many consecutive calls have timed out that the instance should be
+    /// suspended.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.timeouts >= MAX_TIMEOUTS
+    }
+
+    /// Returns whether the instance is suspended, because it accepts calls but does not answer.
+    pub(super) fn is_suspended(&self) -> bool {
+        self.next_trial.is_some()
+    }
+
+    /// Returns whether the instance is suspended and a trial call is due.
+    pub(super) fn is_trial_due(&self, now: Instant) -> bool {
+        self.next_trial.is_some_and(|at| at <= now)
+    }
+
+    /// Suspends the instance until it answers. Only trial calls use the instance. Calls that wait
+    /// for a connection to the instance move to another one.
+    pub(super) fn suspend(&mut self, now: Instant) {
+        self.begin_epoch();
+        self.next_trial = Some(now + self.trial_backoff.next_delay());
+    }
+
+    /// Begins a trial call. The next trial is due after an interval, whatever the outcome.
+    pub(super) fn begin_trial(&mut self, now: Instant) {
+        self.next_trial = Some(now + self.trial_backoff.next_delay());
+    }
+
+    /// Returns the load that recent failures add to the calls in flight.
+    pub(super) fn failure_load(&self, now: Instant) -> usize {
+        self.failure_load.at(now)
+    }
+
+    /// Makes the next answer be reported, although the instance has answered before.
+    pub(super) fn expect_answer(&mut self) {
+        self.snapshot.has_answered.store(false, Relaxed);
+    }
+
+    fn answered(&mut self, is_well: bool) -> Change {
+        self.backoff.reset();
+        self.disconnects = 0;
+        self.timeouts = 0;
+        self.trial_backoff.reset();
+        self.snapshot.has_answered.store(is_well, Relaxed);
+        let was_suspended = self.next_trial.take().is_some();
+        match self.connected() {
+            Change::None if was_suspended => Change::Available,
+            change => change,
         }
     }
 
@@ -182,10 +254,65 @@ impl Health {
     }
 }
 
+/// The load that the failures of an instance add to its calls in flight.
+///
+/// An instance that fails at once has few calls in flight, and would otherwise attract calls. Each
+/// failure counts like a call in flight, and its weight halves every second.
+#[derive(Debug, Default)]
+struct FailureLoad {
+    load: f32,
+    since: Option<Instant>,
+}
+
+impl FailureLoad {
+    fn add(&mut self, now: Instant) {
+        self.set((self.decayed(now) + 1.0).min(MAX_FAILURE_LOAD), now);
+    }
+
+    /// Halves the load after a success. Returns whether less than one failure is left.
+    fn halve(&mut self, now: Instant) -> bool {
+        self.set(self.decayed(now) / 2.0, now);
+        self.load < 1.0
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the load is between zero and a small maximum"
+    )]
+    fn at(&self, now: Instant) -> usize {
+        self.decayed(now).round() as usize
+    }
+
+    fn decayed(&self, now: Instant) -> f32 {
+        match self.since {
+            Some(since) if self.load > 0.0 => {
+                let age = now.saturating_duration_since(since);
+                self.load * (-age.as_secs_f32()).exp2()
+            }
+            _ => 0.0,
+        }
+    }
+
+    fn set(&mut self, load: f32, now: Instant) {
+        self.load = load;
+        self.since = Some(now);
+    }
+}
+
+/// The number of consecutive timeouts after which an instance is suspended.
+const MAX_TIMEOUTS: u32 = 5;
+
+/// The intervals between the trial calls to a suspended instance. They grow with each trial that is
+/// not answered.
+const MIN_TRIAL_INTERVAL: Duration = Duration::from_secs(5);
+const MAX_TRIAL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The maximum load that failures add, so that an instance that recovers is soon called again.
+const MAX_FAILURE_LOAD: f32 = 64.0;
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::{Outcome::*, *};
 
     const FIRST: Duration = Duration::from_millis(100);
@@ -279,5 +406,57 @@ mod tests {
         // Until the instance answers, each further disconnect ejects the instance.
         report(&mut health, Connected, now);
         assert_eq!(report(&mut health, Disconnected, now), Change::Ejected);
+    }
+
+    #[test]
+    fn consecutive_timeouts_stall_an_instance_and_an_answer_ends_that() {
+        let (mut health, now) = (health(), Instant::now());
+        for _ in 0..2 {
+            for _ in 1..MAX_TIMEOUTS {
+                assert_eq!(report(&mut health, TimedOut, now), Change::None);
+                assert!(!health.is_stalled() && !health.snapshot().has_answered());
+            }
+            report(&mut health, Answered, now);
+        }
+        for _ in 0..MAX_TIMEOUTS {
+            report(&mut health, TimedOut, now);
+        }
+        assert!(health.is_stalled() && health.is_well());
+        let epoch = health.snapshot().epoch();
+        health.suspend(now);
+        assert_ne!(health.snapshot().epoch(), epoch, "waiting calls move on");
+        // A connection proves nothing about an instance that does not answer.
+        assert_eq!(report(&mut health, Connected, now), Change::None);
+        assert!(health.is_suspended() && !health.is_trial_due(now));
+        let later = now + MIN_TRIAL_INTERVAL;
+        assert!(health.is_trial_due(later));
+        health.begin_trial(later);
+        assert!(!health.is_trial_due(later));
+        assert_eq!(report(&mut health, Answered, later), Change::Available);
+        assert!(!health.is_suspended() && !health.is_stalled());
+    }
+
+    #[test]
+    fn a_failure_is_a_load_that_halves_every_second() {
+        let (mut health, now) = (health(), Instant::now());
+        let second = Duration::from_secs(1);
+        assert_eq!(health.failure_load(now), 0);
+        for _ in 0..8 {
+            assert_eq!(report(&mut health, AnsweredError, now), Change::None);
+        }
+        for (age, load) in [(0, 8), (1, 4), (2, 2), (3, 1), (5, 0)] {
+            assert_eq!(health.failure_load(now + second * age), load);
+        }
+        report(&mut health, Answered, now);
+        assert_eq!(health.failure_load(now), 4);
+        assert!(!health.snapshot().has_answered(), "the next answer counts");
+        for _ in 0..3 {
+            report(&mut health, Answered, now);
+        }
+        assert!(health.snapshot().has_answered());
+        for _ in 0..1000 {
+            report(&mut health, AnsweredError, now);
+        }
+        assert_eq!(health.failure_load(now), 64);
     }
 }

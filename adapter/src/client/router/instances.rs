@@ -19,10 +19,11 @@ use super::{
 
 /// The known instances of an agent and their health.
 ///
-/// An instance becomes unconfirmed if the registry stops listing the instance without reporting
-/// that it left or expired. The registry may then have lost its data. Unconfirmed instances are
-/// called only if no other instance is available. An unconfirmed instance is removed when it first
-/// fails, or after [`Lease::DEFAULT_TIMEOUT`] at the latest.
+/// An instance becomes unconfirmed if its lease expires, or if the registry stops listing the
+/// instance without reporting that it left. The agent may be unable to reach the registry, or the
+/// registry may have lost its data. Unconfirmed instances are called only if no other instance is
+/// available. An unconfirmed instance is removed at its first failure, or
+/// [`Lease::DEFAULT_TIMEOUT`] after its last answer.
 #[derive(Debug)]
 pub(super) struct Instances {
     entries: Vec<Entry>,
@@ -59,6 +60,23 @@ pub(super) enum Choice {
 }
 
 impl Entry {
+    fn new(id: u64, registration: &Registration, backoff: &Backoff) -> Self {
+        Self {
+            instance: Arc::new(Instance::new(id, registration.endpoint.clone())),
+            registered_as: registration.instance.clone(),
+            health: Health::new(backoff.clone()),
+            unlisted_since: None,
+            probe: None,
+        }
+    }
+
+    /// Marks the instance as unconfirmed from now on, unless it is already.
+    fn mark_unlisted(&mut self, now: Instant) {
+        self.unlisted_since.get_or_insert(now);
+        // Each answer is reported, and extends the time for which the instance is kept.
+        self.health.expect_answer();
+    }
+
     fn is_confirmed(&self) -> bool {
         self.unlisted_since.is_none()
     }
@@ -100,20 +118,22 @@ impl Instances {
         self.entries.iter().map(|entry| &entry.instance)
     }
 
-    /// Adds or updates an instance. If a new process has registered at a known endpoint, the health
-    /// of the instance is reset.
-    pub(super) fn join(&mut self, registration: &Registration) {
+    /// Adds or updates an instance. If another process has registered at a known endpoint, replaces
+    /// the instance, and returns the previous one. Its connections may still lead to the previous
+    /// process.
+    pub(super) fn join(&mut self, registration: &Registration) -> Option<Arc<Instance>> {
         let known = (self.entries.iter_mut())
             .find(|entry| entry.instance.endpoint == registration.endpoint);
         if let Some(entry) = known {
             entry.unlisted_since = None;
-            if entry.registered_as != registration.instance {
-                entry.registered_as.clone_from(&registration.instance);
-                entry.health.renew();
-                entry.probe = None;
+            if entry.registered_as == registration.instance {
+                return None;
             }
-            return;
+            let successor = Entry::new(self.next_id, registration, &self.backoff);
+            self.next_id += 1;
+            return Some(mem::replace(entry, successor).instance);
         }
+        let mut removed = None;
         if self.entries.len() >= MAX_INSTANCES {
             let unconfirmed = self.entries.iter().position(|entry| !entry.is_confirmed());
             let Some(unconfirmed) = unconfirmed else {
@@ -121,19 +141,23 @@ impl Instances {
                     let endpoint = Untrusted(&registration.endpoint);
                     tracing::warn!(%endpoint, count, "too many instances; ignoring one");
                 }
-                return;
+                return None;
             };
-            self.entries.remove(unconfirmed);
+            removed = Some(self.entries.remove(unconfirmed).instance);
         }
-        let instance = Instance::new(self.next_id, registration.endpoint.clone());
+        let entry = Entry::new(self.next_id, registration, &self.backoff);
+        self.entries.push(entry);
         self.next_id += 1;
-        self.entries.push(Entry {
-            instance: Arc::new(instance),
-            registered_as: registration.instance.clone(),
-            health: Health::new(self.backoff.clone()),
-            unlisted_since: None,
-            probe: None,
-        });
+        removed
+    }
+
+    /// Marks an instance whose lease has expired as unconfirmed. The agent may be unable to reach
+    /// the registry.
+    pub(super) fn expire(&mut self, endpoint: &Endpoint, now: Instant) {
+        let at = |entry: &&mut Entry| entry.instance.endpoint == *endpoint;
+        if let Some(entry) = self.entries.iter_mut().find(at) {
+            entry.mark_unlisted(now);
+        }
     }
 
     /// Removes the instance at an endpoint.
@@ -143,7 +167,7 @@ impl Instances {
         Some(self.entries.remove(index).instance)
     }
 
-    /// Applies a complete list of registrations, and returns the expired instances.
+    /// Applies a complete list of registrations, and returns the expired and replaced instances.
     pub(super) fn reconcile(
         &mut self,
         listed: &[Arc<Registration>],
@@ -152,13 +176,12 @@ impl Instances {
         let endpoints: HashSet<&Endpoint> = listed.iter().map(|one| &one.endpoint).collect();
         for entry in &mut self.entries {
             if !endpoints.contains(&entry.instance.endpoint) {
-                entry.unlisted_since.get_or_insert(now);
+                entry.mark_unlisted(now);
             }
         }
-        for registration in listed {
-            self.join(registration);
-        }
-        self.remove_expired(now)
+        let mut removed: Vec<_> = listed.iter().filter_map(|one| self.join(one)).collect();
+        removed.extend(self.remove_expired(now));
+        removed
     }
 
     /// Removes and returns the expired instances.
@@ -187,15 +210,20 @@ impl Instances {
             Some(AttemptOutcome::Unusable) => false,
         };
         let is_new = |entry: &Entry| may(entry) && !history.contains(entry.instance.id);
-        let well = |entry: &Entry| entry.health.is_well();
+        let well = |entry: &Entry| entry.health.is_well() && !entry.health.is_suspended();
         let due = |entry: &Entry| entry.health.is_due(now);
+        let is_trial = |entry: &Entry| {
+            entry.health.is_well() && entry.health.is_trial_due(now) && entry.is_confirmed()
+        };
         let index = self
-            .pick(|entry| well(entry) && entry.is_confirmed() && is_new(entry))
-            .or_else(|| self.pick(|entry| due(entry) && entry.is_confirmed() && is_new(entry)))
-            .or_else(|| self.pick(|entry| well(entry) && is_new(entry)))
-            .or_else(|| self.pick(|entry| due(entry) && is_new(entry)))
-            .or_else(|| self.pick(|entry| well(entry) && may(entry)))
-            .or_else(|| self.pick(|entry| due(entry) && may(entry)));
+            .pick(now, |entry| is_trial(entry) && is_new(entry))
+            .or_else(|| self.pick(now, |one| well(one) && one.is_confirmed() && is_new(one)))
+            .or_else(|| self.pick(now, |one| due(one) && one.is_confirmed() && is_new(one)))
+            .or_else(|| self.pick(now, |entry| well(entry) && is_new(entry)))
+            .or_else(|| self.pick(now, |entry| due(entry) && is_new(entry)))
+            .or_else(|| self.pick(now, |entry| well(entry) && may(entry)))
+            .or_else(|| self.pick(now, |entry| due(entry) && may(entry)))
+            .or_else(|| self.pick(now, |entry| entry.health.is_well() && may(entry)));
         if let Some(index) = index {
             return self.begin_call(index, now);
         }
@@ -236,7 +264,9 @@ impl Instances {
 
     /// Returns whether an instance is available that the call has not tried.
     pub(super) fn has_another(&self, now: Instant, history: &AttemptHistory) -> bool {
-        let is_available = |entry: &Entry| entry.health.is_well() || entry.health.is_due(now);
+        let is_available = |entry: &Entry| {
+            !entry.health.is_suspended() && (entry.health.is_well() || entry.health.is_due(now))
+        };
         let is_new = |entry: &Entry| !entry.is_expired(now) && !history.contains(entry.instance.id);
         let mut entries = self.entries.iter();
         entries.any(|entry| is_available(entry) && is_new(entry))
@@ -259,27 +289,65 @@ impl Instances {
         };
         let entry = &mut self.entries[index];
         let change = entry.health.report(epoch, outcome, now);
+        let has_answered = matches!(outcome, Outcome::Answered | Outcome::AnsweredError);
+        if has_answered && !entry.is_confirmed() {
+            entry.unlisted_since = Some(now);
+            entry.health.expect_answer();
+        }
+        let is_current = entry.health.snapshot().epoch() == epoch;
+        if outcome == Outcome::TimedOut && is_current && entry.health.is_stalled() {
+            if entry.is_confirmed() {
+                return (self.suspend(index, now), None);
+            }
+            return (Change::Ejected, Some(self.entries.remove(index).instance));
+        }
         let is_removed = change == Change::Ejected && !entry.is_confirmed();
         let removed = is_removed.then(|| self.entries.remove(index).instance);
         (change, removed)
     }
 
+    /// Suspends an instance that does not answer, unless too few instances would be left. An
+    /// instance that is suspended already gets no trial call before the next interval.
+    fn suspend(&mut self, index: usize, now: Instant) -> Change {
+        let is_out = |one: &Entry| one.health.is_suspended() || !one.health.is_well();
+        let out = self.entries.iter().filter(|entry| is_out(entry)).count();
+        let was_suspended = self.entries[index].health.is_suspended();
+        if !was_suspended && (out + 1) * 2 > self.entries.len() {
+            return Change::None;
+        }
+        let entry = &mut self.entries[index];
+        entry.health.suspend(now);
+        if !was_suspended {
+            let endpoint = Untrusted(&entry.instance.endpoint);
+            tracing::warn!(%endpoint, "instance does not answer; sending it only trial calls");
+        }
+        Change::Ejected
+    }
+
     /// Picks an entry that satisfies the condition, and returns its index.
-    fn pick(&mut self, condition: impl Fn(&Entry) -> bool) -> Option<usize> {
+    fn pick(&mut self, now: Instant, condition: impl Fn(&Entry) -> bool) -> Option<usize> {
         let entries = &self.entries;
         let nth = |n: usize| {
             let fitting = entries.iter().enumerate().filter(|(_, one)| condition(one));
             fitting.map(|(index, _)| index).nth(n)
         };
         let count = entries.iter().filter(|entry| condition(entry)).count();
-        let in_flight = |n| nth(n).map_or(0, |index| entries[index].instance.in_flight());
-        nth(self.balancer.pick(count, in_flight)?)
+        let load = |n| {
+            nth(n).map_or(0, |index| {
+                let entry = &entries[index];
+                entry.instance.in_flight() + entry.health.failure_load(now)
+            })
+        };
+        nth(self.balancer.pick(count, load)?)
     }
 
     fn begin_call(&mut self, index: usize, now: Instant) -> Choice {
         let entry = &mut self.entries[index];
         if !entry.health.is_well() {
             entry.health.begin_probe(now + self.connect_timeout);
+        }
+        if entry.health.is_trial_due(now) {
+            entry.health.begin_trial(now);
         }
         let health = Arc::clone(entry.health.snapshot());
         Choice::Now(InFlightGuard::new(Arc::clone(&entry.instance), health))
@@ -572,5 +640,105 @@ mod tests {
         instances.reconcile(&[Arc::clone(&new)], now);
         assert_eq!(instances.len(now), MAX_INSTANCES);
         assert_eq!(called(&mut instances, now), ["memory://new"]);
+    }
+
+    fn stall(instances: &mut Instances, instance: u64, now: Instant) {
+        for _ in 0..5 {
+            report(instances, instance, Outcome::TimedOut, now);
+        }
+    }
+
+    #[test]
+    fn an_instance_that_never_answers_gets_one_trial_call_per_interval() {
+        for balance in [Balance::RoundRobin, Balance::PowerOfTwoChoices] {
+            let mut instances = instances(balance, &EACH);
+            let now = Instant::now();
+            stall(&mut instances, 0, now);
+            assert_eq!(called(&mut instances, now), ["memory://b", "memory://c"]);
+            let later = now + Duration::from_secs(5);
+            for _ in 0..2 {
+                let calls = (0..20).map(|_| at(&choose(&mut instances, later).unwrap()));
+                let trials = calls.filter(|called| called == "memory://a").count();
+                assert!(trials <= 1);
+            }
+            let (change, _) = report(&mut instances, 0, Outcome::Answered, later);
+            assert_eq!(change, Change::Available);
+            assert_eq!(called(&mut instances, later).len(), 3);
+        }
+    }
+
+    #[test]
+    fn at_most_half_of_the_instances_are_suspended() {
+        let mut instances = instances(Balance::RoundRobin, &["a", "b", "c", "d", "e"]);
+        let now = Instant::now();
+        for instance in 0..5 {
+            stall(&mut instances, instance, now);
+        }
+        assert_eq!(called(&mut instances, now).len(), 3);
+        // If no other instance is left, calls use the suspended ones.
+        for name in ["c", "d", "e"] {
+            instances.leave(&endpoint(name));
+        }
+        assert_eq!(called(&mut instances, now), ["memory://a", "memory://b"]);
+    }
+
+    #[test]
+    fn an_instance_that_fails_at_once_attracts_no_calls() {
+        let mut instances = instances(Balance::PowerOfTwoChoices, &["a", "b", "c", "d"]);
+        let start = Instant::now();
+        let (mut busy, mut failed) = (std::collections::VecDeque::new(), 0);
+        // Sixteen callers: the first instance fails at once, and the others take their time.
+        for call in 0..1600 {
+            let now = start + Duration::from_millis(call);
+            let guard = choose(&mut instances, now).unwrap();
+            if guard.instance().id == 0 {
+                failed += 1;
+                drop(guard);
+                report(&mut instances, 0, Outcome::AnsweredError, now);
+                continue;
+            }
+            report(&mut instances, guard.instance().id, Outcome::Answered, now);
+            busy.push_back(guard);
+            if busy.len() == 16 {
+                busy.pop_front();
+            }
+        }
+        assert!(failed > 0 && failed < 400, "{failed} of 1600");
+    }
+
+    #[test]
+    fn another_instance_id_at_an_endpoint_is_another_instance() {
+        let mut instances = instances(Balance::RoundRobin, &["a"]);
+        let now = Instant::now();
+        let old = choose(&mut instances, now).unwrap();
+        assert!(instances.join(&registration("a")).is_none());
+        let removed = instances.join(&registration("a").with_instance("b"));
+        assert_eq!(removed.unwrap().id, old.instance().id);
+        let new = choose(&mut instances, now).unwrap();
+        assert_ne!(new.instance().id, old.instance().id);
+        assert!(!Arc::ptr_eq(new.instance(), old.instance()));
+        // A failure of the old instance has no effect on the new one.
+        let failed = instances.report(old.instance().id, old.epoch(), Outcome::Failed, now);
+        assert_eq!(failed.0, Change::None);
+    }
+
+    #[test]
+    fn expired_instances_are_kept_while_they_answer() {
+        let mut instances = instances(Balance::RoundRobin, &["a", "b"]);
+        let mut now = Instant::now();
+        for name in ["a", "b"] {
+            instances.expire(&endpoint(name), now);
+        }
+        for _ in 0..5 {
+            let guard = choose(&mut instances, now).unwrap();
+            let id = guard.instance().id;
+            assert!(!guard.health().has_answered(), "each answer is reported");
+            report(&mut instances, id, Outcome::Answered, now);
+            now += Lease::DEFAULT_TIMEOUT / 3;
+        }
+        assert_eq!(instances.len(now), 2);
+        assert!(fail(&mut instances, 0, now).is_some());
+        now += Lease::DEFAULT_TIMEOUT;
+        assert!(instances.is_empty(now));
     }
 }

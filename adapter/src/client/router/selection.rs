@@ -168,7 +168,11 @@ impl Selection {
             }
             settled => {
                 match &settled {
+                    Ok(Body::Error(_)) => self.discovery.report(guard, Outcome::AnsweredError),
                     Ok(_) => self.discovery.report(guard, Outcome::Answered),
+                    Err(Failure::TimedOut(phase)) if phase.may_have_sent() => {
+                        self.discovery.report(guard, Outcome::TimedOut);
+                    }
                     Err(Failure::Broken(_)) => self.discovery.report(guard, Outcome::Disconnected),
                     Err(_) => {}
                 }
