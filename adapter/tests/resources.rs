@@ -24,6 +24,7 @@ use std::{
 use agentwire::{
     Agent, AgentError, CallOptions, Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder,
     RequestContext,
+    registry::{LocalRegistry, Registration, Registry, RegistryConfig, RegistryServer},
     transport::{self, internal::Mutex},
 };
 use fastrand::Rng;
@@ -31,7 +32,7 @@ use futures_core::Stream;
 use futures_util::{future::join_all, stream};
 use peak_alloc::PeakAlloc;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     runtime::{Builder, Handle},
 };
 
@@ -292,3 +293,61 @@ async fn endless_stream() {
     let grown = ALLOCATOR.peak_usage() - before;
     assert!(grown < 1024 * 1024, "{grown} bytes");
 }
+
+/// Registers all agents with metadata that no other generation has.
+async fn register_generation(registry: &LocalRegistry, generation: usize) {
+    for number in 0..AGENTS {
+        let endpoint = Endpoint::tcp("198.51.100.1", 80).unwrap();
+        let registration = Registration::new(format!("agent {number}"), endpoint)
+            .with_instance("")
+            .with_metadata("generation", generation)
+            .with_metadata("text", "x".repeat(AGENT_SIZE));
+        registry.register(registration).await.unwrap();
+    }
+}
+
+#[test]
+fn watches_that_read_nothing_hold_neither_snapshots_nor_old_registrations() {
+    alone(&mut Builder::new_current_thread(), || async {
+        let config = RegistryConfig::new().watch_buffer(16);
+        let registry = LocalRegistry::with_config(config).unwrap();
+        register_generation(&registry, 0).await;
+        let directory = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::unix(directory.path().join("registry.sock")).unwrap();
+        let server = RegistryServer::builder(registry.clone())
+            .max_watches_per_peer(WATCHES)
+            .endpoint(endpoint);
+        let server = within(server.serve()).await.unwrap();
+        let before = ALLOCATOR.current_usage();
+        let mut watches = Vec::new();
+        for _ in 0..WATCHES {
+            let mut watch = within(transport::connect(server.endpoint())).await.unwrap();
+            let request = br#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "watch"}}"#;
+            let len = u32::try_from(request.len()).unwrap().to_be_bytes();
+            watch.write_all(&len).await.unwrap();
+            watch.write_all(request).await.unwrap();
+            // The snapshot begins to arrive.
+            within(watch.read_u32()).await.unwrap();
+            watches.push(watch);
+        }
+        let each = ALLOCATOR.current_usage().saturating_sub(before) / WATCHES;
+        println!("a watch that reads nothing takes {each} bytes");
+        assert!(each < MAX_PER_WATCH, "{each} bytes for each watch");
+        let before = ALLOCATOR.current_usage();
+        for generation in 1..=3 {
+            register_generation(&registry, generation).await;
+        }
+        let grown = ALLOCATOR.current_usage().saturating_sub(before);
+        println!("three new generations pin {grown} bytes");
+        assert!(grown < AGENTS * AGENT_SIZE / 4, "{grown} bytes");
+    });
+}
+
+const AGENTS: usize = 2000;
+const AGENT_SIZE: usize = 10_000;
+
+/// The watches and their peers use two descriptors each.
+const WATCHES: usize = 300;
+
+/// A connection, a queue, and a part of the snapshot.
+const MAX_PER_WATCH: usize = 96 * 1024;

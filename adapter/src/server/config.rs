@@ -12,6 +12,9 @@ use crate::Error;
 pub(crate) struct ServerConfig {
     pub(crate) max_connections: usize,
     pub(crate) max_in_flight: usize,
+    /// The number of queued bytes from which the peer counts as slow. The session then reads no
+    /// requests and queues no replies until the peer has read some bytes.
+    pub(crate) max_queued: usize,
     pub(crate) frame_limits: FrameLimits,
     /// The TCP options, or `None` to keep the options of each listener.
     pub(crate) tcp: Option<TcpOptions>,
@@ -48,6 +51,7 @@ impl Default for ServerConfig {
         Self {
             max_connections: 1024,
             max_in_flight: 64,
+            max_queued: 64 * 1024,
             frame_limits: FrameLimits::default(),
             tcp: None,
             idle_timeout: Duration::from_secs(60),

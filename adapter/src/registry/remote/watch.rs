@@ -21,6 +21,7 @@ use super::{
     MAX_REGISTRATIONS,
     budget::{Budget, ListLimits},
     error::{from_call_error, invalid_answer},
+    without_duplicates,
 };
 use crate::{Error, MessageStream, RemoteAgent, registry::wire::WatchChunk};
 
@@ -134,7 +135,9 @@ impl Source {
                     all.extend(registrations);
                     if !more {
                         self.snapshot_deadline = None;
-                        return Ok(Some(Event::snapshot(std::mem::take(all), resync)));
+                        // A registration that changed meanwhile may be in two parts.
+                        let all = without_duplicates(std::mem::take(all));
+                        return Ok(Some(Event::snapshot(all, resync)));
                     }
                     if all.len() > MAX_REGISTRATIONS {
                         return Err(invalid_answer(

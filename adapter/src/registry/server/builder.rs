@@ -46,6 +46,7 @@ impl RegistryServerBuilder {
             config: ServerConfig {
                 max_connections: MAX_CONNECTIONS,
                 handler_timeout: Some(HANDLER_TIMEOUT),
+                max_queued: MAX_QUEUED,
                 ..ServerConfig::default()
             },
             endpoints: Endpoints::default(),
@@ -200,6 +201,10 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// server, because all registered agents and all clients that discover agents connect to the
 /// registry.
 const MAX_CONNECTIONS: usize = 4096;
+
+/// How many bytes wait in memory for a peer that reads slowly. The limit is low, because thousands
+/// of watches may wait for their readers.
+const MAX_QUEUED: usize = 16 * 1024;
 
 const WATCHES_PER_CONNECTION: usize = 16;
 const REGISTRATIONS_PER_CONNECTION: usize = 1024;

@@ -13,9 +13,10 @@ use agentwire_registry::{
 use agentwire_transport::internal::LogLimit;
 use async_stream::stream;
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::{
     sync::Semaphore,
+    task::unconstrained,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -141,7 +142,7 @@ impl RegistryService {
             registry,
             scope,
             reader,
-            self.page_size,
+            self.page_size.min(WATCH_PAGE_SIZE),
             self.keep_alive,
             drain,
         );
@@ -153,6 +154,9 @@ impl RegistryService {
 }
 
 /// Converts the events of a watch into the chunks of a stream.
+///
+/// A watch that waits for its reader holds no registrations. The snapshot is therefore read page by
+/// page, while the registry may change, and the events that arrived meanwhile follow.
 fn watch_chunks(
     registry: SharedRegistry,
     scope: WatchScope,
@@ -163,8 +167,15 @@ fn watch_chunks(
 ) -> impl Stream<Item = Body> + Send + 'static {
     stream! {
         // The watch is created inside the stream, so that a panic of the registry is caught.
-        let mut watch = registry.watch(scope);
+        let mut watch = registry.watch(scope.clone());
         let mut has_started = false;
+        // Whether the next events may be older than the last page of the snapshot.
+        let mut is_behind = false;
+        let mut late = None;
+        let request = match scope {
+            WatchScope::Name(name) => ListRequest::Name(name),
+            _ => ListRequest::All,
+        };
         let (mut last_chunk, mut last_live) = (Instant::now(), Instant::now());
         loop {
             let max_outage = if has_started { MAX_OUTAGE } else { MAX_START };
@@ -172,22 +183,71 @@ fn watch_chunks(
             let wait = (MAX_OUTAGE / 2)
                 .min(max_outage.saturating_sub(last_live.elapsed()))
                 .min(keep_alive.saturating_sub(last_chunk.elapsed()));
+            if is_behind {
+                late = unconstrained(watch.next()).now_or_never();
+                is_behind = late.is_some();
+            }
             let next = tokio::select! {
                 biased;
                 // When a watch ends, clients open a new watch at a running server.
                 () = drain.cancelled() => break,
+                next = async { late.take() }, if late.is_some() => Ok(next.flatten()),
                 // The timeout loses no event, because `next` is cancel safe.
                 next = timeout(wait, watch.next()) => next,
             };
             match next {
-                Ok(Some(Ok(mut event))) => {
-                    if let Event::Snapshot { registrations, .. } = &mut event {
-                        registrations.retain(|registration| reader.sees(registration));
-                    } else if event.registration().is_some_and(|changed| !reader.sees(changed)) {
+                Ok(Some(Ok(Event::Snapshot { registrations, resync, .. }))) => {
+                    drop(registrations);
+                    let mut after = None;
+                    loop {
+                        let yielder = Yielder::every(WORK_SLICE);
+                        let page = listing::list(
+                            &registry,
+                            &request,
+                            after.as_ref(),
+                            &reader,
+                            page_size,
+                            yielder,
+                        );
+                        let page = timeout(MAX_OUTAGE, page);
+                        let page = page.await.map_err(|_| backend_unreachable());
+                        let page = page.and_then(|page| page.map_err(|error| error.to_wire_error()));
+                        let (page, next) = match page {
+                            Ok(page) => page,
+                            Err(error) => {
+                                yield Body::Error(error);
+                                return;
+                            }
+                        };
+                        let content = wire::snapshot_part(page, resync, next.is_some());
+                        yield Body::StreamChunk(Message::agent(content));
+                        let Some(next) = next else {
+                            break;
+                        };
+                        after = match Cursor::read(&Map::from([("after", next)])) {
+                            Ok(after) => after,
+                            Err(error) => {
+                                yield Body::Error(malformed(error));
+                                return;
+                            }
+                        };
+                        if drain.is_cancelled() {
+                            yield Body::StreamEnd;
+                            return;
+                        }
+                    }
+                    has_started = true;
+                    is_behind = true;
+                    (last_chunk, last_live) = (Instant::now(), Instant::now());
+                }
+                Ok(Some(Ok(event))) => {
+                    if event.registration().is_some_and(|changed| !reader.sees(changed))
+                        || is_behind && !is_current(&registry, &event).await
+                    {
                         last_live = Instant::now();
                         continue;
                     }
-                    for content in wire::encode_event(event, page_size) {
+                    if let Some(content) = wire::encode_change(&event) {
                         yield Body::StreamChunk(Message::agent(content));
                     }
                     has_started = true;
@@ -216,6 +276,22 @@ fn watch_chunks(
             }
         }
         yield Body::StreamEnd;
+    }
+}
+
+/// Returns whether an event describes the present state of the registry. If not, another event
+/// follows that does.
+async fn is_current(registry: &SharedRegistry, event: &Event) -> bool {
+    let Some(changed) = event.registration() else {
+        return true;
+    };
+    let Ok(live) = registry.lookup(&changed.name).await else {
+        return true;
+    };
+    let present = live.iter().find(|one| one.endpoint == changed.endpoint);
+    match event {
+        Event::Left(_) | Event::Expired(_) => present.is_none(),
+        _ => present.is_some_and(|present| present.is_same_offer(changed)),
     }
 }
 
@@ -337,3 +413,7 @@ const MAX_OUTAGE: Duration = Duration::from_secs(30);
 /// The timeout for the first snapshot of a watch. A Redis registry may queue a watch for up to 60
 /// s. With a shorter timeout, the watch would fail and move to the end of the queue.
 const MAX_START: Duration = Duration::from_secs(90);
+
+/// The maximum size of a part of a snapshot, in bytes of JSON. A part waits in memory until the
+/// reader of the watch takes it.
+const WATCH_PAGE_SIZE: usize = 16 * 1024;

@@ -8,7 +8,7 @@ use agentwire_registry::{
     backend::{FieldError, RegistrationExt},
 };
 
-use super::page::{Pages, read_page};
+use super::page::read_page;
 
 /// A decoded chunk of a watch.
 #[derive(Debug)]
@@ -31,39 +31,19 @@ pub(in crate::registry) fn keep_alive() -> Map {
     map! {"event": ALIVE}
 }
 
-/// Encodes an event as the contents of one or more chunks. A snapshot is split into chunks, each of
-/// which contains up to `budget` bytes of registrations as JSON.
-pub(in crate::registry) fn encode_event(
-    event: Event,
-    budget: usize,
-) -> impl Iterator<Item = Map> + Send {
-    let (mut single, mut snapshot) = (None, None);
-    match event {
-        Event::Snapshot {
-            registrations,
-            resync,
-            ..
-        } => snapshot = Some((Pages::new(registrations, budget), resync)),
-        other => single = encode_change(&other),
+/// Encodes a part of a snapshot as the content of a chunk. `more` says whether parts follow.
+pub(in crate::registry) fn snapshot_part(page: Value, resync: bool, more: bool) -> Map {
+    map! {
+        "event": SNAPSHOT,
+        "registrations": page,
+        "resync": resync,
+        "more": more,
     }
-    std::iter::from_fn(move || {
-        let Some((mut pages, resync)) = snapshot.take() else {
-            return single.take();
-        };
-        let (page, more) = pages.next_page();
-        if more {
-            snapshot = Some((pages, resync));
-        }
-        Some(map! {
-            "event": SNAPSHOT,
-            "registrations": page,
-            "resync": resync,
-            "more": more,
-        })
-    })
 }
 
-fn encode_change(event: &Event) -> Option<Map> {
+/// Encodes an event other than a snapshot as the content of a chunk. Returns `None` if other
+/// processes cannot call the agent.
+pub(in crate::registry) fn encode_change(event: &Event) -> Option<Map> {
     let registration = event.registration()?;
     // Snapshots also omit agents that other processes cannot call.
     let registration = registration.is_portable().then(|| registration.to_map())?;
@@ -125,47 +105,38 @@ mod tests {
         Arc::new(Registration::new("weather", endpoint))
     }
 
-    fn round_trip(event: Event, budget: usize) -> Vec<WatchChunk> {
-        encode_event(event, budget)
-            .map(|content| WatchChunk::read(content.into()).unwrap())
-            .collect()
-    }
-
     #[test]
-    fn an_event_survives_a_round_trip_in_one_chunk() {
+    fn an_event_survives_a_round_trip() {
         let agent = agent(80);
         for make in [Event::Joined, Event::Updated, Event::Left, Event::Expired] {
             let event = make(Arc::clone(&agent));
-            let kind = std::mem::discriminant(&event);
-            let chunks = round_trip(event, 0);
-            let [WatchChunk::Event(read)] = &chunks[..] else {
-                panic!("{chunks:?}");
+            let content = encode_change(&event).unwrap();
+            let WatchChunk::Event(read) = WatchChunk::read(content.into()).unwrap() else {
+                panic!("{event:?}");
             };
-            assert_eq!(std::mem::discriminant(read), kind);
+            assert_eq!(
+                std::mem::discriminant(&read),
+                std::mem::discriminant(&event)
+            );
             assert!(read.registration().unwrap().is_same_offer(&agent));
         }
     }
 
     #[test]
-    fn a_snapshot_takes_as_many_chunks_as_it_needs() {
-        let all: Vec<_> = (1..=5).map(agent).collect();
-        for (count, budget, chunks) in [(0, 0, 1), (5, usize::MAX, 1), (5, 0, 5)] {
-            let parts = round_trip(Event::snapshot(all[..count].to_vec(), true), budget);
-            assert_eq!(parts.len(), chunks);
-            let mut found = Vec::new();
-            for (number, part) in parts.into_iter().enumerate() {
-                let WatchChunk::Snapshot {
-                    registrations,
-                    resync: true,
-                    more,
-                } = part
-                else {
-                    panic!("{part:?}");
-                };
-                assert_eq!(more, number + 1 < chunks);
-                found.extend(registrations);
-            }
-            assert_eq!(found.len(), count);
+    fn a_part_of_a_snapshot_survives_a_round_trip() {
+        for (count, more) in [(0, false), (5, true)] {
+            let all: Vec<Map> = (1..=count).map(|port| agent(port).to_map()).collect();
+            let content = snapshot_part(all.into(), true, more);
+            let part = WatchChunk::read(content.into()).unwrap();
+            let WatchChunk::Snapshot {
+                registrations,
+                resync: true,
+                more: read,
+            } = part
+            else {
+                panic!("{part:?}");
+            };
+            assert_eq!((registrations.len(), read), (usize::from(count), more));
         }
     }
 
@@ -196,6 +167,6 @@ mod tests {
     #[test]
     fn agents_that_only_this_process_can_call_are_omitted() {
         let custom = Registration::new("weather", Endpoint::custom("a line"));
-        assert!(round_trip(Event::Joined(Arc::new(custom)), 0).is_empty());
+        assert!(encode_change(&Event::Joined(Arc::new(custom))).is_none());
     }
 }

@@ -6,6 +6,6 @@ mod page;
 
 pub(super) use self::{
     entry::{encode_lease, encode_registration, read_lease, read_ref, read_registration, text},
-    event::{WatchChunk, encode_event, keep_alive},
+    event::{WatchChunk, encode_change, keep_alive, snapshot_part},
     page::{Cursor, Page, read_page},
 };

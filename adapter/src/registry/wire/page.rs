@@ -1,6 +1,6 @@
 //! The pages of a list of registrations.
 
-use std::{cmp::Ordering, iter::Peekable, sync::Arc, vec};
+use std::{cmp::Ordering, sync::Arc};
 
 use agentwire_codec::{Map, Value, json, map};
 use agentwire_registry::{
@@ -20,13 +20,6 @@ pub(in crate::registry) struct Page {
     scratch: Vec<u8>,
 }
 
-/// Splits a list of registrations into pages.
-pub(in crate::registry) struct Pages {
-    rest: Peekable<vec::IntoIter<Arc<Registration>>>,
-    budget: usize,
-}
-
-/// The position at which the next page starts: the last registration of the previous page.
 #[derive(Debug, Clone)]
 pub(in crate::registry) struct Cursor(Registration);
 
@@ -57,28 +50,6 @@ impl Page {
 
     pub(in crate::registry) fn into_list(self) -> Value {
         Value::List(self.list)
-    }
-}
-
-impl Pages {
-    /// Starts splitting `registrations` into pages, and removes registrations that other processes
-    /// cannot call.
-    pub(in crate::registry) fn new(
-        mut registrations: Vec<Arc<Registration>>,
-        budget: usize,
-    ) -> Self {
-        registrations.retain(|registration| registration.is_portable());
-        Self {
-            rest: registrations.into_iter().peekable(),
-            budget,
-        }
-    }
-
-    /// Returns the next page, and whether more pages follow.
-    pub(in crate::registry) fn next_page(&mut self) -> (Value, bool) {
-        let mut page = Page::new(self.budget);
-        while self.rest.next_if(|next| page.push(next)).is_some() {}
-        (page.into_list(), self.rest.peek().is_some())
     }
 }
 
@@ -148,7 +119,6 @@ pub(in crate::registry) fn read_page(
 #[cfg(test)]
 mod tests {
     use agentwire_codec::Timestamp;
-    use agentwire_transport::Endpoint;
 
     use super::*;
 
@@ -164,40 +134,16 @@ mod tests {
         made.collect()
     }
 
-    fn len(page: &Value) -> usize {
-        page.as_list().unwrap().len()
-    }
-
     #[test]
-    fn pages_are_full_and_lose_no_registration() {
+    fn a_page_is_full_at_its_budget_but_holds_one_registration() {
         let all = agents(100);
         let one = Value::Map(all[0].to_map()).to_string().len();
         for (budget, expected) in [(0, 1), (one, 1), (10 * one + 9, 10), (usize::MAX, 100)] {
-            let mut pages = Pages::new(all.clone(), budget);
-            let mut found = 0;
-            loop {
-                let (page, more) = pages.next_page();
-                assert_eq!(len(&page), expected, "of a budget of {budget}");
-                for (page, all) in page.as_list().unwrap().iter().zip(&all[found..]) {
-                    assert_eq!(page["name"].as_str(), Some(&*all.name));
-                }
-                found += len(&page);
-                if !more {
-                    break;
-                }
-            }
-            assert_eq!(found, 100);
+            let mut page = Page::new(budget);
+            let pushed = all.iter().take_while(|agent| page.push(agent)).count();
+            assert_eq!(pushed, expected, "of a budget of {budget}");
+            assert_eq!(page.into_list().as_list().unwrap().len(), expected);
         }
-        let (page, more) = Pages::new(Vec::new(), 100).next_page();
-        assert_eq!((len(&page), more), (0, false));
-    }
-
-    #[test]
-    fn agents_that_only_this_process_can_call_are_omitted() {
-        let mut all = agents(2);
-        all.push(Arc::new(Registration::new("z", Endpoint::custom("a line"))));
-        let (page, more) = Pages::new(all, usize::MAX).next_page();
-        assert_eq!((len(&page), more), (2, false));
     }
 
     #[test]

@@ -445,7 +445,7 @@ impl Session {
 
     /// Returns whether another reply may be queued.
     fn has_queue_space(&self) -> bool {
-        self.encoding.is_none() && self.connection.queued() < HIGH_WATER
+        self.encoding.is_none() && self.connection.queued() < self.config.max_queued
     }
 
     /// Queues a reply, or an error if the reply cannot be encoded. Returns whether the reply itself
@@ -513,10 +513,6 @@ impl Session {
         }
     }
 }
-
-/// The number of queued bytes at which the session stops reading requests and queueing replies,
-/// until the peer has read some bytes.
-const HIGH_WATER: usize = 64 * 1024;
 
 /// The size above which a written reply may still be in transit to the peer.
 const LARGE_REPLY: usize = 16 * 1024;
