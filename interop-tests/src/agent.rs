@@ -36,10 +36,16 @@ impl AgentKind {
     /// If the future is dropped, the server is closed.
     pub async fn serve(self, endpoint: &str) -> Result<LocalAgent, Error> {
         match self {
-            Self::Interop => LocalAgent::serve(InteropAgent, endpoint).await,
-            Self::Mute => LocalAgent::serve(MuteAgent, endpoint).await,
+            Self::Interop => serve(InteropAgent, endpoint).await,
+            Self::Mute => serve(MuteAgent, endpoint).await,
         }
     }
+}
+
+/// Serves an agent to peers that close their sending halves, too.
+async fn serve(agent: impl Agent, endpoint: &str) -> Result<LocalAgent, Error> {
+    let builder = LocalAgent::builder(agent).half_close(true);
+    builder.endpoint(endpoint).serve().await
 }
 
 /// The interop agent, whose behaviour is defined in the docstring of `python/serve.py`.

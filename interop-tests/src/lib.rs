@@ -6,9 +6,11 @@
 //!
 //! - [`AgentKind`] serves Rust versions of the agents that `serve.py` defines.
 //! - [`cases`] contains the cases of `call.py` under the same names, and additional cases.
-//! - [`PythonServer`] and [`PythonClient`] run the scripts as child processes, and [`Proxy`] runs
-//!   the command `agentwire proxy`. Dropping one of these values kills its process.
+//! - [`PythonServer`], [`PythonClient`] and [`PythonCallers`] run the scripts as child processes, and
+//!   [`Proxy`] runs the command `agentwire proxy`. Dropping one of these values kills its process.
 //! - [`RecordingAgent`] records its calls in a file, which remains if the process is killed.
+//! - [`Relay`] forwards bytes between clients and a server, and breaks their connections.
+//!   [`Holdings`] shows what a process has leaked.
 //! - [`TempEndpoint`] is the endpoint of a server for one test. [`within`] limits the duration of a
 //!   test.
 //!
@@ -22,6 +24,7 @@ mod agent;
 )]
 pub mod cases;
 mod failure;
+mod holdings;
 mod process;
 mod proxy;
 mod python;
@@ -39,12 +42,13 @@ mod wire;
 pub use crate::{
     agent::AgentKind,
     failure::{TestFailure, TestResult, expect, expect_that},
+    holdings::Holdings,
     proxy::Proxy,
     python::script_command,
-    python_peer::{PythonClient, PythonServer, list_cases, peer_is_agenkit, skip},
+    python_peer::{PythonCallers, PythonClient, PythonServer, list_cases, peer_is_agenkit, skip},
     random::Generator,
     recording_agent::{CallLog, CallRecord, RecordingAgent},
-    relay::Relay,
+    relay::{Relay, Socket},
     rust_server::RustServer,
     temp_endpoint::{Carrier, TempEndpoint},
     time::within,

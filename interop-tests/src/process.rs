@@ -2,6 +2,7 @@
 
 use std::{fmt, fs, process::Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -94,8 +95,38 @@ impl Process {
         )))
     }
 
+    /// Stops the process with SIGSTOP, until [`thaw`](Self::thaw) is called.
+    pub(crate) fn freeze(&self) -> TestResult {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen process go on.
+    pub(crate) fn thaw(&self) -> TestResult {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> TestResult {
+        // The process has not been waited for, so no other process has its id.
+        let id = self
+            .child
+            .id()
+            .and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        match id {
+            Some(id) => Ok(kill_process(id, signal)?),
+            None => Err(self.failure("has exited")),
+        }
+    }
+
+    /// Returns the number of open file descriptors of the process. Only Linux counts them.
+    pub(crate) fn open_files(&self) -> usize {
+        match self.child.id() {
+            Some(id) => open_files(&id.to_string()),
+            None => 0,
+        }
+    }
+
     /// Kills the process with SIGKILL and waits until it has exited.
-    pub(crate) async fn kill(mut self) -> TestResult {
+    pub(crate) async fn kill(&mut self) -> TestResult {
         Ok(self.child.kill().await?)
     }
 
@@ -112,6 +143,12 @@ impl Process {
             text => TestFailure::new(format!("{failure}\n[{}] {text}", self.name)),
         }
     }
+}
+
+/// Returns the number of open file descriptors of a process, which may be `self`. Only Linux counts
+/// them.
+pub(crate) fn open_files(process: &str) -> usize {
+    fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count)
 }
 
 fn text_of(file: &NamedTempFile) -> String {

@@ -1,6 +1,7 @@
 //! The Python scripts as child processes: a server and a client.
 
 use std::{
+    collections::BTreeMap,
     env,
     io::{self, Write},
 };
@@ -71,6 +72,30 @@ impl PythonServer {
         self.process.explain(failure)
     }
 
+    /// Stops the process with SIGSTOP, until [`thaw`](Self::thaw) is called.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the process has exited.
+    pub fn freeze(&self) -> TestResult {
+        self.process.freeze()
+    }
+
+    /// Lets a frozen process go on.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the process has exited.
+    pub fn thaw(&self) -> TestResult {
+        self.process.thaw()
+    }
+
+    /// Returns the number of open file descriptors of the process. Only Linux counts them.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.process.open_files()
+    }
+
     /// Kills the process with SIGKILL and waits until it has exited.
     ///
     /// # Errors
@@ -80,7 +105,7 @@ impl PythonServer {
     /// # Cancel safety
     ///
     /// If the future is dropped, the process is killed too.
-    pub async fn kill(self) -> TestResult {
+    pub async fn kill(&mut self) -> TestResult {
         self.process.kill().await
     }
 
@@ -172,6 +197,72 @@ impl PythonClient {
     /// written.
     pub async fn confirm_restart(&mut self) -> TestResult {
         self.process.write_line("restarted").await
+    }
+}
+
+/// A Python process that calls a server again and again with `soak.py`. Dropping the value kills
+/// the process.
+#[derive(Debug)]
+pub struct PythonCallers {
+    process: Process,
+}
+
+impl PythonCallers {
+    /// Starts the callers. They make at least `calls` calls, and go on until
+    /// [`finish`](Self::finish) is called.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if Python is missing.
+    pub fn start(target: Target<'_>, calls: u64, seed: u64) -> Result<Self, TestFailure> {
+        let (codec, calls, seed) = (
+            codec_name(target.format),
+            calls.to_string(),
+            seed.to_string(),
+        );
+        let arguments = [
+            "--codec",
+            codec,
+            "--calls",
+            &calls,
+            "--seed",
+            &seed,
+            target.endpoint,
+        ];
+        Ok(Self {
+            process: start("soak.py", &arguments)?,
+        })
+    }
+
+    /// Tells the callers to finish, waits for them, and returns the number of calls with each
+    /// outcome.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a caller got a wrong reply or left something behind.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the process is killed.
+    pub async fn finish(mut self) -> Result<BTreeMap<String, u64>, TestFailure> {
+        self.process.write_line("finish").await?;
+        let mut outcomes = BTreeMap::new();
+        loop {
+            let Some(line) = self.process.line().await? else {
+                return Err(self.process.failure("ended without a result"));
+            };
+            if line == "ok" {
+                self.process.end().await?;
+                return Ok(outcomes);
+            }
+            let Some((count, outcome)) = line.split_once(' ') else {
+                return Err(self.process.failure(format_args!("printed {line:?}")));
+            };
+            match count.parse() {
+                Ok(count) => outcomes.insert(outcome.to_owned(), count),
+                Err(_) => return Err(self.process.failure(format_args!("printed {line:?}"))),
+            };
+        }
     }
 }
 

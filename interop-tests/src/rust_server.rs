@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use crate::{TestFailure, TestResult, process::Process};
+use crate::{Holdings, TestFailure, TestResult, process::Process};
 
 /// A child process that runs the program `interop-agent`, which serves the interop agent in Rust.
 /// Dropping the value kills the process.
@@ -59,6 +59,61 @@ impl RustServer {
         &self.endpoint
     }
 
+    /// Stops the process with SIGSTOP, until [`thaw`](Self::thaw) is called.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the process has exited.
+    pub fn freeze(&self) -> TestResult {
+        self.process.freeze()
+    }
+
+    /// Lets a frozen process go on.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the process has exited.
+    pub fn thaw(&self) -> TestResult {
+        self.process.thaw()
+    }
+
+    /// Returns what the process holds at this moment.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the process has exited.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is not cancel safe. If the future is dropped, a later call may return the
+    /// holdings of this moment.
+    pub async fn holdings(&mut self) -> Result<Holdings, TestFailure> {
+        self.process.write_line("report").await?;
+        let line = self.process.line_after("HOLDS ").await?;
+        let numbers = line.split(' ').map(str::parse);
+        match numbers.collect::<Result<Vec<_>, _>>()?[..] {
+            [open_files, tasks, bytes] => Ok(Holdings {
+                open_files,
+                tasks,
+                bytes,
+            }),
+            _ => Err(self.process.failure(format_args!("printed {line:?}"))),
+        }
+    }
+
+    /// Stops the server gracefully and waits until the process has exited.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the process fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the process is killed.
+    pub async fn stop(mut self) -> TestResult {
+        self.process.end().await
+    }
+
     /// Kills the process with SIGKILL and waits until it has exited.
     ///
     /// # Errors
@@ -68,7 +123,7 @@ impl RustServer {
     /// # Cancel safety
     ///
     /// If the future is dropped, the process is killed too.
-    pub async fn kill(self) -> TestResult {
+    pub async fn kill(&mut self) -> TestResult {
         self.process.kill().await
     }
 }

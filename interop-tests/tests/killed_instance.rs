@@ -125,7 +125,7 @@ async fn kill_one_of_three(label: &str, carrier: Carrier, shared: usize, kill: K
         registry.register(registration).await?;
         survivors.push(server.endpoint().parse()?);
     }
-    let (victim, at_victim) = (servers.remove(1), logs.remove(1));
+    let (mut victim, at_victim) = (servers.remove(1), logs.remove(1));
     let scenario = Scenario {
         remote: RemoteAgent::discover(registry, "interop")
             .balance(Balance::RoundRobin)

@@ -2,12 +2,17 @@
 //!
 //! `interop-agent ENDPOINT FILE` serves an agent that records its calls in a file. The program
 //! prints `READY ENDPOINT` when it accepts connections, and stops when its standard input is
-//! closed.
+//! closed. To a line `report` on standard input, it answers with the line `HOLDS DESCRIPTORS TASKS
+//! BYTES`: what the process holds at that moment.
 
 use std::io::Write;
 
-use agentwire_interop_tests::{AgentKind, RecordingAgent};
-use tokio::io::AsyncReadExt;
+use agentwire_interop_tests::{AgentKind, Holdings, RecordingAgent};
+use peak_alloc::PeakAlloc;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,8 +22,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         [endpoint, log] => RecordingAgent::serve(endpoint, log.as_ref()).await?,
         _ => return Err("usage: interop-agent ENDPOINT [FILE]".into()),
     };
-    writeln!(std::io::stdout(), "READY {}", server.endpoint())?;
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "READY {}", server.endpoint())?;
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        if line == "report" {
+            let Holdings {
+                open_files,
+                tasks,
+                bytes,
+            } = Holdings::of_this_process(ALLOCATOR.current_usage());
+            writeln!(stdout, "HOLDS {open_files} {tasks} {bytes}")?;
+        }
+    }
     server.stop().await;
     Ok(())
 }
