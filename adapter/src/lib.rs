@@ -359,8 +359,3 @@ pub use crate::{
     server::{LocalAgent, LocalAgentBuilder},
     tool::{FnTool, Tool, ToolHandler, tool_fn},
 };
-
-/// Compiles the programs in the README.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
