@@ -104,8 +104,8 @@ impl RegistryConfig {
     /// in bytes. The default is 256 MiB. Further registrations are refused. The memory of each
     /// registration is estimated. For Redis, set `maxmemory` instead.
     ///
-    /// The limit does not include unread snapshots of watches, which keep old registrations in
-    /// memory.
+    /// The limit does not include unread events and snapshots of watches inside this process, which
+    /// keep old registrations in memory. A watch of a `RegistryServer` holds no snapshot.
     pub fn max_total_size(mut self, bytes: usize) -> Self {
         self.max_total_size = bytes;
         self

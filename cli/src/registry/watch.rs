@@ -46,13 +46,7 @@ impl WatchArgs {
                 return Err(self.snapshot_timed_out());
             };
             while let Some(event) = next {
-                let event = event?;
-                let text = if self.client.wants_json() {
-                    format!("{}\n", output::json(as_json(&event)))
-                } else {
-                    as_lines(&event)
-                };
-                output::print(text.as_bytes())?;
+                print(&event?, self.client.wants_json())?;
                 next = next_event(&mut watch).await;
             }
             Ok(())
@@ -83,6 +77,40 @@ async fn next_event(watch: &mut Watch) -> Option<Result<Event, RegistryError>> {
         }
         was_live = is_live;
     }
+}
+
+/// Prints an event. Snapshots are printed in pieces, because their text may take several times as
+/// much memory as the registrations.
+fn print(event: &Event, wants_json: bool) -> Result<(), CliError> {
+    let Event::Snapshot {
+        registrations,
+        resync,
+        ..
+    } = event
+    else {
+        let text = if wants_json {
+            format!("{}\n", output::json(as_json(event)))
+        } else {
+            as_lines(event)
+        };
+        return output::print(text.as_bytes());
+    };
+    if !wants_json {
+        let empty = Event::snapshot(Vec::new(), *resync);
+        output::print(as_lines(&empty).as_bytes())?;
+        for some in registrations.chunks(PIECE) {
+            let lines = as_lines(&Event::snapshot(some.to_vec(), false));
+            output::print(lines.as_bytes())?;
+        }
+        return Ok(());
+    }
+    output::print(br#"{"event": "snapshot", "registrations": ["#)?;
+    for (index, some) in registrations.chunks(PIECE).enumerate() {
+        let some: Vec<_> = some.iter().map(|it| output::json(it.to_map())).collect();
+        let separator = if index == 0 { "" } else { ", " };
+        output::print(format!("{separator}{}", some.join(", ")).as_bytes())?;
+    }
+    output::print(format!("], \"resync\": {resync}}}\n").as_bytes())
 }
 
 /// Returns the event in its wire format (PROTOCOL 12.8), except that a snapshot is a single event.
@@ -130,6 +158,9 @@ Examples:
   agentwire registry watch unix:///tmp/registry.sock
   agentwire registry watch tcp://localhost:7000 weather
   agentwire registry watch tcp://localhost:7000 --json | jq --unbuffered -r .event";
+
+/// How many registrations of a snapshot are printed at a time.
+const PIECE: usize = 64;
 
 /// The name that is looked up to check the connection to the registry. The name does not need to be
 /// registered.
