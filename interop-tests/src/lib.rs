@@ -6,8 +6,9 @@
 //!
 //! - [`AgentKind`] serves Rust versions of the agents that `serve.py` defines.
 //! - [`cases`] contains the cases of `call.py` under the same names, and additional cases.
-//! - [`PythonServer`], [`PythonClient`] and [`PythonCallers`] run the scripts as child processes, and
-//!   [`Proxy`] runs the command `agentwire proxy`. Dropping one of these values kills its process.
+//! - [`PythonServer`], [`PythonClient`] and [`PythonCallers`] run the scripts as child processes,
+//!   and [`Proxy`] runs the command `agentwire proxy`. Dropping one of these values kills its
+//!   process.
 //! - [`RecordingAgent`] records its calls in a file, which remains if the process is killed.
 //! - [`Relay`] forwards bytes between clients and a server, and breaks their connections.
 //!   [`Holdings`] shows what a process has leaked.

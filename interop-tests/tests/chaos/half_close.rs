@@ -1,7 +1,7 @@
 //! Peers without a client: some close their sending halves after their requests, others reset their
 //! connections after the last write.
 
-use std::io;
+use std::{io, time::Duration};
 
 use agentwire::{Endpoint, Format, Message, RequestId};
 use agentwire_codec::{Body, Call, Envelope, HEADER_LEN, Request, Response, put_frame};
@@ -9,7 +9,7 @@ use agentwire_interop_tests::{Socket, TestFailure};
 use fastrand::Rng;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -76,7 +76,7 @@ async fn one_connection(
             format.encode(&envelope, buffer)
         })?;
     }
-    let mut socket = Socket::connect(endpoint).await?;
+    let mut socket = connect(endpoint).await?;
     socket.write_all(&frames).await?;
     if ending == Ending::Reset {
         socket.reset_on_drop();
@@ -105,6 +105,19 @@ async fn one_connection(
         return Ok(Outcome::Wrong(format!("{lost} of {all} answers were lost")));
     }
     Ok(Outcome::Replied("answered after a half-close"))
+}
+
+/// Connects to a server. While the queue of its Unix socket is full, the system refuses connections
+/// with `EAGAIN`, since these peers may arrive faster than the server accepts them.
+async fn connect(endpoint: &Endpoint) -> io::Result<Socket> {
+    loop {
+        match Socket::connect(endpoint).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep(Duration::from_millis(1)).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 /// Reads a frame. Returns `None` if the server closes the connection instead.
