@@ -1,5 +1,5 @@
-//! A client and a server on a simulated network that loses, delays and cuts what they send, and
-//! crashes the server; each seed is another course of events, and always the same one.
+//! A client and a server on a simulated network that loses, delays, cuts, resets and half-closes
+//! connections, and crashes the server. Each seed is another course of events, always the same one.
 //!
 //! Every call must end in its own reply or in a typed error, within its time; and once the network
 //! is whole, the client must work again by itself. `AGENTWIRE_SEEDS` sets how many courses there
@@ -8,19 +8,28 @@
 use std::{
     cell::Cell,
     env, io,
+    pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use crate::common::ScriptedAgent;
 use agentwire::{
     CallOptions, Endpoint, Error, LocalAgent, Message, RemoteAgent, RetryPolicy,
-    transport::{self, Accept, BoxFuture, Connection, Connector, Listener},
+    transport::{self, Accept, BoxFuture, Connection, Connector, Listener, internal::Mutex},
 };
 use fastrand::Rng;
 use futures_util::future::join_all;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::mpsc,
+    time::Instant,
+};
 use turmoil::net::{TcpListener, TcpStream};
 
 const SEEDS: u64 = 250;
@@ -30,19 +39,96 @@ const CALLERS: u64 = 6;
 const CALLS: u64 = 12;
 
 #[derive(Debug)]
-struct Simulated(Endpoint);
+struct Simulated {
+    endpoint: Endpoint,
+    random: Mutex<Rng>,
+    /// Set when connections break no more.
+    is_whole: Arc<AtomicBool>,
+}
+
+/// A stream that is half-closed or reset right after one of its writes.
+#[derive(Debug)]
+struct Breaking {
+    stream: TcpStream,
+    writes_left: u8,
+    is_half_closing: bool,
+    is_broken: bool,
+    is_whole: Arc<AtomicBool>,
+    reader: Option<Waker>,
+}
+
+impl AsyncRead for Breaking {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_broken && !self.is_half_closing {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        self.reader = Some(cx.waker().clone());
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Breaking {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        if !self.is_whole.load(Relaxed) {
+            self.writes_left = self.writes_left.saturating_sub(1);
+            if self.writes_left == 0 {
+                self.is_broken = true;
+                if self.is_half_closing {
+                    let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+                } else if let Some(reader) = self.reader.take() {
+                    reader.wake();
+                }
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_broken {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
 
 impl Connector for Simulated {
     fn endpoint(&self) -> &Endpoint {
-        &self.0
+        &self.endpoint
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Connection, transport::Error>> {
         Box::pin(async {
             match TcpStream::connect(("server", PORT)).await {
-                Ok(stream) => Ok(Connection::custom(stream, "server")),
+                Ok(stream) => {
+                    let mut random = self.random.lock();
+                    let stream = Breaking {
+                        stream,
+                        writes_left: random.u8(1..40),
+                        is_half_closing: random.bool(),
+                        is_broken: false,
+                        is_whole: Arc::clone(&self.is_whole),
+                        reader: None,
+                    };
+                    Ok(Connection::custom(stream, "server"))
+                }
                 Err(source) => Err(transport::Error::Connect {
-                    endpoint: self.0.clone(),
+                    endpoint: self.endpoint.clone(),
                     source,
                 }),
             }
@@ -73,11 +159,12 @@ impl Accept for Accepted {
     }
 }
 
-async fn serve() -> turmoil::Result {
+async fn serve(half_close: bool) -> turmoil::Result {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
     let (accepted, streams) = mpsc::channel(1);
     let endpoint = Endpoint::custom("simulated server");
     let _server = LocalAgent::builder(ScriptedAgent)
+        .half_close(half_close)
         .idle_timeout(Duration::from_secs(2))
         .frame_timeout(Duration::from_secs(2))
         .write_timeout(Duration::from_secs(2))
@@ -167,13 +254,18 @@ fn simulate(seed: u64, max_in_flight: usize) -> (u64, u64) {
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(30))
         .build();
-    sim.host("server", serve);
+    sim.host("server", move || serve(seed % 2 == 0));
 
     let called = Rc::new(Cell::new(None));
     let all_called = Rc::clone(&called);
+    let is_whole = Arc::new(AtomicBool::new(false));
     sim.client("client", async move {
         let remote = RemoteAgent::builder(Endpoint::custom("replaced"))
-            .connector(Simulated(Endpoint::custom("simulated server")))
+            .connector(Simulated {
+                endpoint: Endpoint::custom("simulated server"),
+                random: Mutex::new(Rng::with_seed(!seed)),
+                is_whole: Arc::clone(&is_whole),
+            })
             .max_connections(3)
             .max_in_flight_per_connection(max_in_flight)
             .retry(RetryPolicy::new().backoff(Duration::from_millis(5), Duration::from_millis(100)))
@@ -192,6 +284,7 @@ fn simulate(seed: u64, max_in_flight: usize) -> (u64, u64) {
             failed += ends.1;
         }
         all_called.set(Some((answered, failed)));
+        is_whole.store(true, Relaxed);
         // The network is whole again. Each connection may still fail once for an earlier loss.
         let options = CallOptions::new().timeout(Duration::from_secs(20));
         let mut failures = 0;
