@@ -23,7 +23,7 @@ use crate::TestFailure;
 
 /// A relay between clients and a server.
 ///
-/// Each connection has a [`Fate`], which the relay draws from a seed. Bytes are never changed,
+/// Each connection has a fate, which the relay draws from a seed. Bytes are never changed,
 /// duplicated or reordered. [`cut`](Self::cut) closes all connections at any time.
 #[derive(Debug)]
 pub struct Relay {

@@ -80,7 +80,7 @@ async fn bench_fails_if_no_call_succeeds() {
         "-n",
         "5",
         "--timeout",
-        "100ms",
+        "2s",
     ])
     .await;
     assert!(refused.error(3).contains("connection failed"));
