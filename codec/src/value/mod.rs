@@ -9,6 +9,7 @@ mod index;
 mod integer;
 mod macros;
 mod map;
+mod private_names;
 mod ser;
 
 use std::{

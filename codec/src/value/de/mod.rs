@@ -14,10 +14,18 @@ use serde::{
 };
 
 use self::{enum_access::EnumAccess, key::KeyDeserializer};
-use super::{Integer, Value, ValueError, integer::IntegerRef};
+use super::{
+    Integer, Value, ValueError,
+    integer::IntegerRef,
+    private_names::{EXACT_VALUE, NUMBER, RAW_VALUE},
+};
+use crate::json;
 
 /// Converts a [`Value`], or a [`Map`](crate::Map), into any type that implements serde's
 /// `Deserialize`.
+///
+/// An integer beyond 64 bits fits `i128`, `u128`, `f64` and [`Value`]. A type that accepts any
+/// value, such as the map of a `#[serde(flatten)]` field, receives it as the nearest float.
 ///
 /// # Errors
 ///
@@ -49,6 +57,17 @@ impl<'de> IntoDeserializer<'de, ValueError> for Value {
     }
 }
 
+macro_rules! exact_integers {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+            match self {
+                Self::Integer(integer) => visit_integer(&integer, visitor),
+                other => other.deserialize_any(visitor),
+            }
+        }
+    )*};
+}
+
 impl<'de> Deserializer<'de> for Value {
     type Error = ValueError;
 
@@ -56,7 +75,7 @@ impl<'de> Deserializer<'de> for Value {
         match self {
             Self::Null => visitor.visit_unit(),
             Self::Bool(flag) => visitor.visit_bool(flag),
-            Self::Integer(integer) => visit_integer(&integer, visitor),
+            Self::Integer(integer) => visit_any_integer(&integer, visitor),
             Self::Float(float) => visitor.visit_f64(float),
             Self::Text(text) => visitor.visit_string(text),
             Self::Bytes(bytes) => visitor.visit_byte_buf(bytes.into()),
@@ -88,10 +107,22 @@ impl<'de> Deserializer<'de> for Value {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        visitor.visit_newtype_struct(self)
+        match (name, self) {
+            (RAW_VALUE, value) => {
+                let text = raw_json(&value)?;
+                visitor.visit_map(MapDeserializer::new([(RAW_VALUE, text)].into_iter()))
+            }
+            (EXACT_VALUE, Self::Integer(integer)) => match integer.as_ref() {
+                IntegerRef::Big(digits) => {
+                    visitor.visit_map(MapDeserializer::new([(NUMBER, digits)].into_iter()))
+                }
+                _ => visit_integer(&integer, visitor),
+            },
+            (_, value) => visitor.visit_newtype_struct(value),
+        }
     }
 
     /// Deserializes an enum. A unit variant is represented by its name, and a variant with data by
@@ -116,8 +147,13 @@ impl<'de> Deserializer<'de> for Value {
         visitor.visit_enum(EnumAccess { variant, data })
     }
 
+    exact_integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        bool f32 f64 char str string bytes byte_buf
         unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
@@ -126,6 +162,26 @@ impl Value {
     fn unexpected(&self, expected: &dyn de::Expected) -> ValueError {
         de::Error::invalid_type(Unexpected::Other(self.kind()), expected)
     }
+}
+
+/// Visits an integer for a visitor that accepts any value. An integer beyond 64 bits is visited as
+/// the nearest float, because the buffer that serde uses for `flatten` and for tagged and untagged
+/// enums has no larger integers. Otherwise, an unknown key could make a whole struct undecodable.
+fn visit_any_integer<'de, V: Visitor<'de>>(
+    integer: &Integer,
+    visitor: V,
+) -> Result<V::Value, ValueError> {
+    match integer.as_ref() {
+        IntegerRef::Big(digits) => visitor.visit_f64(digits.parse().unwrap_or(f64::NAN)),
+        _ => visit_integer(integer, visitor),
+    }
+}
+
+/// Returns a value as JSON text, which `RawValue` of serde_json holds.
+fn raw_json(value: &Value) -> Result<String, ValueError> {
+    let mut text = Vec::new();
+    json::write(value, &mut text).map_err(|error| ValueError::new(error.to_string()))?;
+    String::from_utf8(text).map_err(|error| ValueError::new(error.to_string()))
 }
 
 fn visit_integer<'de, V: Visitor<'de>>(

@@ -8,11 +8,14 @@ use serde::{
     de::{self, Visitor},
 };
 
-use crate::{Map, Value};
+use crate::{
+    Map, Value,
+    value::private_names::{self, EXACT_VALUE},
+};
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+        deserializer.deserialize_newtype_struct(EXACT_VALUE, ValueVisitor)
     }
 }
 
@@ -99,7 +102,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, entries: A) -> Result<Value, A::Error> {
-        MapVisitor.visit_map(entries).map(Value::Map)
+        MapVisitor.visit_map(entries).map(private_names::decode)
     }
 }
 

@@ -3,10 +3,12 @@
 use serde::{Serialize, ser};
 
 use super::{ValueSerializer, tag_variant};
-use crate::{Map, Value, ValueError};
+use crate::{Map, Value, ValueError, value::private_names};
 
 pub(super) struct MapBuilder {
     variant: Option<&'static str>,
+    /// Whether the map is a struct with a private name.
+    is_private: bool,
     map: Map,
     key: Option<String>,
 }
@@ -15,12 +17,23 @@ impl MapBuilder {
     pub(super) fn new(variant: Option<&'static str>) -> Self {
         Self {
             variant,
+            is_private: false,
             map: Map::new(),
             key: None,
         }
     }
 
+    pub(super) fn for_struct(name: &'static str) -> Self {
+        Self {
+            is_private: private_names::is_private(name),
+            ..Self::new(None)
+        }
+    }
+
     fn finish(self) -> Result<Value, ValueError> {
+        if self.is_private {
+            return Ok(private_names::decode(self.map));
+        }
         Ok(tag_variant(self.variant, self.map.into()))
     }
 }

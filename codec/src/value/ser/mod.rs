@@ -216,8 +216,8 @@ impl Serializer for ValueSerializer {
         Ok(MapBuilder::new(None))
     }
 
-    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<MapBuilder, ValueError> {
-        Ok(MapBuilder::new(None))
+    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<MapBuilder, ValueError> {
+        Ok(MapBuilder::for_struct(name))
     }
 
     fn serialize_struct_variant(
