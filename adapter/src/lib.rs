@@ -327,6 +327,7 @@ mod client;
 mod connection;
 mod context;
 mod deadline_timer;
+mod description;
 mod error;
 mod proxy;
 pub mod registry;
@@ -354,6 +355,7 @@ pub use crate::{
         RemoteAgentBuilder, RetryPolicy,
     },
     context::{Extensions, RequestContext},
+    description::{AgentDescription, ServerDescription, ToolDescription},
     error::{CallContext, Error, Phase, ProtocolError, Result},
     proxy::{Proxy, ProxyBuilder},
     server::{LocalAgent, LocalAgentBuilder},

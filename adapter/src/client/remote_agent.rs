@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Error, RequestContext,
     agent::{Agent, AgentError},
+    description::{DESCRIBE, ServerDescription},
 };
 
 /// An agent in another process, in any language.
@@ -295,6 +296,48 @@ impl RemoteAgent {
             Body::Response(Response::Tool(result)) => Ok(result),
             Body::Error(error) => Err(call.remote(error)),
             other => Err(call.unexpected("'response' with a tool's result", &other)),
+        }
+    }
+
+    /// Returns the agents and tools of the server, with the JSON Schemas of the tools.
+    ///
+    /// ```
+    /// use agentwire::{LocalAgent, Map, Message, RemoteAgent, ToolResult, agent_fn, tool_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), agentwire::Error> {
+    /// let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+    /// let now = tool_fn("now", |_: Map| async move { Ok(ToolResult::success("noon")) });
+    /// let server = LocalAgent::builder(echo).tool(now).endpoint("memory://describe").serve().await?;
+    ///
+    /// let description = RemoteAgent::new(server.endpoint())?.describe().await?;
+    /// assert_eq!(description.agents[0].name, "echo");
+    /// assert_eq!(description.tools[0].name, "now");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an [`Error`] if the call fails. Returns [`Error::Unsupported`] if the server does
+    /// not describe itself. Python and Go servers, registries and older Rust servers do not.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the call is cancelled: see [`process`](Self::process).
+    pub async fn describe(&self) -> Result<ServerDescription, Error> {
+        let request = Request::Other(Map::from([("method", DESCRIBE)]));
+        let mut call = self.call(request, &CallOptions::new())?;
+        match call.run().await? {
+            Body::Response(Response::Other(answer)) => {
+                let description = ServerDescription::from_payload(answer);
+                description.ok_or_else(|| {
+                    let malformed = Body::Response(Response::Other(Map::new()));
+                    call.unexpected("a valid description of the server", &malformed)
+                })
+            }
+            Body::Error(error) => Err(call.remote_method(error)),
+            other => Err(call.unexpected("'response' with a description", &other)),
         }
     }
 

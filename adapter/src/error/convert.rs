@@ -37,6 +37,16 @@ impl Error {
         }
     }
 
+    /// Creates the error for a request with a method that other servers may not know.
+    pub(crate) fn from_remote_method(context: CallContext, error: WireError) -> Self {
+        if is_unknown_method(&error) {
+            let (context, error) = (Box::new(context), Box::new(error));
+            Self::Unsupported { context, error }
+        } else {
+            Self::from_remote(context, error)
+        }
+    }
+
     /// Creates the error for a call whose server violated the protocol.
     pub(crate) fn from_protocol(context: CallContext, source: ProtocolError) -> Self {
         let context = Box::new(context);

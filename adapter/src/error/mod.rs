@@ -199,7 +199,8 @@ pub enum Error {
         error: Box<WireError>,
     },
 
-    /// The server does not support tools. Python and Go servers do not support tools.
+    /// The server does not know the method of the request. Python and Go servers do not support
+    /// tools and descriptions.
     Unsupported {
         /// The context of the call.
         context: Box<CallContext>,

@@ -13,6 +13,7 @@ use crate::{
     Error,
     client::Forwarder,
     connection::Bodies,
+    description::DESCRIBE,
     server::{Caller, Service, Work},
 };
 
@@ -147,9 +148,10 @@ fn names_an_agent(payload: &Map) -> bool {
 
 fn answers_to(raw: &RawBody) -> Answers {
     match (raw.kind, method(raw)) {
-        (EnvelopeType::Request, Some("process" | "execute" | "lookup" | "list" | "find")) => {
-            Answers::One
-        }
+        (
+            EnvelopeType::Request,
+            Some("process" | "execute" | DESCRIBE | "lookup" | "list" | "find"),
+        ) => Answers::One,
         (EnvelopeType::Request, Some("watch")) => Answers::Endless,
         (EnvelopeType::Request, _) => Answers::Many,
         _ => Answers::One,

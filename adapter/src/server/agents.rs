@@ -3,19 +3,22 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{
-    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Value, WireError,
+    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Response, Value, WireError,
     internal::{repeatable, repeatable_text},
     map,
 };
+use agentwire_registry::Version;
 use tokio::time::Instant;
 
 use super::{
+    guard::Guard,
     invocation::Invocation,
     service::{Caller, Service, Work, unknown_method},
 };
 use crate::{
     Error, RequestContext,
     agent::{DynAgent, SharedAgent},
+    description::{AgentDescription, DESCRIBE, ServerDescription, ToolDescription},
     tool::DynTool,
 };
 
@@ -32,6 +35,9 @@ pub(super) struct Agents {
     tools: BTreeMap<Arc<str>, Arc<dyn DynTool>>,
     /// The timeout for each answer.
     handler_timeout: Option<Duration>,
+    /// The version and the metadata in the descriptions of the agents.
+    version: Option<Version>,
+    metadata: Map,
 }
 
 /// The names under which a single agent can be called. If a server has several agents, a call must
@@ -81,7 +87,16 @@ impl Agents {
             names,
             tools: self::by_name("tool", tools, |tool| tool.name())?,
             handler_timeout,
+            version: None,
+            metadata: Map::new(),
         })
+    }
+
+    /// Sets the version and the metadata in the descriptions of the agents.
+    pub(super) fn described_by(mut self, version: Option<Version>, metadata: Map) -> Self {
+        self.version = version;
+        self.metadata = metadata;
+        self
     }
 
     /// Returns the first agent, whose name is the name of the server.
@@ -164,10 +179,54 @@ impl Agents {
     fn capabilities_of(&self, agent: &dyn DynAgent) -> Map {
         let mut capabilities = agent.capabilities();
         if !self.tools.is_empty() && !capabilities.contains_key("tools") {
-            let tools: Value = self.tools.values().map(|tool| describe(&**tool)).collect();
-            capabilities.insert("tools", tools);
+            let tools = self.tool_descriptions().map(ToolDescription::into_map);
+            capabilities.insert("tools", tools.collect::<Value>());
         }
         capabilities
+    }
+
+    fn tool_descriptions(&self) -> impl Iterator<Item = ToolDescription> {
+        let tools = self.tools.values();
+        tools.map(|tool| ToolDescription::new(tool.name(), tool.description(), tool.parameters()))
+    }
+
+    fn description(&self) -> ServerDescription {
+        let describe = |name: &str, agent: &dyn DynAgent| AgentDescription {
+            name: name.to_owned(),
+            version: self.version.clone(),
+            capabilities: agent.capabilities(),
+            metadata: self.metadata.clone(),
+        };
+        let agents = if self.agents.is_empty() {
+            vec![describe(self.first.name(), &*self.first)]
+        } else {
+            let agents = self.agents.iter();
+            agents
+                .map(|(name, agent)| describe(name, &**agent))
+                .collect()
+        };
+        ServerDescription {
+            agents,
+            tools: self.tool_descriptions().collect(),
+        }
+    }
+
+    /// Answers a request for the description of the server. Agents and tools describe themselves,
+    /// so the answer must be guarded against their panics.
+    async fn describe(self, id: RequestId) -> Body {
+        let span = tracing::debug_span!("request", %id, method = DESCRIBE);
+        let guard = Guard {
+            kind: "server",
+            name: &self.first_name,
+            id: &id,
+            span: &span,
+            limit: None,
+        };
+        let unlimited = |_| WireError::new(ErrorCode::AGENT_TIMEOUT, "timed out");
+        match guard.run(async { self.description() }, unlimited).await {
+            Ok(description) => Response::Other(description.into_payload()).into(),
+            Err(error) => Body::Error(error),
+        }
     }
 }
 
@@ -201,6 +260,9 @@ impl Service for Agents {
                 let context = self.within_limit(context);
                 Work::One(Box::pin(invocation.execute(call.kwargs, context)))
             }
+            request if request.method() == DESCRIBE => {
+                Work::One(Box::pin(self.clone().describe(id.clone())))
+            }
             request => return Err(unknown_method(request.method())),
         })
     }
@@ -226,14 +288,6 @@ fn by_name<T>(
         }
     }
     Ok(by_name)
-}
-
-fn describe(tool: &dyn DynTool) -> Map {
-    map! {
-        "name": (tool.name()),
-        "description": (tool.description()),
-        "parameters": (tool.parameters()),
-    }
 }
 
 impl fmt::Debug for Agents {

@@ -125,14 +125,15 @@ impl LocalAgentBuilder {
         self
     }
 
-    /// Sets the version in the registrations of the agents. By default, there is no version.
+    /// Sets the version in the registrations and the
+    /// [descriptions](crate::RemoteAgent::describe) of the agents. By default, there is no version.
     pub fn version(mut self, version: Version) -> Self {
         self.advertisement.version = Some(version);
         self
     }
 
-    /// Adds an entry to the metadata in the registrations of the agents. By default, there is no
-    /// metadata.
+    /// Adds an entry to the metadata in the registrations and the
+    /// [descriptions](crate::RemoteAgent::describe) of the agents. By default, there is none.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.advertisement.metadata.insert(key, value);
         self
@@ -188,7 +189,11 @@ impl LocalAgentBuilder {
             NamePolicy::Any
         };
         let limit = self.config.handler_timeout;
-        let agents = Agents::new(self.agents, names, self.tools, limit)?;
+        let Advertisement {
+            version, metadata, ..
+        } = &self.advertisement;
+        let agents = Agents::new(self.agents, names, self.tools, limit)?
+            .described_by(version.clone(), metadata.clone());
         let bound = self.endpoints.bind().await?;
         LocalAgent::start(bound, agents, self.advertisement, self.config)
     }

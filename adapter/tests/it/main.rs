@@ -16,6 +16,7 @@ mod client;
 mod client_settings;
 mod context;
 mod custom_transports;
+mod describe;
 mod endpoints;
 mod fairness;
 mod foreign_protocols;

@@ -352,6 +352,11 @@ impl Call {
         Error::from_remote(self.context(), error)
     }
 
+    /// Returns the error for an error answer to a method that other servers may not know.
+    pub(super) fn remote_method(&self, error: WireError) -> Error {
+        Error::from_remote_method(self.context(), error)
+    }
+
     /// Returns the error for an answer of an unexpected kind.
     pub(super) fn unexpected(&self, expected: &'static str, found: &Body) -> Error {
         let found = found.kind().as_str();
