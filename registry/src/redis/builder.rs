@@ -69,10 +69,10 @@ impl RedisRegistryBuilder {
     pub async fn connect(self) -> Result<RedisRegistry, RegistryError> {
         let registry = self.connect_lazy()?;
         // A small sweep checks that Redis can run scripts, and returns the epoch.
-        let (epoch, _) = registry.0.store.sweep(1).await?;
+        let (position, _) = registry.0.store.sweep(1).await?;
         let permitted = registry.0.listener.check_permissions().await;
         permitted.map_err(|fault| fault.into_error(registry.0.store.registry()))?;
-        status::record_epoch(&registry.0.status, &epoch);
+        status::record_epoch(&registry.0.status, &position.epoch);
         registry.0.ensure_sweeper();
         Ok(registry)
     }

@@ -106,9 +106,20 @@ impl Connection {
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_concurrency_limit(MAX_IN_FLIGHT);
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
+        let connecting = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        let mut connection = connecting.await?;
+        // Some servers refuse a script without naming the reason, and a `PING` with it: a Redis that
+        // requires a password refuses long commands as a protocol error.
+        redis::cmd("PING").exec_async(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Makes the next operation connect again, and the subscription, too.
+    pub(super) fn reconnect(&self) {
+        *self.current.lock() = SharedConnection::default();
+        self.demoted.notify_one();
     }
 
     fn current(&self) -> SharedConnection {

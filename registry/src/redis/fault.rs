@@ -139,7 +139,11 @@ pub(super) fn is_permanent(error: &RegistryError) -> bool {
 /// Escapes and shortens the text, because the server may have sent it.
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Untrusted(&self.0).fmt(f)
+        Untrusted(&self.0).fmt(f)?;
+        match hint(&self.0) {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -149,6 +153,79 @@ impl Error for ClientError {
         self.0.source()?.source()
     }
 }
+
+/// Returns what the user can do about an error.
+fn hint(error: &RedisError) -> Option<&'static str> {
+    let detail = error.detail().unwrap_or_default();
+    let code = error.code().unwrap_or_default();
+    let says = |word: &str| code == word || detail.contains(word);
+    let known = HINTS
+        .iter()
+        .find(|(words, _)| words.iter().any(|word| says(word)));
+    if let Some((_, hint)) = known {
+        return Some(hint);
+    }
+    let is_silent_end = error.is_io_error() && error.is_connection_dropped();
+    (is_silent_end || error.kind() == ErrorKind::Parse).then_some(NOT_REDIS)
+}
+
+/// Words of Redis in its errors, and what to do about them.
+const HINTS: [(&[&str], &str); 13] = [
+    (
+        &["NOAUTH", "unauthenticated"],
+        "put the password into the URL: redis://user:password@host",
+    ),
+    (
+        &["WRONGPASS", "invalid password"],
+        "check the user and the password in the URL",
+    ),
+    (
+        &["DENIED", "protected mode"],
+        "Redis is in protected mode: set a password, or let it listen on loopback addresses only",
+    ),
+    (
+        &["MOVED", "CROSSSLOT", "CLUSTERDOWN", "undeclared key"],
+        "Redis clusters are not supported: use a standalone Redis, or one with replicas",
+    ),
+    (
+        &["READONLY"],
+        "this Redis is a replica: use the address of its primary",
+    ),
+    (
+        &["MASTERDOWN"],
+        "this Redis is a replica without its primary: use the address of the primary",
+    ),
+    (
+        &["NOREPLICAS"],
+        "Redis has fewer replicas than min-replicas-to-write: restore the replicas",
+    ),
+    (&["OOM"], "Redis has no memory left: raise its maxmemory"),
+    (
+        &["MISCONF"],
+        "Redis cannot save its data: see its log, and check its disk",
+    ),
+    (
+        &["BUSY"],
+        "a script of another client blocks Redis: wait, or run SCRIPT KILL",
+    ),
+    (
+        &["LOADING"],
+        "Redis is starting: wait until it has loaded its data",
+    ),
+    (
+        &["NOPERM"],
+        "grant the user the rights that the documentation of RedisRegistry lists",
+    ),
+    (
+        &["unknown command", "unsupported command"],
+        "a proxy, or a server other than Redis 6 or newer, does not support this command: connect \
+         to Redis directly",
+    ),
+];
+
+/// The hint for a server that ends the connection or answers with something else.
+const NOT_REDIS: &str = "if this persists, check the port: it may be a TLS port, a proxy without \
+                         its Redis, a Redis in protected mode, or another service";
 
 #[cfg(test)]
 mod tests {

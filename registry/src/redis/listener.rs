@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     change::Change,
     fault::Fault,
+    heard::Heard,
     retry::{self, RefusalCount},
     status::{Status, record_disconnect, record_refusal, record_subscription},
 };
@@ -30,6 +31,8 @@ pub(super) struct Listener {
     pub(super) status: Arc<watch::Sender<Status>>,
     /// Notified when the Redis server is found to have become a replica.
     pub(super) demoted: Arc<Notify>,
+    /// The position of the last change that was received.
+    pub(super) heard: Arc<Heard>,
 }
 
 impl Listener {
@@ -44,6 +47,7 @@ impl Listener {
                     refusals.reset();
                     let since = Instant::now();
                     self.until_lost(connection, &lost).await;
+                    self.heard.forget();
                     record_disconnect(&self.status);
                     tracing::warn!(registry, "subscription to changes lost; reconnecting");
                     // If connections are lost repeatedly, the backoff continues to grow.
@@ -109,13 +113,18 @@ impl Listener {
         lost: Arc<Notify>,
     ) -> impl Fn(PushInfo) -> Result<(), Infallible> + Send + Sync + 'static {
         let (changes, status) = (self.changes.clone(), Arc::clone(&self.status));
+        let heard = Arc::clone(&self.heard);
         move |push| {
             match push.kind {
-                PushKind::Subscribe => record_subscription(&status),
+                PushKind::Subscribe => {
+                    heard.begin();
+                    record_subscription(&status);
+                }
                 PushKind::Disconnection => lost.notify_one(),
                 PushKind::Message if is_test_message(&push.data) => {}
                 PushKind::Message => match decode(&push.data) {
                     Some(change) => {
+                        heard.record(&change.position);
                         // Sending fails only if there is no watch.
                         let _ = changes.send(change);
                     }

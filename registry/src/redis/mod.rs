@@ -33,6 +33,7 @@ mod change;
 mod connection;
 mod entry;
 mod fault;
+mod heard;
 mod id;
 mod listener;
 mod position;

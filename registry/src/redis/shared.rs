@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::{
     change::Change,
+    heard::Heard,
     listener::Listener,
     snapshot::SnapshotReader,
     status::Status,
@@ -47,6 +48,7 @@ impl Shared {
             changes: changes.clone(),
             status: Arc::clone(&status),
             demoted: store.demoted(),
+            heard: Arc::default(),
         };
         Self {
             config,
@@ -72,7 +74,8 @@ impl Shared {
         let interval = sweeper::interval(self.config.lease.timeout());
         self.tasks.ensure(TaskKind::Sweep, || {
             let (store, status) = (Arc::clone(&self.store), Arc::clone(&self.status));
-            sweeper::run(store, status, interval)
+            let heard: Arc<Heard> = Arc::clone(&self.listener.heard);
+            sweeper::run(store, status, heard, interval)
         });
     }
 

@@ -232,13 +232,21 @@ impl Store {
 
     /// Checks up to `limit` due entries and removes expired entries. Returns the epoch, and whether
     /// more entries may be due.
-    pub(super) async fn sweep(&self, limit: usize) -> Result<(Arc<str>, bool), RegistryError> {
+    pub(super) async fn sweep(&self, limit: usize) -> Result<(Position, bool), RegistryError> {
         let mut invocation = self.invocation(&script::SWEEP);
         invocation.arg(limit);
-        let (epoch, checked, publish_error): (String, usize, String) =
+        let (epoch, revision, checked, publish_error): (Bytes, Bytes, usize, String) =
             self.run(&invocation).await?;
         self.warn_if_unpublished(Some(&*publish_error).filter(|error| !error.is_empty()));
-        Ok((epoch.into(), checked >= limit))
+        let position = Position::parse(&epoch, &revision);
+        let position = position.ok_or_else(|| self.unexpected_reply())?;
+        Ok((position, checked >= limit))
+    }
+
+    /// Replaces the connections for commands and for changes, because they lead to different
+    /// servers.
+    pub(super) fn reconnect(&self) {
+        self.connection.reconnect();
     }
 
     /// Logs a warning if a change could not be published. The warning is logged only once.

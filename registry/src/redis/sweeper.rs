@@ -2,9 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::{
+    heard::{Heard, SyncCheck},
     status::{Status, record_epoch},
     store::Store,
 };
@@ -12,12 +16,29 @@ use super::{
 /// Removes expired entries until the task is aborted.
 ///
 /// Every registry sweeps the entries of all registries on the same Redis. Each expiry is published
-/// once.
-pub(super) async fn run(store: Arc<Store>, status: Arc<watch::Sender<Status>>, interval: Duration) {
+/// once. A sweep also compares its position with the changes that were heard. If they differ, the
+/// subscription and the commands use different servers, and both connections are replaced.
+pub(super) async fn run(
+    store: Arc<Store>,
+    status: Arc<watch::Sender<Status>>,
+    heard: Arc<Heard>,
+    interval: Duration,
+) {
+    let mut check = SyncCheck::default();
     loop {
+        let before = heard.state();
         match store.sweep(BATCH).await {
-            Ok((epoch, has_more)) => {
-                record_epoch(&status, &epoch);
+            Ok((position, has_more)) => {
+                record_epoch(&status, &position.epoch);
+                if check.is_lost(&before, &heard, &position, Instant::now()) {
+                    let registry = store.registry();
+                    tracing::warn!(
+                        registry,
+                        "commands and subscription use different servers; reconnecting"
+                    );
+                    heard.forget();
+                    store.reconnect();
+                }
                 if has_more {
                     continue;
                 }

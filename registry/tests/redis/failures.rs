@@ -434,3 +434,79 @@ fn a_lazy_registry_needs_a_valid_url_but_no_runtime() {
         RegistryError::InvalidSetting { setting: "url", .. }
     ));
 }
+
+#[tokio::test]
+async fn a_subscription_that_stays_at_the_old_primary_is_noticed() {
+    let (first, second) = (RedisServer::start().await, RedisServer::start().await);
+    let proxy = Proxy::start(first.port()).await;
+    let builder = RedisRegistry::builder(proxy.url()).timeout(Duration::from_secs(10));
+    let builder = builder.lease(Duration::from_secs(15));
+    let registry = within(builder.connect()).await.unwrap();
+    let mut seen = watch(&registry, WatchScope::All).await;
+    // The second server becomes a copy, with the same epoch and revision.
+    let epoch = || ["HGET", "agentwire:state", "epoch"];
+    let expected: String = first.command(&epoch()).await;
+    let port = first.port().to_string();
+    let () = second.command(&["REPLICAOF", "127.0.0.1", &port]).await;
+    until(|| async {
+        let copied: Option<String> = second.command(&epoch()).await;
+        (copied.as_ref() == Some(&expected)).then_some(())
+    })
+    .await;
+    let () = second.command(&["REPLICAOF", "NO", "ONE"]).await;
+    proxy.set_target(second.port());
+    // Only commands reconnect, to the new primary.
+    let _: u64 = first.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    registry.register(agent("weather", 1)).await.unwrap();
+    let known: u64 = second.command(&["ZCARD", "agentwire:ids"]).await;
+    assert_eq!(known, 1);
+    wait_for_name(&mut seen, "weather").await;
+}
+
+#[tokio::test]
+async fn without_free_memory_heartbeats_renew_and_expired_entries_are_removed() {
+    let server = RedisServer::start().await;
+    let builder = server.builder().lease(Duration::from_secs(1));
+    let registry = within(builder.connect()).await.unwrap();
+    let weather = agent("weather", 1);
+    registry.register(weather.clone()).await.unwrap();
+    registry.register(agent("echo", 2)).await.unwrap();
+    let mut seen = watch(&registry, WatchScope::All).await;
+    let policy = ["CONFIG", "SET", "maxmemory-policy", "noeviction"];
+    let () = server.command(&policy).await;
+    let () = server.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let error = registry.register(agent("new", 3)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Refused { .. }), "{error:?}");
+    let text = chain(&error);
+    assert!(text.contains("raise its maxmemory"), "{text}");
+    registry
+        .heartbeat(&InstanceRef::from(&weather))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        assert!(matches!(next(&mut seen).await, Event::Expired(_)));
+    }
+    let left: Vec<String> = server.command(&["KEYS", "*"]).await;
+    assert_eq!(left, ["agentwire:state"]);
+}
+
+fn chain(error: &RegistryError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_missing_password_is_named() {
+    let server = RedisServer::start().await;
+    let () = server
+        .command(&["CONFIG", "SET", "requirepass", "right"])
+        .await;
+    let error = within(RedisRegistry::connect(&server.url())).await;
+    let text = chain(&error.unwrap_err());
+    assert!(text.contains("put the password into the URL"), "{text}");
+}

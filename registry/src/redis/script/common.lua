@@ -36,16 +36,24 @@ local function is_known(id)
 end
 
 local function epoch()
-  redis.call('HSETNX', STATE, 'epoch', ARGV[1])
-  return redis.call('HGET', STATE, 'epoch')
+  local current = redis.call('HGET', STATE, 'epoch')
+  if not current then
+    redis.call('HSET', STATE, 'epoch', ARGV[1])
+    current = ARGV[1]
+  end
+  return current
 end
 
 local function revision()
   return redis.call('HGET', STATE, 'revision') or '0'
 end
 
--- Redis does not roll back a script that fails. So a script first writes what Redis may refuse for
--- lack of memory, and publishes last, where a failure does no harm.
+-- Redis does not roll back a script that fails. So a script that adds data first writes what Redis
+-- may refuse for lack of memory, and publishes last, where a failure does no harm.
+--
+-- A Redis without free memory refuses only the first write of a script, and never one that frees
+-- memory or sets a time to live. So removals and heartbeats begin with such a write, and always
+-- work.
 
 -- Advances the revision and returns the position of the change. A watch that misses a change
 -- notices the gap at the next one.
@@ -73,17 +81,17 @@ local function publish(position, kind, description)
 end
 
 local function remove(id, kind)
-  local position, description = next_position(), describe(id)
+  local description = describe(id)
   redis.call('DEL', entry_key(id))
   redis.call('ZREM', IDS, id)
   redis.call('ZREM', DUE, id)
-  publish(position, kind, description)
+  publish(next_position(), kind, description)
 end
 
 local function renew(id, lease)
   local at = now + lease
-  redis.call('HSET', entry_key(id), 'lease', lease, 'expires', at, 'heard', now_micros)
   redis.call('PEXPIREAT', entry_key(id), at + RETENTION)
+  redis.call('HSET', entry_key(id), 'lease', lease, 'expires', at, 'heard', now_micros)
   return at
 end
 
@@ -95,6 +103,7 @@ local function sweep(limit)
   for _, id in ipairs(due) do
     local at = expiry(id)
     if at and at > now then
+      redis.call('ZREM', DUE, id)
       redis.call('ZADD', DUE, at, id)
     else
       remove(id, 'expired')
