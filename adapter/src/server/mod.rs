@@ -16,6 +16,7 @@
 
 mod advertisement;
 mod agents;
+mod budget;
 mod builder;
 mod carrier;
 mod config;
