@@ -1,9 +1,20 @@
-//! The parser for the size of frames on the command line.
+//! The parsers for sizes on the command line.
 
 use agentwire::FrameLimits;
 
 /// Parses the option `--frame-limit`: a number of bytes, with an optional unit.
 pub(crate) fn parse_frame_limit(text: &str) -> Result<FrameLimits, String> {
+    // The length of a frame has 32 bits.
+    let bytes = parse_bytes(text, u32::MAX as usize)?;
+    Ok(FrameLimits::default().send(bytes).receive(bytes))
+}
+
+/// Parses the option `--memory-budget`: a number of bytes, with an optional unit.
+pub(crate) fn parse_memory_budget(text: &str) -> Result<usize, String> {
+    parse_bytes(text, isize::MAX.unsigned_abs())
+}
+
+fn parse_bytes(text: &str, max: usize) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: usize = match &text[digits.len()..] {
         "" | "B" => 1,
@@ -21,15 +32,11 @@ pub(crate) fn parse_frame_limit(text: &str) -> Result<FrameLimits, String> {
     };
     let bytes = digits.parse::<usize>().ok();
     let bytes = bytes.and_then(|bytes| bytes.checked_mul(unit));
-    match bytes {
-        // The length of a frame has 32 bits.
-        Some(bytes) if (1..=u32::MAX as usize).contains(&bytes) => {
-            Ok(FrameLimits::default().send(bytes).receive(bytes))
-        }
-        _ => Err(format!(
-            "invalid size {text:?}; use a whole number from 1 to 4294967295 bytes, as in 500kB or 16MiB"
-        )),
-    }
+    bytes.filter(|bytes| (1..=max).contains(bytes)).ok_or_else(|| {
+        format!(
+            "invalid size {text:?}; use a whole number from 1 to {max} bytes, as in 500kB or 16MiB"
+        )
+    })
 }
 
 #[cfg(test)]

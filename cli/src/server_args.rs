@@ -1,11 +1,11 @@
-//! The options that all servers share: how long they keep connections, and how long they stop.
+//! The options that all servers share: timeouts and memory.
 
 use std::time::Duration;
 
 use agentwire::{LocalAgentBuilder, ProxyBuilder, registry::RegistryServerBuilder};
 use clap::Args;
 
-use crate::timeout::parse_timeout;
+use crate::{frame_limit::parse_memory_budget, timeout::parse_timeout};
 
 /// The options that all servers share.
 #[derive(Debug, Args)]
@@ -17,26 +17,32 @@ pub(crate) struct ServerArgs {
     /// The maximum time to finish the requests in flight after a signal to stop
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout)]
     grace: Duration,
+
+    /// The memory that all requests and answers may use together, such as 512MiB
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_memory_budget)]
+    memory_budget: usize,
 }
 
 impl ServerArgs {
     /// Applies the options to the builder of a server.
     pub(crate) fn apply<B: ServerBuilder>(&self, builder: B) -> B {
-        builder.with_timeouts(self.idle_timeout, self.grace)
+        builder.with_settings(self)
     }
 }
 
 /// The builder of a server. The builders of the library have the same setters but no common trait.
 pub(crate) trait ServerBuilder {
     #[must_use]
-    fn with_timeouts(self, idle: Duration, grace: Duration) -> Self;
+    fn with_settings(self, args: &ServerArgs) -> Self;
 }
 
 macro_rules! server_builders {
     ($($builder:ty)*) => {$(
         impl ServerBuilder for $builder {
-            fn with_timeouts(self, idle: Duration, grace: Duration) -> Self {
-                self.idle_timeout(idle).shutdown_timeout(grace)
+            fn with_settings(self, args: &ServerArgs) -> Self {
+                self.idle_timeout(args.idle_timeout)
+                    .shutdown_timeout(args.grace)
+                    .memory_budget(args.memory_budget)
             }
         }
     )*};

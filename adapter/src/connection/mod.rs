@@ -15,11 +15,11 @@ use std::{
 };
 
 use agentwire_codec::{
-    DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits, HEADER_LEN, check_eof,
-    peek_frame, put_frame, reserve_for_frame,
+    DEFAULT_MEMORY_LIMIT, DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits,
+    HEADER_LEN, check_eof, peek_frame, put_frame, reserve_for_frame,
 };
 use agentwire_transport::{Connection, PeerState};
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -27,7 +27,10 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 
 pub(crate) use self::{
-    bodies::Bodies, encode_cost::is_costly, offload::Offload, write_buffer::WriteBuffer,
+    bodies::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL},
+    encode_cost::is_costly,
+    offload::Offload,
+    write_buffer::WriteBuffer,
 };
 
 /// A byte stream that carries one envelope in each frame.
@@ -50,6 +53,8 @@ pub(crate) struct FramedConnection {
     /// The size of the largest received frame that exceeds the maximum size of a pooled buffer, or
     /// 0 if there was no such frame.
     large_capacity: usize,
+    /// The size of the frame that may be received, or `None` if every frame may be received.
+    granted: Option<usize>,
     /// A large payload that is being decoded on another thread.
     decoding: Option<Offload<Decoded>>,
 }
@@ -60,7 +65,24 @@ pub(crate) struct Decoded {
     pub(crate) format: Format,
     /// The length of the payload in bytes.
     pub(crate) len: usize,
+    /// The memory of the decoded values, or 0 if the payload was not decoded.
+    pub(crate) memory: usize,
     pub(crate) envelope: Result<Envelope, DecodeError>,
+}
+
+impl Decoded {
+    pub(crate) fn new(payload: &[u8], decoded: Result<(Envelope, usize), DecodeError>) -> Self {
+        let (envelope, memory) = match decoded {
+            Ok((envelope, memory)) => (Ok(envelope), memory),
+            Err(error) => (Err(error), 0),
+        };
+        Self {
+            format: Format::detect(payload),
+            len: payload.len(),
+            memory,
+            envelope,
+        }
+    }
 }
 
 /// The result of encoding an envelope.
@@ -101,6 +123,7 @@ impl FramedConnection {
             unflushed: false,
             is_busy: false,
             large_capacity: 0,
+            granted: None,
             decoding: None,
         }
     }
@@ -109,6 +132,32 @@ impl FramedConnection {
     pub(crate) fn decoding(mut self, bodies: Bodies) -> Self {
         self.bodies = bodies;
         self
+    }
+
+    /// Requires a [grant](Self::grant) for each large frame.
+    pub(crate) fn with_grants(mut self) -> Self {
+        self.granted = Some(0);
+        self
+    }
+
+    /// Returns the size of the first frame if the rest of the frame is only read after a
+    /// [grant](Self::grant).
+    pub(crate) fn ungranted(&self) -> Option<usize> {
+        let granted = self.granted?;
+        let size = self.frame_size()?;
+        let is_waiting = self.incoming.len() >= BUSY_READ_SIZE && self.incoming.len() < size;
+        (is_waiting && size > granted).then_some(size)
+    }
+
+    /// Allows a frame of this size to be received.
+    pub(crate) fn grant(&mut self, size: usize) {
+        self.granted = Some(size);
+    }
+
+    /// Returns the size of the first frame, with its header.
+    fn frame_size(&self) -> Option<usize> {
+        let header = self.incoming.first_chunk::<HEADER_LEN>()?;
+        Some(HEADER_LEN + u32::from_be_bytes(*header) as usize)
     }
 
     /// Returns whether the connection is driven while the current runtime is running.
@@ -163,6 +212,25 @@ impl FramedConnection {
         &mut self.outgoing
     }
 
+    /// Removes the last `count` bytes from the queue.
+    pub(crate) fn unqueue(&mut self, count: usize) {
+        let buffer = self.outgoing.buffer_mut();
+        buffer.truncate(buffer.len().saturating_sub(count));
+        buffer.shrink_to(buffer_pool::MAX_CAPACITY);
+    }
+
+    /// Returns the memory of the queue in excess of a pooled buffer.
+    pub(crate) fn excess_queue(&self) -> usize {
+        self.outgoing
+            .capacity()
+            .saturating_sub(buffer_pool::MAX_CAPACITY)
+    }
+
+    /// Returns whether the connection keeps a read buffer for large frames.
+    pub(crate) fn has_large_buffer(&self) -> bool {
+        self.large_capacity > 0
+    }
+
     /// Returns whether the connection has a large read buffer that is empty.
     pub(crate) fn has_excess_capacity(&self) -> bool {
         self.large_capacity > 0 && self.incoming.is_empty()
@@ -215,7 +283,8 @@ impl FramedConnection {
     /// the stream.
     ///
     /// The frame stays in the buffer until [`consume`](Self::consume) is called. If a whole frame
-    /// is already buffered, nothing is read.
+    /// is already buffered, nothing is read. If the frame needs a grant, this method returns
+    /// `Pending` without registering a waker (see [`ungranted`](Self::ungranted)).
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -224,10 +293,19 @@ impl FramedConnection {
             if let Some(len) = peek_frame(&self.incoming, self.limits.max_receive())? {
                 return Poll::Ready(Ok(Some(len)));
             }
+            if self.ungranted().is_some() {
+                return Poll::Pending;
+            }
             self.reserve_read();
-            let space = self.incoming.capacity() - self.incoming.len();
+            let mut space = self.incoming.capacity() - self.incoming.len();
+            if self.granted.is_some() && self.incoming.len() >= BUSY_READ_SIZE {
+                // The grant covers only this frame.
+                let size = self.frame_size().unwrap_or_default();
+                space = space.min(size - self.incoming.len());
+            }
             let connection = Pin::new(&mut self.connection);
-            let Poll::Ready(read) = poll_read_buf(connection, cx, &mut self.incoming) else {
+            let mut buffer = (&mut self.incoming).limit(space);
+            let Poll::Ready(read) = poll_read_buf(connection, cx, &mut buffer) else {
                 self.return_buffer();
                 return Poll::Pending;
             };
@@ -301,6 +379,7 @@ impl FramedConnection {
     pub(crate) fn consume(&mut self, len: usize) {
         let len = HEADER_LEN + len;
         self.incoming.advance(len);
+        self.granted = self.granted.map(|_| 0);
         if len >= *RETAINED.start() {
             self.large_capacity = self.large_capacity.max(len);
         }
@@ -313,13 +392,18 @@ impl FramedConnection {
     }
 
     /// Removes the first frame and starts decoding it on another thread.
-    pub(crate) fn start_decoding(&mut self, len: usize, bodies: Bodies) {
+    pub(crate) fn start_decoding(&mut self, len: usize, bodies: Bodies, max_memory: usize) {
         self.incoming.advance(HEADER_LEN);
         let payload = self.incoming.split_to(len).freeze();
-        self.decoding = Some(Offload::new(move || Decoded {
-            format: Format::detect(&payload),
-            len: payload.len(),
-            envelope: bodies.decode(&payload),
+        if self.incoming.is_empty() {
+            // The empty buffer would keep the allocation of the payload.
+            self.incoming = BytesMut::new();
+            self.large_capacity = 0;
+        }
+        self.granted = self.granted.map(|_| 0);
+        self.decoding = Some(Offload::new(move || {
+            let decoded = bodies.decode_within(&payload, max_memory);
+            Decoded::new(&payload, decoded)
         }));
     }
 
@@ -361,7 +445,7 @@ impl FramedConnection {
                 self.consume(len);
                 return Poll::Ready(Ok(envelope.into()));
             }
-            self.start_decoding(len, self.bodies);
+            self.start_decoding(len, self.bodies, DEFAULT_MEMORY_LIMIT);
         }
         let decoded = ready!(self.poll_decoded(cx));
         Poll::Ready(Ok(decoded.envelope.into()))

@@ -27,6 +27,11 @@ impl WriteBuffer {
         }
     }
 
+    /// Returns the size of the allocation.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Returns the buffer. The caller may only append bytes.
     pub(crate) fn buffer_mut(&mut self) -> &mut Vec<u8> {
         // Written bytes must be removed even if the queue never becomes empty. The written bytes

@@ -77,6 +77,8 @@ pub(super) struct Ticket {
 impl Limits {
     /// Divides a budget among connections, of which there are at most `connections`.
     pub(super) fn new(total: usize, connections: usize) -> Self {
+        // Sums of limits must not overflow.
+        let total = total.min(isize::MAX.unsigned_abs());
         let guaranteed = connections.saturating_mul(MAX_ALLOWANCE).min(total / 4);
         let shared = total - guaranteed;
         let receive = shared / 3;
@@ -92,6 +94,11 @@ impl Limits {
     /// Returns what a connection may hold without asking.
     pub(super) fn allowance(&self) -> usize {
         self.allowance
+    }
+
+    /// Returns the maximum size of a frame.
+    pub(super) fn max_frame(&self) -> usize {
+        self.receive
     }
 
     /// Returns the most that a request may take when it is decoded.
@@ -173,11 +180,6 @@ impl MemoryBudget {
             state.held += bytes;
         }
         fits
-    }
-
-    /// Acquires memory that is already in use.
-    pub(super) fn add(&self, bytes: usize) {
-        self.state.lock().held += bytes;
     }
 
     /// Returns memory that was acquired.

@@ -16,6 +16,7 @@ pub(crate) struct ServerConfig {
     /// requests and queues no replies until the peer has read some bytes.
     pub(crate) max_queued: usize,
     pub(crate) frame_limits: FrameLimits,
+    pub(crate) memory_budget: usize,
     /// The TCP options, or `None` to keep the options of each listener.
     pub(crate) tcp: Option<TcpOptions>,
     pub(crate) idle_timeout: Duration,
@@ -42,6 +43,12 @@ impl ServerConfig {
                 return Err(Error::InvalidSetting { setting, problem });
             }
         }
+        if self.memory_budget < MIN_MEMORY_BUDGET {
+            return Err(Error::InvalidSetting {
+                setting: "memory_budget",
+                problem: "must be at least 1 MiB",
+            });
+        }
         Ok(())
     }
 }
@@ -53,6 +60,7 @@ impl Default for ServerConfig {
             max_in_flight: 64,
             max_queued: 64 * 1024,
             frame_limits: FrameLimits::default(),
+            memory_budget: 256 * 1024 * 1024,
             tcp: None,
             idle_timeout: Duration::from_secs(60),
             frame_timeout: Duration::from_secs(60),
@@ -130,6 +138,22 @@ macro_rules! server_settings {
         $(#[$frame_limits])*
         pub fn frame_limits(mut self, limits: agentwire_codec::FrameLimits) -> Self {
             self.config.frame_limits = limits;
+            self
+        }
+
+        /// Sets the memory that all requests and answers of the server may use together, in bytes.
+        /// The default is 256 MiB. The minimum is 1 MiB.
+        ///
+        /// A request counts from the header of its frame until its answer has been sent, with the
+        /// memory of its decoded values. One connection may use half of the budget. When the budget
+        /// is exhausted, large requests wait in order for at most the
+        /// [frame timeout](Self::frame_timeout), and are then refused with `AGENT_UNAVAILABLE`.
+        /// Each connection always has an allowance of 64 KiB, or its share of a quarter of the
+        /// budget if that is less, so small requests do not wait.
+        ///
+        /// A frame may have at most a quarter of the budget, or the frame limit if that is less.
+        pub fn memory_budget(mut self, bytes: usize) -> Self {
+            self.config.memory_budget = bytes;
             self
         }
 
@@ -220,3 +244,6 @@ macro_rules! server_settings {
 }
 
 pub(crate) use server_settings;
+
+/// With less memory, a server could not receive frames of the usual sizes.
+const MIN_MEMORY_BUDGET: usize = 1024 * 1024;

@@ -6,6 +6,7 @@ use agentwire_transport::Endpoint;
 use tokio_util::task::TaskTracker;
 
 use super::{
+    budget::{Limits, MemoryBudget},
     carrier::{Bound, ServerContext},
     config::ServerConfig,
     service::Service,
@@ -30,12 +31,17 @@ impl ServerTasks {
     pub(crate) fn start(
         bound: Vec<Bound>,
         service: Arc<dyn Service>,
-        config: ServerConfig,
+        mut config: ServerConfig,
     ) -> Self {
         let endpoints = bound.iter().map(|bound| bound.endpoint().clone()).collect();
         let shutdown_timeout = config.shutdown_timeout;
+        let connections = config.max_connections.saturating_mul(bound.len());
+        let limits = Limits::new(config.memory_budget, connections);
+        let max_frame = config.frame_limits.max_receive().min(limits.max_frame());
+        config.frame_limits = config.frame_limits.receive(max_frame);
         let server = ServerContext {
             service,
+            budget: Arc::new(MemoryBudget::new(limits)),
             config: Arc::new(config),
             shutdown: Shutdown::default(),
             tasks: TaskTracker::new(),

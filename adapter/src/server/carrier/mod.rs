@@ -13,7 +13,7 @@ use agentwire_transport::{Endpoint, Listener};
 use tokio_util::task::TaskTracker;
 
 use self::frames::Acceptor;
-use super::{config::ServerConfig, service::Service, shutdown::Shutdown};
+use super::{budget::MemoryBudget, config::ServerConfig, service::Service, shutdown::Shutdown};
 use crate::Error;
 
 /// The state that all carriers of a server share.
@@ -21,6 +21,7 @@ use crate::Error;
 pub(super) struct ServerContext {
     pub(super) service: Arc<dyn Service>,
     pub(super) config: Arc<ServerConfig>,
+    pub(super) budget: Arc<MemoryBudget>,
     pub(super) shutdown: Shutdown,
     /// The tasks of the server. The server has stopped when all tasks have ended.
     pub(super) tasks: TaskTracker,

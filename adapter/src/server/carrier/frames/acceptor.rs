@@ -71,7 +71,8 @@ impl Acceptor {
         let peer = connection.peer().clone();
         let endpoint = self.listener.endpoint();
         let span = tracing::debug_span!("connection", %endpoint, %peer);
-        let connection = FramedConnection::new(connection, self.server.config.frame_limits);
+        let connection =
+            FramedConnection::new(connection, self.server.config.frame_limits).with_grants();
         let session = Session::new(connection, peer, &self.server);
         // The captured values must be small, because this future accounts for most of the memory of
         // an idle connection.

@@ -19,6 +19,8 @@ pub(super) enum CloseReason {
     Timeout(&'static str),
     #[error("frame of {len} bytes exceeds the limit of {max}")]
     FrameTooLarge { len: usize, max: usize },
+    #[error("no memory for a frame of {len} bytes")]
+    NoMemory { len: usize },
     #[error("peer sent {0} instead of frames")]
     ForeignProtocol(ForeignProtocol),
     #[error("reading failed: {0}")]
@@ -30,7 +32,10 @@ pub(super) enum CloseReason {
 impl CloseReason {
     /// Returns whether the session has refused a frame and discards all further input.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::FrameTooLarge { .. } | Self::ForeignProtocol(_))
+        matches!(
+            self,
+            Self::FrameTooLarge { .. } | Self::NoMemory { .. } | Self::ForeignProtocol(_)
+        )
     }
 
     /// Returns how long the connection stays open so that the peer can read the last replies.
@@ -42,10 +47,12 @@ impl CloseReason {
     pub(super) fn linger(&self, has_unread_replies: bool) -> Option<Linger> {
         match self {
             // The peer may still be sending the refused frame.
-            Self::FrameTooLarge { .. } | Self::ForeignProtocol(_) => Some(Linger {
-                total: AFTER_REFUSAL,
-                quiet: AFTER_REFUSAL,
-            }),
+            Self::FrameTooLarge { .. } | Self::NoMemory { .. } | Self::ForeignProtocol(_) => {
+                Some(Linger {
+                    total: AFTER_REFUSAL,
+                    quiet: AFTER_REFUSAL,
+                })
+            }
             Self::Drained if has_unread_replies => Some(Linger {
                 total: AFTER_DRAIN,
                 quiet: QUIET_AFTER_DRAIN,

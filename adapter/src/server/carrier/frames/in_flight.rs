@@ -12,7 +12,7 @@ use agentwire_codec::{Body, Envelope, Format, RequestId};
 use agentwire_transport::internal::LogLimit;
 use futures_util::StreamExt;
 
-use super::reply::Reply;
+use super::{account::Charge, reply::Reply};
 use crate::server::service::Work;
 
 /// A request that a service is processing.
@@ -21,6 +21,8 @@ pub(super) struct InFlight {
     id: RequestId,
     /// The work of the service, or `None` while the request is being dropped.
     work: Option<Work>,
+    /// The memory of the request.
+    charge: Option<Charge>,
 }
 
 impl InFlight {
@@ -29,7 +31,19 @@ impl InFlight {
             format,
             id,
             work: Some(work),
+            charge: None,
         }
+    }
+
+    /// Keeps the memory of the request charged until the request is dropped.
+    pub(super) fn with_charge(mut self, charge: Charge) -> Self {
+        self.charge = Some(charge);
+        self
+    }
+
+    /// Returns the charge for the memory of the request.
+    pub(super) fn take_charge(&mut self) -> Option<Charge> {
+        self.charge.take()
     }
 
     /// Polls for the next reply. Returns `None` after the last reply. Only a chunk can be followed

@@ -5,6 +5,7 @@
 //! each reply as soon as it is ready.
 
 mod acceptor;
+mod account;
 mod close_reason;
 mod dispatch;
 mod foreign_protocol;

@@ -8,14 +8,15 @@ use std::{
 };
 
 use agentwire_codec::{
-    EncodeError, Envelope, ErrorCode, ForeignProtocol, Format, FrameError, Map, RequestId,
-    WireError,
+    DecodeError, DecodeFault, EncodeError, Envelope, ErrorCode, ForeignProtocol, Format,
+    FrameError, Map, MemoryBound, RequestId, WireError,
 };
 use agentwire_transport::{Peer, PeerState, internal::LogLimit};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use super::{
+    account::{Account, Charge},
     close_reason::CloseReason,
     dispatch::dispatch,
     foreign_protocol,
@@ -25,9 +26,13 @@ use super::{
     turn::Turn,
 };
 use crate::{
-    connection::{Decoded, Encoded, FramedConnection, Offload, is_costly},
+    connection::{
+        Decoded, Encoded, FramedConnection, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload,
+        is_costly,
+    },
     deadline_timer::DeadlineTimer,
     server::{
+        budget::Use,
         carrier::ServerContext,
         config::ServerConfig,
         service::{Caller, Service},
@@ -61,8 +66,22 @@ pub(super) struct Session {
     /// Whether the peer may not have read all written replies.
     has_unread_replies: bool,
     shutdown: ShutdownListener,
+    account: Account,
+    /// The bound of the memory of the first frame, once the bound is needed.
+    bound: Option<Box<MemoryBound>>,
+    /// The frame that waits for memory.
+    starved: Option<Starved>,
     timeouts: Timeouts,
     timer: DeadlineTimer,
+}
+
+/// A frame that waits for memory.
+#[derive(Clone, Copy)]
+enum Starved {
+    /// The rest of a frame of this size has not been read.
+    Incomplete(usize),
+    /// A payload of this length has not been decoded.
+    Complete(usize),
 }
 
 /// A reply that is being encoded on another thread.
@@ -71,6 +90,8 @@ struct Encoding {
     frame: Offload<Encoded>,
     /// The request, or `None` if the reply is the last one.
     request: Option<InFlight>,
+    /// The memory of the request, if the reply is the last one.
+    _charge: Option<Charge>,
 }
 
 impl Session {
@@ -92,6 +113,9 @@ impl Session {
             is_blocked: false,
             has_unread_replies: false,
             shutdown: server.shutdown.listen(),
+            account: Account::new(&server.budget),
+            bound: None,
+            starved: None,
             timeouts: Timeouts::default(),
             timer: DeadlineTimer::default(),
         })
@@ -136,6 +160,8 @@ impl Session {
             if let Poll::Ready(Err(error)) = self.connection.poll_flush(cx) {
                 return Poll::Ready(CloseReason::WriteFailed(error));
             }
+            // Less memory never exceeds the budget.
+            let _ = self.account.set_replies(self.connection.excess_queue());
             if turn.is_over() {
                 break;
             }
@@ -202,17 +228,34 @@ impl Session {
         };
         let encoding = self.encoding.take();
         match (encoded.frame, encoding) {
-            (Ok(frame), encoding) => {
+            (Ok(frame), Some(encoding)) => {
+                let Encoding {
+                    format,
+                    request,
+                    _charge,
+                    ..
+                } = *encoding;
+                let id = encoded.envelope.id.clone();
+                // The envelope and the request are freed before the frame is charged.
+                drop((encoded.envelope, _charge));
+                if !self
+                    .account
+                    .set_replies(self.connection.excess_queue() + frame.capacity())
+                {
+                    drop(frame);
+                    self.queue_out_of_memory(format, id);
+                    return true;
+                }
                 self.has_unread_replies = true;
                 self.connection.queue_encoded(frame);
-                if let Some(request) = encoding.and_then(|encoding| encoding.request) {
+                if let Some(request) = request {
                     self.in_flight.push(request.into_next());
                 }
             }
             (Err(error), Some(encoding)) => {
                 self.queue_replacement(encoding.format, &encoded.envelope, &error);
             }
-            (Err(_), None) => {}
+            (_, None) => {}
         }
         true
     }
@@ -228,15 +271,26 @@ impl Session {
     }
 
     /// Queues a reply. If more replies may follow, the request stays in flight.
-    fn reply_to(&mut self, request: InFlight, reply: Reply) {
+    fn reply_to(&mut self, mut request: InFlight, reply: Reply) {
         let has_more = reply.is_chunk();
         if is_costly(&reply.envelope.body) && self.encoding.is_none() {
             self.encoding = Some(Box::new(Encoding {
                 format: reply.format,
                 frame: self.connection.start_encoding(reply.format, reply.envelope),
+                _charge: if has_more {
+                    None
+                } else {
+                    request.take_charge()
+                },
                 request: has_more.then_some(request),
             }));
-        } else if self.queue(&reply) && has_more {
+            return;
+        }
+        if !has_more {
+            // The agent has consumed the request.
+            drop(request.take_charge());
+        }
+        if self.queue(&reply) && has_more {
             self.in_flight.push(request.into_next());
         }
     }
@@ -248,8 +302,17 @@ impl Session {
         cx: &mut Context<'_>,
         turn: &mut Turn,
     ) -> Result<bool, CloseReason> {
-        let mut has_read = false;
         self.is_blocked = false;
+        self.starved = None;
+        let result = self.poll_frames(cx, turn);
+        if self.starved.is_none() {
+            self.account.leave();
+        }
+        result
+    }
+
+    fn poll_frames(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Result<bool, CloseReason> {
+        let mut has_read = false;
         while !turn.is_over() {
             if self.discards_frame() {
                 match self.connection.poll_discard(cx) {
@@ -264,51 +327,40 @@ impl Session {
                     break;
                 };
                 has_read = true;
-                let dispatched = dispatch(
-                    &*self.service,
-                    &self.caller,
-                    decoded,
-                    &[],
-                    self.is_stopping(),
-                );
-                self.start_or_refuse(dispatched, cx);
+                self.account.release_received();
+                self.dispatch(decoded, None, cx);
                 continue;
             }
             if let Some(CloseReason::PeerClosed | CloseReason::ReadFailed(_)) = self.closing {
                 break;
             }
             match self.connection.poll_frame(cx) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    let Some(size) = self.connection.ungranted() else {
+                        break;
+                    };
+                    if self.account.poll_receive(cx, size).is_pending() {
+                        self.starve(Starved::Incomplete(size));
+                        break;
+                    }
+                    self.connection.grant(size);
+                }
                 Poll::Ready(Ok(Some(len))) if !self.has_capacity() => {
                     self.poll_blocked(cx, len)?;
                     break;
                 }
                 Poll::Ready(Ok(Some(len))) => {
+                    let Poll::Ready(decoded) = self.poll_decode(cx, turn, len) else {
+                        break;
+                    };
                     has_read = true;
                     turn.spend(len);
                     self.timeouts.request_arrived();
                     // The peer sends requests without waiting for the previous replies.
                     self.has_unread_replies |= self.has_work() || self.connection.queued() > 0;
-                    let bodies = self.service.bodies();
-                    let payload = self.connection.payload(len);
-                    let Some(envelope) = bodies.decode_inline(payload) else {
-                        self.connection.start_decoding(len, bodies);
-                        continue;
-                    };
-                    let decoded = Decoded {
-                        format: Format::detect(payload),
-                        len,
-                        envelope,
-                    };
-                    let dispatched = dispatch(
-                        &*self.service,
-                        &self.caller,
-                        decoded,
-                        payload,
-                        self.is_stopping(),
-                    );
-                    self.connection.consume(len);
-                    self.start_or_refuse(dispatched, cx);
+                    if let Some(decoded) = decoded {
+                        self.dispatch(decoded, Some(len), cx);
+                    }
                 }
                 Poll::Ready(Ok(None)) => {
                     self.input_ended(cx, CloseReason::PeerClosed)?;
@@ -334,9 +386,128 @@ impl Session {
         Ok(has_read)
     }
 
-    fn start_or_refuse(&mut self, dispatched: Result<InFlight, Box<Reply>>, cx: &mut Context<'_>) {
+    /// Decodes the first frame once there is memory for its values. Returns `None` if the frame is
+    /// being decoded on another thread.
+    fn poll_decode(
+        &mut self,
+        cx: &mut Context<'_>,
+        turn: &mut Turn,
+        len: usize,
+    ) -> Poll<Option<Decoded>> {
+        let bodies = self.service.bodies();
+        let max_request = self.account.max_request();
+        let is_small = len <= MAX_SMALL;
+        if self.bound.is_none() && len <= MAX_INLINE {
+            // Most frames need little more memory than they have bytes. No bound is computed for
+            // them.
+            let memory = if is_small {
+                self.account.free().min(max_request)
+            } else {
+                let memory = (len + MAX_EXCESS_MEMORY).min(max_request);
+                if self
+                    .account
+                    .poll_reserve(cx, Use::Large, memory)
+                    .is_pending()
+                {
+                    self.starve(Starved::Complete(len));
+                    return Poll::Pending;
+                }
+                memory
+            };
+            let payload = self.connection.payload(len);
+            let decoded = bodies.decode_within(payload, memory);
+            let is_exceeded = matches!(
+                decoded.as_ref().map_err(DecodeError::fault),
+                Err(DecodeFault::Memory { .. })
+            );
+            if !is_exceeded || memory == max_request {
+                return Poll::Ready(Some(Decoded::new(payload, decoded)));
+            }
+        }
+        let payload = self.connection.payload(len);
+        let bound = self
+            .bound
+            .get_or_insert_with(|| Box::new(MemoryBound::new(Format::detect(payload))));
+        if !bound.scan(payload, SCAN_STEP) {
+            turn.spend(SCAN_STEP);
+            return Poll::Pending;
+        }
+        let memory = bound.bytes().min(max_request);
+        let purpose = if is_small { Use::Small } else { Use::Large };
+        if self.account.poll_reserve(cx, purpose, memory).is_pending() {
+            self.starve(Starved::Complete(len));
+            return Poll::Pending;
+        }
+        self.bound = None;
+        if is_small {
+            let payload = self.connection.payload(len);
+            let decoded = bodies.decode_within(payload, memory);
+            return Poll::Ready(Some(Decoded::new(payload, decoded)));
+        }
+        self.connection.start_decoding(len, bodies, memory);
+        Poll::Ready(None)
+    }
+
+    /// Records that a frame waits for memory.
+    fn starve(&mut self, frame: Starved) {
+        self.is_blocked = true;
+        self.starved = Some(frame);
+    }
+
+    /// Refuses a frame that has waited too long for memory. No agent has seen the request.
+    fn refuse_starved(&mut self, frame: Starved) {
+        let text = "The memory budget of the server is used up";
+        let error = WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)
+            .with_details(Map::from([("reason", "memory")]));
+        let (format, id) = match frame {
+            Starved::Incomplete(size) => {
+                self.closing = Some(CloseReason::NoMemory { len: size });
+                (Format::Json, RequestId::unknown())
+            }
+            Starved::Complete(len) => {
+                let payload = self.connection.payload(len);
+                let format = Format::detect(payload);
+                // Without memory, decoding ends at the first value and has only read the id.
+                let id = match self.service.bodies().decode_within(payload, 0) {
+                    Ok((envelope, _)) => envelope.id,
+                    Err(error) => error.id().cloned().unwrap_or_else(RequestId::unknown),
+                };
+                self.connection.consume(len);
+                self.release_received();
+                self.bound = None;
+                (format, id)
+            }
+        };
+        self.account.leave();
+        self.starved = None;
+        tracing::debug!(%id, "frame refused: no memory");
+        let envelope = Envelope::new(id, error);
+        self.queue(&Reply { format, envelope });
+    }
+
+    /// Releases the memory of the read buffer once the buffer is free.
+    fn release_received(&mut self) {
+        if self.connection.has_large_buffer() && self.account.has_waiters() {
+            self.connection.shrink();
+        }
+        if !self.connection.has_large_buffer() {
+            self.account.release_received();
+        }
+    }
+
+    /// Starts or refuses a decoded request. `buffered` is the length of its payload, if the payload
+    /// is the first in the read buffer.
+    fn dispatch(&mut self, decoded: Decoded, buffered: Option<usize>, cx: &mut Context<'_>) {
+        let charge = self.account.charge(decoded.memory);
+        let payload = buffered.map_or(&[][..], |len| self.connection.payload(len));
+        let is_stopping = self.is_stopping();
+        let dispatched = dispatch(&*self.service, &self.caller, decoded, payload, is_stopping);
+        if let Some(len) = buffered {
+            self.connection.consume(len);
+            self.release_received();
+        }
         match dispatched {
-            Ok(request) => self.start(request, cx),
+            Ok(request) => self.start(request.with_charge(charge), cx),
             Err(refusal) => {
                 self.queue(&refusal);
             }
@@ -454,11 +625,29 @@ impl Session {
         let Reply { format, envelope } = reply;
         let before = self.connection.queued();
         let Err(error) = self.connection.queue(*format, envelope) else {
-            self.has_unread_replies |= self.connection.queued() - before > LARGE_REPLY;
-            return true;
+            let len = self.connection.queued() - before;
+            self.has_unread_replies |= len > LARGE_REPLY;
+            if self.account.set_replies(self.connection.excess_queue()) {
+                return true;
+            }
+            self.connection.unqueue(len);
+            self.queue_out_of_memory(*format, envelope.id.clone());
+            return false;
         };
         self.queue_replacement(*format, envelope, &error);
         false
+    }
+
+    /// Queues an error in place of a reply for which there is no memory.
+    fn queue_out_of_memory(&mut self, format: Format, id: RequestId) {
+        if let Some(count) = STARVED.record(Instant::now()) {
+            tracing::warn!(%id, count, "reply replaced by an error: the memory budget is used up");
+        }
+        let text = "The answer cannot be sent: the memory budget of the server is used up";
+        let error = WireError::new(ErrorCode::INTERNAL_ERROR, text);
+        // The error fits into the pooled part of the queue. Encoding fails only if the frame limit
+        // is too small for any error.
+        let _ = self.connection.queue(format, &Envelope::new(id, error));
     }
 
     /// Queues an error in place of a reply that cannot be encoded.
@@ -487,6 +676,7 @@ impl Session {
             has_requests: self.has_work(),
             has_ended: self.has_ended,
             is_blocked: self.is_blocked,
+            needs_memory: self.starved.is_some(),
         };
         self.timeouts.update(&self.connection, &waits, now);
         loop {
@@ -500,7 +690,15 @@ impl Session {
             match expired {
                 Expired::Shrink => {
                     self.connection.shrink();
+                    self.release_received();
                     self.timeouts.shrunk();
+                }
+                Expired::RefuseFrame => {
+                    if let Some(frame) = self.starved {
+                        self.refuse_starved(frame);
+                    }
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Expired::CheckPeer => {
                     if let Err(reason) = self.check_peer(cx) {
@@ -517,4 +715,8 @@ impl Session {
 /// The size above which a written reply may still be in transit to the peer.
 const LARGE_REPLY: usize = 16 * 1024;
 
+/// The number of bytes of a large frame that are scanned in one turn.
+const SCAN_STEP: usize = 256 * 1024;
+
 static UNSENT: LogLimit = LogLimit::new();
+static STARVED: LogLimit = LogLimit::new();

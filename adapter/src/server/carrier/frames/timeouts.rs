@@ -20,8 +20,10 @@ pub(super) struct Timeouts {
     write: Option<(Instant, u64)>,
     /// Waiting for the next check whether the peer has disconnected.
     check: Option<Instant>,
-    /// Whether the connection has a large read buffer that is empty.
-    has_excess_capacity: bool,
+    /// Waiting for memory for a frame.
+    memory: Option<Instant>,
+    /// Holding a large read buffer that is empty.
+    excess: Option<Instant>,
 }
 
 /// The state of a session that the timeouts depend on.
@@ -35,12 +37,16 @@ pub(super) struct Waits {
     pub(super) has_ended: bool,
     /// Whether a frame has arrived that the session has no capacity to process.
     pub(super) is_blocked: bool,
+    /// Whether a frame waits for memory.
+    pub(super) needs_memory: bool,
 }
 
 /// The action to take when a timeout has expired.
 pub(super) enum Expired {
     /// Free the large read buffer.
     Shrink,
+    /// Refuse the frame that waits for memory.
+    RefuseFrame,
     /// Check whether the peer has disconnected.
     CheckPeer,
     /// Close the connection for the given reason.
@@ -52,11 +58,12 @@ impl Timeouts {
     pub(super) fn request_arrived(&mut self) {
         self.idle = None;
         self.frame = None;
+        self.excess = None;
     }
 
     /// Records that the read buffer has been freed.
     pub(super) fn shrunk(&mut self) {
-        self.has_excess_capacity = false;
+        self.excess = None;
     }
 
     /// Records that the session has checked whether the peer has disconnected.
@@ -66,9 +73,11 @@ impl Timeouts {
 
     /// Starts and ends waits according to the state of the session and the connection.
     pub(super) fn update(&mut self, connection: &FramedConnection, waits: &Waits, now: Instant) {
-        let is_partial =
-            !waits.has_ended && (waits.discards_frame || connection.has_partial_frame());
-        let is_idle = !waits.has_requests && connection.is_flushed() && !is_partial;
+        let is_partial = !waits.has_ended
+            && !waits.needs_memory
+            && (waits.discards_frame || connection.has_partial_frame());
+        let is_idle =
+            !waits.has_requests && connection.is_flushed() && !is_partial && !waits.needs_memory;
         self.idle = is_idle.then(|| self.idle.unwrap_or(now));
         self.frame = is_partial.then(|| self.frame.unwrap_or(now));
         self.write = match self.write {
@@ -78,7 +87,9 @@ impl Timeouts {
         };
         let needs_check = waits.has_ended || waits.is_blocked;
         self.check = needs_check.then(|| self.check.unwrap_or(now));
-        self.has_excess_capacity = connection.has_excess_capacity();
+        self.memory = waits.needs_memory.then(|| self.memory.unwrap_or(now));
+        let is_excess = connection.has_excess_capacity();
+        self.excess = is_excess.then(|| self.excess.unwrap_or(now));
     }
 
     /// Returns the earliest deadline, and the action to take at that deadline.
@@ -86,10 +97,10 @@ impl Timeouts {
         let after = |since: Option<Instant>, timeout: Duration, expired| {
             since.map(|since| (since + timeout.min(MAX_TIMEOUT), expired))
         };
-        let wasteful = self.idle.filter(|_| self.has_excess_capacity);
         let unread = self.write.map(|(since, _)| since);
         [
-            after(wasteful, SHRINK_AFTER, Expired::Shrink),
+            after(self.excess, SHRINK_AFTER, Expired::Shrink),
+            after(self.memory, config.frame_timeout, Expired::RefuseFrame),
             after(self.check, CHECK_INTERVAL, Expired::CheckPeer),
             after(
                 self.idle,
