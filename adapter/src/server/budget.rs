@@ -4,7 +4,7 @@
 //! anything that connections share. What exceeds the allowance is acquired here.
 //!
 //! A large frame needs memory twice: first for its bytes, then for what they decode to. The bytes
-//! of all frames together may hold only a third of the shared memory. The rest stays available for
+//! of all frames together may hold only a quarter of the budget. The rest stays available for
 //! requests that are complete, which wait for handlers only, so a wait never is a deadlock.
 
 use std::{
@@ -81,13 +81,15 @@ impl Limits {
         let total = total.min(isize::MAX.unsigned_abs());
         let guaranteed = connections.saturating_mul(MAX_ALLOWANCE).min(total / 4);
         let shared = total - guaranteed;
-        let receive = shared / 3;
+        // Both fit into the shared memory, so a frame that has been received never waits for the
+        // bytes of other frames.
+        let receive = total / 4;
         Self {
             total,
             allowance: guaranteed / connections.max(1),
             shared,
             receive,
-            connection: shared - receive,
+            connection: total / 2,
         }
     }
 

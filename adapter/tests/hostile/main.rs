@@ -13,6 +13,7 @@
 mod common;
 
 mod leaving;
+mod memory;
 mod registry;
 mod stall;
 mod stopping;
