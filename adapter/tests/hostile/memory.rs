@@ -165,7 +165,7 @@ fn list_frame(format: Format, kind: &str, len: usize) -> Vec<u8> {
             payload.extend_from_slice(&u32::try_from(len).unwrap().to_be_bytes());
             payload.resize(payload.len() + len, 0);
         }
-        Format::Json => {
+        _ => {
             let count = len / 8;
             payload.extend_from_slice(
                 format!(r#"{{"version":"1.0","type":"{kind}","id":"7","payload":{{"method":"process","message":{{"role":"user","content":["#).as_bytes(),
@@ -294,7 +294,7 @@ async fn a_frame_that_never_fits_is_refused_and_its_connection_stays_usable() {
     let large = list_frame(Format::MessagePack, "request", frame);
     peer.write_all(&large).await.unwrap();
     let answer = read_answer(&mut peer).await;
-    assert_eq!(answer.id.as_str(), "7");
+    assert_eq!(answer.id.to_string(), "7");
     let Body::Error(error) = answer.body else {
         panic!("{:?}", answer.body)
     };
@@ -303,7 +303,7 @@ async fn a_frame_that_never_fits_is_refused_and_its_connection_stays_usable() {
     peer.write_all(&crate::common::process_frame("8", Message::user("small")))
         .await
         .unwrap();
-    assert_eq!(read_answer(&mut peer).await.id.as_str(), "8");
+    assert_eq!(read_answer(&mut peer).await.id.to_string(), "8");
 }
 
 #[tokio::test(flavor = "multi_thread")]
