@@ -74,15 +74,7 @@ async fn bench_prints_a_report_as_text() {
 
 #[tokio::test]
 async fn bench_fails_if_no_call_succeeds() {
-    let refused = run([
-        "bench",
-        "tcp://127.0.0.1:1",
-        "-n",
-        "5",
-        "--timeout",
-        "2s",
-    ])
-    .await;
+    let refused = run(["bench", "tcp://127.0.0.1:1", "-n", "5", "--timeout", "2s"]).await;
     assert!(refused.error(3).contains("connection failed"));
     let server = Server::agent("fail").await;
     let failing = run(["bench", &server.endpoint, "-n", "5"]).await;

@@ -7,8 +7,8 @@
 use super::{Map, Value};
 use crate::json;
 
-/// The name of a number of serde_json with the feature `arbitrary_precision`, as a struct and as the
-/// only field of that struct. The field contains the number as text.
+/// The name of a number of serde_json with the feature `arbitrary_precision`, as a struct and as
+/// the only field of that struct. The field contains the number as text.
 pub(super) const NUMBER: &str = "$serde_json::private::Number";
 
 /// The name of raw JSON of serde_json with the feature `raw_value`, as a struct and as the only

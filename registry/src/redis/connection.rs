@@ -110,8 +110,8 @@ impl Connection {
             .client
             .get_multiplexed_async_connection_with_config(&config);
         let mut connection = connecting.await?;
-        // Some servers refuse a script without naming the reason, and a `PING` with it: a Redis that
-        // requires a password refuses long commands as a protocol error.
+        // Some servers refuse a script without naming the reason, and a `PING` with it: a Redis
+        // that requires a password refuses long commands as a protocol error.
         redis::cmd("PING").exec_async(&mut connection).await?;
         Ok(connection)
     }
