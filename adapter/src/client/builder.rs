@@ -115,8 +115,9 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
-    /// Sets how long an idle connection is kept open. The default is 50 s, because servers close
-    /// idle connections after 60 s. With a timeout of zero, each connection is used only once.
+    /// Sets how long an idle connection is kept open. The default is 50 s, because Python's
+    /// servers close idle connections after 60 s. With a timeout of zero, each connection is used
+    /// only once.
     ///
     /// If a server closes an idle connection earlier, the client lowers the timeout for that server
     /// for ten minutes.

@@ -97,7 +97,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The default maximum number of open connections in a channel.
 const DEFAULT_MAX_CONNECTIONS: usize = 64;
 
-/// The default idle timeout. Servers close idle connections after 60 s (PROTOCOL 8.2). The client
-/// must close a connection before the server does, so that no call uses the connection just as the
-/// server closes it.
+/// The default idle timeout. Python's servers close idle connections after 60 s (PROTOCOL 8.2). The
+/// client must close a connection before the server does, so that no call uses the connection just
+/// as the server closes it.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(50);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use agentwire_codec::FrameLimits;
 use agentwire_transport::TcpOptions;
 
+use super::peer_key::PeerKey;
 use crate::Error;
 
 /// The settings for the connections and requests of a server.
@@ -17,6 +18,8 @@ pub(crate) struct ServerConfig {
     pub(crate) max_queued: usize,
     pub(crate) frame_limits: FrameLimits,
     pub(crate) memory_budget: usize,
+    /// The maximum number of connections of one peer at each endpoint, or `None` for the default.
+    pub(crate) max_connections_per_peer: Option<usize>,
     /// The TCP options, or `None` to keep the options of each listener.
     pub(crate) tcp: Option<TcpOptions>,
     pub(crate) idle_timeout: Duration,
@@ -30,12 +33,26 @@ pub(crate) struct ServerConfig {
 }
 
 impl ServerConfig {
+    /// Returns the maximum number of connections that `peer` may have at one endpoint.
+    pub(crate) fn connection_share(&self, peer: &PeerKey) -> usize {
+        match self.max_connections_per_peer {
+            Some(share) => share,
+            None if peer.is_own() => self.max_connections,
+            None => (self.max_connections / 4).max(1),
+        }
+    }
+
     /// # Errors
     ///
     /// Returns [`Error::InvalidSetting`] if a setting is out of range.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for (setting, number) in [
             ("max_connections", self.max_connections),
+            (
+                "max_connections_per_peer",
+                self.max_connections_per_peer
+                    .unwrap_or(self.max_connections),
+            ),
             ("max_in_flight_per_connection", self.max_in_flight),
         ] {
             if number == 0 {
@@ -57,12 +74,13 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             max_connections: 1024,
+            max_connections_per_peer: None,
             max_in_flight: 64,
             max_queued: 64 * 1024,
             frame_limits: FrameLimits::default(),
             memory_budget: 256 * 1024 * 1024,
             tcp: None,
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(600),
             frame_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(60),
             half_close: false,
@@ -114,13 +132,28 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets the maximum number of open connections at each endpoint. Further connections wait
-        /// in the accept queue of the operating system. The limit applies to each endpoint
-        /// separately, so that the peers of one endpoint cannot make other endpoints unavailable.
+        /// Sets the maximum number of open connections at each endpoint. At the limit, a new
+        /// connection replaces the connection that has gone longest without an accepted request. If
+        /// all connections have requests in flight or unwritten answers, new connections wait. The
+        /// limit applies to each endpoint separately, so that the peers of one endpoint cannot make
+        /// other endpoints unavailable.
         ///
         $(#[$max_connections])*
         pub fn max_connections(mut self, connections: usize) -> Self {
             self.config.max_connections = connections;
+            self
+        }
+
+        /// Sets the maximum number of open connections of one peer at each endpoint. A peer is a
+        /// user behind a Unix socket, an IPv4 address, or an IPv6 network of 64 bits.
+        ///
+        /// By default, the user of this process, loopback addresses and peers in this process may
+        /// have all connections, and every other peer may have a quarter of them. At the limit, a
+        /// new connection of the peer replaces the connection of that peer that has gone longest
+        /// without an accepted request. If all of them have requests in flight, the new connection
+        /// is closed.
+        pub fn max_connections_per_peer(mut self, connections: usize) -> Self {
+            self.config.max_connections_per_peer = Some(connections);
             self
         }
 
@@ -158,7 +191,7 @@ macro_rules! server_settings {
         }
 
         /// Sets the time after which a connection without requests in flight is closed. The default
-        /// is 60 s, as in Python.
+        /// is 10 minutes. Refused requests do not restart this time.
         ///
         $(#[$idle_timeout])*
         pub fn idle_timeout(mut self, timeout: std::time::Duration) -> Self {

@@ -11,6 +11,7 @@
 //! | `carrier` | moves requests and answers between peers and a [`Service`]; a folder for each |
 //! | `service` | the seam: what a server does with a request, whichever carrier brought it |
 //! | `guard`, `config`, `shutdown` | panics and time limits; settings; the two ways to stop |
+//! | `budget`, `peer_key` | the memory of a server; what counts as one peer |
 //!
 //! `RegistryServer` uses the layers from `tasks` down, with its own implementation of `Service`.
 
@@ -24,6 +25,7 @@ mod endpoints;
 mod guard;
 mod invocation;
 mod local_agent;
+mod peer_key;
 mod service;
 mod shutdown;
 mod tasks;
@@ -33,6 +35,7 @@ pub(crate) use self::{
     config::{ServerConfig, server_settings},
     endpoints::Endpoints,
     guard::Guard,
+    peer_key::PeerKey,
     service::{Caller, ConnectionId, Service, Work, unknown_method},
     tasks::ServerTasks,
 };

@@ -13,6 +13,7 @@
 mod common;
 
 mod leaving;
+mod limits;
 mod memory;
 mod registry;
 mod stall;

@@ -18,6 +18,14 @@ pub use self::{
     sync::{Mutex, RwLock},
 };
 
+/// Returns the user of this process, or `None` if the system has no users with numbers.
+pub fn own_uid() -> Option<u32> {
+    #[cfg(unix)]
+    return Some(rustix::process::geteuid().as_raw());
+    #[cfg(not(unix))]
+    None
+}
+
 /// The maximum duration of a timeout, wait or lease: one year.
 ///
 /// Longer durations are reduced to this maximum, because adding them to an `Instant` can overflow.

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::{BuildHasher, RandomState},
-    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +14,7 @@ use agentwire_transport::{
 };
 use tokio::time::Instant;
 
-use crate::server::{Caller, ConnectionId};
+use crate::server::{Caller, ConnectionId, PeerKey};
 
 /// The numbers of registrations and watches that one connection and one peer may hold.
 #[derive(Debug, Clone, Copy)]
@@ -88,35 +87,13 @@ enum Resource {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Holder {
     Connection(ConnectionId),
-    /// A user of this machine, behind a Unix socket.
-    User(Option<u32>),
-    /// A host, or an IPv6 network of one host.
-    Host(IpAddr),
-    /// The peers of a carrier inside this process.
-    Carrier(Arc<str>),
-    Unknown,
+    Peer(PeerKey),
 }
 
 impl Holder {
     fn of(caller: &Caller) -> [Self; 2] {
-        let peer = &caller.peer;
-        let account = match peer.address() {
-            PeerAddr::Unix(_) => Self::User(peer.credentials().map(|user| user.uid)),
-            PeerAddr::Tcp(address) => Self::Host(host(address.ip().to_canonical())),
-            PeerAddr::Memory(name) | PeerAddr::Custom(name) => Self::Carrier(Arc::clone(name)),
-            _ => Self::Unknown,
-        };
-        [Self::Connection(caller.connection), account]
-    }
-}
-
-/// Returns the address that stands for the host of `address`. A host owns all addresses of its
-/// IPv6 network, and all loopback addresses lead to this machine.
-fn host(address: IpAddr) -> IpAddr {
-    match address {
-        address if address.is_loopback() => IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
-        address => address,
+        let peer = Self::Peer(PeerKey::of(&caller.peer));
+        [Self::Connection(caller.connection), peer]
     }
 }
 

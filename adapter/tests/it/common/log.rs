@@ -26,6 +26,9 @@ pub(crate) fn logged(test: impl Future<Output = ()>) -> Vec<(Level, String)> {
         .enable_all()
         .build()
         .unwrap();
+    // With a single subscriber, tracing asks the thread that reaches a log line first whether
+    // the line is wanted. In a thread of another test, without a subscriber, the answer is no.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     tracing::subscriber::with_default(recorder, || {
         runtime.block_on(test);
         drop(runtime);

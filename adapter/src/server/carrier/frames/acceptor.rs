@@ -4,16 +4,22 @@ use std::{sync::Arc, time::Duration};
 
 use agentwire_transport::{
     Connection, Listener,
-    internal::{Backoff, Chain, LogLimit},
+    internal::{Backoff, Chain, LogEdge, LogLimit},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tracing::Instrument;
 
-use super::session::Session;
-use crate::{connection::FramedConnection, server::carrier::ServerContext};
+use super::{
+    session::Session,
+    slot::{Eviction, Slot, Slots},
+};
+use crate::{
+    connection::FramedConnection,
+    server::{PeerKey, carrier::ServerContext},
+};
 
 /// The task that accepts the connections of one listener.
 pub(in crate::server::carrier) struct Acceptor {
@@ -28,8 +34,9 @@ impl Acceptor {
         tokio::select! {
             biased;
             () = shutdown.started() => {}
-            // Cancellation loses no connection, because each accepted connection is spawned before
-            // the next await point.
+            // Cancellation loses no connection below the limit, because such a connection is
+            // spawned before the next await point. At the limit, it drops one connection that has
+            // no session.
             () = self.accept_all() => {}
         }
     }
@@ -39,16 +46,37 @@ impl Acceptor {
         let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
         let failures = LogLimit::new();
+        let at_limit = LogEdge::new();
+        let mut slots = Slots::new();
         loop {
-            // A permit is acquired before each accept, so that connections above the limit wait in
-            // the accept queue of the operating system. The semaphore is never closed.
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-                return;
-            };
             match self.listener.accept().await {
                 Ok(connection) => {
                     backoff.reset();
-                    let session = self.session(connection, permit);
+                    if permits.available_permits() > limit / 8 && at_limit.end() {
+                        let endpoint = self.listener.endpoint();
+                        tracing::info!(%endpoint, limit, "below the limit of connections again");
+                    }
+                    let peer = PeerKey::of(connection.peer());
+                    let share = self.server.config.connection_share(&peer);
+                    let is_over_share = share < limit && slots.has_share(&peer, share);
+                    if is_over_share && slots.evict_one(Some(&peer)).is_none() {
+                        self.refuse(&connection, share);
+                        continue;
+                    }
+                    let permit = match Arc::clone(&permits).try_acquire_owned() {
+                        Ok(permit) => permit,
+                        Err(_) => {
+                            if at_limit.begin(Instant::now()) {
+                                let endpoint = self.listener.endpoint();
+                                tracing::warn!(
+                                    %endpoint, limit,
+                                    "limit of connections reached; closing idle connections for new ones"
+                                );
+                            }
+                            wait_for_permit(&permits, &slots).await
+                        }
+                    };
+                    let session = self.session(connection, permit, slots.add(peer));
                     self.server.tasks.spawn(session);
                 }
                 Err(error) => {
@@ -62,18 +90,30 @@ impl Acceptor {
         }
     }
 
+    /// Records that a connection over the share of its peer is closed.
+    fn refuse(&self, connection: &Connection, share: usize) {
+        if let Some(count) = REFUSED.record(Instant::now()) {
+            let (endpoint, peer) = (self.listener.endpoint(), connection.peer());
+            tracing::warn!(
+                %endpoint, %peer, share, count,
+                "connection closed: the peer has its share of connections, all with work"
+            );
+        }
+    }
+
     /// Returns the future that serves a connection. The permit is released when the future ends.
     fn session(
         &self,
         connection: Connection,
         permit: OwnedSemaphorePermit,
+        slot: Arc<Slot>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let peer = connection.peer().clone();
         let endpoint = self.listener.endpoint();
         let span = tracing::debug_span!("connection", %endpoint, %peer);
         let connection =
             FramedConnection::new(connection, self.server.config.frame_limits).with_grants();
-        let session = Session::new(connection, peer, &self.server);
+        let session = Session::new(connection, peer, slot, &self.server);
         // The captured values must be small, because this future accounts for most of the memory of
         // an idle connection.
         let served = async move {
@@ -84,8 +124,30 @@ impl Acceptor {
     }
 }
 
+/// Waits for a free connection, and asks one quiet session to close its connection in the meantime.
+/// If all sessions have work, further connections wait in the accept queue of the operating system.
+async fn wait_for_permit(permits: &Arc<Semaphore>, slots: &Slots) -> OwnedSemaphorePermit {
+    let mut eviction: Option<Eviction> = None;
+    loop {
+        // One newcomer costs one connection: no further session is asked unless the last one has
+        // declined.
+        if eviction.as_ref().is_none_or(Eviction::is_declined) {
+            eviction = slots.evict_one(None);
+        }
+        let permit = Arc::clone(permits).acquire_owned();
+        // The semaphore is never closed.
+        if let Ok(Ok(permit)) = timeout(EVICTION_INTERVAL, permit).await {
+            return permit;
+        }
+    }
+}
+
 /// The first delay after a failed accept. The delays grow up to `MAX_BACKOFF`. Accepting often
 /// fails repeatedly, for example when the process has no more file descriptors. Without a delay,
 /// the retries would be a busy loop.
 const FIRST_BACKOFF: Duration = Duration::from_millis(5);
+/// The interval at which the acceptor looks for a connection to evict while none can be evicted.
+const EVICTION_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+static REFUSED: LogLimit = LogLimit::new();

@@ -15,6 +15,8 @@ pub(super) enum CloseReason {
     Drained,
     #[error("server aborted")]
     Aborted,
+    #[error("evicted for a new connection at the limit of connections")]
+    Evicted,
     #[error("timed out: {0}")]
     Timeout(&'static str),
     #[error("frame of {len} bytes exceeds the limit of {max}")]
@@ -64,6 +66,7 @@ impl CloseReason {
             }),
             Self::PeerClosed
             | Self::Aborted
+            | Self::Evicted
             | Self::Timeout(_)
             | Self::ReadFailed(_)
             | Self::WriteFailed(_) => None,

@@ -12,6 +12,7 @@ mod foreign_protocol;
 mod in_flight;
 mod reply;
 mod session;
+mod slot;
 mod timeouts;
 mod turn;
 

@@ -22,6 +22,7 @@ use super::{
     foreign_protocol,
     in_flight::{InFlight, NextReply},
     reply::{Reply, replacements},
+    slot::Slot,
     timeouts::{Expired, Timeouts, Waits},
     turn::Turn,
 };
@@ -65,6 +66,7 @@ pub(super) struct Session {
     is_blocked: bool,
     /// Whether the peer may not have read all written replies.
     has_unread_replies: bool,
+    slot: Arc<Slot>,
     shutdown: ShutdownListener,
     account: Account,
     /// The bound of the memory of the first frame, once the bound is needed.
@@ -98,6 +100,7 @@ impl Session {
     pub(super) fn new(
         connection: FramedConnection,
         peer: Peer,
+        slot: Arc<Slot>,
         server: &ServerContext,
     ) -> Box<Self> {
         Box::new(Self {
@@ -112,6 +115,7 @@ impl Session {
             is_abandoned: false,
             is_blocked: false,
             has_unread_replies: false,
+            slot,
             shutdown: server.shutdown.listen(),
             account: Account::new(&server.budget),
             bound: None,
@@ -355,7 +359,7 @@ impl Session {
                     };
                     has_read = true;
                     turn.spend(len);
-                    self.timeouts.request_arrived();
+                    self.timeouts.frame_arrived();
                     // The peer sends requests without waiting for the previous replies.
                     self.has_unread_replies |= self.has_work() || self.connection.queued() > 0;
                     if let Some(decoded) = decoded {
@@ -507,7 +511,10 @@ impl Session {
             self.release_received();
         }
         match dispatched {
-            Ok(request) => self.start(request.with_charge(charge), cx),
+            Ok(request) => {
+                self.timeouts.request_accepted();
+                self.start(request.with_charge(charge), cx);
+            }
             Err(refusal) => {
                 self.queue(&refusal);
             }
@@ -673,12 +680,19 @@ impl Session {
         let now = Instant::now();
         let waits = Waits {
             discards_frame: self.discards_frame(),
+            has_accepted: !self.in_flight.is_empty() || self.encoding.is_some(),
             has_requests: self.has_work(),
             has_ended: self.has_ended,
             is_blocked: self.is_blocked,
             needs_memory: self.starved.is_some(),
         };
         self.timeouts.update(&self.connection, &waits, now);
+        let is_evictable = !self.has_work() && self.connection.is_flushed();
+        let quiet_since = self.timeouts.quiet_since().filter(|_| is_evictable);
+        self.slot.publish(quiet_since);
+        if self.slot.poll_evicted(cx) && is_evictable {
+            return Poll::Ready(CloseReason::Evicted);
+        }
         loop {
             let Some((deadline, expired)) = self.timeouts.next(&self.config) else {
                 return Poll::Pending;

@@ -13,6 +13,9 @@ use crate::{connection::FramedConnection, server::config::ServerConfig};
 pub(super) struct Timeouts {
     /// Waiting for a request while no request is in flight.
     idle: Option<Instant>,
+    /// Waiting for a request that the service accepts. Refused and partial frames do not end this
+    /// wait, so that they cannot keep a connection open.
+    quiet: Option<Instant>,
     /// Waiting for the rest of a frame.
     frame: Option<Instant>,
     /// Waiting for the peer to read. The second value is the number of bytes that had been written
@@ -31,7 +34,9 @@ pub(super) struct Waits {
     /// Whether the rest of a refused frame is being discarded. The frame timeout also applies to
     /// discarded bytes.
     pub(super) discards_frame: bool,
-    /// Whether requests are in flight.
+    /// Whether accepted requests are in flight.
+    pub(super) has_accepted: bool,
+    /// Whether requests are in flight or being decoded.
     pub(super) has_requests: bool,
     /// Whether the session has read the end of the peer's input.
     pub(super) has_ended: bool,
@@ -54,11 +59,20 @@ pub(super) enum Expired {
 }
 
 impl Timeouts {
-    /// Records that a whole request has arrived.
-    pub(super) fn request_arrived(&mut self) {
-        self.idle = None;
+    /// Records that a whole frame has arrived.
+    pub(super) fn frame_arrived(&mut self) {
         self.frame = None;
         self.excess = None;
+    }
+
+    /// Records that the service has accepted a request.
+    pub(super) fn request_accepted(&mut self) {
+        self.quiet = None;
+    }
+
+    /// Returns the time of the last accepted request, or `None` while a request is in flight.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        self.quiet
     }
 
     /// Records that the read buffer has been freed.
@@ -78,7 +92,11 @@ impl Timeouts {
             && (waits.discards_frame || connection.has_partial_frame());
         let is_idle =
             !waits.has_requests && connection.is_flushed() && !is_partial && !waits.needs_memory;
-        self.idle = is_idle.then(|| self.idle.unwrap_or(now));
+        // After an accepted request, the wait starts when the answers have been written.
+        let is_answering = self.quiet.is_none() && !connection.is_flushed();
+        let is_quiet = !waits.has_accepted && !is_answering;
+        self.quiet = is_quiet.then(|| self.quiet.unwrap_or(now));
+        self.idle = self.quiet.filter(|_| is_idle);
         self.frame = is_partial.then(|| self.frame.unwrap_or(now));
         self.write = match self.write {
             _ if connection.is_flushed() => None,
@@ -105,7 +123,7 @@ impl Timeouts {
             after(
                 self.idle,
                 config.idle_timeout,
-                Expired::Close("no request arrived"),
+                Expired::Close("no accepted request arrived"),
             ),
             after(
                 self.frame,
