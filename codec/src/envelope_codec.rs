@@ -5,7 +5,7 @@ use tokio_util::codec::{Decoder, Encoder};
 
 use crate::{
     DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits, HEADER_LEN, check_eof,
-    peek_frame, put_frame, reserve_for_frame,
+    peek_frame, reserve_for_frame,
 };
 
 /// A codec that decodes a byte stream into envelopes and encodes envelopes into frames.
@@ -70,9 +70,9 @@ impl Encoder<&Envelope> for EnvelopeCodec {
     fn encode(&mut self, envelope: &Envelope, buffer: &mut BytesMut) -> Result<(), EncodeError> {
         // The conversions reuse the allocation, and copy the bytes only if the buffer is shared.
         let mut bytes = Vec::from(std::mem::take(buffer));
-        let result = put_frame(&mut bytes, self.limits.max_send(), |bytes| {
-            self.format.encode(envelope, bytes)
-        });
+        let result = self
+            .format
+            .put_frame(envelope, self.limits.max_send(), &mut bytes);
         *buffer = BytesMut::from(Bytes::from(bytes));
         result
     }

@@ -1,8 +1,8 @@
 //! The two encodings of envelopes and values.
 
 use crate::{
-    DEFAULT_MEMORY_LIMIT, DecodeError, DecodeFault, EncodeError, Envelope, MemoryBound, Value,
-    json, msgpack, schema::Detail,
+    DEFAULT_MEMORY_LIMIT, DecodeError, DecodeFault, EncodeError, Envelope, FrameError, MemoryBound,
+    Value, json, msgpack, put_frame, schema::Detail,
 };
 
 /// The encoding of envelopes.
@@ -39,6 +39,47 @@ impl Format {
         match self {
             Self::Json => json::encode_envelope(envelope, buffer),
             Self::MessagePack => msgpack::encode_envelope(envelope, buffer),
+        }
+    }
+
+    /// Appends `envelope` to `buffer` as one frame.
+    ///
+    /// If the payload exceeds `limit`, it is encoded again in the compact form (PROTOCOL 4.10 and
+    /// 10.6), in which no value takes more bytes than it took in the payload from which it was
+    /// read. Therefore, what a peer sent can be sent back, however the peer wrote it.
+    ///
+    /// If an error is returned, `buffer` is unchanged.
+    ///
+    /// ```
+    /// use agentwire_codec::{Envelope, Format, Message, RequestId, Response};
+    ///
+    /// let message = Message::user("\u{1f600}".repeat(100));
+    /// let envelope = Envelope::new(RequestId::random(), Response::Message(message));
+    /// let mut frame = Vec::new();
+    /// // As ASCII, the text takes 1,200 bytes.
+    /// Format::Json.put_frame(&envelope, 700, &mut frame)?;
+    /// assert_eq!(Format::Json.decode(&frame[4..]).unwrap(), envelope);
+    /// # Ok::<(), agentwire_codec::EncodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the format cannot represent the envelope, or if the payload exceeds
+    /// `limit` in both forms.
+    pub fn put_frame(
+        self,
+        envelope: &Envelope,
+        limit: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        match put_frame(buffer, limit, |buffer| self.encode(envelope, buffer)) {
+            Err(EncodeError::Frame(FrameError::TooLarge { .. })) => {
+                put_frame(buffer, limit, |buffer| match self {
+                    Self::Json => json::encode_compact_envelope(envelope, buffer),
+                    Self::MessagePack => msgpack::encode_compact_envelope(envelope, buffer),
+                })
+            }
+            result => result,
         }
     }
 

@@ -319,6 +319,35 @@ fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
         .collect()
 }
 
+/// Asserts that a value that took `len` bytes in a payload can be sent in a frame that has room for
+/// a value of that size, and that it does not change.
+fn assert_fits(format: Format, value: &Value, len: usize) {
+    let envelope = |value: &Value| {
+        let payload = Map::from([("value", value.clone())]);
+        let mut envelope = Envelope::new(RequestId::from("7"), Response::Other(payload));
+        envelope.timestamp = None;
+        envelope
+    };
+    let mut frame = Vec::new();
+    let null_len = match format {
+        Format::Json => 4,
+        _ => 1,
+    };
+    // The compact form of the envelope without the value.
+    let empty = (0..).find(|limit| {
+        format
+            .put_frame(&envelope(&Value::Null), *limit, &mut Vec::new())
+            .is_ok()
+    });
+    let limit = empty.unwrap() - null_len + len;
+    format
+        .put_frame(&envelope(value), limit, &mut frame)
+        .unwrap_or_else(|error| panic!("{value}: {error}"));
+    let read = format.decode(&frame[4..]).unwrap();
+    // NaN is not equal to itself.
+    assert_eq!(format!("{read:?}"), format!("{:?}", envelope(value)));
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -329,6 +358,29 @@ proptest! {
         let read = json::from_slice(&written).unwrap();
         prop_assert_eq!(write(&read), written);
         prop_assert_eq!(read, value);
+    }
+
+    #[test]
+    fn a_value_that_was_received_fits_into_a_frame_of_the_same_size(value in value()) {
+        // Another writer may use UTF-8, no white space, and other notations of numbers.
+        let utf8 = serde_json::to_vec(&value).ok().filter(|text| json::from_slice(text).is_ok());
+        for payload in [Some(write(&value)), utf8].into_iter().flatten() {
+            let received = json::from_slice(&payload).unwrap();
+            assert_fits(Format::Json, &received, payload.len());
+        }
+    }
+
+    #[test]
+    fn a_number_that_was_received_fits_into_a_frame_of_the_same_size(
+        number in "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?",
+        single in any::<f32>(),
+    ) {
+        let received = json::from_slice(number.as_bytes()).unwrap();
+        assert_fits(Format::Json, &received, number.len());
+        let mut payload = vec![0xca];
+        payload.extend(single.to_be_bytes());
+        let received = msgpack::from_slice(&payload).unwrap();
+        assert_fits(Format::MessagePack, &received, payload.len());
     }
 
     #[test]

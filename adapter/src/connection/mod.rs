@@ -16,7 +16,7 @@ use std::{
 
 use agentwire_codec::{
     DEFAULT_MEMORY_LIMIT, DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits,
-    HEADER_LEN, check_eof, peek_frame, put_frame, reserve_for_frame,
+    HEADER_LEN, check_eof, peek_frame, reserve_for_frame,
 };
 use agentwire_transport::{Connection, PeerState};
 use bytes::{Buf, BufMut, BytesMut};
@@ -180,9 +180,7 @@ impl FramedConnection {
     pub(crate) fn queue(&mut self, format: Format, envelope: &Envelope) -> Result<(), EncodeError> {
         let buffer = self.outgoing.buffer_mut();
         self.unflushed = true;
-        put_frame(buffer, self.limits.max_send(), |buffer| {
-            format.encode(envelope, buffer)
-        })
+        format.put_frame(envelope, self.limits.max_send(), buffer)
     }
 
     /// Starts encoding an envelope on another thread. Pass the result to
@@ -191,8 +189,7 @@ impl FramedConnection {
         let max_send = self.limits.max_send();
         Offload::new(move || {
             let mut frame = Vec::new();
-            let encode = |buffer: &mut Vec<u8>| format.encode(&envelope, buffer);
-            let result = put_frame(&mut frame, max_send, encode);
+            let result = format.put_frame(&envelope, max_send, &mut frame);
             Encoded {
                 envelope,
                 frame: result.map(|()| frame),

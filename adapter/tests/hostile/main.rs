@@ -12,6 +12,7 @@
 #[path = "../it/common/mod.rs"]
 mod common;
 
+mod answerable;
 mod leaving;
 mod limits;
 mod memory;

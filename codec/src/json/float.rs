@@ -21,6 +21,36 @@ pub(super) fn write(float: f64, buffer: &mut Vec<u8>) {
     digits.write(exponent, buffer);
 }
 
+/// Appends a float in the shortest notation that a JSON reader accepts as the same float. No
+/// notation of the float is shorter, so a float takes at most as many bytes as it took in the
+/// payload from which it was read.
+pub(super) fn write_compact(float: f64, buffer: &mut Vec<u8>) {
+    if float.is_infinite() {
+        // A number that is too large for a float reads as an infinity (PROTOCOL 4.7).
+        return buffer.extend_from_slice(if float < 0.0 { b"-1e999" } else { b"1e999" });
+    }
+    let start = buffer.len();
+    write(float, buffer);
+    if float.is_nan() || float == 0.0 {
+        return;
+    }
+    let mut shortest = zmij::Buffer::new();
+    let mut digits = Digits::default();
+    let exponent = digits.parse(shortest.format_finite(float.abs()));
+    let mut exponential = Vec::with_capacity(Digits::MAX);
+    if float < 0.0 {
+        exponential.push(b'-');
+    }
+    exponential.extend_from_slice(&digits.bytes[..digits.len]);
+    exponential.push(b'e');
+    let last_exponent = exponent - (digits.len as i32 - 1);
+    exponential.extend_from_slice(itoa::Buffer::new().format(last_exponent).as_bytes());
+    if exponential.len() < buffer.len() - start {
+        buffer.truncate(start);
+        buffer.extend_from_slice(&exponential);
+    }
+}
+
 /// The shortest sequence of digits that parses back to the same float, without leading or trailing
 /// zeros.
 #[derive(Default)]

@@ -38,7 +38,7 @@ pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
 /// Returns an error if JSON cannot represent the value or if the value is nested too deeply. The
 /// bytes that were already appended remain in `buffer`.
 pub fn write(value: &Value, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
-    schema::write_value(&mut JsonWriter::new(buffer), value)
+    schema::write_value(&mut <JsonWriter<'_>>::new(buffer), value)
 }
 
 pub(crate) fn decode_envelope(
@@ -56,7 +56,16 @@ pub(crate) fn encode_envelope(
     envelope: &Envelope,
     buffer: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    schema::encode(&mut JsonWriter::new(buffer), envelope)
+    schema::encode(&mut <JsonWriter<'_>>::new(buffer), envelope)
+}
+
+/// Encodes an envelope in the compact form (PROTOCOL 4.10).
+#[cold]
+pub(crate) fn encode_compact_envelope(
+    envelope: &Envelope,
+    buffer: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    schema::encode(&mut JsonWriter::<true>::new(buffer), envelope)
 }
 
 fn fault(error: ReadError) -> DecodeFault {

@@ -37,7 +37,7 @@ impl fmt::Display for Message {
 /// replaced by the error message.
 fn text_of(write: impl FnOnce(&mut JsonWriter<'_>) -> Result<(), EncodeError>) -> String {
     let mut buffer = Vec::new();
-    match write(&mut JsonWriter::for_display(&mut buffer)) {
+    match write(&mut <JsonWriter<'_>>::for_display(&mut buffer)) {
         // The writer produces only ASCII.
         Ok(()) => String::from_utf8(buffer).unwrap_or_default(),
         Err(error) => format!("<{error}>"),

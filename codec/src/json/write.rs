@@ -8,13 +8,14 @@ use crate::{
     value::IntegerRef,
 };
 
-pub(super) struct JsonWriter<'a> {
+/// A writer for JSON. `COMPACT` selects the form that PROTOCOL 4.10 permits for large payloads.
+pub(super) struct JsonWriter<'a, const COMPACT: bool = false> {
     buffer: &'a mut Vec<u8>,
     depth: usize,
     for_display: bool,
 }
 
-impl<'a> JsonWriter<'a> {
+impl<'a, const COMPACT: bool> JsonWriter<'a, COMPACT> {
     pub(super) fn new(buffer: &'a mut Vec<u8>) -> Self {
         Self {
             buffer,
@@ -46,8 +47,11 @@ impl<'a> JsonWriter<'a> {
     }
 }
 
-impl TextWriter for JsonWriter<'_> {
+impl<const COMPACT: bool> TextWriter for JsonWriter<'_, COMPACT> {
     fn text(&mut self, text: &str) {
+        if COMPACT {
+            return write_compact_text(text, self.buffer);
+        }
         if text.len() > COPY_CHUNK {
             return write_long_text(text, self.buffer);
         }
@@ -70,7 +74,7 @@ impl TextWriter for JsonWriter<'_> {
     }
 }
 
-impl FormatWriter for JsonWriter<'_> {
+impl<const COMPACT: bool> FormatWriter for JsonWriter<'_, COMPACT> {
     fn begin_map(&mut self, _len: usize) -> Result<(), EncodeError> {
         self.open(b'{')
     }
@@ -78,11 +82,18 @@ impl FormatWriter for JsonWriter<'_> {
     fn key(&mut self, index: usize, key: &str) {
         self.element(index);
         self.text(key);
-        self.buffer.extend_from_slice(b": ");
+        self.buffer
+            .extend_from_slice(if COMPACT { b":" } else { b": " });
     }
 
     #[inline]
     fn field(&mut self, index: usize, field: Field) {
+        if COMPACT {
+            self.element(index);
+            self.buffer
+                .extend_from_slice(&field.json.as_bytes()[2..field.json.len() - 1]);
+            return;
+        }
         let separator = if index == 0 { 2 } else { 0 };
         self.buffer
             .extend_from_slice(&field.json.as_bytes()[separator..]);
@@ -98,7 +109,8 @@ impl FormatWriter for JsonWriter<'_> {
 
     fn element(&mut self, index: usize) {
         if index > 0 {
-            self.buffer.extend_from_slice(b", ");
+            self.buffer
+                .extend_from_slice(if COMPACT { b"," } else { b", " });
         }
     }
 
@@ -131,7 +143,11 @@ impl FormatWriter for JsonWriter<'_> {
     }
 
     fn float(&mut self, float: f64) {
-        float::write(float, self.buffer);
+        if COMPACT {
+            float::write_compact(float, self.buffer);
+        } else {
+            float::write(float, self.buffer);
+        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
@@ -161,6 +177,23 @@ fn write_long_text(text: &str, buffer: &mut Vec<u8>) {
             write_escaped(&text[plain..], buffer);
             break;
         }
+    }
+    buffer.push(b'"');
+}
+
+/// Writes text as UTF-8, in which only quotes, backslashes and control characters are escaped.
+fn write_compact_text(text: &str, buffer: &mut Vec<u8>) {
+    buffer.push(b'"');
+    let mut rest = text;
+    loop {
+        let plain = scan::literal_len(rest.as_bytes());
+        buffer.extend_from_slice(&rest.as_bytes()[..plain]);
+        let mut characters = rest[plain..].chars();
+        let Some(character) = characters.next() else {
+            break;
+        };
+        write_escape(character, buffer);
+        rest = characters.as_str();
     }
     buffer.push(b'"');
 }

@@ -54,6 +54,15 @@ pub(crate) fn encode_envelope(
     schema::encode(&mut MsgpackWriter::new(buffer), envelope)
 }
 
+/// Encodes an envelope in the compact form (PROTOCOL 10.6).
+#[cold]
+pub(crate) fn encode_compact_envelope(
+    envelope: &Envelope,
+    buffer: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    schema::encode(&mut MsgpackWriter::compact(buffer), envelope)
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;

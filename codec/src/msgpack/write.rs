@@ -12,6 +12,7 @@ use crate::{
 pub(super) struct MsgpackWriter<'a> {
     buffer: &'a mut Vec<u8>,
     depth: usize,
+    is_compact: bool,
 }
 
 /// The markers for the lengths of one type.
@@ -25,7 +26,19 @@ struct Header {
 
 impl<'a> MsgpackWriter<'a> {
     pub(super) fn new(buffer: &'a mut Vec<u8>) -> Self {
-        Self { buffer, depth: 0 }
+        Self {
+            buffer,
+            depth: 0,
+            is_compact: false,
+        }
+    }
+
+    /// Creates a writer for the form that PROTOCOL 10.6 permits for large payloads.
+    pub(super) fn compact(buffer: &'a mut Vec<u8>) -> Self {
+        Self {
+            is_compact: true,
+            ..Self::new(buffer)
+        }
     }
 
     #[inline]
@@ -157,6 +170,11 @@ impl FormatWriter for MsgpackWriter<'_> {
     }
 
     fn float(&mut self, float: f64) {
+        let short = float as f32;
+        if self.is_compact && f64::from(short).to_bits() == float.to_bits() {
+            self.buffer.put_u8(0xca);
+            return self.buffer.put_f32(short);
+        }
         self.buffer.put_u8(0xcb);
         self.buffer.put_f64(float);
     }

@@ -1,8 +1,6 @@
 //! A request that is encoded once for all of its attempts.
 
-use agentwire_codec::{
-    Body, EncodeError, Envelope, Heartbeat, Request as RequestBody, RequestId, put_frame,
-};
+use agentwire_codec::{Body, EncodeError, Envelope, Heartbeat, Request as RequestBody, RequestId};
 
 use super::frame::Frame;
 use crate::{client::config::Config, connection::buffer_pool};
@@ -65,9 +63,8 @@ impl Request {
     ) -> Result<Self, InvalidRequest> {
         let envelope = Envelope::new(id.clone(), body);
         let mut frame = buffer_pool::take_write_buffer();
-        let encoded = put_frame(&mut frame, config.frame_limits.max_send(), |buffer| {
-            config.format.encode(&envelope, buffer)
-        });
+        let max_send = config.frame_limits.max_send();
+        let encoded = config.format.put_frame(&envelope, max_send, &mut frame);
         match encoded {
             Ok(()) => Ok(Self {
                 id,
