@@ -86,10 +86,11 @@ pub(crate) fn has_lost_reader() -> bool {
 
 /// Writes one line about a server to standard output.
 ///
-/// A server continues without the reader of its announcements, so a failure is only logged.
+/// The line is escaped, because an endpoint may contain line breaks and commands for a terminal. A
+/// server continues without the reader of its announcements, so a failure is only logged.
 pub(crate) fn announce(line: impl std::fmt::Display) {
     let mut stdout = io::stdout().lock();
-    let line = format!("{line}\n");
+    let line = format!("{}\n", Escaped(line));
     let written = stdout
         .write_all(line.as_bytes())
         .and_then(|()| stdout.flush());

@@ -262,3 +262,15 @@ async fn the_log_shows_texts_of_peers_escaped() {
     let forged = r"id=x\n2026-01-01T00:00:00Z ERROR forged \u{1b}[31m";
     assert!(log.contains(forged), "{log}");
 }
+
+#[tokio::test]
+async fn announcements_and_logs_show_endpoints_escaped() {
+    let (_directory, _path, endpoint) = socket();
+    let server = Server::start(["-vv", "serve", &format!("{endpoint}\n\u{1b}[31m\u{202e}")]).await;
+    let escaped = r"agent.sock\n\u{1b}[31m\u{202e}";
+    assert!(server.endpoint.ends_with(escaped), "{}", server.endpoint);
+    server.running.send(Signal::TERM);
+    let log = server.running.end().await.stderr;
+    assert!(log.contains(escaped), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+}
