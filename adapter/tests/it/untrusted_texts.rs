@@ -1,6 +1,6 @@
 //! What peers say reaches logs and errors escaped and cut, and no peer fills the log.
 
-use std::{error::Error as StdError, fmt, io};
+use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use crate::common::{RawPeer, ScriptedAgent, frame, listen, logged, memory, within};
 use agentwire::{
@@ -124,6 +124,65 @@ fn a_client_shows_the_texts_of_its_server_escaped_and_cut() {
     }
 }
 
+#[test]
+fn a_client_shows_malformed_answers_escaped_and_cut() {
+    let said = logged(async {
+        for text in texts() {
+            let message = |key: &'static str| {
+                let mut message = map! {"role": "agent", "content": 1};
+                message.insert(key, text.clone());
+                value!({"message": (message)})
+            };
+            for (key, value) in [
+                ("version", value!((text.clone()))),
+                ("type", value!((text.clone()))),
+                ("id", value!((text.clone()))),
+                ("payload", value!((text.clone()))),
+                ("payload", value!({(text.clone()): (text.clone())})),
+                ("payload", message("timestamp")),
+                ("payload", message("metadata")),
+                ("payload", value!({"message": (text.clone())})),
+                ("payload", value!({"result": (text.clone())})),
+            ] {
+                for in_flight in [1, 2] {
+                    let (endpoint, mut listener) = listen("malformed-answer").await;
+                    let remote = RemoteAgent::builder(&endpoint)
+                        .max_in_flight_per_connection(in_flight)
+                        .timeout(Duration::from_millis(200))
+                        .build()
+                        .unwrap();
+                    let answered = async {
+                        let (mut peer, id) = RawPeer::asked(&mut listener).await;
+                        let mut envelope = map! {
+                            "version": "1.0",
+                            "type": "response",
+                            "id": (id.to_string()),
+                            "payload": {},
+                        };
+                        envelope.insert(key, value.clone());
+                        peer.send_frame(Value::from(envelope).to_string().as_bytes())
+                            .await;
+                        peer
+                    };
+                    let (error, _peer) = tokio::join!(remote.process(Message::user(1)), answered);
+                    let error = error.unwrap_err();
+                    assert_safe(&format!("{error} {error:#}"));
+                    // The debug output has a line for each cause.
+                    format!("{error:?}").lines().for_each(assert_safe);
+                    let mut source = error.source();
+                    while let Some(cause) = source {
+                        assert_safe(&format!("{cause} {cause:?}"));
+                        source = cause.source();
+                    }
+                }
+            }
+        }
+    });
+    for (_, line) in said {
+        assert_safe(&line);
+    }
+}
+
 #[derive(Debug)]
 struct Outer(io::Error);
 
@@ -169,7 +228,7 @@ async fn a_proxy_names_the_agent_and_not_the_endpoint_of_its_target() {
     let (target, front) = (memory("hidden-target"), memory("front"));
     let remote = RemoteAgent::builder(&target)
         .name("stock")
-        .timeout(std::time::Duration::from_millis(1))
+        .timeout(Duration::from_millis(1))
         .retry(RetryPolicy::never());
     let _proxy = within(LocalAgent::serve(remote.build().unwrap(), &front))
         .await
