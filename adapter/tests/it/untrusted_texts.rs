@@ -134,10 +134,10 @@ fn a_client_shows_malformed_answers_escaped_and_cut() {
                 value!({"message": (message)})
             };
             for (key, value) in [
-                ("version", value!((text.clone()))),
-                ("type", value!((text.clone()))),
-                ("id", value!((text.clone()))),
-                ("payload", value!((text.clone()))),
+                ("version", value!(text.clone())),
+                ("type", value!(text.clone())),
+                ("id", value!(text.clone())),
+                ("payload", value!(text.clone())),
                 ("payload", value!({(text.clone()): (text.clone())})),
                 ("payload", message("timestamp")),
                 ("payload", message("metadata")),

@@ -217,3 +217,24 @@ fn copy_io(error: &io::Error) -> io::Error {
         None => io::Error::new(error.kind(), Chain(error).to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_a_system_error_keeps_its_code() {
+        // ECONNRESET on Linux. Any other code would do.
+        let error = FrameError::Io(io::Error::from_raw_os_error(104));
+        let FrameError::Io(copied) = copy(&error) else {
+            panic!("not an I/O error");
+        };
+        assert_eq!(copied.raw_os_error(), Some(104));
+        let error = io::Error::new(io::ErrorKind::TimedOut, "no progress");
+        let copied = copy_io(&error);
+        assert_eq!(
+            (copied.kind(), copied.to_string()),
+            (error.kind(), error.to_string())
+        );
+    }
+}
