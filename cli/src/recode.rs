@@ -105,8 +105,8 @@ impl Recoder {
                 Ok(Some(Err(error))) => return Err(self.bad_frame(Exit::Protocol, &error)),
                 Err(error) => return Err(self.bad_frame(Exit::Protocol, &error)),
             };
-            // The new frame can exceed the size limit, for example because JSON escapes non-ASCII
-            // text.
+            // The new frame can exceed the size limit, for example because integers are longer in
+            // JSON than in MessagePack.
             self.to
                 .encode(&envelope, &mut self.output)
                 .map_err(|error| self.bad_frame(Exit::Usage, &error))?;

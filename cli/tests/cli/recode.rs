@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use agentwire_codec::{DEFAULT_FRAME_LIMIT, Envelope, Format, Map, RequestId, Response, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
@@ -100,16 +101,30 @@ async fn a_bad_frame_exits_with_5_and_is_located() {
 
 #[tokio::test]
 async fn a_frame_that_grows_beyond_the_limit_exits_with_2() {
-    // Each of these characters takes two bytes in the input and six in the output.
+    // Each of these integers takes one byte in MessagePack and four in JSON.
+    let list = Value::List(vec![Value::from(-32); 3 * 1024 * 1024]);
+    let response = Response::Other(Map::from([("list", list)]));
+    let envelope = Envelope::new(RequestId::from("x"), response);
+    let mut input = Vec::new();
+    Format::MessagePack
+        .put_frame(&envelope, DEFAULT_FRAME_LIMIT, &mut input)
+        .expect("a frame");
+    let recode = ["recode", "--from", "msgpack", "--to", "json"];
+    let outcome = run_with_input(recode, &input).await;
+    assert!(outcome.error(2).starts_with("frame 1 at byte 0: "));
+}
+
+#[tokio::test]
+async fn a_frame_whose_escapes_exceed_the_limit_keeps_its_data() {
+    // Each of these characters takes two bytes in the input and six in the usual form.
     let text = "\u{e9}".repeat(4 * 1024 * 1024);
     let payload = format!(
-        r#"{{"version": "1.0", "type": "heartbeat", "id": "x", "payload": {{"agent_name": "{text}"}}}}"#
+        r#"{{"version":"1.0","type":"heartbeat","id":"x","payload":{{"agent_name":"{text}","status":"healthy"}}}}"#
     );
-    let outcome = run_with_input(["recode"], &frame(&payload)).await;
-    assert!(
-        outcome.error(2).starts_with("frame 1 at byte 0: "),
-        "{outcome:?}"
-    );
+    let input = frame(&payload);
+    let outcome = run_with_input(["recode"], &input).await;
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(outcome.stdout == input, "{} bytes", outcome.stdout.len());
 }
 
 #[tokio::test]

@@ -22,9 +22,10 @@ async fn agent(registry: &Server, name: &str) -> (Server, String) {
     let args = [&args[..], &["--registry", &registry.endpoint]].concat();
     let mut server = Server::start(args).await;
     let line = server.running.line().await;
-    let endpoint = line.strip_prefix(&format!("registered {name} at "));
-    let endpoint = endpoint.expect("the registered endpoint").to_owned();
-    (server, endpoint)
+    assert!(line.starts_with("registered "), "{line}");
+    // The name is escaped.
+    let (_, endpoint) = line.rsplit_once(" at ").expect("the registered endpoint");
+    (server, endpoint.to_owned())
 }
 
 fn field<'a>(found: &'a Value, key: &str) -> &'a str {
