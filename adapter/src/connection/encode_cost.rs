@@ -1,4 +1,4 @@
-//! Estimates whether encoding an envelope takes a long time.
+//! Estimates what encoding an envelope takes: time and memory.
 
 use agentwire_codec::{Body, Map, Message, Request, Response, Value};
 
@@ -6,32 +6,61 @@ use agentwire_codec::{Body, Map, Message, Request, Response, Value};
 ///
 /// The number of visited values is bounded.
 pub(crate) fn is_costly(body: &Body) -> bool {
-    let mut budget = Budget(INLINE_COST);
-    let is_cheap = match body {
-        Body::Response(Response::Message(message)) | Body::StreamChunk(message) => {
-            budget.spend_message(message)
-        }
-        Body::Response(Response::Tool(result)) => {
-            budget.spend(&result.data, 0) && budget.spend_map(&result.metadata, 0)
-        }
-        Body::Response(Response::Other(payload)) | Body::Request(Request::Other(payload)) => {
-            budget.spend_map(payload, 0)
-        }
-        Body::Request(Request::Process(call) | Request::Stream(call)) => {
-            budget.spend_message(&call.message)
-        }
-        Body::Request(Request::Execute(execute)) => budget.spend_map(&execute.kwargs, 0),
-        Body::Error(error) => budget.spend_map(&error.details, 0),
-        Body::Raw(raw) => budget.spend_map(&raw.payload, 0),
-        _ => true,
+    let mut budget = Budget {
+        left: INLINE_COST,
+        counts_text: true,
+        bytes: 0,
     };
-    !is_cheap
+    !budget.spend_body(body)
 }
 
-/// The remaining budget. Each value costs [`VALUE_COST`], and each byte of text costs 1.
-struct Budget(usize);
+/// Returns about how many bytes the values of an envelope take. If there are too many values to
+/// visit, returns `max`.
+pub(crate) fn approximate_memory(body: &Body, max: usize) -> usize {
+    let mut budget = Budget {
+        left: MAX_VISITED * VALUE_COST,
+        counts_text: false,
+        bytes: 0,
+    };
+    if budget.spend_body(body) {
+        budget.bytes
+    } else {
+        max
+    }
+}
+
+/// A budget for visiting values. Each value costs [`VALUE_COST`].
+struct Budget {
+    left: usize,
+    /// Whether each byte of text costs 1.
+    counts_text: bool,
+    /// The memory of the visited values.
+    bytes: usize,
+}
 
 impl Budget {
+    /// Spends the cost of an envelope. Returns `false` if the budget is exhausted.
+    fn spend_body(&mut self, body: &Body) -> bool {
+        match body {
+            Body::Response(Response::Message(message)) | Body::StreamChunk(message) => {
+                self.spend_message(message)
+            }
+            Body::Response(Response::Tool(result)) => {
+                self.spend(&result.data, 0) && self.spend_map(&result.metadata, 0)
+            }
+            Body::Response(Response::Other(payload)) | Body::Request(Request::Other(payload)) => {
+                self.spend_map(payload, 0)
+            }
+            Body::Request(Request::Process(call) | Request::Stream(call)) => {
+                self.spend_message(&call.message)
+            }
+            Body::Request(Request::Execute(execute)) => self.spend_map(&execute.kwargs, 0),
+            Body::Error(error) => self.spend_map(&error.details, 0),
+            Body::Raw(raw) => self.spend_map(&raw.payload, 0),
+            _ => true,
+        }
+    }
+
     fn spend_message(&mut self, message: &Message) -> bool {
         self.spend(&message.content, 0) && self.spend_map(&message.metadata, 0)
     }
@@ -62,8 +91,10 @@ impl Budget {
     }
 
     fn take(&mut self, bytes: usize) -> bool {
-        let rest = self.0.checked_sub(VALUE_COST.saturating_add(bytes));
-        self.0 = rest.unwrap_or(0);
+        self.bytes = self.bytes.saturating_add(size_of::<Value>() + bytes);
+        let text = if self.counts_text { bytes } else { 0 };
+        let rest = self.left.checked_sub(VALUE_COST.saturating_add(text));
+        self.left = rest.unwrap_or(0);
         rest.is_some()
     }
 }
@@ -74,6 +105,10 @@ impl Budget {
 const INLINE_COST: usize = 4 * 1024 * 1024;
 
 const VALUE_COST: usize = 256;
+
+/// The maximum number of values that are visited to estimate their memory: visiting them takes less
+/// than a millisecond.
+const MAX_VISITED: usize = 64 * 1024;
 
 /// The maximum depth of the recursion. Deeper values cannot be encoded (PROTOCOL 4.8).
 const MAX_DEPTH: usize = 256;

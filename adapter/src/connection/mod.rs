@@ -28,7 +28,7 @@ use tokio_util::io::poll_read_buf;
 
 pub(crate) use self::{
     bodies::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL},
-    encode_cost::is_costly,
+    encode_cost::{approximate_memory, is_costly},
     offload::Offload,
     write_buffer::WriteBuffer,
 };

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     connection::{
         Decoded, Encoded, FramedConnection, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload,
-        is_costly,
+        approximate_memory, is_costly,
     },
     deadline_timer::DeadlineTimer,
     server::{
@@ -94,6 +94,8 @@ struct Encoding {
     request: Option<InFlight>,
     /// The memory of the request, if the reply is the last one.
     _charge: Option<Charge>,
+    /// The memory of the reply and of its frame.
+    memory: usize,
 }
 
 impl Session {
@@ -165,7 +167,7 @@ impl Session {
                 return Poll::Ready(CloseReason::WriteFailed(error));
             }
             // Less memory never exceeds the budget.
-            let _ = self.account.set_replies(self.connection.excess_queue());
+            let _ = self.account.set_replies(self.reply_memory());
             if turn.is_over() {
                 break;
             }
@@ -278,6 +280,13 @@ impl Session {
     fn reply_to(&mut self, mut request: InFlight, reply: Reply) {
         let has_more = reply.is_chunk();
         if is_costly(&reply.envelope.body) && self.encoding.is_none() {
+            // The reply and its frame exist at the same time.
+            let max = self.config.frame_limits.max_send();
+            let memory = approximate_memory(&reply.envelope.body, max).saturating_mul(2);
+            if !self.account.set_replies(self.reply_memory() + memory) {
+                self.queue_out_of_memory(reply.format, reply.envelope.id);
+                return;
+            }
             self.encoding = Some(Box::new(Encoding {
                 format: reply.format,
                 frame: self.connection.start_encoding(reply.format, reply.envelope),
@@ -287,6 +296,7 @@ impl Session {
                     request.take_charge()
                 },
                 request: has_more.then_some(request),
+                memory,
             }));
             return;
         }
@@ -634,7 +644,7 @@ impl Session {
         let Err(error) = self.connection.queue(*format, envelope) else {
             let len = self.connection.queued() - before;
             self.has_unread_replies |= len > LARGE_REPLY;
-            if self.account.set_replies(self.connection.excess_queue()) {
+            if self.account.set_replies(self.reply_memory()) {
                 return true;
             }
             self.connection.unqueue(len);
@@ -669,6 +679,12 @@ impl Session {
             let id = &envelope.id;
             tracing::warn!(%id, count, "no reply sent: the frame limit is too small for an error");
         }
+    }
+
+    /// Returns the memory of the reply that is being encoded and of the queued replies.
+    fn reply_memory(&self) -> usize {
+        let encoding = self.encoding.as_ref().map_or(0, |encoding| encoding.memory);
+        encoding + self.connection.excess_queue()
     }
 
     /// Returns whether any request is being decoded, processed or answered.
