@@ -46,6 +46,8 @@ pub(crate) struct FramedConnection {
     outgoing: WriteBuffer,
     /// The total number of bytes that have been written from `outgoing`.
     written: u64,
+    /// The total number of bytes that `poll_frame` has read.
+    received: u64,
     /// Whether bytes have been queued since the last complete flush.
     unflushed: bool,
     /// Whether the last read filled the buffer.
@@ -120,6 +122,7 @@ impl FramedConnection {
             incoming: BytesMut::new(),
             outgoing: WriteBuffer::default(),
             written: 0,
+            received: 0,
             unflushed: false,
             is_busy: false,
             large_capacity: 0,
@@ -256,6 +259,11 @@ impl FramedConnection {
         self.written
     }
 
+    /// Returns the total number of bytes of frames that have been received.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Writes the queued bytes. Returns `Ready` once all bytes are written and flushed.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.outgoing.remaining();
@@ -310,6 +318,7 @@ impl FramedConnection {
             if read == 0 {
                 return Poll::Ready(check_eof(&self.incoming).map(|()| None));
             }
+            self.received += read as u64;
             self.is_busy = read == space;
         }
     }

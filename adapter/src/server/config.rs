@@ -199,15 +199,17 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets the time within which a whole frame must arrive after its first byte. The default
-        /// is 60 s. When the timeout expires, the connection is closed.
+        /// Sets the time within which a frame must arrive after its first byte. The default is
+        /// 60 s. When the timeout expires, the connection is closed. The timeout restarts each time
+        /// that the frame has grown by 16 KiB for each second of the timeout, so that a large frame
+        /// may take longer.
         pub fn frame_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.frame_timeout = timeout;
             self
         }
 
-        /// Sets the time after which a connection is closed if the peer reads none of a queued
-        /// answer. The default is 60 s.
+        /// Sets the time after which a connection is closed if the peer reads less than 1 KiB per
+        /// second of its queued answers. The default is 60 s.
         pub fn write_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.write_timeout = timeout;
             self

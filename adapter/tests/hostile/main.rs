@@ -16,6 +16,7 @@ mod answerable;
 mod leaving;
 mod limits;
 mod memory;
+mod rate;
 mod registry;
 mod stall;
 mod stopping;

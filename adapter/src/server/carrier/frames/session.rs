@@ -702,7 +702,8 @@ impl Session {
             is_blocked: self.is_blocked,
             needs_memory: self.starved.is_some(),
         };
-        self.timeouts.update(&self.connection, &waits, now);
+        self.timeouts
+            .update(&self.connection, &waits, &self.config, now);
         let is_evictable = !self.has_work() && self.connection.is_flushed();
         let quiet_since = self.timeouts.quiet_since().filter(|_| is_evictable);
         self.slot.publish(quiet_since);

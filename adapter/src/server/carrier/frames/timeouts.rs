@@ -17,16 +17,36 @@ pub(super) struct Timeouts {
     /// wait, so that they cannot keep a connection open.
     quiet: Option<Instant>,
     /// Waiting for the rest of a frame.
-    frame: Option<Instant>,
-    /// Waiting for the peer to read. The second value is the number of bytes that had been written
-    /// at the start of the wait.
-    write: Option<(Instant, u64)>,
+    frame: Option<Window>,
+    /// Waiting for the peer to read.
+    write: Option<Window>,
     /// Waiting for the next check whether the peer has disconnected.
     check: Option<Instant>,
     /// Waiting for memory for a frame.
     memory: Option<Instant>,
     /// Holding a large read buffer that is empty.
     excess: Option<Instant>,
+}
+
+/// A window of time in which a peer must send or read at a least rate. After a window with enough
+/// bytes, the next one starts, so that a large frame may take longer than one timeout.
+#[derive(Clone, Copy)]
+struct Window {
+    since: Instant,
+    /// The number of bytes that had been moved at the start of the window.
+    before: u64,
+}
+
+impl Window {
+    fn renew(current: Option<Self>, moved: u64, least: u64, now: Instant) -> Self {
+        match current {
+            Some(window) if moved - window.before < least => window,
+            _ => Self {
+                since: now,
+                before: moved,
+            },
+        }
+    }
 }
 
 /// The state of a session that the timeouts depend on.
@@ -86,7 +106,13 @@ impl Timeouts {
     }
 
     /// Starts and ends waits according to the state of the session and the connection.
-    pub(super) fn update(&mut self, connection: &FramedConnection, waits: &Waits, now: Instant) {
+    pub(super) fn update(
+        &mut self,
+        connection: &FramedConnection,
+        waits: &Waits,
+        config: &ServerConfig,
+        now: Instant,
+    ) {
         let is_partial = !waits.has_ended
             && !waits.needs_memory
             && (waits.discards_frame || connection.has_partial_frame());
@@ -97,12 +123,17 @@ impl Timeouts {
         let is_quiet = !waits.has_accepted && !is_answering;
         self.quiet = is_quiet.then(|| self.quiet.unwrap_or(now));
         self.idle = self.quiet.filter(|_| is_idle);
-        self.frame = is_partial.then(|| self.frame.unwrap_or(now));
-        self.write = match self.write {
-            _ if connection.is_flushed() => None,
-            Some((since, before)) if connection.written() == before => Some((since, before)),
-            _ => Some((now, connection.written())),
+        // The time to discard a refused frame is bounded, whatever the progress.
+        let least = if waits.discards_frame {
+            u64::MAX
+        } else {
+            least_bytes(MIN_FRAME_RATE, config.frame_timeout)
         };
+        self.frame =
+            is_partial.then(|| Window::renew(self.frame, connection.received(), least, now));
+        let least = least_bytes(MIN_ANSWER_RATE, config.write_timeout);
+        self.write = (!connection.is_flushed())
+            .then(|| Window::renew(self.write, connection.written(), least, now));
         let needs_check = waits.has_ended || waits.is_blocked;
         self.check = needs_check.then(|| self.check.unwrap_or(now));
         self.memory = waits.needs_memory.then(|| self.memory.unwrap_or(now));
@@ -115,7 +146,8 @@ impl Timeouts {
         let after = |since: Option<Instant>, timeout: Duration, expired| {
             since.map(|since| (since + timeout.min(MAX_TIMEOUT), expired))
         };
-        let unread = self.write.map(|(since, _)| since);
+        let unread = self.write.map(|window| window.since);
+        let partial = self.frame.map(|window| window.since);
         [
             after(self.excess, SHRINK_AFTER, Expired::Shrink),
             after(self.memory, config.frame_timeout, Expired::RefuseFrame),
@@ -126,14 +158,14 @@ impl Timeouts {
                 Expired::Close("no accepted request arrived"),
             ),
             after(
-                self.frame,
+                partial,
                 config.frame_timeout,
-                Expired::Close("a frame was not completed"),
+                Expired::Close("a frame arrived too slowly or not at all"),
             ),
             after(
                 unread,
                 config.write_timeout,
-                Expired::Close("the peer does not read its answers"),
+                Expired::Close("the peer reads its answers too slowly or not at all"),
             ),
         ]
         .into_iter()
@@ -149,3 +181,17 @@ const SHRINK_AFTER: Duration = Duration::from_secs(1);
 /// The interval at which a session checks whether its peer has disconnected, if reading cannot
 /// detect a disconnect.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The least rate at which a partial frame must grow, in bytes per second. A frame holds memory of
+/// the budget until it is complete, so that a lower rate would let few peers hold the budget.
+const MIN_FRAME_RATE: u64 = 16 * 1024;
+
+/// The least rate at which a peer must read its answers, in bytes per second.
+const MIN_ANSWER_RATE: u64 = 1024;
+
+/// Returns the number of bytes that must be moved within `timeout`, which is at least 1.
+fn least_bytes(rate: u64, timeout: Duration) -> u64 {
+    let nanos = timeout.min(MAX_TIMEOUT).as_nanos();
+    let bytes = u128::from(rate) * nanos / 1_000_000_000;
+    u64::try_from(bytes).unwrap_or(u64::MAX).max(1)
+}
