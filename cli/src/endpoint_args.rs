@@ -8,7 +8,7 @@ pub(crate) fn parse_listen_endpoint(text: &str) -> Result<Endpoint, String> {
     match endpoint {
         Endpoint::Memory { .. } => Err(
             "memory:// endpoints are only reachable within one process; \
-             use unix:///path or tcp://host:port"
+             use unix:///path, tcp://host:port or tls://host:port"
                 .to_owned(),
         ),
         endpoint => Ok(endpoint),
@@ -18,7 +18,9 @@ pub(crate) fn parse_listen_endpoint(text: &str) -> Result<Endpoint, String> {
 /// Parses an endpoint to connect to.
 pub(crate) fn parse_connect_endpoint(text: &str) -> Result<Endpoint, String> {
     match parse_listen_endpoint(text)? {
-        Endpoint::Tcp { port: 0, .. } => Err(format!("cannot connect to port 0 of {text:?}")),
+        Endpoint::Tcp { port: 0, .. } | Endpoint::Tls { port: 0, .. } => {
+            Err(format!("cannot connect to port 0 of {text:?}"))
+        }
         endpoint => Ok(endpoint),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
@@ -21,7 +22,7 @@ use crate::{
     probe::{peek, peek_if_readable},
 };
 use crate::{
-    Peer, PeerAddr, PeerState, ProbeResult, TcpOptions, internal::RuntimeAffinity,
+    Error, Peer, PeerAddr, PeerState, ProbeResult, TcpOptions, internal::RuntimeAffinity,
     peer_state::poll_write_nothing, probe::poll_once,
 };
 
@@ -104,6 +105,39 @@ impl Connection {
     /// Returns the peer, which has an address and, for a Unix socket, credentials.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Completes the handshake of the carrier.
+    ///
+    /// [`Listener::accept`](crate::Listener::accept) returns a TLS connection before its handshake,
+    /// so that a slow peer delays no other one. Await this method in the task of the connection,
+    /// with a time limit, before the first read or write. Afterwards, [`peer`](Self::peer) has the
+    /// certificate of the peer. For other carriers, and for connections that were opened by this
+    /// side, the method returns immediately.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Handshake`] if the handshake fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe. If the future is dropped, a later call continues the handshake.
+    pub async fn handshake(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_handshake(cx)).await
+    }
+
+    /// Polls the handshake of the carrier. See [`handshake`](Self::handshake).
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`handshake`](Self::handshake).
+    pub fn poll_handshake(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Returns true until the handshake of the carrier is complete.
+    pub fn needs_handshake(&self) -> bool {
+        false
     }
 
     /// Returns true if the connection can make progress in the current runtime.
@@ -289,10 +323,8 @@ mod tests {
     fn debug_shows_only_the_peer() {
         let (near, _far) = tokio::io::duplex(8);
         let shown = format!("{:?}", Connection::custom(near, "a line"));
-        assert_eq!(
-            shown,
-            r#"Connection { peer: Peer { address: Custom("a line"), credentials: None }, .. }"#
-        );
+        let peer = r#"Peer { address: Custom("a line"), credentials: None, certificate: None }"#;
+        assert_eq!(shown, format!("Connection {{ peer: {peer}, .. }}"));
     }
 
     #[test]

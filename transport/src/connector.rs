@@ -2,7 +2,9 @@
 
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
-use crate::{Connection, Endpoint, EndpointProblem, Error, TcpOptions, memory, tcp};
+use crate::{
+    Connection, Endpoint, EndpointProblem, Error, TcpOptions, error::TLS_FEATURES, memory, tcp,
+};
 
 /// A boxed future, which allows [`Connector`] to be used as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -136,13 +138,20 @@ pub async fn connect_with(endpoint: &Endpoint, options: &TcpOptions) -> Result<C
     let opened = match endpoint {
         #[cfg(unix)]
         Endpoint::Unix { path } => crate::unix::connect(path).await,
-        Endpoint::Tcp { port: 0, .. } => {
+        Endpoint::Tcp { port: 0, .. } | Endpoint::Tls { port: 0, .. } => {
             return Err(Error::InvalidEndpoint {
                 text: endpoint.to_string(),
                 problem: EndpointProblem::PortZero,
             });
         }
         Endpoint::Tcp { host, port } => tcp::connect(host, *port, options).await,
+        Endpoint::Tls { .. } => {
+            return Err(Error::MissingFeature {
+                endpoint: endpoint.clone(),
+                carrier: "TLS",
+                features: TLS_FEATURES,
+            });
+        }
         Endpoint::Memory { name } => memory::connect(name).await,
         _ => {
             return Err(Error::NoCarrier {

@@ -83,6 +83,7 @@ pub mod internal;
 mod listener;
 mod memory;
 mod peer;
+mod peer_certificate;
 mod peer_state;
 mod probe;
 mod tcp;
@@ -98,9 +99,10 @@ pub use self::{
     connection::Connection,
     connector::{BoxFuture, Connector, EndpointConnector, connect, connect_with},
     endpoint::Endpoint,
-    error::{EndpointProblem, Error, PathInUse},
+    error::{CertificateProblem, EndpointProblem, Error, PathInUse, TlsError},
     listener::{Accept, Listener},
     peer::{Credentials, Peer, PeerAddr},
+    peer_certificate::PeerCertificate,
     peer_state::PeerState,
     probe::ProbeResult,
     tcp::TcpOptions,

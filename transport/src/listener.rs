@@ -13,7 +13,10 @@ use tokio::net::UnixListener;
 
 #[cfg(unix)]
 use crate::unix::UnixAcceptor;
-use crate::{Connection, Endpoint, Error, TcpOptions, memory::MemoryListener, tcp::TcpAcceptor};
+use crate::{
+    Connection, Endpoint, Error, TcpOptions, error::TLS_FEATURES, memory::MemoryListener,
+    tcp::TcpAcceptor,
+};
 
 /// A listener that accepts connections over any carrier.
 ///
@@ -71,6 +74,13 @@ impl Listener {
                 };
                 *port = bound;
                 Inner::Tcp(acceptor)
+            }
+            Endpoint::Tls { .. } => {
+                return Err(Error::MissingFeature {
+                    endpoint,
+                    carrier: "TLS",
+                    features: TLS_FEATURES,
+                });
             }
             Endpoint::Memory { name } => Inner::Memory(MemoryListener::bind(name)?),
             _ => return Err(Error::NoCarrier { endpoint }),

@@ -4,7 +4,10 @@ use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use agentwire_text::Untrusted;
 
-/// The other side of a connection, which has an address and, for Unix sockets, credentials.
+use crate::PeerCertificate;
+
+/// The other side of a connection, which has an address and, for Unix sockets, credentials, or, for
+/// TLS, a certificate.
 ///
 /// Cloning a `Peer` does not allocate. A custom carrier passes a `Peer` to
 /// [`Connection::custom`](crate::Connection::custom). A `Peer` can be converted from text or from a
@@ -25,14 +28,16 @@ use agentwire_text::Untrusted;
 pub struct Peer {
     address: PeerAddr,
     credentials: Option<Credentials>,
+    certificate: Option<PeerCertificate>,
 }
 
 impl Peer {
-    /// Creates a peer without credentials.
+    /// Creates a peer without credentials and certificate.
     pub fn new(address: PeerAddr) -> Self {
         Self {
             address,
             credentials: None,
+            certificate: None,
         }
     }
 
@@ -40,6 +45,13 @@ impl Peer {
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Sets the certificate that the peer presented. The certificate must have been verified.
+    #[must_use]
+    pub fn with_certificate(mut self, certificate: PeerCertificate) -> Self {
+        self.certificate = Some(certificate);
         self
     }
 
@@ -54,6 +66,13 @@ impl Peer {
     /// The kernel reports credentials only for Unix sockets.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
+    }
+
+    /// Returns the verified certificate that the peer presented over TLS, or `None` if it presented
+    /// none. The certificate is known once [`Connection::handshake`](crate::Connection::handshake)
+    /// has returned.
+    pub fn certificate(&self) -> Option<&PeerCertificate> {
+        self.certificate.as_ref()
     }
 }
 

@@ -18,7 +18,7 @@ use agentwire_codec::{
     DEFAULT_MEMORY_LIMIT, DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits,
     HEADER_LEN, check_eof, peek_frame, reserve_for_frame,
 };
-use agentwire_transport::{Connection, PeerState};
+use agentwire_transport::{Connection, Error as TransportError, Peer, PeerState};
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -177,6 +177,21 @@ impl FramedConnection {
     /// method for a connection that was in use a moment ago.
     pub(crate) fn is_idle_and_open_cached(&mut self) -> bool {
         self.incoming.is_empty() && self.connection.probe_cached().is_idle_and_open()
+    }
+
+    /// Returns whether the handshake of the carrier is not complete.
+    pub(crate) fn needs_handshake(&self) -> bool {
+        self.connection.needs_handshake()
+    }
+
+    /// Completes the handshake of the carrier, and returns the peer that the handshake has
+    /// identified.
+    pub(crate) fn poll_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Peer, TransportError>> {
+        ready!(self.connection.poll_handshake(cx))?;
+        Poll::Ready(Ok(self.connection.peer().clone()))
     }
 
     /// Queues an envelope. If encoding fails, the queue is unchanged.

@@ -103,17 +103,22 @@ fn refused(error: RegistryError) -> Error {
     Error::Register(error)
 }
 
-/// Replaces port 0 of an advertised endpoint with the port of the first bound TCP endpoint.
+/// Replaces port 0 of an advertised endpoint with the port of the first bound endpoint of the same
+/// carrier.
 fn with_port_of(advertised: Endpoint, bound: &[&Endpoint]) -> Result<Endpoint, Error> {
-    let Endpoint::Tcp { host, port: 0, .. } = &advertised else {
-        return Ok(advertised);
-    };
-    let port = bound.iter().find_map(|bound| match bound {
-        Endpoint::Tcp { port, .. } => Some(*port),
+    let with_port = match &advertised {
+        Endpoint::Tcp { host, port: 0, .. } => bound.iter().find_map(|bound| match bound {
+            Endpoint::Tcp { port, .. } => Some(Endpoint::tcp(host, *port)),
+            _ => None,
+        }),
+        Endpoint::Tls { host, port: 0, .. } => bound.iter().find_map(|bound| match bound {
+            Endpoint::Tls { port, .. } => Some(Endpoint::tls(host, *port)),
+            _ => None,
+        }),
         _ => None,
-    });
-    match port {
-        Some(port) => Endpoint::tcp(host, port).map_err(Error::InvalidEndpoint),
+    };
+    match with_port {
+        Some(endpoint) => endpoint.map_err(Error::InvalidEndpoint),
         None => Ok(advertised),
     }
 }
@@ -153,10 +158,10 @@ fn callable_form(bound: &Endpoint) -> Result<Endpoint, &'static str> {
             Ok(Ok(endpoint)) => Ok(endpoint),
             _ => Err("must be set: the relative path of the socket cannot be made absolute"),
         },
-        Endpoint::Tcp { host, .. } if is_unspecified(host) => {
+        Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } if is_unspecified(host) => {
             Err("must be set: callers cannot connect to an unspecified address")
         }
-        Endpoint::Tcp { .. } | Endpoint::Memory { .. } => Ok(bound.clone()),
+        Endpoint::Tcp { .. } | Endpoint::Tls { .. } | Endpoint::Memory { .. } => Ok(bound.clone()),
         _ => Err("must be set: only this process can reach a custom listener"),
     }
 }
@@ -204,6 +209,7 @@ mod tests {
         for bound in [
             endpoint("tcp://0.0.0.0:80"),
             endpoint("tcp://[::]:80"),
+            endpoint("tls://[::]:80"),
             Endpoint::custom("a line"),
         ] {
             assert_eq!(
@@ -226,9 +232,14 @@ mod tests {
 
     #[test]
     fn port_zero_stands_for_the_port_that_the_system_chose() {
-        let bound = [&endpoint("unix:///run/b"), &endpoint("tcp://0.0.0.0:4711")];
+        let bound = [
+            &endpoint("unix:///run/b"),
+            &endpoint("tcp://0.0.0.0:4711"),
+            &endpoint("tls://0.0.0.0:4712"),
+        ];
         for (advertised, expected) in [
             ("tcp://host:0", "tcp://host:4711"),
+            ("tls://host:0", "tls://host:4712"),
             ("tcp://host:80", "tcp://host:80"),
             ("unix:///run/a", "unix:///run/a"),
         ] {

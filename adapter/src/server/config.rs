@@ -22,6 +22,7 @@ pub(crate) struct ServerConfig {
     pub(crate) max_connections_per_peer: Option<usize>,
     /// The TCP options, or `None` to keep the options of each listener.
     pub(crate) tcp: Option<TcpOptions>,
+    pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) frame_timeout: Duration,
     pub(crate) write_timeout: Duration,
@@ -80,6 +81,7 @@ impl Default for ServerConfig {
             frame_limits: FrameLimits::default(),
             memory_budget: 256 * 1024 * 1024,
             tcp: None,
+            handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(600),
             frame_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(60),
@@ -187,6 +189,15 @@ macro_rules! server_settings {
         /// A frame may have at most a quarter of the budget, or the frame limit if that is less.
         pub fn memory_budget(mut self, bytes: usize) -> Self {
             self.config.memory_budget = bytes;
+            self
+        }
+
+        /// Sets the time within which the TLS handshake of a new connection must finish. The
+        /// default is 10 s. When the timeout expires, the connection is closed. During its
+        /// handshake, a connection counts towards [`max_connections`](Self::max_connections).
+        /// Other carriers have no handshake.
+        pub fn handshake_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.config.handshake_timeout = timeout;
             self
         }
 

@@ -25,8 +25,13 @@ impl Reach {
     pub(crate) fn of(endpoint: &Endpoint) -> Self {
         match endpoint {
             Endpoint::Unix { .. } => Self::Machine,
-            Endpoint::Tcp { host, .. } if host.contains('%') || is_loopback(host) => Self::Network,
-            Endpoint::Tcp { .. } => Self::Everywhere,
+            Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } => {
+                if host.contains('%') || is_loopback(host) {
+                    Self::Network
+                } else {
+                    Self::Everywhere
+                }
+            }
             _ => Self::Process,
         }
     }
@@ -40,8 +45,10 @@ impl Reach {
 /// Checks that an endpoint has the same meaning for all callers.
 pub(super) fn check_endpoint(endpoint: &Endpoint) -> Result<(), RegistrationProblem> {
     let problem = match endpoint {
-        Endpoint::Tcp { port: 0, .. } => return Err(RegistrationProblem::PortZero),
-        Endpoint::Tcp { host, .. } => host_problem(host),
+        Endpoint::Tcp { port: 0, .. } | Endpoint::Tls { port: 0, .. } => {
+            return Err(RegistrationProblem::PortZero);
+        }
+        Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } => host_problem(host),
         Endpoint::Unix { path, .. } if !path.is_absolute() => Some(
             "a relative path depends on the working directory of the caller; use an absolute path",
         ),
@@ -141,6 +148,8 @@ mod tests {
             "tcp://0.0.0.0:80",
             "tcp://0.1.2.3:80",
             "tcp://0:80",
+            "tls://0.0.0.0:80",
+            "tls://[ff02::1]:80",
             "tcp://0.:80",
             "tcp://0x0:80",
             "tcp://127.1:80",
@@ -168,7 +177,9 @@ mod tests {
                 "{text}: {problem:?}"
             );
         }
-        assert_eq!(problem("tcp://host:0"), Some(RegistrationProblem::PortZero));
+        for text in ["tcp://host:0", "tls://host:0"] {
+            assert_eq!(problem(text), Some(RegistrationProblem::PortZero));
+        }
     }
 
     #[test]
@@ -180,6 +191,8 @@ mod tests {
             ("tcp://7host:80", Reach::Everywhere),
             ("tcp://host.0x7.example:80", Reach::Everywhere),
             ("tcp://localhost.example:80", Reach::Everywhere),
+            ("tls://10.0.0.7:80", Reach::Everywhere),
+            ("tls://localhost:80", Reach::Network),
             ("tcp://127.0.0.1:80", Reach::Network),
             ("tcp://127.8.9.10:80", Reach::Network),
             ("tcp://[::1]:80", Reach::Network),

@@ -1,4 +1,4 @@
-//! Validation of the host of a TCP endpoint.
+//! Validation of the host of a TCP or TLS endpoint.
 
 use std::net::Ipv6Addr;
 

@@ -18,6 +18,7 @@ impl Endpoint {
             Self::Tcp { host, port } => (1, host.as_bytes(), *port),
             Self::Memory { name } => (2, name.as_bytes(), 0),
             Self::Custom { text } => (3, text.as_bytes(), 0),
+            Self::Tls { host, port } => (4, host.as_bytes(), *port),
         }
     }
 }
@@ -65,6 +66,7 @@ mod tests {
             "tcp://a:9",
             "tcp://a:10",
             "tcp://b:1",
+            "tls://a:9",
             "memory://a",
         ];
         let parse = |text: &str| text.parse::<Endpoint>().expect(text);

@@ -23,6 +23,7 @@ use crate::{EndpointProblem, Error};
 /// | `unix://./agent.sock` | a Unix socket below the working directory |
 /// | `tcp://host:8080` | TCP; the port follows the last colon |
 /// | `tcp://[::1]:8080` | TCP over IPv6; the brackets are optional |
+/// | `tls://host:7443` | TLS over TCP; the host is as for `tcp://` |
 /// | `memory://name` | inside this process |
 ///
 /// A relative path must begin with `./` or `../`, and `~` is not expanded. Parsing
@@ -65,6 +66,15 @@ pub enum Endpoint {
     #[non_exhaustive]
     Tcp {
         /// The host name or IP address, without brackets.
+        host: String,
+        /// The port. If a listener is bound to port 0, the system chooses a free port.
+        port: u16,
+    },
+    /// TLS over a TCP socket.
+    #[non_exhaustive]
+    Tls {
+        /// The host name or IP address, without brackets. A client checks the certificate of the
+        /// server against this host unless another name is set.
         host: String,
         /// The port. If a listener is bound to port 0, the system chooses a free port.
         port: u16,
@@ -143,6 +153,25 @@ impl Endpoint {
         }
     }
 
+    /// Creates an endpoint for TLS over TCP. `host` is as for [`tcp`](Self::tcp).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the host is empty or is neither a name nor an IP address.
+    pub fn tls(host: impl AsRef<str>, port: u16) -> Result<Self, Error> {
+        let host = host.as_ref();
+        match check_host(host) {
+            Ok(host) => Ok(Self::Tls {
+                host: host.to_owned(),
+                port,
+            }),
+            Err(problem) => Err(Error::InvalidEndpoint {
+                text: format!("tls://{host}:{port}"),
+                problem,
+            }),
+        }
+    }
+
     /// Creates an endpoint for a listener in the same process.
     ///
     /// # Errors
@@ -173,8 +202,8 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix { path } => write!(f, "unix://{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp { host, port } => write_host(f, "tcp", host, *port),
+            Self::Tls { host, port } => write_host(f, "tls", host, *port),
             Self::Memory { name } => write!(f, "memory://{name}"),
             Self::Custom { text } => f.write_str(text),
         }
@@ -184,6 +213,14 @@ impl fmt::Display for Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Endpoint({})", Untrusted(self))
+    }
+}
+
+fn write_host(f: &mut fmt::Formatter<'_>, scheme: &str, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') {
+        write!(f, "{scheme}://[{host}]:{port}")
+    } else {
+        write!(f, "{scheme}://{host}:{port}")
     }
 }
 

@@ -24,9 +24,14 @@ impl FromStr for Endpoint {
             }
             "unix" => Self::unix(rest),
             "tcp" => {
-                let (host, port) = split_tcp(rest).map_err(invalid)?;
+                let (host, port) = split_port(rest).map_err(invalid)?;
                 let host = check_host(host).map_err(invalid)?.to_owned();
                 Ok(Self::Tcp { host, port })
+            }
+            "tls" => {
+                let (host, port) = split_port(rest).map_err(invalid)?;
+                let host = check_host(host).map_err(invalid)?.to_owned();
+                Ok(Self::Tls { host, port })
             }
             "memory" => Self::memory(rest),
             _ => Err(Error::UnsupportedScheme {
@@ -37,7 +42,7 @@ impl FromStr for Endpoint {
     }
 }
 
-fn split_tcp(rest: &str) -> Result<(&str, u16), EndpointProblem> {
+fn split_port(rest: &str) -> Result<(&str, u16), EndpointProblem> {
     // The last colon in `[::1]` is part of the address.
     if rest.ends_with(']') {
         return Err(EndpointProblem::MissingPort);
@@ -119,6 +124,16 @@ mod tests {
                 "tcp://[1:2:3:4:5:6:7:8]:9",
             ),
             (
+                "tls://[::1]:7443",
+                Endpoint::tls("::1", 7443).expect("ipv6"),
+                "tls://[::1]:7443",
+            ),
+            (
+                "tls://agents.example:7443",
+                Endpoint::tls("agents.example", 7443).expect("name"),
+                "tls://agents.example:7443",
+            ),
+            (
                 "memory://a",
                 Endpoint::Memory { name: "a".into() },
                 "memory://a",
@@ -182,6 +197,11 @@ mod tests {
             ("tcp://ho st:80", BadHost),
             ("tcp:// :80", BadHost),
             ("tcp://host\n:80", BadHost),
+            ("tls://", MissingPort),
+            ("tls://host", MissingPort),
+            ("tls://:80", EmptyHost),
+            ("tls://host:80/", BadPort),
+            ("tls://user@host:80", BadHost),
             ("memory://", EmptyName),
         ];
         for (text, expected) in cases {
@@ -212,7 +232,7 @@ mod tests {
     #[test]
     fn other_schemes_are_rejected_by_name() {
         for scheme in [
-            "ws", "wss", "http", "https", "h2c", "h3", "grpc", "UNIX", "tls", "",
+            "ws", "wss", "http", "https", "h2c", "h3", "grpc", "UNIX", "tcps", "",
         ] {
             let text = format!("{scheme}://host:1");
             let error = text.parse::<Endpoint>().expect_err(&text);

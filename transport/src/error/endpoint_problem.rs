@@ -17,7 +17,7 @@ pub enum EndpointProblem {
     BareRelativePath,
     /// The path begins with `~`, which only shells expand.
     TildeInPath,
-    /// The host after `tcp://` is empty.
+    /// The host after `tcp://` or `tls://` is empty.
     EmptyHost,
     /// The host is neither a name nor an IP address.
     BadHost,

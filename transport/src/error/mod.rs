@@ -2,13 +2,18 @@
 
 mod endpoint_problem;
 mod path_in_use;
+mod tls;
 
 use std::{convert::Infallible, fmt, io, path::PathBuf};
 
 use agentwire_text::Untrusted;
 
-pub use self::{endpoint_problem::EndpointProblem, path_in_use::PathInUse};
-use crate::Endpoint;
+pub use self::{
+    endpoint_problem::EndpointProblem,
+    path_in_use::PathInUse,
+    tls::{CertificateProblem, TlsError},
+};
+use crate::{Endpoint, Peer};
 
 /// The error for an invalid endpoint, a failed connection attempt or a failed listener.
 ///
@@ -63,6 +68,39 @@ pub enum Error {
     NoCarrier {
         /// The endpoint.
         endpoint: Endpoint,
+    },
+
+    /// The program was built without the carrier of this endpoint.
+    #[error(
+        "cannot use {}: this program was built without {carrier}; enable the feature {features}",
+        Untrusted(endpoint)
+    )]
+    MissingFeature {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The name of the carrier, such as "TLS".
+        carrier: &'static str,
+        /// The features that add the carrier, in backquotes.
+        features: &'static str,
+    },
+
+    /// The connection was opened, but TLS failed. The request was not sent.
+    #[error("cannot connect to {} over TLS", Untrusted(endpoint))]
+    Tls {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The reason.
+        source: TlsError,
+    },
+
+    /// The handshake of an accepted connection failed. See
+    /// [`Connection::handshake`](crate::Connection::handshake).
+    #[error("the TLS handshake with {peer} failed")]
+    Handshake {
+        /// The other side of the connection.
+        peer: Peer,
+        /// The reason.
+        source: TlsError,
     },
 
     /// The connection could not be opened.
@@ -152,6 +190,23 @@ impl Error {
             Self::PathInUse { .. } | Self::NameInUse { .. } => true,
             Self::Bind { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
             _ => false,
+        }
+    }
+
+    /// Returns the reason if TLS failed.
+    pub fn tls(&self) -> Option<&TlsError> {
+        match self {
+            Self::Tls { source, .. } | Self::Handshake { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Returns the reason why TLS failed, or describes the error if it has another reason.
+    #[doc(hidden)]
+    pub fn into_tls(self) -> TlsError {
+        match self {
+            Self::Tls { source, .. } | Self::Handshake { source, .. } => source,
+            other => TlsError::Other(other.to_string()),
         }
     }
 
@@ -249,7 +304,10 @@ impl From<Infallible> for Error {
     }
 }
 
-const SUPPORTED: &str = "unix:///path, tcp://host:port or memory://name";
+const SUPPORTED: &str = "unix:///path, tcp://host:port, tls://host:port or memory://name";
+
+/// The features that add the carrier TLS, for [`Error::MissingFeature`].
+pub(crate) const TLS_FEATURES: &str = "`tls-ring` or `tls-aws-lc`";
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use agentwire_codec::{ForeignProtocol, FrameError};
+use agentwire_transport::TlsError;
 
 use crate::connection::Linger;
 
@@ -19,6 +20,8 @@ pub(super) enum CloseReason {
     Evicted,
     #[error("timed out: {0}")]
     Timeout(&'static str),
+    #[error("handshake failed: {0}")]
+    HandshakeFailed(TlsError),
     #[error("frame of {len} bytes exceeds the limit of {max}")]
     FrameTooLarge { len: usize, max: usize },
     #[error("no memory for a frame of {len} bytes")]
@@ -68,6 +71,7 @@ impl CloseReason {
             | Self::Aborted
             | Self::Evicted
             | Self::Timeout(_)
+            | Self::HandshakeFailed(_)
             | Self::ReadFailed(_)
             | Self::WriteFailed(_) => None,
         }

@@ -11,7 +11,10 @@ use agentwire_codec::{
     DecodeError, DecodeFault, EncodeError, Envelope, ErrorCode, ForeignProtocol, Format,
     FrameError, Map, MemoryBound, RequestId, WireError,
 };
-use agentwire_transport::{Peer, PeerState, internal::LogLimit};
+use agentwire_transport::{
+    Peer, PeerState, TlsError,
+    internal::{LogLimit, MAX_TIMEOUT},
+};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
@@ -67,6 +70,8 @@ pub(super) struct Session {
     /// Whether the peer may not have read all written replies.
     has_unread_replies: bool,
     slot: Arc<Slot>,
+    /// The time at which the connection was accepted.
+    opened: Instant,
     shutdown: ShutdownListener,
     account: Account,
     /// The bound of the memory of the first frame, once the bound is needed.
@@ -118,6 +123,7 @@ impl Session {
             is_blocked: false,
             has_unread_replies: false,
             slot,
+            opened: Instant::now(),
             shutdown: server.shutdown.listen(),
             account: Account::new(&server.budget),
             bound: None,
@@ -157,7 +163,39 @@ impl Session {
         .await;
     }
 
+    /// Completes the handshake of the carrier. The acceptor does not wait for it, so that a silent
+    /// peer delays only itself.
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        // A peer that has not finished its handshake gives way like any other quiet peer.
+        self.slot.publish(Some(self.opened));
+        if self.slot.poll_evicted(cx) {
+            return Poll::Ready(Err(CloseReason::Evicted));
+        }
+        match self.shutdown.poll(cx) {
+            Stage::Serving => {}
+            Stage::Draining => return Poll::Ready(Err(CloseReason::Drained)),
+            Stage::Aborted => return Poll::Ready(Err(CloseReason::Aborted)),
+        }
+        if let Poll::Ready(result) = self.connection.poll_handshake(cx) {
+            return Poll::Ready(match result {
+                Ok(peer) => {
+                    self.caller.peer = peer;
+                    Ok(())
+                }
+                Err(error) => Err(CloseReason::HandshakeFailed(error.into_tls())),
+            });
+        }
+        let deadline = self.opened + self.config.handshake_timeout.min(MAX_TIMEOUT);
+        ready!(self.timer.poll(cx, deadline));
+        Poll::Ready(Err(CloseReason::HandshakeFailed(TlsError::TimedOut)))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        if self.connection.needs_handshake() {
+            if let Err(reason) = ready!(self.poll_handshake(cx)) {
+                return Poll::Ready(reason);
+            }
+        }
         let mut turn = Turn::default();
         loop {
             // Flush at the start of each round. After the flush of the last round, no replies are
