@@ -5,7 +5,10 @@ use std::{error::Error as StdError, fmt};
 use agentwire_codec::{ErrorCode, Map, ToolFailure, WireError};
 use agentwire_transport::internal::{Chain, Untrusted};
 
-use crate::{Error, error::write_causes};
+use crate::{
+    Error,
+    error::{is_unstarted, write_causes},
+};
 
 /// The error of an agent or a tool. The caller receives the code, the text and the details of the
 /// error.
@@ -34,10 +37,10 @@ use crate::{Error, error::write_causes};
 /// with the feature `anyhow`, into an `anyhow::Error`. [`into_boxed`](Self::into_boxed) returns an
 /// error that is `Send + Sync`.
 ///
-/// Two details are reserved for servers: `available` in `AGENT_NOT_FOUND`, and the value `stopping`
-/// of `reason` in `AGENT_UNAVAILABLE`. With these details, clients assume that the request was
-/// never started and may send it again. The server therefore removes these details from the errors
-/// of agents.
+/// Two details are reserved for servers: `available` in `AGENT_NOT_FOUND`, and the values
+/// `stopping` and `memory` of `reason` in `AGENT_UNAVAILABLE`. With these details, clients assume
+/// that the request was never started and may send it again. The server therefore removes these
+/// details from the errors of agents.
 pub struct AgentError(Box<Inner>);
 
 struct Inner {
@@ -118,12 +121,7 @@ impl AgentError {
         // Remove the reserved details, which would mean that the request was never started.
         if wire.code == ErrorCode::AGENT_NOT_FOUND {
             wire.details.remove("available");
-        } else if wire.code == ErrorCode::AGENT_UNAVAILABLE
-            && wire
-                .details
-                .get("reason")
-                .is_some_and(|reason| *reason == "stopping")
-        {
+        } else if is_unstarted(&wire) {
             wire.details.remove("reason");
         }
         wire
@@ -275,6 +273,25 @@ mod tests {
         let boxed = AgentError::new("no more today").into_boxed();
         assert_eq!(boxed.to_string(), "no more today");
         assert_eq!(AgentError::from(boxed).message(), "no more today");
+    }
+
+    #[test]
+    fn the_answer_of_an_agent_never_says_that_the_request_was_not_started() {
+        let reason = |code: ErrorCode, reason: &str| {
+            let details = Map::from([("reason", reason), ("kept", "yes")]);
+            let wire = AgentError::with_code(code, "no").with_details(details);
+            let details = wire.into_wire().details;
+            assert_eq!(details["kept"], "yes");
+            details.contains_key("reason")
+        };
+        for reserved in ["stopping", "memory"] {
+            assert!(!reason(ErrorCode::AGENT_UNAVAILABLE, reserved));
+            assert!(reason(ErrorCode::INTERNAL_ERROR, reserved));
+        }
+        assert!(reason(ErrorCode::AGENT_UNAVAILABLE, "busy"));
+        let details = Map::from([("available", "yes")]);
+        let error = AgentError::with_code(ErrorCode::AGENT_NOT_FOUND, "no").with_details(details);
+        assert!(error.into_wire().details.is_empty());
     }
 
     #[cfg(feature = "anyhow")]

@@ -59,9 +59,9 @@ impl RetryPolicy {
     /// Creates a policy that never retries: the first failure is returned as the error.
     ///
     /// There are three exceptions. If an idle connection ends before the request was written, the
-    /// request is sent on another connection. If a stopping server refuses a request, the request
-    /// is sent once more. A call to a discovered agent tries one instance after another until the
-    /// call reaches an instance.
+    /// request is sent on another connection. If a server refuses a request because the server is
+    /// stopping or has no memory, the request is sent once more. A call to a discovered agent tries
+    /// one instance after another until the call reaches an instance.
     pub fn never() -> Self {
         Self {
             connect: false,

@@ -395,6 +395,11 @@ impl FramedConnection {
         &self.incoming[HEADER_LEN..HEADER_LEN + len]
     }
 
+    /// Returns the received part of the payload of the first frame, which is incomplete.
+    pub(crate) fn partial_payload(&self) -> &[u8] {
+        self.incoming.get(HEADER_LEN..).unwrap_or_default()
+    }
+
     /// Removes the first frame. [`poll_frame`](Self::poll_frame) has returned the length of its
     /// payload.
     pub(crate) fn consume(&mut self, len: usize) {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use agentwire_codec::{DecodeFault, ErrorCode, FrameError, WireError};
+use agentwire_codec::{DecodeFault, ErrorCode, FrameError, Value, WireError};
 
 use super::{CallContext, Error, ProtocolError};
 
@@ -82,6 +82,13 @@ impl Error {
             source: Some(source.into()),
         }
     }
+}
+
+/// Returns whether the server refused the request before it started the request, because the server
+/// is stopping (PROTOCOL 8.4) or has no memory (PROTOCOL 1.9). No agent has seen the request.
+pub(crate) fn is_unstarted(error: &WireError) -> bool {
+    let reason = error.details.get("reason").and_then(Value::as_str);
+    error.code == ErrorCode::AGENT_UNAVAILABLE && matches!(reason, Some("stopping" | "memory"))
 }
 
 /// Returns whether the error means that the method is unknown. Python and Go servers send these

@@ -12,8 +12,8 @@ use agentwire_codec::{EncodeError, ErrorCode, FrameError, WireError};
 use agentwire_registry::RegistryError;
 use agentwire_transport as transport;
 
-pub(crate) use self::display::write_causes;
 pub use self::{call_context::CallContext, phase::Phase, protocol_error::ProtocolError};
+pub(crate) use self::{convert::is_unstarted, display::write_causes};
 
 /// A `Result` whose error type is [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -259,6 +259,7 @@ impl Error {
             Self::InvalidMessage { .. }
             | Self::UnsupportedVersion { .. }
             | Self::MalformedPayload { .. } => true,
+            Self::AgentUnavailable { error, .. } => !is_unstarted(error),
             _ => self.is_remote(),
         }
     }

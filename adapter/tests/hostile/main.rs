@@ -19,4 +19,5 @@ mod memory;
 mod rate;
 mod registry;
 mod stall;
+mod starved;
 mod stopping;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentwire_codec::{Body, ErrorCode, WireError};
+use agentwire_codec::{Body, ErrorCode};
 use agentwire_transport::{Error as TransportError, internal::Backoff};
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         channel::failure::{Failure, is_transient},
         retry_policy::RetryPolicy,
     },
+    error::is_unstarted,
 };
 
 /// The remaining retries of a call.
@@ -63,7 +64,7 @@ impl RetryBudget {
     /// Returns the delay before the next attempt, or `None` if the call must not be retried.
     pub(super) fn delay_after(&mut self, attempt: &Result<Body, Failure>) -> Option<Duration> {
         match attempt {
-            Ok(Body::Error(error)) if is_stopping(error) => self.unsent(),
+            Ok(Body::Error(error)) if is_unstarted(error) => self.unsent(),
             Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
             Err(Failure::Connect(error)) => self.connect(error),
             // Do not retry, because the answer to a second request would also be too large or use
@@ -80,7 +81,8 @@ impl RetryBudget {
     }
 
     /// Returns the delay before the next attempt if the agent has not seen the request. Either the
-    /// connection ended before the request was written, or a stopping server refused the request.
+    /// connection ended before the request was written, or the server refused the request before
+    /// it started the request.
     ///
     /// Every policy allows one immediate retry, because a server may close an idle connection just
     /// as a call begins to use it.
@@ -98,19 +100,11 @@ impl RetryBudget {
     }
 }
 
-/// Returns whether the server refused the request because the server is stopping (PROTOCOL 8.4). In
-/// this case, no agent has seen the request.
-fn is_stopping(error: &WireError) -> bool {
-    let reason = error.details.get("reason");
-    error.code == ErrorCode::AGENT_UNAVAILABLE
-        && reason.and_then(|reason| reason.as_str()) == Some("stopping")
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{self, ErrorKind};
 
-    use agentwire_codec::Map;
+    use agentwire_codec::{Map, WireError};
     use agentwire_transport::Endpoint;
 
     use super::*;
@@ -156,22 +150,25 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_a_stopping_server_refuses_is_sent_again_under_every_policy() {
+    fn a_request_that_no_agent_has_seen_is_sent_again_under_every_policy() {
         let refusal = |reason: &str| {
             let error = WireError::new(ErrorCode::AGENT_UNAVAILABLE, "later");
             Ok(Body::Error(
                 error.with_details(Map::from([("reason", reason)])),
             ))
         };
-        let mut never = RetryBudget::new(&RetryPolicy::never());
-        assert_eq!(never.delay_after(&refusal("busy")), None);
-        assert_eq!(
-            never.delay_after(&refusal("stopping")),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(never.delay_after(&refusal("stopping")), None);
-        let mut retries = RetryBudget::new(&RetryPolicy::new());
-        assert!((0..3).all(|_| retries.delay_after(&refusal("stopping")).is_some()));
+        for reason in ["stopping", "memory"] {
+            let refusal = refusal(reason);
+            let mut never = RetryBudget::new(&RetryPolicy::never());
+            assert_eq!(never.delay_after(&refusal), Some(Duration::ZERO));
+            assert_eq!(never.delay_after(&refusal), None);
+            let mut retries = RetryBudget::new(&RetryPolicy::new());
+            assert!((0..3).all(|_| retries.delay_after(&refusal).is_some()));
+        }
+        for reason in ["busy", "quota", "unavailable", ""] {
+            let mut retries = RetryBudget::new(&RetryPolicy::new());
+            assert_eq!(retries.delay_after(&refusal(reason)), None);
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::pool::{Lease, Pool};
 use crate::{
     client::channel::{deadlines::Deadlines, failure::Failure, request::Request},
     connection::Received,
-    error::Phase,
+    error::{Phase, is_unstarted},
 };
 
 /// A failed attempt, and whether the attempt reused an idle connection.
@@ -210,6 +210,8 @@ fn poll_body(
             Poll::Ready(Ok(Received::End)) => return Poll::Ready(Err(Failure::Broken(None))),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Broken(Some(error)))),
         };
+        // The server may be about to close the connection.
+        lease.spent |= matches!(&envelope.body, Body::Error(error) if is_unstarted(error));
         if envelope.id == *id {
             return Poll::Ready(Ok(envelope.body));
         }

@@ -14,6 +14,8 @@ pub(super) enum CloseReason {
     PeerClosed,
     #[error("server stopped and every request was answered")]
     Drained,
+    #[error("server stopped before a whole frame had arrived")]
+    StoppedInsideFrame,
     #[error("server aborted")]
     Aborted,
     #[error("evicted for a new connection at the limit of connections")]
@@ -39,7 +41,10 @@ impl CloseReason {
     pub(super) fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::FrameTooLarge { .. } | Self::NoMemory { .. } | Self::ForeignProtocol(_)
+            Self::FrameTooLarge { .. }
+                | Self::NoMemory { .. }
+                | Self::ForeignProtocol(_)
+                | Self::StoppedInsideFrame
         )
     }
 
@@ -58,6 +63,11 @@ impl CloseReason {
                     quiet: AFTER_REFUSAL,
                 })
             }
+            // The peer may still be sending the refused frame.
+            Self::StoppedInsideFrame => Some(Linger {
+                total: AFTER_DRAIN,
+                quiet: QUIET_AFTER_DRAIN,
+            }),
             Self::Drained if has_unread_replies => Some(Linger {
                 total: AFTER_DRAIN,
                 quiet: QUIET_AFTER_DRAIN,

@@ -65,9 +65,17 @@ pub(super) fn dispatch(
 
 /// Returns the answer to a request that reaches a stopping server. No agent has seen the request,
 /// so the caller can safely send it again.
-fn stopping() -> WireError {
+pub(super) fn stopping() -> WireError {
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, "The server is stopping")
         .with_details(Map::from([("reason", "stopping")]))
+}
+
+/// Returns the answer to a request for which a server has no memory. As with [`stopping`], no agent
+/// has seen the request.
+pub(super) fn no_memory() -> WireError {
+    let text = "The memory budget of the server is used up";
+    WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)
+        .with_details(Map::from([("reason", "memory")]))
 }
 
 fn not_a_request(kind: EnvelopeType, format: Format, len: usize, payload: &[u8]) -> WireError {

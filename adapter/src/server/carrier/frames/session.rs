@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::{
     account::{Account, Charge},
     close_reason::CloseReason,
-    dispatch::dispatch,
+    dispatch::{dispatch, no_memory, stopping},
     foreign_protocol,
     in_flight::{InFlight, NextReply},
     reply::{Reply, replacements},
@@ -230,6 +230,10 @@ impl Session {
             // If the turn is over, more requests may have already arrived.
             Stage::Draining if !turn.is_over() => {
                 self.closing.get_or_insert(CloseReason::Drained);
+                if self.refuse_unfinished() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             }
             Stage::Draining | Stage::Serving => {}
         }
@@ -506,35 +510,79 @@ impl Session {
         self.starved = Some(frame);
     }
 
-    /// Refuses a frame that has waited too long for memory. No agent has seen the request.
+    /// Refuses a frame that has waited too long for memory.
     fn refuse_starved(&mut self, frame: Starved) {
-        let text = "The memory budget of the server is used up";
-        let error = WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)
-            .with_details(Map::from([("reason", "memory")]));
-        let (format, id) = match frame {
+        match frame {
             Starved::Incomplete(size) => {
-                self.closing = Some(CloseReason::NoMemory { len: size });
-                (Format::Json, RequestId::unknown())
+                self.refuse_partial(no_memory(), CloseReason::NoMemory { len: size });
             }
-            Starved::Complete(len) => {
-                let payload = self.connection.payload(len);
-                let format = Format::detect(payload);
-                // Without memory, decoding ends at the first value and has only read the id.
-                let id = match self.service.bodies().decode_within(payload, 0) {
-                    Ok((envelope, _)) => envelope.id,
-                    Err(error) => error.id().cloned().unwrap_or_else(RequestId::unknown),
-                };
-                self.connection.consume(len);
-                self.release_received();
-                self.bound = None;
-                (format, id)
+            Starved::Complete(len) => self.refuse_complete(len, no_memory()),
+        }
+    }
+
+    /// Refuses the first frame if the server is stopping and the frame waits for memory or for its
+    /// rest. Returns whether a frame was refused.
+    fn refuse_unfinished(&mut self) -> bool {
+        match self.starved {
+            Some(Starved::Complete(len)) => self.refuse_complete(len, stopping()),
+            _ if self.is_receiving() => {
+                self.refuse_partial(stopping(), CloseReason::StoppedInsideFrame);
             }
-        };
+            _ => return false,
+        }
+        true
+    }
+
+    /// Returns whether the rest of the first frame may still arrive.
+    fn is_receiving(&self) -> bool {
+        !self.has_ended
+            && !self.discards_frame()
+            && !self.connection.is_decoding()
+            && self.connection.has_partial_frame()
+    }
+
+    /// Refuses the first frame, whose payload of `len` bytes has arrived, without starting it.
+    fn refuse_complete(&mut self, len: usize, error: WireError) {
+        let (format, id) = self.identify(self.connection.payload(len));
+        self.connection.consume(len);
+        self.release_received();
+        self.bound = None;
+        self.refuse_unstarted(format, id, error);
+    }
+
+    /// Refuses the first frame, which is incomplete, and closes the connection once all earlier
+    /// requests are answered.
+    fn refuse_partial(&mut self, error: WireError, reason: CloseReason) {
+        // Most writers put the id at the start of the frame, so that its request can be told.
+        let (format, id) = self.identify(self.connection.partial_payload());
+        self.closing = Some(reason);
+        self.refuse_unstarted(format, id, error);
+    }
+
+    fn refuse_unstarted(&mut self, format: Format, id: RequestId, error: WireError) {
         self.account.leave();
         self.starved = None;
-        tracing::debug!(%id, "frame refused: no memory");
+        tracing::debug!(%id, reason = %error.message, "frame refused before it was started");
         let envelope = Envelope::new(id, error);
         self.queue(&Reply { format, envelope });
+    }
+
+    /// Returns the format and the id of a payload, of which only the start may have arrived. The id
+    /// is `unknown` if it is not in the first 64 KiB.
+    fn identify(&self, payload: &[u8]) -> (Format, RequestId) {
+        let format = Format::detect(payload);
+        let mut start = &payload[..payload.len().min(MAX_SMALL)];
+        if format == Format::Json {
+            // The last character may have arrived only in part, and JSON must be UTF-8.
+            let end = start.iter().rposition(u8::is_ascii);
+            start = &start[..end.map_or(0, |end| end + 1)];
+        }
+        // Without memory, decoding ends at the first value and has only read the id.
+        let id = match self.service.bodies().decode_within(start, 0) {
+            Ok((envelope, _)) => envelope.id,
+            Err(error) => error.id().cloned().unwrap_or_else(RequestId::unknown),
+        };
+        (format, id)
     }
 
     /// Releases the memory of the read buffer once the buffer is free.

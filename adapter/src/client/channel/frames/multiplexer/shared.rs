@@ -18,6 +18,7 @@ use super::{
 use crate::{
     client::channel::{failure::Failure, frame::Frame},
     connection::WriteBuffer,
+    error::is_unstarted,
 };
 
 /// The calls in flight on one connection. The lock is never held across an await.
@@ -149,7 +150,14 @@ impl Shared {
 
     /// Delivers an answer to the waiting call.
     pub(super) fn deliver(&self, id: &RequestId, body: Body) {
-        let waiter = self.table.lock().complete(id, &body);
+        let waiter = {
+            let mut table = self.table.lock();
+            // The server may be about to close the connection.
+            if matches!(&body, Body::Error(error) if is_unstarted(error)) {
+                self.retire();
+            }
+            table.complete(id, &body)
+        };
         match waiter {
             // Sending fails only if the call has just been dropped.
             Some(waiter) => drop(waiter.answer.send(Ok(body))),
