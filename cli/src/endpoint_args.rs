@@ -18,7 +18,7 @@ pub(crate) fn parse_listen_endpoint(text: &str) -> Result<Endpoint, String> {
 /// Parses an endpoint to connect to.
 pub(crate) fn parse_connect_endpoint(text: &str) -> Result<Endpoint, String> {
     match parse_listen_endpoint(text)? {
-        Endpoint::Tcp { port: 0, .. } | Endpoint::Tls { port: 0, .. } => {
+        endpoint if matches!(endpoint.host_and_port(), Some((_, 0))) => {
             Err(format!("cannot connect to port 0 of {text:?}"))
         }
         endpoint => Ok(endpoint),

@@ -138,7 +138,7 @@ pub async fn connect_with(endpoint: &Endpoint, options: &TcpOptions) -> Result<C
     let opened = match endpoint {
         #[cfg(unix)]
         Endpoint::Unix { path } => crate::unix::connect(path).await,
-        Endpoint::Tcp { port: 0, .. } | Endpoint::Tls { port: 0, .. } => {
+        _ if matches!(endpoint.host_and_port(), Some((_, 0))) => {
             return Err(Error::InvalidEndpoint {
                 text: endpoint.to_string(),
                 problem: EndpointProblem::PortZero,
@@ -153,6 +153,13 @@ pub async fn connect_with(endpoint: &Endpoint, options: &TcpOptions) -> Result<C
             });
         }
         Endpoint::Memory { name } => memory::connect(name).await,
+        Endpoint::Url(url) => {
+            return Err(Error::MissingFeature {
+                endpoint: endpoint.clone(),
+                carrier: url.scheme.carrier(),
+                features: url.scheme.features(),
+            });
+        }
         _ => {
             return Err(Error::NoCarrier {
                 endpoint: endpoint.clone(),

@@ -98,7 +98,7 @@ mod unix;
 pub use self::{
     connection::Connection,
     connector::{BoxFuture, Connector, EndpointConnector, connect, connect_with},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Url, UrlScheme},
     error::{CertificateProblem, EndpointProblem, Error, PathInUse, TlsError},
     listener::{Accept, Listener},
     peer::{Credentials, Peer, PeerAddr},

@@ -83,6 +83,13 @@ impl Listener {
                 });
             }
             Endpoint::Memory { name } => Inner::Memory(MemoryListener::bind(name)?),
+            Endpoint::Url(url) => {
+                return Err(Error::MissingFeature {
+                    carrier: url.scheme.carrier(),
+                    features: url.scheme.features(),
+                    endpoint,
+                });
+            }
             _ => return Err(Error::NoCarrier { endpoint }),
         };
         Ok(Self { inner, endpoint })

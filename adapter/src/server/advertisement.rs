@@ -106,28 +106,20 @@ fn refused(error: RegistryError) -> Error {
 /// Replaces port 0 of an advertised endpoint with the port of the first bound endpoint of the same
 /// carrier.
 fn with_port_of(advertised: Endpoint, bound: &[&Endpoint]) -> Result<Endpoint, Error> {
-    let with_port = match &advertised {
-        Endpoint::Tcp { host, port: 0, .. } => bound.iter().find_map(|bound| match bound {
-            Endpoint::Tcp { port, .. } => Some(Endpoint::tcp(host, *port)),
-            _ => None,
-        }),
-        Endpoint::Tls { host, port: 0, .. } => bound.iter().find_map(|bound| match bound {
-            Endpoint::Tls { port, .. } => Some(Endpoint::tls(host, *port)),
-            _ => None,
-        }),
-        _ => None,
+    let Some((_, 0)) = advertised.host_and_port() else {
+        return Ok(advertised);
     };
-    match with_port {
-        Some(endpoint) => endpoint.map_err(Error::InvalidEndpoint),
+    let is_same_carrier = |bound: &Endpoint| match (&advertised, bound) {
+        (Endpoint::Url(url), Endpoint::Url(other)) => url.scheme == other.scheme,
+        _ => std::mem::discriminant(&advertised) == std::mem::discriminant(bound),
+    };
+    let bound = bound.iter().find(|bound| is_same_carrier(bound));
+    match bound.and_then(|bound| bound.host_and_port()) {
+        Some((_, port)) => Ok(advertised.with_port(port)),
         None => Ok(advertised),
     }
 }
 
-/// Returns the endpoints that other processes can call.
-///
-/// # Errors
-///
-/// Returns [`Error::InvalidSetting`] if there is no such endpoint.
 fn callable(bound: &[&Endpoint]) -> Result<Vec<Endpoint>, Error> {
     let mut endpoints = Vec::new();
     let mut problem = None;
@@ -158,10 +150,13 @@ fn callable_form(bound: &Endpoint) -> Result<Endpoint, &'static str> {
             Ok(Ok(endpoint)) => Ok(endpoint),
             _ => Err("must be set: the relative path of the socket cannot be made absolute"),
         },
-        Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } if is_unspecified(host) => {
+        _ if matches!(bound.host_and_port(), Some((host, _)) if is_unspecified(host)) => {
             Err("must be set: callers cannot connect to an unspecified address")
         }
-        Endpoint::Tcp { .. } | Endpoint::Tls { .. } | Endpoint::Memory { .. } => Ok(bound.clone()),
+        Endpoint::Tcp { .. }
+        | Endpoint::Tls { .. }
+        | Endpoint::Url(_)
+        | Endpoint::Memory { .. } => Ok(bound.clone()),
         _ => Err("must be set: only this process can reach a custom listener"),
     }
 }

@@ -301,7 +301,7 @@ async fn an_endpoint_without_a_server_is_a_connection_failure_with_its_cause() {
 
 #[tokio::test]
 async fn invalid_settings_are_errors_before_anything_happens() {
-    for bad in ["ws://host", "unix://", "tcp://host", "nonsense"] {
+    for bad in ["h3://host", "unix://", "tcp://host", "nonsense"] {
         assert!(
             matches!(RemoteAgent::new(bad), Err(Error::InvalidEndpoint(_))),
             "{bad}"

@@ -25,7 +25,8 @@ impl Reach {
     pub(crate) fn of(endpoint: &Endpoint) -> Self {
         match endpoint {
             Endpoint::Unix { .. } => Self::Machine,
-            Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } => {
+            Endpoint::Tcp { .. } | Endpoint::Tls { .. } | Endpoint::Url(_) => {
+                let host = endpoint.host_and_port().map_or("", |(host, _)| host);
                 if host.contains('%') || is_loopback(host) {
                     Self::Network
                 } else {
@@ -45,10 +46,12 @@ impl Reach {
 /// Checks that an endpoint has the same meaning for all callers.
 pub(super) fn check_endpoint(endpoint: &Endpoint) -> Result<(), RegistrationProblem> {
     let problem = match endpoint {
-        Endpoint::Tcp { port: 0, .. } | Endpoint::Tls { port: 0, .. } => {
+        _ if matches!(endpoint.host_and_port(), Some((_, 0))) => {
             return Err(RegistrationProblem::PortZero);
         }
-        Endpoint::Tcp { host, .. } | Endpoint::Tls { host, .. } => host_problem(host),
+        Endpoint::Tcp { .. } | Endpoint::Tls { .. } | Endpoint::Url(_) => endpoint
+            .host_and_port()
+            .and_then(|(host, _)| host_problem(host)),
         Endpoint::Unix { path, .. } if !path.is_absolute() => Some(
             "a relative path depends on the working directory of the caller; use an absolute path",
         ),
@@ -150,6 +153,8 @@ mod tests {
             "tcp://0:80",
             "tls://0.0.0.0:80",
             "tls://[ff02::1]:80",
+            "http://0.0.0.0:80/a",
+            "ws://[::]:80",
             "tcp://0.:80",
             "tcp://0x0:80",
             "tcp://127.1:80",
@@ -177,7 +182,7 @@ mod tests {
                 "{text}: {problem:?}"
             );
         }
-        for text in ["tcp://host:0", "tls://host:0"] {
+        for text in ["tcp://host:0", "tls://host:0", "ws://host:0/a"] {
             assert_eq!(problem(text), Some(RegistrationProblem::PortZero));
         }
     }
@@ -193,6 +198,8 @@ mod tests {
             ("tcp://localhost.example:80", Reach::Everywhere),
             ("tls://10.0.0.7:80", Reach::Everywhere),
             ("tls://localhost:80", Reach::Network),
+            ("https://10.0.0.7/agents", Reach::Everywhere),
+            ("ws://127.0.0.1/agents", Reach::Network),
             ("tcp://127.0.0.1:80", Reach::Network),
             ("tcp://127.8.9.10:80", Reach::Network),
             ("tcp://[::1]:80", Reach::Network),

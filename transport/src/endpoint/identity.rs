@@ -12,13 +12,19 @@ impl Endpoint {
     ///
     /// The comparison of `PathBuf` is unsuitable because it considers `/run//a` equal to `/run/a`.
     /// Other languages and the backends of registries compare the text.
-    fn identity(&self) -> (u8, &[u8], u16) {
+    fn identity(&self) -> (u8, &[u8], u16, &str) {
         match self {
-            Self::Unix { path } => (0, path.as_os_str().as_encoded_bytes(), 0),
-            Self::Tcp { host, port } => (1, host.as_bytes(), *port),
-            Self::Memory { name } => (2, name.as_bytes(), 0),
-            Self::Custom { text } => (3, text.as_bytes(), 0),
-            Self::Tls { host, port } => (4, host.as_bytes(), *port),
+            Self::Unix { path } => (0, path.as_os_str().as_encoded_bytes(), 0, ""),
+            Self::Tcp { host, port } => (1, host.as_bytes(), *port, ""),
+            Self::Memory { name } => (2, name.as_bytes(), 0, ""),
+            Self::Custom { text } => (3, text.as_bytes(), 0, ""),
+            Self::Url(url) => (
+                5 + url.scheme as u8,
+                url.host.as_bytes(),
+                url.port,
+                &url.path,
+            ),
+            Self::Tls { host, port } => (4, host.as_bytes(), *port, ""),
         }
     }
 }
@@ -68,6 +74,10 @@ mod tests {
             "tcp://b:1",
             "tls://a:9",
             "memory://a",
+            "ws://a:9",
+            "ws://a:9/b",
+            "http://a:9/b",
+            "https://a:9/b",
         ];
         let parse = |text: &str| text.parse::<Endpoint>().expect(text);
         for one in texts {

@@ -4,6 +4,7 @@ mod convert;
 mod host;
 mod identity;
 mod parse;
+mod url;
 
 use std::{
     fmt,
@@ -13,6 +14,7 @@ use std::{
 use agentwire_text::Untrusted;
 
 use self::host::check_host;
+pub use self::url::{Url, UrlScheme};
 use crate::{EndpointProblem, Error};
 
 /// The address at which a server listens.
@@ -25,6 +27,9 @@ use crate::{EndpointProblem, Error};
 /// | `tcp://[::1]:8080` | TCP over IPv6; the brackets are optional |
 /// | `tls://host:7443` | TLS over TCP; the host is as for `tcp://` |
 /// | `memory://name` | inside this process |
+/// | `ws://host:8080/path`, `wss://…` | WebSocket; the path is optional |
+/// | `http://host:8080/path`, `https://…`, `h2c://…` | HTTP; the path is optional |
+/// | `grpc://host:50051`, `grpcs://…` | gRPC |
 ///
 /// A relative path must begin with `./` or `../`, and `~` is not expanded. Parsing
 /// `unix://tmp/a.sock` or `unix://~/a.sock` fails with an error that shows the correct form.
@@ -85,6 +90,8 @@ pub enum Endpoint {
         /// The name of the listener.
         name: String,
     },
+    /// WebSocket, HTTP or gRPC over a TCP socket. The carrier must be enabled by its feature.
+    Url(Box<Url>),
     /// An endpoint of a custom carrier. Parsing never returns this variant.
     #[non_exhaustive]
     Custom {
@@ -172,6 +179,55 @@ impl Endpoint {
         }
     }
 
+    /// Creates an endpoint for WebSocket, HTTP or gRPC. `host` is as for [`tcp`](Self::tcp). The
+    /// path may be empty.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the host is empty or is neither a name nor an IP address, or if the path
+    /// is not valid in a URL.
+    pub fn url(
+        scheme: UrlScheme,
+        host: impl AsRef<str>,
+        port: u16,
+        path: impl AsRef<str>,
+    ) -> Result<Self, Error> {
+        let (host, path) = (host.as_ref(), path.as_ref());
+        let checked = check_host(host).and_then(|host| Ok((host, scheme.check_path(path)?)));
+        match checked {
+            Ok((host, path)) => Ok(Self::Url(Box::new(Url {
+                scheme,
+                host: host.to_owned(),
+                port,
+                path: path.to_owned(),
+            }))),
+            Err(problem) => Err(Error::InvalidEndpoint {
+                text: format!("{scheme}://{host}:{port}{path}"),
+                problem,
+            }),
+        }
+    }
+
+    /// Returns the host and the port of an endpoint over TCP.
+    pub fn host_and_port(&self) -> Option<(&str, u16)> {
+        match self {
+            Self::Tcp { host, port } | Self::Tls { host, port } => Some((host, *port)),
+            Self::Url(url) => Some((&url.host, url.port)),
+            _ => None,
+        }
+    }
+
+    /// Returns the endpoint with another port. An endpoint without a port is unchanged.
+    #[must_use]
+    pub fn with_port(mut self, new: u16) -> Self {
+        match &mut self {
+            Self::Tcp { port, .. } | Self::Tls { port, .. } => *port = new,
+            Self::Url(url) => url.port = new,
+            _ => {}
+        }
+        self
+    }
+
     /// Creates an endpoint for a listener in the same process.
     ///
     /// # Errors
@@ -205,6 +261,10 @@ impl fmt::Display for Endpoint {
             Self::Tcp { host, port } => write_host(f, "tcp", host, *port),
             Self::Tls { host, port } => write_host(f, "tls", host, *port),
             Self::Memory { name } => write!(f, "memory://{name}"),
+            Self::Url(url) => {
+                write_host(f, url.scheme.as_str(), &url.host, url.port)?;
+                f.write_str(&url.path)
+            }
             Self::Custom { text } => f.write_str(text),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, str::FromStr};
 
-use super::{Endpoint, host::check_host, is_bare};
+use super::{Endpoint, Url, UrlScheme, host::check_host, is_bare};
 use crate::{EndpointProblem, Error};
 
 impl FromStr for Endpoint {
@@ -34,12 +34,36 @@ impl FromStr for Endpoint {
                 Ok(Self::Tls { host, port })
             }
             "memory" => Self::memory(rest),
-            _ => Err(Error::UnsupportedScheme {
-                text: text.to_owned(),
-                scheme: scheme.to_owned(),
-            }),
+            _ => match UrlScheme::from_name(scheme) {
+                Some(scheme) => parse_url(scheme, rest).map_err(invalid),
+                None => Err(Error::UnsupportedScheme {
+                    text: text.to_owned(),
+                    scheme: scheme.to_owned(),
+                }),
+            },
         }
     }
+}
+
+fn parse_url(scheme: UrlScheme, rest: &str) -> Result<Endpoint, EndpointProblem> {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (host, port) = match split_port(authority) {
+        // The colons of an IPv6 address without brackets would be ambiguous.
+        Ok((host, _)) if host.contains(':') && !host.starts_with('[') => {
+            return Err(EndpointProblem::BadHost);
+        }
+        Err(EndpointProblem::MissingPort) if !authority.ends_with(':') => {
+            (authority, scheme.default_port())
+        }
+        split => split?,
+    };
+    Ok(Endpoint::Url(Box::new(Url {
+        scheme,
+        host: check_host(host)?.to_owned(),
+        port,
+        path: scheme.check_path(path)?.to_owned(),
+    })))
 }
 
 fn split_port(rest: &str) -> Result<(&str, u16), EndpointProblem> {
@@ -230,10 +254,53 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_are_rejected_by_name() {
-        for scheme in [
-            "ws", "wss", "http", "https", "h2c", "h3", "grpc", "UNIX", "tcps", "",
+    fn urls_have_a_default_port_and_an_optional_path() {
+        for (text, shown) in [
+            ("ws://host:8080", "ws://host:8080"),
+            ("ws://host:8080/", "ws://host:8080"),
+            ("ws://host/ws?a=b", "ws://host:80/ws?a=b"),
+            ("wss://[::1]/a/", "wss://[::1]:443/a/"),
+            ("http://host:1/agents/echo//", "http://host:1/agents/echo"),
+            ("https://host", "https://host:443"),
+            ("h2c://host", "h2c://host:80"),
+            ("grpc://host", "grpc://host:50051"),
+            ("grpcs://host/", "grpcs://host:443"),
         ] {
+            let endpoint: Endpoint = text.parse().expect(text);
+            assert_eq!(endpoint.to_string(), shown, "{text}");
+            assert_eq!(shown.parse::<Endpoint>().expect(shown), endpoint);
+        }
+    }
+
+    #[test]
+    fn invalid_urls_are_rejected_with_the_reason() {
+        use EndpointProblem::*;
+        for (text, expected) in [
+            ("ws://", EmptyHost),
+            ("ws://:80", EmptyHost),
+            ("ws://host:", MissingPort),
+            ("ws://host:80x/", BadPort),
+            ("ws://::1:80", BadHost),
+            ("ws://user@host", BadHost),
+            ("ws://host/a b", BadPath),
+            ("ws://host/é", BadPath),
+            ("ws://host/#a", BadPath),
+            ("ws://host?a", BadPath),
+            ("http://host/?a=b", BadPath),
+            ("grpc://host/a", BadPath),
+        ] {
+            match text.parse::<Endpoint>() {
+                Err(Error::InvalidEndpoint { problem, .. }) => {
+                    assert_eq!(problem, expected, "{text}")
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_rejected_by_name() {
+        for scheme in ["h3", "WS", "Http", "UNIX", "tcps", ""] {
             let text = format!("{scheme}://host:1");
             let error = text.parse::<Endpoint>().expect_err(&text);
             let shown = error.to_string();

@@ -27,6 +27,9 @@ pub enum EndpointProblem {
     BadPort,
     /// The port is 0. A server can bind to port 0, but a client cannot connect to it.
     PortZero,
+    /// The path of a URL has characters that must be escaped, or the scheme allows no path or no
+    /// query.
+    BadPath,
     /// The name after `memory://` is empty.
     EmptyName,
 }
@@ -44,6 +47,7 @@ impl fmt::Display for EndpointProblem {
             Self::MissingPort => "the port is missing",
             Self::BadPort => "the port is not a number from 0 to 65535",
             Self::PortZero => "a client cannot connect to port 0",
+            Self::BadPath => "the path is not valid for this scheme",
             Self::EmptyName => "the name is empty",
         })
     }

@@ -98,7 +98,7 @@ pub enum Error {
     #[error("the TLS handshake with {peer} failed")]
     Handshake {
         /// The other side of the connection.
-        peer: Peer,
+        peer: Box<Peer>,
         /// The reason.
         source: TlsError,
     },
@@ -304,7 +304,8 @@ impl From<Infallible> for Error {
     }
 }
 
-const SUPPORTED: &str = "unix:///path, tcp://host:port, tls://host:port or memory://name";
+const SUPPORTED: &str = "unix:///path, memory://name, or tcp, tls, ws, wss, http, https, h2c, grpc \
+    or grpcs with ://host:port";
 
 /// The features that add the carrier TLS, for [`Error::MissingFeature`].
 pub(crate) const TLS_FEATURES: &str = "`tls-ring` or `tls-aws-lc`";

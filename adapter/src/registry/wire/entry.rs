@@ -155,7 +155,7 @@ mod tests {
         bad_version.version = Some("one".to_owned());
         for register in [
             Register::new("weather", ""),
-            Register::new("weather", "ws://host:80"),
+            Register::new("weather", "h3://host:80"),
             bad_version,
         ] {
             let error = read_registration(register).unwrap_err();

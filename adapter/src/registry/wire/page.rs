@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_unsupported_endpoint_does_not_hide_other_registrations() {
-        let list = value_of(agents(2), "ws://host:80");
+        let list = value_of(agents(2), "h3://host:80");
         let (page, len) = read_page(&mut map! {"registrations": list}).unwrap();
         assert_eq!((page.len(), len), (2, 3));
         for nonsense in [

@@ -172,7 +172,7 @@ async fn invalid_requests_are_answered_and_leave_the_registry_empty() {
         ),
         (
             "register",
-            r#"{"agent_name": "a", "endpoint": "ws://h:1"}"#,
+            r#"{"agent_name": "a", "endpoint": "h3://h:1"}"#,
             "REGISTRATION_FAILED",
         ),
         (

@@ -65,7 +65,7 @@ async fn a_page_may_end_after_an_agent_that_only_its_own_process_can_call() {
 
 #[tokio::test]
 async fn agents_at_unsupported_endpoints_do_not_end_a_list() {
-    let odd = value!([{"name": "a", "endpoint": "ws://h:1"}]);
+    let odd = value!([{"name": "a", "endpoint": "h3://h:1"}]);
     let known = value!([{"name": "b", "endpoint": "tcp://h:1"}]);
     let answers = vec![page(odd.clone(), true), page(odd, true), page(known, false)];
     let client = scripted("later-version", stream::iter(answers)).await;
