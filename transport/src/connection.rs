@@ -1,5 +1,7 @@
 //! The connection type, which is the same for every carrier.
 
+#[cfg(feature = "tls")]
+use std::task::ready;
 use std::{
     fmt,
     future::poll_fn,
@@ -25,6 +27,8 @@ use crate::{
     Error, Peer, PeerAddr, PeerState, ProbeResult, TcpOptions, internal::RuntimeAffinity,
     peer_state::poll_write_nothing, probe::poll_once,
 };
+#[cfg(feature = "tls")]
+use crate::{PeerCertificate, tls::TlsStream};
 
 /// An open byte stream to a peer over any carrier.
 ///
@@ -93,6 +97,34 @@ impl Connection {
         }
     }
 
+    /// Converts an accepted TCP connection into a TLS connection before its handshake.
+    #[cfg(feature = "tls")]
+    pub(crate) fn accept_tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+        if let Stream::Tcp(stream) = self.stream {
+            self.stream = Stream::Tls(Box::new(TlsStream::accepted(stream, config)));
+        }
+        self
+    }
+
+    /// Creates a TLS connection whose handshake is complete.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(
+        stream: TlsStream,
+        address: PeerAddr,
+        certificate: Option<PeerCertificate>,
+    ) -> Self {
+        let mut peer = Peer::new(address);
+        if let Some(certificate) = certificate {
+            peer = peer.with_certificate(certificate);
+        }
+        Self {
+            stream: Stream::Tls(Box::new(stream)),
+            peer,
+            affinity: RuntimeAffinity::current(),
+            has_ended: false,
+        }
+    }
+
     pub(crate) fn memory(stream: DuplexStream, name: Arc<str>) -> Self {
         Self {
             stream: Stream::Memory(stream),
@@ -131,12 +163,32 @@ impl Connection {
     /// # Errors
     ///
     /// Returns the same errors as [`handshake`](Self::handshake).
-    pub fn poll_handshake(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        #[cfg(feature = "tls")]
+        if let Stream::Tls(stream) = &mut self.stream {
+            return match ready!(stream.poll_handshake(cx)) {
+                Ok(certificate) => {
+                    if let Some(certificate) = certificate {
+                        self.peer = self.peer.clone().with_certificate(certificate);
+                    }
+                    Poll::Ready(Ok(()))
+                }
+                Err(source) => Poll::Ready(Err(Error::Handshake {
+                    peer: self.peer.clone(),
+                    source,
+                })),
+            };
+        }
+        let _ = cx;
         Poll::Ready(Ok(()))
     }
 
     /// Returns true until the handshake of the carrier is complete.
     pub fn needs_handshake(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if let Stream::Tls(stream) = &self.stream {
+            return stream.needs_handshake();
+        }
         false
     }
 
@@ -169,6 +221,8 @@ impl Connection {
             #[cfg(not(unix))]
             Stream::Tcp(stream) => poll_once(stream),
             Stream::Memory(stream) => poll_once(stream),
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => probe_tls(stream, &self.peer),
             Stream::Custom(stream) => poll_once(stream),
         }
     }
@@ -200,6 +254,11 @@ impl Connection {
             Stream::Unix(stream) => crate::peer_state::of_unix_socket(stream, self.has_ended),
             #[cfg(unix)]
             Stream::Tcp(stream) => crate::peer_state::of_tcp_socket(stream, self.has_ended),
+            #[cfg(all(unix, feature = "tls"))]
+            Stream::Tls(stream) => match stream.socket() {
+                Some(socket) => crate::peer_state::of_tcp_socket(socket, self.has_ended),
+                None => PeerState::Open,
+            },
             Stream::Memory(stream) => poll_write_nothing(stream, cx, self.has_ended),
             _ if self.has_ended => PeerState::Ended,
             _ => PeerState::Open,
@@ -247,6 +306,8 @@ macro_rules! delegate {
             Stream::Unix($inner) => $call,
             Stream::Tcp($inner) => $call,
             Stream::Memory($inner) => $call,
+            #[cfg(feature = "tls")]
+            Stream::Tls($inner) => $call,
             Stream::Custom($inner) => $call,
         }
     };
@@ -258,6 +319,10 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        #[cfg(feature = "tls")]
+        if self.needs_handshake() {
+            ready!(self.poll_handshake(cx)).map_err(io::Error::other)?;
+        }
         let before = buf.remaining();
         let read = delegate!(&mut self.stream, stream => Pin::new(stream).poll_read(cx, buf));
         if before > 0 && buf.remaining() == before && matches!(read, Poll::Ready(Ok(()))) {
@@ -273,6 +338,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        #[cfg(feature = "tls")]
+        if self.needs_handshake() {
+            ready!(self.poll_handshake(cx)).map_err(io::Error::other)?;
+        }
         delegate!(&mut self.stream, stream => Pin::new(stream).poll_write(cx, buf))
     }
 
@@ -281,6 +350,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        #[cfg(feature = "tls")]
+        if self.needs_handshake() {
+            ready!(self.poll_handshake(cx)).map_err(io::Error::other)?;
+        }
         delegate!(&mut self.stream, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
     }
 
@@ -302,7 +375,26 @@ enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
     Memory(DuplexStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
     Custom(Box<dyn ByteStream>),
+}
+
+/// Probes a TLS connection. Messages of TLS, such as session tickets, are not unexpected data.
+#[cfg(feature = "tls")]
+fn probe_tls(stream: &mut TlsStream, peer: &Peer) -> ProbeResult {
+    let has_expired =
+        |certificate: &PeerCertificate| certificate.not_after() < std::time::SystemTime::now();
+    if peer.certificate().is_some_and(has_expired) {
+        return ProbeResult::Closed;
+    }
+    let found = poll_once(stream);
+    // The runtime may not have seen yet that bytes have arrived, which TLS has to read.
+    #[cfg(unix)]
+    if found == ProbeResult::Idle {
+        return stream.socket().map_or(ProbeResult::Closed, peek);
+    }
+    found
 }
 
 trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}

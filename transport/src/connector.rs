@@ -2,9 +2,7 @@
 
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
-use crate::{
-    Connection, Endpoint, EndpointProblem, Error, TcpOptions, error::TLS_FEATURES, memory, tcp,
-};
+use crate::{Connection, Endpoint, EndpointProblem, Error, TcpOptions, memory, tcp};
 
 /// A boxed future, which allows [`Connector`] to be used as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -69,12 +67,28 @@ impl Connector for Endpoint {
 pub struct EndpointConnector {
     endpoint: Endpoint,
     options: TcpOptions,
+    #[cfg(feature = "tls")]
+    tls: crate::TlsClient,
 }
 
 impl EndpointConnector {
-    /// Creates a connector. The options affect only TCP endpoints.
+    /// Creates a connector. The options affect only TCP and TLS endpoints.
     pub fn new(endpoint: Endpoint, options: TcpOptions) -> Self {
-        Self { endpoint, options }
+        Self {
+            endpoint,
+            options,
+            #[cfg(feature = "tls")]
+            tls: crate::TlsClient::new(),
+        }
+    }
+
+    /// Sets the certificates for a TLS endpoint. By default, the certification authorities of the
+    /// system are trusted.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, tls: crate::TlsClient) -> Self {
+        self.tls = tls;
+        self
     }
 }
 
@@ -84,6 +98,14 @@ impl Connector for EndpointConnector {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Connection, Error>> {
+        #[cfg(feature = "tls")]
+        if let Endpoint::Tls { host, port } = &self.endpoint {
+            if *port != 0 {
+                let (endpoint, options) = (&self.endpoint, &self.options);
+                let connecting = crate::tls::connect(endpoint, host, *port, options, &self.tls);
+                return Box::pin(connecting);
+            }
+        }
         Box::pin(connect_with(&self.endpoint, &self.options))
     }
 }
@@ -105,6 +127,10 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 /// after 250 ms, the next address is tried in parallel. The socket has the default [`TcpOptions`];
 /// use [`connect_with`] to set other options.
 ///
+/// For TLS, the future resolves after the handshake, and the certificates of the system's
+/// certification authorities are trusted; [`EndpointConnector::with_tls`] sets other ones. The
+/// server may refuse the certificate of the client afterwards, which the first read reports.
+///
 /// If the accept queue of a running server is full, a connection over a Unix socket or in memory
 /// waits until the queue has capacity. The wait has no limit, so use a timeout for the call. (For
 /// Unix sockets, only Linux distinguishes a full queue from a missing server. Other systems refuse
@@ -115,7 +141,8 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 /// Returns [`Error::Connect`] if the connection cannot be opened; [`Error::is_refused`] returns
 /// true if no server listens at the endpoint. If the resolution of a host name fails temporarily,
 /// the source has the kind `WouldBlock`. Returns [`Error::InvalidEndpoint`] for TCP port 0, and
-/// [`Error::NoCarrier`] if no built-in carrier supports the endpoint.
+/// [`Error::NoCarrier`] if no built-in carrier supports the endpoint. Returns [`Error::Tls`] if the
+/// handshake of TLS fails, and [`Error::MissingFeature`] without a feature for TLS.
 ///
 /// # Cancel safety
 ///
@@ -145,11 +172,17 @@ pub async fn connect_with(endpoint: &Endpoint, options: &TcpOptions) -> Result<C
             });
         }
         Endpoint::Tcp { host, port } => tcp::connect(host, *port, options).await,
+        #[cfg(feature = "tls")]
+        Endpoint::Tls { host, port } => {
+            let tls = crate::TlsClient::new();
+            return crate::tls::connect(endpoint, host, *port, options, &tls).await;
+        }
+        #[cfg(not(feature = "tls"))]
         Endpoint::Tls { .. } => {
             return Err(Error::MissingFeature {
                 endpoint: endpoint.clone(),
                 carrier: "TLS",
-                features: TLS_FEATURES,
+                features: crate::error::TLS_FEATURES,
             });
         }
         Endpoint::Memory { name } => memory::connect(name).await,

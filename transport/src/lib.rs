@@ -52,6 +52,19 @@
 //! client uses the first address that answers (RFC 8305). Nagle's algorithm is disabled, and
 //! keepalive probes are enabled. [`TcpOptions`] configures how the loss of a peer is detected.
 //!
+//! # TLS
+//!
+//! The features `tls-ring` and `tls-aws-lc` add the endpoints `tls://host:port`, which are TLS 1.3
+//! over TCP, with the cryptography of the crate of that name. If the program has installed a
+//! provider for rustls, that provider is used instead; this crate installs none. `TlsServer` and
+//! `TlsClient` hold the certificates. Without the features, the endpoints are parsed, but cannot be
+//! used ([`Error::MissingFeature`]).
+//!
+//! A server must complete the [handshake](Connection::handshake) of each accepted connection in the
+//! task of that connection. [`Peer::certificate`] returns the certificate of the other side. The
+//! end of a connection without the alert `close_notify` is an ordinary end, because the length of
+//! each frame shows whether something is missing.
+//!
 //! # Existing sockets
 //!
 //! Tokio's streams can be converted into a [`Connection`], and its listeners into a [`Listener`].
@@ -60,7 +73,7 @@
 //! # Custom carriers
 //!
 //! [`Connection::custom`] converts any type that implements `AsyncRead` and `AsyncWrite` into a
-//! connection, such as a TLS stream, a serial line or a pipe. Implement [`Connector`] for the side
+//! connection, such as a serial line or a pipe. Implement [`Connector`] for the side
 //! that opens connections. Implement [`Accept`] for the side that accepts connections, and pass it
 //! to [`Listener::custom`].
 //!
@@ -71,8 +84,8 @@
 //!
 //! # Not supported
 //!
-//! Abstract Unix sockets, built-in TLS, and the schemes `ws`, `wss`, `http`, `https`, `h2c`, `h3`
-//! and `grpc` are not supported. On Windows, only TCP and in-process connections are supported.
+//! Abstract Unix sockets, versions of TLS before 1.3, and the schemes `ws`, `wss`, `http`, `https`,
+//! `h2c`, `h3` and `grpc` are not supported. On Windows, only TCP and in-process connections are supported.
 
 mod connection;
 mod connector;
@@ -87,6 +100,8 @@ mod peer_certificate;
 mod peer_state;
 mod probe;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 
 #[cfg(unix)]
 mod directory_lock;
@@ -95,6 +110,8 @@ mod socket_file;
 #[cfg(unix)]
 mod unix;
 
+#[cfg(feature = "tls")]
+pub use self::tls::{TlsClient, TlsServer};
 pub use self::{
     connection::Connection,
     connector::{BoxFuture, Connector, EndpointConnector, connect, connect_with},

@@ -13,10 +13,7 @@ use tokio::net::UnixListener;
 
 #[cfg(unix)]
 use crate::unix::UnixAcceptor;
-use crate::{
-    Connection, Endpoint, Error, TcpOptions, error::TLS_FEATURES, memory::MemoryListener,
-    tcp::TcpAcceptor,
-};
+use crate::{Connection, Endpoint, Error, TcpOptions, memory::MemoryListener, tcp::TcpAcceptor};
 
 /// A listener that accepts connections over any carrier.
 ///
@@ -75,11 +72,18 @@ impl Listener {
                 *port = bound;
                 Inner::Tcp(acceptor)
             }
+            #[cfg(feature = "tls")]
+            Endpoint::Tls { .. } => {
+                return Err(Error::TlsSetup {
+                    problem: format!("{endpoint} needs a certificate; set a `TlsServer`"),
+                });
+            }
+            #[cfg(not(feature = "tls"))]
             Endpoint::Tls { .. } => {
                 return Err(Error::MissingFeature {
                     endpoint,
                     carrier: "TLS",
-                    features: TLS_FEATURES,
+                    features: crate::error::TLS_FEATURES,
                 });
             }
             Endpoint::Memory { name } => Inner::Memory(MemoryListener::bind(name)?),
@@ -95,6 +99,59 @@ impl Listener {
         Ok(Self { inner, endpoint })
     }
 
+    /// Creates a listener on a TLS endpoint.
+    ///
+    /// The listener accepts connections before their handshake. Await
+    /// [`Connection::handshake`] in the task of each connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`bind`](Self::bind), and [`Error::TlsSetup`] if the endpoint is
+    /// not a TLS endpoint.
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as for [`bind`](Self::bind).
+    #[cfg(feature = "tls")]
+    pub async fn bind_tls(endpoint: &Endpoint, tls: crate::TlsServer) -> Result<Self, Error> {
+        let Endpoint::Tls { host, port } = endpoint else {
+            return Err(Error::TlsSetup {
+                problem: format!("{endpoint} is not a TLS endpoint"),
+            });
+        };
+        let (acceptor, bound) = match TcpAcceptor::bind(host, *port).await {
+            Ok(bound) => bound,
+            Err(source) => {
+                return Err(Error::Bind {
+                    endpoint: endpoint.clone(),
+                    source,
+                });
+            }
+        };
+        Ok(Self {
+            inner: Inner::Tls(acceptor, tls),
+            endpoint: Endpoint::tls(host, bound)?,
+        })
+    }
+
+    /// Converts a TCP listener, for example one of socket activation, into a TLS listener.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::TlsSetup`] if this is not a TCP listener.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(self, tls: crate::TlsServer) -> Result<Self, Error> {
+        match (self.inner, self.endpoint) {
+            (Inner::Tcp(acceptor), Endpoint::Tcp { host, port }) => Ok(Self {
+                inner: Inner::Tls(acceptor, tls),
+                endpoint: Endpoint::tls(host, port)?,
+            }),
+            (_, endpoint) => Err(Error::TlsSetup {
+                problem: format!("{endpoint} is not a TCP listener"),
+            }),
+        }
+    }
+
     /// Creates a listener for a custom carrier.
     pub fn custom(accept: impl Accept) -> Self {
         let endpoint = accept.endpoint().clone();
@@ -108,8 +165,11 @@ impl Listener {
     /// carriers ignore the options.
     #[must_use]
     pub fn with_tcp_options(mut self, options: TcpOptions) -> Self {
-        if let Inner::Tcp(acceptor) = &mut self.inner {
-            acceptor.set_options(options);
+        match &mut self.inner {
+            Inner::Tcp(acceptor) => acceptor.set_options(options),
+            #[cfg(feature = "tls")]
+            Inner::Tls(acceptor, _) => acceptor.set_options(options),
+            _ => {}
         }
         self
     }
@@ -144,6 +204,10 @@ impl Listener {
             #[cfg(unix)]
             Inner::Unix(acceptor) => acceptor.poll_accept(cx),
             Inner::Tcp(acceptor) => acceptor.poll_accept(cx),
+            #[cfg(feature = "tls")]
+            Inner::Tls(acceptor, tls) => acceptor
+                .poll_accept(cx)
+                .map_ok(|connection| connection.accept_tls(tls.config())),
             Inner::Memory(listener) => listener.poll_accept(cx),
             Inner::Custom(accept) => return accept.poll_accept(cx),
         };
@@ -268,6 +332,8 @@ enum Inner {
     #[cfg(unix)]
     Unix(UnixAcceptor),
     Tcp(TcpAcceptor),
+    #[cfg(feature = "tls")]
+    Tls(TcpAcceptor, crate::TlsServer),
     Memory(MemoryListener),
     Custom(Box<dyn Accept>),
 }

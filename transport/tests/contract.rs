@@ -2,6 +2,9 @@
 
 #![allow(clippy::expect_used, reason = "an unexpected result fails the test")]
 
+#[cfg(feature = "tls")]
+#[path = "common/authority.rs"]
+mod authority;
 mod common;
 
 use std::{
@@ -16,6 +19,8 @@ use agentwire_transport::{
     Accept, BoxFuture, Connection, Connector, Endpoint, Error, Listener, PeerAddr, ProbeResult,
     connect,
 };
+#[cfg(feature = "tls")]
+use agentwire_transport::{EndpointConnector, TcpOptions, TlsClient, TlsServer};
 use common::within;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
@@ -37,11 +42,21 @@ trait Carrier {
 
 async fn pair<C: Carrier>(carrier: &C) -> (Listener, Connection, Connection) {
     let mut listener = within(carrier.bind(None)).await.expect("bind");
-    let client = within(carrier.connect(listener.endpoint()))
-        .await
-        .expect("connect");
-    let server = within(listener.accept()).await.expect("accept");
+    let (client, server) = connected(carrier, &mut listener).await;
     (listener, client, server)
+}
+
+/// Opens a connection. Both sides take part in the handshake of a carrier.
+async fn connected<C: Carrier>(carrier: &C, listener: &mut Listener) -> (Connection, Connection) {
+    let endpoint = listener.endpoint().clone();
+    let accepted = async {
+        let mut server = listener.accept().await.expect("accept");
+        server.handshake().await.expect("handshake");
+        server
+    };
+    let (client, server) =
+        within(async { tokio::join!(carrier.connect(&endpoint), accepted) }).await;
+    (client.expect("connect"), server)
 }
 
 /// Both ways to probe a connection.
@@ -210,18 +225,21 @@ async fn dropping_an_accept_loses_no_connection<C: Carrier>(carrier: C) {
 
     poll_and_drop(&mut listener);
     for number in 0..20_u8 {
-        let mut client = within(carrier.connect(&endpoint)).await.expect("connect");
-        let mut server = within(async {
-            loop {
+        let accepted = async {
+            let mut server = loop {
                 // Each iteration drops an accept that was not ready.
                 tokio::select! {
                     biased;
-                    accepted = listener.accept() => return accepted.expect("accept"),
+                    accepted = listener.accept() => break accepted.expect("accept"),
                     () = tokio::task::yield_now() => {}
                 }
-            }
-        })
-        .await;
+            };
+            server.handshake().await.expect("handshake");
+            server
+        };
+        let connected = within(async { tokio::join!(carrier.connect(&endpoint), accepted) });
+        let (client, mut server) = connected.await;
+        let mut client = client.expect("connect");
         client.write_all(&[number]).await.expect("write");
         assert_eq!(within(server.read_u8()).await.expect("read"), number);
     }
@@ -236,10 +254,9 @@ async fn a_second_listener_is_rejected_and_the_first_continues<C: Carrier>(carri
         .expect_err("in use");
     assert!(error.is_in_use(), "{error:?}");
 
-    let client = within(carrier.connect(&endpoint)).await.expect("connect");
-    // This may be the connection with which the second listener checked for a live server.
-    let server = within(first.accept()).await.expect("accept");
-    drop((client, server));
+    // The accepted connection may be the one with which the second listener checked for a live
+    // server.
+    drop(connected(&carrier, &mut first).await);
 }
 
 async fn an_endpoint_can_be_bound_again_after_its_listener_is_dropped<C: Carrier>(carrier: C) {
@@ -251,8 +268,7 @@ async fn an_endpoint_can_be_bound_again_after_its_listener_is_dropped<C: Carrier
         .await
         .expect("bind again");
     assert_eq!(again.endpoint(), &endpoint);
-    let _new = within(carrier.connect(&endpoint)).await.expect("connect");
-    within(again.accept()).await.expect("accept");
+    drop(connected(&carrier, &mut again).await);
 
     // The connection accepted before still works.
     client.write_all(b"still").await.expect("write");
@@ -298,7 +314,7 @@ macro_rules! contract {
 }
 
 macro_rules! for_every_carrier {
-    ($($carrier:ident: $Carrier:ty),* $(,)?) => {
+    ($($carrier:ident: $Carrier:ty $(, $more:ident)*;)*) => {
         contract! {$(
             $carrier: $Carrier => [
                 bytes_arrive_unchanged_in_both_directions
@@ -314,22 +330,28 @@ macro_rules! for_every_carrier {
                 dropping_an_accept_loses_no_connection
                 a_second_listener_is_rejected_and_the_first_continues
                 an_endpoint_can_be_bound_again_after_its_listener_is_dropped
-                a_connection_that_waits_to_be_accepted_ends_with_the_listener
+                $($more)*
             ]
         )*}
     };
 }
 
 for_every_carrier! {
-    tcp_v4: TcpV4,
-    tcp_v6: TcpV6,
-    memory: Memory,
-    custom: Custom,
+    tcp_v4: TcpV4, a_connection_that_waits_to_be_accepted_ends_with_the_listener;
+    tcp_v6: TcpV6, a_connection_that_waits_to_be_accepted_ends_with_the_listener;
+    memory: Memory, a_connection_that_waits_to_be_accepted_ends_with_the_listener;
+    custom: Custom, a_connection_that_waits_to_be_accepted_ends_with_the_listener;
 }
 
 #[cfg(unix)]
 for_every_carrier! {
-    unix: Unix,
+    unix: Unix, a_connection_that_waits_to_be_accepted_ends_with_the_listener;
+}
+
+// A TLS client waits for the handshake, which ends with the listener.
+#[cfg(feature = "tls")]
+for_every_carrier! {
+    tls: Tls;
 }
 
 #[tokio::test]
@@ -489,6 +511,37 @@ impl Carrier for TcpV6 {
 
     fn is_peer(address: &PeerAddr) -> bool {
         matches!(address, PeerAddr::Tcp(tcp) if tcp.is_ipv6())
+    }
+}
+
+/// TLS with certificates on both sides.
+#[cfg(feature = "tls")]
+struct Tls(authority::Authority);
+
+#[cfg(feature = "tls")]
+impl Carrier for Tls {
+    fn new(_: &str) -> Self {
+        Self(authority::Authority::new("contract"))
+    }
+
+    async fn bind(&self, endpoint: Option<&Endpoint>) -> Result<Listener, Error> {
+        let fresh = "tls://127.0.0.1:0".parse().expect("endpoint");
+        let issued = self.0.server();
+        let tls = TlsServer::from_pem(issued.certificate, issued.key)?.client_ca(self.0.file())?;
+        Listener::bind_tls(endpoint.unwrap_or(&fresh), tls).await
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, Error> {
+        let issued = self.0.client("client.example");
+        let tls = TlsClient::new()
+            .ca(self.0.file())?
+            .identity(issued.certificate, issued.key)?;
+        let connector = EndpointConnector::new(endpoint.clone(), TcpOptions::new());
+        connector.with_tls(tls).connect().await
+    }
+
+    fn is_peer(address: &PeerAddr) -> bool {
+        matches!(address, PeerAddr::Tcp(_))
     }
 }
 

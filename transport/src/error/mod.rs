@@ -84,6 +84,22 @@ pub enum Error {
         features: &'static str,
     },
 
+    /// A file with certificates or a key cannot be used.
+    #[error("cannot use {:?} for TLS", Untrusted(path.display()))]
+    TlsFile {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error from the system, or the reason with the kind `InvalidData`.
+        source: io::Error,
+    },
+
+    /// The settings of TLS are incomplete or contradict each other.
+    #[error("TLS cannot be set up: {problem}")]
+    TlsSetup {
+        /// The reason.
+        problem: String,
+    },
+
     /// The connection was opened, but TLS failed. The request was not sent.
     #[error("cannot connect to {} over TLS", Untrusted(endpoint))]
     Tls {
@@ -308,6 +324,7 @@ const SUPPORTED: &str = "unix:///path, memory://name, or tcp, tls, ws, wss, http
     or grpcs with ://host:port";
 
 /// The features that add the carrier TLS, for [`Error::MissingFeature`].
+#[cfg(not(feature = "tls"))]
 pub(crate) const TLS_FEATURES: &str = "`tls-ring` or `tls-aws-lc`";
 
 #[cfg(test)]

@@ -15,9 +15,14 @@ use self::{race::race, resolve::resolve};
 use crate::{Connection, PeerAddr};
 
 pub(crate) async fn connect(host: &str, port: u16, options: &TcpOptions) -> io::Result<Connection> {
-    let addresses = resolve(host, port).await?;
-    let (stream, peer) = race(addresses, attempt).await?;
+    let (stream, peer) = connect_stream(host, port).await?;
     Ok(Connection::tcp(stream, PeerAddr::Tcp(peer), options))
+}
+
+/// Opens a socket to the first address of the host that answers.
+pub(crate) async fn connect_stream(host: &str, port: u16) -> io::Result<(TcpStream, SocketAddr)> {
+    let addresses = resolve(host, port).await?;
+    race(addresses, attempt).await
 }
 
 async fn attempt(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
