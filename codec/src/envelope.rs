@@ -201,17 +201,25 @@ pub enum Request {
 }
 
 impl Request {
-    /// Returns the method that the payload names.
-    ///
-    /// The method of a [`Request::Other`] can be any value, and is null if the payload has no
-    /// method.
+    /// Returns the method that the payload names, or `None` if the payload has no method or the
+    /// method is not text.
     #[must_use]
-    pub fn method(&self) -> Value {
+    pub fn method(&self) -> Option<&str> {
         match self {
-            Self::Process(_) => "process".into(),
-            Self::Stream(_) => "stream".into(),
-            Self::Execute(_) => "execute".into(),
-            Self::Other(payload) => payload.get("method").cloned().unwrap_or_default(),
+            Self::Process(_) => Some("process"),
+            Self::Stream(_) => Some("stream"),
+            Self::Execute(_) => Some("execute"),
+            Self::Other(payload) => payload.get("method").and_then(Value::as_str),
+        }
+    }
+
+    /// Converts the request into its method. The method of a [`Request::Other`] can be any value,
+    /// and is null if the payload has no method.
+    #[must_use]
+    pub fn into_method(self) -> Value {
+        match self {
+            Self::Other(mut payload) => payload.remove("method").unwrap_or_default(),
+            request => request.method().into(),
         }
     }
 }

@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Response, Value, WireError,
-    internal::{repeatable, repeatable_text},
-    map,
+    internal::repeatable_text, map,
 };
 use agentwire_registry::Version;
 use tokio::time::Instant;
@@ -118,7 +117,7 @@ impl Agents {
                 }
             };
             WireError::new(ErrorCode::AGENT_NOT_FOUND, text)
-                .with_details(map! {"agent_name": (repeatable(name.into())), "available": known})
+                .with_details(map! {"agent_name": (&*repeatable_text(name)), "available": known})
         })
     }
 
@@ -131,7 +130,7 @@ impl Agents {
                 known => format!("Tool not found: {shown}; there are: {}", known.join(", ")),
             };
             WireError::new(ErrorCode::TOOL_NOT_FOUND, text)
-                .with_details(map! {"tool_name": (repeatable(name.into())), "available": known})
+                .with_details(map! {"tool_name": (&*repeatable_text(name)), "available": known})
         })
     }
 
@@ -260,10 +259,10 @@ impl Service for Agents {
                 let context = self.within_limit(context);
                 Work::One(Box::pin(invocation.execute(call.kwargs, context)))
             }
-            request if request.method() == DESCRIBE => {
+            request if request.method() == Some(DESCRIBE) => {
                 Work::One(Box::pin(self.clone().describe(id.clone())))
             }
-            request => return Err(unknown_method(request.method())),
+            request => return Err(unknown_method(request.into_method())),
         })
     }
 }

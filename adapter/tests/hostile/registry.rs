@@ -131,7 +131,7 @@ async fn endless(
                 return;
             };
             let is_watch = matches!(&request.body, Body::Request(request)
-                if request.method().as_str() == Some("watch"));
+                if request.method() == Some("watch"));
             let payload = answer(&request.id.to_string());
             loop {
                 let frame = put(payload.as_bytes());

@@ -62,15 +62,21 @@ impl Service for RegistryService {
     }
 
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
-        let method = match &body {
-            Body::Request(request) => match request.method().as_str() {
+        let method = match body {
+            Body::Request(ref request) => match request.method() {
                 Some("lookup") => "lookup",
                 Some("list") => "list",
                 Some("find") => "find",
                 Some("watch") => "watch",
-                _ => return Err(unknown_method(request.method())),
+                _ => "",
             },
-            other => other.kind().as_str(),
+            ref other => other.kind().as_str(),
+        };
+        let body = match body {
+            Body::Request(request) if method.is_empty() => {
+                return Err(unknown_method(request.into_method()));
+            }
+            body => body,
         };
         let span = tracing::debug_span!("request", %id, method);
         let (id, limit) = (id.clone(), self.handler_timeout);

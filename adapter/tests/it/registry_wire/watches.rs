@@ -127,7 +127,7 @@ async fn a_quiet_watch_is_kept_alive_and_a_silent_one_is_replaced() {
             let Body::Request(request) = &asked.body else {
                 panic!("{asked:?}")
             };
-            assert_eq!(request.method().as_str(), Some("watch"));
+            assert_eq!(request.method(), Some("watch"));
             let chunk = Body::StreamChunk(Message::agent(begin.clone()));
             peer.reply(&asked.id, chunk).await;
             peer
