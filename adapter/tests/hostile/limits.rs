@@ -1,10 +1,18 @@
 //! Peers that hold connections without sending a request that the server accepts.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, agent_fn};
 use agentwire_codec::Body;
-use tokio::io::AsyncReadExt;
+use futures_util::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing::Level;
 
 use crate::common::{RawPeer, logged, memory, process_frame, within};
@@ -106,6 +114,35 @@ async fn a_peer_over_its_share_replaces_its_own_connection_or_is_refused() {
     beat(&mut newcomer).await;
 }
 
+#[tokio::test]
+async fn a_connection_at_its_limit_of_requests_in_flight_is_not_read() {
+    let endpoint = memory("in-flight");
+    let begun = Arc::<AtomicUsize>::default();
+    let agent = {
+        let begun = Arc::clone(&begun);
+        agent_fn("never", move |_: Message| {
+            begun.fetch_add(1, SeqCst);
+            std::future::pending()
+        })
+    };
+    let builder = LocalAgent::builder(agent).max_in_flight_per_connection(IN_FLIGHT);
+    let _server = within(builder.endpoint(&endpoint).serve()).await.unwrap();
+    let mut peer = RawPeer::connect(&endpoint).await;
+    let request = process_frame("1", Message::user("x".repeat(1000)));
+    // The peer writes until its bytes are not read any more.
+    let mut sent = 0;
+    while let Some(Ok(())) = peer.connection.write_all(&request).now_or_never() {
+        sent += 1;
+        tokio::task::yield_now().await;
+        assert!(sent < 10_000, "{sent} requests were read");
+    }
+    assert!(sent > IN_FLIGHT);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(begun.load(SeqCst), IN_FLIGHT);
+}
+
 #[tokio::test(start_paused = true)]
 async fn refused_requests_do_not_extend_the_idle_timeout() {
     let endpoint = memory("refused-is-idle");
@@ -121,6 +158,7 @@ async fn refused_requests_do_not_extend_the_idle_timeout() {
 }
 
 const CONNECTIONS: usize = 1024;
+const IN_FLIGHT: usize = 4;
 const HONEST_CALLS: usize = 100;
 const MINUTE: Duration = Duration::from_secs(60);
 const HEARTBEAT: &[u8] = br#"{"id": "1", "type": "heartbeat", "payload": {}}"#;

@@ -18,6 +18,7 @@ mod limits;
 mod memory;
 mod rate;
 mod registry;
+mod shares;
 mod stall;
 mod starved;
 mod stopping;

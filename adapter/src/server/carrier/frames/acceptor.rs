@@ -45,7 +45,7 @@ impl Acceptor {
         let limit = self.server.config.max_connections;
         let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
-        let failures = LogLimit::new();
+        let (failures, refusals) = (LogLimit::new(), LogLimit::new());
         let at_limit = LogEdge::new();
         let mut slots = Slots::new();
         loop {
@@ -60,7 +60,7 @@ impl Acceptor {
                     let share = self.server.config.connection_share(&peer);
                     let is_over_share = share < limit && slots.has_share(&peer, share);
                     if is_over_share && slots.evict_one(Some(&peer)).is_none() {
-                        self.refuse(&connection, share);
+                        self.refuse(&connection, share, &refusals);
                         continue;
                     }
                     let permit = match Arc::clone(&permits).try_acquire_owned() {
@@ -91,8 +91,8 @@ impl Acceptor {
     }
 
     /// Records that a connection over the share of its peer is closed.
-    fn refuse(&self, connection: &Connection, share: usize) {
-        if let Some(count) = REFUSED.record(Instant::now()) {
+    fn refuse(&self, connection: &Connection, share: usize, refusals: &LogLimit) {
+        if let Some(count) = refusals.record(Instant::now()) {
             let (endpoint, peer) = (self.listener.endpoint(), connection.peer());
             tracing::warn!(
                 %endpoint, %peer, share, count,
@@ -149,5 +149,3 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(5);
 /// The interval at which the acceptor looks for a connection to evict while none can be evicted.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
-
-static REFUSED: LogLimit = LogLimit::new();
