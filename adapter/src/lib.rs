@@ -342,6 +342,8 @@ pub use agentwire_codec::{
 /// Connections, listeners and connectors, including the traits for custom transports.
 pub use agentwire_transport as transport;
 pub use agentwire_transport::Endpoint;
+#[cfg(feature = "tls")]
+pub use agentwire_transport::{TlsClient, TlsServer};
 
 #[cfg(feature = "typed-tools")]
 pub use crate::tool::{Typed, TypedTool, TypedToolHandler, typed_tool_fn};

@@ -174,7 +174,7 @@ impl Connection {
                     Poll::Ready(Ok(()))
                 }
                 Err(source) => Poll::Ready(Err(Error::Handshake {
-                    peer: self.peer.clone(),
+                    peer: Box::new(self.peer.clone()),
                     source,
                 })),
             };

@@ -85,7 +85,8 @@
 //! # Not supported
 //!
 //! Abstract Unix sockets, versions of TLS before 1.3, and the schemes `ws`, `wss`, `http`, `https`,
-//! `h2c`, `h3` and `grpc` are not supported. On Windows, only TCP and in-process connections are supported.
+//! `h2c`, `h3` and `grpc` are not supported. On Windows, only TCP, TLS and in-process connections
+//! are supported.
 
 mod connection;
 mod connector;

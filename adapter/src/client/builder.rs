@@ -5,13 +5,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use agentwire_codec::{Format, FrameLimits};
 use agentwire_registry::{Query, Registry, SharedRegistry, backend::QueryExt, check_name};
 use agentwire_transport::{
-    Connector, Endpoint, EndpointConnector, Error as TransportError, TcpOptions,
-    internal::MAX_TIMEOUT,
+    Connector, Endpoint, Error as TransportError, TcpOptions, internal::MAX_TIMEOUT,
 };
 
 use super::{
     channel::Channel,
     config::Config,
+    connect::BuiltInConnector,
     retry_policy::RetryPolicy,
     router::{Balance, Destination, Discovery},
     shared::Client,
@@ -144,7 +144,32 @@ impl<D> RemoteAgentBuilder<D> {
     /// Sets the options of TCP connections, such as keepalive. The options do not apply to a custom
     /// [`connector`](RemoteAgentBuilder::connector).
     pub fn tcp_options(mut self, options: TcpOptions) -> Self {
-        self.config.tcp = options;
+        self.config.connect.tcp = options;
+        self
+    }
+
+    /// Sets the certificates for `tls://` endpoints. By default, the certification authorities of
+    /// the system are trusted, and the client has no certificate. The certificates do not apply to
+    /// a custom [`connector`](RemoteAgentBuilder::connector).
+    ///
+    /// The client reads the files again when they have changed, at most every two seconds, before
+    /// it opens a connection. Files that cannot be used are reported at the level warn, and the
+    /// earlier certificates remain in use.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: agentwire_transport::TlsClient) -> Self {
+        self.config.connect.tls = super::connect::tls::Certificates::new(tls);
+        self
+    }
+
+    /// Sets whether endpoints without encryption are refused. The default is `false`.
+    ///
+    /// Use this setting for a [discovered](crate::RemoteAgent::discover) agent, because otherwise
+    /// the registry decides whether calls are encrypted. An instance at a `tcp://` endpoint is
+    /// never called, and the error says why. Unix sockets and memory endpoints are not refused,
+    /// because their bytes do not leave the machine. The setting does not apply to a custom
+    /// [`connector`](RemoteAgentBuilder::connector).
+    pub fn require_tls(mut self, require: bool) -> Self {
+        self.config.connect.require_tls = require;
         self
     }
 
@@ -171,6 +196,13 @@ impl<D> RemoteAgentBuilder<D> {
                 return Err(Error::InvalidSetting { setting, problem });
             }
         }
+        #[cfg(feature = "tls")]
+        self.config
+            .connect
+            .tls
+            .tls()
+            .check_name()
+            .map_err(Error::InvalidEndpoint)?;
         Ok(())
     }
 }
@@ -233,7 +265,9 @@ impl RemoteAgentBuilder<FixedEndpoint> {
             Some(connector) => connector,
             None => {
                 let endpoint = endpoint.map_err(Error::InvalidEndpoint)?;
-                Arc::new(EndpointConnector::new(endpoint, self.config.tcp.clone()))
+                let options = self.config.connect.clone();
+                options.check(&endpoint).map_err(Error::InvalidEndpoint)?;
+                Arc::new(BuiltInConnector { endpoint, options })
             }
         };
         Ok((self.config, connector))
@@ -280,8 +314,8 @@ impl RemoteAgentBuilder<Discovered> {
             problem: "contains an invalid version requirement",
         })?;
         let (backoff, limit) = (self.config.retry.delays(), self.config.connect_timeout);
-        let tcp = self.config.tcp.clone();
-        let discovery = Discovery::new(registry, query, balance, backoff, limit, tcp);
+        let connect = self.config.connect.clone();
+        let discovery = Discovery::new(registry, query, balance, backoff, limit, connect);
         let client = Arc::new(Client::new(self.config));
         Ok((client, Destination::Discovered(discovery)))
     }

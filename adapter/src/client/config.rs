@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use agentwire_codec::{Format, FrameLimits};
-use agentwire_transport::TcpOptions;
 
-use super::retry_policy::RetryPolicy;
+use super::{connect::ConnectOptions, retry_policy::RetryPolicy};
 use crate::connection::Bodies;
 
 /// The settings that all channels of one client share.
@@ -20,7 +19,7 @@ pub(super) struct Config {
     pub(super) idle_timeout: Duration,
     pub(super) retry: RetryPolicy,
     pub(super) frame_limits: FrameLimits,
-    pub(super) tcp: TcpOptions,
+    pub(super) connect: ConnectOptions,
     pub(super) format: Format,
     /// Whether the bodies of answers are decoded.
     pub(super) bodies: Bodies,
@@ -37,7 +36,7 @@ impl Config {
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             retry: RetryPolicy::default(),
             frame_limits: FrameLimits::default(),
-            tcp: TcpOptions::default(),
+            connect: ConnectOptions::default(),
             format: Format::default(),
             bodies: Bodies::Typed,
         }

@@ -10,13 +10,13 @@ use std::{
     io,
     ops::RangeInclusive,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use agentwire_codec::{
-    DEFAULT_MEMORY_LIMIT, DecodeError, EncodeError, Envelope, Format, FrameError, FrameLimits,
-    HEADER_LEN, check_eof, peek_frame, reserve_for_frame,
+    DEFAULT_MEMORY_LIMIT, DecodeError, EncodeError, Envelope, ForeignProtocol, Format, FrameError,
+    FrameLimits, HEADER_LEN, check_eof, peek_frame, reserve_for_frame,
 };
 use agentwire_transport::{Connection, Error as TransportError, Peer, PeerState};
 use bytes::{Buf, BufMut, BytesMut};
@@ -192,6 +192,16 @@ impl FramedConnection {
     ) -> Poll<Result<Peer, TransportError>> {
         ready!(self.connection.poll_handshake(cx))?;
         Poll::Ready(Ok(self.connection.peer().clone()))
+    }
+
+    /// Reads what has arrived before the first frame, and returns whether it begins like the
+    /// request line of HTTP.
+    pub(crate) fn starts_like_http(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.incoming.reserve(READ_SIZE);
+        let _ = poll_read_buf(Pin::new(&mut self.connection), &mut cx, &mut self.incoming);
+        let start = self.incoming.first_chunk().copied();
+        start.and_then(ForeignProtocol::detect) == Some(ForeignProtocol::Http)
     }
 
     /// Queues an envelope. If encoding fails, the queue is unchanged.

@@ -67,7 +67,7 @@ impl ProxyBuilder {
         };
         let drain = CancellationToken::new();
         let service = ProxyService::new(Forwarder::new(target)?, drain.clone());
-        let bound = self.endpoints.bind().await?;
+        let bound = self.endpoints.bind(&self.config).await?;
         let tasks = ServerTasks::start(bound, Arc::new(service), self.config);
         for endpoint in tasks.endpoints() {
             tracing::debug!(%endpoint, "serving a proxy");

@@ -194,7 +194,7 @@ impl LocalAgentBuilder {
         } = &self.advertisement;
         let agents = Agents::new(self.agents, names, self.tools, limit)?
             .described_by(version.clone(), metadata.clone());
-        let bound = self.endpoints.bind().await?;
+        let bound = self.endpoints.bind(&self.config).await?;
         LocalAgent::start(bound, agents, self.advertisement, self.config)
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct ServerConfig {
     pub(crate) max_connections_per_peer: Option<usize>,
     /// The TCP options, or `None` to keep the options of each listener.
     pub(crate) tcp: Option<TcpOptions>,
+    /// The certificates for all TLS endpoints.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<agentwire_transport::TlsServer>,
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) frame_timeout: Duration,
@@ -81,6 +84,8 @@ impl Default for ServerConfig {
             frame_limits: FrameLimits::default(),
             memory_budget: 256 * 1024 * 1024,
             tcp: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(600),
             frame_timeout: Duration::from_secs(60),
@@ -244,6 +249,23 @@ macro_rules! server_settings {
         /// listeners. By default, each listener keeps its own options.
         pub fn tcp_options(mut self, options: agentwire_transport::TcpOptions) -> Self {
             self.config.tcp = Some(options);
+            self
+        }
+
+        /// Sets the certificates for all `tls://` endpoints. Listeners that are passed in have
+        /// their own.
+        ///
+        /// The server reads the files again when they change, about every two seconds, and uses
+        /// them for new connections. Files that cannot be used are reported at the level warn, and
+        /// the earlier certificates remain in use. A connection is closed when the certificate of
+        /// its peer expires; requests in flight are answered first, within the
+        /// [shutdown timeout](Self::shutdown_timeout).
+        ///
+        /// If there is no `tls://` endpoint, [`serve`](Self::serve) returns an error, because the
+        /// server would not be encrypted.
+        #[cfg(feature = "tls")]
+        pub fn tls(mut self, tls: agentwire_transport::TlsServer) -> Self {
+            self.config.tls = Some(tls);
             self
         }
 

@@ -2,7 +2,7 @@
 
 use agentwire_transport::{Endpoint, Error as TransportError, Listener};
 
-use super::carrier::Bound;
+use super::{carrier::Bound, config::ServerConfig};
 use crate::Error;
 
 /// The unbound endpoints and the bound listeners of a server, in the order in which they were
@@ -18,6 +18,17 @@ pub(crate) struct Endpoints {
 enum Source {
     Endpoint(Endpoint),
     Listener(Listener),
+}
+
+#[cfg(feature = "tls")]
+impl Source {
+    fn is_tls(&self) -> bool {
+        let endpoint = match self {
+            Self::Endpoint(endpoint) => endpoint,
+            Self::Listener(listener) => listener.endpoint(),
+        };
+        matches!(endpoint, Endpoint::Tls { .. })
+    }
 }
 
 impl Endpoints {
@@ -55,7 +66,7 @@ impl Endpoints {
     ///
     /// Returns [`Error::InvalidEndpoint`] if an endpoint is not valid, [`Error::Listen`] if an
     /// endpoint cannot be bound, and [`Error::InvalidSetting`] if there is no endpoint.
-    pub(crate) async fn bind(self) -> Result<Vec<Bound>, Error> {
+    pub(crate) async fn bind(self, config: &ServerConfig) -> Result<Vec<Bound>, Error> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -65,10 +76,17 @@ impl Endpoints {
                 problem: "a server needs at least one endpoint or listener",
             });
         }
+        #[cfg(feature = "tls")]
+        if config.tls.is_some() && !self.sources.iter().any(Source::is_tls) {
+            return Err(Error::InvalidSetting {
+                setting: "tls",
+                problem: "needs a `tls://` endpoint; other endpoints are not encrypted",
+            });
+        }
         let mut bound = Vec::with_capacity(self.sources.len());
         for source in self.sources {
             bound.push(match source {
-                Source::Endpoint(endpoint) => Bound::bind(&endpoint).await?,
+                Source::Endpoint(endpoint) => Bound::bind(&endpoint, config).await?,
                 Source::Listener(listener) => Bound::from(listener),
             });
         }

@@ -11,6 +11,7 @@
 //! | `carrier` | moves requests and answers between peers and a [`Service`]; a folder for each |
 //! | `service` | the seam: what a server does with a request, whichever carrier brought it |
 //! | `guard`, `config`, `shutdown` | panics and time limits; settings; the two ways to stop |
+//! | `tls` | reads certificates again when their files change |
 //! | `budget`, `peer_key` | the memory of a server; what counts as one peer |
 //!
 //! `RegistryServer` uses the layers from `tasks` down, with its own implementation of `Service`.
@@ -29,6 +30,8 @@ mod peer_key;
 mod service;
 mod shutdown;
 mod tasks;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use self::{builder::LocalAgentBuilder, local_agent::LocalAgent};
 pub(crate) use self::{

@@ -46,6 +46,11 @@ impl ServerTasks {
             shutdown: Shutdown::default(),
             tasks: TaskTracker::new(),
         };
+        #[cfg(feature = "tls")]
+        if let Some(tls) = server.config.tls.clone() {
+            let watch = super::tls::watch(tls, server.shutdown.clone());
+            server.tasks.spawn(watch);
+        }
         for bound in bound {
             bound.start(server.clone());
         }

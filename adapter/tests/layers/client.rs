@@ -128,6 +128,6 @@ const LAYERS: [&[&str]; 10] = [
     &["client::channel"],
     &["client::shared"],
     &["client::config", "client::permits"],
-    &["client::retry_policy", "client::stats"],
+    &["client::connect", "client::retry_policy", "client::stats"],
     &["connection", "deadline_timer"],
 ];

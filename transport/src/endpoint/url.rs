@@ -86,7 +86,8 @@ impl UrlScheme {
         matches!(self, Self::Grpc | Self::Grpcs)
     }
 
-    /// Returns the name of the carrier, for [`Error::MissingFeature`](crate::Error::MissingFeature).
+    /// Returns the name of the carrier, for
+    /// [`Error::MissingFeature`](crate::Error::MissingFeature).
     pub(crate) fn carrier(self) -> &'static str {
         match self {
             Self::Ws | Self::Wss => "WebSocket",

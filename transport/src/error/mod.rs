@@ -84,6 +84,16 @@ pub enum Error {
         features: &'static str,
     },
 
+    /// The endpoint is not encrypted, and the client requires TLS. Nothing was sent.
+    #[error(
+        "{} is not encrypted, and TLS is required; use a tls:// endpoint",
+        Untrusted(endpoint)
+    )]
+    NotEncrypted {
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
+
     /// A file with certificates or a key cannot be used.
     #[error("cannot use {:?} for TLS", Untrusted(path.display()))]
     TlsFile {

@@ -176,6 +176,16 @@ impl TlsClient {
     /// Returns [`Error::TlsFile`] or [`Error::TlsSetup`].
     pub fn check(&self) -> Result<(), Error> {
         self.config()?;
+        self.check_name()
+    }
+
+    /// Checks that the name of the server is valid.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::TlsSetup`] if no certificate can have the name.
+    #[doc(hidden)]
+    pub fn check_name(&self) -> Result<(), Error> {
         match &self.server_name {
             Some(name) => parse_name(name).map(drop),
             None => Ok(()),

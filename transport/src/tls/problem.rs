@@ -51,8 +51,8 @@ fn of_certificate(error: &CertificateError) -> CertificateProblem {
     }
 }
 
-/// Converts an alert. TLS has one alert for a certificate that has expired and one that is not valid
-/// yet, and none for a wrong name.
+/// Converts an alert. TLS has one alert for a certificate that has expired and one that is not
+/// valid yet, and none for a wrong name.
 fn of_alert(alert: AlertDescription) -> TlsError {
     use AlertDescription::*;
     TlsError::Refused(match alert {

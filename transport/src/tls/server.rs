@@ -139,9 +139,9 @@ impl TlsServer {
     /// Refuses the certificates of clients that the certificate revocation lists in this PEM file
     /// name. Each call adds a file.
     ///
-    /// A certificate whose authority has no list in any of the files is refused, because it may have
-    /// been revoked. Only the certificate of the client is checked, and not those of intermediate
-    /// authorities. A list remains in force after its time of the next update.
+    /// A certificate whose authority has no list in any of the files is refused, because it may
+    /// have been revoked. Only the certificate of the client is checked, and not those of
+    /// intermediate authorities. A list remains in force after its time of the next update.
     ///
     /// # Errors
     ///

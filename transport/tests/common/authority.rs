@@ -7,6 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, SystemTime},
 };
 
 use rcgen::{
@@ -30,6 +31,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) uri: Option<&'a str>,
     /// The first and the last year.
     pub(crate) years: Option<(i32, i32)>,
+    /// The time until the certificate expires.
+    pub(crate) lifetime: Option<Duration>,
     pub(crate) purpose: Purpose,
 }
 
@@ -112,6 +115,16 @@ impl Authority {
         })
     }
 
+    /// Issues a certificate for a client that expires after `lifetime`.
+    pub(crate) fn client_for(&self, name: &str, lifetime: Duration) -> Issued {
+        self.issue(Wanted {
+            names: &[name],
+            lifetime: Some(lifetime),
+            purpose: Purpose::Client,
+            ..Wanted::default()
+        })
+    }
+
     pub(crate) fn issue(&self, wanted: Wanted<'_>) -> Issued {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let number = SERIAL.fetch_add(1, Relaxed);
@@ -124,6 +137,9 @@ impl Authority {
         if let Some((first, last)) = wanted.years {
             params.not_before = date_time_ymd(first, 1, 1);
             params.not_after = date_time_ymd(last, 1, 1);
+        }
+        if let Some(lifetime) = wanted.lifetime {
+            params.not_after = (SystemTime::now() + lifetime).into();
         }
         if wanted.purpose != Purpose::Client {
             let purpose = ExtendedKeyUsagePurpose::ServerAuth;

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 
 use agentwire_codec::{DecodeError, FrameError};
-use agentwire_transport::{Endpoint, Error as TransportError};
+use agentwire_transport::{Endpoint, Error as TransportError, TlsError};
 
 use crate::error::{Phase, ProtocolError};
 
@@ -32,6 +32,24 @@ impl Failure {
         Self::Unsent(ErrorKind::NotConnected.into())
     }
 
+    /// Returns the failure of a connection on which nothing has been received.
+    ///
+    /// In TLS 1.3, only the first read shows that the server has refused the handshake, for example
+    /// the certificate of the client. The server has then not read the request.
+    pub(super) fn before_first_answer(self, endpoint: &Endpoint) -> Self {
+        let refusal = match &self {
+            Self::Unsent(error) | Self::Broken(Some(FrameError::Io(error))) => refusal(error),
+            _ => None,
+        };
+        match refusal {
+            Some(source) => Self::Connect(TransportError::Tls {
+                endpoint: endpoint.clone(),
+                source,
+            }),
+            None => self,
+        }
+    }
+
     /// Returns whether the agent cannot have seen the request.
     pub(in crate::client) fn is_unsent(&self) -> bool {
         matches!(
@@ -50,6 +68,16 @@ impl From<DecodeError> for Failure {
     }
 }
 
+/// Returns why the server has refused the handshake, if that is the cause of an error.
+pub(super) fn refusal(error: &io::Error) -> Option<TlsError> {
+    let problem = error.get_ref()?.downcast_ref::<TlsError>()?;
+    let is_refusal = matches!(
+        problem,
+        TlsError::Refused(_) | TlsError::Version | TlsError::Protocol
+    );
+    is_refusal.then(|| problem.clone())
+}
+
 /// Returns the error for a connection attempt that timed out.
 pub(in crate::client) fn connect_timed_out(endpoint: &Endpoint) -> TransportError {
     TransportError::Connect {
@@ -61,8 +89,12 @@ pub(in crate::client) fn connect_timed_out(endpoint: &Endpoint) -> TransportErro
 /// Returns whether connecting may succeed later. For example, the server may be starting or
 /// overloaded.
 pub(in crate::client) fn is_transient(error: &TransportError) -> bool {
-    let TransportError::Connect { source, .. } = error else {
-        return false;
+    let source = match error {
+        TransportError::Connect { source, .. } => source,
+        TransportError::Tls { source, .. } => {
+            return matches!(source, TlsError::Closed | TlsError::TimedOut);
+        }
+        _ => return false,
     };
     matches!(
         source.kind(),

@@ -5,9 +5,7 @@ use std::{
     time::Duration,
 };
 
-use agentwire_transport::{
-    BoxFuture, Connection, Connector, Endpoint, Error, TcpOptions, connect_with,
-};
+use agentwire_transport::{BoxFuture, Connection, Connector, Endpoint, Error};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -15,7 +13,7 @@ use super::{
     instance::Instance,
     state::Shared,
 };
-use crate::client::channel::failure::connect_timed_out;
+use crate::client::{channel::failure::connect_timed_out, connect::ConnectOptions};
 
 /// The connector of an instance. The connector has its own timeout, and reports the outcome of an
 /// attempt even if the caller drops the future.
@@ -25,7 +23,7 @@ pub(super) struct InstanceConnector {
     instance: u64,
     health: Arc<HealthSnapshot>,
     connect_timeout: Duration,
-    tcp: TcpOptions,
+    options: ConnectOptions,
     shared: Weak<Shared>,
 }
 
@@ -40,7 +38,7 @@ impl InstanceConnector {
             instance: instance.id,
             health,
             connect_timeout: shared.connect_timeout,
-            tcp: shared.tcp.clone(),
+            options: shared.connect.clone(),
             shared: Arc::downgrade(shared),
         }
     }
@@ -65,7 +63,7 @@ impl Connector for InstanceConnector {
                 began: Instant::now(),
                 outcome: None,
             };
-            let connecting = connect_with(&self.endpoint, &self.tcp);
+            let connecting = self.options.connect(&self.endpoint);
             let connected = match timeout(self.connect_timeout, connecting).await {
                 Ok(connected) => connected,
                 Err(_) => Err(connect_timed_out(&self.endpoint)),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agentwire_registry::{Query, RegistryError, SharedRegistry, backend::QueryExt};
-use agentwire_transport::{Connector, TcpOptions, internal::Backoff};
+use agentwire_transport::{Connector, internal::Backoff};
 use fastrand::Rng;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,6 +19,7 @@ use super::{
     state::Shared,
     tasks,
 };
+use crate::client::connect::ConnectOptions;
 
 /// A handle to the instances of an agent that a client has discovered. Clones share the same
 /// instances.
@@ -56,7 +57,7 @@ impl Discovery {
         balance: Balance,
         backoff: Backoff,
         connect_timeout: Duration,
-        tcp: TcpOptions,
+        connect: ConnectOptions,
     ) -> Self {
         let balancer = Balancer::new(balance, Rng::new());
         let name = query.required_name().unwrap_or_default().to_owned();
@@ -66,7 +67,7 @@ impl Discovery {
             registry,
             name,
             connect_timeout,
-            tcp,
+            connect,
             cache,
         )))
     }

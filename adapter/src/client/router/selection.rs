@@ -130,8 +130,12 @@ impl Selection {
                 self.denial = Some((instance.endpoint.clone(), error));
                 AttemptOutcome::Unusable
             }
-            // The connector has already reported the outcome.
+            // The connector has already reported the outcome, unless the server has refused the
+            // client after the handshake. The outcome of one attempt counts once.
             Err(Failure::Connect(error)) => {
+                if error.tls().is_some() {
+                    self.discovery.report(guard, Outcome::Failed);
+                }
                 let outcome = if is_transient(&error) {
                     AttemptOutcome::Unreachable
                 } else {

@@ -7,10 +7,7 @@ use std::{
 };
 
 use agentwire_registry::{Event, Registration, RegistryError, SharedRegistry};
-use agentwire_transport::{
-    TcpOptions,
-    internal::{Mutex, Untrusted},
-};
+use agentwire_transport::internal::{Mutex, Untrusted};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,14 +17,15 @@ use super::{
     instance::Instance,
     lookups::Lookups,
 };
+use crate::client::connect::ConnectOptions;
 
 /// The state of a discovery, protected by a lock. The lock is never held across an await point.
 pub(super) struct Shared {
     pub(super) name: String,
     pub(super) registry: SharedRegistry,
     pub(super) connect_timeout: Duration,
-    /// The TCP options for connections to instances.
-    pub(super) tcp: TcpOptions,
+    /// How connections to instances are opened.
+    pub(super) connect: ConnectOptions,
     state: Mutex<State>,
     /// Wakes waiting calls so that they choose an instance again. The calls are woken when a lookup
     /// ends, when the watch reports an event, and when an instance has recovered or may be probed.
@@ -49,14 +47,14 @@ impl Shared {
         registry: SharedRegistry,
         name: String,
         connect_timeout: Duration,
-        tcp: TcpOptions,
+        connect: ConnectOptions,
         cache: Cache,
     ) -> Self {
         Self {
             name,
             registry,
             connect_timeout,
-            tcp,
+            connect,
             state: Mutex::new(State {
                 cache,
                 lookups: Lookups::default(),

@@ -20,6 +20,9 @@ pub struct RemoteRegistryBuilder {
     max_backoff: Duration,
     frame_limits: FrameLimits,
     format: Format,
+    require_tls: bool,
+    #[cfg(feature = "tls")]
+    tls: agentwire_transport::TlsClient,
 }
 
 impl RemoteRegistryBuilder {
@@ -40,6 +43,9 @@ impl RemoteRegistryBuilder {
             max_backoff: Duration::from_secs(5),
             frame_limits: FrameLimits::default(),
             format: Format::default(),
+            require_tls: false,
+            #[cfg(feature = "tls")]
+            tls: agentwire_transport::TlsClient::new(),
         }
     }
 
@@ -105,6 +111,22 @@ impl RemoteRegistryBuilder {
         self
     }
 
+    /// Sets the certificates for a `tls://` endpoint, as
+    /// [`RemoteAgentBuilder::tls`](crate::RemoteAgentBuilder::tls) does.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: agentwire_transport::TlsClient) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Sets whether an endpoint without encryption is refused, as
+    /// [`RemoteAgentBuilder::require_tls`](crate::RemoteAgentBuilder::require_tls) does. The
+    /// default is `false`. The setting concerns the registry, and not the agents that it lists.
+    pub fn require_tls(mut self, require: bool) -> Self {
+        self.require_tls = require;
+        self
+    }
+
     /// Checks the settings and creates the client. The client connects on its first call.
     ///
     /// # Errors
@@ -113,10 +135,14 @@ impl RemoteRegistryBuilder {
     pub fn build(self) -> Result<RemoteRegistry, Error> {
         let endpoint = self.endpoint.map_err(Error::InvalidEndpoint)?;
         let client = |timeout| {
-            RemoteAgent::builder(&endpoint)
+            let client = RemoteAgent::builder(&endpoint)
                 .timeout(timeout)
                 .frame_limits(self.frame_limits)
                 .format(self.format)
+                .require_tls(self.require_tls);
+            #[cfg(feature = "tls")]
+            let client = client.tls(self.tls.clone());
+            client
         };
         let calls = client(self.timeout).idle_timeout(KEEP_IDLE);
         // A refused watch must not keep a connection open, because other clients may need the

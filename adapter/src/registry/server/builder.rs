@@ -150,7 +150,7 @@ impl RegistryServerBuilder {
     /// If the future is dropped, nothing is served and all bound endpoints are released.
     pub async fn serve(self) -> Result<RegistryServer, Error> {
         self.config.check()?;
-        let bound = self.endpoints.bind().await?;
+        let bound = self.endpoints.bind(&self.config).await?;
         let drain = CancellationToken::new();
         let half = self.config.max_connections / 2;
         let max_watches = self.max_watches.unwrap_or(half.max(1));

@@ -39,7 +39,13 @@ impl Bound {
     /// # Errors
     ///
     /// Returns [`Error::Listen`] if the endpoint is in use or cannot be bound.
-    pub(super) async fn bind(endpoint: &Endpoint) -> Result<Self, Error> {
+    pub(super) async fn bind(endpoint: &Endpoint, config: &ServerConfig) -> Result<Self, Error> {
+        #[cfg(feature = "tls")]
+        if let (Endpoint::Tls { .. }, Some(tls)) = (endpoint, &config.tls) {
+            let listener = Listener::bind_tls(endpoint, tls.clone()).await;
+            return Ok(Self::Frames(listener.map_err(Error::Listen)?));
+        }
+        let _ = config;
         let listener = Listener::bind(endpoint).await.map_err(Error::Listen)?;
         Ok(Self::Frames(listener))
     }

@@ -9,12 +9,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use agentwire_codec::{Body, EnvelopeType, RequestId};
+use agentwire_codec::{Body, EnvelopeType, FrameError, RequestId};
 use tokio::time::Instant;
 
 use super::pool::{Lease, Pool};
 use crate::{
-    client::channel::{deadlines::Deadlines, failure::Failure, request::Request},
+    client::channel::{
+        deadlines::Deadlines,
+        failure::{Failure, refusal},
+        request::Request,
+    },
     connection::Received,
     error::{Phase, is_unstarted},
 };
@@ -131,6 +135,12 @@ async fn attempt(
     match answer.await {
         Ok(body) => Ok((lease, body)),
         Err(failure) => {
+            let is_first = !reused && lease.connection().received() == 0;
+            let failure = if is_first {
+                failure.before_first_answer(pool.endpoint())
+            } else {
+                failure
+            };
             match failure {
                 Failure::Broken(_) | Failure::Unsent(_) => lease.lost_before_answer(),
                 Failure::TimedOut(_) => lease.timed_out_before_answer(),
@@ -169,6 +179,12 @@ fn poll_answer(
             // connection.
             lease.spent |= !matches!(written, Poll::Ready(Ok(())));
             Poll::Ready(Ok(body))
+        }
+        // A server may refuse the handshake while the request is being written.
+        (Poll::Ready(Err(Failure::Broken(Some(FrameError::Io(error))))), _)
+            if refusal(&error).is_some() =>
+        {
+            Poll::Ready(Err(Failure::Broken(Some(error.into()))))
         }
         // A peer that uses another protocol may close the connection while the request is being
         // written.

@@ -18,6 +18,8 @@ pub(super) enum CloseReason {
     StoppedInsideFrame,
     #[error("server aborted")]
     Aborted,
+    #[error("certificate of the peer expired")]
+    CertificateExpired,
     #[error("evicted for a new connection at the limit of connections")]
     Evicted,
     #[error("timed out: {0}")]
@@ -41,7 +43,8 @@ impl CloseReason {
     pub(super) fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::FrameTooLarge { .. }
+            Self::HandshakeFailed(_)
+                | Self::FrameTooLarge { .. }
                 | Self::NoMemory { .. }
                 | Self::ForeignProtocol(_)
                 | Self::StoppedInsideFrame
@@ -56,24 +59,26 @@ impl CloseReason {
     /// peer loses unread replies.
     pub(super) fn linger(&self, has_unread_replies: bool) -> Option<Linger> {
         match self {
-            // The peer may still be sending the refused frame.
-            Self::FrameTooLarge { .. } | Self::NoMemory { .. } | Self::ForeignProtocol(_) => {
-                Some(Linger {
-                    total: AFTER_REFUSAL,
-                    quiet: AFTER_REFUSAL,
-                })
-            }
+            // The peer may still be sending the refused frame, or its first request after a
+            // handshake that the server has refused.
+            Self::HandshakeFailed(_)
+            | Self::FrameTooLarge { .. }
+            | Self::NoMemory { .. }
+            | Self::ForeignProtocol(_) => Some(Linger {
+                total: AFTER_REFUSAL,
+                quiet: AFTER_REFUSAL,
+            }),
             // The peer may still be sending the refused frame.
             Self::StoppedInsideFrame => Some(Linger {
                 total: AFTER_DRAIN,
                 quiet: QUIET_AFTER_DRAIN,
             }),
-            Self::Drained if has_unread_replies => Some(Linger {
+            Self::Drained | Self::CertificateExpired if has_unread_replies => Some(Linger {
                 total: AFTER_DRAIN,
                 quiet: QUIET_AFTER_DRAIN,
             }),
             // Only bytes that have already arrived need to be discarded.
-            Self::Drained => Some(Linger {
+            Self::Drained | Self::CertificateExpired => Some(Linger {
                 total: Duration::ZERO,
                 quiet: Duration::ZERO,
             }),
@@ -81,7 +86,6 @@ impl CloseReason {
             | Self::Aborted
             | Self::Evicted
             | Self::Timeout(_)
-            | Self::HandshakeFailed(_)
             | Self::ReadFailed(_)
             | Self::WriteFailed(_) => None,
         }

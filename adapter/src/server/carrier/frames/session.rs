@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::SystemTime,
 };
 
 use agentwire_codec::{
@@ -12,7 +13,7 @@ use agentwire_codec::{
     FrameError, Map, MemoryBound, RequestId, WireError,
 };
 use agentwire_transport::{
-    Peer, PeerState, TlsError,
+    Peer, PeerCertificate, PeerState, TlsError,
     internal::{LogLimit, MAX_TIMEOUT},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -179,15 +180,47 @@ impl Session {
         if let Poll::Ready(result) = self.connection.poll_handshake(cx) {
             return Poll::Ready(match result {
                 Ok(peer) => {
+                    if let Some(expiry) = peer.certificate().and_then(expiry) {
+                        self.timeouts.expire_at(expiry);
+                    }
                     self.caller.peer = peer;
                     Ok(())
                 }
-                Err(error) => Err(CloseReason::HandshakeFailed(error.into_tls())),
+                Err(error) => self.refuse_handshake(error.into_tls()),
             });
         }
         let deadline = self.opened + self.config.handshake_timeout.min(MAX_TIMEOUT);
         ready!(self.timer.poll(cx, deadline));
         Poll::Ready(Err(CloseReason::HandshakeFailed(TlsError::TimedOut)))
+    }
+
+    /// Refuses a peer whose handshake has failed. A peer that does not speak TLS is answered
+    /// without TLS, and the bytes that it sends are discarded.
+    fn refuse_handshake(&mut self, problem: TlsError) -> Result<(), CloseReason> {
+        // A peer that leaves is usually a check whether the port is open.
+        if problem != TlsError::Closed {
+            if let Some(count) = REFUSED_HANDSHAKES.record(Instant::now()) {
+                let (peer, error) = (&self.caller.peer, &problem);
+                tracing::warn!(%peer, %error, count, "TLS handshake failed; connection refused");
+            }
+        }
+        let is_plain = problem == TlsError::NotTls;
+        let reason = CloseReason::HandshakeFailed(problem);
+        if !is_plain {
+            return Err(reason);
+        }
+        self.closing = Some(reason);
+        if self.connection.starts_like_http() {
+            let buffer = self.connection.write_buffer_mut().buffer_mut();
+            foreign_protocol::answer_http(buffer);
+        } else {
+            let text = "This endpoint speaks TLS, and the frame is not encrypted; use tls://";
+            let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text);
+            let envelope = Envelope::new(RequestId::unknown(), error);
+            let format = Format::Json;
+            self.queue(&Reply { format, envelope });
+        }
+        Ok(())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
@@ -823,6 +856,13 @@ impl Session {
                     }
                     self.timeouts.peer_checked();
                 }
+                Expired::Certificate => {
+                    self.closing.get_or_insert(CloseReason::CertificateExpired);
+                    let grace = self.config.shutdown_timeout.min(MAX_TIMEOUT);
+                    self.timeouts.certificate_expired(now + grace);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Expired::Close(wait) => return Poll::Ready(CloseReason::Timeout(wait)),
             }
         }
@@ -835,5 +875,14 @@ const LARGE_REPLY: usize = 16 * 1024;
 /// The number of bytes of a large frame that are scanned in one turn.
 const SCAN_STEP: usize = 256 * 1024;
 
+/// Returns when a certificate expires, unless that is more than a year away.
+fn expiry(certificate: &PeerCertificate) -> Option<Instant> {
+    let not_after = certificate.not_after();
+    let left = not_after.duration_since(SystemTime::now());
+    let left = left.unwrap_or_default();
+    (left <= MAX_TIMEOUT).then(|| Instant::now() + left)
+}
+
+static REFUSED_HANDSHAKES: LogLimit = LogLimit::new();
 static UNSENT: LogLimit = LogLimit::new();
 static STARVED: LogLimit = LogLimit::new();

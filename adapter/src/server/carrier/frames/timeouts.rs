@@ -26,6 +26,10 @@ pub(super) struct Timeouts {
     memory: Option<Instant>,
     /// Holding a large read buffer that is empty.
     excess: Option<Instant>,
+    /// The time at which the certificate of the peer expires.
+    expiry: Option<Instant>,
+    /// The time at which the requests in flight after that are dropped.
+    end: Option<Instant>,
 }
 
 /// A window of time in which a peer must send or read at a least rate. After a window with enough
@@ -74,6 +78,8 @@ pub(super) enum Expired {
     RefuseFrame,
     /// Check whether the peer has disconnected.
     CheckPeer,
+    /// Close the connection once the requests in flight are answered.
+    Certificate,
     /// Close the connection for the given reason.
     Close(&'static str),
 }
@@ -93,6 +99,18 @@ impl Timeouts {
     /// Returns the time of the last accepted request, or `None` while a request is in flight.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
         self.quiet
+    }
+
+    /// Sets the time at which the certificate of the peer expires.
+    pub(super) fn expire_at(&mut self, expiry: Instant) {
+        self.expiry = Some(expiry);
+    }
+
+    /// Records that the certificate of the peer has expired. The requests in flight have until
+    /// `end`.
+    pub(super) fn certificate_expired(&mut self, end: Instant) {
+        self.expiry = None;
+        self.end = Some(end);
     }
 
     /// Records that the read buffer has been freed.
@@ -149,6 +167,13 @@ impl Timeouts {
         let unread = self.write.map(|window| window.since);
         let partial = self.frame.map(|window| window.since);
         [
+            self.expiry.map(|expiry| (expiry, Expired::Certificate)),
+            self.end.map(|end| {
+                (
+                    end,
+                    Expired::Close("the certificate of the peer has expired"),
+                )
+            }),
             after(self.excess, SHRINK_AFTER, Expired::Shrink),
             after(self.memory, config.frame_timeout, Expired::RefuseFrame),
             after(self.check, CHECK_INTERVAL, Expired::CheckPeer),

@@ -88,7 +88,9 @@ impl Multiplexer {
         }
         let mut pending = Pending::send(slot, request)?;
         match timeout_at(deadlines.call(), &mut pending).await {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                answer.map_err(|failure| failure.before_first_answer(self.connector.endpoint()))
+            }
             Err(_) => {
                 if pending.timed_out() {
                     self.close_idle();

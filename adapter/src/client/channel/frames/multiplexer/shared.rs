@@ -6,7 +6,10 @@ use std::{
 };
 
 use agentwire_codec::{Body, DecodeError, FrameError, RequestId};
-use agentwire_transport::internal::{Chain, Mutex};
+use agentwire_transport::{
+    TlsError,
+    internal::{Chain, Mutex},
+};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
@@ -181,12 +184,13 @@ impl Shared {
             self.retire();
             std::mem::take(&mut *table)
         };
+        let is_first = table.received() == 0;
         for (waiter, was_written) in table.fail_all(written) {
             let failure = if was_written {
-                Failure::Broken(error.map(copy))
+                Failure::Broken(error.map(|error| copy(error, is_first)))
             } else {
                 Failure::Unsent(match error {
-                    Some(FrameError::Io(error)) => copy_io(error),
+                    Some(FrameError::Io(error)) => copy_io(error, is_first),
                     _ => io::ErrorKind::BrokenPipe.into(),
                 })
             };
@@ -197,7 +201,7 @@ impl Shared {
 }
 
 /// Copies the error of a connection, so that each of its calls can return the error.
-fn copy(error: &FrameError) -> FrameError {
+fn copy(error: &FrameError, is_first: bool) -> FrameError {
     match error {
         FrameError::TooLarge { len, max } => FrameError::TooLarge {
             len: *len,
@@ -212,14 +216,19 @@ fn copy(error: &FrameError) -> FrameError {
             have: *have,
             want: *want,
         },
-        FrameError::Io(error) => copy_io(error).into(),
+        FrameError::Io(error) => copy_io(error, is_first).into(),
         other => io::Error::other(other.to_string()).into(),
     }
 }
 
-/// Copies an I/O error. The copy of an operating system error has the same code. For any other
+/// Copies an I/O error. The copy of an operating system error has the same code. If `is_first` is
+/// true, no answer has arrived, and the copy of an error of TLS has the same reason. For any other
 /// error, only the kind and the text are copied.
-fn copy_io(error: &io::Error) -> io::Error {
+fn copy_io(error: &io::Error, is_first: bool) -> io::Error {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(tls) = tls.filter(|_| is_first) {
+        return io::Error::new(error.kind(), TlsError::clone(tls));
+    }
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), Chain(error).to_string()),
@@ -234,12 +243,12 @@ mod tests {
     fn a_copy_of_a_system_error_keeps_its_code() {
         // ECONNRESET on Linux. Any other code would do.
         let error = FrameError::Io(io::Error::from_raw_os_error(104));
-        let FrameError::Io(copied) = copy(&error) else {
+        let FrameError::Io(copied) = copy(&error, true) else {
             panic!("not an I/O error");
         };
         assert_eq!(copied.raw_os_error(), Some(104));
         let error = io::Error::new(io::ErrorKind::TimedOut, "no progress");
-        let copied = copy_io(&error);
+        let copied = copy_io(&error, true);
         assert_eq!(
             (copied.kind(), copied.to_string()),
             (error.kind(), error.to_string())
