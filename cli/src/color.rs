@@ -1,4 +1,4 @@
-//! The decision whether the log is colored.
+//! The decision whether output is colored.
 
 use std::{
     env,
@@ -11,6 +11,14 @@ pub(crate) fn colors_stderr() -> bool {
     wants_color(
         |name| env::var_os(name).unwrap_or_default(),
         io::stderr().is_terminal(),
+    )
+}
+
+/// Returns whether to color what is written to standard output.
+pub(crate) fn colors_stdout() -> bool {
+    wants_color(
+        |name| env::var_os(name).unwrap_or_default(),
+        io::stdout().is_terminal(),
     )
 }
 

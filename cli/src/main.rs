@@ -14,18 +14,22 @@ mod logging;
 mod man;
 mod message_args;
 mod output;
+mod pretty;
 mod proxy;
 mod recode;
 mod registry;
 mod registry_url;
+mod reply_args;
 mod runtime;
 mod serve;
 mod server_args;
 mod signals;
 mod stderr;
 mod stream;
+mod target_args;
 mod timeout;
 mod usage;
+mod wait_args;
 
 use std::process::ExitCode;
 

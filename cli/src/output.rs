@@ -1,13 +1,14 @@
 //! Functions that write to standard output and standard error.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use agentwire::{Message, Value, map, transport::internal::Escaped};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
+    color,
     exit::{CliError, Exit},
-    stderr,
+    pretty, stderr,
 };
 
 /// Writes bytes to standard output and flushes it.
@@ -31,6 +32,27 @@ pub(crate) fn print_line(line: impl std::fmt::Display) -> Result<(), CliError> {
 /// `-Infinity`.
 pub(crate) fn print_json(value: impl Into<Value>) -> Result<(), CliError> {
     print_line(json(value))
+}
+
+/// Writes one value to standard output: as indented JSON on a terminal, and as one line of JSON
+/// elsewhere.
+pub(crate) fn print_value(value: impl Into<Value>) -> Result<(), CliError> {
+    if io::stdout().is_terminal() {
+        let value = representable(value.into());
+        print_line(pretty::pretty(&value, color::colors_stdout()))
+    } else {
+        print_json(value)
+    }
+}
+
+/// Writes the content of a message alone: text with a line break, bytes unchanged, and any other
+/// value as JSON.
+pub(crate) fn print_raw(content: Value) -> Result<(), CliError> {
+    match content {
+        Value::Text(text) => print_line(text),
+        Value::Bytes(bytes) => print(&bytes),
+        content => print_json(content),
+    }
 }
 
 /// Returns a value as JSON, as [`print_json`] prints it.

@@ -6,7 +6,7 @@ use agentwire_codec::{Format, Heartbeat, Map, Message, Request, Response, Value,
 
 use crate::{
     peer::{Peer, frame},
-    program::{Server, parse_lines, program, run, run_with_input, within},
+    program::{Running, Server, finish, parse_lines, program, run, run_with_input, within},
 };
 
 #[tokio::test]
@@ -78,10 +78,126 @@ async fn text_is_read_from_standard_input_or_a_file() {
         let outcome = run_with_input(args, b"from standard input\n").await;
         assert_eq!(outcome.messages()[0]["content"], sent, "{text}");
     }
+    let json = directory.path().join("question.json");
+    std::fs::write(&json, r#"{"city": "Oslo"}"#).expect("write");
+    let json = format!("@{}", json.display());
+    let outcome = run(["call", &server.endpoint, "--content", &json]).await;
+    assert_eq!(outcome.messages()[0]["content"]["city"], "Oslo");
     let missing = run(["call", &server.endpoint, "--text", "@/no/such/file"]).await;
     assert!(missing.error(2).contains("cannot read \"/no/such/file\""));
     let binary = run_with_input(["call", &server.endpoint, "--text", "-"], b"\xff").await;
     assert!(binary.error(2).contains("standard input is not UTF-8"));
+}
+
+#[tokio::test]
+async fn text_can_follow_the_endpoint_as_an_argument() {
+    let server = Server::agent("echo").await;
+    for args in [
+        &["call", &server.endpoint, "hello"][..],
+        &[
+            "call",
+            "--timeout",
+            "30s",
+            &server.endpoint,
+            "hello",
+            "--raw",
+        ],
+        &["stream", &server.endpoint, "--raw", "--", "hello"],
+    ] {
+        assert!(run(args).await.success().contains("hello"), "{args:?}");
+    }
+    let both = run(["call", &server.endpoint, "hello", "--text", "x"]).await;
+    assert!(both.error(2).contains("--text"), "{both:?}");
+}
+
+#[tokio::test]
+async fn raw_prints_the_content_alone() {
+    let server = Server::agent("echo").await;
+    for (content, printed) in [
+        (r#""h\u00e9llo \"you\"""#, "h\u{e9}llo \"you\"\n"),
+        (r#"{"a": [1, NaN]}"#, "{\"a\": [1, \"NaN\"]}\n"),
+        ("null", "null\n"),
+    ] {
+        let outcome = run(["call", &server.endpoint, "--raw", "--content", content]).await;
+        assert_eq!(outcome.success(), printed);
+    }
+    let server = Server::agent("count:2").await;
+    let outcome = run(["stream", &server.endpoint, "--raw", "tick"]).await;
+    assert_eq!(outcome.success(), "tick #0\ntick #1\n");
+}
+
+#[tokio::test]
+async fn raw_prints_bytes_as_they_are() {
+    let peer = Peer::listen().await;
+    let endpoint = peer.endpoint();
+    let call = run(["call", &endpoint, "--codec", "msgpack", "--raw", "x"]);
+    let answer = async {
+        let (mut wire, id, _) = peer.request_in(Format::MessagePack).await;
+        let picture = Message::agent(bytes::Bytes::from_static(b"\x89PNG"));
+        wire.send(&id, Response::Message(picture)).await;
+        wire
+    };
+    let (outcome, _wire) = tokio::join!(call, answer);
+    assert_eq!(outcome.success_bytes(), b"\x89PNG");
+}
+
+#[tokio::test]
+async fn headers_become_text_in_the_metadata() {
+    let server = Server::agent("echo").await;
+    let call = [
+        "call",
+        &server.endpoint,
+        "x",
+        "--metadata",
+        r#"{"a": 1, "b": 2}"#,
+    ];
+    let headers = ["--header", "b=two=2", "--header", "c="];
+    let outcome = run([&call[..], &headers].concat()).await;
+    let metadata = r#""metadata": {"a": 1, "b": "two=2", "c": ""}"#;
+    assert!(outcome.success().contains(metadata), "{outcome:?}");
+    let outcome = run(["call", &server.endpoint, "x", "--header", "=x"]).await;
+    assert!(outcome.error(2).contains("KEY=VALUE"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn wait_waits_for_a_server_that_is_not_there() {
+    let directory = tempfile::tempdir().expect("directory");
+    for command in ["call", "stream"] {
+        let endpoint = format!("unix://{}", directory.path().join(command).display());
+        let waiting = ["-vv", command, &endpoint, "--wait", "10m", "--raw", "hello"];
+        let mut call = Running::start(waiting);
+        // The server starts only after the first attempt has failed.
+        while !call.error_line().await.contains("server is absent") {}
+        let _server = Server::start(["serve", &endpoint]).await;
+        assert_eq!(call.line().await, "hello");
+        assert_eq!(call.end().await.code, 0);
+    }
+}
+
+#[tokio::test]
+async fn wait_ends() {
+    let closed = Peer::listen().await.endpoint();
+    for endpoint in [&closed, "tcp://no.such.host.invalid:1"] {
+        let outcome = run(["call", endpoint, "--wait", "1ms", "x"]).await;
+        outcome.error(3);
+    }
+}
+
+#[tokio::test]
+async fn the_environment_holds_defaults() {
+    let server = Server::agent("echo").await;
+    for args in [&["call", "hi"][..], &["call", "--text", "hi"]] {
+        let mut command = program(args);
+        command.env("AGENTWIRE_ENDPOINT", &server.endpoint);
+        let outcome = finish(command).await;
+        assert_eq!(outcome.messages()[0]["content"], "hi");
+    }
+    let slow = Server::agent("slow:600000").await;
+    let mut command = program(["call", &slow.endpoint, "hi"]);
+    command.env("AGENTWIRE_TIMEOUT", "10ms");
+    // An unused default does not matter.
+    command.env("AGENTWIRE_REGISTRY", "nowhere");
+    assert!(finish(command).await.error(4).contains("10ms"));
 }
 
 #[tokio::test]

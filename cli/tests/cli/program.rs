@@ -23,6 +23,9 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 /// Prepares a run of the program. Dropping the child kills it.
 pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agentwire"));
+    for variable in ["ENDPOINT", "REGISTRY", "TIMEOUT", "LOG"] {
+        command.env_remove(format!("AGENTWIRE_{variable}"));
+    }
     command
         .args(args)
         .stdin(Stdio::null())
