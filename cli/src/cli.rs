@@ -3,9 +3,9 @@
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::{
-    bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, exit::CliError, logging, man,
-    proxy::ProxyArgs, recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs,
-    stream::StreamArgs, usage,
+    bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, describe::DescribeArgs,
+    execute::ExecuteArgs, exit::CliError, logging, man, ping::PingArgs, proxy::ProxyArgs,
+    recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs, stream::StreamArgs, usage,
 };
 
 /// Serve, call, stream from and proxy agents
@@ -36,6 +36,9 @@ enum Command {
     Serve(ServeArgs),
     Call(CallArgs),
     Stream(StreamArgs),
+    Execute(ExecuteArgs),
+    Ping(PingArgs),
+    Describe(DescribeArgs),
     Proxy(ProxyArgs),
     Recode(RecodeArgs),
     Bench(BenchArgs),
@@ -58,6 +61,9 @@ impl Cli {
             Command::Serve(args) => args.run(),
             Command::Call(args) => args.run(),
             Command::Stream(args) => args.run(),
+            Command::Execute(args) => args.run(),
+            Command::Ping(args) => args.run(),
+            Command::Describe(args) => args.run(),
             Command::Proxy(args) => args.run(),
             Command::Recode(args) => args.run(),
             Command::Bench(args) => args.run(),
@@ -68,11 +74,12 @@ impl Cli {
     }
 }
 
-const AFTER_HELP: &str = "\
-Examples:
+const AFTER_HELP: &str = r#"Examples:
   agentwire serve unix:///tmp/echo.sock
-  agentwire call unix:///tmp/echo.sock --text hello
-  agentwire stream tcp://localhost:8080 --text 'count for me'
+  agentwire call unix:///tmp/echo.sock --wait 10s hello
+  agentwire stream tcp://localhost:8080 'count for me'
+  agentwire execute tcp://localhost:8080 add --args '{"a": 1, "b": 2}'
+  agentwire ping tcp://localhost:8080 -c 1
   agentwire proxy tcp://127.0.0.1:8080 unix:///tmp/echo.sock
   agentwire registry serve tcp://127.0.0.1:7000
 
@@ -82,7 +89,7 @@ Exit codes:
   2  invalid usage, or the message cannot be encoded
   3  cannot connect or listen, or the connection was lost
   4  timed out
-  5  the peer violated the protocol";
+  5  the peer violated the protocol"#;
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,9 @@ use std::{error::Error, fmt, process::ExitCode};
 
 use agentwire::{
     registry::RegistryError,
-    transport::internal::{Chain, Escaped},
+    transport::internal::{Chain, Escaped, Untrusted},
 };
+use agentwire_codec::ErrorCode;
 
 use crate::stderr;
 
@@ -80,11 +81,30 @@ impl CliError {
         Self::new(exit, Chain(error).to_string())
     }
 
+    /// Creates an error whose text includes the source chain of `error` and its code.
+    fn with_error_code(exit: Exit, error: &dyn Error, code: &ErrorCode, is_remote: bool) -> Self {
+        let text = Chain(error).to_string();
+        // Errors that occur before anything is sent have no code of their own.
+        if is_remote || *code != ErrorCode::INTERNAL_ERROR {
+            Self::new(exit, with_code(text, code))
+        } else {
+            Self::new(exit, text)
+        }
+    }
+
     /// Prepends a description of the failed operation to the text.
     pub(crate) fn context(self, what: impl fmt::Display) -> Self {
         match self {
             Self::Silent => Self::Silent,
             Self::Reported { exit, text } => Self::new(exit, format!("{what}: {text}")),
+        }
+    }
+
+    /// Returns the text of the error, or an empty text if there is nothing to report.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Silent => "",
+            Self::Reported { text, .. } => text,
         }
     }
 
@@ -119,14 +139,24 @@ impl From<agentwire::Error> for CliError {
         } else {
             Exit::Unreachable
         };
-        Self::from_error(exit, &error)
+        Self::with_error_code(exit, &error, &error.code(), error.is_remote())
     }
 }
 
 impl From<RegistryError> for CliError {
     fn from(error: RegistryError) -> Self {
-        Self::from_error(Exit::of(&error), &error)
+        let is_remote = matches!(error, RegistryError::Remote(_));
+        Self::with_error_code(Exit::of(&error), &error, &error.code(), is_remote)
     }
+}
+
+/// Appends an error code to a text that does not contain the code.
+pub(crate) fn with_code(mut text: String, code: &ErrorCode) -> String {
+    let code = Untrusted(code).to_string();
+    if !text.contains(&code) {
+        text += &format!(" [{code}]");
+    }
+    text
 }
 
 /// Returns true if the error was caused by an invalid argument.

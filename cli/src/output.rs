@@ -34,10 +34,15 @@ pub(crate) fn print_json(value: impl Into<Value>) -> Result<(), CliError> {
     print_line(json(value))
 }
 
+/// Returns whether people read standard output.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Writes one value to standard output: as indented JSON on a terminal, and as one line of JSON
 /// elsewhere.
 pub(crate) fn print_value(value: impl Into<Value>) -> Result<(), CliError> {
-    if io::stdout().is_terminal() {
+    if is_terminal() {
         let value = representable(value.into());
         print_line(pretty::pretty(&value, color::colors_stdout()))
     } else {

@@ -27,7 +27,6 @@ impl ReplyArgs {
         }
     }
 
-    #[allow(dead_code, reason = "the next command uses it")]
     /// Prints a value that is not part of a message.
     pub(crate) fn print_content(self, content: Value) -> Result<(), CliError> {
         if self.raw {
@@ -35,6 +34,11 @@ impl ReplyArgs {
         } else {
             self.print_value(content)
         }
+    }
+
+    /// Returns whether the output is read on a terminal and not as JSON.
+    pub(crate) fn is_for_people(self) -> bool {
+        !self.json && output::is_terminal()
     }
 
     fn print_value(self, value: Value) -> Result<(), CliError> {

@@ -184,16 +184,17 @@ pub(crate) struct Pool {
     pub(crate) in_flight: usize,
 }
 
-#[allow(dead_code, reason = "the next commands use them")]
 impl Target {
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
+    #[allow(dead_code, reason = "`bench` will use it")]
     pub(crate) fn timeout(&self) -> Duration {
         self.flags.timeout
     }
 
+    #[allow(dead_code, reason = "`bench` will use it")]
     pub(crate) fn frame_limit(&self) -> FrameLimits {
         self.flags.frame_limit
     }
@@ -211,6 +212,7 @@ impl Target {
         self.build(RetryPolicy::never(), None)
     }
 
+    #[allow(dead_code, reason = "`bench` will use it")]
     /// Creates a client that retries and has a pool of connections.
     pub(crate) fn pooled_client(&self, pool: Pool) -> Result<RemoteAgent, CliError> {
         self.build(RetryPolicy::default(), Some(pool))

@@ -18,6 +18,10 @@ pub(crate) struct WaitArgs {
 }
 
 impl WaitArgs {
+    pub(crate) fn is_given(self) -> bool {
+        self.wait.is_some()
+    }
+
     /// Starts the time to wait.
     pub(crate) fn start(self) -> Waiting {
         Waiting {

@@ -78,10 +78,13 @@ async fn a_reader_that_closes_early_is_not_an_error() {
     }
 }
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 12] = [
     "serve",
     "call",
     "stream",
+    "execute",
+    "ping",
+    "describe",
     "proxy",
     "recode",
     "bench",

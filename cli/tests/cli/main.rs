@@ -18,4 +18,5 @@ mod redis;
 mod registry;
 mod serve;
 mod stream;
+mod tools;
 mod usage;

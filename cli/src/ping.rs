@@ -1,0 +1,235 @@
+//! The command `ping`, which measures round trips.
+
+use std::time::Duration;
+
+use agentwire::{Map, RemoteAgent, Value, transport::internal::Escaped};
+use clap::Args;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    exit::{CliError, Exit},
+    output, runtime,
+    signals::StopSignals,
+    target_args::{Address, TargetArgs},
+    timeout::parse_timeout,
+    wait_args::WaitArgs,
+};
+
+/// Measure round trips to a server
+///
+/// Each round trip is one heartbeat, which reaches the server but no agent, so it shows whether the
+/// server lives even if all of its agents are busy. The first round trip includes connecting.
+///
+/// The exit code is 0 if the server has answered at least once, and 3 otherwise, as a health check
+/// of a container expects. Ctrl-C ends the command and prints the summary.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct PingArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+
+    /// The number of round trips, or 0 to continue until Ctrl-C
+    #[arg(short, long, value_name = "COUNT", default_value = "4")]
+    count: u64,
+
+    /// The time from the start of one round trip to the start of the next
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_timeout)]
+    interval: Duration,
+
+    /// Print one JSON object per round trip and one for the summary, with times in milliseconds
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+impl PingArgs {
+    pub(crate) fn run(self) -> Result<(), CliError> {
+        let target = self.target.resolve_alone()?;
+        let remote = target.client()?;
+        let server = match target.address() {
+            Address::Endpoint(endpoint, _) => endpoint.to_string(),
+            Address::Registry(_, name) => format!("{name:?}"),
+        };
+        let mut pings = Pings::new(self.json);
+        runtime::run_client(async {
+            let mut signals = StopSignals::start()?;
+            tokio::select! {
+                result = pings.run(&remote, self.count, self.interval, self.wait) => result,
+                () = signals.next() => Ok(()),
+            }
+        })?;
+        pings.summarize(&server)
+    }
+}
+
+/// The round trips that have ended.
+struct Pings {
+    is_json: bool,
+    times: Vec<Duration>,
+    lost: u64,
+    last_error: Option<CliError>,
+}
+
+impl Pings {
+    fn new(is_json: bool) -> Self {
+        Self {
+            is_json,
+            times: Vec::new(),
+            lost: 0,
+            last_error: None,
+        }
+    }
+
+    async fn run(
+        &mut self,
+        remote: &RemoteAgent,
+        count: u64,
+        interval: Duration,
+        wait: WaitArgs,
+    ) -> Result<(), CliError> {
+        let mut waiting = wait.start();
+        let mut number = 1;
+        loop {
+            let start = Instant::now();
+            match remote.ping().await {
+                Ok(time) => {
+                    self.times.push(time);
+                    self.print_answer(number, time)?;
+                }
+                // `--wait` concerns the start of the server, so it ends with the first answer.
+                Err(error) if self.times.is_empty() && waiting.may_retry(&error).await => continue,
+                Err(error) => {
+                    let code = error.code().to_string();
+                    let error = CliError::from(error);
+                    self.lost += 1;
+                    self.print_loss(number, &code, error.text())?;
+                    self.last_error = Some(error);
+                }
+            }
+            if number == count {
+                return Ok(());
+            }
+            number += 1;
+            match start.checked_add(interval) {
+                Some(next) => sleep_until(next).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn print_answer(&self, number: u64, time: Duration) -> Result<(), CliError> {
+        if self.is_json {
+            let line = [("number", Value::from(number)), ("ms", millis(time).into())];
+            output::print_json(Map::from(line))
+        } else {
+            output::print_line(format_args!("{number}: {:.3} ms", millis(time)))
+        }
+    }
+
+    fn print_loss(&self, number: u64, code: &str, text: &str) -> Result<(), CliError> {
+        if self.is_json {
+            output::print_json(Map::from([
+                ("number", Value::from(number)),
+                ("code", code.into()),
+                ("error", text.into()),
+            ]))
+        } else {
+            output::print_line(format_args!("{number}: lost: {}", Escaped(text)))
+        }
+    }
+
+    /// Prints the summary. Returns an error if no round trip was completed.
+    fn summarize(self, server: &str) -> Result<(), CliError> {
+        let (times, lost) = (Summary::of(&self.times), self.lost);
+        let all = self.times.len() as u64 + lost;
+        if self.is_json {
+            let mut line = Map::from([("sent", Value::from(all)), ("lost", lost.into())]);
+            if let Some(times) = &times {
+                line.insert("min_ms", millis(times.min));
+                line.insert("median_ms", millis(times.median));
+                line.insert("max_ms", millis(times.max));
+            }
+            output::print_json(line)?;
+        } else {
+            let percent = if all == 0 {
+                0.0
+            } else {
+                lost as f64 / all as f64 * 100.0
+            };
+            let mut line = format!("{all} sent, {lost} lost ({percent:.0} %)");
+            if let Some(Summary { min, median, max }) = times {
+                let [min, median, max] = [min, median, max].map(millis);
+                line += &format!("; min/median/max {min:.3}/{median:.3}/{max:.3} ms");
+            }
+            output::print_line(line)?;
+        }
+        if times.is_some() {
+            return Ok(());
+        }
+        let reason = match &self.last_error {
+            Some(error) => error.text().to_owned(),
+            None => "stopped by a signal".to_owned(),
+        };
+        let text = format!("no answer from {server}: {reason}");
+        Err(CliError::new(Exit::Unreachable, text))
+    }
+}
+
+/// The distribution of the round trips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Summary {
+    min: Duration,
+    median: Duration,
+    max: Duration,
+}
+
+impl Summary {
+    fn of(times: &[Duration]) -> Option<Self> {
+        let mut times = times.to_vec();
+        times.sort_unstable();
+        let (&min, &max) = (times.first()?, times.last()?);
+        let middle = times.len() / 2;
+        let median = if times.len() % 2 == 1 {
+            times[middle]
+        } else {
+            (times[middle - 1] + times[middle]) / 2
+        };
+        Some(Self { min, median, max })
+    }
+}
+
+/// Returns a time in milliseconds, rounded to microseconds.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire ping unix:///tmp/echo.sock
+  agentwire ping tcp://localhost:8080 -c 1 --timeout 2s
+  agentwire ping tcp://localhost:8080 -c 0 --interval 100ms
+  agentwire ping --registry tcp://localhost:7000 --name weather --json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let times = |millis: &[u64]| -> Vec<_> {
+            millis.iter().copied().map(Duration::from_millis).collect()
+        };
+        let median = |millis: &[u64]| Summary::of(&times(millis)).map(|it| it.median);
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3]), Some(Duration::from_millis(3)));
+        assert_eq!(median(&[9, 1, 4]), Some(Duration::from_millis(4)));
+        assert_eq!(median(&[9, 1, 4, 2]), Some(Duration::from_millis(3)));
+        let summary = Summary::of(&times(&[9, 1, 4])).unwrap();
+        assert_eq!(
+            (summary.min, summary.max),
+            (Duration::from_millis(1), Duration::from_millis(9))
+        );
+    }
+}
