@@ -161,9 +161,12 @@ pub(crate) fn with_code(mut text: String, code: &ErrorCode) -> String {
 
 /// Returns true if the error was caused by an invalid argument.
 fn is_usage(error: &agentwire::Error) -> bool {
-    use agentwire::Error::{InvalidEndpoint, InvalidName, InvalidSetting};
+    use agentwire::{
+        Error::{InvalidEndpoint, InvalidName, InvalidSetting, Listen},
+        transport::Error::MissingFeature,
+    };
     matches!(
         error,
-        InvalidEndpoint(_) | InvalidName(_) | InvalidSetting { .. }
+        InvalidEndpoint(_) | InvalidName(_) | InvalidSetting { .. } | Listen(MissingFeature { .. })
     )
 }

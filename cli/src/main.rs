@@ -31,6 +31,7 @@ mod stderr;
 mod stream;
 mod target_args;
 mod timeout;
+mod tls_args;
 mod usage;
 mod wait_args;
 

@@ -14,6 +14,7 @@ use crate::{
     server_args::ServerArgs,
     signals::StopSignals,
     timeout::parse_timeout,
+    tls_args::TlsClientArgs,
 };
 
 /// Forward requests from one endpoint to another, for example from TCP to a Unix socket
@@ -69,6 +70,10 @@ pub(crate) struct ProxyArgs {
 
     #[command(flatten)]
     server: ServerArgs,
+
+    /// For the target.
+    #[command(flatten)]
+    tls: TlsClientArgs,
 }
 
 impl ProxyArgs {
@@ -78,14 +83,15 @@ impl ProxyArgs {
             .timeout(self.timeout)
             .max_connections(self.pool.get())
             .max_in_flight_per_connection(self.share.get())
-            .frame_limits(self.frame_limit);
+            .frame_limits(self.frame_limit)
+            .tls(self.tls.client()?);
         if let Some(name) = self.name {
             target = target.name(name);
         }
         let proxy = Proxy::builder(target)
             .max_connections(self.max_connections)
             .frame_limits(self.frame_limit);
-        let proxy = self.server.apply(proxy);
+        let proxy = self.server.apply(proxy, &self.listen)?;
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
             let proxy = tokio::select! {

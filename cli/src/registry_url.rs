@@ -7,7 +7,7 @@ use agentwire::{
     registry::{RedisRegistry, RedisRegistryBuilder, RemoteRegistry, SharedRegistry},
 };
 
-use crate::{endpoint_args::parse_connect_endpoint, exit::CliError};
+use crate::{endpoint_args::parse_connect_endpoint, exit::CliError, tls_args::TlsClientArgs};
 
 /// The address of a registry.
 #[derive(Debug, Clone)]
@@ -34,10 +34,15 @@ pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
 impl RegistryUrl {
     /// Creates a client, which connects when it is first used. `timeout` is the maximum time to
     /// wait for each answer.
-    pub(crate) fn open(&self, timeout: Duration) -> Result<SharedRegistry, CliError> {
+    pub(crate) fn open(
+        &self,
+        timeout: Duration,
+        tls: &TlsClientArgs,
+    ) -> Result<SharedRegistry, CliError> {
         Ok(match self {
             Self::Agentwire(endpoint) => {
-                SharedRegistry::new(RemoteRegistry::builder(endpoint).timeout(timeout).build()?)
+                let builder = RemoteRegistry::builder(endpoint).timeout(timeout);
+                SharedRegistry::new(builder.tls(tls.client()?).build()?)
             }
             Self::Redis(redis) => {
                 SharedRegistry::new(redis.clone().timeout(timeout).connect_lazy()?)
@@ -62,7 +67,11 @@ mod tests {
             let url = parse_registry_url(text).unwrap();
             assert_eq!(matches!(url, RegistryUrl::Redis(_)), is_redis, "{text}");
             assert!(!format!("{url:?}").contains("secret"));
-            assert!(url.open(Duration::from_secs(1)).is_ok(), "{text}");
+            assert!(
+                url.open(Duration::from_secs(1), &TlsClientArgs::default())
+                    .is_ok(),
+                "{text}"
+            );
         }
         for text in [
             "",

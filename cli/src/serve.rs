@@ -21,6 +21,7 @@ use crate::{
     runtime,
     server_args::ServerArgs,
     signals::StopSignals,
+    tls_args::TlsClientArgs,
 };
 
 /// Serve a built-in agent for testing clients
@@ -36,8 +37,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ServeArgs {
-    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; with port 0, the
-    /// system chooses a free port
+    /// The endpoint to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; with
+    /// port 0, the system chooses a free port
     #[arg(value_parser = parse_listen_endpoint)]
     endpoint: Endpoint,
 
@@ -69,6 +70,10 @@ pub(crate) struct ServeArgs {
     /// ENDPOINT]
     #[arg(long, value_name = "ENDPOINT", value_parser = parse_listen_endpoint, requires = "registry")]
     advertise: Option<Endpoint>,
+
+    /// For the registry.
+    #[command(flatten)]
+    tls: TlsClientArgs,
 }
 
 impl ServeArgs {
@@ -76,9 +81,9 @@ impl ServeArgs {
         let mut local = LocalAgent::builder(BuiltIn::new(self.agent, self.name))
             .max_connections(self.max_connections)
             .frame_limits(self.frame_limit);
-        local = self.server.apply(local);
+        local = self.server.apply(local, &self.endpoint)?;
         if let Some(registry) = self.registry {
-            local = local.registry(registry.open(REGISTRY_TIMEOUT)?);
+            local = local.registry(registry.open(REGISTRY_TIMEOUT, &self.tls)?);
         }
         if let Some(endpoint) = self.advertise {
             local = local.advertised_endpoint(endpoint);

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use agentwire::{LocalAgentBuilder, ProxyBuilder, registry::RegistryServerBuilder};
+use agentwire::{
+    Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, registry::RegistryServerBuilder,
+};
 use clap::Args;
 
-use crate::{frame_limit::parse_memory_budget, timeout::parse_timeout};
+use crate::{
+    exit::CliError, frame_limit::parse_memory_budget, timeout::parse_timeout,
+    tls_args::TlsServerArgs,
+};
 
 /// The options that all servers share.
 #[derive(Debug, Args)]
@@ -27,12 +32,24 @@ pub(crate) struct ServerArgs {
     /// otherwise]
     #[arg(long, value_name = "N")]
     max_connections_per_peer: Option<usize>,
+
+    #[command(flatten)]
+    tls: TlsServerArgs,
 }
 
 impl ServerArgs {
-    /// Applies the options to the builder of a server.
-    pub(crate) fn apply<B: ServerBuilder>(&self, builder: B) -> B {
-        builder.with_settings(self)
+    /// Applies the options to the builder of a server that listens on `endpoint`.
+    pub(crate) fn apply<B: ServerBuilder>(
+        &self,
+        builder: B,
+        endpoint: &Endpoint,
+    ) -> Result<B, CliError> {
+        self.tls.check(endpoint)?;
+        let builder = builder.with_settings(self);
+        Ok(match self.tls.server()? {
+            Some(tls) => builder.with_tls(tls),
+            None => builder,
+        })
     }
 }
 
@@ -40,6 +57,9 @@ impl ServerArgs {
 pub(crate) trait ServerBuilder {
     #[must_use]
     fn with_settings(self, args: &ServerArgs) -> Self;
+
+    #[must_use]
+    fn with_tls(self, tls: TlsServer) -> Self;
 }
 
 macro_rules! server_builders {
@@ -54,6 +74,10 @@ macro_rules! server_builders {
                     Some(connections) => builder.max_connections_per_peer(connections),
                     None => builder,
                 }
+            }
+
+            fn with_tls(self, tls: TlsServer) -> Self {
+                self.tls(tls)
             }
         }
     )*};

@@ -15,6 +15,7 @@ use crate::{
     frame_limit::parse_frame_limit,
     registry_url::{RegistryUrl, parse_registry_url},
     timeout::parse_timeout,
+    tls_args::TlsClientArgs,
 };
 
 /// The agent to call, and how to call it.
@@ -31,8 +32,8 @@ pub(crate) struct TargetArgs {
 
 #[derive(Debug, Args)]
 struct Flags {
-    /// The agent to call: unix:///path/to/socket or tcp://host:port; leave ENDPOINT out if
-    /// --registry finds the agent
+    /// The agent to call: unix:///path/to/socket, tcp://host:port or tls://host:port; leave
+    /// ENDPOINT out if --registry finds the agent
     // The endpoint and the registry are parsed in `resolve`, because the first positional argument
     // need not be an endpoint, and an unused variable of the environment must not fail the command.
     #[arg(value_name = "ENDPOINT", env = ENDPOINT_VARIABLE)]
@@ -59,6 +60,9 @@ struct Flags {
     /// The maximum size of a frame to send and to accept, such as 16MiB
     #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = parse_frame_limit)]
     frame_limit: FrameLimits,
+
+    #[command(flatten)]
+    tls: TlsClientArgs,
 }
 
 impl TargetArgs {
@@ -222,7 +226,7 @@ impl Target {
     pub(crate) fn client_of(&self, endpoint: &Endpoint) -> Result<RemoteAgent, CliError> {
         let builder = RemoteAgent::builder(endpoint);
         Ok(self
-            .configure(builder, RetryPolicy::never(), None)
+            .configure(builder, RetryPolicy::never(), None)?
             .build()?)
     }
 
@@ -230,12 +234,12 @@ impl Target {
         Ok(match &self.address {
             Address::Endpoint(endpoint, name) => {
                 let builder = RemoteAgent::builder(endpoint).name(name);
-                self.configure(builder, retry, pool).build()?
+                self.configure(builder, retry, pool)?.build()?
             }
             Address::Registry(url, name) => {
-                let registry = url.open(self.registry_timeout())?;
+                let registry = url.open(self.registry_timeout(), &self.flags.tls)?;
                 let builder = RemoteAgent::discover(registry, name);
-                self.configure(builder, retry, pool).build()?
+                self.configure(builder, retry, pool)?.build()?
             }
         })
     }
@@ -247,18 +251,19 @@ impl Target {
         builder: RemoteAgentBuilder<D>,
         retry: RetryPolicy,
         pool: Option<Pool>,
-    ) -> RemoteAgentBuilder<D> {
+    ) -> Result<RemoteAgentBuilder<D>, CliError> {
         let builder = builder
             .retry(retry)
             .format(self.flags.codec.into())
             .timeout(self.flags.timeout)
-            .frame_limits(self.flags.frame_limit);
-        match pool {
+            .frame_limits(self.flags.frame_limit)
+            .tls(self.flags.tls.client()?);
+        Ok(match pool {
             None => builder,
             Some(pool) => builder
                 .max_connections(pool.connections)
                 .max_in_flight_per_connection(pool.in_flight),
-        }
+        })
     }
 }
 
@@ -299,6 +304,7 @@ mod tests {
                 codec: CodecArg::Json,
                 timeout: Duration::from_secs(1),
                 frame_limit: FrameLimits::default(),
+                tls: TlsClientArgs::default(),
             },
             endpoint_source: endpoint.map(|(_, source)| source),
             registry_source: registry.map(|(_, source)| source),

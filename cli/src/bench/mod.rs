@@ -17,6 +17,7 @@ use crate::{
     output, runtime,
     signals::StopSignals,
     timeout::parse_timeout,
+    tls_args::TlsClientArgs,
 };
 
 /// Call an agent in a loop and print its throughput and latency
@@ -78,6 +79,9 @@ pub(crate) struct BenchArgs {
     /// Print one JSON object with times in microseconds
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    tls: TlsClientArgs,
 }
 
 impl BenchArgs {
@@ -102,6 +106,7 @@ impl BenchArgs {
             .max_connections(connections)
             .max_in_flight_per_connection(in_flight)
             .frame_limits(self.frame_limit)
+            .tls(self.tls.client()?)
             .build()?;
         let load = Load {
             callers,

@@ -11,12 +11,13 @@ use crate::{
     output,
     registry_url::{RegistryUrl, parse_registry_url},
     timeout::parse_timeout,
+    tls_args::TlsClientArgs,
 };
 
 /// The registry to query and the format of the output.
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
-    /// The registry: unix:///path/to/socket, tcp://host:port or redis://host:port
+    /// The registry: unix:///path/to/socket, tcp://host:port, tls://host:port or redis://host:port
     #[arg(value_name = "REGISTRY", value_parser = parse_registry_url)]
     url: RegistryUrl,
 
@@ -28,12 +29,15 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s", display_order = 801,
           value_parser = parse_timeout)]
     timeout: Duration,
+
+    #[command(flatten)]
+    tls: TlsClientArgs,
 }
 
 impl ClientArgs {
     /// Creates a client, which connects when it is first used.
     pub(super) fn open(&self) -> Result<SharedRegistry, CliError> {
-        self.url.open(self.timeout)
+        self.url.open(self.timeout, &self.tls)
     }
 
     pub(super) fn timeout(&self) -> Duration {

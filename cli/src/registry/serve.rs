@@ -21,8 +21,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RegistryServeArgs {
-    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; with port 0, the
-    /// system chooses a free port
+    /// The endpoint to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; with
+    /// port 0, the system chooses a free port
     #[arg(value_parser = parse_listen_endpoint)]
     endpoint: Endpoint,
 
@@ -64,7 +64,7 @@ impl RegistryServeArgs {
         if let Some(watches) = self.max_watches {
             server = server.max_watches(watches);
         }
-        let server = self.server.apply(server);
+        let server = self.server.apply(server, &self.endpoint)?;
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
             let server = tokio::select! {
