@@ -2,7 +2,9 @@
 
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{RedisRegistry, address::Address, fault::Fault, shared::Shared, status, store::Store};
+use super::{
+    RedisRegistry, address::Address, fault::Fault, keys::Keys, shared::Shared, status, store::Store,
+};
 use crate::{RegistryConfig, RegistryError};
 
 /// A builder for a [`RedisRegistry`], returned by [`RedisRegistry::builder`].
@@ -68,8 +70,7 @@ impl RedisRegistryBuilder {
     /// If the future is dropped, the connection is closed.
     pub async fn connect(self) -> Result<RedisRegistry, RegistryError> {
         let registry = self.connect_lazy()?;
-        // A small sweep checks that Redis can run scripts, and returns the epoch.
-        let (position, _) = registry.0.store.sweep(1).await?;
+        let position = registry.0.store.check().await?;
         let permitted = registry.0.listener.check_permissions().await;
         permitted.map_err(|fault| fault.into_error(registry.0.store.registry()))?;
         status::record_epoch(&registry.0.status, &position.epoch);
@@ -89,7 +90,9 @@ impl RedisRegistryBuilder {
         // All databases of a Redis server share their channels, so the name of the channel contains
         // the database number.
         let channel = format!("{}changes@{}", self.namespace, address.database);
-        let store = Store::new(&address, self.namespace, channel.clone(), self.timeout)?;
+        let keys = Keys::new(&self.namespace);
+        let lease = self.config.lease.timeout();
+        let store = Store::new(&address, keys, channel.clone(), lease, self.timeout)?;
         let push_client = address.push_client();
         let client =
             push_client.map_err(|error| Fault::from(error).into_error(&address.display))?;
@@ -102,6 +105,9 @@ impl RedisRegistryBuilder {
         let invalid = |setting, problem| Err(RegistryError::InvalidSetting { setting, problem });
         if self.namespace.len() > MAX_NAMESPACE_LEN {
             return invalid("namespace", "must have at most 255 bytes");
+        }
+        if self.namespace.contains("{}") {
+            return invalid("namespace", "must not contain an empty hash tag");
         }
         if !TIMEOUTS.contains(&self.timeout) {
             return invalid("timeout", "must be between 1 ms and a day");

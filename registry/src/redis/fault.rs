@@ -170,7 +170,7 @@ fn hint(error: &RedisError) -> Option<&'static str> {
 }
 
 /// Words of Redis in its errors, and what to do about them.
-const HINTS: [(&[&str], &str); 13] = [
+const HINTS: [(&[&str], &str); 17] = [
     (
         &["NOAUTH", "unauthenticated"],
         "put the password into the URL: redis://user:password@host",
@@ -184,8 +184,26 @@ const HINTS: [(&[&str], &str); 13] = [
         "Redis is in protected mode: set a password, or let it listen on loopback addresses only",
     ),
     (
-        &["MOVED", "CROSSSLOT", "CLUSTERDOWN", "undeclared key"],
-        "Redis clusters are not supported: use a standalone Redis, or one with replicas",
+        &["MOVED", "ASK"],
+        "redirections of a Redis cluster are not followed: use the address of the node that owns \
+         the slot",
+    ),
+    (
+        &["CROSSSLOT"],
+        "the keys of a namespace have one hash tag, so this Redis must store them itself, and not \
+         by a proxy",
+    ),
+    (
+        &["CLUSTERDOWN"],
+        "the Redis cluster lacks nodes: see CLUSTER INFO",
+    ),
+    (
+        &["undeclared key"],
+        "this server is not Redis: connect to Redis directly",
+    ),
+    (
+        &["WRONGTYPE"],
+        "other data is stored under these keys: use another namespace",
     ),
     (
         &["READONLY"],

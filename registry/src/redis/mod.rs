@@ -2,15 +2,16 @@
 //!
 //! # Keys
 //!
-//! All keys begin with a namespace, which is `agentwire:` by default. An id consists of a name, a
-//! line feed and an endpoint.
+//! All keys begin with a namespace, which is `agentwire:` by default, and a hash tag, which makes a
+//! cluster store all keys in one slot. An id consists of a name, a line feed and an endpoint. Each
+//! script receives all keys.
 //!
 //! | key | contents |
 //! |---|---|
-//! | `agentwire:entry:ID` | an entry, as a hash: `offer` is the registration (JSON, as [`RegistrationExt::to_map`] without the times), `instance` the instance id, `owner` the owner key, `lease` in ms, `expires` in ms since 1970, `registered` and `heard` (the last heartbeat) in microseconds since 1970 |
-//! | `agentwire:ids` | all ids, as a sorted set in byte order, so that the instances of a name are contiguous and everything can be read page by page |
-//! | `agentwire:due` | all ids, by the time at which a sweep checks them next, which is no later than they can expire |
-//! | `agentwire:state` | `revision`, which every change increments, and `epoch`, a random id that distinguishes an emptied Redis from the one before |
+//! | `agentwire:{agents}:entries` | all entries, as a hash whose fields are `ATTRIBUTE:ID`: `offer` is the registration (JSON, as [`RegistrationExt::to_map`] without the times), `instance` the instance id, `owner` the owner key, `lease` in ms, `expires` in ms since 1970, `registered` and `heard` (the last heartbeat) in microseconds since 1970 |
+//! | `agentwire:{agents}:ids` | all ids, as a sorted set in byte order, so that the instances of a name are contiguous and everything can be read page by page |
+//! | `agentwire:{agents}:due` | all ids, by the time at which a sweep checks them next, which is no later than they can expire |
+//! | `agentwire:{agents}:state` | `revision`, which every change increments, and `epoch`, a random id that distinguishes an emptied Redis from the one before; `swept`, the time of the last sweep; `held_from` and `held_until`, see below |
 //!
 //! Each change is published on the channel `agentwire:changes@0`, where 0 is the number of the
 //! database. The message has six lines: the epoch, the revision, the kind (`joined`, `updated`,
@@ -22,10 +23,14 @@
 //!
 //! # Leases
 //!
-//! An entry expires at the time `expires`, and is not returned afterwards. The key of an entry
-//! exists for another hour, so that a sweep can still publish the expired registration. Every
-//! connected registry sweeps. The first sweep that finds an expired entry removes the entry and
-//! publishes its expiry.
+//! An entry expires at the time `expires`, and is not returned afterwards. Every connected registry
+//! sweeps. The first sweep that finds an expired entry removes the entry and publishes its expiry.
+//! No key has a time to live, so Redis evicts none of them under a `volatile` policy.
+//!
+//! While Redis refuses writes, no heartbeat can renew a lease, so all leases expire although all
+//! agents may be well. Sweeps fail at the same time, and tell the scripts for how long. Leases that
+//! expired after the last sweep of any registry, `held_from`, count as live until `held_until`, one
+//! lease after Redis has accepted writes again.
 
 mod address;
 mod builder;
@@ -35,7 +40,9 @@ mod entry;
 mod fault;
 mod heard;
 mod id;
+mod keys;
 mod listener;
+mod outage;
 mod position;
 mod retry;
 mod script;
@@ -90,7 +97,10 @@ use crate::{
 ///
 /// # Requirements
 ///
-/// Redis 6 or newer is required, standalone or with replicas. Clusters and TLS are not supported.
+/// Redis 6 or newer is required, standalone or with replicas. TLS is not supported. All keys of a
+/// namespace are in one slot of a cluster, but redirections are not followed: the URL must name the
+/// node that owns the slot.
+///
 /// Redis must not evict keys without an expiry, so set `maxmemory-policy` to `noeviction` or one of
 /// the `volatile` policies. Leases use the clock of Redis (`TIME`), which should be adjusted
 /// gradually and not in steps. Clients that can write to Redis are trusted. Malformed entries are

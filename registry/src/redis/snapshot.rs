@@ -220,7 +220,10 @@ const MAX_PERMIT_WAIT: Duration = Duration::from_secs(60);
 mod tests {
     use tokio::{sync::broadcast, time::Instant};
 
-    use super::{super::address::Address, *};
+    use super::{
+        super::{address::Address, keys::Keys},
+        *,
+    };
 
     fn agent(name: &str) -> Arc<Registration> {
         Arc::new(Registration::new(name, "tcp://host:80".parse().unwrap()))
@@ -303,7 +306,7 @@ mod tests {
         let reader = || {
             let address = Address::parse("redis://127.0.0.1:1").unwrap();
             let limit = Duration::from_secs(1);
-            let store = Store::new(&address, String::new(), String::new(), limit);
+            let store = Store::new(&address, Keys::new(""), String::new(), limit, limit);
             SnapshotReader {
                 store: Arc::new(store.unwrap()),
                 permits: Arc::clone(&permits),

@@ -20,6 +20,8 @@ use super::{
     entry,
     fault::Fault,
     id::{Range, endpoint_of, id, id_of},
+    keys::Keys,
+    outage::Outage,
     position::Position,
     script,
 };
@@ -33,7 +35,10 @@ use crate::{
 pub(super) struct Store {
     /// The address without credentials, for logs and errors.
     registry: String,
-    prefix: String,
+    keys: Keys,
+    /// The lease that the registry grants.
+    lease: Duration,
+    outage: Outage,
     /// The channel on which changes are published.
     channel: String,
     connection: Connection,
@@ -64,8 +69,9 @@ pub(super) enum ReadMode {
 impl Store {
     pub(super) fn new(
         address: &Address,
-        prefix: String,
+        keys: Keys,
         channel: String,
+        lease: Duration,
         timeout: Duration,
     ) -> Result<Self, RegistryError> {
         let registry = address.display.clone();
@@ -73,8 +79,10 @@ impl Store {
         Ok(Self {
             connection: connection.map_err(|error| Fault::from(error).into_error(&registry))?,
             registry,
-            prefix,
+            keys,
             channel,
+            lease,
+            outage: Outage::new(),
             has_warned: AtomicBool::new(false),
         })
     }
@@ -230,11 +238,35 @@ impl Store {
         })
     }
 
-    /// Checks up to `limit` due entries and removes expired entries. Returns the epoch, and whether
-    /// more entries may be due.
+    /// Checks up to `limit` due entries and removes expired entries. Returns the position, and
+    /// whether more entries may be due.
+    ///
+    /// Scripts that run after a failed sweep do not believe the leases that have expired since the
+    /// last successful one, because no heartbeat may have reached Redis.
     pub(super) async fn sweep(&self, limit: usize) -> Result<(Position, bool), RegistryError> {
+        let started = Instant::now();
+        let result = self.run_sweep(limit, true).await;
+        match &result {
+            Ok(_) => self.outage.end(started),
+            Err(_) => self.outage.begin(),
+        }
+        result
+    }
+
+    /// Checks that Redis can run scripts, and returns the position.
+    pub(super) async fn check(&self) -> Result<Position, RegistryError> {
+        Ok(self.run_sweep(1, false).await?.0)
+    }
+
+    /// Removes expired entries. With `probe`, the sweep fails if Redis refuses writes, even if no
+    /// entry has expired.
+    async fn run_sweep(
+        &self,
+        limit: usize,
+        probe: bool,
+    ) -> Result<(Position, bool), RegistryError> {
         let mut invocation = self.invocation(&script::SWEEP);
-        invocation.arg(limit);
+        invocation.arg(limit).arg(probe);
         let (epoch, revision, checked, publish_error): (Bytes, Bytes, usize, String) =
             self.run(&invocation).await?;
         self.warn_if_unpublished(Some(&*publish_error).filter(|error| !error.is_empty()));
@@ -264,10 +296,16 @@ impl Store {
     }
 
     fn invocation<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
-        let mut invocation = script.key(&*self.prefix);
-        invocation.key(&*self.channel);
-        // A new epoch, which is used only if Redis contains no epoch because its data was lost.
-        invocation.arg(RequestId::random().to_string());
+        let mut invocation = script.prepare_invoke();
+        for key in &self.keys.0 {
+            invocation.key(&**key);
+        }
+        invocation
+            // A new epoch, which is used only if Redis contains no epoch because its data was lost.
+            .arg(RequestId::random().to_string())
+            .arg(&*self.channel)
+            .arg(self.outage.duration().as_millis().to_string())
+            .arg(self.lease.as_millis().to_string());
         invocation
     }
 

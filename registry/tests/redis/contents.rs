@@ -10,8 +10,9 @@ use agentwire_transport::Endpoint;
 
 use super::{RedisServer, agent, names, next, resync, until, watch, within};
 
-fn entry(name: &str, port: u16) -> String {
-    format!("agentwire:entry:{name}\ntcp://198.51.100.1:{port}")
+/// Returns the field of an attribute of an entry.
+fn field(attribute: &str, name: &str, port: u16) -> String {
+    format!("{attribute}:{name}\ntcp://198.51.100.1:{port}")
 }
 
 #[tokio::test]
@@ -76,7 +77,11 @@ async fn names_and_endpoints_with_special_characters_are_plain_data() {
     }
     let mut keys: Vec<String> = server.command(&["KEYS", "*"]).await;
     keys.sort_unstable();
-    assert_eq!(keys, ["agentwire:state"], "no entry leaves anything behind");
+    assert_eq!(
+        keys,
+        ["agentwire:{agents}:state"],
+        "no entry leaves anything behind"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +108,12 @@ async fn a_malformed_entry_hides_no_other() {
         registry.register(agent("weather", port)).await.unwrap();
     }
     let _: u64 = server
-        .command(&["HSET", &entry("weather", 2), "offer", "{\"name\": 7"])
+        .command(&[
+            "HSET",
+            ENTRIES,
+            &field("offer", "weather", 2),
+            "{\"name\": 7",
+        ])
         .await;
     let _: u64 = server
         .command(&["ZADD", IDS, "0", "weather", "0", "\u{7f}\n\n", "0", ""])
@@ -125,7 +135,17 @@ async fn a_deleted_entry_is_not_returned_and_makes_watches_resync() {
     let weather = agent("weather", 1);
     registry.register(weather.clone()).await.unwrap();
     let mut seen = watch(&registry, WatchScope::All).await;
-    let _: u64 = server.command(&["DEL", &entry("weather", 1)]).await;
+    for attribute in [
+        "expires",
+        "offer",
+        "instance",
+        "owner",
+        "registered",
+        "heard",
+    ] {
+        let field = field(attribute, "weather", 1);
+        let _: u64 = server.command(&["HDEL", ENTRIES, &field]).await;
+    }
     assert!(registry.lookup("weather").await.unwrap().is_empty());
     assert!(registry.list().await.unwrap().is_empty());
     let error = registry.heartbeat(&InstanceRef::from(&weather)).await;
@@ -172,6 +192,57 @@ async fn foreign_messages_on_the_channel_are_ignored() {
     assert_eq!(names(&resync(&mut seen).await), ["weather"]);
 }
 
+#[tokio::test]
+async fn scripts_name_all_keys_that_they_access() {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+    let server = RedisServer::start_cluster().await;
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port()));
+    let mut monitor = BufReader::new(stream.await.unwrap());
+    monitor.write_all(b"MONITOR\r\n").await.unwrap();
+    let mut line = String::new();
+    within(monitor.read_line(&mut line)).await.unwrap();
+    assert_eq!(line, "+OK\r\n");
+
+    let builder = server.builder().lease(Duration::from_millis(300));
+    let registry = within(builder.connect()).await.unwrap();
+    let mut seen = watch(&registry, WatchScope::All).await;
+    let weather = agent("weather", 1);
+    registry.register(weather.clone()).await.unwrap();
+    registry
+        .heartbeat(&InstanceRef::from(&weather))
+        .await
+        .unwrap();
+    let echo = agent("echo", 1);
+    registry.register(echo.clone()).await.unwrap();
+    registry
+        .unregister(&InstanceRef::from(&echo))
+        .await
+        .unwrap();
+    registry.list().await.unwrap();
+    while !matches!(next(&mut seen).await, Event::Expired(_)) {}
+    let _: String = server.command(&["ECHO", "the end"]).await;
+
+    let mut accessed = 0;
+    loop {
+        line.clear();
+        within(monitor.read_line(&mut line)).await.unwrap();
+        if line.contains("\"the end\"") {
+            break;
+        }
+        let words: Vec<_> = line.split('"').skip(1).step_by(2).collect();
+        if !line.contains(" lua] ") || ["TIME", "PUBLISH"].contains(&words[0]) {
+            continue;
+        }
+        assert!(
+            KEYS.contains(&words[1]),
+            "a script accesses another key: {line}"
+        );
+        accessed += 1;
+    }
+    assert!(accessed > 0, "no script was seen");
+}
+
 #[test]
 fn every_future_is_send() {
     fn is_send(_: impl Send) {}
@@ -186,4 +257,11 @@ fn every_future_is_send() {
     let _ = check;
 }
 
-const IDS: &str = "agentwire:ids";
+const IDS: &str = "agentwire:{agents}:ids";
+const ENTRIES: &str = "agentwire:{agents}:entries";
+const KEYS: [&str; 4] = [
+    IDS,
+    "agentwire:{agents}:due",
+    "agentwire:{agents}:state",
+    ENTRIES,
+];

@@ -241,12 +241,12 @@ async fn without_the_right_to_publish_only_watches_fail() {
     assert_eq!(names(&registry.list().await.unwrap()), ["echo"]);
     // Sweeps work, too.
     until(|| async {
-        let ids: u64 = server.command(&["ZCARD", "agentwire:ids"]).await;
+        let ids: u64 = server.command(&["ZCARD", "agentwire:{agents}:ids"]).await;
         (ids == 0).then_some(())
     })
     .await;
     let revision: u64 = server
-        .command(&["HGET", "agentwire:state", "revision"])
+        .command(&["HGET", "agentwire:{agents}:state", "revision"])
         .await;
     assert_eq!(revision, 4);
 
@@ -294,7 +294,7 @@ async fn a_demoted_redis_is_left_for_its_successor() {
     wait_for_name(&mut seen, "weather").await;
     registry.register(agent("weather", 2)).await.unwrap();
     wait_for_name(&mut seen, "weather").await;
-    let known: u64 = second.command(&["ZCARD", "agentwire:ids"]).await;
+    let known: u64 = second.command(&["ZCARD", "agentwire:{agents}:ids"]).await;
     assert_eq!(known, 2);
 }
 
@@ -444,7 +444,7 @@ async fn a_subscription_that_stays_at_the_old_primary_is_noticed() {
     let registry = within(builder.connect()).await.unwrap();
     let mut seen = watch(&registry, WatchScope::All).await;
     // The second server becomes a copy, with the same epoch and revision.
-    let epoch = || ["HGET", "agentwire:state", "epoch"];
+    let epoch = || ["HGET", "agentwire:{agents}:state", "epoch"];
     let expected: String = first.command(&epoch()).await;
     let port = first.port().to_string();
     let () = second.command(&["REPLICAOF", "127.0.0.1", &port]).await;
@@ -458,7 +458,7 @@ async fn a_subscription_that_stays_at_the_old_primary_is_noticed() {
     // Only commands reconnect, to the new primary.
     let _: u64 = first.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
     registry.register(agent("weather", 1)).await.unwrap();
-    let known: u64 = second.command(&["ZCARD", "agentwire:ids"]).await;
+    let known: u64 = second.command(&["ZCARD", "agentwire:{agents}:ids"]).await;
     assert_eq!(known, 1);
     wait_for_name(&mut seen, "weather").await;
 }
@@ -487,7 +487,7 @@ async fn without_free_memory_heartbeats_renew_and_expired_entries_are_removed() 
         assert!(matches!(next(&mut seen).await, Event::Expired(_)));
     }
     let left: Vec<String> = server.command(&["KEYS", "*"]).await;
-    assert_eq!(left, ["agentwire:state"]);
+    assert_eq!(left, ["agentwire:{agents}:state"]);
 }
 
 fn chain(error: &RegistryError) -> String {
@@ -509,4 +509,198 @@ async fn a_missing_password_is_named() {
     let error = within(RedisRegistry::connect(&server.url())).await;
     let text = chain(&error.unwrap_err());
     assert!(text.contains("put the password into the URL"), "{text}");
+}
+
+/// Connects to a server that answers each command with the same bytes, and closes the connection if
+/// there are none. Returns the error.
+async fn connect_to_fake(answer: &'static [u8]) -> RegistryError {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
+    let url = format!("redis://{}", listener.local_addr().expect("an address"));
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.expect("a connection");
+            let mut buffer = [0; 4096];
+            while let Ok(len @ 1..) = client.read(&mut buffer).await {
+                let lines = buffer[..len].split(|byte| *byte == b'\n');
+                let commands = lines.filter(|line| line.first() == Some(&b'*')).count();
+                if answer.is_empty() || client.write_all(&answer.repeat(commands)).await.is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let connecting = RedisRegistry::builder(url).timeout(Duration::from_secs(5));
+    within(connecting.connect()).await.expect_err("a refusal")
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_to_do() {
+    for (answer, advice) in [
+        (
+            &b"-NOAUTH Authentication required.\r\n"[..],
+            "put the password into the URL",
+        ),
+        (
+            b"-ERR Protocol error: unauthenticated multibulk length\r\n",
+            "put the password",
+        ),
+        (
+            b"-WRONGPASS invalid username-password pair\r\n",
+            "check the user",
+        ),
+        (
+            b"-DENIED Redis is running in protected mode\r\n",
+            "set a password",
+        ),
+        (
+            b"-MOVED 3999 127.0.0.1:6381\r\n",
+            "the node that owns the slot",
+        ),
+        (
+            b"-CROSSSLOT Keys in request don't hash to the same slot\r\n",
+            "not by a proxy",
+        ),
+        (b"-CLUSTERDOWN Hash slot not served\r\n", "see CLUSTER INFO"),
+        (
+            b"-READONLY You can't write against a read only replica.\r\n",
+            "its primary",
+        ),
+        (
+            b"-MASTERDOWN Link with MASTER is down\r\n",
+            "address of the primary",
+        ),
+        (
+            b"-NOREPLICAS Not enough good replicas to write.\r\n",
+            "min-replicas-to-write",
+        ),
+        (
+            b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+            "raise its maxmemory",
+        ),
+        (
+            b"-MISCONF Redis is configured to save RDB snapshots\r\n",
+            "check its disk",
+        ),
+        (b"-BUSY Redis is busy running a script.\r\n", "SCRIPT KILL"),
+        (
+            b"-LOADING Redis is loading the dataset in memory\r\n",
+            "wait until it has loaded",
+        ),
+        (
+            b"-NOPERM this user has no permissions\r\n",
+            "grant the user the rights",
+        ),
+        (
+            b"-ERR unknown command 'PING'\r\n",
+            "connect to Redis directly",
+        ),
+        (
+            b"-WRONGTYPE Operation against a key\r\n",
+            "another namespace",
+        ),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "check the port"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "check the port"),
+        (b"", "check the port"),
+    ] {
+        let text = chain(&connect_to_fake(answer).await);
+        let answer = String::from_utf8_lossy(answer);
+        assert!(text.contains(advice), "{answer:?}: {text}");
+    }
+}
+
+/// A lease of a test that stops the writes of Redis for longer than a lease.
+const SHORT_LEASE: Duration = Duration::from_secs(2);
+
+/// Makes Redis refuse all writes, or accept them again.
+async fn refuse_writes(server: &RedisServer, refuse: bool) {
+    let replicas = if refuse { "1" } else { "0" };
+    let () = server
+        .command(&["CONFIG", "SET", "min-replicas-to-write", replicas])
+        .await;
+}
+
+#[tokio::test]
+async fn leases_that_expire_while_redis_refuses_writes_are_held_for_another_lease() {
+    let server = RedisServer::start().await;
+    let connect = || within(server.builder().lease(SHORT_LEASE).connect());
+    let (registry, other) = (connect().await.unwrap(), connect().await.unwrap());
+    let (well, crashed) = (agent("weather", 1), agent("weather", 2));
+    for one in [&well, &crashed] {
+        registry.register(one.clone()).await.unwrap();
+    }
+    let mut seen = watch(&other, WatchScope::All).await;
+    refuse_writes(&server, true).await;
+    let error = until(|| async { registry.heartbeat(&InstanceRef::from(&well)).await.err() }).await;
+    let text = chain(&error);
+    assert!(text.contains("min-replicas-to-write"), "{text}");
+    // All leases have expired for longer than a sweep takes. The clock of Redis decides.
+    let expires: u64 = server
+        .command(&[
+            "HGET",
+            "agentwire:{agents}:entries",
+            "expires:weather\ntcp://198.51.100.1:1",
+        ])
+        .await;
+    until(|| async {
+        let time: Vec<u64> = server.command(&["TIME"]).await;
+        (time[0] * 1000 > expires + 2000).then_some(())
+    })
+    .await;
+    for registry in [&registry, &other] {
+        assert_eq!(registry.lookup("weather").await.unwrap().len(), 2);
+    }
+
+    refuse_writes(&server, false).await;
+    let renewed = until(|| async { registry.heartbeat(&InstanceRef::from(&well)).await.ok() });
+    renewed.await;
+    assert_eq!(registry.lookup("weather").await.unwrap().len(), 2);
+    // A watch that begins now finds all of them, too.
+    let mut late = other.watch(WatchScope::All);
+    match next(&mut late).await {
+        Event::Snapshot { registrations, .. } => assert_eq!(registrations.len(), 2),
+        event => panic!("{event:?}"),
+    }
+    // Only the agent that does not come back expires, after a lease.
+    let ended = loop {
+        registry.heartbeat(&InstanceRef::from(&well)).await.unwrap();
+        tokio::select! {
+            event = next(&mut seen) => break event,
+            () = tokio::time::sleep(SHORT_LEASE / 8) => {}
+        }
+    };
+    assert!(
+        matches!(&ended, Event::Expired(one) if one.endpoint == crashed.endpoint),
+        "{ended:?}"
+    );
+    assert_eq!(names(&registry.list().await.unwrap()), ["weather"]);
+}
+
+#[tokio::test]
+async fn an_outage_of_one_registry_holds_no_leases() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.port()).await;
+    let builder = RedisRegistry::builder(proxy.url()).timeout(Duration::from_secs(1));
+    let cut = within(builder.lease(SHORT_LEASE).connect()).await.unwrap();
+    let other = within(server.builder().lease(SHORT_LEASE).connect());
+    let other = other.await.unwrap();
+    let mut seen = watch(&other, WatchScope::All).await;
+    other.register(agent("crashed", 1)).await.unwrap();
+    assert!(matches!(next(&mut seen).await, Event::Joined(_)));
+    // No server listens at this port.
+    proxy.set_target(1);
+    let _: u64 = server.command(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    until(|| async { cut.list().await.err() }).await;
+    assert!(matches!(next(&mut seen).await, Event::Expired(_)));
+    proxy.set_target(server.port());
+    wait_until_back(&cut).await;
+    assert!(cut.list().await.unwrap().is_empty());
+    let held: Option<String> = server
+        .command(&["HGET", "agentwire:{agents}:state", "held_until"])
+        .await;
+    assert_eq!(held, None);
 }

@@ -12,7 +12,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue};
 use tempfile::TempDir;
 use tokio::time::interval;
 
-use super::within;
+use super::{until, within};
 
 /// A redis-server process, killed on drop.
 pub(super) struct RedisServer {
@@ -31,6 +31,20 @@ impl RedisServer {
     /// Starts a server that persists every write before it answers.
     pub(super) async fn start_durable() -> Self {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await
+    }
+
+    /// Starts a cluster of one server.
+    pub(super) async fn start_cluster() -> Self {
+        let server = Self::start_with(&["--cluster-enabled", "yes"]).await;
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("ADDSLOTS").arg((0..16_384).collect::<Vec<u16>>());
+        let () = server.run(&slots).await.expect("slots");
+        until(|| async {
+            let info: String = server.command(&["CLUSTER", "INFO"]).await;
+            info.contains("cluster_state:ok").then_some(())
+        })
+        .await;
+        server
     }
 
     async fn start_with(arguments: &[&str]) -> Self {

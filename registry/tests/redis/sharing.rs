@@ -125,7 +125,7 @@ async fn an_expired_entry_is_not_returned_before_it_is_swept() {
         assert!(asked <= lease + Duration::from_millis(2), "{asked:?}");
     }
     let left: Vec<String> = server
-        .command(&["ZRANGE", "agentwire:ids", "0", "-1"])
+        .command(&["ZRANGE", "agentwire:{agents}:ids", "0", "-1"])
         .await;
     assert_eq!(left.len(), 1, "it was swept, so nothing was tested");
 }
@@ -140,11 +140,16 @@ async fn a_heartbeat_renews_the_lease_of_the_registration() {
     let weather = agent("weather", 1);
     long.register(weather.clone()).await.unwrap();
     short.heartbeat(&InstanceRef::from(&weather)).await.unwrap();
-    let key = "agentwire:entry:weather\ntcp://198.51.100.1:1";
-    let times: Vec<u64> = server.command(&["HMGET", key, "expires", "heard"]).await;
+    let id = "weather\ntcp://198.51.100.1:1";
+    let key = "agentwire:{agents}:entries";
+    let fields = [format!("expires:{id}"), format!("heard:{id}")];
+    let times: Vec<u64> = server
+        .command(&["HMGET", key, &fields[0], &fields[1]])
+        .await;
     assert_eq!(times[0] - times[1] / 1000, 3_600_000);
-    let lives: u64 = server.command(&["PTTL", key]).await;
-    assert!(lives > 3_600_000, "{lives}");
+    // A key without a time to live is not evicted.
+    let lives: i64 = server.command(&["PTTL", key]).await;
+    assert_eq!(lives, -1);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 -- Renews the lease of an entry, for the duration with which it was registered.
 
-local instance, owner = ARGV[5], ARGV[6]
-local id, reply = resolve(ARGV[2], ARGV[3], ARGV[4], instance)
+hold()
+local instance, owner = ARGS[4], ARGS[5]
+local id, reply = resolve(ARGS[1], ARGS[2], ARGS[3], instance)
 if not id then
   return reply or { 'unknown' }
 end
@@ -11,5 +12,5 @@ end
 if not is_covered(id, instance, owner) then
   return owned(id)
 end
-renew(id, tonumber(redis.call('HGET', entry_key(id), 'lease')) or 0)
+renew(id, tonumber(read(id, 'lease')[1]) or 0)
 return { 'ok' }

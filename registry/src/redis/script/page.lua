@@ -3,32 +3,35 @@
 -- Returns epoch, revision, the id after which the next page begins (empty after the last page), and
 -- the entries.
 
-local first, last, count, bytes = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local first, last, count, bytes = ARGS[1], ARGS[2], tonumber(ARGS[3]), tonumber(ARGS[4])
 -- For a watch, expired entries are removed here: their expiry must be published before the
 -- snapshot, because the watch could not make sense of it afterwards.
-local watched = ARGV[6] == '1'
+local watched = ARGS[5] == '1'
+if watched then
+  hold()
+end
 
 local ids = redis.call('ZRANGEBYLEX', IDS, first, last, 'LIMIT', 0, count)
-local read, size, entries = 0, 0, {}
+local count_read, size, entries = 0, 0, {}
 for _, id in ipairs(ids) do
-  local entry = redis.call('HMGET', entry_key(id), 'expires', 'registered', 'heard', 'offer')
+  local entry = read(id, 'expires', 'registered', 'heard', 'offer')
   local at = entry[1] and tonumber(entry[1])
-  if at and at > now then
+  if at and at > cutoff then
     local offer = entry[4] or ''
     entries[#entries + 1] = { id, entry[2] or '', entry[3] or '', offer }
     size = size + #offer
   elseif watched then
     remove(id, 'expired')
   end
-  read = read + 1
+  count_read = count_read + 1
   if size >= bytes then
     break
   end
 end
 
 local after = ''
-if read > 0 and (read < #ids or read == count) then
-  after = ids[read]
+if count_read > 0 and (count_read < #ids or count_read == count) then
+  after = ids[count_read]
 end
 local current_epoch
 if watched then

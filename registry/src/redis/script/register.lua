@@ -1,8 +1,9 @@
 -- Inserts an entry, or replaces the one with the same id.
 
-local id, first, last, instance, offer = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local lease, max_instances, max_registrations = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local refuse_duplicates, owner = ARGV[10] == '1', ARGV[11]
+hold()
+local id, first, last, instance, offer = ARGS[1], ARGS[2], ARGS[3], ARGS[4], ARGS[5]
+local lease, max_instances, max_registrations = tonumber(ARGS[6]), tonumber(ARGS[7]), tonumber(ARGS[8])
+local refuse_duplicates, owner = ARGS[9] == '1', ARGS[10]
 
 local exists = redis.call('ZSCORE', IDS, id)
 if exists and not is_live(id) then
@@ -16,8 +17,8 @@ end
 -- The same registration again acts as a heartbeat.
 if
   is_own
-  and redis.call('HGET', entry_key(id), 'offer') == offer
-  and (redis.call('HGET', entry_key(id), 'owner') or '') == owner
+  and read(id, 'offer')[1] == offer
+  and (read(id, 'owner')[1] or '') == owner
 then
   redis.call('ZADD', DUE, renew(id, lease), id)
   return { 'ok' }
@@ -51,10 +52,8 @@ if not exists then
 end
 
 local position = next_position()
--- Deleted first, so that no field of the old entry remains.
-redis.call('DEL', entry_key(id))
-redis.call('HSET', entry_key(id), 'instance', instance, 'owner', owner, 'offer', offer,
-  'registered', now_micros)
+redis.call('HSET', ENTRIES, field(id, 'instance'), instance, field(id, 'owner'), owner,
+  field(id, 'offer'), offer, field(id, 'registered'), now_micros)
 redis.call('ZADD', DUE, renew(id, lease), id)
 redis.call('ZADD', IDS, 0, id)
 publish(position, exists and 'updated' or 'joined', describe(id))
