@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use agentwire::{Endpoint, FrameLimits, RemoteAgent, RemoteAgentBuilder, RetryPolicy};
+use agentwire::{
+    Endpoint, FrameLimits, RemoteAgent, RemoteAgentBuilder, RetryPolicy, registry::SharedRegistry,
+};
 use clap::{
     ArgMatches, Args, Command, FromArgMatches,
     parser::ValueSource::{self, CommandLine},
@@ -230,6 +232,11 @@ impl Target {
             .build()?)
     }
 
+    /// Creates a client for the registry that lists the agent.
+    pub(crate) fn open_registry(&self, url: &RegistryUrl) -> Result<SharedRegistry, CliError> {
+        url.open(self.registry_timeout(), &self.flags.tls)
+    }
+
     fn build(&self, retry: RetryPolicy, pool: Option<Pool>) -> Result<RemoteAgent, CliError> {
         Ok(match &self.address {
             Address::Endpoint(endpoint, name) => {
@@ -237,7 +244,7 @@ impl Target {
                 self.configure(builder, retry, pool)?.build()?
             }
             Address::Registry(url, name) => {
-                let registry = url.open(self.registry_timeout(), &self.flags.tls)?;
+                let registry = self.open_registry(url)?;
                 let builder = RemoteAgent::discover(registry, name);
                 self.configure(builder, retry, pool)?.build()?
             }

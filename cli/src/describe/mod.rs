@@ -109,7 +109,7 @@ async fn instances(
     url: &RegistryUrl,
     name: &str,
 ) -> Result<Vec<Instance>, CliError> {
-    let registry = url.open(target.registry_timeout())?;
+    let registry = target.open_registry(url)?;
     let found = registry.lookup(name).await?;
     if found.is_empty() {
         let text = format!("no agent named {name:?} is registered");
