@@ -212,16 +212,6 @@ impl Request {
             Self::Other(payload) => payload.get("method").and_then(Value::as_str),
         }
     }
-
-    /// Converts the request into its method. The method of a [`Request::Other`] can be any value,
-    /// and is null if the payload has no method.
-    #[must_use]
-    pub fn into_method(self) -> Value {
-        match self {
-            Self::Other(mut payload) => payload.remove("method").unwrap_or_default(),
-            request => request.method().into(),
-        }
-    }
 }
 
 /// A message to an agent.

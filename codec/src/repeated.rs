@@ -11,17 +11,12 @@ use crate::Value;
 /// A value with at most [`MAX_REPEATED_LEN`] bytes is returned unchanged. A longer text or number
 /// is truncated. Any other longer value is replaced by a description of its kind and size.
 #[must_use]
-pub fn repeatable(value: Value) -> Value {
-    if let Value::Text(text) = &value {
-        return match repeatable_text(text) {
-            Cow::Borrowed(_) => value,
-            Cow::Owned(text) => text.into(),
-        };
+pub fn repeatable(value: &Value) -> Value {
+    if is_small(value, &mut { MAX_REPEATED_LEN }) {
+        return value.clone();
     }
-    if is_small(&value, &mut { MAX_REPEATED_LEN }) {
-        return value;
-    }
-    match &value {
+    match value {
+        Value::Text(text) => repeatable_text(text).into(),
         Value::List(list) => format!("list of {} elements", list.len()).into(),
         Value::Map(map) => format!("object of {} entries", map.len()).into(),
         Value::Bytes(bytes) => description("bytes", bytes.len()).into(),
@@ -91,7 +86,7 @@ mod tests {
             "x".repeat(512).into(),
             value!([1, 2, 3]),
         ] {
-            assert_eq!(repeatable(value.clone()), value);
+            assert_eq!(repeatable(&value), value);
         }
         let nested = (0..600).fold(Value::Null, |inner, _| vec![inner].into());
         for (value, expected) in [
@@ -108,7 +103,7 @@ mod tests {
             (Bytes::from(vec![0; 600]).into(), "600 bytes".to_owned()),
             (nested, "list of 1 elements".to_owned()),
         ] {
-            assert_eq!(repeatable(value), Value::from(expected));
+            assert_eq!(repeatable(&value), Value::from(expected));
         }
     }
 }

@@ -15,8 +15,8 @@ use std::{
 };
 
 use agentwire_codec::{
-    DEFAULT_MEMORY_LIMIT, DecodeError, EncodeError, Envelope, ForeignProtocol, Format, FrameError,
-    FrameLimits, HEADER_LEN, check_eof, peek_frame, reserve_for_frame,
+    Body, DEFAULT_MEMORY_LIMIT, DecodeError, EncodeError, Envelope, ForeignProtocol, Format,
+    FrameError, FrameLimits, HEADER_LEN, RequestId, check_eof, peek_frame, reserve_for_frame,
 };
 use agentwire_transport::{Connection, Error as TransportError, Peer, PeerState};
 use bytes::{Buf, BufMut, BytesMut};
@@ -90,8 +90,10 @@ impl Decoded {
 /// The result of encoding an envelope.
 #[derive(Debug)]
 pub(crate) struct Encoded {
-    pub(crate) envelope: Envelope,
-    pub(crate) frame: Result<Vec<u8>, EncodeError>,
+    pub(crate) id: RequestId,
+    /// The frame, or the error and the body that cannot be encoded. Only the body of an error is
+    /// kept.
+    pub(crate) frame: Result<Vec<u8>, (EncodeError, Option<Body>)>,
 }
 
 /// A value that a connection has received.
@@ -218,10 +220,11 @@ impl FramedConnection {
         Offload::new(move || {
             let mut frame = Vec::new();
             let result = format.put_frame(&envelope, max_send, &mut frame);
-            Encoded {
-                envelope,
-                frame: result.map(|()| frame),
-            }
+            let Envelope { id, body, .. } = envelope;
+            // All other bodies are dropped here, because dropping many values takes long.
+            let body = matches!(body, Body::Error(_)).then_some(body);
+            let frame = result.map(|()| frame).map_err(|error| (error, body));
+            Encoded { id, frame }
         })
     }
 

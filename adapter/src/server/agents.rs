@@ -262,7 +262,7 @@ impl Service for Agents {
             request if request.method() == Some(DESCRIBE) => {
                 Work::One(Box::pin(self.clone().describe(id.clone())))
             }
-            request => return Err(unknown_method(request.into_method())),
+            request => return Err(unknown_method(&request)),
         })
     }
 }

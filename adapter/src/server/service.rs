@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use agentwire_codec::{
-    Body, EnvelopeType, ErrorCode, Map, RequestId, Value, WireError,
+    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, WireError,
     internal::{repeatable, repeatable_text},
 };
 use agentwire_transport::Peer;
@@ -65,8 +65,11 @@ pub(crate) enum Work {
 }
 
 /// Returns the answer to a request for an unknown method (PROTOCOL 7.3).
-pub(crate) fn unknown_method(method: Value) -> WireError {
-    let method = repeatable(method);
+pub(crate) fn unknown_method(request: &Request) -> WireError {
+    let method = match request {
+        Request::Other(payload) => payload.get("method").map(repeatable).unwrap_or_default(),
+        known => known.method().into(),
+    };
     let text = format!(
         "Unknown method: {}",
         repeatable_text(&method.to_plain_text())

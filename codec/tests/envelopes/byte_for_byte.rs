@@ -45,15 +45,15 @@ fn an_unknown_method_is_kept_with_its_payload() {
     for (payload, method) in [
         (
             r#"{"method": "dance", "message": 5, "agent_name": []}"#,
-            "dance",
+            Some("dance"),
         ),
-        (r#"{"method": "", "b": 1, "a": 2}"#, ""),
-        (r#"{"method": null}"#, "None"),
-        (r#"{"method": true}"#, "True"),
-        (r#"{"method": 5}"#, "5"),
-        (r#"{"method": ["process"]}"#, r#"["process"]"#),
-        (r#"{"method": "Process"}"#, "Process"),
-        (r#"{}"#, "None"),
+        (r#"{"method": "", "b": 1, "a": 2}"#, Some("")),
+        (r#"{"method": null}"#, None),
+        (r#"{"method": true}"#, None),
+        (r#"{"method": 5}"#, None),
+        (r#"{"method": ["process"]}"#, None),
+        (r#"{"method": "Process"}"#, Some("Process")),
+        (r#"{}"#, None),
     ] {
         let text = wire("request", payload);
         let envelope = decode(&text).unwrap();
@@ -61,8 +61,8 @@ fn an_unknown_method_is_kept_with_its_payload() {
         let Body::Request(request) = envelope.body else {
             panic!("{payload}");
         };
+        assert_eq!(request.method(), method);
         assert_eq!(request, Request::Other(map(payload)));
-        assert_eq!(request.into_method().to_plain_text(), method);
     }
 }
 

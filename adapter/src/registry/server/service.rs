@@ -74,7 +74,7 @@ impl Service for RegistryService {
         };
         let body = match body {
             Body::Request(request) if method.is_empty() => {
-                return Err(unknown_method(request.into_method()));
+                return Err(unknown_method(&request));
             }
             body => body,
         };
@@ -365,7 +365,9 @@ async fn answer(
             answer.extend(next.map(|next| ("next", next)));
             Ok(answer)
         }
-        (_, other) => Err(unknown_method(other.kind().as_str().into())),
+        (_, Body::Request(request)) => Err(unknown_method(&request)),
+        // Unreachable, because `accepts` refuses all other types.
+        (_, _) => Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request")),
     }
 }
 

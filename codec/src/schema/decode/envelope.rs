@@ -35,8 +35,14 @@ pub(crate) fn decode<'de, R: FormatReader<'de>>(
     let kind = match result {
         Ok(kind) => kind,
         Err(fault) => {
+            let is_of_payload = matches!(fault, DecodeFault::Memory { .. }) && fields.is_complete();
+            let (kind, fault) = match fields.check() {
+                Ok(kind) if is_of_payload => (Some(kind), fault),
+                Err(earlier) if is_of_payload => (None, earlier),
+                _ => (None, fault),
+            };
             let id = fields.id.and_then(Result::ok);
-            return Err(DecodeError::new(id, None, fault));
+            return Err(DecodeError::new(id, kind, fault));
         }
     };
     let Some(PayloadField { position, decoded }) = fields.payload else {
@@ -104,6 +110,11 @@ impl<P> Default for EnvelopeFields<P> {
 }
 
 impl<P> EnvelopeFields<P> {
+    /// Returns whether all keys have been read that an error about the payload depends on.
+    fn is_complete(&self) -> bool {
+        self.version.is_some() && self.kind.is_some() && self.id.is_some()
+    }
+
     /// Checks the fields and returns the type. The version is checked first, because the rules of
     /// other versions are unknown.
     fn check(&self) -> Result<EnvelopeType, DecodeFault> {
@@ -159,7 +170,7 @@ fn read_envelope_fields<'de, R: FormatReader<'de>>(
             "timestamp" => {
                 fields.timestamp = text_or_value(reader, |text| Some(SentAt::from(text)))?.ok();
             }
-            "payload" => fields.payload = Some(read_payload(reader, &fields.kind, detail)?),
+            "payload" => fields.payload = Some(read_payload(reader, fields, detail)?),
             _ if detail == Detail::Everything => {
                 let value = reader.value().map_err(syntax_fault::<R>)?;
                 fields.unknown.insert(key, value);
@@ -174,13 +185,15 @@ fn read_envelope_fields<'de, R: FormatReader<'de>>(
 
 fn read_payload<'de, R: FormatReader<'de>>(
     reader: &mut R,
-    kind: &Option<Result<EnvelopeType, Refused>>,
+    fields: &EnvelopeFields<R::Position>,
     detail: Detail,
 ) -> Result<PayloadField<R::Position>, DecodeFault> {
     let position = reader.position();
-    let decoded = match kind {
+    let decoded = match &fields.kind {
         Some(Ok(kind)) => match read_payload_as(reader, *kind, detail) {
             Err(fault @ DecodeFault::Syntax { .. }) => return Err(fault),
+            // Skipping the rest of a large payload may take as long as decoding it.
+            Err(fault @ DecodeFault::Memory { .. }) if fields.is_complete() => return Err(fault),
             Err(fault) => {
                 // The id may follow the payload, so continue after the payload.
                 reader.rewind(position);
@@ -205,5 +218,41 @@ fn read_payload_as<'de, R: FormatReader<'de>>(
     match detail {
         Detail::Known => read_body(reader, kind),
         Detail::Everything => read_raw_body(reader, kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Format;
+
+    /// Skipping the rest of a large payload would take as long as decoding it.
+    #[test]
+    fn nothing_is_read_after_values_that_take_too_much_memory() {
+        let list = "0,".repeat(1000);
+        let text = format!(
+            r#"{{"version":"1.0","type":"request","id":"7","payload":{{"method":"process","message":{{"role":"user","content":[{list} this is not JSON"#
+        );
+        let error = Format::Json
+            .decode_within(text.as_bytes(), 4096)
+            .unwrap_err();
+        assert!(matches!(error.fault(), DecodeFault::Memory { limit: 4096 }));
+        assert_eq!(error.id(), Some(&"7".into()));
+        assert_eq!(error.envelope_type(), Some(EnvelopeType::Request));
+        // An error of the envelope counts before an error of its payload.
+        let text = text.replacen("1.0", "2.0", 1);
+        let error = Format::Json
+            .decode_within(text.as_bytes(), 4096)
+            .unwrap_err();
+        assert!(matches!(error.fault(), DecodeFault::Version { .. }));
+        // An id after the payload is still read.
+        let text = format!(
+            r#"{{"version":"1.0","type":"request","payload":{{"method":"process","message":{{"role":"user","content":[{list}0]}}}},"id":"7"}}"#
+        );
+        let error = Format::Json
+            .decode_within(text.as_bytes(), 4096)
+            .unwrap_err();
+        assert!(matches!(error.fault(), DecodeFault::Memory { .. }));
+        assert_eq!(error.id(), Some(&"7".into()));
     }
 }

@@ -145,15 +145,17 @@ pub(super) fn text_or_value<'de, R: FormatReader<'de>, T>(
     })
 }
 
-/// Decodes a value, or skips the value if it is invalid. The caller may ignore the inner error. A
-/// syntax error is never ignored, so it is the outer error.
+/// Decodes a value, or skips the value if it is invalid. The caller may ignore the inner error.
+///
+/// A syntax error and exceeded memory are never ignored, so they are the outer error. Nothing is
+/// read after exceeded memory, because the rest of a large payload may take long to skip.
 pub(super) fn read_or_skip<'de, R: FormatReader<'de>, T>(
     reader: &mut R,
     read: impl FnOnce(&mut R) -> Result<T, DecodeFault>,
 ) -> Result<Result<T, DecodeFault>, DecodeFault> {
     let start = reader.position();
     match read(reader) {
-        Err(fault @ DecodeFault::Syntax { .. }) => Err(fault),
+        Err(fault @ (DecodeFault::Syntax { .. } | DecodeFault::Memory { .. })) => Err(fault),
         Err(fault) => {
             reader.rewind(start);
             reader.skip().map_err(syntax_fault::<R>)?;

@@ -1,6 +1,8 @@
 //! The replies to requests, and the errors that replace replies that cannot be encoded.
 
-use agentwire_codec::{Body, EncodeError, Envelope, EnvelopeType, ErrorCode, Format, WireError};
+use agentwire_codec::{
+    Body, EncodeError, Envelope, EnvelopeType, ErrorCode, Format, RequestId, WireError,
+};
 
 /// A reply, with the format of its request (PROTOCOL 10.2).
 pub(super) struct Reply {
@@ -17,10 +19,14 @@ impl Reply {
 
 /// Returns the errors that can replace a reply that cannot be encoded, in order of preference
 /// (PROTOCOL 7.4).
-pub(super) fn replacements(envelope: &Envelope, error: &EncodeError) -> Vec<Envelope> {
-    let replace = |error: WireError| Envelope::new(envelope.id.clone(), error);
+pub(super) fn replacements(
+    id: &RequestId,
+    body: Option<&Body>,
+    error: &EncodeError,
+) -> Vec<Envelope> {
+    let replace = |error: WireError| Envelope::new(id.clone(), error);
     let mut replacements = Vec::new();
-    if let Body::Error(original) = &envelope.body {
+    if let Some(Body::Error(original)) = body {
         // An error may fit into a frame without its details.
         replacements.push(replace(WireError::new(
             original.code.clone(),

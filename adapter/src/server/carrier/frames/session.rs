@@ -9,7 +9,7 @@ use std::{
 };
 
 use agentwire_codec::{
-    DecodeError, DecodeFault, EncodeError, Envelope, ErrorCode, ForeignProtocol, Format,
+    Body, DecodeError, DecodeFault, EncodeError, Envelope, ErrorCode, ForeignProtocol, Format,
     FrameError, Map, MemoryBound, RequestId, WireError,
 };
 use agentwire_transport::{
@@ -316,9 +316,9 @@ impl Session {
                     _charge,
                     ..
                 } = *encoding;
-                let id = encoded.envelope.id.clone();
-                // The envelope and the request are freed before the frame is charged.
-                drop((encoded.envelope, _charge));
+                let id = encoded.id;
+                // The request is freed before the frame is charged. The envelope has been freed.
+                drop(_charge);
                 if !self
                     .account
                     .set_replies(self.connection.excess_queue() + frame.capacity())
@@ -333,8 +333,8 @@ impl Session {
                     self.in_flight.push(request.into_next());
                 }
             }
-            (Err(error), Some(encoding)) => {
-                self.queue_replacement(encoding.format, &encoded.envelope, &error);
+            (Err((error, body)), Some(encoding)) => {
+                self.queue_replacement(encoding.format, &encoded.id, body.as_ref(), &error);
             }
             (_, None) => {}
         }
@@ -770,7 +770,7 @@ impl Session {
             self.queue_out_of_memory(*format, envelope.id.clone());
             return false;
         };
-        self.queue_replacement(*format, envelope, &error);
+        self.queue_replacement(*format, &envelope.id, Some(&envelope.body), &error);
         false
     }
 
@@ -787,15 +787,20 @@ impl Session {
     }
 
     /// Queues an error in place of a reply that cannot be encoded.
-    fn queue_replacement(&mut self, format: Format, envelope: &Envelope, error: &EncodeError) {
-        tracing::debug!(id = %envelope.id, %error, "reply cannot be encoded; sending an error");
-        for replacement in replacements(envelope, error) {
+    fn queue_replacement(
+        &mut self,
+        format: Format,
+        id: &RequestId,
+        body: Option<&Body>,
+        error: &EncodeError,
+    ) {
+        tracing::debug!(%id, %error, "reply cannot be encoded; sending an error");
+        for replacement in replacements(id, body, error) {
             if self.connection.queue(format, &replacement).is_ok() {
                 return;
             }
         }
         if let Some(count) = UNSENT.record(Instant::now()) {
-            let id = &envelope.id;
             tracing::warn!(%id, count, "no reply sent: the frame limit is too small for an error");
         }
     }
