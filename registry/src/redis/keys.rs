@@ -1,7 +1,7 @@
 //! The keys in Redis: [`Keys`].
 
-/// All keys of a namespace. Each script receives all of them, because a cluster and Dragonfly refuse
-/// scripts that access other keys.
+/// All keys of a namespace. Each script receives all of them, because a cluster and Dragonfly
+/// refuse scripts that access other keys.
 #[derive(Debug)]
 pub(super) struct Keys(pub(super) [String; 4]);
 
