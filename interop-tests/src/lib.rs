@@ -46,7 +46,7 @@ pub use crate::{
     holdings::Holdings,
     proxy::Proxy,
     python::script_command,
-    python_peer::{PythonCallers, PythonClient, PythonServer, list_cases, peer_is_agenkit, skip},
+    python_peer::{PythonCallers, PythonClient, PythonPeer, PythonServer, list_cases},
     random::Generator,
     recording_agent::{CallLog, CallRecord, RecordingAgent},
     relay::{Relay, Socket},

@@ -1,10 +1,6 @@
 //! The Python scripts as child processes: a server and a client.
 
-use std::{
-    collections::BTreeMap,
-    env,
-    io::{self, Write},
-};
+use std::collections::BTreeMap;
 
 use tokio::process::Command;
 
@@ -13,30 +9,38 @@ use crate::{
     wire::codec_name,
 };
 
-/// Returns true if the scripts use the package agenkit, which does not fully conform to PROTOCOL.md
-/// (section 11).
-#[must_use]
-pub fn peer_is_agenkit() -> bool {
-    env::var_os(VARIABLE).is_some_and(|peer| peer == "agenkit")
+/// An implementation of the protocol in Python, on which the scripts can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PythonPeer {
+    /// The implementation of these tests, `python/agentwire_peer`.
+    Own,
+    /// The package agenkit from PyPI, which defined the protocol. Its server differs from
+    /// PROTOCOL.md in some places (section 11), and it supports only JSON.
+    Agenkit,
 }
 
-/// Reports on standard error that a case is skipped. The test harness does not capture this output,
-/// unlike the output of `eprintln!`.
-pub fn skip(case: &str, reason: &str) {
-    // Ignore an error: if standard error is closed, it cannot be reported.
-    let _ = writeln!(io::stderr(), "SKIPPED {case}: {reason}");
+impl PythonPeer {
+    /// Returns the value of `AGENTWIRE_PEER` that selects the implementation.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Agenkit => "agenkit",
+        }
+    }
 }
 
 /// A Python process that serves an agent with `serve.py`. Dropping the value kills the process.
 #[derive(Debug)]
 pub struct PythonServer {
+    peer: PythonPeer,
     kind: AgentKind,
     process: Process,
     endpoint: String,
 }
 
 impl PythonServer {
-    /// Starts the server and waits until it accepts connections.
+    /// Starts the server on the implementation of these tests, and waits until the server accepts
+    /// connections.
     ///
     /// # Errors
     ///
@@ -47,13 +51,32 @@ impl PythonServer {
     ///
     /// If the future is dropped, the process is killed.
     pub async fn start(kind: AgentKind, endpoint: &str) -> Result<Self, TestFailure> {
+        Self::start_on(PythonPeer::Own, kind, endpoint).await
+    }
+
+    /// Starts the server on an implementation, and waits until the server accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if Python or the implementation is missing. If the server cannot listen,
+    /// the error contains the standard error of the server.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the process is killed.
+    pub async fn start_on(
+        peer: PythonPeer,
+        kind: AgentKind,
+        endpoint: &str,
+    ) -> Result<Self, TestFailure> {
         let mut arguments = vec![endpoint];
         if kind == AgentKind::Mute {
             arguments.push("--no-stream");
         }
-        let mut process = start("serve.py", &arguments)?;
+        let mut process = start(peer, "serve.py", &arguments)?;
         let endpoint = process.line_after("READY ").await?;
         Ok(Self {
+            peer,
             kind,
             process,
             endpoint,
@@ -121,7 +144,7 @@ impl PythonServer {
     /// This method is not cancel safe. If the future is dropped, possibly no server is running.
     pub async fn restart(&mut self) -> TestResult {
         self.process.end().await?;
-        *self = Self::start(self.kind, &self.endpoint).await?;
+        *self = Self::start_on(self.peer, self.kind, &self.endpoint).await?;
         Ok(())
     }
 }
@@ -134,15 +157,24 @@ pub struct PythonClient {
 }
 
 impl PythonClient {
-    /// Starts running a case against a server.
+    /// Starts running a case on the implementation of these tests, against a server.
     ///
     /// # Errors
     ///
     /// Returns an error if Python is missing.
     pub fn start(target: Target<'_>, case: &str) -> Result<Self, TestFailure> {
+        Self::start_on(PythonPeer::Own, target, case)
+    }
+
+    /// Starts running a case on an implementation, against a server.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if Python is missing.
+    pub fn start_on(peer: PythonPeer, target: Target<'_>, case: &str) -> Result<Self, TestFailure> {
         let codec = codec_name(target.format);
         Ok(Self {
-            process: start("call.py", &["--codec", codec, target.endpoint, case])?,
+            process: start(peer, "call.py", &["--codec", codec, target.endpoint, case])?,
             case: case.to_owned(),
         })
     }
@@ -230,7 +262,7 @@ impl PythonCallers {
             target.endpoint,
         ];
         Ok(Self {
-            process: start("soak.py", &arguments)?,
+            process: start(PythonPeer::Own, "soak.py", &arguments)?,
         })
     }
 
@@ -276,7 +308,7 @@ impl PythonCallers {
 ///
 /// If the future is dropped, the process is killed.
 pub async fn list_cases() -> Result<Vec<String>, TestFailure> {
-    let mut process = start("call.py", &["--list"])?;
+    let mut process = start(PythonPeer::Own, "call.py", &["--list"])?;
     let mut names = Vec::new();
     while let Some(name) = process.line().await? {
         names.push(name);
@@ -284,8 +316,9 @@ pub async fn list_cases() -> Result<Vec<String>, TestFailure> {
     Ok(names)
 }
 
-fn start(script: &str, arguments: &[&str]) -> Result<Process, TestFailure> {
+fn start(peer: PythonPeer, script: &str, arguments: &[&str]) -> Result<Process, TestFailure> {
     let mut command = Command::from(script_command(script, arguments)?);
+    command.env(VARIABLE, peer.name());
     Process::start(format!("{script} {}", arguments.join(" ")), &mut command)
 }
 

@@ -1,18 +1,12 @@
 //! Python calls the interop agent in Rust.
 
-use agentwire::Format;
 use agentwire_interop_tests::{
-    AgentKind, PythonClient, TempEndpoint, TestResult, Wire, peer_is_agenkit, skip, test_cases,
-    within,
+    AgentKind, PythonClient, TempEndpoint, TestResult, Wire, test_cases, within,
 };
 
 test_cases!(run);
 
 async fn run(wire: Wire, case: &str) -> TestResult {
-    if wire.format != Format::Json && peer_is_agenkit() {
-        skip(case, "agenkit supports only JSON");
-        return Ok(());
-    }
     within(async {
         let listen = TempEndpoint::new(wire.carrier)?;
         let kind = AgentKind::for_case(case);

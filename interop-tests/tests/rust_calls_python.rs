@@ -1,22 +1,14 @@
 //! Rust calls the interop agent in Python.
 
-use agentwire::{Error, Format, Map, Message, RemoteAgent};
+use agentwire::{Error, Map, Message, RemoteAgent};
 use agentwire_interop_tests::{
     AgentKind, Carrier, PythonServer, TempEndpoint, TestResult, Wire, cases, expect_that,
-    peer_is_agenkit, skip, test_cases, within,
+    test_cases, within,
 };
 
 test_cases!(run, in Rust);
 
 async fn run(wire: Wire, case: &str) -> TestResult {
-    if case == cases::STRICT && peer_is_agenkit() {
-        skip(case, "agenkit's server answers such frames in its own way");
-        return Ok(());
-    }
-    if wire.format != Format::Json && peer_is_agenkit() {
-        skip(case, "agenkit supports only JSON");
-        return Ok(());
-    }
     within(async {
         let listen = TempEndpoint::new(wire.carrier)?;
         let mut server = PythonServer::start(AgentKind::for_case(case), listen.endpoint()).await?;

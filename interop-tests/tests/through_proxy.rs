@@ -1,18 +1,13 @@
 //! Python calls the interop agent in Python through `agentwire proxy`, which neither side notices.
 
-use agentwire::Format;
 use agentwire_interop_tests::{
-    AgentKind, Proxy, PythonClient, PythonServer, TempEndpoint, TestResult, Wire, peer_is_agenkit,
-    skip, test_cases, within,
+    AgentKind, Proxy, PythonClient, PythonServer, TempEndpoint, TestResult, Wire, test_cases,
+    within,
 };
 
 test_cases!(run);
 
 async fn run(wire: Wire, case: &str) -> TestResult {
-    if wire.format != Format::Json && peer_is_agenkit() {
-        skip(case, "agenkit supports only JSON");
-        return Ok(());
-    }
     // Outside of the time limit, because this may build the command.
     Proxy::prepare()?;
     within(async {

@@ -135,9 +135,5 @@ fn map(text: &str) -> Result<Map, TestFailure> {
     }
 }
 
-/// The case that only servers that strictly conform to PROTOCOL.md pass. `call.py --list --strict`
-/// prints its name.
-pub const STRICT: &str = "bad_json_keeps_connection";
-
 /// The timeout of each call, which is much longer than any case needs, even on a loaded machine.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
