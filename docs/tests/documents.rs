@@ -1,0 +1,397 @@
+//! Runs the documents: each one is a session in a shell, from its first block to its last.
+//!
+//! A document becomes one script. Shell blocks are part of the script as they are. A block whose
+//! paragraph names a file, as in "Put this into `src/main.rs`:", is written to that file. Other
+//! programs run at their place. A `text` block is what the block before it prints, where `…` stands
+//! for any text. Configuration is parsed. There is no block that does not run.
+//!
+//! In the session, `cargo` is a script that knows the commands of the documents: `cargo run` starts
+//! the compiled block, `cargo add --git` uses this repository, and `cargo install` only checks that
+//! the package exists. All other programs are the real ones.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use agentwire_docs::document::{Block, Document, Kind};
+
+#[test]
+fn every_block_of_every_document_runs() {
+    let session = Session::new();
+    let mut failures = Vec::new();
+    for document in Document::all().unwrap() {
+        match session.run(&document) {
+            Ok(()) => println!("{}: {} blocks", document.name, document.blocks.len()),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn the_summary_lists_every_chapter() {
+    let guide = repository().join("docs/guide/src");
+    let summary = fs::read_to_string(guide.join("SUMMARY.md")).unwrap();
+    for document in Document::all().unwrap().iter().skip(1) {
+        let is_listed = summary.contains(&format!("({})", document.name));
+        assert!(
+            is_listed || document.name == "SUMMARY.md",
+            "{}",
+            document.name
+        );
+    }
+    for link in summary.split("](").skip(1) {
+        let file = link.split(')').next().unwrap();
+        assert!(guide.join(file).exists(), "{file}");
+    }
+}
+
+/// Every file that a chapter includes exists.
+#[test]
+fn included_files_exist() {
+    for document in Document::all().unwrap() {
+        let text = fs::read_to_string(&document.path).unwrap();
+        for include in text.split("{{#include ").skip(1) {
+            let file = include.split("}}").next().unwrap();
+            let path = document.path.parent().unwrap().join(file);
+            assert!(path.exists(), "{}: {file}", document.name);
+        }
+    }
+}
+
+/// Each error text in the chapter on troubleshooting occurs in the source.
+#[test]
+fn the_texts_of_errors_occur_in_the_source() {
+    let guide = repository().join("docs/guide/src/troubleshooting.md");
+    let Ok(chapter) = fs::read_to_string(guide) else {
+        panic!("the guide has no chapter on troubleshooting");
+    };
+    let mut source = String::new();
+    for folder in ["adapter", "transport", "codec", "registry", "cli"] {
+        read_sources(&repository().join(folder).join("src"), &mut source);
+    }
+    let source = source.replace("\\\n", " ");
+    let source: Vec<_> = source.split_whitespace().collect();
+    let source = source.join(" ");
+    let mut count = 0;
+    for row in chapter.lines().filter(|line| line.starts_with("| `")) {
+        let text = row.split('`').nth(1).unwrap();
+        for part in text.split('…').map(str::trim).filter(|it| !it.is_empty()) {
+            assert!(source.contains(part), "{part:?} occurs in no source file");
+        }
+        count += 1;
+    }
+    assert!(count >= 20, "the chapter lists only {count} errors");
+}
+
+fn read_sources(folder: &Path, source: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_sources(&path, source);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            source.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// The programs that a session can use.
+struct Session {
+    bin: tempfile::TempDir,
+}
+
+impl Session {
+    fn new() -> Self {
+        let programs = Path::new(env!("CARGO_BIN_EXE_agentwire-docs-program"));
+        let target = programs.parent().unwrap();
+        build(target, "agentwire", &["-p", "agentwire-cli"]);
+        let examples = ["-p", "agentwire-examples", "--examples"];
+        build(target, "examples/quickstart", &examples);
+        let bin = tempfile::tempdir().unwrap();
+        let script = |name: &str, text: String| {
+            let path = bin.path().join(name);
+            fs::write(&path, format!("#!/bin/bash\n{text}")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let agentwire = target.join("agentwire");
+        script(
+            "agentwire",
+            format!("exec {:?} \"$@\"\n", agentwire.display()),
+        );
+        script("python3", format!("exec {:?} \"$@\"\n", python().display()));
+        let cargo = CARGO
+            .replace("@CARGO@", env!("CARGO"))
+            .replace("@REPOSITORY@", &repository().display().to_string())
+            .replace("@PROGRAMS@", &programs.display().to_string())
+            .replace("@EXAMPLES@", &target.join("examples").display().to_string());
+        script("cargo", cargo);
+        Self { bin }
+    }
+
+    /// Runs a document, and compares what its blocks print.
+    fn run(&self, document: &Document) -> Result<(), String> {
+        let directory = tempfile::tempdir().unwrap();
+        let output = tempfile::tempdir().unwrap();
+        let file = output.path().join("script");
+        fs::write(&file, script(document, output.path())?).unwrap();
+        let log = fs::File::create(output.path().join("log")).unwrap();
+        let path = format!(
+            "{}:{}",
+            self.bin.path().display(),
+            env::var("PATH").unwrap()
+        );
+        let mut shell = Command::new("bash")
+            .arg(&file)
+            .current_dir(directory.path())
+            .env("PATH", path)
+            .env("STORY", output.path())
+            .env("GUIDE", repository().join("docs/guide/src"))
+            .env_remove("CARGO_TARGET_DIR")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let until = Instant::now() + LONGEST_SESSION;
+        let status = loop {
+            if let Some(status) = shell.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > until {
+                let _ = shell.kill();
+                break shell.wait().unwrap();
+            }
+            sleep(Duration::from_millis(20));
+        };
+        let read = |name: String| {
+            let bytes = fs::read(output.path().join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        if !status.success() {
+            let last = (0..document.blocks.len())
+                .rev()
+                .find(|index| output.path().join(format!("out.{index}")).exists());
+            let (line, printed) = last.map_or((0, String::new()), |index| {
+                (document.blocks[index].line, read(format!("out.{index}")))
+            });
+            let log = read("log".to_owned());
+            let name = &document.name;
+            return Err(format!(
+                "{name}:{line}: {status}; printed:\n{printed}\n{log}"
+            ));
+        }
+        for (index, block) in document.blocks.iter().enumerate() {
+            if block.language != "text" {
+                continue;
+            }
+            let before = index.checked_sub(1).map(|it| &document.blocks[it]);
+            if before.is_none_or(|it| it.language == "text" || it.file().is_some()) {
+                let Document { name, .. } = document;
+                return Err(format!(
+                    "{name}:{}: a text block follows no block that prints",
+                    block.line
+                ));
+            }
+            let printed = read(format!("out.{}", index - 1));
+            if !matches(block.text.trim(), printed.trim()) {
+                return Err(format!(
+                    "{}:{}: expected:\n{}\nprinted:\n{printed}",
+                    document.name, block.line, block.text
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the script that runs a document.
+fn script(document: &Document, output: &Path) -> Result<String, String> {
+    let mut script = String::from(
+        "set -eu\nmkdir -p \"$STORY/bins\"\ntrap 'kill $(jobs -p) 2>/dev/null || :' EXIT\n",
+    );
+    let block_file = |index: usize| output.join(format!("block.{index}"));
+    for (index, block) in document.blocks.iter().enumerate() {
+        let Block { language, text, .. } = block;
+        fs::write(block_file(index), format!("{text}\n")).unwrap();
+        let saved = block_file(index);
+        let saved = saved.display();
+        let command = match (language.as_str(), block.kind, block.file()) {
+            ("rust", Kind::Program, Some(file)) => {
+                let stem = Path::new(file)
+                    .file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy();
+                format!(
+                    "mkdir -p \"$(dirname {file})\" && cp {saved} {file} && echo {}:{index} >\"$STORY/bins/{}\"",
+                    document.name, stem
+                )
+            }
+            (_, _, Some(file)) => format!("cp {saved} {file}"),
+            ("rust", Kind::Program, None) => {
+                format!(
+                    "{:?} {}:{index}",
+                    env!("CARGO_BIN_EXE_agentwire-docs-program"),
+                    document.name
+                )
+            }
+            // These run as tests of this package.
+            ("rust", Kind::Test, None) => ":".to_owned(),
+            ("sh", _, None) if text.contains("kill ") => format!("{text}\nwait || :"),
+            ("sh", _, None) => text.clone(),
+            ("python", _, None) => format!("python3 {saved}"),
+            ("toml", _, None) => format!("python3 -c {PARSE_TOML} {saved}"),
+            ("yaml", _, None) => format!("python3 -c {PARSE_YAML} {saved}"),
+            ("json", _, None) => format!("python3 -m json.tool {saved}"),
+            // These blocks include files, which have tests of their own.
+            ("ini" | "dockerfile", _, None) if text.starts_with("{{#include ") => ":".to_owned(),
+            ("text", ..) => continue,
+            _ => {
+                return Err(format!(
+                    "{}:{}: nothing runs a block of {language:?}",
+                    document.name, block.line
+                ));
+            }
+        };
+        let _ = writeln!(script, "{{\n{command}\n}} >\"$STORY/out.{index}\" 2>&1");
+    }
+    Ok(script)
+}
+
+/// Returns true if the text is the pattern, in which `…` stands for any text.
+fn matches(pattern: &str, mut text: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    text = rest;
+    let parts: Vec<_> = parts.collect();
+    for (index, part) in parts.iter().enumerate() {
+        if index + 1 == parts.len() {
+            return text.ends_with(part);
+        }
+        match text.find(part) {
+            Some(at) => text = &text[at + part.len()..],
+            None => return false,
+        }
+    }
+    text.is_empty()
+}
+
+#[test]
+fn three_dots_stand_for_any_text() {
+    assert!(matches("a…c", "abbc"));
+    assert!(matches("…", ""));
+    assert!(matches("a…b…c", "a1b2c"));
+    for text in ["", "ab", "c", "abcd"] {
+        assert!(!matches("a…c", text), "{text}");
+    }
+    assert!(!matches("a", "ab"));
+}
+
+/// Builds a program unless it is newer than its sources. `cargo test --workspace` has built it with
+/// the features of the workspace, and another build would compile much again.
+fn build(target: &Path, file: &str, selection: &[&str]) {
+    if !is_fresh(&target.join(file)) {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--locked"])
+            .args(selection)
+            .current_dir(repository())
+            .status();
+        assert!(built.unwrap().success(), "{file} cannot be built");
+    }
+}
+
+/// Compares a program with the sources that Cargo lists in the file `PROGRAM.d`.
+fn is_fresh(program: &Path) -> bool {
+    let changed = |file: &Path| fs::metadata(file).and_then(|it| it.modified());
+    let Ok(built) = changed(program) else {
+        return false;
+    };
+    let list = fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let mut sources = list.split_whitespace().skip(1).map(Path::new);
+    !list.is_empty() && sources.all(|source| changed(source).is_ok_and(|it| it <= built))
+}
+
+/// Returns the Python that has the packages of the tests, or another.
+fn python() -> PathBuf {
+    let installed = repository().join("target/python/bin/python");
+    match env::var_os("AGENTWIRE_PYTHON") {
+        Some(python) => python.into(),
+        None if installed.exists() => installed,
+        None => {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let mut folders = env::split_paths(&path).map(|folder| folder.join("python3"));
+            folders
+                .find(|file| file.exists())
+                .expect("these tests need Python 3.10 or newer")
+        }
+    }
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+const LONGEST_SESSION: Duration = Duration::from_secs(120);
+
+const PARSE_TOML: &str = "'import sys, tomllib; tomllib.load(open(sys.argv[1], \"rb\"))'";
+
+/// Parses a file in YAML, in which `{{#include FILE}}` stands for a file.
+const PARSE_YAML: &str = r#"'
+import os, re, sys, yaml
+text = open(sys.argv[1]).read()
+read = lambda include: open(os.path.join(os.environ["GUIDE"], include[1])).read()
+documents = list(yaml.safe_load_all(re.sub(r"\{\{#include (.*?)\}\}", read, text)))
+assert all(isinstance(document, dict) for document in documents)
+'"#;
+
+const CARGO: &str = r#"
+case "$1" in
+  new) exec "@CARGO@" --offline --quiet "$@" ;;
+  add)
+    arguments=()
+    while [ $# -gt 0 ]; do
+      if [ "$1" = --git ]; then
+        [ "$2" = https://github.com/agentwire/agentwire ] || exit 1
+        arguments+=(--path "@REPOSITORY@/adapter")
+        shift
+      elif [ "$1" != agentwire ]; then
+        arguments+=("$1")
+      fi
+      shift
+    done
+    exec "@CARGO@" --offline --quiet "${arguments[@]}"
+    ;;
+  install)
+    case "$*" in
+      *" --git https://github.com/agentwire/agentwire agentwire-cli"*) exit 0 ;;
+    esac
+    ;;
+  run)
+    shift
+    name=main
+    while [ $# -gt 0 ]; do
+      case "$1" in
+        --bin) name=$2; shift ;;
+        --example) cd "@REPOSITORY@" && exec "@EXAMPLES@/$2" ;;
+        --quiet) ;;
+        *) echo "cargo run $1: not in the documents" >&2; exit 1 ;;
+      esac
+      shift
+    done
+    exec "@PROGRAMS@" "$(cat "$STORY/bins/$name")"
+    ;;
+esac
+echo "cargo $*: not in the documents" >&2
+exit 1
+"#;
