@@ -70,6 +70,14 @@ impl RequestContext {
         }
     }
 
+    pub(crate) fn set_agent_name(&mut self, name: Arc<str>) {
+        self.agent_name = Some(name);
+    }
+
+    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
     /// Sets the id of the request.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<RequestId>) -> Self {

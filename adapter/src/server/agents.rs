@@ -136,23 +136,23 @@ impl Agents {
 
     /// Adds the agent name that the caller requested. The names of known agents are stored in an
     /// `Arc`, so most calls do not allocate.
-    fn with_name(&self, context: RequestContext, name: &str) -> RequestContext {
+    fn set_name(&self, context: &mut RequestContext, name: &str) {
         if name.is_empty() {
-            context
-        } else if *name == *self.first_name {
-            context.with_agent_name(Arc::clone(&self.first_name))
-        } else if let Some((known, _)) = self.agents.get_key_value(name) {
-            context.with_agent_name(Arc::clone(known))
-        } else {
-            context.with_agent_name(name)
+            return;
         }
+        context.set_agent_name(if *name == *self.first_name {
+            Arc::clone(&self.first_name)
+        } else if let Some((known, _)) = self.agents.get_key_value(name) {
+            Arc::clone(known)
+        } else {
+            name.into()
+        });
     }
 
     /// Sets the deadline according to the handler timeout.
-    fn within_limit(&self, context: RequestContext) -> RequestContext {
-        match self.handler_timeout {
-            Some(limit) => context.with_deadline(Instant::now() + limit),
-            None => context,
+    fn set_deadline(&self, context: &mut RequestContext) {
+        if let Some(limit) = self.handler_timeout {
+            context.set_deadline(Instant::now() + limit);
         }
     }
 
@@ -240,23 +240,24 @@ impl Service for Agents {
             return Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request"));
         };
         let limit = self.handler_timeout;
-        let context = RequestContext::from_peer(id.clone(), caller.peer.clone());
+        let mut context = RequestContext::from_peer(id.clone(), caller.peer.clone());
         Ok(match request {
             Request::Process(call) => {
                 let invocation =
                     Invocation::new(self.agent(&call.agent_name)?, "process", id, limit);
-                let context = self.within_limit(self.with_name(context, &call.agent_name));
+                self.set_name(&mut context, &call.agent_name);
+                self.set_deadline(&mut context);
                 Work::One(Box::pin(invocation.process(call.message, context)))
             }
             Request::Stream(call) => {
                 let invocation =
                     Invocation::new(self.agent(&call.agent_name)?, "stream", id, limit);
-                let context = self.with_name(context, &call.agent_name);
+                self.set_name(&mut context, &call.agent_name);
                 Work::Many(Box::pin(invocation.stream(call.message, context)))
             }
             Request::Execute(call) => {
                 let invocation = Invocation::new(self.tool(&call.tool_name)?, "execute", id, limit);
-                let context = self.within_limit(context);
+                self.set_deadline(&mut context);
                 Work::One(Box::pin(invocation.execute(call.kwargs, context)))
             }
             request if request.method() == Some(DESCRIBE) => {

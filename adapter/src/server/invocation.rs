@@ -19,6 +19,10 @@ use crate::{
 
 /// A request to an agent or a tool. Every request is answered, even if the handler panics or times
 /// out.
+///
+/// An async function stores its arguments twice, and so does each async function that it calls with
+/// them. The futures below therefore lend the arguments to the work, which takes them when it
+/// starts. The work is an async block, so that a panic in the method itself is also caught.
 pub(super) struct Invocation<H: ?Sized> {
     handler: Arc<H>,
     id: RequestId,
@@ -111,14 +115,23 @@ impl<H: Handler + ?Sized> Invocation<H> {
 }
 
 impl Invocation<dyn DynAgent> {
-    pub(super) async fn process(self, message: Message, context: RequestContext) -> Body {
-        // The async block ensures that a panic in `process` itself is also caught.
-        let work = async { self.handler.process(message, context).await };
-        self.finish(match self.run(work).await {
-            Ok(Ok(message)) => Response::Message(message).into(),
-            Ok(Err(error)) => Body::Error(self.failed(error)),
-            Err(error) => Body::Error(error),
-        })
+    pub(super) fn process(
+        self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Future<Output = Body> + Send {
+        let mut arguments = Some((message, context));
+        async move {
+            let work = async {
+                let (message, context) = arguments.take().expect(STARTED_ONCE);
+                self.handler.process(message, context).await
+            };
+            self.finish(match self.run(work).await {
+                Ok(Ok(message)) => Response::Message(message).into(),
+                Ok(Err(error)) => Body::Error(self.failed(error)),
+                Err(error) => Body::Error(error),
+            })
+        }
     }
 
     pub(super) fn stream(
@@ -147,13 +160,23 @@ impl Invocation<dyn DynAgent> {
 }
 
 impl Invocation<dyn DynTool> {
-    pub(super) async fn execute(self, kwargs: Map, context: RequestContext) -> Body {
-        let work = async { self.handler.execute(kwargs, context).await };
-        self.finish(match self.run(work).await {
-            Ok(Ok(result)) => Response::Tool(result).into(),
-            Ok(Err(error)) => Body::Error(tool_failed(self.failed(error))),
-            Err(error) => Body::Error(tool_failed(error)),
-        })
+    pub(super) fn execute(
+        self,
+        kwargs: Map,
+        context: RequestContext,
+    ) -> impl Future<Output = Body> + Send {
+        let mut arguments = Some((kwargs, context));
+        async move {
+            let work = async {
+                let (kwargs, context) = arguments.take().expect(STARTED_ONCE);
+                self.handler.execute(kwargs, context).await
+            };
+            self.finish(match self.run(work).await {
+                Ok(Ok(result)) => Response::Tool(result).into(),
+                Ok(Err(error)) => Body::Error(tool_failed(self.failed(error))),
+                Err(error) => Body::Error(tool_failed(error)),
+            })
+        }
     }
 }
 
@@ -182,5 +205,26 @@ fn tool_failed(mut error: WireError) -> WireError {
     error
 }
 
+const STARTED_ONCE: &str = "the work starts once";
+
 /// The rate is limited because a caller may be able to cause any number of failures.
 static FAULTS: LogLimit = LogLimit::new();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent_fn;
+
+    /// The future of each request is moved to the heap, so its size is a part of the cost of a
+    /// call.
+    #[test]
+    fn the_future_of_a_request_holds_its_arguments_once() {
+        let agent: Arc<dyn DynAgent> =
+            Arc::new(agent_fn("echo", |message: Message| async { Ok(message) }));
+        let invocation = Invocation::new(&agent, "process", &RequestId::random(), None);
+        let arguments = size_of::<(Message, RequestContext)>();
+        let overhead = size_of_val(&invocation) + 512;
+        let future = invocation.process(Message::user("hi"), RequestContext::new());
+        assert!(size_of_val(&future) < arguments + overhead);
+    }
+}
