@@ -123,7 +123,10 @@ impl Invocation<dyn DynAgent> {
         let mut arguments = Some((message, context));
         async move {
             let work = async {
-                let (message, context) = arguments.take().expect(STARTED_ONCE);
+                // Unreachable, because a future starts once.
+                let Some((message, context)) = arguments.take() else {
+                    return Err(AgentError::new("started twice"));
+                };
                 self.handler.process(message, context).await
             };
             self.finish(match self.run(work).await {
@@ -168,7 +171,10 @@ impl Invocation<dyn DynTool> {
         let mut arguments = Some((kwargs, context));
         async move {
             let work = async {
-                let (kwargs, context) = arguments.take().expect(STARTED_ONCE);
+                // Unreachable, because a future starts once.
+                let Some((kwargs, context)) = arguments.take() else {
+                    return Err(AgentError::new("started twice"));
+                };
                 self.handler.execute(kwargs, context).await
             };
             self.finish(match self.run(work).await {
@@ -204,8 +210,6 @@ fn tool_failed(mut error: WireError) -> WireError {
     }
     error
 }
-
-const STARTED_ONCE: &str = "the work starts once";
 
 /// The rate is limited because a caller may be able to cause any number of failures.
 static FAULTS: LogLimit = LogLimit::new();
