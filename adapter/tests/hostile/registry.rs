@@ -35,6 +35,18 @@ fn envelope(kind: &str, payload: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_registry_refuses_a_frame_over_1_mib_at_its_header() {
+    let (server, _) = serve().await;
+    let mut peer = RawPeer::connect(server.endpoint()).await;
+    let header = 1_048_577_u32.to_be_bytes();
+    peer.connection.write_all(&header).await.unwrap();
+    let Body::Error(error) = peer.receive().await.body else {
+        panic!("not an error");
+    };
+    assert_eq!(error.details["limit"].as_u64(), Some(1_048_576));
+}
+
+#[tokio::test]
 async fn one_connection_cannot_fill_a_registry() {
     let (server, registry) = serve().await;
     let mut peer = RawPeer::connect(server.endpoint()).await;

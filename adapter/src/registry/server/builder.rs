@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use agentwire_codec::FrameLimits;
 use agentwire_registry::{Registry, SharedRegistry};
 use agentwire_transport::internal::{LogLimit, MAX_TIMEOUT};
 use tokio::sync::Semaphore;
@@ -47,6 +48,7 @@ impl RegistryServerBuilder {
                 max_connections: MAX_CONNECTIONS,
                 handler_timeout: Some(HANDLER_TIMEOUT),
                 max_queued: MAX_QUEUED,
+                frame_limits: FrameLimits::default().receive(MAX_REQUEST),
                 ..ServerConfig::default()
             },
             endpoints: Endpoints::default(),
@@ -121,7 +123,10 @@ impl RegistryServerBuilder {
         /// open, and so does each client that discovers an agent. After any other request, such as
         /// a heartbeat, the connection stays open for 10 s.
         max_connections;
-        /// Long lists are split into pages, each of which fits into a frame.
+        /// By default, a registry receives frames of up to 1 MiB, which is sufficient for the default
+        /// [`max_size`](crate::registry::RegistryConfig::max_size) of a registration in any encoding,
+        /// and sends frames of up to 10 MiB. Long lists are split into pages, each of which fits into
+        /// a frame.
         frame_limits;
         /// A connection with a watch is never idle.
         idle_timeout;
@@ -205,6 +210,10 @@ const MAX_CONNECTIONS: usize = 4096;
 /// How many bytes wait in memory for a peer that reads slowly. The limit is low, because thousands
 /// of watches may wait for their readers.
 const MAX_QUEUED: usize = 16 * 1024;
+
+/// The maximum size of a request. By default, the content of a registration is at most 64 KiB of
+/// JSON, of which a client may write each byte as an escape of six bytes.
+const MAX_REQUEST: usize = 1024 * 1024;
 
 const WATCHES_PER_CONNECTION: usize = 16;
 const REGISTRATIONS_PER_CONNECTION: usize = 1024;
