@@ -344,6 +344,8 @@ pub use agentwire_transport as transport;
 pub use agentwire_transport::Endpoint;
 #[cfg(feature = "tls")]
 pub use agentwire_transport::{TlsClient, TlsServer};
+#[cfg(feature = "websocket")]
+pub use agentwire_transport::{WebSocketFault, WebSocketOptions};
 
 #[cfg(feature = "typed-tools")]
 pub use crate::tool::{Typed, TypedTool, TypedToolHandler, typed_tool_fn};

@@ -11,7 +11,7 @@ use crate::exit::{CliError, Exit};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsServerArgs {
-    /// The certificate of the server, for a tls:// endpoint: a PEM file with the certificate and
+    /// The certificate of the server, for an endpoint with TLS: a PEM file with the certificate and
     /// those of the intermediate authorities; a changed file is read again
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -61,10 +61,11 @@ impl TlsServerArgs {
 
     /// Checks that there is a certificate if the endpoint needs one, and the other way around.
     pub(crate) fn check(&self, endpoint: &Endpoint) -> Result<(), CliError> {
-        let is_tls = matches!(endpoint, Endpoint::Tls { .. });
-        let problem = match (is_tls, &self.tls_cert) {
+        let problem = match (endpoint.is_secure(), &self.tls_cert) {
             (true, None) => "needs --tls-cert and --tls-key",
-            (false, Some(_)) => "is not encrypted, although --tls-cert is given; use tls://",
+            (false, Some(_)) => {
+                "is not encrypted, although --tls-cert is given; use tls:// or wss://"
+            }
             _ => return Ok(()),
         };
         Err(CliError::new(Exit::Usage, format!("{endpoint} {problem}")))
@@ -75,7 +76,7 @@ impl TlsServerArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct TlsClientArgs {
-    /// Trust servers at tls:// endpoints whose certificates a certification authority in this PEM
+    /// Trust servers whose certificates a certification authority in this PEM
     /// file has signed [default: the certification authorities of the system]
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! The connection type, which is the same for every carrier.
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "websocket"))]
 use std::task::ready;
 use std::{
     fmt,
@@ -29,6 +29,9 @@ use crate::{
 };
 #[cfg(feature = "tls")]
 use crate::{PeerCertificate, tls::TlsStream};
+
+#[cfg(feature = "websocket")]
+use crate::websocket::WebSocket;
 
 /// An open byte stream to a peer over any carrier.
 ///
@@ -125,6 +128,35 @@ impl Connection {
         }
     }
 
+    /// Converts an accepted connection into a WebSocket connection before its handshake.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn accept_websocket(self, options: &crate::WebSocketOptions) -> Self {
+        let (peer, affinity) = (self.peer.clone(), self.affinity);
+        Self {
+            stream: Stream::WebSocket(Box::new(WebSocket::accept(self, options))),
+            peer,
+            affinity,
+            has_ended: false,
+        }
+    }
+
+    /// Opens a WebSocket over a connection.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn open_websocket(
+        self,
+        url: &crate::Url,
+        options: &crate::WebSocketOptions,
+    ) -> io::Result<Self> {
+        let (peer, affinity) = (self.peer.clone(), self.affinity);
+        let stream = WebSocket::connect(self, url, options).await?;
+        Ok(Self {
+            stream: Stream::WebSocket(Box::new(stream)),
+            peer,
+            affinity,
+            has_ended: false,
+        })
+    }
+
     pub(crate) fn memory(stream: DuplexStream, name: Arc<str>) -> Self {
         Self {
             stream: Stream::Memory(stream),
@@ -141,15 +173,16 @@ impl Connection {
 
     /// Completes the handshake of the carrier.
     ///
-    /// [`Listener::accept`](crate::Listener::accept) returns a TLS connection before its handshake,
-    /// so that a slow peer delays no other one. Await this method in the task of the connection,
-    /// with a time limit, before the first read or write. Afterwards, [`peer`](Self::peer) has the
-    /// certificate of the peer. For other carriers, and for connections that were opened by this
-    /// side, the method returns immediately.
+    /// [`Listener::accept`](crate::Listener::accept) returns a TLS or WebSocket connection before
+    /// its handshake, so that a slow peer delays no other one. Await this method in the task of the
+    /// connection, with a time limit, before the first read or write. Afterwards,
+    /// [`peer`](Self::peer) has the certificate of the peer. For other carriers, and for
+    /// connections that were opened by this side, the method returns immediately.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Handshake`] if the handshake fails.
+    /// Returns [`Error::Handshake`] if the handshake of TLS fails, and [`Error::Upgrade`] if that
+    /// of WebSocket fails.
     ///
     /// # Cancel safety
     ///
@@ -179,6 +212,21 @@ impl Connection {
                 })),
             };
         }
+        #[cfg(feature = "websocket")]
+        if let Stream::WebSocket(stream) = &mut self.stream {
+            return match ready!(stream.poll_handshake(cx)) {
+                Ok(peer) => {
+                    if let Some(peer) = peer {
+                        self.peer = peer;
+                    }
+                    Poll::Ready(Ok(()))
+                }
+                Err(source) => Poll::Ready(Err(Error::Upgrade {
+                    peer: Box::new(self.peer.clone()),
+                    source,
+                })),
+            };
+        }
         let _ = cx;
         Poll::Ready(Ok(()))
     }
@@ -187,6 +235,10 @@ impl Connection {
     pub fn needs_handshake(&self) -> bool {
         #[cfg(feature = "tls")]
         if let Stream::Tls(stream) = &self.stream {
+            return stream.needs_handshake();
+        }
+        #[cfg(feature = "websocket")]
+        if let Stream::WebSocket(stream) = &self.stream {
             return stream.needs_handshake();
         }
         false
@@ -223,6 +275,8 @@ impl Connection {
             Stream::Memory(stream) => poll_once(stream),
             #[cfg(feature = "tls")]
             Stream::Tls(stream) => probe_tls(stream, &self.peer),
+            #[cfg(feature = "websocket")]
+            Stream::WebSocket(stream) => poll_once(stream),
             Stream::Custom(stream) => poll_once(stream),
         }
     }
@@ -260,6 +314,8 @@ impl Connection {
                 None => PeerState::Open,
             },
             Stream::Memory(stream) => poll_write_nothing(stream, cx, self.has_ended),
+            #[cfg(feature = "websocket")]
+            Stream::WebSocket(stream) => stream.peer_state(cx),
             _ if self.has_ended => PeerState::Ended,
             _ => PeerState::Open,
         }
@@ -308,6 +364,8 @@ macro_rules! delegate {
             Stream::Memory($inner) => $call,
             #[cfg(feature = "tls")]
             Stream::Tls($inner) => $call,
+            #[cfg(feature = "websocket")]
+            Stream::WebSocket($inner) => $call,
             Stream::Custom($inner) => $call,
         }
     };
@@ -319,7 +377,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        #[cfg(feature = "tls")]
+        #[cfg(any(feature = "tls", feature = "websocket"))]
         if self.needs_handshake() {
             ready!(self.poll_handshake(cx)).map_err(io::Error::other)?;
         }
@@ -338,7 +396,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        #[cfg(feature = "tls")]
+        #[cfg(any(feature = "tls", feature = "websocket"))]
         if self.needs_handshake() {
             ready!(self.poll_handshake(cx)).map_err(io::Error::other)?;
         }
@@ -350,7 +408,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        #[cfg(feature = "tls")]
+        #[cfg(any(feature = "tls", feature = "websocket"))]
         if self.needs_handshake() {
             ready!(self.poll_handshake(cx)).map_err(io::Error::other)?;
         }
@@ -377,6 +435,8 @@ enum Stream {
     Memory(DuplexStream),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream>),
+    #[cfg(feature = "websocket")]
+    WebSocket(Box<WebSocket>),
     Custom(Box<dyn ByteStream>),
 }
 

@@ -1,8 +1,12 @@
 //! Connectors, which open connections over any carrier.
 
+#[cfg(feature = "websocket")]
+use std::io;
 use std::{fmt::Debug, pin::Pin, sync::Arc};
 
 use crate::{Connection, Endpoint, EndpointProblem, Error, TcpOptions, memory, tcp};
+#[cfg(feature = "websocket")]
+use crate::{TlsError, WebSocketError};
 
 /// A boxed future, which allows [`Connector`] to be used as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -69,26 +73,137 @@ pub struct EndpointConnector {
     options: TcpOptions,
     #[cfg(feature = "tls")]
     tls: crate::TlsClient,
+    #[cfg(feature = "websocket")]
+    websocket: crate::WebSocketOptions,
 }
 
 impl EndpointConnector {
-    /// Creates a connector. The options affect only TCP and TLS endpoints.
+    /// Creates a connector. The options affect only endpoints over TCP.
     pub fn new(endpoint: Endpoint, options: TcpOptions) -> Self {
         Self {
             endpoint,
             options,
             #[cfg(feature = "tls")]
             tls: crate::TlsClient::new(),
+            #[cfg(feature = "websocket")]
+            websocket: crate::WebSocketOptions::new(),
         }
     }
 
-    /// Sets the certificates for a TLS endpoint. By default, the certification authorities of the
-    /// system are trusted.
+    /// Sets the certificates for a `tls://` or `wss://` endpoint. By default, the certification
+    /// authorities of the system are trusted.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn with_tls(mut self, tls: crate::TlsClient) -> Self {
         self.tls = tls;
         self
+    }
+
+    /// Sets the options for a WebSocket endpoint.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn with_websocket(mut self, options: crate::WebSocketOptions) -> Self {
+        self.websocket = options;
+        self
+    }
+
+    async fn open(&self) -> Result<Connection, Error> {
+        let (endpoint, options) = (&self.endpoint, &self.options);
+        let opened = match endpoint {
+            #[cfg(unix)]
+            Endpoint::Unix { path } => crate::unix::connect(path).await,
+            _ if matches!(endpoint.host_and_port(), Some((_, 0))) => {
+                return Err(Error::InvalidEndpoint {
+                    text: endpoint.to_string(),
+                    problem: EndpointProblem::PortZero,
+                });
+            }
+            Endpoint::Tcp { host, port } => tcp::connect(host, *port, options).await,
+            #[cfg(feature = "tls")]
+            Endpoint::Tls { host, port } => {
+                return crate::tls::connect(endpoint, host, *port, options, &self.tls).await;
+            }
+            #[cfg(not(feature = "tls"))]
+            Endpoint::Tls { .. } => return Err(missing_tls(endpoint)),
+            Endpoint::Memory { name } => memory::connect(name).await,
+            #[cfg(feature = "websocket")]
+            Endpoint::Url(url) if url.scheme.is_websocket() => {
+                return self.open_websocket(url).await;
+            }
+            Endpoint::Url(url) => {
+                return Err(Error::MissingFeature {
+                    endpoint: endpoint.clone(),
+                    carrier: url.scheme.carrier(),
+                    features: url.scheme.features(),
+                });
+            }
+            Endpoint::Custom { .. } => {
+                return Err(Error::NoCarrier {
+                    endpoint: endpoint.clone(),
+                });
+            }
+            #[cfg(not(unix))]
+            Endpoint::Unix { .. } => {
+                return Err(Error::NoCarrier {
+                    endpoint: endpoint.clone(),
+                });
+            }
+        };
+        opened.map_err(|source| Error::Connect {
+            endpoint: endpoint.clone(),
+            source,
+        })
+    }
+
+    #[cfg(feature = "websocket")]
+    async fn open_websocket(&self, url: &crate::Url) -> Result<Connection, Error> {
+        let connection = if url.scheme.is_secure() {
+            #[cfg(not(feature = "tls"))]
+            return Err(missing_tls(&self.endpoint));
+            #[cfg(feature = "tls")]
+            {
+                // WebSocket over TLS has no protocol name of its own (ALPN).
+                let tls = self.tls.clone().protocols(&[]);
+                let (host, options) = (&url.host, &self.options);
+                crate::tls::connect(&self.endpoint, host, url.port, options, &tls).await?
+            }
+        } else {
+            let opened = tcp::connect(&url.host, url.port, &self.options).await;
+            opened.map_err(|source| Error::Connect {
+                endpoint: self.endpoint.clone(),
+                source,
+            })?
+        };
+        let opened = connection.open_websocket(url, &self.websocket).await;
+        opened.map_err(|error| self.upgrade_failed(error))
+    }
+
+    #[cfg(feature = "websocket")]
+    fn upgrade_failed(&self, error: io::Error) -> Error {
+        let endpoint = self.endpoint.clone();
+        let inner = error.get_ref();
+        if let Some(source) = inner.and_then(|inner| inner.downcast_ref::<WebSocketError>()) {
+            let source = source.clone();
+            return Error::WebSocket { endpoint, source };
+        }
+        // In TLS 1.3, only the first read shows that the server has refused the client.
+        if let Some(source) = inner.and_then(|inner| inner.downcast_ref::<TlsError>()) {
+            let source = source.clone();
+            return Error::Tls { endpoint, source };
+        }
+        Error::Connect {
+            endpoint,
+            source: error,
+        }
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn missing_tls(endpoint: &Endpoint) -> Error {
+    Error::MissingFeature {
+        endpoint: endpoint.clone(),
+        carrier: "TLS",
+        features: crate::error::TLS_FEATURES,
     }
 }
 
@@ -98,15 +213,7 @@ impl Connector for EndpointConnector {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Connection, Error>> {
-        #[cfg(feature = "tls")]
-        if let Endpoint::Tls { host, port } = &self.endpoint {
-            if *port != 0 {
-                let (endpoint, options) = (&self.endpoint, &self.options);
-                let connecting = crate::tls::connect(endpoint, host, *port, options, &self.tls);
-                return Box::pin(connecting);
-            }
-        }
-        Box::pin(connect_with(&self.endpoint, &self.options))
+        Box::pin(self.open())
     }
 }
 
@@ -129,7 +236,8 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 ///
 /// For TLS, the future resolves after the handshake, and the certificates of the system's
 /// certification authorities are trusted; [`EndpointConnector::with_tls`] sets other ones. The
-/// server may refuse the certificate of the client afterwards, which the first read reports.
+/// server may refuse the certificate of the client afterwards, which the first read reports. For
+/// WebSocket, too, the future resolves after the handshake.
 ///
 /// If the accept queue of a running server is full, a connection over a Unix socket or in memory
 /// waits until the queue has capacity. The wait has no limit, so use a timeout for the call. (For
@@ -141,8 +249,9 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
 /// Returns [`Error::Connect`] if the connection cannot be opened; [`Error::is_refused`] returns
 /// true if no server listens at the endpoint. If the resolution of a host name fails temporarily,
 /// the source has the kind `WouldBlock`. Returns [`Error::InvalidEndpoint`] for TCP port 0, and
-/// [`Error::NoCarrier`] if no built-in carrier supports the endpoint. Returns [`Error::Tls`] if the
-/// handshake of TLS fails, and [`Error::MissingFeature`] without a feature for TLS.
+/// [`Error::NoCarrier`] if no built-in carrier supports the endpoint. Returns [`Error::Tls`] or
+/// [`Error::WebSocket`] if that handshake fails, and [`Error::MissingFeature`] without the feature
+/// for the endpoint.
 ///
 /// # Cancel safety
 ///
@@ -162,45 +271,6 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Connection, Error> {
 ///
 /// The same as for [`connect`].
 pub async fn connect_with(endpoint: &Endpoint, options: &TcpOptions) -> Result<Connection, Error> {
-    let opened = match endpoint {
-        #[cfg(unix)]
-        Endpoint::Unix { path } => crate::unix::connect(path).await,
-        _ if matches!(endpoint.host_and_port(), Some((_, 0))) => {
-            return Err(Error::InvalidEndpoint {
-                text: endpoint.to_string(),
-                problem: EndpointProblem::PortZero,
-            });
-        }
-        Endpoint::Tcp { host, port } => tcp::connect(host, *port, options).await,
-        #[cfg(feature = "tls")]
-        Endpoint::Tls { host, port } => {
-            let tls = crate::TlsClient::new();
-            return crate::tls::connect(endpoint, host, *port, options, &tls).await;
-        }
-        #[cfg(not(feature = "tls"))]
-        Endpoint::Tls { .. } => {
-            return Err(Error::MissingFeature {
-                endpoint: endpoint.clone(),
-                carrier: "TLS",
-                features: crate::error::TLS_FEATURES,
-            });
-        }
-        Endpoint::Memory { name } => memory::connect(name).await,
-        Endpoint::Url(url) => {
-            return Err(Error::MissingFeature {
-                endpoint: endpoint.clone(),
-                carrier: url.scheme.carrier(),
-                features: url.scheme.features(),
-            });
-        }
-        _ => {
-            return Err(Error::NoCarrier {
-                endpoint: endpoint.clone(),
-            });
-        }
-    };
-    opened.map_err(|source| Error::Connect {
-        endpoint: endpoint.clone(),
-        source,
-    })
+    let connector = EndpointConnector::new(endpoint.clone(), options.clone());
+    connector.open().await
 }

@@ -1,4 +1,5 @@
-//! Byte streams between agents over Unix sockets, TCP, in-process pipes and custom carriers.
+//! Byte streams between agents over Unix sockets, TCP, TLS, WebSocket, in-process pipes and custom
+//! carriers.
 //!
 //! ```
 //! use agentwire_transport::{Endpoint, Listener, connect};
@@ -30,7 +31,9 @@
 //! * This crate does not interpret frames or envelopes. The crate neither retries refused
 //!   connections nor limits the duration of a connection attempt. Use [`tokio::time::timeout`] to
 //!   set a limit.
-//! * No tasks are spawned. All work is done in the future that you await.
+//! * No tasks are spawned: all work is done in the future that you await. The one exception is a
+//!   WebSocket that was opened by this side. It has a task, which answers pings while nobody reads
+//!   and ends with the connection.
 //! * The Tokio runtime must have I/O and time enabled (`enable_all`).
 //!
 //! # Unix sockets
@@ -65,6 +68,21 @@
 //! end of a connection without the alert `close_notify` is an ordinary end, because the length of
 //! each frame shows whether something is missing.
 //!
+//! # WebSocket
+//!
+//! The feature `websocket` adds the endpoints `ws://host:port/path`, and together with a feature
+//! for TLS the endpoints `wss://host:port/path`. Peers over WebSocket send each payload as one
+//! message, without a length (PROTOCOL.md, section 15.1). A [`Connection`] translates: its reader
+//! finds the four bytes of the length before each message, and each frame that is written becomes
+//! one binary message. Pings, fragments and close frames stay inside the connection.
+//! `WebSocketOptions` sets the maximum size of a message, the interval of pings, and headers of the
+//! request.
+//!
+//! A server completes the handshake of WebSocket like that of TLS, with
+//! [`handshake`](Connection::handshake). It accepts any path. A request that is no handshake is
+//! answered in HTTP. Extensions, such as compression, and subprotocols are neither offered nor
+//! accepted.
+//!
 //! # Existing sockets
 //!
 //! Tokio's streams can be converted into a [`Connection`], and its listeners into a [`Listener`].
@@ -77,16 +95,15 @@
 //! that opens connections. Implement [`Accept`] for the side that accepts connections, and pass it
 //! to [`Listener::custom`].
 //!
-//! A carrier that transmits whole messages, such as a WebSocket, would belong to the layer above
-//! this crate. Such a carrier sends payloads without the length prefix (PROTOCOL.md, section 1.6),
-//! so it would replace the part of the adapter crate that exchanges payloads. If you control both
-//! sides, you can already use [`Connection::custom`] to send a byte stream over such a carrier.
+//! A carrier that transmits whole messages can be converted into a byte stream, as this crate does
+//! for WebSocket: add the length (PROTOCOL.md, section 1.1) to each message that is received, and
+//! remove it from each frame that is sent.
 //!
 //! # Not supported
 //!
-//! Abstract Unix sockets, versions of TLS before 1.3, and the schemes `ws`, `wss`, `http`, `https`,
-//! `h2c`, `h3` and `grpc` are not supported. On Windows, only TCP, TLS and in-process connections
-//! are supported.
+//! Abstract Unix sockets, versions of TLS before 1.3, extensions of WebSocket, and the schemes
+//! `http`, `https`, `h2c`, `h3`, `grpc` and `grpcs` are not supported by this crate. On Windows,
+//! Unix sockets are not supported.
 
 mod connection;
 mod connector;
@@ -110,6 +127,11 @@ mod directory_lock;
 mod socket_file;
 #[cfg(unix)]
 mod unix;
+#[cfg(feature = "websocket")]
+mod websocket;
+
+#[cfg(feature = "websocket")]
+pub use self::websocket::{WebSocketFault, WebSocketOptions};
 
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsClient, TlsServer};
@@ -117,7 +139,7 @@ pub use self::{
     connection::Connection,
     connector::{BoxFuture, Connector, EndpointConnector, connect, connect_with},
     endpoint::{Endpoint, Url, UrlScheme},
-    error::{CertificateProblem, EndpointProblem, Error, PathInUse, TlsError},
+    error::{CertificateProblem, EndpointProblem, Error, PathInUse, TlsError, WebSocketError},
     listener::{Accept, Listener},
     peer::{Credentials, Peer, PeerAddr},
     peer_certificate::PeerCertificate,

@@ -53,7 +53,8 @@ impl Listener {
     /// Returns [`Error::PathInUse`], [`Error::NameInUse`] or [`Error::Bind`] if the address is in
     /// use or not available. [`Error::is_in_use`] returns true if the address is in use. Returns
     /// [`Error::DirectoryLocked`] if another process holds the lock on the directory of the socket
-    /// for 5 seconds. Returns [`Error::NoCarrier`] if no built-in carrier supports the endpoint.
+    /// for 5 seconds. Returns [`Error::NoCarrier`] if no built-in carrier supports the endpoint,
+    /// and [`Error::MissingFeature`] without the feature of the carrier.
     ///
     /// # Cancel safety
     ///
@@ -72,21 +73,26 @@ impl Listener {
                 *port = bound;
                 Inner::Tcp(acceptor)
             }
-            #[cfg(feature = "tls")]
-            Endpoint::Tls { .. } => {
-                return Err(Error::TlsSetup {
-                    problem: format!("{endpoint} needs a certificate; set a `TlsServer`"),
-                });
-            }
-            #[cfg(not(feature = "tls"))]
-            Endpoint::Tls { .. } => {
-                return Err(Error::MissingFeature {
-                    endpoint,
-                    carrier: "TLS",
-                    features: crate::error::TLS_FEATURES,
-                });
-            }
+            Endpoint::Tls { .. } => return Err(no_certificate(endpoint)),
             Endpoint::Memory { name } => Inner::Memory(MemoryListener::bind(name)?),
+            #[cfg(feature = "websocket")]
+            Endpoint::Url(url) if url.scheme == crate::UrlScheme::Ws => {
+                let (acceptor, bound) = match TcpAcceptor::bind(&url.host, url.port).await {
+                    Ok(bound) => bound,
+                    Err(source) => return Err(Error::Bind { endpoint, source }),
+                };
+                url.port = bound;
+                Inner::WebSocket {
+                    acceptor,
+                    options: crate::WebSocketOptions::new(),
+                    #[cfg(feature = "tls")]
+                    tls: None,
+                }
+            }
+            #[cfg(feature = "websocket")]
+            Endpoint::Url(url) if url.scheme.is_websocket() => {
+                return Err(no_certificate(endpoint));
+            }
             Endpoint::Url(url) => {
                 return Err(Error::MissingFeature {
                     carrier: url.scheme.carrier(),
@@ -99,7 +105,7 @@ impl Listener {
         Ok(Self { inner, endpoint })
     }
 
-    /// Creates a listener on a TLS endpoint.
+    /// Creates a listener on a `tls://` or `wss://` endpoint.
     ///
     /// The listener accepts connections before their handshake. Await
     /// [`Connection::handshake`] in the task of each connection.
@@ -114,12 +120,17 @@ impl Listener {
     /// The same as for [`bind`](Self::bind).
     #[cfg(feature = "tls")]
     pub async fn bind_tls(endpoint: &Endpoint, tls: crate::TlsServer) -> Result<Self, Error> {
-        let Endpoint::Tls { host, port } = endpoint else {
-            return Err(Error::TlsSetup {
-                problem: format!("{endpoint} is not a TLS endpoint"),
-            });
+        let (host, port) = match endpoint {
+            Endpoint::Tls { host, port } => (host, *port),
+            #[cfg(feature = "websocket")]
+            Endpoint::Url(url) if url.scheme == crate::UrlScheme::Wss => (&url.host, url.port),
+            _ => {
+                return Err(Error::TlsSetup {
+                    problem: format!("{endpoint} is not a TLS endpoint"),
+                });
+            }
         };
-        let (acceptor, bound) = match TcpAcceptor::bind(host, *port).await {
+        let (acceptor, bound) = match TcpAcceptor::bind(host, port).await {
             Ok(bound) => bound,
             Err(source) => {
                 return Err(Error::Bind {
@@ -128,9 +139,19 @@ impl Listener {
                 });
             }
         };
+        let inner = match endpoint {
+            #[cfg(feature = "websocket")]
+            Endpoint::Url(_) => Inner::WebSocket {
+                acceptor,
+                options: crate::WebSocketOptions::new(),
+                // WebSocket over TLS has no protocol name of its own (ALPN).
+                tls: Some(tls.protocols(&[])),
+            },
+            _ => Inner::Tls(acceptor, tls),
+        };
         Ok(Self {
-            inner: Inner::Tls(acceptor, tls),
-            endpoint: Endpoint::tls(host, bound)?,
+            inner,
+            endpoint: endpoint.clone().with_port(bound),
         })
     }
 
@@ -169,7 +190,20 @@ impl Listener {
             Inner::Tcp(acceptor) => acceptor.set_options(options),
             #[cfg(feature = "tls")]
             Inner::Tls(acceptor, _) => acceptor.set_options(options),
+            #[cfg(feature = "websocket")]
+            Inner::WebSocket { acceptor, .. } => acceptor.set_options(options),
             _ => {}
+        }
+        self
+    }
+
+    /// Sets the options of the WebSocket connections that this listener accepts. Listeners of other
+    /// carriers ignore the options.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn with_websocket_options(mut self, new: crate::WebSocketOptions) -> Self {
+        if let Inner::WebSocket { options, .. } = &mut self.inner {
+            *options = new;
         }
         self
     }
@@ -208,6 +242,20 @@ impl Listener {
             Inner::Tls(acceptor, tls) => acceptor
                 .poll_accept(cx)
                 .map_ok(|connection| connection.accept_tls(tls.config())),
+            #[cfg(feature = "websocket")]
+            Inner::WebSocket {
+                acceptor,
+                options,
+                #[cfg(feature = "tls")]
+                tls,
+            } => acceptor.poll_accept(cx).map_ok(|connection| {
+                #[cfg(feature = "tls")]
+                let connection = match tls {
+                    Some(tls) => connection.accept_tls(tls.config()),
+                    None => connection,
+                };
+                connection.accept_websocket(options)
+            }),
             Inner::Memory(listener) => listener.poll_accept(cx),
             Inner::Custom(accept) => return accept.poll_accept(cx),
         };
@@ -334,8 +382,28 @@ enum Inner {
     Tcp(TcpAcceptor),
     #[cfg(feature = "tls")]
     Tls(TcpAcceptor, crate::TlsServer),
+    #[cfg(feature = "websocket")]
+    WebSocket {
+        acceptor: TcpAcceptor,
+        options: crate::WebSocketOptions,
+        #[cfg(feature = "tls")]
+        tls: Option<crate::TlsServer>,
+    },
     Memory(MemoryListener),
     Custom(Box<dyn Accept>),
+}
+
+fn no_certificate(endpoint: Endpoint) -> Error {
+    #[cfg(feature = "tls")]
+    return Error::TlsSetup {
+        problem: format!("{endpoint} needs a certificate; set a `TlsServer`"),
+    };
+    #[cfg(not(feature = "tls"))]
+    Error::MissingFeature {
+        endpoint,
+        carrier: "TLS",
+        features: crate::error::TLS_FEATURES,
+    }
 }
 
 fn invalid(source: io::Error) -> Error {

@@ -138,6 +138,11 @@ impl<D> RemoteAgentBuilder<D> {
     /// closes the connection.
     pub fn frame_limits(mut self, limits: FrameLimits) -> Self {
         self.config.frame_limits = limits;
+        #[cfg(feature = "websocket")]
+        {
+            let options = self.config.connect.websocket;
+            self.config.connect.websocket = options.max_message(limits.max_receive());
+        }
         self
     }
 
@@ -148,9 +153,19 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
-    /// Sets the certificates for `tls://` endpoints. By default, the certification authorities of
-    /// the system are trusted, and the client has no certificate. The certificates do not apply to
-    /// a custom [`connector`](RemoteAgentBuilder::connector).
+    /// Sets the options of WebSocket connections, such as the interval of pings. The
+    /// [frame limits](Self::frame_limits) determine the maximum size of a message. The options do
+    /// not apply to a custom [`connector`](RemoteAgentBuilder::connector).
+    #[cfg(feature = "websocket")]
+    pub fn websocket_options(mut self, options: agentwire_transport::WebSocketOptions) -> Self {
+        let max_message = self.config.frame_limits.max_receive();
+        self.config.connect.websocket = options.max_message(max_message);
+        self
+    }
+
+    /// Sets the certificates for `tls://` and `wss://` endpoints. By default, the certification
+    /// authorities of the system are trusted, and the client has no certificate. The certificates
+    /// do not apply to a custom [`connector`](RemoteAgentBuilder::connector).
     ///
     /// The client reads the files again when they have changed, at most every two seconds, before
     /// it opens a connection. Files that cannot be used are reported at the level warn, and the

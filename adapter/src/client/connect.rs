@@ -1,4 +1,5 @@
-//! How a client opens connections: options of TCP, certificates, and what must be encrypted.
+//! How a client opens connections: options of the carriers, certificates, and what must be
+//! encrypted.
 
 use agentwire_transport::{
     BoxFuture, Connection, Connector, Endpoint, EndpointConnector, Error, TcpOptions,
@@ -13,6 +14,8 @@ pub(super) struct ConnectOptions {
     pub(super) require_tls: bool,
     #[cfg(feature = "tls")]
     pub(super) tls: tls::Certificates,
+    #[cfg(feature = "websocket")]
+    pub(super) websocket: agentwire_transport::WebSocketOptions,
 }
 
 impl ConnectOptions {
@@ -44,11 +47,13 @@ impl ConnectOptions {
         self.check(endpoint)?;
         let connector = EndpointConnector::new(endpoint.clone(), self.tcp.clone());
         #[cfg(feature = "tls")]
-        let connector = if matches!(endpoint, Endpoint::Tls { .. }) {
+        let connector = if endpoint.is_secure() {
             connector.with_tls(self.tls.refreshed().await)
         } else {
             connector
         };
+        #[cfg(feature = "websocket")]
+        let connector = connector.with_websocket(self.websocket.clone());
         connector.connect().await
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct ServerConfig {
     /// The certificates for all TLS endpoints.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<agentwire_transport::TlsServer>,
+    #[cfg(feature = "websocket")]
+    pub(crate) websocket: agentwire_transport::WebSocketOptions,
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) frame_timeout: Duration,
@@ -44,6 +46,13 @@ impl ServerConfig {
             None if peer.is_own() => self.max_connections,
             None => (self.max_connections / 4).max(1),
         }
+    }
+
+    /// Returns the options of the WebSocket connections of one endpoint.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn websocket_options(&self) -> agentwire_transport::WebSocketOptions {
+        let options = self.websocket.clone();
+        options.max_message(self.frame_limits.max_receive())
     }
 
     /// # Errors
@@ -86,6 +95,8 @@ impl Default for ServerConfig {
             tcp: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "websocket")]
+            websocket: agentwire_transport::WebSocketOptions::new(),
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(600),
             frame_timeout: Duration::from_secs(60),
@@ -194,6 +205,11 @@ macro_rules! server_settings {
         /// A frame may have at most a quarter of the budget, or the frame limit if that is less.
         pub fn memory_budget(mut self, bytes: usize) -> Self {
             self.config.memory_budget = bytes;
+            #[cfg(feature = "websocket")]
+            {
+                let options = self.config.websocket;
+                self.config.websocket = options.fragment_budget((bytes / 8).min(32 << 20));
+            }
             self
         }
 
@@ -252,8 +268,16 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets the certificates for all `tls://` endpoints. Listeners that are passed in have
-        /// their own.
+        /// Sets the options of WebSocket connections, such as the interval of pings. The frame
+        /// limits determine the maximum size of a message.
+        #[cfg(feature = "websocket")]
+        pub fn websocket_options(mut self, options: agentwire_transport::WebSocketOptions) -> Self {
+            self.config.websocket = options;
+            self
+        }
+
+        /// Sets the certificates for all `tls://` and `wss://` endpoints. Listeners that are passed
+        /// in have their own.
         ///
         /// The server reads the files again when they change, about every two seconds, and uses
         /// them for new connections. Files that cannot be used are reported at the level warn, and
@@ -261,7 +285,7 @@ macro_rules! server_settings {
         /// its peer expires; requests in flight are answered first, within the
         /// [shutdown timeout](Self::shutdown_timeout).
         ///
-        /// If there is no `tls://` endpoint, [`serve`](Self::serve) returns an error, because the
+        /// If no endpoint uses TLS, [`serve`](Self::serve) returns an error, because the
         /// server would not be encrypted.
         #[cfg(feature = "tls")]
         pub fn tls(mut self, tls: agentwire_transport::TlsServer) -> Self {

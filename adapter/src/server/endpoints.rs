@@ -27,7 +27,7 @@ impl Source {
             Self::Endpoint(endpoint) => endpoint,
             Self::Listener(listener) => listener.endpoint(),
         };
-        matches!(endpoint, Endpoint::Tls { .. })
+        endpoint.is_secure()
     }
 }
 
@@ -80,7 +80,7 @@ impl Endpoints {
         if config.tls.is_some() && !self.sources.iter().any(Source::is_tls) {
             return Err(Error::InvalidSetting {
                 setting: "tls",
-                problem: "needs a `tls://` endpoint; other endpoints are not encrypted",
+                problem: "needs an endpoint with TLS, such as `tls://`; other endpoints are not encrypted",
             });
         }
         let mut bound = Vec::with_capacity(self.sources.len());

@@ -40,3 +40,5 @@ mod stream_ends;
 mod streaming;
 mod tools;
 mod untrusted_texts;
+#[cfg(feature = "websocket")]
+mod websocket;

@@ -14,6 +14,8 @@ async fn servers(test: &str) -> (Vec<LocalAgent>, TempDir) {
         Endpoint::unix(directory.path().join("agent.sock")).unwrap(),
         "tcp://127.0.0.1:0".parse().unwrap(),
         memory(test),
+        #[cfg(feature = "websocket")]
+        "ws://127.0.0.1:0/agents".parse().unwrap(),
     ];
     let mut servers = Vec::new();
     for endpoint in endpoints {

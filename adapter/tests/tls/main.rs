@@ -12,6 +12,8 @@ mod authority;
 #[allow(dead_code, unused_imports, reason = "this suite uses a part of it")]
 #[path = "../it/common/mod.rs"]
 mod common;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::{
     sync::{
@@ -62,7 +64,11 @@ fn identified(authority: &Authority, name: &str) -> TlsClient {
 }
 
 async fn serve(tls: TlsServer) -> LocalAgent {
-    let builder = LocalAgent::builder(who()).endpoint("tls://127.0.0.1:0");
+    serve_at("tls://127.0.0.1:0", tls).await
+}
+
+async fn serve_at(endpoint: &str, tls: TlsServer) -> LocalAgent {
+    let builder = LocalAgent::builder(who()).endpoint(endpoint);
     builder.tls(tls).serve().await.expect("serve")
 }
 

@@ -217,6 +217,15 @@ impl Endpoint {
         }
     }
 
+    /// Returns whether connections to the endpoint use TLS.
+    pub fn is_secure(&self) -> bool {
+        match self {
+            Self::Tls { .. } => true,
+            Self::Url(url) => url.scheme.is_secure(),
+            _ => false,
+        }
+    }
+
     /// Returns the endpoint with another port. An endpoint without a port is unchanged.
     #[must_use]
     pub fn with_port(mut self, new: u16) -> Self {

@@ -3,6 +3,7 @@
 mod endpoint_problem;
 mod path_in_use;
 mod tls;
+mod websocket;
 
 use std::{convert::Infallible, fmt, io, path::PathBuf};
 
@@ -12,6 +13,7 @@ pub use self::{
     endpoint_problem::EndpointProblem,
     path_in_use::PathInUse,
     tls::{CertificateProblem, TlsError},
+    websocket::WebSocketError,
 };
 use crate::{Endpoint, Peer};
 
@@ -119,6 +121,15 @@ pub enum Error {
         source: TlsError,
     },
 
+    /// The connection was opened, but the WebSocket handshake failed. The request was not sent.
+    #[error("cannot open a WebSocket to {}", Untrusted(endpoint))]
+    WebSocket {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The reason.
+        source: WebSocketError,
+    },
+
     /// The handshake of an accepted connection failed. See
     /// [`Connection::handshake`](crate::Connection::handshake).
     #[error("the TLS handshake with {peer} failed")]
@@ -127,6 +138,16 @@ pub enum Error {
         peer: Box<Peer>,
         /// The reason.
         source: TlsError,
+    },
+
+    /// The WebSocket handshake of an accepted connection failed. See
+    /// [`Connection::handshake`](crate::Connection::handshake).
+    #[error("the WebSocket handshake with {peer} failed")]
+    Upgrade {
+        /// The other side of the connection.
+        peer: Box<Peer>,
+        /// The error from the connection, or a [`WebSocketError`] inside an [`io::Error`].
+        source: io::Error,
     },
 
     /// The connection could not be opened.
@@ -219,10 +240,20 @@ impl Error {
         }
     }
 
+    /// Returns the reason if a WebSocket handshake failed.
+    pub fn websocket(&self) -> Option<&WebSocketError> {
+        match self {
+            Self::WebSocket { source, .. } => Some(source),
+            Self::Upgrade { source, .. } => source.get_ref()?.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// Returns the reason if TLS failed.
     pub fn tls(&self) -> Option<&TlsError> {
         match self {
             Self::Tls { source, .. } | Self::Handshake { source, .. } => Some(source),
+            Self::Upgrade { source, .. } => source.get_ref()?.downcast_ref(),
             _ => None,
         }
     }

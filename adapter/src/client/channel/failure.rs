@@ -91,6 +91,7 @@ pub(in crate::client) fn connect_timed_out(endpoint: &Endpoint) -> TransportErro
 pub(in crate::client) fn is_transient(error: &TransportError) -> bool {
     let source = match error {
         TransportError::Connect { source, .. } => source,
+        TransportError::WebSocket { source, .. } => return source.is_transient(),
         TransportError::Tls { source, .. } => {
             return matches!(source, TlsError::Closed | TlsError::TimedOut);
         }

@@ -29,7 +29,8 @@ pub(super) struct ServerContext {
 
 /// A bound endpoint and its carrier.
 pub(crate) enum Bound {
-    /// A listener for frames over byte streams: Unix, TCP, memory or a custom transport.
+    /// A listener for frames over byte streams: Unix, TCP, TLS, WebSocket, memory or a custom
+    /// transport.
     Frames(Listener),
 }
 
@@ -41,7 +42,7 @@ impl Bound {
     /// Returns [`Error::Listen`] if the endpoint is in use or cannot be bound.
     pub(super) async fn bind(endpoint: &Endpoint, config: &ServerConfig) -> Result<Self, Error> {
         #[cfg(feature = "tls")]
-        if let (Endpoint::Tls { .. }, Some(tls)) = (endpoint, &config.tls) {
+        if let (true, Some(tls)) = (endpoint.is_secure(), &config.tls) {
             let listener = Listener::bind_tls(endpoint, tls.clone()).await;
             return Ok(Self::Frames(listener.map_err(Error::Listen)?));
         }
@@ -67,6 +68,8 @@ impl Bound {
                     Some(options) => listener.with_tcp_options(options),
                     None => listener,
                 };
+                #[cfg(feature = "websocket")]
+                let listener = listener.with_websocket_options(server.config.websocket_options());
                 tasks.spawn(Acceptor { listener, server }.run())
             }
         };

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use agentwire_codec::{ForeignProtocol, FrameError};
-use agentwire_transport::TlsError;
+use agentwire_transport::{Error as TransportError, internal::Chain};
 
 use crate::connection::Linger;
 
@@ -24,8 +24,8 @@ pub(super) enum CloseReason {
     Evicted,
     #[error("timed out: {0}")]
     Timeout(&'static str),
-    #[error("handshake failed: {0}")]
-    HandshakeFailed(TlsError),
+    #[error("{}", Chain(&**.0))]
+    HandshakeFailed(Box<TransportError>),
     #[error("frame of {len} bytes exceeds the limit of {max}")]
     FrameTooLarge { len: usize, max: usize },
     #[error("no memory for a frame of {len} bytes")]

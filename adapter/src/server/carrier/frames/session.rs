@@ -13,8 +13,8 @@ use agentwire_codec::{
     FrameError, Map, MemoryBound, RequestId, WireError,
 };
 use agentwire_transport::{
-    Peer, PeerCertificate, PeerState, TlsError,
-    internal::{LogLimit, MAX_TIMEOUT},
+    Error as TransportError, Peer, PeerCertificate, PeerState, TlsError, WebSocketError,
+    internal::{Chain, LogLimit, MAX_TIMEOUT},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
@@ -186,26 +186,34 @@ impl Session {
                     self.caller.peer = peer;
                     Ok(())
                 }
-                Err(error) => self.refuse_handshake(error.into_tls()),
+                Err(error) => self.refuse_handshake(error),
             });
         }
         let deadline = self.opened + self.config.handshake_timeout.min(MAX_TIMEOUT);
         ready!(self.timer.poll(cx, deadline));
-        Poll::Ready(Err(CloseReason::HandshakeFailed(TlsError::TimedOut)))
+        Poll::Ready(Err(CloseReason::Timeout("no handshake")))
     }
 
     /// Refuses a peer whose handshake has failed. A peer that does not speak TLS is answered
-    /// without TLS, and the bytes that it sends are discarded.
-    fn refuse_handshake(&mut self, problem: TlsError) -> Result<(), CloseReason> {
+    /// without TLS, and the bytes that it sends are discarded. (A WebSocket has sent its answer.)
+    fn refuse_handshake(&mut self, error: TransportError) -> Result<(), CloseReason> {
         // A peer that leaves is usually a check whether the port is open.
-        if problem != TlsError::Closed {
+        let has_left = error.tls() == Some(&TlsError::Closed)
+            || error.websocket() == Some(&WebSocketError::Closed);
+        if !has_left {
             if let Some(count) = REFUSED_HANDSHAKES.record(Instant::now()) {
-                let (peer, error) = (&self.caller.peer, &problem);
-                tracing::warn!(%peer, %error, count, "TLS handshake failed; connection refused");
+                let (peer, error) = (&self.caller.peer, Chain(&error));
+                tracing::warn!(%peer, %error, count, "handshake failed; connection refused");
             }
         }
-        let is_plain = problem == TlsError::NotTls;
-        let reason = CloseReason::HandshakeFailed(problem);
+        let is_plain = matches!(
+            error,
+            TransportError::Handshake {
+                source: TlsError::NotTls,
+                ..
+            }
+        );
+        let reason = CloseReason::HandshakeFailed(Box::new(error));
         if !is_plain {
             return Err(reason);
         }

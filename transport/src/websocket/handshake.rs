@@ -1,0 +1,295 @@
+//! The opening handshake (RFC 6455, section 4).
+
+use std::{fmt::Write as _, io};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{WebSocketOptions, stream::WebSocketStream};
+use crate::{Connection, Error, TlsError, Url, WebSocketError};
+
+/// Opens a WebSocket over a connection.
+///
+/// # Cancel safety
+///
+/// If the future is dropped, the connection is closed.
+pub(super) async fn connect(
+    mut connection: Connection,
+    url: &Url,
+    options: &WebSocketOptions,
+) -> io::Result<WebSocketStream> {
+    let Url { host, port, .. } = url;
+    let host = if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    };
+    let path = if url.path.is_empty() { "/" } else { &url.path };
+    let key = STANDARD.encode(fastrand::u128(..).to_be_bytes());
+    let mut request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\
+         User-Agent: agentwire/{}\r\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    for (name, value) in &options.headers {
+        // Writing to a `String` cannot fail.
+        let _ = write!(request, "{name}: {value}\r\n");
+    }
+    request.push_str("\r\n");
+    connection.write_all(request.as_bytes()).await?;
+    connection.flush().await?;
+    let mut received = Vec::new();
+    loop {
+        if read_more(&mut connection, &mut received).await? == 0 {
+            return Err(WebSocketError::Closed.into());
+        }
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        match response.parse(&received) {
+            Ok(httparse::Status::Complete(len)) => {
+                let status = response.code.unwrap_or_default();
+                if status != 101 {
+                    let body = read_body(&mut connection, received.split_off(len)).await;
+                    return Err(WebSocketError::Refused { status, body }.into());
+                }
+                check_response(response.headers, &key)?;
+                return Ok(WebSocketStream::client(
+                    connection,
+                    options,
+                    &received[len..],
+                ));
+            }
+            Ok(httparse::Status::Partial) if received.len() < MAX_HEAD => {}
+            Ok(httparse::Status::Partial) | Err(_) => return Err(WebSocketError::NotHttp.into()),
+        }
+    }
+}
+
+/// Accepts a WebSocket over a connection.
+///
+/// A request that is no handshake is answered in HTTP.
+///
+/// # Cancel safety
+///
+/// If the future is dropped, the connection is closed.
+pub(super) async fn accept(
+    mut connection: Connection,
+    options: &WebSocketOptions,
+) -> io::Result<WebSocketStream> {
+    let mut received = Vec::new();
+    loop {
+        if read_more(&mut connection, &mut received).await? == 0 {
+            return Err(WebSocketError::Closed.into());
+        }
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(&received) {
+            Ok(httparse::Status::Complete(len)) => {
+                return match check_request(&request) {
+                    Ok(key) => {
+                        let response = format!(
+                            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                             Connection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                            accept_key(key)
+                        );
+                        connection.write_all(response.as_bytes()).await?;
+                        connection.flush().await?;
+                        Ok(WebSocketStream::server(
+                            connection,
+                            options,
+                            &received[len..],
+                        ))
+                    }
+                    Err(refusal) => refuse(connection, refusal).await,
+                };
+            }
+            Ok(httparse::Status::Partial) if received.len() < MAX_HEAD => {}
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                return refuse(connection, HEADERS_TOO_LARGE).await;
+            }
+            Err(_) if received.starts_with(&[TLS_HANDSHAKE]) => {
+                return refuse(connection, NOT_ENCRYPTED).await;
+            }
+            Err(_) => return refuse(connection, BAD_REQUEST).await,
+        }
+    }
+}
+
+/// Refuses a peer whose TLS handshake has failed. A peer that does not speak TLS is answered
+/// without TLS.
+pub(super) async fn refuse_plain(
+    connection: Connection,
+    error: Error,
+) -> io::Result<WebSocketStream> {
+    let error = error.into_tls();
+    if error == TlsError::NotTls {
+        // The answer is a courtesy, so the failure is the same if it cannot be sent.
+        let _ = refuse(connection, ENCRYPTED).await;
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Reads the next bytes. Returns 0 at the end.
+async fn read_more(connection: &mut Connection, received: &mut Vec<u8>) -> io::Result<usize> {
+    let len = received.len();
+    received.resize(len + READ_SIZE, 0);
+    let read = connection.read(&mut received[len..]).await;
+    received.truncate(len + *read.as_ref().unwrap_or(&0));
+    read
+}
+
+/// An answer to a request that is no handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Refusal {
+    status: &'static str,
+    header: &'static str,
+    text: &'static str,
+}
+
+async fn refuse(mut connection: Connection, refusal: Refusal) -> io::Result<WebSocketStream> {
+    let Refusal {
+        status,
+        header,
+        text,
+    } = refusal;
+    let response = format!(
+        "HTTP/1.1 {status}\r\n{header}Content-Type: text/plain\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{text}\n",
+        text.len() + 1
+    );
+    connection.write_all(response.as_bytes()).await?;
+    connection.shutdown().await?;
+    // If the connection were closed with unread bytes, the peer could lose the answer.
+    let mut discarded = vec![0; 1024];
+    let mut left = MAX_HEAD;
+    while left > 0 {
+        match connection.read(&mut discarded).await {
+            Ok(count @ 1..) => left = left.saturating_sub(count),
+            _ => break,
+        }
+    }
+    Err(WebSocketError::BadRequest(text).into())
+}
+
+/// Returns the key of the client.
+fn check_request<'a>(request: &httparse::Request<'_, 'a>) -> Result<&'a [u8], Refusal> {
+    if request.method != Some("GET") {
+        return Err(METHOD_NOT_ALLOWED);
+    }
+    if request.version != Some(1) {
+        return Err(VERSION_NOT_SUPPORTED);
+    }
+    let headers = &request.headers;
+    if !has_token(headers, "Connection", "upgrade") || !has_token(headers, "Upgrade", "websocket") {
+        return Err(UPGRADE_REQUIRED);
+    }
+    if find(headers, "Sec-WebSocket-Version") != Some(b"13") {
+        return Err(WRONG_VERSION);
+    }
+    match find(headers, "Sec-WebSocket-Key") {
+        Some(key) if STANDARD.decode(key).is_ok_and(|key| key.len() == 16) => Ok(key),
+        _ => Err(WRONG_KEY),
+    }
+}
+
+fn check_response(headers: &[httparse::Header<'_>], key: &str) -> Result<(), WebSocketError> {
+    if !has_token(headers, "Connection", "upgrade") || !has_token(headers, "Upgrade", "websocket") {
+        return Err(WebSocketError::NotHttp);
+    }
+    if find(headers, "Sec-WebSocket-Accept") != Some(accept_key(key.as_bytes()).as_bytes()) {
+        return Err(WebSocketError::WrongAccept);
+    }
+    let is_unexpected = |name| find(headers, name).is_some_and(|value| !value.is_empty());
+    if is_unexpected("Sec-WebSocket-Extensions") || is_unexpected("Sec-WebSocket-Protocol") {
+        return Err(WebSocketError::UnexpectedExtension);
+    }
+    Ok(())
+}
+
+fn find<'a>(headers: &[httparse::Header<'a>], name: &str) -> Option<&'a [u8]> {
+    let header = headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case(name))?;
+    Some(header.value.trim_ascii())
+}
+
+fn has_token(headers: &[httparse::Header<'_>], name: &str, token: &str) -> bool {
+    headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case(name))
+        .flat_map(|header| header.value.split(|&byte| byte == b','))
+        .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+fn accept_key(key: &[u8]) -> String {
+    let mut hash = sha1_smol::Sha1::new();
+    hash.update(key);
+    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(hash.digest().bytes())
+}
+
+/// Reads the start of the body of an error.
+async fn read_body(connection: &mut Connection, mut body: Vec<u8>) -> String {
+    while body.len() < MAX_BODY {
+        match read_more(connection, &mut body).await {
+            Ok(1..) => {}
+            _ => break,
+        }
+    }
+    body.truncate(MAX_BODY);
+    String::from_utf8_lossy(&body).trim().to_owned()
+}
+
+const UPGRADE_REQUIRED: Refusal = Refusal {
+    status: "426 Upgrade Required",
+    header: "Upgrade: websocket\r\n",
+    text: "this endpoint speaks WebSocket; the request has no Upgrade header",
+};
+const WRONG_VERSION: Refusal = Refusal {
+    status: "426 Upgrade Required",
+    header: "Sec-WebSocket-Version: 13\r\n",
+    text: "this endpoint speaks version 13 of WebSocket",
+};
+const WRONG_KEY: Refusal = Refusal {
+    status: "400 Bad Request",
+    header: "",
+    text: "Sec-WebSocket-Key must be 16 bytes in base64",
+};
+const BAD_REQUEST: Refusal = Refusal {
+    status: "400 Bad Request",
+    header: "",
+    text: "the request is not HTTP/1.1",
+};
+const ENCRYPTED: Refusal = Refusal {
+    status: "400 Bad Request",
+    header: "",
+    text: "this endpoint speaks TLS; use wss://",
+};
+const NOT_ENCRYPTED: Refusal = Refusal {
+    status: "400 Bad Request",
+    header: "",
+    text: "the peer speaks TLS, and this endpoint does not; use ws://",
+};
+const METHOD_NOT_ALLOWED: Refusal = Refusal {
+    status: "405 Method Not Allowed",
+    header: "Allow: GET\r\n",
+    text: "this endpoint speaks WebSocket, which begins with GET",
+};
+const VERSION_NOT_SUPPORTED: Refusal = Refusal {
+    status: "505 HTTP Version Not Supported",
+    header: "",
+    text: "WebSocket needs HTTP/1.1",
+};
+const HEADERS_TOO_LARGE: Refusal = Refusal {
+    status: "431 Request Header Fields Too Large",
+    header: "",
+    text: "the header exceeds 16 KiB or 64 fields",
+};
+
+/// The first byte of a TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
+const READ_SIZE: usize = 1024;
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 64;
+const MAX_BODY: usize = 1024;

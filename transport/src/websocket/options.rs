@@ -1,0 +1,127 @@
+//! The settings of WebSocket connections.
+
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// Settings of WebSocket connections.
+///
+/// Clones share the memory for fragmented messages.
+#[derive(Debug, Clone)]
+pub struct WebSocketOptions {
+    pub(super) max_message: usize,
+    pub(super) ping_interval: Duration,
+    pub(super) pong_timeout: Duration,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) fragments: FragmentBudget,
+}
+
+impl WebSocketOptions {
+    /// Returns the default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            max_message: 10 * 1024 * 1024,
+            ping_interval: Duration::from_secs(20),
+            pong_timeout: Duration::from_secs(20),
+            headers: Vec::new(),
+            fragments: FragmentBudget::new(DEFAULT_FRAGMENT_BUDGET),
+        }
+    }
+
+    /// Sets the maximum size of a received message in bytes. The default is 10 MiB. A larger
+    /// message closes the connection with the code 1009.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Sets after how much silence a ping is sent. The default is 20 seconds.
+    #[must_use]
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.ping_interval = interval;
+        self
+    }
+
+    /// Sets how long a ping may stay unanswered. The connection is then closed with the code 1011.
+    /// The default is 20 seconds.
+    #[must_use]
+    pub fn pong_timeout(mut self, timeout: Duration) -> Self {
+        self.pong_timeout = timeout;
+        self
+    }
+
+    /// Sets the memory that all incomplete fragmented messages together may take, in bytes. The
+    /// default is 32 MiB. A message that does not fit closes its connection with the code 1013.
+    #[must_use]
+    pub fn fragment_budget(mut self, bytes: usize) -> Self {
+        self.fragments = FragmentBudget::new(bytes);
+        self
+    }
+
+    /// Adds a header to the request with which a client opens a connection.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name or the value contains a control character.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        assert!(
+            !name.contains(|c: char| c.is_control() || c == ':')
+                && !value.contains(char::is_control),
+            "a header contains no control characters"
+        );
+        self.headers.push((name, value));
+        self
+    }
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The memory for incomplete fragmented messages of all connections that share the budget.
+///
+/// The length of such a message is unknown until its last fragment, so it cannot be passed on part
+/// by part like an unfragmented message.
+#[derive(Debug, Clone)]
+pub(super) struct FragmentBudget(Arc<Budget>);
+
+#[derive(Debug)]
+struct Budget {
+    total: usize,
+    used: AtomicUsize,
+}
+
+impl FragmentBudget {
+    fn new(total: usize) -> Self {
+        Self(Arc::new(Budget {
+            total,
+            used: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Acquires memory. Returns whether there was enough.
+    #[must_use]
+    pub(super) fn acquire(&self, bytes: usize) -> bool {
+        // Relaxed, because the counter protects no other memory.
+        let used = self.0.used.fetch_add(bytes, Relaxed);
+        let fits = used.saturating_add(bytes) <= self.0.total;
+        if !fits {
+            self.release(bytes);
+        }
+        fits
+    }
+
+    pub(super) fn release(&self, bytes: usize) {
+        self.0.used.fetch_sub(bytes, Relaxed);
+    }
+}
+
+const DEFAULT_FRAGMENT_BUDGET: usize = 32 * 1024 * 1024;
