@@ -123,10 +123,10 @@ impl RegistryServerBuilder {
         /// open, and so does each client that discovers an agent. After any other request, such as
         /// a heartbeat, the connection stays open for 10 s.
         max_connections;
-        /// By default, a registry receives frames of up to 1 MiB, which is sufficient for the default
-        /// [`max_size`](crate::registry::RegistryConfig::max_size) of a registration in any encoding,
-        /// and sends frames of up to 10 MiB. Long lists are split into pages, each of which fits into
-        /// a frame.
+        /// By default, a registry receives frames of up to 1 MiB and sends frames of up to 10 MiB.
+        /// The former is sufficient for each registration within the default of
+        /// [`max_size`](crate::registry::RegistryConfig::max_size). Long lists are split into
+        /// pages, each of which fits into a frame.
         frame_limits;
         /// A connection with a watch is never idle.
         idle_timeout;
