@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::{Map, Message, RequestId, SentAt, ToolResult, Value, WireError};
 
-/// The content of a frame: a request, a reply, or a notice to a registry (PROTOCOL 2).
+/// The content of a frame: a request, a reply, or a notice to a registry ([PROTOCOL 2]).
+///
+/// [PROTOCOL 2]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {
@@ -82,7 +84,9 @@ impl Body {
 
 /// A body that contains all received keys in the order in which they were received.
 ///
-/// A program that forwards envelopes sends this body unchanged (PROTOCOL 2.10).
+/// A program that forwards envelopes sends this body unchanged ([PROTOCOL 2.10]).
+///
+/// [PROTOCOL 2.10]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RawBody {
@@ -126,7 +130,9 @@ impl From<RawBody> for Body {
     }
 }
 
-/// The `type` of an envelope (PROTOCOL 2.3).
+/// The `type` of an envelope ([PROTOCOL 2.3]).
+///
+/// [PROTOCOL 2.3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EnvelopeType {
@@ -281,7 +287,9 @@ pub struct Heartbeat {
     pub endpoint: Option<String>,
     /// The instance id of the agent, which distinguishes it from other agents with the same name.
     pub instance: Option<String>,
-    /// The secret that proves the ownership of the registration (PROTOCOL 12.13).
+    /// The secret that proves the ownership of the registration ([PROTOCOL 12.13]).
+    ///
+    /// [PROTOCOL 12.13]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     pub owner: Option<String>,
 }
 
@@ -317,9 +325,13 @@ pub struct Register {
     /// endpoint.
     pub instance: Option<String>,
     /// The machine of the endpoint, if the endpoint means something else on other machines
-    /// (PROTOCOL 12.14).
+    /// ([PROTOCOL 12.14]).
+    ///
+    /// [PROTOCOL 12.14]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     pub machine: Option<String>,
-    /// The secret that proves the ownership of the registration (PROTOCOL 12.13).
+    /// The secret that proves the ownership of the registration ([PROTOCOL 12.13]).
+    ///
+    /// [PROTOCOL 12.13]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     pub owner: Option<String>,
 }
 
@@ -350,7 +362,9 @@ pub struct Unregister {
     pub endpoint: Option<String>,
     /// The instance id of the agent, which distinguishes it from other agents with the same name.
     pub instance: Option<String>,
-    /// The secret that proves the ownership of the registration (PROTOCOL 12.13).
+    /// The secret that proves the ownership of the registration ([PROTOCOL 12.13]).
+    ///
+    /// [PROTOCOL 12.13]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     pub owner: Option<String>,
 }
 
@@ -410,5 +424,7 @@ into_body! {
     Unregister Unregister
 }
 
-/// The only version of the protocol (PROTOCOL 2.2).
+/// The only version of the protocol ([PROTOCOL 2.2]).
+///
+/// [PROTOCOL 2.2]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
 pub const PROTOCOL_VERSION: &str = "1.0";

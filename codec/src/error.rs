@@ -13,7 +13,9 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// The payload exceeds the limit for its direction (PROTOCOL 1.3).
+    /// The payload exceeds the limit for its direction ([PROTOCOL 1.3]).
+    ///
+    /// [PROTOCOL 1.3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#1-frames
     #[error(
         "frame of {len} bytes exceeds the limit of {max}; raise the frame limit on both sides or send less"
     )]
@@ -70,28 +72,40 @@ impl fmt::Display for Explained {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// The value contains bytes, which JSON cannot represent (PROTOCOL 4.9).
+    /// The value contains bytes, which JSON cannot represent ([PROTOCOL 4.9]).
+    ///
+    /// [PROTOCOL 4.9]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#4-json-text
     #[error("bytes have no JSON form; encode them as text, for example in base64")]
     BytesInJson,
-    /// The value contains an integer beyond 64 bits, which MessagePack cannot represent (PROTOCOL
-    /// 10.3).
+    /// The value contains an integer beyond 64 bits, which MessagePack cannot represent ([PROTOCOL
+    /// 10.3]).
+    ///
+    /// [PROTOCOL 10.3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#10-messagepack
     #[error(
         "integer is beyond 64 bits, which MessagePack cannot carry; send it as text or use JSON"
     )]
     IntegerTooLarge,
-    /// The value is nested deeper than decoders accept (PROTOCOL 4.8).
+    /// The value is nested deeper than decoders accept ([PROTOCOL 4.8]).
+    ///
+    /// [PROTOCOL 4.8]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#4-json-text
     #[error("value is nested deeper than {max} levels")]
     TooDeep {
         /// The maximum number of levels.
         max: usize,
     },
-    /// The message has an empty role (PROTOCOL 3.2).
+    /// The message has an empty role ([PROTOCOL 3.2]).
+    ///
+    /// [PROTOCOL 3.2]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#3-messages-and-tool-results
     #[error("message has an empty role")]
     EmptyRole,
-    /// The tool result is a failure but has no error text (PROTOCOL 3.4).
+    /// The tool result is a failure but has no error text ([PROTOCOL 3.4]).
+    ///
+    /// [PROTOCOL 3.4]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#3-messages-and-tool-results
     #[error("tool result is a failure without an error text")]
     MissingToolError,
-    /// The request to run a tool does not name the tool (PROTOCOL 2.6).
+    /// The request to run a tool does not name the tool ([PROTOCOL 2.6]).
+    ///
+    /// [PROTOCOL 2.6]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
     #[error("tool has no name")]
     EmptyToolName,
     /// The encoded payload does not fit into a frame, or an I/O error occurred.
@@ -110,7 +124,9 @@ impl From<io::Error> for EncodeError {
 /// The error for a payload that is not a valid envelope.
 ///
 /// The frame was intact, so the connection remains usable. [`to_wire_error`](Self::to_wire_error)
-/// returns the error that a server sends in reply (PROTOCOL 7.3).
+/// returns the error that a server sends in reply ([PROTOCOL 7.3]).
+///
+/// [PROTOCOL 7.3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
 #[derive(Debug, thiserror::Error)]
 #[error("{fault}")]
 pub struct DecodeError {
@@ -150,7 +166,9 @@ impl DecodeError {
         &self.fault
     }
 
-    /// Returns the error code that a server sends in reply (PROTOCOL 7.3).
+    /// Returns the error code that a server sends in reply ([PROTOCOL 7.3]).
+    ///
+    /// [PROTOCOL 7.3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match &*self.fault {
@@ -163,7 +181,9 @@ impl DecodeError {
         }
     }
 
-    /// Returns the error that a server sends in reply (PROTOCOL 7.3).
+    /// Returns the error that a server sends in reply ([PROTOCOL 7.3]).
+    ///
+    /// [PROTOCOL 7.3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
     #[must_use]
     pub fn to_wire_error(&self) -> WireError {
         let mut details = Map::new();
@@ -189,7 +209,9 @@ impl DecodeError {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeFault {
-    /// The payload is not valid in its format (PROTOCOL 4.8).
+    /// The payload is not valid in its format ([PROTOCOL 4.8]).
+    ///
+    /// [PROTOCOL 4.8]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#4-json-text
     #[error("Failed to decode {format}: {reason} at byte {offset}")]
     Syntax {
         /// The format that was expected.
@@ -199,13 +221,17 @@ pub enum DecodeFault {
         /// The position of the error, in bytes from the start of the payload.
         offset: usize,
     },
-    /// The values take more memory than the reader allows (PROTOCOL 1.8).
+    /// The values take more memory than the reader allows ([PROTOCOL 1.8]).
+    ///
+    /// [PROTOCOL 1.8]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#1-frames
     #[error("The values take more than {limit} bytes of memory; send fewer of them at a time")]
     Memory {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The payload is well-formed but is not an envelope (PROTOCOL 2).
+    /// The payload is well-formed but is not an envelope ([PROTOCOL 2]).
+    ///
+    /// [PROTOCOL 2]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
     #[error("Invalid envelope: {reason}")]
     Envelope {
         /// A description of the violated rule.
@@ -215,7 +241,9 @@ pub enum DecodeFault {
     #[error("Unsupported protocol version: {}", Untrusted(version.to_plain_text()))]
     Version {
         /// The protocol version of the envelope, or a description of it if the value is large
-        /// (PROTOCOL 7.5).
+        /// ([PROTOCOL 7.5]).
+        ///
+        /// [PROTOCOL 7.5]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
         version: Value,
     },
     /// The payload of the envelope lacks a required key or has a value of the wrong type.
@@ -224,12 +252,16 @@ pub enum DecodeFault {
         /// A description of the violated rule.
         reason: String,
     },
-    /// The message violates a rule of PROTOCOL 3.
+    /// The message violates a rule of [PROTOCOL 3].
+    ///
+    /// [PROTOCOL 3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#3-messages-and-tool-results
     #[error("Failed to decode message: {reason}")]
     Message {
         /// A description of the violated rule.
         reason: String,
-        /// The received message, or a description of it if the message is large (PROTOCOL 7.5).
+        /// The received message, or a description of it if the message is large ([PROTOCOL 7.5]).
+        ///
+        /// [PROTOCOL 7.5]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
         data: Value,
     },
 }

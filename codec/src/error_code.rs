@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use agentwire_text::Untrusted;
 
-/// A stable error code on the wire, such as `AGENT_NOT_FOUND` (PROTOCOL 7.1).
+/// A stable error code on the wire, such as `AGENT_NOT_FOUND` ([PROTOCOL 7.1]).
 ///
 /// The set of codes is open. Codes that this version does not know are kept unchanged.
 ///
@@ -15,6 +15,8 @@ use agentwire_text::Untrusted;
 /// assert_ne!(code, ErrorCode::INTERNAL_ERROR);
 /// assert_eq!(code.as_str(), "QUOTA_EXCEEDED");
 /// ```
+///
+/// [PROTOCOL 7.1]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ErrorCode(Cow<'static, str>);
 

@@ -4,9 +4,9 @@ use std::fmt;
 
 /// A protocol that a peer uses instead of frames, detected from its first bytes.
 ///
-/// A frame has no marker other than its length (PROTOCOL 1.1). If the first bytes of a common text
-/// protocol or of TLS are read as a length, the length is far above any sensible limit. Therefore,
-/// these protocols can be detected without mistaking a valid frame for one of them.
+/// A frame has no marker other than its length ([PROTOCOL 1.1]). If the first bytes of a common
+/// text protocol or of TLS are read as a length, the length is far above any sensible limit.
+/// Therefore, these protocols can be detected without mistaking a valid frame for one of them.
 ///
 /// ```
 /// use agentwire_codec::{ForeignProtocol, FrameError, peek_frame};
@@ -18,6 +18,8 @@ use std::fmt;
 /// };
 /// assert_eq!(protocol, ForeignProtocol::Http);
 /// ```
+///
+/// [PROTOCOL 1.1]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#1-frames
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForeignProtocol {

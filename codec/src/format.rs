@@ -9,18 +9,24 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// JSON as CPython writes it (PROTOCOL 4). Every peer supports it.
+    /// JSON as CPython writes it ([PROTOCOL 4]). Every peer supports it.
+    ///
+    /// [PROTOCOL 4]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#4-json-text
     #[default]
     Json,
-    /// MessagePack as Python's `msgpack` package writes it (PROTOCOL 10). MessagePack supports
+    /// MessagePack as Python's `msgpack` package writes it ([PROTOCOL 10]). MessagePack supports
     /// bytes but not integers beyond 64 bits.
+    ///
+    /// [PROTOCOL 10]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#10-messagepack
     MessagePack,
 }
 
 impl Format {
-    /// Detects the format of `payload` from its first byte (PROTOCOL 10.2).
+    /// Detects the format of `payload` from its first byte ([PROTOCOL 10.2]).
     ///
     /// A payload in neither format is treated as JSON, so the JSON decoder reports the error.
+    ///
+    /// [PROTOCOL 10.2]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#10-messagepack
     #[must_use]
     pub fn detect(payload: &[u8]) -> Self {
         match payload.first() {
@@ -44,7 +50,7 @@ impl Format {
 
     /// Appends `envelope` to `buffer` as one frame.
     ///
-    /// If the payload exceeds `limit`, it is encoded again in the compact form (PROTOCOL 4.10 and
+    /// If the payload exceeds `limit`, it is encoded again in the compact form ([PROTOCOL 4.10] and
     /// 10.6), in which no value takes more bytes than it took in the payload from which it was
     /// read. Therefore, what a peer sent can be sent back, however the peer wrote it.
     ///
@@ -66,6 +72,8 @@ impl Format {
     ///
     /// Returns an error if the format cannot represent the envelope, or if the payload exceeds
     /// `limit` in both forms.
+    ///
+    /// [PROTOCOL 4.10]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#4-json-text
     pub fn put_frame(
         self,
         envelope: &Envelope,

@@ -213,10 +213,14 @@ fn frame_len(buffer: &[u8]) -> usize {
 }
 
 /// The length of a frame header in bytes. The header is the big-endian length of the payload
-/// (PROTOCOL 1).
+/// ([PROTOCOL 1]).
+///
+/// [PROTOCOL 1]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#1-frames
 pub const HEADER_LEN: usize = 4;
 
-/// The default limit for payloads in each direction: 10 MiB (PROTOCOL 1.3).
+/// The default limit for payloads in each direction: 10 MiB ([PROTOCOL 1.3]).
+///
+/// [PROTOCOL 1.3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#1-frames
 pub const DEFAULT_FRAME_LIMIT: usize = 10 * 1024 * 1024;
 
 /// The number of bytes to reserve ahead until more bytes than this have arrived.

@@ -6,9 +6,11 @@ use agentwire_text::Untrusted;
 
 use crate::text_writer::TextWriter;
 
-/// The id of a request, which every reply to it repeats (PROTOCOL 2.4).
+/// The id of a request, which every reply to it repeats ([PROTOCOL 2.4]).
 ///
 /// A canonical UUID is stored in 16 bytes without an allocation. Any other text is kept unchanged.
+///
+/// [PROTOCOL 2.4]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(Repr);
 

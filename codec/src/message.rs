@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 
-/// A message to or from an agent (PROTOCOL 3).
+/// A message to or from an agent ([PROTOCOL 3]).
 ///
 /// ```
 /// use agentwire_codec::Message;
@@ -41,6 +41,8 @@ use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 /// The `{:?}` output shows the role, the timestamp, and the structure of the content and metadata.
 /// This output is safe to log. The `{:#?}` output shows the entire content. See
 /// [`Value`](Value#impl-Debug-for-Value).
+///
+/// [PROTOCOL 3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#3-messages-and-tool-results
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {

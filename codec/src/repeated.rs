@@ -6,10 +6,12 @@ use agentwire_text::excerpt;
 
 use crate::Value;
 
-/// Returns the part of a value that the details of an error can include (PROTOCOL 7.5).
+/// Returns the part of a value that the details of an error can include ([PROTOCOL 7.5]).
 ///
 /// A value with at most [`MAX_REPEATED_LEN`] bytes is returned unchanged. A longer text or number
 /// is truncated. Any other longer value is replaced by a description of its kind and size.
+///
+/// [PROTOCOL 7.5]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
 #[must_use]
 pub fn repeatable(value: &Value) -> Value {
     if is_small(value, &mut { MAX_REPEATED_LEN }) {

@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::{Timestamp, text_writer::TextWriter};
 
-/// The timestamp of an envelope: a [`Timestamp`], or any other text (PROTOCOL 5.5).
+/// The timestamp of an envelope: a [`Timestamp`], or any other text ([PROTOCOL 5.5]).
+///
+/// [PROTOCOL 5.5]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#5-timestamps
 #[derive(Clone, PartialEq, Eq)]
 pub struct SentAt(Repr);
 

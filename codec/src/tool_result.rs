@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Map, Value, ValueError, fingerprint::PrivateText, from_value, to_value};
 
-/// The result of a tool (PROTOCOL 3).
+/// The result of a tool ([PROTOCOL 3]).
 ///
 /// ```
 /// use agentwire_codec::{ToolResult, from_value};
@@ -22,6 +22,8 @@ use crate::{Map, Value, ValueError, fingerprint::PrivateText, from_value, to_val
 ///
 /// Like [`Message`](crate::Message), `ToolResult` implements serde's `Serialize` and `Deserialize`
 /// in the same form as on the wire.
+///
+/// [PROTOCOL 3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#3-messages-and-tool-results
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ToolResult {

@@ -7,10 +7,12 @@ use agentwire_text::Untrusted;
 use crate::{ErrorCode, Map};
 
 /// The payload of an `error` envelope: a stable code, a human-readable message, and
-/// machine-readable details (PROTOCOL 7).
+/// machine-readable details ([PROTOCOL 7]).
 ///
 /// In `{}` and `{:?}` output, the texts are escaped and truncated, because a peer chose them. The
 /// fields contain the unchanged texts.
+///
+/// [PROTOCOL 7]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WireError {

@@ -94,6 +94,27 @@ fn the_texts_of_errors_occur_in_the_source() {
     assert!(count >= 20, "the chapter lists only {count} errors");
 }
 
+/// Each link of the API's documentation to the protocol names a section that exists.
+#[test]
+fn links_to_the_protocol_name_a_section() {
+    let protocol = fs::read_to_string(repository().join("PROTOCOL.md")).unwrap();
+    let headings = protocol.lines().filter_map(|line| line.strip_prefix("## "));
+    let anchors: Vec<_> = headings
+        .map(|heading| heading.to_lowercase().replace(' ', "-"))
+        .collect();
+    let mut source = String::new();
+    for folder in ["adapter", "transport", "codec", "registry"] {
+        read_sources(&repository().join(folder).join("src"), &mut source);
+    }
+    let mut count = 0;
+    for link in source.split("PROTOCOL.md#").skip(1) {
+        let anchor = link.split_whitespace().next().unwrap_or_default();
+        assert!(anchors.iter().any(|it| it == anchor), "#{anchor}");
+        count += 1;
+    }
+    assert!(count >= 50, "only {count} links");
+}
+
 fn read_sources(folder: &Path, source: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -38,8 +38,10 @@ impl Event {
         }
     }
 
-    /// Returns the name of the event on the wire (PROTOCOL 12.8): `snapshot`, `joined`, `updated`,
-    /// `left` or `expired`.
+    /// Returns the name of the event on the wire ([PROTOCOL 12.8]): `snapshot`, `joined`,
+    /// `updated`, `left` or `expired`.
+    ///
+    /// [PROTOCOL 12.8]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

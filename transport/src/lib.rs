@@ -96,7 +96,7 @@
 //! to [`Listener::custom`].
 //!
 //! A carrier that transmits whole messages can be converted into a byte stream, as this crate does
-//! for WebSocket: add the length (PROTOCOL.md, section 1.1) to each message that is received, and
+//! for WebSocket: add the length ([PROTOCOL 1.1]) to each message that is received, and
 //! remove it from each frame that is sent.
 //!
 //! # Not supported
@@ -104,6 +104,8 @@
 //! Abstract Unix sockets, versions of TLS before 1.3, extensions of WebSocket, and the schemes
 //! `http`, `https`, `h2c`, `h3`, `grpc` and `grpcs` are not supported by this crate. On Windows,
 //! Unix sockets are not supported.
+//!
+//! [PROTOCOL 1.1]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#1-frames
 
 mod connection;
 mod connector;

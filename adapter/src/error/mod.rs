@@ -352,7 +352,9 @@ impl Error {
         }
     }
 
-    /// Returns the error code that represents this error on the wire (PROTOCOL 7.1).
+    /// Returns the error code that represents this error on the wire ([PROTOCOL 7.1]).
+    ///
+    /// [PROTOCOL 7.1]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {

@@ -20,7 +20,7 @@ use crate::{
 /// A proxy gives clients access to a server that they cannot reach directly, for example a server
 /// on a Unix socket or in another network. The target may be a server of agents or a registry,
 /// written in any language. The proxy does not interpret requests, so it also forwards unknown
-/// names, methods, keys and errors (PROTOCOL 2.10).
+/// names, methods, keys and errors ([PROTOCOL 2.10]).
 ///
 /// The proxy never sends a request twice, because only the caller knows whether repeating a request
 /// is safe. If the target does not answer, the caller receives an error that does not reveal the
@@ -45,6 +45,8 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// [PROTOCOL 2.10]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
 pub struct Proxy {
     tasks: ServerTasks,
     /// Ends all watches at shutdown, because watches do not end by themselves.

@@ -1,4 +1,6 @@
-//! JSON in the exact format of CPython's `json.dumps` (PROTOCOL 4).
+//! JSON in the exact format of CPython's `json.dumps` ([PROTOCOL 4]).
+//!
+//! [PROTOCOL 4]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#4-json-text
 
 mod convert;
 mod float;
@@ -20,7 +22,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Returns [`DecodeFault::Syntax`] if the text is not valid according to PROTOCOL 4.8.
+/// Returns [`DecodeFault::Syntax`] if the text is not valid according to [PROTOCOL 4.8].
+///
+/// [PROTOCOL 4.8]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#4-json-text
 pub fn from_slice(text: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
         let mut reader = JsonReader::new(text, usize::MAX)?;

@@ -1,4 +1,6 @@
-//! MessagePack in the exact format of Python's `msgpack.packb` (PROTOCOL 10).
+//! MessagePack in the exact format of Python's `msgpack.packb` ([PROTOCOL 10]).
+//!
+//! [PROTOCOL 10]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#10-messagepack
 
 mod memory;
 mod read;
@@ -16,7 +18,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Returns [`DecodeFault::Syntax`] if the bytes are not valid according to PROTOCOL 10.4.
+/// Returns [`DecodeFault::Syntax`] if the bytes are not valid according to [PROTOCOL 10.4].
+///
+/// [PROTOCOL 10.4]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#10-messagepack
 pub fn from_slice(bytes: &[u8]) -> Result<Value, DecodeFault> {
     let read = || {
         let mut reader = MsgpackReader::new(bytes, usize::MAX);

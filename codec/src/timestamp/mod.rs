@@ -42,7 +42,9 @@ pub struct Timestamp {
     offset: Option<i64>,
 }
 
-/// The error for text that is not a valid timestamp (PROTOCOL 5).
+/// The error for text that is not a valid timestamp ([PROTOCOL 5]).
+///
+/// [PROTOCOL 5]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#5-timestamps
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an ISO 8601 timestamp: {}", shortened(text))]
 pub struct TimestampError {

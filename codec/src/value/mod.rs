@@ -32,7 +32,7 @@ pub use self::{
 /// Any value that a message can contain: the values of JSON and the additional values of Python.
 ///
 /// Integers have arbitrary size, floats include NaN and the infinities, and maps preserve insertion
-/// order. Bytes can be encoded only in MessagePack, not in JSON (PROTOCOL 4.9).
+/// order. Bytes can be encoded only in MessagePack, not in JSON ([PROTOCOL 4.9]).
 ///
 /// Two values are equal if they are written as the same bytes: `1` and `1.0` differ, `0.0` and
 /// `-0.0` differ, NaN equals NaN, and the order of map keys matters. A value can also be compared
@@ -49,6 +49,8 @@ pub use self::{
 /// assert_eq!(value.to_string(), r#"{"id": 1180591620717411303424, "ok": true}"#);
 /// # Ok::<(), agentwire_codec::DecodeFault>(())
 /// ```
+///
+/// [PROTOCOL 4.9]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#4-json-text
 #[derive(Clone, Default)]
 pub enum Value {
     /// `null`, or Python's `None`.

@@ -6,7 +6,9 @@ use crate::{RegistryError, error::wire};
 
 /// Conversions between [`RegistryError`] and [`WireError`].
 pub trait RegistryErrorExt: Sized {
-    /// Returns the form in which a registry server sends this error (PROTOCOL 12).
+    /// Returns the form in which a registry server sends this error ([PROTOCOL 12]).
+    ///
+    /// [PROTOCOL 12]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     #[must_use]
     fn to_wire_error(&self) -> WireError;
 

@@ -19,8 +19,10 @@ pub trait QueryExt: Sized {
     #[must_use]
     fn required_name(&self) -> Option<&str>;
 
-    /// Encodes the query for the payload of a `find` request (PROTOCOL 12). Unset conditions are
+    /// Encodes the query for the payload of a `find` request ([PROTOCOL 12]). Unset conditions are
     /// omitted.
+    ///
+    /// [PROTOCOL 12]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     #[must_use]
     fn to_map(&self) -> Map;
 

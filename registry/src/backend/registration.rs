@@ -66,9 +66,11 @@ pub trait RegistrationExt: Sized {
     #[must_use]
     fn is_portable(&self) -> bool;
 
-    /// Encodes the registration in the form in which it is sent and stored (PROTOCOL 12). The keys
-    /// are `name`, `endpoint`, `instance`, `version` if there is one, `machine` if there is one,
-    /// `capabilities`, `metadata`, `registered_at` and `last_heartbeat`.
+    /// Encodes the registration in the form in which it is sent and stored ([PROTOCOL 12]). The
+    /// keys are `name`, `endpoint`, `instance`, `version` if there is one, `machine` if there is
+    /// one, `capabilities`, `metadata`, `registered_at` and `last_heartbeat`.
+    ///
+    /// [PROTOCOL 12]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     #[must_use]
     fn to_map(&self) -> Map;
 

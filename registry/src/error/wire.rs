@@ -8,7 +8,9 @@ use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 use super::{LimitKind, QuotaKind, RegistrationProblem, RegistryError};
 
 impl RegistryError {
-    /// Returns the error code that represents this error on the wire (PROTOCOL 12).
+    /// Returns the error code that represents this error on the wire ([PROTOCOL 12]).
+    ///
+    /// [PROTOCOL 12]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
