@@ -307,6 +307,8 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `auth` | no | the module `auth`: authentication, permissions, quotas and an audit record |
+//! | `jwt` | no | JSON Web Tokens for `auth` |
 //! | `anyhow` | no | the conversion of [`AgentError`] into `anyhow::Error` |
 //! | `redis` | no | `registry::RedisRegistry`, a registry in Redis |
 //! | `typed-tools` | no | `typed_tool_fn`: tools whose arguments are a struct, with its JSON Schema |
@@ -323,12 +325,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod agent;
+#[cfg(feature = "auth")]
+pub mod auth;
 mod client;
 mod connection;
 mod context;
+mod credential;
 mod deadline_timer;
 mod description;
 mod error;
+mod principal;
 mod proxy;
 pub mod registry;
 mod server;
@@ -355,12 +361,14 @@ pub use crate::{
         agent_fn, stream_fn,
     },
     client::{
-        Balance, CallOptions, ClientStats, Discovered, FixedEndpoint, MessageStream, RemoteAgent,
-        RemoteAgentBuilder, RetryPolicy,
+        ApiKey, Balance, Bearer, CallOptions, ClientStats, Credentials, Discovered, FixedEndpoint,
+        MessageStream, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
     },
     context::{Extensions, RequestContext},
+    credential::{Credential, CredentialKind},
     description::{AgentDescription, ServerDescription, ToolDescription},
     error::{CallContext, Error, Phase, ProtocolError, Result},
+    principal::Principal,
     proxy::{Proxy, ProxyBuilder},
     server::{LocalAgent, LocalAgentBuilder},
     tool::{FnTool, Tool, ToolHandler, tool_fn},

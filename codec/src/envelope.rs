@@ -249,6 +249,8 @@ pub struct Execute {
     pub tool_name: String,
     /// The arguments, keyed by name.
     pub kwargs: Map,
+    /// Information about the request, such as credentials (PROTOCOL 14). Tools do not see it.
+    pub metadata: Map,
 }
 
 impl Execute {
@@ -258,6 +260,7 @@ impl Execute {
         Self {
             tool_name: tool_name.into(),
             kwargs,
+            metadata: Map::new(),
         }
     }
 }
@@ -291,6 +294,8 @@ pub struct Heartbeat {
     ///
     /// [PROTOCOL 12.13]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     pub owner: Option<String>,
+    /// Information about the request, such as credentials (PROTOCOL 14).
+    pub metadata: Map,
 }
 
 impl Heartbeat {
@@ -303,6 +308,7 @@ impl Heartbeat {
             endpoint: None,
             instance: None,
             owner: None,
+            metadata: Map::new(),
         }
     }
 }
@@ -366,6 +372,8 @@ pub struct Unregister {
     ///
     /// [PROTOCOL 12.13]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     pub owner: Option<String>,
+    /// Information about the request, such as credentials (PROTOCOL 14).
+    pub metadata: Map,
 }
 
 impl Unregister {
@@ -377,11 +385,12 @@ impl Unregister {
             endpoint: None,
             instance: None,
             owner: None,
+            metadata: Map::new(),
         }
     }
 }
 
-/// Omits the secret `owner`.
+/// Omits the secret `owner`, and the metadata of requests that may contain credentials.
 macro_rules! debug_without_owner {
     ($($payload:ident { $($field:ident)* })*) => {$(
         impl fmt::Debug for $payload {

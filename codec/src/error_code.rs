@@ -64,6 +64,12 @@ standard_codes! {
     REGISTRATION_FAILED
     /// The name is already registered.
     DUPLICATE_AGENT
+    /// The request has no valid credential (PROTOCOL 14).
+    UNAUTHENTICATED
+    /// The caller may not make this request (PROTOCOL 14).
+    PERMISSION_DENIED
+    /// The caller has used up its quota (PROTOCOL 14).
+    RATE_LIMITED
     /// The agent or its server failed.
     INTERNAL_ERROR
     /// The agent failed (sent by servers written in Go).

@@ -37,6 +37,8 @@ pub struct InstanceRef {
     /// The instance id, or `None` to accept any instance id.
     pub instance: Option<String>,
     pub(crate) owner: Option<OwnerKey>,
+    /// Whether the request may remove the registration of another owner.
+    pub(crate) has_authority: bool,
 }
 
 impl InstanceRef {
@@ -48,6 +50,7 @@ impl InstanceRef {
             endpoint: None,
             instance: None,
             owner: None,
+            has_authority: false,
         }
     }
 

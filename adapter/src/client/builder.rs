@@ -12,6 +12,7 @@ use super::{
     channel::Channel,
     config::Config,
     connect::BuiltInConnector,
+    credentials::Credentials,
     retry_policy::RetryPolicy,
     router::{Balance, Destination, Discovery},
     shared::Client,
@@ -195,6 +196,36 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
+    /// Sets the credentials that are added to each request, for servers that authenticate their
+    /// callers. By default, none are sent. Credentials in the metadata of a message are replaced.
+    ///
+    /// Over a network, credentials are only sent over an encrypted connection, unless
+    /// [`allow_plaintext_credentials`](Self::allow_plaintext_credentials) is set. Otherwise
+    /// [`build`](RemoteAgentBuilder::build) fails, and an instance from a registry is not called.
+    /// Loopback addresses, Unix sockets and memory endpoints are exempt.
+    pub fn credentials(mut self, credentials: impl Into<Credentials>) -> Self {
+        self.config.credentials = Some(credentials.into());
+        self
+    }
+
+    /// Sets whether [credentials](Self::credentials) may be sent over unencrypted connections to
+    /// other machines. The default is `false`.
+    pub fn allow_plaintext_credentials(mut self, allow: bool) -> Self {
+        self.config.allow_plaintext_credentials = allow;
+        self
+    }
+
+    /// Sets the user that must run the server behind a Unix socket. By default, any user may. A
+    /// connection to a server of another user fails.
+    ///
+    /// In a directory to which other users can write, another user may replace the socket. Clients
+    /// with credentials or with this setting log a warning about such a directory. The setting does
+    /// not apply to a custom [`connector`](RemoteAgentBuilder::connector).
+    pub fn peer_uid(mut self, uid: u32) -> Self {
+        self.config.peer_uid = Some(uid);
+        self
+    }
+
     /// Lowers the timeout of a call to `timeout` if the current timeout is longer.
     pub(crate) fn timeout_at_most(mut self, timeout: Duration) -> Self {
         self.config.timeout = self.config.timeout.min(timeout);
@@ -280,8 +311,10 @@ impl RemoteAgentBuilder<FixedEndpoint> {
             Some(connector) => connector,
             None => {
                 let endpoint = endpoint.map_err(Error::InvalidEndpoint)?;
-                let options = self.config.connect.clone();
+                let mut options = self.config.connect.clone();
+                options.demands = self.config.demands();
                 options.check(&endpoint).map_err(Error::InvalidEndpoint)?;
+                options.demands.check_setting(&endpoint)?;
                 Arc::new(BuiltInConnector { endpoint, options })
             }
         };
@@ -329,7 +362,8 @@ impl RemoteAgentBuilder<Discovered> {
             problem: "contains an invalid version requirement",
         })?;
         let (backoff, limit) = (self.config.retry.delays(), self.config.connect_timeout);
-        let connect = self.config.connect.clone();
+        let mut connect = self.config.connect.clone();
+        connect.demands = self.config.demands();
         let discovery = Discovery::new(registry, query, balance, backoff, limit, connect);
         let client = Arc::new(Client::new(self.config));
         Ok((client, Destination::Discovered(discovery)))

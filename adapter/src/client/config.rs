@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use agentwire_codec::{Format, FrameLimits};
+use agentwire_codec::{Body, Format, FrameLimits};
 
-use super::{connect::ConnectOptions, retry_policy::RetryPolicy};
+use super::{
+    connect::ConnectOptions,
+    credentials::{Credentials, Demands},
+    retry_policy::RetryPolicy,
+};
 use crate::connection::Bodies;
 
 /// The settings that all channels of one client share.
@@ -21,6 +25,11 @@ pub(super) struct Config {
     pub(super) frame_limits: FrameLimits,
     pub(super) connect: ConnectOptions,
     pub(super) format: Format,
+    /// What is added to each request, if anything.
+    pub(super) credentials: Option<Credentials>,
+    pub(super) allow_plaintext_credentials: bool,
+    /// The user that must run the server behind a Unix socket.
+    pub(super) peer_uid: Option<u32>,
     /// Whether the bodies of answers are decoded.
     pub(super) bodies: Bodies,
 }
@@ -38,7 +47,25 @@ impl Config {
             frame_limits: FrameLimits::default(),
             connect: ConnectOptions::default(),
             format: Format::default(),
+            credentials: None,
+            allow_plaintext_credentials: false,
+            peer_uid: None,
             bodies: Bodies::Typed,
+        }
+    }
+
+    /// Returns what the client demands of each server.
+    pub(super) fn demands(&self) -> Demands {
+        Demands {
+            encryption: self.credentials.is_some() && !self.allow_plaintext_credentials,
+            peer_uid: self.peer_uid,
+        }
+    }
+
+    /// Adds the current credential to a request.
+    pub(super) fn put_credential(&self, body: &mut Body) {
+        if let Some(credentials) = &self.credentials {
+            credentials.put(body);
         }
     }
 }

@@ -5,6 +5,8 @@ use agentwire_transport::{
     BoxFuture, Connection, Connector, Endpoint, EndpointConnector, Error, TcpOptions,
 };
 
+use super::credentials::Demands;
+
 /// How connections to endpoints of built-in carriers are opened. Clones share the certificates.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ConnectOptions {
@@ -12,6 +14,7 @@ pub(super) struct ConnectOptions {
     /// Whether connections to endpoints without encryption are refused. Endpoints on this machine
     /// that no other machine can reach need no encryption.
     pub(super) require_tls: bool,
+    pub(super) demands: Demands,
     #[cfg(feature = "tls")]
     pub(super) tls: tls::Certificates,
     #[cfg(feature = "websocket")]
@@ -45,6 +48,7 @@ impl ConnectOptions {
     /// Returns the same errors as [`check`](Self::check) and [`EndpointConnector`].
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, Error> {
         self.check(endpoint)?;
+        self.demands.check_endpoint(endpoint)?;
         let connector = EndpointConnector::new(endpoint.clone(), self.tcp.clone());
         #[cfg(feature = "tls")]
         let connector = if endpoint.is_secure() {
@@ -54,7 +58,9 @@ impl ConnectOptions {
         };
         #[cfg(feature = "websocket")]
         let connector = connector.with_websocket(self.websocket.clone());
-        connector.connect().await
+        let connection = connector.connect().await?;
+        self.demands.check_peer(endpoint, &connection)?;
+        Ok(connection)
     }
 }
 

@@ -20,6 +20,7 @@ mod call;
 mod channel;
 mod config;
 mod connect;
+mod credentials;
 mod forward;
 mod permits;
 mod remote_agent;
@@ -33,6 +34,7 @@ pub(crate) use self::forward::Forwarder;
 pub use self::{
     builder::{Discovered, FixedEndpoint, RemoteAgentBuilder},
     config::CallOptions,
+    credentials::{ApiKey, Bearer, Credentials},
     remote_agent::RemoteAgent,
     retry_policy::RetryPolicy,
     router::Balance,

@@ -370,7 +370,8 @@ impl RemoteAgent {
     /// # Errors
     ///
     /// Returns an [`Error`] if the server does not respond within the client's timeout. An error
-    /// that the server sends counts as a response.
+    /// that the server sends counts as a response, unless the error refuses the client itself:
+    /// [`Error::Unauthenticated`], [`Error::PermissionDenied`] or [`Error::RateLimited`].
     ///
     /// # Cancel safety
     ///

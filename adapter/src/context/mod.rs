@@ -12,6 +12,8 @@ use agentwire_codec::RequestId;
 use agentwire_transport::Peer;
 use tokio::time::Instant;
 
+use crate::Principal;
+
 pub use self::extensions::Extensions;
 
 /// Information about a request, which an agent or a tool receives in addition to the message.
@@ -48,6 +50,7 @@ pub struct RequestContext {
     request_id: RequestId,
     agent_name: Option<Arc<str>>,
     peer: Peer,
+    principal: Option<Principal>,
     deadline: Option<Instant>,
     extensions: Extensions,
 }
@@ -65,6 +68,7 @@ impl RequestContext {
             request_id,
             agent_name: None,
             peer,
+            principal: None,
             deadline: None,
             extensions: Extensions::new(),
         }
@@ -99,6 +103,13 @@ impl RequestContext {
         self
     }
 
+    /// Sets the principal.
+    #[must_use]
+    pub fn with_principal(mut self, principal: impl Into<Option<Principal>>) -> Self {
+        self.principal = principal.into();
+        self
+    }
+
     /// Sets the deadline.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
@@ -127,6 +138,13 @@ impl RequestContext {
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Returns the principal as which the server has authenticated the caller. Returns `None` if
+    /// the server does not authenticate its callers.
+    #[must_use]
+    pub fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
     }
 
     /// Returns the deadline of the request, if there is one. At the deadline, the server cancels
@@ -184,6 +202,7 @@ impl fmt::Debug for RequestContext {
             .field("request_id", &self.request_id)
             .field("agent_name", &self.agent_name)
             .field("peer", &self.peer)
+            .field("principal", &self.principal)
             .field("remaining", &self.remaining())
             .finish_non_exhaustive()
     }

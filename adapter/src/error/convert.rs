@@ -30,6 +30,12 @@ impl Error {
             Self::ToolNotFound { context, error }
         } else if error.code == ErrorCode::TOOL_EXECUTION_FAILED {
             Self::ToolFailed { context, error }
+        } else if error.code == ErrorCode::UNAUTHENTICATED {
+            Self::Unauthenticated { context, error }
+        } else if error.code == ErrorCode::PERMISSION_DENIED {
+            Self::PermissionDenied { context, error }
+        } else if error.code == ErrorCode::RATE_LIMITED {
+            Self::RateLimited { context, error }
         } else if context.tool.is_some() && is_unknown_method(&error) {
             Self::Unsupported { context, error }
         } else {

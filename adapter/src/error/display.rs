@@ -83,6 +83,9 @@ impl Error {
                     Untrusted(&error.message)
                 )
             }
+            Self::Unauthenticated { error, .. }
+            | Self::PermissionDenied { error, .. }
+            | Self::RateLimited { error, .. } => write!(f, "{error}"),
             Self::RemoteExecution { error, .. } => write!(f, "agent failed: {error}"),
         }
     }

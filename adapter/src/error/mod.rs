@@ -208,6 +208,33 @@ pub enum Error {
         error: Box<WireError>,
     },
 
+    /// The server requires a valid credential: see
+    /// [`RemoteAgentBuilder::credentials`](crate::RemoteAgentBuilder::credentials). No agent has
+    /// seen the request.
+    Unauthenticated {
+        /// The context of the call.
+        context: Box<CallContext>,
+        /// The server's error.
+        error: Box<WireError>,
+    },
+
+    /// The caller may not make this request. No agent has seen the request.
+    PermissionDenied {
+        /// The context of the call.
+        context: Box<CallContext>,
+        /// The server's error.
+        error: Box<WireError>,
+    },
+
+    /// The caller has used up its quota. No agent has seen the request.
+    RateLimited {
+        /// The context of the call.
+        context: Box<CallContext>,
+        /// The server's error. The entry `retry_after_ms` of its details is the time after which
+        /// the server accepts requests again.
+        error: Box<WireError>,
+    },
+
     /// The agent or its server failed with any other error code.
     RemoteExecution {
         /// The context of the call.
@@ -245,6 +272,9 @@ impl Error {
             | Self::ToolNotFound { context, .. }
             | Self::ToolFailed { context, .. }
             | Self::Unsupported { context, .. }
+            | Self::Unauthenticated { context, .. }
+            | Self::PermissionDenied { context, .. }
+            | Self::RateLimited { context, .. }
             | Self::RemoteExecution { context, .. } => Some(context),
         }
     }
@@ -276,7 +306,8 @@ impl Error {
             Self::ConnectionFailed { .. }
             | Self::NotRegistered { .. }
             | Self::Unreachable { .. }
-            | Self::AgentUnavailable { .. } => true,
+            | Self::AgentUnavailable { .. }
+            | Self::RateLimited { .. } => true,
             Self::Registry { source, .. } => source.is_retryable(),
             Self::Timeout { .. } | Self::ConnectionClosed { .. } => !self.was_sent(),
             _ => false,
@@ -347,6 +378,9 @@ impl Error {
             | Self::ToolNotFound { error, .. }
             | Self::ToolFailed { error, .. }
             | Self::Unsupported { error, .. }
+            | Self::Unauthenticated { error, .. }
+            | Self::PermissionDenied { error, .. }
+            | Self::RateLimited { error, .. }
             | Self::RemoteExecution { error, .. } => Some(error),
             _ => None,
         }

@@ -14,7 +14,7 @@ use crate::{
     client::Forwarder,
     connection::Bodies,
     description::DESCRIBE,
-    server::{Caller, Service, Work},
+    server::{Caller, Heartbeats, Service, Work},
 };
 
 /// The service of a [`Proxy`](super::Proxy).
@@ -74,6 +74,18 @@ impl Service for ProxyService {
                 | EnvelopeType::Heartbeat
                 | EnvelopeType::Unregister
         )
+    }
+
+    /// Returns the configured name for a request without a name.
+    fn agent_for<'a>(&'a self, requested: &'a str) -> &'a str {
+        match requested {
+            "" => self.target.name(),
+            requested => requested,
+        }
+    }
+
+    fn heartbeats(&self) -> Heartbeats {
+        Heartbeats::Forwarded
     }
 
     fn start(&self, id: &RequestId, body: Body, _: &Caller) -> Result<Work, WireError> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{
-    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Response, Value, WireError,
+    Body, EnvelopeType, ErrorCode, Map, Message, Request, RequestId, Response, Value, WireError,
     internal::repeatable_text, map,
 };
 use agentwire_registry::Version;
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Error, RequestContext,
     agent::{DynAgent, SharedAgent},
+    credential::AUTHENTICATED_USER,
     description::{AgentDescription, DESCRIBE, ServerDescription, ToolDescription},
     tool::DynTool,
 };
@@ -37,6 +38,8 @@ pub(super) struct Agents {
     /// The version and the metadata in the descriptions of the agents.
     version: Option<Version>,
     metadata: Map,
+    /// Whether agents see the key `authenticated_user` that a caller sends.
+    trusts_callers: bool,
 }
 
 /// The names under which a single agent can be called. If a server has several agents, a call must
@@ -88,6 +91,7 @@ impl Agents {
             handler_timeout,
             version: None,
             metadata: Map::new(),
+            trusts_callers: false,
         })
     }
 
@@ -96,6 +100,20 @@ impl Agents {
         self.version = version;
         self.metadata = metadata;
         self
+    }
+
+    /// Sets whether agents see the key `authenticated_user` that a caller sends.
+    pub(super) fn trusting_callers(mut self, trust: bool) -> Self {
+        self.trusts_callers = trust;
+        self
+    }
+
+    /// Removes what a caller says about its own identity. If the caller was authenticated, the
+    /// gatekeeper has already replaced it.
+    fn remove_claims(&self, message: &mut Message, caller: &Caller) {
+        if caller.principal.is_none() && !self.trusts_callers && !message.metadata.is_empty() {
+            message.metadata.remove(AUTHENTICATED_USER);
+        }
     }
 
     /// Returns the first agent, whose name is the name of the server.
@@ -234,22 +252,34 @@ impl Service for Agents {
         kind == EnvelopeType::Request
     }
 
+    fn agent_for<'a>(&'a self, requested: &'a str) -> &'a str {
+        // A single agent may answer calls under any name.
+        if self.agents.is_empty() || (requested.is_empty() && self.names == NamePolicy::OwnOrNone) {
+            &self.first_name
+        } else {
+            requested
+        }
+    }
+
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
         let Body::Request(request) = body else {
             // Unreachable, because `accepts` refuses all other types.
             return Err(WireError::new(ErrorCode::INVALID_MESSAGE, "Not a request"));
         };
         let limit = self.handler_timeout;
-        let mut context = RequestContext::from_peer(id.clone(), caller.peer.clone());
+        let mut context = RequestContext::from_peer(id.clone(), caller.peer.clone())
+            .with_principal(caller.principal.clone());
         Ok(match request {
-            Request::Process(call) => {
+            Request::Process(mut call) => {
+                self.remove_claims(&mut call.message, caller);
                 let invocation =
                     Invocation::new(self.agent(&call.agent_name)?, "process", id, limit);
                 self.set_name(&mut context, &call.agent_name);
                 self.set_deadline(&mut context);
                 Work::One(Box::pin(invocation.process(call.message, context)))
             }
-            Request::Stream(call) => {
+            Request::Stream(mut call) => {
+                self.remove_claims(&mut call.message, caller);
                 let invocation =
                     Invocation::new(self.agent(&call.agent_name)?, "stream", id, limit);
                 self.set_name(&mut context, &call.agent_name);

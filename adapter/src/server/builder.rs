@@ -43,6 +43,7 @@ use crate::{
 pub struct LocalAgentBuilder {
     agents: Vec<SharedAgent>,
     strict_names: bool,
+    trust_authenticated_user: bool,
     tools: Vec<Arc<dyn DynTool>>,
     advertisement: Advertisement,
     config: ServerConfig,
@@ -54,6 +55,7 @@ impl LocalAgentBuilder {
         Self {
             agents: vec![SharedAgent::new(agent)],
             strict_names: false,
+            trust_authenticated_user: false,
             tools: Vec::new(),
             advertisement: Advertisement::default(),
             config: ServerConfig::default(),
@@ -78,6 +80,16 @@ impl LocalAgentBuilder {
     /// and calls without a name.
     pub fn strict_names(mut self, strict: bool) -> Self {
         self.strict_names = strict;
+        self
+    }
+
+    /// Sets whether agents see the key `authenticated_user` in the metadata of a message as the
+    /// caller has sent it. The default is `false`, because any caller can send any name.
+    ///
+    /// Use this setting only if all callers are proxies that have authenticated the sender. A
+    /// server that authenticates its callers itself always removes the key.
+    pub fn trust_authenticated_user(mut self, trust: bool) -> Self {
+        self.trust_authenticated_user = trust;
         self
     }
 
@@ -193,7 +205,8 @@ impl LocalAgentBuilder {
             version, metadata, ..
         } = &self.advertisement;
         let agents = Agents::new(self.agents, names, self.tools, limit)?
-            .described_by(version.clone(), metadata.clone());
+            .described_by(version.clone(), metadata.clone())
+            .trusting_callers(self.trust_authenticated_user);
         let bound = self.endpoints.bind(&self.config).await?;
         LocalAgent::start(bound, agents, self.advertisement, self.config)
     }

@@ -36,6 +36,9 @@ pub(crate) struct ServerConfig {
     pub(crate) half_close: bool,
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Duration,
+    /// Who may do what.
+    #[cfg(feature = "auth")]
+    pub(crate) security: Option<crate::auth::Security>,
 }
 
 impl ServerConfig {
@@ -104,6 +107,8 @@ impl Default for ServerConfig {
             half_close: false,
             handler_timeout: None,
             shutdown_timeout: Duration::from_secs(30),
+            #[cfg(feature = "auth")]
+            security: None,
         }
     }
 }
@@ -290,6 +295,15 @@ macro_rules! server_settings {
         #[cfg(feature = "tls")]
         pub fn tls(mut self, tls: agentwire_transport::TlsServer) -> Self {
             self.config.tls = Some(tls);
+            self
+        }
+
+        /// Sets who may send which requests, and what is recorded. By default, everyone who can
+        /// connect may send any request.
+        #[cfg(feature = "auth")]
+        #[cfg_attr(docsrs, doc(cfg(feature = "auth")))]
+        pub fn security(mut self, security: crate::auth::Security) -> Self {
+            self.config.security = Some(security);
             self
         }
 

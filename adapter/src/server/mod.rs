@@ -10,6 +10,7 @@
 //! | `tasks` > `endpoints` | bind the endpoints of a server, run their tasks, stop them |
 //! | `carrier` | moves requests and answers between peers and a [`Service`]; a folder for each |
 //! | `service` | the seam: what a server does with a request, whichever carrier brought it |
+//! | `gatekeeper`, `scope` | who may do what, with the feature `auth` |
 //! | `guard`, `config`, `shutdown` | panics and time limits; settings; the two ways to stop |
 //! | `tls` | reads certificates again when their files change |
 //! | `budget`, `peer_key` | the memory of a server; what counts as one peer |
@@ -23,10 +24,13 @@ mod builder;
 mod carrier;
 mod config;
 mod endpoints;
+#[cfg(feature = "auth")]
+pub(crate) mod gatekeeper;
 mod guard;
 mod invocation;
 mod local_agent;
 mod peer_key;
+mod scope;
 mod service;
 mod shutdown;
 mod tasks;
@@ -39,6 +43,7 @@ pub(crate) use self::{
     endpoints::Endpoints,
     guard::Guard,
     peer_key::PeerKey,
-    service::{Caller, ConnectionId, Service, Work, unknown_method},
+    scope::{Scope, show, stored},
+    service::{Caller, ConnectionId, Heartbeats, Service, Work, unknown_method},
     tasks::ServerTasks,
 };

@@ -1,6 +1,9 @@
 //! The interface between carriers and the logic of a server.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use agentwire_codec::{
     Body, EnvelopeType, ErrorCode, Map, Request, RequestId, WireError,
@@ -9,7 +12,8 @@ use agentwire_codec::{
 use agentwire_transport::Peer;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 
-use crate::connection::Bodies;
+use super::scope::Scope;
+use crate::{Credential, Principal, connection::Bodies};
 
 /// The logic of a server. A service runs agents and tools, manages a registry, or forwards
 /// requests.
@@ -25,6 +29,25 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// are refused with `INVALID_MESSAGE`.
     fn accepts(&self, kind: EnvelopeType) -> bool;
 
+    /// Returns the name of the agent that answers a request for `requested`, which is empty if the
+    /// request names no agent. Permissions are checked for this name.
+    #[cfg_attr(
+        not(feature = "auth"),
+        expect(dead_code, reason = "used by the gatekeeper")
+    )]
+    fn agent_for<'a>(&'a self, requested: &'a str) -> &'a str {
+        requested
+    }
+
+    /// Returns what heartbeats mean to this service.
+    #[cfg_attr(
+        not(feature = "auth"),
+        expect(dead_code, reason = "used by the gatekeeper")
+    )]
+    fn heartbeats(&self) -> Heartbeats {
+        Heartbeats::Pings
+    }
+
     /// Starts a request of an accepted type. The returned work makes progress when polled, and is
     /// cancelled when dropped.
     ///
@@ -34,11 +57,36 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError>;
 }
 
+/// What heartbeats mean to a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "auth"),
+    expect(dead_code, reason = "used by the gatekeeper")
+)]
+pub(crate) enum Heartbeats {
+    /// Checks whether the server is alive.
+    Pings,
+    /// Renewals of registrations, unless they name no agent.
+    Renewals,
+    /// Whatever the target of a proxy takes them for.
+    Forwarded,
+}
+
 /// The sender of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) peer: Peer,
     pub(crate) connection: ConnectionId,
+    /// The credential that came with the connection or the request, outside of the envelope. For
+    /// example, a header `Authorization`.
+    pub(crate) credential: Option<Credential>,
+    /// Who was authenticated, if the server authenticates its callers.
+    pub(crate) principal: Option<Principal>,
+    /// What the caller sees of a registry, or `None` for everything.
+    pub(crate) scope: Option<Arc<Scope>>,
+    /// What the gatekeeper knows about the connection.
+    #[cfg(feature = "auth")]
+    pub(crate) identity: super::gatekeeper::Identity,
 }
 
 impl Caller {
@@ -46,7 +94,15 @@ impl Caller {
     pub(crate) fn new(peer: Peer) -> Self {
         // Relaxed, because only the uniqueness of the ids matters.
         let connection = ConnectionId(NEXT_CONNECTION.fetch_add(1, Relaxed));
-        Self { peer, connection }
+        Self {
+            peer,
+            connection,
+            credential: None,
+            principal: None,
+            scope: None,
+            #[cfg(feature = "auth")]
+            identity: super::gatekeeper::Identity::default(),
+        }
     }
 }
 

@@ -33,6 +33,11 @@ impl ServerTasks {
         service: Arc<dyn Service>,
         mut config: ServerConfig,
     ) -> Self {
+        #[cfg(feature = "auth")]
+        let service = match config.security.take() {
+            Some(security) => super::gatekeeper::Gatekeeper::guard(service, security),
+            None => service,
+        };
         let endpoints = bound.iter().map(|bound| bound.endpoint().clone()).collect();
         let shutdown_timeout = config.shutdown_timeout;
         let connections = config.max_connections.saturating_mul(bound.len());

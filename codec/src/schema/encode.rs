@@ -67,10 +67,12 @@ fn write_payload<W: FormatWriter>(writer: &mut W, body: &Body) -> Result<(), Enc
                 (field!("instance"), &heartbeat.instance),
                 (field!("owner"), &heartbeat.owner),
             ];
-            writer.begin_map(2 + count_present(&more))?;
+            let fields = 2 + count_present(&more);
+            writer.begin_map(fields + count_metadata(&heartbeat.metadata))?;
             write_text(writer, 0, field!("agent_name"), &heartbeat.agent_name);
             write_text(writer, 1, field!("status"), &heartbeat.status);
             write_present(writer, 2, &more);
+            write_metadata(writer, fields, &heartbeat.metadata)?;
         }
         Body::Register(register) => {
             let more = [
@@ -95,8 +97,10 @@ fn write_payload<W: FormatWriter>(writer: &mut W, body: &Body) -> Result<(), Enc
                 (field!("instance"), &unregister.instance),
                 (field!("owner"), &unregister.owner),
             ];
-            writer.begin_map(count_present(&all))?;
+            let fields = count_present(&all);
+            writer.begin_map(fields + count_metadata(&unregister.metadata))?;
             write_present(writer, 0, &all);
+            write_metadata(writer, fields, &unregister.metadata)?;
         }
         Body::StreamEnd => writer.begin_map(0)?,
         Body::Raw(raw) => return write_map(writer, &raw.payload),
@@ -126,11 +130,12 @@ fn write_execute<W: FormatWriter>(writer: &mut W, execute: &Execute) -> Result<(
     if execute.tool_name.is_empty() {
         return Err(EncodeError::EmptyToolName);
     }
-    writer.begin_map(3)?;
+    writer.begin_map(3 + count_metadata(&execute.metadata))?;
     write_text(writer, 0, field!("method"), "execute");
     write_text(writer, 1, field!("tool_name"), &execute.tool_name);
     writer.field(2, field!("kwargs"));
     write_map(writer, &execute.kwargs)?;
+    write_metadata(writer, 3, &execute.metadata)?;
     writer.end_map();
     Ok(())
 }
@@ -198,6 +203,23 @@ fn write_present<W: FormatWriter>(
     for (index, (field, text)) in texts.enumerate() {
         write_text(writer, first + index, field, text);
     }
+}
+
+fn count_metadata(metadata: &Map) -> usize {
+    usize::from(!metadata.is_empty())
+}
+
+/// Writes the metadata of a request that has no message, unless the metadata is empty.
+fn write_metadata<W: FormatWriter>(
+    writer: &mut W,
+    index: usize,
+    metadata: &Map,
+) -> Result<(), EncodeError> {
+    if metadata.is_empty() {
+        return Ok(());
+    }
+    writer.field(index, field!("metadata"));
+    write_map(writer, metadata)
 }
 
 /// Writes any value. The recursion depth is bounded, because the writer rejects deeply nested

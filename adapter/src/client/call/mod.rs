@@ -7,7 +7,7 @@ mod trace;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use agentwire_codec::{Body, Heartbeat, RequestId, WireError};
+use agentwire_codec::{Body, ErrorCode, Heartbeat, RequestId, WireError};
 use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 use tokio::time::{Instant, sleep};
 use tracing::{Span, field};
@@ -76,7 +76,9 @@ impl Call {
         body: impl Into<Body>,
         options: &CallOptions,
     ) -> Result<Self, Error> {
-        let request = Request::new(body.into(), &client.config);
+        let mut body = body.into();
+        client.config.put_credential(&mut body);
+        let request = Request::new(body, &client.config);
         Self::with_request(client, destination, request, options)
     }
 
@@ -86,15 +88,17 @@ impl Call {
         client: &Arc<Client>,
         destination: &Destination,
         id: RequestId,
-        body: Body,
+        mut body: Body,
     ) -> Result<Self, Error> {
+        client.config.put_credential(&mut body);
         let request = Request::forwarded(id, body, &client.config);
         Self::with_request(client, destination, request, &CallOptions::new())
     }
 
     /// Creates a ping, which checks whether the server is alive.
     pub(super) fn new_ping(client: &Arc<Client>, destination: &Destination) -> Result<Self, Error> {
-        let heartbeat = Heartbeat::healthy(client.config.name.as_str());
+        let mut heartbeat = Heartbeat::healthy(client.config.name.as_str()).into();
+        client.config.put_credential(&mut heartbeat);
         let request = Request::ping(heartbeat, &client.config);
         Self::with_request(client, destination, request, &CallOptions::new())
     }
@@ -225,9 +229,14 @@ impl Call {
                 Err(no_route) => return Err(self.unrouted(no_route, &mut retries)),
             };
             let failure = match attempt {
-                Ok(()) => {
+                Ok(answer) => {
                     self.router.answered();
-                    return Ok(());
+                    return match answer {
+                        Some(Body::Error(error)) if is_refused_ping(&error) => {
+                            Err(self.remote(error))
+                        }
+                        _ => Ok(()),
+                    };
                 }
                 Err(failure) => failure,
             };
@@ -424,6 +433,17 @@ impl Call {
             NoRoute::Registry(source) => Error::Registry { context, source },
         }
     }
+}
+
+/// Returns whether the server refused a ping because of its sender. Any other error shows that the
+/// server would answer the requests of this client.
+fn is_refused_ping(error: &WireError) -> bool {
+    [
+        ErrorCode::UNAUTHENTICATED,
+        ErrorCode::PERMISSION_DENIED,
+        ErrorCode::RATE_LIMITED,
+    ]
+    .contains(&error.code)
 }
 
 /// If a call timed out while connecting, adds the last connection error as the source.

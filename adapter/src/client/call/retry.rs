@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use agentwire_codec::{Body, ErrorCode};
-use agentwire_transport::{Error as TransportError, internal::Backoff};
+use agentwire_codec::{Body, ErrorCode, WireError};
+use agentwire_transport::{
+    Error as TransportError,
+    internal::{Backoff, MAX_TIMEOUT},
+};
 
 use crate::{
     Error,
@@ -66,6 +69,10 @@ impl RetryBudget {
         match attempt {
             Ok(Body::Error(error)) if is_unstarted(error) => self.unsent(),
             Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
+            Ok(Body::Error(error)) if error.code == ErrorCode::RATE_LIMITED => {
+                // No agent has seen the request, but only a policy with resends expects delays.
+                self.resend().map(|delay| delay.max(retry_after(error)))
+            }
             Err(Failure::Connect(error)) => self.connect(error),
             // Do not retry, because the answer to a second request would also be too large or use
             // another protocol.
@@ -100,11 +107,20 @@ impl RetryBudget {
     }
 }
 
+/// Returns the time after which a server with a quota accepts the request.
+fn retry_after(error: &WireError) -> Duration {
+    let millis = error
+        .details
+        .get("retry_after_ms")
+        .and_then(|millis| millis.as_u64());
+    Duration::from_millis(millis.unwrap_or(0)).min(MAX_TIMEOUT)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{self, ErrorKind};
 
-    use agentwire_codec::{Map, WireError};
+    use agentwire_codec::Map;
     use agentwire_transport::Endpoint;
 
     use super::*;

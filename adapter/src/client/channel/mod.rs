@@ -94,12 +94,13 @@ impl Channel {
         }
     }
 
-    /// Sends a request and waits for any response.
+    /// Sends a request and waits for any response. Returns `None` if the server has closed the
+    /// connection in response.
     pub(super) async fn ping(
         &self,
         request: &Request,
         deadlines: Deadlines<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Body>, Failure> {
         match &self.0.carrier {
             Carrier::Frames(frames) => frames.ping(request, deadlines).await,
         }

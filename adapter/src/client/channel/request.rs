@@ -1,6 +1,6 @@
 //! A request that is encoded once for all of its attempts.
 
-use agentwire_codec::{Body, EncodeError, Envelope, Heartbeat, Request as RequestBody, RequestId};
+use agentwire_codec::{Body, EncodeError, Envelope, Request as RequestBody, RequestId};
 
 use super::frame::Frame;
 use crate::{client::config::Config, connection::buffer_pool};
@@ -48,10 +48,10 @@ impl Request {
 
     /// Encodes a heartbeat. Any response to the heartbeat proves that the server is alive.
     pub(in crate::client) fn ping(
-        heartbeat: Heartbeat,
+        heartbeat: Body,
         config: &Config,
     ) -> Result<Self, InvalidRequest> {
-        Self::encode(RequestId::random(), "ping", None, heartbeat.into(), config)
+        Self::encode(RequestId::random(), "ping", None, heartbeat, config)
     }
 
     fn encode(

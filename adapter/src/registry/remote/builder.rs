@@ -6,7 +6,7 @@ use agentwire_codec::{Format, FrameLimits};
 use agentwire_transport::{Endpoint, Error as TransportError, internal::MAX_TIMEOUT};
 
 use super::{RemoteRegistry, budget::ListLimits};
-use crate::{Error, RemoteAgent};
+use crate::{Credentials, Error, RemoteAgent};
 
 /// A builder for a [`RemoteRegistry`], returned by [`RemoteRegistry::builder`].
 #[derive(Debug)]
@@ -23,6 +23,9 @@ pub struct RemoteRegistryBuilder {
     require_tls: bool,
     #[cfg(feature = "tls")]
     tls: agentwire_transport::TlsClient,
+    credentials: Option<Credentials>,
+    allow_plaintext_credentials: bool,
+    peer_uid: Option<u32>,
 }
 
 impl RemoteRegistryBuilder {
@@ -46,6 +49,9 @@ impl RemoteRegistryBuilder {
             require_tls: false,
             #[cfg(feature = "tls")]
             tls: agentwire_transport::TlsClient::new(),
+            credentials: None,
+            allow_plaintext_credentials: false,
+            peer_uid: None,
         }
     }
 
@@ -127,6 +133,26 @@ impl RemoteRegistryBuilder {
         self
     }
 
+    /// Sets the credentials that are added to each request: see
+    /// [`RemoteAgentBuilder::credentials`](crate::RemoteAgentBuilder::credentials).
+    pub fn credentials(mut self, credentials: impl Into<Credentials>) -> Self {
+        self.credentials = Some(credentials.into());
+        self
+    }
+
+    /// Sets whether credentials may be sent over unencrypted connections to other machines. The
+    /// default is `false`.
+    pub fn allow_plaintext_credentials(mut self, allow: bool) -> Self {
+        self.allow_plaintext_credentials = allow;
+        self
+    }
+
+    /// Sets the user that must run the registry behind a Unix socket. By default, any user may.
+    pub fn peer_uid(mut self, uid: u32) -> Self {
+        self.peer_uid = Some(uid);
+        self
+    }
+
     /// Checks the settings and creates the client. The client connects on its first call.
     ///
     /// # Errors
@@ -135,11 +161,18 @@ impl RemoteRegistryBuilder {
     pub fn build(self) -> Result<RemoteRegistry, Error> {
         let endpoint = self.endpoint.map_err(Error::InvalidEndpoint)?;
         let client = |timeout| {
-            let client = RemoteAgent::builder(&endpoint)
+            let mut client = RemoteAgent::builder(&endpoint)
                 .timeout(timeout)
                 .frame_limits(self.frame_limits)
                 .format(self.format)
-                .require_tls(self.require_tls);
+                .require_tls(self.require_tls)
+                .allow_plaintext_credentials(self.allow_plaintext_credentials);
+            if let Some(credentials) = &self.credentials {
+                client = client.credentials(credentials.clone());
+            }
+            if let Some(uid) = self.peer_uid {
+                client = client.peer_uid(uid);
+            }
             #[cfg(feature = "tls")]
             let client = client.tls(self.tls.clone());
             client

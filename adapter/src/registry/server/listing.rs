@@ -13,7 +13,10 @@ use agentwire_registry::{
 use tokio::task::yield_now;
 
 use super::reader::Reader;
-use crate::registry::wire::{Cursor, Page};
+use crate::{
+    registry::wire::{Cursor, Page},
+    server::{Scope, show},
+};
 
 /// The registrations that a client requests.
 pub(super) enum ListRequest {
@@ -40,6 +43,8 @@ pub(super) async fn list(
         ListRequest::Name(name) => (Some(&**name), None),
         ListRequest::Query(query) => (query.required_name(), Some(query)),
     };
+    let scope = reader.scope();
+    let prefix = scope.map(Scope::prefix).unwrap_or_default();
     let mut page = Page::new(budget);
     let mut last: Option<Arc<Registration>> = None;
     // The name up to which all registrations have been listed.
@@ -69,16 +74,22 @@ pub(super) async fn list(
             {
                 continue;
             }
-            if !page.push(registration) {
+            let shown = show(scope, registration);
+            if !page.push(&shown) {
                 return Ok((page.into_list(), last.as_deref().map(Cursor::to_map)));
             }
-            last = Some(Arc::clone(registration));
+            last = Some(shown.into_owned());
         }
         if let Some(registration) = batch.last() {
             listed_name = Some(registration.name.clone());
         }
-        if only.is_some() || is_last {
+        let is_beyond = |name: &String| **name > *prefix && !name.starts_with(prefix);
+        if only.is_some() || is_last || listed_name.as_ref().is_some_and(is_beyond) {
             return Ok((page.into_list(), None));
+        }
+        if listed_name.is_none() && !prefix.is_empty() {
+            // The names of a namespace follow their prefix, which is not a name itself.
+            listed_name = Some(prefix.to_owned());
         }
         batch = registry.list_after(listed_name.as_deref(), BATCH).await?;
         is_last = batch.len() < BATCH;

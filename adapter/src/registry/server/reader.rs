@@ -1,5 +1,7 @@
 //! The registrations that a peer of a registry server can use (PROTOCOL 12.14).
 
+use std::sync::Arc;
+
 use agentwire_codec::{Map, Value};
 use agentwire_registry::{
     Registration, RegistrationProblem, RegistryError,
@@ -7,7 +9,7 @@ use agentwire_registry::{
 };
 use agentwire_transport::{Peer, PeerAddr};
 
-use crate::registry::wire::text;
+use crate::{registry::wire::text, server::Scope};
 
 /// A peer that requests registrations.
 pub(super) struct Reader {
@@ -15,6 +17,8 @@ pub(super) struct Reader {
     machines: [Option<String>; 2],
     /// Whether the peer also requests the local endpoints of other machines.
     wants_all: bool,
+    /// The namespace and the names that the peer may see, or `None` for everything.
+    scope: Option<Arc<Scope>>,
 }
 
 impl Reader {
@@ -28,12 +32,27 @@ impl Reader {
         Ok(Self {
             machines: [stated, machine_of(peer)],
             wants_all,
+            scope: None,
         })
+    }
+
+    /// Restricts the reader to a scope.
+    pub(super) fn within(mut self, scope: Option<Arc<Scope>>) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    pub(super) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_deref()
     }
 
     /// Returns whether the registration is visible to the peer. The peer must be able to call the
     /// endpoint, unless the peer requests all endpoints.
     pub(super) fn sees(&self, registration: &Registration) -> bool {
+        let scope = self.scope.as_ref();
+        if scope.is_some_and(|scope| scope.shown(&registration.name).is_none()) {
+            return false;
+        }
         if self.wants_all || !registration.is_local() {
             return true;
         }

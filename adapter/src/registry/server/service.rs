@@ -8,7 +8,7 @@ use agentwire_codec::{
 };
 use agentwire_registry::{
     Event, InstanceRef, Query, Registry, RegistryError, SharedRegistry, WatchScope,
-    backend::{FieldError, QueryExt, RegistryErrorExt},
+    backend::{FieldError, InstanceRefExt, QueryExt, RegistryErrorExt},
 };
 use agentwire_transport::internal::LogLimit;
 use async_stream::stream;
@@ -28,8 +28,9 @@ use super::{
     reader::{Reader, place},
 };
 use crate::{
+    Credential,
     registry::wire::{self, Cursor},
-    server::{Caller, Guard, Service, Work, unknown_method},
+    server::{Caller, Guard, Heartbeats, Scope, Service, Work, show, stored, unknown_method},
 };
 
 /// The service of a [`RegistryServer`](super::RegistryServer) (PROTOCOL 12).
@@ -61,6 +62,10 @@ impl Service for RegistryService {
         )
     }
 
+    fn heartbeats(&self) -> Heartbeats {
+        Heartbeats::Renewals
+    }
+
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
         let method = match body {
             Body::Request(ref request) => match request.method() {
@@ -81,8 +86,10 @@ impl Service for RegistryService {
         let span = tracing::debug_span!("request", %id, method);
         let (id, limit) = (id.clone(), self.handler_timeout);
         if let (Body::Request(Request::Other(payload)), "watch") = (&body, method) {
+            let scope = caller.scope.as_deref();
             let reader = Reader::new(&caller.peer, payload).map_err(malformed)?;
-            let chunks = self.watch(read_scope(payload)?, reader, caller)?;
+            let reader = reader.within(caller.scope.clone());
+            let chunks = self.watch(read_scope(payload, scope)?, reader, caller)?;
             let chunks = AssertUnwindSafe(chunks).catch_unwind();
             return Ok(Work::Many(Box::pin(chunks.map(move |body| {
                 let guard = guard(method, &id, &span, None);
@@ -97,13 +104,17 @@ impl Service for RegistryService {
             caller.clone(),
             self.page_size,
         );
+        let scope = caller.scope.clone();
         let answered = async move {
             let guard = guard(method, &id, &span, limit);
             match guard.run(work, timed_out).await {
                 Ok(Ok(payload)) => Response::Other(payload).into(),
                 Ok(Err(error)) => {
                     tracing::debug!(parent: &span, code = %error.code, "request failed");
-                    Body::Error(error)
+                    Body::Error(match scope {
+                        Some(scope) => scope.show_error(error),
+                        None => error,
+                    })
                 }
                 Err(error) => Body::Error(error),
             }
@@ -231,7 +242,7 @@ fn watch_chunks(
                             break;
                         };
                         after = match Cursor::read(&Map::from([("after", next)])) {
-                            Ok(after) => after,
+                            Ok(after) => after.map(|after| in_scope(after, reader.scope())),
                             Err(error) => {
                                 yield Body::Error(malformed(error));
                                 return;
@@ -253,6 +264,7 @@ fn watch_chunks(
                         last_live = Instant::now();
                         continue;
                     }
+                    let event = shown(event, reader.scope());
                     if let Some(content) = wire::encode_change(&event) {
                         yield Body::StreamChunk(Message::agent(content));
                     }
@@ -311,8 +323,17 @@ async fn answer(
     page_size: usize,
 ) -> Result<Map, WireError> {
     let refused = |error: RegistryError| error.to_wire_error();
+    let scope = caller.scope.as_deref();
+    let owner = |owner: Option<String>, instance: &Option<String>| match scope {
+        Some(scope) => Some(scope.owner(owner.as_deref(), instance.as_deref())),
+        None => owner,
+    };
     match (method, body) {
-        (_, Body::Register(register)) => {
+        (_, Body::Register(mut register)) => {
+            // Credentials must never be published, whether or not this server reads them.
+            let _ = Credential::take(&mut register.metadata);
+            register.agent_name = stored_name(scope, register.agent_name)?;
+            register.owner = owner(register.owner, &register.instance);
             let registration = wire::read_registration(*register).map_err(refused)?;
             let registration = place(&caller.peer, registration).map_err(refused)?;
             let place = quotas.reserve(&caller, &registration).map_err(refused)?;
@@ -321,7 +342,9 @@ async fn answer(
             Ok(wire::encode_lease(lease))
         }
         (_, Body::Heartbeat(beat)) => {
-            let which = wire::read_ref(beat.agent_name, beat.endpoint, beat.instance, beat.owner);
+            let name = stored_name(scope, beat.agent_name)?;
+            let key = owner(beat.owner, &beat.instance);
+            let which = wire::read_ref(name, beat.endpoint, beat.instance, key);
             let which = which.map_err(refused)?;
             registry.heartbeat(&which).await.map_err(refused)?;
             match &which.endpoint {
@@ -331,9 +354,13 @@ async fn answer(
             Ok(Map::new())
         }
         (_, Body::Unregister(leave)) => {
-            let name = leave.agent_name.unwrap_or_default();
-            let which = wire::read_ref(name, leave.endpoint, leave.instance, leave.owner);
-            let which = which.map_err(refused)?;
+            let name = stored_name(scope, leave.agent_name.unwrap_or_default())?;
+            let key = owner(leave.owner, &leave.instance);
+            let which = wire::read_ref(name, leave.endpoint, leave.instance, key);
+            let mut which = which.map_err(refused)?;
+            if scope.is_some_and(Scope::is_admin) {
+                which = which.with_authority();
+            }
             registry.unregister(&which).await.map_err(refused)?;
             // An answer without an error does not say whether anything was unregistered.
             reconcile(&registry, &quotas, &which).await;
@@ -341,13 +368,15 @@ async fn answer(
         }
         (method, Body::Request(Request::Other(payload))) => {
             let after = Cursor::read(&payload).map_err(malformed)?;
+            let after = after.map(|after| in_scope(after, scope));
             let reader = Reader::new(&caller.peer, &payload).map_err(malformed)?;
+            let reader = reader.within(caller.scope.clone());
             let request = match method {
                 "lookup" => {
                     let name = wire::text(&payload, "agent_name").map_err(malformed)?;
-                    ListRequest::Name(name)
+                    ListRequest::Name(stored_name(scope, name)?)
                 }
-                "find" => ListRequest::Query(read_query(&payload)?),
+                "find" => ListRequest::Query(read_query(&payload, scope)?),
                 _ => ListRequest::All,
             };
             let yielder = Yielder::every(WORK_SLICE);
@@ -383,21 +412,51 @@ async fn reconcile(registry: &SharedRegistry, quotas: &Quotas, which: &InstanceR
     }
 }
 
-fn read_query(payload: &Map) -> Result<Query, WireError> {
+fn read_query(payload: &Map, scope: Option<&Scope>) -> Result<Query, WireError> {
     let problem = FieldError::new("query", "an object");
-    match payload.get("query") {
-        None | Some(Value::Null) => Ok(Query::new()),
-        Some(Value::Map(query)) => Query::from_map(query).map_err(malformed),
-        Some(_) => Err(malformed(problem)),
+    let query = match payload.get("query") {
+        None | Some(Value::Null) => Query::new(),
+        Some(Value::Map(query)) => Query::from_map(query).map_err(malformed)?,
+        Some(_) => return Err(malformed(problem)),
+    };
+    match query.required_name().map(str::to_owned) {
+        Some(name) => Ok(query.name(stored_name(scope, name)?)),
+        None => Ok(query),
     }
 }
 
-fn read_scope(payload: &Map) -> Result<WatchScope, WireError> {
+fn read_scope(payload: &Map, scope: Option<&Scope>) -> Result<WatchScope, WireError> {
     let name = wire::text(payload, "agent_name").map_err(malformed)?;
     Ok(match &*name {
         "" => WatchScope::All,
-        name => WatchScope::name(name),
+        _ => WatchScope::name(stored_name(scope, name)?),
     })
+}
+
+/// Returns the name that the registry keeps.
+fn stored_name(scope: Option<&Scope>, name: String) -> Result<String, WireError> {
+    stored(scope, name).ok_or_else(|| {
+        let text = "Names that begin with '@' belong to other namespaces";
+        WireError::new(ErrorCode::PERMISSION_DENIED, text)
+            .with_details(map! {"reason": "namespace"})
+    })
+}
+
+/// Converts the names in a cursor that a caller has sent back.
+fn in_scope(cursor: Cursor, scope: Option<&Scope>) -> Cursor {
+    cursor.renamed(|name| stored(scope, name).unwrap_or_default())
+}
+
+/// Returns an event as a caller sees it.
+fn shown(event: Event, scope: Option<&Scope>) -> Event {
+    let show = |registration| show(scope, &registration).into_owned();
+    match event {
+        Event::Joined(joined) => Event::Joined(show(joined)),
+        Event::Updated(updated) => Event::Updated(show(updated)),
+        Event::Left(left) => Event::Left(show(left)),
+        Event::Expired(expired) => Event::Expired(show(expired)),
+        other => other,
+    }
 }
 
 fn malformed(error: FieldError) -> WireError {

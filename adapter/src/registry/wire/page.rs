@@ -75,6 +75,12 @@ impl Cursor {
         }
     }
 
+    /// Changes the name to the one that the registry keeps.
+    pub(in crate::registry) fn renamed(mut self, rename: impl FnOnce(String) -> String) -> Self {
+        self.0.name = rename(std::mem::take(&mut self.0.name));
+        self
+    }
+
     /// Returns the name of the last registration of the previous page.
     pub(in crate::registry) fn name(&self) -> &str {
         &self.0.name

@@ -43,6 +43,7 @@ pub(super) fn read_body<'de, R: FormatReader<'de>>(
                     "endpoint" => heartbeat.endpoint = read_text(reader, key)?,
                     "instance" => heartbeat.instance = read_text(reader, key)?,
                     "owner" => heartbeat.owner = read_text(reader, key)?,
+                    "metadata" => heartbeat.metadata = read_map(reader, key)?,
                     _ => return Ok(false),
                 }
                 Ok(true)
@@ -60,6 +61,7 @@ pub(super) fn read_body<'de, R: FormatReader<'de>>(
                     "endpoint" => unregister.endpoint = read_text(reader, key)?,
                     "instance" => unregister.instance = read_text(reader, key)?,
                     "owner" => unregister.owner = read_text(reader, key)?,
+                    "metadata" => unregister.metadata = read_map(reader, key)?,
                     _ => return Ok(false),
                 }
                 Ok(true)
@@ -84,7 +86,7 @@ pub(super) fn read_raw_body<'de, R: FormatReader<'de>>(
 fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, DecodeFault> {
     let start = reader.position();
     let (mut method, mut agent_name, mut message) = (None, None, None);
-    let (mut tool_name, mut kwargs) = (None, None);
+    let (mut tool_name, mut kwargs, mut metadata) = (None, None, None);
     read_fields(reader, |reader, key| {
         Ok(match key {
             "method" => store(&mut method, text_or_value(reader, Method::from_text)?),
@@ -102,12 +104,16 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
                 &mut kwargs,
                 read_or_skip(reader, |r| read_map(r, "kwargs"))?,
             ),
+            "metadata" => store(
+                &mut metadata,
+                read_or_skip(reader, |r| read_map(r, "metadata"))?,
+            ),
             _ => false,
         })
     })?;
     let Some(Ok(method)) = method else {
         // Free these values before the whole payload, which contains them, is decoded again.
-        drop((method, message, kwargs));
+        drop((method, message, kwargs, metadata));
         reader.rewind(start);
         return read_map(reader, "payload").map(Request::Other);
     };
@@ -121,6 +127,7 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
         return Ok(Request::Execute(Execute {
             tool_name,
             kwargs: kwargs.transpose()?.unwrap_or_default(),
+            metadata: metadata.transpose()?.unwrap_or_default(),
         }));
     }
     let call = Call {

@@ -75,18 +75,18 @@ pub(super) async fn ping(
     pool: &Arc<Pool>,
     request: &Request,
     deadlines: Deadlines<'_>,
-) -> Result<(), Failure> {
+) -> Result<Option<Body>, Failure> {
     loop {
         match attempt(pool, request, deadlines).await {
-            Ok((lease, _)) => {
+            Ok((lease, answer)) => {
                 lease.release();
-                return Ok(());
+                return Ok(Some(answer));
             }
             // The server responded to the request by closing the new connection.
             Err(AttemptError {
                 failure: Failure::Broken(None),
                 reused: false,
-            }) => return Ok(()),
+            }) => return Ok(None),
             // The server may have closed the connection while it was idle, so this failure does not
             // prove that the server is alive. The pool no longer contains the connection, so the
             // loop terminates.

@@ -62,7 +62,7 @@ impl Frames {
         &self,
         request: &Request,
         deadlines: Deadlines<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Body>, Failure> {
         exclusive::ping(&self.pool, request, deadlines).await
     }
 

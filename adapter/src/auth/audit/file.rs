@@ -1,0 +1,208 @@
+//! The file of a record, its rotation and its retention.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use agentwire_codec::json;
+
+/// When a file is rotated, and how many old files are kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rotation {
+    pub(super) max_bytes: u64,
+    pub(super) max_age: Option<Duration>,
+    pub(super) keep: usize,
+}
+
+/// An open file, which contains only whole lines unless a write is in progress.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    since: SystemTime,
+    rotation: Rotation,
+}
+
+impl LogFile {
+    /// Opens a file for appending, and cuts off a last line that is not whole. Returns the file and
+    /// the last sequence number in it.
+    pub(super) fn open(path: &Path, rotation: Rotation) -> io::Result<(Self, u64)> {
+        let mut file = create(path)?;
+        let cut = cut_partial_line(&mut file)?;
+        if cut > 0 {
+            let path = path.display();
+            tracing::warn!(%path, bytes = cut, "removed an incomplete line of the audit record");
+        }
+        let mut last = last_seq(&mut file)?;
+        if last.is_none() {
+            // The file was rotated just before the last process ended.
+            last = match File::open(numbered(path, 1)) {
+                Ok(mut previous) => last_seq(&mut previous)?,
+                Err(_) => None,
+            };
+        }
+        let len = file.seek(SeekFrom::End(0))?;
+        let created = file.metadata()?.created();
+        let since = created.unwrap_or_else(|_| SystemTime::now());
+        let log = Self {
+            path: path.to_owned(),
+            file,
+            len,
+            since,
+            rotation,
+        };
+        Ok((log, last.unwrap_or(0)))
+    }
+
+    /// Appends whole lines. If not all of them can be written, none of them is in the file.
+    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let is_old = self.rotation.max_age.is_some_and(|max| {
+            SystemTime::now()
+                .duration_since(self.since)
+                .unwrap_or_default()
+                >= max
+        });
+        let is_full = self.len + lines.len() as u64 > self.rotation.max_bytes;
+        if self.len > 0 && (is_old || is_full) {
+            self.rotate()?;
+        }
+        if let Err(error) = self.file.write_all(lines) {
+            // A part of the lines may have been written before the disk was full.
+            self.file.set_len(self.len)?;
+            return Err(error);
+        }
+        self.len += lines.len() as u64;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let keep = self.rotation.keep;
+        if keep == 0 {
+            self.file.set_len(0)?;
+        } else {
+            for number in (1..keep).rev() {
+                rename_if_present(
+                    &numbered(&self.path, number),
+                    &numbered(&self.path, number + 1),
+                )?;
+            }
+            fs::rename(&self.path, numbered(&self.path, 1))?;
+            self.file = create(&self.path)?;
+        }
+        (self.len, self.since) = (0, SystemTime::now());
+        Ok(())
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn rename_if_present(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes the bytes after the last line break. Returns their number.
+fn cut_partial_line(file: &mut File) -> io::Result<u64> {
+    let len = file.seek(SeekFrom::End(0))?;
+    let mut end = len;
+    let mut block = [0; BLOCK];
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK as u64);
+        let block = &mut block[..(end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(block)?;
+        if let Some(position) = block.iter().rposition(|byte| *byte == b'\n') {
+            end = start + position as u64 + 1;
+            break;
+        }
+        end = start;
+    }
+    if end < len {
+        file.set_len(end)?;
+    }
+    Ok(len - end)
+}
+
+/// Returns the sequence number of the last line.
+fn last_seq(file: &mut File) -> io::Result<Option<u64>> {
+    let len = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(len.saturating_sub(BLOCK as u64)))?;
+    let mut tail = Vec::new();
+    file.take(BLOCK as u64).read_to_end(&mut tail)?;
+    let mut lines = tail
+        .rsplit(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    let last = lines.next().and_then(|line| json::from_slice(line).ok());
+    Ok(last.and_then(|record| record.get("seq")?.as_u64()))
+}
+
+/// More than the longest line.
+const BLOCK: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROTATION: Rotation = Rotation {
+        max_bytes: 20,
+        max_age: None,
+        keep: 2,
+    };
+
+    #[test]
+    fn a_partial_line_is_removed_and_the_last_number_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        for (content, kept, last) in [
+            ("", "", 0),
+            ("{\"seq\": 7", "", 0),
+            (
+                "{\"seq\": 7}\n{\"seq\": 8}\n",
+                "{\"seq\": 7}\n{\"seq\": 8}\n",
+                8,
+            ),
+            ("{\"seq\": 7}\n{\"seq\": 8}", "{\"seq\": 7}\n", 7),
+        ] {
+            fs::write(&path, content).unwrap();
+            let (_, seq) = LogFile::open(&path, ROTATION).unwrap();
+            assert_eq!(seq, last, "{content:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), kept);
+        }
+    }
+
+    #[test]
+    fn old_files_are_numbered_and_the_oldest_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let (mut log, _) = LogFile::open(&path, ROTATION).unwrap();
+        for number in 1..=7 {
+            log.append(format!("{{\"seq\": {number}}}\n").as_bytes())
+                .unwrap();
+        }
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(read(&path), "{\"seq\": 7}\n");
+        assert_eq!(read(&numbered(&path, 1)), "{\"seq\": 6}\n");
+        assert_eq!(read(&numbered(&path, 2)), "{\"seq\": 5}\n");
+        assert!(!numbered(&path, 3).exists());
+        fs::rename(&path, numbered(&path, 1)).unwrap();
+        assert_eq!(LogFile::open(&path, ROTATION).unwrap().1, 7);
+    }
+}

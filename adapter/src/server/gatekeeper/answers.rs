@@ -1,0 +1,134 @@
+//! Counts and records the answers to a request, and ends streams whose permission ends.
+
+use std::sync::Arc;
+
+use agentwire_codec::{Body, EnvelopeType, ErrorCode, RequestId, Value, WireError};
+use async_stream::stream;
+use futures_util::StreamExt;
+
+use super::{
+    Inner, QuotaKey,
+    inspect::{Asked, Change},
+};
+use crate::{
+    auth::{AuditKind, Quota, StreamPlace},
+    connection::approximate_memory,
+    server::service::{Caller, Work},
+};
+
+/// A request that has been admitted.
+pub(super) struct Answers {
+    pub(super) gate: Arc<Inner>,
+    pub(super) asked: Asked,
+    pub(super) id: RequestId,
+    pub(super) caller: Caller,
+    pub(super) quota: Quota,
+    pub(super) key: QuotaKey,
+    /// The place of a stream, which is free again when the answers are dropped.
+    pub(super) _place: Option<StreamPlace<QuotaKey>>,
+}
+
+impl Answers {
+    /// Follows the work of a request, if there is anything to count or to record.
+    pub(super) async fn follow(self, started: Result<Work, WireError>) -> Result<Work, WireError> {
+        match started {
+            Ok(Work::One(answer)) if self.wants_answer() => Ok(Work::One(Box::pin(async move {
+                let answer = answer.await;
+                self.count(&answer);
+                self.finish(answer).await
+            }))),
+            Ok(Work::Many(mut answers)) if self.wants_answer() || self.wants_stream() => {
+                let mut revision = self.gate.revision();
+                Ok(Work::Many(Box::pin(stream! {
+                    while let Some(answer) = answers.next().await {
+                        let current = self.gate.revision();
+                        if revision != current {
+                            revision = current;
+                            if let Err((principal, refusal)) =
+                                self.gate.check(&self.asked, &self.caller).await
+                            {
+                                let mut caller = self.caller.clone();
+                                caller.principal = principal.or(caller.principal);
+                                let error =
+                                    self.gate.refuse(&self.asked, &self.id, &caller, refusal).await;
+                                yield Body::Error(error);
+                                return;
+                            }
+                        }
+                        self.count(&answer);
+                        if answer.kind() == EnvelopeType::StreamChunk {
+                            yield answer;
+                        } else {
+                            yield self.finish(answer).await;
+                            return;
+                        }
+                    }
+                })))
+            }
+            Ok(work) => Ok(work),
+            Err(error) => match self.finish(Body::Error(error)).await {
+                Body::Error(error) => Err(error),
+                // `finish` replaces an error only by another error.
+                _ => Err(WireError::new(
+                    ErrorCode::INTERNAL_ERROR,
+                    "The request failed",
+                )),
+            },
+        }
+    }
+
+    fn wants_answer(&self) -> bool {
+        let audits = self.gate.security.audit.is_some();
+        audits && (self.asked.change.is_some() || self.gate.security.audit_calls)
+            || self.quota.bytes_per_minute.is_some()
+    }
+
+    fn wants_stream(&self) -> bool {
+        self._place.is_some() || !self.gate.security.authenticators.is_empty()
+    }
+
+    fn count(&self, answer: &Body) {
+        if self.quota.bytes_per_minute.is_some() {
+            let bytes = approximate_memory(answer, usize::MAX);
+            self.gate.quotas.answer(&self.key, &self.quota, bytes);
+        }
+    }
+
+    /// Records the last answer. Returns the error for the caller if that is not possible.
+    async fn finish(&self, answer: Body) -> Body {
+        let gate = &self.gate;
+        let failure = failure(&answer);
+        let kind = match self.asked.change {
+            // A successful renewal changes nothing, and there are many of them.
+            Some(Change::Renew) if failure.is_none() => return answer,
+            Some(_) => AuditKind::Registration,
+            None if gate.security.audit_calls => AuditKind::Call,
+            None => return answer,
+        };
+        let is_allowed = failure.is_none() || self.asked.change.is_none();
+        let mut event = gate.event(kind, is_allowed, &self.asked, &self.id, &self.caller);
+        event.reason = failure;
+        match gate.record(event).await {
+            Ok(()) => answer,
+            Err(error) => Body::Error(error),
+        }
+    }
+}
+
+/// Returns the code of an error and its reason, or `None` if the answer is not an error.
+fn failure(answer: &Body) -> Option<String> {
+    let (code, details) = match answer {
+        Body::Error(error) => (error.code.as_str(), Some(&error.details)),
+        Body::Raw(raw) if raw.kind == EnvelopeType::Error => {
+            let code = raw.payload.get("error_code").and_then(Value::as_str);
+            let details = raw.payload.get("error_details").and_then(Value::as_map);
+            (code.unwrap_or_default(), details)
+        }
+        _ => return None,
+    };
+    let reason = details.and_then(|details| details.get("reason")?.as_str());
+    Some(match reason {
+        Some(reason) => format!("{code} {reason}"),
+        None => code.to_owned(),
+    })
+}

@@ -1,0 +1,107 @@
+//! Decides which requests a service may start: [`Gatekeeper`].
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `inspect` | finds out what a request asks for, and takes its credentials out |
+//! | `admit` | authenticates, authorizes, counts and records a request |
+//! | `answers` | counts and records the answers, and ends streams whose permission ends |
+//! | `identity` | what is known about a connection |
+
+mod admit;
+mod answers;
+mod identity;
+mod inspect;
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use agentwire_codec::{Body, EnvelopeType, RequestId, WireError};
+use async_stream::stream;
+use futures_core::{future::BoxFuture, stream::BoxStream};
+use futures_util::StreamExt;
+
+pub(crate) use self::identity::Identity;
+use super::service::{Caller, Service, Work};
+use crate::{
+    auth::{QuotaTable, Security},
+    connection::Bodies,
+    server::PeerKey,
+};
+
+/// A service that checks each request before the service behind it sees the request (PROTOCOL 14).
+pub(super) struct Gatekeeper(Arc<Inner>);
+
+struct Inner {
+    service: Arc<dyn Service>,
+    security: Security,
+    quotas: Arc<QuotaTable<QuotaKey>>,
+}
+
+/// Whose quota a request counts towards.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum QuotaKey {
+    Principal(String),
+    Peer(PeerKey),
+}
+
+impl Gatekeeper {
+    /// Puts a gatekeeper in front of a service.
+    pub(super) fn guard(service: Arc<dyn Service>, security: Security) -> Arc<dyn Service> {
+        if let (Some(file), Some(audit)) = (&security.file, &security.audit) {
+            file.record_changes(Arc::clone(audit));
+        }
+        Arc::new(Self(Arc::new(Inner {
+            service,
+            security,
+            quotas: Arc::new(QuotaTable::new(MAX_CALLERS)),
+        })))
+    }
+}
+
+impl Service for Gatekeeper {
+    fn bodies(&self) -> Bodies {
+        self.0.service.bodies()
+    }
+
+    /// Accepts all requests, so that no request is answered before it is authenticated.
+    fn accepts(&self, kind: EnvelopeType) -> bool {
+        matches!(
+            kind,
+            EnvelopeType::Request
+                | EnvelopeType::Register
+                | EnvelopeType::Heartbeat
+                | EnvelopeType::Unregister
+        )
+    }
+
+    fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
+        let admission = Arc::clone(&self.0).admit(id.clone(), body, caller.clone());
+        let mut admission: BoxFuture<'static, _> = Box::pin(admission);
+        // The built-in authenticators and sinks decide at once.
+        let mut cx = Context::from_waker(Waker::noop());
+        match admission.as_mut().poll(&mut cx) {
+            Poll::Ready(admitted) => admitted,
+            Poll::Pending => Ok(Work::Many(later(admission))),
+        }
+    }
+}
+
+/// Returns the answers to a request whose admission takes time.
+fn later(admission: BoxFuture<'static, Result<Work, WireError>>) -> BoxStream<'static, Body> {
+    Box::pin(stream! {
+        match admission.await {
+            Ok(Work::One(answer)) => yield answer.await,
+            Ok(Work::Many(mut answers)) => {
+                while let Some(answer) = answers.next().await {
+                    yield answer;
+                }
+            }
+            Err(error) => yield Body::Error(error),
+        }
+    })
+}
+
+/// The maximum number of callers whose use is counted separately.
+const MAX_CALLERS: usize = 65_536;

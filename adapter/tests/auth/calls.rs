@@ -1,0 +1,326 @@
+//! Who may call an agent.
+
+use std::time::Duration;
+
+use agentwire::{
+    ApiKey, Credential, Credentials, Error, Map, Message, Principal, Proxy, RemoteAgent,
+    RetryPolicy,
+    auth::{AuditKind, Policy, Quota, Role, Rule, Security, Users, Verb},
+    map,
+    transport::internal::own_uid,
+};
+
+use super::support::{Events, bearer, client, serve, token, tokens};
+
+fn alice() -> Principal {
+    Principal::new("alice").with_role("agent-consumer")
+}
+
+#[tokio::test]
+async fn every_method_needs_a_credential_and_works_with_one() {
+    let events = Events::default();
+    let security = Security::new()
+        .authenticate(tokens([alice()]))
+        .audit(events.clone());
+    let server = serve(security, "memory://auth-every-method").await;
+    for credentials in [None, Some("wrong"), Some("")] {
+        let mut anyone = client(&server);
+        if let Some(wrong) = credentials {
+            anyone = anyone.credentials(Credential::bearer(wrong));
+        }
+        let anyone = anyone.build().unwrap();
+        let chunk = anyone.stream(Message::user("?")).next().await.unwrap();
+        for result in [
+            anyone.process(Message::user("?")).await.map(drop),
+            chunk.map(drop),
+            anyone.execute("forecast", Map::new()).await.map(drop),
+            anyone.describe().await.map(drop),
+            anyone.ping().await.map(drop),
+        ] {
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::Unauthenticated { .. }), "{error}");
+            assert!(!error.is_retryable());
+        }
+    }
+    assert_eq!(events.denied(AuditKind::Authentication).len(), 15);
+    for credentials in [
+        Credentials::from(bearer("alice")),
+        ApiKey::new(token("alice")).into(),
+        Credentials::from_fn(|| Credential::bearer(token("alice"))),
+    ] {
+        let alice = client(&server)
+            .credentials(credentials.clone())
+            .build()
+            .unwrap();
+        let reply = alice.process(Message::user("?")).await.unwrap();
+        assert_eq!(
+            reply.content,
+            agentwire::Value::from(map! {"principal": "alice", "metadata": (Map::new())})
+        );
+        let clock = RemoteAgent::builder(server.endpoint()).name("clock");
+        let clock = clock.credentials(credentials).build().unwrap();
+        let chunk = clock
+            .stream(Message::user("?"))
+            .next()
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            chunk.content.get("principal"),
+            Some(&agentwire::Value::from("alice"))
+        );
+        let result = alice.execute("forecast", Map::new()).await.unwrap();
+        assert_eq!(result.data, agentwire::Value::from("alice"));
+        alice.describe().await.unwrap();
+        alice.ping().await.unwrap();
+    }
+    let all = format!("{:?}", events.take());
+    assert!(
+        all.contains("alice") && !all.contains("secret token"),
+        "{all}"
+    );
+}
+
+#[tokio::test]
+async fn the_answers_do_not_tell_a_wrong_token_from_an_unknown_one() {
+    let server = serve(
+        Security::new().authenticate(tokens([alice()])),
+        "memory://auth-texts",
+    )
+    .await;
+    let mut answers = Vec::new();
+    for wrong in [
+        token("alice").to_uppercase(),
+        "unknown".to_owned(),
+        "a.b.c".to_owned(),
+    ] {
+        let client = client(&server)
+            .credentials(Credential::bearer(wrong))
+            .build()
+            .unwrap();
+        let error = client.process(Message::user("?")).await.unwrap_err();
+        answers.push(error.remote().unwrap().clone());
+    }
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_forged_user_reaches_no_agent() {
+    let forged = || {
+        let message = Message::user("?").with_metadata("authenticated_user", map! {"user_id": "x"});
+        message.with_metadata("kept", 1)
+    };
+    let open = serve(Security::new(), "memory://auth-forged-open").await;
+    let closed = Security::new().authenticate(tokens([alice()]));
+    let exposing = closed.clone().expose_authenticated_user(true);
+    let closed = serve(closed, "memory://auth-forged").await;
+    let exposing = serve(exposing, "memory://auth-exposing").await;
+    for (server, expected) in [
+        (&open, map! {"kept": 1}),
+        (&closed, map! {"kept": 1}),
+        (
+            &exposing,
+            map! {"kept": 1, "authenticated_user": (map! {
+                "user_id": "alice", "roles": ["agent-consumer"],
+                "permissions": (Vec::<agentwire::Value>::new()),
+            })},
+        ),
+    ] {
+        for name in ["weather", "clock"] {
+            let remote = RemoteAgent::builder(server.endpoint()).name(name);
+            let remote = remote.credentials(bearer("alice")).build().unwrap();
+            let reply = match name {
+                "weather" => remote.process(forged()).await.unwrap(),
+                _ => remote.stream(forged()).next().await.unwrap().unwrap(),
+            };
+            let mut metadata = reply
+                .content
+                .get("metadata")
+                .unwrap()
+                .as_map()
+                .unwrap()
+                .clone();
+            if std::ptr::eq(server, &open) {
+                // A server without authentication leaves credentials to its agents.
+                assert!(metadata.remove("authorization").is_some());
+            }
+            assert_eq!(metadata, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_authenticates_for_its_target_and_forwards_no_credential() {
+    let target = serve(Security::new(), "memory://auth-proxy-target").await;
+    let security = Security::new()
+        .authenticate(tokens([
+            alice(),
+            Principal::new("bob").with_role("observer"),
+        ]))
+        .expose_authenticated_user(true);
+    let proxy = Proxy::builder(RemoteAgent::builder(target.endpoint()))
+        .endpoint("memory://auth-proxy")
+        .security(security)
+        .serve()
+        .await
+        .unwrap();
+    let remote = RemoteAgent::builder(proxy.endpoint()).name("weather");
+    let remote = remote.credentials(bearer("alice")).build().unwrap();
+    let reply = remote
+        .process(Message::user("?").with_metadata("kept", 1))
+        .await
+        .unwrap();
+    // The target removes what it cannot trust.
+    assert_eq!(
+        reply.content.get("metadata").unwrap(),
+        &agentwire::Value::from(map! {"kept": 1})
+    );
+    assert!(
+        remote
+            .execute("forecast", Map::new())
+            .await
+            .unwrap()
+            .success
+    );
+    for credential in [
+        Credential::bearer("wrong"),
+        Credential::bearer(token("bob")),
+    ] {
+        let remote = RemoteAgent::builder(proxy.endpoint()).name("weather");
+        let remote = remote.credentials(credential).build().unwrap();
+        assert!(remote.process(Message::user("?")).await.is_err());
+        assert!(remote.execute("forecast", Map::new()).await.is_err());
+        assert!(
+            remote
+                .stream(Message::user("?"))
+                .next()
+                .await
+                .unwrap()
+                .is_err()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_user_behind_a_unix_socket_needs_no_credential() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = format!("unix://{}/a.sock", directory.path().display());
+    let uid = own_uid().unwrap();
+    let users = Users::new().allow_uid(uid, alice());
+    let server = serve(Security::new().authenticate(users), &socket).await;
+    let remote = client(&server).peer_uid(uid).build().unwrap();
+    remote.process(Message::user("?")).await.unwrap();
+    // A wrong credential outweighs the user.
+    let wrong = client(&server)
+        .credentials(bearer("mallory"))
+        .build()
+        .unwrap();
+    let error = wrong.process(Message::user("?")).await.unwrap_err();
+    assert!(matches!(error, Error::Unauthenticated { .. }));
+    let other = client(&server).peer_uid(uid + 1).build().unwrap();
+    let error = other.process(Message::user("?")).await.unwrap_err();
+    assert!(
+        error.is_connect() && format!("{error:#}").contains("runs as user"),
+        "{error:#}"
+    );
+}
+
+#[tokio::test]
+async fn permissions_apply_to_the_agent_that_answers() {
+    let role = Role::new("r").allow(Rule::new([Verb::Call]).agents(["weather*"]));
+    let bob = Principal::new("bob").with_role("r");
+    let security = || {
+        let security = Security::new().authenticate(tokens([bob.clone()]));
+        security.authorize(Policy::new().role(role.clone()))
+    };
+    let server = serve(security(), "memory://auth-names").await;
+    let named = |name: &str| {
+        let remote = RemoteAgent::builder(server.endpoint()).name(name);
+        remote.credentials(bearer("bob")).build().unwrap()
+    };
+    named("weather").process(Message::user("?")).await.unwrap();
+    let error = named("clock")
+        .process(Message::user("?"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::PermissionDenied { .. }), "{error}");
+    // A single agent answers under any name, but permissions apply to its own name.
+    let payroll = agentwire::agent_fn("payroll", |message: Message| async move { Ok(message) });
+    let payroll = agentwire::LocalAgent::builder(payroll)
+        .endpoint("memory://auth-payroll")
+        .security(security())
+        .serve()
+        .await
+        .unwrap();
+    for name in ["weather", "payroll", ""] {
+        let remote = RemoteAgent::builder(payroll.endpoint()).name(name);
+        let remote = remote.credentials(bearer("bob")).build().unwrap();
+        let error = remote.process(Message::user("?")).await.unwrap_err();
+        assert!(
+            matches!(error, Error::PermissionDenied { .. }),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_refuses_and_a_client_that_resends_waits() {
+    let events = Events::default();
+    let quota = Quota::new().requests_per_minute(60).burst(2).streams(1);
+    let security = Security::new().authenticate(tokens([alice()])).quota(quota);
+    let server = serve(security.audit(events.clone()), "memory://auth-quota").await;
+    let impatient = client(&server)
+        .credentials(bearer("alice"))
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        impatient.process(Message::user("?")).await.unwrap();
+    }
+    let error = impatient.process(Message::user("?")).await.unwrap_err();
+    assert!(
+        matches!(error, Error::RateLimited { .. }) && error.is_retryable(),
+        "{error}"
+    );
+    let wait = error
+        .remote()
+        .unwrap()
+        .details
+        .get("retry_after_ms")
+        .unwrap()
+        .as_u64()
+        .unwrap();
+    assert!((900..=1000).contains(&wait), "{wait}");
+    let patient = client(&server)
+        .credentials(bearer("alice"))
+        .retry(RetryPolicy::new().resend(1))
+        .build()
+        .unwrap();
+    let start = tokio::time::Instant::now();
+    patient.process(Message::user("?")).await.unwrap();
+    assert!(
+        start.elapsed() >= Duration::from_millis(900),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(events.denied(AuditKind::Quota).len(), 2);
+}
+
+#[test]
+fn credentials_are_not_sent_in_plain_text_over_a_network() {
+    let builder = || RemoteAgent::builder("tcp://10.0.0.1:80").credentials(bearer("alice"));
+    let error = builder().build().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::InvalidSetting {
+                setting: "credentials",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    builder().allow_plaintext_credentials(true).build().unwrap();
+}

@@ -1,0 +1,231 @@
+//! Who may register, see and unregister agents. The attacks are those of public bug reports.
+
+use agentwire::{
+    Principal,
+    auth::{AuditKind, Policy, Role, Rule, Security, Verb},
+    registry::{
+        Event, InstanceRef, LocalRegistry, Query, Registration, Registry, RegistryError,
+        RegistryServer, RemoteRegistry, WatchScope,
+    },
+};
+
+use super::support::{Events, bearer, tokens};
+
+async fn serve(name: &str, events: &Events) -> (RegistryServer, LocalRegistry) {
+    let weather = Role::new("weather").allow(Rule::new([Verb::Register]).agents(["weather*"]));
+    let principals = [
+        ("root", "admin", None),
+        ("honest", "agent-full", None),
+        ("mallory", "agent-full", None),
+        ("reader", "observer", None),
+        ("narrow", "weather", None),
+        ("prod", "agent-full", Some("prod")),
+        ("prod2", "agent-full", Some("prod")),
+        ("test", "agent-full", Some("test")),
+    ];
+    let principals = principals.map(|(name, role, namespace)| {
+        let principal = Principal::new(name).with_role(role);
+        match namespace {
+            Some(namespace) => principal.with_namespace(namespace),
+            None => principal,
+        }
+    });
+    let security = Security::new()
+        .authenticate(tokens(principals))
+        .authorize(Policy::new().role(weather))
+        .audit(events.clone());
+    let registry = LocalRegistry::new();
+    let server = RegistryServer::builder(registry.clone())
+        .endpoint(format!("memory://auth-registry-{name}"))
+        .security(security)
+        .serve()
+        .await
+        .unwrap();
+    (server, registry)
+}
+
+fn connect(server: &RegistryServer, name: &str) -> RemoteRegistry {
+    RemoteRegistry::builder(server.endpoint())
+        .credentials(bearer(name))
+        .build()
+        .unwrap()
+}
+
+fn weather() -> Registration {
+    Registration::new("weather", "tcp://10.0.0.7:8080".parse().unwrap())
+}
+
+fn code(result: Result<impl std::fmt::Debug, RegistryError>) -> String {
+    result.unwrap_err().code().as_str().to_owned()
+}
+
+#[tokio::test]
+async fn nobody_replaces_renews_or_unregisters_the_agent_of_another_principal() {
+    let events = Events::default();
+    let (server, _) = serve("others", &events).await;
+    let [honest, mallory, root] = ["honest", "mallory", "root"].map(|name| connect(&server, name));
+    let own = weather();
+    honest.register(own.clone()).await.unwrap();
+    // The attacker knows all that a registry shows, and the owner key would not help either.
+    let seen = mallory.lookup("weather").await.unwrap().remove(0);
+    let mut copy = Registration::clone(&seen);
+    copy.instance.clone_from(&own.instance);
+    assert_eq!(code(mallory.register(copy).await), "DUPLICATE_AGENT");
+    assert_eq!(code(mallory.register(weather()).await), "DUPLICATE_AGENT");
+    for which in [
+        InstanceRef::from(&seen),
+        InstanceRef::new("weather"),
+        InstanceRef::new("weather").with_endpoint(own.endpoint.clone()),
+        InstanceRef::from(&own).with_owner("guessed"),
+    ] {
+        assert_eq!(
+            code(mallory.heartbeat(&which).await),
+            "DUPLICATE_AGENT",
+            "{which:?}"
+        );
+        assert_eq!(
+            code(mallory.unregister(&which).await),
+            "DUPLICATE_AGENT",
+            "{which:?}"
+        );
+    }
+    assert!(events.denied(AuditKind::Registration).len() >= 10);
+    honest.heartbeat(&InstanceRef::from(&own)).await.unwrap();
+    // An administrator may unregister agents of others.
+    root.unregister(&InstanceRef::new("weather")).await.unwrap();
+    assert!(honest.lookup("weather").await.unwrap().is_empty());
+    let removed = events.take();
+    let removed = removed
+        .iter()
+        .rfind(|event| event.kind == AuditKind::Registration)
+        .unwrap();
+    assert_eq!(removed.principal.as_deref(), Some("root"));
+    assert_eq!(removed.method.as_deref(), Some("unregister"));
+    assert!(removed.is_allowed);
+}
+
+#[tokio::test]
+async fn names_and_verbs_of_a_registry_need_permissions() {
+    let events = Events::default();
+    let (server, _) = serve("verbs", &events).await;
+    let [reader, narrow, nobody] =
+        ["reader", "narrow", "nobody"].map(|name| connect(&server, name));
+    let payroll = Registration::new("payroll", "tcp://10.0.0.7:8080".parse().unwrap());
+    narrow.register(weather()).await.unwrap();
+    let denied = "PERMISSION_DENIED";
+    assert_eq!(code(narrow.register(payroll.clone()).await), denied);
+    assert_eq!(
+        code(narrow.unregister(&InstanceRef::from(&payroll)).await),
+        denied
+    );
+    assert_eq!(code(narrow.list().await), denied);
+    assert_eq!(code(narrow.lookup("weather").await), denied);
+    assert_eq!(code(narrow.find(Query::new()).await), denied);
+    assert_eq!(code(reader.register(weather()).await), denied);
+    assert_eq!(reader.list().await.unwrap().len(), 1);
+    assert_eq!(events.denied(AuditKind::Authorization).len(), 6);
+    let unauthenticated = "UNAUTHENTICATED";
+    assert_eq!(code(nobody.register(weather()).await), unauthenticated);
+    assert_eq!(code(nobody.list().await), unauthenticated);
+    assert_eq!(
+        code(nobody.heartbeat(&InstanceRef::new("weather")).await),
+        unauthenticated
+    );
+    assert_eq!(
+        code(nobody.unregister(&InstanceRef::new("weather")).await),
+        unauthenticated
+    );
+    assert_eq!(events.denied(AuditKind::Authentication).len(), 4);
+}
+
+#[tokio::test]
+async fn invalid_endpoints_and_full_quotas_are_recorded() {
+    let events = Events::default();
+    let (server, _) = serve("invalid", &events).await;
+    let mallory = connect(&server, "mallory");
+    for endpoint in [
+        "tcp://0.0.0.0:8080",
+        "tcp://[::]:8080",
+        "tcp://224.0.0.1:80",
+    ] {
+        let odd = Registration::new("odd", endpoint.parse().unwrap());
+        mallory.register(odd).await.unwrap_err();
+    }
+    let mut refused = 0;
+    for port in 1..=1030 {
+        let endpoint = format!("tcp://10.0.0.7:{port}").parse().unwrap();
+        refused += usize::from(
+            mallory
+                .register(Registration::new("many", endpoint))
+                .await
+                .is_err(),
+        );
+    }
+    assert!(refused >= 6, "{refused}");
+    let denied = events.denied(AuditKind::Registration);
+    assert!(
+        denied.iter().any(|reason| reason.contains("quota")),
+        "{denied:?}"
+    );
+}
+
+#[tokio::test]
+async fn namespaces_never_see_each_other() {
+    let events = Events::default();
+    let (server, backend) = serve("namespaces", &events).await;
+    let [honest, prod, prod2, test] =
+        ["honest", "prod", "prod2", "test"].map(|name| connect(&server, name));
+    let mut watch = prod2.watch(WatchScope::All);
+    assert!(matches!(
+        watch.next().await,
+        Some(Ok(Event::Snapshot { .. }))
+    ));
+    // The same name at the same endpoint, in three namespaces.
+    let own = weather();
+    for registry in [&honest, &prod, &test] {
+        registry.register(own.clone()).await.unwrap();
+    }
+    for (registry, expected) in [(&honest, 1), (&prod, 1), (&prod2, 1), (&test, 1)] {
+        for list in [
+            registry.list().await.unwrap(),
+            registry.lookup("weather").await.unwrap(),
+            registry.find(Query::new().name("weather")).await.unwrap(),
+            registry.find(Query::new()).await.unwrap(),
+        ] {
+            assert_eq!(list.len(), expected);
+            assert_eq!(list[0].name, "weather");
+        }
+    }
+    assert_eq!(backend.list().await.unwrap().len(), 3);
+    let Some(Ok(Event::Joined(joined))) = watch.next().await else {
+        panic!("no event");
+    };
+    assert_eq!(joined.name, "weather");
+    test.unregister(&InstanceRef::from(&own)).await.unwrap();
+    prod.register(Registration::new(
+        "other",
+        "tcp://10.0.0.7:1".parse().unwrap(),
+    ))
+    .await
+    .unwrap();
+    let Some(Ok(Event::Joined(joined))) = watch.next().await else {
+        panic!("no event, or an event of another namespace");
+    };
+    assert_eq!(joined.name, "other");
+    // No name of one namespace is a name of another.
+    for name in ["@prod/weather", "@prod/"] {
+        let forged = Registration::new(name, "tcp://10.0.0.7:9".parse().unwrap());
+        assert_eq!(code(honest.register(forged).await), "PERMISSION_DENIED");
+        honest.lookup(name).await.unwrap_err();
+        assert!(test.lookup(name).await.unwrap().is_empty());
+    }
+    let mut forged = weather();
+    forged.name = "@prod/weather".to_owned();
+    test.register(forged).await.unwrap();
+    assert_eq!(prod.list().await.unwrap().len(), 2);
+    let error = test
+        .register(Registration::new("", weather().endpoint))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code().as_str(), "REGISTRATION_FAILED");
+}
