@@ -59,10 +59,6 @@ pub(crate) trait Service: Send + Sync + 'static {
 
 /// What heartbeats mean to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "auth"),
-    expect(dead_code, reason = "used by the gatekeeper")
-)]
 pub(crate) enum Heartbeats {
     /// Checks whether the server is alive.
     Pings,
@@ -79,6 +75,10 @@ pub(crate) struct Caller {
     pub(crate) connection: ConnectionId,
     /// The credential that came with the connection or the request, outside of the envelope. For
     /// example, a header `Authorization`.
+    #[cfg_attr(
+        not(feature = "auth"),
+        expect(dead_code, reason = "read by the gatekeeper")
+    )]
     pub(crate) credential: Option<Credential>,
     /// Who was authenticated, if the server authenticates its callers.
     pub(crate) principal: Option<Principal>,
