@@ -5,7 +5,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use crate::{
     bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, describe::DescribeArgs,
     execute::ExecuteArgs, exit::CliError, logging, man, ping::PingArgs, proxy::ProxyArgs,
-    recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs, stream::StreamArgs, usage,
+    recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs, stream::StreamArgs, token, usage,
 };
 
 /// Serve, call, stream from and proxy agents
@@ -43,6 +43,9 @@ enum Command {
     Recode(RecodeArgs),
     Bench(BenchArgs),
     Registry(RegistryArgs),
+    /// Print a new random token, and its token_sha256 for the file of --auth
+    #[command(after_help = "Examples:\n  agentwire token")]
+    Token,
     Completions(CompletionsArgs),
     /// Print the manual page
     #[command(after_help = "Examples:\n  agentwire man > agentwire.1\n  agentwire man | man -l -")]
@@ -68,6 +71,7 @@ impl Cli {
             Command::Recode(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::Registry(args) => args.run(),
+            Command::Token => token::run(),
             Command::Completions(args) => args.run(Self::command()),
             Command::Man => man::run(Self::command()),
         }

@@ -1,6 +1,7 @@
 //! The `agentwire` program, which serves, calls and inspects agents from the command line.
 
 mod agents;
+mod auth_args;
 mod bench;
 mod call;
 mod cli;
@@ -32,6 +33,7 @@ mod stream;
 mod target_args;
 mod timeout;
 mod tls_args;
+mod token;
 mod usage;
 mod wait_args;
 

@@ -6,6 +6,7 @@ use agentwire::{Endpoint, FrameLimits, Proxy, RemoteAgent};
 use clap::Args;
 
 use crate::{
+    auth_args::TokenArgs,
     codec::CodecArg,
     endpoint_args::{parse_connect_endpoint, parse_listen_endpoint},
     exit::CliError,
@@ -71,6 +72,9 @@ pub(crate) struct ProxyArgs {
     #[command(flatten)]
     server: ServerArgs,
 
+    #[command(flatten)]
+    token: TokenArgs,
+
     /// For the target.
     #[command(flatten)]
     tls: TlsClientArgs,
@@ -85,6 +89,7 @@ impl ProxyArgs {
             .max_in_flight_per_connection(self.share.get())
             .frame_limits(self.frame_limit)
             .tls(self.tls.client()?);
+        target = self.token.apply(target)?;
         if let Some(name) = self.name {
             target = target.name(name);
         }

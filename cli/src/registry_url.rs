@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentwire::{
-    Endpoint,
+    Credentials, Endpoint,
     registry::{RedisRegistry, RedisRegistryBuilder, RemoteRegistry, SharedRegistry},
 };
 
@@ -33,16 +33,23 @@ pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
 
 impl RegistryUrl {
     /// Creates a client, which connects when it is first used. `timeout` is the maximum time to
-    /// wait for each answer.
+    /// wait for each answer. A registry in Redis has its password in the URL, and ignores the
+    /// credentials.
     pub(crate) fn open(
         &self,
         timeout: Duration,
         tls: &TlsClientArgs,
+        credentials: Option<Credentials>,
     ) -> Result<SharedRegistry, CliError> {
         Ok(match self {
             Self::Agentwire(endpoint) => {
-                let builder = RemoteRegistry::builder(endpoint).timeout(timeout);
-                SharedRegistry::new(builder.tls(tls.client()?).build()?)
+                let mut registry = RemoteRegistry::builder(endpoint)
+                    .timeout(timeout)
+                    .tls(tls.client()?);
+                if let Some(credentials) = credentials {
+                    registry = registry.credentials(credentials);
+                }
+                SharedRegistry::new(registry.build()?)
             }
             Self::Redis(redis) => {
                 SharedRegistry::new(redis.clone().timeout(timeout).connect_lazy()?)
@@ -68,7 +75,7 @@ mod tests {
             assert_eq!(matches!(url, RegistryUrl::Redis(_)), is_redis, "{text}");
             assert!(!format!("{url:?}").contains("secret"));
             assert!(
-                url.open(Duration::from_secs(1), &TlsClientArgs::default())
+                url.open(Duration::from_secs(1), &TlsClientArgs::default(), None)
                     .is_ok(),
                 "{text}"
             );

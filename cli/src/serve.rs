@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     agents::{AgentKind, BuiltIn},
+    auth_args::TokenArgs,
     endpoint_args::parse_listen_endpoint,
     exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
@@ -71,6 +72,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ENDPOINT", value_parser = parse_listen_endpoint, requires = "registry")]
     advertise: Option<Endpoint>,
 
+    #[command(flatten)]
+    token: TokenArgs,
+
     /// For the registry.
     #[command(flatten)]
     tls: TlsClientArgs,
@@ -83,7 +87,11 @@ impl ServeArgs {
             .frame_limits(self.frame_limit);
         local = self.server.apply(local, &self.endpoint)?;
         if let Some(registry) = self.registry {
-            local = local.registry(registry.open(REGISTRY_TIMEOUT, &self.tls)?);
+            local = local.registry(registry.open(
+                REGISTRY_TIMEOUT,
+                &self.tls,
+                self.token.credentials()?,
+            )?);
         }
         if let Some(endpoint) = self.advertise {
             local = local.advertised_endpoint(endpoint);

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use agentwire::{
-    Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, registry::RegistryServerBuilder,
+    Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, auth::Security,
+    registry::RegistryServerBuilder,
 };
 use clap::Args;
 
 use crate::{
-    exit::CliError, frame_limit::parse_memory_budget, timeout::parse_timeout,
-    tls_args::TlsServerArgs,
+    auth_args::SecurityArgs, exit::CliError, frame_limit::parse_memory_budget,
+    timeout::parse_timeout, tls_args::TlsServerArgs,
 };
 
 /// The options that all servers share.
@@ -34,6 +35,9 @@ pub(crate) struct ServerArgs {
     max_connections_per_peer: Option<usize>,
 
     #[command(flatten)]
+    security: SecurityArgs,
+
+    #[command(flatten)]
     tls: TlsServerArgs,
 }
 
@@ -46,6 +50,10 @@ impl ServerArgs {
     ) -> Result<B, CliError> {
         self.tls.check(endpoint)?;
         let builder = builder.with_settings(self);
+        let builder = match self.security.open()? {
+            Some(security) => builder.with_security(security),
+            None => builder,
+        };
         Ok(match self.tls.server()? {
             Some(tls) => builder.with_tls(tls),
             None => builder,
@@ -60,6 +68,9 @@ pub(crate) trait ServerBuilder {
 
     #[must_use]
     fn with_tls(self, tls: TlsServer) -> Self;
+
+    #[must_use]
+    fn with_security(self, security: Security) -> Self;
 }
 
 macro_rules! server_builders {
@@ -78,6 +89,10 @@ macro_rules! server_builders {
 
             fn with_tls(self, tls: TlsServer) -> Self {
                 self.tls(tls)
+            }
+
+            fn with_security(self, security: Security) -> Self {
+                self.security(security)
             }
         }
     )*};

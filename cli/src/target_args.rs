@@ -11,6 +11,7 @@ use clap::{
 };
 
 use crate::{
+    auth_args::TokenArgs,
     codec::CodecArg,
     endpoint_args::parse_connect_endpoint,
     exit::{CliError, Exit},
@@ -62,6 +63,9 @@ struct Flags {
     /// The maximum size of a frame to send and to accept, such as 16MiB
     #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = parse_frame_limit)]
     frame_limit: FrameLimits,
+
+    #[command(flatten)]
+    token: TokenArgs,
 
     #[command(flatten)]
     tls: TlsClientArgs,
@@ -205,6 +209,12 @@ impl Target {
         self.flags.frame_limit
     }
 
+    /// Creates a client of the registry in which the agent is found.
+    pub(crate) fn open_registry(&self, url: &RegistryUrl) -> Result<SharedRegistry, CliError> {
+        let token = self.flags.token.credentials()?;
+        url.open(self.registry_timeout(), &self.flags.tls, token)
+    }
+
     /// Returns the maximum time for each answer of the registry.
     pub(crate) fn registry_timeout(&self) -> Duration {
         // Use at most half of the timeout, so that a failed lookup is reported before the call
@@ -232,11 +242,6 @@ impl Target {
             .build()?)
     }
 
-    /// Creates a client for the registry that lists the agent.
-    pub(crate) fn open_registry(&self, url: &RegistryUrl) -> Result<SharedRegistry, CliError> {
-        url.open(self.registry_timeout(), &self.flags.tls)
-    }
-
     fn build(&self, retry: RetryPolicy, pool: Option<Pool>) -> Result<RemoteAgent, CliError> {
         Ok(match &self.address {
             Address::Endpoint(endpoint, name) => {
@@ -259,6 +264,7 @@ impl Target {
         retry: RetryPolicy,
         pool: Option<Pool>,
     ) -> Result<RemoteAgentBuilder<D>, CliError> {
+        let builder = self.flags.token.apply(builder)?;
         let builder = builder
             .retry(retry)
             .format(self.flags.codec.into())
@@ -311,6 +317,7 @@ mod tests {
                 codec: CodecArg::Json,
                 timeout: Duration::from_secs(1),
                 frame_limit: FrameLimits::default(),
+                token: TokenArgs::default(),
                 tls: TlsClientArgs::default(),
             },
             endpoint_source: endpoint.map(|(_, source)| source),

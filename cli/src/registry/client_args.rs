@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::table;
 use crate::{
+    auth_args::TokenArgs,
     exit::CliError,
     output,
     registry_url::{RegistryUrl, parse_registry_url},
@@ -31,13 +32,17 @@ pub(super) struct ClientArgs {
     timeout: Duration,
 
     #[command(flatten)]
+    token: TokenArgs,
+
+    #[command(flatten)]
     tls: TlsClientArgs,
 }
 
 impl ClientArgs {
     /// Creates a client, which connects when it is first used.
     pub(super) fn open(&self) -> Result<SharedRegistry, CliError> {
-        self.url.open(self.timeout, &self.tls)
+        self.url
+            .open(self.timeout, &self.tls, self.token.credentials()?)
     }
 
     pub(super) fn timeout(&self) -> Duration {

@@ -1,0 +1,142 @@
+//! The options for security: `--auth` and `--audit` of servers, and the token of clients.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use agentwire::{
+    Credential, Credentials, RemoteAgentBuilder,
+    auth::{AuthFile, JsonLines, Security},
+};
+use clap::Args;
+
+use crate::exit::{CliError, Exit};
+
+/// Who may send requests to a server, and what it records.
+#[derive(Debug, Args)]
+pub(crate) struct SecurityArgs {
+    /// Require authentication; the TOML file lists principals, roles and quotas, and is read again
+    /// when it changes
+    #[arg(long, value_name = "FILE")]
+    auth: Option<PathBuf>,
+
+    /// Record who did what, as JSON lines in this file; at 10 MiB, it is renamed to FILE.1, and
+    /// five renamed files are kept
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+}
+
+impl SecurityArgs {
+    /// Reads the files. Returns `None` without options.
+    pub(crate) fn open(&self) -> Result<Option<Security>, CliError> {
+        if self.auth.is_none() && self.audit.is_none() {
+            return Ok(None);
+        }
+        let mut security = match &self.auth {
+            Some(path) => Security::from_file(
+                AuthFile::open(path).map_err(|error| CliError::from_error(Exit::Usage, &error))?,
+            ),
+            None => Security::new(),
+        };
+        if let Some(path) = &self.audit {
+            let sink = JsonLines::file(path).open();
+            security = security.audit(sink.map_err(|error| unusable("--audit", path, &error))?);
+        }
+        Ok(Some(security))
+    }
+}
+
+/// The token that a client sends.
+#[derive(Debug, Default, Args)]
+pub(crate) struct TokenArgs {
+    /// The token to send; other users of this machine can see the options of a command, but not the
+    /// variable and the file
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "AGENTWIRE_TOKEN",
+        hide_env_values = true,
+        display_order = 700
+    )]
+    token: Option<Secret>,
+
+    /// The file with the token to send, which is read again when it changes
+    #[arg(long, value_name = "FILE", display_order = 701)]
+    token_file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    /// Returns the token, if there is one. A file has precedence over the environment.
+    pub(crate) fn credentials(&self) -> Result<Option<Credentials>, CliError> {
+        if let Some(path) = &self.token_file {
+            let token = read_token(path).map_err(|error| unusable("--token-file", path, &error))?;
+            return Ok(Some(refreshed(path.clone(), token)));
+        }
+        let token = self.token.as_ref().filter(|token| !token.0.is_empty());
+        Ok(token.map(|token| Credential::bearer(&*token.0).into()))
+    }
+
+    /// Adds the token to a client.
+    pub(crate) fn apply<D>(
+        &self,
+        builder: RemoteAgentBuilder<D>,
+    ) -> Result<RemoteAgentBuilder<D>, CliError> {
+        Ok(match self.credentials()? {
+            Some(credentials) => builder.credentials(credentials),
+            None => builder,
+        })
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone)]
+struct Secret(String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+fn read_token(path: &Path) -> io::Result<String> {
+    let token = fs::read_to_string(path)?.trim().to_owned();
+    if token.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the file is empty",
+        ));
+    }
+    Ok(token)
+}
+
+/// Returns the token in a file, and reads the file again from time to time. If that fails, the last
+/// token remains in use.
+fn refreshed(path: PathBuf, token: String) -> Credentials {
+    let state = Mutex::new((Instant::now(), token));
+    Credentials::from_fn(move || {
+        // The state is valid after a panic.
+        let (read_at, token) = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
+        if read_at.elapsed() >= REFRESH_INTERVAL {
+            *read_at = Instant::now();
+            if let Ok(current) = read_token(&path) {
+                *token = current;
+            }
+        }
+        Credential::bearer(&**token)
+    })
+}
+
+fn unusable(option: &str, path: &Path, error: &io::Error) -> CliError {
+    CliError::new(Exit::Usage, format!("{option} {}: {error}", path.display()))
+}
+
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
