@@ -92,6 +92,14 @@ impl CliError {
         }
     }
 
+    /// Returns the exit code of the program.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Silent => Exit::Success,
+            Self::Reported { exit, .. } => *exit,
+        }
+    }
+
     /// Prepends a description of the failed operation to the text.
     pub(crate) fn context(self, what: impl fmt::Display) -> Self {
         match self {

@@ -172,8 +172,13 @@ impl Pings {
             Some(error) => error.text().to_owned(),
             None => "stopped by a signal".to_owned(),
         };
-        let text = format!("no answer from {server}: {reason}");
-        Err(CliError::new(Exit::Unreachable, text))
+        let is_refused = |error: &CliError| error.exit() == Exit::Remote;
+        let (exit, problem) = if self.last_error.as_ref().is_some_and(is_refused) {
+            (Exit::Remote, "pings refused by")
+        } else {
+            (Exit::Unreachable, "no answer from")
+        };
+        Err(CliError::new(exit, format!("{problem} {server}: {reason}")))
     }
 }
 
