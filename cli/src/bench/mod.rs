@@ -10,6 +10,7 @@ use clap::Args;
 
 use self::load::{Load, Until};
 use crate::{
+    auth_args::TokenArgs,
     codec::CodecArg,
     endpoint_args::parse_connect_endpoint,
     exit::{CliError, Exit},
@@ -81,6 +82,9 @@ pub(crate) struct BenchArgs {
     json: bool,
 
     #[command(flatten)]
+    token: TokenArgs,
+
+    #[command(flatten)]
     tls: TlsClientArgs,
 }
 
@@ -100,7 +104,8 @@ impl BenchArgs {
             let text = format!("--size {size} exceeds --frame-limit, which is {max} bytes");
             return Err(CliError::new(Exit::Usage, text));
         }
-        let remote = RemoteAgent::builder(&self.endpoint)
+        let builder = self.token.apply(RemoteAgent::builder(&self.endpoint))?;
+        let remote = builder
             .format(self.codec.into())
             .timeout(self.timeout)
             .max_connections(connections)
