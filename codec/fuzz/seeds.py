@@ -24,6 +24,22 @@ REGISTRY = [
 ]
 
 
+def field(number: int, *contents: bytes) -> bytes:
+    """A protobuf field of fewer than 128 bytes."""
+    content = b"".join(contents)
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+MESSAGE = (field(1, b"user"), field(2, b"[42, {}]"), field(3, field(1, b"k"), field(2, b"True")))
+PROTO = [
+    b"".join((field(1, b"1.0"), field(2, b"7"), field(4, b"process"), field(6, *MESSAGE))),
+    b"".join((field(4, b"execute"), field(8, field(1, b"add"), field(2, b'{"a": 1}')))),
+    b"".join((b"\x20\x01", field(5, *MESSAGE, field(4, b"2026-11-29T06:00:00.123456789Z")))),
+    b"".join((b"\x20\x02", field(6, b"\x08\x01", field(2, b'{"x": null}')))),
+    b"".join((b"\x20\x03", field(7, field(1, b"AGENT_ERROR"), field(2, b"boom")))),
+]
+
+
 def expand(piece: Any) -> bytes:
     """The bytes of one piece of a payload."""
     if isinstance(piece, str):
@@ -50,6 +66,7 @@ def main() -> None:
         "msgpack_envelope": in_msgpack,
         "json_against_msgpack": in_json + in_msgpack,
         "registry_payload": [text.encode("ascii") for text in REGISTRY],
+        "proto_message": PROTO,
     }
     for target, contents in seeds.items():
         folder = HERE / "seeds" / target

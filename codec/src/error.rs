@@ -136,11 +136,11 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    pub(crate) fn new(
-        id: Option<RequestId>,
-        kind: Option<EnvelopeType>,
-        fault: DecodeFault,
-    ) -> Self {
+    /// Creates the error for a payload in a format that another crate reads. This method is exempt
+    /// from semver.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(id: Option<RequestId>, kind: Option<EnvelopeType>, fault: DecodeFault) -> Self {
         Self {
             id,
             kind,
@@ -164,6 +164,12 @@ impl DecodeError {
     #[must_use]
     pub fn fault(&self) -> &DecodeFault {
         &self.fault
+    }
+
+    /// Returns what is wrong with the payload, without the id and the type.
+    #[must_use]
+    pub fn into_fault(self) -> DecodeFault {
+        *self.fault
     }
 
     /// Returns the error code that a server sends in reply ([PROTOCOL 7.3]).

@@ -80,11 +80,12 @@ const DOCUMENTS: [&str; 2] = ["SECURITY.md", "docs/limits.md"];
 /// Fewer rows mean that the tables were not found.
 const MIN_ROWS: usize = 20;
 
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "adapter",
     "cli",
     "codec",
     "interop-tests",
+    "proto",
     "registry",
     "text",
     "transport",

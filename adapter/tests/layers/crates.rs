@@ -48,10 +48,11 @@ fn dependencies_point_downwards_only() {
 }
 
 /// What each crate may use of the others, tests included.
-const ALLOWED: [(&str, &[&str]); 5] = [
+const ALLOWED: [(&str, &[&str]); 6] = [
     ("agentwire-text", &[]),
     ("agentwire-transport", &["agentwire-text"]),
     ("agentwire-codec", &["agentwire-text"]),
+    ("agentwire-proto", &["agentwire-codec"]),
     (
         "agentwire-registry",
         &["agentwire-transport", "agentwire-codec"],
@@ -61,6 +62,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
         &[
             "agentwire-transport",
             "agentwire-codec",
+            "agentwire-proto",
             "agentwire-registry",
         ],
     ),
