@@ -96,7 +96,9 @@ impl ProxyArgs {
         let proxy = Proxy::builder(target)
             .max_connections(self.max_connections)
             .frame_limits(self.frame_limit);
-        let proxy = self.server.apply(proxy, &self.listen)?;
+        let proxy = self
+            .server
+            .apply(proxy, std::slice::from_ref(&self.listen))?;
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
             let proxy = tokio::select! {

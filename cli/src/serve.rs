@@ -27,7 +27,8 @@ use crate::{
 
 /// Serve a built-in agent for testing clients
 ///
-/// The server prints "listening on ENDPOINT" when it accepts connections. On SIGINT or SIGTERM, it
+/// The server prints a line "listening on ENDPOINT" for each endpoint, in their order, when it
+/// accepts connections on all of them. On SIGINT or SIGTERM, it
 /// stops accepting calls, waits up to --grace for the calls in flight, and exits. A second signal
 /// aborts the calls in flight. The server continues to serve if the reader of its output ends, as
 /// in `| head -n 1`.
@@ -38,10 +39,10 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ServeArgs {
-    /// The endpoint to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; with
+    /// The endpoints to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; with
     /// port 0, the system chooses a free port
-    #[arg(value_parser = parse_listen_endpoint)]
-    endpoint: Endpoint,
+    #[arg(value_name = "ENDPOINT", required = true, value_parser = parse_listen_endpoint)]
+    endpoints: Vec<Endpoint>,
 
     /// The agent to serve: echo, slow:MS, fail or count:N
     #[arg(long, default_value = "echo", long_help = AGENT_HELP)]
@@ -67,10 +68,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "URL", value_parser = parse_registry_url)]
     registry: Option<RegistryUrl>,
 
-    /// The endpoint to register; port 0 is replaced by the port that the agent listens on [default:
-    /// ENDPOINT]
+    /// The endpoint to register; port 0 is replaced by the port that the agent listens on; repeat
+    /// the option to register several endpoints [default: each ENDPOINT that others can call]
     #[arg(long, value_name = "ENDPOINT", value_parser = parse_listen_endpoint, requires = "registry")]
-    advertise: Option<Endpoint>,
+    advertise: Vec<Endpoint>,
 
     #[command(flatten)]
     token: TokenArgs,
@@ -85,7 +86,7 @@ impl ServeArgs {
         let mut local = LocalAgent::builder(BuiltIn::new(self.agent, self.name))
             .max_connections(self.max_connections)
             .frame_limits(self.frame_limit);
-        local = self.server.apply(local, &self.endpoint)?;
+        local = self.server.apply(local, &self.endpoints)?;
         if let Some(registry) = self.registry {
             local = local.registry(registry.open(
                 REGISTRY_TIMEOUT,
@@ -93,24 +94,29 @@ impl ServeArgs {
                 self.token.credentials()?,
             )?);
         }
-        if let Some(endpoint) = self.advertise {
+        for endpoint in self.advertise {
             local = local.advertised_endpoint(endpoint);
         }
-        serve_until_stopped(local, &self.endpoint)
+        for endpoint in self.endpoints {
+            local = local.endpoint(endpoint);
+        }
+        serve_until_stopped(local)
     }
 }
 
 /// Serves an agent until a signal is received, and then waits for the calls in flight. A second
 /// signal aborts the calls in flight.
-fn serve_until_stopped(agent: LocalAgentBuilder, endpoint: &Endpoint) -> Result<(), CliError> {
+fn serve_until_stopped(agent: LocalAgentBuilder) -> Result<(), CliError> {
     runtime::run_server(async {
         let mut signals = StopSignals::start()?;
         let local = tokio::select! {
-            served = agent.endpoint(endpoint.clone()).serve() => served?,
+            served = agent.serve() => served?,
             () = signals.next() => return Ok(()),
         };
-        tracing::info!(endpoint = %local.endpoint(), agent = local.name(), "listening");
-        output::announce(format_args!("listening on {}", local.endpoint()));
+        for endpoint in local.endpoints() {
+            tracing::info!(%endpoint, agent = local.name(), "listening");
+            output::announce(format_args!("listening on {endpoint}"));
+        }
 
         tokio::select! {
             biased;
@@ -186,4 +192,5 @@ Examples:
   agentwire serve unix:///tmp/echo.sock
   agentwire serve tcp://127.0.0.1:0 --agent count:5
   agentwire serve tcp://[::1]:8080 --agent slow:250 --name sleepy
+  agentwire serve unix:///tmp/echo.sock tcp://0.0.0.0:8080
   agentwire serve tcp://0.0.0.0:0 --registry tcp://localhost:7000 --advertise tcp://myhost:0";

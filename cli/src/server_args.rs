@@ -42,13 +42,13 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// Applies the options to the builder of a server that listens on `endpoint`.
+    /// Applies the options to the builder of a server that listens on `endpoints`.
     pub(crate) fn apply<B: ServerBuilder>(
         &self,
         builder: B,
-        endpoint: &Endpoint,
+        endpoints: &[Endpoint],
     ) -> Result<B, CliError> {
-        self.tls.check(endpoint)?;
+        self.tls.check(endpoints)?;
         let builder = builder.with_settings(self);
         let builder = match self.security.open()? {
             Some(security) => builder.with_security(security),

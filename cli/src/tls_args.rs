@@ -59,13 +59,15 @@ impl TlsServerArgs {
         Ok(Some(tls))
     }
 
-    /// Checks that there is a certificate if the endpoint needs one, and the other way around.
-    pub(crate) fn check(&self, endpoint: &Endpoint) -> Result<(), CliError> {
-        let problem = match (endpoint.is_secure(), &self.tls_cert) {
-            (true, None) => "needs --tls-cert and --tls-key",
-            (false, Some(_)) => {
-                "is not encrypted, although --tls-cert is given; use tls:// or wss://"
-            }
+    /// Checks that there is a certificate if an endpoint needs one, and the other way around.
+    pub(crate) fn check(&self, endpoints: &[Endpoint]) -> Result<(), CliError> {
+        let secure = endpoints.iter().find(|endpoint| endpoint.is_secure());
+        let (endpoint, problem) = match (secure, endpoints.first(), &self.tls_cert) {
+            (Some(secure), _, None) => (secure, "needs --tls-cert and --tls-key"),
+            (None, Some(plain), Some(_)) => (
+                plain,
+                "is not encrypted, although --tls-cert is given; use tls:// or wss://",
+            ),
             _ => return Ok(()),
         };
         Err(CliError::new(Exit::Usage, format!("{endpoint} {problem}")))

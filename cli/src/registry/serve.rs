@@ -15,16 +15,16 @@ use crate::{
 
 /// Serve a registry
 ///
-/// The registry prints "listening on ENDPOINT" when it accepts connections, and shuts down like
-/// `agentwire serve`. Registrations are kept in memory. After a restart of the registry, agents
-/// register again with their next heartbeat.
+/// The registry prints a line "listening on ENDPOINT" for each endpoint when it accepts
+/// connections, and shuts down like `agentwire serve`. Registrations are kept in memory. After a
+/// restart of the registry, agents register again with their next heartbeat.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RegistryServeArgs {
-    /// The endpoint to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; with
+    /// The endpoints to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; with
     /// port 0, the system chooses a free port
-    #[arg(value_parser = parse_listen_endpoint)]
-    endpoint: Endpoint,
+    #[arg(value_name = "ENDPOINT", required = true, value_parser = parse_listen_endpoint)]
+    endpoints: Vec<Endpoint>,
 
     /// The time after which a registration without a heartbeat expires; agents send three
     /// heartbeats per lease
@@ -64,15 +64,20 @@ impl RegistryServeArgs {
         if let Some(watches) = self.max_watches {
             server = server.max_watches(watches);
         }
-        let server = self.server.apply(server, &self.endpoint)?;
+        let mut server = self.server.apply(server, &self.endpoints)?;
+        for endpoint in self.endpoints {
+            server = server.endpoint(endpoint);
+        }
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
             let server = tokio::select! {
-                served = server.endpoint(self.endpoint.clone()).serve() => served?,
+                served = server.serve() => served?,
                 () = signals.next() => return Ok(()),
             };
-            tracing::info!(endpoint = %server.endpoint(), "listening");
-            output::announce(format_args!("listening on {}", server.endpoint()));
+            for endpoint in server.endpoints() {
+                tracing::info!(%endpoint, "listening");
+                output::announce(format_args!("listening on {endpoint}"));
+            }
             signals.next().await;
             signals.stop(server.stop(), server.abort()).await;
             Ok(())

@@ -55,6 +55,24 @@ async fn the_printed_endpoint_has_the_real_port() {
 }
 
 #[tokio::test]
+async fn each_endpoint_is_printed_in_order_and_all_are_served() {
+    let (_directory, _, unix) = socket();
+    for command in [&["serve"][..], &["registry", "serve"]] {
+        let arguments = [&unix[..], "tcp://127.0.0.1:0"];
+        let mut server = Server::start(command.iter().chain(&arguments)).await;
+        assert_eq!(server.endpoint, unix);
+        let line = server.running.line().await;
+        let second = line.strip_prefix("listening on ").expect("the endpoint");
+        assert!(second.starts_with("tcp://127.0.0.1:") && !second.ends_with(":0"));
+        for endpoint in [&unix, second] {
+            run(["ping", endpoint]).await.success();
+        }
+        server.running.send(Signal::TERM);
+        server.running.end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_unix_endpoint_is_printed_unchanged() {
     let (_directory, path, endpoint) = socket();
     let server = Server::start(["serve", &endpoint]).await;

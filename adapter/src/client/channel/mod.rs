@@ -51,12 +51,20 @@ pub(super) enum Answers {
     Frames(Lease),
 }
 
+impl Carrier {
+    /// Creates the carrier for the endpoint of a connector. The scheme of the endpoint determines
+    /// the carrier.
+    fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
+        Self::Frames(Frames::new(client, connector))
+    }
+}
+
 impl Channel {
     pub(super) fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
         Self(Arc::new(Inner {
             endpoint: connector.endpoint().clone(),
             outage: Outage::default(),
-            carrier: Carrier::Frames(Frames::new(client, connector)),
+            carrier: Carrier::new(client, connector),
         }))
     }
 

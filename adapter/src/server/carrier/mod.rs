@@ -3,16 +3,20 @@
 //! Each carrier has its own folder. A carrier receives requests from its peers, passes the requests
 //! to the [`Service`], and sends the answers back. Each carrier also implements limits, timeouts
 //! and draining, according to the settings in [`ServerContext`]. The endpoint determines the
-//! carrier: see [`Bound::bind`].
+//! carrier: see [`Carrier::of`]. All carriers share the [`Acceptor`], which keeps the limits of
+//! connections and calls [`Serve::serve`] for each connection.
 
+mod acceptor;
 mod frames;
+mod slot;
 
 use std::sync::Arc;
 
-use agentwire_transport::{Endpoint, Listener};
+use agentwire_transport::{Connection, Endpoint, Error as TransportError, Listener};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
-use self::frames::Acceptor;
+use self::{acceptor::Acceptor, frames::Frames, slot::Slot};
 use super::{budget::MemoryBudget, config::ServerConfig, service::Service, shutdown::Shutdown};
 use crate::Error;
 
@@ -28,56 +32,121 @@ pub(super) struct ServerContext {
 }
 
 /// A bound endpoint and its carrier.
-pub(crate) enum Bound {
-    /// A listener for frames over byte streams: Unix, TCP, TLS, WebSocket, memory or a custom
-    /// transport.
-    Frames(Listener),
+pub(crate) struct Bound {
+    listener: Listener,
+    /// The endpoint to which peers connect.
+    endpoint: Endpoint,
+    carrier: Carrier,
+}
+
+/// The carrier of a server's endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    /// Frames over byte streams: Unix, TCP, TLS, WebSocket, memory or a custom transport.
+    Frames,
+}
+
+impl Carrier {
+    /// Returns the carrier of an endpoint. The scheme determines the carrier.
+    fn of(endpoint: &Endpoint) -> Self {
+        // The transport crate refuses the schemes whose features are not enabled.
+        let _ = endpoint;
+        Self::Frames
+    }
 }
 
 impl Bound {
-    /// Binds an endpoint. The scheme of the endpoint determines the carrier.
+    /// Binds an endpoint.
     ///
     /// # Errors
     ///
     /// Returns [`Error::Listen`] if the endpoint is in use or cannot be bound.
     pub(super) async fn bind(endpoint: &Endpoint, config: &ServerConfig) -> Result<Self, Error> {
-        #[cfg(feature = "tls")]
-        if let (true, Some(tls)) = (endpoint.is_secure(), &config.tls) {
-            let listener = Listener::bind_tls(endpoint, tls.clone()).await;
-            return Ok(Self::Frames(listener.map_err(Error::Listen)?));
-        }
-        let _ = config;
-        let listener = Listener::bind(endpoint).await.map_err(Error::Listen)?;
-        Ok(Self::Frames(listener))
+        let carrier = Carrier::of(endpoint);
+        let listener = match carrier {
+            Carrier::Frames => listen(endpoint, config).await,
+        };
+        let listener = listener.map_err(Error::Listen)?;
+        Ok(Self {
+            endpoint: listener.endpoint().clone(),
+            listener,
+            carrier,
+        })
     }
 
     /// Returns the endpoint to which peers connect. If the operating system chose the port, the
     /// endpoint contains the chosen port.
     pub(crate) fn endpoint(&self) -> &Endpoint {
-        match self {
-            Self::Frames(listener) => listener.endpoint(),
-        }
+        &self.endpoint
     }
 
     /// Starts serving in tasks of the server.
     pub(super) fn start(self, server: ServerContext) {
-        let tasks = server.tasks.clone();
-        match self {
-            Self::Frames(listener) => {
-                let listener = match server.config.tcp.clone() {
-                    Some(options) => listener.with_tcp_options(options),
-                    None => listener,
-                };
+        match self.carrier {
+            Carrier::Frames => {
                 #[cfg(feature = "websocket")]
-                let listener = listener.with_websocket_options(server.config.websocket_options());
-                tasks.spawn(Acceptor { listener, server }.run())
+                let websocket = server.config.websocket_options();
+                #[cfg(feature = "websocket")]
+                let bound = Self {
+                    listener: self.listener.with_websocket_options(websocket),
+                    ..self
+                };
+                #[cfg(not(feature = "websocket"))]
+                let bound = self;
+                bound.accept(Frames, server);
             }
+        }
+    }
+
+    /// Starts the task that accepts connections and serves them with `carrier`.
+    fn accept(self, carrier: impl Serve, server: ServerContext) {
+        let listener = match server.config.tcp.clone() {
+            Some(options) => self.listener.with_tcp_options(options),
+            None => self.listener,
         };
+        let tasks = server.tasks.clone();
+        let acceptor = Acceptor {
+            listener,
+            endpoint: self.endpoint,
+            carrier,
+            server,
+        };
+        tasks.spawn(acceptor.run());
     }
 }
 
+/// A listener of the caller carries frames.
 impl From<Listener> for Bound {
     fn from(listener: Listener) -> Self {
-        Self::Frames(listener)
+        Self {
+            endpoint: listener.endpoint().clone(),
+            listener,
+            carrier: Carrier::Frames,
+        }
     }
+}
+
+/// Serves the connections of one endpoint.
+trait Serve: Send + Sync + 'static {
+    /// Returns the future that serves a connection until the connection ends or the server stops.
+    ///
+    /// The future drops `permit` when it ends. It accounts for most of the memory of an idle
+    /// connection, so the values that it captures must be small.
+    fn serve(
+        &self,
+        connection: Connection,
+        slot: Arc<Slot>,
+        permit: OwnedSemaphorePermit,
+        server: &ServerContext,
+    ) -> impl Future<Output = ()> + Send + 'static;
+}
+
+/// Binds an endpoint of the transport crate, with the certificates of the server.
+async fn listen(endpoint: &Endpoint, config: &ServerConfig) -> Result<Listener, TransportError> {
+    #[cfg(feature = "tls")]
+    if let (true, Some(tls)) = (endpoint.is_secure(), &config.tls) {
+        return Listener::bind_tls(endpoint, tls.clone()).await;
+    }
+    let _ = config;
+    Listener::bind(endpoint).await
 }

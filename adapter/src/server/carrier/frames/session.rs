@@ -26,7 +26,6 @@ use super::{
     foreign_protocol,
     in_flight::{InFlight, NextReply},
     reply::{Reply, replacements},
-    slot::Slot,
     timeouts::{Expired, Timeouts, Waits},
     turn::Turn,
 };
@@ -38,7 +37,7 @@ use crate::{
     deadline_timer::DeadlineTimer,
     server::{
         budget::Use,
-        carrier::ServerContext,
+        carrier::{ServerContext, slot::Slot},
         config::ServerConfig,
         service::{Caller, Service},
         shutdown::{ShutdownListener, Stage},

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agentwire_transport::{
-    Connection, Listener,
+    Connection, Endpoint, Listener,
     internal::{Backoff, Chain, LogEdge, LogLimit},
 };
 use tokio::{
@@ -13,23 +13,23 @@ use tokio::{
 use tracing::Instrument;
 
 use super::{
-    session::Session,
+    Serve, ServerContext,
     slot::{Eviction, Slot, Slots},
 };
-use crate::{
-    connection::FramedConnection,
-    server::{PeerKey, carrier::ServerContext},
-};
+use crate::server::PeerKey;
 
-/// The task that accepts the connections of one listener.
-pub(in crate::server::carrier) struct Acceptor {
-    pub(in crate::server::carrier) listener: Listener,
-    pub(in crate::server::carrier) server: ServerContext,
+/// The task that accepts the connections of one endpoint.
+pub(super) struct Acceptor<S> {
+    pub(super) listener: Listener,
+    /// The endpoint for logs. Its scheme may be that of a carrier above the listener.
+    pub(super) endpoint: Endpoint,
+    pub(super) carrier: S,
+    pub(super) server: ServerContext,
 }
 
-impl Acceptor {
+impl<S: Serve> Acceptor<S> {
     /// Accepts connections until the server shuts down.
-    pub(in crate::server::carrier) async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let shutdown = self.server.shutdown.clone();
         tokio::select! {
             biased;
@@ -53,7 +53,7 @@ impl Acceptor {
                 Ok(connection) => {
                     backoff.reset();
                     if permits.available_permits() > limit / 8 && at_limit.end() {
-                        let endpoint = self.listener.endpoint();
+                        let endpoint = &self.endpoint;
                         tracing::info!(%endpoint, limit, "below the limit of connections again");
                     }
                     let peer = PeerKey::of(connection.peer());
@@ -67,7 +67,7 @@ impl Acceptor {
                         Ok(permit) => permit,
                         Err(_) => {
                             if at_limit.begin(Instant::now()) {
-                                let endpoint = self.listener.endpoint();
+                                let endpoint = &self.endpoint;
                                 tracing::warn!(
                                     %endpoint, limit,
                                     "limit of connections reached; closing idle connections for new ones"
@@ -81,7 +81,7 @@ impl Acceptor {
                 }
                 Err(error) => {
                     if let Some(count) = failures.record(Instant::now()) {
-                        let (endpoint, error) = (self.listener.endpoint(), Chain(&error));
+                        let (endpoint, error) = (&self.endpoint, Chain(&error));
                         tracing::warn!(%endpoint, %error, count, "accept failed; retrying");
                     }
                     sleep(backoff.next_delay()).await;
@@ -93,7 +93,7 @@ impl Acceptor {
     /// Records that a connection over the share of its peer is closed.
     fn refuse(&self, connection: &Connection, share: usize, refusals: &LogLimit) {
         if let Some(count) = refusals.record(Instant::now()) {
-            let (endpoint, peer) = (self.listener.endpoint(), connection.peer());
+            let (endpoint, peer) = (&self.endpoint, connection.peer());
             tracing::warn!(
                 %endpoint, %peer, share, count,
                 "connection closed: the peer has its share of connections, all with work"
@@ -109,17 +109,9 @@ impl Acceptor {
         slot: Arc<Slot>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let peer = connection.peer().clone();
-        let endpoint = self.listener.endpoint();
+        let endpoint = &self.endpoint;
         let span = tracing::debug_span!("connection", %endpoint, %peer);
-        let connection =
-            FramedConnection::new(connection, self.server.config.frame_limits).with_grants();
-        let session = Session::new(connection, peer, slot, &self.server);
-        // The captured values must be small, because this future accounts for most of the memory of
-        // an idle connection.
-        let served = async move {
-            session.run().await;
-            drop(permit);
-        };
+        let served = self.carrier.serve(connection, slot, permit, &self.server);
         served.instrument(span)
     }
 }
