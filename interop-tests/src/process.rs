@@ -77,10 +77,11 @@ impl Process {
 
     /// Writes a line to standard input.
     pub(crate) async fn write_line(&mut self, line: &str) -> TestResult {
-        match &mut self.stdin {
-            Some(stdin) => Ok(stdin.write_all(format!("{line}\n").as_bytes()).await?),
-            None => Err(self.failure("has been stopped and accepts no more lines")),
-        }
+        let Some(stdin) = &mut self.stdin else {
+            return Err(self.failure("has been stopped and accepts no more lines"));
+        };
+        let written = stdin.write_all(format!("{line}\n").as_bytes()).await;
+        written.map_err(|error| self.failure(format_args!("does not read {line:?}: {error}")))
     }
 
     /// Closes standard input and waits until the process exits successfully.
