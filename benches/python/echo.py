@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The Python peer of the comparison: the implementation of the interop tests, on both sides.
+"""The Python peer of the comparison: the package agenkit.
 
     echo.py serve ENDPOINT
     echo.py drive ENDPOINT --held [--connections N] [--in-flight N] [--size BYTES] [--stream] ...
@@ -10,29 +10,32 @@ It speaks the same lines as the Rust peers; see benches/src/server_control.rs an
 import argparse
 import asyncio
 import json
+import socket
 import sys
 import time
-from collections.abc import AsyncGenerator
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "interop-tests" / "python"))
-
-from agentwire_peer import Client, Message, serve  # noqa: E402
+from agenkit.adapters.python import LocalAgent, RemoteAgent
+from agenkit.interfaces import Agent, Message
 
 CHUNKS = 1000
 """How many chunks a stream has."""
 
 
-class Echo:
+class Echo(Agent):
     """The agent."""
 
-    name = "echo"
+    @property
+    def name(self) -> str:
+        """Returns the name of the agent."""
+        return "echo"
 
     async def process(self, message: Message) -> Message:
         """Answers with the same content."""
         return Message("agent", message.content)
 
-    async def stream(self, message: Message) -> AsyncGenerator[Message, None]:
+    async def stream(self, message: Message) -> AsyncIterator[Message]:
         """Answers with the same content, CHUNKS times."""
         for _ in range(CHUNKS):
             yield Message("agent", message.content)
@@ -41,7 +44,7 @@ class Echo:
 class Caller:
     """A caller: calls for a time or a number of times, and records latencies."""
 
-    def __init__(self, client: Client, text: str, stream: bool) -> None:
+    def __init__(self, client: RemoteAgent, text: str, stream: bool) -> None:
         self._client, self._text, self._stream = client, text, stream
         self.latency: list[int] = []
         self.answers = 0
@@ -73,16 +76,24 @@ async def line() -> str:
 
 async def serve_until_input_ends(endpoint: str) -> None:
     """Serves the agent."""
-    server = await serve(Echo(), endpoint)
-    print(f"READY {server.endpoint}", flush=True)
+    if endpoint == "tcp://127.0.0.1:0":
+        # LocalAgent does not report the port that the system chose.
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    server = LocalAgent(Echo(), endpoint=endpoint)
+    await server.start()
+    print(f"READY {endpoint}", flush=True)
     while await line():
         print("null", flush=True)  # Allocations are not counted here.
-    await server.close()
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(server.stop(), 5)
 
 
 async def drive(options: argparse.Namespace) -> None:
     """Warms up, waits for a line, measures, and prints the report."""
-    clients = [Client(options.endpoint, "echo") for _ in range(options.connections)]
+    clients = [
+        RemoteAgent("echo", endpoint=options.endpoint) for _ in range(options.connections)
+    ]
     text = "x" * options.size
     callers = [
         Caller(client, text, options.stream)

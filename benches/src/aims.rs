@@ -131,9 +131,9 @@ fn aims(comparison: &Comparison, growth: &Growth) -> Vec<Aim> {
             "",
         ),
         aim(
-            "lone call, one CPU, p50, to Python",
+            "lone call, one CPU, p50, to agenkit",
             AtMost(0.12),
-            lone(Peer::Python),
+            lone(Peer::Agenkit),
             "",
         ),
         aim(

@@ -14,7 +14,7 @@ use crate::{
     comparison::Comparison,
     machine::Machine,
     peer::{Carrier, Peer},
-    process::{Launch, counting_program, parse_seconds, python},
+    process::{Launch, counting_program, parse_seconds, python, repository},
     report::microseconds,
     sample::{Cell, Metric, record},
     scenario::Scenario,
@@ -96,8 +96,9 @@ impl Runner {
         {
             if !peer.is_built() {
                 left_out.push(format!("{}: built without --features peers", peer.label()));
-            } else if *peer == Peer::Python && !has_python() {
-                left_out.push(format!("{}: no Python", peer.label()));
+            } else if peer.needs_agenkit() && !has_agenkit() {
+                let why = format!("agenkit {AGENKIT} is not installed");
+                left_out.push(format!("{}: {why}", peer.label()));
             } else {
                 peers.push(*peer);
             }
@@ -199,7 +200,7 @@ impl Runner {
                 let calls = syscalls(peer, carrier, tracer);
                 self.record_counted(peer, carrier, lone, Metric::Syscalls, calls);
             }
-            if counts && peer != Peer::Python {
+            if counts && !peer.needs_agenkit() {
                 let blocks = allocations(peer, carrier);
                 self.record_counted(peer, carrier, lone, Metric::Allocations, blocks);
             }
@@ -283,11 +284,13 @@ impl Runner {
     }
 }
 
-fn has_python() -> bool {
+/// Returns true if the version of agenkit that the tables name is installed.
+fn has_agenkit() -> bool {
     let version = std::process::Command::new(python())
-        .arg("--version")
+        .arg(repository().join("interop-tests/python/versions.py"))
+        .arg("agenkit")
         .output();
-    version.is_ok_and(|output| output.status.success())
+    version.is_ok_and(|output| output.stdout.trim_ascii() == AGENKIT.as_bytes())
 }
 
 /// Measures the number of system calls per call in the `Lone` scenario.
@@ -338,3 +341,6 @@ fn memory(peer: Peer, carrier: Carrier) -> Result<f64, BenchError> {
     trial.finish()?;
     Ok((after as f64 - before as f64) / shape.connections as f64)
 }
+
+/// The version of agenkit that is measured. The labels of the peers contain it.
+const AGENKIT: &str = "0.92.2";

@@ -34,8 +34,12 @@ pub(crate) enum Peer {
     Jsonrpsee,
     /// Cap'n Proto, single-threaded
     Capnp,
-    /// The Python implementation of the interop tests, on both sides
-    Python,
+    /// The Python package agenkit, on both sides
+    Agenkit,
+    /// A client of agentwire, with JSON, and a server of agenkit
+    AgentwireToAgenkit,
+    /// A client of agenkit and a server of agentwire
+    AgenkitToAgentwire,
 }
 
 impl Peer {
@@ -60,7 +64,9 @@ impl Peer {
             Self::Tonic => "tonic",
             Self::Jsonrpsee => "jsonrpsee",
             Self::Capnp => "capnp-rpc",
-            Self::Python => "Python",
+            Self::Agenkit => "agenkit 0.92.2 (Python)",
+            Self::AgentwireToAgenkit => "agentwire calls agenkit 0.92.2",
+            Self::AgenkitToAgentwire => "agenkit 0.92.2 calls agentwire",
         }
     }
 
@@ -72,6 +78,29 @@ impl Peer {
                 | Self::AgentwireShared
                 | Self::AgentwireSharedMsgpack
         )
+    }
+
+    /// Returns the peer whose program is the server.
+    pub(crate) const fn server(self) -> Self {
+        match self {
+            Self::AgentwireToAgenkit => Self::Agenkit,
+            Self::AgenkitToAgentwire => Self::Agentwire,
+            peer => peer,
+        }
+    }
+
+    /// Returns the peer whose program is the client.
+    pub(crate) const fn client(self) -> Self {
+        match self {
+            Self::AgentwireToAgenkit => Self::Agentwire,
+            Self::AgenkitToAgentwire => Self::Agenkit,
+            peer => peer,
+        }
+    }
+
+    /// Returns true if one or both sides are agenkit.
+    pub(crate) fn needs_agenkit(self) -> bool {
+        self.server() == Self::Agenkit || self.client() == Self::Agenkit
     }
 
     /// Returns true if this program was built with support for the peer.
@@ -97,6 +126,10 @@ impl Peer {
             // a server treats all connections alike.
             Self::AgentwireShared | Self::AgentwireSharedMsgpack => {
                 !shape.stream && !shape.separate
+            }
+            // The other scenarios show the limits of agenkit, not the limits of the combination.
+            Self::AgentwireToAgenkit | Self::AgenkitToAgentwire => {
+                shape.connections == 1 && shape.in_flight == 1
             }
             _ => true,
         };

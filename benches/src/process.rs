@@ -33,10 +33,10 @@ impl Launch {
         }
     }
 
-    /// Starts the command `serve` or `drive` for a peer.
+    /// Starts the server or a client of a peer.
     pub(crate) fn start(
         &self,
-        verb: &str,
+        verb: Verb,
         peer: Peer,
         args: &[String],
     ) -> Result<Process, BenchError> {
@@ -58,9 +58,13 @@ impl Launch {
         Ok(Process::new(child))
     }
 
-    fn program(&self, verb: &str, peer: Peer) -> Result<Vec<String>, BenchError> {
+    fn program(&self, verb: Verb, peer: Peer) -> Result<Vec<String>, BenchError> {
+        let (verb, peer) = match verb {
+            Verb::Serve => ("serve", peer.server()),
+            Verb::Drive => ("drive", peer.client()),
+        };
         let program = match (peer, self.counting) {
-            (Peer::Python, _) => {
+            (Peer::Agenkit, _) => {
                 let script = repository().join("benches/python/echo.py");
                 return Ok([python(), script, verb.into()].map(display).into());
             }
@@ -71,6 +75,13 @@ impl Launch {
         };
         Ok(vec![display(program), verb.to_owned(), peer.name()])
     }
+}
+
+/// A command of the programs: a server or a client.
+#[derive(Clone, Copy)]
+pub(crate) enum Verb {
+    Serve,
+    Drive,
 }
 
 fn display(path: PathBuf) -> String {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::{
     BenchError,
     peer::{Carrier, Peer},
-    process::{Launch, Process},
+    process::{Launch, Process, Verb},
     report::Report,
     shape::Shape,
 };
@@ -49,7 +49,7 @@ impl Trial {
             trace: in_directory(SERVER_TRACE),
             ..launch.clone()
         };
-        let mut server = traced.start("serve", peer, &[endpoint])?;
+        let mut server = traced.start(Verb::Serve, peer, &[endpoint])?;
         let line = server.line()?;
         let endpoint = line
             .strip_prefix("READY ")
@@ -72,7 +72,7 @@ impl Trial {
         let mut args = vec![self.endpoint.clone(), "--held".to_owned()];
         args.extend(shape.args());
         args.extend_from_slice(more);
-        let mut client = self.launch.start("drive", self.peer, &args)?;
+        let mut client = self.launch.start(Verb::Drive, self.peer, &args)?;
         match client.line()?.as_str() {
             "READY" => Ok(WarmClient(client)),
             line => Err(format!("the client printed {line:?} instead of READY").into()),

@@ -85,7 +85,7 @@ pub(crate) async fn drive(
 
 fn not_in_this_program(peer: Peer) -> BenchError {
     match peer {
-        Peer::Python => "the Python peer is benches/python/echo.py".into(),
+        Peer::Agenkit => "the program of agenkit is benches/python/echo.py".into(),
         _ => format!("{} needs a build with --features peers", peer.name()).into(),
     }
 }
