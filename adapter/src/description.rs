@@ -5,6 +5,20 @@ use agentwire_registry::Version;
 
 /// The agents and tools of a server, as [`RemoteAgent::describe`](crate::RemoteAgent::describe)
 /// returns them.
+///
+/// ```
+/// use agentwire::{LocalAgent, Message, RemoteAgent, agent_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agentwire::Error> {
+/// let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+/// let server = LocalAgent::serve(echo, "memory://description-page").await?;
+///
+/// let description = RemoteAgent::new(server.endpoint())?.describe().await?;
+/// assert_eq!(description.agents[0].name, "echo");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ServerDescription {

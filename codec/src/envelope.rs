@@ -6,6 +6,18 @@ use crate::{Map, Message, RequestId, SentAt, ToolResult, Value, WireError};
 
 /// The content of a frame: a request, a reply, or a notice to a registry ([PROTOCOL 2]).
 ///
+/// ```
+/// use agentwire_codec::{Envelope, Format, Message, RequestId, Response};
+///
+/// let message = Message::user("\u{1f600}".repeat(100));
+/// let envelope = Envelope::new(RequestId::random(), Response::Message(message));
+/// let mut frame = Vec::new();
+/// // As ASCII, the text takes 1,200 bytes.
+/// Format::Json.put_frame(&envelope, 700, &mut frame)?;
+/// assert_eq!(Format::Json.decode(&frame[4..]).unwrap(), envelope);
+/// # Ok::<(), agentwire_codec::EncodeError>(())
+/// ```
+///
 /// [PROTOCOL 2]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -85,6 +97,17 @@ impl Body {
 /// A body that contains all received keys in the order in which they were received.
 ///
 /// A program that forwards envelopes sends this body unchanged ([PROTOCOL 2.10]).
+///
+/// ```
+/// use agentwire_codec::{Body, EnvelopeType, Format};
+///
+/// let payload = br#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "dance"}}"#;
+/// let envelope = Format::Json.decode_raw(payload)?;
+/// let Body::Raw(raw) = envelope.body else { unreachable!() };
+/// assert_eq!(raw.kind, EnvelopeType::Request);
+/// assert_eq!(raw.payload["method"], "dance");
+/// # Ok::<(), agentwire_codec::DecodeError>(())
+/// ```
 ///
 /// [PROTOCOL 2.10]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
 #[derive(Debug, Clone, PartialEq, Eq)]

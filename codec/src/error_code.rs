@@ -9,7 +9,8 @@ use agentwire_text::Untrusted;
 /// The set of codes is open. Codes that this version does not know are kept unchanged.
 ///
 /// ```
-/// use agentwire_codec::ErrorCode;
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::ErrorCode;
 ///
 /// let code = ErrorCode::from("QUOTA_EXCEEDED");
 /// assert_ne!(code, ErrorCode::INTERNAL_ERROR);

@@ -6,6 +6,19 @@ use crate::{
 };
 
 /// The encoding of envelopes.
+///
+/// ```
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::{Format, value};
+///
+/// let number = value!(2.5);
+/// let (mut json, mut msgpack) = (Vec::new(), Vec::new());
+/// Format::Json.encode_value(&number, &mut json)?;
+/// Format::MessagePack.encode_value(&number, &mut msgpack)?;
+/// assert_eq!(json, b"2.5");
+/// assert_eq!(msgpack.len(), 9);
+/// # Ok::<(), agentwire::EncodeError>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -55,18 +68,6 @@ impl Format {
     /// read. Therefore, what a peer sent can be sent back, however the peer wrote it.
     ///
     /// If an error is returned, `buffer` is unchanged.
-    ///
-    /// ```
-    /// use agentwire_codec::{Envelope, Format, Message, RequestId, Response};
-    ///
-    /// let message = Message::user("\u{1f600}".repeat(100));
-    /// let envelope = Envelope::new(RequestId::random(), Response::Message(message));
-    /// let mut frame = Vec::new();
-    /// // As ASCII, the text takes 1,200 bytes.
-    /// Format::Json.put_frame(&envelope, 700, &mut frame)?;
-    /// assert_eq!(Format::Json.decode(&frame[4..]).unwrap(), envelope);
-    /// # Ok::<(), agentwire_codec::EncodeError>(())
-    /// ```
     ///
     /// # Errors
     ///
@@ -130,17 +131,6 @@ impl Format {
     ///
     /// Use this method in a program that forwards envelopes without interpreting them.
     ///
-    /// ```
-    /// use agentwire_codec::{Body, EnvelopeType, Format};
-    ///
-    /// let payload = br#"{"version": "1.0", "type": "request", "id": "7", "payload": {"method": "dance"}}"#;
-    /// let envelope = Format::Json.decode_raw(payload)?;
-    /// let Body::Raw(raw) = envelope.body else { unreachable!() };
-    /// assert_eq!(raw.kind, EnvelopeType::Request);
-    /// assert_eq!(raw.payload["method"], "dance");
-    /// # Ok::<(), agentwire_codec::DecodeError>(())
-    /// ```
-    ///
     /// # Errors
     ///
     /// Returns an error if the payload is not a valid envelope, or if its values use too much
@@ -181,12 +171,13 @@ impl Format {
     /// Encodes a value and appends it to `buffer`, without interpreting it as an envelope.
     ///
     /// ```
-    /// use agentwire_codec::{Format, value};
+    /// # mod agentwire { pub use agentwire_codec::*; }
+    /// use agentwire::{Format, value};
     ///
     /// let mut payload = Vec::new();
     /// Format::Json.encode_value(&value!({"a": [1, 2.0]}), &mut payload)?;
     /// assert_eq!(payload, br#"{"a": [1, 2.0]}"#);
-    /// # Ok::<(), agentwire_codec::EncodeError>(())
+    /// # Ok::<(), agentwire::EncodeError>(())
     /// ```
     ///
     /// # Errors

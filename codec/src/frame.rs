@@ -9,6 +9,15 @@ use crate::{ForeignProtocol, FrameError};
 ///
 /// Both limits default to [`DEFAULT_FRAME_LIMIT`]. The header has 32 bits, so a limit above
 /// `u32::MAX` is reduced to `u32::MAX`.
+///
+/// ```
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::FrameLimits;
+///
+/// // Accepts pictures, and sends short answers.
+/// let limits = FrameLimits::default().receive(64 * 1024 * 1024);
+/// assert_eq!(limits.max_send(), 10 * 1024 * 1024);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameLimits {
     send: usize,

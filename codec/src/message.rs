@@ -7,7 +7,8 @@ use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 /// A message to or from an agent ([PROTOCOL 3]).
 ///
 /// ```
-/// use agentwire_codec::Message;
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::Message;
 ///
 /// let message = Message::user("What is the weather?").with_metadata("city", "Oslo");
 /// assert_eq!(message.role, "user");
@@ -19,7 +20,8 @@ use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 /// parsed into such a type:
 ///
 /// ```
-/// use agentwire_codec::Message;
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::Message;
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +34,7 @@ use crate::{Map, Role, Timestamp, Value, ValueError, from_value, to_value};
 /// let message = Message::user_from(&question)?;
 /// assert_eq!(message.content["city"], "Oslo");
 /// assert_eq!(message.parse::<Question>()?, question);
-/// # Ok::<(), agentwire_codec::ValueError>(())
+/// # Ok::<(), agentwire::ValueError>(())
 /// ```
 ///
 /// `Message` itself implements serde's `Serialize` and `Deserialize` in the same form and with the

@@ -9,6 +9,14 @@ use agentwire_text::Untrusted;
 ///
 /// The five standard roles are borrowed, so decoding them does not allocate. Agents written in
 /// Python accept only these five.
+///
+/// ```
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::{Message, Role};
+///
+/// assert_eq!(Message::user("hello").role, Role::USER);
+/// assert_eq!(Role::from("critic").as_str(), "critic");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Role(Cow<'static, str>);
 

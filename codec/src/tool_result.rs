@@ -10,14 +10,15 @@ use crate::{Map, Value, ValueError, fingerprint::PrivateText, from_value, to_val
 /// The result of a tool ([PROTOCOL 3]).
 ///
 /// ```
-/// use agentwire_codec::{ToolResult, from_value};
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::{ToolResult, from_value};
 ///
 /// let result = ToolResult::success(vec![3, 4]);
 /// assert_eq!(result.parse::<(u8, u8)>()?, (3, 4));
 ///
 /// let failure = ToolResult::failure("no such city").into_result().unwrap_err();
 /// assert_eq!(failure.to_string(), "no such city");
-/// # Ok::<(), agentwire_codec::ValueError>(())
+/// # Ok::<(), agentwire::ValueError>(())
 /// ```
 ///
 /// Like [`Message`](crate::Message), `ToolResult` implements serde's `Serialize` and `Deserialize`

@@ -12,6 +12,15 @@ use crate::{ErrorCode, Map};
 /// In `{}` and `{:?}` output, the texts are escaped and truncated, because a peer chose them. The
 /// fields contain the unchanged texts.
 ///
+/// ```
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::{WireError, map};
+///
+/// let error = WireError::new("NO_SUCH_CITY", "there is no Atlantis").with_details(map! {"city": "Atlantis"});
+/// assert_eq!(error.code.as_str(), "NO_SUCH_CITY");
+/// assert_eq!(error.details["city"], "Atlantis");
+/// ```
+///
 /// [PROTOCOL 7]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]

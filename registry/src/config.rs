@@ -9,15 +9,16 @@ use crate::{Lease, RegistryError};
 /// The limits and the lease of a registry.
 ///
 /// ```
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
 /// use std::time::Duration;
 ///
-/// use agentwire_registry::{DuplicatePolicy, LocalRegistry, RegistryConfig};
+/// use agentwire::registry::{DuplicatePolicy, LocalRegistry, RegistryConfig};
 ///
 /// let config = RegistryConfig::new()
 ///     .lease(Duration::from_secs(15))
 ///     .duplicates(DuplicatePolicy::Refuse);
 /// let registry = LocalRegistry::with_config(config)?;
-/// # Ok::<(), agentwire_registry::RegistryError>(())
+/// # Ok::<(), agentwire::registry::RegistryError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

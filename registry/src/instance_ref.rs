@@ -21,11 +21,12 @@ use crate::{
 /// instance id has no owner, so any process can change it.
 ///
 /// ```
-/// use agentwire_registry::InstanceRef;
+/// # mod agentwire { pub extern crate agentwire_registry as registry; pub extern crate agentwire_transport as transport; }
+/// use agentwire::registry::InstanceRef;
 ///
 /// let which = InstanceRef::new("weather").with_endpoint("tcp://10.0.0.7:8080".parse()?);
 /// assert_eq!(which.name, "weather");
-/// # Ok::<(), agentwire_transport::Error>(())
+/// # Ok::<(), agentwire::transport::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -11,7 +11,8 @@ use semver::{Version, VersionReq};
 /// [`Registry::register`](crate::Registry::register) reports an invalid version.
 ///
 /// ```
-/// use agentwire_registry::{TextOr, Version};
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
+/// use agentwire::registry::{TextOr, Version};
 ///
 /// let parsed: TextOr<Version> = "1.2.0".into();
 /// assert_eq!(parsed, Version::new(1, 2, 0).into());

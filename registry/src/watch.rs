@@ -20,6 +20,25 @@ use crate::{Event, RegistryError};
 ///
 /// The stream ends when its registry is dropped or after an error. Temporary failures do not end
 /// the stream.
+///
+/// ```
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
+/// use agentwire::registry::{Event, LocalRegistry, Registration, Registry, WatchScope};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = LocalRegistry::new();
+/// let mut watch = registry.watch(WatchScope::All);
+/// registry.register(Registration::new("weather", "tcp://10.0.0.7:8080".parse()?)).await?;
+///
+/// assert!(matches!(watch.next().await, Some(Ok(Event::Snapshot { .. }))));
+/// let Some(Ok(Event::Joined(registration))) = watch.next().await else {
+///     panic!("an agent has registered");
+/// };
+/// assert_eq!(registration.name, "weather");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Watch {
     pub(crate) events: BoxStream<'static, Result<Event, RegistryError>>,
     /// The function that returns whether the registry is reachable, or `None` if the registry is

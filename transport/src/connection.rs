@@ -44,8 +44,9 @@ use crate::websocket::WebSocket;
 /// opened:
 ///
 /// ```no_run
+/// # mod agentwire { pub extern crate agentwire_transport as transport; }
 /// # async fn example() -> std::io::Result<()> {
-/// use agentwire_transport::Connection;
+/// use agentwire::transport::Connection;
 /// use tokio::net::TcpStream;
 ///
 /// let connection = Connection::from(TcpStream::connect("[::1]:7000").await?);

@@ -17,7 +17,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// carrier:
 ///
 /// ```
-/// use agentwire_transport::{BoxFuture, Connection, Connector, Endpoint, Error};
+/// # mod agentwire { pub extern crate agentwire_transport as transport; pub use agentwire_transport::*; }
+/// use agentwire::{
+///     Endpoint,
+///     transport::{BoxFuture, Connection, Connector, Error},
+/// };
 ///
 /// /// Starts a program for each connection, and talks to it over a pipe.
 /// #[derive(Debug)]

@@ -26,9 +26,10 @@ use crate::{Connection, Endpoint, Error, TcpOptions, memory::MemoryListener, tcp
 /// socket:
 ///
 /// ```
+/// # mod agentwire { pub extern crate agentwire_transport as transport; }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use agentwire_transport::Listener;
+/// use agentwire::transport::Listener;
 ///
 /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// let listener = Listener::try_from(socket)?;

@@ -14,7 +14,8 @@ use crate::PeerCertificate;
 /// [`SocketAddr`].
 ///
 /// ```
-/// use agentwire_transport::{Credentials, Peer, PeerAddr};
+/// # mod agentwire { pub extern crate agentwire_transport as transport; }
+/// use agentwire::transport::{Credentials, Peer, PeerAddr};
 ///
 /// fn is_allowed(peer: &Peer) -> bool {
 ///     peer.credentials().is_some_and(|credentials| credentials.uid == 1000)

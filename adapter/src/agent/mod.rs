@@ -67,6 +67,33 @@ pub trait Agent: Send + Sync + 'static {
     ///
     /// The stream is polled only when the caller can receive the next message. The default
     /// implementation returns an error that reports that the agent does not support streaming.
+    ///
+    /// ```
+    /// use agentwire::{Agent, AgentError, Message, RequestContext};
+    /// use futures_util::{Stream, stream};
+    ///
+    /// struct Words;
+    ///
+    /// impl Agent for Words {
+    ///     fn name(&self) -> &str {
+    ///         "words"
+    ///     }
+    ///
+    ///     async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
+    ///         Ok(message)
+    ///     }
+    ///
+    ///     fn stream(
+    ///         &self,
+    ///         message: Message,
+    ///         _: RequestContext,
+    ///     ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+    ///         let text = message.text().unwrap_or_default();
+    ///         let words: Vec<_> = text.split(' ').map(|word| Ok(Message::agent(word))).collect();
+    ///         stream::iter(words)
+    ///     }
+    /// }
+    /// ```
     fn stream(
         &self,
         message: Message,

@@ -28,6 +28,24 @@ use crate::{Error, connection::Bodies};
 /// The type parameter `D` is the destination of the calls: [`FixedEndpoint`] or [`Discovered`].
 /// Some settings are available for only one kind of destination.
 ///
+/// ```
+/// use std::time::Duration;
+///
+/// use agentwire::{Format, RemoteAgent, RetryPolicy};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agentwire::Error> {
+/// let weather = RemoteAgent::builder("tcp://10.0.0.7:8080")
+///     .name("weather")
+///     .timeout(Duration::from_secs(5))
+///     .retry(RetryPolicy::new().resend(2)) // asking twice does no harm
+///     .format(Format::MessagePack) // the server is a Rust program
+///     .max_in_flight_per_connection(64)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// [`RemoteAgent::builder`]: crate::RemoteAgent::builder
 /// [`RemoteAgent::discover`]: crate::RemoteAgent::discover
 #[derive(Debug)]

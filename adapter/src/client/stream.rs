@@ -19,6 +19,26 @@ use crate::Error;
 ///
 /// The stream ends after the agent's last answer or after the first error.
 ///
+/// ```
+/// use agentwire::{LocalAgent, Message, RemoteAgent, stream_fn};
+/// use futures_util::stream;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agentwire::Error> {
+/// let count = stream_fn("count", |_: Message| stream::iter((1..=3).map(|n| Ok(Message::agent(n)))));
+/// let server = LocalAgent::serve(count, "memory://stream-page").await?;
+///
+/// let remote = RemoteAgent::new(server.endpoint())?;
+/// let mut chunks = remote.stream(Message::user("go"));
+/// let mut sum = 0;
+/// while let Some(chunk) = chunks.next().await {
+///     sum += chunk?.content.as_i64().unwrap_or(0);
+/// }
+/// assert_eq!(sum, 6);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// [`RemoteAgent::stream`]: crate::RemoteAgent::stream
 #[must_use = "nothing is sent before the stream is polled"]
 pub struct MessageStream {

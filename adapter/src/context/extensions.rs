@@ -10,6 +10,16 @@ use std::{
 /// value of each type.
 ///
 /// Empty extensions do not allocate. Clones share the values until a clone is modified.
+///
+/// ```
+/// use agentwire::RequestContext;
+///
+/// struct Tenant(u32);
+///
+/// let mut context = RequestContext::new();
+/// context.extensions_mut().insert(Tenant(7));
+/// assert_eq!(context.extensions().get::<Tenant>().map(|tenant| tenant.0), Some(7));
+/// ```
 #[derive(Clone, Default)]
 pub struct Extensions(Option<Arc<Vec<Entry>>>);
 

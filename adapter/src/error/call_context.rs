@@ -6,6 +6,21 @@ use agentwire_codec::RequestId;
 use agentwire_transport::{Endpoint, internal::Untrusted};
 
 /// The agent, the endpoint and the request of a call.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use agentwire::{Message, RemoteAgent};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> agentwire::Result<()> {
+/// let remote = RemoteAgent::builder("memory://nowhere").name("weather").timeout(Duration::ZERO).build()?;
+/// let error = remote.process(Message::user("hello")).await.unwrap_err();
+/// let context = error.context().expect("a call failed");
+/// assert_eq!(context.agent, "weather");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallContext {

@@ -12,6 +12,24 @@ use crate::{
 };
 
 /// A builder for a [`Proxy`], returned by [`Proxy::builder`].
+///
+/// ```
+/// use agentwire::{LocalAgent, Message, Proxy, RemoteAgent, agent_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agentwire::Error> {
+/// let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+/// let server = LocalAgent::serve(echo, "memory://behind-a-proxy").await?;
+/// let proxy = Proxy::builder(RemoteAgent::builder(server.endpoint()).max_connections(8))
+///     .endpoint("memory://proxy-builder-page")
+///     .serve()
+///     .await?;
+///
+/// let reply = RemoteAgent::new(proxy.endpoint())?.process(Message::user("hello")).await?;
+/// assert_eq!(reply.text(), Some("hello"));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct ProxyBuilder {
     target: RemoteAgentBuilder<FixedEndpoint>,

@@ -27,11 +27,12 @@ use self::{
 /// [PROTOCOL 5]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#5-timestamps
 ///
 /// ```
-/// use agentwire_codec::Timestamp;
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::Timestamp;
 ///
 /// let time: Timestamp = "2025-11-08T12:34:56.7Z".parse()?;
 /// assert_eq!(time.to_string(), "2025-11-08T12:34:56.700000+00:00");
-/// # Ok::<(), agentwire_codec::TimestampError>(())
+/// # Ok::<(), agentwire::TimestampError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timestamp {

@@ -16,7 +16,8 @@ use crate::fingerprint::{Fingerprint, PrivateText};
 /// fingerprint.
 ///
 /// ```
-/// use agentwire_codec::value;
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::value;
 ///
 /// let value = value!({"city": "Oslo", "days": [1, null]});
 /// let outline = format!("{value:?}"); // {city: text(4)#5e0c41d7, days: [integer#90b2f3aa, null]}

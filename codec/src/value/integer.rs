@@ -5,6 +5,15 @@ use std::fmt;
 /// An integer of arbitrary size.
 ///
 /// Integers beyond 64 bits are stored as decimal digits, so that they can be forwarded unchanged.
+///
+/// ```
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::{Integer, Value};
+///
+/// let big = Integer::from_decimal("1180591620717411303424").expect("an integer");
+/// assert_eq!(big.as_u64(), None);
+/// assert_eq!(Value::from(big).to_string(), "1180591620717411303424");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Integer(Repr);
 

@@ -6,7 +6,8 @@
 /// [`Value`](crate::Value). A key is a literal, a variable, or an expression in parentheses.
 ///
 /// ```
-/// use agentwire_codec::value;
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::value;
 ///
 /// let unit = "°C";
 /// let answer = value!({
@@ -35,7 +36,8 @@ macro_rules! value {
 /// syntax of the entries is the same as in [`value!`](crate::value!).
 ///
 /// ```
-/// use agentwire_codec::map;
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::map;
 ///
 /// let arguments = map! {"city": "Oslo", "days": [1, 2]};
 /// assert_eq!(arguments["days"][1].as_i64(), Some(2));

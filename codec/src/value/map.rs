@@ -17,7 +17,8 @@ use super::Value;
 /// cannot choose map keys that make lookups slow.
 ///
 /// ```
-/// use agentwire_codec::Map;
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::Map;
 ///
 /// let mut map = Map::new();
 /// map.insert("unit", "°C");

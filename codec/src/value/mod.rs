@@ -42,12 +42,13 @@ pub use self::{
 /// shows the entire content. See [below](#impl-Debug-for-Value).
 ///
 /// ```
-/// use agentwire_codec::Value;
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::Value;
 ///
 /// let value: Value = r#"{"id": 1180591620717411303424, "ok": true}"#.parse()?;
 /// assert_eq!(value.get("ok").and_then(Value::as_bool), Some(true));
 /// assert_eq!(value.to_string(), r#"{"id": 1180591620717411303424, "ok": true}"#);
-/// # Ok::<(), agentwire_codec::DecodeFault>(())
+/// # Ok::<(), agentwire::DecodeFault>(())
 /// ```
 ///
 /// [PROTOCOL 4.9]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#4-json-text

@@ -3,7 +3,8 @@
 //! The extension traits add methods to the public types. To use these methods, import the traits:
 //!
 //! ```
-//! use agentwire_registry::{
+//! # mod agentwire { pub extern crate agentwire_registry as registry; }
+//! use agentwire::registry::{
 //!     Query, Registration, RegistryError,
 //!     backend::{QueryExt, RegistrationExt},
 //! };

@@ -19,6 +19,23 @@ pub use self::{
 /// An error of a registry. Each variant is a case that a caller may want to handle differently.
 ///
 /// Clones of an error share its source.
+///
+/// ```
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
+/// use agentwire::registry::{LocalRegistry, Registration, Registry, RegistryError};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = LocalRegistry::new();
+/// let nameless = Registration::new("", "tcp://10.0.0.7:8080".parse()?);
+/// match registry.register(nameless).await {
+///     Err(RegistryError::InvalidName { .. }) => println!("choose another name"),
+///     Err(error) if error.is_unavailable() => println!("try again later"),
+///     other => println!("{other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {

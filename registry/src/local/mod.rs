@@ -33,7 +33,8 @@ use crate::{
 /// the task and all watches.
 ///
 /// ```
-/// use agentwire_registry::{LocalRegistry, Registration, Registry};
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
+/// use agentwire::registry::{LocalRegistry, Registration, Registry};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

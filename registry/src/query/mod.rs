@@ -14,8 +14,11 @@ use crate::{Registration, TextOr, error::FieldError};
 /// A string can be converted into a query for the exact name.
 ///
 /// ```
-/// use agentwire_codec::map;
-/// use agentwire_registry::{Query, Registration};
+/// # mod agentwire { pub use agentwire_codec::*; pub extern crate agentwire_registry as registry; }
+/// use agentwire::{
+///     map,
+///     registry::{Query, Registration},
+/// };
 ///
 /// let weather = Registration::new("weather", "tcp://10.0.0.7:8080".parse()?)
 ///     .with_version("2.1.0")

@@ -70,7 +70,8 @@ use crate::{
 /// Clones share one connection.
 ///
 /// ```no_run
-/// use agentwire_registry::{RedisRegistry, Registration, Registry};
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
+/// use agentwire::registry::{RedisRegistry, Registration, Registry};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let registry = RedisRegistry::connect("redis://localhost:6379").await?;

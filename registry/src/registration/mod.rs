@@ -30,8 +30,8 @@ use crate::{
 /// endpoint replaces the earlier registration.
 ///
 /// ```
-/// use agentwire_codec::map;
-/// use agentwire_registry::Registration;
+/// # mod agentwire { pub use agentwire_codec::*; pub extern crate agentwire_registry as registry; }
+/// use agentwire::{map, registry::Registration};
 ///
 /// let weather = Registration::new("weather", "tcp://10.0.0.7:8080".parse()?)
 ///     .with_version("2.1.0")

@@ -9,6 +9,23 @@ use crate::{
 };
 
 /// A builder for a [`RegistrationHandle`], returned by [`RegistrationHandle::builder`].
+///
+/// ```
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
+/// use std::time::Duration;
+///
+/// use agentwire::registry::{LocalRegistry, Registration, RegistrationHandle};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let weather = Registration::new("weather", "tcp://10.0.0.7:8080".parse()?);
+/// let handle = RegistrationHandle::builder(LocalRegistry::new(), weather)
+///     .interval(Duration::from_secs(10))
+///     .start()?;
+/// handle.registered().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct RegistrationHandleBuilder {

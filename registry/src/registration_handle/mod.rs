@@ -38,7 +38,8 @@ use crate::{Registration, Registry, RegistryError};
 /// call [`unregister`](Self::unregister).
 ///
 /// ```
-/// use agentwire_registry::{LocalRegistry, RegistrationHandle, Registration, Registry};
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
+/// use agentwire::registry::{LocalRegistry, RegistrationHandle, Registration, Registry};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -11,7 +11,8 @@ use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, Watch
 /// parameter. Clones are handles to the same registry.
 ///
 /// ```
-/// use agentwire_registry::{LocalRegistry, SharedRegistry};
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
+/// use agentwire::registry::{LocalRegistry, SharedRegistry};
 ///
 /// let registry = SharedRegistry::new(LocalRegistry::new());
 /// let same = registry.clone();

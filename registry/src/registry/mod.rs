@@ -16,6 +16,24 @@ use crate::{InstanceRef, Lease, Query, Registration, RegistryError, Watch, Watch
 /// registrations are never returned. Lists are ordered by name, then by version, then by endpoint.
 /// Newer versions come first, and registrations without a version come last.
 ///
+/// ```
+/// # mod agentwire { pub extern crate agentwire_registry as registry; }
+/// use agentwire::registry::{LocalRegistry, Registration, Registry};
+///
+/// /// Works with a registry in this process, in another one, or in Redis.
+/// async fn count_agents(registry: &impl Registry) -> Result<usize, agentwire::registry::RegistryError> {
+///     Ok(registry.list().await?.len())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let registry = LocalRegistry::new();
+/// registry.register(Registration::new("weather", "tcp://10.0.0.7:8080".parse()?)).await?;
+/// assert_eq!(count_agents(&registry).await?, 1);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// If a future is dropped, its operation may or may not take effect. Repeating an operation is

@@ -38,15 +38,16 @@ use crate::{EndpointProblem, Error};
 /// [`Path`](std::path::Path) or text:
 ///
 /// ```
+/// # mod agentwire { pub extern crate agentwire_transport as transport; pub use agentwire_transport::*; }
 /// use std::{net::Ipv4Addr, path::Path};
 ///
-/// use agentwire_transport::Endpoint;
+/// use agentwire::Endpoint;
 ///
 /// let endpoint = Endpoint::try_from(Path::new("/run/agent.sock"))?;
 /// assert_eq!(endpoint.to_string(), "unix:///run/agent.sock");
 /// let endpoint = Endpoint::from(std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 7000)));
 /// assert_eq!(endpoint.to_string(), "tcp://127.0.0.1:7000");
-/// # Ok::<(), agentwire_transport::Error>(())
+/// # Ok::<(), agentwire::transport::Error>(())
 /// ```
 ///
 /// An endpoint is always valid, because parsing and the constructors validate it and the variants

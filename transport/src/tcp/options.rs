@@ -12,9 +12,10 @@ use tokio::net::TcpStream;
 /// system sends the probes only while the connection is idle, so they have no cost for the agents.
 ///
 /// ```
+/// # mod agentwire { pub extern crate agentwire_transport as transport; }
 /// use std::time::Duration;
 ///
-/// use agentwire_transport::TcpOptions;
+/// use agentwire::transport::TcpOptions;
 ///
 /// let options = TcpOptions::new()
 ///     .keepalive_idle(Duration::from_secs(30))

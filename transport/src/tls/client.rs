@@ -31,9 +31,13 @@ use crate::{Connection, Endpoint, Error, PeerAddr, TcpOptions, internal::Mutex, 
 /// share what was read from files. TLS 1.3 is the only version.
 ///
 /// ```no_run
-/// use agentwire_transport::{EndpointConnector, TcpOptions, TlsClient};
+/// # mod agentwire { pub extern crate agentwire_transport as transport; pub use agentwire_transport::*; }
+/// use agentwire::{
+///     TlsClient,
+///     transport::{EndpointConnector, TcpOptions},
+/// };
 ///
-/// # fn example() -> Result<(), agentwire_transport::Error> {
+/// # fn example() -> Result<(), agentwire::transport::Error> {
 /// let tls = TlsClient::new().ca("ca.pem")?.identity("client.pem", "client.key")?;
 /// let connector = EndpointConnector::new("tls://10.0.0.7:7443".parse()?, TcpOptions::new())
 ///     .with_tls(tls.server_name("agents.internal"));

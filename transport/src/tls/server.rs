@@ -29,9 +29,10 @@ use crate::{
 /// that are accepted later. TLS 1.3 is the only version.
 ///
 /// ```no_run
-/// use agentwire_transport::{Endpoint, Listener, TlsServer};
+/// # mod agentwire { pub extern crate agentwire_transport as transport; pub use agentwire_transport::*; }
+/// use agentwire::{Endpoint, TlsServer, transport::Listener};
 ///
-/// # async fn example() -> Result<(), agentwire_transport::Error> {
+/// # async fn example() -> Result<(), agentwire::transport::Error> {
 /// let tls = TlsServer::from_pem("server.pem", "server.key")?.client_ca("ca.pem")?;
 /// let listener = Listener::bind_tls(&"tls://0.0.0.0:7443".parse()?, tls).await?;
 /// # Ok(())

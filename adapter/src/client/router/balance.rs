@@ -3,6 +3,18 @@
 use fastrand::Rng;
 
 /// The policy that distributes calls among the instances of a discovered agent.
+///
+/// ```
+/// use agentwire::{Balance, RemoteAgent, registry::LocalRegistry};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agentwire::Error> {
+/// let remote = RemoteAgent::discover(LocalRegistry::new(), "weather")
+///     .balance(Balance::RoundRobin)
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Balance {

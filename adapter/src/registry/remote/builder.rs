@@ -9,6 +9,20 @@ use super::{RemoteRegistry, budget::ListLimits};
 use crate::{Credentials, Error, RemoteAgent};
 
 /// A builder for a [`RemoteRegistry`], returned by [`RemoteRegistry::builder`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use agentwire::registry::RemoteRegistry;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agentwire::Error> {
+/// let registry = RemoteRegistry::builder("tcp://10.0.0.1:7000")
+///     .timeout(Duration::from_secs(2))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct RemoteRegistryBuilder {

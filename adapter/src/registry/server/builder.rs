@@ -19,6 +19,21 @@ use crate::{
 };
 
 /// A builder for a [`RegistryServer`], returned by [`RegistryServer::builder`].
+///
+/// ```
+/// use agentwire::registry::{LocalRegistry, RegistryServer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agentwire::Error> {
+/// let server = RegistryServer::builder(LocalRegistry::new())
+///     .max_registrations_per_peer(16)
+///     .endpoint("memory://registry-builder-page")
+///     .serve()
+///     .await?;
+/// server.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct RegistryServerBuilder {
     registry: SharedRegistry,

@@ -33,7 +33,8 @@ use crate::json;
 /// what the value is.
 ///
 /// ```
-/// use agentwire_codec::{from_value, map};
+/// # mod agentwire { pub use agentwire_codec::*; }
+/// use agentwire::{from_value, map};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Answer {
@@ -43,7 +44,7 @@ use crate::json;
 ///
 /// let answer: Answer = from_value(map! {"city": "Oslo", "degrees": -3})?;
 /// assert_eq!((answer.city.as_str(), answer.degrees), ("Oslo", -3.0));
-/// # Ok::<(), agentwire_codec::ValueError>(())
+/// # Ok::<(), agentwire::ValueError>(())
 /// ```
 pub fn from_value<T: DeserializeOwned>(value: impl Into<Value>) -> Result<T, ValueError> {
     T::deserialize(value.into())

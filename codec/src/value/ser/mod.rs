@@ -21,15 +21,16 @@ use super::{Map, Value, ValueError, integer::IntegerRef};
 /// the type fails.
 ///
 /// ```
+/// # mod agentwire { pub use agentwire_codec::*; }
 /// #[derive(serde::Serialize)]
 /// struct Question<'a> {
 ///     city: &'a str,
 ///     days: u8,
 /// }
 ///
-/// let value = agentwire_codec::to_value(Question { city: "Oslo", days: 3 })?;
+/// let value = agentwire::to_value(Question { city: "Oslo", days: 3 })?;
 /// assert_eq!(value.to_string(), r#"{"city": "Oslo", "days": 3}"#);
-/// # Ok::<(), agentwire_codec::ValueError>(())
+/// # Ok::<(), agentwire::ValueError>(())
 /// ```
 pub fn to_value<T: Serialize>(value: T) -> Result<Value, ValueError> {
     value.serialize(ValueSerializer)
