@@ -305,22 +305,40 @@
 //!
 //! # Features
 //!
-//! | feature | default | adds |
-//! |---|---|---|
-//! | `auth` | no | the module `auth`: authentication, permissions, quotas and an audit record |
-//! | `jwt` | no | JSON Web Tokens for `auth` |
-//! | `anyhow` | no | the conversion of [`AgentError`] into `anyhow::Error` |
-//! | `redis` | no | `registry::RedisRegistry`, a registry in Redis |
-//! | `typed-tools` | no | `typed_tool_fn`: tools whose arguments are a struct, with its JSON Schema |
+//! No feature is on by default. The default features bring Unix sockets, TCP and memory, JSON and
+//! MessagePack, and registries in a process and over sockets.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tls-ring` | `tls://` endpoints, with the cryptography of ring |
+//! | `tls-aws-lc` | `tls://` endpoints, with the cryptography of AWS-LC |
+//! | `tls` | `tls://` endpoints; the program installs the cryptography |
+//! | `websocket` | `ws://` endpoints, and `wss://` together with TLS |
+//! | `auth` | the module `auth`: authentication, permissions, quotas and an audit record |
+//! | `jwt` | JSON Web Tokens for `auth` |
+//! | `redis` | `registry::RedisRegistry`, a registry in Redis |
+//! | `typed-tools` | `typed_tool_fn`: tools whose arguments are a struct, with its JSON Schema |
+//! | `anyhow` | the conversion of [`AgentError`] into `anyhow::Error` |
+//!
+//! # Runtime
+//!
+//! The library runs on Tokio. Call it inside a runtime with I/O and time enabled, as
+//! `#[tokio::main]` provides; both flavors of the runtime work. On a runtime of one thread, agents,
+//! servers and clients share that thread. A program without Tokio can start a runtime in a thread
+//! of its own. Tests can pause the time of Tokio, because all timeouts use it.
+//!
+//! An [`Agent`] is not a `tower::Service`. Agents are called through `&self`, can also stream, and
+//! have no `poll_ready`, because the server applies its limits before it calls the agent.
+//! [Middleware](#middleware) wraps agents instead.
 //!
 //! # Minimum supported Rust version
 //!
 //! Rust 1.85.
 //!
-//! # Not supported yet
+//! # Not supported
 //!
-//! - TLS, and authentication other than the credentials of a peer on a Unix socket.
-//! - Carriers other than frames over sockets and memory: WebSocket, HTTP and gRPC.
+//! - HTTP and gRPC as carriers.
+//! - Runtimes other than Tokio.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -272,7 +272,9 @@ pub struct Execute {
     pub tool_name: String,
     /// The arguments, keyed by name.
     pub kwargs: Map,
-    /// Information about the request, such as credentials (PROTOCOL 14). Tools do not see it.
+    /// Information about the request, such as credentials ([PROTOCOL 14]). Tools do not see it.
+    ///
+    /// [PROTOCOL 14]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#14-security
     pub metadata: Map,
 }
 
@@ -317,7 +319,9 @@ pub struct Heartbeat {
     ///
     /// [PROTOCOL 12.13]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     pub owner: Option<String>,
-    /// Information about the request, such as credentials (PROTOCOL 14).
+    /// Information about the request, such as credentials ([PROTOCOL 14]).
+    ///
+    /// [PROTOCOL 14]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#14-security
     pub metadata: Map,
 }
 
@@ -395,7 +399,9 @@ pub struct Unregister {
     ///
     /// [PROTOCOL 12.13]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#12-registries
     pub owner: Option<String>,
-    /// Information about the request, such as credentials (PROTOCOL 14).
+    /// Information about the request, such as credentials ([PROTOCOL 14]).
+    ///
+    /// [PROTOCOL 14]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#14-security
     pub metadata: Map,
 }
 

@@ -66,6 +66,8 @@
 //! - `redis`: the backend `RedisRegistry`.
 //! - `contract-tests`: the module `contract`, a test suite for backends.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod backend;
 mod config;
 #[cfg(any(test, feature = "contract-tests"))]

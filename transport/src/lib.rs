@@ -72,7 +72,7 @@
 //!
 //! The feature `websocket` adds the endpoints `ws://host:port/path`, and together with a feature
 //! for TLS the endpoints `wss://host:port/path`. Peers over WebSocket send each payload as one
-//! message, without a length (PROTOCOL.md, section 15.1). A [`Connection`] translates: its reader
+//! message, without a length ([PROTOCOL 15.1]). A [`Connection`] translates: its reader
 //! finds the four bytes of the length before each message, and each frame that is written becomes
 //! one binary message. Pings, fragments and close frames stay inside the connection.
 //! `WebSocketOptions` sets the maximum size of a message, the interval of pings, and headers of the
@@ -106,6 +106,9 @@
 //! Unix sockets are not supported.
 //!
 //! [PROTOCOL 1.1]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#1-frames
+//! [PROTOCOL 15.1]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#15-other-carriers
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connection;
 mod connector;

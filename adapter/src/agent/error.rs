@@ -163,7 +163,6 @@ impl From<AgentError> for Box<dyn StdError> {
 }
 
 #[cfg(feature = "anyhow")]
-#[cfg_attr(docsrs, doc(cfg(feature = "anyhow")))]
 impl From<AgentError> for anyhow::Error {
     fn from(error: AgentError) -> Self {
         Self::new(StandardError(error))

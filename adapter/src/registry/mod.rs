@@ -41,7 +41,6 @@ pub use agentwire_registry::{
     VersionReq, Watch, WatchScope, backend, check_name,
 };
 #[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use agentwire_registry::{RedisRegistry, RedisRegistryBuilder};
 
 pub use self::{

@@ -301,7 +301,6 @@ macro_rules! server_settings {
         /// Sets who may send which requests, and what is recorded. By default, everyone who can
         /// connect may send any request.
         #[cfg(feature = "auth")]
-        #[cfg_attr(docsrs, doc(cfg(feature = "auth")))]
         pub fn security(mut self, security: crate::auth::Security) -> Self {
             self.config.security = Some(security);
             self
