@@ -352,6 +352,7 @@ mod credential;
 mod deadline_timer;
 mod description;
 mod error;
+pub mod layer;
 mod principal;
 mod proxy;
 pub mod registry;

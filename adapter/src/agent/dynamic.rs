@@ -1,6 +1,6 @@
 //! Type-erased agents: [`SharedAgent`].
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, future::Future, pin::pin, sync::Arc};
 
 use agentwire_codec::{Map, Message};
 use async_stream::stream;
@@ -91,8 +91,12 @@ impl Agent for SharedAgent {
         self.0.name()
     }
 
-    async fn process(&self, message: Message, context: RequestContext) -> ProcessResult {
-        self.0.process(message, context).await
+    fn process(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Future<Output = ProcessResult> + Send {
+        self.0.process(message, context)
     }
 
     fn stream(

@@ -19,7 +19,10 @@ pub use self::{
     function::{AgentHandler, FnAgent, agent_fn},
     stream_function::{StreamFnAgent, StreamHandler, stream_fn},
 };
-use crate::RequestContext;
+use crate::{
+    RequestContext,
+    layer::{Layer, Layered},
+};
 
 /// A type that answers messages. `Agent` is the central trait of the library.
 ///
@@ -107,5 +110,13 @@ pub trait Agent: Send + Sync + 'static {
     /// capabilities. The default implementation returns an empty map.
     fn capabilities(&self) -> Map {
         Map::new()
+    }
+
+    /// Wraps the agent in a [layer](crate::layer), which becomes the outermost.
+    fn layer<L: Layer>(self, layer: L) -> Layered<Self, L>
+    where
+        Self: Sized,
+    {
+        Layered::new(self, layer)
     }
 }

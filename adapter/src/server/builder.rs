@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Error,
     agent::{Agent, SharedAgent},
+    layer::{DynLayer, Layer},
     tool::{DynTool, Tool},
 };
 
@@ -45,6 +46,8 @@ pub struct LocalAgentBuilder {
     strict_names: bool,
     trust_authenticated_user: bool,
     tools: Vec<Arc<dyn DynTool>>,
+    /// The layers from the innermost to the outermost.
+    layers: Vec<Arc<dyn DynLayer>>,
     advertisement: Advertisement,
     config: ServerConfig,
     endpoints: Endpoints,
@@ -57,6 +60,7 @@ impl LocalAgentBuilder {
             strict_names: false,
             trust_authenticated_user: false,
             tools: Vec::new(),
+            layers: Vec::new(),
             advertisement: Advertisement::default(),
             config: ServerConfig::default(),
             endpoints: Endpoints::default(),
@@ -96,6 +100,32 @@ impl LocalAgentBuilder {
     /// Adds a tool. Call this method once for each tool. All tools must have different names.
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Adds a [layer](crate::layer) around all agents and tools. Call this method once for each
+    /// layer. The layer that is added last is the outermost: it sees a request first.
+    ///
+    /// ```
+    /// use agentwire::{
+    ///     LocalAgent, Message, agent_fn,
+    ///     layer::{ConcurrencyLimit, Timeout},
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), agentwire::Error> {
+    /// let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+    /// let server = LocalAgent::builder(echo)
+    ///     .layer(Timeout::new())
+    ///     .layer(ConcurrencyLimit::new(32))
+    ///     .endpoint("memory://builder-layers")
+    ///     .serve()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn layer(mut self, layer: impl Layer) -> Self {
+        self.layers.push(Arc::new(layer));
         self
     }
 
@@ -204,7 +234,14 @@ impl LocalAgentBuilder {
         let Advertisement {
             version, metadata, ..
         } = &self.advertisement;
-        let agents = Agents::new(self.agents, names, self.tools, limit)?
+        let (mut agents, mut tools) = (self.agents, self.tools);
+        for layer in self.layers {
+            let wrap = |agent| Arc::clone(&layer).agent(agent);
+            agents = agents.into_iter().map(wrap).collect();
+            let wrap = |tool| Arc::clone(&layer).tool(tool);
+            tools = tools.into_iter().map(wrap).collect();
+        }
+        let agents = Agents::new(agents, names, tools, limit)?
             .described_by(version.clone(), metadata.clone())
             .trusting_callers(self.trust_authenticated_user);
         let bound = self.endpoints.bind(&self.config).await?;

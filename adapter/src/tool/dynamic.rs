@@ -1,5 +1,7 @@
 //! Type-erased tools.
 
+use std::{future::Future, sync::Arc};
+
 use agentwire_codec::{Map, ToolResult};
 use futures_core::future::BoxFuture;
 
@@ -37,5 +39,30 @@ impl<T: Tool> DynTool for T {
         context: RequestContext,
     ) -> BoxFuture<'a, Result<ToolResult, AgentError>> {
         Box::pin(Tool::execute(self, kwargs, context))
+    }
+}
+
+/// A type-erased tool.
+pub(crate) struct SharedTool(pub(crate) Arc<dyn DynTool>);
+
+impl Tool for SharedTool {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn description(&self) -> &str {
+        self.0.description()
+    }
+
+    fn parameters(&self) -> Map {
+        self.0.parameters()
+    }
+
+    fn execute(
+        &self,
+        kwargs: Map,
+        context: RequestContext,
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        self.0.execute(kwargs, context)
     }
 }

@@ -10,11 +10,14 @@ use std::future::Future;
 
 use agentwire_codec::{Map, ToolResult};
 
-pub(crate) use self::dynamic::DynTool;
+pub(crate) use self::dynamic::{DynTool, SharedTool};
 pub use self::function::{FnTool, ToolHandler, tool_fn};
 #[cfg(feature = "typed-tools")]
 pub use self::typed::{Typed, TypedTool, TypedToolHandler, typed_tool_fn};
-use crate::{AgentError, RequestContext};
+use crate::{
+    AgentError, RequestContext,
+    layer::{Layer, Layered},
+};
 
 /// A function that takes named arguments and returns data, such as a search or a calculation.
 ///
@@ -85,4 +88,12 @@ pub trait Tool: Send + Sync + 'static {
         kwargs: Map,
         context: RequestContext,
     ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send;
+
+    /// Wraps the tool in a [layer](crate::layer), which becomes the outermost.
+    fn layer<L: Layer>(self, layer: L) -> Layered<Self, L>
+    where
+        Self: Sized,
+    {
+        Layered::new(self, layer)
+    }
 }

@@ -68,9 +68,11 @@ impl RetryBudget {
     pub(super) fn delay_after(&mut self, attempt: &Result<Body, Failure>) -> Option<Duration> {
         match attempt {
             Ok(Body::Error(error)) if is_unstarted(error) => self.unsent(),
-            Ok(Body::Error(error)) if error.code == ErrorCode::AGENT_UNAVAILABLE => self.resend(),
-            Ok(Body::Error(error)) if error.code == ErrorCode::RATE_LIMITED => {
-                // No agent has seen the request, but only a policy with resends expects delays.
+            // No agent has seen the request, but only a policy with resends expects delays.
+            Ok(Body::Error(error))
+                if error.code == ErrorCode::AGENT_UNAVAILABLE
+                    || error.code == ErrorCode::RATE_LIMITED =>
+            {
                 self.resend().map(|delay| delay.max(retry_after(error)))
             }
             Err(Failure::Connect(error)) => self.connect(error),
@@ -107,7 +109,7 @@ impl RetryBudget {
     }
 }
 
-/// Returns the time after which a server with a quota accepts the request.
+/// Returns the time after which a server with a quota or a full queue accepts the request.
 fn retry_after(error: &WireError) -> Duration {
     let millis = error
         .details
