@@ -35,6 +35,7 @@
 //! - **Registries**: the module [`registry`], through which agents find each other by name.
 //! - **Values**: [`Value`] and [`Map`], the macros [`value!`] and [`map!`], and [`to_value`] and
 //!   [`from_value`] for your own types.
+//! - **Observers**: the module [`observer`], whose trait learns what servers and clients do.
 //! - **Errors**: [`Error`], with the [`CallContext`] and the [`Phase`] in which a call failed.
 //! - **Transports**: the module [`transport`], for custom connections and listeners.
 //!
@@ -353,6 +354,7 @@ mod deadline_timer;
 mod description;
 mod error;
 pub mod layer;
+pub mod observer;
 mod principal;
 mod proxy;
 pub mod registry;

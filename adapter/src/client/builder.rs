@@ -17,7 +17,7 @@ use super::{
     router::{Balance, Destination, Discovery},
     shared::Client,
 };
-use crate::{Error, connection::Bodies};
+use crate::{Error, connection::Bodies, observer::Observer};
 
 /// A builder for a [`RemoteAgent`](crate::RemoteAgent).
 ///
@@ -244,6 +244,13 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
+    /// Adds an observer, which learns what the client does. By default, there is none. Call this
+    /// method once for each observer.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.config.observers.add(observer);
+        self
+    }
+
     /// Lowers the timeout of a call to `timeout` if the current timeout is longer.
     pub(crate) fn timeout_at_most(mut self, timeout: Duration) -> Self {
         self.config.timeout = self.config.timeout.min(timeout);
@@ -382,7 +389,15 @@ impl RemoteAgentBuilder<Discovered> {
         let (backoff, limit) = (self.config.retry.delays(), self.config.connect_timeout);
         let mut connect = self.config.connect.clone();
         connect.demands = self.config.demands();
-        let discovery = Discovery::new(registry, query, balance, backoff, limit, connect);
+        let discovery = Discovery::new(
+            registry,
+            query,
+            balance,
+            backoff,
+            limit,
+            connect,
+            self.config.observers.clone(),
+        );
         let client = Arc::new(Client::new(self.config));
         Ok((client, Destination::Discovered(discovery)))
     }

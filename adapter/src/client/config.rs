@@ -9,7 +9,7 @@ use super::{
     credentials::{Credentials, Demands},
     retry_policy::RetryPolicy,
 };
-use crate::connection::Bodies;
+use crate::{connection::Bodies, observer::Observers};
 
 /// The settings that all channels of one client share.
 #[derive(Debug, Clone)]
@@ -30,6 +30,7 @@ pub(super) struct Config {
     pub(super) allow_plaintext_credentials: bool,
     /// The user that must run the server behind a Unix socket.
     pub(super) peer_uid: Option<u32>,
+    pub(super) observers: Observers,
     /// Whether the bodies of answers are decoded.
     pub(super) bodies: Bodies,
 }
@@ -50,6 +51,7 @@ impl Config {
             credentials: None,
             allow_plaintext_credentials: false,
             peer_uid: None,
+            observers: Observers::default(),
             bodies: Bodies::Typed,
         }
     }

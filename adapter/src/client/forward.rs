@@ -94,6 +94,7 @@ impl Forwarder {
                 answer = match call.next(&mut answers, None).await {
                     Ok(answer) => answer,
                     Err(error) => {
+                        call.ended_with(&error);
                         yield Err(error);
                         return;
                     }
@@ -102,11 +103,14 @@ impl Forwarder {
             match answer.kind() {
                 EnvelopeType::StreamEnd | EnvelopeType::Response | EnvelopeType::Error => {
                     answers.finish();
+                    call.answered(&answer);
                     yield Ok(answer);
                 }
                 _ => {
                     drop(answers);
-                    yield Err(call.unexpected("an answer", &answer));
+                    let error = call.unexpected("an answer", &answer);
+                    call.ended_with(&error);
+                    yield Err(error);
                 }
             }
         }

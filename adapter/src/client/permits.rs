@@ -1,6 +1,6 @@
 //! Permits for a bounded resource.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -11,6 +11,12 @@ use super::stats::Counters;
 pub(super) struct Permits {
     semaphore: Arc<Semaphore>,
     counters: Arc<Counters>,
+}
+
+/// Reports the time of a wait when it is dropped.
+struct ObservedWait<'a> {
+    counters: &'a Counters,
+    start: Instant,
 }
 
 /// The right to use one unit of the resource. Dropping the permit releases the unit.
@@ -33,6 +39,8 @@ impl Permits {
     /// semaphore is closed.
     pub(super) async fn acquire(&self) -> Option<Permit> {
         let _waiting = self.counters.waiting();
+        let is_observed = self.counters.observers().get().is_some();
+        let _observed = is_observed.then(|| ObservedWait::start(&self.counters));
         Arc::clone(&self.semaphore).acquire_owned().await.ok()
     }
 
@@ -44,5 +52,22 @@ impl Permits {
     /// Closes the semaphore. All waiters return, and no more permits are granted.
     pub(super) fn close(&self) {
         self.semaphore.close();
+    }
+}
+
+impl<'a> ObservedWait<'a> {
+    fn start(counters: &'a Counters) -> Self {
+        Self {
+            counters,
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Drop for ObservedWait<'_> {
+    fn drop(&mut self) {
+        let wait = self.start.elapsed();
+        let observers = self.counters.observers();
+        observers.report(|observer| observer.call_queued(wait));
     }
 }

@@ -1,15 +1,18 @@
 //! The state that all channels of one [`RemoteAgent`](crate::RemoteAgent) share.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{config::Config, stats::Counters};
+use crate::observer::{Observer, Observers};
 
 /// The settings, counters and closing state of one client.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) config: Config,
+    /// The observer of the client, if there is one.
+    pub(super) observed: Option<ObservedClient>,
     pub(super) counters: Arc<Counters>,
     /// Cancelled when the client is closed.
     pub(super) closed: CancellationToken,
@@ -20,10 +23,34 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(config: Config) -> Self {
         Self {
+            observed: ObservedClient::new(&config.observers, &config.name),
+            counters: Arc::new(Counters::new(config.observers.clone())),
             config,
-            counters: Arc::default(),
             closed: CancellationToken::new(),
             calls: TaskTracker::new(),
         }
+    }
+}
+
+/// The observer of a client, and the name of the agent in its events.
+pub(super) struct ObservedClient {
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) agent: Arc<str>,
+}
+
+impl ObservedClient {
+    fn new(observers: &Observers, agent: &str) -> Option<Self> {
+        Some(Self {
+            observer: Arc::clone(observers.get()?),
+            agent: agent.into(),
+        })
+    }
+}
+
+impl fmt::Debug for ObservedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObservedClient")
+            .field("agent", &self.agent)
+            .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use agentwire_transport::Endpoint;
+
+use crate::observer::{ConnectionGuard, Observers};
+
 /// A snapshot of the statistics of a [`RemoteAgent`](crate::RemoteAgent), returned by
 /// [`RemoteAgent::stats`](crate::RemoteAgent::stats).
 ///
@@ -32,6 +36,7 @@ pub struct ClientStats {
 /// data.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
+    observers: Observers,
     open: AtomicUsize,
     in_flight: AtomicUsize,
     waiting: AtomicUsize,
@@ -41,6 +46,17 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    pub(super) fn new(observers: Observers) -> Self {
+        Self {
+            observers,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn observers(&self) -> &Observers {
+        &self.observers
+    }
+
     pub(super) fn stats(&self, idle: usize) -> ClientStats {
         ClientStats {
             open: self.open.load(Relaxed),
@@ -52,14 +68,17 @@ impl Counters {
     }
 
     /// Counts an open connection until the guard is dropped.
-    pub(super) fn opened(self: &Arc<Self>) -> Counted {
+    pub(super) fn opened(self: &Arc<Self>, endpoint: &Endpoint) -> OpenConnection {
         let replaced = self
             .lost
             .fetch_update(Relaxed, Relaxed, |lost| lost.checked_sub(1));
         if replaced.is_ok() {
             self.reconnects.fetch_add(1, Relaxed);
         }
-        self.count(|counters| &counters.open)
+        OpenConnection {
+            _counted: self.count(|counters| &counters.open),
+            observed: ConnectionGuard::connected(&self.observers, endpoint),
+        }
     }
 
     /// Counts a lost connection. A connection is lost if it ends without being closed by the
@@ -83,6 +102,23 @@ impl Counters {
         Counted {
             counters: Arc::clone(self),
             which,
+        }
+    }
+}
+
+/// A guard that counts an open connection until it is dropped.
+#[derive(Debug)]
+pub(super) struct OpenConnection {
+    _counted: Counted,
+    /// Reports the end of the connection to the observer, if there is one.
+    observed: Option<Box<ConnectionGuard>>,
+}
+
+impl OpenConnection {
+    /// Tells the observer that the connection was lost.
+    pub(super) fn lost(&self) {
+        if let Some(observed) = &self.observed {
+            observed.ends_with("lost");
         }
     }
 }

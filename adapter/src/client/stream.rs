@@ -94,11 +94,13 @@ fn answers(
                 Body::StreamChunk(message) => yield Ok(message),
                 Body::StreamEnd => {
                     answers.finish();
+                    call.answered(&Body::StreamEnd);
                     return;
                 }
                 Body::Error(error) => {
                     answers.finish();
                     let error = call.remote(error);
+                    call.ended_with(&error);
                     drop(call);
                     yield Err(error);
                     return;
@@ -106,6 +108,7 @@ fn answers(
                 other => {
                     drop(answers);
                     let error = call.unexpected("'stream_chunk' or 'stream_end'", &other);
+                    call.ended_with(&error);
                     drop(call);
                     yield Err(error);
                     return;
@@ -114,6 +117,7 @@ fn answers(
             body = match call.next(&mut answers, limit).await {
                 Ok(body) => body,
                 Err(error) => {
+                    call.ended_with(&error);
                     drop(answers);
                     drop(call);
                     yield Err(error);

@@ -12,13 +12,14 @@ use tokio::time::Instant;
 use super::{
     guard::Guard,
     invocation::Invocation,
-    service::{Caller, Service, Work, unknown_method},
+    service::{Caller, Service, Work, method_of, unknown_method},
 };
 use crate::{
     Error, RequestContext,
     agent::{DynAgent, SharedAgent},
     credential::AUTHENTICATED_USER,
     description::{AgentDescription, DESCRIBE, ServerDescription, ToolDescription},
+    observer::Subject,
     tool::DynTool,
 };
 
@@ -137,6 +138,16 @@ impl Agents {
             WireError::new(ErrorCode::AGENT_NOT_FOUND, text)
                 .with_details(map! {"agent_name": (&*repeatable_text(name)), "available": known})
         })
+    }
+
+    /// Returns the name of the agent that answers a request for `requested`, if there is one.
+    fn served(&self, requested: &str) -> Option<Arc<str>> {
+        let name = self.agent_for(requested);
+        if *name == *self.first_name {
+            return Some(Arc::clone(&self.first_name));
+        }
+        let (known, _) = self.agents.get_key_value(name)?;
+        Some(Arc::clone(known))
     }
 
     fn tool(&self, name: &str) -> Result<&Arc<dyn DynTool>, WireError> {
@@ -259,6 +270,19 @@ impl Service for Agents {
         } else {
             requested
         }
+    }
+
+    fn subject(&self, body: &Body) -> Subject {
+        let (method, name) = match body {
+            Body::Request(Request::Process(call)) => ("process", self.served(&call.agent_name)),
+            Body::Request(Request::Stream(call)) => ("stream", self.served(&call.agent_name)),
+            Body::Request(Request::Execute(call)) => {
+                let tool = self.tools.get_key_value(call.tool_name.as_str());
+                ("execute", tool.map(|(name, _)| Arc::clone(name)))
+            }
+            other => (method_of(other), None),
+        };
+        Subject { method, name }
     }
 
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {

@@ -15,6 +15,8 @@ use std::{
 
 use agentwire_transport::internal::Mutex;
 
+use crate::observer::Observers;
+
 /// What memory is acquired for. Each use has a queue of its own, first come, first served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
@@ -34,6 +36,8 @@ pub(super) struct MemoryBudget {
     state: Mutex<State>,
     /// Whether anybody waits. A hint for connections that keep memory they do not need.
     has_waiters: AtomicBool,
+    /// Learn how much memory is used.
+    observers: Observers,
 }
 
 /// How a budget is divided.
@@ -110,11 +114,12 @@ impl Limits {
 }
 
 impl MemoryBudget {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, observers: Observers) -> Self {
         Self {
             limits,
             state: Mutex::new(State::default()),
             has_waiters: AtomicBool::new(false),
+            observers,
         }
     }
 
@@ -180,6 +185,9 @@ impl MemoryBudget {
         let fits = state.received + state.held + bytes <= self.limits.total;
         if fits {
             state.held += bytes;
+            let used = state.used();
+            drop(state);
+            self.report(used);
         }
         fits
     }
@@ -220,14 +228,26 @@ impl MemoryBudget {
             fits.then(|| first.waker.clone())
         });
         let is_empty = state.waiting.iter().all(VecDeque::is_empty);
+        let used = state.used();
         self.has_waiters.store(!is_empty, Relaxed);
         // A waker may run code of the runtime, so not under the lock.
         drop(state);
+        self.report(used);
         wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Reports how much memory is used. Small requests use the allowances of their connections,
+    /// which are not counted.
+    fn report(&self, used: usize) {
+        self.observers.report(|observer| observer.memory_used(used));
     }
 }
 
 impl State {
+    fn used(&self) -> usize {
+        self.received + self.held
+    }
+
     fn fits(&self, limits: &Limits, purpose: Use, bytes: usize) -> bool {
         let fits = self.received + self.held + bytes <= limits.shared;
         match purpose {
@@ -259,7 +279,7 @@ mod tests {
 
     fn budget() -> MemoryBudget {
         // Shared: 192 MiB. Frames: 64 MiB. One connection: 128 MiB.
-        MemoryBudget::new(Limits::new(256 * MIB, 1024))
+        MemoryBudget::new(Limits::new(256 * MIB, 1024), Observers::default())
     }
 
     fn acquire(

@@ -6,7 +6,7 @@ use agentwire_codec::FrameLimits;
 use agentwire_transport::TcpOptions;
 
 use super::peer_key::PeerKey;
-use crate::Error;
+use crate::{Error, observer::Observers};
 
 /// The settings for the connections and requests of a server.
 #[derive(Debug, Clone)]
@@ -36,6 +36,7 @@ pub(crate) struct ServerConfig {
     pub(crate) half_close: bool,
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Duration,
+    pub(crate) observers: Observers,
     /// Who may do what.
     #[cfg(feature = "auth")]
     pub(crate) security: Option<crate::auth::Security>,
@@ -107,6 +108,7 @@ impl Default for ServerConfig {
             half_close: false,
             handler_timeout: None,
             shutdown_timeout: Duration::from_secs(30),
+            observers: Observers::default(),
             #[cfg(feature = "auth")]
             security: None,
         }
@@ -303,6 +305,16 @@ macro_rules! server_settings {
         #[cfg(feature = "auth")]
         pub fn security(mut self, security: crate::auth::Security) -> Self {
             self.config.security = Some(security);
+            self
+        }
+
+        /// Adds an observer, which learns what the server does. By default, there is none. Call
+        /// this method once for each observer.
+        pub fn observer(
+            mut self,
+            observer: std::sync::Arc<dyn crate::observer::Observer>,
+        ) -> Self {
+            self.config.observers.add(observer);
             self
         }
 

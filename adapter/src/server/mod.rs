@@ -10,6 +10,7 @@
 //! | `tasks` > `endpoints` | bind the endpoints of a server, run their tasks, stop them |
 //! | `carrier` | moves requests and answers between peers and a [`Service`]; a folder for each |
 //! | `service` | the seam: what a server does with a request, whichever carrier brought it |
+//! | `observed` | reports requests to observers |
 //! | `gatekeeper`, `scope` | who may do what, with the feature `auth` |
 //! | `guard`, `config`, `shutdown` | panics and time limits; settings; the two ways to stop |
 //! | `tls` | reads certificates again when their files change |
@@ -29,6 +30,7 @@ pub(crate) mod gatekeeper;
 mod guard;
 mod invocation;
 mod local_agent;
+mod observed;
 mod peer_key;
 mod scope;
 mod service;

@@ -6,14 +6,14 @@ use std::sync::{
 };
 
 use agentwire_codec::{
-    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, WireError,
+    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Value, WireError,
     internal::{repeatable, repeatable_text},
 };
 use agentwire_transport::Peer;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 
 use super::scope::Scope;
-use crate::{Credential, Principal, connection::Bodies};
+use crate::{Credential, Principal, connection::Bodies, description::DESCRIBE, observer::Subject};
 
 /// The logic of a server. A service runs agents and tools, manages a registry, or forwards
 /// requests.
@@ -31,10 +31,6 @@ pub(crate) trait Service: Send + Sync + 'static {
 
     /// Returns the name of the agent that answers a request for `requested`, which is empty if the
     /// request names no agent. Permissions are checked for this name.
-    #[cfg_attr(
-        not(feature = "auth"),
-        expect(dead_code, reason = "used by the gatekeeper")
-    )]
     fn agent_for<'a>(&'a self, requested: &'a str) -> &'a str {
         requested
     }
@@ -46,6 +42,14 @@ pub(crate) trait Service: Send + Sync + 'static {
     )]
     fn heartbeats(&self) -> Heartbeats {
         Heartbeats::Pings
+    }
+
+    /// Returns what a request asks for, for observers. The name must not be a text of the caller.
+    fn subject(&self, body: &Body) -> Subject {
+        Subject {
+            method: method_of(body),
+            name: None,
+        }
     }
 
     /// Starts a request of an accepted type. The returned work makes progress when polled, and is
@@ -92,11 +96,9 @@ pub(crate) struct Caller {
 impl Caller {
     /// Creates the caller of a new connection.
     pub(crate) fn new(peer: Peer) -> Self {
-        // Relaxed, because only the uniqueness of the ids matters.
-        let connection = ConnectionId(NEXT_CONNECTION.fetch_add(1, Relaxed));
         Self {
             peer,
-            connection,
+            connection: ConnectionId::next(),
             credential: None,
             principal: None,
             scope: None,
@@ -109,6 +111,19 @@ impl Caller {
 /// Identifies a connection of any server in this process. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// Returns the id for observers.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Returns a new id.
+    pub(crate) fn next() -> Self {
+        // Relaxed, because only the uniqueness of the ids matters.
+        Self(NEXT_CONNECTION.fetch_add(1, Relaxed))
+    }
+}
 
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
 
@@ -132,3 +147,21 @@ pub(crate) fn unknown_method(request: &Request) -> WireError {
     );
     WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("method", method)]))
 }
+
+/// Returns the name of a method for observers. The methods that the library does not know are
+/// called `other`, because callers can choose any name.
+pub(super) fn method_of(body: &Body) -> &'static str {
+    let method = match body {
+        Body::Request(request) => request.method(),
+        Body::Raw(raw) if raw.kind == EnvelopeType::Request => {
+            raw.payload.get("method").and_then(Value::as_str)
+        }
+        other => return other.kind().as_str(),
+    };
+    let known = METHODS.iter().find(|known| Some(**known) == method);
+    known.copied().unwrap_or("other")
+}
+
+const METHODS: [&str; 8] = [
+    "process", "stream", "execute", DESCRIBE, "lookup", "list", "find", "watch",
+];

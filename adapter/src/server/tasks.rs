@@ -9,6 +9,7 @@ use super::{
     budget::{Limits, MemoryBudget},
     carrier::{Bound, ServerContext},
     config::ServerConfig,
+    observed::Observed,
     service::Service,
     shutdown::Shutdown,
 };
@@ -38,6 +39,7 @@ impl ServerTasks {
             Some(security) => super::gatekeeper::Gatekeeper::guard(service, security),
             None => service,
         };
+        let service = Observed::observe(service, &config.observers);
         let endpoints = bound.iter().map(|bound| bound.endpoint().clone()).collect();
         let shutdown_timeout = config.shutdown_timeout;
         let connections = config.max_connections.saturating_mul(bound.len());
@@ -46,7 +48,7 @@ impl ServerTasks {
         config.frame_limits = config.frame_limits.receive(max_frame);
         let server = ServerContext {
             service,
-            budget: Arc::new(MemoryBudget::new(limits)),
+            budget: Arc::new(MemoryBudget::new(limits, config.observers.clone())),
             config: Arc::new(config),
             shutdown: Shutdown::default(),
             tasks: TaskTracker::new(),
@@ -65,6 +67,18 @@ impl ServerTasks {
             shutdown: server.shutdown,
             tasks: server.tasks,
         }
+    }
+
+    /// Runs a future until it ends or the server begins to stop.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = shutdown.started() => {}
+                () = future => {}
+            }
+        });
     }
 
     /// Returns the endpoints. If the operating system chose the port of an endpoint, the endpoint

@@ -23,6 +23,7 @@ mod foreign_protocols;
 mod hostile;
 mod multiplexing;
 mod observability;
+mod observer;
 mod proxy;
 mod registering;
 mod registry_contract;

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     CallContext, Error,
     error::{Phase, ProtocolError},
+    observer::{RequestGuard, Subject},
 };
 
 /// A call with its request, router, timeout and retry policy.
@@ -43,6 +44,8 @@ pub(super) struct Call {
     /// The retry policy of this call, or `None` to use the policy of the client.
     retry: Option<RetryPolicy>,
     _in_flight: Counted,
+    /// Reports the end of the call to the observer, if there is one.
+    observed: Option<Box<RequestGuard>>,
 }
 
 /// The deadline of a whole stream, and the timeout from which the deadline was computed.
@@ -119,7 +122,15 @@ impl Call {
             source: invalid.source,
         })?;
         let retry = options.retry.as_ref().unwrap_or(&client.config.retry);
+        let observed = client.observed.as_ref().map(|observed| {
+            let subject = Subject {
+                method: request.method,
+                name: Some(Arc::clone(&observed.agent)),
+            };
+            Box::new(RequestGuard::call(&observed.observer, subject, &request.id))
+        });
         Ok(Self {
+            observed,
             _in_flight: client.counters.in_flight(),
             router: destination.router(client, retry.retries_connect()),
             client: Arc::clone(client),
@@ -142,7 +153,12 @@ impl Call {
     pub(super) async fn run(&mut self) -> Result<Body, Error> {
         let _awaited_on_close = self.client.calls.token();
         let span = self.span();
-        traced(span, pin!(self.run_until_settled()), refusal).await
+        let result = traced(span, pin!(self.run_until_settled()), refusal).await;
+        match &result {
+            Ok(answer) => self.answered(answer),
+            Err(error) => self.ended_with(error),
+        }
+        result
     }
 
     async fn run_until_settled(&mut self) -> Result<Body, Error> {
@@ -167,14 +183,20 @@ impl Call {
     ) -> Result<(Answers, Body), Error> {
         let span = self.span();
         let closed = self.client.closed.clone();
-        let opening = pin!(async {
-            tokio::select! {
-                biased;
-                () = closed.cancelled() => Err(self.failed(Failure::Closed { sent: true })),
-                opened = self.open_until_settled(limit) => opened,
-            }
-        });
-        traced(span, opening, |_| None).await
+        let opened = {
+            let opening = pin!(async {
+                tokio::select! {
+                    biased;
+                    () = closed.cancelled() => Err(self.failed(Failure::Closed { sent: true })),
+                    opened = self.open_until_settled(limit) => opened,
+                }
+            });
+            traced(span, opening, |_| None).await
+        };
+        if let Err(error) = &opened {
+            self.ended_with(error);
+        }
+        opened
     }
 
     async fn open_until_settled(
@@ -217,7 +239,12 @@ impl Call {
     pub(super) async fn ping(&mut self) -> Result<(), Error> {
         let _awaited_on_close = self.client.calls.token();
         let span = self.span();
-        traced(span, pin!(self.ping_until_settled()), |()| None).await
+        let result = traced(span, pin!(self.ping_until_settled()), |()| None).await;
+        match &result {
+            Ok(()) => self.answered(&Body::StreamEnd),
+            Err(error) => self.ended_with(error),
+        }
+        result
     }
 
     async fn ping_until_settled(&mut self) -> Result<(), Error> {
@@ -270,6 +297,20 @@ impl Call {
         Err(with_total(self.failed(failure), limit))
     }
 
+    /// Tells the observer that `answer` is the last answer.
+    pub(super) fn answered(&mut self, answer: &Body) {
+        if let Some(mut observed) = self.observed.take() {
+            observed.answered(answer);
+        }
+    }
+
+    /// Tells the observer that the call failed.
+    pub(super) fn ended_with(&mut self, error: &Error) {
+        if let Some(mut observed) = self.observed.take() {
+            observed.failed(error.code());
+        }
+    }
+
     fn span(&self) -> Span {
         tracing::debug_span!(
             "call",
@@ -316,6 +357,9 @@ impl Call {
         match delay {
             Some(delay) if Instant::now() + delay < until => {
                 tracing::debug!(failure = ?attempt.as_ref().err(), ?delay, "retrying");
+                if let Some(observed) = &self.client.observed {
+                    observed.observer.call_retried(&observed.agent);
+                }
                 let attempt = match attempt {
                     Err(Failure::Connect(error)) => {
                         if !delay.is_zero() {

@@ -19,7 +19,7 @@ use super::{
     state::Shared,
     tasks,
 };
-use crate::client::connect::ConnectOptions;
+use crate::{client::connect::ConnectOptions, observer::Observers};
 
 /// A handle to the instances of an agent that a client has discovered. Clones share the same
 /// instances.
@@ -58,6 +58,7 @@ impl Discovery {
         backoff: Backoff,
         connect_timeout: Duration,
         connect: ConnectOptions,
+        observers: Observers,
     ) -> Self {
         let balancer = Balancer::new(balance, Rng::new());
         let name = query.required_name().unwrap_or_default().to_owned();
@@ -68,6 +69,7 @@ impl Discovery {
             name,
             connect_timeout,
             connect,
+            observers,
             cache,
         )))
     }

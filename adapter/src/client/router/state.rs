@@ -17,7 +17,10 @@ use super::{
     instance::Instance,
     lookups::Lookups,
 };
-use crate::client::connect::ConnectOptions;
+use crate::{
+    client::connect::ConnectOptions,
+    observer::{InstanceEvent, Observers},
+};
 
 /// The state of a discovery, protected by a lock. The lock is never held across an await point.
 pub(super) struct Shared {
@@ -26,6 +29,7 @@ pub(super) struct Shared {
     pub(super) connect_timeout: Duration,
     /// How connections to instances are opened.
     pub(super) connect: ConnectOptions,
+    observers: Observers,
     state: Mutex<State>,
     /// Wakes waiting calls so that they choose an instance again. The calls are woken when a lookup
     /// ends, when the watch reports an event, and when an instance has recovered or may be probed.
@@ -48,6 +52,7 @@ impl Shared {
         name: String,
         connect_timeout: Duration,
         connect: ConnectOptions,
+        observers: Observers,
         cache: Cache,
     ) -> Self {
         Self {
@@ -55,6 +60,7 @@ impl Shared {
             registry,
             connect_timeout,
             connect,
+            observers,
             state: Mutex::new(State {
                 cache,
                 lookups: Lookups::default(),
@@ -72,14 +78,36 @@ impl Shared {
     /// Applies the outcome of an attempt that began in `epoch`.
     pub(super) fn report(&self, instance: u64, epoch: FailureEpoch, outcome: Outcome) {
         let now = Instant::now();
-        let (change, removed) = {
+        let (change, removed, observed) = {
             let mut state = self.lock();
-            state.cache.instances.report(instance, epoch, outcome, now)
+            let instances = &mut state.cache.instances;
+            let (change, removed) = instances.report(instance, epoch, outcome, now);
+            let is_observed = change != Change::None && self.observers.get().is_some();
+            let find = || instances.iter().find(|one| one.id == instance);
+            let observed = is_observed.then(|| find().or(removed.as_ref()).cloned());
+            (change, removed, observed.flatten())
         };
+        if let Some(instance) = observed {
+            self.report_change(&instance, change, outcome);
+        }
         if change == Change::Available {
             self.changed.notify_waiters();
         }
         self.drain(removed.as_slice());
+    }
+
+    /// Tells the observer that an instance was ejected or has recovered.
+    fn report_change(&self, instance: &Instance, change: Change, outcome: Outcome) {
+        let event = InstanceEvent::new(&self.name, &instance.endpoint);
+        let has_recovered = matches!(
+            outcome,
+            Outcome::Connected | Outcome::Answered | Outcome::AnsweredError
+        );
+        self.observers.report(|observer| match change {
+            Change::Ejected => observer.instance_ejected(&event),
+            Change::Available if has_recovered => observer.instance_recovered(&event),
+            Change::Available | Change::None => {}
+        });
     }
 
     /// Applies the result of a lookup. If a call is waiting for a later lookup, starts that lookup
@@ -114,6 +142,10 @@ impl Shared {
 
     /// Applies an event of the watch.
     pub(super) fn apply(&self, event: &Event) {
+        if event.is_resync() {
+            self.observers
+                .report(|observer| observer.watch_resynced(&self.name));
+        }
         let gone = self.lock().cache.apply(event, Instant::now());
         self.changed.notify_waiters();
         self.drain(&gone);

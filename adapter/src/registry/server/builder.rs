@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::FrameLimits;
-use agentwire_registry::{Registry, SharedRegistry};
+use agentwire_registry::{Registry, SharedRegistry, WatchScope};
 use agentwire_transport::internal::{LogLimit, MAX_TIMEOUT};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Error,
+    observer::Observers,
     server::{Endpoints, ServerConfig, ServerTasks, server_settings},
 };
 
@@ -185,6 +186,7 @@ impl RegistryServerBuilder {
                 .max_watches_per_peer
                 .map_or(PeerLimit::Default(share), PeerLimit::Set),
         };
+        let registry = self.registry.clone();
         let service = RegistryService {
             registry: self.registry,
             page_size: PAGE_SIZE.min(self.config.frame_limits.max_send() / PAGES_PER_FRAME),
@@ -196,11 +198,26 @@ impl RegistryServerBuilder {
             quotas: Arc::new(Quotas::new(quotas)),
             drain: drain.clone(),
         };
+        let observers = self.config.observers.clone();
         let tasks = ServerTasks::start(bound, Arc::new(service), self.config);
+        if observers.get().is_some() {
+            tasks.spawn(report_changes(registry, observers));
+        }
         for endpoint in tasks.endpoints() {
             tracing::debug!(%endpoint, "serving a registry");
         }
         Ok(RegistryServer { tasks, drain })
+    }
+}
+
+/// Reports the changes of a registry to the observers of its server.
+async fn report_changes(registry: SharedRegistry, observers: Observers) {
+    loop {
+        let mut watch = registry.watch(WatchScope::All);
+        while let Some(Ok(event)) = watch.next().await {
+            observers.report(|observer| observer.registry_changed(&event));
+        }
+        sleep(WATCH_AGAIN).await;
     }
 }
 
@@ -213,6 +230,9 @@ impl fmt::Debug for RegistryServerBuilder {
             .finish_non_exhaustive()
     }
 }
+
+/// The delay before a watch that has ended is opened again.
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -16,7 +16,10 @@ use super::{
     Serve, ServerContext,
     slot::{Eviction, Slot, Slots},
 };
-use crate::server::PeerKey;
+use crate::{
+    observer::{ConnectionGuard, Refusal},
+    server::{ConnectionId, PeerKey},
+};
 
 /// The task that accepts the connections of one endpoint.
 pub(super) struct Acceptor<S> {
@@ -76,7 +79,14 @@ impl<S: Serve> Acceptor<S> {
                             wait_for_permit(&permits, &slots).await
                         }
                     };
-                    let session = self.session(connection, permit, slots.add(peer));
+                    let id = ConnectionId::next();
+                    let observed = ConnectionGuard::accepted(
+                        &self.server.config.observers,
+                        id.number(),
+                        &self.endpoint,
+                        connection.peer(),
+                    );
+                    let session = self.session(connection, permit, slots.add(peer, id, observed));
                     self.server.tasks.spawn(session);
                 }
                 Err(error) => {
@@ -92,6 +102,8 @@ impl<S: Serve> Acceptor<S> {
 
     /// Records that a connection over the share of its peer is closed.
     fn refuse(&self, connection: &Connection, share: usize, refusals: &LogLimit) {
+        let observers = &self.server.config.observers;
+        observers.report(|observer| observer.refused(&Refusal::new("connections")));
         if let Some(count) = refusals.record(Instant::now()) {
             let (endpoint, peer) = (&self.endpoint, connection.peer());
             tracing::warn!(

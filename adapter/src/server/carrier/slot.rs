@@ -14,7 +14,10 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use crate::server::PeerKey;
+use crate::{
+    observer::ConnectionGuard,
+    server::{ConnectionId, PeerKey},
+};
 
 /// The part of a session that the acceptor can see. Each session has its own slot, so that sessions
 /// share no lock.
@@ -24,9 +27,24 @@ pub(super) struct Slot {
     quiet_since: AtomicU64,
     is_evicted: AtomicBool,
     waker: AtomicWaker,
+    connection: ConnectionId,
+    /// Reports the end of the connection to the observer, if there is one.
+    observed: Option<Box<ConnectionGuard>>,
 }
 
 impl Slot {
+    /// Returns the id of the connection.
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    /// Tells the observer why the connection ends.
+    pub(super) fn ends_with(&self, reason: &'static str) {
+        if let Some(observed) = &self.observed {
+            observed.ends_with(reason);
+        }
+    }
+
     /// Publishes since when the session has been quiet, or `None` while it must not be evicted.
     pub(super) fn publish(&self, quiet_since: Option<Instant>) {
         let since = quiet_since.map_or(BUSY, |since| {
@@ -71,7 +89,12 @@ impl Slots {
     }
 
     /// Adds the slot of a new connection, which cannot be evicted before its session has started.
-    pub(super) fn add(&mut self, peer: PeerKey) -> Arc<Slot> {
+    pub(super) fn add(
+        &mut self,
+        peer: PeerKey,
+        connection: ConnectionId,
+        observed: Option<Box<ConnectionGuard>>,
+    ) -> Arc<Slot> {
         if self.slots.len() == self.slots.capacity() {
             self.forget_closed();
         }
@@ -80,6 +103,8 @@ impl Slots {
             quiet_since: AtomicU64::new(BUSY),
             is_evicted: AtomicBool::new(false),
             waker: AtomicWaker::new(),
+            connection,
+            observed,
         });
         self.slots.push((peer, Arc::downgrade(&slot)));
         slot

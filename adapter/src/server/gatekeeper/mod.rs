@@ -27,6 +27,7 @@ use super::service::{Caller, Service, Work};
 use crate::{
     auth::{QuotaTable, Security},
     connection::Bodies,
+    observer::Subject,
     server::PeerKey,
 };
 
@@ -74,6 +75,10 @@ impl Service for Gatekeeper {
                 | EnvelopeType::Heartbeat
                 | EnvelopeType::Unregister
         )
+    }
+
+    fn subject(&self, body: &Body) -> Subject {
+        self.0.service.subject(body)
     }
 
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {

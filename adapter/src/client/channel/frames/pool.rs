@@ -20,7 +20,7 @@ use crate::{
         channel::failure::Failure,
         permits::{Permit, Permits},
         shared::Client,
-        stats::{Counted, Counters},
+        stats::{Counters, OpenConnection},
     },
     connection::{Bodies, FramedConnection},
     deadline_timer::DeadlineTimer,
@@ -61,7 +61,7 @@ struct Idle {
 #[derive(Debug)]
 struct CountedConnection {
     connection: FramedConnection,
-    _counted: Counted,
+    open: OpenConnection,
 }
 
 /// The period in which a connection was idle.
@@ -139,7 +139,7 @@ impl Pool {
         let connection = self.connector.connect().await.map_err(Failure::Connect)?;
         let connection = CountedConnection {
             connection: FramedConnection::new(connection, self.limits).decoding(self.bodies),
-            _counted: self.counters.opened(),
+            open: self.counters.opened(self.endpoint()),
         };
         Ok(self.lease(connection, None, permit))
     }
@@ -200,6 +200,7 @@ impl Pool {
             if is_idle_and_open {
                 return Some((counted, IdleTime { since, until: now }));
             }
+            counted.open.lost();
             self.counters.lost();
             self.server_closed_after(idle_for, now);
         }
@@ -352,6 +353,7 @@ impl Lease {
 
     /// Counts the connection as lost.
     pub(super) fn count_lost(&self) {
+        self.connection.open.lost();
         self.pool.counters.lost();
     }
 }

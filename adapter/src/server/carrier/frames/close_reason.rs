@@ -39,6 +39,23 @@ pub(super) enum CloseReason {
 }
 
 impl CloseReason {
+    /// Returns the reason as a word for observers.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer_closed",
+            Self::Drained | Self::StoppedInsideFrame => "stopped",
+            Self::Aborted => "aborted",
+            Self::CertificateExpired => "certificate_expired",
+            Self::Evicted => "evicted",
+            Self::Timeout(_) => "timeout",
+            Self::HandshakeFailed(_) => "handshake",
+            Self::FrameTooLarge { .. } => "frame_size",
+            Self::NoMemory { .. } => "memory",
+            Self::ForeignProtocol(_) => "protocol",
+            Self::ReadFailed(_) | Self::WriteFailed(_) => "io",
+        }
+    }
+
     /// Returns whether the session has refused a frame and discards all further input.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(

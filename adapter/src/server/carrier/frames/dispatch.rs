@@ -14,11 +14,18 @@ use crate::{
     server::service::{Caller, Service},
 };
 
+/// A frame that is refused.
+pub(super) struct Refused {
+    /// The reason for observers, or `None` if the service refused the request.
+    pub(super) reason: Option<&'static str>,
+    pub(super) reply: Reply,
+}
+
 /// Starts the request in a decoded payload. For a large payload, `payload` may be empty.
 ///
 /// # Errors
 ///
-/// Returns an error reply if the payload is not a request for this service (PROTOCOL 7.3) or the
+/// Returns an error if the payload is not a request for this service (PROTOCOL 7.3) or the
 /// server is stopping (PROTOCOL 8.4).
 pub(super) fn dispatch(
     service: &dyn Service,
@@ -26,12 +33,13 @@ pub(super) fn dispatch(
     decoded: Decoded,
     payload: &[u8],
     is_stopping: bool,
-) -> Result<InFlight, Box<Reply>> {
+) -> Result<InFlight, Box<Refused>> {
     let Decoded { format, len, .. } = decoded;
-    let refuse = |id: RequestId, error: WireError| {
+    let refuse = |reason: Option<&'static str>, id: RequestId, error: WireError| {
         tracing::debug!(%id, code = %error.code, "request refused");
         let envelope = Envelope::new(id, error);
-        Box::new(Reply { format, envelope })
+        let reply = Reply { format, envelope };
+        Box::new(Refused { reason, reply })
     };
     let Envelope { id, body, .. } = match decoded.envelope {
         Ok(envelope) => envelope,
@@ -44,22 +52,23 @@ pub(super) fn dispatch(
             // If the envelope has several errors, a wrong type is reported first.
             return Err(match error.envelope_type() {
                 Some(kind) if !service.accepts(kind) => {
-                    refuse(id, not_a_request(kind, format, len, payload))
+                    refuse(MALFORMED, id, not_a_request(kind, format, len, payload))
                 }
-                _ => refuse(id, error.to_wire_error()),
+                _ => refuse(MALFORMED, id, error.to_wire_error()),
             });
         }
     };
     let kind = body.kind();
     if !service.accepts(kind) {
-        return Err(refuse(id, not_a_request(kind, format, len, payload)));
+        let error = not_a_request(kind, format, len, payload);
+        return Err(refuse(MALFORMED, id, error));
     }
     if is_stopping {
-        return Err(refuse(id, stopping()));
+        return Err(refuse(Some("stopping"), id, stopping()));
     }
     match service.start(&id, body, caller) {
         Ok(work) => Ok(InFlight::new(format, id, work)),
-        Err(error) => Err(refuse(id, error)),
+        Err(error) => Err(refuse(None, id, error)),
     }
 }
 
@@ -89,4 +98,5 @@ fn not_a_request(kind: EnvelopeType, format: Format, len: usize, payload: &[u8])
     WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("request", request)]))
 }
 
+const MALFORMED: Option<&str> = Some("malformed");
 static UNDECODABLE: LogLimit = LogLimit::new();

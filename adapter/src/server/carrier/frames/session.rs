@@ -10,7 +10,7 @@ use std::{
 
 use agentwire_codec::{
     Body, DecodeError, DecodeFault, EncodeError, Envelope, ErrorCode, ForeignProtocol, Format,
-    FrameError, Map, MemoryBound, RequestId, WireError,
+    FrameError, HEADER_LEN, Map, MemoryBound, RequestId, Value, WireError,
 };
 use agentwire_transport::{
     Error as TransportError, Peer, PeerCertificate, PeerState, TlsError, WebSocketError,
@@ -35,6 +35,7 @@ use crate::{
         approximate_memory, is_costly,
     },
     deadline_timer::DeadlineTimer,
+    observer::{Observer, Refusal, Side},
     server::{
         budget::Use,
         carrier::{ServerContext, slot::Slot},
@@ -112,7 +113,10 @@ impl Session {
     ) -> Box<Self> {
         Box::new(Self {
             connection,
-            caller: Caller::new(peer),
+            caller: Caller {
+                connection: slot.connection(),
+                ..Caller::new(peer)
+            },
             service: Arc::clone(&server.service),
             config: Arc::clone(&server.config),
             in_flight: FuturesUnordered::new(),
@@ -141,6 +145,7 @@ impl Session {
         tracing::debug!("connection opened");
         let reason = poll_fn(|cx| self.poll(cx)).await;
         tracing::debug!(%reason, "connection closed");
+        self.slot.ends_with(reason.word());
         // Drop the requests before waiting for the peer.
         self.in_flight.clear();
         self.encoding = None;
@@ -335,6 +340,7 @@ impl Session {
                     return true;
                 }
                 self.has_unread_replies = true;
+                self.report(|observer| observer.bytes_sent(Side::Server, frame.len() as u64));
                 self.connection.queue_encoded(frame);
                 if let Some(request) = request {
                     self.in_flight.push(request.into_next());
@@ -602,6 +608,8 @@ impl Session {
     fn refuse_unstarted(&mut self, format: Format, id: RequestId, error: WireError) {
         self.account.leave();
         self.starved = None;
+        let is_memory = error.details.get("reason").and_then(Value::as_str) == Some("memory");
+        self.report_refusal(if is_memory { "memory" } else { "stopping" });
         tracing::debug!(%id, reason = %error.message, "frame refused before it was started");
         let envelope = Envelope::new(id, error);
         self.queue(&Reply { format, envelope });
@@ -641,7 +649,9 @@ impl Session {
         let charge = self.account.charge(decoded.memory);
         let payload = buffered.map_or(&[][..], |len| self.connection.payload(len));
         let is_stopping = self.is_stopping();
+        let frame = (HEADER_LEN + decoded.len) as u64;
         let dispatched = dispatch(&*self.service, &self.caller, decoded, payload, is_stopping);
+        self.report(|observer| observer.bytes_received(Side::Server, frame));
         if let Some(len) = buffered {
             self.connection.consume(len);
             self.release_received();
@@ -652,7 +662,10 @@ impl Session {
                 self.start(request.with_charge(charge), cx);
             }
             Err(refusal) => {
-                self.queue(&refusal);
+                if let Some(reason) = refusal.reason {
+                    self.report_refusal(reason);
+                }
+                self.queue(&refusal.reply);
             }
         }
     }
@@ -715,6 +728,11 @@ impl Session {
             Some(protocol) => CloseReason::ForeignProtocol(protocol),
             None => CloseReason::FrameTooLarge { len, max },
         });
+        self.report_refusal(if protocol.is_some() {
+            "protocol"
+        } else {
+            "frame_size"
+        });
         if let Some(protocol) = protocol {
             foreign_protocol::warn(&self.caller.peer, protocol);
             // An HTTP response is sent only for the first bytes of a connection. After a valid
@@ -771,6 +789,7 @@ impl Session {
             let len = self.connection.queued() - before;
             self.has_unread_replies |= len > LARGE_REPLY;
             if self.account.set_replies(self.reply_memory()) {
+                self.report(|observer| observer.bytes_sent(Side::Server, len as u64));
                 return true;
             }
             self.connection.unqueue(len);
@@ -810,6 +829,16 @@ impl Session {
         if let Some(count) = UNSENT.record(Instant::now()) {
             tracing::warn!(%id, count, "no reply sent: the frame limit is too small for an error");
         }
+    }
+
+    /// Reports an event to the observer, if there is one.
+    fn report(&self, event: impl FnOnce(&dyn Observer)) {
+        self.config.observers.report(event);
+    }
+
+    /// Reports that a frame was refused before its request was started.
+    fn report_refusal(&self, reason: &'static str) {
+        self.report(|observer| observer.refused(&Refusal::new(reason)));
     }
 
     /// Returns the memory of the reply that is being encoded and of the queued replies.

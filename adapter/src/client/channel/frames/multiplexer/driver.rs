@@ -8,14 +8,14 @@ use std::{
 };
 
 use agentwire_codec::FrameError;
-use agentwire_transport::internal::Chain;
+use agentwire_transport::{Endpoint, internal::Chain};
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::field;
 
 use super::{super::idle_limit::IdleLimit, in_flight::Written, shared::Shared};
 use crate::{
-    client::stats::{Counted, Counters},
+    client::stats::{Counters, OpenConnection},
     connection::{FramedConnection, Received},
     deadline_timer::DeadlineTimer,
 };
@@ -26,7 +26,7 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     idle_limit: Arc<IdleLimit>,
     counters: Arc<Counters>,
-    _counted: Counted,
+    open: OpenConnection,
     /// The unwritten part of a large frame.
     large: Bytes,
     /// Whether the driver has yielded to the callers since the last write.
@@ -49,14 +49,15 @@ impl Driver {
         shared: Arc<Shared>,
         idle_limit: Arc<IdleLimit>,
         counters: Arc<Counters>,
+        endpoint: &Endpoint,
     ) -> Self {
-        let counted = counters.opened();
+        let open = counters.opened(endpoint);
         Self {
             connection,
             shared,
             idle_limit,
             counters,
-            _counted: counted,
+            open,
             large: Bytes::new(),
             has_yielded: false,
             idle_since: None,
@@ -71,6 +72,7 @@ impl Driver {
             End::Lost(error) => {
                 let cause = error.as_ref().map(|error| field::display(Chain(error)));
                 tracing::debug!(cause, "connection lost");
+                self.open.lost();
                 self.counters.lost();
                 // The server may have closed the idle connection while a request was in transit.
                 if let Some(since) = self.idle_since.or(self.last_idle_since) {

@@ -142,6 +142,7 @@ impl Multiplexer {
             Arc::clone(&shared),
             Arc::clone(&self.idle_limit),
             counters,
+            self.connector.endpoint(),
         );
         Ok(MuxConnection::spawn(shared, driver))
     }

@@ -1,0 +1,132 @@
+//! Reports the start and the end of a request.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use agentwire_codec::{Body, EnvelopeType, ErrorCode, RequestId, Value};
+use agentwire_transport::Peer;
+
+use super::{Observer, Outcome, RequestEvent, Side};
+
+/// What a request asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) method: &'static str,
+    /// The name of the agent or tool, which is never a text that a caller chose.
+    pub(crate) name: Option<Arc<str>>,
+}
+
+/// Reports the end of a request when it is dropped. Unless an outcome was set, the request counts
+/// as cancelled.
+pub(crate) struct RequestGuard {
+    observer: Arc<dyn Observer>,
+    side: Side,
+    subject: Subject,
+    id: RequestId,
+    peer: Option<Peer>,
+    connection: Option<u64>,
+    start: Instant,
+    end: End,
+}
+
+/// The outcome of a request, if it is known.
+#[derive(Debug)]
+enum End {
+    Unknown,
+    Ok,
+    Failed(ErrorCode),
+}
+
+impl RequestGuard {
+    /// Reports the start of a call of a client.
+    pub(crate) fn call(observer: &Arc<dyn Observer>, subject: Subject, id: &RequestId) -> Self {
+        Self::start(observer, Side::Client, subject, id, None, None)
+    }
+
+    /// Reports the start of a request to a server.
+    pub(crate) fn request(
+        observer: &Arc<dyn Observer>,
+        subject: Subject,
+        id: &RequestId,
+        peer: &Peer,
+        connection: u64,
+    ) -> Self {
+        let peer = Some(peer.clone());
+        Self::start(observer, Side::Server, subject, id, peer, Some(connection))
+    }
+
+    fn start(
+        observer: &Arc<dyn Observer>,
+        side: Side,
+        subject: Subject,
+        id: &RequestId,
+        peer: Option<Peer>,
+        connection: Option<u64>,
+    ) -> Self {
+        let guard = Self {
+            observer: Arc::clone(observer),
+            side,
+            subject,
+            id: id.clone(),
+            peer,
+            connection,
+            start: Instant::now(),
+            end: End::Unknown,
+        };
+        guard.observer.request_started(&guard.event());
+        guard
+    }
+
+    /// Records that the request was answered without an error.
+    pub(crate) fn succeeded(&mut self) {
+        self.end = End::Ok;
+    }
+
+    /// Records the outcome that the last answer contains.
+    pub(crate) fn answered(&mut self, answer: &Body) {
+        match answer {
+            Body::Error(error) => self.failed(error.code.clone()),
+            Body::Raw(raw) if raw.kind == EnvelopeType::Error => {
+                let code = raw.payload.get("error_code").and_then(Value::as_str);
+                self.failed(code.map_or(ErrorCode::INTERNAL_ERROR, ErrorCode::from));
+            }
+            _ => self.succeeded(),
+        }
+    }
+
+    /// Records that the request failed.
+    pub(crate) fn failed(&mut self, code: ErrorCode) {
+        self.end = End::Failed(code);
+    }
+
+    fn event(&self) -> RequestEvent<'_> {
+        RequestEvent {
+            side: self.side,
+            method: self.subject.method,
+            name: self.subject.name.as_deref().unwrap_or_default(),
+            id: &self.id,
+            peer: self.peer.as_ref(),
+            connection: self.connection,
+        }
+    }
+}
+
+impl fmt::Debug for RequestGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestGuard")
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let outcome = match &self.end {
+            End::Unknown => Outcome::Cancelled,
+            End::Ok => Outcome::Ok,
+            End::Failed(code) => Outcome::Failed(code),
+        };
+        let duration = self.start.elapsed();
+        self.observer
+            .request_ended(&self.event(), outcome, duration);
+    }
+}
