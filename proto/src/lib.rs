@@ -42,6 +42,7 @@ mod memory;
 mod message;
 mod reply;
 mod request;
+mod services;
 mod tool;
 
 #[doc(hidden)]
@@ -49,15 +50,9 @@ pub use self::memory::Kind;
 pub use self::{
     generated::{
         ChunkType, Error, Message, Request, Response, ResponseType, StreamChunk, ToolCall,
-        ToolResult,
+        ToolResult, health, reflection,
     },
-    memory::{Wire, decode},
-    request::Rpc,
+    memory::{Wire, decode, memory_bound},
+    request::{Rpc, into_raw},
+    services::{SERVICE_NAME, SERVICES, Service},
 };
-
-/// The full name of the service.
-pub const SERVICE_NAME: &str = "agenkit.AgentService";
-
-/// The encoded `FileDescriptorSet` of the service, which the reflection service of a server
-/// publishes.
-pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/agenkit.bin");

@@ -23,7 +23,7 @@ pub trait Wire: prost::Message + Default {
 /// if the payload is not such a message.
 pub fn decode<M: Wire>(payload: &[u8], max_memory: usize) -> Result<(M, usize), DecodeError> {
     let refuse = |fault| DecodeError::new(None, None, fault);
-    let bound = payload.len().saturating_add(scan(payload, M::KIND));
+    let bound = memory_bound::<M>(payload);
     if bound > max_memory {
         return Err(refuse(DecodeFault::Memory { limit: max_memory }));
     }
@@ -35,6 +35,13 @@ pub fn decode<M: Wire>(payload: &[u8], max_memory: usize) -> Result<(M, usize), 
         })
     });
     Ok((decoded?, bound))
+}
+
+/// Returns an upper bound of the memory that the values of a message take, as a message and as an
+/// envelope together, without decoding the message.
+#[must_use]
+pub fn memory_bound<M: Wire>(payload: &[u8]) -> usize {
+    payload.len().saturating_add(scan(payload, M::KIND))
 }
 
 macro_rules! wire {

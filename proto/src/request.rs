@@ -6,7 +6,7 @@ use agentwire_codec::{
     RequestId, SentAt, Value,
 };
 
-use crate::{Message, Request, ToolCall};
+use crate::{Message, Request, ToolCall, content::read_texts};
 
 /// The procedures of the service that agents implement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Request {
                     return Err(EncodeError::EmptyToolName);
                 }
                 EXECUTE.clone_into(&mut request.method);
-                let call = ToolCall::write(execute.tool_name, execute.kwargs)?;
+                let call = ToolCall::write(execute.tool_name, execute.kwargs, execute.metadata)?;
                 request.tool_call = Some(call);
             }
             Body::Request(EnvelopeRequest::Other(payload)) => request.other(payload)?,
@@ -84,7 +84,8 @@ impl Request {
             notice => {
                 let method = notice.kind().as_str();
                 method.clone_into(&mut request.method);
-                request.tool_call = Some(ToolCall::write(method.to_owned(), untyped(notice)?)?);
+                let call = ToolCall::write(method.to_owned(), untyped(notice)?, Map::new())?;
+                request.tool_call = Some(call);
             }
         }
         Ok(request)
@@ -106,7 +107,7 @@ impl Request {
         };
         self.method.clone_from(&method);
         // A name tells a call without arguments from a request without a call.
-        self.tool_call = Some(ToolCall::write(method, payload)?);
+        self.tool_call = Some(ToolCall::write(method, payload, Map::new())?);
         Ok(())
     }
 
@@ -176,7 +177,9 @@ fn execute(call: ToolCall) -> Result<Body, DecodeFault> {
         return Err(DecodeFault::Payload { reason });
     }
     let arguments = call.arguments()?;
-    Ok(EnvelopeRequest::Execute(Execute::new(call.name, arguments)).into())
+    let mut execute = Execute::new(call.name, arguments);
+    execute.metadata = read_texts(call.metadata);
+    Ok(EnvelopeRequest::Execute(execute).into())
 }
 
 /// Reads a payload as the body of a type.
@@ -193,8 +196,20 @@ fn typed(id: &RequestId, kind: EnvelopeType, payload: Map) -> Result<Body, Decod
     }
 }
 
+/// Converts the body of an envelope into the form in which a proxy forwards it.
+///
+/// # Errors
+///
+/// Returns an error if the body contains a value that JSON cannot represent.
+pub fn into_raw(envelope: Envelope) -> Result<Envelope, EncodeError> {
+    let kind = envelope.body.kind();
+    let mut raw = RawBody::new(kind, untyped(envelope.body)?);
+    raw.timestamp.clone_from(&envelope.timestamp);
+    Ok(Envelope::new(envelope.id, raw))
+}
+
 /// Returns the payload of a body.
-pub(crate) fn untyped(body: Body) -> Result<Map, EncodeError> {
+fn untyped(body: Body) -> Result<Map, EncodeError> {
     if let Body::Raw(raw) = body {
         return Ok(raw.payload);
     }

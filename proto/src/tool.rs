@@ -8,11 +8,11 @@ use crate::{
 };
 
 impl ToolCall {
-    pub(crate) fn write(name: String, arguments: Map) -> Result<Self, EncodeError> {
+    pub(crate) fn write(name: String, arguments: Map, metadata: Map) -> Result<Self, EncodeError> {
         Ok(Self {
             name,
             arguments: write_json(&arguments.into())?,
-            ..Self::default()
+            metadata: write_texts(metadata)?,
         })
     }
 

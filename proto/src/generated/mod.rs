@@ -1,4 +1,5 @@
-//! The messages that `agenkit.proto` defines. `tests/generated.rs` generates and checks them.
+//! The messages that the files in `definitions/` define. `tests/generated.rs` generates and checks
+//! them.
 
 #![allow(
     missing_docs,
@@ -23,3 +24,15 @@ macro_rules! debug_without_content {
 }
 
 debug_without_content! { Request Response StreamChunk Message ToolCall ToolResult Error }
+
+pub mod health {
+    //! The messages of the health service, `grpc.health.v1`.
+
+    include!("grpc.health.v1.rs");
+}
+
+pub mod reflection {
+    //! The messages of the reflection service, `grpc.reflection.v1` and `v1alpha`.
+
+    include!("grpc.reflection.v1.rs");
+}
