@@ -40,6 +40,25 @@ PROTO = [
 ]
 
 
+def masked(first: int, payload: bytes) -> bytes:
+    """A frame of a WebSocket client, whose first byte has the opcode and the mark of the last frame."""
+    mask = b"\x11\x22\x33\x44"
+    if len(payload) < 126:
+        head = struct.pack(">BB", first, 0x80 | len(payload))
+    else:
+        head = struct.pack(">BBH", first, 0x80 | 126, len(payload))
+    return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+
+
+WEBSOCKET = [
+    masked(0x81, "{\"é\": 1}".encode("utf-8")) + masked(0x88, b"\x03\xe8bye"),
+    masked(0x82, bytes(200)) + masked(0x8A, b"") + masked(0x82, b""),
+    masked(0x01, b"ab\xc3") + masked(0x89, b"ping") + masked(0x00, b"") + masked(0x80, b"\xa9cd"),
+    masked(0x02, bytes(10)) + masked(0x82, b"unexpected"),
+    b"\x82\x01x",
+]
+
+
 def expand(piece: Any) -> bytes:
     """The bytes of one piece of a payload."""
     if isinstance(piece, str):
@@ -67,6 +86,7 @@ def main() -> None:
         "json_against_msgpack": in_json + in_msgpack,
         "registry_payload": [text.encode("ascii") for text in REGISTRY],
         "proto_message": PROTO,
+        "websocket": WEBSOCKET,
     }
     for target, contents in seeds.items():
         folder = HERE / "seeds" / target

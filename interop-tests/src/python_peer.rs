@@ -17,6 +17,12 @@ pub enum PythonPeer {
     /// The package agenkit from PyPI, which defined the protocol. Its server differs from
     /// PROTOCOL.md in some places (section 11), and it supports only JSON.
     Agenkit,
+    /// The implementation of these tests over WebSocket, on the package websockets.
+    Websockets,
+    /// The same on the package aiohttp.
+    Aiohttp,
+    /// The same on the package wsproto.
+    Wsproto,
 }
 
 impl PythonPeer {
@@ -25,6 +31,9 @@ impl PythonPeer {
         match self {
             Self::Own => "own",
             Self::Agenkit => "agenkit",
+            Self::Websockets => "websockets",
+            Self::Aiohttp => "aiohttp",
+            Self::Wsproto => "wsproto",
         }
     }
 }

@@ -11,6 +11,8 @@ pub enum Carrier {
     Unix,
     /// TCP on the loopback interface.
     Tcp,
+    /// WebSocket on the loopback interface.
+    WebSocket,
 }
 
 /// An unused endpoint for a server. Dropping the value removes its temporary directory.
@@ -21,7 +23,7 @@ pub struct TempEndpoint {
 }
 
 impl TempEndpoint {
-    /// Creates an endpoint, which is an unused socket path or TCP port 0.
+    /// Creates an endpoint, which is an unused socket path or port 0.
     ///
     /// # Errors
     ///
@@ -37,6 +39,10 @@ impl TempEndpoint {
             }
             Carrier::Tcp => Self {
                 endpoint: "tcp://127.0.0.1:0".to_owned(),
+                _directory: None,
+            },
+            Carrier::WebSocket => Self {
+                endpoint: "ws://127.0.0.1:0".to_owned(),
                 _directory: None,
             },
         })

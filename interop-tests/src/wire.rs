@@ -26,6 +26,18 @@ impl Wire {
         format: Format::Json,
     };
 
+    /// JSON over WebSocket.
+    pub const JSON_OVER_WEBSOCKET: Self = Self {
+        carrier: Carrier::WebSocket,
+        format: Format::Json,
+    };
+
+    /// MessagePack over WebSocket.
+    pub const MSGPACK_OVER_WEBSOCKET: Self = Self {
+        carrier: Carrier::WebSocket,
+        format: Format::MessagePack,
+    };
+
     /// MessagePack over a Unix socket.
     pub const MSGPACK_OVER_UNIX: Self = Self {
         carrier: Carrier::Unix,

@@ -32,6 +32,17 @@ macro_rules! agenkit_cases {
             )*
         }
 
+        mod over_websocket {
+            use super::*;
+            $(
+                #[tokio::test]
+                $(#[$attribute])*
+                async fn $case() -> TestResult {
+                    run(Wire::JSON_OVER_WEBSOCKET, stringify!($case)).await
+                }
+            )*
+        }
+
         #[test]
         #[ignore = "agenkit supports only JSON"]
         fn every_case_in_msgpack() {}

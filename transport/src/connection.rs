@@ -141,6 +141,21 @@ impl Connection {
         }
     }
 
+    /// Converts a connection into the server's side of a WebSocket whose handshake is complete, for
+    /// example one that an HTTP server has upgraded. This crate's frames can then be read from it.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    #[doc(hidden)]
+    pub fn into_websocket(self, options: &crate::WebSocketOptions) -> Self {
+        let (peer, affinity) = (self.peer.clone(), self.affinity);
+        Self {
+            stream: Stream::WebSocket(Box::new(WebSocket::upgraded(self, options))),
+            peer,
+            affinity,
+            has_ended: false,
+        }
+    }
+
     /// Opens a WebSocket over a connection.
     #[cfg(feature = "websocket")]
     pub(crate) async fn open_websocket(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+_URL = re.compile(r"ws://(?P<authority>[^/?#]+)(?P<path>/[!-~]*)?")
 _TCP = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
 
 
@@ -35,11 +36,23 @@ class TcpEndpoint:
         return f"tcp://{host}:{self.port}"
 
 
-Endpoint = UnixEndpoint | TcpEndpoint
+@dataclass(frozen=True)
+class WebSocketEndpoint:
+    """A path of a WebSocket server."""
+
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        return "ws" + str(TcpEndpoint(self.host, self.port)).removeprefix("tcp") + self.path
+
+
+Endpoint = UnixEndpoint | TcpEndpoint | WebSocketEndpoint
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Parses `unix://PATH` or `tcp://HOST:PORT`; raises ValueError for any other text."""
+    """Parses `unix://PATH`, `tcp://HOST:PORT` or `ws://HOST:PORT/PATH`; else raises ValueError."""
     scheme, separator, rest = text.partition("://")
     if separator and scheme == "unix" and rest:
         return UnixEndpoint(rest)
@@ -47,7 +60,14 @@ def parse_endpoint(text: str) -> Endpoint:
         match = _TCP.fullmatch(rest)
         if match and int(match["port"]) <= 65535:
             return TcpEndpoint(match["ipv6"] or match["host"], int(match["port"]))
-    raise ValueError(f"not an endpoint: {text!r} (expected unix://PATH or tcp://HOST:PORT)")
+    if url := _URL.fullmatch(text):
+        match = _TCP.fullmatch(url["authority"])
+        if match and int(match["port"]) <= 65535:
+            host = match["ipv6"] or match["host"]
+            return WebSocketEndpoint(host, int(match["port"]), url["path"] or "")
+    raise ValueError(
+        f"not an endpoint: {text!r} (expected unix://PATH, tcp://HOST:PORT or ws://HOST:PORT/PATH)"
+    )
 
 
 async def open_connection(text: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -55,6 +75,8 @@ async def open_connection(text: str) -> tuple[asyncio.StreamReader, asyncio.Stre
     endpoint = parse_endpoint(text)
     if isinstance(endpoint, UnixEndpoint):
         return await asyncio.open_unix_connection(endpoint.path)
+    if isinstance(endpoint, WebSocketEndpoint):
+        raise ValueError(f"{text} needs another AGENTWIRE_PEER")
     if endpoint.port == 0:
         raise ValueError(f"not an endpoint for a client: {text!r} (port 0)")
     return await asyncio.open_connection(endpoint.host, endpoint.port)
@@ -70,6 +92,8 @@ class BoundSocket:
             self.socket = _bind_unix(endpoint.path)
             self.endpoint = str(endpoint)
             self._file = endpoint.path, os.lstat(endpoint.path)
+        elif isinstance(endpoint, WebSocketEndpoint):
+            raise ValueError(f"{text} needs another AGENTWIRE_PEER")
         else:
             self.socket = _bind_tcp(endpoint)
             self.endpoint = str(TcpEndpoint(endpoint.host, self.socket.getsockname()[1]))

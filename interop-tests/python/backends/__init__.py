@@ -6,6 +6,7 @@ and raises its `RemoteError` when the server answers with an error.
 
 import os
 from collections.abc import AsyncIterator
+from importlib import import_module
 from typing import Protocol, cast
 
 from agentwire_peer import Agent, Codec, Message
@@ -58,7 +59,11 @@ class Backend(Protocol):
 
 
 def load() -> Backend:
-    """Returns the backend that AGENTWIRE_PEER names: `own` or `agenkit`."""
+    """Returns the backend that AGENTWIRE_PEER names.
+
+    It is `own`, `agenkit`, or one of the libraries for WebSocket: `websockets`, `aiohttp` or
+    `wsproto`.
+    """
     name = os.environ.get(VARIABLE, "own")
     if name == "own":
         from . import own
@@ -73,4 +78,18 @@ def load() -> Backend:
                 f" (Python 3.12 or later). The import failed with: {error}"
             ) from error
         return cast(Backend, agenkit)
-    raise BackendError(f"{VARIABLE}={name!r} names no implementation: it is 'own' or 'agenkit'")
+    if name in _LIBRARIES:
+        from .websocket import WebSocketBackend
+
+        try:
+            library = import_module(f".ws_{name}", __name__).Library()
+        except ImportError as error:
+            raise BackendError(f"{VARIABLE}={name} needs the package {name}: {error}") from error
+        return cast(Backend, WebSocketBackend(library))
+    raise BackendError(
+        f"{VARIABLE}={name!r} names no implementation: it is 'own', 'agenkit', "
+        + ", ".join(map(repr, _LIBRARIES))
+    )
+
+
+_LIBRARIES = ("websockets", "aiohttp", "wsproto")

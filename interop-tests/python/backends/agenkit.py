@@ -5,12 +5,13 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
 from agenkit import interfaces
 from agenkit.adapters.python import LocalAgent, RemoteAgent, RemoteExecutionError
 
 from agentwire_peer import Agent, Codec, JsonCodec, Message, RemoteError, StreamingAgent
-from agentwire_peer.endpoints import TcpEndpoint, parse_endpoint
+from agentwire_peer.endpoints import UnixEndpoint, parse_endpoint
 
 from . import BackendError
 
@@ -120,8 +121,8 @@ def _from_agenkit(message: interfaces.Message) -> Message:
 def _with_port(text: str) -> str:
     """Replaces port 0 by a free port, because LocalAgent does not report the port it was given."""
     endpoint = parse_endpoint(text)
-    if isinstance(endpoint, TcpEndpoint) and endpoint.port == 0:
-        family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-        with socket.create_server((endpoint.host, 0), family=family) as probe:
-            return str(TcpEndpoint(endpoint.host, probe.getsockname()[1]))
-    return text
+    if isinstance(endpoint, UnixEndpoint) or endpoint.port != 0:
+        return text
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    with socket.create_server((endpoint.host, 0), family=family) as probe:
+        return str(replace(endpoint, port=probe.getsockname()[1]))

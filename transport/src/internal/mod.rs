@@ -10,6 +10,9 @@ use std::time::Duration;
 
 pub use agentwire_text::{Escaped, Untrusted};
 
+#[cfg(feature = "websocket")]
+pub use crate::websocket::accept_key;
+
 pub use self::{
     affinity::RuntimeAffinity,
     backoff::{Backoff, jittered},

@@ -222,7 +222,9 @@ fn has_token(headers: &[httparse::Header<'_>], name: &str, token: &str) -> bool 
         .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-fn accept_key(key: &[u8]) -> String {
+/// Returns the `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`.
+#[doc(hidden)]
+pub fn accept_key(key: &[u8]) -> String {
     let mut hash = sha1_smol::Sha1::new();
     hash.update(key);
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");

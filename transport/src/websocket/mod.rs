@@ -30,7 +30,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::stream::WebSocketStream;
-pub use self::{fault::WebSocketFault, options::WebSocketOptions};
+pub use self::{fault::WebSocketFault, handshake::accept_key, options::WebSocketOptions};
 use crate::{BoxFuture, Connection, Peer, PeerState, Url};
 
 /// A WebSocket connection, possibly before the end of its handshake.
@@ -53,6 +53,15 @@ impl WebSocket {
                 Err(error) => handshake::refuse_plain(connection, error).await,
             }
         })))
+    }
+
+    /// Creates the server's side of a connection whose handshake is complete.
+    pub(crate) fn upgraded(connection: Connection, options: &WebSocketOptions) -> Self {
+        Self(State::Open(WebSocketStream::server(
+            connection,
+            options,
+            &[],
+        )))
     }
 
     /// Opens a WebSocket over a connection.

@@ -118,7 +118,8 @@ impl Reader {
         }
     }
 
-    /// Copies bytes of the current message. Returns whether there were any.
+    /// Copies bytes of the current message. Returns whether there were any. After an error, the
+    /// copied bytes must be discarded.
     pub(super) fn deliver(&mut self, out: &mut ReadBuf<'_>) -> Result<bool, WebSocketFault> {
         let before = out.remaining();
         if self.prefix_len > 0 {

@@ -51,10 +51,16 @@ struct State {
     /// The close frame of the peer.
     close: Option<CloseFrame>,
     failure: Option<Failure>,
+    /// The error that the next read reports.
+    deferred: Option<io::Error>,
     /// The task that waits for bytes.
     reading: Option<Waker>,
     /// The task that waits until it can write.
     writing: Option<Waker>,
+    /// The task of a client, while it waits for the socket.
+    keeper: Option<Waker>,
+    /// Whether the connection was read since the last check of that task.
+    is_used: bool,
 }
 
 /// A fault of the peer. The connection stays open until the peer has read the close frame.
@@ -118,26 +124,34 @@ impl Drop for WebSocketStream {
 }
 
 /// Reads the control frames of a connection that nobody reads.
+///
+/// While the connection is used, its readers answer pings. The task then only checks once in a
+/// while whether the connection is still used. If it is not, the task waits for the socket itself,
+/// until there is a reader again.
 async fn keep(shared: Weak<Shared>, interval: Duration) {
+    let check = interval.min(MAX_CHECK_INTERVAL);
+    let mut pause = check;
     loop {
-        sleep(interval).await;
-        let Some(shared) = shared.upgrade() else {
-            return;
+        sleep(pause).await;
+        let next = std::future::poll_fn(|cx| match shared.upgrade() {
+            Some(shared) => shared.0.lock().poll_keeper(cx),
+            None => Poll::Ready(None),
+        });
+        pause = match next.await {
+            Some(Usage::Used) => check,
+            Some(Usage::Awaited) => interval,
+            None => return,
         };
-        std::future::poll_fn(|cx| {
-            let mut state = shared.0.lock();
-            let reading = state.reading.take();
-            // Errors and the end are found again by the next read.
-            let _ = state.poll_control(cx);
-            drop(state);
-            // The socket now wakes this task, so the reader has to register itself again.
-            if let Some(reading) = reading {
-                reading.wake();
-            }
-            Poll::Ready(())
-        })
-        .await;
     }
+}
+
+/// What the task of a client has found out about its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    /// The connection was read since the last check.
+    Used,
+    /// A reader waits, or has waited and is gone.
+    Awaited,
 }
 
 impl State {
@@ -157,8 +171,11 @@ impl State {
             has_ended: false,
             close: None,
             failure: None,
+            deferred: None,
             reading: None,
             writing: None,
+            keeper: None,
+            is_used: false,
         })))
     }
 
@@ -169,7 +186,9 @@ impl State {
                 return self.poll_failure(cx).map(Err);
             }
             if let Some(frame) = &self.close {
-                return Poll::Ready(self.ended_by(frame).map(|()| false));
+                let end = self.ended_by(frame);
+                self.poll_end(cx);
+                return Poll::Ready(end.map(|()| false));
             }
             match self.reader.advance(&self.fragments) {
                 Ok(Step::Deliver) => return Poll::Ready(Ok(true)),
@@ -178,8 +197,6 @@ impl State {
                 Ok(Step::Close(frame)) => {
                     self.has_ended = true;
                     self.writer.close(frame.code, &frame.reason);
-                    // The peer closes the connection once it has the answer.
-                    self.poll_answer(cx);
                     self.close = Some(frame);
                 }
                 Ok(Step::NeedBytes) if self.has_ended => return Poll::Ready(Ok(false)),
@@ -238,6 +255,14 @@ impl State {
         true
     }
 
+    /// Answers the close frame of the peer, and ends the output. A peer that stops waits for both.
+    fn poll_end(&mut self, cx: &mut Context<'_>) {
+        self.poll_answer(cx);
+        if self.writer.queued().is_empty() {
+            let _ = Pin::new(&mut self.connection).poll_shutdown(cx);
+        }
+    }
+
     /// Writes control frames on behalf of the reader.
     fn poll_answer(&mut self, cx: &mut Context<'_>) {
         // A write that fails is reported to the next writer.
@@ -260,6 +285,27 @@ impl State {
                 reason: frame.reason.clone().into(),
             }
             .into()),
+        }
+    }
+
+    /// Checks whether the connection is used. While it is not, processes control frames.
+    fn poll_keeper(&mut self, cx: &mut Context<'_>) -> Poll<Option<Usage>> {
+        if std::mem::take(&mut self.is_used) {
+            return Poll::Ready(Some(Usage::Used));
+        }
+        let reading = self.reading.take();
+        // Errors and the end are found again by the next read.
+        let _ = self.poll_control(cx);
+        match reading {
+            Some(reading) => {
+                // The socket now wakes the task, so the reader has to register itself again.
+                reading.wake();
+                Poll::Ready(Some(Usage::Awaited))
+            }
+            None => {
+                self.keeper = Some(cx.waker().clone());
+                Poll::Pending
+            }
         }
     }
 
@@ -337,20 +383,26 @@ impl State {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.deferred.take() {
+            return Poll::Ready(Err(error));
+        }
         let before = buf.filled().len();
         loop {
+            let has_delivered = buf.filled().len() > before;
             let ready = match self.poll_ready(cx) {
-                // What was delivered comes first.
-                _ if buf.filled().len() > before && buf.remaining() == 0 => {
+                Poll::Pending if has_delivered => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+                // A read that fails must not deliver bytes.
+                Poll::Ready(Err(error)) if has_delivered => {
+                    self.deferred = Some(error);
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
                 Poll::Ready(ready) => ready?,
             };
             if !ready || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
+            let start = buf.filled().len();
             match self.reader.deliver(buf) {
                 Ok(true) => {
                     // Waiting for more would delay a message that is complete.
@@ -364,7 +416,11 @@ impl State {
                     }
                     return self.poll_direct(cx, buf);
                 }
-                Err(fault) => self.fail(fault),
+                Err(fault) => {
+                    // The rest of the message is wrong.
+                    buf.set_filled(start);
+                    self.fail(fault);
+                }
             }
         }
     }
@@ -462,6 +518,10 @@ impl AsyncRead for WebSocketStream {
         let read = state.poll_read(cx, buf);
         if self.keeper.is_some() {
             state.reading = read.is_pending().then(|| cx.waker().clone());
+            state.is_used = true;
+            if let Some(keeper) = state.keeper.take() {
+                keeper.wake();
+            }
         }
         read
     }
@@ -493,6 +553,9 @@ impl AsyncWrite for WebSocketStream {
         closed
     }
 }
+
+/// The maximum interval of the checks whether a connection is still used.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a peer may take to read the close frame after its fault.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -299,6 +299,29 @@ async fn an_idle_client_that_nobody_reads_answers_pings() {
     assert!(matches!(end, Ok(0) | Err(_)));
 }
 
+/// A server that stops waits for the answer to its close frame.
+#[tokio::test(start_paused = true)]
+async fn an_idle_client_that_nobody_reads_answers_a_close_frame_at_once() {
+    for idle in [2, 30] {
+        let (mut client, mut server) = opened(&WebSocketOptions::new()).await;
+        client
+            .write_all(&prefixed(b"request"))
+            .await
+            .expect("write");
+        server.write_all(&prefixed(b"answer")).await.expect("write");
+        client.read_exact(&mut [0; 10]).await.expect("read");
+        server.read_exact(&mut [0; 11]).await.expect("read");
+        // The server answers pings in the meantime.
+        let waited = timeout(Duration::from_secs(idle), server.read(&mut [0])).await;
+        assert!(waited.is_err(), "{waited:?}");
+        server.shutdown().await.expect("shutdown");
+        let before = tokio::time::Instant::now();
+        assert_eq!(server.read(&mut [0]).await.expect("the end"), 0);
+        assert!(before.elapsed() < Duration::from_millis(10));
+        drop(client);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_no_ping_is_closed() {
     let (mut stream, mut far) = server(&WebSocketOptions::new());
