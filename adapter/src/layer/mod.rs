@@ -41,11 +41,20 @@
 //! A layer holds its own state. All agents and tools that one layer wraps share its permits, rates
 //! and budgets. To share a layer between agents, wrap it in an [`Arc`].
 
+mod budget;
+mod circuit_breaker;
 mod concurrency_limit;
 mod dynamic;
+mod fallback;
+mod fault;
+mod gcra;
+mod hedge;
 mod layered;
+mod rate_limit;
 mod refusal;
+mod retry;
 mod stream;
+mod target;
 mod timeout;
 
 use std::{future::Future, sync::Arc};
@@ -55,8 +64,13 @@ use futures_core::Stream;
 
 pub(crate) use self::dynamic::DynLayer;
 pub use self::{
+    circuit_breaker::{CircuitBreaker, CircuitState},
     concurrency_limit::{ConcurrencyLimit, Priority},
+    fallback::{FailedAttempt, FailedAttempts, Fallback},
+    hedge::Hedge,
     layered::Layered,
+    rate_limit::RateLimit,
+    retry::Retry,
     timeout::Timeout,
 };
 use crate::{

@@ -6,8 +6,8 @@ use agentwire_codec::{ErrorCode, map};
 
 use crate::AgentError;
 
-/// Returns the error of an agent that is not available at the moment. `reason` is a machine-readable
-/// cause, such as `busy`.
+/// Returns the error of an agent that is not available at the moment. `reason` is a cause for
+/// programs, such as `busy`.
 pub(super) fn unavailable(reason: &str, text: String, retry_after: Duration) -> AgentError {
     AgentError::with_code(ErrorCode::AGENT_UNAVAILABLE, text).with_details(map! {
         "reason": reason,

@@ -9,7 +9,7 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::Layer;
+use super::{Layer, target::Target};
 use crate::{Agent, AgentError, RequestContext, Tool};
 
 /// A layer that limits how long answers take.
@@ -89,7 +89,7 @@ impl Layer for Timeout {
     ) -> impl Future<Output = Result<Message, AgentError>> + Send {
         let limit = self.single().map(|limit| Limit::start(limit, &mut context));
         let work = next.process(message, context);
-        within(limit, work, || next.name(), "agent")
+        within(limit, work, Target::agent(next))
     }
 
     fn stream<A: Agent>(
@@ -109,7 +109,7 @@ impl Layer for Timeout {
                         (idle, total) => idle.or(total),
                     };
                     let answer = async { Ok(answers.next().await) };
-                    match within(limit, answer, || next.name(), "agent").await {
+                    match within(limit, answer, Target::agent(next)).await {
                         Ok(Some(Ok(answer))) => yield Ok(answer),
                         Ok(Some(Err(error))) | Err(error) => break Some(error),
                         Ok(None) => break None,
@@ -131,7 +131,7 @@ impl Layer for Timeout {
     ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
         let limit = self.single().map(|limit| Limit::start(limit, &mut context));
         let work = next.execute(kwargs, context);
-        within(limit, work, || next.name(), "tool")
+        within(limit, work, Target::tool(next))
     }
 }
 
@@ -165,17 +165,16 @@ impl Limit {
     }
 }
 
-async fn within<'a, T>(
+async fn within<T>(
     limit: Option<Limit>,
     work: impl Future<Output = Result<T, AgentError>>,
-    name: impl FnOnce() -> &'a str,
-    kind: &'static str,
+    target: Target<'_>,
 ) -> Result<T, AgentError> {
     let Some(Limit { limit, end }) = limit else {
         return work.await;
     };
     timeout_at(end, work).await.unwrap_or_else(|_| {
-        let text = format!("{kind} {:?} did not answer within {limit:?}", name());
+        let text = format!("{target} did not answer within {limit:?}");
         Err(AgentError::with_code(ErrorCode::AGENT_TIMEOUT, text))
     })
 }

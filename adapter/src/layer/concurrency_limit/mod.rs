@@ -9,7 +9,7 @@ use agentwire_transport::internal::MAX_TIMEOUT;
 use futures_core::Stream;
 
 use self::permits::{Cause, Order, Permit, Permits, Refused};
-use super::{Layer, refusal::unavailable, stream::admitted};
+use super::{Layer, refusal::unavailable, stream::admitted, target::Target};
 use crate::{Agent, AgentError, RequestContext, Tool};
 
 /// A layer that limits how many requests run at a time.
@@ -151,9 +151,9 @@ impl ConcurrencyLimit {
         }
     }
 
-    async fn acquire(&self, order: Order, kind: &str, name: &str) -> Result<Permit, AgentError> {
+    async fn acquire(&self, order: Order, target: Target<'_>) -> Result<Permit, AgentError> {
         let permit = self.permits.acquire(order).await;
-        permit.map_err(|refused| busy(&refused, kind, name))
+        permit.map_err(|refused| busy(&refused, target))
     }
 }
 
@@ -165,7 +165,7 @@ impl Layer for ConcurrencyLimit {
         next: &Arc<A>,
     ) -> Result<Message, AgentError> {
         let order = self.order(Some(&message), &context);
-        let _permit = self.acquire(order, "agent", next.name()).await?;
+        let _permit = self.acquire(order, Target::agent(next)).await?;
         next.process(message, context).await
     }
 
@@ -176,7 +176,7 @@ impl Layer for ConcurrencyLimit {
         next: &Arc<A>,
     ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         let order = self.order(Some(&message), &context);
-        let permit = self.acquire(order, "agent", next.name());
+        let permit = self.acquire(order, Target::agent(next));
         admitted(permit, message, context, next)
     }
 
@@ -187,7 +187,7 @@ impl Layer for ConcurrencyLimit {
         next: &Arc<T>,
     ) -> Result<ToolResult, AgentError> {
         let order = self.order(None, &context);
-        let _permit = self.acquire(order, "tool", next.name()).await?;
+        let _permit = self.acquire(order, Target::tool(next)).await?;
         next.execute(kwargs, context).await
     }
 }
@@ -201,10 +201,10 @@ fn own_priority(message: Option<&Message>, context: &RequestContext) -> Priority
     priority.map(Priority::new).unwrap_or_default()
 }
 
-fn busy(refused: &Refused, kind: &str, name: &str) -> AgentError {
+fn busy(refused: &Refused, target: Target<'_>) -> AgentError {
     let text = match refused.cause {
-        Cause::Full => format!("{kind} {name:?} is busy"),
-        Cause::Waited(wait) => format!("{kind} {name:?} is busy: no permit within {wait:?}"),
+        Cause::Full => format!("{target} is busy"),
+        Cause::Waited(wait) => format!("{target} is busy: no permit within {wait:?}"),
     };
     unavailable("busy", text, refused.retry_after)
 }
