@@ -353,6 +353,8 @@ mod credential;
 mod deadline_timer;
 mod description;
 mod error;
+#[cfg(feature = "grpc")]
+mod grpc;
 pub mod layer;
 pub mod observer;
 mod principal;

@@ -27,6 +27,9 @@ pub(crate) struct ServerConfig {
     pub(crate) tls: Option<agentwire_transport::TlsServer>,
     #[cfg(feature = "websocket")]
     pub(crate) websocket: agentwire_transport::WebSocketOptions,
+    /// The maximum size of the messages of gRPC, received and sent.
+    #[cfg(feature = "grpc")]
+    pub(crate) grpc_max_message: usize,
     pub(crate) handshake_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) frame_timeout: Duration,
@@ -101,6 +104,8 @@ impl Default for ServerConfig {
             tls: None,
             #[cfg(feature = "websocket")]
             websocket: agentwire_transport::WebSocketOptions::new(),
+            #[cfg(feature = "grpc")]
+            grpc_max_message: 4 * 1024 * 1024,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(600),
             frame_timeout: Duration::from_secs(60),
@@ -315,6 +320,16 @@ macro_rules! server_settings {
             observer: std::sync::Arc<dyn crate::observer::Observer>,
         ) -> Self {
             self.config.observers.add(observer);
+            self
+        }
+
+        /// Sets the maximum size of a message of gRPC, received and sent. The default is 4 MiB,
+        /// which is also the default of other implementations. A larger request ends with the
+        /// status `RESOURCE_EXHAUSTED`, and a larger answer is replaced by an `INTERNAL_ERROR`.
+        #[cfg(feature = "grpc")]
+        #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+        pub fn grpc_max_message(mut self, bytes: usize) -> Self {
+            self.config.grpc_max_message = bytes;
             self
         }
 

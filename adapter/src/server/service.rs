@@ -80,7 +80,7 @@ pub(crate) struct Caller {
     /// The credential that came with the connection or the request, outside of the envelope. For
     /// example, a header `Authorization`.
     #[cfg_attr(
-        not(feature = "auth"),
+        not(any(feature = "auth", feature = "grpc")),
         expect(dead_code, reason = "read by the gatekeeper")
     )]
     pub(crate) credential: Option<Credential>,

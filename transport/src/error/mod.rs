@@ -222,6 +222,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Replaces the endpoint, for carriers above a byte stream whose endpoints have other schemes.
+    /// This method is exempt from semver.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn at(mut self, new: &Endpoint) -> Self {
+        if let Self::Tls { endpoint, .. }
+        | Self::Connect { endpoint, .. }
+        | Self::Bind { endpoint, .. }
+        | Self::MissingFeature { endpoint, .. }
+        | Self::NotEncrypted { endpoint } = &mut self
+        {
+            endpoint.clone_from(new);
+        }
+        self
+    }
+
     /// Returns true if no server listens at the endpoint: the connection was refused, or the socket
     /// file does not exist. The method also returns true while a server is still starting.
     pub fn is_refused(&self) -> bool {

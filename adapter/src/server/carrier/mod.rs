@@ -8,6 +8,8 @@
 
 mod acceptor;
 mod frames;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod slot;
 
 use std::sync::Arc;
@@ -44,14 +46,20 @@ pub(crate) struct Bound {
 enum Carrier {
     /// Frames over byte streams: Unix, TCP, TLS, WebSocket, memory or a custom transport.
     Frames,
+    /// gRPC over TCP or TLS.
+    #[cfg(feature = "grpc")]
+    Grpc,
 }
 
 impl Carrier {
     /// Returns the carrier of an endpoint. The scheme determines the carrier.
     fn of(endpoint: &Endpoint) -> Self {
-        // The transport crate refuses the schemes whose features are not enabled.
-        let _ = endpoint;
-        Self::Frames
+        match endpoint {
+            #[cfg(feature = "grpc")]
+            Endpoint::Url(url) if url.scheme.is_grpc() => Self::Grpc,
+            // The transport crate refuses the schemes whose features are not enabled.
+            _ => Self::Frames,
+        }
     }
 }
 
@@ -65,10 +73,18 @@ impl Bound {
         let carrier = Carrier::of(endpoint);
         let listener = match carrier {
             Carrier::Frames => listen(endpoint, config).await,
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc => listen_below(endpoint, config, &[b"h2"]).await,
         };
         let listener = listener.map_err(Error::Listen)?;
+        let bound = listener.endpoint();
+        let endpoint = match (carrier, bound.host_and_port()) {
+            (Carrier::Frames, _) | (_, None) => bound.clone(),
+            #[cfg(feature = "grpc")]
+            (_, Some((_, port))) => endpoint.clone().with_port(port),
+        };
         Ok(Self {
-            endpoint: listener.endpoint().clone(),
+            endpoint,
             listener,
             carrier,
         })
@@ -95,6 +111,8 @@ impl Bound {
                 let bound = self;
                 bound.accept(Frames, server);
             }
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc => self.accept(grpc::Grpc, server),
         }
     }
 
@@ -149,4 +167,32 @@ async fn listen(endpoint: &Endpoint, config: &ServerConfig) -> Result<Listener, 
     }
     let _ = config;
     Listener::bind(endpoint).await
+}
+
+/// Binds the TCP or TLS endpoint below an endpoint of another carrier. `protocols` are the names of
+/// the carrier in the handshake of TLS (ALPN).
+#[cfg(feature = "grpc")]
+async fn listen_below(
+    endpoint: &Endpoint,
+    config: &ServerConfig,
+    protocols: &[&[u8]],
+) -> Result<Listener, TransportError> {
+    let Some((host, port)) = endpoint.host_and_port() else {
+        return Listener::bind(endpoint).await;
+    };
+    let listener = if endpoint.is_secure() {
+        let below = Endpoint::tls(host, port)?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &config.tls {
+            let tls = tls.clone().protocols(protocols);
+            return Listener::bind_tls(&below, tls)
+                .await
+                .map_err(|error| error.at(endpoint));
+        }
+        let _ = (config, protocols);
+        Listener::bind(&below).await
+    } else {
+        Listener::bind(&Endpoint::tcp(host, port)?).await
+    };
+    listener.map_err(|error| error.at(endpoint))
 }

@@ -74,14 +74,14 @@ pub(super) fn dispatch(
 
 /// Returns the answer to a request that reaches a stopping server. No agent has seen the request,
 /// so the caller can safely send it again.
-pub(super) fn stopping() -> WireError {
+pub(in crate::server::carrier) fn stopping() -> WireError {
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, "The server is stopping")
         .with_details(Map::from([("reason", "stopping")]))
 }
 
 /// Returns the answer to a request for which a server has no memory. As with [`stopping`], no agent
 /// has seen the request.
-pub(super) fn no_memory() -> WireError {
+pub(in crate::server::carrier) fn no_memory() -> WireError {
     let text = "The memory budget of the server is used up";
     WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)
         .with_details(Map::from([("reason", "memory")]))

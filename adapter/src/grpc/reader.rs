@@ -1,0 +1,137 @@
+//! Reads the messages of a request or of a response.
+
+use std::future::poll_fn;
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::RecvStream;
+use http::HeaderMap;
+
+use super::{Code, Encoding, Status};
+
+/// The messages that a peer sends on one stream.
+///
+/// A message is read in two steps, so that its reader can refuse it or wait for memory before the
+/// message is received. In the meantime, the flow control of HTTP/2 stops the peer.
+#[derive(Debug)]
+pub(crate) struct MessageReader {
+    body: RecvStream,
+    encoding: Encoding,
+    received: BytesMut,
+    has_ended: bool,
+}
+
+/// The start of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    pub(crate) is_compressed: bool,
+    pub(crate) len: usize,
+}
+
+/// The reason why no message can be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The stream or its connection has ended.
+    Stream(h2::Error),
+    /// The peer violates the protocol.
+    Status(Status),
+}
+
+impl MessageReader {
+    pub(crate) fn new(body: RecvStream, encoding: Encoding) -> Self {
+        Self {
+            body,
+            encoding,
+            received: BytesMut::new(),
+            has_ended: false,
+        }
+    }
+
+    /// Reads the start of the next message. Returns `None` at the end of the messages.
+    ///
+    /// # Cancel safety
+    ///
+    /// This method is cancel safe.
+    pub(crate) async fn prefix(&mut self) -> Result<Option<Prefix>, ReadError> {
+        while self.received.len() < PREFIX_LEN {
+            if !self.receive().await? {
+                return match self.received.len() {
+                    0 => Ok(None),
+                    _ => Err(truncated()),
+                };
+            }
+        }
+        let flag = self.received.get_u8();
+        let len = self.received.get_u32() as usize;
+        match flag {
+            0 | 1 => Ok(Some(Prefix {
+                is_compressed: flag == 1,
+                len,
+            })),
+            _ => {
+                let text = format!("invalid compression flag {flag}");
+                Err(ReadError::Status(Status::new(Code::Internal, text)))
+            }
+        }
+    }
+
+    /// Reads a message whose start has been read, and decompresses it. `on_progress` is called with
+    /// the number of bytes that have arrived.
+    pub(crate) async fn message(&mut self, prefix: Prefix) -> Result<Bytes, ReadError> {
+        while self.received.len() < prefix.len {
+            if !self.receive().await? {
+                return Err(truncated());
+            }
+        }
+        Ok(self.received.split_to(prefix.len).freeze())
+    }
+
+    /// Returns the compression of a message.
+    pub(crate) fn encoding(&self, prefix: Prefix) -> Encoding {
+        if prefix.is_compressed {
+            self.encoding
+        } else {
+            Encoding::Identity
+        }
+    }
+
+    /// Returns how many bytes have been received and not read.
+    pub(crate) fn received(&self) -> usize {
+        self.received.len()
+    }
+
+    /// Reads the trailers after the last message.
+    pub(crate) async fn trailers(&mut self) -> Result<Option<HeaderMap>, h2::Error> {
+        poll_fn(|cx| self.body.poll_trailers(cx)).await
+    }
+
+    /// Receives more bytes. Returns `false` at the end.
+    async fn receive(&mut self) -> Result<bool, ReadError> {
+        if self.has_ended {
+            return Ok(false);
+        }
+        let received = poll_fn(|cx| self.body.poll_data(cx)).await;
+        let Some(bytes) = received.transpose().map_err(ReadError::Stream)? else {
+            self.has_ended = true;
+            return Ok(false);
+        };
+        // The bytes are read, so the peer may send as many again. The call fails only for more
+        // bytes than were received.
+        let _ = self.body.flow_control().release_capacity(bytes.len());
+        if self.received.is_empty() {
+            // Most messages arrive at once, and are not copied if nobody else uses their memory.
+            self.received = bytes
+                .try_into_mut()
+                .unwrap_or_else(|bytes| BytesMut::from(&*bytes));
+        } else {
+            self.received.extend_from_slice(&bytes);
+        }
+        Ok(true)
+    }
+}
+
+fn truncated() -> ReadError {
+    let text = "the stream ended inside a message";
+    ReadError::Status(Status::new(Code::Internal, text))
+}
+
+pub(super) const PREFIX_LEN: usize = 5;

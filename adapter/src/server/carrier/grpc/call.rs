@@ -1,0 +1,224 @@
+//! One call: a stream of HTTP/2.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use agentwire_proto::Rpc;
+use agentwire_transport::internal::MAX_TIMEOUT;
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request::Parts,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{agent, health, memory::Memory, reflection};
+use crate::{
+    Credential,
+    grpc::{self, Code, Encoding, MessageReader, SendError, Status, frame, is_grpc, send},
+    server::{
+        config::ServerConfig,
+        service::{Caller, Service},
+        shutdown::Shutdown,
+    },
+};
+
+/// What all calls of a connection share.
+pub(super) struct Context {
+    pub(super) service: Arc<dyn Service>,
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) caller: Caller,
+    pub(super) memory: Arc<Memory>,
+    pub(super) shutdown: Shutdown,
+    pub(super) is_draining: AtomicBool,
+}
+
+impl Context {
+    pub(super) fn is_draining(&self) -> bool {
+        // Relaxed, because the flag is set in the task that reads it.
+        self.is_draining.load(Relaxed)
+    }
+
+    /// Returns who makes a call with these headers.
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        let header = headers.get(AUTHORIZATION)?;
+        let mut caller = self.caller.clone();
+        let text = header.to_str().unwrap_or_default();
+        caller.credential = Some(Credential::from_authorization(text));
+        Some(caller)
+    }
+}
+
+/// Whether a service has accepted the request of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Accepted,
+    Refused,
+}
+
+/// The sending half of a call.
+pub(super) struct Answer {
+    respond: SendResponse<Bytes>,
+    stream: Option<SendStream<Bytes>>,
+    stall: std::time::Duration,
+}
+
+/// Serves a call until it is answered or its caller goes away.
+pub(super) async fn serve(
+    request: http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    context: Arc<Context>,
+) -> Outcome {
+    let (parts, body) = request.into_parts();
+    let answer = Answer {
+        respond,
+        stream: None,
+        stall: context.config.write_timeout.min(MAX_TIMEOUT),
+    };
+    if let Some(status) = refusal(&parts) {
+        answer.refuse(status);
+        return Outcome::Refused;
+    }
+    let name = parts.headers.get("grpc-encoding");
+    let encoding = name.map_or(Some(Encoding::Identity), |name| {
+        Encoding::from_name(name.as_bytes())
+    });
+    let Some(encoding) = encoding else {
+        let text = "the compression is not supported; use identity or gzip";
+        answer.end(&Status::new(Code::Unimplemented, text));
+        return Outcome::Refused;
+    };
+    let reader = MessageReader::new(body, encoding);
+    match parts.uri.path() {
+        "/grpc.health.v1.Health/Check" => health::check(reader, answer, &context).await,
+        "/grpc.health.v1.Health/Watch" => health::watch(reader, answer, &context).await,
+        reflection::V1 | reflection::V1_ALPHA => {
+            reflection::serve(reader, answer, &context).await;
+        }
+        path => match Rpc::from_path(path) {
+            Some(rpc) => return agent::serve(rpc, &parts, reader, answer, &context).await,
+            None => answer.end(&Status::new(Code::Unimplemented, "Method not found!")),
+        },
+    }
+    Outcome::Refused
+}
+
+/// Returns the status of HTTP for a request that is not gRPC.
+fn refusal(parts: &Parts) -> Option<StatusCode> {
+    if parts.method != Method::POST {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let content_type = parts.headers.get(CONTENT_TYPE);
+    let is_grpc = content_type.is_some_and(|name| is_grpc(name.as_bytes()));
+    (!is_grpc).then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+}
+
+/// Returns when the caller stops waiting, if the headers say so.
+pub(super) fn deadline(headers: &HeaderMap) -> Option<Instant> {
+    let timeout = grpc::read_timeout(headers.get("grpc-timeout")?.as_bytes())?;
+    Some(Instant::now() + timeout.min(MAX_TIMEOUT))
+}
+
+/// Waits for a deadline, or forever.
+pub(super) async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Answer {
+    /// Waits until the caller cancels the call or goes away.
+    pub(super) async fn cancelled(&mut self) {
+        let polled = poll_fn(|cx| match &mut self.stream {
+            Some(stream) => stream.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
+        });
+        // An error means that the connection has ended.
+        let _ = polled.await;
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the caller has gone away or does not read.
+    pub(super) async fn message(&mut self, message: Bytes) -> Result<(), SendError> {
+        let stall = self.stall;
+        send(self.stream()?, message, stall).await
+    }
+
+    /// Sends the headers, so that the caller knows that the call has begun.
+    pub(super) fn stream(&mut self) -> Result<&mut SendStream<Bytes>, SendError> {
+        match &mut self.stream {
+            Some(stream) => Ok(stream),
+            stream => {
+                let sent = self.respond.send_response(headers(), false);
+                let sent = sent.map_err(|error| SendError::Stream(Some(error)))?;
+                Ok(stream.insert(sent))
+            }
+        }
+    }
+
+    /// Ends the call. A caller that has gone away is not told.
+    pub(super) fn end(mut self, status: &Status) {
+        match &mut self.stream {
+            Some(stream) => {
+                let _ = stream.send_trailers(status.to_trailers());
+            }
+            None => {
+                let mut response = headers();
+                status.write(response.headers_mut());
+                let _ = self.respond.send_response(response, true);
+            }
+        }
+    }
+
+    /// Sends the only message of an answer and ends the call.
+    pub(super) async fn end_with(mut self, message: &impl prost::Message) {
+        // The services of this carrier send small messages.
+        let Ok(message) = frame(message, usize::MAX) else {
+            return;
+        };
+        match self.message(message).await {
+            Ok(()) => self.end(&Status::OK),
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    /// Drops a call whose caller does not read.
+    pub(super) fn give_up(mut self, error: &SendError) {
+        match error {
+            SendError::Stream(_) => {}
+            SendError::Stalled => {
+                tracing::debug!("call cancelled: the caller does not read the answer");
+                if let Some(stream) = &mut self.stream {
+                    stream.send_reset(Reason::CANCEL);
+                }
+            }
+        }
+    }
+
+    /// Answers a request that is not gRPC.
+    fn refuse(mut self, status: StatusCode) {
+        let mut response = http::Response::new(());
+        *response.status_mut() = status;
+        let _ = self.respond.send_response(response, true);
+    }
+}
+
+fn headers() -> http::Response<()> {
+    let mut response = http::Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(grpc::CONTENT_TYPE));
+    let accepted = HeaderValue::from_static(grpc::ACCEPTED_ENCODINGS);
+    headers.insert("grpc-accept-encoding", accepted);
+    response
+}

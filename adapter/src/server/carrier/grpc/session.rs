@@ -1,0 +1,246 @@
+//! A session serves one connection of HTTP/2.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    task::{Context as TaskContext, Poll},
+    time::{Duration, SystemTime},
+};
+
+use agentwire_transport::{
+    Connection,
+    internal::{LogLimit, MAX_TIMEOUT},
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    call::{self, Context, Outcome},
+    memory::Memory,
+};
+use crate::{
+    deadline_timer::DeadlineTimer,
+    server::{
+        carrier::{ServerContext, slot::Slot},
+        service::Caller,
+        shutdown::{ShutdownListener, Stage},
+    },
+};
+
+/// A connection that has not begun.
+pub(super) struct Session {
+    slot: Arc<Slot>,
+    server: ServerContext,
+}
+
+/// The state of an open connection.
+struct Open {
+    connection: h2::server::Connection<Connection, Bytes>,
+    calls: FuturesUnordered<Call>,
+    context: Arc<Context>,
+    slot: Arc<Slot>,
+    shutdown: ShutdownListener,
+    /// The time of the last accepted request, or of the start.
+    quiet_since: Instant,
+    /// When the certificate of the peer expires.
+    expires: Option<Instant>,
+    /// When a closing connection is cut.
+    closing: Option<Instant>,
+    timer: DeadlineTimer,
+}
+
+type Call = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+impl Session {
+    pub(super) fn new(slot: Arc<Slot>, server: &ServerContext) -> Self {
+        Self {
+            slot,
+            server: server.clone(),
+        }
+    }
+
+    /// Serves the connection until it ends.
+    pub(super) async fn run(self, connection: Connection) {
+        // The future is boxed because the state machine of an async fn stores its arguments twice.
+        if let Some(mut open) = Box::pin(self.open(connection)).await {
+            tracing::debug!("connection opened");
+            let reason = poll_fn(|cx| open.poll(cx)).await;
+            tracing::debug!(reason, "connection closed");
+        }
+    }
+
+    /// Completes the handshakes of the carriers below. A silent peer gives way like any other quiet
+    /// peer.
+    async fn open(self, mut connection: Connection) -> Option<Box<Open>> {
+        let Self { slot, server } = self;
+        let opened = Instant::now();
+        let mut shutdown = server.shutdown.listen();
+        slot.publish(Some(opened));
+        let config = Arc::clone(&server.config);
+        let handshakes = async {
+            if let Err(error) = connection.handshake().await {
+                if let Some(count) = REFUSED_HANDSHAKES.record(Instant::now().into_std()) {
+                    let peer = connection.peer();
+                    tracing::warn!(%peer, %error, count, "handshake failed; connection refused");
+                }
+                return None;
+            }
+            let peer = connection.peer().clone();
+            match builder(config.max_in_flight).handshake(connection).await {
+                Ok(connection) => Some((connection, peer)),
+                Err(error) => {
+                    tracing::debug!(%error, "the peer does not speak HTTP/2");
+                    None
+                }
+            }
+        };
+        let until = opened + server.config.handshake_timeout.min(MAX_TIMEOUT);
+        let (connection, peer) = tokio::select! {
+            biased;
+            () = poll_fn(|cx| {
+                let is_serving = shutdown.poll(cx) == Stage::Serving;
+                if is_serving && !slot.poll_evicted(cx) {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
+            }) => return None,
+            opened = timeout_at(until, handshakes) => opened.ok()??,
+        };
+        let expires = peer.certificate().and_then(|certificate| {
+            let left = certificate.not_after().duration_since(SystemTime::now());
+            let left = left.unwrap_or_default();
+            (left <= MAX_TIMEOUT).then(|| Instant::now() + left)
+        });
+        let context = Arc::new(Context {
+            service: Arc::clone(&server.service),
+            config: Arc::clone(&server.config),
+            caller: Caller::new(peer),
+            memory: Memory::new(&server.budget),
+            shutdown: server.shutdown.clone(),
+            is_draining: AtomicBool::new(false),
+        });
+        Some(Box::new(Open {
+            connection,
+            calls: FuturesUnordered::new(),
+            context,
+            slot,
+            shutdown,
+            quiet_since: Instant::now(),
+            expires,
+            closing: None,
+            timer: DeadlineTimer::default(),
+        }))
+    }
+}
+
+impl Open {
+    /// Drives the connection and its calls. Returns why the connection has ended.
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<&'static str> {
+        match self.shutdown.poll(cx) {
+            Stage::Serving => {}
+            Stage::Draining => self.drain(),
+            Stage::Aborted => return Poll::Ready("the server has aborted its requests"),
+        }
+        loop {
+            while let Poll::Ready(Some(outcome)) = self.calls.poll_next_unpin(cx) {
+                if outcome == Outcome::Accepted {
+                    self.quiet_since = Instant::now();
+                }
+            }
+            // This also sends what the calls have queued.
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let context = Arc::clone(&self.context);
+                    self.calls
+                        .push(Box::pin(call::serve(request, respond, context)));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "connection failed");
+                    return Poll::Ready("the connection has failed");
+                }
+                Poll::Ready(None) => return Poll::Ready("both sides have finished"),
+                Poll::Pending => break,
+            }
+        }
+        self.poll_timeouts(cx)
+    }
+
+    fn poll_timeouts(&mut self, cx: &mut TaskContext<'_>) -> Poll<&'static str> {
+        let is_quiet = self.calls.is_empty();
+        self.slot.publish(is_quiet.then_some(self.quiet_since));
+        if self.slot.poll_evicted(cx) && is_quiet && self.closing.is_none() {
+            self.close(LINGER);
+            cx.waker().wake_by_ref();
+        }
+        loop {
+            let idle = self.context.config.idle_timeout.min(MAX_TIMEOUT);
+            let idle = (is_quiet && self.closing.is_none()).then(|| self.quiet_since + idle);
+            let deadlines = [idle, self.closing, self.expires];
+            let Some(next) = deadlines.into_iter().flatten().min() else {
+                return Poll::Pending;
+            };
+            if self.timer.poll(cx, next).is_pending() {
+                return Poll::Pending;
+            }
+            if self.closing == Some(next) {
+                return Poll::Ready("the peer has not closed the connection");
+            }
+            if self.expires == Some(next) {
+                self.expires = None;
+                tracing::debug!("the certificate of the peer has expired");
+                let grace = self.context.config.shutdown_timeout.min(MAX_TIMEOUT);
+                self.close(grace);
+            } else {
+                self.close(LINGER);
+            }
+            // The connection must be polled to send what `close` has queued.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Tells the peer to send no more requests, and finishes those in flight.
+    fn drain(&mut self) {
+        if !self.context.is_draining.swap(true, Relaxed) {
+            self.connection.graceful_shutdown();
+        }
+    }
+
+    /// Closes the connection as soon as its calls have ended, and at the latest after `grace`.
+    fn close(&mut self, grace: Duration) {
+        self.connection.graceful_shutdown();
+        self.closing.get_or_insert(Instant::now() + grace);
+    }
+}
+
+fn builder(max_in_flight: usize) -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(u32::try_from(max_in_flight).unwrap_or(u32::MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEADERS)
+        .max_send_buffer_size(MAX_QUEUED);
+    builder
+}
+
+/// What a peer may send of a message before the message is granted memory.
+const STREAM_WINDOW: u32 = 64 * 1024 + 1024;
+
+/// What a peer may send on all streams of a connection that the server has not read.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+const MAX_HEADERS: u32 = 16 * 1024;
+
+/// What the server queues of one answer before the peer reads.
+const MAX_QUEUED: usize = 64 * 1024;
+
+/// How long an idle connection stays open after its peer was told that it ends.
+const LINGER: Duration = Duration::from_secs(1);
+
+static REFUSED_HANDSHAKES: LogLimit = LogLimit::new();
