@@ -7,7 +7,7 @@ pub(crate) mod wire;
 
 use std::time::Duration;
 
-use agentwire_codec::WireError;
+use agentwire_codec::{ErrorCode, WireError};
 use agentwire_transport::{Endpoint, internal::Untrusted};
 
 pub use self::{
@@ -273,25 +273,35 @@ impl RegistryError {
         matches!(self, Self::Unavailable { .. } | Self::NoAnswer { .. })
     }
 
+    /// Returns whether the registry does not know the client, or does not permit the operation.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        let Self::Remote(error) = self else {
+            return false;
+        };
+        [ErrorCode::UNAUTHENTICATED, ErrorCode::PERMISSION_DENIED].contains(&error.code)
+    }
+
     /// Returns whether the same operation may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable { .. }
-                | Self::NoAnswer { .. }
-                | Self::InvalidAnswer { .. }
-                | Self::Refused { .. }
-                | Self::Remote(_)
-                | Self::Duplicate { .. }
-                | Self::Owned { .. }
-                | Self::Replaced { .. }
-                | Self::TooManyInstances { .. }
-                | Self::TooManyWatches { .. }
-                | Self::Full { .. }
-                | Self::QuotaReached { .. }
-                | Self::NotRegistered { .. }
-        )
+        !self.is_denied()
+            && matches!(
+                self,
+                Self::Unavailable { .. }
+                    | Self::NoAnswer { .. }
+                    | Self::InvalidAnswer { .. }
+                    | Self::Refused { .. }
+                    | Self::Remote(_)
+                    | Self::Duplicate { .. }
+                    | Self::Owned { .. }
+                    | Self::Replaced { .. }
+                    | Self::TooManyInstances { .. }
+                    | Self::TooManyWatches { .. }
+                    | Self::Full { .. }
+                    | Self::QuotaReached { .. }
+                    | Self::NotRegistered { .. }
+            )
     }
 }
 

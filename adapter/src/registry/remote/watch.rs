@@ -65,7 +65,9 @@ pub(super) fn watch(
             // Close the connection before waiting.
             drop(source);
             match problem {
-                Some(error) if !error.is_retryable() => {
+                // A client whose watch was permitted before may be permitted again, for example
+                // with a new token.
+                Some(error) if !(error.is_retryable() || had_snapshot && error.is_denied()) => {
                     yield Err(error);
                     return;
                 }
@@ -75,6 +77,7 @@ pub(super) fn watch(
                             RegistryError::TooManyWatches { .. }
                             | RegistryError::QuotaReached { .. },
                         ) => backoff.max_delay(),
+                        Some(error) if error.is_denied() => backoff.max_delay(),
                         _ => backoff.next_delay(),
                     };
                     let cause = problem.as_ref().map(|error| Chain(error).to_string());
