@@ -22,8 +22,16 @@ mod policy;
 mod quota;
 mod security;
 
+pub(crate) use self::{
+    audit::DynAudit,
+    policy::Target,
+    quota::{Exceeded, QuotaTable, StreamPlace},
+};
 pub use self::{
-    audit::{Audit, AuditEvent, AuditKind, JsonLines, JsonLinesBuilder, NotRecorded, Overload},
+    audit::{
+        Audit, AuditEvent, AuditKind, AuditProblem, JsonLines, JsonLinesBuilder, NotRecorded,
+        Overload,
+    },
     authenticate::{Authenticate, Denied},
     digest::TokenDigest,
     file::{AuthFile, AuthFileError},
@@ -31,8 +39,4 @@ pub use self::{
     policy::{Access, Policy, Role, Rule, Verb},
     quota::Quota,
     security::Security,
-};
-pub(crate) use self::{
-    policy::Target,
-    quota::{Exceeded, QuotaTable, StreamPlace},
 };

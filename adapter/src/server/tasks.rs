@@ -34,10 +34,16 @@ impl ServerTasks {
         service: Arc<dyn Service>,
         mut config: ServerConfig,
     ) -> Self {
+        let shutdown = Shutdown::default();
+        let tasks = TaskTracker::new();
         #[cfg(feature = "auth")]
-        let service = match config.security.take() {
-            Some(security) => super::gatekeeper::Gatekeeper::guard(service, security),
-            None => service,
+        let (service, changes) = match config.security.take() {
+            Some(security) => {
+                let changes = super::gatekeeper::Changes::start(&security, &shutdown, &tasks);
+                let gatekeeper = super::gatekeeper::Gatekeeper::guard(service, security);
+                (gatekeeper, changes)
+            }
+            None => (service, super::gatekeeper::Changes::default()),
         };
         let service = Observed::observe(service, &config.observers);
         let endpoints = bound.iter().map(|bound| bound.endpoint().clone()).collect();
@@ -50,12 +56,16 @@ impl ServerTasks {
             service,
             budget: Arc::new(MemoryBudget::new(limits, config.observers.clone())),
             config: Arc::new(config),
-            shutdown: Shutdown::default(),
-            tasks: TaskTracker::new(),
+            shutdown,
+            tasks,
         };
         #[cfg(feature = "tls")]
         if let Some(tls) = server.config.tls.clone() {
-            let watch = super::tls::watch(tls, server.shutdown.clone());
+            #[cfg(feature = "auth")]
+            let on_change = move |result: Result<(), String>| changes.certificates(result);
+            #[cfg(not(feature = "auth"))]
+            let on_change = |_| {};
+            let watch = super::tls::watch(tls, server.shutdown.clone(), on_change);
             server.tasks.spawn(watch);
         }
         for bound in bound {

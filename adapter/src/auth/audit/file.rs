@@ -9,6 +9,8 @@ use std::{
 
 use agentwire_codec::json;
 
+use super::writer::Lines;
+
 /// When a file is rotated, and how many old files are kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rotation {
@@ -21,8 +23,11 @@ pub(super) struct Rotation {
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
-    file: File,
+    /// `None` after the file was renamed and before the next one is created.
+    file: Option<File>,
     len: u64,
+    /// Whether the file may end with a part of a line, because a write has failed.
+    is_torn: bool,
     since: SystemTime,
     rotation: Rotation,
 }
@@ -50,16 +55,81 @@ impl LogFile {
         let since = created.unwrap_or_else(|_| SystemTime::now());
         let log = Self {
             path: path.to_owned(),
-            file,
+            file: Some(file),
             len,
+            is_torn: false,
             since,
             rotation,
         };
         Ok((log, last.unwrap_or(0)))
     }
 
-    /// Appends whole lines. If not all of them can be written, none of them is in the file.
-    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Renames the file and its predecessors, and creates a new file.
+    fn rotate(&mut self) -> io::Result<()> {
+        let keep = self.rotation.keep;
+        if keep == 0 {
+            if let Some(file) = &self.file {
+                file.set_len(0)?;
+            }
+        } else {
+            for number in (1..keep).rev() {
+                rename_if_present(
+                    &numbered(&self.path, number),
+                    &numbered(&self.path, number + 1),
+                )?;
+            }
+            fs::rename(&self.path, numbered(&self.path, 1))?;
+            // If the new file cannot be created, the predecessors must not be renamed again.
+            self.file = None;
+            self.file = Some(create(&self.path)?);
+        }
+        (self.len, self.since) = (0, SystemTime::now());
+        Ok(())
+    }
+
+    /// Creates the file anew if another program has renamed or removed it. Lines would otherwise be
+    /// written where nobody finds them.
+    fn follow(&mut self) -> io::Result<()> {
+        let is_here = self
+            .file
+            .as_ref()
+            .is_some_and(|file| is_at(file, &self.path));
+        if !is_here {
+            if self.file.is_some() {
+                let path = self.path.display();
+                tracing::warn!(%path, "the audit record was moved or removed; continuing in a new file");
+            }
+            let mut file = create(&self.path)?;
+            self.len = file.seek(SeekFrom::End(0))?;
+            self.file = Some(file);
+            (self.since, self.is_torn) = (SystemTime::now(), false);
+        }
+        Ok(())
+    }
+
+    /// Writes lines, and remembers whether a part of them may be in the file.
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let Some(file) = &mut self.file else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if self.is_torn {
+            file.set_len(self.len)?;
+        }
+        self.is_torn = true;
+        if let Err(error) = file.write_all(lines) {
+            // A part of the lines may have been written before the disk was full.
+            self.is_torn = file.set_len(self.len).is_err();
+            return Err(error);
+        }
+        self.is_torn = false;
+        self.len += lines.len() as u64;
+        Ok(())
+    }
+}
+
+impl Lines for LogFile {
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.follow()?;
         let is_old = self.rotation.max_age.is_some_and(|max| {
             SystemTime::now()
                 .duration_since(self.since)
@@ -70,31 +140,7 @@ impl LogFile {
         if self.len > 0 && (is_old || is_full) {
             self.rotate()?;
         }
-        if let Err(error) = self.file.write_all(lines) {
-            // A part of the lines may have been written before the disk was full.
-            self.file.set_len(self.len)?;
-            return Err(error);
-        }
-        self.len += lines.len() as u64;
-        Ok(())
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        let keep = self.rotation.keep;
-        if keep == 0 {
-            self.file.set_len(0)?;
-        } else {
-            for number in (1..keep).rev() {
-                rename_if_present(
-                    &numbered(&self.path, number),
-                    &numbered(&self.path, number + 1),
-                )?;
-            }
-            fs::rename(&self.path, numbered(&self.path, 1))?;
-            self.file = create(&self.path)?;
-        }
-        (self.len, self.since) = (0, SystemTime::now());
-        Ok(())
+        self.write(lines)
     }
 }
 
@@ -104,6 +150,21 @@ fn create(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Returns whether the path leads to the open file.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let number = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let [open, found] = [file.metadata(), fs::metadata(path)].map(|result| result.map(number).ok());
+    open == found
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 fn numbered(path: &Path, number: usize) -> PathBuf {
@@ -204,5 +265,49 @@ mod tests {
         assert!(!numbered(&path, 3).exists());
         fs::rename(&path, numbered(&path, 1)).unwrap();
         assert_eq!(LogFile::open(&path, ROTATION).unwrap().1, 7);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_moved_or_removed_is_created_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let rotation = Rotation {
+            max_bytes: 1000,
+            ..ROTATION
+        };
+        let (mut log, _) = LogFile::open(&path, rotation).unwrap();
+        log.append(b"1\n").unwrap();
+        let moved = directory.path().join("moved");
+        fs::rename(&path, &moved).unwrap();
+        log.append(b"2\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        log.append(b"3\n").unwrap();
+        assert_eq!(fs::read_to_string(&moved).unwrap(), "1\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "3\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_rotation_that_fails_half_way_is_completed_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let (mut log, _) = LogFile::open(&path, ROTATION).unwrap();
+        log.append(b"{\"seq\": 1}\n").unwrap();
+        log.append(b"{\"seq\": 2}\n").unwrap();
+        // The file has been renamed, and creating the next one has failed.
+        log.rotate().unwrap();
+        log.file = None;
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        for _ in 0..5 {
+            log.append(b"{\"seq\": 3}\n").unwrap_err();
+        }
+        fs::remove_dir(&path).unwrap();
+        log.append(b"{\"seq\": 3}\n").unwrap();
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(read(&path), "{\"seq\": 3}\n");
+        assert_eq!(read(&numbered(&path, 1)), "{\"seq\": 2}\n");
+        assert_eq!(read(&numbered(&path, 2)), "{\"seq\": 1}\n");
     }
 }

@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::TryAcquireError;
+
 use super::{
     Audit, AuditEvent, NotRecorded,
     file::{LogFile, Rotation},
-    writer::{self, Queue},
+    problem::{AuditProblem, Reporter},
+    writer::{self, Lines, Queue},
 };
 
 /// Records events in a file, one JSON object per line.
@@ -21,10 +24,13 @@ use super::{
 /// `seq` grow by one with each line, also after a restart and across rotated files. When the file
 /// is opened, a line that a killed process has left incomplete is removed.
 ///
-/// Lines are handed to the operating system at once, but not forced to the disk. A file must not be
-/// used by two processes.
+/// Lines are handed to the operating system at once, but not forced to the disk. A process that is
+/// killed loses the events that its thread has not written yet, usually those of the last
+/// millisecond. A file must not be used by two processes. A file that another program renames or
+/// removes is created anew.
 ///
-/// Dropping the last clone waits up to 5 s until all events are written.
+/// Dropping the last clone waits up to 5 s until all events are written. A program whose runtime
+/// may end before its servers are dropped calls [`close`](Self::close).
 ///
 /// ```no_run
 /// use agentwire::auth::{JsonLines, Overload};
@@ -44,19 +50,22 @@ struct Handle {
     path: PathBuf,
     queue: Arc<Queue>,
     overload: Overload,
+    reporter: Reporter,
 }
 
 /// What happens to requests while events cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Overload {
-    /// Requests wait while the queue of events is full.
+    /// Requests wait while the queue of events is full or the last write has failed, for example
+    /// because the disk is full. Nothing is lost.
     #[default]
     Block,
-    /// Requests are refused with `AGENT_UNAVAILABLE` while the queue is full, or the last write has
-    /// failed.
+    /// Requests are refused with `AGENT_UNAVAILABLE` while the queue is full or the last write has
+    /// failed. Nothing is lost.
     Deny,
-    /// Events are lost while the queue is full. Their number is recorded as an event `dropped`.
+    /// Events are lost while the queue is full. Their number is recorded as an event `dropped`, and
+    /// reported as an [`AuditProblem`].
     Drop,
 }
 
@@ -68,6 +77,7 @@ pub struct JsonLinesBuilder {
     rotation: Rotation,
     overload: Overload,
     capacity: usize,
+    reporter: Reporter,
 }
 
 impl JsonLines {
@@ -82,7 +92,27 @@ impl JsonLines {
             },
             overload: Overload::default(),
             capacity: CAPACITY,
+            reporter: Reporter::default(),
         }
+    }
+
+    /// Starts the thread that writes lines.
+    pub(super) fn start(
+        lines: impl Lines,
+        path: PathBuf,
+        last_seq: u64,
+        overload: Overload,
+        capacity: usize,
+        reporter: Reporter,
+    ) -> io::Result<Self> {
+        let queue = Arc::new(Queue::new(capacity));
+        writer::start(Arc::clone(&queue), lines, last_seq, reporter.clone())?;
+        Ok(Self(Arc::new(Handle {
+            path,
+            queue,
+            overload,
+            reporter,
+        })))
     }
 
     /// Returns the path of the file.
@@ -95,7 +125,17 @@ impl JsonLines {
     /// all events are written.
     #[must_use]
     pub fn flush(&self, limit: Duration) -> bool {
-        self.0.queue.flush(limit) == 0
+        self.0.queue.flush(limit)
+    }
+
+    /// Blocks the thread until all events are written, or until `limit` has passed, and refuses all
+    /// later events. Returns the number of events that are lost, which is also reported as an
+    /// [`AuditProblem`].
+    ///
+    /// If the file cannot be written, the events are lost half a second after `limit` at the
+    /// latest.
+    pub fn close(&self, limit: Duration) -> u64 {
+        self.0.close(limit)
     }
 }
 
@@ -104,23 +144,26 @@ impl Audit for JsonLines {
         let Handle {
             queue, overload, ..
         } = &*self.0;
-        if *overload == Overload::Deny && queue.is_failing() {
+        match overload {
+            Overload::Block => queue.wait_until_written().await,
+            Overload::Deny if queue.is_failing() => return Err(NotRecorded),
+            Overload::Deny | Overload::Drop => {}
+        }
+        let place = match (queue.places.try_acquire(), overload) {
+            (Ok(place), _) => place,
+            (Err(TryAcquireError::NoPermits), Overload::Block) => {
+                queue.places.acquire().await.map_err(|_| NotRecorded)?
+            }
+            (Err(TryAcquireError::NoPermits), Overload::Drop) => {
+                queue.count_dropped();
+                return Ok(());
+            }
+            (Err(_), _) => return Err(NotRecorded),
+        };
+        if !queue.push(event) {
             return Err(NotRecorded);
         }
-        let place = match queue.places.try_acquire() {
-            Ok(place) => place,
-            Err(_) => match overload {
-                // The semaphore is never closed.
-                Overload::Block => queue.places.acquire().await.map_err(|_| NotRecorded)?,
-                Overload::Deny => return Err(NotRecorded),
-                Overload::Drop => {
-                    queue.count_dropped();
-                    return Ok(());
-                }
-            },
-        };
         place.forget();
-        queue.push(event);
         Ok(())
     }
 }
@@ -154,6 +197,14 @@ impl JsonLinesBuilder {
         self
     }
 
+    /// Sets a function that is called when the file cannot be written, when it is written again,
+    /// and when events are lost. It must not block. By default, this is only logged, at the levels
+    /// `warn` and `info`.
+    pub fn on_problem(mut self, report: impl Fn(&AuditProblem) + Send + Sync + 'static) -> Self {
+        self.reporter = Reporter::new(report);
+        self
+    }
+
     /// Opens the file and starts the thread that writes it.
     ///
     /// # Errors
@@ -161,20 +212,30 @@ impl JsonLinesBuilder {
     /// Returns an error if the file cannot be opened or repaired.
     pub fn open(self) -> io::Result<JsonLines> {
         let (file, last_seq) = LogFile::open(&self.path, self.rotation)?;
-        let queue = Arc::new(Queue::new(self.capacity));
-        writer::start(Arc::clone(&queue), file, last_seq)?;
-        Ok(JsonLines(Arc::new(Handle {
-            path: self.path,
-            queue,
-            overload: self.overload,
-        })))
+        JsonLines::start(
+            file,
+            self.path,
+            last_seq,
+            self.overload,
+            self.capacity,
+            self.reporter,
+        )
+    }
+}
+
+impl Handle {
+    fn close(&self, limit: Duration) -> u64 {
+        let events = self.queue.close(limit);
+        if events > 0 {
+            self.reporter.report(AuditProblem::Lost { events });
+        }
+        events
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.queue.flush(MAX_FLUSH);
-        self.queue.close();
+        self.close(MAX_FLUSH);
     }
 }
 

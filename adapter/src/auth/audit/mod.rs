@@ -3,6 +3,7 @@
 mod event;
 mod file;
 mod json_lines;
+mod problem;
 mod writer;
 
 use std::{fmt, future::Future, sync::Arc};
@@ -12,6 +13,7 @@ use futures_core::future::BoxFuture;
 pub use self::{
     event::{AuditEvent, AuditKind},
     json_lines::{JsonLines, JsonLinesBuilder, Overload},
+    problem::AuditProblem,
 };
 
 /// A sink for security-relevant events.

@@ -16,18 +16,17 @@ use std::{
 };
 
 use agentwire_transport::{Peer, internal::Mutex};
-use futures_util::FutureExt;
 
 pub use self::error::AuthFileError;
 use self::watch::Stamp;
 use super::{
-    audit::{AuditEvent, AuditKind, DynAudit},
+    audit::{AuditEvent, AuditKind},
     authenticate::{Authenticate, Denied},
     identities::{Certificates, Tokens, Users},
     policy::Policy,
     quota::Quota,
 };
-use crate::{Credential, CredentialKind, Principal};
+use crate::{Credential, CredentialKind, Principal, server::gatekeeper::Changes};
 
 /// A TOML file with principals, roles and quotas.
 ///
@@ -73,8 +72,12 @@ struct Shared {
     path: PathBuf,
     state: Mutex<State>,
     revision: AtomicU64,
-    audits: Mutex<Vec<Arc<dyn DynAudit>>>,
+    /// The records of the servers that use the file.
+    records: Mutex<Vec<Changes>>,
+    on_reload: Mutex<Option<OnReload>>,
 }
+
+type OnReload = Arc<dyn Fn(Result<(), &AuthFileError>) + Send + Sync>;
 
 struct State {
     loaded: Arc<Loaded>,
@@ -113,7 +116,8 @@ impl AuthFile {
                 stamps,
             }),
             revision: AtomicU64::new(0),
-            audits: Mutex::new(Vec::new()),
+            records: Mutex::default(),
+            on_reload: Mutex::default(),
             path,
         });
         watch::start(&shared).map_err(|error| {
@@ -137,9 +141,16 @@ impl AuthFile {
         self.0.reload()
     }
 
+    /// Sets a function that is called each time a changed file has been read, with the reason if
+    /// the old contents remain in effect. It must not block. By default, this is only logged, at
+    /// the levels `info` and `warn`.
+    pub fn on_reload(&self, report: impl Fn(Result<(), &AuthFileError>) + Send + Sync + 'static) {
+        *self.0.on_reload.lock() = Some(Arc::new(report));
+    }
+
     /// Records all further changes of the file.
-    pub(crate) fn record_changes(&self, audit: Arc<dyn DynAudit>) {
-        self.0.audits.lock().push(audit);
+    pub(crate) fn record_changes(&self, changes: Changes) {
+        self.0.records.lock().push(changes);
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {
@@ -180,9 +191,12 @@ impl Shared {
                 Err(error)
             }
         };
-        for audit in &*self.audits.lock() {
-            // This thread cannot wait for a full queue. No request depends on the event.
-            let _ = audit.record(event.clone()).now_or_never();
+        self.records
+            .lock()
+            .retain(|changes| changes.send(event.clone()));
+        let on_reload = self.on_reload.lock().clone();
+        if let Some(report) = on_reload {
+            report(result.as_ref().copied());
         }
         result
     }

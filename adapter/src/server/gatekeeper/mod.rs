@@ -5,10 +5,12 @@
 //! | `inspect` | finds out what a request asks for, and takes its credentials out |
 //! | `admit` | authenticates, authorizes, counts and records a request |
 //! | `answers` | counts and records the answers, and ends streams whose permission ends |
+//! | `changes` | records changes of the policy and of the certificates |
 //! | `identity` | what is known about a connection |
 
 mod admit;
 mod answers;
+mod changes;
 mod identity;
 mod inspect;
 
@@ -22,7 +24,7 @@ use async_stream::stream;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use futures_util::StreamExt;
 
-pub(crate) use self::identity::Identity;
+pub(crate) use self::{changes::Changes, identity::Identity};
 use super::service::{Caller, Service, Work};
 use crate::{
     auth::{QuotaTable, Security},
@@ -50,9 +52,6 @@ enum QuotaKey {
 impl Gatekeeper {
     /// Puts a gatekeeper in front of a service.
     pub(super) fn guard(service: Arc<dyn Service>, security: Security) -> Arc<dyn Service> {
-        if let (Some(file), Some(audit)) = (&security.file, &security.audit) {
-            file.record_changes(Arc::clone(audit));
-        }
         Arc::new(Self(Arc::new(Inner {
             service,
             security,
