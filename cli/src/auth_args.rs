@@ -3,17 +3,21 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use agentwire::{
     Credential, Credentials, RemoteAgentBuilder,
-    auth::{AuthFile, JsonLines, Security},
+    auth::{AuthFile, JsonLines, Overload, Security},
+    registry::RemoteRegistryBuilder,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::exit::{CliError, Exit};
+use crate::{
+    exit::{CliError, Exit},
+    output,
+};
 
 /// Who may send requests to a server, and what it records.
 #[derive(Debug, Args)]
@@ -27,6 +31,37 @@ pub(crate) struct SecurityArgs {
     /// five renamed files are kept
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
+
+    /// What happens to requests while the file of --audit cannot be written, for example because
+    /// the disk is full
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "block",
+        requires = "audit"
+    )]
+    audit_policy: AuditPolicy,
+}
+
+/// What happens to requests while the record cannot be written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AuditPolicy {
+    /// Requests wait
+    Block,
+    /// Requests are refused with AGENT_UNAVAILABLE
+    Deny,
+    /// Requests go on, and lost events are counted in the record and on standard error
+    Drop,
+}
+
+impl From<AuditPolicy> for Overload {
+    fn from(policy: AuditPolicy) -> Self {
+        match policy {
+            AuditPolicy::Block => Self::Block,
+            AuditPolicy::Deny => Self::Deny,
+            AuditPolicy::Drop => Self::Drop,
+        }
+    }
 }
 
 impl SecurityArgs {
@@ -36,18 +71,43 @@ impl SecurityArgs {
             return Ok(None);
         }
         let mut security = match &self.auth {
-            Some(path) => Security::from_file(
-                AuthFile::open(path).map_err(|error| CliError::from_error(Exit::Usage, &error))?,
-            ),
+            Some(path) => {
+                let file = AuthFile::open(path);
+                let file = file.map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+                file.on_reload(|result| {
+                    if let Err(error) = result {
+                        output::warn(format_args!(
+                            "changed auth file refused, the old one remains in effect: {error}"
+                        ));
+                    }
+                });
+                Security::from_file(file)
+            }
             None => Security::new(),
         };
         if let Some(path) = &self.audit {
-            let sink = JsonLines::file(path).open();
-            security = security.audit(sink.map_err(|error| unusable("--audit", path, &error))?);
+            let sink = JsonLines::file(path)
+                .overload(self.audit_policy.into())
+                .on_problem(|problem| output::warn(problem))
+                .open()
+                .map_err(|error| unusable("--audit", path, &error))?;
+            // Ignore an error: a process runs one server.
+            let _ = AUDIT.set(sink.clone());
+            security = security.audit(sink);
         }
         Ok(Some(security))
     }
 }
+
+/// Waits until the record of the server is written. The events that cannot be written are reported.
+pub(crate) fn close_audit() {
+    if let Some(audit) = AUDIT.get() {
+        audit.close(CLOSE_TIMEOUT);
+    }
+}
+
+/// The record of the server in this process, which must be written before the process exits.
+static AUDIT: OnceLock<JsonLines> = OnceLock::new();
 
 /// The token that a client sends.
 #[derive(Debug, Default, Args)]
@@ -66,11 +126,15 @@ pub(crate) struct TokenArgs {
     /// The file with the token to send, which is read again when it changes
     #[arg(long, value_name = "FILE", display_order = 701)]
     token_file: Option<PathBuf>,
+
+    /// Send the token over unencrypted connections to other machines, where others can read it
+    #[arg(long, display_order = 702)]
+    allow_plaintext_token: bool,
 }
 
 impl TokenArgs {
     /// Returns the token, if there is one. A file has precedence over the environment.
-    pub(crate) fn credentials(&self) -> Result<Option<Credentials>, CliError> {
+    fn credentials(&self) -> Result<Option<Credentials>, CliError> {
         if let Some(path) = &self.token_file {
             let token = read_token(path).map_err(|error| unusable("--token-file", path, &error))?;
             return Ok(Some(refreshed(path.clone(), token)));
@@ -84,6 +148,19 @@ impl TokenArgs {
         &self,
         builder: RemoteAgentBuilder<D>,
     ) -> Result<RemoteAgentBuilder<D>, CliError> {
+        let builder = builder.allow_plaintext_credentials(self.allow_plaintext_token);
+        Ok(match self.credentials()? {
+            Some(credentials) => builder.credentials(credentials),
+            None => builder,
+        })
+    }
+
+    /// Adds the token to the client of a registry.
+    pub(crate) fn apply_to_registry(
+        &self,
+        builder: RemoteRegistryBuilder,
+    ) -> Result<RemoteRegistryBuilder, CliError> {
+        let builder = builder.allow_plaintext_credentials(self.allow_plaintext_token);
         Ok(match self.credentials()? {
             Some(credentials) => builder.credentials(credentials),
             None => builder,
@@ -140,3 +217,6 @@ fn unusable(option: &str, path: &Path, error: &io::Error) -> CliError {
 }
 
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The maximum time for the last events of a server.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

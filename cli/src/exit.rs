@@ -78,12 +78,12 @@ impl CliError {
 
     /// Creates an error whose text includes the source chain of `error`.
     pub(crate) fn from_error(exit: Exit, error: &dyn Error) -> Self {
-        Self::new(exit, Chain(error).to_string())
+        Self::new(exit, chain(error))
     }
 
     /// Creates an error whose text includes the source chain of `error` and its code.
     fn with_error_code(exit: Exit, error: &dyn Error, code: &ErrorCode, is_remote: bool) -> Self {
-        let text = Chain(error).to_string();
+        let text = chain(error);
         // Errors that occur before anything is sent have no code of their own.
         if is_remote || *code != ErrorCode::INTERNAL_ERROR {
             Self::new(exit, with_code(text, code))
@@ -156,6 +156,15 @@ impl From<RegistryError> for CliError {
         let is_remote = matches!(error, RegistryError::Remote(_));
         Self::with_error_code(Exit::of(&error), &error, &error.code(), is_remote)
     }
+}
+
+/// Returns the text of an error and of its sources. Settings of the library that have an option are
+/// called by its name.
+fn chain(error: &dyn Error) -> String {
+    Chain(error).to_string().replace(
+        "set allow_plaintext_credentials",
+        "give --allow-plaintext-token",
+    )
 }
 
 /// Appends an error code to a text that does not contain the code.

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use agentwire::{
-    Credentials, Endpoint,
+    Endpoint,
     registry::{RedisRegistry, RedisRegistryBuilder, RemoteRegistry, SharedRegistry},
 };
 
-use crate::{endpoint_args::parse_connect_endpoint, exit::CliError, tls_args::TlsClientArgs};
+use crate::{
+    auth_args::TokenArgs, endpoint_args::parse_connect_endpoint, exit::CliError,
+    tls_args::TlsClientArgs,
+};
 
 /// The address of a registry.
 #[derive(Debug, Clone)]
@@ -34,21 +37,19 @@ pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
 impl RegistryUrl {
     /// Creates a client, which connects when it is first used. `timeout` is the maximum time to
     /// wait for each answer. A registry in Redis has its password in the URL, and ignores the
-    /// credentials.
+    /// token.
     pub(crate) fn open(
         &self,
         timeout: Duration,
         tls: &TlsClientArgs,
-        credentials: Option<Credentials>,
+        token: &TokenArgs,
     ) -> Result<SharedRegistry, CliError> {
         Ok(match self {
             Self::Agentwire(endpoint) => {
-                let mut registry = RemoteRegistry::builder(endpoint)
+                let registry = RemoteRegistry::builder(endpoint)
                     .timeout(timeout)
                     .tls(tls.client()?);
-                if let Some(credentials) = credentials {
-                    registry = registry.credentials(credentials);
-                }
+                let registry = token.apply_to_registry(registry)?;
                 SharedRegistry::new(registry.build()?)
             }
             Self::Redis(redis) => {
@@ -75,8 +76,12 @@ mod tests {
             assert_eq!(matches!(url, RegistryUrl::Redis(_)), is_redis, "{text}");
             assert!(!format!("{url:?}").contains("secret"));
             assert!(
-                url.open(Duration::from_secs(1), &TlsClientArgs::default(), None)
-                    .is_ok(),
+                url.open(
+                    Duration::from_secs(1),
+                    &TlsClientArgs::default(),
+                    &TokenArgs::default()
+                )
+                .is_ok(),
                 "{text}"
             );
         }

@@ -5,6 +5,7 @@ use std::io;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    auth_args,
     exit::{CliError, Exit},
     signals::StopSignals,
 };
@@ -32,7 +33,9 @@ pub(crate) fn run_client<T>(
 pub(crate) fn run_server<T>(
     future: impl Future<Output = Result<T, CliError>>,
 ) -> Result<T, CliError> {
-    run(Builder::new_multi_thread().enable_all().build(), future)
+    let result = run(Builder::new_multi_thread().enable_all().build(), future);
+    auth_args::close_audit();
+    result
 }
 
 fn run<T>(

@@ -88,11 +88,7 @@ impl ServeArgs {
             .frame_limits(self.frame_limit);
         local = self.server.apply(local, &self.endpoints)?;
         if let Some(registry) = self.registry {
-            local = local.registry(registry.open(
-                REGISTRY_TIMEOUT,
-                &self.tls,
-                self.token.credentials()?,
-            )?);
+            local = local.registry(registry.open(REGISTRY_TIMEOUT, &self.tls, &self.token)?);
         }
         for endpoint in self.advertise {
             local = local.advertised_endpoint(endpoint);

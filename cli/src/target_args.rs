@@ -211,8 +211,7 @@ impl Target {
 
     /// Creates a client of the registry in which the agent is found.
     pub(crate) fn open_registry(&self, url: &RegistryUrl) -> Result<SharedRegistry, CliError> {
-        let token = self.flags.token.credentials()?;
-        url.open(self.registry_timeout(), &self.flags.tls, token)
+        url.open(self.registry_timeout(), &self.flags.tls, &self.flags.token)
     }
 
     /// Returns the maximum time for each answer of the registry.

@@ -41,8 +41,7 @@ pub(super) struct ClientArgs {
 impl ClientArgs {
     /// Creates a client, which connects when it is first used.
     pub(super) fn open(&self) -> Result<SharedRegistry, CliError> {
-        self.url
-            .open(self.timeout, &self.tls, self.token.credentials()?)
+        self.url.open(self.timeout, &self.tls, &self.token)
     }
 
     pub(super) fn timeout(&self) -> Duration {

@@ -6,6 +6,8 @@
 #![cfg(unix)]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
+mod audit;
+mod auth;
 mod bench;
 mod by_name;
 mod call;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use agentwire_codec::{Value, json};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -23,7 +23,7 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 /// Prepares a run of the program. Dropping the child kills it.
 pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agentwire"));
-    for variable in ["ENDPOINT", "REGISTRY", "TIMEOUT", "LOG"] {
+    for variable in ["ENDPOINT", "REGISTRY", "TIMEOUT", "LOG", "TOKEN"] {
         command.env_remove(format!("AGENTWIRE_{variable}"));
     }
     command
@@ -128,6 +128,41 @@ impl Running {
         Self::from_child(program(args).spawn().expect("start"))
     }
 
+    /// Starts the program so that no file grows beyond a few KiB. As on a full disk, writes fail.
+    pub(crate) fn start_with_small_files<S: AsRef<OsStr>>(
+        args: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let command = program(args);
+        let mut shell = Command::new("sh");
+        // A write beyond the limit kills a process that does not ignore the signal.
+        let script = r#"trap '' XFSZ; ulimit -S -f 8; exec "$0" "$@""#;
+        shell
+            .args(["-c", script])
+            .arg(command.as_std().get_program());
+        shell.args(command.as_std().get_args());
+        shell
+            .env_remove("AGENTWIRE_TOKEN")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Self::from_child(shell.spawn().expect("start"))
+    }
+
+    /// Lets files grow again.
+    pub(crate) fn allow_large_files(&self) {
+        let unlimited = Rlimit {
+            current: None,
+            maximum: None,
+        };
+        prlimit(Some(self.pid()), Resource::Fsize, unlimited).expect("set the limit");
+    }
+
+    fn pid(&self) -> Pid {
+        let id = i32::try_from(self.id()).ok();
+        id.and_then(Pid::from_raw).expect("an id")
+    }
+
     /// Starts the program as process 1 of a PID namespace. Returns `None` if this user may not
     /// create one.
     pub(crate) async fn start_as_process_1<S: AsRef<OsStr>>(
@@ -195,9 +230,7 @@ impl Running {
     }
 
     pub(crate) fn send(&self, signal: Signal) {
-        let pid = self.child.id().expect("still running");
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("an id"), signal).expect("send a signal");
+        kill_process(self.pid(), signal).expect("send a signal");
     }
 
     /// Waits for the program to exit. Returns the output that was not read before.
@@ -254,7 +287,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `agentwire` with these arguments and waits until it listens.
     pub(crate) async fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
-        let mut running = Running::start(args);
+        Self::from_running(Running::start(args)).await
+    }
+
+    /// Waits until a running program listens.
+    pub(crate) async fn from_running(mut running: Running) -> Self {
         let line = running.line().await;
         let endpoint = line.strip_prefix("listening on ").expect("the endpoint");
         Self {
