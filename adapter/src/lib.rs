@@ -284,10 +284,10 @@
 //! # Logs
 //!
 //! The library emits spans and events through [`tracing`]. Calls, connections and requests have
-//! `debug` spans with fields such as the endpoint, the agent, the method and the request id. A
-//! `debug` event reports the outcome and the duration of each call and request. An `error` event is
-//! emitted if an agent panics, and a `warn` event if a connection cannot be accepted. Normal
-//! operation emits no events at `info` or above. Logs never contain the contents of messages.
+//! `debug` spans with fields such as the endpoint, the agent, the method and the request id. An
+//! `error` event is emitted if an agent panics, and a `warn` event if a connection cannot be
+//! accepted. Normal operation emits no events at `info` or above. Logs never contain the contents
+//! of messages.
 //!
 //! [`tracing`]: https://docs.rs/tracing
 //!
@@ -363,6 +363,12 @@ pub mod registry;
 mod server;
 mod tool;
 
+/// Items for the command-line program. This module is exempt from semver.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::connection::frame_log::log_frames;
+}
+
 pub use agentwire_codec::{
     DecodeError, DecodeFault, EncodeError, ErrorCode, Format, FrameError, FrameLimits, Integer,
     Map, Message, RequestId, Role, Timestamp, ToolFailure, ToolResult, Value, ValueError,
@@ -392,7 +398,7 @@ pub use crate::{
     description::{AgentDescription, ServerDescription, ToolDescription},
     error::{CallContext, Error, Phase, ProtocolError, Result},
     principal::Principal,
-    proxy::{Proxy, ProxyBuilder},
+    proxy::{Proxy, ProxyBuilder, ProxyTarget},
     server::{LocalAgent, LocalAgentBuilder},
     tool::{FnTool, Tool, ToolHandler, tool_fn},
 };

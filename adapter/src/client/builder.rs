@@ -369,6 +369,22 @@ impl RemoteAgentBuilder<Discovered> {
 
     /// Checks the settings.
     pub(super) fn into_parts(self) -> Result<(Arc<Client>, Destination), Error> {
+        let (config, [destination]) = self.into_destinations()?;
+        Ok((Arc::new(Client::new(config)), destination))
+    }
+
+    /// Like the method of the same name for a fixed endpoint.
+    pub(super) fn into_forwarding_parts(
+        mut self,
+    ) -> Result<(Arc<Client>, [Destination; 2]), Error> {
+        self.config.bodies = Bodies::Raw;
+        self.config.retry = RetryPolicy::never();
+        let (config, destinations) = self.into_destinations()?;
+        Ok((Arc::new(Client::new(config)), destinations))
+    }
+
+    /// Checks the settings. Returns destinations that do not share connections.
+    fn into_destinations<const N: usize>(self) -> Result<(Config, [Destination; N]), Error> {
         self.check()?;
         let Discovered {
             registry,
@@ -389,17 +405,15 @@ impl RemoteAgentBuilder<Discovered> {
         let (backoff, limit) = (self.config.retry.delays(), self.config.connect_timeout);
         let mut connect = self.config.connect.clone();
         connect.demands = self.config.demands();
-        let discovery = Discovery::new(
-            registry,
-            query,
-            balance,
-            backoff,
-            limit,
-            connect,
-            self.config.observers.clone(),
-        );
-        let client = Arc::new(Client::new(self.config));
-        Ok((client, Destination::Discovered(discovery)))
+        let destinations = std::array::from_fn(|_| {
+            let (registry, query) = (registry.clone(), query.clone());
+            let (connect, backoff) = (connect.clone(), backoff.clone());
+            let observers = self.config.observers.clone();
+            let discovery =
+                Discovery::new(registry, query, balance, backoff, limit, connect, observers);
+            Destination::Discovered(discovery)
+        });
+        Ok((self.config, destinations))
     }
 }
 

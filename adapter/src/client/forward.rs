@@ -7,7 +7,7 @@ use async_stream::stream;
 use futures_core::Stream;
 
 use super::{
-    builder::{FixedEndpoint, RemoteAgentBuilder},
+    builder::{Discovered, FixedEndpoint, RemoteAgentBuilder},
     call::Call,
     config::CallOptions,
     router::Destination,
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::Error;
 
-/// A client that forwards requests to one endpoint and returns the undecoded answers as
-/// [`Body::Raw`].
+/// A client that forwards requests to one endpoint or to the instances of an agent, and returns the
+/// undecoded answers as [`Body::Raw`].
 ///
 /// A forwarded request keeps its id if it has its own connection. On a shared connection, a request
 /// receives a new id, because two requests could otherwise have the same id.
@@ -38,12 +38,23 @@ impl Forwarder {
     /// Returns [`Error::InvalidEndpoint`] if the endpoint is not valid, and
     /// [`Error::InvalidSetting`] if a setting is out of range.
     pub(crate) fn new(builder: RemoteAgentBuilder<FixedEndpoint>) -> Result<Self, Error> {
-        let (client, [calls, streams]) = builder.into_forwarding_parts()?;
-        Ok(Self(Arc::new(Inner {
+        builder.into_forwarding_parts().map(Self::from_parts)
+    }
+
+    /// # Errors
+    ///
+    /// Returns [`Error::InvalidName`] if the name is not valid, and [`Error::InvalidSetting`] if a
+    /// setting is out of range.
+    pub(crate) fn discover(builder: RemoteAgentBuilder<Discovered>) -> Result<Self, Error> {
+        builder.into_forwarding_parts().map(Self::from_parts)
+    }
+
+    fn from_parts((client, [calls, streams]): (Arc<Client>, [Destination; 2])) -> Self {
+        Self(Arc::new(Inner {
             client,
             calls,
             streams,
-        })))
+        }))
     }
 
     /// Returns the agent name that is added to requests without one.

@@ -3,6 +3,7 @@
 mod bodies;
 pub(crate) mod buffer_pool;
 mod encode_cost;
+pub(crate) mod frame_log;
 mod offload;
 mod write_buffer;
 
@@ -29,6 +30,7 @@ use tokio_util::io::poll_read_buf;
 pub(crate) use self::{
     bodies::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL},
     encode_cost::{approximate_memory, is_costly},
+    frame_log::FrameLog,
     offload::Offload,
     write_buffer::WriteBuffer,
 };
@@ -59,6 +61,8 @@ pub(crate) struct FramedConnection {
     granted: Option<usize>,
     /// A large payload that is being decoded on another thread.
     decoding: Option<Offload<Decoded>>,
+    /// The log of frames, or `None` if frames are not logged.
+    log: Option<Box<FrameLog>>,
 }
 
 /// The result of decoding a payload.
@@ -130,6 +134,7 @@ impl FramedConnection {
             large_capacity: 0,
             granted: None,
             decoding: None,
+            log: FrameLog::start(),
         }
     }
 
@@ -295,7 +300,8 @@ impl FramedConnection {
     /// Writes the queued bytes. Returns `Ready` once all bytes are written and flushed.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.outgoing.remaining();
-        let result = write_all(&mut self.connection, cx, &mut self.outgoing);
+        let log = self.log.as_deref_mut();
+        let result = write_all(&mut self.connection, cx, &mut self.outgoing, log);
         self.written += (before - self.outgoing.remaining()) as u64;
         ready!(result)?;
         self.unflushed = false;
@@ -309,7 +315,7 @@ impl FramedConnection {
         cx: &mut Context<'_>,
         frame: &mut impl Buf,
     ) -> Poll<io::Result<()>> {
-        write_all(&mut self.connection, cx, frame)
+        write_all(&mut self.connection, cx, frame, self.log.as_deref_mut())
     }
 
     /// Waits for a whole frame and returns the length of its payload. Returns `None` at the end of
@@ -336,6 +342,7 @@ impl FramedConnection {
                 let size = self.frame_size().unwrap_or_default();
                 space = space.min(size - self.incoming.len());
             }
+            let before = self.incoming.len();
             let connection = Pin::new(&mut self.connection);
             let mut buffer = (&mut self.incoming).limit(space);
             let Poll::Ready(read) = poll_read_buf(connection, cx, &mut buffer) else {
@@ -345,6 +352,9 @@ impl FramedConnection {
             let read = read?;
             if read == 0 {
                 return Poll::Ready(check_eof(&self.incoming).map(|()| None));
+            }
+            if let Some(log) = &mut self.log {
+                log.received(self.connection.peer(), &self.incoming[before..]);
             }
             self.received += read as u64;
             self.is_busy = read == space;
@@ -382,9 +392,13 @@ impl FramedConnection {
         let bound = HEADER_LEN + len + BUSY_READ_SIZE;
         while self.incoming.len() < bound {
             self.incoming.reserve(READ_SIZE);
+            let before = self.incoming.len();
             let connection = Pin::new(&mut self.connection);
             if ready!(poll_read_buf(connection, cx, &mut self.incoming))? == 0 {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(log) = &mut self.log {
+                log.received(self.connection.peer(), &self.incoming[before..]);
             }
         }
         Poll::Pending
@@ -502,6 +516,9 @@ impl FramedConnection {
     /// If a socket is closed while it has unread bytes, the peer may lose bytes that were already
     /// written. The peer may also lose bytes if it sends more bytes after the close.
     pub(crate) async fn close(mut self, linger: Linger) {
+        if let Some(log) = &mut self.log {
+            log.sent(self.connection.peer(), self.outgoing.chunk());
+        }
         let farewell = async {
             self.connection.write_all_buf(&mut self.outgoing).await?;
             self.connection.shutdown().await?;
@@ -531,13 +548,19 @@ fn write_all(
     connection: &mut Connection,
     cx: &mut Context<'_>,
     bytes: &mut impl Buf,
+    mut log: Option<&mut FrameLog>,
 ) -> Poll<io::Result<()>> {
     while bytes.has_remaining() {
         // Queues and frames are contiguous, so `write` is used, which is faster than `writev` with
         // a single slice.
         match ready!(Pin::new(&mut *connection).poll_write(cx, bytes.chunk()))? {
             0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            written => bytes.advance(written),
+            written => {
+                if let Some(log) = &mut log {
+                    log.sent(connection.peer(), &bytes.chunk()[..written]);
+                }
+                bytes.advance(written);
+            }
         }
     }
     // A custom connection may buffer bytes until it is flushed.

@@ -4,10 +4,9 @@ use std::{fmt, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Proxy, service::ProxyService};
+use super::{Proxy, ProxyTarget, service::ProxyService};
 use crate::{
     Error,
-    client::{FixedEndpoint, Forwarder, RemoteAgentBuilder},
     server::{Endpoints, ServerConfig, ServerTasks, server_settings},
 };
 
@@ -32,13 +31,13 @@ use crate::{
 /// ```
 #[must_use]
 pub struct ProxyBuilder {
-    target: RemoteAgentBuilder<FixedEndpoint>,
+    target: ProxyTarget,
     config: ServerConfig,
     endpoints: Endpoints,
 }
 
 impl ProxyBuilder {
-    pub(super) fn new(target: RemoteAgentBuilder<FixedEndpoint>) -> Self {
+    pub(super) fn new(target: ProxyTarget) -> Self {
         Self {
             target,
             config: ServerConfig::default(),
@@ -50,12 +49,13 @@ impl ProxyBuilder {
         /// The default is 1024.
         max_connections;
         /// The limits apply to frames that are exchanged with callers. For frames that are
-        /// exchanged with the target, set [`RemoteAgentBuilder::frame_limits`].
+        /// exchanged with the target, set
+        /// [`RemoteAgentBuilder::frame_limits`](crate::RemoteAgentBuilder::frame_limits).
         frame_limits;
         idle_timeout;
         /// Sets the timeout for an answer of the target, or for each chunk of a stream. By default,
-        /// only the target's [timeout](RemoteAgentBuilder::timeout) applies. If both timeouts are
-        /// set, the shorter one applies.
+        /// only the target's [timeout](crate::RemoteAgentBuilder::timeout) applies. If both
+        /// timeouts are set, the shorter one applies.
         handler_timeout;
         /// Watches are ended immediately.
         shutdown_timeout;
@@ -84,7 +84,7 @@ impl ProxyBuilder {
             None => self.target,
         };
         let drain = CancellationToken::new();
-        let service = ProxyService::new(Forwarder::new(target)?, drain.clone());
+        let service = ProxyService::new(target.forwarder()?, drain.clone());
         let bound = self.endpoints.bind(&self.config).await?;
         let tasks = ServerTasks::start(bound, Arc::new(service), self.config);
         for endpoint in tasks.endpoints() {

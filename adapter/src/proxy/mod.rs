@@ -2,18 +2,15 @@
 
 mod builder;
 mod service;
+mod target;
 
 use std::fmt;
 
 use agentwire_transport::{Endpoint, Error as TransportError};
 use tokio_util::sync::CancellationToken;
 
-pub use self::builder::ProxyBuilder;
-use crate::{
-    Error,
-    client::{FixedEndpoint, RemoteAgentBuilder},
-    server::ServerTasks,
-};
+pub use self::{builder::ProxyBuilder, target::ProxyTarget};
+use crate::{Error, client::RemoteAgentBuilder, server::ServerTasks};
 
 /// A server that forwards every request to a target and returns every answer to the caller.
 ///
@@ -22,9 +19,9 @@ use crate::{
 /// written in any language. The proxy does not interpret requests, so it also forwards unknown
 /// names, methods, keys and errors ([PROTOCOL 2.10]).
 ///
-/// The proxy never sends a request twice, because only the caller knows whether repeating a request
-/// is safe. If the target does not answer, the caller receives an error that does not reveal the
-/// endpoint of the target. The proxy logs the cause.
+/// The proxy never repeats a request that the target may have seen, because only the caller knows
+/// whether repeating a request is safe. If the target does not answer, the caller receives an error
+/// that does not reveal the endpoint of the target. The proxy logs the cause.
 ///
 /// The proxy runs until it is stopped or dropped. Dropping the proxy aborts the requests in flight.
 ///
@@ -75,7 +72,10 @@ impl Proxy {
             .await
     }
 
-    /// Returns a builder for a proxy that forwards requests to `target`.
+    /// Returns a builder for a proxy that forwards requests to `target`, which is built like a
+    /// client: by [`RemoteAgent::builder`](crate::RemoteAgent::builder) for one endpoint, or by
+    /// [`RemoteAgent::discover`](crate::RemoteAgent::discover) for the instances of an agent. If an
+    /// instance cannot be reached, or is stopping, the request goes to another instance.
     ///
     /// The settings of `target` apply, with two exceptions. The retry policy is ignored. The
     /// [`name`](RemoteAgentBuilder::name) is added only to requests that do not name an agent.
@@ -83,8 +83,8 @@ impl Proxy {
     /// Streams and requests with an unknown method use separate connections, so that they never
     /// delay calls. The limit [`max_connections`](RemoteAgentBuilder::max_connections) applies
     /// separately to the two groups of connections.
-    pub fn builder(target: RemoteAgentBuilder<FixedEndpoint>) -> ProxyBuilder {
-        ProxyBuilder::new(target)
+    pub fn builder(target: impl Into<ProxyTarget>) -> ProxyBuilder {
+        ProxyBuilder::new(target.into())
     }
 
     /// Returns the first endpoint of the proxy. If the operating system chose the port, the

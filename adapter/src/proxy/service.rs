@@ -180,7 +180,11 @@ fn no_answer(error: &Error, id: &RequestId) -> WireError {
         Error::Encode { source, .. } => {
             format!("The proxy cannot send the request to its target: {source}")
         }
-        Error::ConnectionFailed { .. } => "The proxy cannot connect to its target".to_owned(),
+        Error::ConnectionFailed { .. } | Error::Unreachable { .. } => {
+            "The proxy cannot connect to its target".to_owned()
+        }
+        Error::NotRegistered { .. } => "The target of the proxy is not registered".to_owned(),
+        Error::Registry { .. } => "The proxy cannot look up its target".to_owned(),
         Error::Timeout { timeout, phase, .. } => {
             let phase = match phase {
                 crate::Phase::Queueing => "waiting for a free connection",

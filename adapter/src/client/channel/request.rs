@@ -3,7 +3,7 @@
 use agentwire_codec::{Body, EncodeError, Envelope, Request as RequestBody, RequestId};
 
 use super::frame::Frame;
-use crate::{client::config::Config, connection::buffer_pool};
+use crate::{client::config::Config, connection::buffer_pool, description::DESCRIBE};
 
 /// An encoded request. All attempts send the same bytes, even to different endpoints.
 #[derive(Debug)]
@@ -15,6 +15,14 @@ pub(in crate::client) struct Request {
     pub(in crate::client) tool: Option<String>,
     pub(in crate::client) frame: Frame,
 }
+
+/// Returns the name of a method that is neither `process`, `stream` nor `execute`.
+fn static_name(method: Option<&str>) -> &'static str {
+    let method = METHODS.into_iter().find(|known| method == Some(*known));
+    method.unwrap_or("request")
+}
+
+const METHODS: [&str; 5] = [DESCRIBE, "lookup", "list", "find", "watch"];
 
 /// A request that cannot be encoded.
 #[derive(Debug)]
@@ -31,6 +39,7 @@ impl Request {
             Body::Request(RequestBody::Execute(execute)) => {
                 ("execute", Some(execute.tool_name.clone()))
             }
+            Body::Request(other) => (static_name(other.method()), None),
             other => (other.kind().as_str(), None),
         };
         Self::encode(RequestId::random(), method, tool, body, config)

@@ -1,12 +1,15 @@
 //! The builder of a [`RemoteRegistry`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agentwire_codec::{Format, FrameLimits};
 use agentwire_transport::{Endpoint, Error as TransportError, internal::MAX_TIMEOUT};
 
 use super::{RemoteRegistry, budget::ListLimits};
-use crate::{Credentials, Error, RemoteAgent};
+use crate::{
+    Credentials, Error, RemoteAgent,
+    observer::{Observer, Observers},
+};
 
 /// A builder for a [`RemoteRegistry`], returned by [`RemoteRegistry::builder`].
 ///
@@ -40,6 +43,7 @@ pub struct RemoteRegistryBuilder {
     credentials: Option<Credentials>,
     allow_plaintext_credentials: bool,
     peer_uid: Option<u32>,
+    observers: Observers,
 }
 
 impl RemoteRegistryBuilder {
@@ -66,6 +70,7 @@ impl RemoteRegistryBuilder {
             credentials: None,
             allow_plaintext_credentials: false,
             peer_uid: None,
+            observers: Observers::default(),
         }
     }
 
@@ -167,6 +172,13 @@ impl RemoteRegistryBuilder {
         self
     }
 
+    /// Adds an observer, which learns what the client does, as
+    /// [`RemoteAgentBuilder::observer`](crate::RemoteAgentBuilder::observer) does.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.add(observer);
+        self
+    }
+
     /// Checks the settings and creates the client. The client connects on its first call.
     ///
     /// # Errors
@@ -183,6 +195,9 @@ impl RemoteRegistryBuilder {
                 .allow_plaintext_credentials(self.allow_plaintext_credentials);
             if let Some(credentials) = &self.credentials {
                 client = client.credentials(credentials.clone());
+            }
+            if let Some(observer) = self.observers.get() {
+                client = client.observer(Arc::clone(observer));
             }
             if let Some(uid) = self.peer_uid {
                 client = client.peer_uid(uid);
