@@ -3,7 +3,8 @@
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{
-    RedisRegistry, address::Address, fault::Fault, keys::Keys, shared::Shared, status, store::Store,
+    RedisRegistry, address::Address, fault::Fault, keys::Keys, shared::Shared, status,
+    store::Store, url::Url,
 };
 use crate::{RegistryConfig, RegistryError};
 
@@ -84,9 +85,20 @@ impl RedisRegistryBuilder {
     /// # Errors
     ///
     /// Returns [`RegistryError::InvalidSetting`] if a setting is invalid.
-    pub fn connect_lazy(self) -> Result<RedisRegistry, RegistryError> {
+    pub fn connect_lazy(mut self) -> Result<RedisRegistry, RegistryError> {
+        let Url {
+            url,
+            namespace,
+            lease,
+        } = Url::parse(&self.url)?;
+        if let Some(namespace) = namespace {
+            self.namespace = namespace;
+        }
+        if let Some(lease) = lease {
+            self = self.lease(lease);
+        }
         self.check()?;
-        let address = Address::parse(&self.url)?;
+        let address = Address::parse(&url)?;
         // All databases of a Redis server share their channels, so the name of the channel contains
         // the database number.
         let channel = format!("{}changes@{}", self.namespace, address.database);

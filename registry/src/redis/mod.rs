@@ -52,6 +52,7 @@ mod status;
 mod store;
 mod sweeper;
 mod tasks;
+mod url;
 mod watcher;
 
 use std::{fmt, sync::Arc};
@@ -137,6 +138,11 @@ impl RedisRegistry {
     }
 
     /// Returns a builder for a registry with custom settings.
+    ///
+    /// The URL may set the [namespace](RedisRegistryBuilder::namespace) and the
+    /// [lease](RedisRegistryBuilder::lease), as in `redis://host:6379/0?namespace=blue:&lease=30s`.
+    /// These settings have precedence over those of the builder. An unknown key in the query is an
+    /// error.
     pub fn builder(url: impl Into<String>) -> RedisRegistryBuilder {
         RedisRegistryBuilder::new(url)
     }
