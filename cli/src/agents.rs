@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use agentwire::{Agent, AgentError, Message, RequestContext};
+use agentwire::{Agent, AgentError, Map, Message, RequestContext};
 use futures_core::Stream;
 use futures_util::stream::{self, StreamExt};
 
@@ -11,6 +11,7 @@ use futures_util::stream::{self, StreamExt};
 pub(crate) struct BuiltIn {
     name: String,
     kind: AgentKind,
+    capabilities: Map,
 }
 
 /// The behaviour of a built-in agent.
@@ -30,13 +31,27 @@ impl BuiltIn {
     /// Creates an agent of this kind. The default name is the name of the kind.
     pub(crate) fn new(kind: AgentKind, name: Option<String>) -> Self {
         let name = name.unwrap_or_else(|| kind.name().to_owned());
-        Self { name, kind }
+        Self {
+            name,
+            kind,
+            capabilities: Map::new(),
+        }
+    }
+
+    /// Sets the capabilities that the agent publishes.
+    pub(crate) fn with_capabilities(mut self, capabilities: Map) -> Self {
+        self.capabilities = capabilities;
+        self
     }
 }
 
 impl Agent for BuiltIn {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn capabilities(&self) -> Map {
+        self.capabilities.clone()
     }
 
     async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
@@ -119,7 +134,7 @@ fn number(agent: &str, digits: &str) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
-    use agentwire::{Map, Value};
+    use agentwire::Value;
 
     use super::*;
 

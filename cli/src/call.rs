@@ -32,10 +32,6 @@ impl CallArgs {
             wait,
         } = self.message.prepare()?;
         runtime::run_client(async {
-            tracing::info!(
-                endpoint = remote.endpoint().map(tracing::field::display),
-                "calling"
-            );
             let reply = wait.until_present(async || remote.process(message.clone()).await);
             self.reply.print(reply.await?)
         })

@@ -1,10 +1,10 @@
 //! The command line: the global options and the commands.
 
-use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, describe::DescribeArgs,
-    execute::ExecuteArgs, exit::CliError, logging, man, ping::PingArgs, proxy::ProxyArgs,
+    execute::ExecuteArgs, exit::CliError, logging::LogArgs, man, ping::PingArgs, proxy::ProxyArgs,
     recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs, stream::StreamArgs, token, usage,
 };
 
@@ -23,9 +23,8 @@ use crate::{
     max_term_width = 100
 )]
 pub(crate) struct Cli {
-    /// Log to standard error; repeat for more detail (-vv, -vvv)
-    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
-    verbose: u8,
+    #[command(flatten)]
+    log: LogArgs,
 
     #[command(subcommand)]
     command: Command,
@@ -59,7 +58,7 @@ impl Cli {
     }
 
     pub(crate) fn run(self) -> Result<(), CliError> {
-        logging::start(self.verbose);
+        self.log.start()?;
         match self.command {
             Command::Serve(args) => args.run(),
             Command::Call(args) => args.run(),

@@ -4,11 +4,11 @@ use std::{error::Error, fmt, process::ExitCode};
 
 use agentwire::{
     registry::RegistryError,
-    transport::internal::{Chain, Escaped, Untrusted},
+    transport::internal::{Chain, Untrusted},
 };
 use agentwire_codec::ErrorCode;
 
-use crate::stderr;
+use crate::logging;
 
 /// The exit code of the program. The numbers must not change, because scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Exit {
             | RegistryError::NotARegistry { .. } => Self::Protocol,
             RegistryError::Unavailable { source, .. } => {
                 let call = source.downcast_ref::<agentwire::Error>();
-                if call.is_some_and(agentwire::Error::is_timeout) {
+                if call.is_some_and(|call| call.is_timeout() && !has_refused(call)) {
                     Self::TimedOut
                 } else {
                     Self::Unreachable
@@ -121,8 +121,7 @@ impl CliError {
         match self {
             Self::Silent => Exit::Success.into(),
             Self::Reported { exit, text } => {
-                let line = format!("agentwire: {}\n", Escaped(text.trim_end()));
-                stderr::write(line.into_bytes());
+                logging::write_message("error", text.trim_end());
                 exit.into()
             }
         }
@@ -140,6 +139,8 @@ impl From<agentwire::Error> for CliError {
             Exit::Remote
         } else if error.is_encode() || is_usage(&error) {
             Exit::Usage
+        } else if has_refused(&error) {
+            Exit::Unreachable
         } else if error.is_timeout() {
             Exit::TimedOut
         } else if error.is_protocol() {
@@ -174,6 +175,20 @@ pub(crate) fn with_code(mut text: String, code: &ErrorCode) -> String {
         text += &format!(" [{code}]");
     }
     text
+}
+
+/// Returns true if the call timed out because each attempt to connect failed. The timeout only says
+/// how long the client tried.
+fn has_refused(error: &agentwire::Error) -> bool {
+    use agentwire::{Error::Timeout, Phase::Connecting};
+    matches!(
+        error,
+        Timeout {
+            phase: Connecting,
+            source: Some(_),
+            ..
+        }
+    )
 }
 
 /// Returns true if the error was caused by an invalid argument.

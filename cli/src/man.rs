@@ -56,7 +56,7 @@ fn subcommands(command: &Command) -> impl Iterator<Item = &Command> {
 /// subsections.
 fn subcommand(command: &Command) -> io::Result<String> {
     let name = command.get_bin_name().unwrap_or(command.get_name());
-    let is_global = |arg: &Arg| matches!(arg.get_id().as_str(), "help" | "verbose");
+    let is_global = |arg: &Arg| arg.get_id() == "help" || arg.is_global_set();
     let man = Man::new(command.clone().mut_args(|arg| {
         let hidden = is_global(&arg);
         arg.hide(hidden)

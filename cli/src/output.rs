@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::{
     color,
     exit::{CliError, Exit},
-    pretty, stderr,
+    logging, pretty,
 };
 
 /// Writes bytes to standard output and flushes it.
@@ -128,8 +128,7 @@ pub(crate) fn announce(line: impl std::fmt::Display) {
 
 /// Prints a warning to standard error.
 pub(crate) fn warn(text: impl std::fmt::Display) {
-    let line = format!("agentwire: {}\n", Escaped(text));
-    stderr::write(line.into_bytes());
+    logging::write_message("warn", &text.to_string());
 }
 
 /// Converts the error of a write to standard output. A closed pipe, as in `| head`, is not

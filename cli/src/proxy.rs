@@ -2,16 +2,18 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use agentwire::{Endpoint, FrameLimits, Proxy, RemoteAgent};
+use agentwire::{Endpoint, FrameLimits, Proxy, ProxyTarget, RemoteAgent, RemoteAgentBuilder};
 use clap::Args;
 
 use crate::{
     auth_args::TokenArgs,
     codec::CodecArg,
     endpoint_args::{parse_connect_endpoint, parse_listen_endpoint},
-    exit::CliError,
+    exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
-    output, runtime,
+    output,
+    registry_url::{RegistryUrl, parse_registry_url},
+    runtime,
     server_args::ServerArgs,
     signals::StopSignals,
     timeout::parse_timeout,
@@ -27,16 +29,22 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ProxyArgs {
-    /// The endpoint to listen on: unix:///path/to/socket or tcp://host:port; port 0 picks a free
-    /// port
-    #[arg(value_name = "LISTEN_ENDPOINT", value_parser = parse_listen_endpoint)]
-    listen: Endpoint,
+    /// The endpoint to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; port
+    /// 0 picks a free port; leave LISTEN_ENDPOINT out if sockets are passed by --fd or LISTEN_FDS
+    // The first argument is the target if LISTEN_ENDPOINT is left out.
+    #[arg(value_name = "LISTEN_ENDPOINT")]
+    listen: Option<String>,
 
-    /// The endpoint of the server to forward to
-    #[arg(value_name = "TARGET_ENDPOINT", value_parser = parse_connect_endpoint)]
-    target: Endpoint,
+    /// The endpoint of the server to forward to; leave TARGET_ENDPOINT out if --registry finds the
+    /// server
+    #[arg(value_name = "TARGET_ENDPOINT")]
+    target: Option<String>,
 
-    /// The name of the agent in calls that name no agent
+    /// Forward to the instances of the agent --name in this registry, instead of TARGET_ENDPOINT
+    #[arg(long, value_name = "URL", value_parser = parse_registry_url, requires = "name")]
+    registry: Option<RegistryUrl>,
+
+    /// The name of the agent in calls that name no agent, and in the registry
     #[arg(long)]
     name: Option<String>,
 
@@ -81,41 +89,93 @@ pub(crate) struct ProxyArgs {
 }
 
 impl ProxyArgs {
-    pub(crate) fn run(self) -> Result<(), CliError> {
-        let mut target = RemoteAgent::builder(self.target)
+    pub(crate) fn run(mut self) -> Result<(), CliError> {
+        let (listen, target) = self.endpoints()?;
+        let target: ProxyTarget = match (target, &self.registry) {
+            (Some(endpoint), _) => self.configure(RemoteAgent::builder(endpoint))?.into(),
+            (None, Some(url)) => {
+                let timeout = (self.timeout / 2).min(REGISTRY_TIMEOUT);
+                let registry = url.open(timeout, &self.tls, &self.token, None)?;
+                let name = self.name.as_deref().unwrap_or_default();
+                let builder = RemoteAgent::discover(registry, name);
+                self.configure(builder)?.into()
+            }
+            (None, None) => return Err(missing("TARGET_ENDPOINT, or --registry with --name")),
+        };
+        let proxy = Proxy::builder(target)
+            .max_connections(self.max_connections)
+            .frame_limits(self.frame_limit);
+        let (proxy, doors) = self.server.apply(proxy, listen.into_iter().collect())?;
+        runtime::run_server(async {
+            let mut signals = StopSignals::start()?;
+            let (proxy, files) = doors.add_to(proxy)?;
+            let proxy = tokio::select! {
+                served = proxy.serve() => served?,
+                () = signals.next() => return Ok(()),
+            };
+            files.change()?;
+            for endpoint in proxy.endpoints() {
+                tracing::info!(%endpoint, "listening");
+                output::announce(format_args!("listening on {endpoint}"));
+            }
+            signals.next().await;
+            signals.stop(proxy.stop(), proxy.abort()).await;
+            Ok(())
+        })
+    }
+
+    /// Returns the endpoint to listen on and the target, which are left out if the sockets are
+    /// passed or a registry finds the target.
+    fn endpoints(&mut self) -> Result<(Option<Endpoint>, Option<Endpoint>), CliError> {
+        let (mut listen, mut target) = (self.listen.take(), self.target.take());
+        let finds_target = self.registry.is_some();
+        if finds_target && target.is_some() {
+            let problem = "TARGET_ENDPOINT cannot be used with --registry";
+            return Err(CliError::new(Exit::Usage, problem));
+        }
+        if self.server.has_sockets() && !finds_target && target.is_none() {
+            target = listen.take();
+        }
+        if listen.is_none() && !self.server.has_sockets() {
+            return Err(missing("LISTEN_ENDPOINT"));
+        }
+        let invalid = |name| move |problem| CliError::new(Exit::Usage, problem).context(name);
+        let listen = listen.as_deref().map(parse_listen_endpoint).transpose();
+        let target = target.as_deref().map(parse_connect_endpoint).transpose();
+        Ok((
+            listen.map_err(invalid("LISTEN_ENDPOINT"))?,
+            target.map_err(invalid("TARGET_ENDPOINT"))?,
+        ))
+    }
+
+    fn configure<D>(
+        &self,
+        builder: RemoteAgentBuilder<D>,
+    ) -> Result<RemoteAgentBuilder<D>, CliError> {
+        let mut builder = builder
             .format(self.codec.into())
             .timeout(self.timeout)
             .max_connections(self.pool.get())
             .max_in_flight_per_connection(self.share.get())
             .frame_limits(self.frame_limit)
             .tls(self.tls.client()?);
-        target = self.token.apply(target)?;
-        if let Some(name) = self.name {
-            target = target.name(name);
+        if let Some(name) = &self.name {
+            builder = builder.name(name);
         }
-        let proxy = Proxy::builder(target)
-            .max_connections(self.max_connections)
-            .frame_limits(self.frame_limit);
-        let proxy = self
-            .server
-            .apply(proxy, std::slice::from_ref(&self.listen))?;
-        runtime::run_server(async {
-            let mut signals = StopSignals::start()?;
-            let proxy = tokio::select! {
-                served = proxy.endpoint(self.listen).serve() => served?,
-                () = signals.next() => return Ok(()),
-            };
-            tracing::info!(endpoint = %proxy.endpoint(), "listening");
-            output::announce(format_args!("listening on {}", proxy.endpoint()));
-            signals.next().await;
-            signals.stop(proxy.stop(), proxy.abort()).await;
-            Ok(())
-        })
+        self.token.apply(builder)
     }
 }
+
+fn missing(what: &str) -> CliError {
+    CliError::new(Exit::Usage, format!("nothing to forward: give {what}"))
+}
+
+/// The maximum timeout of registry lookups.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(3);
 
 const AFTER_HELP: &str = "\
 Examples:
   agentwire proxy tcp://127.0.0.1:8080 unix:///tmp/echo.sock
   agentwire proxy unix:///tmp/far.sock tcp://agents.example:8080 --timeout 2m
-  agentwire proxy tcp://0.0.0.0:8080 unix:///tmp/echo.sock --pool 16 --share 64 --codec msgpack";
+  agentwire proxy tcp://0.0.0.0:8080 unix:///tmp/echo.sock --pool 16 --share 64 --codec msgpack
+  agentwire proxy tcp://0.0.0.0:8080 --registry tcp://localhost:7000 --name weather";

@@ -1,14 +1,15 @@
 //! The option `--registry`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agentwire::{
     Endpoint,
+    observer::Observer,
     registry::{RedisRegistry, RedisRegistryBuilder, RemoteRegistry, SharedRegistry},
 };
 
 use crate::{
-    auth_args::TokenArgs, endpoint_args::parse_connect_endpoint, exit::CliError,
+    auth_args::TokenArgs, endpoint_args::parse_connect_endpoint, exit::CliError, logging,
     tls_args::TlsClientArgs,
 };
 
@@ -35,6 +36,14 @@ pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
 }
 
 impl RegistryUrl {
+    /// Returns the observer that logs each request to the registry, or `None` if nothing is logged.
+    pub(crate) fn request_log(&self) -> Option<Arc<dyn Observer>> {
+        match self {
+            Self::Agentwire(endpoint) => logging::requests::of_client(endpoint),
+            Self::Redis(_) => None,
+        }
+    }
+
     /// Creates a client, which connects when it is first used. `timeout` is the maximum time to
     /// wait for each answer. A registry in Redis has its password in the URL, and ignores the
     /// token.
@@ -43,12 +52,16 @@ impl RegistryUrl {
         timeout: Duration,
         tls: &TlsClientArgs,
         token: &TokenArgs,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Result<SharedRegistry, CliError> {
         Ok(match self {
             Self::Agentwire(endpoint) => {
-                let registry = RemoteRegistry::builder(endpoint)
+                let mut registry = RemoteRegistry::builder(endpoint)
                     .timeout(timeout)
                     .tls(tls.client()?);
+                if let Some(observer) = observer {
+                    registry = registry.observer(observer);
+                }
                 let registry = token.apply_to_registry(registry)?;
                 SharedRegistry::new(registry.build()?)
             }
@@ -71,6 +84,7 @@ mod tests {
             ("redis://localhost", true),
             ("redis://user:secret@localhost:6379/2", true),
             ("redis+unix:///run/redis.sock", true),
+            ("redis://localhost/1?namespace=blue:&lease=30s", true),
         ] {
             let url = parse_registry_url(text).unwrap();
             assert_eq!(matches!(url, RegistryUrl::Redis(_)), is_redis, "{text}");
@@ -79,7 +93,8 @@ mod tests {
                 url.open(
                     Duration::from_secs(1),
                     &TlsClientArgs::default(),
-                    &TokenArgs::default()
+                    &TokenArgs::default(),
+                    None
                 )
                 .is_ok(),
                 "{text}"
@@ -90,6 +105,8 @@ mod tests {
             "localhost",
             "redis://",
             "rediss://localhost",
+            "redis://localhost?namspace=blue:",
+            "redis://localhost?lease=soon",
             "tcp://localhost:0",
         ] {
             assert!(parse_registry_url(text).is_err(), "{text}");

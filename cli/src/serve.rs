@@ -3,8 +3,8 @@
 use std::{future::pending, time::Duration};
 
 use agentwire::{
-    Endpoint, FrameLimits, LocalAgent, LocalAgentBuilder,
-    registry::{Registration, RegistrationHandle},
+    Endpoint, FrameLimits, LocalAgent, LocalAgentBuilder, Map,
+    registry::{Registration, RegistrationHandle, Version},
     transport::internal::Chain,
 };
 use clap::Args;
@@ -14,15 +14,18 @@ use tokio::time::timeout;
 use crate::{
     agents::{AgentKind, BuiltIn},
     auth_args::TokenArgs,
+    doors::Doors,
     endpoint_args::parse_listen_endpoint,
     exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
+    message_args::parse_metadata,
     output,
     registry_url::{RegistryUrl, parse_registry_url},
     runtime,
     server_args::ServerArgs,
     signals::StopSignals,
     tls_args::TlsClientArgs,
+    tools::BuiltInTool,
 };
 
 /// Serve a built-in agent for testing clients
@@ -40,8 +43,9 @@ use crate::{
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ServeArgs {
     /// The endpoints to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; with
-    /// port 0, the system chooses a free port
-    #[arg(value_name = "ENDPOINT", required = true, value_parser = parse_listen_endpoint)]
+    /// port 0, the system chooses a free port; leave ENDPOINT out if sockets are passed by --fd or
+    /// LISTEN_FDS
+    #[arg(value_name = "ENDPOINT", value_parser = parse_listen_endpoint)]
     endpoints: Vec<Endpoint>,
 
     /// The agent to serve: echo, slow:MS, fail or count:N
@@ -51,6 +55,22 @@ pub(crate) struct ServeArgs {
     /// The name of the agent [default: echo, slow, fail or count]
     #[arg(long)]
     name: Option<String>,
+
+    /// A tool to offer, too: add, echo, fail or slow:MS; can be repeated
+    #[arg(long)]
+    tool: Vec<BuiltInTool>,
+
+    /// The version of the agent, such as 1.2.0, for callers and the registry
+    #[arg(long)]
+    version: Option<Version>,
+
+    /// The capabilities of the agent, as a JSON object, for callers and the registry
+    #[arg(long, value_name = "JSON", value_parser = parse_metadata)]
+    capabilities: Option<Map>,
+
+    /// The metadata of the agent, as a JSON object, for callers and the registry
+    #[arg(long, value_name = "JSON", value_parser = parse_metadata)]
+    metadata: Option<Map>,
 
     /// The maximum number of open connections; raise the limit on open files (ulimit -n)
     /// accordingly
@@ -83,32 +103,43 @@ pub(crate) struct ServeArgs {
 
 impl ServeArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
-        let mut local = LocalAgent::builder(BuiltIn::new(self.agent, self.name))
+        let agent = BuiltIn::new(self.agent, self.name);
+        let agent = agent.with_capabilities(self.capabilities.unwrap_or_default());
+        let mut local = LocalAgent::builder(agent)
             .max_connections(self.max_connections)
             .frame_limits(self.frame_limit);
-        local = self.server.apply(local, &self.endpoints)?;
+        for tool in self.tool {
+            local = local.tool(tool);
+        }
+        if let Some(version) = self.version {
+            local = local.version(version);
+        }
+        for (key, value) in self.metadata.unwrap_or_default() {
+            local = local.metadata(key, value);
+        }
+        let (mut local, doors) = self.server.apply(local, self.endpoints)?;
         if let Some(registry) = self.registry {
-            local = local.registry(registry.open(REGISTRY_TIMEOUT, &self.tls, &self.token)?);
+            local =
+                local.registry(registry.open(REGISTRY_TIMEOUT, &self.tls, &self.token, None)?);
         }
         for endpoint in self.advertise {
             local = local.advertised_endpoint(endpoint);
         }
-        for endpoint in self.endpoints {
-            local = local.endpoint(endpoint);
-        }
-        serve_until_stopped(local)
+        serve_until_stopped(local, doors)
     }
 }
 
 /// Serves an agent until a signal is received, and then waits for the calls in flight. A second
 /// signal aborts the calls in flight.
-fn serve_until_stopped(agent: LocalAgentBuilder) -> Result<(), CliError> {
+fn serve_until_stopped(agent: LocalAgentBuilder, doors: Doors) -> Result<(), CliError> {
     runtime::run_server(async {
         let mut signals = StopSignals::start()?;
+        let (agent, files) = doors.add_to(agent)?;
         let local = tokio::select! {
             served = agent.serve() => served?,
             () = signals.next() => return Ok(()),
         };
+        files.change()?;
         for endpoint in local.endpoints() {
             tracing::info!(%endpoint, agent = local.name(), "listening");
             output::announce(format_args!("listening on {endpoint}"));
@@ -188,5 +219,6 @@ Examples:
   agentwire serve unix:///tmp/echo.sock
   agentwire serve tcp://127.0.0.1:0 --agent count:5
   agentwire serve tcp://[::1]:8080 --agent slow:250 --name sleepy
+  agentwire serve unix:///run/agents/echo.sock --tool add --tool fail --socket-group agents
   agentwire serve unix:///tmp/echo.sock tcp://0.0.0.0:8080
   agentwire serve tcp://0.0.0.0:0 --registry tcp://localhost:7000 --advertise tcp://myhost:0";

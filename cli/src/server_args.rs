@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use agentwire::{
     Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, auth::Security,
-    registry::RegistryServerBuilder,
+    registry::RegistryServerBuilder, transport::Listener,
 };
 use clap::Args;
 
 use crate::{
-    auth_args::SecurityArgs, exit::CliError, frame_limit::parse_memory_budget,
-    timeout::parse_timeout, tls_args::TlsServerArgs,
+    auth_args::SecurityArgs,
+    doors::{Doors, SocketArgs},
+    exit::CliError,
+    frame_limit::parse_memory_budget,
+    logging,
+    timeout::parse_timeout,
+    tls_args::TlsServerArgs,
 };
 
 /// The options that all servers share.
@@ -35,6 +40,9 @@ pub(crate) struct ServerArgs {
     max_connections_per_peer: Option<usize>,
 
     #[command(flatten)]
+    sockets: SocketArgs,
+
+    #[command(flatten)]
     security: SecurityArgs,
 
     #[command(flatten)]
@@ -42,22 +50,35 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// Applies the options to the builder of a server that listens on `endpoints`.
+    /// Returns whether the server listens on a socket that it has not bound.
+    pub(crate) fn has_sockets(&self) -> bool {
+        self.sockets.has_sockets()
+    }
+
+    /// Applies the options to the builder of a server that listens on `endpoints` and on the passed
+    /// sockets. Add the doors to the builder inside the runtime.
     pub(crate) fn apply<B: ServerBuilder>(
         &self,
         builder: B,
-        endpoints: &[Endpoint],
-    ) -> Result<B, CliError> {
-        self.tls.check(endpoints)?;
+        endpoints: Vec<Endpoint>,
+    ) -> Result<(B, Doors), CliError> {
+        // With a certificate, a passed socket is encrypted, too.
+        let is_plain = !endpoints.iter().any(Endpoint::is_secure);
+        if !(is_plain && self.has_sockets()) {
+            self.tls.check(&endpoints)?;
+        }
+        let tls = self.tls.server()?;
+        let doors = self.sockets.open(endpoints, tls.clone())?;
         let builder = builder.with_settings(self);
         let builder = match self.security.open()? {
             Some(security) => builder.with_security(security),
             None => builder,
         };
-        Ok(match self.tls.server()? {
+        let builder = match tls {
             Some(tls) => builder.with_tls(tls),
             None => builder,
-        })
+        };
+        Ok((builder, doors))
     }
 }
 
@@ -71,6 +92,12 @@ pub(crate) trait ServerBuilder {
 
     #[must_use]
     fn with_security(self, security: Security) -> Self;
+
+    #[must_use]
+    fn with_endpoint(self, endpoint: Endpoint) -> Self;
+
+    #[must_use]
+    fn with_listener(self, listener: Listener) -> Self;
 }
 
 macro_rules! server_builders {
@@ -81,8 +108,12 @@ macro_rules! server_builders {
                     .idle_timeout(args.idle_timeout)
                     .shutdown_timeout(args.grace)
                     .memory_budget(args.memory_budget);
-                match args.max_connections_per_peer {
+                let builder = match args.max_connections_per_peer {
                     Some(connections) => builder.max_connections_per_peer(connections),
+                    None => builder,
+                };
+                match logging::requests::of_server() {
+                    Some(observer) => builder.observer(observer),
                     None => builder,
                 }
             }
@@ -93,6 +124,14 @@ macro_rules! server_builders {
 
             fn with_security(self, security: Security) -> Self {
                 self.security(security)
+            }
+
+            fn with_endpoint(self, endpoint: Endpoint) -> Self {
+                self.endpoint(endpoint)
+            }
+
+            fn with_listener(self, listener: Listener) -> Self {
+                self.listener(listener)
             }
         }
     )*};

@@ -37,20 +37,6 @@ pub(crate) fn flush() {
     }
 }
 
-/// The writer of the logger, which writes each event in one piece.
-pub(crate) struct LogWriter;
-
-impl Write for LogWriter {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        write(text.to_vec());
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 enum Message {
     Text(Vec<u8>),
     Flush(Sender<()>),

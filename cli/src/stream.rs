@@ -32,10 +32,6 @@ impl StreamArgs {
             wait,
         } = self.message.prepare()?;
         runtime::run_client(async {
-            tracing::info!(
-                endpoint = remote.endpoint().map(tracing::field::display),
-                "calling"
-            );
             let mut waiting = wait.start();
             let mut chunks = remote.stream(message.clone());
             let mut has_started = false;

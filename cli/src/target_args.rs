@@ -16,6 +16,7 @@ use crate::{
     endpoint_args::parse_connect_endpoint,
     exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
+    logging,
     registry_url::{RegistryUrl, parse_registry_url},
     timeout::parse_timeout,
     tls_args::TlsClientArgs,
@@ -211,7 +212,12 @@ impl Target {
 
     /// Creates a client of the registry in which the agent is found.
     pub(crate) fn open_registry(&self, url: &RegistryUrl) -> Result<SharedRegistry, CliError> {
-        url.open(self.registry_timeout(), &self.flags.tls, &self.flags.token)
+        url.open(
+            self.registry_timeout(),
+            &self.flags.tls,
+            &self.flags.token,
+            None,
+        )
     }
 
     /// Returns the maximum time for each answer of the registry.
@@ -227,8 +233,8 @@ impl Target {
         self.build(RetryPolicy::never(), None)
     }
 
-    #[allow(dead_code, reason = "`bench` will use it")]
     /// Creates a client that retries and has a pool of connections.
+    #[allow(dead_code, reason = "`bench` will use it")]
     pub(crate) fn pooled_client(&self, pool: Pool) -> Result<RemoteAgent, CliError> {
         self.build(RetryPolicy::default(), Some(pool))
     }
@@ -263,7 +269,14 @@ impl Target {
         retry: RetryPolicy,
         pool: Option<Pool>,
     ) -> Result<RemoteAgentBuilder<D>, CliError> {
-        let builder = self.flags.token.apply(builder)?;
+        let mut builder = self.flags.token.apply(builder)?;
+        let observer = match &self.address {
+            Address::Endpoint(endpoint, _) => logging::requests::of_client(endpoint),
+            Address::Registry(..) => logging::requests::of_client("an instance in the registry"),
+        };
+        if let Some(observer) = observer {
+            builder = builder.observer(observer);
+        }
         let builder = builder
             .retry(retry)
             .format(self.flags.codec.into())

@@ -41,7 +41,8 @@ pub(super) struct ClientArgs {
 impl ClientArgs {
     /// Creates a client, which connects when it is first used.
     pub(super) fn open(&self) -> Result<SharedRegistry, CliError> {
-        self.url.open(self.timeout, &self.tls, &self.token)
+        let log = self.url.request_log();
+        self.url.open(self.timeout, &self.tls, &self.token, log)
     }
 
     pub(super) fn timeout(&self) -> Duration {

@@ -9,8 +9,8 @@ use agentwire::{
 use clap::Args;
 
 use crate::{
-    endpoint_args::parse_listen_endpoint, exit::CliError, output, runtime, server_args::ServerArgs,
-    signals::StopSignals, timeout::parse_timeout,
+    endpoint_args::parse_listen_endpoint, exit::CliError, frame_limit::parse_memory_budget, output,
+    runtime, server_args::ServerArgs, signals::StopSignals, timeout::parse_timeout,
 };
 
 /// Serve a registry
@@ -22,8 +22,9 @@ use crate::{
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RegistryServeArgs {
     /// The endpoints to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; with
-    /// port 0, the system chooses a free port
-    #[arg(value_name = "ENDPOINT", required = true, value_parser = parse_listen_endpoint)]
+    /// port 0, the system chooses a free port; leave ENDPOINT out if sockets are passed by --fd or
+    /// LISTEN_FDS
+    #[arg(value_name = "ENDPOINT", value_parser = parse_listen_endpoint)]
     endpoints: Vec<Endpoint>,
 
     /// The time after which a registration without a heartbeat expires; agents send three
@@ -45,6 +46,35 @@ pub(crate) struct RegistryServeArgs {
     #[arg(long, value_name = "N")]
     max_watches: Option<usize>,
 
+    /// The maximum number of watches on one connection
+    #[arg(long, value_name = "N", default_value = "16")]
+    max_watches_per_connection: usize,
+
+    /// The maximum number of watches of one peer: a user, an IPv4 address or an IPv6 network
+    /// [default: half of --max-watches, but at least 16]
+    #[arg(long, value_name = "N")]
+    max_watches_per_peer: Option<usize>,
+
+    /// The maximum number of registrations of one connection
+    #[arg(long, value_name = "N", default_value = "1024")]
+    max_registrations_per_connection: usize,
+
+    /// The maximum number of registrations of one peer
+    #[arg(long, value_name = "N", default_value = "16384")]
+    max_registrations_per_peer: usize,
+
+    /// The maximum number of registrations of all peers together
+    #[arg(long, value_name = "N", default_value = "65536")]
+    max_registrations: usize,
+
+    /// The maximum number of instances of one agent
+    #[arg(long, value_name = "N", default_value = "1024")]
+    max_instances: usize,
+
+    /// The maximum memory for all registrations, such as 512MiB
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_memory_budget)]
+    max_total_size: usize,
+
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -58,22 +88,31 @@ impl RegistryServeArgs {
         };
         let config = RegistryConfig::new()
             .lease(self.lease)
-            .duplicates(duplicates);
+            .duplicates(duplicates)
+            .max_registrations(self.max_registrations)
+            .max_instances(self.max_instances)
+            .max_total_size(self.max_total_size);
         let registry = LocalRegistry::with_config(config)?;
-        let mut server = RegistryServer::builder(registry).max_connections(self.max_connections);
+        let mut server = RegistryServer::builder(registry)
+            .max_connections(self.max_connections)
+            .max_watches_per_connection(self.max_watches_per_connection)
+            .max_registrations_per_connection(self.max_registrations_per_connection)
+            .max_registrations_per_peer(self.max_registrations_per_peer);
         if let Some(watches) = self.max_watches {
             server = server.max_watches(watches);
         }
-        let mut server = self.server.apply(server, &self.endpoints)?;
-        for endpoint in self.endpoints {
-            server = server.endpoint(endpoint);
+        if let Some(watches) = self.max_watches_per_peer {
+            server = server.max_watches_per_peer(watches);
         }
+        let (server, doors) = self.server.apply(server, self.endpoints)?;
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
+            let (server, files) = doors.add_to(server)?;
             let server = tokio::select! {
                 served = server.serve() => served?,
                 () = signals.next() => return Ok(()),
             };
+            files.change()?;
             for endpoint in server.endpoints() {
                 tracing::info!(%endpoint, "listening");
                 output::announce(format_args!("listening on {endpoint}"));

@@ -163,6 +163,11 @@ impl Running {
         id.and_then(Pid::from_raw).expect("an id")
     }
 
+    /// Starts a prepared run.
+    pub(crate) fn start_command(mut command: Command) -> Self {
+        Self::from_child(command.spawn().expect("start"))
+    }
+
     /// Starts the program as process 1 of a PID namespace. Returns `None` if this user may not
     /// create one.
     pub(crate) async fn start_as_process_1<S: AsRef<OsStr>>(

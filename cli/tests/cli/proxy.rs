@@ -172,6 +172,58 @@ async fn calls_share_the_connections_of_a_pool_if_they_are_allowed_to() {
 }
 
 #[tokio::test]
+async fn a_proxy_finds_its_target_in_a_registry() {
+    let registry = Server::start(["registry", "serve", "tcp://127.0.0.1:0"]).await;
+    let url = &registry.endpoint;
+    let by_name = ["--registry", url, "--name", "count"];
+    let proxy = ["proxy", "tcp://127.0.0.1:0"].iter().chain(&by_name);
+    let proxy = Server::start(proxy).await;
+    let call = ["call", &proxy.endpoint, "x"];
+    let absent = run(call).await;
+    assert!(absent.error(1).contains("is not registered"), "{absent:?}");
+    let serve = ["serve", "tcp://127.0.0.1:0", "--agent", "count:2"];
+    let serve = serve.iter().chain(&by_name[..2]);
+    let mut instances = Vec::new();
+    for _ in 0..2 {
+        let mut server = Server::start(serve.clone()).await;
+        assert!(
+            server
+                .running
+                .line()
+                .await
+                .starts_with("registered count at ")
+        );
+        instances.push(server);
+    }
+    assert_eq!(run(call).await.messages().len(), 1);
+    let stream = run(["stream", &proxy.endpoint, "x"]).await;
+    assert_eq!(stream.messages().len(), 2);
+    // The other instance takes over.
+    let first = instances.remove(0).running;
+    first.send(Signal::KILL);
+    first.end_killed().await;
+    for _ in 0..4 {
+        assert_eq!(run(call).await.messages().len(), 1);
+    }
+    for args in [
+        &["proxy", "tcp://127.0.0.1:0"][..],
+        &["proxy", "tcp://127.0.0.1:0", "--registry", url],
+        &[
+            "proxy",
+            "tcp://h:1",
+            "tcp://h:1",
+            "--registry",
+            url,
+            "--name",
+            "x",
+        ],
+        &["proxy"],
+    ] {
+        run(args).await.error(2);
+    }
+}
+
+#[tokio::test]
 async fn frames_beyond_the_default_limit_pass_if_every_side_allows_them() {
     let limit = ["--frame-limit", "32MiB"];
     let target = ["serve", "tcp://127.0.0.1:0"].iter().chain(&limit);

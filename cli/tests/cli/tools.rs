@@ -51,6 +51,55 @@ async fn execute_prints_the_result_of_a_tool() {
 }
 
 #[tokio::test]
+async fn serve_offers_tools_version_capabilities_and_metadata() {
+    let entries = LocalRegistry::new();
+    let registry = RegistryServer::serve(entries.clone(), "tcp://127.0.0.1:0");
+    let registry = within(registry).await.expect("a registry");
+    let url = registry.endpoint().to_string();
+    let tools = ["--tool", "add", "--tool", "fail", "--tool", "echo"];
+    let about = [
+        "--version",
+        "1.2.3",
+        "--capabilities",
+        r#"{"languages": ["ja"]}"#,
+    ];
+    let more = ["--metadata", r#"{"zone": "b"}"#, "--registry", &url];
+    let serve = ["serve", "tcp://127.0.0.1:0"];
+    let mut server = Server::start([&serve[..], &tools, &about, &more].concat()).await;
+    let line = server.running.line().await;
+    assert!(line.starts_with("registered echo at "), "{line}");
+    let endpoint = &server.endpoint;
+    let description = &run(["describe", endpoint]).await.messages()[0];
+    let agent = &description["agents"][0];
+    assert_eq!(agent["version"], "1.2.3");
+    assert_eq!(agent["capabilities"]["languages"][0], "ja");
+    assert_eq!(agent["metadata"]["zone"], "b");
+    assert_eq!(description["tools"][0]["name"], "add");
+    let args = ["--args", r#"{"a": 1.5, "b": 2}"#];
+    let sum = run([&["execute", endpoint, "add"], &args[..]].concat()).await;
+    assert_eq!(sum.success(), "3.5\n");
+    let failed = run(["execute", endpoint, "fail"]).await;
+    assert!(failed.error(1).contains("fails every time"), "{failed:?}");
+    let find = [
+        "registry",
+        "find",
+        &url,
+        "--json",
+        "--tool",
+        "add",
+        "--version",
+        "^1.2",
+    ];
+    let found = &run(find).await.messages()[0];
+    assert_eq!(found["metadata"]["zone"], "b");
+    let unknown = run(["serve", "tcp://127.0.0.1:0", "--tool", "knit"]).await;
+    assert!(
+        unknown.error(2).contains("use add, echo, fail"),
+        "{unknown:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_tool_that_fails_or_does_not_exist_exits_with_1() {
     let server = server().await;
     let endpoint = server.endpoint().to_string();

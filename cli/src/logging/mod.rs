@@ -1,0 +1,119 @@
+//! The log, which is written to standard error: the options and the start.
+
+mod escape;
+mod layer;
+mod line;
+pub(crate) mod requests;
+
+use std::{env, sync::OnceLock, time::SystemTime};
+
+use agentwire::{Map, transport::internal::Escaped};
+use clap::{ArgAction, Args, ValueEnum};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+
+use self::layer::LogLayer;
+use crate::{
+    exit::{CliError, Exit},
+    frame_limit::parse_memory_budget,
+    output, stderr,
+};
+
+/// The options for the log.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Log to standard error: -v one line for each request, -vv connections and more, -vvv frames
+    /// as they pass [env: AGENTWIRE_LOG=info|debug|trace]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
+    verbose: u8,
+
+    /// The format of the log: lines of text, or one JSON object per line, also for errors
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        display_order = 901
+    )]
+    log_format: LogFormat,
+
+    /// How much of each frame -vvv shows
+    #[arg(long, global = true, value_name = "SIZE", default_value = "1KiB", display_order = 902,
+          value_parser = parse_memory_budget)]
+    log_frame_limit: usize,
+}
+
+/// The format of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines of text
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+impl LogArgs {
+    /// Starts logging to standard error, which never blocks the program.
+    pub(crate) fn start(&self) -> Result<(), CliError> {
+        let is_json = self.log_format == LogFormat::Json;
+        // This is the only call.
+        let _ = IS_JSON.set(is_json);
+        let variable = env::var_os(VARIABLE).unwrap_or_default();
+        let verbosity = self.verbose.max(level_of(&variable.to_string_lossy())?);
+        if verbosity == 0 {
+            return Ok(());
+        }
+        if verbosity > 2 {
+            agentwire::internal::log_frames(self.log_frame_limit);
+        }
+        let layer = LogLayer::new(verbosity, is_json);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        // This is the only call.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+        Ok(())
+    }
+}
+
+/// Returns the number of `-v` flags that a value of the variable stands for.
+fn level_of(text: &str) -> Result<u8, CliError> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    match text.parse::<LevelFilter>() {
+        Ok(LevelFilter::INFO) => Ok(1),
+        Ok(LevelFilter::DEBUG) => Ok(2),
+        Ok(LevelFilter::TRACE) => Ok(3),
+        Ok(_) => Ok(0),
+        Err(_) => {
+            let problem = format!("{VARIABLE}: invalid level {text:?}; use info, debug or trace");
+            Err(CliError::new(Exit::Usage, problem))
+        }
+    }
+}
+
+/// Returns a line with an error or a warning of the program, in the format of the log.
+fn message_line(level: &str, text: &str) -> String {
+    if IS_JSON.get() != Some(&true) {
+        return format!("agentwire: {}\n", Escaped(text));
+    }
+    let map = Map::from([
+        ("timestamp", timestamp()),
+        ("level", level.to_owned()),
+        ("message", text.to_owned()),
+    ]);
+    output::json(map) + "\n"
+}
+
+/// Writes an error or a warning of the program to standard error.
+pub(crate) fn write_message(level: &str, text: &str) {
+    stderr::write(message_line(level, text).into_bytes());
+}
+
+/// Returns the current time for a log line.
+fn timestamp() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+static IS_JSON: OnceLock<bool> = OnceLock::new();
+
+const VARIABLE: &str = "AGENTWIRE_LOG";
