@@ -360,12 +360,11 @@ fn script(document: &Document, output: &Path) -> Result<String, String> {
             ("sh", _, None) if text.contains("kill ") => format!("{text}\nwait || :"),
             ("sh", _, None) => text.clone(),
             ("python", _, None) => format!("python3 {saved}"),
-            ("toml", _, None) => format!("python3 -c {PARSE_TOML} {saved}"),
-            ("yaml", _, None) => format!("python3 -c {PARSE_YAML} {saved}"),
+            (kind @ ("toml" | "yaml" | "ini" | "dockerfile"), _, None) => {
+                let check = repository().join("docs/tests/check_config.py");
+                format!("python3 {} {kind} {saved}", check.display())
+            }
             ("json", _, None) => format!("python3 -m json.tool {saved}"),
-            ("ini", _, None) => format!("python3 -c {PARSE_INI} {saved}"),
-            // Nothing here can build an image.
-            ("dockerfile", _, None) => ":".to_owned(),
             ("text", ..) => continue,
             _ => {
                 return Err(format!(
@@ -462,25 +461,6 @@ fn repository() -> &'static Path {
 }
 
 const LONGEST_SESSION: Duration = Duration::from_secs(120);
-
-const PARSE_TOML: &str = "'import sys, tomllib; tomllib.load(open(sys.argv[1], \"rb\"))'";
-
-/// Parses a file in YAML. The package of Python for it comes with agenkit.
-const PARSE_YAML: &str = r#"'
-import importlib.util, sys
-if not importlib.util.find_spec("yaml"): sys.exit(print("NOT RUN: PyYAML is missing"))
-import yaml
-documents = list(yaml.safe_load_all(open(sys.argv[1])))
-assert all(isinstance(document, dict) for document in documents)
-'"#;
-
-/// Parses a unit of systemd.
-const PARSE_INI: &str = r#"'
-import configparser, sys
-unit = configparser.ConfigParser(strict=False, interpolation=None)
-unit.read_file(open(sys.argv[1]))
-assert "Install" in unit
-'"#;
 
 const CARGO: &str = r#"
 case "$1" in
