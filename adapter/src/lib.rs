@@ -355,6 +355,8 @@ mod description;
 mod error;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod layer;
 pub mod observer;
 mod principal;

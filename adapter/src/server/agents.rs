@@ -259,6 +259,11 @@ impl Agents {
 }
 
 impl Service for Agents {
+    #[cfg(feature = "http")]
+    fn name(&self) -> &str {
+        &self.first_name
+    }
+
     fn accepts(&self, kind: EnvelopeType) -> bool {
         kind == EnvelopeType::Request
     }

@@ -204,6 +204,19 @@ impl LocalAgentBuilder {
         shutdown_timeout;
     }
 
+    /// Returns a tower service that answers requests over HTTP, for a server of this program: see
+    /// [`http::service`](crate::http::service). Endpoints and the registry of the builder have no
+    /// meaning for the service.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::InvalidSetting`] if a setting is out of range.
+    #[cfg(feature = "http")]
+    pub fn http_service(self) -> Result<crate::http::HttpService, Error> {
+        let (agents, unstarted) = self.into_agents()?;
+        crate::http::HttpService::new(Arc::new(agents), unstarted.config)
+    }
+
     /// Binds all endpoints and starts serving. If an endpoint cannot be bound, no endpoint is
     /// served.
     ///
@@ -223,6 +236,13 @@ impl LocalAgentBuilder {
     /// If the future is dropped, nothing is served and all bound endpoints are released.
     pub async fn serve(self) -> Result<LocalAgent, Error> {
         self.config.check()?;
+        let (agents, unstarted) = self.into_agents()?;
+        let bound = unstarted.endpoints.bind(&unstarted.config).await?;
+        LocalAgent::start(bound, agents, unstarted.advertisement, unstarted.config)
+    }
+
+    /// Returns the agents and tools, and everything else.
+    fn into_agents(self) -> Result<(Agents, Unstarted), Error> {
         let names = if self.strict_names {
             NamePolicy::Own
         } else if self.advertisement.registry.is_some() {
@@ -244,9 +264,20 @@ impl LocalAgentBuilder {
         let agents = Agents::new(agents, names, tools, limit)?
             .described_by(version.clone(), metadata.clone())
             .trusting_callers(self.trust_authenticated_user);
-        let bound = self.endpoints.bind(&self.config).await?;
-        LocalAgent::start(bound, agents, self.advertisement, self.config)
+        let unstarted = Unstarted {
+            endpoints: self.endpoints,
+            advertisement: self.advertisement,
+            config: self.config,
+        };
+        Ok((agents, unstarted))
     }
+}
+
+/// The parts of a server around its agents, before it is started.
+struct Unstarted {
+    endpoints: Endpoints,
+    advertisement: Advertisement,
+    config: ServerConfig,
 }
 
 impl fmt::Debug for LocalAgentBuilder {

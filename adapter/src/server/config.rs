@@ -25,6 +25,8 @@ pub(crate) struct ServerConfig {
     /// The certificates for all TLS endpoints.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<agentwire_transport::TlsServer>,
+    #[cfg(feature = "http")]
+    pub(crate) http: super::HttpOptions,
     #[cfg(feature = "websocket")]
     pub(crate) websocket: agentwire_transport::WebSocketOptions,
     /// The maximum size of the messages of gRPC, received and sent.
@@ -102,6 +104,8 @@ impl Default for ServerConfig {
             tcp: None,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "http")]
+            http: super::HttpOptions::new(),
             #[cfg(feature = "websocket")]
             websocket: agentwire_transport::WebSocketOptions::new(),
             #[cfg(feature = "grpc")]
@@ -330,6 +334,13 @@ macro_rules! server_settings {
         #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
         pub fn grpc_max_message(mut self, bytes: usize) -> Self {
             self.config.grpc_max_message = bytes;
+            self
+        }
+
+        /// Sets the options of HTTP endpoints: which web pages may call the server.
+        #[cfg(feature = "http")]
+        pub fn http_options(mut self, options: crate::http::HttpOptions) -> Self {
+            self.config.http = options;
             self
         }
 

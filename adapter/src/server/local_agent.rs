@@ -50,7 +50,7 @@ use crate::{Error, agent::Agent};
 pub struct LocalAgent {
     /// Declared before `tasks`, so that the registrations are dropped before the sockets are
     /// closed.
-    registrations: Vec<RegistrationHandle>,
+    registrations: Arc<Vec<RegistrationHandle>>,
     deregistration_delay: Duration,
     tasks: ServerTasks,
     agents: Arc<Agents>,
@@ -97,8 +97,14 @@ impl LocalAgent {
         for endpoint in tasks.endpoints() {
             tracing::debug!(%endpoint, agent = agents.first().name(), "serving");
         }
+        let registrations = Arc::new(registrations.start()?);
+        #[cfg(feature = "http")]
+        if !registrations.is_empty() {
+            let registrations = Arc::downgrade(&registrations);
+            tasks.readiness().depend_on(registrations);
+        }
         Ok(Self {
-            registrations: registrations.start()?,
+            registrations,
             deregistration_delay,
             tasks,
             agents,
@@ -157,6 +163,8 @@ impl LocalAgent {
     /// serve. If the future is dropped later, the server continues to drain without a timeout. Call
     /// `stop` or [`abort`](Self::abort) to finish the shutdown.
     pub async fn stop(&self) {
+        #[cfg(feature = "http")]
+        self.tasks.readiness().leave();
         // If unregistering fails, the registration logs the failure, and its lease expires.
         let unregistered = self.registrations.iter().map(|registration| async {
             let was_registered = registration.is_registered();

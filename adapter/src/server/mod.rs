@@ -13,6 +13,7 @@
 //! | `observed` | reports requests to observers |
 //! | `gatekeeper`, `scope` | who may do what, with the feature `auth` |
 //! | `guard`, `config`, `shutdown` | panics and time limits; settings; the two ways to stop |
+//! | `readiness` | whether load balancers should send calls, with the feature `http` |
 //! | `tls` | reads certificates again when their files change |
 //! | `budget`, `peer_key` | the memory of a server; what counts as one peer |
 //!
@@ -32,6 +33,8 @@ mod invocation;
 mod local_agent;
 mod observed;
 mod peer_key;
+#[cfg(feature = "http")]
+mod readiness;
 mod scope;
 mod service;
 mod shutdown;
@@ -39,6 +42,8 @@ mod tasks;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(feature = "http")]
+pub use self::carrier::{HttpOptions, HttpService, ReplyBody, service as http_service};
 pub use self::{builder::LocalAgentBuilder, local_agent::LocalAgent};
 pub(crate) use self::{
     config::{ServerConfig, server_settings},

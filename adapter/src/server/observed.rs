@@ -37,6 +37,11 @@ impl Observed {
 }
 
 impl Service for Observed {
+    #[cfg(feature = "http")]
+    fn name(&self) -> &str {
+        self.service.name()
+    }
+
     fn bodies(&self) -> Bodies {
         self.service.bodies()
     }

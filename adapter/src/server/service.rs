@@ -25,6 +25,12 @@ pub(crate) trait Service: Send + Sync + 'static {
         Bodies::Typed
     }
 
+    /// Returns the name of the service for its callers: that of its first agent, if there is one.
+    #[cfg(feature = "http")]
+    fn name(&self) -> &str {
+        ""
+    }
+
     /// Returns whether envelopes of this type are requests for this service. All other envelopes
     /// are refused with `INVALID_MESSAGE`.
     fn accepts(&self, kind: EnvelopeType) -> bool;
@@ -38,7 +44,7 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// Returns what heartbeats mean to this service.
     #[cfg_attr(
         not(feature = "auth"),
-        expect(dead_code, reason = "used by the gatekeeper")
+        allow(dead_code, reason = "used by the gatekeeper")
     )]
     fn heartbeats(&self) -> Heartbeats {
         Heartbeats::Pings
@@ -62,6 +68,10 @@ pub(crate) trait Service: Send + Sync + 'static {
 }
 
 /// What heartbeats mean to a service.
+#[cfg_attr(
+    not(feature = "auth"),
+    allow(dead_code, reason = "used by the gatekeeper")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heartbeats {
     /// Checks whether the server is alive.
@@ -80,7 +90,7 @@ pub(crate) struct Caller {
     /// The credential that came with the connection or the request, outside of the envelope. For
     /// example, a header `Authorization`.
     #[cfg_attr(
-        not(any(feature = "auth", feature = "grpc")),
+        not(any(feature = "auth", feature = "grpc", feature = "http")),
         expect(dead_code, reason = "read by the gatekeeper")
     )]
     pub(crate) credential: Option<Credential>,

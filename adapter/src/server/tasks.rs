@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use agentwire_transport::Endpoint;
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "http")]
+use super::readiness::Readiness;
 use super::{
     budget::{Limits, MemoryBudget},
     carrier::{Bound, ServerContext},
@@ -20,6 +22,8 @@ pub(crate) struct ServerTasks {
     endpoints: Vec<Endpoint>,
     shutdown_timeout: Duration,
     shutdown: Shutdown,
+    #[cfg(feature = "http")]
+    readiness: Arc<Readiness>,
     tasks: TaskTracker,
 }
 
@@ -32,32 +36,19 @@ impl ServerTasks {
     pub(crate) fn start(
         bound: Vec<Bound>,
         service: Arc<dyn Service>,
-        mut config: ServerConfig,
+        config: ServerConfig,
     ) -> Self {
-        let shutdown = Shutdown::default();
-        let tasks = TaskTracker::new();
-        #[cfg(feature = "auth")]
-        let (service, changes) = match config.security.take() {
-            Some(security) => {
-                let changes = super::gatekeeper::Changes::start(&security, &shutdown, &tasks);
-                let gatekeeper = super::gatekeeper::Gatekeeper::guard(service, security);
-                (gatekeeper, changes)
-            }
-            None => (service, super::gatekeeper::Changes::default()),
-        };
-        let service = Observed::observe(service, &config.observers);
-        let endpoints = bound.iter().map(|bound| bound.endpoint().clone()).collect();
+        let endpoints: Vec<_> = bound.iter().map(|bound| bound.endpoint().clone()).collect();
         let shutdown_timeout = config.shutdown_timeout;
-        let connections = config.max_connections.saturating_mul(bound.len());
-        let limits = Limits::new(config.memory_budget, connections);
-        let max_frame = config.frame_limits.max_receive().min(limits.max_frame());
-        config.frame_limits = config.frame_limits.receive(max_frame);
-        let server = ServerContext {
-            service,
-            budget: Arc::new(MemoryBudget::new(limits, config.observers.clone())),
-            config: Arc::new(config),
-            shutdown,
-            tasks,
+        #[cfg(feature = "auth")]
+        let security = config.security.clone();
+        let server = ServerContext::new(service, config, endpoints.len());
+        #[cfg(feature = "auth")]
+        let changes = match &security {
+            Some(security) => {
+                super::gatekeeper::Changes::start(security, &server.shutdown, &server.tasks)
+            }
+            None => super::gatekeeper::Changes::default(),
         };
         #[cfg(feature = "tls")]
         if let Some(tls) = server.config.tls.clone() {
@@ -75,6 +66,8 @@ impl ServerTasks {
             endpoints,
             shutdown_timeout,
             shutdown: server.shutdown,
+            #[cfg(feature = "http")]
+            readiness: server.readiness,
             tasks: server.tasks,
         }
     }
@@ -95,6 +88,12 @@ impl ServerTasks {
     /// contains the chosen port.
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Returns what tells load balancers whether to send calls.
+    #[cfg(feature = "http")]
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// Stops accepting requests, and answers the requests in flight within the shutdown timeout.
@@ -127,6 +126,36 @@ impl ServerTasks {
     /// Waits until the server has been stopped or aborted and all tasks have ended.
     pub(crate) async fn stopped(&self) {
         self.tasks.wait().await;
+    }
+}
+
+impl ServerContext {
+    /// Creates what the carriers of a server share, with the gatekeeper and the observers around
+    /// the service.
+    pub(super) fn new(
+        service: Arc<dyn Service>,
+        mut config: ServerConfig,
+        endpoints: usize,
+    ) -> Self {
+        #[cfg(feature = "auth")]
+        let service = match config.security.take() {
+            Some(security) => super::gatekeeper::Gatekeeper::guard(service, security),
+            None => service,
+        };
+        let service = Observed::observe(service, &config.observers);
+        let connections = config.max_connections.saturating_mul(endpoints);
+        let limits = Limits::new(config.memory_budget, connections);
+        let max_frame = config.frame_limits.max_receive().min(limits.max_frame());
+        config.frame_limits = config.frame_limits.receive(max_frame);
+        Self {
+            service,
+            budget: Arc::new(MemoryBudget::new(limits, config.observers.clone())),
+            config: Arc::new(config),
+            shutdown: Shutdown::default(),
+            #[cfg(feature = "http")]
+            readiness: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 }
 

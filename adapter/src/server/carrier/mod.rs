@@ -10,6 +10,10 @@ mod acceptor;
 mod frames;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(feature = "http")]
+mod http;
+mod rates;
+mod refusals;
 mod slot;
 
 use std::sync::Arc;
@@ -18,7 +22,13 @@ use agentwire_transport::{Connection, Endpoint, Error as TransportError, Listene
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "http")]
+use self::http::Http;
+#[cfg(feature = "http")]
+pub use self::http::{HttpOptions, HttpService, ReplyBody, service};
 use self::{acceptor::Acceptor, frames::Frames, slot::Slot};
+#[cfg(feature = "http")]
+use super::readiness::Readiness;
 use super::{budget::MemoryBudget, config::ServerConfig, service::Service, shutdown::Shutdown};
 use crate::Error;
 
@@ -29,6 +39,8 @@ pub(super) struct ServerContext {
     pub(super) config: Arc<ServerConfig>,
     pub(super) budget: Arc<MemoryBudget>,
     pub(super) shutdown: Shutdown,
+    #[cfg(feature = "http")]
+    pub(super) readiness: Arc<Readiness>,
     /// The tasks of the server. The server has stopped when all tasks have ended.
     pub(super) tasks: TaskTracker,
 }
@@ -49,6 +61,9 @@ enum Carrier {
     /// gRPC over TCP or TLS.
     #[cfg(feature = "grpc")]
     Grpc,
+    /// HTTP/1.1 and HTTP/2 over TCP or TLS.
+    #[cfg(feature = "http")]
+    Http,
 }
 
 impl Carrier {
@@ -57,6 +72,8 @@ impl Carrier {
         match endpoint {
             #[cfg(feature = "grpc")]
             Endpoint::Url(url) if url.scheme.is_grpc() => Self::Grpc,
+            #[cfg(feature = "http")]
+            Endpoint::Url(url) if url.scheme.is_http() => Self::Http,
             // The transport crate refuses the schemes whose features are not enabled.
             _ => Self::Frames,
         }
@@ -75,16 +92,17 @@ impl Bound {
             Carrier::Frames => listen(endpoint, config).await,
             #[cfg(feature = "grpc")]
             Carrier::Grpc => listen_below(endpoint, config, &[b"h2"]).await,
+            #[cfg(feature = "http")]
+            Carrier::Http => listen_below(endpoint, config, http::PROTOCOLS).await,
         };
         let listener = listener.map_err(Error::Listen)?;
-        let bound = listener.endpoint();
-        let endpoint = match (carrier, bound.host_and_port()) {
-            (Carrier::Frames, _) | (_, None) => bound.clone(),
-            #[cfg(feature = "grpc")]
-            (_, Some((_, port))) => endpoint.clone().with_port(port),
-        };
+        let mut bound = listener.endpoint().clone();
+        // The listener below a carrier with its own scheme has the endpoint of a byte stream.
+        if let (true, Some((_, port))) = (carrier != Carrier::Frames, bound.host_and_port()) {
+            bound = endpoint.clone().with_port(port);
+        }
         Ok(Self {
-            endpoint,
+            endpoint: bound,
             listener,
             carrier,
         })
@@ -113,6 +131,15 @@ impl Bound {
             }
             #[cfg(feature = "grpc")]
             Carrier::Grpc => self.accept(grpc::Grpc, server),
+            #[cfg(feature = "http")]
+            Carrier::Http => {
+                let http = match &self.endpoint {
+                    Endpoint::Url(url) => Http::new(&server, url),
+                    // Unreachable, because only URLs have this carrier.
+                    _ => return,
+                };
+                self.accept(http, server);
+            }
         }
     }
 
@@ -169,30 +196,27 @@ async fn listen(endpoint: &Endpoint, config: &ServerConfig) -> Result<Listener, 
     Listener::bind(endpoint).await
 }
 
-/// Binds the TCP or TLS endpoint below an endpoint of another carrier. `protocols` are the names of
-/// the carrier in the handshake of TLS (ALPN).
-#[cfg(feature = "grpc")]
+/// Binds the socket below a carrier that has its own scheme. `protocols` are the names that the
+/// server offers over TLS (ALPN).
+#[cfg(any(feature = "grpc", feature = "http"))]
 async fn listen_below(
     endpoint: &Endpoint,
     config: &ServerConfig,
     protocols: &[&[u8]],
 ) -> Result<Listener, TransportError> {
-    let Some((host, port)) = endpoint.host_and_port() else {
-        return Listener::bind(endpoint).await;
-    };
+    let (host, port) = endpoint.host_and_port().unwrap_or_default();
     let listener = if endpoint.is_secure() {
         let below = Endpoint::tls(host, port)?;
         #[cfg(feature = "tls")]
-        if let Some(tls) = &config.tls {
-            let tls = tls.clone().protocols(protocols);
-            return Listener::bind_tls(&below, tls)
-                .await
-                .map_err(|error| error.at(endpoint));
+        match &config.tls {
+            Some(tls) => Listener::bind_tls(&below, tls.clone().protocols(protocols)).await,
+            None => Listener::bind(&below).await,
         }
-        let _ = (config, protocols);
+        #[cfg(not(feature = "tls"))]
         Listener::bind(&below).await
     } else {
         Listener::bind(&Endpoint::tcp(host, port)?).await
     };
+    let _ = (protocols, config);
     listener.map_err(|error| error.at(endpoint))
 }

@@ -61,6 +61,11 @@ impl Gatekeeper {
 }
 
 impl Service for Gatekeeper {
+    #[cfg(feature = "http")]
+    fn name(&self) -> &str {
+        self.0.service.name()
+    }
+
     fn bodies(&self) -> Bodies {
         self.0.service.bodies()
     }

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use agentwire_codec::{
-    Envelope, EnvelopeType, ErrorCode, Format, Map, RequestId, WireError,
-    internal::MAX_REPEATED_LEN,
-};
+use agentwire_codec::{Envelope, RequestId, WireError};
 use agentwire_transport::internal::LogLimit;
 
 use super::{in_flight::InFlight, reply::Reply};
 use crate::{
     connection::Decoded,
-    server::service::{Caller, Service},
+    server::{
+        carrier::refusals::{not_a_request, stopping},
+        service::{Caller, Service},
+    },
 };
 
 /// A frame that is refused.
@@ -70,32 +70,6 @@ pub(super) fn dispatch(
         Ok(work) => Ok(InFlight::new(format, id, work)),
         Err(error) => Err(refuse(None, id, error)),
     }
-}
-
-/// Returns the answer to a request that reaches a stopping server. No agent has seen the request,
-/// so the caller can safely send it again.
-pub(in crate::server::carrier) fn stopping() -> WireError {
-    WireError::new(ErrorCode::AGENT_UNAVAILABLE, "The server is stopping")
-        .with_details(Map::from([("reason", "stopping")]))
-}
-
-/// Returns the answer to a request for which a server has no memory. As with [`stopping`], no agent
-/// has seen the request.
-pub(in crate::server::carrier) fn no_memory() -> WireError {
-    let text = "The memory budget of the server is used up";
-    WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)
-        .with_details(Map::from([("reason", "memory")]))
-}
-
-fn not_a_request(kind: EnvelopeType, format: Format, len: usize, payload: &[u8]) -> WireError {
-    let text = format!("Expected 'request' but got '{kind}'");
-    let request = if len <= MAX_REPEATED_LEN {
-        // The payload has already been decoded as an envelope, so it is a valid value.
-        format.decode_value(payload).unwrap_or_default()
-    } else {
-        format!("object of {len} bytes").into()
-    };
-    WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(Map::from([("request", request)]))
 }
 
 const MALFORMED: Option<&str> = Some("malformed");

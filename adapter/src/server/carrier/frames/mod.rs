@@ -18,8 +18,6 @@ use std::sync::Arc;
 use agentwire_transport::Connection;
 use tokio::sync::OwnedSemaphorePermit;
 
-#[cfg(feature = "grpc")]
-pub(super) use self::dispatch::{no_memory, stopping};
 use self::session::Session;
 use super::{Serve, ServerContext, slot::Slot};
 use crate::connection::FramedConnection;

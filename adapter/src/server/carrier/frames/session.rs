@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::{
     account::{Account, Charge},
     close_reason::CloseReason,
-    dispatch::{dispatch, no_memory, stopping},
+    dispatch::dispatch,
     foreign_protocol,
     in_flight::{InFlight, NextReply},
     reply::{Reply, replacements},
@@ -38,7 +38,11 @@ use crate::{
     observer::{Observer, Refusal, Side},
     server::{
         budget::Use,
-        carrier::{ServerContext, slot::Slot},
+        carrier::{
+            ServerContext,
+            refusals::{no_memory, stopping},
+            slot::Slot,
+        },
         config::ServerConfig,
         service::{Caller, Service},
         shutdown::{ShutdownListener, Stage},

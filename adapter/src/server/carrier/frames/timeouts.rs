@@ -5,7 +5,13 @@ use std::time::Duration;
 use agentwire_transport::internal::MAX_TIMEOUT;
 use tokio::time::Instant;
 
-use crate::{connection::FramedConnection, server::config::ServerConfig};
+use crate::{
+    connection::FramedConnection,
+    server::{
+        carrier::rates::{MIN_ANSWER_RATE, MIN_REQUEST_RATE, least_bytes},
+        config::ServerConfig,
+    },
+};
 
 /// The waits of a session that have a timeout. Each field contains the start time of a wait, or
 /// `None` if the session is not waiting.
@@ -145,7 +151,7 @@ impl Timeouts {
         let least = if waits.discards_frame {
             u64::MAX
         } else {
-            least_bytes(MIN_FRAME_RATE, config.frame_timeout)
+            least_bytes(MIN_REQUEST_RATE, config.frame_timeout)
         };
         self.frame =
             is_partial.then(|| Window::renew(self.frame, connection.received(), least, now));
@@ -206,17 +212,3 @@ const SHRINK_AFTER: Duration = Duration::from_secs(1);
 /// The interval at which a session checks whether its peer has disconnected, if reading cannot
 /// detect a disconnect.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The least rate at which a partial frame must grow, in bytes per second. A frame holds memory of
-/// the budget until it is complete, so that a lower rate would let few peers hold the budget.
-const MIN_FRAME_RATE: u64 = 16 * 1024;
-
-/// The least rate at which a peer must read its answers, in bytes per second.
-const MIN_ANSWER_RATE: u64 = 1024;
-
-/// Returns the number of bytes that must be moved within `timeout`, which is at least 1.
-fn least_bytes(rate: u64, timeout: Duration) -> u64 {
-    let nanos = timeout.min(MAX_TIMEOUT).as_nanos();
-    let bytes = u128::from(rate) * nanos / 1_000_000_000;
-    u64::try_from(bytes).unwrap_or(u64::MAX).max(1)
-}

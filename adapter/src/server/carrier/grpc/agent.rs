@@ -21,7 +21,7 @@ use super::{
 use crate::{
     connection::{MAX_SMALL, Offload, approximate_memory, is_costly},
     grpc::{Code, MessageReader, Status, frame},
-    server::{carrier::frames::stopping, service::Work},
+    server::{carrier::refusals::stopping, service::Work},
 };
 
 /// Serves a call. Whatever happens to the request, the call is answered, unless its caller goes

@@ -13,7 +13,7 @@ use super::{call::Context, memory::Held};
 use crate::{
     connection::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload},
     grpc::{Code, Encoding, MessageReader, Prefix, ReadError, Status},
-    server::{budget::Use, carrier::frames::no_memory},
+    server::{budget::Use, carrier::refusals::no_memory},
 };
 
 /// A decoded request and the memory that it holds.

@@ -1,0 +1,238 @@
+//! The bodies of answers: [`ReplyBody`].
+
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use agentwire_codec::{Body as EnvelopeBody, EncodeError, Envelope, EnvelopeType, RequestId};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::{
+    activity::InFlight,
+    exchange::Guarded,
+    memory::{Grant, Memory},
+    reply,
+};
+use crate::{
+    connection::{Offload, approximate_memory, is_costly},
+    deadline_timer::DeadlineTimer,
+    observer::{Observers, Side},
+    server::service::Work,
+};
+
+/// The body of an answer of [`HttpService`](super::HttpService).
+pub struct ReplyBody(Inner);
+
+enum Inner {
+    Whole(Bytes),
+    Events(Box<Events>),
+}
+
+/// The answers to a request as server-sent events.
+pub(super) struct Events {
+    pub(super) id: RequestId,
+    /// The work of the service until its last answer.
+    pub(super) work: Guarded,
+    pub(super) memory: Memory,
+    /// The maximum size of an event.
+    pub(super) limit: usize,
+    pub(super) observers: Observers,
+    /// A large answer that is being encoded on another thread.
+    pub(super) encoding: Option<Offload<Encoded>>,
+    /// The time of the last event or comment.
+    pub(super) last: Instant,
+    pub(super) timer: DeadlineTimer,
+    pub(super) _in_flight: InFlight,
+    /// The memory of the request.
+    pub(super) _charge: Grant,
+}
+
+/// The result of encoding an answer.
+pub(super) type Encoded = Result<Vec<u8>, EncodeError>;
+
+/// A buffer with the memory and the request that it belongs to, which are released when the buffer
+/// has been written.
+struct Charged {
+    buffer: Vec<u8>,
+    _grant: Option<Grant>,
+    _in_flight: Option<InFlight>,
+}
+
+impl AsRef<[u8]> for Charged {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+/// Returns the bytes of a buffer, which release what they hold when they have been written.
+pub(super) fn charged(buffer: Vec<u8>, grant: Option<Grant>, in_flight: Option<InFlight>) -> Bytes {
+    Bytes::from_owner(Charged {
+        buffer,
+        _grant: grant,
+        _in_flight: in_flight,
+    })
+}
+
+impl ReplyBody {
+    pub(super) fn empty() -> Self {
+        Self::whole(Bytes::new())
+    }
+
+    pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self(Inner::Whole(bytes.into()))
+    }
+
+    pub(super) fn events(events: Events) -> Self {
+        Self(Inner::Events(Box::new(events)))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = match &mut self.0 {
+            Inner::Whole(bytes) if bytes.is_empty() => None,
+            Inner::Whole(bytes) => Some(std::mem::take(bytes)),
+            Inner::Events(events) => ready!(events.poll_next(cx)),
+        };
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Whole(bytes) => bytes.is_empty(),
+            Inner::Events(events) => events.has_ended(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Inner::Events(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl fmt::Debug for ReplyBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyBody").finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    fn has_ended(&self) -> bool {
+        self.work.has_ended() && self.encoding.is_none()
+    }
+
+    /// Returns the next event, or a comment after a time without events.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match self.poll_event(cx) {
+            Poll::Ready(event) => {
+                self.last = Instant::now();
+                Poll::Ready(event)
+            }
+            Poll::Pending => {
+                ready!(self.timer.poll(cx, self.last + KEEP_ALIVE));
+                self.last = Instant::now();
+                // The timer must wake the task again.
+                cx.waker().wake_by_ref();
+                Poll::Ready(Some(Bytes::from_static(COMMENT)))
+            }
+        }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.encoding.is_none() {
+            let body = match self.work.get() {
+                Some(Work::One(answer)) => ready!(answer.as_mut().poll(cx)),
+                // A stream without a last answer has ended all the same.
+                Some(Work::Many(answers)) => {
+                    ready!(answers.poll_next_unpin(cx)).unwrap_or(EnvelopeBody::StreamEnd)
+                }
+                None => return Poll::Ready(None),
+            };
+            if body.kind() != EnvelopeType::StreamChunk {
+                self.work.end();
+            }
+            let body = reply::for_http(body);
+            if !is_costly(&body) {
+                return Poll::Ready(Some(self.finish(encode(&self.id, body, self.limit))));
+            }
+            let memory = approximate_memory(&body, self.limit).saturating_mul(2);
+            let Some(grant) = self.memory.for_answer(memory) else {
+                return Poll::Ready(Some(self.out_of_memory()));
+            };
+            let (id, limit) = (self.id.clone(), self.limit);
+            self.encoding = Some(Offload::new(move || {
+                let encoded = encode(&id, body, limit);
+                drop(grant);
+                encoded
+            }));
+        }
+        let Some(encoding) = &mut self.encoding else {
+            return Poll::Ready(None);
+        };
+        let encoded = ready!(Pin::new(encoding).poll(cx));
+        self.encoding = None;
+        Poll::Ready(Some(self.finish(encoded)))
+    }
+
+    /// Returns the bytes of an event, or of an error in its place, which ends the stream.
+    fn finish(&mut self, encoded: Encoded) -> Bytes {
+        let event = match encoded {
+            Ok(event) => event,
+            Err(error) => {
+                self.work.end();
+                tracing::debug!(id = %self.id, %error, "answer cannot be encoded; sending an error");
+                let error = reply::unsendable(&error).into();
+                encode(&self.id, reply::for_http(error), usize::MAX).unwrap_or_default()
+            }
+        };
+        let sent = event.len() as u64;
+        self.observers
+            .report(|observer| observer.bytes_sent(Side::Server, sent));
+        match self.memory.for_answer(event.capacity()) {
+            Some(grant) => charged(event, Some(grant), None),
+            None => self.out_of_memory(),
+        }
+    }
+
+    /// Returns an error that ends the stream for lack of memory.
+    fn out_of_memory(&mut self) -> Bytes {
+        self.work.end();
+        let error = reply::for_http(reply::out_of_memory(&self.id).into());
+        encode(&self.id, error, usize::MAX)
+            .unwrap_or_default()
+            .into()
+    }
+}
+
+/// Encodes an answer as an event. The text is always escaped, because some readers take U+2028 for
+/// the end of a line.
+fn encode(id: &RequestId, body: EnvelopeBody, limit: usize) -> Encoded {
+    let envelope = Envelope::new(id.clone(), body);
+    let mut event = DATA.to_vec();
+    reply::encode_escaped(&envelope, limit, &mut event)?;
+    event.extend_from_slice(b"\n\n");
+    Ok(event)
+}
+
+const DATA: &[u8] = b"data: ";
+
+/// A comment, which readers ignore. It keeps a connection through proxies open.
+const COMMENT: &[u8] = b": keep-alive\n\n";
+
+/// The time without an event after which a comment is sent.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -1,0 +1,95 @@
+//! The carrier HTTP: requests and answers as JSON, streams as server-sent events (PROTOCOL 15.2).
+//!
+//! | layer | what it does |
+//! |---|---|
+//! | `session` | serves one connection with hyper, with its timeouts and its shutdown |
+//! | `service` | serves the requests of another program, which has the connections |
+//! | `routes` > `probes` | finds what a request asks for; health, readiness, descriptions |
+//! | `exchange` | starts a request of an agent, and answers it |
+//! | `request` > `memory` | reads a body within the limits, and decodes it |
+//! | `reply` > `body` | the statuses, headers and bodies of answers |
+//! | `wire`, `activity` | the bytes below hyper, and what the timeouts know about them |
+
+mod activity;
+mod body;
+mod exchange;
+mod memory;
+mod options;
+mod probes;
+mod reply;
+mod request;
+mod routes;
+mod service;
+mod session;
+mod wire;
+
+use std::sync::Arc;
+
+use agentwire_transport::{Connection, Url};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+pub use self::{
+    body::ReplyBody,
+    options::HttpOptions,
+    service::{HttpService, service},
+};
+use super::{Serve, ServerContext, slot::Slot};
+use crate::server::{
+    budget::MemoryBudget, config::ServerConfig, readiness::Readiness, service::Service,
+    shutdown::Shutdown,
+};
+
+/// The carrier of one HTTP endpoint.
+pub(super) struct Http(Arc<HttpServer>);
+
+/// What all requests at one endpoint share.
+struct HttpServer {
+    service: Arc<dyn Service>,
+    config: Arc<ServerConfig>,
+    budget: Arc<MemoryBudget>,
+    shutdown: Shutdown,
+    readiness: Arc<Readiness>,
+    /// The path in front of all routes, which is empty or begins with a slash.
+    prefix: String,
+    started: Instant,
+}
+
+impl Http {
+    pub(super) fn new(server: &ServerContext, url: &Url) -> Self {
+        Self(Arc::new(HttpServer::new(server, &url.path)))
+    }
+}
+
+impl HttpServer {
+    fn new(server: &ServerContext, prefix: &str) -> Self {
+        Self {
+            service: Arc::clone(&server.service),
+            config: Arc::clone(&server.config),
+            budget: Arc::clone(&server.budget),
+            shutdown: server.shutdown.clone(),
+            readiness: Arc::clone(&server.readiness),
+            prefix: prefix.to_owned(),
+            started: Instant::now(),
+        }
+    }
+}
+
+impl Serve for Http {
+    fn serve(
+        &self,
+        connection: Connection,
+        slot: Arc<Slot>,
+        permit: OwnedSemaphorePermit,
+        server: &ServerContext,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (http, tasks) = (Arc::clone(&self.0), server.tasks.clone());
+        async move {
+            // The future is boxed, so that the acceptor does not move it.
+            Box::pin(session::serve(http, connection, slot, tasks)).await;
+            drop(permit);
+        }
+    }
+}
+
+/// The protocols that a server offers over TLS (ALPN).
+pub(super) const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];

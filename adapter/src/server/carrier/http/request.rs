@@ -1,0 +1,410 @@
+//! Reads the bodies of requests within the limits, and decodes them.
+
+use std::{fmt::Display, future::poll_fn, pin::pin, time::Instant as StdInstant};
+
+use agentwire_codec::{
+    DecodeError, DecodeFault, Envelope, ErrorCode, Format, Map, MemoryBound, RequestId, Value,
+    WireError,
+};
+use agentwire_transport::internal::LogLimit;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header::CONTENT_ENCODING};
+use http_body::Body;
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    HttpServer,
+    memory::{Grant, Memory},
+    reply::{MAX_ID_LEN, REQUEST_ID, Refusal},
+};
+use crate::{
+    connection::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload},
+    observer::Side,
+    server::{
+        budget::Use,
+        carrier::{
+            rates::{MIN_REQUEST_RATE, least_bytes},
+            refusals::{no_memory, stopping},
+        },
+    },
+};
+
+/// A request that has arrived and has been decoded.
+pub(super) struct Received {
+    pub(super) envelope: Envelope,
+    pub(super) format: Format,
+    /// The memory of the request.
+    pub(super) charge: Grant,
+}
+
+/// The body of a request.
+struct Payload {
+    bytes: Bytes,
+    grant: Grant,
+}
+
+/// What the path and the headers of a request say about its envelope.
+pub(super) struct Hints {
+    /// The id for a body without one.
+    pub(super) id: Option<RequestId>,
+    /// The method for a body without one.
+    pub(super) method: &'static str,
+}
+
+impl Hints {
+    pub(super) fn new(headers: &HeaderMap, method: &'static str) -> Self {
+        let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_ID_LEN);
+        Self {
+            id: id.map(RequestId::from),
+            method,
+        }
+    }
+
+    /// Returns the id of a request that cannot be read.
+    fn id(&self) -> RequestId {
+        self.id.clone().unwrap_or_else(RequestId::unknown)
+    }
+}
+
+/// Reads and decodes the body of a request.
+///
+/// # Errors
+///
+/// Returns the refusal that answers the request.
+pub(super) async fn receive<B>(
+    http: &HttpServer,
+    memory: &Memory,
+    headers: &HeaderMap,
+    hints: &Hints,
+    body: B,
+) -> Result<Received, Refusal>
+where
+    B: Body,
+    B::Error: Display,
+{
+    if let Some(encoding) = headers.get(CONTENT_ENCODING) {
+        if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+            let text = "Content-Encoding is not supported; send the body without compression";
+            let error = WireError::new(ErrorCode::INVALID_MESSAGE, text);
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Refusal::new(hints.id(), error)
+                .because("protocol")
+                .with_status(status)
+                .unread());
+        }
+    }
+    let Payload { bytes, grant } = read(http, memory, hints, body).await?;
+    let received = bytes.len() as u64;
+    let observers = &http.config.observers;
+    observers.report(|observer| observer.bytes_received(Side::Server, received));
+    decode(http, memory, hints, bytes, grant).await
+}
+
+async fn read<B>(
+    http: &HttpServer,
+    memory: &Memory,
+    hints: &Hints,
+    body: B,
+) -> Result<Payload, Refusal>
+where
+    B: Body,
+    B::Error: Display,
+{
+    let limit = http.config.frame_limits.max_receive();
+    let hint = body.size_hint();
+    let least = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
+    if least > limit {
+        return Err(too_large(hints, limit));
+    }
+    let exact = hint.exact().and_then(|exact| usize::try_from(exact).ok());
+    // A body of unknown length gets a small grant first, and then one for the largest body.
+    let mut grant = grant(http, memory, hints, exact.unwrap_or(MAX_SMALL.min(limit))).await?;
+    let mut body = pin!(body);
+    let mut read = BytesMut::new();
+    let timeout = http.config.frame_timeout;
+    let (mut until, mut window) = (Instant::now() + timeout, 0);
+    loop {
+        let next = timeout_at(until, poll_fn(|cx| body.as_mut().poll_frame(cx)));
+        let data = match next.await {
+            Err(_) => return Err(too_slow(hints)),
+            Ok(None) => break,
+            Ok(Some(Err(error))) => {
+                let text = format!("The body cannot be read: {error}");
+                let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text);
+                return Err(Refusal::new(hints.id(), error).because("io").unread());
+            }
+            Ok(Some(Ok(frame))) => frame.into_data(),
+        };
+        // Trailers have no meaning.
+        let Ok(mut data) = data else {
+            continue;
+        };
+        let len = read.len() + data.remaining();
+        if len > limit {
+            return Err(too_large(hints, limit));
+        }
+        if len > grant.bytes() {
+            drop(grant);
+            grant = self::grant(http, memory, hints, limit).await?;
+        }
+        if read.is_empty() && Some(data.remaining()) == exact {
+            // The whole body has arrived at once.
+            let bytes = data.copy_to_bytes(data.remaining());
+            return Ok(Payload { bytes, grant });
+        }
+        if read.is_empty() {
+            read.reserve(exact.unwrap_or(data.remaining()));
+        }
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            read.extend_from_slice(chunk);
+            let len = chunk.len();
+            data.advance(len);
+        }
+        if (read.len() - window) as u64 >= least_bytes(MIN_REQUEST_RATE, timeout) {
+            (until, window) = (Instant::now() + timeout, read.len());
+        }
+    }
+    grant.shrink(read.len());
+    Ok(Payload {
+        bytes: read.freeze(),
+        grant,
+    })
+}
+
+/// Waits for memory for the bytes of a body.
+async fn grant(
+    http: &HttpServer,
+    memory: &Memory,
+    hints: &Hints,
+    bytes: usize,
+) -> Result<Grant, Refusal> {
+    let purpose = if bytes > MAX_SMALL {
+        Use::Receive
+    } else {
+        Use::Small
+    };
+    acquire(http, memory, hints.id(), purpose, bytes)
+        .await
+        .map_err(Refusal::unread)
+}
+
+/// Waits for memory for at most the frame timeout, and not while the server is stopping.
+async fn acquire(
+    http: &HttpServer,
+    memory: &Memory,
+    id: RequestId,
+    purpose: Use,
+    bytes: usize,
+) -> Result<Grant, Refusal> {
+    if let Some(grant) = memory.try_acquire(bytes) {
+        return Ok(grant);
+    }
+    let acquired = timeout(http.config.frame_timeout, memory.acquire(purpose, bytes));
+    tokio::select! {
+        biased;
+        acquired = acquired => acquired.map_err(|_| Refusal::new(id, no_memory()).because("memory")),
+        () = http.shutdown.started() => Err(Refusal::new(id, stopping()).because("stopping")),
+    }
+}
+
+async fn decode(
+    http: &HttpServer,
+    memory: &Memory,
+    hints: &Hints,
+    bytes: Bytes,
+    received: Grant,
+) -> Result<Received, Refusal> {
+    let format = Format::detect(&bytes);
+    let bodies = http.service.bodies();
+    let max = memory.max_request();
+    let bound = bound(format, &bytes).await.min(max);
+    let purpose = if bytes.len() > MAX_SMALL {
+        Use::Large
+    } else {
+        Use::Small
+    };
+    let id = || identify(bodies, &bytes, hints);
+    let mut charge = match memory.try_acquire(bound) {
+        Some(charge) => charge,
+        None => acquire(http, memory, id(), purpose, bound).await?,
+    };
+    let is_inline = bytes.len() <= MAX_SMALL
+        || (bytes.len() <= MAX_INLINE && bound <= bytes.len() + MAX_EXCESS_MEMORY);
+    let (bytes, decoded) = if is_inline {
+        let decoded = bodies.decode_within(&bytes, max);
+        (bytes, decoded)
+    } else {
+        Offload::new(move || {
+            let decoded = bodies.decode_within(&bytes, max);
+            (bytes, decoded)
+        })
+        .await
+    };
+    let decoded = match decoded {
+        Err(_) if format == Format::Json && bytes.len() <= MAX_SMALL => {
+            match complete(&bytes, hints) {
+                Some(completed) => bodies.decode_within(&completed, max),
+                None => decoded,
+            }
+        }
+        decoded => decoded,
+    };
+    drop((bytes, received));
+    match decoded {
+        Ok((envelope, memory)) => {
+            charge.shrink(memory);
+            Ok(Received {
+                envelope,
+                format,
+                charge,
+            })
+        }
+        Err(error) => Err(undecodable(hints, &error)),
+    }
+}
+
+/// Returns a bound of the memory that decoding takes. The scan of a large payload yields to other
+/// tasks.
+async fn bound(format: Format, bytes: &[u8]) -> usize {
+    let mut bound = MemoryBound::new(format);
+    for _ in 0..=bytes.len() / SCAN_STEP {
+        if bound.scan(bytes, SCAN_STEP) {
+            break;
+        }
+        yield_now().await;
+    }
+    bound.bytes()
+}
+
+/// Returns the id of a payload that has not been decoded.
+fn identify(bodies: Bodies, payload: &[u8], hints: &Hints) -> RequestId {
+    let start = &payload[..payload.len().min(MAX_SMALL)];
+    // Without memory, decoding ends at the first value and has only read the id.
+    match bodies.decode_within(start, 0) {
+        Ok((envelope, _)) => envelope.id,
+        Err(error) => error.id().cloned().unwrap_or_else(|| hints.id()),
+    }
+}
+
+/// Completes an envelope in which the parts are missing that the path already says: a person with
+/// curl writes only the payload. Returns `None` if nothing is missing.
+fn complete(payload: &[u8], hints: &Hints) -> Option<Vec<u8>> {
+    let Ok(Value::Map(mut map)) = Format::Json.decode_value(payload) else {
+        return None;
+    };
+    let Some(Value::Map(inner)) = map.get_mut("payload") else {
+        return None;
+    };
+    let lacks_method = !inner.contains_key("method");
+    if !lacks_method
+        && ["version", "type", "id"]
+            .iter()
+            .all(|key| map.contains_key(key))
+    {
+        return None;
+    }
+    if lacks_method && !map.contains_key("type") {
+        let mut with_method = Map::from([("method", hints.method)]);
+        if let Some(Value::Map(inner)) = map.remove("payload") {
+            with_method.extend(inner);
+        }
+        map.insert("payload", with_method);
+    }
+    let id = || hints.id.clone().unwrap_or_else(RequestId::random);
+    for (key, value) in [
+        ("version", Value::from("1.0")),
+        ("type", "request".into()),
+        ("id", id().to_text().into_owned().into()),
+    ] {
+        if !map.contains_key(key) {
+            map.insert(key, value);
+        }
+    }
+    let mut completed = Vec::new();
+    Format::Json
+        .encode_value(&map.into(), &mut completed)
+        .is_ok()
+        .then_some(completed)
+}
+
+fn undecodable(hints: &Hints, error: &DecodeError) -> Refusal {
+    let id = error.id().cloned().unwrap_or_else(|| hints.id());
+    if let Some(count) = UNDECODABLE.record(StdInstant::now()) {
+        tracing::warn!(%id, %error, count, "request cannot be decoded");
+    }
+    let refusal = Refusal::new(id, error.to_wire_error()).because("malformed");
+    match error.fault() {
+        DecodeFault::Memory { .. } => refusal.with_status(StatusCode::PAYLOAD_TOO_LARGE),
+        _ => refusal,
+    }
+}
+
+fn too_large(hints: &Hints, limit: usize) -> Refusal {
+    let text = format!("The body exceeds the limit of {limit} bytes");
+    let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text)
+        .with_details(Map::from([("limit", limit)]));
+    let status = StatusCode::PAYLOAD_TOO_LARGE;
+    Refusal::new(hints.id(), error)
+        .because("frame_size")
+        .with_status(status)
+        .unread()
+}
+
+fn too_slow(hints: &Hints) -> Refusal {
+    let text = "The body arrived too slowly or not at all";
+    let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text);
+    let status = StatusCode::REQUEST_TIMEOUT;
+    Refusal::new(hints.id(), error)
+        .because("timeout")
+        .with_status(status)
+        .unread()
+}
+
+/// The number of bytes of a large body that are scanned before other tasks run.
+const SCAN_STEP: usize = 256 * 1024;
+
+static UNDECODABLE: LogLimit = LogLimit::new();
+
+#[cfg(test)]
+mod tests {
+    use agentwire_codec::{Body, Request};
+
+    use super::*;
+
+    fn completed(text: &str, method: &'static str) -> Option<Envelope> {
+        let hints = Hints {
+            id: Some("given".into()),
+            method,
+        };
+        let completed = complete(text.as_bytes(), &hints)?;
+        Format::Json.decode(&completed).ok()
+    }
+
+    #[test]
+    fn a_body_with_only_a_payload_is_completed_by_the_path_and_the_header() {
+        let message = r#"{"payload": {"message": {"role": "user", "content": "x"}}}"#;
+        let envelope = completed(message, "process").expect("an envelope");
+        assert_eq!(envelope.id, RequestId::from("given"));
+        assert!(matches!(envelope.body, Body::Request(Request::Process(_))));
+        let envelope = completed(message, "stream").expect("an envelope");
+        assert!(matches!(envelope.body, Body::Request(Request::Stream(_))));
+        let tool = r#"{"id": "own", "payload": {"tool_name": "add", "kwargs": {}}}"#;
+        let envelope = completed(tool, "execute").expect("an envelope");
+        assert_eq!(envelope.id, RequestId::from("own"));
+    }
+
+    #[test]
+    fn a_body_that_lacks_anything_else_is_not_completed() {
+        for text in ["", "[]", "{}", r#"{"payload": 7}"#, r#"{"message": {}}"#] {
+            assert!(completed(text, "process").is_none(), "{text}");
+        }
+        let whole =
+            r#"{"version": "1.0", "type": "request", "id": "1", "payload": {"method": "x"}}"#;
+        assert!(completed(whole, "process").is_none());
+    }
+}

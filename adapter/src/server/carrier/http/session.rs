@@ -1,0 +1,337 @@
+//! Serves one connection with hyper.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant as StdInstant},
+};
+
+use agentwire_transport::{
+    Connection, TlsError,
+    internal::{Chain, LogLimit, MAX_TIMEOUT},
+};
+use http::Request;
+use hyper::{body::Incoming, rt::Executor, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout},
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use super::{
+    HttpServer,
+    activity::{Activity, InFlight},
+    exchange::Exchange,
+    memory::Memory,
+    routes,
+    wire::Wire,
+};
+use crate::{
+    deadline_timer::DeadlineTimer,
+    server::{
+        carrier::{
+            rates::{MIN_ANSWER_RATE, least_bytes},
+            slot::Slot,
+        },
+        config::ServerConfig,
+        service::Caller,
+        shutdown::{ShutdownListener, Stage},
+    },
+};
+
+/// Serves the requests of a connection until the connection ends or the server stops.
+pub(super) async fn serve(
+    http: Arc<HttpServer>,
+    mut connection: Connection,
+    slot: Arc<Slot>,
+    tasks: TaskTracker,
+) {
+    if connection.needs_handshake() && !shake_hands(&http, &mut connection, &slot).await {
+        return;
+    }
+    let caller = Caller {
+        connection: slot.connection(),
+        ..Caller::new(connection.peer().clone())
+    };
+    let activity = Arc::new(Activity::default());
+    let memory = Memory::new(&http.budget);
+    let wire = Wire::new(connection, &activity);
+    let spawner = Spawner::new(tasks);
+    let builder = builder(&http.config, spawner.clone());
+    let service = service_fn(|request: Request<Incoming>| {
+        if request.version() == http::Version::HTTP_2 {
+            activity.set_http2();
+        }
+        let exchange = Exchange {
+            http: Arc::clone(&http),
+            caller: caller.clone(),
+            memory: memory.clone(),
+            in_flight: InFlight::new(&activity),
+        };
+        async { Ok::<_, Infallible>(routes::answer(exchange, request).await) }
+    });
+    let mut served = pin!(builder.serve_connection(TokioIo::new(wire), service));
+    let mut watch = Watch {
+        config: &http.config,
+        activity: &activity,
+        slot: &slot,
+        shutdown: http.shutdown.listen(),
+        is_draining: false,
+        // Bytes may have arrived before the first poll.
+        waits: Waits {
+            quiet: Some((Instant::now(), 0)),
+            ..Waits::default()
+        },
+        timer: DeadlineTimer::default(),
+    };
+    let reason = poll_fn(|cx| {
+        match watch.poll_stage(cx) {
+            Some(Stage::Aborted) => return Poll::Ready("aborted"),
+            Some(Stage::Draining) => served.as_mut().graceful_shutdown(),
+            _ => {}
+        }
+        match served.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) if watch.is_draining => Poll::Ready("stopped"),
+            Poll::Ready(Ok(())) => Poll::Ready("peer_closed"),
+            Poll::Ready(Err(error)) => {
+                let error = Chain(&*error);
+                tracing::debug!(%error, "connection failed");
+                Poll::Ready("io")
+            }
+            Poll::Pending => watch.poll_timeouts(cx),
+        }
+    });
+    let reason = reason.await;
+    slot.ends_with(reason);
+    tracing::debug!(reason, "connection closed");
+}
+
+/// Completes the handshake of TLS. Returns whether the connection can be served.
+async fn shake_hands(http: &HttpServer, connection: &mut Connection, slot: &Slot) -> bool {
+    let opened = Instant::now();
+    let mut shutdown = http.shutdown.listen();
+    let handshake = poll_fn(|cx| {
+        // A peer that has not finished its handshake gives way like any other quiet peer.
+        slot.publish(Some(opened));
+        if slot.poll_evicted(cx) {
+            return Poll::Ready(Err("evicted"));
+        }
+        if shutdown.poll(cx) != Stage::Serving {
+            return Poll::Ready(Err("stopped"));
+        }
+        connection.poll_handshake(cx).map(Ok)
+    });
+    let (reason, problem) = match timeout(http.config.handshake_timeout, handshake).await {
+        Ok(Ok(Ok(()))) => return true,
+        Ok(Ok(Err(error))) => ("handshake", Some(error.into_tls())),
+        Ok(Err(reason)) => (reason, None),
+        Err(_) => ("handshake", Some(TlsError::TimedOut)),
+    };
+    slot.ends_with(reason);
+    match problem {
+        // A peer that leaves is usually a check whether the port is open.
+        None | Some(TlsError::Closed) => {}
+        Some(problem) => {
+            if let Some(count) = REFUSED_HANDSHAKES.record(StdInstant::now()) {
+                let (peer, error) = (connection.peer(), &problem);
+                tracing::warn!(%peer, %error, count, "TLS handshake failed; connection refused");
+            }
+            if problem == TlsError::NotTls {
+                let written = async {
+                    connection.write_all(NOT_TLS).await?;
+                    connection.shutdown().await
+                };
+                // The peer may not read the answer.
+                let _ = timeout(NOT_TLS_TIMEOUT, written).await;
+            }
+        }
+    }
+    false
+}
+
+fn builder(config: &ServerConfig, spawner: Spawner) -> Builder<Spawner> {
+    let mut builder = Builder::new(spawner);
+    builder
+        .http1()
+        .half_close(config.half_close)
+        // The session has timeouts of its own.
+        .header_read_timeout(None)
+        .timer(TokioTimer::new())
+        .max_buf_size(MAX_HEADERS)
+        .max_headers(MAX_HEADER_COUNT);
+    let streams = u32::try_from(config.max_in_flight).unwrap_or(u32::MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(streams)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buf_size(64 * 1024)
+        // The windows bound the bytes that arrive before a request has memory.
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        // A peer that vanishes without a word is found by these pings.
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE);
+    builder
+}
+
+/// Spawns the tasks of the streams of HTTP/2. The tasks belong to the server, and end with their
+/// connection.
+#[derive(Clone)]
+struct Spawner {
+    tasks: TaskTracker,
+    _ended: Arc<DropGuard>,
+    token: CancellationToken,
+}
+
+impl Spawner {
+    fn new(tasks: TaskTracker) -> Self {
+        let token = CancellationToken::new();
+        Self {
+            tasks,
+            _ended: Arc::new(token.clone().drop_guard()),
+            token,
+        }
+    }
+}
+
+impl<F> Executor<F> for Spawner
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let token = self.token.clone();
+        self.tasks.spawn(async move {
+            token.run_until_cancelled_owned(future).await;
+        });
+    }
+}
+
+/// Watches the shutdown and the timeouts of a connection.
+struct Watch<'a> {
+    config: &'a ServerConfig,
+    activity: &'a Activity,
+    slot: &'a Slot,
+    shutdown: ShutdownListener,
+    is_draining: bool,
+    waits: Waits,
+    timer: DeadlineTimer,
+}
+
+/// The waits of a connection that have a timeout.
+#[derive(Default)]
+struct Waits {
+    /// Since when no request is in flight, and how many bytes had been received then.
+    quiet: Option<(Instant, u64)>,
+    /// Since when a part of a request has arrived.
+    partial: Option<Instant>,
+    /// Since when an answer waits for the peer, and how many bytes had been written then.
+    write: Option<(Instant, u64)>,
+    /// The number of requests at the last look.
+    requests: u64,
+}
+
+impl Watch<'_> {
+    /// Returns the stage of the shutdown when it has changed.
+    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Option<Stage> {
+        match self.shutdown.poll(cx) {
+            Stage::Draining if !self.is_draining => {
+                self.is_draining = true;
+                Some(Stage::Draining)
+            }
+            Stage::Aborted => Some(Stage::Aborted),
+            _ => None,
+        }
+    }
+
+    /// Waits for a timeout, or for the acceptor to ask for the connection.
+    fn poll_timeouts(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
+        let now = Instant::now();
+        let config = self.config;
+        let is_quiet = self.activity.in_flight() == 0;
+        let received = self.activity.received();
+        let has_new = self.activity.requests() != self.waits.requests;
+        self.waits.requests = self.activity.requests();
+        self.waits.quiet = match self.waits.quiet {
+            Some(quiet) if is_quiet && !has_new => Some(quiet),
+            _ => is_quiet.then_some((now, received)),
+        };
+        // Between the requests of HTTP/2, other frames arrive.
+        let may_be_partial = !self.activity.is_http2();
+        let is_partial = self
+            .waits
+            .quiet
+            .is_some_and(|(_, before)| received > before);
+        self.waits.partial =
+            (is_partial && may_be_partial).then(|| self.waits.partial.unwrap_or(now));
+        let written = self.activity.written();
+        let least = least_bytes(MIN_ANSWER_RATE, config.write_timeout);
+        self.waits.write = self.activity.is_writing().then(|| match self.waits.write {
+            Some(window) if written < window.1.saturating_add(least) => window,
+            _ => (now, written),
+        });
+        let quiet_since = self.waits.quiet.map(|(since, _)| since);
+        let is_evictable = self.waits.partial.is_none();
+        let quiet_since = quiet_since.filter(|_| is_evictable);
+        self.slot.publish(quiet_since);
+        if self.slot.poll_evicted(cx) && quiet_since.is_some() {
+            return Poll::Ready("evicted");
+        }
+        let waits = [
+            (quiet_since, config.idle_timeout, "no request arrived"),
+            (
+                self.waits.partial,
+                config.handshake_timeout,
+                "the headers of a request arrived too slowly",
+            ),
+            (
+                self.waits.write.map(|(since, _)| since),
+                config.write_timeout,
+                "the peer reads its answers too slowly or not at all",
+            ),
+        ];
+        let waits = waits.into_iter().filter_map(|(since, timeout, reason)| {
+            since.map(|since| (since + timeout.min(MAX_TIMEOUT), reason))
+        });
+        match waits.min_by_key(|(deadline, _)| *deadline) {
+            Some((deadline, reason)) => self.timer.poll(cx, deadline).map(|()| {
+                tracing::debug!(reason, "connection timed out");
+                "timeout"
+            }),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The maximum size of the first line and the headers of a request.
+const MAX_HEADERS: usize = 32 * 1024;
+const MAX_HEADER_COUNT: usize = 100;
+const MAX_HEADER_LIST: u32 = 16 * 1024;
+
+/// The bytes of one request, and of all requests of a connection, that a peer may send before they
+/// are read.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// The interval of the pings of HTTP/2, and the time for their answers.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// The answer to a peer that speaks to an endpoint with TLS without it.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\
+    Connection: close\r\nContent-Length: 47\r\n\r\nThis endpoint speaks TLS; the URL is https://.\n";
+
+/// The time to write that answer.
+const NOT_TLS_TIMEOUT: Duration = Duration::from_secs(1);
+
+static REFUSED_HANDSHAKES: LogLimit = LogLimit::new();

@@ -1,0 +1,17 @@
+//! Agents over HTTP.
+
+#![cfg(feature = "http")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test may stop at the first surprise"
+)]
+
+#[allow(dead_code, unused_imports, reason = "this suite uses a part of it")]
+#[path = "../it/common/mod.rs"]
+mod common;
+mod hostile;
+mod mount;
+mod peer;
+mod probes;
+mod server;
