@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use agentwire::{
     Endpoint,
     observer::Observer,
-    registry::{RedisRegistry, RedisRegistryBuilder, RemoteRegistry, SharedRegistry},
+    registry::{
+        DnsRegistry, RedisRegistry, RedisRegistryBuilder, RemoteRegistry, SharedRegistry,
+        StaticRegistry,
+    },
 };
 
 use crate::{
@@ -19,6 +22,10 @@ pub(crate) enum RegistryUrl {
     /// The endpoint of a registry server that uses the agentwire protocol.
     Agentwire(Endpoint),
     Redis(RedisRegistryBuilder),
+    /// The addresses of a DNS name.
+    Dns(DnsRegistry),
+    /// A list of endpoints.
+    Static(StaticRegistry),
 }
 
 /// Parses the address of a registry.
@@ -31,6 +38,16 @@ pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
             checked.map_err(|error| error.to_string())?;
             Ok(RegistryUrl::Redis(redis))
         }
+        Some((scheme, _)) if scheme == "dns" || scheme.starts_with("dns+") => {
+            let dns = DnsRegistry::parse(text);
+            Ok(RegistryUrl::Dns(dns.map_err(|error| error.to_string())?))
+        }
+        Some(("static", _)) => {
+            let list = StaticRegistry::parse(text);
+            Ok(RegistryUrl::Static(
+                list.map_err(|error| error.to_string())?,
+            ))
+        }
         _ => parse_connect_endpoint(text).map(RegistryUrl::Agentwire),
     }
 }
@@ -40,8 +57,13 @@ impl RegistryUrl {
     pub(crate) fn request_log(&self) -> Option<Arc<dyn Observer>> {
         match self {
             Self::Agentwire(endpoint) => logging::requests::of_client(endpoint),
-            Self::Redis(_) => None,
+            Self::Redis(_) | Self::Dns(_) | Self::Static(_) => None,
         }
+    }
+
+    /// Returns whether agents can register.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self, Self::Dns(_) | Self::Static(_))
     }
 
     /// Creates a client, which connects when it is first used. `timeout` is the maximum time to
@@ -65,6 +87,8 @@ impl RegistryUrl {
                 let registry = token.apply_to_registry(registry)?;
                 SharedRegistry::new(registry.build()?)
             }
+            Self::Dns(dns) => SharedRegistry::new(dns.clone()),
+            Self::Static(list) => SharedRegistry::new(list.clone()),
             Self::Redis(redis) => {
                 SharedRegistry::new(redis.clone().timeout(timeout).connect_lazy()?)
             }
@@ -85,6 +109,9 @@ mod tests {
             ("redis://user:secret@localhost:6379/2", true),
             ("redis+unix:///run/redis.sock", true),
             ("redis://localhost/1?namespace=blue:&lease=30s", true),
+            ("dns://agents.svc:80", false),
+            ("dns+tls://agents.svc:80", false),
+            ("static:tcp://a:1,unix:///run/a.sock", false),
         ] {
             let url = parse_registry_url(text).unwrap();
             assert_eq!(matches!(url, RegistryUrl::Redis(_)), is_redis, "{text}");
@@ -108,6 +135,9 @@ mod tests {
             "redis://localhost?namspace=blue:",
             "redis://localhost?lease=soon",
             "tcp://localhost:0",
+            "dns://agents.svc",
+            "dns+http:agents.svc",
+            "static:agents",
         ] {
             assert!(parse_registry_url(text).is_err(), "{text}");
         }

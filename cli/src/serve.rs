@@ -119,6 +119,10 @@ impl ServeArgs {
         }
         let (mut local, doors) = self.server.apply(local, self.endpoints)?;
         if let Some(registry) = self.registry {
+            if registry.is_read_only() {
+                let problem = "agents cannot register with DNS or a static list";
+                return Err(CliError::new(Exit::Usage, problem));
+            }
             local =
                 local.registry(registry.open(REGISTRY_TIMEOUT, &self.tls, &self.token, None)?);
         }

@@ -37,7 +37,7 @@
 //! - **Interface**: the trait [`Registry`], and [`SharedRegistry`], a type-erased registry.
 //! - **Backends**: [`LocalRegistry`] stores registrations in this process. With the feature
 //!   `redis`, `RedisRegistry` stores registrations in Redis. Both are configured with a
-//!   [`RegistryConfig`].
+//!   [`RegistryConfig`]. [`DnsRegistry`] and [`StaticRegistry`] are read-only.
 //! - **Queries**: a [`Query`] selects registrations by name, capability, tool, version or metadata.
 //! - **Heartbeats**: a [`RegistrationHandle`] keeps an agent registered.
 //! - **Watches**: a [`Watch`] is a stream of [`Event`]s within a [`WatchScope`].
@@ -72,8 +72,10 @@ pub mod backend;
 mod config;
 #[cfg(any(test, feature = "contract-tests"))]
 pub mod contract;
+mod dns;
 mod error;
 mod event;
+mod fixed;
 mod instance_ref;
 mod lease;
 mod local;
@@ -95,8 +97,10 @@ pub use semver::{Version, VersionReq};
 pub use crate::redis::{RedisRegistry, RedisRegistryBuilder};
 pub use crate::{
     config::{DuplicatePolicy, RegistryConfig},
+    dns::{DnsRegistry, Resolve, SystemResolver},
     error::{ErrorSource, LimitKind, NameProblem, QuotaKind, RegistrationProblem, RegistryError},
     event::Event,
+    fixed::StaticRegistry,
     instance_ref::InstanceRef,
     lease::Lease,
     local::LocalRegistry,

@@ -35,10 +35,11 @@ mod server;
 mod wire;
 
 pub use agentwire_registry::{
-    DuplicatePolicy, ErrorSource, Event, InstanceRef, Lease, LimitKind, LocalRegistry, NameProblem,
-    Query, QuotaKind, Registration, RegistrationHandle, RegistrationHandleBuilder,
-    RegistrationProblem, Registry, RegistryConfig, RegistryError, SharedRegistry, TextOr, Version,
-    VersionReq, Watch, WatchScope, backend, check_name,
+    DnsRegistry, DuplicatePolicy, ErrorSource, Event, InstanceRef, Lease, LimitKind, LocalRegistry,
+    NameProblem, Query, QuotaKind, Registration, RegistrationHandle, RegistrationHandleBuilder,
+    RegistrationProblem, Registry, RegistryConfig, RegistryError, Resolve, SharedRegistry,
+    StaticRegistry, SystemResolver, TextOr, Version, VersionReq, Watch, WatchScope, backend,
+    check_name,
 };
 #[cfg(feature = "redis")]
 pub use agentwire_registry::{RedisRegistry, RedisRegistryBuilder};

@@ -17,6 +17,7 @@ mod client_settings;
 mod context;
 mod custom_transports;
 mod describe;
+mod dns;
 mod endpoints;
 mod fairness;
 mod foreign_protocols;

@@ -18,7 +18,8 @@ use crate::{
 /// The registry to query and the format of the output.
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
-    /// The registry: unix:///path/to/socket, tcp://host:port, tls://host:port or redis://host:port
+    /// The registry: unix:///path/to/socket, tcp://host:port, tls://host:port, redis://host:port,
+    /// dns://name:port or static:ENDPOINT,ENDPOINT
     #[arg(value_name = "REGISTRY", value_parser = parse_registry_url)]
     url: RegistryUrl,
 

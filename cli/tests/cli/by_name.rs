@@ -82,3 +82,41 @@ async fn an_agent_that_cannot_be_found_or_reached_exits_with_3() {
     let error = run(args).await.error(3).to_owned();
     assert!(error.contains("registry lookup failed"), "{error}");
 }
+
+#[tokio::test]
+async fn agents_are_found_by_dns_and_in_a_list() {
+    let agent = Server::agent("echo").await;
+    let (_, port) = agent.endpoint.rsplit_once(':').expect("a port");
+    let registries = [
+        format!("dns://127.0.0.1:{port}"),
+        format!("static:tcp://127.0.0.1:1,{}", agent.endpoint),
+    ];
+    for registry in &registries {
+        let call = [
+            "call",
+            "--raw",
+            "--registry",
+            registry,
+            "--name",
+            "echo",
+            "hello",
+        ];
+        assert_eq!(run(call).await.success(), "hello\n");
+        let list = run(["registry", "list", registry]).await;
+        assert!(list.success().contains(&agent.endpoint), "{list:?}");
+        let lookup = run(["registry", "lookup", registry, "echo"]).await;
+        assert!(lookup.success().contains("echo"), "{lookup:?}");
+        let serve = run(["serve", "tcp://127.0.0.1:0", "--registry", registry]).await;
+        assert!(serve.error(2).contains("cannot register"), "{serve:?}");
+    }
+    let wrong = [
+        "call",
+        "--registry",
+        "dns://agents",
+        "--name",
+        "echo",
+        "hello",
+    ];
+    let wrong = run(wrong).await;
+    assert!(wrong.error(2).contains("dns://"), "{wrong:?}");
+}

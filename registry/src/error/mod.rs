@@ -239,6 +239,23 @@ pub enum RegistryError {
     #[error("the registry failed")]
     Remote(#[source] WireError),
 
+    /// Agents cannot register in the registry, because something else determines its contents, such
+    /// as DNS. Do not register.
+    #[error("the registry at {} is read-only", Untrusted(registry))]
+    ReadOnly {
+        /// The registry's address.
+        registry: String,
+    },
+
+    /// The address of the registry is not valid.
+    #[error("{:?} is not the address of a registry: {problem}", Untrusted(address))]
+    InvalidAddress {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// A setting is out of range.
     #[error("invalid setting {setting}: {problem}")]
     InvalidSetting {

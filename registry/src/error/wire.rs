@@ -19,6 +19,7 @@ impl RegistryError {
             | Self::QuotaReached { .. }
             | Self::InvalidRegistration { .. }
             | Self::TooManyInstances { .. }
+            | Self::ReadOnly { .. }
             | Self::Full { .. } => ErrorCode::REGISTRATION_FAILED,
             Self::Duplicate { .. } | Self::Replaced { .. } | Self::Owned { .. } => {
                 ErrorCode::DUPLICATE_AGENT
@@ -31,6 +32,7 @@ impl RegistryError {
             Self::Remote(error) => error.code.clone(),
             Self::InvalidAnswer { .. }
             | Self::AnswerTooLarge { .. }
+            | Self::InvalidAddress { .. }
             | Self::InvalidSetting { .. }
             | Self::Refused { .. }
             | Self::Encode { .. }
@@ -53,6 +55,10 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
         RegistryError::TooManyInstances { name, max } => {
             ("too_many_instances", Some(name), limit(*max))
         }
+        RegistryError::ReadOnly { registry } => {
+            let registry = ("registry", registry.as_str().into());
+            ("read_only", None, Some(registry))
+        }
         RegistryError::Full { max, .. } => ("full", None, limit(*max)),
         RegistryError::QuotaReached { max, .. } => ("quota", None, limit(*max)),
         RegistryError::TooManyWatches { max } => ("too_many_watches", None, limit(*max)),
@@ -74,6 +80,7 @@ pub(crate) fn encode(error: &RegistryError) -> WireError {
         RegistryError::InvalidAnswer { .. }
         | RegistryError::AnswerTooLarge { .. }
         | RegistryError::InvalidQuery { .. }
+        | RegistryError::InvalidAddress { .. }
         | RegistryError::InvalidSetting { .. }
         | RegistryError::Refused { .. }
         | RegistryError::Encode { .. }
@@ -125,6 +132,9 @@ fn decode_known(error: &WireError) -> Option<RegistryError> {
         Some("too_many_instances") => RegistryError::TooManyInstances {
             name: name()?,
             max: number("limit")?,
+        },
+        Some("read_only") => RegistryError::ReadOnly {
+            registry: text("registry")?,
         },
         Some("full") => RegistryError::Full {
             max: number("limit")?,
