@@ -9,8 +9,8 @@ pub trait InstanceRefExt {
     fn owner(&self) -> Option<&str>;
 
     /// Lets the reference remove a registration of another owner. Only a server that has
-    /// authenticated an administrator may call this method. A registry in Redis and a registry in
-    /// another process ignore the authority.
+    /// authenticated an administrator may call this method. A registry in another process ignores
+    /// the authority, because it decides by the credentials of its own client.
     #[must_use]
     fn with_authority(self) -> Self;
 }

@@ -33,6 +33,7 @@
     reason = "these are tests, whose names are sentences"
 )]
 
+mod authority;
 mod backend;
 mod finding;
 mod leases;
@@ -41,7 +42,9 @@ mod registering;
 mod watch_view;
 mod watching;
 
-pub use self::{backend::Backend, finding::*, leases::*, limits::*, registering::*, watching::*};
+pub use self::{
+    authority::*, backend::Backend, finding::*, leases::*, limits::*, registering::*, watching::*,
+};
 
 /// Generates a module of tests for each backend. A backend is specified as `name: Type`, where the
 /// type implements [`Backend`](crate::contract::Backend). The calling crate must depend on tokio

@@ -183,6 +183,12 @@ mod tests {
 
     crate::registry_contract! { local: Local, erased: Erased }
 
+    #[tokio::test]
+    async fn an_administrator_removes_any_registration() {
+        let registry = LocalRegistry::new();
+        crate::contract::an_administrator_removes_any_registration(&registry).await;
+    }
+
     fn agent(name: &str) -> Registration {
         Registration::new(name, format!("memory://{name}").parse().unwrap()).with_instance("")
     }

@@ -181,7 +181,8 @@ impl Store {
             .arg(range.first)
             .arg(range.last)
             .arg(instance.map_or_else(String::new, |instance| format!("={instance}")))
-            .arg(which.owner.as_ref().map_or("", OwnerKey::as_str));
+            .arg(which.owner.as_ref().map_or("", OwnerKey::as_str))
+            .arg(u8::from(which.has_authority));
         let reply: Vec<String> = self.run(&invocation).await?;
         let mut words = reply.iter().map(String::as_str);
         match (words.next(), words.next()) {

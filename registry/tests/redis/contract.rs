@@ -1,6 +1,8 @@
 //! The contract suite against Redis.
 
-use agentwire_registry::{RedisRegistry, RegistryConfig, contract::Backend, registry_contract};
+use agentwire_registry::{
+    RedisRegistry, RegistryConfig, contract, contract::Backend, registry_contract,
+};
 
 use super::{RedisServer, within};
 
@@ -24,3 +26,9 @@ impl Backend for Redis {
 }
 
 registry_contract! { redis: super::Redis }
+
+#[tokio::test]
+async fn an_administrator_removes_any_registration() {
+    let redis = Redis::start("authority", RegistryConfig::new()).await;
+    contract::an_administrator_removes_any_registration(&redis.registry().await).await;
+}
