@@ -38,7 +38,8 @@
 //!
 //! # Unix sockets
 //!
-//! A socket file is created with mode 0600, so only its owner can connect. Missing parent
+//! A socket file is created with mode 0600, so only its owner can connect, unless a
+//! [`SocketAccess`] gives access to others. Missing parent
 //! directories are created with mode 0700. A stale socket file, on which no server listens, is
 //! replaced. No other file is ever removed. If several servers start with the same path at the same
 //! time, an advisory lock on the directory serializes them: exactly one server succeeds, and the
@@ -128,6 +129,7 @@ mod tls;
 
 #[cfg(unix)]
 mod directory_lock;
+mod socket_access;
 #[cfg(unix)]
 mod socket_file;
 #[cfg(unix)]
@@ -150,5 +152,6 @@ pub use self::{
     peer_certificate::PeerCertificate,
     peer_state::PeerState,
     probe::ProbeResult,
+    socket_access::SocketAccess,
     tcp::TcpOptions,
 };

@@ -13,7 +13,9 @@ use tokio::net::UnixListener;
 
 #[cfg(unix)]
 use crate::unix::UnixAcceptor;
-use crate::{Connection, Endpoint, Error, TcpOptions, memory::MemoryListener, tcp::TcpAcceptor};
+use crate::{
+    Connection, Endpoint, Error, SocketAccess, TcpOptions, memory::MemoryListener, tcp::TcpAcceptor,
+};
 
 /// A listener that accepts connections over any carrier.
 ///
@@ -62,10 +64,25 @@ impl Listener {
     /// If the future is dropped, the bind is cancelled. Directories that were created are kept, and
     /// a stale socket file may have been removed.
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, Error> {
+        Self::bind_with(endpoint, &SocketAccess::default()).await
+    }
+
+    /// Creates a listener on an endpoint. A Unix socket is accessible to the users in `access`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`bind`](Self::bind).
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as for [`bind`](Self::bind).
+    pub async fn bind_with(endpoint: &Endpoint, access: &SocketAccess) -> Result<Self, Error> {
+        #[cfg(not(unix))]
+        let _ = access;
         let mut endpoint = endpoint.clone();
         let inner = match &mut endpoint {
             #[cfg(unix)]
-            Endpoint::Unix { path } => Inner::Unix(UnixAcceptor::bind(path).await?),
+            Endpoint::Unix { path } => Inner::Unix(UnixAcceptor::bind(path, access).await?),
             Endpoint::Tcp { host, port } => {
                 let (acceptor, bound) = match TcpAcceptor::bind(host, *port).await {
                     Ok(bound) => bound,

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    Connection, Endpoint, Error, PeerAddr,
+    Connection, Endpoint, Error, PeerAddr, SocketAccess,
     directory_lock::DirectoryLock,
     internal::Backoff,
     socket_file::{self, SocketFile},
@@ -47,7 +47,7 @@ pub(crate) struct UnixAcceptor {
 }
 
 impl UnixAcceptor {
-    pub(crate) async fn bind(path: &Path) -> Result<Self, Error> {
+    pub(crate) async fn bind(path: &Path, access: &SocketAccess) -> Result<Self, Error> {
         let failed = |source| Error::Bind {
             endpoint: Endpoint::Unix {
                 path: path.to_owned(),
@@ -66,7 +66,7 @@ impl UnixAcceptor {
             // Check the path before each bind instead of after a failed bind, because macOS binds
             // through dangling symbolic links.
             socket_file::remove_stale(path).await?;
-            match listen(path) {
+            match listen(path, access) {
                 Ok(acceptor) => return Ok(acceptor),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(failed(error)),
@@ -96,14 +96,65 @@ impl UnixAcceptor {
     }
 }
 
-fn listen(path: &Path) -> io::Result<UnixAcceptor> {
+fn listen(path: &Path, access: &SocketAccess) -> io::Result<UnixAcceptor> {
     let socket = UnixSocket::new_stream()?;
     bind_private(&socket, path)?;
     let file = SocketFile::just_made(path);
+    // Nobody else can connect before the socket listens.
+    give_access(path, access)?;
     Ok(UnixAcceptor {
         _file: Some(file),
         listener: socket.listen(BACKLOG)?,
     })
+}
+
+/// Sets the group and the mode of a socket file.
+///
+/// Another user who can write to the directory may have replaced the file, so the path is opened
+/// once, without following a link, and must lead to a socket.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn give_access(path: &Path, access: &SocketAccess) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, chmod, chownat, fstat, open};
+
+    let Some(mode) = access.effective_mode() else {
+        return Ok(());
+    };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::Socket {
+        return Err(io::Error::other("the socket file was replaced"));
+    }
+    if let Some(group) = access.group {
+        chownat(
+            &file,
+            "",
+            None,
+            Some(Gid::from_raw(group)),
+            AtFlags::EMPTY_PATH,
+        )?;
+    }
+    // A descriptor without access to the contents has no other way to change the mode.
+    chmod(
+        format!("/proc/self/fd/{}", file.as_raw_fd()),
+        Mode::from_raw_mode(mode),
+    )?;
+    Ok(())
+}
+
+/// Sets the group and the mode of a socket file.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn give_access(path: &Path, access: &SocketAccess) -> io::Result<()> {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    let Some(mode) = access.effective_mode() else {
+        return Ok(());
+    };
+    if let Some(group) = access.group {
+        std::os::unix::fs::lchown(path, None, Some(group))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 /// Binds a socket and creates its file with mode 0600.

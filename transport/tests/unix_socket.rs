@@ -21,7 +21,9 @@ use std::{
     task::{Context, Waker},
 };
 
-use agentwire_transport::{Connection, Endpoint, Error, Listener, PathInUse, connect};
+use agentwire_transport::{
+    Connection, Endpoint, Error, Listener, PathInUse, SocketAccess, connect,
+};
 use common::within;
 use rustix::fs::{FlockOperation, Mode, flock};
 use tempfile::TempDir;
@@ -52,6 +54,24 @@ fn conflict(bound: Result<Listener, Error>) -> PathInUse {
     match bound {
         Err(Error::PathInUse { reason, .. }) => reason,
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn others_get_access_to_a_socket_if_they_are_named() {
+    let (_directory, path) = temporary();
+    let endpoint = Endpoint::unix(&path).expect("endpoint");
+    let group = rustix::process::getgid().as_raw();
+    for (access, expected) in [
+        (SocketAccess::new(), 0o600),
+        (SocketAccess::new().mode(0o666), 0o666),
+        (SocketAccess::new().group(group), 0o660),
+        (SocketAccess::new().mode(0o640).group(group), 0o640),
+    ] {
+        let listener = within(Listener::bind_with(&endpoint, &access)).await;
+        let _listener = listener.expect("bind");
+        assert_eq!(mode(&path), expected, "{access:?}");
+        open(&path).await.expect("connect");
     }
 }
 

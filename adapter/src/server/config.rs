@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentwire_codec::FrameLimits;
-use agentwire_transport::TcpOptions;
+use agentwire_transport::{SocketAccess, TcpOptions};
 
 use super::peer_key::PeerKey;
 use crate::{Error, observer::Observers};
@@ -22,6 +22,8 @@ pub(crate) struct ServerConfig {
     pub(crate) max_connections_per_peer: Option<usize>,
     /// The TCP options, or `None` to keep the options of each listener.
     pub(crate) tcp: Option<TcpOptions>,
+    /// Who may connect to Unix sockets.
+    pub(crate) socket_access: SocketAccess,
     /// The certificates for all TLS endpoints.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<agentwire_transport::TlsServer>,
@@ -102,6 +104,7 @@ impl Default for ServerConfig {
             frame_limits: FrameLimits::default(),
             memory_budget: 256 * 1024 * 1024,
             tcp: None,
+            socket_access: SocketAccess::new(),
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "http")]
@@ -306,6 +309,23 @@ macro_rules! server_settings {
         #[cfg(feature = "tls")]
         pub fn tls(mut self, tls: agentwire_transport::TlsServer) -> Self {
             self.config.tls = Some(tls);
+            self
+        }
+
+        /// Sets the mode of the files of Unix sockets, such as `0o660`. By default, only the user
+        /// of the server can connect. Whoever may write to the file may connect.
+        ///
+        /// To tell the users apart that may connect, authenticate them with
+        /// [`Users`](crate::auth::Users), with the feature `auth`.
+        pub fn socket_mode(mut self, mode: u32) -> Self {
+            self.config.socket_access = self.config.socket_access.mode(mode);
+            self
+        }
+
+        /// Sets the group of the files of Unix sockets by its id. The mode is then 0660, unless
+        /// [`socket_mode`](Self::socket_mode) is set.
+        pub fn socket_group(mut self, group: u32) -> Self {
+            self.config.socket_access = self.config.socket_access.group(group);
             self
         }
 

@@ -192,8 +192,7 @@ async fn listen(endpoint: &Endpoint, config: &ServerConfig) -> Result<Listener, 
     if let (true, Some(tls)) = (endpoint.is_secure(), &config.tls) {
         return Listener::bind_tls(endpoint, tls.clone()).await;
     }
-    let _ = config;
-    Listener::bind(endpoint).await
+    Listener::bind_with(endpoint, &config.socket_access).await
 }
 
 /// Binds the socket below a carrier that has its own scheme. `protocols` are the names that the
