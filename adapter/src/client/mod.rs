@@ -9,11 +9,11 @@
 //! ```
 //!
 //! A layer uses only lower layers and the modules that all layers share: `shared`, `config`,
-//! `connect`, `credentials`, `retry_policy`, `permits` and `stats`. The module `shared` contains
-//! the settings, the counters and the closing state of a client. Each layer returns its results to
-//! the layer above. The router converts the `Failure` of a channel into a `Verdict`, and the call
-//! converts the failure into an [`Error`](crate::Error). Files never import each other in a cycle.
-//! The test `tests/layers` checks the order of the layers and the absence of cycles.
+//! `connect`, `retry_policy`, `permits` and `stats`. The module `shared` contains the settings, the
+//! counters and the closing state of a client. Each layer returns its results to the layer above.
+//! The router converts the `Failure` of a channel into a `Verdict`, and the call converts the
+//! failure into an [`Error`](crate::Error). Files never import each other in a cycle. The test
+//! `tests/layers` checks the order of the layers and the absence of cycles.
 
 mod builder;
 mod call;

@@ -5,8 +5,6 @@
 
 mod connection;
 mod event;
-#[cfg(feature = "metrics")]
-mod metrics;
 mod observers;
 mod request;
 
@@ -15,8 +13,6 @@ use std::time::Duration;
 use agentwire_registry::Event;
 
 pub use self::event::{ConnectionEvent, InstanceEvent, Outcome, Refusal, RequestEvent, Side};
-#[cfg(feature = "metrics")]
-pub use self::metrics::MetricsObserver;
 pub(crate) use self::{
     connection::ConnectionGuard,
     observers::Observers,

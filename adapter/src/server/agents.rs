@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{
     guard::Guard,
     invocation::Invocation,
+    scope::{Scope, Seen},
     service::{Caller, Service, Work, method_of, unknown_method},
 };
 use crate::{
@@ -218,30 +219,41 @@ impl Agents {
         tools.map(|tool| ToolDescription::new(tool.name(), tool.description(), tool.parameters()))
     }
 
-    fn description(&self) -> ServerDescription {
+    /// Describes what the caller may see.
+    fn description(&self, scope: Option<&Scope>) -> ServerDescription {
+        let is_seen = |seen: Seen<'_>| scope.is_none_or(|scope| scope.sees(seen));
         let describe = |name: &str, agent: &dyn DynAgent| AgentDescription {
             name: name.to_owned(),
             version: self.version.clone(),
             capabilities: agent.capabilities(),
             metadata: self.metadata.clone(),
         };
-        let agents = if self.agents.is_empty() {
-            vec![describe(self.first.name(), &*self.first)]
+        let only = [(self.first.name(), &self.first)];
+        let agents: Vec<_> = if self.agents.is_empty() {
+            only.into()
         } else {
-            let agents = self.agents.iter();
-            agents
-                .map(|(name, agent)| describe(name, &**agent))
+            self.agents
+                .iter()
+                .map(|(name, agent)| (&**name, agent))
                 .collect()
         };
+        let agents = agents
+            .into_iter()
+            .filter(|(name, _)| is_seen(Seen::Agent(name)));
+        let tools = self.tool_descriptions();
         ServerDescription {
-            agents,
-            tools: self.tool_descriptions().collect(),
+            agents: agents
+                .map(|(name, agent)| describe(name, &**agent))
+                .collect(),
+            tools: tools
+                .filter(|tool| is_seen(Seen::Tool(&tool.name)))
+                .collect(),
         }
     }
 
     /// Answers a request for the description of the server. Agents and tools describe themselves,
     /// so the answer must be guarded against their panics.
-    async fn describe(self, id: RequestId) -> Body {
+    async fn describe(self, id: RequestId, scope: Option<Arc<Scope>>) -> Body {
         let span = tracing::debug_span!("request", %id, method = DESCRIBE);
         let guard = Guard {
             kind: "server",
@@ -251,7 +263,10 @@ impl Agents {
             limit: None,
         };
         let unlimited = |_| WireError::new(ErrorCode::AGENT_TIMEOUT, "timed out");
-        match guard.run(async { self.description() }, unlimited).await {
+        match guard
+            .run(async { self.description(scope.as_deref()) }, unlimited)
+            .await
+        {
             Ok(description) => Response::Other(description.into_payload()).into(),
             Err(error) => Body::Error(error),
         }
@@ -319,9 +334,9 @@ impl Service for Agents {
                 self.set_deadline(&mut context);
                 Work::One(Box::pin(invocation.execute(call.kwargs, context)))
             }
-            request if request.method() == Some(DESCRIBE) => {
-                Work::One(Box::pin(self.clone().describe(id.clone())))
-            }
+            request if request.method() == Some(DESCRIBE) => Work::One(Box::pin(
+                self.clone().describe(id.clone(), caller.scope.clone()),
+            )),
             request => return Err(unknown_method(&request)),
         })
     }

@@ -16,7 +16,16 @@ pub(crate) struct Scope {
     owner: String,
     /// Whether the caller may unregister the agents of others.
     is_admin: bool,
-    sees: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    sees: Box<Sees>,
+}
+
+type Sees = dyn Fn(Seen<'_>) -> bool + Send + Sync;
+
+/// What a caller may or may not see.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seen<'a> {
+    Agent(&'a str),
+    Tool(&'a str),
 }
 
 impl Scope {
@@ -28,7 +37,7 @@ impl Scope {
         namespace: Option<&str>,
         principal: &str,
         is_admin: bool,
-        sees: impl Fn(&str) -> bool + Send + Sync + 'static,
+        sees: impl Fn(Seen<'_>) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self {
             prefix: namespace
@@ -59,7 +68,12 @@ impl Scope {
     pub(crate) fn shown<'a>(&self, stored: &'a str) -> Option<&'a str> {
         let name = stored.strip_prefix(&*self.prefix)?;
         let is_other = self.prefix.is_empty() && name.starts_with('@');
-        (!is_other && (self.sees)(name)).then_some(name)
+        (!is_other && self.sees(Seen::Agent(name))).then_some(name)
+    }
+
+    /// Returns whether the caller sees an agent or a tool of a server.
+    pub(crate) fn sees(&self, seen: Seen<'_>) -> bool {
+        (self.sees)(seen)
     }
 
     /// Returns the registration that the caller sees. The caller must see its name.

@@ -324,3 +324,52 @@ fn credentials_are_not_sent_in_plain_text_over_a_network() {
     );
     builder().allow_plaintext_credentials(true).build().unwrap();
 }
+
+#[tokio::test]
+async fn a_description_contains_only_what_the_caller_may_see() {
+    let principals = [
+        ("weather", Rule::new([Verb::Lookup]).agents(["weather"])),
+        ("tools", Rule::new([Verb::Execute]).tools(["fore*"])),
+        ("nothing", Rule::new([Verb::Lookup]).agents(["payroll"])),
+    ];
+    let mut policy = Policy::new();
+    let mut known = vec![Principal::new("all").with_role("observer")];
+    for (name, rule) in principals {
+        let lookup = Rule::new([Verb::Lookup]).agents(["clock"]);
+        let role = Role::new(name).allow(rule);
+        policy = policy.role(match name {
+            "tools" => role.allow(lookup),
+            _ => role,
+        });
+        known.push(Principal::new(name).with_role(name));
+    }
+    let security = Security::new()
+        .authenticate(tokens(known))
+        .authorize(policy);
+    let server = serve(security.clone(), "memory://auth-describe").await;
+    let proxy = Proxy::builder(RemoteAgent::builder(server.endpoint()).credentials(bearer("all")))
+        .endpoint("memory://auth-describe-proxy")
+        .security(security)
+        .serve()
+        .await
+        .unwrap();
+    let describe = async |endpoint: &agentwire::Endpoint, name: &str| {
+        let remote = RemoteAgent::builder(endpoint).credentials(bearer(name));
+        remote.build().unwrap().describe().await
+    };
+    for (name, agents, tools) in [
+        ("all", &["clock", "weather"][..], &["forecast"][..]),
+        ("weather", &["weather"], &[]),
+        ("tools", &["clock"], &["forecast"]),
+        ("nothing", &[], &[]),
+    ] {
+        let seen = describe(server.endpoint(), name).await.unwrap();
+        let names: Vec<_> = seen.agents.iter().map(|agent| &*agent.name).collect();
+        assert_eq!(names, agents, "{name}");
+        let names: Vec<_> = seen.tools.iter().map(|tool| &*tool.name).collect();
+        assert_eq!(names, tools, "{name}");
+        // A proxy does not filter the description of its target, so all names must be allowed.
+        let through = describe(proxy.endpoint(), name).await;
+        assert_eq!(through.is_ok(), name == "all", "{name}");
+    }
+}

@@ -7,7 +7,13 @@
 )]
 
 mod audit;
+#[cfg(feature = "tls-ring")]
+#[allow(dead_code, reason = "this suite uses a part of it")]
+#[path = "../../../transport/tests/common/authority.rs"]
+mod authority;
 mod calls;
+#[cfg(feature = "tls-ring")]
+mod certificates;
 mod matrix;
 mod registry;
 mod support;

@@ -1,7 +1,7 @@
 //! Who may register, see and unregister agents. The attacks are those of public bug reports.
 
 use agentwire::{
-    Principal,
+    Principal, Proxy, RemoteAgent,
     auth::{AuditKind, Policy, Role, Rule, Security, Verb},
     registry::{
         Event, InstanceRef, LocalRegistry, Query, Registration, Registry, RegistryError,
@@ -228,4 +228,158 @@ async fn namespaces_never_see_each_other() {
         .await
         .unwrap_err();
     assert_eq!(error.code().as_str(), "REGISTRATION_FAILED");
+}
+
+/// What was tried, the answer, and the events of the record that must say so.
+async fn denied_and_recorded(
+    events: &Events,
+    attack: &str,
+    result: Result<impl std::fmt::Debug, RegistryError>,
+) {
+    result.expect_err(attack);
+    let taken = events.take();
+    let is_recorded = taken.iter().any(|event| {
+        !event.is_allowed
+            && event.principal.as_deref() == Some("mallory")
+            && event.method.is_some()
+            && event.reason.is_some()
+    });
+    assert!(is_recorded, "{attack}: {taken:?}");
+}
+
+#[tokio::test]
+async fn each_attack_on_registrations_is_refused_and_recorded() {
+    let events = Events::default();
+    let (server, _) = serve("attacks", &events).await;
+    let [honest, mallory] = ["honest", "mallory"].map(|name| connect(&server, name));
+    let own = weather();
+    honest.register(own.clone()).await.unwrap();
+    events.take();
+    let endpoint = own.endpoint.clone();
+
+    // Registers the name at the honest endpoint under another instance id, and then leaves.
+    let other = Registration::new("weather", endpoint.clone()).with_instance("mine");
+    let result = mallory.register(other.clone()).await;
+    denied_and_recorded(&events, "another instance id", result).await;
+    // Nothing matches this instance id, so nothing is removed.
+    let which = InstanceRef::from(&other);
+    mallory.unregister(&which).await.unwrap();
+    assert_eq!(honest.lookup("weather").await.unwrap().len(), 1);
+    // Two agents that advertise one address: the second never replaces the first.
+    let twin = Registration::new("weather", endpoint.clone()).with_instance("");
+    let result = mallory.register(twin).await;
+    denied_and_recorded(&events, "no instance id", result).await;
+    // Takes out whoever is there.
+    for which in [
+        InstanceRef::new("weather"),
+        InstanceRef::new("weather").with_endpoint(endpoint.clone()),
+    ] {
+        let result = mallory.unregister(&which).await;
+        denied_and_recorded(&events, "unregister without an instance", result).await;
+        let result = mallory.heartbeat(&which).await;
+        denied_and_recorded(&events, "renew without an instance", result).await;
+    }
+    // Endpoints that mean something else to each reader.
+    for odd in [
+        "tcp://0.0.0.0:8080",
+        "tcp://[::]:8080",
+        "tcp://224.0.0.1:8080",
+        "tcp://[ff02::1]:8080",
+        "tcp://255.255.255.255:8080",
+    ] {
+        let odd = Registration::new("payroll", odd.parse().unwrap());
+        let result = mallory.register(odd).await;
+        denied_and_recorded(&events, "an odd endpoint", result).await;
+    }
+    // Fills the registry.
+    let mut full = None;
+    for port in 1..=2000 {
+        let many = format!("tcp://10.0.0.9:{port}").parse().unwrap();
+        let result = mallory.register(Registration::new("many", many)).await;
+        if result.is_err() {
+            full = Some(result);
+            break;
+        }
+    }
+    denied_and_recorded(&events, "fill the registry", full.expect("a quota")).await;
+    // The honest agent has lost nothing.
+    honest.heartbeat(&InstanceRef::from(&own)).await.unwrap();
+    let found = honest.lookup("weather").await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].instance, own.instance);
+}
+
+#[tokio::test]
+async fn a_proxy_of_one_namespace_passes_registry_methods_and_others_do_not() {
+    let registry = RegistryServer::builder(LocalRegistry::new())
+        .endpoint("memory://auth-proxied-registry")
+        .serve()
+        .await
+        .unwrap();
+    let principals = || {
+        tokens([
+            Principal::new("prod")
+                .with_role("agent-full")
+                .with_namespace("prod"),
+            Principal::new("prod2")
+                .with_role("agent-full")
+                .with_namespace("prod"),
+            Principal::new("test")
+                .with_role("agent-full")
+                .with_namespace("test"),
+            Principal::new("mallory").with_role("agent-full"),
+        ])
+    };
+    let proxy = async |endpoint: &str, security: Security| {
+        Proxy::builder(RemoteAgent::builder(registry.endpoint()))
+            .endpoint(endpoint)
+            .security(security)
+            .serve()
+            .await
+            .unwrap()
+    };
+    let events = Events::default();
+    let security = Security::new()
+        .authenticate(principals())
+        .audit(events.clone());
+    let shared = proxy("memory://auth-proxy-shared", security).await;
+    let security = Security::new().authenticate(principals()).namespace("prod");
+    let own = proxy("memory://auth-proxy-own", security).await;
+    let connect = |proxy: &Proxy, name: &str| {
+        let registry = RemoteRegistry::builder(proxy.endpoint());
+        registry.credentials(bearer(name)).build().unwrap()
+    };
+    // The target does not know the namespaces of a proxy that serves all of them.
+    assert_eq!(
+        code(connect(&shared, "prod").register(weather()).await),
+        "PERMISSION_DENIED"
+    );
+    assert_eq!(
+        code(connect(&shared, "prod").list().await),
+        "PERMISSION_DENIED"
+    );
+    assert_eq!(events.denied(AuditKind::Authorization).len(), 2);
+    // The target of a proxy with one namespace belongs to it.
+    let [prod, prod2] = ["prod", "prod2"].map(|name| connect(&own, name));
+    let registration = weather();
+    prod.register(registration.clone()).await.unwrap();
+    let which = InstanceRef::from(&registration);
+    prod.heartbeat(&which).await.unwrap();
+    assert_eq!(prod2.lookup("weather").await.unwrap().len(), 1);
+    assert_eq!(prod2.find(Query::new()).await.unwrap().len(), 1);
+    let mut watch = prod2.watch(WatchScope::All);
+    assert!(matches!(
+        watch.next().await,
+        Some(Ok(Event::Snapshot { .. }))
+    ));
+    assert_eq!(code(prod2.unregister(&which).await), "DUPLICATE_AGENT");
+    for name in ["test", "mallory"] {
+        assert_eq!(
+            code(connect(&own, name).unregister(&which).await),
+            "PERMISSION_DENIED"
+        );
+        assert_eq!(code(connect(&own, name).list().await), "PERMISSION_DENIED");
+    }
+    prod.unregister(&which).await.unwrap();
+    assert!(prod.list().await.unwrap().is_empty());
 }

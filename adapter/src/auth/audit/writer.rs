@@ -349,7 +349,7 @@ mod tests {
             if self.is_full.load(Relaxed) {
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            *self.text.lock() += str::from_utf8(lines).unwrap();
+            *self.text.lock() += std::str::from_utf8(lines).unwrap();
             Ok(())
         }
     }

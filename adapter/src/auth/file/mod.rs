@@ -5,7 +5,7 @@ mod parse;
 mod watch;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     future::{Future, ready},
     path::{Path, PathBuf},
@@ -94,6 +94,7 @@ struct Loaded {
     policy: Arc<Policy>,
     quota: Option<Quota>,
     quotas: HashMap<String, Quota>,
+    namespaces: BTreeSet<Option<String>>,
     #[cfg(feature = "jwt")]
     jwt: Option<super::jwt::Jwt>,
     /// The paths of all files that were read.
@@ -130,6 +131,12 @@ impl AuthFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// Returns the namespaces of the principals in the file. `None` is the default namespace.
+    #[must_use]
+    pub fn namespaces(&self) -> BTreeSet<Option<String>> {
+        self.0.loaded().namespaces.clone()
     }
 
     /// Reads the file again at once.

@@ -1,7 +1,7 @@
 //! Reads the text of a file.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -122,6 +122,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Loaded, AuthFileError> {
             .map(|quota| source.quota(quota))
             .transpose()?,
         quotas: HashMap::new(),
+        namespaces: BTreeSet::new(),
         #[cfg(feature = "jwt")]
         jwt: None,
         paths: vec![path.to_owned()],
@@ -228,6 +229,8 @@ impl Source<'_> {
             let certificates = std::mem::take(&mut loaded.certificates);
             loaded.certificates = certificates.allow(text.get_ref(), principal.clone());
         }
+        let namespace = principal.namespace().map(str::to_owned);
+        loaded.namespaces.insert(namespace);
         if let Some(quota) = self.own_quota(entry)? {
             loaded.quotas.insert(name.clone(), quota);
         }

@@ -17,9 +17,10 @@ use crate::{
     auth::{Access, AuditEvent, AuditKind, Denied, Exceeded, Policy, Target, Verb},
     connection::approximate_memory,
     credential::AUTHENTICATED_USER,
+    description::DESCRIBE,
     server::{
         PeerKey,
-        scope::Scope,
+        scope::{Scope, Seen},
         service::{Caller, Heartbeats, Work},
     },
 };
@@ -188,8 +189,10 @@ impl Inner {
         let Some(access) = asked.access(namespace) else {
             return false;
         };
-        if asked.is_raw && asked.is_about_registry() && principal.namespace().is_some() {
-            // Another server's registry does not know the namespaces of this server.
+        let is_shared = principal.namespace().is_some() && namespace.is_none();
+        if asked.is_raw && asked.is_about_registry() && is_shared {
+            // The target of a proxy does not know the namespaces of the proxy's callers. A proxy of
+            // one namespace has a target of its own.
             return false;
         }
         let own_name = match access.target {
@@ -214,7 +217,7 @@ impl Inner {
         let Some(principal) = &caller.principal else {
             return;
         };
-        if self.service.heartbeats() == Heartbeats::Renewals {
+        if self.service.heartbeats() == Heartbeats::Renewals || asked.method == DESCRIBE {
             caller.scope = Some(Arc::new(self.scope(principal, asked)));
         } else if let (Body::Raw(raw), Some(_)) = (&mut *body, asked.change) {
             let text = |key: &str| raw.payload.get(key).and_then(Value::as_str);
@@ -250,7 +253,14 @@ impl Inner {
             principal.namespace(),
             principal.name(),
             is_admin,
-            move |name| policy.allows(&reader, &Access::agent(verb, name)),
+            move |seen| match seen {
+                Seen::Agent(name) => policy.allows(&reader, &Access::agent(verb, name)),
+                // Who may run a tool, or see all agents, may know that there is a tool.
+                Seen::Tool(name) => {
+                    policy.allows(&reader, &Access::tool(name))
+                        || policy.allows(&reader, &Access::agent(verb, ""))
+                }
+            },
         )
     }
 

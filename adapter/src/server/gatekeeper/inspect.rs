@@ -216,7 +216,11 @@ impl Asked {
                 Object::Agent(name) => Target::Agent(name),
                 Object::Tool(name) => Target::Tool(name),
                 // The answers of another server are not filtered, so all names must be allowed.
-                Object::Any if self.is_raw && self.is_about_registry() => Target::Agent(""),
+                Object::Any
+                    if self.is_raw && (self.is_about_registry() || self.method == DESCRIBE) =>
+                {
+                    Target::Agent("")
+                }
                 Object::Any => Target::Any,
             },
             namespace,
