@@ -32,6 +32,12 @@ pub(crate) struct SecurityArgs {
     #[arg(long, value_name = "FILE")]
     audit: Option<PathBuf>,
 
+    /// The namespace of the agents and tools; principals of other namespaces are denied [default:
+    /// the namespace of all principals in the file of --auth; required if they have several, except
+    /// for a registry, which keeps namespaces apart]
+    #[arg(long, value_name = "NAME", requires = "auth")]
+    namespace: Option<String>,
+
     /// What happens to requests while the file of --audit cannot be written, for example because
     /// the disk is full
     #[arg(
@@ -65,8 +71,9 @@ impl From<AuditPolicy> for Overload {
 }
 
 impl SecurityArgs {
-    /// Reads the files. Returns `None` without options.
-    pub(crate) fn open(&self) -> Result<Option<Security>, CliError> {
+    /// Reads the files. Returns `None` without options. A registry keeps namespaces apart, and
+    /// other servers belong to one of them.
+    pub(crate) fn open(&self, is_registry: bool) -> Result<Option<Security>, CliError> {
         if self.auth.is_none() && self.audit.is_none() {
             return Ok(None);
         }
@@ -81,7 +88,16 @@ impl SecurityArgs {
                         ));
                     }
                 });
-                Security::from_file(file)
+                let namespace = match &self.namespace {
+                    Some(name) => Some(name.clone()),
+                    None if is_registry => None,
+                    None => only_namespace(path, &file)?,
+                };
+                let security = Security::from_file(file);
+                match namespace {
+                    Some(namespace) => security.namespace(namespace),
+                    None => security,
+                }
             }
             None => Security::new(),
         };
@@ -97,6 +113,20 @@ impl SecurityArgs {
         }
         Ok(Some(security))
     }
+}
+
+/// Returns the namespace of all principals in a file.
+fn only_namespace(path: &Path, file: &AuthFile) -> Result<Option<String>, CliError> {
+    let mut namespaces = file.namespaces().into_iter();
+    let only = namespaces.next().flatten();
+    if namespaces.next().is_some() {
+        let problem = format!(
+            "{}: the principals belong to several namespaces; give --namespace",
+            path.display()
+        );
+        return Err(CliError::new(Exit::Usage, problem));
+    }
+    Ok(only)
 }
 
 /// Waits until the record of the server is written. The events that cannot be written are reported.

@@ -5,8 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::{
     bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, describe::DescribeArgs,
     execute::ExecuteArgs, exit::CliError, logging::LogArgs, man, ping::PingArgs, proxy::ProxyArgs,
-    recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs, stream::StreamArgs, token,
-    top::TopArgs, usage,
+    recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs, stream::StreamArgs, token, usage,
 };
 
 /// Serve, call, stream from and proxy agents
@@ -42,7 +41,6 @@ enum Command {
     Proxy(ProxyArgs),
     Recode(RecodeArgs),
     Bench(BenchArgs),
-    Top(TopArgs),
     Registry(RegistryArgs),
     /// Print a new random token, and its token_sha256 for the file of --auth
     #[command(after_help = "Examples:\n  agentwire token")]
@@ -71,7 +69,6 @@ impl Cli {
             Command::Proxy(args) => args.run(),
             Command::Recode(args) => args.run(),
             Command::Bench(args) => args.run(),
-            Command::Top(args) => args.run(),
             Command::Registry(args) => args.run(),
             Command::Token => token::run(),
             Command::Completions(args) => args.run(Self::command()),

@@ -1,6 +1,5 @@
 //! The `agentwire` program, which serves, calls and inspects agents from the command line.
 
-mod admin;
 mod agents;
 mod auth_args;
 mod bench;
@@ -39,7 +38,6 @@ mod timeout;
 mod tls_args;
 mod token;
 mod tools;
-mod top;
 mod usage;
 mod wait_args;
 

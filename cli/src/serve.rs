@@ -1,6 +1,6 @@
 //! The command `serve`, and the function that serves an agent until a signal is received.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, time::Duration};
 
 use agentwire::{
     Endpoint, FrameLimits, LocalAgent, LocalAgentBuilder, Map,
@@ -12,7 +12,6 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::{
-    admin::Admin,
     agents::{AgentKind, BuiltIn},
     auth_args::TokenArgs,
     doors::Doors,
@@ -118,8 +117,7 @@ impl ServeArgs {
         for (key, value) in self.metadata.unwrap_or_default() {
             local = local.metadata(key, value);
         }
-        let admin = self.server.admin();
-        let (mut local, doors) = self.server.apply(local, self.endpoints, admin.as_ref())?;
+        let (mut local, doors) = self.server.apply(local, self.endpoints)?;
         if let Some(registry) = self.registry {
             if registry.is_read_only() {
                 let problem = "agents cannot register with DNS or a static list";
@@ -131,33 +129,21 @@ impl ServeArgs {
         for endpoint in self.advertise {
             local = local.advertised_endpoint(endpoint);
         }
-        serve_until_stopped(local, doors, admin)
+        serve_until_stopped(local, doors)
     }
 }
 
 /// Serves an agent until a signal is received, and then waits for the calls in flight. A second
 /// signal aborts the calls in flight.
-fn serve_until_stopped(
-    agent: LocalAgentBuilder,
-    doors: Doors,
-    admin: Option<Admin>,
-) -> Result<(), CliError> {
+fn serve_until_stopped(agent: LocalAgentBuilder, doors: Doors) -> Result<(), CliError> {
     runtime::run_server(async {
         let mut signals = StopSignals::start()?;
         let (agent, files) = doors.add_to(agent)?;
-        let admin = Admin::start_if_set(admin).await?;
         let local = tokio::select! {
-            served = agent.serve() => Arc::new(served?),
+            served = agent.serve() => served?,
             () = signals.next() => return Ok(()),
         };
         files.change()?;
-        if let Some(admin) = &admin {
-            let local = Arc::clone(&local);
-            admin.serving(move || {
-                let mut registrations = local.registrations().iter();
-                registrations.all(RegistrationHandle::is_registered)
-            });
-        }
         for endpoint in local.endpoints() {
             tracing::info!(%endpoint, agent = local.name(), "listening");
             output::announce(format_args!("listening on {endpoint}"));
@@ -167,9 +153,6 @@ fn serve_until_stopped(
             biased;
             () = signals.next() => {}
             error = report_registrations(&local) => return Err(error),
-        }
-        if let Some(admin) = &admin {
-            admin.stopping();
         }
         signals.stop(local.stop(), local.abort()).await;
         Ok(())

@@ -1,15 +1,14 @@
 //! The options that all servers share: timeouts, shares and memory.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use agentwire::{
-    Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, auth::Security, observer::Observer,
+    Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, auth::Security,
     registry::RegistryServerBuilder, transport::Listener,
 };
 use clap::Args;
 
 use crate::{
-    admin::{Admin, AdminUrl, parse_admin_url},
     auth_args::SecurityArgs,
     doors::{Doors, SocketArgs},
     exit::CliError,
@@ -40,14 +39,6 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "N")]
     max_connections_per_peer: Option<usize>,
 
-    /// Serve metrics, health checks and a page that shows them at this address, such as
-    /// http://127.0.0.1:9090; with port 0, the system chooses a free port
-    ///
-    /// The server prints "admin on http://HOST:PORT" before it listens. The paths are /metrics for
-    /// Prometheus, /health, /ready, /live, /connections, /stats, and / for people.
-    #[arg(long, value_name = "URL", value_parser = parse_admin_url)]
-    admin: Option<AdminUrl>,
-
     #[command(flatten)]
     sockets: SocketArgs,
 
@@ -59,11 +50,6 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// Returns the administrative endpoint, if there is one.
-    pub(crate) fn admin(&self) -> Option<Admin> {
-        self.admin.clone().map(Admin::new)
-    }
-
     /// Returns whether the server listens on a socket that it has not bound.
     pub(crate) fn has_sockets(&self) -> bool {
         self.sockets.has_sockets()
@@ -75,7 +61,6 @@ impl ServerArgs {
         &self,
         builder: B,
         endpoints: Vec<Endpoint>,
-        admin: Option<&Admin>,
     ) -> Result<(B, Doors), CliError> {
         // With a certificate, a passed socket is encrypted, too.
         let is_plain = !endpoints.iter().any(Endpoint::is_secure);
@@ -84,11 +69,8 @@ impl ServerArgs {
         }
         let tls = self.tls.server()?;
         let doors = self.sockets.open(endpoints, tls.clone())?;
-        let mut builder = builder.with_settings(self);
-        for observer in admin.into_iter().flat_map(Admin::observers) {
-            builder = builder.with_observer(observer);
-        }
-        let builder = match self.security.open()? {
+        let builder = builder.with_settings(self);
+        let builder = match self.security.open(B::IS_REGISTRY)? {
             Some(security) => builder.with_security(security),
             None => builder,
         };
@@ -102,14 +84,13 @@ impl ServerArgs {
 
 /// The builder of a server. The builders of the library have the same setters but no common trait.
 pub(crate) trait ServerBuilder {
+    const IS_REGISTRY: bool;
+
     #[must_use]
     fn with_settings(self, args: &ServerArgs) -> Self;
 
     #[must_use]
     fn with_tls(self, tls: TlsServer) -> Self;
-
-    #[must_use]
-    fn with_observer(self, observer: Arc<dyn Observer>) -> Self;
 
     #[must_use]
     fn with_security(self, security: Security) -> Self;
@@ -122,8 +103,10 @@ pub(crate) trait ServerBuilder {
 }
 
 macro_rules! server_builders {
-    ($($builder:ty)*) => {$(
+    ($($builder:ty, $is_registry:literal;)*) => {$(
         impl ServerBuilder for $builder {
+            const IS_REGISTRY: bool = $is_registry;
+
             fn with_settings(self, args: &ServerArgs) -> Self {
                 let builder = self
                     .idle_timeout(args.idle_timeout)
@@ -143,10 +126,6 @@ macro_rules! server_builders {
                 self.tls(tls)
             }
 
-            fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
-                self.observer(observer)
-            }
-
             fn with_security(self, security: Security) -> Self {
                 self.security(security)
             }
@@ -162,4 +141,8 @@ macro_rules! server_builders {
     )*};
 }
 
-server_builders! { LocalAgentBuilder ProxyBuilder RegistryServerBuilder }
+server_builders! {
+    LocalAgentBuilder, false;
+    ProxyBuilder, false;
+    RegistryServerBuilder, true;
+}

@@ -15,26 +15,15 @@ struct Files {
 }
 
 impl Files {
-    /// Creates the file of a few principals.
+    /// Creates the file of a few principals without a namespace.
     fn new() -> Self {
-        let files = Self::with_auth("");
         let principals = [
-            ("alice", "agent-consumer", ""),
-            ("robot", "agent-full", ""),
-            ("viewer", "observer", ""),
-            ("prod", "agent-full", "namespace = \"prod\""),
+            ("alice", "agent-consumer"),
+            ("robot", "agent-full"),
+            ("viewer", "observer"),
         ];
-        let text: String = principals
-            .map(|(name, role, more)| {
-                let digest = TokenDigest::of(&token(name)).to_hex();
-                format!(
-                    "[[principal]]\nname = \"{name}\"\nroles = [\"{role}\"]\n\
-                     token_sha256 = \"{digest}\"\n{more}\n"
-                )
-            })
-            .concat();
-        fs::write(files.path("auth.toml"), text).unwrap();
-        files
+        let entries = principals.map(|(name, role)| principal(name, role, ""));
+        Self::with_auth(&entries.concat())
     }
 
     fn with_auth(text: &str) -> Self {
@@ -59,6 +48,19 @@ impl Files {
     fn records(&self) -> Vec<Value> {
         parse_lines(&fs::read_to_string(self.path("audit.jsonl")).unwrap())
     }
+}
+
+/// Returns the entry of a principal in an auth file.
+fn principal(name: &str, role: &str, more: &str) -> String {
+    let digest = TokenDigest::of(&token(name)).to_hex();
+    format!(
+        "[[principal]]\nname = \"{name}\"\nroles = [\"{role}\"]\n\
+         token_sha256 = \"{digest}\"\n{more}\n"
+    )
+}
+
+fn in_namespace(namespace: &str) -> String {
+    format!("namespace = \"{namespace}\"")
 }
 
 fn token(name: &str) -> String {
@@ -315,6 +317,9 @@ async fn a_changed_auth_file_applies_at_once_unless_it_is_wrong() {
 #[tokio::test]
 async fn a_registry_knows_who_registers_and_who_reads() {
     let files = Files::new();
+    let auth = files.path("auth.toml");
+    let prod = principal("prod", "agent-full", &in_namespace("prod"));
+    fs::write(&auth, fs::read_to_string(&auth).unwrap() + &prod).unwrap();
     let registry = files
         .serve(&["registry", "serve", "tcp://127.0.0.1:0"])
         .await;
@@ -401,4 +406,38 @@ async fn a_new_token_and_its_digest_belong_together() {
     assert_eq!(TokenDigest::of(&first[0]).to_hex(), first[1]);
     assert_ne!(first, second);
     assert!(first[0].len() >= 43);
+}
+
+#[tokio::test]
+async fn a_server_belongs_to_the_namespace_of_its_principals() {
+    let serve = ["serve", "tcp://127.0.0.1:0"];
+    let both = principal("prod", "agent-consumer", &in_namespace("prod"))
+        + &principal("test", "agent-consumer", &in_namespace("test"));
+    let files = Files::with_auth(&both);
+    let auth = files.path("auth.toml");
+    let ambiguous = run([&serve[..], &["--auth", &auth]].concat()).await;
+    let error = ambiguous.error(2);
+    assert!(
+        error.contains("several namespaces; give --namespace"),
+        "{error}"
+    );
+    let server = files
+        .serve(&[&serve[..], &["--namespace", "prod"]].concat())
+        .await;
+    let call = ["call", &server.endpoint, "hello"];
+    run_as("prod", &call).await.success();
+    assert_denied(&run_as("test", &call).await, "PERMISSION_DENIED");
+    // With one namespace, nothing has to be said. Principals that are added later are denied.
+    let files = Files::with_auth(&principal("prod", "agent-consumer", &in_namespace("prod")));
+    let server = files.serve(&serve).await;
+    let call = ["call", &server.endpoint, "hello"];
+    run_as("prod", &call).await.success();
+    fs::write(files.path("auth.toml"), &both).unwrap();
+    loop {
+        let refused = run_as("test", &call).await;
+        if refused.stderr.contains("PERMISSION_DENIED") {
+            break;
+        }
+        assert_denied(&refused, "UNAUTHENTICATED");
+    }
 }

@@ -6,13 +6,13 @@
 #![cfg(unix)]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
-mod admin;
 mod audit;
 mod auth;
 mod bench;
 mod by_name;
 mod call;
 mod documents;
+mod leaks;
 mod log;
 mod peer;
 mod program;
