@@ -17,9 +17,7 @@ use crate::{
     name = "agentwire",
     version,
     after_help = AFTER_HELP,
-    // Without this setting, clap prints the full help if the command is missing. A missing command
-    // must be reported like any other usage error.
-    arg_required_else_help = false,
+    arg_required_else_help = true,
     max_term_width = 100
 )]
 pub(crate) struct Cli {

@@ -22,6 +22,11 @@ pub(crate) fn colors_stdout() -> bool {
     )
 }
 
+/// Returns whether the terminal cannot move its cursor.
+pub(crate) fn is_dumb() -> bool {
+    env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// `NO_COLOR` turns colors off. `CLICOLOR_FORCE` turns them on, wherever the output goes. Otherwise
 /// a terminal has colors unless `TERM` is `dumb`. An empty variable counts as absent.
 fn wants_color<T: AsRef<OsStr>>(variable: impl Fn(&str) -> T, is_terminal: bool) -> bool {

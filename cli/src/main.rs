@@ -22,6 +22,7 @@ mod ping;
 mod pretty;
 mod proxy;
 mod recode;
+mod registrations;
 mod registry;
 mod registry_url;
 mod reply_args;

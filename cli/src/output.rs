@@ -105,7 +105,8 @@ pub(crate) fn has_lost_reader() -> bool {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
+        let lost = PollFlags::ERR | PollFlags::HUP;
+        poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(lost)
     }
     #[cfg(not(unix))]
     false

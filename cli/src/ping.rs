@@ -53,7 +53,7 @@ impl PingArgs {
             Address::Registry(_, name) => format!("{name:?}"),
         };
         let mut pings = Pings::new(self.json);
-        runtime::run_client(async {
+        runtime::run_follower(async {
             let mut signals = StopSignals::start()?;
             tokio::select! {
                 result = pings.run(&remote, self.count, self.interval, self.wait) => result,

@@ -12,7 +12,7 @@ use crate::{
     exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
     output,
-    registry_url::{RegistryUrl, parse_registry_url},
+    registry_url::{Opening, RegistryUrl, parse_registry_url},
     runtime,
     server_args::ServerArgs,
     signals::StopSignals,
@@ -95,7 +95,7 @@ impl ProxyArgs {
             (Some(endpoint), _) => self.configure(RemoteAgent::builder(endpoint))?.into(),
             (None, Some(url)) => {
                 let timeout = (self.timeout / 2).min(REGISTRY_TIMEOUT);
-                let registry = url.open(timeout, &self.tls, &self.token, None)?;
+                let registry = Opening::new(url, timeout, &self.tls, &self.token).open()?;
                 let name = self.name.as_deref().unwrap_or_default();
                 let builder = RemoteAgent::discover(registry, name);
                 self.configure(builder)?.into()

@@ -12,7 +12,10 @@ use agentwire::{
 };
 
 use crate::{
-    auth_args::TokenArgs, endpoint_args::parse_connect_endpoint, exit::CliError, logging,
+    auth_args::TokenArgs,
+    endpoint_args::parse_connect_endpoint,
+    exit::{CliError, Exit},
+    logging,
     tls_args::TlsClientArgs,
 };
 
@@ -61,36 +64,71 @@ impl RegistryUrl {
         }
     }
 
-    /// Returns whether agents can register.
-    pub(crate) fn is_read_only(&self) -> bool {
-        matches!(self, Self::Dns(_) | Self::Static(_))
+    /// Returns an error if agents cannot register.
+    pub(crate) fn check_writable(&self) -> Result<(), CliError> {
+        match self {
+            Self::Dns(_) | Self::Static(_) => {
+                let problem = "agents cannot register with DNS or a static list";
+                Err(CliError::new(Exit::Usage, problem))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The options of the client of a registry.
+pub(crate) struct Opening<'a> {
+    url: &'a RegistryUrl,
+    /// The maximum time to wait for each answer.
+    timeout: Duration,
+    tls: &'a TlsClientArgs,
+    /// A registry in Redis has its password in the URL, and ignores the token.
+    token: &'a TokenArgs,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) max_list_size: Option<usize>,
+    /// Whether to list the Unix sockets and loopback addresses of other machines.
+    pub(crate) include_remote_local: bool,
+}
+
+impl<'a> Opening<'a> {
+    pub(crate) fn new(
+        url: &'a RegistryUrl,
+        timeout: Duration,
+        tls: &'a TlsClientArgs,
+        token: &'a TokenArgs,
+    ) -> Self {
+        Self {
+            url,
+            timeout,
+            tls,
+            token,
+            observer: None,
+            max_list_size: None,
+            include_remote_local: false,
+        }
     }
 
-    /// Creates a client, which connects when it is first used. `timeout` is the maximum time to
-    /// wait for each answer. A registry in Redis has its password in the URL, and ignores the
-    /// token.
-    pub(crate) fn open(
-        &self,
-        timeout: Duration,
-        tls: &TlsClientArgs,
-        token: &TokenArgs,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Result<SharedRegistry, CliError> {
-        Ok(match self {
-            Self::Agentwire(endpoint) => {
+    /// Creates a client, which connects when it is first used.
+    pub(crate) fn open(self) -> Result<SharedRegistry, CliError> {
+        Ok(match self.url {
+            RegistryUrl::Agentwire(endpoint) => {
                 let mut registry = RemoteRegistry::builder(endpoint)
-                    .timeout(timeout)
-                    .tls(tls.client()?);
-                if let Some(observer) = observer {
+                    .timeout(self.timeout)
+                    .include_remote_local(self.include_remote_local)
+                    .tls(self.tls.client()?);
+                if let Some(observer) = self.observer {
                     registry = registry.observer(observer);
                 }
-                let registry = token.apply_to_registry(registry)?;
+                if let Some(size) = self.max_list_size {
+                    registry = registry.max_list_size(size);
+                }
+                let registry = self.token.apply_to_registry(registry)?;
                 SharedRegistry::new(registry.build()?)
             }
-            Self::Dns(dns) => SharedRegistry::new(dns.clone()),
-            Self::Static(list) => SharedRegistry::new(list.clone()),
-            Self::Redis(redis) => {
-                SharedRegistry::new(redis.clone().timeout(timeout).connect_lazy()?)
+            RegistryUrl::Dns(dns) => SharedRegistry::new(dns.clone()),
+            RegistryUrl::Static(list) => SharedRegistry::new(list.clone()),
+            RegistryUrl::Redis(redis) => {
+                SharedRegistry::new(redis.clone().timeout(self.timeout).connect_lazy()?)
             }
         })
     }
@@ -117,12 +155,13 @@ mod tests {
             assert_eq!(matches!(url, RegistryUrl::Redis(_)), is_redis, "{text}");
             assert!(!format!("{url:?}").contains("secret"));
             assert!(
-                url.open(
+                Opening::new(
+                    &url,
                     Duration::from_secs(1),
                     &TlsClientArgs::default(),
-                    &TokenArgs::default(),
-                    None
+                    &TokenArgs::default()
                 )
+                .open()
                 .is_ok(),
                 "{text}"
             );

@@ -1,12 +1,16 @@
 //! The tokio runtimes of the commands.
 
-use std::io;
+use std::{io, time::Duration};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::sleep,
+};
 
 use crate::{
     auth_args,
     exit::{CliError, Exit},
+    output,
     signals::StopSignals,
 };
 
@@ -27,6 +31,26 @@ pub(crate) fn run_client<T>(
             () = signals.next() => Err(CliError::new(Exit::Unreachable, "stopped by a signal")),
         }
     })
+}
+
+/// Runs a client that prints one line after another, like [`run_client`]. The client ends with the
+/// reader of its output, also while it has nothing to print.
+pub(crate) fn run_follower(
+    future: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
+    run_client(async {
+        tokio::select! {
+            result = future => result,
+            () = lost_reader() => Err(CliError::Silent),
+        }
+    })
+}
+
+/// Waits until the reader of standard output has closed its end.
+async fn lost_reader() {
+    while !output::has_lost_reader() {
+        sleep(READER_INTERVAL).await;
+    }
 }
 
 /// Runs a server or many concurrent calls with one worker thread per CPU.
@@ -50,3 +74,6 @@ fn run<T>(
     runtime.shutdown_background();
     result
 }
+
+/// The interval at which to check whether the reader has closed its end.
+const READER_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,26 +1,21 @@
 //! The command `serve`, and the function that serves an agent until a signal is received.
 
-use std::{future::pending, time::Duration};
+use std::time::Duration;
 
-use agentwire::{
-    Endpoint, FrameLimits, LocalAgent, LocalAgentBuilder, Map,
-    registry::{Registration, RegistrationHandle, Version},
-    transport::internal::Chain,
-};
+use agentwire::{Endpoint, FrameLimits, LocalAgent, LocalAgentBuilder, Map, registry::Version};
 use clap::Args;
-use futures_util::future::join_all;
-use tokio::time::timeout;
 
 use crate::{
     agents::{AgentKind, BuiltIn},
     auth_args::TokenArgs,
     doors::Doors,
     endpoint_args::parse_listen_endpoint,
-    exit::{CliError, Exit},
+    exit::CliError,
     frame_limit::parse_frame_limit,
     message_args::parse_metadata,
     output,
-    registry_url::{RegistryUrl, parse_registry_url},
+    registrations::report_registrations,
+    registry_url::{Opening, RegistryUrl, parse_registry_url},
     runtime,
     server_args::ServerArgs,
     signals::StopSignals,
@@ -119,12 +114,10 @@ impl ServeArgs {
         }
         let (mut local, doors) = self.server.apply(local, self.endpoints)?;
         if let Some(registry) = self.registry {
-            if registry.is_read_only() {
-                let problem = "agents cannot register with DNS or a static list";
-                return Err(CliError::new(Exit::Usage, problem));
-            }
-            local =
-                local.registry(registry.open(REGISTRY_TIMEOUT, &self.tls, &self.token, None)?);
+            registry.check_writable()?;
+            local = local.registry(
+                Opening::new(&registry, REGISTRY_TIMEOUT, &self.tls, &self.token).open()?,
+            );
         }
         for endpoint in self.advertise {
             local = local.advertised_endpoint(endpoint);
@@ -152,61 +145,12 @@ fn serve_until_stopped(agent: LocalAgentBuilder, doors: Doors) -> Result<(), Cli
         tokio::select! {
             biased;
             () = signals.next() => {}
-            error = report_registrations(&local) => return Err(error),
+            error = report_registrations(local.registrations()) => return Err(error),
         }
         signals.stop(local.stop(), local.abort()).await;
         Ok(())
     })
 }
-
-/// Prints a line when an agent has been registered, and a warning if the registration takes a long
-/// time.
-///
-/// Returns only if an agent cannot be registered.
-async fn report_registrations(local: &LocalAgent) -> CliError {
-    for handle in local.registrations() {
-        let name = &handle.registration().name;
-        if timeout(WARN_AFTER, handle.registered()).await.is_err() {
-            let reason = handle.last_error().map(|error| Chain(&error).to_string());
-            let reason = reason.unwrap_or_else(|| "no answer from the registry".to_owned());
-            output::warn(format_args!(
-                "{name} is not registered yet; retrying: {reason}"
-            ));
-        }
-        if let Err(error) = handle.registered().await {
-            return CliError::from_error(Exit::of(&error), &error);
-        }
-        let endpoint = &handle.registration().endpoint;
-        output::announce(format_args!("registered {name} at {endpoint}"));
-    }
-    join_all(local.registrations().iter().map(report_losses)).await;
-    pending().await
-}
-
-/// Prints a warning whenever the agent has fallen out of the registry, and when it is back.
-async fn report_losses(handle: &RegistrationHandle) {
-    let Registration { name, endpoint, .. } = handle.registration();
-    loop {
-        let reason = handle.lost().await;
-        if handle.is_ended() {
-            return;
-        }
-        let reason = reason.map_or_else(
-            || "its lease expired".to_owned(),
-            |error| Chain(&error).to_string(),
-        );
-        output::warn(format_args!(
-            "{name} at {endpoint} is no longer registered; trying again: {reason}"
-        ));
-        if handle.registered().await.is_err() {
-            return;
-        }
-        output::warn(format_args!("{name} at {endpoint} is registered again"));
-    }
-}
-
-/// The time to wait for a registration before a warning is printed.
-const WARN_AFTER: Duration = Duration::from_secs(2);
 
 /// The timeout for each registration and heartbeat.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(10);

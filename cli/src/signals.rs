@@ -1,4 +1,4 @@
-//! The signals that stop a server: SIGINT and SIGTERM.
+//! The signals that stop a program: SIGINT, SIGTERM, SIGHUP and SIGQUIT.
 
 use std::io;
 
@@ -13,6 +13,9 @@ use crate::exit::{CliError, Exit};
 pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
+    quit: Signal,
+    /// `None` if the parent ignores hangups, as `nohup` does.
+    hangup: Option<Signal>,
 }
 
 #[cfg(unix)]
@@ -21,6 +24,12 @@ impl StopSignals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: if ignores_hangup() {
+                None
+            } else {
+                Some(signal(SignalKind::hangup())?)
+            },
         })
     }
 
@@ -32,8 +41,34 @@ impl StopSignals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.quit.recv() => {}
+            () = hangup(self.hangup.as_mut()) => {}
         }
     }
+}
+
+#[cfg(unix)]
+async fn hangup(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns whether the program was started with SIGHUP ignored. Systems other than Linux have no
+/// safe function that tells.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores_first_signal(&status)
+}
+
+/// Returns whether signal 1, SIGHUP, is ignored, according to the text of `/proc/self/status`.
+#[cfg(unix)]
+fn ignores_first_signal(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 impl StopSignals {
@@ -81,5 +116,18 @@ impl StopSignals {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        let status = |mask: &str| format!("SigBlk:\t0000000000000001\nSigIgn:\t{mask}\n");
+        assert!(ignores_first_signal(&status("0000000000001001")));
+        assert!(!ignores_first_signal(&status("0000000000001000")));
+        assert!(!ignores_first_signal(""));
     }
 }

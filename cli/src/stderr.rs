@@ -27,6 +27,16 @@ pub(crate) fn write(text: Vec<u8>) {
     let _ = queue().send(Message::Text(text));
 }
 
+/// Returns whether a text would be dropped, and counts it as dropped in this case. A caller need
+/// not create the text then.
+pub(crate) fn drops() -> bool {
+    let is_full = QUEUED.load(Relaxed) > MAX_QUEUED;
+    if is_full {
+        DROPPED.fetch_add(1, Relaxed);
+    }
+    is_full
+}
+
 /// Waits until all queued text is written, for at most [`FLUSH_TIMEOUT`].
 pub(crate) fn flush() {
     if let Some(queue) = QUEUE.get() {

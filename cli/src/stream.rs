@@ -31,7 +31,7 @@ impl StreamArgs {
             message,
             wait,
         } = self.message.prepare()?;
-        runtime::run_client(async {
+        runtime::run_follower(async {
             let mut waiting = wait.start();
             let mut chunks = remote.stream(message.clone());
             let mut has_started = false;

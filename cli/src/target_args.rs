@@ -17,7 +17,7 @@ use crate::{
     exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
     logging,
-    registry_url::{RegistryUrl, parse_registry_url},
+    registry_url::{Opening, RegistryUrl, parse_registry_url},
     timeout::parse_timeout,
     tls_args::TlsClientArgs,
 };
@@ -200,24 +200,14 @@ impl Target {
         &self.address
     }
 
-    #[allow(dead_code, reason = "`bench` will use it")]
-    pub(crate) fn timeout(&self) -> Duration {
-        self.flags.timeout
-    }
-
-    #[allow(dead_code, reason = "`bench` will use it")]
     pub(crate) fn frame_limit(&self) -> FrameLimits {
         self.flags.frame_limit
     }
 
     /// Creates a client of the registry in which the agent is found.
     pub(crate) fn open_registry(&self, url: &RegistryUrl) -> Result<SharedRegistry, CliError> {
-        url.open(
-            self.registry_timeout(),
-            &self.flags.tls,
-            &self.flags.token,
-            None,
-        )
+        let timeout = self.registry_timeout();
+        Opening::new(url, timeout, &self.flags.tls, &self.flags.token).open()
     }
 
     /// Returns the maximum time for each answer of the registry.
@@ -234,7 +224,6 @@ impl Target {
     }
 
     /// Creates a client that retries and has a pool of connections.
-    #[allow(dead_code, reason = "`bench` will use it")]
     pub(crate) fn pooled_client(&self, pool: Pool) -> Result<RemoteAgent, CliError> {
         self.build(RetryPolicy::default(), Some(pool))
     }

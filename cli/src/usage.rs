@@ -5,6 +5,7 @@ use std::error::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::{
+    color,
     exit::{CliError, Exit},
     output,
 };
@@ -21,6 +22,16 @@ pub(crate) fn to_cli_error(error: &clap::Error) -> CliError {
             Ok(()) => CliError::Silent,
             Err(error) => output::output_error(&error),
         };
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let help = error.render();
+        let help = if color::colors_stdout() {
+            help.ansi().to_string()
+        } else {
+            help.to_string()
+        };
+        let printed = output::print(help.as_bytes());
+        return printed.err().unwrap_or(CliError::Silent);
     }
     CliError::new(Exit::Usage, text(error))
 }

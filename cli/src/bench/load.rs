@@ -13,13 +13,14 @@ use std::{
 };
 
 use agentwire::{
-    Error, Message, RemoteAgent,
+    Error, ErrorCode, Map, Message, RemoteAgent,
     transport::internal::{MAX_TIMEOUT, Mutex},
 };
 use hdrhistogram::Histogram;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep_until};
 
-use crate::exit::{CliError, Exit};
+use super::rate::Rate;
+use crate::exit::{CliError, Exit, with_code};
 
 /// The load to generate on an agent.
 #[derive(Clone)]
@@ -27,8 +28,19 @@ pub(super) struct Load {
     /// The number of concurrent callers.
     pub(super) callers: usize,
     pub(super) until: Until,
-    pub(super) message: Message,
-    pub(super) stream: bool,
+    /// The time before the measurement, in which calls are made, too.
+    pub(super) warm_up: Duration,
+    /// How often calls start, or `None` if each call starts when another one ends.
+    pub(super) rate: Option<Rate>,
+    pub(super) work: Work,
+}
+
+/// The work of each call.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    Call(Message),
+    Stream(Message),
+    Tool(String, Map),
 }
 
 /// The condition that ends a run.
@@ -49,6 +61,9 @@ pub(super) struct Measurements {
     pub(super) chunks: u64,
     /// The number of failed calls for each error code.
     pub(super) errors: BTreeMap<String, u64>,
+    /// The number of calls that should have started within the time of the run, but did not,
+    /// because all callers waited for answers.
+    pub(super) missed: u64,
 }
 
 /// State shared by all callers.
@@ -56,6 +71,10 @@ pub(super) struct Measurements {
 /// Relaxed ordering suffices for the counters because they are independent of each other and do not
 /// synchronize access to other memory.
 struct Shared {
+    /// When the measurement begins.
+    begin: Instant,
+    /// The calls that were started before the measurement.
+    warm_ups: AtomicU64,
     started: AtomicU64,
     finished: AtomicU64,
     /// One set of results per thread. With ten thousand callers, one histogram per caller would use
@@ -68,7 +87,7 @@ struct Results {
     latency: Histogram<u64>,
     chunks: u64,
     errors: BTreeMap<String, u64>,
-    first_error: Option<Error>,
+    first_error: Option<Failure>,
 }
 
 impl Load {
@@ -88,18 +107,23 @@ impl Load {
         let latency =
             Histogram::new(DIGITS).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
         let threads = available_parallelism().map_or(1, usize::from);
+        let first = Instant::now();
         let shared = Arc::new(Shared {
+            begin: first + self.warm_up.min(MAX_TIMEOUT),
+            warm_ups: AtomicU64::new(0),
             started: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             results: (0..threads)
                 .map(|_| Mutex::new(Results::new(latency.clone())))
                 .collect(),
         });
-        let start = Instant::now();
+        let begin = shared.begin;
         let mut callers = JoinSet::new();
         for number in 0..self.callers {
             let (load, remote, shared) = (self.clone(), remote.clone(), Arc::clone(&shared));
-            callers.spawn(async move { load.call_repeatedly(number, &remote, &shared).await });
+            callers.spawn(async move {
+                load.call_repeatedly(number, first, &remote, &shared).await;
+            });
         }
         let limit = match self.until {
             Until::Elapsed(limit) => limit.min(MAX_TIMEOUT),
@@ -108,7 +132,7 @@ impl Load {
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         let mut end = pin!(async {
             tokio::select! {
-                () = tokio::time::sleep(limit.saturating_sub(start.elapsed())) => {}
+                () = sleep_until((begin + limit).into()) => {}
                 () = stop => {}
             }
         });
@@ -119,41 +143,47 @@ impl Load {
                 ended = callers.join_next() => if ended.is_none() {
                     break;
                 },
-                _ = ticks.tick(), if progress => show_progress(&shared, start.elapsed()),
+                _ = ticks.tick(), if progress => show_progress(&shared),
             }
         }
-        let elapsed = start.elapsed();
+        let elapsed = begin.elapsed();
         callers.shutdown().await;
         if progress {
             // Ignore an error: if standard error is closed, it cannot be reported.
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
-        shared.merged(latency).into_measurements(elapsed)
+        let intended = match (self.rate, self.until) {
+            (Some(rate), Until::Elapsed(limit)) => rate.calls_in(elapsed.min(limit)),
+            _ => 0,
+        };
+        let missed = intended.saturating_sub(shared.started.load(Relaxed));
+        shared.merged(latency).into_measurements(elapsed, missed)
     }
 
-    async fn call_repeatedly(&self, number: usize, remote: &RemoteAgent, shared: &Shared) {
+    /// Makes calls until the limit of the run. `first` is the start of the first call.
+    async fn call_repeatedly(
+        &self,
+        number: usize,
+        first: Instant,
+        remote: &RemoteAgent,
+        shared: &Shared,
+    ) {
         loop {
-            let started = shared.started.fetch_add(1, Relaxed);
-            if let Until::Calls(calls) = self.until {
-                if started >= calls {
-                    return;
-                }
-            }
-            let start = Instant::now();
-            let mut chunks = 0;
-            let result = if self.stream {
-                self.stream(remote, &mut chunks).await
-            } else {
-                remote.process(self.message.clone()).await.map(drop)
+            let Some((start, is_measured)) = self.start(first, shared).await else {
+                return;
             };
+            let mut chunks = 0;
+            let result = self.call(remote, &mut chunks).await;
             let elapsed = start.elapsed();
-            let is_unreachable = result.as_ref().is_err_and(Error::is_connect);
-            shared
-                .results(number)
-                .lock()
-                .record(result, chunks, elapsed);
-            shared.finished.fetch_add(1, Relaxed);
-            if is_unreachable {
+            let is_unreachable = result.as_ref().is_err_and(Failure::is_connect);
+            if is_measured {
+                shared
+                    .results(number)
+                    .lock()
+                    .record(result, chunks, elapsed);
+                shared.finished.fetch_add(1, Relaxed);
+            }
+            if is_unreachable && is_measured {
                 // The client has retried until the timeout of the call, so there is no server left
                 // to measure.
                 return;
@@ -161,13 +191,123 @@ impl Load {
         }
     }
 
-    async fn stream(&self, remote: &RemoteAgent, chunks: &mut u64) -> Result<(), Error> {
-        let mut stream = remote.stream(self.message.clone());
-        while let Some(chunk) = stream.next().await {
-            chunk?;
-            *chunks += 1;
+    /// Waits until the next call is due. Returns the time from which its latency counts, and
+    /// whether the call is measured, or `None` after the last call.
+    async fn start(&self, first: Instant, shared: &Shared) -> Option<(Instant, bool)> {
+        if Instant::now() < shared.begin {
+            let number = shared.warm_ups.fetch_add(1, Relaxed);
+            let due = self.rate.map(|rate| rate.start_of(number));
+            let due = due.and_then(|after| first.checked_add(after));
+            match due {
+                None => return Some((Instant::now(), false)),
+                Some(due) if due < shared.begin => return Some((wait_for(due).await, false)),
+                // The call belongs to the measurement, which has numbers of its own.
+                Some(_) => {}
+            }
+        }
+        let number = shared.started.fetch_add(1, Relaxed);
+        if let Until::Calls(calls) = self.until {
+            if number >= calls {
+                return None;
+            }
+        }
+        match self.rate {
+            None => Some((Instant::now(), true)),
+            Some(rate) => {
+                let due = shared.begin.checked_add(rate.start_of(number));
+                match due {
+                    Some(due) if !self.is_over(due, shared) => Some((wait_for(due).await, true)),
+                    _ => {
+                        // The run is over before the call is due.
+                        shared.started.fetch_sub(1, Relaxed);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns whether a time is after the end of the run.
+    fn is_over(&self, due: Instant, shared: &Shared) -> bool {
+        match self.until {
+            Until::Elapsed(limit) => due >= shared.begin + limit.min(MAX_TIMEOUT),
+            Until::Calls(_) => false,
+        }
+    }
+
+    async fn call(&self, remote: &RemoteAgent, chunks: &mut u64) -> Result<(), Failure> {
+        match &self.work {
+            Work::Call(message) => {
+                remote.process(message.clone()).await?;
+            }
+            Work::Stream(message) => {
+                let mut stream = remote.stream(message.clone());
+                while let Some(chunk) = stream.next().await {
+                    chunk?;
+                    *chunks += 1;
+                }
+            }
+            Work::Tool(tool, args) => {
+                let result = remote.execute(tool, args.clone()).await?;
+                if !result.success {
+                    return Err(Failure::Tool(result.error.unwrap_or_default()));
+                }
+            }
         }
         Ok(())
+    }
+}
+
+/// Waits until a call is due, and returns the start of its latency. If the call is late, because
+/// all callers waited for answers, its latency begins when it was due. Otherwise, the delay of the
+/// timer does not count.
+async fn wait_for(due: Instant) -> Instant {
+    if due <= Instant::now() {
+        return due;
+    }
+    sleep_until(due.into()).await;
+    Instant::now()
+}
+
+/// Why a call failed.
+#[derive(Debug)]
+enum Failure {
+    Call(Error),
+    /// The error of a tool.
+    Tool(String),
+}
+
+impl Failure {
+    fn is_connect(&self) -> bool {
+        matches!(self, Self::Call(error) if error.is_connect())
+    }
+
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Call(error) => error.code(),
+            Self::Tool(_) => ErrorCode::TOOL_EXECUTION_FAILED,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Call(error) => error.into(),
+            Failure::Tool(reason) => {
+                let text = format!("the tool failed: {reason}");
+                Self::new(
+                    Exit::Remote,
+                    with_code(text, &ErrorCode::TOOL_EXECUTION_FAILED),
+                )
+            }
+        }
     }
 }
 
@@ -205,7 +345,7 @@ impl Results {
     }
 
     /// Records the result of one call.
-    fn record(&mut self, result: Result<(), Error>, chunks: u64, elapsed: Duration) {
+    fn record(&mut self, result: Result<(), Failure>, chunks: u64, elapsed: Duration) {
         self.chunks += chunks;
         match result {
             Ok(()) => {
@@ -244,7 +384,7 @@ impl Results {
         }
     }
 
-    fn into_measurements(self, elapsed: Duration) -> Result<Measurements, CliError> {
+    fn into_measurements(self, elapsed: Duration, missed: u64) -> Result<Measurements, CliError> {
         match self.first_error {
             Some(error) if self.latency.is_empty() => Err(error.into()),
             None if self.latency.is_empty() => {
@@ -256,12 +396,14 @@ impl Results {
                 latency: self.latency,
                 chunks: self.chunks,
                 errors: self.errors,
+                missed,
             }),
         }
     }
 }
 
-fn show_progress(shared: &Shared, elapsed: Duration) {
+fn show_progress(shared: &Shared) {
+    let elapsed = shared.begin.elapsed();
     let finished = shared.finished.load(Relaxed);
     let rate = finished as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
     let seconds = elapsed.as_secs_f64();

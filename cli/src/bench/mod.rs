@@ -1,24 +1,26 @@
 //! The command `bench`, which generates load on an agent and measures throughput and latency.
 
 mod load;
+mod rate;
 mod report;
 
 use std::{io::IsTerminal, num::NonZeroUsize, time::Duration};
 
-use agentwire::{Endpoint, FrameLimits, Message, RemoteAgent};
+use agentwire::{Map, Message, Value};
 use clap::Args;
 
-use self::load::{Load, Until};
+use self::{
+    load::{Load, Until, Work},
+    rate::{Rate, parse_rate},
+};
 use crate::{
-    auth_args::TokenArgs,
-    codec::CodecArg,
-    endpoint_args::parse_connect_endpoint,
+    color,
     exit::{CliError, Exit},
-    frame_limit::parse_frame_limit,
+    message_args::{Json, parse_content},
     output, runtime,
     signals::StopSignals,
+    target_args::{Address, Pool, TargetArgs},
     timeout::parse_timeout,
-    tls_args::TlsClientArgs,
 };
 
 /// Call an agent in a loop and print its throughput and latency
@@ -27,12 +29,17 @@ use crate::{
 /// call starts, so the results show the latency under this load. With one connection and one call
 /// in flight, the results show the latency of a single call. Replies are read in full, but their
 /// content is not checked.
+///
+/// With --rate, calls start at fixed times instead, whatever the server does, and each latency
+/// begins at the time at which the call should have started. The connections and the calls in
+/// flight limit the number of concurrent calls.
+///
+/// Ctrl-C ends the run and prints the results. If calls have failed, the exit code is 1.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct BenchArgs {
-    /// The agent to call: unix:///path/to/socket or tcp://host:port
-    #[arg(value_parser = parse_connect_endpoint)]
-    endpoint: Endpoint,
+    #[command(flatten)]
+    target: TargetArgs,
 
     /// The number of connections
     #[arg(short, long, value_name = "COUNT", default_value = "1")]
@@ -57,6 +64,23 @@ pub(crate) struct BenchArgs {
     #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "duration")]
     calls: Option<u64>,
 
+    /// Start this many calls in each second, such as 500/s, or in each minute, such as 60/m
+    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
+    rate: Option<Rate>,
+
+    /// Make calls for this long before the run, without measuring them
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_timeout)]
+    warm_up: Duration,
+
+    /// Run this tool instead of calling the agent
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["stream", "size"])]
+    tool: Option<String>,
+
+    /// The arguments of the tool, as a JSON object; - reads standard input and @FILE a file
+    #[arg(long, value_name = "JSON", value_parser = parse_content, requires = "tool",
+          allow_hyphen_values = true)]
+    args: Option<Json>,
+
     /// The size of the text of each message, in bytes
     #[arg(long, value_name = "BYTES", default_value = "64")]
     size: usize,
@@ -65,27 +89,9 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     stream: bool,
 
-    /// The encoding of requests
-    #[arg(long, default_value = "json")]
-    codec: CodecArg,
-
-    /// The maximum time to wait for a reply, or for each chunk
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_timeout)]
-    timeout: Duration,
-
-    /// The maximum size of a frame to send and to accept, such as 16MiB
-    #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = parse_frame_limit)]
-    frame_limit: FrameLimits,
-
     /// Print one JSON object with times in microseconds
     #[arg(long)]
     json: bool,
-
-    #[command(flatten)]
-    token: TokenArgs,
-
-    #[command(flatten)]
-    tls: TlsClientArgs,
 }
 
 impl BenchArgs {
@@ -98,46 +104,60 @@ impl BenchArgs {
             );
             return Err(CliError::new(Exit::Usage, text));
         }
-        let max = self.frame_limit.max_send();
+        let target = self.target.resolve_alone()?;
+        let max = target.frame_limit().max_send();
         if self.size > max {
             let size = self.size;
             let text = format!("--size {size} exceeds --frame-limit, which is {max} bytes");
             return Err(CliError::new(Exit::Usage, text));
         }
-        let builder = self.token.apply(RemoteAgent::builder(&self.endpoint))?;
-        let remote = builder
-            .format(self.codec.into())
-            .timeout(self.timeout)
-            .max_connections(connections)
-            .max_in_flight_per_connection(in_flight)
-            .frame_limits(self.frame_limit)
-            .tls(self.tls.client()?)
-            .build()?;
+        let remote = target.pooled_client(Pool {
+            connections,
+            in_flight,
+        })?;
+        let work = match (self.tool, self.args) {
+            (None, _) if self.stream => Work::Stream(Message::user("x".repeat(self.size))),
+            (None, _) => Work::Call(Message::user("x".repeat(self.size))),
+            (Some(tool), None) => Work::Tool(tool, Map::new()),
+            (Some(tool), Some(args)) => match args.read("--args")? {
+                Value::Map(args) => Work::Tool(tool, args),
+                other => {
+                    let problem = format!("--args: expected a JSON object, found {}", other.kind());
+                    return Err(CliError::new(Exit::Usage, problem));
+                }
+            },
+        };
         let load = Load {
             callers,
             until: match self.calls {
                 Some(calls) => Until::Calls(calls),
                 None => Until::Elapsed(self.duration),
             },
-            message: Message::user("x".repeat(self.size)),
-            stream: self.stream,
+            warm_up: self.warm_up,
+            rate: self.rate,
+            work,
         };
-        let progress = std::io::stderr().is_terminal() && !self.json;
-        let work = async {
-            let mut signals = StopSignals::start()?;
-            load.run(&remote, progress, signals.next()).await
-        };
-        let measurements = match callers {
-            1 => runtime::run_client(work),
-            _ => runtime::run_server(work),
-        }?;
+        let progress = std::io::stderr().is_terminal() && !color::is_dumb() && !self.json;
         let settings = report::Settings {
-            endpoint: self.endpoint.to_string(),
+            endpoint: match target.address() {
+                Address::Endpoint(endpoint, _) => endpoint.to_string(),
+                Address::Registry(_, name) => name.clone(),
+            },
             connections,
             in_flight,
             size: self.size,
-            stream: self.stream,
+            rate: self.rate,
+            work: load.work.clone(),
         };
+        let run = async {
+            let mut signals = StopSignals::start()?;
+            load.run(&remote, progress, signals.next()).await
+        };
+        let measurements = if callers == 1 {
+            runtime::run_client(run)
+        } else {
+            runtime::run_server(run)
+        }?;
         let report = if self.json {
             report::json(&settings, &measurements)
         } else {
@@ -160,7 +180,10 @@ Examples:
   agentwire bench unix:///tmp/echo.sock
   agentwire bench unix:///tmp/echo.sock -c 1 -q 64 -d 5s
   agentwire bench tcp://localhost:8080 -c 64 -n 100000 --codec msgpack --json
-  agentwire bench unix:///tmp/count.sock --stream";
+  agentwire bench unix:///tmp/count.sock --stream
+  agentwire bench tcp://localhost:8080 -c 16 --rate 500/s --warm-up 2s -d 30s
+  agentwire bench tcp://localhost:8080 --tool add --args '{\"a\": 1, \"b\": 2}'
+  agentwire bench --registry tcp://localhost:7000 --name weather";
 
 /// The maximum number of concurrent calls. Each call has a task of its own.
 const MAX_CALLERS: usize = 1_000_000;

@@ -2,10 +2,13 @@
 
 use std::fmt::{Display, Write};
 
-use agentwire::{Map, Value, map};
+use agentwire::{Map, Value, map, transport::internal::Untrusted};
 use hdrhistogram::Histogram;
 
-use super::load::Measurements;
+use super::{
+    load::{Measurements, Work},
+    rate::Rate,
+};
 
 /// The settings of a run.
 pub(super) struct Settings {
@@ -13,7 +16,8 @@ pub(super) struct Settings {
     pub(super) connections: usize,
     pub(super) in_flight: usize,
     pub(super) size: usize,
-    pub(super) stream: bool,
+    pub(super) rate: Option<Rate>,
+    pub(super) work: Work,
 }
 
 pub(super) fn text(settings: &Settings, measurements: &Measurements) -> String {
@@ -22,16 +26,22 @@ pub(super) fn text(settings: &Settings, measurements: &Measurements) -> String {
         connections,
         in_flight,
         size,
-        stream,
+        rate: intended,
+        work,
     } = settings;
     let seconds = measurements.elapsed.as_secs_f64();
     let calls = measurements.latency.len();
-    let what = if *stream { "stream" } else { "call" };
+    let (what, payload) = match work {
+        Work::Call(_) => ("call", format!("{} of text", counted(*size, "byte"))),
+        Work::Stream(_) => ("stream", format!("{} of text", counted(*size, "byte"))),
+        Work::Tool(tool, _) => ("call", format!("tool {}", Untrusted(tool))),
+    };
+    let intended = intended.map_or_else(String::new, |rate| format!(", {rate}"));
     let mut lines = vec![
         format!(
-            "{endpoint}: {} x {in_flight} in flight, {} of text",
+            "{}: {} x {in_flight} in flight, {payload}{intended}",
+            Untrusted(endpoint),
             counted(*connections, "connection"),
-            counted(*size, "byte")
         ),
         String::new(),
         format!(
@@ -40,7 +50,7 @@ pub(super) fn text(settings: &Settings, measurements: &Measurements) -> String {
             rate(calls, seconds)
         ),
     ];
-    if *stream {
+    if matches!(work, Work::Stream(_)) {
         let chunks = measurements.chunks;
         lines.push(format!(
             "  {}: {:.0}/s",
@@ -49,7 +59,13 @@ pub(super) fn text(settings: &Settings, measurements: &Measurements) -> String {
         ));
     }
     for (code, count) in &measurements.errors {
-        lines.push(format!("  {count} failed with {code}"));
+        lines.push(format!("  {count} failed with {}", Untrusted(code)));
+    }
+    if measurements.missed > 0 {
+        let missed = counted(measurements.missed, "call");
+        lines.push(format!(
+            "  {missed} could not start in time: all callers waited for answers"
+        ));
     }
     lines.push(String::new());
     lines.push("  latency".to_owned());
@@ -81,12 +97,18 @@ pub(super) fn json(settings: &Settings, measurements: &Measurements) -> String {
         "connections": (settings.connections),
         "in_flight": (settings.in_flight),
         "size": (settings.size),
-        "stream": (settings.stream),
+        "stream": (matches!(settings.work, Work::Stream(_))),
+        "tool": (match &settings.work {
+            Work::Tool(tool, _) => Value::from(tool.as_str()),
+            _ => Value::Null,
+        }),
+        "rate": (settings.rate.map_or(Value::Null, |rate| rate.per_second().into())),
         "seconds": seconds,
         "calls": calls,
         "calls_per_second": (rate(calls, seconds)),
         "chunks": (measurements.chunks),
         "errors": errors,
+        "missed": (measurements.missed),
         "latency_us": latency,
     };
     format!("{}\n", Value::from(report))

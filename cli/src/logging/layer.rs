@@ -67,6 +67,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if stderr::drops() {
+            return;
+        }
         let mut spans = Vec::new();
         for span in context.event_scope(event).into_iter().flatten() {
             let extensions = span.extensions();

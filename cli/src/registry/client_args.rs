@@ -2,15 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentwire::registry::{Registration, SharedRegistry, backend::RegistrationExt};
+use agentwire::{
+    Map,
+    registry::{Registration, SharedRegistry, backend::RegistrationExt},
+    transport::internal::Untrusted,
+};
 use clap::Args;
 
-use super::table;
+use super::table::{self, Width};
 use crate::{
     auth_args::TokenArgs,
     exit::CliError,
+    frame_limit::parse_memory_budget,
     output,
-    registry_url::{RegistryUrl, parse_registry_url},
+    registry_url::{Opening, RegistryUrl, parse_registry_url},
     timeout::parse_timeout,
     tls_args::TlsClientArgs,
 };
@@ -32,6 +37,11 @@ pub(super) struct ClientArgs {
           value_parser = parse_timeout)]
     timeout: Duration,
 
+    /// The maximum memory for a list, such as 256MiB; a longer list is an error
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", display_order = 802,
+          value_parser = parse_memory_budget)]
+    max_list_size: usize,
+
     #[command(flatten)]
     token: TokenArgs,
 
@@ -42,8 +52,22 @@ pub(super) struct ClientArgs {
 impl ClientArgs {
     /// Creates a client, which connects when it is first used.
     pub(super) fn open(&self) -> Result<SharedRegistry, CliError> {
-        let log = self.url.request_log();
-        self.url.open(self.timeout, &self.tls, &self.token, log)
+        self.opening(false).open()
+    }
+
+    /// Creates a client that changes registrations, and also lists the Unix sockets and loopback
+    /// addresses of other machines, which this machine cannot call.
+    pub(super) fn open_complete(&self) -> Result<SharedRegistry, CliError> {
+        self.url.check_writable()?;
+        self.opening(true).open()
+    }
+
+    fn opening(&self, include_remote_local: bool) -> Opening<'_> {
+        let mut opening = Opening::new(&self.url, self.timeout, &self.tls, &self.token);
+        opening.observer = self.url.request_log();
+        opening.max_list_size = Some(self.max_list_size);
+        opening.include_remote_local = include_remote_local;
+        opening
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -54,12 +78,45 @@ impl ClientArgs {
         self.json
     }
 
-    /// Prints registrations as a table or, with `--json`, as one JSON object per line.
-    pub(super) fn print(&self, registrations: &[Arc<Registration>]) -> Result<(), CliError> {
+    /// Prints that an instance was registered or removed: as a line, or as a JSON object.
+    pub(super) fn print_change(
+        &self,
+        word: &str,
+        name: &str,
+        endpoint: &str,
+        lease: Option<Duration>,
+    ) -> Result<(), CliError> {
+        if !self.json {
+            let lease = lease.map(|it| format!(", lease {}", humantime::format_duration(it)));
+            let (name, endpoint) = (Untrusted(name), Untrusted(endpoint));
+            let lease = lease.unwrap_or_default();
+            return output::print_line(format_args!("{word} {name} at {endpoint}{lease}"));
+        }
+        let mut line = Map::from([
+            ("event", word.to_owned()),
+            ("name", name.to_owned()),
+            ("endpoint", endpoint.to_owned()),
+        ]);
+        if let Some(lease) = lease {
+            line.insert(
+                "lease_ms",
+                u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+            );
+        }
+        output::print_json(line)
+    }
+
+    /// Prints registrations as a table or, with `--json`, as one JSON object per line. A wide table
+    /// has all that is registered.
+    pub(super) fn print(
+        &self,
+        registrations: &[Arc<Registration>],
+        width: Width,
+    ) -> Result<(), CliError> {
         let text = if self.json {
             json_lines(registrations)
         } else {
-            table::table(registrations)
+            table::table(registrations, width)
         };
         output::print(text.as_bytes())
     }

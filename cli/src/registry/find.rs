@@ -7,7 +7,7 @@ use agentwire::{
 use agentwire_codec::json;
 use clap::Args;
 
-use super::client_args::ClientArgs;
+use super::{client_args::ClientArgs, table::Width};
 use crate::{exit::CliError, message_args::parse_metadata, runtime};
 
 /// Find agents by capability, tool, version, metadata or name
@@ -62,7 +62,7 @@ impl FindArgs {
         }
         let registry = self.client.open()?;
         let matches = runtime::run_client(async { Ok(registry.find(&query).await?) })?;
-        self.client.print(&matches)
+        self.client.print(&matches, Width::Narrow)
     }
 }
 

@@ -3,7 +3,7 @@
 use agentwire::registry::Registry;
 use clap::Args;
 
-use super::client_args::ClientArgs;
+use super::{client_args::ClientArgs, table::Width};
 use crate::{exit::CliError, runtime};
 
 /// List all registered agents
@@ -12,17 +12,27 @@ use crate::{exit::CliError, runtime};
 pub(crate) struct ListArgs {
     #[command(flatten)]
     client: ClientArgs,
+
+    /// Show the instance ids, capabilities and metadata, too
+    #[arg(long, conflicts_with = "json")]
+    wide: bool,
 }
 
 impl ListArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
         let registry = self.client.open()?;
         let registrations = runtime::run_client(async { Ok(registry.list().await?) })?;
-        self.client.print(&registrations)
+        let width = if self.wide {
+            Width::Wide
+        } else {
+            Width::Narrow
+        };
+        self.client.print(&registrations, width)
     }
 }
 
 const AFTER_HELP: &str = "\
 Examples:
   agentwire registry list unix:///tmp/registry.sock
+  agentwire registry list tcp://localhost:7000 --wide
   agentwire registry list tcp://localhost:7000 --json | jq -r .endpoint";

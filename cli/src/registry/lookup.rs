@@ -3,7 +3,7 @@
 use agentwire::registry::Registry;
 use clap::Args;
 
-use super::client_args::ClientArgs;
+use super::{client_args::ClientArgs, table::Width};
 use crate::{
     exit::{CliError, Exit},
     runtime,
@@ -30,7 +30,7 @@ impl LookupArgs {
             let text = format!("no agent named {:?} is registered", self.name);
             return Err(CliError::new(Exit::Unreachable, text));
         }
-        self.client.print(&instances)
+        self.client.print(&instances, Width::Narrow)
     }
 }
 

@@ -2,16 +2,25 @@
 
 mod client_args;
 mod find;
+mod instance_args;
 mod list;
 mod lookup;
+mod register;
 mod serve;
 mod table;
+mod unregister;
 mod watch;
 
 use clap::{Args, Subcommand};
 
 use self::{
-    find::FindArgs, list::ListArgs, lookup::LookupArgs, serve::RegistryServeArgs, watch::WatchArgs,
+    find::FindArgs,
+    list::ListArgs,
+    lookup::LookupArgs,
+    register::RegisterArgs,
+    serve::RegistryServeArgs,
+    unregister::{DrainArgs, UnregisterArgs},
+    watch::WatchArgs,
 };
 use crate::exit::CliError;
 
@@ -20,7 +29,7 @@ use crate::exit::CliError;
 /// Agents register their endpoint and capabilities (see `agentwire serve --registry`). Callers look
 /// up agents by name (see `agentwire call --registry`).
 #[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP, arg_required_else_help = false)]
+#[command(after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(crate) struct RegistryArgs {
     #[command(subcommand)]
     command: RegistryCommand,
@@ -33,6 +42,9 @@ enum RegistryCommand {
     Lookup(LookupArgs),
     Find(FindArgs),
     Watch(WatchArgs),
+    Register(RegisterArgs),
+    Unregister(UnregisterArgs),
+    Drain(DrainArgs),
 }
 
 impl RegistryArgs {
@@ -43,6 +55,9 @@ impl RegistryArgs {
             RegistryCommand::Lookup(args) => args.run(),
             RegistryCommand::Find(args) => args.run(),
             RegistryCommand::Watch(args) => args.run(),
+            RegistryCommand::Register(args) => args.run(),
+            RegistryCommand::Unregister(args) => args.run(),
+            RegistryCommand::Drain(args) => args.run(),
         }
     }
 }

@@ -5,27 +5,42 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agentwire::{registry::Registration, transport::internal::Untrusted};
+use agentwire::{Map, registry::Registration, transport::internal::Untrusted};
 use unicode_width::UnicodeWidthStr;
 
+use crate::output;
+
+/// Which columns a table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Width {
+    Narrow,
+    /// With the instance id, the capabilities and the metadata.
+    Wide,
+}
+
 /// Renders registrations as an aligned table. Returns an empty string if there are none.
-pub(super) fn table(registrations: &[Arc<Registration>]) -> String {
+pub(super) fn table(registrations: &[Arc<Registration>], width: Width) -> String {
     if registrations.is_empty() {
         return String::new();
     }
     let now = SystemTime::now();
     let mut rows = vec![HEADER.map(str::to_owned)];
     rows.extend(registrations.iter().map(|it| row(it, now)));
+    let columns = match width {
+        Width::Narrow => NARROW,
+        Width::Wide => HEADER.len(),
+    };
+    let rows: Vec<_> = rows.iter().map(|row| &row[..columns]).collect();
     align(&rows)
 }
 
 /// Renders one registration as a line without the time of its last heartbeat.
 pub(super) fn line(registration: &Registration) -> String {
-    let [name, version, endpoint, _] = row(registration, SystemTime::now());
+    let [name, version, endpoint, ..] = row(registration, SystemTime::now());
     [name, version, endpoint].join(GAP)
 }
 
-fn row(registration: &Registration, now: SystemTime) -> [String; 4] {
+fn row(registration: &Registration, now: SystemTime) -> [String; 7] {
     let version = registration.version.as_ref();
     let version = version.map_or_else(|| "-".to_owned(), ToString::to_string);
     let heard = registration.last_heartbeat().to_system_time();
@@ -37,7 +52,21 @@ fn row(registration: &Registration, now: SystemTime) -> [String; 4] {
         version,
         endpoint,
         ago.map_or_else(|| "-".to_owned(), age),
+        match &*registration.instance {
+            "" => "-".to_owned(),
+            instance => Untrusted(instance).to_string(),
+        },
+        json(&registration.capabilities),
+        json(&registration.metadata),
     ]
+}
+
+fn json(map: &Map) -> String {
+    if map.is_empty() {
+        "-".to_owned()
+    } else {
+        Untrusted(output::json(map.clone())).to_string()
+    }
 }
 
 fn age(ago: Duration) -> String {
@@ -45,27 +74,40 @@ fn age(ago: Duration) -> String {
     format!("{} ago", humantime::format_duration(whole))
 }
 
-fn align(rows: &[[String; 4]]) -> String {
+fn align(rows: &[&[String]]) -> String {
     let width = |column: usize| {
         let widths = rows.iter().map(|row| row[column].width());
         widths.max().unwrap_or_default()
     };
-    let widths = [width(0), width(1), width(2)];
+    let columns = rows.first().map_or(0, |row| row.len());
+    let widths: Vec<_> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for [name, version, endpoint, heard] in rows {
-        for (cell, width) in [name, version, endpoint].into_iter().zip(widths) {
-            // The padding of `format!` counts characters, not cells.
+    for row in rows {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
             text += cell;
-            text.extend(std::iter::repeat_n(' ', width - cell.width()));
-            text += GAP;
+            if column + 1 < columns {
+                // The padding of `format!` counts characters, not cells.
+                text.extend(std::iter::repeat_n(' ', width - cell.width()));
+                text += GAP;
+            }
         }
-        text += heard;
         text.push('\n');
     }
     text
 }
 
-const HEADER: [&str; 4] = ["NAME", "VERSION", "ENDPOINT", "HEARTBEAT"];
+const HEADER: [&str; 7] = [
+    "NAME",
+    "VERSION",
+    "ENDPOINT",
+    "HEARTBEAT",
+    "INSTANCE",
+    "CAPABILITIES",
+    "METADATA",
+];
+
+/// The number of columns of a narrow table.
+const NARROW: usize = 4;
 
 /// The space between two columns.
 const GAP: &str = "  ";
@@ -95,8 +137,8 @@ NAME             VERSION      ENDPOINT       HEARTBEAT
 wetter für alle  10.0.0-rc.1  tcp://host:16  1m 1s ago
 a                -            tcp://host:1   1m 1s ago
 ";
-        assert_eq!(table(&found), expected);
-        assert_eq!(table(&[]), "");
+        assert_eq!(table(&found, Width::Narrow), expected);
+        assert_eq!(table(&[], Width::Wide), "");
     }
 
     #[test]
@@ -105,7 +147,7 @@ a                -            tcp://host:1   1m 1s ago
             found("天気予報サービス", "1.0.0", Duration::ZERO),
             found("a", "1.0.0", Duration::ZERO),
         ];
-        let table = table(&found);
+        let table = table(&found, Width::Narrow);
         let lines: Vec<_> = table.lines().skip(1).collect();
         let cells_before = |line: &str| line.split("1.0.0").next().map(UnicodeWidthStr::width);
         assert_eq!(cells_before(lines[0]), Some(18));
@@ -117,6 +159,6 @@ a                -            tcp://host:1   1m 1s ago
         let ahead = Registration::new("a", "tcp://host:1".parse().unwrap()).with_registered_at(
             Timestamp::from(SystemTime::now() + Duration::from_secs(3600)),
         );
-        assert!(table(&[Arc::new(ahead)]).ends_with("  0s ago\n"));
+        assert!(table(&[Arc::new(ahead)], Width::Narrow).ends_with("  0s ago\n"));
     }
 }

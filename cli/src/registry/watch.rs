@@ -1,6 +1,6 @@
 //! The command `registry watch`.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use agentwire::{
     Map, Value,
@@ -17,7 +17,8 @@ use crate::{
 
 /// Print the registered agents, then every change
 ///
-/// Each line shows one agent and its state: present, joined, updated, left or expired. If the
+/// Each line shows the time at which it was printed, in UTC, one agent, and the state of the agent:
+/// present, joined, updated, left or expired. If the
 /// connection to the registry is lost, the command prints a warning and reconnects. The command
 /// then prints the line "resync" and all present agents, because changes may have been missed. The
 /// command runs until it is stopped. --timeout applies only to the first answer.
@@ -89,22 +90,24 @@ fn print(event: &Event, wants_json: bool) -> Result<(), CliError> {
     } = event
     else {
         let text = if wants_json {
-            format!("{}\n", output::json(as_json(event)))
+            format!("{}\n", output::json(as_json(event, &now())))
         } else {
-            as_lines(event)
+            as_lines(event, &now())
         };
         return output::print(text.as_bytes());
     };
+    let now = now();
     if !wants_json {
         let empty = Event::snapshot(Vec::new(), *resync);
-        output::print(as_lines(&empty).as_bytes())?;
+        output::print(as_lines(&empty, &now).as_bytes())?;
         for some in registrations.chunks(PIECE) {
-            let lines = as_lines(&Event::snapshot(some.to_vec(), false));
+            let lines = as_lines(&Event::snapshot(some.to_vec(), false), &now);
             output::print(lines.as_bytes())?;
         }
         return Ok(());
     }
-    output::print(br#"{"event": "snapshot", "registrations": ["#)?;
+    let head = format!(r#"{{"time": "{now}", "event": "snapshot", "registrations": ["#);
+    output::print(head.as_bytes())?;
     for (index, some) in registrations.chunks(PIECE).enumerate() {
         let some: Vec<_> = some.iter().map(|it| output::json(it.to_map())).collect();
         let separator = if index == 0 { "" } else { ", " };
@@ -113,9 +116,15 @@ fn print(event: &Event, wants_json: bool) -> Result<(), CliError> {
     output::print(format!("], \"resync\": {resync}}}\n").as_bytes())
 }
 
-/// Returns the event in its wire format (PROTOCOL 12.8), except that a snapshot is a single event.
-fn as_json(event: &Event) -> Map {
-    let mut map = Map::from([("event", event.name())]);
+/// Returns the current time.
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+/// Returns the event in its wire format (PROTOCOL 12.8), except that it has a time, and that a
+/// snapshot is a single event.
+fn as_json(event: &Event, time: &str) -> Map {
+    let mut map = Map::from([("time", time), ("event", event.name())]);
     match event {
         Event::Snapshot {
             registrations,
@@ -134,20 +143,24 @@ fn as_json(event: &Event) -> Map {
     map
 }
 
-fn as_lines(event: &Event) -> String {
+fn as_lines(event: &Event, time: &str) -> String {
     match event {
         Event::Snapshot {
             registrations,
             resync,
             ..
         } => {
-            let head = if *resync { "resync\n" } else { "" };
+            let head = if *resync {
+                format!("{time}  resync\n")
+            } else {
+                String::new()
+            };
             let all = registrations.iter();
-            let all = all.map(|it| format!("present  {}\n", table::line(it)));
-            head.to_owned() + &all.collect::<String>()
+            let all = all.map(|it| format!("{time}  present  {}\n", table::line(it)));
+            head + &all.collect::<String>()
         }
         other => match other.registration() {
-            Some(it) => format!("{:7}  {}\n", other.name(), table::line(it)),
+            Some(it) => format!("{time}  {:7}  {}\n", other.name(), table::line(it)),
             None => String::new(),
         },
     }
@@ -186,25 +199,25 @@ mod tests {
     fn events_are_printed_as_lines() {
         let snapshot = Event::snapshot(vec![weather(), weather()], true);
         let expected = "\
-resync
-present  weather  -  tcp://host:1
-present  weather  -  tcp://host:1
+12:00Z  resync
+12:00Z  present  weather  -  tcp://host:1
+12:00Z  present  weather  -  tcp://host:1
 ";
-        assert_eq!(as_lines(&snapshot), expected);
-        assert_eq!(as_lines(&Event::snapshot(Vec::new(), false)), "");
-        let left = as_lines(&Event::Left(weather()));
-        assert_eq!(left, "left     weather  -  tcp://host:1\n");
+        assert_eq!(as_lines(&snapshot, "12:00Z"), expected);
+        assert_eq!(as_lines(&Event::snapshot(Vec::new(), false), "12:00Z"), "");
+        let left = as_lines(&Event::Left(weather()), "12:00Z");
+        assert_eq!(left, "12:00Z  left     weather  -  tcp://host:1\n");
     }
 
     #[test]
     fn events_are_printed_as_objects() {
-        let snapshot = as_json(&Event::snapshot(vec![weather()], false));
+        let snapshot = as_json(&Event::snapshot(vec![weather()], false), "12:00Z");
         assert_eq!(
             snapshot["registrations"][0]["name"].as_str(),
             Some("weather")
         );
         assert_eq!(snapshot["resync"].as_bool(), Some(false));
-        let expired = as_json(&Event::Expired(weather()));
+        let expired = as_json(&Event::Expired(weather()), "12:00Z");
         assert_eq!(expired["event"].as_str(), Some("expired"));
         assert_eq!(
             expired["registration"]["endpoint"].as_str(),

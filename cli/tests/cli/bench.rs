@@ -122,6 +122,110 @@ async fn bench_prints_what_it_has_when_it_is_interrupted() {
     assert_eq!(number(report, "calls"), 1, "{report}");
 }
 
+#[tokio::test]
+async fn bench_starts_calls_at_a_rate_and_counts_from_their_intended_start() {
+    let server = Server::agent("echo").await;
+    let rate = ["bench", &server.endpoint, "--json", "--rate", "200/s"];
+    let limit = ["-n", "40", "--warm-up", "50ms", "-c", "4"];
+    let outcome = run(rate.iter().chain(&limit)).await;
+    let report = &parse_lines(outcome.success())[0];
+    assert_eq!(number(report, "calls"), 40);
+    // 40 calls take 195 ms at this rate, however fast the server is.
+    assert!(
+        report["seconds"].as_f64().expect("seconds") >= 0.195,
+        "{report}"
+    );
+
+    // Calls that wait for the caller are late, and their latency grows with each call.
+    let slow = Server::agent("slow:20").await;
+    let rate = [
+        "bench",
+        &slow.endpoint,
+        "--json",
+        "--rate",
+        "1000/s",
+        "-n",
+        "10",
+    ];
+    let report = &run(rate).await.messages()[0];
+    let latency = |name: &str| report["latency_us"][name].as_f64().expect("a number");
+    assert!(
+        latency("min") >= 20_000.0 && latency("max") >= 190_000.0,
+        "{report}"
+    );
+
+    // Calls that never started are counted.
+    let rate = [
+        "bench",
+        &slow.endpoint,
+        "--json",
+        "--rate",
+        "1000/s",
+        "-d",
+        "200ms",
+    ];
+    let report = &run(rate).await.messages()[0];
+    assert!(number(report, "missed") >= 150, "{report}");
+    assert!(number(report, "calls") <= 10, "{report}");
+    for rate in ["0/s", "fast", "1/h"] {
+        run(["bench", &slow.endpoint, "--rate", rate])
+            .await
+            .error(2);
+    }
+}
+
+#[tokio::test]
+async fn bench_finds_agents_by_name_and_runs_tools() {
+    let registry = Server::start(["registry", "serve", "tcp://127.0.0.1:0"]).await;
+    let url = &registry.endpoint;
+    let serve = [
+        "serve",
+        "tcp://127.0.0.1:0",
+        "--registry",
+        url,
+        "--tool",
+        "add",
+    ];
+    let mut server = Server::start(serve).await;
+    assert!(server.running.line().await.starts_with("registered echo"));
+    let by_name = [
+        "bench",
+        "--registry",
+        url,
+        "--name",
+        "echo",
+        "-n",
+        "20",
+        "--json",
+    ];
+    let report = &run(by_name).await.messages()[0];
+    assert_eq!(
+        (number(report, "calls"), &report["endpoint"]),
+        (20, &"echo".into())
+    );
+    let tool = [
+        "bench",
+        &server.endpoint,
+        "-n",
+        "20",
+        "--json",
+        "--tool",
+        "add",
+    ];
+    let args = [&tool[..], &["--args", r#"{"a": 1, "b": 2}"#]].concat();
+    let report = &run(args).await.messages()[0];
+    assert_eq!(
+        (number(report, "calls"), &report["tool"]),
+        (20, &"add".into())
+    );
+    let failed = run(tool).await;
+    assert!(
+        failed.error(1).contains("a and b must be numbers"),
+        "{failed:?}"
+    );
+    run(["bench", "--registry", url]).await.error(2);
+}
+
 /// Answers the first call of a benchmark, and waits for its second, which shows that the benchmark
 /// has counted the first.
 async fn answer_one(peer: &Peer) -> Wire<TcpStream> {

@@ -18,6 +18,15 @@ async fn help_names_every_command_and_exit_code() {
 }
 
 #[tokio::test]
+async fn without_arguments_the_help_is_printed() {
+    for args in [&[][..], &["registry"]] {
+        let bare = run::<&str>(args.iter().copied()).await;
+        let asked = run(args.iter().copied().chain(["-h"])).await;
+        assert_eq!(bare.success(), asked.success());
+    }
+}
+
+#[tokio::test]
 async fn the_help_of_every_command_shows_examples() {
     for command in COMMANDS {
         let outcome = run([command, "--help"]).await;
@@ -60,7 +69,16 @@ async fn the_manual_covers_every_command() {
     ] {
         assert!(page.contains(expected), "{expected}");
     }
-    for command in ["serve", "list", "lookup", "find", "watch"] {
+    for command in [
+        "serve",
+        "list",
+        "lookup",
+        "find",
+        "watch",
+        "register",
+        "unregister",
+        "drain",
+    ] {
         let heading = format!(".SH \"AGENTWIRE REGISTRY {}\"\n", command.to_uppercase());
         assert!(page.contains(&heading), "{command}");
     }

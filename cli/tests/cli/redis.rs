@@ -64,6 +64,24 @@ async fn agents_can_be_registered_listed_called_and_watched_in_redis() {
 
     let listed = run(["registry", "list", url]).await;
     assert!(listed.success().contains(&server.endpoint), "{listed:?}");
+    // Another namespace is another registry.
+    let other = format!("{url}?namespace=other:&lease=1h");
+    let register = [
+        "registry",
+        "register",
+        &other,
+        "owl",
+        "tcp://198.51.100.1:1",
+    ];
+    let registered = run(register).await;
+    assert!(
+        registered.success().ends_with(", lease 1h\n"),
+        "{registered:?}"
+    );
+    let listed = run(["registry", "list", &other]).await;
+    assert!(!listed.success().contains("parrot"), "{listed:?}");
+    let unknown = run(["registry", "list", &format!("{url}?namspace=x")]).await;
+    assert!(unknown.error(2).contains("unknown key"), "{unknown:?}");
     let call = [
         "call",
         "--registry",
@@ -77,12 +95,12 @@ async fn agents_can_be_registered_listed_called_and_watched_in_redis() {
 
     let mut watch = Running::start(["registry", "watch", url]);
     let line = watch.line().await;
-    assert!(line.starts_with("present  parrot"), "{line}");
+    assert!(line.contains("  present  parrot"), "{line}");
     server.running.send(Signal::TERM);
     // Not `success()`: it may have printed a warning while Redis was starting.
     assert_eq!(server.running.end().await.code, 0);
     let line = watch.line().await;
-    assert!(line.starts_with("left     parrot"), "{line}");
+    assert!(line.contains("  left     parrot"), "{line}");
 
     redis.kill();
     let error = run(["registry", "list", url]).await;

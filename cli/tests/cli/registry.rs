@@ -9,7 +9,7 @@ use agentwire::registry::{
 use agentwire_codec::Value;
 use rustix::process::Signal;
 
-use crate::program::{Running, Server, parse_lines, run, within};
+use crate::program::{Running, Server, finish, parse_lines, program, run, within};
 
 /// Starts a registry in its own process.
 async fn registry(more: &[&str]) -> Server {
@@ -32,6 +32,120 @@ fn field<'a>(found: &'a Value, key: &str) -> &'a str {
     found[key]
         .as_str()
         .unwrap_or_else(|| panic!("{key}: {found}"))
+}
+
+/// Returns a line of `watch` without the time.
+fn event(line: &str) -> String {
+    let (time, event) = line.split_once("  ").expect("a time");
+    assert!(time.starts_with("20") && time.ends_with('Z'), "{line}");
+    event.to_owned()
+}
+
+#[tokio::test]
+async fn registrations_are_made_listed_and_removed() {
+    let registry = registry(&["--lease", "1m"]).await;
+    let url = &registry.endpoint;
+    let (one, two) = ("tcp://198.51.100.1:1", "tcp://198.51.100.1:2");
+    let register = ["registry", "register", url, "weather", one, two];
+    let about = ["--version", "1.2.3", "--metadata", r#"{"zone": "b"}"#];
+    let more = ["--capabilities", r#"{"rain": true}"#];
+    let outcome = run([&register[..], &about, &more].concat()).await;
+    let expected =
+        format!("registered weather at {one}, lease 1m\nregistered weather at {two}, lease 1m\n");
+    assert_eq!(outcome.success(), expected);
+    let listed = run(["registry", "list", url, "--wide"]).await;
+    let lines: Vec<_> = listed.success().lines().collect();
+    assert!(lines[0].ends_with("CAPABILITIES    METADATA"), "{lines:?}");
+    assert!(
+        lines[1].ends_with(r#"{"rain": true}  {"zone": "b"}"#),
+        "{lines:?}"
+    );
+    let unregister = ["registry", "unregister", url, "weather"];
+    assert!(run(unregister).await.error(2).contains("2 instances"));
+    let gone = run([&unregister[..], &["tcp://198.51.100.1:9"]].concat()).await;
+    assert!(gone.error(3).contains("no instance"), "{gone:?}");
+    let removed = run([&unregister[..], &[one]].concat()).await;
+    assert_eq!(
+        removed.success(),
+        format!("unregistered weather at {one}\n")
+    );
+    let drain = [
+        "registry", "drain", url, "weather", "--delay", "0s", "--json",
+    ];
+    let drained = &run(drain).await.messages()[0];
+    assert_eq!(
+        (field(drained, "event"), field(drained, "endpoint")),
+        ("draining", two)
+    );
+    run(unregister).await.error(3);
+}
+
+#[tokio::test]
+async fn registrations_belong_to_their_owner() {
+    let registry = registry(&[]).await;
+    let url = &registry.endpoint;
+    let register = [
+        "registry",
+        "register",
+        url,
+        "weather",
+        "tcp://198.51.100.1:1",
+    ];
+    run([&register[..], &["--owner", "secret"]].concat())
+        .await
+        .success();
+    let unregister = ["registry", "unregister", url, "weather"];
+    let refused = run(unregister).await;
+    assert!(
+        refused.error(1).contains("belongs to another instance"),
+        "{refused:?}"
+    );
+    let mut command = program(unregister);
+    command.env("AGENTWIRE_OWNER", "secret");
+    finish(command).await.success();
+}
+
+#[tokio::test]
+async fn instances_are_kept_registered_until_a_signal() {
+    let registry = registry(&["--lease", "1s"]).await;
+    let url = &registry.endpoint;
+    let mut watch = Running::start(["registry", "watch", url, "--json"]);
+    assert!(watch.line().await.contains("snapshot"));
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let keep = [
+            "registry",
+            "register",
+            url,
+            "weather",
+            "tcp://198.51.100.1:1",
+            "--keep",
+        ];
+        let mut keep = Running::start(keep);
+        assert!(keep.line().await.starts_with("registered weather at "));
+        assert!(watch.line().await.contains("joined"));
+        keep.send(signal);
+        assert_eq!(keep.end().await.success(), "");
+        // It was unregistered, and has not expired.
+        assert!(watch.line().await.contains("left"));
+    }
+}
+
+#[tokio::test]
+async fn lists_are_bounded() {
+    let registry = registry(&[]).await;
+    let url = &registry.endpoint;
+    let register = [
+        "registry",
+        "register",
+        url,
+        "weather",
+        "tcp://198.51.100.1:1",
+    ];
+    run(register).await.success();
+    for command in ["list", "watch"] {
+        let small = run(["registry", command, url, "--max-list-size", "100B"]).await;
+        assert_eq!(small.code, 5, "{small:?}");
+    }
 }
 
 #[tokio::test]
@@ -172,17 +286,20 @@ async fn watch_prints_the_snapshot_and_every_change() {
     let mut text = Running::start(["registry", "watch", url]);
     let mut json = Running::start(["registry", "watch", url, "parrot", "--json"]);
     let line = text.line().await;
-    assert!(line.starts_with("present  parrot  -  tcp://"), "{line}");
+    assert!(
+        event(&line).starts_with("present  parrot  -  tcp://"),
+        "{line}"
+    );
     let snapshot = parse_lines(&format!("{}\n", json.line().await));
     assert_eq!(field(&snapshot[0], "event"), "snapshot");
 
     let (second, _) = agent(&registry, "owl").await;
-    assert!(text.line().await.starts_with("joined   owl  -  tcp://"));
+    assert!(event(&text.line().await).starts_with("joined   owl  -  tcp://"));
     second.running.send(Signal::TERM);
-    assert!(text.line().await.starts_with("left     owl  -  tcp://"));
+    assert!(event(&text.line().await).starts_with("left     owl  -  tcp://"));
     // Killed, it cannot unregister.
     first.running.send(Signal::KILL);
-    assert!(text.line().await.starts_with("expired  parrot  -  tcp://"));
+    assert!(event(&text.line().await).starts_with("expired  parrot  -  tcp://"));
     let expired = parse_lines(&format!("{}\n", json.line().await));
     assert_eq!(field(&expired[0], "event"), "expired");
     assert_eq!(field(&expired[0]["registration"], "name"), "parrot");

@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     peer::Wire,
-    program::{Server, run, within},
+    program::{Running, Server, run, within},
 };
 
 /// Returns an unused socket path in a temporary directory.
@@ -93,14 +93,42 @@ async fn count_answers_a_plain_call_like_echo() {
 }
 
 #[tokio::test]
-async fn either_signal_stops_an_idle_server_and_removes_its_socket() {
-    for signal in [Signal::INT, Signal::TERM] {
+async fn every_signal_leaves_neither_socket_nor_registration_behind() {
+    let registry = Server::start(["registry", "serve", "tcp://127.0.0.1:0"]).await;
+    let url = &registry.endpoint;
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         let (_directory, path, endpoint) = socket();
-        let server = Server::start(["serve", &endpoint]).await;
+        let mut server = Server::start(["serve", &endpoint, "--registry", url]).await;
+        assert!(server.running.line().await.starts_with("registered "));
         server.running.send(signal);
         assert_eq!(server.running.end().await.success(), "");
         assert!(!path.exists());
+        assert_eq!(run(["registry", "list", url]).await.success(), "");
+
+        let proxy = Server::start(["proxy", &endpoint, url]).await;
+        proxy.running.send(signal);
+        assert_eq!(proxy.running.end().await.success(), "");
+        assert!(!path.exists());
     }
+}
+
+/// `nohup` starts a program with hangups ignored.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_under_nohup_survives_a_hangup() {
+    let mut shell = tokio::process::Command::new("sh");
+    let script = r#"trap '' HUP; exec "$0" serve tcp://127.0.0.1:0"#;
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_agentwire")]);
+    shell
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true);
+    let server = Server::from_running(Running::start_command(shell)).await;
+    server.running.send(Signal::HUP);
+    run(["call", &server.endpoint, "x"]).await.success();
+    server.running.send(Signal::TERM);
+    assert_eq!(server.running.end().await.success(), "");
 }
 
 #[tokio::test]

@@ -140,3 +140,15 @@ async fn an_agent_that_cannot_stream_returns_an_error() {
     wire.send(&id, WireError::new("INTERNAL_ERROR", text)).await;
     assert!(client.end().await.error(1).ends_with(text));
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_the_reader_of_its_output() {
+    let peer = Peer::listen().await;
+    let mut stream = Running::start(["stream", &peer.endpoint(), "x"]);
+    let (mut wire, id, _) = peer.request().await;
+    wire.send(&id, Body::StreamChunk(Message::agent("one")))
+        .await;
+    assert!(stream.line().await.contains("one"));
+    // No chunk follows that the program could fail to print.
+    stream.end_unread().await.success();
+}

@@ -276,3 +276,11 @@ async fn a_description_that_is_not_one_exits_with_5() {
     let (outcome, _wire) = tokio::join!(run(args), answer);
     outcome.error(5);
 }
+
+#[tokio::test]
+async fn ping_ends_with_the_reader_of_its_output() {
+    let server = Server::agent("echo").await;
+    let mut ping = Running::start(["ping", &server.endpoint, "-c", "0", "--interval", "1h"]);
+    assert!(ping.line().await.starts_with("1: "));
+    ping.end_unread().await.success();
+}

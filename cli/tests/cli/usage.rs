@@ -5,8 +5,8 @@ use crate::program::{run, run_with_input};
 #[tokio::test]
 async fn usage_errors_exit_with_2_and_one_line() {
     let cases: &[&[&str]] = &[
-        &[],
         &["dance"],
+        &["-v"],
         &["--loud"],
         &["serve"],
         &["serve", "nowhere"],
@@ -75,7 +75,6 @@ async fn usage_errors_exit_with_2_and_one_line() {
         &["proxy", "tcp://localhost:0"],
         &["proxy", "tcp://localhost:0", "tcp://localhost:0"],
         &["recode", "--from", "xml"],
-        &["registry"],
         &["registry", "dance"],
         &["registry", "serve"],
         &["registry", "serve", "memory://here"],
