@@ -15,10 +15,13 @@
 //! | `/health`, `/live` | GET, HEAD | 200 while the server runs |
 //! | `/ready` | GET, HEAD | 200 while the server wants calls: its agents are registered, and it is not about to stop |
 //!
-//! The bodies are envelopes (PROTOCOL 15.2). A person with curl can leave out all but the payload:
+//! The bodies are envelopes ([PROTOCOL 15.2]). A person with curl can leave out all but the
+//! payload:
 //!
 //! ```text
 //! curl -d '{"payload": {"message": {"role": "user", "content": "hello"}}}' http://localhost:8080/process
 //! ```
+//!
+//! [PROTOCOL 15.2]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#15-other-carriers
 
 pub use crate::server::{HttpOptions, HttpService, ReplyBody, http_service as service};

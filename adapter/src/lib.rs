@@ -315,6 +315,8 @@
 //! | `tls-aws-lc` | `tls://` endpoints, with the cryptography of AWS-LC |
 //! | `tls` | `tls://` endpoints; the program installs the cryptography |
 //! | `websocket` | `ws://` endpoints, and `wss://` together with TLS |
+//! | `http` | `http://` and `h2c://` endpoints of servers, and `https://` together with TLS |
+//! | `grpc` | `grpc://` endpoints of servers, and `grpcs://` together with TLS |
 //! | `auth` | the module `auth`: authentication, permissions, quotas and an audit record |
 //! | `jwt` | JSON Web Tokens for `auth` |
 //! | `redis` | `registry::RedisRegistry`, a registry in Redis |
@@ -330,7 +332,7 @@
 //!
 //! An [`Agent`] is not a `tower::Service`. Agents are called through `&self`, can also stream, and
 //! have no `poll_ready`, because the server applies its limits before it calls the agent.
-//! [Middleware](#middleware) wraps agents instead.
+//! [Middleware](#middleware) wraps agents instead, and the module [`layer`] has the usual layers.
 //!
 //! # Minimum supported Rust version
 //!
@@ -338,7 +340,7 @@
 //!
 //! # Not supported
 //!
-//! - HTTP and gRPC as carriers.
+//! - Clients over HTTP and gRPC.
 //! - Runtimes other than Tokio.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
