@@ -206,6 +206,34 @@ fn links_to_the_protocol_name_a_section() {
     assert!(count >= 50, "only {count} links");
 }
 
+/// scripts/picture has drawn the output of the example as it is now.
+#[test]
+fn the_picture_shows_the_output_of_the_quickstart() {
+    let target = Path::new(env!("CARGO_BIN_EXE_agentwire-docs-program")).parent();
+    let quickstart = build_examples(target.unwrap());
+    let output = Command::new(quickstart)
+        .current_dir(repository())
+        .env("PATH", Session::new().path())
+        .output()
+        .unwrap();
+    let picture = fs::read_to_string(repository().join("docs/quickstart.svg")).unwrap();
+    let rows = picture.lines().filter(|line| line.starts_with("<text "));
+    let shown: Vec<_> = rows.skip(1).map(without_tags).collect();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let (shown, printed) = (shown.join("\n"), printed.trim());
+    assert!(
+        matches(&shown, printed),
+        "run scripts/picture\nshown:\n{shown}\nprinted:\n{printed}"
+    );
+}
+
+fn without_tags(row: &str) -> String {
+    let parts = row.split('<').map(|part| part.split_once('>'));
+    let text: String = parts.flatten().map(|(_, text)| text).collect();
+    let text = text.replace("&lt;", "<").replace("&gt;", ">");
+    text.replace("&quot;", "\"").replace("&amp;", "&")
+}
+
 fn read_sources(folder: &Path, source: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -227,8 +255,7 @@ impl Session {
         let programs = Path::new(env!("CARGO_BIN_EXE_agentwire-docs-program"));
         let target = programs.parent().unwrap();
         build(target, "agentwire", &["-p", "agentwire-cli"]);
-        let examples = ["-p", "agentwire-examples", "--examples"];
-        build(target, "examples/quickstart", &examples);
+        build_examples(target);
         let bin = tempfile::tempdir().unwrap();
         let script = |name: &str, text: String| {
             let path = bin.path().join(name);
@@ -250,6 +277,11 @@ impl Session {
         Self { bin }
     }
 
+    fn path(&self) -> String {
+        let path = env::var("PATH").unwrap();
+        format!("{}:{path}", self.bin.path().display())
+    }
+
     /// Runs a document, and compares what its blocks print.
     fn run(&self, document: &Document) -> Result<(), String> {
         let directory = tempfile::tempdir().unwrap();
@@ -257,15 +289,10 @@ impl Session {
         let file = output.path().join("script");
         fs::write(&file, script(document, output.path())?).unwrap();
         let log = fs::File::create(output.path().join("log")).unwrap();
-        let path = format!(
-            "{}:{}",
-            self.bin.path().display(),
-            env::var("PATH").unwrap()
-        );
         let mut shell = Command::new("bash")
             .arg(&file)
             .current_dir(directory.path())
-            .env("PATH", path)
+            .env("PATH", self.path())
             .env("STORY", output.path())
             .env_remove("CARGO_TARGET_DIR")
             .stdin(Stdio::null())
@@ -407,6 +434,12 @@ fn three_dots_stand_for_any_text() {
         assert!(!matches("a…c", text), "{text}");
     }
     assert!(!matches("a", "ab"));
+}
+
+fn build_examples(target: &Path) -> PathBuf {
+    let selection = ["-p", "agentwire-examples", "--examples"];
+    build(target, "examples/quickstart", &selection);
+    target.join("examples/quickstart")
 }
 
 /// Builds a program unless it is newer than its sources. `cargo test --workspace` has built it with
