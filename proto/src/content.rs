@@ -39,7 +39,19 @@ pub(crate) fn write_json(value: &Value) -> Result<String, EncodeError> {
     Ok(String::from_utf8(text).unwrap_or_default())
 }
 
-/// Writes metadata, or the details of an error. A value that is not text is written as JSON.
+/// Writes the details of an error, each like the content of a message.
+pub(crate) fn write_details(map: Map) -> Result<BTreeMap<String, String>, EncodeError> {
+    map.into_iter()
+        .map(|(key, value)| Ok((key, write_content(value)?)))
+        .collect()
+}
+
+pub(crate) fn read_details(texts: BTreeMap<String, String>) -> Map {
+    let texts = texts.into_iter();
+    texts.map(|(key, text)| (key, read_content(text))).collect()
+}
+
+/// Writes metadata. A value that is not text is written as JSON.
 pub(crate) fn write_texts(map: Map) -> Result<BTreeMap<String, String>, EncodeError> {
     map.into_iter()
         .map(|(key, value)| match value {

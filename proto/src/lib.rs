@@ -27,8 +27,9 @@
 //!   content as JSON and keeps it as text if that fails. This crate therefore writes text that is
 //!   valid JSON as a JSON string. Writers that do not do this, such as the Python adapter, cannot
 //!   send the text `42`: it arrives as a number. Bytes cannot be sent.
-//! - Metadata and the details of errors are maps from text to text. A value that is not text is
-//!   written as JSON text and arrives as that text. The order of the entries is lost.
+//! - Metadata are a map from text to text. A value that is not text is written as JSON text and
+//!   arrives as that text. The order of the entries is lost.
+//! - The details of an error are such a map, too, but its texts are written and read like contents.
 //! - A tool call and a tool result are JSON text, so only their metadata is affected. An empty
 //!   error text of a successful tool result arrives as no error text.
 //! - Requests with other methods than `process`, `stream` and `execute` have no form of their own.

@@ -7,7 +7,7 @@ use agentwire_codec::{
 
 use crate::{
     Error, Message,
-    content::{read_content, read_texts, write_content, write_texts},
+    content::{read_content, read_details, read_texts, write_content, write_details, write_texts},
 };
 
 impl Message {
@@ -58,11 +58,11 @@ impl Error {
             code: error.code.as_str().to_owned(),
             message: error.message,
             // Details that JSON cannot represent are less important than the error itself.
-            details: write_texts(error.details).unwrap_or_default(),
+            details: write_details(error.details).unwrap_or_default(),
         }
     }
 
     pub(crate) fn read(self) -> WireError {
-        WireError::new(self.code, self.message).with_details(read_texts(self.details))
+        WireError::new(self.code, self.message).with_details(read_details(self.details))
     }
 }

@@ -49,18 +49,39 @@ impl ConnectOptions {
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, Error> {
         self.check(endpoint)?;
         self.demands.check_endpoint(endpoint)?;
-        let connector = EndpointConnector::new(endpoint.clone(), self.tcp.clone());
+        let below = below(endpoint)?;
+        let connector = EndpointConnector::new(below.clone(), self.tcp.clone());
         #[cfg(feature = "tls")]
         let connector = if endpoint.is_secure() {
-            connector.with_tls(self.tls.refreshed().await)
+            let tls = self.tls.refreshed().await;
+            connector.with_tls(match endpoint {
+                Endpoint::Url(url) if url.scheme.is_grpc() => tls.protocols(&[b"h2"]),
+                _ => tls,
+            })
         } else {
             connector
         };
         #[cfg(feature = "websocket")]
         let connector = connector.with_websocket(self.websocket.clone());
-        let connection = connector.connect().await?;
+        let connection = connector.connect().await;
+        let connection = connection.map_err(|error| error.at(endpoint))?;
         self.demands.check_peer(endpoint, &connection)?;
         Ok(connection)
+    }
+}
+
+/// Returns the endpoint of the byte stream below a carrier.
+fn below(endpoint: &Endpoint) -> Result<Endpoint, Error> {
+    match endpoint {
+        #[cfg(feature = "grpc")]
+        Endpoint::Url(url) if url.scheme.is_grpc() => {
+            if url.scheme.is_secure() {
+                Endpoint::tls(&url.host, url.port)
+            } else {
+                Endpoint::tcp(&url.host, url.port)
+            }
+        }
+        _ => Ok(endpoint.clone()),
     }
 }
 

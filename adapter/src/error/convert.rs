@@ -59,6 +59,8 @@ impl Error {
         match &source {
             ProtocolError::Unexpected { .. } => Self::InvalidMessage { context, source },
             ProtocolError::Frame(_) => Self::MalformedPayload { context, source },
+            #[cfg(feature = "grpc")]
+            ProtocolError::Grpc { .. } => Self::MalformedPayload { context, source },
             ProtocolError::Envelope(error) => match error.fault() {
                 DecodeFault::Envelope { .. } => Self::InvalidMessage { context, source },
                 DecodeFault::Version { .. } => Self::UnsupportedVersion { context, source },

@@ -20,4 +20,15 @@ pub enum ProtocolError {
         /// The type of the received envelope.
         found: &'static str,
     },
+    /// The server does not speak gRPC, or violates its rules.
+    #[cfg(feature = "grpc")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+    #[error(
+        "not an answer of gRPC: {}",
+        agentwire_transport::internal::Untrusted(problem)
+    )]
+    Grpc {
+        /// The violated rule.
+        problem: String,
+    },
 }

@@ -55,7 +55,7 @@ impl Encoding {
 
 /// Returns the most bytes that a compressed message of this length can become. Deflate writes at
 /// least a bit for 129 bytes.
-pub(crate) fn max_ratio(len: usize) -> usize {
+fn max_ratio(len: usize) -> usize {
     len.saturating_mul(1032)
 }
 

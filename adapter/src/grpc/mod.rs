@@ -4,8 +4,6 @@
 //! and the channels of clients drive `h2` themselves, so that the limits, the memory budget and the
 //! shutdown of a server hold for gRPC as for all other carriers.
 
-#![allow(dead_code, unused_imports, reason = "the client of gRPC uses the rest")]
-
 mod compression;
 mod reader;
 mod status;
@@ -13,11 +11,11 @@ mod timeout;
 mod writer;
 
 pub(crate) use self::{
-    compression::{Encoding, max_ratio},
+    compression::Encoding,
     reader::{MessageReader, Prefix, ReadError},
     status::{Code, Status},
     timeout::{read_timeout, write_timeout},
-    writer::{SendError, frame, send},
+    writer::{SendError, frame, send, send_all},
 };
 
 /// The content type of requests and responses. A suffix may name the encoding of the messages.

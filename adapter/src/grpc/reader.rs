@@ -74,8 +74,7 @@ impl MessageReader {
         }
     }
 
-    /// Reads a message whose start has been read, and decompresses it. `on_progress` is called with
-    /// the number of bytes that have arrived.
+    /// Reads a message whose start has been read. The message may be compressed.
     pub(crate) async fn message(&mut self, prefix: Prefix) -> Result<Bytes, ReadError> {
         while self.received.len() < prefix.len {
             if !self.receive().await? {
@@ -92,11 +91,6 @@ impl MessageReader {
         } else {
             Encoding::Identity
         }
-    }
-
-    /// Returns how many bytes have been received and not read.
-    pub(crate) fn received(&self) -> usize {
-        self.received.len()
     }
 
     /// Reads the trailers after the last message.

@@ -36,7 +36,12 @@ pub(crate) fn frame(message: &impl Message, max: usize) -> Result<Bytes, usize> 
     Ok(buffer.freeze())
 }
 
-/// Sends bytes as fast as the peer reads them. The stream stays open.
+/// Sends a message as fast as the peer reads it. The stream stays open.
+///
+/// # Errors
+///
+/// Returns an error if the stream has ended, or if the peer reads nothing for the duration of
+/// `stall`.
 pub(crate) async fn send(
     stream: &mut SendStream<Bytes>,
     mut bytes: Bytes,
@@ -45,17 +50,51 @@ pub(crate) async fn send(
     while !bytes.is_empty() {
         stream.reserve_capacity(bytes.len());
         if stream.capacity() == 0 {
-            let capacity = poll_fn(|cx| stream.poll_capacity(cx));
-            match timeout(stall, capacity).await {
-                Ok(Some(Ok(_))) => continue,
-                Ok(Some(Err(error))) => return Err(SendError::Stream(Some(error))),
-                Ok(None) => return Err(SendError::Stream(None)),
-                Err(_) => return Err(SendError::Stalled),
-            }
+            let wait = timeout(stall, capacity(stream)).await;
+            wait.map_err(|_| SendError::Stalled)??;
+            continue;
         }
-        let part = bytes.split_to(stream.capacity().min(bytes.len()));
-        let sent = stream.send_data(part, false);
-        sent.map_err(|error| SendError::Stream(Some(error)))?;
+        send_part(stream, &mut bytes, false)?;
     }
     Ok(())
+}
+
+/// Sends the only message of a request and ends the stream.
+///
+/// # Errors
+///
+/// Returns an error if the stream has ended.
+pub(crate) async fn send_all(
+    stream: &mut SendStream<Bytes>,
+    mut bytes: Bytes,
+) -> Result<(), SendError> {
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        if stream.capacity() == 0 {
+            capacity(stream).await?;
+            continue;
+        }
+        send_part(stream, &mut bytes, true)?;
+    }
+    Ok(())
+}
+
+/// Waits until the peer reads more.
+async fn capacity(stream: &mut SendStream<Bytes>) -> Result<(), SendError> {
+    match poll_fn(|cx| stream.poll_capacity(cx)).await {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(error)) => Err(SendError::Stream(Some(error))),
+        None => Err(SendError::Stream(None)),
+    }
+}
+
+/// Sends as many bytes as the peer reads. `ends` ends the stream after the last byte.
+fn send_part(
+    stream: &mut SendStream<Bytes>,
+    bytes: &mut Bytes,
+    ends: bool,
+) -> Result<(), SendError> {
+    let part = bytes.split_to(stream.capacity().min(bytes.len()));
+    let sent = stream.send_data(part, ends && bytes.is_empty());
+    sent.map_err(|error| SendError::Stream(Some(error)))
 }

@@ -119,7 +119,7 @@ fn part(module: &str) -> &str {
 }
 
 /// The layers, from the top. Parts of one layer do not name each other.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["client"],
     &["client::remote_agent", "client::forward"],
     &["client::builder", "client::stream"],
@@ -129,5 +129,6 @@ const LAYERS: [&[&str]; 10] = [
     &["client::shared"],
     &["client::config", "client::permits"],
     &["client::connect", "client::retry_policy", "client::stats"],
+    &["client::credentials"],
     &["connection", "deadline_timer"],
 ];

@@ -449,6 +449,11 @@ impl Call {
                 phase,
                 source: None,
             },
+            #[cfg(feature = "grpc")]
+            Failure::Encode(source) => Error::Encode {
+                context: Box::new(context),
+                source,
+            },
             Failure::Unsent(error) => Error::from_write(context, error),
             Failure::Broken(source) => Error::from_broken(context, source),
             Failure::Protocol(source) => Error::from_protocol(context, source),

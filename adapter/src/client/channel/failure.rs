@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
+#[cfg(feature = "grpc")]
+use agentwire_codec::EncodeError;
 use agentwire_codec::{DecodeError, FrameError};
 use agentwire_transport::{Endpoint, Error as TransportError, TlsError};
 
@@ -22,6 +24,9 @@ pub(in crate::client) enum Failure {
     Broken(Option<FrameError>),
     /// The peer violated the protocol.
     Protocol(ProtocolError),
+    /// The carrier cannot represent the request.
+    #[cfg(feature = "grpc")]
+    Encode(EncodeError),
     /// The deadline has passed.
     TimedOut(Phase),
 }

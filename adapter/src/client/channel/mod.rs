@@ -9,6 +9,8 @@ pub(super) mod deadlines;
 pub(super) mod failure;
 mod frame;
 mod frames;
+#[cfg(feature = "grpc")]
+mod grpc;
 pub(super) mod outage;
 pub(super) mod request;
 
@@ -41,21 +43,38 @@ struct Inner {
 /// The carrier of a channel.
 enum Carrier {
     Frames(Frames),
+    #[cfg(feature = "grpc")]
+    Grpc(grpc::Grpc),
 }
 
 /// The answers to a streaming request.
 ///
 /// If `Answers` is dropped without a call to [`finish`](Self::finish), the connection is closed,
 /// which tells the server to stop the stream.
+#[cfg_attr(
+    feature = "grpc",
+    allow(
+        clippy::large_enum_variant,
+        reason = "a call has one of these, and calls over frames need no allocation for it"
+    )
+)]
 pub(super) enum Answers {
     Frames(Lease),
+    #[cfg(feature = "grpc")]
+    Grpc(grpc::Chunks),
 }
 
 impl Carrier {
     /// Creates the carrier for the endpoint of a connector. The scheme of the endpoint determines
     /// the carrier.
     fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
-        Self::Frames(Frames::new(client, connector))
+        match connector.endpoint() {
+            #[cfg(feature = "grpc")]
+            Endpoint::Url(url) if url.scheme.is_grpc() => {
+                Self::Grpc(grpc::Grpc::new(client, connector))
+            }
+            _ => Self::Frames(Frames::new(client, connector)),
+        }
     }
 }
 
@@ -85,6 +104,8 @@ impl Channel {
     ) -> Result<Body, Failure> {
         match &self.0.carrier {
             Carrier::Frames(frames) => frames.call(request, deadlines).await,
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc(grpc) => grpc.call(request, deadlines).await,
         }
     }
 
@@ -99,6 +120,11 @@ impl Channel {
                 let (lease, body) = frames.open(request, deadlines).await?;
                 Ok((Answers::Frames(lease), body))
             }
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc(grpc) => {
+                let (chunks, body) = grpc.open(request, deadlines).await?;
+                Ok((Answers::Grpc(chunks), body))
+            }
         }
     }
 
@@ -111,6 +137,8 @@ impl Channel {
     ) -> Result<Option<Body>, Failure> {
         match &self.0.carrier {
             Carrier::Frames(frames) => frames.ping(request, deadlines).await,
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc(grpc) => grpc.ping(deadlines).await.map(|()| None),
         }
     }
 
@@ -118,6 +146,8 @@ impl Channel {
     pub(super) fn idle(&self) -> usize {
         match &self.0.carrier {
             Carrier::Frames(frames) => frames.idle(),
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc(grpc) => grpc.idle(),
         }
     }
 
@@ -125,6 +155,8 @@ impl Channel {
     pub(super) fn drain(&self) {
         match &self.0.carrier {
             Carrier::Frames(frames) => frames.drain(),
+            #[cfg(feature = "grpc")]
+            Carrier::Grpc(grpc) => grpc.drain(),
         }
     }
 }
@@ -140,6 +172,8 @@ impl Answers {
     pub(super) async fn next(&mut self, id: &RequestId, until: Instant) -> Result<Body, Failure> {
         match self {
             Self::Frames(lease) => frames::next_answer(lease, id, until).await,
+            #[cfg(feature = "grpc")]
+            Self::Grpc(chunks) => chunks.next(until).await,
         }
     }
 
@@ -147,6 +181,8 @@ impl Answers {
     pub(super) fn finish(self) {
         match self {
             Self::Frames(lease) => lease.release(),
+            #[cfg(feature = "grpc")]
+            Self::Grpc(chunks) => drop(chunks),
         }
     }
 }

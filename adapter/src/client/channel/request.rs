@@ -1,7 +1,11 @@
 //! A request that is encoded once for all of its attempts.
 
 use agentwire_codec::{Body, EncodeError, Envelope, Request as RequestBody, RequestId};
+#[cfg(feature = "grpc")]
+use agentwire_codec::{Format, FrameError, HEADER_LEN};
 
+#[cfg(feature = "grpc")]
+use super::failure::Failure;
 use super::frame::Frame;
 use crate::{client::config::Config, connection::buffer_pool, description::DESCRIBE};
 
@@ -14,6 +18,17 @@ pub(in crate::client) struct Request {
     /// The name of the tool, if the request runs one.
     pub(in crate::client) tool: Option<String>,
     pub(in crate::client) frame: Frame,
+    /// The request as a message of gRPC, once an attempt has needed it.
+    #[cfg(feature = "grpc")]
+    grpc: std::sync::OnceLock<Message>,
+}
+
+/// A request as a message of gRPC.
+#[cfg(feature = "grpc")]
+#[derive(Debug)]
+struct Message {
+    method: String,
+    bytes: bytes::Bytes,
 }
 
 /// Returns the name of a method that is neither `process`, `stream` nor `execute`.
@@ -80,8 +95,41 @@ impl Request {
                 method,
                 tool,
                 frame: frame.into(),
+                #[cfg(feature = "grpc")]
+                grpc: std::sync::OnceLock::new(),
             }),
             Err(source) => Err(InvalidRequest { tool, source }),
         }
+    }
+}
+
+#[cfg(feature = "grpc")]
+impl Request {
+    /// Returns the request as a message of gRPC of at most `max` bytes. The frame is converted at
+    /// the first use, because which carrier an attempt uses is known only when its instance is
+    /// chosen.
+    pub(super) fn grpc_message(&self, max: usize) -> Result<bytes::Bytes, Failure> {
+        if let Some(message) = self.grpc.get() {
+            return Ok(message.bytes.clone());
+        }
+        let payload = &self.frame[HEADER_LEN..];
+        let envelope = Format::detect(payload).decode(payload)?;
+        let request = agentwire_proto::Request::from_envelope(envelope);
+        let request = request.map_err(Failure::Encode)?;
+        let framed = crate::grpc::frame(&request, max);
+        let bytes =
+            framed.map_err(|len| Failure::Encode(FrameError::TooLarge { len, max }.into()))?;
+        let message = Message {
+            method: request.method,
+            bytes,
+        };
+        Ok(self.grpc.get_or_init(|| message).bytes.clone())
+    }
+
+    /// Returns the method in the message of gRPC.
+    pub(super) fn grpc_method(&self) -> &str {
+        self.grpc
+            .get()
+            .map_or(self.method, |message| &message.method)
     }
 }

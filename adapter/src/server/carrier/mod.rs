@@ -12,6 +12,8 @@ mod frames;
 mod grpc;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(any(feature = "grpc", feature = "http"))]
+mod memory;
 mod rates;
 mod refusals;
 mod slot;

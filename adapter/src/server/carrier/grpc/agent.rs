@@ -15,13 +15,15 @@ use tokio::time::Instant;
 
 use super::{
     call::{Answer, Context, Outcome, deadline, reached},
-    memory::Held,
     request::{Received, Unread, read},
 };
 use crate::{
     connection::{MAX_SMALL, Offload, approximate_memory, is_costly},
     grpc::{Code, MessageReader, Status, frame},
-    server::{carrier::refusals::stopping, service::Work},
+    server::{
+        carrier::{memory::Grant, refusals::stopping},
+        service::Work,
+    },
 };
 
 /// Serves a call. Whatever happens to the request, the call is answered, unless its caller goes
@@ -74,7 +76,7 @@ async fn answer_all(
     running: &mut Running,
     mut answer: Answer,
     deadline: Option<Instant>,
-    mut request: Option<Held>,
+    mut request: Option<Grant>,
     context: &Arc<Context>,
 ) {
     if running.rpc == Rpc::ProcessStream && answer.stream().is_err() {
@@ -152,12 +154,12 @@ fn start(
 }
 
 /// Encodes an answer. An answer that cannot be sent becomes an error that says why.
-async fn encode(rpc: Rpc, id: &RequestId, body: Body, context: &Context) -> (Bytes, Option<Held>) {
+async fn encode(rpc: Rpc, id: &RequestId, body: Body, context: &Context) -> (Bytes, Option<Grant>) {
     let max = context.config.grpc_max_message;
     // The answer and its encoded form exist at the same time.
     let memory = approximate_memory(&body, max).saturating_mul(2);
     let held = if memory > MAX_SMALL {
-        match context.memory.acquire_for_answer(memory) {
+        match context.memory.for_answer(memory) {
             Some(held) => Some(held),
             None => return (encode_error(rpc, id, out_of_memory(id)), None),
         }

@@ -19,11 +19,12 @@ use http::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::{agent, health, memory::Memory, reflection};
+use super::{agent, health, reflection};
 use crate::{
     Credential,
     grpc::{self, Code, Encoding, MessageReader, SendError, Status, frame, is_grpc, send},
     server::{
+        carrier::memory::Memory,
         config::ServerConfig,
         service::{Caller, Service},
         shutdown::Shutdown,
@@ -35,7 +36,7 @@ pub(super) struct Context {
     pub(super) service: Arc<dyn Service>,
     pub(super) config: Arc<ServerConfig>,
     pub(super) caller: Caller,
-    pub(super) memory: Arc<Memory>,
+    pub(super) memory: Memory,
     pub(super) shutdown: Shutdown,
     pub(super) is_draining: AtomicBool,
 }

@@ -3,12 +3,11 @@
 //! The layers are `session` > `call` > `agent`, `health`, `reflection`. A session serves one
 //! connection of HTTP/2. Its only task drives the connection and all calls of the connection, so
 //! dropping the session cancels everything that its peer has asked for. `request` reads requests
-//! within the memory that `memory` grants.
+//! within the memory that the budget grants.
 
 mod agent;
 mod call;
 mod health;
-mod memory;
 mod reflection;
 mod request;
 mod session;

@@ -9,17 +9,20 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::{call::Context, memory::Held};
+use super::call::Context;
 use crate::{
     connection::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload},
     grpc::{Code, Encoding, MessageReader, Prefix, ReadError, Status},
-    server::{budget::Use, carrier::refusals::no_memory},
+    server::{
+        budget::Use,
+        carrier::{memory::Grant, rates::MIN_REQUEST_RATE, refusals::no_memory},
+    },
 };
 
 /// A decoded request and the memory that it holds.
 pub(super) struct Received {
     pub(super) envelope: Result<Envelope, DecodeError>,
-    pub(super) memory: Held,
+    pub(super) memory: Grant,
 }
 
 /// The reason why a request was not decoded.
@@ -102,7 +105,7 @@ fn decode_request(
 pub(super) async fn read_message(
     reader: &mut MessageReader,
     context: &Context,
-) -> Result<(Bytes, Option<Held>), Unread> {
+) -> Result<(Bytes, Option<Grant>), Unread> {
     let started = Instant::now();
     let max = context.config.grpc_max_message;
     let prefix = by(receive_deadline(context, started, 0), reader.prefix()).await??;
@@ -133,9 +136,9 @@ async fn decompress(
     encoding: Encoding,
     prefix: Prefix,
     message: Bytes,
-    wire: Option<Held>,
+    wire: Option<Grant>,
     context: &Context,
-) -> Result<(Bytes, Option<Held>), Unread> {
+) -> Result<(Bytes, Option<Grant>), Unread> {
     if !prefix.is_compressed {
         return Ok((message, wire));
     }
@@ -155,12 +158,15 @@ async fn decompress(
     Ok((decompressed?, Some(memory)))
 }
 
-async fn acquire(context: &Context, bytes: usize) -> Result<Held, Unread> {
+async fn acquire(context: &Context, bytes: usize) -> Result<Grant, Unread> {
     let purpose = if bytes <= MAX_SMALL {
         Use::Small
     } else {
         Use::Large
     };
+    if let Some(allowed) = context.memory.try_acquire(bytes) {
+        return Ok(allowed);
+    }
     let acquired = context.memory.acquire(purpose, bytes);
     let until = Instant::now() + context.config.frame_timeout.min(MAX_TIMEOUT);
     let acquired = timeout_at(until, acquired).await;
@@ -171,7 +177,7 @@ async fn acquire(context: &Context, bytes: usize) -> Result<Held, Unread> {
 /// rate is never cut.
 fn receive_deadline(context: &Context, since: Instant, len: usize) -> Instant {
     let timeout = context.config.frame_timeout.min(MAX_TIMEOUT);
-    since + timeout + Duration::from_secs((len / LEAST_RATE) as u64)
+    since + timeout + Duration::from_secs(len as u64 / MIN_REQUEST_RATE)
 }
 
 /// Waits until a deadline. A future that is ready needs no timer.
@@ -188,9 +194,6 @@ fn too_large(what: &str, len: usize, max: usize) -> Status {
     let text = format!("{what} message larger than max ({len} vs. {max})");
     Status::new(Code::ResourceExhausted, text)
 }
-
-/// The least rate of a large message in bytes per second, as for frames.
-const LEAST_RATE: usize = 16 * 1024;
 
 /// The maximum length of a message that is decompressed inline, which takes about a millisecond.
 const MAX_INLINE_DECOMPRESSION: usize = 256 * 1024;

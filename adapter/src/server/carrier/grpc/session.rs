@@ -19,14 +19,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    call::{self, Context, Outcome},
-    memory::Memory,
-};
+use super::call::{self, Context, Outcome};
 use crate::{
     deadline_timer::DeadlineTimer,
     server::{
-        carrier::{ServerContext, slot::Slot},
+        carrier::{ServerContext, memory::Memory, slot::Slot},
         service::Caller,
         shutdown::{ShutdownListener, Stage},
     },

@@ -14,12 +14,8 @@ use futures_util::StreamExt;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{
-    activity::InFlight,
-    exchange::Guarded,
-    memory::{Grant, Memory},
-    reply,
-};
+use super::{activity::InFlight, exchange::Guarded, reply};
+use crate::server::carrier::memory::{Grant, Memory};
 use crate::{
     connection::{Offload, approximate_memory, is_costly},
     deadline_timer::DeadlineTimer,

@@ -20,10 +20,10 @@ use super::{
     HttpServer,
     activity::InFlight,
     body::{Events, ReplyBody, charged},
-    memory::{Grant, Memory},
     reply::{self, Refusal},
     request::{Hints, Received, receive},
 };
+use crate::server::carrier::memory::{Grant, Memory};
 use crate::{
     Credential,
     connection::{Offload, approximate_memory, is_costly},

@@ -13,7 +13,6 @@
 mod activity;
 mod body;
 mod exchange;
-mod memory;
 mod options;
 mod probes;
 mod reply;

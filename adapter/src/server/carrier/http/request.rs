@@ -17,9 +17,9 @@ use tokio::{
 
 use super::{
     HttpServer,
-    memory::{Grant, Memory},
     reply::{MAX_ID_LEN, REQUEST_ID, Refusal},
 };
+use crate::server::carrier::memory::{Grant, Memory};
 use crate::{
     connection::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload},
     observer::Side,

@@ -20,9 +20,9 @@ use super::{
     activity::{Activity, InFlight},
     body::ReplyBody,
     exchange::Exchange,
-    memory::Memory,
     routes,
 };
+use crate::server::carrier::memory::Memory;
 use crate::{
     Error,
     agent::Agent,

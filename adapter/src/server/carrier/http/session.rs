@@ -32,10 +32,10 @@ use super::{
     HttpServer,
     activity::{Activity, InFlight},
     exchange::Exchange,
-    memory::Memory,
     routes,
     wire::Wire,
 };
+use crate::server::carrier::memory::Memory;
 use crate::{
     deadline_timer::DeadlineTimer,
     server::{

@@ -12,14 +12,14 @@ use crate::server::budget::{MemoryBudget, Ticket, Use};
 
 /// The memory of one connection: an allowance of its own, and the budget of the server.
 #[derive(Debug, Clone)]
-pub(super) struct Memory {
+pub(in crate::server::carrier) struct Memory {
     budget: Arc<MemoryBudget>,
     /// The unused part of the allowance. Only sums matter, so `Relaxed` is sufficient.
     allowance: Arc<AtomicUsize>,
 }
 
 impl Memory {
-    pub(super) fn new(budget: &Arc<MemoryBudget>) -> Self {
+    pub(in crate::server::carrier) fn new(budget: &Arc<MemoryBudget>) -> Self {
         Self {
             allowance: Arc::new(AtomicUsize::new(budget.limits().allowance())),
             budget: Arc::clone(budget),
@@ -27,12 +27,12 @@ impl Memory {
     }
 
     /// Returns the maximum memory of a request.
-    pub(super) fn max_request(&self) -> usize {
+    pub(in crate::server::carrier) fn max_request(&self) -> usize {
         self.budget.limits().max_request()
     }
 
     /// Waits for memory of the budget.
-    pub(super) async fn acquire(&self, purpose: Use, bytes: usize) -> Grant {
+    pub(in crate::server::carrier) async fn acquire(&self, purpose: Use, bytes: usize) -> Grant {
         let mut place = Place {
             budget: &self.budget,
             ticket: None,
@@ -49,7 +49,7 @@ impl Memory {
     }
 
     /// Acquires memory for an answer, or returns `None` if the budget is used up.
-    pub(super) fn for_answer(&self, bytes: usize) -> Option<Grant> {
+    pub(in crate::server::carrier) fn for_answer(&self, bytes: usize) -> Option<Grant> {
         self.try_acquire(bytes).or_else(|| {
             let is_acquired = self.budget.try_acquire_for_answer(bytes);
             is_acquired.then(|| Grant {
@@ -60,7 +60,7 @@ impl Memory {
     }
 
     /// Acquires memory within the allowance of the connection. It never waits.
-    pub(super) fn try_acquire(&self, bytes: usize) -> Option<Grant> {
+    pub(in crate::server::carrier) fn try_acquire(&self, bytes: usize) -> Option<Grant> {
         let rest = |free: usize| free.checked_sub(bytes);
         let taken = self.allowance.fetch_update(Relaxed, Relaxed, rest);
         taken.is_ok().then(|| Grant {
@@ -72,7 +72,7 @@ impl Memory {
 
 /// Acquired memory, which is released when this value is dropped.
 #[derive(Debug)]
-pub(super) struct Grant {
+pub(in crate::server::carrier) struct Grant {
     bytes: usize,
     source: Source,
 }
@@ -84,12 +84,14 @@ enum Source {
 }
 
 impl Grant {
-    pub(super) fn bytes(&self) -> usize {
+    #[cfg(feature = "http")]
+    pub(in crate::server::carrier) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Releases all memory but `bytes`.
-    pub(super) fn shrink(&mut self, bytes: usize) {
+    #[cfg(feature = "http")]
+    pub(in crate::server::carrier) fn shrink(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
         self.release(excess);
     }

@@ -1,0 +1,413 @@
+//! Calls: unary ones, streams, and the check whether a server is alive.
+
+use std::{fmt, future::poll_fn, sync::Arc};
+
+use agentwire_codec::{Body, DEFAULT_MEMORY_LIMIT, DecodeError, Envelope};
+use agentwire_proto::{Response, Rpc, StreamChunk, decode, health::HealthCheckRequest, into_raw};
+use bytes::Bytes;
+use h2::{
+    RecvStream,
+    client::{ResponseFuture, SendRequest},
+};
+use http::{HeaderMap, Method, Version, header};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    connection::{Owner, Slot},
+    connections::Connections,
+    failure::{from_h2, from_status, is_refused, malformed},
+};
+use crate::{
+    client::{
+        channel::{deadlines::Deadlines, failure::Failure, request::Request},
+        permits::Permit,
+    },
+    connection::{Bodies, MAX_INLINE, Offload},
+    error::Phase,
+    grpc::{
+        self, Encoding, MessageReader, ReadError, SendError, Status, frame, is_grpc, send_all,
+        write_timeout,
+    },
+};
+
+/// The answers to a streaming request. Dropping this value cancels the call.
+pub(in crate::client) struct Chunks {
+    all: Arc<Connections>,
+    reader: MessageReader,
+    slot: Slot,
+    _permit: Permit,
+}
+
+/// What is sent in a call.
+struct Outgoing<'a> {
+    path: &'a str,
+    message: Bytes,
+    /// When the server can stop working, if the caller does not wait longer.
+    deadline: Option<Instant>,
+    until: Instant,
+}
+
+/// A call whose answer has begun.
+struct Begun {
+    reader: MessageReader,
+    /// The status of an answer without messages.
+    status: Option<Status>,
+}
+
+/// Sends a request and waits for its only answer.
+pub(super) async fn call(
+    all: &Arc<Connections>,
+    request: &Request,
+    deadlines: Deadlines<'_>,
+) -> Result<Body, Failure> {
+    let message = request.grpc_message(all.limits().max_send())?;
+    let _permit = deadlines.acquire(all.permits()).await?;
+    let until = deadlines.call();
+    let outgoing = || Outgoing {
+        path: Rpc::Process.path(),
+        message: message.clone(),
+        deadline: Some(until),
+        until,
+    };
+    let (slot, begun) = send(all, outgoing, deadlines).await?;
+    let answer = answer(all, begun, request.grpc_method());
+    let answer = timeout_at(until, answer).await;
+    drop(slot);
+    answer.map_err(|_| Failure::TimedOut(Phase::Receiving))?
+}
+
+/// Sends a request and waits for its first answer.
+pub(super) async fn open(
+    all: &Arc<Connections>,
+    request: &Request,
+    deadlines: Deadlines<'_>,
+) -> Result<(Chunks, Body), Failure> {
+    let message = request.grpc_message(all.limits().max_send())?;
+    let permit = deadlines.acquire(all.permits()).await?;
+    let outgoing = || Outgoing {
+        path: Rpc::ProcessStream.path(),
+        message: message.clone(),
+        deadline: None,
+        until: deadlines.call(),
+    };
+    let (slot, begun) = send(all, outgoing, deadlines).await?;
+    let mut chunks = Chunks {
+        all: Arc::clone(all),
+        reader: begun.reader,
+        slot,
+        _permit: permit,
+    };
+    let first = match begun.status {
+        Some(status) => from_status(status)?,
+        None => chunks.next(deadlines.call()).await?,
+    };
+    Ok((chunks, first))
+}
+
+/// Asks the health service.
+pub(super) async fn ping(all: &Arc<Connections>, deadlines: Deadlines<'_>) -> Result<(), Failure> {
+    let request = HealthCheckRequest::default();
+    // An empty request is not too large.
+    let message = frame(&request, usize::MAX).unwrap_or_default();
+    let _permit = deadlines.acquire(all.permits()).await?;
+    let until = deadlines.call();
+    let outgoing = || Outgoing {
+        path: "/grpc.health.v1.Health/Check",
+        message: message.clone(),
+        deadline: Some(until),
+        until,
+    };
+    send(all, outgoing, deadlines).await.map(drop)
+}
+
+/// Sends a request and waits until its answer begins. If an open connection ends before the request
+/// was sent, the request is sent on another connection.
+async fn send<'a>(
+    all: &Arc<Connections>,
+    outgoing: impl Fn() -> Outgoing<'a>,
+    deadlines: Deadlines<'_>,
+) -> Result<(Slot, Begun), Failure> {
+    let mut refusals = 0;
+    loop {
+        let slot = all.slot();
+        let is_reused = slot.is_open();
+        if !is_reused {
+            deadlines.check_candidate()?;
+            let opened = deadlines
+                .connect(all.endpoint(), slot.open(all.opening()))
+                .await;
+            if let Err(failure) = opened {
+                all.remove(slot.connection(), |connection| connection.in_flight() <= 1);
+                return Err(failure);
+            }
+        }
+        match attempt(all, &slot, outgoing()).await {
+            Ok(begun) => {
+                slot.answered();
+                return Ok((slot, begun));
+            }
+            // The server allows fewer calls than was assumed, and has told so by now.
+            Err(Failure::Unsent(error)) if is_refused(&error) && refusals < MAX_REFUSALS => {
+                slot.answered();
+                refusals += 1;
+            }
+            Err(Failure::Unsent(error)) if is_reused => {
+                tracing::debug!(%error, "server closed a connection; using another");
+                all.remove(slot.connection(), |_| true);
+            }
+            Err(failure) if is_reused => return Err(failure),
+            Err(failure) => return Err(failure.before_first_answer(all.endpoint())),
+        }
+    }
+}
+
+async fn attempt(all: &Connections, slot: &Slot, outgoing: Outgoing<'_>) -> Result<Begun, Failure> {
+    let until = outgoing.until;
+    let sender = timeout_at(until, slot.sender()).await;
+    let sender = sender.map_err(|_| Failure::TimedOut(Phase::Queueing))??;
+    let mut is_sent = false;
+    let begun = timeout_at(until, exchange(all, sender, outgoing, &mut is_sent)).await;
+    match begun {
+        Ok(begun) => begun,
+        Err(_) if is_sent => Err(Failure::TimedOut(Phase::Receiving)),
+        Err(_) => Err(Failure::TimedOut(Phase::Sending)),
+    }
+}
+
+/// Sends the request. The server may answer before it has read all of the request.
+async fn exchange(
+    all: &Connections,
+    mut sender: SendRequest<Bytes>,
+    outgoing: Outgoing<'_>,
+    is_sent: &mut bool,
+) -> Result<Begun, Failure> {
+    let request = head(all, &outgoing)?;
+    let opened = sender.send_request(request, false);
+    let (mut response, mut stream) = opened.map_err(|error| from_h2(error, false))?;
+    let answered = {
+        let sending = send_all(&mut stream, outgoing.message);
+        tokio::pin!(sending);
+        tokio::select! {
+            biased;
+            sent = &mut sending => match sent {
+                Ok(()) => None,
+                // The answer tells why the server has stopped to read.
+                Err(SendError::Stream(Some(error))) if error.is_reset() => None,
+                Err(SendError::Stream(Some(error))) => return Err(from_h2(error, false)),
+                Err(SendError::Stream(None) | SendError::Stalled) => None,
+            },
+            answered = &mut response => Some(answered),
+        }
+    };
+    *is_sent = true;
+    let answered = match answered {
+        Some(answered) => answered,
+        None => received(&mut response).await,
+    };
+    begin(answered.map_err(|error| from_h2(error, true))?)
+}
+
+async fn received(response: &mut ResponseFuture) -> Result<http::Response<RecvStream>, h2::Error> {
+    use std::pin::Pin;
+    poll_fn(|cx| Pin::new(&mut *response).poll(cx)).await
+}
+
+/// Returns the head of a request.
+fn head(all: &Connections, outgoing: &Outgoing<'_>) -> Result<http::Request<()>, Failure> {
+    let endpoint = all.endpoint();
+    let scheme = if endpoint.is_secure() {
+        "https"
+    } else {
+        "http"
+    };
+    let authority = match endpoint.host_and_port() {
+        Some((host, port)) if host.contains(':') => format!("[{host}]:{port}"),
+        Some((host, port)) => format!("{host}:{port}"),
+        None => "localhost".to_owned(),
+    };
+    let mut builder = http::Request::builder()
+        .method(Method::POST)
+        .version(Version::HTTP_2)
+        .uri(format!("{scheme}://{authority}{}", outgoing.path))
+        .header(header::TE, "trailers")
+        .header(header::CONTENT_TYPE, grpc::CONTENT_TYPE)
+        .header(header::USER_AGENT, USER_AGENT)
+        .header("grpc-accept-encoding", grpc::ACCEPTED_ENCODINGS);
+    if let Some(deadline) = outgoing.deadline {
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        builder = builder.header("grpc-timeout", write_timeout(timeout));
+    }
+    builder
+        .body(())
+        .map_err(|error| malformed(error.to_string()))
+}
+
+/// Checks the head of a response.
+fn begin(response: http::Response<RecvStream>) -> Result<Begun, Failure> {
+    let (parts, body) = response.into_parts();
+    if parts.status != http::StatusCode::OK {
+        let text = format!(
+            "the server answered with the status {} of HTTP",
+            parts.status
+        );
+        return Err(malformed(text));
+    }
+    let content_type = parts.headers.get(header::CONTENT_TYPE);
+    if !content_type.is_some_and(|name| is_grpc(name.as_bytes())) {
+        return Err(malformed(
+            "the content type is not application/grpc".to_owned(),
+        ));
+    }
+    let encoding = encoding(&parts.headers)?;
+    let status = Status::read(&parts.headers).filter(|_| body.is_end_stream());
+    Ok(Begun {
+        reader: MessageReader::new(body, encoding),
+        status,
+    })
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Failure> {
+    let Some(name) = headers.get("grpc-encoding") else {
+        return Ok(Encoding::Identity);
+    };
+    let unknown = || malformed("the answer has an unknown compression".to_owned());
+    Encoding::from_name(name.as_bytes()).ok_or_else(unknown)
+}
+
+/// Reads the only answer to a request.
+async fn answer(all: &Connections, begun: Begun, method: &str) -> Result<Body, Failure> {
+    let Begun { mut reader, status } = begun;
+    if let Some(status) = status {
+        return from_status(status);
+    }
+    let Some(message) = message(&mut reader, all).await? else {
+        return from_status(status_at_end(&mut reader).await?);
+    };
+    if message_follows(&mut reader).await? {
+        return Err(malformed("the answer has more than one message".to_owned()));
+    }
+    let status = status_at_end(&mut reader).await?;
+    if status.code != grpc::Code::Ok {
+        return from_status(status);
+    }
+    let (method, bodies) = (method.to_owned(), all.bodies());
+    decoded(message, move |message| {
+        let (response, _) = decode::<Response>(&message, DEFAULT_MEMORY_LIMIT)?;
+        finish(response.into_envelope(&method)?, bodies)
+    })
+    .await
+}
+
+impl Chunks {
+    /// Waits for the next answer.
+    pub(in crate::client::channel) async fn next(
+        &mut self,
+        until: Instant,
+    ) -> Result<Body, Failure> {
+        let next = timeout_at(until, self.receive()).await;
+        next.map_err(|_| Failure::TimedOut(Phase::Receiving))?
+    }
+
+    async fn receive(&mut self) -> Result<Body, Failure> {
+        let Some(message) = message(&mut self.reader, &self.all).await? else {
+            let status = status_at_end(&mut self.reader).await?;
+            if status.code == grpc::Code::Ok {
+                return Err(Failure::Broken(None));
+            }
+            return from_status(status);
+        };
+        let bodies = self.all.bodies();
+        decoded(message, move |message| {
+            let (chunk, _) = decode::<StreamChunk>(&message, DEFAULT_MEMORY_LIMIT)?;
+            finish(chunk.into_envelope()?, bodies)
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Chunks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunks")
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the next message.
+async fn message(reader: &mut MessageReader, all: &Connections) -> Result<Option<Bytes>, Failure> {
+    let max = all.limits().max_receive();
+    let Some(prefix) = reader.prefix().await.map_err(unreadable)? else {
+        return Ok(None);
+    };
+    let check = |len| {
+        if len > max {
+            return Err(Failure::Broken(Some(
+                agentwire_codec::FrameError::TooLarge { len, max },
+            )));
+        }
+        Ok(())
+    };
+    check(prefix.len)?;
+    let message = reader.message(prefix).await.map_err(unreadable)?;
+    let encoding = reader.encoding(prefix);
+    check(encoding.announced_len(&message))?;
+    let decompressed = encoding.decompress(message);
+    decompressed
+        .map(Some)
+        .map_err(|status| malformed(status.message))
+}
+
+/// Returns whether another message follows the only one of an answer.
+async fn message_follows(reader: &mut MessageReader) -> Result<bool, Failure> {
+    let next = reader.prefix().await.map_err(unreadable)?;
+    Ok(next.is_some())
+}
+
+/// Reads the status after the last message.
+async fn status_at_end(reader: &mut MessageReader) -> Result<Status, Failure> {
+    let trailers = reader.trailers().await;
+    let trailers = trailers.map_err(|error| from_h2(error, true))?;
+    let status = trailers.and_then(|trailers| Status::read(&trailers));
+    status.ok_or_else(|| malformed("the answer has no status".to_owned()))
+}
+
+fn unreadable(error: ReadError) -> Failure {
+    match error {
+        ReadError::Stream(error) => from_h2(error, true),
+        ReadError::Status(status) => malformed(status.message),
+    }
+}
+
+/// Decodes a message, on another thread if it is large.
+async fn decoded(
+    message: Bytes,
+    decode: impl FnOnce(Bytes) -> Result<Body, DecodeError> + Send + 'static,
+) -> Result<Body, Failure> {
+    let decoded = if message.len() <= MAX_INLINE {
+        decode(message)
+    } else {
+        Offload::new(move || decode(message)).await
+    };
+    Ok(decoded?)
+}
+
+fn finish(envelope: Envelope, bodies: Bodies) -> Result<Body, DecodeError> {
+    if bodies == Bodies::Typed {
+        return Ok(envelope.body);
+    }
+    let id = envelope.id.clone();
+    into_raw(envelope).map(|raw| raw.body).map_err(|error| {
+        let reason = error.to_string();
+        DecodeError::new(
+            Some(id),
+            None,
+            agentwire_codec::DecodeFault::Payload { reason },
+        )
+    })
+}
+
+/// How often a call is repeated because the server refuses its stream. The server has then not seen
+/// the request.
+const MAX_REFUSALS: usize = 8;
+
+const USER_AGENT: &str = concat!("agentwire/", env!("CARGO_PKG_VERSION"));
