@@ -241,8 +241,9 @@ const FRAMES: &str = "agentwire::frames";
 const MIN_KEPT: usize = 64 * 1024;
 
 /// The ends of keys whose values are masked. Upper and lower case and `-` and `_` are equal.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "authorization",
+    "owner",
     "token",
     "api_key",
     "apikey",
