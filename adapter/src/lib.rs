@@ -219,32 +219,35 @@
 //! whether the agent may have received the request. [`Error::is_retryable`] returns whether the
 //! call can safely be repeated. The format `{:#}` prints an error with its sources.
 //!
-//! # Middleware
+//! # Layers
 //!
-//! Middleware is a type that wraps an agent and implements [`Agent`] itself. [`RemoteAgent`] also
-//! implements [`Agent`], so the same middleware works in servers and clients:
+//! A [`layer`] wraps agents and tools: [`Timeout`](layer::Timeout),
+//! [`ConcurrencyLimit`](layer::ConcurrencyLimit), [`RateLimit`](layer::RateLimit),
+//! [`Retry`](layer::Retry), [`CircuitBreaker`](layer::CircuitBreaker),
+//! [`Fallback`](layer::Fallback), [`Hedge`](layer::Hedge) and others. The same layers work in
+//! servers and, because a [`RemoteAgent`] is an [`Agent`], in clients. The trait
+//! [`Layer`](layer::Layer) is for layers of your own:
 //!
 //! ```
-//! use std::time::Instant;
+//! use std::{sync::Arc, time::Instant};
 //!
-//! use agentwire::{Agent, AgentError, LocalAgent, Message, RemoteAgent, RequestContext, agent_fn};
+//! use agentwire::{
+//!     Agent, AgentError, LocalAgent, Message, RemoteAgent, RequestContext, agent_fn, layer::Layer,
+//! };
 //!
-//! /// Measures how long its agent takes.
-//! struct Timed<A>(A);
+//! /// Measures how long an agent takes.
+//! struct Timed;
 //!
-//! impl<A: Agent> Agent for Timed<A> {
-//!     fn name(&self) -> &str {
-//!         self.0.name()
-//!     }
-//!
-//!     async fn process(
+//! impl Layer for Timed {
+//!     async fn process<A: Agent>(
 //!         &self,
 //!         message: Message,
 //!         context: RequestContext,
+//!         next: &Arc<A>,
 //!     ) -> Result<Message, AgentError> {
 //!         let start = Instant::now();
-//!         let reply = self.0.process(message, context).await;
-//!         println!("{} took {:?}", self.name(), start.elapsed());
+//!         let reply = next.process(message, context).await;
+//!         println!("{} took {:?}", next.name(), start.elapsed());
 //!         reply
 //!     }
 //! }
@@ -252,19 +255,18 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
-//! let server = LocalAgent::serve(Timed(echo), "memory://middleware").await?;
+//! let server = LocalAgent::builder(echo).layer(Timed).endpoint("memory://layers").serve().await?;
 //!
-//! let remote = Timed(RemoteAgent::new(server.endpoint())?);
+//! let remote = RemoteAgent::new(server.endpoint())?.layer(Timed);
 //! let reply = remote.process(Message::user("hello"), RequestContext::new()).await?;
 //! assert_eq!(reply.text(), Some("hello"));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Middleware should also forward [`Agent::stream`] and [`Agent::capabilities`] if the wrapped
-//! agent implements these methods. The [`RequestContext`] contains the peer, the deadline and typed
-//! [extensions](RequestContext::extensions). Middleware can use extensions to pass values to the
-//! wrapped agent.
+//! A layer keeps what it does not change: names, capabilities, streams and tools. The
+//! [`RequestContext`] contains the peer, the deadline and typed
+//! [extensions](RequestContext::extensions), by which a layer can pass values to the agent.
 //!
 //! # Shutdown
 //!
@@ -332,7 +334,8 @@
 //!
 //! An [`Agent`] is not a `tower::Service`. Agents are called through `&self`, can also stream, and
 //! have no `poll_ready`, because the server applies its limits before it calls the agent.
-//! [Middleware](#middleware) wraps agents instead, and the module [`layer`] has the usual layers.
+//! [Layers](#layers) wrap agents instead. With the feature `tower`, `layer::tower` converts between
+//! agents and services, and between layers and those of tower.
 //!
 //! # Minimum supported Rust version
 //!

@@ -81,6 +81,12 @@ impl SharedAgent {
         Self(Arc::new(agent))
     }
 
+    /// Creates a type-erased agent without a further allocation.
+    #[cfg(feature = "tower")]
+    pub(crate) fn from_arc(agent: Arc<impl Agent>) -> Self {
+        Self(agent)
+    }
+
     pub(crate) fn into_inner(self) -> Arc<dyn DynAgent> {
         self.0
     }

@@ -115,6 +115,17 @@ impl AgentError {
         Box::new(StandardError(self))
     }
 
+    /// Restores an error that [`into_boxed`](Self::into_boxed) has converted.
+    ///
+    /// # Errors
+    ///
+    /// Returns any other error unchanged.
+    #[cfg(feature = "tower")]
+    pub(crate) fn from_boxed(error: BoxError) -> Result<Self, BoxError> {
+        let error = error.downcast::<StandardError>()?;
+        Ok(error.0)
+    }
+
     /// Converts this error into the answer to a request that an agent or a tool has processed.
     pub(crate) fn into_wire(self) -> WireError {
         let mut wire = self.0.wire;

@@ -29,6 +29,18 @@ pub(crate) fn approximate_memory(body: &Body, max: usize) -> usize {
     }
 }
 
+/// Returns about how many bytes the values of a message take, or `None` if there are too many
+/// values to visit.
+#[cfg(feature = "cache")]
+pub(crate) fn message_memory(message: &Message) -> Option<usize> {
+    let mut budget = Budget {
+        left: MAX_VISITED * VALUE_COST,
+        counts_text: false,
+        bytes: 0,
+    };
+    budget.spend_message(message).then_some(budget.bytes)
+}
+
 /// A budget for visiting values. Each value costs [`VALUE_COST`].
 struct Budget {
     left: usize,

@@ -27,6 +27,8 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
+#[cfg(feature = "cache")]
+pub(crate) use self::encode_cost::message_memory;
 pub(crate) use self::{
     bodies::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL},
     encode_cost::{approximate_memory, is_costly},

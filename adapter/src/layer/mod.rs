@@ -42,6 +42,8 @@
 //! and budgets. To share a layer between agents, wrap it in an [`Arc`].
 
 mod budget;
+#[cfg(feature = "cache")]
+mod cache;
 mod circuit_breaker;
 mod concurrency_limit;
 mod dynamic;
@@ -55,14 +57,27 @@ mod refusal;
 mod retry;
 mod stream;
 mod target;
+#[cfg(test)]
+mod testing;
 mod timeout;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub mod tower;
+#[cfg(feature = "validate")]
+mod validate;
 
 use std::{future::Future, sync::Arc};
 
 use agentwire_codec::{Map, Message, ToolResult};
 use futures_core::Stream;
 
+#[cfg(feature = "cache")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
+pub use self::cache::Cache;
 pub(crate) use self::dynamic::DynLayer;
+#[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
+pub use self::validate::{SchemaError, Validate};
 pub use self::{
     circuit_breaker::{CircuitBreaker, CircuitState},
     concurrency_limit::{ConcurrencyLimit, Priority},

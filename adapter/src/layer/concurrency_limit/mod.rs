@@ -229,20 +229,17 @@ const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        pin::pin,
-        sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    };
+    use std::pin::pin;
 
     use agentwire_codec::ErrorCode;
-    use futures_util::{FutureExt, StreamExt, future, stream};
+    use futures_util::{FutureExt, future};
     use tokio::{
         task::JoinSet,
-        time::{Instant, sleep, timeout},
+        time::{Instant, sleep},
     };
 
     use super::*;
-    use crate::{agent_fn, stream_fn, tool_fn};
+    use crate::{agent_fn, layer::testing::check_permits, tool_fn};
 
     const MILLI: Duration = Duration::from_millis(1);
 
@@ -366,127 +363,10 @@ mod tests {
         assert!(waited < 3000 * MILLI, "{waited:?}");
     }
 
-    /// Requests of all kinds that run for a random time, some of which are dropped at a random
-    /// time.
     #[tokio::test(start_paused = true)]
     async fn no_permit_is_lost_at_any_drop_and_none_is_given_twice() {
         for seed in 0..40 {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let limit = random.usize(1..4);
-            let layer = ConcurrencyLimit::new(limit).queue(random.usize(0..12));
-            let layer = Arc::new(layer.max_wait(Duration::from_millis(random.u64(1..200))));
-            let running = Arc::new(Running::default());
-            let agent = agent_fn("agent", running.answers()).layer(Arc::clone(&layer));
-            let streams = stream_fn("streams", running.streams()).layer(Arc::clone(&layer));
-            let tool = tool_fn("tool", running.results()).layer(Arc::clone(&layer));
-            let (agent, streams, tool) = (Arc::new(agent), Arc::new(streams), Arc::new(tool));
-            let mut calls = JoinSet::new();
-            for _ in 0..200 {
-                sleep(Duration::from_millis(random.u64(0..8))).await;
-                let message =
-                    Message::user(random.u64(0..30)).with_metadata("priority", random.i64(-12..12));
-                let context = RequestContext::new();
-                let patience = Duration::from_millis(random.u64(0..80));
-                match random.u8(0..3) {
-                    0 => {
-                        let agent = Arc::clone(&agent);
-                        calls.spawn(async move {
-                            let call = agent.process(message, context);
-                            let _ = timeout(patience, call).await;
-                        });
-                    }
-                    1 => {
-                        let streams = Arc::clone(&streams);
-                        calls.spawn(async move {
-                            let call = streams.stream(message, context).count();
-                            let _ = timeout(patience, call).await;
-                        });
-                    }
-                    _ => {
-                        let tool = Arc::clone(&tool);
-                        let kwargs = Map::from([("ms", message.content)]);
-                        calls.spawn(async move {
-                            let _ = timeout(patience, tool.execute(kwargs, context)).await;
-                        });
-                    }
-                }
-                let now = running.now.load(SeqCst);
-                assert!(
-                    now <= layer.running() && layer.running() <= limit,
-                    "seed {seed}"
-                );
-                assert!(
-                    layer.waiting() == 0 || layer.running() == limit,
-                    "seed {seed}"
-                );
-            }
-            calls.join_all().await;
-            assert_eq!((layer.running(), layer.waiting()), (0, 0), "seed {seed}");
-            assert!(running.most.load(SeqCst) == limit, "seed {seed}");
-        }
-    }
-
-    /// Counts how many handlers run.
-    #[derive(Default)]
-    struct Running {
-        now: AtomicUsize,
-        most: AtomicUsize,
-    }
-
-    struct Run(Arc<Running>);
-
-    impl Running {
-        fn start(self: &Arc<Self>) -> Run {
-            let now = self.now.fetch_add(1, SeqCst) + 1;
-            self.most.fetch_max(now, SeqCst);
-            Run(Arc::clone(self))
-        }
-
-        fn answers(
-            self: &Arc<Self>,
-        ) -> impl Fn(Message) -> future::BoxFuture<'static, Result<Message, AgentError>> + use<>
-        {
-            let running = Arc::clone(self);
-            move |message| {
-                let running = Arc::clone(&running);
-                Box::pin(async move {
-                    let _run = running.start();
-                    sleep(Duration::from_millis(message.content.as_u64().unwrap())).await;
-                    Ok(message)
-                })
-            }
-        }
-
-        fn streams(
-            self: &Arc<Self>,
-        ) -> impl Fn(Message) -> stream::BoxStream<'static, Result<Message, AgentError>> + use<>
-        {
-            let answer = Arc::new(self.answers());
-            move |message| {
-                let answer = Arc::clone(&answer);
-                let chunks = stream::unfold(message, move |message| {
-                    let answer = answer(message.clone());
-                    async move { Some((answer.await, message)) }
-                });
-                Box::pin(chunks.take(3))
-            }
-        }
-
-        fn results(
-            self: &Arc<Self>,
-        ) -> impl Fn(Map) -> future::BoxFuture<'static, Result<ToolResult, AgentError>> + use<>
-        {
-            let answer = self.answers();
-            move |mut kwargs| {
-                let answer = answer(Message::user(kwargs.remove("ms").unwrap()));
-                Box::pin(async move { Ok(ToolResult::success(answer.await?.content)) })
-            }
-        }
-    }
-
-    impl Drop for Run {
-        fn drop(&mut self) {
-            self.0.now.fetch_sub(1, SeqCst);
+            check_permits(seed, |agent| agent).await;
         }
     }
 }
