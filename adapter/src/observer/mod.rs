@@ -1,6 +1,6 @@
 //! Observers, which learn what servers and clients do: [`Observer`].
 //!
-//! Servers and clients report to observers only through [`Observers`]. Without an observer, an
+//! Servers and clients report to observers only through `Observers`. Without an observer, an
 //! event costs one comparison: the clock is not read and nothing is allocated.
 
 mod connection;

@@ -23,6 +23,10 @@ type Sees = dyn Fn(Seen<'_>) -> bool + Send + Sync;
 
 /// What a caller may or may not see.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(feature = "auth"),
+    expect(dead_code, reason = "read by the gatekeeper")
+)]
 pub(crate) enum Seen<'a> {
     Agent(&'a str),
     Tool(&'a str),

@@ -59,6 +59,9 @@ impl ServerTasks {
             let watch = super::tls::watch(tls, server.shutdown.clone(), on_change);
             server.tasks.spawn(watch);
         }
+        // Without TLS, no certificates change.
+        #[cfg(all(feature = "auth", not(feature = "tls")))]
+        drop(changes);
         for bound in bound {
             bound.start(server.clone());
         }

@@ -89,7 +89,7 @@ fn decode(text: &str) -> Option<String> {
         }
         let digits = rest
             .get(..2)
-            .and_then(|digits| str::from_utf8(digits).ok())?;
+            .and_then(|digits| std::str::from_utf8(digits).ok())?;
         decoded.push(u8::from_str_radix(digits, 16).ok()?);
         rest = &rest[2..];
     }
