@@ -21,7 +21,7 @@ async fn run(wire: Wire, case: &str) -> TestResult {
             server = kind.serve(&endpoint).await?;
             Ok(())
         };
-        cases::server_restart(wire.target(&endpoint), restart).await
+        Box::pin(cases::server_restart(wire.target(&endpoint), restart)).await
     }))
     .await
 }

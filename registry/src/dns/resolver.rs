@@ -11,8 +11,8 @@ pub trait Resolve: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`NotFound`](io::ErrorKind::NotFound) if the name does not exist
-    /// or has no address, and another error if the name server cannot be asked.
+    /// Returns an error of the kind [`NotFound`](io::ErrorKind::NotFound) if the name does not
+    /// exist or has no address, and another error if the name server cannot be asked.
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
 

@@ -97,6 +97,9 @@ impl Channel {
     }
 
     /// Sends a request and waits for its only answer.
+    ///
+    /// The futures of optional carriers are large. They are boxed, so that they do not make the
+    /// futures of all calls larger.
     pub(super) async fn call(
         &self,
         request: &Request,
@@ -105,7 +108,7 @@ impl Channel {
         match &self.0.carrier {
             Carrier::Frames(frames) => frames.call(request, deadlines).await,
             #[cfg(feature = "grpc")]
-            Carrier::Grpc(grpc) => grpc.call(request, deadlines).await,
+            Carrier::Grpc(grpc) => Box::pin(grpc.call(request, deadlines)).await,
         }
     }
 
@@ -122,7 +125,7 @@ impl Channel {
             }
             #[cfg(feature = "grpc")]
             Carrier::Grpc(grpc) => {
-                let (chunks, body) = grpc.open(request, deadlines).await?;
+                let (chunks, body) = Box::pin(grpc.open(request, deadlines)).await?;
                 Ok((Answers::Grpc(chunks), body))
             }
         }
@@ -138,7 +141,7 @@ impl Channel {
         match &self.0.carrier {
             Carrier::Frames(frames) => frames.ping(request, deadlines).await,
             #[cfg(feature = "grpc")]
-            Carrier::Grpc(grpc) => grpc.ping(deadlines).await.map(|()| None),
+            Carrier::Grpc(grpc) => Box::pin(grpc.ping(deadlines)).await.map(|()| None),
         }
     }
 
@@ -173,7 +176,7 @@ impl Answers {
         match self {
             Self::Frames(lease) => frames::next_answer(lease, id, until).await,
             #[cfg(feature = "grpc")]
-            Self::Grpc(chunks) => chunks.next(until).await,
+            Self::Grpc(chunks) => Box::pin(chunks.next(until)).await,
         }
     }
 
