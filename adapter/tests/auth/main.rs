@@ -8,7 +8,6 @@
 
 mod audit;
 #[cfg(feature = "tls-ring")]
-#[allow(dead_code, reason = "this suite uses a part of it")]
 #[path = "../../../transport/tests/common/authority.rs"]
 mod authority;
 mod calls;
