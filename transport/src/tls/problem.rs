@@ -38,7 +38,8 @@ fn of(error: &Error) -> TlsError {
 fn of_certificate(error: &CertificateError) -> CertificateProblem {
     use CertificateError::*;
     match error {
-        UnknownIssuer => CertificateProblem::UnknownIssuer,
+        // A new authority often has the name of the old one, which then seems to be the issuer.
+        UnknownIssuer | BadSignature => CertificateProblem::UnknownIssuer,
         Expired | ExpiredContext { .. } => CertificateProblem::Expired,
         NotValidYet | NotValidYetContext { .. } => CertificateProblem::NotYetValid,
         NotValidForName | NotValidForNameContext { .. } => CertificateProblem::WrongName,
