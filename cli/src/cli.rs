@@ -5,7 +5,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::{
     bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, describe::DescribeArgs,
     execute::ExecuteArgs, exit::CliError, logging::LogArgs, man, ping::PingArgs, proxy::ProxyArgs,
-    recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs, stream::StreamArgs, token, usage,
+    recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs, stream::StreamArgs, token,
+    top::TopArgs, usage,
 };
 
 /// Serve, call, stream from and proxy agents
@@ -39,6 +40,7 @@ enum Command {
     Proxy(ProxyArgs),
     Recode(RecodeArgs),
     Bench(BenchArgs),
+    Top(TopArgs),
     Registry(RegistryArgs),
     /// Print a new random token, and its token_sha256 for the file of --auth
     #[command(after_help = "Examples:\n  agentwire token")]
@@ -67,6 +69,7 @@ impl Cli {
             Command::Proxy(args) => args.run(),
             Command::Recode(args) => args.run(),
             Command::Bench(args) => args.run(),
+            Command::Top(args) => args.run(),
             Command::Registry(args) => args.run(),
             Command::Token => token::run(),
             Command::Completions(args) => args.run(Self::command()),

@@ -1,5 +1,6 @@
 //! The `agentwire` program, which serves, calls and inspects agents from the command line.
 
+mod admin;
 mod agents;
 mod auth_args;
 mod bench;
@@ -39,6 +40,7 @@ mod timeout;
 mod tls_args;
 mod token;
 mod tools;
+mod top;
 mod usage;
 mod wait_args;
 

@@ -6,6 +6,7 @@ use agentwire::{Endpoint, FrameLimits, Proxy, ProxyTarget, RemoteAgent, RemoteAg
 use clap::Args;
 
 use crate::{
+    admin::Admin,
     auth_args::TokenArgs,
     codec::CodecArg,
     endpoint_args::{parse_connect_endpoint, parse_listen_endpoint},
@@ -91,34 +92,46 @@ pub(crate) struct ProxyArgs {
 impl ProxyArgs {
     pub(crate) fn run(mut self) -> Result<(), CliError> {
         let (listen, target) = self.endpoints()?;
+        let admin = self.server.admin();
         let target: ProxyTarget = match (target, &self.registry) {
-            (Some(endpoint), _) => self.configure(RemoteAgent::builder(endpoint))?.into(),
+            (Some(endpoint), _) => self
+                .configure(RemoteAgent::builder(endpoint), admin.as_ref())?
+                .into(),
             (None, Some(url)) => {
                 let timeout = (self.timeout / 2).min(REGISTRY_TIMEOUT);
                 let registry = Opening::new(url, timeout, &self.tls, &self.token).open()?;
                 let name = self.name.as_deref().unwrap_or_default();
                 let builder = RemoteAgent::discover(registry, name);
-                self.configure(builder)?.into()
+                self.configure(builder, admin.as_ref())?.into()
             }
             (None, None) => return Err(missing("TARGET_ENDPOINT, or --registry with --name")),
         };
         let proxy = Proxy::builder(target)
             .max_connections(self.max_connections)
             .frame_limits(self.frame_limit);
-        let (proxy, doors) = self.server.apply(proxy, listen.into_iter().collect())?;
+        let (proxy, doors) =
+            self.server
+                .apply(proxy, listen.into_iter().collect(), admin.as_ref())?;
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
             let (proxy, files) = doors.add_to(proxy)?;
+            let admin = Admin::start_if_set(admin).await?;
             let proxy = tokio::select! {
                 served = proxy.serve() => served?,
                 () = signals.next() => return Ok(()),
             };
             files.change()?;
+            if let Some(admin) = &admin {
+                admin.serving(|| true);
+            }
             for endpoint in proxy.endpoints() {
                 tracing::info!(%endpoint, "listening");
                 output::announce(format_args!("listening on {endpoint}"));
             }
             signals.next().await;
+            if let Some(admin) = &admin {
+                admin.stopping();
+            }
             signals.stop(proxy.stop(), proxy.abort()).await;
             Ok(())
         })
@@ -151,6 +164,7 @@ impl ProxyArgs {
     fn configure<D>(
         &self,
         builder: RemoteAgentBuilder<D>,
+        admin: Option<&Admin>,
     ) -> Result<RemoteAgentBuilder<D>, CliError> {
         let mut builder = builder
             .format(self.codec.into())
@@ -161,6 +175,9 @@ impl ProxyArgs {
             .tls(self.tls.client()?);
         if let Some(name) = &self.name {
             builder = builder.name(name);
+        }
+        for observer in admin.into_iter().flat_map(Admin::observers) {
+            builder = builder.observer(observer);
         }
         self.token.apply(builder)
     }

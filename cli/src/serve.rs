@@ -1,11 +1,12 @@
 //! The command `serve`, and the function that serves an agent until a signal is received.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agentwire::{Endpoint, FrameLimits, LocalAgent, LocalAgentBuilder, Map, registry::Version};
 use clap::Args;
 
 use crate::{
+    admin::Admin,
     agents::{AgentKind, BuiltIn},
     auth_args::TokenArgs,
     doors::Doors,
@@ -112,7 +113,8 @@ impl ServeArgs {
         for (key, value) in self.metadata.unwrap_or_default() {
             local = local.metadata(key, value);
         }
-        let (mut local, doors) = self.server.apply(local, self.endpoints)?;
+        let admin = self.server.admin();
+        let (mut local, doors) = self.server.apply(local, self.endpoints, admin.as_ref())?;
         if let Some(registry) = self.registry {
             registry.check_writable()?;
             local = local.registry(
@@ -122,21 +124,33 @@ impl ServeArgs {
         for endpoint in self.advertise {
             local = local.advertised_endpoint(endpoint);
         }
-        serve_until_stopped(local, doors)
+        serve_until_stopped(local, doors, admin)
     }
 }
 
 /// Serves an agent until a signal is received, and then waits for the calls in flight. A second
 /// signal aborts the calls in flight.
-fn serve_until_stopped(agent: LocalAgentBuilder, doors: Doors) -> Result<(), CliError> {
+fn serve_until_stopped(
+    agent: LocalAgentBuilder,
+    doors: Doors,
+    admin: Option<Admin>,
+) -> Result<(), CliError> {
     runtime::run_server(async {
         let mut signals = StopSignals::start()?;
         let (agent, files) = doors.add_to(agent)?;
+        let admin = Admin::start_if_set(admin).await?;
         let local = tokio::select! {
-            served = agent.serve() => served?,
+            served = agent.serve() => Arc::new(served?),
             () = signals.next() => return Ok(()),
         };
         files.change()?;
+        if let Some(admin) = &admin {
+            let local = Arc::clone(&local);
+            admin.serving(move || {
+                let mut registrations = local.registrations().iter();
+                registrations.all(RegistrationHandle::is_registered)
+            });
+        }
         for endpoint in local.endpoints() {
             tracing::info!(%endpoint, agent = local.name(), "listening");
             output::announce(format_args!("listening on {endpoint}"));
@@ -146,6 +160,9 @@ fn serve_until_stopped(agent: LocalAgentBuilder, doors: Doors) -> Result<(), Cli
             biased;
             () = signals.next() => {}
             error = report_registrations(local.registrations()) => return Err(error),
+        }
+        if let Some(admin) = &admin {
+            admin.stopping();
         }
         signals.stop(local.stop(), local.abort()).await;
         Ok(())

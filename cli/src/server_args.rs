@@ -1,14 +1,15 @@
 //! The options that all servers share: timeouts, shares and memory.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use agentwire::{
-    Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, auth::Security,
+    Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, auth::Security, observer::Observer,
     registry::RegistryServerBuilder, transport::Listener,
 };
 use clap::Args;
 
 use crate::{
+    admin::{Admin, AdminUrl, parse_admin_url},
     auth_args::SecurityArgs,
     doors::{Doors, SocketArgs},
     exit::CliError,
@@ -39,6 +40,14 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "N")]
     max_connections_per_peer: Option<usize>,
 
+    /// Serve metrics, health checks and a page that shows them at this address, such as
+    /// http://127.0.0.1:9090; with port 0, the system chooses a free port
+    ///
+    /// The server prints "admin on http://HOST:PORT" before it listens. The paths are /metrics for
+    /// Prometheus, /health, /ready, /live, /connections, /stats, and / for people.
+    #[arg(long, value_name = "URL", value_parser = parse_admin_url)]
+    admin: Option<AdminUrl>,
+
     #[command(flatten)]
     sockets: SocketArgs,
 
@@ -50,6 +59,11 @@ pub(crate) struct ServerArgs {
 }
 
 impl ServerArgs {
+    /// Returns the administrative endpoint, if there is one.
+    pub(crate) fn admin(&self) -> Option<Admin> {
+        self.admin.clone().map(Admin::new)
+    }
+
     /// Returns whether the server listens on a socket that it has not bound.
     pub(crate) fn has_sockets(&self) -> bool {
         self.sockets.has_sockets()
@@ -61,6 +75,7 @@ impl ServerArgs {
         &self,
         builder: B,
         endpoints: Vec<Endpoint>,
+        admin: Option<&Admin>,
     ) -> Result<(B, Doors), CliError> {
         // With a certificate, a passed socket is encrypted, too.
         let is_plain = !endpoints.iter().any(Endpoint::is_secure);
@@ -69,7 +84,10 @@ impl ServerArgs {
         }
         let tls = self.tls.server()?;
         let doors = self.sockets.open(endpoints, tls.clone())?;
-        let builder = builder.with_settings(self);
+        let mut builder = builder.with_settings(self);
+        for observer in admin.into_iter().flat_map(Admin::observers) {
+            builder = builder.with_observer(observer);
+        }
         let builder = match self.security.open(B::IS_REGISTRY)? {
             Some(security) => builder.with_security(security),
             None => builder,
@@ -91,6 +109,9 @@ pub(crate) trait ServerBuilder {
 
     #[must_use]
     fn with_tls(self, tls: TlsServer) -> Self;
+
+    #[must_use]
+    fn with_observer(self, observer: Arc<dyn Observer>) -> Self;
 
     #[must_use]
     fn with_security(self, security: Security) -> Self;
@@ -124,6 +145,10 @@ macro_rules! server_builders {
 
             fn with_tls(self, tls: TlsServer) -> Self {
                 self.tls(tls)
+            }
+
+            fn with_observer(self, observer: Arc<dyn Observer>) -> Self {
+                self.observer(observer)
             }
 
             fn with_security(self, security: Security) -> Self {

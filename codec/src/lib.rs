@@ -80,6 +80,7 @@ mod serialize;
 mod text_writer;
 mod timestamp;
 mod tool_result;
+mod trace_context;
 mod value;
 mod wire_error;
 
@@ -106,6 +107,7 @@ pub use crate::{
     sent_at::SentAt,
     timestamp::{Timestamp, TimestampError},
     tool_result::{ToolFailure, ToolResult},
+    trace_context::TraceContext,
     value::{Entries, Integer, IntoEntries, Map, Value, ValueError, from_value, to_value},
     wire_error::WireError,
 };

@@ -9,8 +9,9 @@ use agentwire::{
 use clap::Args;
 
 use crate::{
-    endpoint_args::parse_listen_endpoint, exit::CliError, frame_limit::parse_memory_budget, output,
-    runtime, server_args::ServerArgs, signals::StopSignals, timeout::parse_timeout,
+    admin::Admin, endpoint_args::parse_listen_endpoint, exit::CliError,
+    frame_limit::parse_memory_budget, output, runtime, server_args::ServerArgs,
+    signals::StopSignals, timeout::parse_timeout,
 };
 
 /// Serve a registry
@@ -104,20 +105,28 @@ impl RegistryServeArgs {
         if let Some(watches) = self.max_watches_per_peer {
             server = server.max_watches_per_peer(watches);
         }
-        let (server, doors) = self.server.apply(server, self.endpoints)?;
+        let admin = self.server.admin();
+        let (server, doors) = self.server.apply(server, self.endpoints, admin.as_ref())?;
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
             let (server, files) = doors.add_to(server)?;
+            let admin = Admin::start_if_set(admin).await?;
             let server = tokio::select! {
                 served = server.serve() => served?,
                 () = signals.next() => return Ok(()),
             };
             files.change()?;
+            if let Some(admin) = &admin {
+                admin.serving(|| true);
+            }
             for endpoint in server.endpoints() {
                 tracing::info!(%endpoint, "listening");
                 output::announce(format_args!("listening on {endpoint}"));
             }
             signals.next().await;
+            if let Some(admin) = &admin {
+                admin.stopping();
+            }
             signals.stop(server.stop(), server.abort()).await;
             Ok(())
         })

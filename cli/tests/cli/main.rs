@@ -6,6 +6,7 @@
 #![cfg(unix)]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
+mod admin;
 mod audit;
 mod auth;
 mod bench;

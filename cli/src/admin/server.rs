@@ -1,0 +1,185 @@
+//! Answers the requests to the administrative endpoint.
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+
+use agentwire::{Format, Value, value};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+
+use super::{State, url::AdminUrl};
+
+/// Accepts connections until the task is aborted.
+pub(super) async fn run(listener: TcpListener, url: AdminUrl, state: Arc<State>) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let url = Arc::new(url);
+    loop {
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "admin: accept failed; retrying");
+                sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        let (url, state) = (Arc::clone(&url), Arc::clone(&state));
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let response = answer(&request, &url, &state);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(MAX_HEADER)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, "admin: connection failed");
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn answer(request: &Request<Incoming>, url: &AdminUrl, state: &State) -> Response<Full<Bytes>> {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        let allowed = header::HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(header::ALLOW, allowed);
+        return response;
+    }
+    let path = request.uri().path();
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if !PUBLIC.contains(&path) && !is_own_host(host, url) {
+        return text(
+            StatusCode::FORBIDDEN,
+            "use the address of --admin, localhost or an IP address\n",
+        );
+    }
+    match path {
+        "/" => asset(include_str!("page.html"), "text/html; charset=utf-8"),
+        "/page.css" => asset(include_str!("page.css"), "text/css; charset=utf-8"),
+        "/page.js" => asset(include_str!("page.js"), "text/javascript; charset=utf-8"),
+        "/metrics" => {
+            let metrics = state.recorder.prometheus_text();
+            response(
+                StatusCode::OK,
+                metrics,
+                "text/plain; version=0.0.4; charset=utf-8",
+            )
+        }
+        "/live" => json(StatusCode::OK, &value!({"alive": true})),
+        "/health" => {
+            let status = value!({
+                "status": "healthy",
+                "version": (env!("CARGO_PKG_VERSION")),
+                "uptime": (state.uptime()),
+            });
+            json(StatusCode::OK, &status)
+        }
+        "/ready" => {
+            let (ready, checks) = state.readiness();
+            let status = if ready {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            json(status, &value!({"ready": ready, "checks": checks}))
+        }
+        "/connections" => json(StatusCode::OK, &state.activity.connections()),
+        "/stats" => json(StatusCode::OK, &state.stats()),
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+/// Returns whether a header `Host` names this endpoint. A page of another site whose name resolves
+/// to this machine has another host, and must not read about the peers of the server.
+fn is_own_host(host: &str, url: &AdminUrl) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name.eq_ignore_ascii_case(url.host())
+        || address.parse::<IpAddr>().is_ok()
+}
+
+fn asset(content: &'static str, kind: &'static str) -> Response<Full<Bytes>> {
+    response(StatusCode::OK, content, kind)
+}
+
+fn text(status: StatusCode, content: &'static str) -> Response<Full<Bytes>> {
+    response(status, content, "text/plain; charset=utf-8")
+}
+
+fn json(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+    let mut bytes = Vec::new();
+    // The values contain nothing that JSON cannot represent.
+    let _ = Format::Json.encode_value(value, &mut bytes);
+    response(status, bytes, "application/json")
+}
+
+fn response(
+    status: StatusCode,
+    content: impl Into<Bytes>,
+    kind: &'static str,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(content.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+    ] {
+        headers.insert(name, header::HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The paths that contain nothing about peers, which probes and scrapers may read under any host.
+const PUBLIC: [&str; 4] = ["/metrics", "/health", "/ready", "/live"];
+
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+const MAX_CONNECTIONS: usize = 64;
+const MAX_HEADER: usize = 16 * 1024;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::{super::url::parse_admin_url, *};
+
+    #[test]
+    fn a_page_under_the_name_of_another_site_is_refused() {
+        let url = parse_admin_url("http://admin.internal:9090").unwrap();
+        for own in [
+            "127.0.0.1:9090",
+            "[::1]:9090",
+            "localhost",
+            "admin.internal:9090",
+            "10.0.0.7",
+        ] {
+            assert!(is_own_host(own, &url), "{own}");
+        }
+        for other in ["", "evil.example:9090", "127.0.0.1.evil.example"] {
+            assert!(!is_own_host(other, &url), "{other}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The command `top`, which shows what a server does.
+
+use std::{
+    fmt::Write,
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use agentwire::{Format, Value, transport::internal::Escaped};
+use clap::Args;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    admin::{AdminUrl, parse_admin_url},
+    exit::{CliError, Exit},
+    output, runtime,
+    timeout::parse_timeout,
+};
+
+/// Show what a server does: rates, durations, connections and events
+///
+/// Reads the administrative endpoint of a server that was started with --admin. On a terminal, the
+/// picture is drawn again at each interval, until Ctrl-C. Elsewhere, one picture is printed.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct TopArgs {
+    /// The URL that the server printed after "admin on"
+    #[arg(value_name = "ADMIN_URL", value_parser = parse_admin_url)]
+    url: AdminUrl,
+
+    /// The time between two pictures
+    #[arg(long, short, value_name = "DURATION", default_value = "1s", value_parser = parse_timeout)]
+    interval: Duration,
+
+    /// The number of pictures [default: 1, or without end on a terminal]
+    #[arg(long, short = 'n', value_name = "N")]
+    count: Option<u64>,
+}
+
+impl TopArgs {
+    pub(crate) fn run(self) -> Result<(), CliError> {
+        runtime::run_client(async {
+            let is_terminal = std::io::stdout().is_terminal();
+            let count = self.count.or((!is_terminal).then_some(1));
+            let mut last = Picture::read(&self.url).await?;
+            let mut drawn = 0;
+            while count.is_none_or(|count| drawn < count) {
+                sleep(self.interval).await;
+                let next = Picture::read(&self.url).await?;
+                let text = draw(&last, &next, &self.url);
+                if is_terminal {
+                    // Clears the screen, and what is above it.
+                    output::print(format!("\x1b[H\x1b[2J\x1b[3J{text}").as_bytes())?;
+                } else {
+                    output::print(text.as_bytes())?;
+                }
+                last = next;
+                drawn += 1;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The state of a server at one time.
+struct Picture {
+    stats: Value,
+    connections: Value,
+    at: Instant,
+}
+
+impl Picture {
+    async fn read(url: &AdminUrl) -> Result<Self, CliError> {
+        Ok(Self {
+            stats: read(url, "/stats").await?,
+            connections: read(url, "/connections").await?,
+            at: Instant::now(),
+        })
+    }
+
+    /// Returns the metrics with a name whose labels contain all of `labels`.
+    fn select<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = &'a Value> {
+        let metrics = self.stats["metrics"].as_list().unwrap_or_default().iter();
+        metrics.filter(move |metric| {
+            let has = |(key, value): &(&str, &str)| metric["labels"][*key].as_str() == Some(value);
+            metric["name"].as_str() == Some(name) && labels.iter().all(has)
+        })
+    }
+
+    fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let metrics = self.select(name, labels);
+        metrics
+            .map(|metric| number(&metric["value"]))
+            .fold(0.0, |sum, value| sum + value)
+    }
+
+    fn counts(&self, name: &str, labels: &[(&str, &str)]) -> Vec<u64> {
+        let mut total = Vec::new();
+        for metric in self.select(name, labels) {
+            let counts = metric["counts"].as_list().unwrap_or_default();
+            total.resize(counts.len().max(total.len()), 0);
+            for (sum, count) in total.iter_mut().zip(counts) {
+                *sum += count.as_u64().unwrap_or(0);
+            }
+        }
+        total
+    }
+
+    /// Returns the upper bound of the bucket that contains a quantile of the values since `last`.
+    fn quantile(&self, last: &Self, labels: &[(&str, &str)], percent: u64) -> String {
+        let mut counts = self.counts(DURATIONS, labels);
+        for (count, before) in counts.iter_mut().zip(last.counts(DURATIONS, labels)) {
+            *count = count.saturating_sub(before);
+        }
+        let total: u64 = counts.iter().sum();
+        let mut seen = 0;
+        let index = counts.iter().position(|count| {
+            seen += count;
+            seen * 100 >= total * percent
+        });
+        match index.filter(|_| total > 0) {
+            Some(index) => match self.stats["bounds"]
+                .as_list()
+                .and_then(|bounds| bounds.get(index))
+            {
+                Some(bound) => format!("≤{}", duration(number(bound))),
+                None => "more".to_owned(),
+            },
+            None => "-".to_owned(),
+        }
+    }
+}
+
+fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
+    let seconds = (next.at - last.at).as_secs_f64().max(1e-9);
+    let rate = |name: &str, labels: &[(&str, &str)]| {
+        (next.sum(name, labels) - last.sum(name, labels)).max(0.0) / seconds
+    };
+    let mut text = String::new();
+    let ready = if next.stats["ready"].as_bool() == Some(true) {
+        "ready"
+    } else {
+        "not ready"
+    };
+    let uptime = duration(number(&next.stats["uptime"]));
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{url}  {ready}  up {uptime}\n");
+    let _ = writeln!(
+        text,
+        "{:.1} requests/s  {} in flight  p50 {}  p99 {}  in {}/s  out {}/s",
+        rate(REQUESTS, &[]),
+        next.sum("agentwire_requests_in_flight", &[]),
+        next.quantile(last, &[], 50),
+        next.quantile(last, &[], 99),
+        bytes(rate("agentwire_received_bytes_total", &[])),
+        bytes(rate("agentwire_sent_bytes_total", &[])),
+    );
+    let _ = writeln!(
+        text,
+        "{} ejections  {} resyncs  {} refusals  {} registrations",
+        next.sum("agentwire_instance_ejections_total", &[]),
+        next.sum("agentwire_watch_resyncs_total", &[]),
+        next.sum("agentwire_refusals_total", &[]),
+        next.sum("agentwire_registrations", &[]),
+    );
+
+    let mut names: Vec<(&str, &str)> = next
+        .select(REQUESTS, &[])
+        .filter_map(|one| {
+            Some((
+                one["labels"]["agent"].as_str()?,
+                one["labels"]["method"].as_str()?,
+            ))
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let _ = writeln!(
+        text,
+        "\n{:<24} {:<10} {:>10} {:>10} {:>10} {:>9} {:>9}",
+        "NAME", "METHOD", "REQUESTS", "PER SECOND", "FAILED", "P50", "P99"
+    );
+    for (agent, method) in names {
+        let labels = [("agent", agent), ("method", method)];
+        let total = next.sum(REQUESTS, &labels);
+        let ok = next.sum(REQUESTS, &[labels[0], labels[1], ("code", "OK")]);
+        let name = if agent.is_empty() { "-" } else { agent };
+        let _ = writeln!(
+            text,
+            "{:<24} {:<10} {total:>10} {:>10.1} {:>10} {:>9} {:>9}",
+            line(name, 24),
+            line(method, 10),
+            rate(REQUESTS, &labels),
+            total - ok,
+            next.quantile(last, &labels, 50),
+            next.quantile(last, &labels, 99),
+        );
+    }
+
+    let open = next.connections["connections"]
+        .as_list()
+        .unwrap_or_default();
+    let total = next.connections["total"].as_u64().unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "\n{:<40} {:<7} {:>9} {:>10} {:>10}",
+        format!("CONNECTIONS ({total})"),
+        "SIDE",
+        "AGE",
+        "REQUESTS",
+        "IN FLIGHT"
+    );
+    for one in open.iter().take(SHOWN) {
+        let peer = one["peer"].as_str().or(one["endpoint"].as_str());
+        let _ = writeln!(
+            text,
+            "{:<40} {:<7} {:>9} {:>10} {:>10}",
+            line(peer.unwrap_or("-"), 40),
+            line(one["side"].as_str().unwrap_or("-"), 7),
+            duration(number(&one["age_seconds"])),
+            one["requests"].as_u64().unwrap_or_default(),
+            one["in_flight"].as_u64().unwrap_or_default(),
+        );
+    }
+    let events = next.stats["events"].as_list().unwrap_or_default();
+    if !events.is_empty() {
+        text.push_str("\nEVENTS, newest first\n");
+    }
+    for event in events.iter().take(SHOWN) {
+        let kind = line(event["kind"].as_str().unwrap_or("-"), 10);
+        let about = line(event["text"].as_str().unwrap_or_default(), 80);
+        let _ = writeln!(text, "{kind:<10} {about}");
+    }
+    text
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "the number is shown with fewer digits"
+)]
+fn number(value: &Value) -> f64 {
+    let integer = || value.as_u64().map(|integer| integer as f64);
+    value.as_f64().or_else(integer).unwrap_or_default()
+}
+
+/// Returns a text of a server without commands for a terminal, and cut to a width.
+fn line(text: &str, width: usize) -> String {
+    let text = Escaped(text).to_string();
+    match text.char_indices().nth(width) {
+        Some(_) => text.chars().take(width - 1).chain(['…']).collect(),
+        None => text,
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 0.001 => format!("{:.0}us", seconds * 1e6),
+        seconds if seconds < 1.0 => format!("{}ms", (seconds * 1e4).round() / 10.0),
+        seconds if seconds < 120.0 => format!("{}s", (seconds * 10.0).round() / 10.0),
+        seconds if seconds < 7200.0 => format!("{:.0}min", seconds / 60.0),
+        seconds => format!("{:.1}h", seconds / 3600.0),
+    }
+}
+
+fn bytes(mut count: f64) -> String {
+    let mut units = ["B", "KiB", "MiB", "GiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for next in units {
+        if count < 1024.0 {
+            break;
+        }
+        count /= 1024.0;
+        unit = next;
+    }
+    format!("{count:.1} {unit}")
+}
+
+/// Reads a document of JSON. HTTP/1.0 ends the body with the connection.
+async fn read(url: &AdminUrl, path: &str) -> Result<Value, CliError> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(url.address()).await?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", url.address());
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let failed = |exit, text: &str| CliError::new(exit, format!("cannot read {url}{path}: {text}"));
+    let answer = match timeout(TIMEOUT, exchange).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return Err(failed(Exit::Unreachable, &error.to_string())),
+        Err(_) => return Err(failed(Exit::TimedOut, "no answer within 10s")),
+    };
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let is_ok = answer.starts_with(b"HTTP/1.") && answer.get(8..12) == Some(b" 200");
+    let body = end.filter(|_| is_ok).map(|end| &answer[end + 4..]);
+    let value = body.and_then(|body| Format::Json.decode_value(body).ok());
+    value.ok_or_else(|| failed(Exit::Protocol, "this is not the endpoint of --admin"))
+}
+
+const REQUESTS: &str = "agentwire_requests_total";
+const DURATIONS: &str = "agentwire_request_duration_seconds";
+const SHOWN: usize = 10;
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_ANSWER: u64 = 64 * 1024 * 1024;
+
+const AFTER_HELP: &str = "\
+Examples:
+  agentwire top http://127.0.0.1:9090
+  agentwire top http://127.0.0.1:9090 --interval 5s
+  agentwire top http://127.0.0.1:9090 -n 1 | head -n 3";
