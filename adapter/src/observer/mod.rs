@@ -5,6 +5,8 @@
 
 mod connection;
 mod event;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod observers;
 mod request;
 
@@ -13,6 +15,8 @@ use std::time::Duration;
 use agentwire_registry::Event;
 
 pub use self::event::{ConnectionEvent, InstanceEvent, Outcome, Refusal, RequestEvent, Side};
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
 pub(crate) use self::{
     connection::ConnectionGuard,
     observers::Observers,

@@ -1,0 +1,539 @@
+//! The observer that counts events with the facade `metrics`: [`MetricsObserver`].
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use agentwire_registry::Event;
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
+    with_recorder,
+};
+
+use super::{ConnectionEvent, InstanceEvent, Observer, Outcome, Refusal, RequestEvent, Side};
+
+/// An observer that counts events with the facade [`metrics`], for Prometheus and others.
+///
+/// One observer serves any number of servers and clients. The chapter on observability of the guide
+/// lists all metrics. The labels have a bounded number of values: the names of agents and tools are
+/// those of servers and clients of the program, and unknown error codes count as `OTHER` once there
+/// are many of them.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use agentwire::{LocalAgent, Message, agent_fn, observer::MetricsObserver};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), agentwire::Error> {
+/// // Install a recorder first, for example that of metrics-exporter-prometheus.
+/// let metrics = Arc::new(MetricsObserver::new());
+/// let echo = agent_fn("echo", |message: Message| async move { Ok(message) });
+/// let server = LocalAgent::builder(echo)
+///     .observer(metrics)
+///     .endpoint("memory://metrics-page")
+///     .serve()
+///     .await?;
+/// # server.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct MetricsObserver {
+    sink: Sink,
+    server: SideMetrics,
+    client: SideMetrics,
+    refusals: Family,
+    queue: Histogram,
+    retries: Family,
+    ejections: Family,
+    recoveries: Family,
+    resyncs: Family,
+    registrations: Gauge,
+    registry_changes: Family,
+    memory: Gauge,
+}
+
+/// Where metrics are recorded.
+#[derive(Clone)]
+enum Sink {
+    /// The recorder that the program has installed.
+    Installed,
+    Own(Arc<dyn Recorder + Send + Sync>),
+}
+
+/// The metrics that servers and clients have in common.
+struct SideMetrics {
+    requests: &'static str,
+    durations: &'static str,
+    in_flight: Gauge,
+    received: Counter,
+    sent: Counter,
+    connections: Gauge,
+    opened: Counter,
+    closed: Family,
+    /// The metrics of requests, by method and name. Nested maps are looked up without an
+    /// allocation.
+    series: RwLock<BTreeMap<&'static str, BTreeMap<Box<str>, Series>>>,
+}
+
+/// The metrics of the requests with one method and name.
+struct Series {
+    ok: Counter,
+    duration: Histogram,
+    failed: RwLock<BTreeMap<Box<str>, Counter>>,
+}
+
+/// The counters of one metric with one label that has few values.
+struct Family {
+    name: &'static str,
+    label: &'static str,
+    counters: RwLock<BTreeMap<Box<str>, Counter>>,
+}
+
+impl MetricsObserver {
+    /// Creates an observer that uses the recorder that the program has installed. Create the
+    /// observer after the recorder has been installed.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_sink(Sink::Installed)
+    }
+
+    /// Creates an observer that uses its own recorder.
+    #[must_use]
+    pub fn with_recorder(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
+        Self::with_sink(Sink::Own(recorder))
+    }
+
+    fn with_sink(sink: Sink) -> Self {
+        sink.describe();
+        Self {
+            server: SideMetrics::new(
+                &sink,
+                Side::Server,
+                "agentwire_requests_total",
+                "agentwire_request_duration_seconds",
+                "agentwire_requests_in_flight",
+            ),
+            client: SideMetrics::new(
+                &sink,
+                Side::Client,
+                "agentwire_calls_total",
+                "agentwire_call_duration_seconds",
+                "agentwire_calls_in_flight",
+            ),
+            refusals: Family::new("agentwire_refusals_total", "reason"),
+            queue: sink.histogram("agentwire_call_queue_seconds", &[]),
+            retries: Family::new("agentwire_call_retries_total", "agent"),
+            ejections: Family::new("agentwire_instance_ejections_total", "agent"),
+            recoveries: Family::new("agentwire_instance_recoveries_total", "agent"),
+            resyncs: Family::new("agentwire_watch_resyncs_total", "agent"),
+            registrations: sink.gauge("agentwire_registrations", &[]),
+            registry_changes: Family::new("agentwire_registry_changes_total", "change"),
+            memory: sink.gauge("agentwire_memory_used_bytes", &[]),
+            sink,
+        }
+    }
+
+    fn side(&self, side: Side) -> &SideMetrics {
+        match side {
+            Side::Server => &self.server,
+            Side::Client => &self.client,
+        }
+    }
+}
+
+impl Default for MetricsObserver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Observer for MetricsObserver {
+    fn request_started(&self, request: &RequestEvent<'_>) {
+        self.side(request.side).in_flight.increment(1.0);
+    }
+
+    fn request_ended(&self, request: &RequestEvent<'_>, outcome: Outcome<'_>, duration: Duration) {
+        let side = self.side(request.side);
+        side.in_flight.decrement(1.0);
+        side.with_series(&self.sink, request, |series, name| {
+            series.duration.record(duration.as_secs_f64());
+            match outcome {
+                Outcome::Ok => series.ok.increment(1),
+                failed => {
+                    let make = |code: &str| side.counter(&self.sink, request.method, name, code);
+                    increment(&series.failed, failed.code(), make);
+                }
+            }
+        });
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        self.refusals.increment(&self.sink, refusal.reason);
+    }
+
+    fn bytes_received(&self, side: Side, bytes: u64) {
+        self.side(side).received.increment(bytes);
+    }
+
+    fn bytes_sent(&self, side: Side, bytes: u64) {
+        self.side(side).sent.increment(bytes);
+    }
+
+    fn connection_opened(&self, connection: &ConnectionEvent<'_>) {
+        let side = self.side(connection.side);
+        side.connections.increment(1.0);
+        side.opened.increment(1);
+    }
+
+    fn connection_closed(&self, connection: &ConnectionEvent<'_>, reason: &'static str) {
+        let side = self.side(connection.side);
+        side.connections.decrement(1.0);
+        let labels = [("side", connection.side.as_str())];
+        side.closed.increment_with(&self.sink, reason, &labels);
+    }
+
+    fn call_queued(&self, wait: Duration) {
+        self.queue.record(wait.as_secs_f64());
+    }
+
+    fn call_retried(&self, agent: &str) {
+        self.retries.increment(&self.sink, agent);
+    }
+
+    fn instance_ejected(&self, instance: &InstanceEvent<'_>) {
+        self.ejections.increment(&self.sink, instance.agent);
+    }
+
+    fn instance_recovered(&self, instance: &InstanceEvent<'_>) {
+        self.recoveries.increment(&self.sink, instance.agent);
+    }
+
+    fn watch_resynced(&self, agent: &str) {
+        self.resyncs.increment(&self.sink, agent);
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "there are fewer registrations")]
+    fn registry_changed(&self, event: &Event) {
+        self.registry_changes.increment(&self.sink, event.name());
+        match event {
+            Event::Snapshot { registrations, .. } => {
+                self.registrations.set(registrations.len() as f64);
+            }
+            Event::Joined(_) => self.registrations.increment(1.0),
+            Event::Left(_) | Event::Expired(_) => self.registrations.decrement(1.0),
+            _ => {}
+        }
+    }
+
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "budgets are smaller than 2^53 bytes"
+    )]
+    fn memory_used(&self, bytes: usize) {
+        self.memory.set(bytes as f64);
+    }
+}
+
+impl SideMetrics {
+    fn new(
+        sink: &Sink,
+        side: Side,
+        requests: &'static str,
+        durations: &'static str,
+        in_flight: &'static str,
+    ) -> Self {
+        let label = [("side", side.as_str())];
+        Self {
+            requests,
+            durations,
+            in_flight: sink.gauge(in_flight, &[]),
+            received: sink.counter("agentwire_received_bytes_total", &label),
+            sent: sink.counter("agentwire_sent_bytes_total", &label),
+            connections: sink.gauge("agentwire_connections", &label),
+            opened: sink.counter("agentwire_connections_opened_total", &label),
+            closed: Family::new("agentwire_connections_closed_total", "reason"),
+            series: RwLock::default(),
+        }
+    }
+
+    /// Calls `record` with the metrics of a request.
+    fn with_series(
+        &self,
+        sink: &Sink,
+        request: &RequestEvent<'_>,
+        record: impl FnOnce(&Series, &str),
+    ) {
+        {
+            let series = self
+                .series
+                .read()
+                .unwrap_or_else(|error| error.into_inner());
+            let known = series
+                .get(request.method)
+                .and_then(|names| names.get(request.name));
+            if let Some(known) = known {
+                return record(known, request.name);
+            }
+        }
+        let mut series = self
+            .series
+            .write()
+            .unwrap_or_else(|error| error.into_inner());
+        let names = series.entry(request.method).or_default();
+        let name = if names.len() < MAX_NAMES {
+            request.name
+        } else {
+            "OTHER"
+        };
+        let series = names.entry(name.into()).or_insert_with(|| Series {
+            ok: self.counter(sink, request.method, name, "OK"),
+            duration: sink.histogram(
+                self.durations,
+                &[("agent", name), ("method", request.method)],
+            ),
+            failed: RwLock::default(),
+        });
+        record(series, name);
+    }
+
+    fn counter(&self, sink: &Sink, method: &str, name: &str, code: &str) -> Counter {
+        sink.counter(
+            self.requests,
+            &[("agent", name), ("method", method), ("code", code)],
+        )
+    }
+}
+
+impl Family {
+    fn new(name: &'static str, label: &'static str) -> Self {
+        Self {
+            name,
+            label,
+            counters: RwLock::default(),
+        }
+    }
+
+    fn increment(&self, sink: &Sink, value: &str) {
+        self.increment_with(sink, value, &[]);
+    }
+
+    fn increment_with(&self, sink: &Sink, value: &str, labels: &[(&'static str, &str)]) {
+        increment(&self.counters, value, |value| {
+            let mut all = labels.to_vec();
+            all.push((self.label, value));
+            sink.counter(self.name, &all)
+        });
+    }
+}
+
+/// Increments the counter for a value of a label. Beyond a number of values, new values count as
+/// `OTHER`.
+fn increment(
+    counters: &RwLock<BTreeMap<Box<str>, Counter>>,
+    value: &str,
+    make: impl FnOnce(&str) -> Counter,
+) {
+    {
+        let counters = counters.read().unwrap_or_else(|error| error.into_inner());
+        if let Some(counter) = counters.get(value) {
+            return counter.increment(1);
+        }
+    }
+    let mut counters = counters.write().unwrap_or_else(|error| error.into_inner());
+    let value = if counters.len() < MAX_VALUES {
+        value
+    } else {
+        "OTHER"
+    };
+    let counter = counters.entry(value.into()).or_insert_with(|| make(value));
+    counter.increment(1);
+}
+
+impl Sink {
+    fn with<T>(&self, register: impl FnOnce(&dyn Recorder) -> T) -> T {
+        match self {
+            Self::Installed => with_recorder(register),
+            Self::Own(recorder) => register(&**recorder),
+        }
+    }
+
+    fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.with(|recorder| recorder.register_counter(&key(name, labels), &METADATA))
+    }
+
+    fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        self.with(|recorder| recorder.register_gauge(&key(name, labels), &METADATA))
+    }
+
+    fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.with(|recorder| recorder.register_histogram(&key(name, labels), &METADATA))
+    }
+
+    fn describe(&self) {
+        self.with(|recorder| {
+            for (name, kind, unit, text) in METRICS {
+                let (name, text) = (KeyName::from(name), SharedString::from(text));
+                match kind {
+                    Kind::Counter => recorder.describe_counter(name, Some(unit), text),
+                    Kind::Gauge => recorder.describe_gauge(name, Some(unit), text),
+                    Kind::Histogram => recorder.describe_histogram(name, Some(unit), text),
+                }
+            }
+        });
+    }
+}
+
+fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+    let labels = labels.iter();
+    let labels = labels.map(|(key, value)| Label::new(*key, (*value).to_owned()));
+    Key::from_parts(name, labels.collect::<Vec<_>>())
+}
+
+impl fmt::Debug for MetricsObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricsObserver").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The maximum number of names for each method. A program has few agents.
+const MAX_NAMES: usize = 1024;
+
+/// The maximum number of values of all other labels.
+const MAX_VALUES: usize = 64;
+
+const METADATA: Metadata<'_> = Metadata::new("agentwire", Level::INFO, Some(module_path!()));
+
+/// All metrics: name, kind, unit and meaning.
+const METRICS: [(&str, Kind, Unit, &str); 20] = [
+    (
+        "agentwire_requests_total",
+        Kind::Counter,
+        Unit::Count,
+        "Requests that a server has ended.",
+    ),
+    (
+        "agentwire_request_duration_seconds",
+        Kind::Histogram,
+        Unit::Seconds,
+        "Time from the start of a request in a server to its last answer.",
+    ),
+    (
+        "agentwire_requests_in_flight",
+        Kind::Gauge,
+        Unit::Count,
+        "Requests that servers are processing.",
+    ),
+    (
+        "agentwire_calls_total",
+        Kind::Counter,
+        Unit::Count,
+        "Calls that a client has ended.",
+    ),
+    (
+        "agentwire_call_duration_seconds",
+        Kind::Histogram,
+        Unit::Seconds,
+        "Time from the start of a call of a client to its last answer, with waits and retries.",
+    ),
+    (
+        "agentwire_calls_in_flight",
+        Kind::Gauge,
+        Unit::Count,
+        "Calls of clients that have not ended.",
+    ),
+    (
+        "agentwire_call_queue_seconds",
+        Kind::Histogram,
+        Unit::Seconds,
+        "Time that calls waited for a connection, if none was free.",
+    ),
+    (
+        "agentwire_call_retries_total",
+        Kind::Counter,
+        Unit::Count,
+        "Attempts of calls to connect or to send again.",
+    ),
+    (
+        "agentwire_received_bytes_total",
+        Kind::Counter,
+        Unit::Bytes,
+        "Received bytes of frames.",
+    ),
+    (
+        "agentwire_sent_bytes_total",
+        Kind::Counter,
+        Unit::Bytes,
+        "Sent bytes of frames.",
+    ),
+    (
+        "agentwire_connections",
+        Kind::Gauge,
+        Unit::Count,
+        "Open connections.",
+    ),
+    (
+        "agentwire_connections_opened_total",
+        Kind::Counter,
+        Unit::Count,
+        "Connections that have been opened.",
+    ),
+    (
+        "agentwire_connections_closed_total",
+        Kind::Counter,
+        Unit::Count,
+        "Connections that have been closed, by reason.",
+    ),
+    (
+        "agentwire_refusals_total",
+        Kind::Counter,
+        Unit::Count,
+        "Connections and frames that a server refused before a request was started.",
+    ),
+    (
+        "agentwire_memory_used_bytes",
+        Kind::Gauge,
+        Unit::Bytes,
+        "Memory of the budget of a server that large requests and answers use.",
+    ),
+    (
+        "agentwire_instance_ejections_total",
+        Kind::Counter,
+        Unit::Count,
+        "Instances that a client stopped calling because they failed.",
+    ),
+    (
+        "agentwire_instance_recoveries_total",
+        Kind::Counter,
+        Unit::Count,
+        "Ejected instances that a client calls again.",
+    ),
+    (
+        "agentwire_watch_resyncs_total",
+        Kind::Counter,
+        Unit::Count,
+        "Full lists that a client received because its watch of a registry had lost events.",
+    ),
+    (
+        "agentwire_registrations",
+        Kind::Gauge,
+        Unit::Count,
+        "Registrations in a served registry.",
+    ),
+    (
+        "agentwire_registry_changes_total",
+        Kind::Counter,
+        Unit::Count,
+        "Changes of a served registry, by kind.",
+    ),
+];
