@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use agentwire::{Endpoint, FrameLimits, LocalAgent, LocalAgentBuilder, Map, registry::Version};
+use agentwire::{
+    Endpoint, FrameLimits, LocalAgent, LocalAgentBuilder, Map,
+    registry::{RegistrationHandle, Version},
+};
 use clap::Args;
 
 use crate::{
