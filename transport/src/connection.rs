@@ -247,6 +247,17 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns the header `Authorization` with which a client has opened a WebSocket. A second call
+    /// returns nothing.
+    #[doc(hidden)]
+    pub fn take_authorization(&mut self) -> Option<Box<str>> {
+        match &mut self.stream {
+            #[cfg(feature = "websocket")]
+            Stream::WebSocket(stream) => stream.take_authorization(),
+            _ => None,
+        }
+    }
+
     /// Returns true until the handshake of the carrier is complete.
     pub fn needs_handshake(&self) -> bool {
         #[cfg(feature = "tls")]

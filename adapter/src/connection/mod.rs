@@ -203,6 +203,11 @@ impl FramedConnection {
         Poll::Ready(Ok(self.connection.peer().clone()))
     }
 
+    /// Returns the header `Authorization` of a WebSocket's handshake.
+    pub(crate) fn take_authorization(&mut self) -> Option<Box<str>> {
+        self.connection.take_authorization()
+    }
+
     /// Reads what has arrived before the first frame, and returns whether it begins like the
     /// request line of HTTP.
     pub(crate) fn starts_like_http(&mut self) -> bool {

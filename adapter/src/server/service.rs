@@ -91,7 +91,7 @@ pub(crate) struct Caller {
     /// example, a header `Authorization`.
     #[cfg_attr(
         not(any(feature = "auth", feature = "grpc", feature = "http")),
-        expect(dead_code, reason = "read by the gatekeeper")
+        allow(dead_code, reason = "read by the gatekeeper")
     )]
     pub(crate) credential: Option<Credential>,
     /// Who was authenticated, if the server authenticates its callers.

@@ -95,11 +95,12 @@ pub(super) async fn accept(
                         );
                         connection.write_all(response.as_bytes()).await?;
                         connection.flush().await?;
-                        Ok(WebSocketStream::server(
-                            connection,
-                            options,
-                            &received[len..],
-                        ))
+                        // A header that is not text is no credential that anybody has.
+                        let authorization = find(request.headers, "Authorization")
+                            .map(|value| std::str::from_utf8(value).unwrap_or_default().into());
+                        let rest = &received[len..];
+                        let stream = WebSocketStream::server(connection, options, rest);
+                        Ok(stream.with_authorization(authorization))
                     }
                     Err(refusal) => refuse(connection, refusal).await,
                 };

@@ -100,6 +100,14 @@ impl WebSocket {
         }
     }
 
+    /// Returns the header `Authorization` of the client's request, once.
+    pub(crate) fn take_authorization(&mut self) -> Option<Box<str>> {
+        match &mut self.0 {
+            State::Open(stream) => stream.take_authorization(),
+            _ => None,
+        }
+    }
+
     pub(crate) fn peer_state(&mut self, cx: &mut Context<'_>) -> PeerState {
         match &mut self.0 {
             State::Open(stream) => stream.peer_state(cx),

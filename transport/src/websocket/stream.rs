@@ -33,6 +33,8 @@ pub(super) struct WebSocketStream {
     shared: Arc<Shared>,
     /// The task that answers the pings of an idle client connection.
     keeper: Option<AbortHandle>,
+    /// The header `Authorization` of the handshake, on the server's side.
+    authorization: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl WebSocketStream {
         Self {
             shared: State::shared(connection, Role::Server, options, received),
             keeper: None,
+            authorization: None,
         }
     }
 
@@ -97,7 +100,17 @@ impl WebSocketStream {
         Self {
             shared,
             keeper: Some(keeper.abort_handle()),
+            authorization: None,
         }
+    }
+
+    pub(super) fn with_authorization(mut self, authorization: Option<Box<str>>) -> Self {
+        self.authorization = authorization;
+        self
+    }
+
+    pub(super) fn take_authorization(&mut self) -> Option<Box<str>> {
+        self.authorization.take()
     }
 
     pub(super) fn peer(&self) -> Peer {

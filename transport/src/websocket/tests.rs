@@ -396,6 +396,26 @@ async fn a_request_that_is_no_handshake_is_answered_in_http() {
 }
 
 #[tokio::test]
+async fn a_server_knows_the_header_authorization_of_its_client() {
+    let (near, far) = duplex(1 << 16);
+    let url = match Endpoint::url(UrlScheme::Ws, "host", 80, "").expect("url") {
+        Endpoint::Url(url) => url,
+        other => panic!("{other}"),
+    };
+    let options = WebSocketOptions::new().header("authorization", "Bearer secret");
+    let (client, server) = tokio::join!(
+        connect(Connection::custom(near, "server"), &url, &options),
+        accept(Connection::custom(far, "client"), &options)
+    );
+    let (_client, mut server) = (client.expect("client"), server.expect("server"));
+    assert_eq!(
+        server.take_authorization().as_deref(),
+        Some("Bearer secret")
+    );
+    assert_eq!(server.take_authorization(), None);
+}
+
+#[tokio::test]
 async fn a_client_tells_refusals_apart() {
     let cases = [
         (

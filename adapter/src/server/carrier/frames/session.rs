@@ -30,6 +30,7 @@ use super::{
     turn::Turn,
 };
 use crate::{
+    Credential,
     connection::{
         Decoded, Encoded, FramedConnection, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload,
         approximate_memory, is_costly,
@@ -192,6 +193,9 @@ impl Session {
                         self.timeouts.expire_at(expiry);
                     }
                     self.caller.peer = peer;
+                    let authorization = self.connection.take_authorization();
+                    self.caller.credential =
+                        authorization.map(|value| Credential::from_authorization(&value));
                     Ok(())
                 }
                 Err(error) => self.refuse_handshake(error),
