@@ -321,6 +321,8 @@
 //! | `grpc` | `grpc://` endpoints of servers, and `grpcs://` together with TLS |
 //! | `auth` | the module `auth`: authentication, permissions, quotas and an audit record |
 //! | `jwt` | JSON Web Tokens for `auth` |
+//! | `metrics` | `observer::MetricsObserver`, which counts with the facade `metrics` |
+//! | `opentelemetry` | spans that continue the trace of a caller |
 //! | `redis` | `registry::RedisRegistry`, a registry in Redis |
 //! | `typed-tools` | `typed_tool_fn`: tools whose arguments are a struct, with its JSON Schema |
 //! | `anyhow` | the conversion of [`AgentError`] into `anyhow::Error` |
@@ -369,6 +371,7 @@ mod proxy;
 pub mod registry;
 mod server;
 mod tool;
+mod trace;
 
 /// Items for the command-line program. This module is exempt from semver.
 #[doc(hidden)]
@@ -378,8 +381,8 @@ pub mod internal {
 
 pub use agentwire_codec::{
     DecodeError, DecodeFault, EncodeError, ErrorCode, Format, FrameError, FrameLimits, Integer,
-    Map, Message, RequestId, Role, Timestamp, ToolFailure, ToolResult, Value, ValueError,
-    WireError, from_value, map, to_value, value,
+    Map, Message, RequestId, Role, Timestamp, ToolFailure, ToolResult, TraceContext, Value,
+    ValueError, WireError, from_value, map, to_value, value,
 };
 /// Connections, listeners and connectors, including the traits for custom transports.
 pub use agentwire_transport as transport;

@@ -243,6 +243,18 @@ impl Request {
     }
 }
 
+/// How a request is to be delivered ([PROTOCOL 16]). Peers that do not know these keys ignore them.
+///
+/// [PROTOCOL 16]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#16-keys-of-our-own
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The time that the caller is still willing to wait, in milliseconds.
+    pub deadline_ms: Option<u64>,
+    /// A text that repetitions of the request have in common, and other requests do not have.
+    pub idempotency_key: Option<String>,
+}
+
 /// A message to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -251,6 +263,8 @@ pub struct Call {
     pub agent_name: String,
     /// The message.
     pub message: Message,
+    /// How the request is to be delivered.
+    pub delivery: Delivery,
 }
 
 impl Call {
@@ -260,6 +274,7 @@ impl Call {
         Self {
             agent_name: agent_name.into(),
             message,
+            delivery: Delivery::default(),
         }
     }
 }
@@ -276,6 +291,8 @@ pub struct Execute {
     ///
     /// [PROTOCOL 14]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#14-security
     pub metadata: Map,
+    /// How the request is to be delivered.
+    pub delivery: Delivery,
 }
 
 impl Execute {
@@ -286,6 +303,7 @@ impl Execute {
             tool_name: tool_name.into(),
             kwargs,
             metadata: Map::new(),
+            delivery: Delivery::default(),
         }
     }
 }

@@ -86,8 +86,8 @@ mod wire_error;
 
 pub use crate::{
     envelope::{
-        Body, Call, Envelope, EnvelopeType, Execute, Heartbeat, PROTOCOL_VERSION, RawBody,
-        Register, Request, Response, Unregister,
+        Body, Call, Delivery, Envelope, EnvelopeType, Execute, Heartbeat, PROTOCOL_VERSION,
+        RawBody, Register, Request, Response, Unregister,
     },
     envelope_codec::EnvelopeCodec,
     error::{DecodeError, DecodeFault, EncodeError, FrameError},

@@ -251,6 +251,39 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
+    /// Sets whether requests contain a trace context as `trace_context` in their metadata. The
+    /// default is `false`, because the context changes the bytes of messages.
+    ///
+    /// A call that an agent makes while it processes a request carries the context of that request
+    /// on. With the feature `opentelemetry`, the context is that of the span of the call, if spans
+    /// are exported.
+    pub fn send_trace_context(mut self, send: bool) -> Self {
+        self.config.sends_trace_context = send;
+        self
+    }
+
+    /// Sets whether requests contain the time that is left for them, so that a server stops
+    /// processing a request when its caller has stopped waiting. The default is `false`. Servers in
+    /// other languages ignore the deadline.
+    ///
+    /// The deadline of a stream is its [total timeout](crate::CallOptions::total_timeout). A stream
+    /// without a total timeout has no deadline.
+    pub fn send_deadlines(mut self, send: bool) -> Self {
+        self.config.sends_deadlines = send;
+        self
+    }
+
+    /// Sets whether each call has a random idempotency key, with which a server that
+    /// [keeps outcomes](crate::LocalAgentBuilder::keep_outcomes) processes the request once, even
+    /// if [`RetryPolicy::resend`] sends it several times. The default is `false`.
+    ///
+    /// Servers that do not keep outcomes ignore the key, and may then process a request that is
+    /// sent again twice. Streams have no key.
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.config.is_idempotent = idempotent;
+        self
+    }
+
     /// Lowers the timeout of a call to `timeout` if the current timeout is longer.
     pub(crate) fn timeout_at_most(mut self, timeout: Duration) -> Self {
         self.config.timeout = self.config.timeout.min(timeout);

@@ -1,8 +1,8 @@
 //! The settings of a client and of one call.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use agentwire_codec::{Body, Format, FrameLimits};
+use agentwire_codec::{Body, Format, FrameLimits, TraceContext};
 
 use super::{
     connect::ConnectOptions,
@@ -31,6 +31,10 @@ pub(super) struct Config {
     /// The user that must run the server behind a Unix socket.
     pub(super) peer_uid: Option<u32>,
     pub(super) observers: Observers,
+    pub(super) sends_trace_context: bool,
+    pub(super) sends_deadlines: bool,
+    /// Whether each call has an idempotency key.
+    pub(super) is_idempotent: bool,
     /// Whether the bodies of answers are decoded.
     pub(super) bodies: Bodies,
 }
@@ -52,6 +56,9 @@ impl Config {
             allow_plaintext_credentials: false,
             peer_uid: None,
             observers: Observers::default(),
+            sends_trace_context: false,
+            sends_deadlines: false,
+            is_idempotent: false,
             bodies: Bodies::Typed,
         }
     }
@@ -87,6 +94,8 @@ pub struct CallOptions {
     pub(super) timeout: Option<Duration>,
     pub(super) total_timeout: Option<Duration>,
     pub(super) retry: Option<RetryPolicy>,
+    pub(super) trace_context: Option<Arc<TraceContext>>,
+    pub(super) idempotency_key: Option<String>,
 }
 
 impl CallOptions {
@@ -99,6 +108,22 @@ impl CallOptions {
     /// timeout applies to each chunk separately.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets the trace context of the call. The default is the context of the request that is being
+    /// processed, if there is one. The context is only sent if the client
+    /// [sends trace contexts](crate::RemoteAgentBuilder::send_trace_context).
+    pub fn trace_context(mut self, trace: TraceContext) -> Self {
+        self.trace_context = Some(Arc::new(trace));
+        self
+    }
+
+    /// Sets the idempotency key of the call, of 1 to 255 bytes. Calls with the same key must be
+    /// repetitions of each other. By default, a call only has a key if the client is
+    /// [idempotent](crate::RemoteAgentBuilder::idempotent).
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
         self
     }
 

@@ -495,7 +495,8 @@ impl Agent for RemoteAgent {
 
 /// Returns the options of a call that ends no later than the deadline of `context`.
 fn within(context: &RequestContext) -> CallOptions {
-    let options = CallOptions::new();
+    let mut options = CallOptions::new();
+    options.trace_context = context.trace().cloned();
     match context.remaining() {
         Some(remaining) => options.total_timeout(remaining),
         None => options,

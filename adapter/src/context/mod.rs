@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use agentwire_codec::RequestId;
+use agentwire_codec::{RequestId, TraceContext};
 use agentwire_transport::Peer;
 use tokio::time::Instant;
 
@@ -52,6 +52,7 @@ pub struct RequestContext {
     peer: Peer,
     principal: Option<Principal>,
     deadline: Option<Instant>,
+    trace_context: Option<Arc<TraceContext>>,
     extensions: Extensions,
 }
 
@@ -70,12 +71,21 @@ impl RequestContext {
             peer,
             principal: None,
             deadline: None,
+            trace_context: None,
             extensions: Extensions::new(),
         }
     }
 
     pub(crate) fn set_agent_name(&mut self, name: Arc<str>) {
         self.agent_name = Some(name);
+    }
+
+    pub(crate) fn set_trace_context(&mut self, trace: Option<Arc<TraceContext>>) {
+        self.trace_context = trace;
+    }
+
+    pub(crate) fn trace(&self) -> Option<&Arc<TraceContext>> {
+        self.trace_context.as_ref()
     }
 
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
@@ -117,6 +127,13 @@ impl RequestContext {
         self
     }
 
+    /// Sets the trace context.
+    #[must_use]
+    pub fn with_trace_context(mut self, trace: impl Into<Option<TraceContext>>) -> Self {
+        self.trace_context = trace.into().map(Arc::new);
+        self
+    }
+
     /// Returns the id of the request. Callers choose the ids of their requests, so two callers may
     /// use the same id.
     #[must_use]
@@ -151,8 +168,10 @@ impl RequestContext {
     /// the request.
     ///
     /// The deadline is the instant at which the server's
-    /// [`handler_timeout`](crate::LocalAgentBuilder::handler_timeout) expires. A stream has no
-    /// deadline, because the timeout is restarted after each chunk.
+    /// [`handler_timeout`](crate::LocalAgentBuilder::handler_timeout) expires, or an earlier
+    /// deadline that the caller has [sent](crate::RemoteAgentBuilder::send_deadlines). A stream
+    /// only has a deadline that its caller has sent, because the timeout is restarted after each
+    /// chunk.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
@@ -164,6 +183,17 @@ impl RequestContext {
     pub fn remaining(&self) -> Option<Duration> {
         let deadline = self.deadline?;
         Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Returns the trace context of the request, if there is one. If the server exports spans, this
+    /// is the context of the span of the request, otherwise the context that the caller has sent.
+    ///
+    /// A [`RemoteAgent`](crate::RemoteAgent) that
+    /// [sends trace contexts](crate::RemoteAgentBuilder::send_trace_context) carries the context of
+    /// the request that is being processed on by itself.
+    #[must_use]
+    pub fn trace_context(&self) -> Option<&TraceContext> {
+        self.trace_context.as_deref()
     }
 
     /// Returns the values that middleware has attached to the request.

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::{
-    Body, EnvelopeType, ErrorCode, Map, Message, Request, RequestId, Response, Value, WireError,
-    internal::repeatable_text, map,
+    Body, Delivery, EnvelopeType, ErrorCode, Map, Message, Request, RequestId, Response, Value,
+    WireError, internal::repeatable_text, map,
 };
 use agentwire_registry::Version;
+use agentwire_transport::internal::MAX_TIMEOUT;
 use tokio::time::Instant;
 
 use super::{
@@ -22,6 +23,7 @@ use crate::{
     description::{AgentDescription, DESCRIBE, ServerDescription, ToolDescription},
     observer::Subject,
     tool::DynTool,
+    trace,
 };
 
 /// The [`Service`] of a [`LocalAgent`](crate::LocalAgent).
@@ -42,6 +44,8 @@ pub(super) struct Agents {
     metadata: Map,
     /// Whether agents see the key `authenticated_user` that a caller sends.
     trusts_callers: bool,
+    /// Whether replies contain the trace context of the request.
+    traces_replies: bool,
 }
 
 /// The names under which a single agent can be called. If a server has several agents, a call must
@@ -94,6 +98,7 @@ impl Agents {
             version: None,
             metadata: Map::new(),
             trusts_callers: false,
+            traces_replies: false,
         })
     }
 
@@ -107,6 +112,12 @@ impl Agents {
     /// Sets whether agents see the key `authenticated_user` that a caller sends.
     pub(super) fn trusting_callers(mut self, trust: bool) -> Self {
         self.trusts_callers = trust;
+        self
+    }
+
+    /// Sets whether replies contain the trace context of the request.
+    pub(super) fn tracing_replies(mut self, trace: bool) -> Self {
+        self.traces_replies = trace;
         self
     }
 
@@ -179,10 +190,15 @@ impl Agents {
         });
     }
 
-    /// Sets the deadline according to the handler timeout.
-    fn set_deadline(&self, context: &mut RequestContext) {
-        if let Some(limit) = self.handler_timeout {
-            context.set_deadline(Instant::now() + limit);
+    /// Sets the deadline to the earlier one of the handler timeout and the caller's deadline.
+    fn set_deadline(&self, context: &mut RequestContext, sent: Option<Instant>) {
+        let own = self.handler_timeout.map(|limit| Instant::now() + limit);
+        let deadline = match (own, sent) {
+            (Some(own), Some(sent)) => Some(own.min(sent)),
+            (own, sent) => own.or(sent),
+        };
+        if let Some(deadline) = deadline {
+            context.set_deadline(deadline);
         }
     }
 
@@ -313,25 +329,39 @@ impl Service for Agents {
         let limit = self.handler_timeout;
         let mut context = RequestContext::from_peer(id.clone(), caller.peer.clone())
             .with_principal(caller.principal.clone());
+        let trace = trace::read_from(&request);
+        let replies = self.traces_replies;
         Ok(match request {
             Request::Process(mut call) => {
                 self.remove_claims(&mut call.message, caller);
+                let sent = sent_deadline(&call.delivery);
                 let invocation =
-                    Invocation::new(self.agent(&call.agent_name)?, "process", id, limit);
+                    Invocation::new(self.agent(&call.agent_name)?, "process", id, limit)
+                        .until(sent)
+                        .traced(trace, &mut context, replies);
                 self.set_name(&mut context, &call.agent_name);
-                self.set_deadline(&mut context);
+                self.set_deadline(&mut context, sent);
                 Work::One(Box::pin(invocation.process(call.message, context)))
             }
             Request::Stream(mut call) => {
                 self.remove_claims(&mut call.message, caller);
+                let sent = sent_deadline(&call.delivery);
                 let invocation =
-                    Invocation::new(self.agent(&call.agent_name)?, "stream", id, limit);
+                    Invocation::new(self.agent(&call.agent_name)?, "stream", id, limit)
+                        .until(sent)
+                        .traced(trace, &mut context, replies);
                 self.set_name(&mut context, &call.agent_name);
+                if let Some(sent) = sent {
+                    context.set_deadline(sent);
+                }
                 Work::Many(Box::pin(invocation.stream(call.message, context)))
             }
             Request::Execute(call) => {
-                let invocation = Invocation::new(self.tool(&call.tool_name)?, "execute", id, limit);
-                self.set_deadline(&mut context);
+                let sent = sent_deadline(&call.delivery);
+                let invocation = Invocation::new(self.tool(&call.tool_name)?, "execute", id, limit)
+                    .until(sent)
+                    .traced(trace, &mut context, replies);
+                self.set_deadline(&mut context, sent);
                 Work::One(Box::pin(invocation.execute(call.kwargs, context)))
             }
             request if request.method() == Some(DESCRIBE) => Work::One(Box::pin(
@@ -340,6 +370,12 @@ impl Service for Agents {
             request => return Err(unknown_method(&request)),
         })
     }
+}
+
+/// Returns the deadline that a caller has sent (PROTOCOL 16.2). The time in transit is not known.
+fn sent_deadline(delivery: &Delivery) -> Option<Instant> {
+    let left = Duration::from_millis(delivery.deadline_ms?);
+    Some(Instant::now() + left.min(MAX_TIMEOUT))
 }
 
 fn invalid(setting: &'static str, problem: &'static str) -> Error {

@@ -12,6 +12,7 @@ use super::{
     agents::{Agents, NamePolicy},
     config::{ServerConfig, server_settings},
     endpoints::Endpoints,
+    outcomes::OutcomeLimits,
 };
 use crate::{
     Error,
@@ -45,6 +46,7 @@ pub struct LocalAgentBuilder {
     agents: Vec<SharedAgent>,
     strict_names: bool,
     trust_authenticated_user: bool,
+    trace_replies: bool,
     tools: Vec<Arc<dyn DynTool>>,
     /// The layers from the innermost to the outermost.
     layers: Vec<Arc<dyn DynLayer>>,
@@ -59,6 +61,7 @@ impl LocalAgentBuilder {
             agents: vec![SharedAgent::new(agent)],
             strict_names: false,
             trust_authenticated_user: false,
+            trace_replies: false,
             tools: Vec::new(),
             layers: Vec::new(),
             advertisement: Advertisement::default(),
@@ -94,6 +97,31 @@ impl LocalAgentBuilder {
     /// server that authenticates its callers itself always removes the key.
     pub fn trust_authenticated_user(mut self, trust: bool) -> Self {
         self.trust_authenticated_user = trust;
+        self
+    }
+
+    /// Sets whether replies contain the trace context of their request as `trace_context` in the
+    /// metadata, as the tracing middleware of Python's package does. The default is `false`.
+    /// Chunks of streams never contain it.
+    pub fn trace_replies(mut self, trace: bool) -> Self {
+        self.trace_replies = trace;
+        self
+    }
+
+    /// Sets for how long the outcomes of requests with an idempotency key are kept, and how much
+    /// memory they may use. By default, keys are ignored.
+    ///
+    /// A repeated request with the same key joins the first one, or gets its outcome. Its answer
+    /// contains the entry `idempotent_replay` in its metadata, or in the details of an error. The
+    /// agent processes the request once, and continues if the caller disconnects. Each caller has
+    /// its own keys: a principal, or without authentication a peer. When the memory is used up, the
+    /// oldest outcomes are forgotten. Outcomes are lost when the server restarts. Streams are not
+    /// kept. `AGENT_UNAVAILABLE` means that a request was not processed, and is not kept either.
+    ///
+    /// See [`RemoteAgentBuilder::idempotent`](crate::RemoteAgentBuilder::idempotent).
+    pub fn keep_outcomes(mut self, window: Duration, bytes: usize) -> Self {
+        let window = window.min(MAX_TIMEOUT);
+        self.config.outcomes = Some(OutcomeLimits { window, bytes });
         self
     }
 
@@ -263,7 +291,8 @@ impl LocalAgentBuilder {
         }
         let agents = Agents::new(agents, names, tools, limit)?
             .described_by(version.clone(), metadata.clone())
-            .trusting_callers(self.trust_authenticated_user);
+            .trusting_callers(self.trust_authenticated_user)
+            .tracing_replies(self.trace_replies);
         let unstarted = Unstarted {
             endpoints: self.endpoints,
             advertisement: self.advertisement,

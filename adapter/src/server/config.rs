@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentwire_codec::FrameLimits;
 use agentwire_transport::{SocketAccess, TcpOptions};
 
-use super::peer_key::PeerKey;
+use super::{outcomes::OutcomeLimits, peer_key::PeerKey};
 use crate::{Error, observer::Observers};
 
 /// The settings for the connections and requests of a server.
@@ -44,6 +44,8 @@ pub(crate) struct ServerConfig {
     pub(crate) handler_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Duration,
     pub(crate) observers: Observers,
+    /// The outcomes that are kept, or `None` to ignore idempotency keys.
+    pub(crate) outcomes: Option<OutcomeLimits>,
     /// Who may do what.
     #[cfg(feature = "auth")]
     pub(crate) security: Option<crate::auth::Security>,
@@ -121,6 +123,7 @@ impl Default for ServerConfig {
             handler_timeout: None,
             shutdown_timeout: Duration::from_secs(30),
             observers: Observers::default(),
+            outcomes: None,
             #[cfg(feature = "auth")]
             security: None,
         }

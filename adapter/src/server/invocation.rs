@@ -2,19 +2,22 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use agentwire_codec::{Body, ErrorCode, Map, Message, RequestId, Response, WireError};
+use agentwire_codec::{
+    Body, ErrorCode, Map, Message, RequestId, Response, TraceContext, WireError,
+};
 use agentwire_transport::internal::{Escaped, LogLimit, Untrusted};
 use async_stream::stream;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::{FutureExt, StreamExt, future};
 use tokio::time::Instant;
-use tracing::Span;
+use tracing::{Span, field};
 
 use super::guard::Guard;
 use crate::{
     Error, RequestContext,
     agent::{AgentError, DynAgent},
     tool::DynTool,
+    trace,
 };
 
 /// A request to an agent or a tool. Every request is answered, even if the handler panics or times
@@ -25,9 +28,16 @@ use crate::{
 /// starts. The work is an async block, so that a panic in the method itself is also caught.
 pub(super) struct Invocation<H: ?Sized> {
     handler: Arc<H>,
+    method: &'static str,
     id: RequestId,
     span: Span,
     limit: Option<Duration>,
+    /// The deadline that the caller has sent.
+    deadline: Option<Instant>,
+    /// The trace context that calls of the handler carry on.
+    trace: Option<Arc<TraceContext>>,
+    /// Whether replies contain the trace context.
+    traces_replies: bool,
     /// The start time for logs, or `None` if the span is disabled.
     start: Option<Instant>,
 }
@@ -61,14 +71,53 @@ impl<H: Handler + ?Sized> Invocation<H> {
         id: &RequestId,
         limit: Option<Duration>,
     ) -> Self {
-        let span = tracing::debug_span!("request", %id, method, name = handler.name());
+        let span = tracing::debug_span!(
+            "request",
+            %id,
+            method,
+            name = handler.name(),
+            otel.name = field::Empty,
+            otel.kind = field::Empty,
+        );
         Self {
             handler: Arc::clone(handler),
+            method,
             id: id.clone(),
             start: (!span.is_disabled()).then(Instant::now),
             span,
             limit,
+            deadline: None,
+            trace: None,
+            traces_replies: false,
         }
+    }
+
+    /// Sets the deadline that the caller has sent.
+    pub(super) fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Makes the span of the request a child of the caller's span, and adds the trace context to
+    /// the context of the request.
+    pub(super) fn traced(
+        mut self,
+        caller: Option<TraceContext>,
+        context: &mut RequestContext,
+        traces_replies: bool,
+    ) -> Self {
+        self.trace = trace::enter(&self.span, caller, self.handler.name(), self.method);
+        self.traces_replies = traces_replies;
+        context.set_trace_context(self.trace.clone());
+        self
+    }
+
+    /// Adds the trace context to a reply, if the server is set so.
+    fn trace_reply(&self, mut message: Message) -> Message {
+        if let (true, Some(trace)) = (self.traces_replies, &self.trace) {
+            trace.write_to(&mut message.metadata);
+        }
+        message
     }
 
     async fn run<T>(&self, work: impl Future<Output = T> + Send) -> Result<T, WireError> {
@@ -78,13 +127,31 @@ impl<H: Handler + ?Sized> Invocation<H> {
             name,
             id: &self.id,
             span: &self.span,
-            limit: self.limit,
+            limit: self.limit_now(),
         };
         let timed_out = |limit| {
+            if self
+                .deadline
+                .is_some_and(|deadline| deadline <= Instant::now())
+            {
+                let text = format!("{} {name:?} did not answer before the deadline", H::KIND);
+                return WireError::new(ErrorCode::AGENT_TIMEOUT, text);
+            }
             let text = format!("{} {name:?} did not answer within {limit:?}", H::KIND);
             WireError::new(ErrorCode::AGENT_TIMEOUT, text)
         };
-        guard.run(work, timed_out).await
+        guard.run(trace::within(&self.trace, work), timed_out).await
+    }
+
+    /// Returns the time for the next answer.
+    fn limit_now(&self) -> Option<Duration> {
+        let left = self
+            .deadline
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        match (self.limit, left) {
+            (Some(limit), Some(left)) => Some(limit.min(left)),
+            (limit, left) => limit.or(left),
+        }
     }
 
     /// Logs the error of a handler with its sources, and returns the error for the caller, which
@@ -106,6 +173,7 @@ impl<H: Handler + ?Sized> Invocation<H> {
         let elapsed = self.start.map(|start| start.elapsed());
         if let Body::Error(error) = &outcome {
             let code = &error.code;
+            trace::failed(&self.span, code.as_str());
             tracing::debug!(parent: &self.span, ?elapsed, %code, "request failed");
         } else {
             tracing::debug!(parent: &self.span, ?elapsed, "request completed");
@@ -130,7 +198,7 @@ impl Invocation<dyn DynAgent> {
                 self.handler.process(message, context).await
             };
             self.finish(match self.run(work).await {
-                Ok(Ok(message)) => Response::Message(message).into(),
+                Ok(Ok(message)) => Response::Message(self.trace_reply(message)).into(),
                 Ok(Err(error)) => Body::Error(self.failed(error)),
                 Err(error) => Body::Error(error),
             })

@@ -32,6 +32,7 @@ mod guard;
 mod invocation;
 mod local_agent;
 mod observed;
+mod outcomes;
 mod peer_key;
 #[cfg(feature = "http")]
 mod readiness;

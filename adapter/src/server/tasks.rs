@@ -12,6 +12,7 @@ use super::{
     carrier::{Bound, ServerContext},
     config::ServerConfig,
     observed::Observed,
+    outcomes::Outcomes,
     service::Service,
     shutdown::Shutdown,
 };
@@ -140,6 +141,11 @@ impl ServerContext {
         mut config: ServerConfig,
         endpoints: usize,
     ) -> Self {
+        let (shutdown, tasks) = (Shutdown::default(), TaskTracker::new());
+        let service = match config.outcomes {
+            Some(limits) => Outcomes::keep(service, limits, tasks.clone(), shutdown.clone()),
+            None => service,
+        };
         #[cfg(feature = "auth")]
         let service = match config.security.take() {
             Some(security) => super::gatekeeper::Gatekeeper::guard(service, security),
@@ -154,10 +160,10 @@ impl ServerContext {
             service,
             budget: Arc::new(MemoryBudget::new(limits, config.observers.clone())),
             config: Arc::new(config),
-            shutdown: Shutdown::default(),
+            shutdown,
             #[cfg(feature = "http")]
             readiness: Arc::default(),
-            tasks: TaskTracker::new(),
+            tasks,
         }
     }
 }

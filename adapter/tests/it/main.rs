@@ -16,6 +16,7 @@ mod client;
 mod client_settings;
 mod context;
 mod custom_transports;
+mod delivery;
 mod describe;
 mod dns;
 mod endpoints;

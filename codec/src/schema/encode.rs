@@ -2,8 +2,8 @@
 
 use super::writer::{Field, FormatWriter, field};
 use crate::{
-    Body, Call, EncodeError, Envelope, Execute, Map, Message, PROTOCOL_VERSION, Request, Response,
-    ToolResult, Value,
+    Body, Call, Delivery, EncodeError, Envelope, Execute, Map, Message, PROTOCOL_VERSION, Request,
+    Response, ToolResult, Value,
 };
 
 /// Writes an envelope with its keys in the order that PROTOCOL 2 defines.
@@ -115,13 +115,15 @@ fn write_call<W: FormatWriter>(
     call: &Call,
 ) -> Result<(), EncodeError> {
     let named = usize::from(!call.agent_name.is_empty());
-    writer.begin_map(2 + named)?;
+    let delivery = count_delivery(&call.delivery);
+    writer.begin_map(2 + named + delivery)?;
     write_text(writer, 0, field!("method"), method);
     if named == 1 {
         write_text(writer, 1, field!("agent_name"), &call.agent_name);
     }
     writer.field(1 + named, field!("message"));
     write_message(writer, &call.message)?;
+    write_delivery(writer, 2 + named, &call.delivery)?;
     writer.end_map();
     Ok(())
 }
@@ -130,12 +132,14 @@ fn write_execute<W: FormatWriter>(writer: &mut W, execute: &Execute) -> Result<(
     if execute.tool_name.is_empty() {
         return Err(EncodeError::EmptyToolName);
     }
-    writer.begin_map(3 + count_metadata(&execute.metadata))?;
+    let fields = 3 + count_metadata(&execute.metadata);
+    writer.begin_map(fields + count_delivery(&execute.delivery))?;
     write_text(writer, 0, field!("method"), "execute");
     write_text(writer, 1, field!("tool_name"), &execute.tool_name);
     writer.field(2, field!("kwargs"));
     write_map(writer, &execute.kwargs)?;
     write_metadata(writer, 3, &execute.metadata)?;
+    write_delivery(writer, fields, &execute.delivery)?;
     writer.end_map();
     Ok(())
 }
@@ -220,6 +224,28 @@ fn write_metadata<W: FormatWriter>(
     }
     writer.field(index, field!("metadata"));
     write_map(writer, metadata)
+}
+
+/// Returns the number of keys that are present.
+fn count_delivery(delivery: &Delivery) -> usize {
+    usize::from(delivery.deadline_ms.is_some()) + usize::from(delivery.idempotency_key.is_some())
+}
+
+fn write_delivery<W: FormatWriter>(
+    writer: &mut W,
+    first: usize,
+    delivery: &Delivery,
+) -> Result<(), EncodeError> {
+    let mut index = first;
+    if let Some(millis) = delivery.deadline_ms {
+        writer.field(index, field!("deadline_ms"));
+        writer.integer(&millis.into())?;
+        index += 1;
+    }
+    if let Some(key) = &delivery.idempotency_key {
+        write_text(writer, index, field!("idempotency_key"), key);
+    }
+    Ok(())
 }
 
 /// Writes any value. The recursion depth is bounded, because the writer rejects deeply nested

@@ -2,6 +2,7 @@
 //!
 //! Only this layer converts a [`Failure`] into an [`Error`].
 
+mod delivery;
 mod retry;
 mod trace;
 
@@ -44,6 +45,8 @@ pub(super) struct Call {
     /// The retry policy of this call, or `None` to use the policy of the client.
     retry: Option<RetryPolicy>,
     _in_flight: Counted,
+    /// The span of the call, if the request contains its trace context.
+    span: Option<Span>,
     /// Reports the end of the call to the observer, if there is one.
     observed: Option<Box<RequestGuard>>,
 }
@@ -81,8 +84,14 @@ impl Call {
     ) -> Result<Self, Error> {
         let mut body = body.into();
         client.config.put_credential(&mut body);
+        let span = delivery::prepare(&mut body, &client.config, destination, options);
         let request = Request::new(body, &client.config);
-        Self::with_request(client, destination, request, options)
+        let mut call = Self::with_request(client, destination, request, options)?;
+        if let Some(span) = &span {
+            span.record("id", field::display(&call.request.id));
+        }
+        call.span = span;
+        Ok(call)
     }
 
     /// Creates a call that forwards a request under the id that its sender chose. Different senders
@@ -130,6 +139,7 @@ impl Call {
             Box::new(RequestGuard::call(&observed.observer, subject, &request.id))
         });
         Ok(Self {
+            span: None,
             observed,
             _in_flight: client.counters.in_flight(),
             router: destination.router(client, retry.retries_connect()),
@@ -312,12 +322,14 @@ impl Call {
     }
 
     fn span(&self) -> Span {
-        tracing::debug_span!(
-            "call",
-            endpoint = self.router.endpoint().map(field::display),
-            agent = self.client.config.name,
-            method = self.request.method,
-            id = %self.request.id,
+        if let Some(span) = &self.span {
+            return span.clone();
+        }
+        delivery::span(
+            self.router.endpoint(),
+            &self.client.config,
+            self.request.method,
+            Some(&self.request.id),
         )
     }
 

@@ -3,13 +3,13 @@
 use super::{
     fields::{
         missing_message, read_fields, read_if_map, read_map, read_or_skip, read_refused, read_text,
-        store, text_or_value, wrong_type,
+        store, syntax_fault, text_or_value, wrong_type,
     },
     message::{read_message, read_tool_result},
 };
 use crate::{
-    Body, Call, DecodeFault, EnvelopeType, Execute, Heartbeat, RawBody, Register, Request,
-    Response, Unregister, WireError, schema::FormatReader,
+    Body, Call, DecodeFault, Delivery, EnvelopeType, Execute, Heartbeat, RawBody, Register,
+    Request, Response, Unregister, WireError, schema::FormatReader,
 };
 
 pub(super) fn read_body<'de, R: FormatReader<'de>>(
@@ -83,10 +83,19 @@ pub(super) fn read_raw_body<'de, R: FormatReader<'de>>(
     }
 }
 
+/// Returns whether a text can be an idempotency key.
+fn is_usable_key(key: &str) -> bool {
+    (1..=MAX_KEY_LEN).contains(&key.len())
+}
+
+/// The maximum length of an idempotency key, in bytes. Servers keep the keys.
+const MAX_KEY_LEN: usize = 255;
+
 fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, DecodeFault> {
     let start = reader.position();
     let (mut method, mut agent_name, mut message) = (None, None, None);
     let (mut tool_name, mut kwargs, mut metadata) = (None, None, None);
+    let mut delivery = Delivery::default();
     read_fields(reader, |reader, key| {
         Ok(match key {
             "method" => store(&mut method, text_or_value(reader, Method::from_text)?),
@@ -108,6 +117,15 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
                 &mut metadata,
                 read_or_skip(reader, |r| read_map(r, "metadata"))?,
             ),
+            // Other programs may use these keys for something else.
+            "deadline_ms" if reader.next_kind() == "integer" => {
+                delivery.deadline_ms = reader.value().map_err(syntax_fault::<R>)?.as_u64();
+                true
+            }
+            "idempotency_key" if reader.next_kind() == "text" => {
+                delivery.idempotency_key = read_text(reader, key)?.filter(|key| is_usable_key(key));
+                true
+            }
             _ => false,
         })
     })?;
@@ -128,11 +146,13 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
             tool_name,
             kwargs: kwargs.transpose()?.unwrap_or_default(),
             metadata: metadata.transpose()?.unwrap_or_default(),
+            delivery,
         }));
     }
     let call = Call {
         agent_name: agent_name.transpose()?.flatten().unwrap_or_default(),
         message: message.ok_or_else(missing_message)??,
+        delivery,
     };
     Ok(match method {
         Method::Process => Request::Process(call),
