@@ -187,6 +187,17 @@ impl Connection {
         &self.peer
     }
 
+    /// Returns the application protocol that the handshake of TLS has chosen (ALPN), if any. This
+    /// method is exempt from semver.
+    #[doc(hidden)]
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match &self.stream {
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => stream.protocol(),
+            _ => None,
+        }
+    }
+
     /// Completes the handshake of the carrier.
     ///
     /// [`Listener::accept`](crate::Listener::accept) returns a TLS or WebSocket connection before

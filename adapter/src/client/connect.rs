@@ -2,7 +2,7 @@
 //! encrypted.
 
 use agentwire_transport::{
-    BoxFuture, Connection, Connector, Endpoint, EndpointConnector, Error, TcpOptions,
+    BoxFuture, Connection, Connector, Endpoint, EndpointConnector, Error, TcpOptions, UrlScheme,
 };
 
 use super::credentials::Demands;
@@ -56,6 +56,7 @@ impl ConnectOptions {
             let tls = self.tls.refreshed().await;
             connector.with_tls(match endpoint {
                 Endpoint::Url(url) if url.scheme.is_grpc() => tls.protocols(&[b"h2"]),
+                Endpoint::Url(url) if url.scheme.is_http() => tls.protocols(&[b"h2", b"http/1.1"]),
                 _ => tls,
             })
         } else {
@@ -70,11 +71,16 @@ impl ConnectOptions {
     }
 }
 
+/// Returns whether a carrier of this crate speaks for the scheme. The transport crate opens, or
+/// refuses, all other endpoints.
+fn has_carrier(scheme: UrlScheme) -> bool {
+    (cfg!(feature = "grpc") && scheme.is_grpc()) || (cfg!(feature = "http") && scheme.is_http())
+}
+
 /// Returns the endpoint of the byte stream below a carrier.
 fn below(endpoint: &Endpoint) -> Result<Endpoint, Error> {
     match endpoint {
-        #[cfg(feature = "grpc")]
-        Endpoint::Url(url) if url.scheme.is_grpc() => {
+        Endpoint::Url(url) if has_carrier(url.scheme) => {
             if url.scheme.is_secure() {
                 Endpoint::tls(&url.host, url.port)
             } else {

@@ -7,6 +7,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod client;
 #[allow(dead_code, unused_imports, reason = "this suite uses a part of it")]
 #[path = "../it/common/mod.rs"]
 mod common;

@@ -93,6 +93,15 @@ impl TlsStream {
         }
     }
 
+    /// Returns the application protocol that the handshake has chosen.
+    pub(crate) fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Server(stream) => stream.get_ref().1.alpn_protocol(),
+            Self::Client(stream) => stream.get_ref().1.alpn_protocol(),
+            _ => None,
+        }
+    }
+
     /// Returns the socket below TLS. During the handshake, rustls has the socket.
     pub(crate) fn socket(&self) -> Option<&TcpStream> {
         match self {

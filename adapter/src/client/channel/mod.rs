@@ -1,7 +1,7 @@
-//! The connections to one endpoint. Future carriers will be added in this layer.
+//! The connections to one endpoint.
 //!
-//! A carrier is a way to exchange envelopes with a server. The only existing carrier sends frames
-//! over a byte stream of any transport. Each carrier has its own folder next to [`frames`], its own
+//! A carrier is a way to exchange envelopes with a server, such as frames over a byte stream. Each
+//! carrier has its own folder next to [`frames`], its own
 //! variants of [`Carrier`] and [`Answers`], and its own pool of connections. All carriers share the
 //! types [`Request`], [`Deadlines`] and [`Failure`].
 
@@ -11,6 +11,9 @@ mod frame;
 mod frames;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(feature = "http")]
+mod http;
+mod idle_limit;
 pub(super) mod outage;
 pub(super) mod request;
 
@@ -45,6 +48,8 @@ enum Carrier {
     Frames(Frames),
     #[cfg(feature = "grpc")]
     Grpc(grpc::Grpc),
+    #[cfg(feature = "http")]
+    Http(http::Http),
 }
 
 /// The answers to a streaming request.
@@ -52,7 +57,7 @@ enum Carrier {
 /// If `Answers` is dropped without a call to [`finish`](Self::finish), the connection is closed,
 /// which tells the server to stop the stream.
 #[cfg_attr(
-    feature = "grpc",
+    any(feature = "grpc", feature = "http"),
     allow(
         clippy::large_enum_variant,
         reason = "a call has one of these, and calls over frames need no allocation for it"
@@ -62,6 +67,8 @@ pub(super) enum Answers {
     Frames(Lease),
     #[cfg(feature = "grpc")]
     Grpc(grpc::Chunks),
+    #[cfg(feature = "http")]
+    Http(http::Events),
 }
 
 impl Carrier {
@@ -72,6 +79,11 @@ impl Carrier {
             #[cfg(feature = "grpc")]
             Endpoint::Url(url) if url.scheme.is_grpc() => {
                 Self::Grpc(grpc::Grpc::new(client, connector))
+            }
+            #[cfg(feature = "http")]
+            Endpoint::Url(url) if url.scheme.is_http() => {
+                let url = url.clone();
+                Self::Http(http::Http::new(client, connector, &url))
             }
             _ => Self::Frames(Frames::new(client, connector)),
         }
@@ -109,6 +121,8 @@ impl Channel {
             Carrier::Frames(frames) => frames.call(request, deadlines).await,
             #[cfg(feature = "grpc")]
             Carrier::Grpc(grpc) => Box::pin(grpc.call(request, deadlines)).await,
+            #[cfg(feature = "http")]
+            Carrier::Http(http) => Box::pin(http.call(request, deadlines)).await,
         }
     }
 
@@ -128,6 +142,11 @@ impl Channel {
                 let (chunks, body) = Box::pin(grpc.open(request, deadlines)).await?;
                 Ok((Answers::Grpc(chunks), body))
             }
+            #[cfg(feature = "http")]
+            Carrier::Http(http) => {
+                let (events, body) = Box::pin(http.open(request, deadlines)).await?;
+                Ok((Answers::Http(events), body))
+            }
         }
     }
 
@@ -142,6 +161,8 @@ impl Channel {
             Carrier::Frames(frames) => frames.ping(request, deadlines).await,
             #[cfg(feature = "grpc")]
             Carrier::Grpc(grpc) => Box::pin(grpc.ping(deadlines)).await.map(|()| None),
+            #[cfg(feature = "http")]
+            Carrier::Http(http) => Box::pin(http.ping(request, deadlines)).await,
         }
     }
 
@@ -151,6 +172,8 @@ impl Channel {
             Carrier::Frames(frames) => frames.idle(),
             #[cfg(feature = "grpc")]
             Carrier::Grpc(grpc) => grpc.idle(),
+            #[cfg(feature = "http")]
+            Carrier::Http(http) => http.idle(),
         }
     }
 
@@ -160,6 +183,8 @@ impl Channel {
             Carrier::Frames(frames) => frames.drain(),
             #[cfg(feature = "grpc")]
             Carrier::Grpc(grpc) => grpc.drain(),
+            #[cfg(feature = "http")]
+            Carrier::Http(http) => http.drain(),
         }
     }
 }
@@ -177,6 +202,8 @@ impl Answers {
             Self::Frames(lease) => frames::next_answer(lease, id, until).await,
             #[cfg(feature = "grpc")]
             Self::Grpc(chunks) => Box::pin(chunks.next(until)).await,
+            #[cfg(feature = "http")]
+            Self::Http(events) => Box::pin(events.next(until)).await,
         }
     }
 
@@ -186,6 +213,8 @@ impl Answers {
             Self::Frames(lease) => lease.release(),
             #[cfg(feature = "grpc")]
             Self::Grpc(chunks) => drop(chunks),
+            #[cfg(feature = "http")]
+            Self::Http(events) => events.finish(),
         }
     }
 }

@@ -4,7 +4,6 @@
 //! [`Multiplexer`] contains connections that several calls share, if the client allows sharing.
 
 mod exclusive;
-mod idle_limit;
 mod multiplexer;
 mod pool;
 
@@ -14,8 +13,8 @@ use agentwire_codec::Body;
 use agentwire_transport::Connector;
 
 pub(super) use self::{exclusive::next_answer, pool::Lease};
-use self::{idle_limit::IdleLimit, multiplexer::Multiplexer, pool::Pool};
-use super::{deadlines::Deadlines, failure::Failure, request::Request};
+use self::{multiplexer::Multiplexer, pool::Pool};
+use super::{deadlines::Deadlines, failure::Failure, idle_limit::IdleLimit, request::Request};
 use crate::client::shared::Client;
 
 /// The connections to one endpoint that carry frames.

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::idle_limit::IdleLimit;
+use crate::client::channel::idle_limit::IdleLimit;
 use crate::{
     client::{
         channel::failure::Failure,

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::field;
 
-use super::{super::idle_limit::IdleLimit, in_flight::Written, shared::Shared};
+use super::{in_flight::Written, shared::Shared};
 use crate::{
+    client::channel::idle_limit::IdleLimit,
     client::stats::{Counters, OpenConnection},
     connection::{FramedConnection, Received},
     deadline_timer::DeadlineTimer,

@@ -25,7 +25,7 @@ use self::{
     shared::Shared,
     slot::{SharedConnection, Slot},
 };
-use super::idle_limit::IdleLimit;
+use crate::client::channel::idle_limit::IdleLimit;
 use crate::{
     client::{
         channel::{deadlines::Deadlines, failure::Failure, request::Request},

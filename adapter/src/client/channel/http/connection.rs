@@ -1,0 +1,199 @@
+//! One connection of HTTP/1.1 or HTTP/2.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use agentwire_transport::Connection;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::wire::{Shared, Wire};
+use crate::client::stats::OpenConnection;
+
+/// The body of a request.
+#[derive(Debug)]
+pub(super) struct Payload(Bytes);
+
+impl Payload {
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = std::mem::take(&mut self.0);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+/// The answer to a request, before its body.
+pub(super) type Answered = Result<Response<Incoming>, TrySendError<Request<Payload>>>;
+
+/// A connection of HTTP/1.1, which serves one request at a time. The task of the caller drives it,
+/// so that a call needs no other task.
+pub(super) struct Http1 {
+    sender: http1::SendRequest<Payload>,
+    driver: Pin<Box<http1::Connection<TokioIo<Wire>, Payload>>>,
+    has_ended: bool,
+    shared: Arc<Shared>,
+    pub(super) open: OpenConnection,
+}
+
+/// A connection of HTTP/2, which all calls share. A task drives it.
+pub(super) struct Http2 {
+    sender: http2::SendRequest<Payload>,
+    shared: Arc<Shared>,
+    pub(super) open: OpenConnection,
+    _driver: AbortOnDropHandle<()>,
+}
+
+impl Http1 {
+    pub(super) async fn open(connection: Connection, open: OpenConnection) -> hyper::Result<Self> {
+        let (wire, shared) = Wire::new(connection);
+        let (sender, driver) = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .handshake(TokioIo::new(wire))
+            .await?;
+        Ok(Self {
+            sender,
+            driver: Box::pin(driver),
+            has_ended: false,
+            shared,
+            open,
+        })
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn send(
+        &mut self,
+        request: Request<Payload>,
+    ) -> impl Future<Output = Answered> + Send + use<> {
+        self.sender.try_send_request(request)
+    }
+
+    /// Makes progress. Returns `Ready` once the connection has ended.
+    pub(super) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.has_ended {
+            // The error reaches the request or its body as well.
+            self.has_ended = self.driver.as_mut().poll(cx).is_ready();
+        }
+        if self.has_ended {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Reads the end of a body that has arrived. Returns whether the body has ended.
+    pub(super) fn poll_rest(&mut self, body: &mut Incoming, cx: &mut Context<'_>) -> bool {
+        loop {
+            let _ = self.poll_drive(cx);
+            match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Ready(None) => return true,
+                // Only blank lines and comments may follow the last event.
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return false,
+            }
+        }
+    }
+
+    /// Returns whether the connection is idle and can be used for another request.
+    pub(super) fn is_idle_and_open(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_drive(cx).is_pending()
+            && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
+            && self.shared.is_idle_and_open()
+    }
+}
+
+impl Http2 {
+    pub(super) async fn open(connection: Connection, open: OpenConnection) -> hyper::Result<Self> {
+        let (wire, shared) = Wire::new(connection);
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(hyper_util::rt::TokioTimer::new())
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(4 * WINDOW)
+            .max_header_list_size(64 * 1024)
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .handshake(TokioIo::new(wire))
+            .await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(%error, "connection of HTTP/2 ended");
+            }
+        });
+        Ok(Self {
+            sender,
+            shared,
+            open,
+            _driver: AbortOnDropHandle::new(driver),
+        })
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn send(
+        &self,
+        request: Request<Payload>,
+    ) -> impl Future<Output = Answered> + Send + use<> {
+        self.sender.clone().try_send_request(request)
+    }
+
+    /// Returns whether the connection takes further requests.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed() && self.shared.is_driven_here()
+    }
+}
+
+impl fmt::Debug for Http1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Http1").field(&self.shared).finish()
+    }
+}
+
+impl fmt::Debug for Http2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Http2").field(&self.shared).finish()
+    }
+}
+
+const MAX_HEADERS: usize = 100;
+
+/// The bytes of one answer that the server may send before they are read.
+const WINDOW: u32 = 1024 * 1024;
+
+/// The interval of the pings of HTTP/2 while calls wait, and the time for their answers.
+const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(20);

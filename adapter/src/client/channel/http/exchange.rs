@@ -1,0 +1,358 @@
+//! Sends requests, and reads their answers and the events of streams.
+
+use std::{
+    error::Error as StdError,
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use agentwire_codec::{Body as EnvelopeBody, FrameError};
+use agentwire_transport::TlsError;
+use bytes::{Buf, Bytes};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response,
+    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    answer,
+    connection::{Answered, Payload},
+    pool::{Lease, Leased, Pool},
+    sse::EventReader,
+    target::Target,
+};
+use crate::{
+    client::channel::{deadlines::Deadlines, failure::Failure, frame::Frame, request::Request},
+    error::Phase,
+};
+
+/// The events that answer a streaming request.
+///
+/// If `Events` is dropped without a call to [`finish`](Self::finish), the connection or the stream
+/// of HTTP/2 is closed, which tells the server to stop.
+pub(in crate::client) struct Events {
+    lease: Lease,
+    target: Arc<Target>,
+    body: Incoming,
+    reader: EventReader,
+}
+
+/// Sends a request and waits for its only answer.
+pub(super) async fn call(
+    pool: &Arc<Pool>,
+    target: &Target,
+    path: &'static str,
+    request: &Request,
+    deadlines: Deadlines<'_>,
+) -> Result<EnvelopeBody, Failure> {
+    let (lease, response) = send(pool, target, path, request, deadlines, "*/*").await?;
+    whole(lease, response, target, deadlines.call()).await
+}
+
+/// Sends a request and waits for its first answer.
+pub(super) async fn open(
+    pool: &Arc<Pool>,
+    target: &Arc<Target>,
+    request: &Request,
+    deadlines: Deadlines<'_>,
+) -> Result<(Events, EnvelopeBody), Failure> {
+    let (lease, response) = send(pool, target, "/stream", request, deadlines, EVENT_STREAM).await?;
+    let (head, body) = response.into_parts();
+    let mut events = Events {
+        lease,
+        target: Arc::clone(target),
+        body,
+        reader: EventReader::new(target.max_answer),
+    };
+    if head.status.is_success() && is_event_stream(&head.headers) {
+        let first = events.next(deadlines.call()).await?;
+        return Ok((events, first));
+    }
+    let payload = events.read_whole(deadlines.call()).await?;
+    let first = answer::read(head.status, &head.headers, payload, target.bodies).await?;
+    Ok((events, first))
+}
+
+/// Sends a request, and waits for the head of its answer.
+///
+/// If a connection that was in use before ends before the whole request was written, the request is
+/// sent on another connection. The server cannot have seen the request.
+async fn send(
+    pool: &Arc<Pool>,
+    target: &Target,
+    path: &'static str,
+    request: &Request,
+    deadlines: Deadlines<'_>,
+    accept: &'static str,
+) -> Result<(Lease, Response<Incoming>), Failure> {
+    let payload = payload_of(&request.frame);
+    loop {
+        let mut lease = pool.lease(deadlines).await?;
+        let is_reused = lease.is_reused();
+        let http = build(
+            target,
+            path,
+            request,
+            payload.clone(),
+            accept,
+            lease.is_http2(),
+        );
+        let failure = match exchange(&mut lease, http, payload.len(), deadlines).await {
+            Ok(response) => return Ok((lease, response)),
+            Err(failure) => failure,
+        };
+        let shared = Arc::clone(lease.shared());
+        if !matches!(failure, Failure::TimedOut(_)) {
+            lease.lost();
+        }
+        if lease.is_http2() && pool.is_h2c() && shared.speaks_http1() {
+            // No server of HTTP/1.1 takes the start of HTTP/2 for a request that it could process.
+            tracing::debug!(endpoint = %pool.endpoint(), "server speaks HTTP/1.1 only");
+            pool.use_http1();
+            continue;
+        }
+        match failure {
+            // The pool no longer has the connection, so the loop ends.
+            Failure::Unsent(error) if is_reused => {
+                let id = &request.id;
+                tracing::debug!(%id, %error, "server closed an idle connection; using another");
+            }
+            failure if !is_reused && shared.received() == 0 => {
+                return Err(failure.before_first_answer(pool.endpoint()));
+            }
+            failure => return Err(failure),
+        }
+    }
+}
+
+fn build(
+    target: &Target,
+    path: &str,
+    request: &Request,
+    payload: Bytes,
+    accept: &'static str,
+    is_http2: bool,
+) -> HttpRequest<Payload> {
+    let mut http = HttpRequest::new(Payload::new(payload));
+    *http.method_mut() = Method::POST;
+    *http.uri_mut() = target.url(path, is_http2);
+    if !is_http2 {
+        target.add_host(&mut http);
+    }
+    let headers = http.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    headers.insert(CONTENT_TYPE, target.content_type.clone());
+    let agent = concat!("agentwire/", env!("CARGO_PKG_VERSION"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+    if let Ok(id) = HeaderValue::from_str(&request.id.to_text()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    http
+}
+
+/// Sends a request on a connection, and waits for the head of the answer.
+async fn exchange(
+    lease: &mut Lease,
+    request: HttpRequest<Payload>,
+    len: usize,
+    deadlines: Deadlines<'_>,
+) -> Result<Response<Incoming>, Failure> {
+    let before = lease.shared().written();
+    let answered: Pin<Box<dyn Future<Output = Answered> + Send>> = match &mut lease.connection {
+        Leased::Http1(connection) => Box::pin(connection.send(request)),
+        Leased::Http2(connection) => Box::pin(connection.send(request)),
+    };
+    let mut answered = answered;
+    let waiting = poll_fn(|cx| {
+        let ended = lease.poll_drive(cx);
+        match answered.as_mut().poll(cx) {
+            Poll::Ready(answered) => Poll::Ready(Some(answered)),
+            Poll::Pending if ended.is_ready() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    let outcome = timeout_at(deadlines.call(), waiting).await;
+    // Other calls of HTTP/2 write as well, so the count proves nothing there.
+    let written = lease.shared().written() - before;
+    let is_written = lease.is_http2() || written >= len as u64;
+    match outcome {
+        Ok(Some(Ok(response))) => Ok(response),
+        Ok(Some(Err(mut error))) => {
+            let is_unsent = error.take_message().is_some();
+            let error = error.into_error();
+            Err(if is_unsent || !is_written || is_refused(&error) {
+                Failure::Unsent(io_error(error))
+            } else {
+                broken(error)
+            })
+        }
+        Ok(None) if is_written => Err(Failure::Broken(None)),
+        Ok(None) => Err(Failure::Unsent(io::ErrorKind::BrokenPipe.into())),
+        Err(_) if is_written => Err(Failure::TimedOut(Phase::Receiving)),
+        Err(_) => Err(Failure::TimedOut(Phase::Sending)),
+    }
+}
+
+/// Reads the body of an answer, and releases the connection.
+async fn whole(
+    lease: Lease,
+    response: Response<Incoming>,
+    target: &Target,
+    until: Instant,
+) -> Result<EnvelopeBody, Failure> {
+    let (head, body) = response.into_parts();
+    let (mut lease, mut body) = (lease, body);
+    let payload = read_whole(&mut lease, &mut body, target.max_answer, until).await?;
+    lease.release(None);
+    answer::read(head.status, &head.headers, payload, target.bodies).await
+}
+
+async fn read_whole(
+    lease: &mut Lease,
+    body: &mut Incoming,
+    max: usize,
+    until: Instant,
+) -> Result<Vec<u8>, Failure> {
+    let hint = body.size_hint();
+    let least = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
+    if least > max {
+        return Err(too_large(least, max));
+    }
+    let mut payload = Vec::with_capacity(least);
+    while let Some(data) = next_data(lease, body, until).await? {
+        let len = payload.len() + data.remaining();
+        if len > max {
+            return Err(too_large(len, max));
+        }
+        payload.extend_from_slice(&data);
+    }
+    Ok(payload)
+}
+
+/// Reads the next bytes of a body, or returns `None` at its end.
+async fn next_data(
+    lease: &mut Lease,
+    body: &mut Incoming,
+    until: Instant,
+) -> Result<Option<Bytes>, Failure> {
+    loop {
+        let next = poll_fn(|cx| {
+            let _ = lease.poll_drive(cx);
+            Pin::new(&mut *body).poll_frame(cx)
+        });
+        let next = timeout_at(until, next).await;
+        let next = next.map_err(|_| Failure::TimedOut(Phase::Receiving))?;
+        match next {
+            None => return Ok(None),
+            Some(Err(error)) => {
+                lease.lost();
+                return Err(broken(error));
+            }
+            Some(Ok(frame)) => {
+                // Trailers have no meaning.
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+impl Events {
+    /// Waits for the next answer.
+    pub(in crate::client::channel) async fn next(
+        &mut self,
+        until: Instant,
+    ) -> Result<EnvelopeBody, Failure> {
+        loop {
+            if let Some(event) = self.reader.next() {
+                return answer::envelope(event, self.target.bodies).await;
+            }
+            match next_data(&mut self.lease, &mut self.body, until).await? {
+                Some(data) => {
+                    let read = self.reader.read(&data);
+                    read.map_err(|error| too_large(error.len, error.max))?;
+                }
+                None => return Err(Failure::Broken(None)),
+            }
+        }
+    }
+
+    async fn read_whole(&mut self, until: Instant) -> Result<Vec<u8>, Failure> {
+        let max = self.target.max_answer;
+        read_whole(&mut self.lease, &mut self.body, max, until).await
+    }
+
+    /// Releases the connection after the last answer.
+    pub(in crate::client::channel) fn finish(self) {
+        let Self { lease, body, .. } = self;
+        let rest = (!body.is_end_stream()).then_some(body);
+        lease.release(rest);
+    }
+}
+
+/// Returns the payload of a frame as a body.
+fn payload_of(frame: &Frame) -> Bytes {
+    match frame {
+        Frame::Small(bytes) => Bytes::copy_from_slice(&bytes[HEADER..]),
+        Frame::Large(bytes) => bytes.slice(HEADER..),
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(EVENT_STREAM.as_bytes()))
+}
+
+fn too_large(len: usize, max: usize) -> Failure {
+    Failure::Broken(Some(FrameError::TooLarge { len, max }))
+}
+
+fn broken(error: hyper::Error) -> Failure {
+    if error.is_incomplete_message() {
+        return Failure::Broken(None);
+    }
+    Failure::Broken(Some(io_error(error).into()))
+}
+
+/// Returns whether the server has not processed the request: it has refused the stream, or has
+/// announced that it takes no more.
+fn is_refused(error: &hyper::Error) -> bool {
+    let source = error
+        .source()
+        .and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+/// Converts an error of hyper. The cause of a failed handshake of TLS is kept.
+fn io_error(error: hyper::Error) -> io::Error {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            let inner = io.get_ref();
+            return match inner.and_then(|inner| inner.downcast_ref::<TlsError>()) {
+                Some(tls) => io::Error::new(io.kind(), tls.clone()),
+                None => io::Error::new(io.kind(), io.to_string()),
+            };
+        }
+        source = cause.source();
+    }
+    let kind = if error.is_parse() {
+        io::ErrorKind::InvalidData
+    } else {
+        io::ErrorKind::ConnectionReset
+    };
+    io::Error::new(kind, error)
+}
+
+const EVENT_STREAM: &str = "text/event-stream";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The length of the header of a frame, which is cut off.
+const HEADER: usize = agentwire_codec::HEADER_LEN;
