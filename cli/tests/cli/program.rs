@@ -20,6 +20,16 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
         .expect("took more than 60 seconds")
 }
 
+/// Returns the signals that stop the program.
+///
+/// Under `nohup`, a process ignores SIGHUP, and so do its children. This process therefore handles
+/// the signal, because the children of a process that handles a signal have its default action.
+pub(crate) fn stop_signals() -> [Signal; 4] {
+    let handled = tokio::signal::unix::SignalKind::hangup();
+    drop(tokio::signal::unix::signal(handled).expect("a handler of SIGHUP"));
+    [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT]
+}
+
 /// Prepares a run of the program. Dropping the child kills it.
 pub(crate) fn program<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agentwire"));

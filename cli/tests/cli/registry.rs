@@ -9,7 +9,7 @@ use agentwire::registry::{
 use agentwire_codec::Value;
 use rustix::process::Signal;
 
-use crate::program::{Running, Server, finish, parse_lines, program, run, within};
+use crate::program::{Running, Server, finish, parse_lines, program, run, stop_signals, within};
 
 /// Starts a registry in its own process.
 async fn registry(more: &[&str]) -> Server {
@@ -111,7 +111,7 @@ async fn instances_are_kept_registered_until_a_signal() {
     let url = &registry.endpoint;
     let mut watch = Running::start(["registry", "watch", url, "--json"]);
     assert!(watch.line().await.contains("snapshot"));
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+    for signal in stop_signals() {
         let keep = [
             "registry",
             "register",

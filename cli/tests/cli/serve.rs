@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     peer::Wire,
-    program::{Running, Server, run, within},
+    program::{Running, Server, run, stop_signals, within},
 };
 
 /// Returns an unused socket path in a temporary directory.
@@ -96,7 +96,7 @@ async fn count_answers_a_plain_call_like_echo() {
 async fn every_signal_leaves_neither_socket_nor_registration_behind() {
     let registry = Server::start(["registry", "serve", "tcp://127.0.0.1:0"]).await;
     let url = &registry.endpoint;
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+    for signal in stop_signals() {
         let (_directory, path, endpoint) = socket();
         let mut server = Server::start(["serve", &endpoint, "--registry", url]).await;
         assert!(server.running.line().await.starts_with("registered "));
