@@ -141,8 +141,8 @@ macro_rules! server_settings {
         $(#[$handler_timeout:meta])* handler_timeout;
         $(#[$shutdown_timeout:meta])* shutdown_timeout;
     ) => {
-        /// Adds an endpoint to serve, such as `unix:///path`, `tcp://host:port` or `memory://name`.
-        /// Call this method once for each endpoint.
+        /// Adds an endpoint to serve, such as `unix:///path`, `tcp://host:port` or
+        /// `https://host:port`. Call this method once for each endpoint.
         ///
         /// If the endpoint is not valid, [`serve`](Self::serve) returns an error.
         pub fn endpoint<E>(mut self, endpoint: E) -> Self
@@ -235,10 +235,10 @@ macro_rules! server_settings {
             self
         }
 
-        /// Sets the time within which the TLS handshake of a new connection must finish. The
-        /// default is 10 s. When the timeout expires, the connection is closed. During its
+        /// Sets the time within which the TLS or WebSocket handshake of a new connection must
+        /// finish, and within which the header of an HTTP request must arrive after its first byte.
+        /// The default is 10 s. When the timeout expires, the connection is closed. During its
         /// handshake, a connection counts towards [`max_connections`](Self::max_connections).
-        /// Other carriers have no handshake.
         pub fn handshake_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.config.handshake_timeout = timeout;
             self
