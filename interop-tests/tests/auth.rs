@@ -1,13 +1,13 @@
 //! agenkit's client calls a server that authenticates.
 
 use agentwire::{
-    LocalAgent, Map, Message, Principal, RequestContext, ToolResult, Value,
+    Agent, AgentError, LocalAgent, Map, Message, Principal, RequestContext, ToolResult, Value,
     auth::{Security, TokenDigest, Tokens},
-    stream_fn, tool_fn,
+    tool_fn,
 };
 use agentwire_codec::json;
 use agentwire_interop_tests::{TestFailure, TestResult, expect_that, script_command, within};
-use futures_util::stream;
+use futures_util::{Stream, stream};
 
 const TOKEN: &str = "a token for agenkit";
 
@@ -18,17 +18,39 @@ fn caller(message: &Message, context: &RequestContext) -> String {
     format!("{name} {}", keys.join(","))
 }
 
+/// An agent that answers calls and streams with what it learns about its caller.
+struct Weather;
+
+impl Agent for Weather {
+    fn name(&self) -> &str {
+        "weather"
+    }
+
+    async fn process(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> Result<Message, AgentError> {
+        Ok(Message::agent(caller(&message, &context)))
+    }
+
+    fn stream(
+        &self,
+        message: Message,
+        context: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        stream::iter([Ok(Message::agent(caller(&message, &context)))])
+    }
+}
+
 async fn serve(endpoint: &str) -> Result<LocalAgent, agentwire::Error> {
     let alice = Principal::new("alice").with_role("agent-consumer");
     let tokens = Tokens::new().allow(TokenDigest::of(TOKEN), alice);
-    let weather = stream_fn("weather", |message: Message, context: RequestContext| {
-        stream::iter([Ok(Message::agent(caller(&message, &context)))])
-    });
     let forecast = tool_fn("forecast", |_: Map, context: RequestContext| async move {
         let name = context.principal().map_or("nobody", Principal::name);
         Ok(ToolResult::success(name))
     });
-    LocalAgent::builder(weather)
+    LocalAgent::builder(Weather)
         .tool(forecast)
         .endpoint(endpoint)
         .security(Security::new().authenticate(tokens))
