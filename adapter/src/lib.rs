@@ -367,6 +367,7 @@ pub mod http;
 pub mod layer;
 pub mod observer;
 mod principal;
+pub mod progress;
 mod proxy;
 pub mod registry;
 mod server;
@@ -410,5 +411,5 @@ pub use crate::{
     principal::Principal,
     proxy::{Proxy, ProxyBuilder, ProxyTarget},
     server::{LocalAgent, LocalAgentBuilder},
-    tool::{FnTool, Tool, ToolHandler, tool_fn},
+    tool::{FnTool, RemoteTool, Tool, ToolHandler, tool_fn},
 };

@@ -21,6 +21,7 @@ mod message_args;
 mod output;
 mod ping;
 mod pretty;
+mod progress_bar;
 mod proxy;
 mod recode;
 mod registrations;

@@ -1,10 +1,15 @@
 //! The command `stream`, which sends one message and prints a stream of chunks.
 
+use agentwire::{
+    Message,
+    progress::{Progress, ProgressState},
+};
 use clap::Args;
 
 use crate::{
     exit::CliError,
     message_args::{MessageArgs, Prepared},
+    progress_bar::ProgressBar,
     reply_args::ReplyArgs,
     runtime,
 };
@@ -14,6 +19,9 @@ use crate::{
 /// Each chunk is printed to standard output as soon as it arrives, in the form in which `agentwire
 /// call` prints a reply. Therefore, if the stream fails, all chunks received before the failure
 /// have been printed.
+///
+/// Chunks that only say where a long task is are shown as a progress bar, if standard error is a
+/// terminal. They are printed like all others unless standard output is a terminal, too.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct StreamArgs {
@@ -35,9 +43,10 @@ impl StreamArgs {
             let mut waiting = wait.start();
             let mut chunks = remote.stream(message.clone());
             let mut has_started = false;
+            let mut bar = ProgressBar::new();
             while let Some(chunk) = chunks.next().await {
                 match chunk {
-                    Ok(chunk) => self.reply.print(chunk)?,
+                    Ok(chunk) => print(self.reply, chunk, &mut bar)?,
                     Err(error) if !has_started && waiting.may_retry(&error).await => {
                         chunks = remote.stream(message.clone());
                         continue;
@@ -49,6 +58,28 @@ impl StreamArgs {
             Ok(())
         })
     }
+}
+
+/// Prints a chunk, or shows it as a progress bar.
+fn print(reply: ReplyArgs, chunk: Message, bar: &mut ProgressBar) -> Result<(), CliError> {
+    let progress = Progress::of(&chunk);
+    let is_shown = progress
+        .as_ref()
+        .is_some_and(|progress| match progress.state() {
+            ProgressState::Started | ProgressState::Processing => true,
+            ProgressState::Complete => chunk.text() == Some(""),
+            // The reason why there is no result.
+            _ => false,
+        });
+    if !(is_shown && bar.is_terminal() && reply.is_for_people()) {
+        bar.clear();
+        reply.print(chunk)?;
+    }
+    match progress {
+        Some(progress) if is_shown && !progress.is_complete() => bar.show(&progress),
+        _ => bar.clear(),
+    }
+    Ok(())
 }
 
 const AFTER_HELP: &str = r#"Examples:

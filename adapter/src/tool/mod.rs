@@ -3,6 +3,7 @@
 mod dynamic;
 mod function;
 mod pointer;
+mod remote;
 #[cfg(feature = "typed-tools")]
 mod typed;
 
@@ -11,9 +12,12 @@ use std::future::Future;
 use agentwire_codec::{Map, ToolResult};
 
 pub(crate) use self::dynamic::{DynTool, SharedTool};
-pub use self::function::{FnTool, ToolHandler, tool_fn};
 #[cfg(feature = "typed-tools")]
 pub use self::typed::{Typed, TypedTool, TypedToolHandler, typed_tool_fn};
+pub use self::{
+    function::{FnTool, ToolHandler, tool_fn},
+    remote::RemoteTool,
+};
 use crate::{
     AgentError, RequestContext,
     layer::{Layer, Layered},

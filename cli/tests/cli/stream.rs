@@ -1,5 +1,6 @@
 //! The command `stream`.
 
+use agentwire::{LocalAgent, progress::Progress, stream_fn};
 use agentwire_codec::{Body, Map, Message, Request, Value, WireError};
 
 use crate::{
@@ -151,4 +152,23 @@ async fn a_stream_ends_with_the_reader_of_its_output() {
     assert!(stream.line().await.contains("one"));
     // No chunk follows that the program could fail to print.
     stream.end_unread().await.success();
+}
+
+#[tokio::test]
+async fn progress_is_a_plain_chunk_in_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = format!("unix://{}", folder.path().join("p.sock").display());
+    let agent = stream_fn("p", |_: Message| {
+        futures_util::stream::iter([
+            Ok(Progress::started().into()),
+            Ok(Progress::processing(1, 2)
+                .with_message("half\x1b[2J")
+                .into()),
+            Ok(Progress::complete().attach(Message::agent("done"))),
+        ])
+    });
+    let _server = LocalAgent::serve(agent, &*endpoint).await.unwrap();
+
+    let chunks = run(["stream", &endpoint, "--raw", "x"]).await;
+    assert_eq!(chunks.success(), "\nhalf\x1b[2J\ndone\n");
 }
