@@ -317,12 +317,15 @@
 //! | `tls-aws-lc` | `tls://` endpoints, with the cryptography of AWS-LC |
 //! | `tls` | `tls://` endpoints; the program installs the cryptography |
 //! | `websocket` | `ws://` endpoints, and `wss://` together with TLS |
-//! | `http` | `http://` and `h2c://` endpoints of servers, and `https://` together with TLS |
-//! | `grpc` | `grpc://` endpoints of servers, and `grpcs://` together with TLS |
+//! | `http` | `http://` and `h2c://` endpoints, and `https://` together with TLS |
+//! | `grpc` | `grpc://` endpoints, and `grpcs://` together with TLS |
 //! | `auth` | the module `auth`: authentication, permissions, quotas and an audit record |
 //! | `jwt` | JSON Web Tokens for `auth` |
 //! | `metrics` | `observer::MetricsObserver`, which counts with the facade `metrics` |
 //! | `opentelemetry` | spans that continue the trace of a caller |
+//! | `cache` | `layer::Cache`, which stores answers |
+//! | `validate` | `layer::Validate`, which checks arguments and contents against JSON Schemas |
+//! | `tower` | `layer::tower`, which converts between agents and services of tower |
 //! | `redis` | `registry::RedisRegistry`, a registry in Redis |
 //! | `typed-tools` | `typed_tool_fn`: tools whose arguments are a struct, with its JSON Schema |
 //! | `anyhow` | the conversion of [`AgentError`] into `anyhow::Error` |
@@ -345,7 +348,6 @@
 //!
 //! # Not supported
 //!
-//! - Clients over HTTP and gRPC.
 //! - Runtimes other than Tokio.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
