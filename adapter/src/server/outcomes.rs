@@ -385,8 +385,8 @@ fn size_of_key(key: &Key) -> usize {
     size_of::<(Key, Entry, Instant)>() + 2 * key.key.len() + ENTRY_OVERHEAD
 }
 
-/// The maximum number of requests with a key that are processed at the same time. They outlive their
-/// connections, so the limits of connections do not bound them.
+/// The maximum number of requests with a key that are processed at the same time. They outlive
+/// their connections, so the limits of connections do not bound them.
 const MAX_IN_FLIGHT: usize = 1024;
 
 /// The memory of a channel and of the places in the tables.

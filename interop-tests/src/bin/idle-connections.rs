@@ -1,9 +1,9 @@
 //! Measures the memory of idle connections, in two processes.
 //!
-//! `idle-connections serve ENDPOINT [CERTIFICATE KEY]` serves an agent, and prints `READY ENDPOINT`.
-//! `idle-connections open ENDPOINT COUNT [CA]` opens connections to it, sends one request on each,
-//! and prints `OPEN COUNT`. Both answer a line `report` on standard input with `RESIDENT BYTES`, and
-//! end when it is closed.
+//! `idle-connections serve ENDPOINT [CERTIFICATE KEY]` serves an agent, and prints
+//! `READY ENDPOINT`. `idle-connections open ENDPOINT COUNT [CA]` opens connections to it, sends one
+//! request on each, and prints `OPEN COUNT`. Both answer a line `report` on standard input with
+//! `RESIDENT BYTES`, and end when it is closed.
 
 use std::{error::Error, io::Write};
 
