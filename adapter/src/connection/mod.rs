@@ -104,6 +104,7 @@ pub(crate) struct Encoded {
 
 /// A value that a connection has received.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all values are envelopes")]
 pub(crate) enum Received {
     Envelope(Envelope),
     /// A frame whose payload is not an envelope. The connection stays usable.

@@ -164,16 +164,11 @@ async fn killer(target: String) -> String {
                     return;
                 }
                 let mut buffer = vec![0; 64 * 1024];
-                loop {
-                    let read = peer.read(&mut buffer).await.unwrap_or(0);
-                    if read == 0 || server.write_all(&buffer[..read]).await.is_err() {
-                        return;
-                    }
-                    // Some answers are ready when the connection ends, others are not.
-                    if fastrand::bool() {
-                        let _ = server.read(&mut buffer).await;
-                    }
-                    return;
+                let read = peer.read(&mut buffer).await.unwrap_or(0);
+                let written = server.write_all(&buffer[..read]).await;
+                // Some answers are ready when the connection ends, others are not.
+                if written.is_ok() && fastrand::bool() {
+                    let _ = server.read(&mut buffer).await;
                 }
             });
         }
