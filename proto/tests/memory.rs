@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
+use std::sync::{Mutex, PoisonError};
+
 use agentwire_codec::DecodeFault;
 use agentwire_proto::{Message, Request, Rpc, decode};
 use peak_alloc::PeakAlloc;
@@ -9,6 +11,9 @@ use prost::Message as _;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// The allocator counts for the whole process, so the tests run one after the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The payloads that take the most memory for their size.
 fn payloads() -> Vec<(&'static str, Vec<u8>)> {
@@ -56,6 +61,7 @@ fn payloads() -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn the_memory_of_a_message_is_bounded_before_it_is_decoded() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, payload) in payloads() {
         let before = ALLOCATOR.current_usage();
         ALLOCATOR.reset_peak_usage();
@@ -86,6 +92,7 @@ fn the_memory_of_a_message_is_bounded_before_it_is_decoded() {
 
 #[test]
 fn a_length_that_lies_allocates_nothing() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // A message of 2 GiB, of which nothing has arrived.
     for payload in [
         &[0x32, 0xff, 0xff, 0xff, 0xff, 0x07][..],
