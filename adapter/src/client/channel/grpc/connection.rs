@@ -75,7 +75,7 @@ impl Connection {
         })
     }
 
-    /// Counts a call. The caller must hold the lock of [`Connections`].
+    /// Counts a call. The caller must hold the lock of `Connections`.
     pub(super) fn slot(self: &Arc<Self>) -> Slot {
         // Relaxed, because the lock orders the accesses that must be ordered.
         self.calls.in_flight.fetch_add(1, Relaxed);
