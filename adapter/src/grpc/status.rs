@@ -119,7 +119,7 @@ impl Status {
         let code = code.and_then(|code| Code::ALL.get(code).copied());
         let message = trailers.get(MESSAGE).map(|text| decode(text.as_bytes()));
         Some(Self {
-            // A code that nobody knows says as little as UNKNOWN.
+            // A code outside the standard says as little as UNKNOWN.
             code: code.unwrap_or(Code::Unknown),
             message: message.unwrap_or_default(),
         })

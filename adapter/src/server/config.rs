@@ -316,7 +316,7 @@ macro_rules! server_settings {
         }
 
         /// Sets the mode of the files of Unix sockets, such as `0o660`. By default, only the user
-        /// of the server can connect. Whoever may write to the file may connect.
+        /// of the server can connect. A user with write permission for the file can connect.
         ///
         /// To tell the users apart that may connect, authenticate them with
         /// [`Users`](crate::auth::Users), with the feature `auth`.

@@ -87,8 +87,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Creates the file anew if another program has renamed or removed it. Lines would otherwise be
-    /// written where nobody finds them.
+    /// Creates the file anew if another program has renamed or removed it. Otherwise, new lines
+    /// would be missing at the path of the record.
     fn follow(&mut self) -> io::Result<()> {
         let is_here = self
             .file

@@ -332,7 +332,7 @@ mod tests {
         calls.join_all().await;
         assert_eq!(order.lock().drain(..).collect::<String>(), "adefb");
 
-        // A steady flow of urgent requests delays the others for two seconds, not for ever.
+        // A steady flow of urgent requests delays the others for two seconds, and then no longer.
         let agent = agent.clone();
         let mut calls = JoinSet::new();
         let low = {
