@@ -63,10 +63,8 @@ impl SocketArgs {
 impl Doors {
     /// Adds the endpoints and the sockets to the builder of a server. Call this method inside the
     /// runtime.
-    pub(crate) fn add_to<B: ServerBuilder>(
-        self,
-        mut builder: B,
-    ) -> Result<(B, SocketFiles), CliError> {
+    pub(crate) fn add_to<B: ServerBuilder>(self, mut builder: B) -> Result<B, CliError> {
+        builder = builder.with_socket_files(self.files);
         for endpoint in self.endpoints {
             builder = builder.with_endpoint(endpoint);
         }
@@ -81,6 +79,6 @@ impl Doors {
             }
             builder = builder.with_listener(listener);
         }
-        Ok((builder, self.files))
+        Ok(builder)
     }
 }

@@ -114,13 +114,12 @@ impl ProxyArgs {
                 .apply(proxy, listen.into_iter().collect(), admin.as_ref())?;
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
-            let (proxy, files) = doors.add_to(proxy)?;
+            let proxy = doors.add_to(proxy)?;
             let admin = Admin::start_if_set(admin).await?;
             let proxy = tokio::select! {
                 served = proxy.serve() => served?,
                 () = signals.next() => return Ok(()),
             };
-            files.change()?;
             if let Some(admin) = &admin {
                 admin.serving(|| true);
             }

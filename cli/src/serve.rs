@@ -140,13 +140,12 @@ fn serve_until_stopped(
 ) -> Result<(), CliError> {
     runtime::run_server(async {
         let mut signals = StopSignals::start()?;
-        let (agent, files) = doors.add_to(agent)?;
+        let agent = doors.add_to(agent)?;
         let admin = Admin::start_if_set(admin).await?;
         let local = tokio::select! {
             served = agent.serve() => Arc::new(served?),
             () = signals.next() => return Ok(()),
         };
-        files.change()?;
         if let Some(admin) = &admin {
             let local = Arc::clone(&local);
             admin.serving(move || {

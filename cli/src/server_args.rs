@@ -15,6 +15,7 @@ use crate::{
     exit::CliError,
     frame_limit::parse_memory_budget,
     logging,
+    socket_file::SocketFiles,
     timeout::parse_timeout,
     tls_args::TlsServerArgs,
 };
@@ -120,6 +121,9 @@ pub(crate) trait ServerBuilder {
     fn with_endpoint(self, endpoint: Endpoint) -> Self;
 
     #[must_use]
+    fn with_socket_files(self, files: SocketFiles) -> Self;
+
+    #[must_use]
     fn with_listener(self, listener: Listener) -> Self;
 }
 
@@ -153,6 +157,17 @@ macro_rules! server_builders {
 
             fn with_security(self, security: Security) -> Self {
                 self.security(security)
+            }
+
+            fn with_socket_files(self, files: SocketFiles) -> Self {
+                let builder = match files.mode {
+                    Some(mode) => self.socket_mode(mode),
+                    None => self,
+                };
+                match files.group {
+                    Some(group) => builder.socket_group(group),
+                    None => builder,
+                }
             }
 
             fn with_endpoint(self, endpoint: Endpoint) -> Self {

@@ -1,7 +1,5 @@
 //! The mode and the group of the files of Unix sockets.
 
-use std::path::PathBuf;
-
 use agentwire::Endpoint;
 use clap::Args;
 
@@ -20,52 +18,23 @@ pub(crate) struct SocketFileArgs {
     socket_group: Option<String>,
 }
 
-/// The changes to make to the files of Unix sockets after they have been bound.
-#[derive(Debug)]
+/// The mode and the group of the files of Unix sockets. Without a mode, a group has mode 0660.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct SocketFiles {
-    paths: Vec<PathBuf>,
-    mode: Option<u32>,
-    group: Option<u32>,
+    pub(crate) mode: Option<u32>,
+    pub(crate) group: Option<u32>,
 }
 
 impl SocketFileArgs {
     pub(crate) fn open(&self, endpoints: &[Endpoint]) -> Result<SocketFiles, CliError> {
-        let paths = endpoints.iter().filter_map(|endpoint| match endpoint {
-            Endpoint::Unix { path, .. } => Some(path.clone()),
-            _ => None,
-        });
-        let paths: Vec<_> = paths.collect();
         let group = self.socket_group.as_deref().map(group_id).transpose()?;
-        let mode = self.socket_mode.or(group.map(|_| GROUP_MODE));
-        if mode.is_some() && paths.is_empty() {
+        let mode = self.socket_mode;
+        let is_unix = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix { .. });
+        if (mode.is_some() || group.is_some()) && !endpoints.iter().any(is_unix) {
             let problem = "--socket-mode and --socket-group need a unix:// endpoint";
             return Err(CliError::new(Exit::Usage, problem));
         }
-        Ok(SocketFiles { paths, mode, group })
-    }
-}
-
-impl SocketFiles {
-    /// Changes the files. They have been created with mode 0600, so the change of the group comes
-    /// first.
-    pub(crate) fn change(&self) -> Result<(), CliError> {
-        #[cfg(unix)]
-        for path in &self.paths {
-            use std::{fs, os::unix};
-
-            let failed = |error: std::io::Error, what: &str| {
-                let context = format!("cannot change the {what} of {}", path.display());
-                CliError::from_error(Exit::Unreachable, &error).context(context)
-            };
-            if let Some(group) = self.group {
-                unix::fs::chown(path, None, Some(group)).map_err(|error| failed(error, "group"))?;
-            }
-            if let Some(mode) = self.mode {
-                let mode = unix::fs::PermissionsExt::from_mode(mode);
-                fs::set_permissions(path, mode).map_err(|error| failed(error, "mode"))?;
-            }
-        }
-        Ok(())
+        Ok(SocketFiles { mode, group })
     }
 }
 
@@ -99,9 +68,6 @@ fn find_group(groups: &str, name: &str) -> Option<u32> {
 }
 
 const GROUPS: &str = "/etc/group";
-
-/// The mode of a socket for the members of a group.
-const GROUP_MODE: u32 = 0o660;
 
 #[cfg(test)]
 mod tests {

@@ -109,13 +109,12 @@ impl RegistryServeArgs {
         let (server, doors) = self.server.apply(server, self.endpoints, admin.as_ref())?;
         runtime::run_server(async {
             let mut signals = StopSignals::start()?;
-            let (server, files) = doors.add_to(server)?;
+            let server = doors.add_to(server)?;
             let admin = Admin::start_if_set(admin).await?;
             let server = tokio::select! {
                 served = server.serve() => served?,
                 () = signals.next() => return Ok(()),
             };
-            files.change()?;
             if let Some(admin) = &admin {
                 admin.serving(|| true);
             }
