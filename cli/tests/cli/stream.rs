@@ -1,11 +1,21 @@
 //! The command `stream`.
 
+use std::{
+    fs::File,
+    io::Read,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{Output, Stdio},
+};
+
 use agentwire::{LocalAgent, progress::Progress, stream_fn};
 use agentwire_codec::{Body, Map, Message, Request, Value, WireError};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tokio::process::Command;
 
 use crate::{
     peer::Peer,
-    program::{Running, Server, parse_lines, run},
+    program::{Running, Server, parse_lines, program, run, within},
 };
 
 #[tokio::test]
@@ -155,7 +165,7 @@ async fn a_stream_ends_with_the_reader_of_its_output() {
 }
 
 #[tokio::test]
-async fn progress_is_a_plain_chunk_in_a_pipe() {
+async fn progress_is_a_bar_on_a_terminal_and_a_plain_chunk_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let endpoint = format!("unix://{}", folder.path().join("p.sock").display());
     let agent = stream_fn("p", |_: Message| {
@@ -168,7 +178,66 @@ async fn progress_is_a_plain_chunk_in_a_pipe() {
         ])
     });
     let _server = LocalAgent::serve(agent, &*endpoint).await.unwrap();
+    let bar = "\r\x1b[Kstarted\r\x1b[K[############            ]  50 % 1/2 half\\u{1b}[2J\r\x1b[K";
 
     let chunks = run(["stream", &endpoint, "--raw", "x"]).await;
     assert_eq!(chunks.success(), "\nhalf\x1b[2J\ndone\n");
+
+    // A program reads standard output, and a person reads standard error.
+    let terminal = Terminal::open();
+    let mut command = program(["stream", &endpoint, "--raw", "x"]);
+    command.env("TERM", "xterm").stderr(terminal.stdio());
+    let output = end(command).await;
+    assert_eq!(output.stdout, b"\nhalf\x1b[2J\ndone\n");
+    let shown = terminal.read().await;
+    assert!(shown.starts_with("\r\x1b[Kstarted"), "{shown:?}");
+    assert!(shown.contains("50 % 1/2"), "{shown:?}");
+
+    // A person reads both.
+    let terminal = Terminal::open();
+    let mut command = program(["stream", &endpoint, "--raw", "x"]);
+    command.env("TERM", "xterm");
+    command.stdout(terminal.stdio()).stderr(terminal.stdio());
+    assert!(end(command).await.status.success());
+    assert_eq!(terminal.read().await, format!("{bar}done\r\n"));
+}
+
+/// Runs a program to its end, and closes the files that it was given.
+async fn end(mut command: Command) -> Output {
+    let child = command.spawn().unwrap();
+    drop(command);
+    within(child.wait_with_output()).await.unwrap()
+}
+
+/// A terminal whose output the test reads.
+struct Terminal {
+    controller: OwnedFd,
+    path: PathBuf,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let path = ptsname(&controller, Vec::new()).unwrap();
+        let path = PathBuf::from(path.into_string().unwrap());
+        Self { controller, path }
+    }
+
+    fn stdio(&self) -> Stdio {
+        let file = File::options().read(true).write(true).open(&self.path);
+        file.unwrap().into()
+    }
+
+    /// Reads everything that was written before the last program closed the terminal.
+    async fn read(self) -> String {
+        let read = move || {
+            let mut output = Vec::new();
+            // Linux reports an error at the end, after all output has been read.
+            let _ = File::from(self.controller).read_to_end(&mut output);
+            String::from_utf8(output).unwrap()
+        };
+        within(tokio::task::spawn_blocking(read)).await.unwrap()
+    }
 }
