@@ -89,7 +89,7 @@ async fn many_calls_at_once_and_large_messages_work() {
     for scheme in SCHEMES {
         let server = serve(scheme).await;
         let remote = RemoteAgent::new(server.endpoint()).unwrap();
-        let large = "x".repeat(3 * 1024 * 1024);
+        let large = "x".repeat(512 * 1024);
         let calls = (0..40).map(|i| {
             let (remote, text) = (remote.clone(), if i == 7 { &large } else { "x" });
             async move {
@@ -343,6 +343,25 @@ async fn h2c_falls_back_to_http1_for_a_server_that_speaks_nothing_else() {
     for _ in 0..2 {
         within(remote.process(Message::user("x"))).await.unwrap();
     }
+    within(served).await.unwrap();
+}
+
+#[tokio::test]
+async fn h2c_falls_back_to_http1_if_the_refusal_is_lost_with_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = tokio::spawn(async move {
+        // Bytes that are not read reset the connection, and the answer is lost.
+        drop(listener.accept().await.unwrap());
+        let (mut second, _) = listener.accept().await.unwrap();
+        read_request(&mut second).await;
+        second
+            .write_all(json(200, PYTHON).as_bytes())
+            .await
+            .unwrap();
+    });
+    let remote = once(&format!("h2c://127.0.0.1:{port}").parse().unwrap());
+    within(remote.process(Message::user("x"))).await.unwrap();
     within(served).await.unwrap();
 }
 

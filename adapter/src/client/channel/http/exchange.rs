@@ -111,11 +111,17 @@ async fn send(
         if !matches!(failure, Failure::TimedOut(_)) {
             lease.lost();
         }
-        if lease.is_http2() && pool.is_h2c() && shared.speaks_http1() {
-            // No server of HTTP/1.1 takes the start of HTTP/2 for a request that it could process.
-            tracing::debug!(endpoint = %pool.endpoint(), "server speaks HTTP/1.1 only");
-            pool.use_http1();
-            continue;
+        // No server of HTTP/1.1 takes the start of HTTP/2 for a request that it could process, and a
+        // server of HTTP/2 begins with its settings. The answer may be lost with the connection.
+        let is_refused = shared.speaks_http1() || (shared.received() == 0 && !is_reused);
+        if pool.is_h2c() && !matches!(failure, Failure::TimedOut(_)) {
+            if lease.is_http2() && is_refused {
+                tracing::debug!(endpoint = %pool.endpoint(), "server speaks HTTP/1.1 only");
+                pool.use_http1(true);
+                continue;
+            }
+            // The server may have been replaced by one that speaks HTTP/2.
+            pool.use_http1(false);
         }
         match failure {
             // The pool no longer has the connection, so the loop ends.

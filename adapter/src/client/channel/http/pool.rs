@@ -196,9 +196,9 @@ impl Pool {
         Ok(Leased::Http2(connection))
     }
 
-    /// Records that the server at an endpoint `h2c://` speaks HTTP/1.1 only.
-    pub(super) fn use_http1(&self) {
-        self.is_http1_only.store(true, Relaxed);
+    /// Records whether the server at an endpoint `h2c://` speaks HTTP/1.1 only.
+    pub(super) fn use_http1(&self, only: bool) {
+        self.is_http1_only.store(only, Relaxed);
         let shared = self.state.lock().shared.take();
         drop(shared);
     }
