@@ -111,8 +111,8 @@ async fn send(
         if !matches!(failure, Failure::TimedOut(_)) {
             lease.lost();
         }
-        // No server of HTTP/1.1 takes the start of HTTP/2 for a request that it could process, and a
-        // server of HTTP/2 begins with its settings. The answer may be lost with the connection.
+        // No server of HTTP/1.1 takes the start of HTTP/2 for a request that it could process, and
+        // a server of HTTP/2 begins with its settings. The answer may be lost with the connection.
         let is_refused = shared.speaks_http1() || (shared.received() == 0 && !is_reused);
         if pool.is_h2c() && !matches!(failure, Failure::TimedOut(_)) {
             if lease.is_http2() && is_refused {
