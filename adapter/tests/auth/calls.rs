@@ -5,9 +5,9 @@ use std::time::Duration;
 use agentwire::{
     ApiKey, Credential, Credentials, Error, Map, Message, Principal, Proxy, RemoteAgent,
     RetryPolicy,
-    auth::{AuditKind, Policy, Quota, Role, Rule, Security, Users, Verb},
+    auth::{AuditKind, Authenticate, Denied, Policy, Quota, Role, Rule, Security, Users, Verb},
     map,
-    transport::internal::own_uid,
+    transport::{Peer, internal::own_uid},
 };
 
 use super::support::{Events, bearer, client, serve, token, tokens};
@@ -371,5 +371,53 @@ async fn a_description_contains_only_what_the_caller_may_see() {
         // A proxy does not filter the description of its target, so all names must be allowed.
         let through = describe(proxy.endpoint(), name).await;
         assert_eq!(through.is_ok(), name == "all", "{name}");
+    }
+}
+
+/// An authenticator that takes its time, as one that asks a service does.
+struct Slow;
+
+impl Authenticate for Slow {
+    async fn request(
+        &self,
+        _: &Peer,
+        credential: &Credential,
+    ) -> Result<Option<Principal>, Denied> {
+        tokio::task::yield_now().await;
+        let is_known = credential.secret() == token("alice");
+        Ok(is_known.then(alice))
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_may_take_its_time() {
+    let mut endpoints = vec!["memory://auth-slow", "tcp://127.0.0.1:0"];
+    if cfg!(feature = "websocket") {
+        endpoints.push("ws://127.0.0.1:0");
+    }
+    for endpoint in endpoints {
+        let server = serve(Security::new().authenticate(Slow), endpoint).await;
+        let remote = client(&server)
+            .credentials(bearer("alice"))
+            .build()
+            .unwrap();
+        let reply = remote.process(Message::user("?")).await;
+        let reply = reply.unwrap_or_else(|error| panic!("{endpoint}: {error}"));
+        let principal = reply
+            .content
+            .get("principal")
+            .and_then(|name| name.as_str());
+        assert_eq!(principal, Some("alice"), "{endpoint}");
+        let clock = RemoteAgent::builder(server.endpoint()).name("clock");
+        let clock = clock.credentials(bearer("alice")).build().unwrap();
+        let mut chunks = clock.stream(Message::user("?"));
+        chunks.next().await.unwrap().unwrap();
+        assert!(chunks.next().await.is_none(), "{endpoint}");
+        let wrong = client(&server)
+            .credentials(bearer("mallory"))
+            .build()
+            .unwrap();
+        let error = wrong.process(Message::user("?")).await.unwrap_err();
+        assert_eq!(error.code().as_str(), "UNAUTHENTICATED", "{endpoint}");
     }
 }

@@ -19,7 +19,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use agentwire_codec::{Body, EnvelopeType, RequestId, WireError};
+use agentwire_codec::{Body, EnvelopeType, ErrorCode, Request, RequestId, Value, WireError};
 use async_stream::stream;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use futures_util::StreamExt;
@@ -86,14 +86,43 @@ impl Service for Gatekeeper {
     }
 
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
+        let has_one_answer = has_one_answer(&body);
         let admission = Arc::clone(&self.0).admit(id.clone(), body, caller.clone());
         let mut admission: BoxFuture<'static, _> = Box::pin(admission);
         // The built-in authenticators and sinks decide at once.
         let mut cx = Context::from_waker(Waker::noop());
         match admission.as_mut().poll(&mut cx) {
             Poll::Ready(admitted) => admitted,
+            // Carriers such as HTTP answer streams in another way than calls.
+            Poll::Pending if has_one_answer => Ok(Work::One(Box::pin(one_later(admission)))),
             Poll::Pending => Ok(Work::Many(later(admission))),
         }
+    }
+}
+
+/// Returns whether the service answers a request once.
+fn has_one_answer(body: &Body) -> bool {
+    match body {
+        Body::Request(request) => {
+            matches!(request, Request::Process(_) | Request::Execute(_))
+        }
+        Body::Raw(raw) if raw.kind == EnvelopeType::Request => {
+            let method = raw.payload.get("method").and_then(Value::as_str);
+            matches!(method, Some("process" | "execute"))
+        }
+        _ => true,
+    }
+}
+
+/// Returns the only answer to a request whose admission takes time.
+async fn one_later(admission: BoxFuture<'static, Result<Work, WireError>>) -> Body {
+    match admission.await {
+        Ok(Work::One(answer)) => answer.await,
+        Ok(Work::Many(mut answers)) => answers
+            .next()
+            .await
+            .unwrap_or_else(|| Body::Error(WireError::new(ErrorCode::INTERNAL_ERROR, "No answer"))),
+        Err(error) => Body::Error(error),
     }
 }
 
