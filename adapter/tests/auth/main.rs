@@ -16,3 +16,5 @@ mod certificates;
 mod matrix;
 mod registry;
 mod support;
+#[cfg(feature = "websocket")]
+mod websocket;

@@ -244,3 +244,129 @@ async fn a_refused_handshake_is_a_connect_error_that_says_why() {
         }
     }
 }
+
+/// A masked frame, with a mask of zeros.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first, 0xFF];
+    frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Opens a WebSocket by hand.
+async fn raw(server: &LocalAgent) -> TcpStream {
+    let (host, port) = server.endpoint().host_and_port().unwrap();
+    let mut socket = TcpStream::connect((host, port)).await.unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(socket.read_u8()).await.unwrap());
+    }
+    socket
+}
+
+#[tokio::test]
+async fn hostile_clients_are_closed_with_a_code_and_others_are_served() {
+    let server = serve().await;
+    let honest = RemoteAgent::new(server.endpoint()).unwrap();
+    let whole = r#"{"version": "1.0", "type": "request"}"#;
+    let cases: Vec<(Vec<u8>, u16)> = vec![
+        // Not masked.
+        (vec![0x82, 0x01, b'x'], 1002),
+        // Reserved bits, an unknown opcode, a stray continuation, a long and a fragmented ping.
+        (vec![0xC2, 0x80, 0, 0, 0, 0], 1002),
+        (vec![0x83, 0x80, 0, 0, 0, 0], 1002),
+        (masked(0x80, b"x"), 1002),
+        (vec![0x89, 0xFE, 0, 126, 0, 0, 0, 0], 1002),
+        (vec![0x09, 0x80, 0, 0, 0, 0], 1002),
+        // A close frame with half a code.
+        (vec![0x88, 0x81, 0, 0, 0, 0, 3], 1002),
+        (masked(0x81, b"\xff"), 1007),
+        (masked(0x81, &[b"{".as_slice(), b"\xc3"].concat()), 1007),
+        // 2^62 bytes.
+        (
+            vec![0x82, 0xFF, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            1009,
+        ),
+        // A new message inside of a fragmented one.
+        (
+            [masked(0x01, b"{"), masked(0x81, whole.as_bytes())].concat(),
+            1002,
+        ),
+    ];
+    for (bytes, code) in cases {
+        let mut socket = raw(&server).await;
+        socket.write_all(&bytes).await.unwrap();
+        let mut rest = Vec::new();
+        let read = within(socket.read_to_end(&mut rest)).await;
+        assert!(read.is_ok(), "{bytes:x?}: {read:?}");
+        let close = rest.get(..4).map(|close| (close[0], close[2..].to_vec()));
+        let expected = (0x88, code.to_be_bytes().to_vec());
+        assert_eq!(close, Some(expected), "{bytes:x?} answered with {rest:x?}");
+        let reply = within(honest.process(Message::user("hello")))
+            .await
+            .unwrap();
+        assert_eq!(reply.text(), Some("hello"));
+    }
+    // A payload that is no envelope is answered, and the connection stays open.
+    let mut socket = raw(&server).await;
+    for _ in 0..2 {
+        socket.write_all(&masked(0x82, b"{}")).await.unwrap();
+        let mut head = [0; 4];
+        within(socket.read_exact(&mut head)).await.unwrap();
+        assert_eq!(head[..2], [0x82, 126]);
+        let mut answer = vec![0; u16::from_be_bytes([head[2], head[3]]).into()];
+        within(socket.read_exact(&mut answer)).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.contains(r#""type": "error""#), "{answer}");
+    }
+    within(server.stop()).await;
+}
+
+#[tokio::test]
+async fn clients_that_stall_are_cut_or_bounded_and_others_are_served() {
+    let server = LocalAgent::builder(echo())
+        .endpoint("ws://127.0.0.1:0")
+        .memory_budget(8 << 20)
+        .frame_limits(FrameLimits::default().receive(1 << 20))
+        .handshake_timeout(Duration::from_millis(200))
+        .serve()
+        .await
+        .unwrap();
+    // Fragments that never end share an eighth of the budget.
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let mut socket = raw(&server).await;
+        // A server without memory may close before all is written.
+        let _ = socket.write_all(&masked(0x02, &vec![b'x'; 400_000])).await;
+        stalled.push(socket);
+    }
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    let text = "y".repeat(100_000);
+    for _ in 0..3 {
+        let reply = within(remote.process(Message::user(text.as_str())))
+            .await
+            .unwrap();
+        assert_eq!(reply.text(), Some(text.as_str()));
+    }
+    let mut refused = 0;
+    for socket in &mut stalled {
+        let mut close = [0; 4];
+        let read = tokio::time::timeout(Duration::from_millis(100), socket.read_exact(&mut close));
+        if let Ok(Ok(_)) = read.await {
+            assert_eq!(close[2..], 1013_u16.to_be_bytes());
+            refused += 1;
+        }
+    }
+    assert!(refused >= 6, "{refused}");
+    // A handshake that never ends.
+    let (host, port) = server.endpoint().host_and_port().unwrap();
+    let mut silent = TcpStream::connect((host, port)).await.unwrap();
+    silent.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+    let end = within(silent.read(&mut [0; 8])).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    within(server.stop()).await;
+}

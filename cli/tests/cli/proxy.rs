@@ -53,6 +53,34 @@ async fn a_proxy_connects_tcp_and_unix_sockets() {
 }
 
 #[tokio::test]
+async fn a_proxy_stands_between_websocket_and_any_other_carrier() {
+    let directory = tempfile::tempdir().expect("directory");
+    let carriers = ["unix", "tcp", "ws"];
+    let listen = |scheme: &str, name: &str| match scheme {
+        "unix" => format!("unix://{}", directory.path().join(name).display()),
+        _ => format!("{scheme}://127.0.0.1:0"),
+    };
+    for far in carriers {
+        let agent = ["serve", &listen(far, "far.sock"), "--agent", "count:3"];
+        let target = Server::start(agent).await;
+        for near in carriers {
+            let proxy = ["proxy", &listen(near, "near.sock"), &target.endpoint];
+            let proxy = Server::start(proxy).await;
+            let endpoint = &proxy.endpoint;
+            assert!(endpoint.starts_with(near), "{endpoint}");
+            let call = run(["call", endpoint, "--text", "x"]).await;
+            assert_eq!(call.messages().len(), 1, "{near} to {far}: {call:?}");
+            let stream = run(["stream", endpoint, "--text", "x"]).await;
+            assert_eq!(stream.messages().len(), 3, "{near} to {far}: {stream:?}");
+            run(["ping", endpoint, "--count", "1"]).await.success();
+            run(["describe", endpoint]).await.success();
+            proxy.running.send(Signal::TERM);
+            proxy.running.end().await.success();
+        }
+    }
+}
+
+#[tokio::test]
 async fn messages_pass_unchanged_in_both_directions() {
     for (named, arrives) in [("near", "near"), ("", "far")] {
         let target = Peer::listen().await;
