@@ -18,7 +18,7 @@ class MuteAgent:
         if do == "fail":
             raise RuntimeError(f"deliberate failure: {message.content}")
         if do == "slow":
-            await asyncio.sleep(message.metadata["ms"] / 1000)
+            await asyncio.sleep(int(message.metadata["ms"]) / 1000)
         elif do != "echo":
             raise ValueError(f"unknown behaviour: {do}")
         return Message("agent", message.content, message.metadata)
@@ -31,8 +31,9 @@ class InteropAgent(MuteAgent):
 
     async def stream(self, message: Message) -> AsyncGenerator[Message, None]:
         """Streams `metadata["count"]` chunks, or fails after `metadata["fail_after"]` of them."""
-        count = message.metadata.get("count", 3)
-        fail_after = message.metadata.get("fail_after", count + 1)
+        # gRPC carries metadata as text.
+        count = int(message.metadata.get("count", 3))
+        fail_after = int(message.metadata.get("fail_after", count + 1))
         for i in range(min(count, fail_after)):
             yield Message("agent", _numbered(message.content, i), {"i": i})
         if fail_after <= count:

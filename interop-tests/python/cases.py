@@ -274,7 +274,7 @@ async def concurrent_clients(target: Target) -> None:
     async def calls(caller: int) -> None:
         async with target.client() as client:
             for number in range(20):
-                await echo(client, f"client {caller}, call {number}", {"client": caller})
+                await echo(client, f"client {caller}, call {number}", {"client": str(caller)})
 
     callers = [calls(caller) for caller in range(32)]
     for result in await asyncio.gather(*callers, return_exceptions=True):
@@ -331,7 +331,9 @@ def expect_chunks(chunks: list[Message], content: Any, count: int) -> None:
         expect(f"the role of chunk {i}", chunk.role, "agent")
         wanted = f"{content} #{i}" if isinstance(content, str) else content
         expect(f"the content of chunk {i}", chunk.content, wanted)
-        expect(f"the metadata of chunk {i}", chunk.metadata, {"i": i})
+        # gRPC carries metadata as text.
+        texts = {key: str(value) for key, value in chunk.metadata.items()}
+        expect(f"the metadata of chunk {i}", texts, {"i": str(i)})
 
 
 async def remote_error(call: Awaitable[Any]) -> RemoteError:

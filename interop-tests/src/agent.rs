@@ -143,7 +143,9 @@ fn number(message: &Message, key: &str) -> Result<Option<i64>, AgentError> {
     let Some(value) = message.metadata.get(key) else {
         return Ok(None);
     };
-    match value.as_i64() {
+    // gRPC carries metadata as text.
+    let text = value.as_str().and_then(|text| text.parse().ok());
+    match value.as_i64().or(text) {
         Some(number) => Ok(Some(number)),
         None => Err(AgentError::new(format!("{key} is not a number: {value}"))),
     }

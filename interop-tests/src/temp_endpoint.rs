@@ -13,6 +13,8 @@ pub enum Carrier {
     Tcp,
     /// WebSocket on the loopback interface.
     WebSocket,
+    /// gRPC on the loopback interface.
+    Grpc,
 }
 
 /// An unused endpoint for a server. Dropping the value removes its temporary directory.
@@ -43,6 +45,10 @@ impl TempEndpoint {
             },
             Carrier::WebSocket => Self {
                 endpoint: "ws://127.0.0.1:0".to_owned(),
+                _directory: None,
+            },
+            Carrier::Grpc => Self {
+                endpoint: "grpc://127.0.0.1:0".to_owned(),
                 _directory: None,
             },
         })

@@ -32,6 +32,12 @@ impl Wire {
         format: Format::Json,
     };
 
+    /// gRPC. The format is that of the frame that the message is made from.
+    pub const JSON_OVER_GRPC: Self = Self {
+        carrier: Carrier::Grpc,
+        format: Format::Json,
+    };
+
     /// MessagePack over WebSocket.
     pub const MSGPACK_OVER_WEBSOCKET: Self = Self {
         carrier: Carrier::WebSocket,

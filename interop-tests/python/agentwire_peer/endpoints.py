@@ -48,18 +48,33 @@ class WebSocketEndpoint:
         return "ws" + str(TcpEndpoint(self.host, self.port)).removeprefix("tcp") + self.path
 
 
-Endpoint = UnixEndpoint | TcpEndpoint | WebSocketEndpoint
+@dataclass(frozen=True)
+class GrpcEndpoint:
+    """A port of a gRPC server."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return "grpc" + str(TcpEndpoint(self.host, self.port)).removeprefix("tcp")
+
+
+Endpoint = UnixEndpoint | TcpEndpoint | WebSocketEndpoint | GrpcEndpoint
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Parses `unix://PATH`, `tcp://HOST:PORT` or `ws://HOST:PORT/PATH`; else raises ValueError."""
+    """Parses `unix://PATH`, `tcp://HOST:PORT`, `grpc://HOST:PORT` or `ws://HOST:PORT/PATH`.
+
+    Raises ValueError for any other text.
+    """
     scheme, separator, rest = text.partition("://")
     if separator and scheme == "unix" and rest:
         return UnixEndpoint(rest)
-    if separator and scheme == "tcp":
+    if separator and scheme in ("tcp", "grpc"):
         match = _TCP.fullmatch(rest)
         if match and int(match["port"]) <= 65535:
-            return TcpEndpoint(match["ipv6"] or match["host"], int(match["port"]))
+            kind = TcpEndpoint if scheme == "tcp" else GrpcEndpoint
+            return kind(match["ipv6"] or match["host"], int(match["port"]))
     if url := _URL.fullmatch(text):
         match = _TCP.fullmatch(url["authority"])
         if match and int(match["port"]) <= 65535:
@@ -75,7 +90,7 @@ async def open_connection(text: str) -> tuple[asyncio.StreamReader, asyncio.Stre
     endpoint = parse_endpoint(text)
     if isinstance(endpoint, UnixEndpoint):
         return await asyncio.open_unix_connection(endpoint.path)
-    if isinstance(endpoint, WebSocketEndpoint):
+    if isinstance(endpoint, WebSocketEndpoint | GrpcEndpoint):
         raise ValueError(f"{text} needs another AGENTWIRE_PEER")
     if endpoint.port == 0:
         raise ValueError(f"not an endpoint for a client: {text!r} (port 0)")
@@ -92,7 +107,7 @@ class BoundSocket:
             self.socket = _bind_unix(endpoint.path)
             self.endpoint = str(endpoint)
             self._file = endpoint.path, os.lstat(endpoint.path)
-        elif isinstance(endpoint, WebSocketEndpoint):
+        elif isinstance(endpoint, WebSocketEndpoint | GrpcEndpoint):
             raise ValueError(f"{text} needs another AGENTWIRE_PEER")
         else:
             self.socket = _bind_tcp(endpoint)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from agenkit import interfaces
 from agenkit.adapters.python import LocalAgent, RemoteAgent, RemoteExecutionError
+from agenkit.adapters.python.grpc_server import GRPCServer
 
 from agentwire_peer import Agent, Codec, JsonCodec, Message, RemoteError, StreamingAgent
 from agentwire_peer.endpoints import UnixEndpoint, parse_endpoint
@@ -19,6 +20,7 @@ REPORTS_CODES = False
 CLIENT_RECONNECTS = False
 
 _CLOSING_SECONDS = 5.0
+_GRPC = "grpc://"
 
 # agenkit logs a traceback for each failure of an agent; the failures here are deliberate.
 logging.getLogger("agenkit").addHandler(logging.NullHandler())
@@ -35,7 +37,11 @@ async def serve(agent: Agent, endpoint: str) -> "Server":
     """Starts a server for an agent."""
     endpoint = _with_port(endpoint)
     wrapped = _StreamingAgent(agent) if isinstance(agent, StreamingAgent) else _Agent(agent)
-    server = LocalAgent(wrapped, endpoint=endpoint)
+    server: LocalAgent | GRPCServer
+    if endpoint.startswith(_GRPC):
+        server = GRPCServer(wrapped, endpoint.removeprefix(_GRPC))
+    else:
+        server = LocalAgent(wrapped, endpoint=endpoint)
     await server.start()
     return Server(server, endpoint)
 
@@ -73,9 +79,9 @@ class Client:
 
 
 class Server:
-    """A server on agenkit's LocalAgent."""
+    """A server on agenkit's LocalAgent or GRPCServer."""
 
-    def __init__(self, server: LocalAgent, endpoint: str) -> None:
+    def __init__(self, server: LocalAgent | GRPCServer, endpoint: str) -> None:
         self.endpoint = endpoint
         self._server = server
 
@@ -119,7 +125,7 @@ def _from_agenkit(message: interfaces.Message) -> Message:
 
 
 def _with_port(text: str) -> str:
-    """Replaces port 0 by a free port, because LocalAgent does not report the port it was given."""
+    """Replaces port 0 by a free port, because agenkit does not report the port it was given."""
     endpoint = parse_endpoint(text)
     if isinstance(endpoint, UnixEndpoint) or endpoint.port != 0:
         return text

@@ -26,7 +26,7 @@ async fn twenty_calls(target: Target<'_>, caller: i32) -> TestResult {
     let client = client(target)?;
     for number in 0..20 {
         let text = format!("client {caller}, call {number}");
-        echo_with(&client, text, Map::from([("client", caller)])).await?;
+        echo_with(&client, text, Map::from([("client", caller.to_string())])).await?;
     }
     Ok(())
 }

@@ -112,7 +112,17 @@ fn expect_chunks(chunks: &[Message], content: &Value, count: usize) -> TestResul
             &chunk.content,
             &wanted,
         )?;
-        let metadata = Map::from([("i", i)]);
+        // gRPC carries metadata as text.
+        let is_text = chunk
+            .metadata
+            .get("i")
+            .is_some_and(|i| i.as_str().is_some());
+        let index = if is_text {
+            Value::from(i.to_string())
+        } else {
+            i.into()
+        };
+        let metadata = Map::from([("i", index)]);
         expect(
             format_args!("the metadata of chunk {i}"),
             &chunk.metadata,
