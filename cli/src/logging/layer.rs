@@ -43,7 +43,9 @@ impl LogLayer {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        *metadata.level() <= self.level_of(metadata.target())
+        // The outcomes of calls are in the lines about requests.
+        let is_outcome = metadata.is_event() && metadata.target() == OUTCOMES;
+        !is_outcome && *metadata.level() <= self.level_of(metadata.target())
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -116,3 +118,6 @@ impl Visit for Fields {
         self.0.insert(field.name(), Value::from(value));
     }
 }
+
+/// The target of the events about the outcomes of calls.
+const OUTCOMES: &str = "agentwire::client::call::trace";

@@ -4,7 +4,7 @@ use agentwire::{Map, Value};
 use anstyle::{AnsiColor, Style};
 use tracing::{Level, Metadata};
 
-use super::{escape::escaped, timestamp};
+use super::{clock, escape::escaped, timestamp};
 use crate::output;
 
 /// Returns an event as one JSON object. The fields of the spans become fields of the object, and
@@ -43,7 +43,7 @@ pub(super) fn text(
     let style = |style: Style| if is_colored { style } else { Style::new() };
     let (dim, bold) = (style(Style::new().dimmed()), style(Style::new().bold()));
     let color = style(level_style(level));
-    let mut line = format!("{dim}{}{dim:#} {color}{level:>5}{color:#} ", timestamp());
+    let mut line = format!("{dim}{}{dim:#} {color}{level:>5}{color:#} ", clock());
     for (name, fields) in spans {
         line += &format!("{bold}{name}{bold:#}{dim}{{");
         push_fields(&mut line, &fields, " ", Style::new());

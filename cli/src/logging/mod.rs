@@ -5,7 +5,12 @@ mod layer;
 mod line;
 pub(crate) mod requests;
 
-use std::{env, sync::OnceLock, time::SystemTime};
+use std::{
+    env,
+    io::{self, IsTerminal},
+    sync::OnceLock,
+    time::SystemTime,
+};
 
 use agentwire::{Map, transport::internal::Escaped};
 use clap::{ArgAction, Args, ValueEnum};
@@ -113,6 +118,18 @@ pub(crate) fn write_message(level: &str, text: &str) {
 fn timestamp() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
+
+/// Returns the current time for a line of text. People at a terminal know the date.
+fn clock() -> String {
+    let time = timestamp();
+    match time.get(CLOCK) {
+        Some(clock) if io::stderr().is_terminal() => clock.to_owned(),
+        _ => time,
+    }
+}
+
+/// The time of day in a timestamp.
+pub(crate) const CLOCK: std::ops::Range<usize> = 11..23;
 
 static IS_JSON: OnceLock<bool> = OnceLock::new();
 

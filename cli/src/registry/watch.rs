@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::{client_args::ClientArgs, table};
 use crate::{
     exit::{CliError, Exit},
+    logging::CLOCK,
     output, runtime,
 };
 
@@ -90,13 +91,13 @@ fn print(event: &Event, wants_json: bool) -> Result<(), CliError> {
     } = event
     else {
         let text = if wants_json {
-            format!("{}\n", output::json(as_json(event, &now())))
+            format!("{}\n", output::json(as_json(event, &now(true))))
         } else {
-            as_lines(event, &now())
+            as_lines(event, &now(false))
         };
         return output::print(text.as_bytes());
     };
-    let now = now();
+    let now = now(wants_json);
     if !wants_json {
         let empty = Event::snapshot(Vec::new(), *resync);
         output::print(as_lines(&empty, &now).as_bytes())?;
@@ -116,9 +117,13 @@ fn print(event: &Event, wants_json: bool) -> Result<(), CliError> {
     output::print(format!("], \"resync\": {resync}}}\n").as_bytes())
 }
 
-/// Returns the current time.
-fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+/// Returns the current time. A table on a terminal has no date.
+fn now(wants_json: bool) -> String {
+    let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    match time.get(CLOCK) {
+        Some(clock) if output::is_terminal() && !wants_json => clock.to_owned(),
+        _ => time,
+    }
 }
 
 /// Returns the event in its wire format (PROTOCOL 12.8), except that it has a time, and that a
