@@ -13,6 +13,10 @@ pub enum Carrier {
     Tcp,
     /// WebSocket on the loopback interface.
     WebSocket,
+    /// HTTP/1.1 on the loopback interface.
+    Http,
+    /// HTTP/2 without TLS on the loopback interface.
+    H2c,
     /// gRPC on the loopback interface.
     Grpc,
 }
@@ -39,19 +43,19 @@ impl TempEndpoint {
                     _directory: Some(directory),
                 }
             }
-            Carrier::Tcp => Self {
-                endpoint: "tcp://127.0.0.1:0".to_owned(),
-                _directory: None,
-            },
-            Carrier::WebSocket => Self {
-                endpoint: "ws://127.0.0.1:0".to_owned(),
-                _directory: None,
-            },
-            Carrier::Grpc => Self {
-                endpoint: "grpc://127.0.0.1:0".to_owned(),
-                _directory: None,
-            },
+            Carrier::Tcp => Self::on_loopback("tcp"),
+            Carrier::WebSocket => Self::on_loopback("ws"),
+            Carrier::Http => Self::on_loopback("http"),
+            Carrier::H2c => Self::on_loopback("h2c"),
+            Carrier::Grpc => Self::on_loopback("grpc"),
         })
+    }
+
+    fn on_loopback(scheme: &str) -> Self {
+        Self {
+            endpoint: format!("{scheme}://127.0.0.1:0"),
+            _directory: None,
+        }
     }
 
     /// Returns the endpoint to listen on. Clients must use the endpoint of the running server

@@ -32,6 +32,24 @@ impl Wire {
         format: Format::Json,
     };
 
+    /// JSON over HTTP/1.1.
+    pub const JSON_OVER_HTTP: Self = Self {
+        carrier: Carrier::Http,
+        format: Format::Json,
+    };
+
+    /// JSON over HTTP/2 without TLS. Peers that speak only HTTP/1.1 make it HTTP/1.1.
+    pub const JSON_OVER_H2C: Self = Self {
+        carrier: Carrier::H2c,
+        format: Format::Json,
+    };
+
+    /// MessagePack over HTTP/1.1.
+    pub const MSGPACK_OVER_HTTP: Self = Self {
+        carrier: Carrier::Http,
+        format: Format::MessagePack,
+    };
+
     /// gRPC. The format is that of the frame that the message is made from.
     pub const JSON_OVER_GRPC: Self = Self {
         carrier: Carrier::Grpc,

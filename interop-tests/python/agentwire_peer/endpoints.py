@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_URL = re.compile(r"ws://(?P<authority>[^/?#]+)(?P<path>/[!-~]*)?")
+_URL = re.compile(r"(?P<scheme>ws|http|h2c)://(?P<authority>[^/?#]+)(?P<path>/[!-~]*)?")
 _TCP = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
 
 
@@ -59,11 +59,26 @@ class GrpcEndpoint:
         return "grpc" + str(TcpEndpoint(self.host, self.port)).removeprefix("tcp")
 
 
-Endpoint = UnixEndpoint | TcpEndpoint | WebSocketEndpoint | GrpcEndpoint
+@dataclass(frozen=True)
+class HttpEndpoint:
+    """The path in front of the routes of an HTTP server. The scheme is `http` or `h2c`."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        authority = str(TcpEndpoint(self.host, self.port)).removeprefix("tcp")
+        return self.scheme + authority + self.path
+
+
+Endpoint = UnixEndpoint | TcpEndpoint | WebSocketEndpoint | HttpEndpoint | GrpcEndpoint
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Parses `unix://PATH`, `tcp://HOST:PORT`, `grpc://HOST:PORT` or `ws://HOST:PORT/PATH`.
+    """Parses `unix://PATH`, `tcp://HOST:PORT`, `grpc://HOST:PORT`, or a URL with the scheme `ws`,
+    `http` or `h2c`.
 
     Raises ValueError for any other text.
     """
@@ -78,10 +93,13 @@ def parse_endpoint(text: str) -> Endpoint:
     if url := _URL.fullmatch(text):
         match = _TCP.fullmatch(url["authority"])
         if match and int(match["port"]) <= 65535:
-            host = match["ipv6"] or match["host"]
-            return WebSocketEndpoint(host, int(match["port"]), url["path"] or "")
+            host, port = match["ipv6"] or match["host"], int(match["port"])
+            if url["scheme"] == "ws":
+                return WebSocketEndpoint(host, port, url["path"] or "")
+            return HttpEndpoint(url["scheme"], host, port, url["path"] or "")
     raise ValueError(
-        f"not an endpoint: {text!r} (expected unix://PATH, tcp://HOST:PORT or ws://HOST:PORT/PATH)"
+        f"not an endpoint: {text!r} (expected unix://PATH, tcp://HOST:PORT, grpc://HOST:PORT, or"
+        " ws, http or h2c://HOST:PORT/PATH)"
     )
 
 
@@ -90,7 +108,7 @@ async def open_connection(text: str) -> tuple[asyncio.StreamReader, asyncio.Stre
     endpoint = parse_endpoint(text)
     if isinstance(endpoint, UnixEndpoint):
         return await asyncio.open_unix_connection(endpoint.path)
-    if isinstance(endpoint, WebSocketEndpoint | GrpcEndpoint):
+    if isinstance(endpoint, WebSocketEndpoint | HttpEndpoint | GrpcEndpoint):
         raise ValueError(f"{text} needs another AGENTWIRE_PEER")
     if endpoint.port == 0:
         raise ValueError(f"not an endpoint for a client: {text!r} (port 0)")
@@ -107,7 +125,7 @@ class BoundSocket:
             self.socket = _bind_unix(endpoint.path)
             self.endpoint = str(endpoint)
             self._file = endpoint.path, os.lstat(endpoint.path)
-        elif isinstance(endpoint, WebSocketEndpoint | GrpcEndpoint):
+        elif isinstance(endpoint, WebSocketEndpoint | HttpEndpoint | GrpcEndpoint):
             raise ValueError(f"{text} needs another AGENTWIRE_PEER")
         else:
             self.socket = _bind_tcp(endpoint)

@@ -1,6 +1,6 @@
 //! Cases in which the agent fails.
 
-use agentwire::{Error, ErrorCode, Message};
+use agentwire::{Error, Message};
 
 use super::{client, collect, echo, expect_chunks, named_client};
 use crate::{Target, TestFailure, TestResult, expect, expect_that};
@@ -52,12 +52,18 @@ fn expect_error<T>(result: Result<T, Error>, text: &str) -> TestResult {
     let Some(sent) = error.remote() else {
         return Err(error.into());
     };
-    // agenkit's server of gRPC has a code of its own (PROTOCOL 15.3).
-    let code = match &sent.code {
-        code if *code == ErrorCode::AGENT_ERROR => code,
-        _ => &ErrorCode::INTERNAL_ERROR,
+    // agenkit's servers of gRPC and HTTP have codes of their own. Those of HTTP hide the text of
+    // the agent (PROTOCOL 15.2 and 15.3).
+    let (code, text) = match sent.code.as_str() {
+        "AGENT_ERROR" => ("AGENT_ERROR", text),
+        "EXECUTION_ERROR" => (
+            "EXECUTION_ERROR",
+            "An error occurred while processing your request",
+        ),
+        "STREAM_ERROR" => ("STREAM_ERROR", "An error occurred during streaming"),
+        _ => ("INTERNAL_ERROR", text),
     };
-    expect("the error's code", &sent.code, code)?;
+    expect("the error's code", sent.code.as_str(), code)?;
     expect("the error's text", sent.message.as_str(), text)?;
     expect("the number of details", &sent.details.len(), &0)
 }
