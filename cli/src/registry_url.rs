@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agentwire::{
-    Endpoint,
+    Endpoint, RetryPolicy,
     observer::Observer,
     registry::{
         DnsRegistry, RedisRegistry, RedisRegistryBuilder, RemoteRegistry, SharedRegistry,
@@ -88,6 +88,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) max_list_size: Option<usize>,
     /// Whether to list the Unix sockets and loopback addresses of other machines.
     pub(crate) include_remote_local: bool,
+    pub(crate) retry: RetryPolicy,
 }
 
 impl<'a> Opening<'a> {
@@ -105,6 +106,7 @@ impl<'a> Opening<'a> {
             observer: None,
             max_list_size: None,
             include_remote_local: false,
+            retry: RetryPolicy::new().resend(2),
         }
     }
 
@@ -114,6 +116,7 @@ impl<'a> Opening<'a> {
             RegistryUrl::Agentwire(endpoint) => {
                 let mut registry = RemoteRegistry::builder(endpoint)
                     .timeout(self.timeout)
+                    .retry(self.retry)
                     .include_remote_local(self.include_remote_local)
                     .tls(self.tls.client()?);
                 if let Some(observer) = self.observer {

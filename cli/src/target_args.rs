@@ -204,10 +204,16 @@ impl Target {
         self.flags.frame_limit
     }
 
-    /// Creates a client of the registry in which the agent is found.
+    /// Creates a client of the registry in which the agent is found. The client does not retry.
     pub(crate) fn open_registry(&self, url: &RegistryUrl) -> Result<SharedRegistry, CliError> {
+        let mut opening = self.opening(url);
+        opening.retry = RetryPolicy::never();
+        opening.open()
+    }
+
+    fn opening<'a>(&'a self, url: &'a RegistryUrl) -> Opening<'a> {
         let timeout = self.registry_timeout();
-        Opening::new(url, timeout, &self.flags.tls, &self.flags.token).open()
+        Opening::new(url, timeout, &self.flags.tls, &self.flags.token)
     }
 
     /// Returns the maximum time for each answer of the registry.
@@ -243,7 +249,10 @@ impl Target {
                 self.configure(builder, retry, pool)?.build()?
             }
             Address::Registry(url, name) => {
-                let registry = self.open_registry(url)?;
+                let registry = match pool {
+                    None => self.open_registry(url)?,
+                    Some(_) => self.opening(url).open()?,
+                };
                 let builder = RemoteAgent::discover(registry, name);
                 self.configure(builder, retry, pool)?.build()?
             }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use agentwire::{
-    Map,
+    Map, RetryPolicy,
     registry::{Registration, SharedRegistry, backend::RegistrationExt},
     transport::internal::Untrusted,
 };
@@ -67,6 +67,8 @@ impl ClientArgs {
         opening.observer = self.url.request_log();
         opening.max_list_size = Some(self.max_list_size);
         opening.include_remote_local = include_remote_local;
+        // The user of the command sees the first failure immediately.
+        opening.retry = RetryPolicy::never();
         opening
     }
 

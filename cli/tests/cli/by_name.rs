@@ -77,8 +77,6 @@ async fn an_agent_that_cannot_be_found_or_reached_exits_with_3() {
         "{error}"
     );
     within(registry.abort()).await;
-    let mut args = args.to_vec();
-    args.extend(["--timeout", "300ms"]);
     let error = run(args).await.error(3).to_owned();
     assert!(error.contains("registry lookup failed"), "{error}");
 }

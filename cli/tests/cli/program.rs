@@ -20,6 +20,10 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
         .expect("took more than 60 seconds")
 }
 
+/// Time limits for what must happen in time at least once: a test repeats its run with the next one
+/// if the machine was too slow for the limit.
+pub(crate) const GROWING: [&str; 5] = ["1s", "2s", "5s", "15s", "40s"];
+
 /// Returns the signals that stop the program.
 ///
 /// Under `nohup`, a process ignores SIGHUP, and so do its children. This process therefore handles

@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 use crate::{
     peer::Peer,
-    program::{Running, Server, parse_lines, program, run, within},
+    program::{GROWING, Running, Server, parse_lines, program, run, within},
 };
 
 #[tokio::test]
@@ -123,15 +123,24 @@ async fn chunks_before_an_error_are_printed() {
 
 #[tokio::test]
 async fn a_stream_that_stalls_exits_with_4() {
-    let peer = Peer::listen().await;
-    let args = ["stream", &peer.endpoint(), "--text", "x", "--timeout", "2s"];
-    let mut client = Running::start(args);
-    let (mut wire, id, _) = peer.request().await;
     let chunk = Message::agent("only");
-    wire.send(&id, Body::StreamChunk(chunk.clone())).await;
-    assert_eq!(client.line().await, chunk.to_string());
-    client.end().await.error(4);
-    drop(wire);
+    for limit in GROWING {
+        let peer = Peer::listen().await;
+        let endpoint = peer.endpoint();
+        let stream = run(["stream", &endpoint, "--text", "x", "--timeout", limit]);
+        let answer = async {
+            let (mut wire, id, _) = peer.request().await;
+            wire.send(&id, Body::StreamChunk(chunk.clone())).await;
+            wire
+        };
+        let (outcome, _wire) = tokio::join!(stream, answer);
+        outcome.error(4);
+        if outcome.stdout == format!("{chunk}\n").into_bytes() {
+            return;
+        }
+        assert!(outcome.stdout.is_empty(), "{outcome:?}");
+    }
+    panic!("no chunk arrived in time");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use agentwire_transport::{Endpoint, Error as TransportError, internal::MAX_TIMEO
 
 use super::{RemoteRegistry, budget::ListLimits};
 use crate::{
-    Credentials, Error, RemoteAgent,
+    Credentials, Error, RemoteAgent, RetryPolicy,
     observer::{Observer, Observers},
 };
 
@@ -31,6 +31,7 @@ use crate::{
 pub struct RemoteRegistryBuilder {
     endpoint: Result<Endpoint, TransportError>,
     timeout: Duration,
+    retry: RetryPolicy,
     limits: ListLimits,
     include_remote_local: bool,
     keep_alive_timeout: Duration,
@@ -55,6 +56,7 @@ impl RemoteRegistryBuilder {
         Self {
             endpoint: endpoint.try_into().map_err(TransportError::from),
             timeout: Duration::from_secs(10),
+            retry: RetryPolicy::new().resend(2),
             limits: ListLimits {
                 max_size: MAX_LIST_SIZE,
                 timeout: LIST_TIMEOUT,
@@ -78,6 +80,15 @@ impl RemoteRegistryBuilder {
     /// connecting and for reading all pages of a list.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets the retry policy of calls. By default, connecting is retried until the timeout, and a
+    /// request is sent up to two times more. A request that must not be repeated, which is to
+    /// unregister an instance without its id and owner, is never sent again. A watch reconnects
+    /// under every policy.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
         self
     }
 
@@ -206,7 +217,9 @@ impl RemoteRegistryBuilder {
             let client = client.tls(self.tls.clone());
             client
         };
-        let calls = client(self.timeout).idle_timeout(KEEP_IDLE);
+        let calls = client(self.timeout)
+            .retry(self.retry.clone())
+            .idle_timeout(KEEP_IDLE);
         // A refused watch must not keep a connection open, because other clients may need the
         // connection.
         let watches = client(self.keep_alive_timeout)
@@ -217,6 +230,7 @@ impl RemoteRegistryBuilder {
             watches: watches.build()?,
             endpoint,
             timeout: self.timeout.min(MAX_TIMEOUT),
+            retry: self.retry,
             limits: self.limits,
             include_remote_local: self.include_remote_local,
             backoff: (FIRST_BACKOFF, self.max_backoff),

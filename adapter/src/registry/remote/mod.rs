@@ -19,7 +19,7 @@ use agentwire_registry::{
     check_name,
 };
 use agentwire_transport::{Endpoint, Error as TransportError, internal::Backoff};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use self::budget::{Budget, ListLimits};
 pub use self::builder::RemoteRegistryBuilder;
@@ -50,6 +50,7 @@ pub struct RemoteRegistry {
     /// the limit for calls.
     watches: RemoteAgent,
     timeout: Duration,
+    retry: RetryPolicy,
     limits: ListLimits,
     include_remote_local: bool,
     /// The first and the maximum delay before a lost watch reconnects.
@@ -86,8 +87,9 @@ impl RemoteRegistry {
         &self.endpoint
     }
 
-    async fn call(&self, body: impl Into<Body>) -> Result<Map, RegistryError> {
-        let answer = self.calls.ask(body, &idempotent()).await;
+    async fn call(&self, body: impl Into<Body>, timeout: Duration) -> Result<Map, RegistryError> {
+        let options = CallOptions::new().timeout(timeout);
+        let answer = self.calls.ask(body, &options).await;
         answer.map_err(|error| error::from_call_error(self.endpoint(), None, error))
     }
 
@@ -96,28 +98,25 @@ impl RemoteRegistry {
         self.add_reader(&mut request);
         let timeout = self.timeout.min(self.limits.timeout);
         let deadline = Instant::now() + timeout;
-        let pages = async {
-            let mut all = Vec::new();
-            let mut budget = Budget::new(self.limits.max_size);
-            loop {
-                let mut answer = self.call(Request::Other(request.clone())).await?;
-                let page = wire::read_page(&mut answer);
-                let (page, len) = page.map_err(|error| self.invalid(error))?;
-                budget.spend(&page, self.endpoint())?;
-                all.extend(page);
-                match answer.get_mut("next").map(std::mem::take) {
-                    None | Some(Value::Null) => return Ok(without_duplicates(all)),
-                    Some(_) if len == 0 || all.len() > MAX_REGISTRATIONS => {
-                        let problem = FieldError::new("next", "a list that ends");
-                        return Err(self.invalid(problem));
-                    }
-                    Some(next) => request.insert("after", next),
-                };
-            }
-        };
-        match timeout_at(deadline, pages).await {
-            Ok(all) => all,
-            Err(_) => Err(RegistryError::NoAnswer { limit: timeout }),
+        let mut all = Vec::new();
+        let mut budget = Budget::new(self.limits.max_size);
+        loop {
+            // The call ends at the deadline by itself, because its error says more than that the
+            // time is over, for example that the registry refuses connections.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut answer = self.call(Request::Other(request.clone()), left).await?;
+            let page = wire::read_page(&mut answer);
+            let (page, len) = page.map_err(|error| self.invalid(error))?;
+            budget.spend(&page, self.endpoint())?;
+            all.extend(page);
+            match answer.get_mut("next").map(std::mem::take) {
+                None | Some(Value::Null) => return Ok(without_duplicates(all)),
+                Some(_) if len == 0 || all.len() > MAX_REGISTRATIONS => {
+                    let problem = FieldError::new("next", "a list that ends");
+                    return Err(self.invalid(problem));
+                }
+                Some(next) => request.insert("after", next),
+            };
         }
     }
 
@@ -135,11 +134,6 @@ impl RemoteRegistry {
     fn invalid(&self, error: FieldError) -> RegistryError {
         error::invalid_answer(self.endpoint(), error)
     }
-}
-
-/// Returns the options for an idempotent request, which can safely be sent again.
-fn idempotent() -> CallOptions {
-    CallOptions::new().retry(RetryPolicy::new().resend(2))
 }
 
 /// Removes all but the last of several registrations with the same name and endpoint. If an agent
@@ -163,7 +157,7 @@ impl Registry for RemoteRegistry {
         // The client does not know the size limit of the server, so the server checks the size.
         registration.check(usize::MAX)?;
         let request = wire::encode_registration(&registration)?;
-        let answer = self.calls.ask(request, &idempotent()).await;
+        let answer = self.calls.ask(request, &CallOptions::new()).await;
         let name = Some(&*registration.name);
         let answer =
             answer.map_err(|error| error::from_call_error(self.endpoint(), name, error))?;
@@ -178,9 +172,9 @@ impl Registry for RemoteRegistry {
         leave.owner = which.owner().map(str::to_owned);
         // Without an instance id or an owner key, a second request might unregister a successor.
         let options = if which.instance.is_some() || leave.owner.is_some() {
-            idempotent()
-        } else {
             CallOptions::new()
+        } else {
+            CallOptions::new().retry(self.retry.clone().resend(0))
         };
         let answer = self.calls.ask(leave, &options).await;
         answer
@@ -194,7 +188,7 @@ impl Registry for RemoteRegistry {
         beat.endpoint = which.endpoint.as_ref().map(ToString::to_string);
         beat.instance = which.instance.clone();
         beat.owner = which.owner().map(str::to_owned);
-        self.call(beat).await.map(drop)
+        self.call(beat, self.timeout).await.map(drop)
     }
 
     async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
