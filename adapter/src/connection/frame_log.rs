@@ -1,12 +1,16 @@
-//! The log of frames, which shows what passes on a connection.
+//! The log of the frames of a connection, and of the messages of carriers without frames.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::{
+    fmt::Display,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use agentwire_codec::{Format, HEADER_LEN, json};
 use agentwire_transport::Peer;
 use tracing::Level;
 
-/// Logs every frame of new connections at the level trace, under the target `agentwire::frames`.
+/// Logs every frame of new connections and every message of HTTP and gRPC at the level trace, under
+/// the target `agentwire::frames`.
 ///
 /// Frames contain messages, so nothing is logged before a program calls this function. At most
 /// `max_shown` bytes of each frame are shown. The values of keys such as `authorization`, `token`
@@ -23,9 +27,9 @@ pub(crate) struct FrameLog {
     max_shown: usize,
 }
 
-/// The direction of a frame.
+/// The direction of a frame or a message.
 #[derive(Debug, Clone, Copy)]
-enum Direction {
+pub(crate) enum Direction {
     Received,
     Sent,
 }
@@ -33,10 +37,7 @@ enum Direction {
 impl FrameLog {
     /// Returns the log of a new connection, or `None` if frames are not logged.
     pub(crate) fn start() -> Option<Box<Self>> {
-        // Relaxed: the program sets the value once, before it opens connections.
-        let max_shown = MAX_SHOWN.load(Relaxed);
-        let is_enabled = max_shown > 0 && tracing::enabled!(target: FRAMES, Level::TRACE);
-        is_enabled.then(|| {
+        max_shown().map(|max_shown| {
             Box::new(Self {
                 received: Tap::default(),
                 sent: Tap::default(),
@@ -62,7 +63,39 @@ impl FrameLog {
     }
 }
 
-fn log(direction: Direction, peer: &Peer, len: usize, payload: &[u8], max_shown: usize) {
+/// Logs a message of HTTP, whose payload is that of a frame.
+#[cfg(feature = "http")]
+pub(crate) fn log_message(direction: Direction, peer: &dyn Display, payload: &[u8]) {
+    if let Some(max) = max_shown() {
+        let start = &payload[..payload.len().min(max.max(MIN_KEPT))];
+        log(direction, peer, payload.len(), start, max);
+    }
+}
+
+/// Logs a message of `len` bytes that is neither JSON nor MessagePack. `json` returns it as JSON.
+#[cfg(feature = "grpc")]
+pub(crate) fn log_as_json(
+    direction: Direction,
+    peer: &dyn Display,
+    format: &'static str,
+    len: usize,
+    json: impl FnOnce() -> String,
+) {
+    if let Some(max) = max_shown() {
+        write(direction, peer, len, format, &cut(&json(), max, false));
+    }
+}
+
+/// Returns the number of bytes to show of each message, or `None` if messages are not logged.
+fn max_shown() -> Option<usize> {
+    // Relaxed: the program sets the value once, before it opens connections.
+    let max_shown = MAX_SHOWN.load(Relaxed);
+    let is_enabled = max_shown > 0 && tracing::enabled!(target: FRAMES, Level::TRACE);
+    is_enabled.then_some(max_shown)
+}
+
+/// Logs a payload of `len` bytes, of which the start is known.
+fn log(direction: Direction, peer: &dyn Display, len: usize, payload: &[u8], max_shown: usize) {
     let format = Format::detect(payload);
     let shown = shown(format, len, payload, max_shown);
     let format = if format == Format::Json {
@@ -70,12 +103,16 @@ fn log(direction: Direction, peer: &Peer, len: usize, payload: &[u8], max_shown:
     } else {
         "msgpack"
     };
+    write(direction, peer, len, format, &shown);
+}
+
+fn write(direction: Direction, peer: &dyn Display, len: usize, format: &str, shown: &str) {
     match direction {
         Direction::Received => {
-            tracing::trace!(target: FRAMES, parent: None, %peer, len, format, payload = %shown, "received");
+            tracing::trace!(target: FRAMES, parent: None, %peer, len, format, payload = shown, "received");
         }
         Direction::Sent => {
-            tracing::trace!(target: FRAMES, parent: None, %peer, len, format, payload = %shown, "sent");
+            tracing::trace!(target: FRAMES, parent: None, %peer, len, format, payload = shown, "sent");
         }
     }
 }
@@ -92,12 +129,17 @@ fn shown(format: Format, len: usize, payload: &[u8], max: usize) -> String {
             Err(fault) => return format!("(invalid MessagePack: {fault})"),
         }
     };
-    let mut text = masked(&text);
-    let is_cut = text.len() > max;
+    cut(&text, max, payload.len() < len)
+}
+
+/// Masks the secrets in a JSON text, and cuts it. `is_start` says that the text is only the start.
+fn cut(text: &str, max: usize, is_start: bool) -> String {
+    let mut text = masked(text);
+    let is_cut = text.len() > max || is_start;
     let mut ends = (0..=max.min(text.len())).rev();
     let end = ends.find(|end| text.is_char_boundary(*end));
     text.truncate(end.unwrap_or_default());
-    if is_cut || payload.len() < len {
+    if is_cut {
         text.push('…');
     }
     text

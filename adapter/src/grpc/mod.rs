@@ -5,6 +5,7 @@
 //! shutdown of a server hold for gRPC as for all other carriers.
 
 mod compression;
+mod log;
 mod reader;
 mod status;
 mod timeout;
@@ -12,6 +13,7 @@ mod writer;
 
 pub(crate) use self::{
     compression::Encoding,
+    log::{Kind, log_received, log_sent},
     reader::{MessageReader, Prefix, ReadError},
     status::{Code, Status},
     timeout::{read_timeout, write_timeout},

@@ -28,7 +28,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
     /// Log to standard error: -v one line for each request, -vv connections and more, -vvv frames
-    /// as they pass [env: AGENTWIRE_LOG=info|debug|trace]
+    /// and messages as they pass [env: AGENTWIRE_LOG=info|debug|trace]
     #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
     verbose: u8,
 

@@ -138,6 +138,51 @@ async fn frames_are_shown_with_direction_and_length_and_without_secrets() {
     assert!(!log.contains("hunter2"), "{log}");
 }
 
+#[tokio::test]
+async fn messages_of_http_and_grpc_are_shown_like_frames() {
+    for (scheme, word) in [("http", "json"), ("h2c", "json"), ("grpc", "protobuf")] {
+        let endpoint = format!("{scheme}://127.0.0.1:0");
+        let serve = ["-vvv", "serve", &endpoint, "--agent", "count:2"];
+        let server = Server::start(serve).await;
+        let endpoint = server.endpoint.clone();
+        let long = "x".repeat(2000);
+        let secret = ["--metadata", r#"{"token": "hunter2"}"#];
+        for (command, received) in [("call", 1), ("stream", 3)] {
+            let args = ["-vvv", command, &endpoint, &long];
+            let log = run(args.iter().chain(&secret)).await.stderr;
+            let frames = |mark| log.lines().filter(move |line| line.contains(mark));
+            let sent: Vec<_> = frames("-> ").collect();
+            assert_eq!((sent.len(), frames("<- ").count()), (1, received), "{log}");
+            let place = format!(" bytes {word} to {scheme}://");
+            assert!(sent[0].contains(&place), "{log}");
+            assert!(sent[0].contains("{\"version\": \"1.0\""), "{log}");
+            assert!(sent[0].ends_with('…') && sent[0].len() < 1200, "{log}");
+            let whole = [&args[..], &secret, &["--log-frame-limit", "1MiB"]].concat();
+            let log = run(whole).await.stderr;
+            assert!(
+                log.contains(&long) && log.contains(r#""token": "***""#),
+                "{log}"
+            );
+            assert!(!log.contains("hunter2"), "{log}");
+        }
+        // An error is an answer, too.
+        let denied = run(["execute", &endpoint, "knit"]).await;
+        denied.error(1);
+        let log = stop(server).await;
+        for (mark, count) in [("<- ", 5), ("-> ", 9)] {
+            let place = format!(
+                " bytes {word} {} tcp://",
+                if mark == "<- " { "from" } else { "to" }
+            );
+            let lines: Vec<_> = log.lines().filter(|line| line.contains(mark)).collect();
+            assert_eq!(lines.len(), count, "{scheme} {log}");
+            assert!(lines.iter().all(|line| line.contains(&place)), "{log}");
+        }
+        assert!(!log.contains("hunter2"), "{log}");
+        assert!(log.contains("TOOL_NOT_FOUND"), "{log}");
+    }
+}
+
 /// The reply contains a secret, a line break and commands for a terminal.
 #[tokio::test]
 async fn frames_from_a_peer_are_escaped() {

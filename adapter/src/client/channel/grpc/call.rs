@@ -25,8 +25,8 @@ use crate::{
     connection::{Bodies, MAX_INLINE, Offload},
     error::Phase,
     grpc::{
-        self, Encoding, MessageReader, ReadError, SendError, Status, frame, is_grpc, send_all,
-        write_timeout,
+        self, Encoding, Kind, MessageReader, ReadError, SendError, Status, frame, is_grpc,
+        log_received, log_sent, send_all, write_timeout,
     },
 };
 
@@ -141,7 +141,11 @@ async fn send<'a>(
                 return Err(failure);
             }
         }
-        match attempt(all, &slot, outgoing()).await {
+        let outgoing = outgoing();
+        if let Some(rpc) = Rpc::from_path(outgoing.path) {
+            log_sent(all.endpoint(), Kind::Request(rpc), &outgoing.message);
+        }
+        match attempt(all, &slot, outgoing).await {
             Ok(begun) => {
                 slot.answered();
                 return Ok((slot, begun));
@@ -283,6 +287,7 @@ async fn answer(all: &Connections, begun: Begun, method: &str) -> Result<Body, F
     let Some(message) = message(&mut reader, all).await? else {
         return from_status(status_at_end(&mut reader).await?);
     };
+    log_received(all.endpoint(), Kind::Response(method), &message);
     if message_follows(&mut reader).await? {
         return Err(malformed("the answer has more than one message".to_owned()));
     }
@@ -316,6 +321,7 @@ impl Chunks {
             }
             return from_status(status);
         };
+        log_received(self.all.endpoint(), Kind::Chunk, &message);
         let bodies = self.all.bodies();
         decoded(message, move |message| {
             let (chunk, _) = decode::<StreamChunk>(&message, DEFAULT_MEMORY_LIMIT)?;

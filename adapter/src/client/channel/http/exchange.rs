@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     client::channel::{deadlines::Deadlines, failure::Failure, frame::Frame, request::Request},
+    connection::frame_log::{Direction, log_message},
     error::Phase,
 };
 
@@ -37,6 +38,7 @@ use crate::{
 /// If `Events` is dropped without a call to [`finish`](Self::finish), the connection or the stream
 /// of HTTP/2 is closed, which tells the server to stop.
 pub(in crate::client) struct Events {
+    pool: Arc<Pool>,
     lease: Lease,
     target: Arc<Target>,
     body: Incoming,
@@ -52,7 +54,12 @@ pub(super) async fn call(
     deadlines: Deadlines<'_>,
 ) -> Result<EnvelopeBody, Failure> {
     let (lease, response) = send(pool, target, path, request, deadlines, "*/*").await?;
-    whole(lease, response, target, deadlines.call()).await
+    let (head, mut body) = response.into_parts();
+    let (mut lease, until) = (lease, deadlines.call());
+    let payload = read_whole(&mut lease, &mut body, target.max_answer, until).await?;
+    log_message(Direction::Received, pool.endpoint(), &payload);
+    lease.release(None);
+    answer::read(head.status, &head.headers, payload, target.bodies).await
 }
 
 /// Sends a request and waits for its first answer.
@@ -65,6 +72,7 @@ pub(super) async fn open(
     let (lease, response) = send(pool, target, "/stream", request, deadlines, EVENT_STREAM).await?;
     let (head, body) = response.into_parts();
     let mut events = Events {
+        pool: Arc::clone(pool),
         lease,
         target: Arc::clone(target),
         body,
@@ -95,6 +103,7 @@ async fn send(
     loop {
         let mut lease = pool.lease(deadlines).await?;
         let is_reused = lease.is_reused();
+        log_message(Direction::Sent, pool.endpoint(), &payload);
         let http = build(
             target,
             path,
@@ -205,20 +214,6 @@ async fn exchange(
     }
 }
 
-/// Reads the body of an answer, and releases the connection.
-async fn whole(
-    lease: Lease,
-    response: Response<Incoming>,
-    target: &Target,
-    until: Instant,
-) -> Result<EnvelopeBody, Failure> {
-    let (head, body) = response.into_parts();
-    let (mut lease, mut body) = (lease, body);
-    let payload = read_whole(&mut lease, &mut body, target.max_answer, until).await?;
-    lease.release(None);
-    answer::read(head.status, &head.headers, payload, target.bodies).await
-}
-
 async fn read_whole(
     lease: &mut Lease,
     body: &mut Incoming,
@@ -278,6 +273,7 @@ impl Events {
     ) -> Result<EnvelopeBody, Failure> {
         loop {
             if let Some(event) = self.reader.next() {
+                log_message(Direction::Received, self.pool.endpoint(), &event);
                 return answer::envelope(event, self.target.bodies).await;
             }
             match next_data(&mut self.lease, &mut self.body, until).await? {
@@ -292,7 +288,9 @@ impl Events {
 
     async fn read_whole(&mut self, until: Instant) -> Result<Vec<u8>, Failure> {
         let max = self.target.max_answer;
-        read_whole(&mut self.lease, &mut self.body, max, until).await
+        let payload = read_whole(&mut self.lease, &mut self.body, max, until).await?;
+        log_message(Direction::Received, self.pool.endpoint(), &payload);
+        Ok(payload)
     }
 
     /// Releases the connection after the last answer.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     connection::{MAX_SMALL, Offload, approximate_memory, is_costly},
-    grpc::{Code, MessageReader, Status, frame},
+    grpc::{Code, Kind, MessageReader, Status, frame, log_sent},
     server::{
         carrier::{memory::Grant, refusals::stopping},
         service::Work,
@@ -103,6 +103,11 @@ async fn answer_all(
             request = None;
         }
         let (message, held) = encode(running.rpc, &running.id, body, context).await;
+        let kind = match running.rpc {
+            Rpc::Process => Kind::Response(""),
+            Rpc::ProcessStream => Kind::Chunk,
+        };
+        log_sent(&context.caller.peer, kind, &message);
         if let Err(error) = answer.message(message).await {
             answer.give_up(&error);
             return;

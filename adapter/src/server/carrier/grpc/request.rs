@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::call::Context;
 use crate::{
     connection::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload},
-    grpc::{Code, Encoding, MessageReader, Prefix, ReadError, Status},
+    grpc::{Code, Encoding, Kind, MessageReader, Prefix, ReadError, Status, log_received},
     server::{
         budget::Use,
         carrier::{memory::Grant, rates::MIN_REQUEST_RATE, refusals::no_memory},
@@ -57,6 +57,7 @@ pub(super) async fn read(
     context: &Context,
 ) -> Result<Received, Unread> {
     let (message, wire) = read_message(reader, context).await?;
+    log_received(&context.caller.peer, Kind::Request(rpc), &message);
     let bound = memory_bound::<Request>(&message);
     let max = context.memory.max_request();
     let memory = acquire(context, bound.min(max)).await?;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use agentwire_codec::{Body as EnvelopeBody, EncodeError, Envelope, EnvelopeType, RequestId};
+use agentwire_transport::Peer;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body::{Body, Frame, SizeHint};
@@ -17,7 +18,11 @@ use tokio::time::Instant;
 use super::{activity::InFlight, exchange::Guarded, reply};
 use crate::server::carrier::memory::{Grant, Memory};
 use crate::{
-    connection::{Offload, approximate_memory, is_costly},
+    connection::{
+        Offload, approximate_memory,
+        frame_log::{Direction, log_message},
+        is_costly,
+    },
     deadline_timer::DeadlineTimer,
     observer::{Observers, Side},
     server::service::Work,
@@ -34,6 +39,7 @@ enum Inner {
 /// The answers to a request as server-sent events.
 pub(super) struct Events {
     pub(super) id: RequestId,
+    pub(super) peer: Peer,
     /// The work of the service until its last answer.
     pub(super) work: Guarded,
     pub(super) memory: Memory,
@@ -83,6 +89,14 @@ impl ReplyBody {
 
     pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self(Inner::Whole(bytes.into()))
+    }
+
+    /// Returns the bytes of a body that is no stream of events.
+    pub(super) fn whole_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Inner::Whole(bytes) => bytes,
+            Inner::Events(_) => &[],
+        }
     }
 
     pub(super) fn events(events: Events) -> Self {
@@ -196,6 +210,7 @@ impl Events {
                 encode(&self.id, reply::for_http(error), usize::MAX).unwrap_or_default()
             }
         };
+        self.log(&event);
         let sent = event.len() as u64;
         self.observers
             .report(|observer| observer.bytes_sent(Side::Server, sent));
@@ -209,9 +224,15 @@ impl Events {
     fn out_of_memory(&mut self) -> Bytes {
         self.work.end();
         let error = reply::for_http(reply::out_of_memory(&self.id).into());
-        encode(&self.id, error, usize::MAX)
-            .unwrap_or_default()
-            .into()
+        let event = encode(&self.id, error, usize::MAX).unwrap_or_default();
+        self.log(&event);
+        event.into()
+    }
+
+    /// Logs the envelope of an event.
+    fn log(&self, event: &[u8]) {
+        let envelope = event.strip_prefix(DATA).unwrap_or_default();
+        log_message(Direction::Sent, &self.peer, envelope.trim_ascii_end());
     }
 }
 

@@ -26,7 +26,11 @@ use super::{
 use crate::server::carrier::memory::{Grant, Memory};
 use crate::{
     Credential,
-    connection::{Offload, approximate_memory, is_costly},
+    connection::{
+        Offload, approximate_memory,
+        frame_log::{Direction, log_message},
+        is_costly,
+    },
     observer::{Refusal as Refused, Side},
     server::{
         carrier::refusals::not_a_request,
@@ -76,7 +80,8 @@ impl Exchange {
         B::Error: std::fmt::Display,
     {
         let hints = Hints::new(headers, call.method());
-        let received = receive(&self.http, &self.memory, headers, &hints, body).await;
+        let (memory, peer) = (&self.memory, &self.caller.peer);
+        let received = receive(&self.http, memory, peer, headers, &hints, body).await;
         match received.and_then(|received| self.start(call, headers, received)) {
             Ok(started) if call == Call::Stream => reply::events(self.into_events(started)),
             Ok(started) => self.answer(started).await,
@@ -88,7 +93,9 @@ impl Exchange {
                 if refusal.is_unread {
                     self.in_flight.activity().set_unread_body();
                 }
-                refusal.into_response()
+                let response = refusal.into_response();
+                log_message(Direction::Sent, peer, response.body().whole_bytes());
+                response
             }
         }
     }
@@ -166,6 +173,7 @@ impl Exchange {
         } = started;
         Events {
             id,
+            peer: self.caller.peer,
             work,
             memory: self.memory,
             limit: self.http.config.frame_limits.max_send(),
@@ -208,6 +216,7 @@ impl Exchange {
                 encoded
             }
         };
+        log_message(Direction::Sent, &self.caller.peer, &encoded[HEADER..]);
         let sent = (encoded.len() - HEADER) as u64;
         let observers = &self.http.config.observers;
         observers.report(|observer| observer.bytes_sent(Side::Server, sent));

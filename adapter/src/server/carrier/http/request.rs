@@ -6,7 +6,7 @@ use agentwire_codec::{
     DecodeError, DecodeFault, Envelope, ErrorCode, Format, Map, MemoryBound, RequestId, Value,
     WireError,
 };
-use agentwire_transport::internal::LogLimit;
+use agentwire_transport::{Peer, internal::LogLimit};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header::CONTENT_ENCODING};
 use http_body::Body;
@@ -21,7 +21,10 @@ use super::{
 };
 use crate::server::carrier::memory::{Grant, Memory};
 use crate::{
-    connection::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload},
+    connection::{
+        Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload,
+        frame_log::{Direction, log_message},
+    },
     observer::Side,
     server::{
         budget::Use,
@@ -78,6 +81,7 @@ impl Hints {
 pub(super) async fn receive<B>(
     http: &HttpServer,
     memory: &Memory,
+    peer: &Peer,
     headers: &HeaderMap,
     hints: &Hints,
     body: B,
@@ -98,6 +102,7 @@ where
         }
     }
     let Payload { bytes, grant } = read(http, memory, hints, body).await?;
+    log_message(Direction::Received, peer, &bytes);
     let received = bytes.len() as u64;
     let observers = &http.config.observers;
     observers.report(|observer| observer.bytes_received(Side::Server, received));
