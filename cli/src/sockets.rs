@@ -15,6 +15,10 @@ pub(crate) fn are_passed() -> bool {
 
 /// Takes the sockets that the parent has passed as systemd does (`LISTEN_FDS`). Call this function
 /// once.
+///
+/// The variables stay set, because only unsafe code can change the environment. Another program
+/// cannot take the sockets for its own: `LISTEN_PID` names this process, and the sockets are closed
+/// when another program is started.
 #[cfg(unix)]
 pub(crate) fn passed() -> Result<Vec<Socket>, CliError> {
     if !are_passed() {
@@ -29,7 +33,12 @@ pub(crate) fn passed() -> Result<Vec<Socket>, CliError> {
         .map_err(|error| CliError::from_error(Exit::Usage, &error).context("LISTEN_FDS"))?;
     let sockets = sockets.into_iter().enumerate();
     sockets
-        .map(|(i, (_, fd))| Socket::new(format!("LISTEN_FDS, socket {i}"), fd.into_std()))
+        .map(|(i, (_, fd))| {
+            let (name, fd) = (format!("LISTEN_FDS, socket {i}"), fd.into_std());
+            rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)
+                .map_err(|error| CliError::from_error(Exit::Usage, &error).context(&name))?;
+            Socket::new(name, fd)
+        })
         .collect()
 }
 

@@ -56,16 +56,45 @@ impl OwnerArgs {
 
 impl InstanceArgs {
     /// Unregisters the instances, and prints a line with `word` for each.
-    pub(super) async fn unregister(&self, word: &str) -> Result<(), CliError> {
+    pub(super) async fn unregister(&self, word: &str) -> Result<Vec<InstanceRef>, CliError> {
         let registry = self.client.open_complete()?;
-        for which in self.instances(&registry).await? {
-            registry.unregister(&which).await?;
-            let endpoint = which.endpoint.as_ref().map(ToString::to_string);
-            let endpoint = endpoint.unwrap_or_default();
-            self.client
-                .print_change(word, &which.name, &endpoint, None)?;
+        let instances = self.instances(&registry).await?;
+        for which in &instances {
+            registry.unregister(which).await?;
+            self.print(word, which)?;
+        }
+        Ok(instances)
+    }
+
+    /// Checks that no other registration has taken the place of these instances, and prints a line
+    /// with `word` for each.
+    pub(super) async fn check_absent(
+        &self,
+        word: &str,
+        instances: &[InstanceRef],
+    ) -> Result<(), CliError> {
+        let registry = self.client.open_complete()?;
+        let found = registry.lookup(&self.name).await?;
+        for which in instances {
+            if let Some(endpoint) = &which.endpoint {
+                if found.iter().any(|one| one.endpoint == *endpoint) {
+                    let name = &self.name;
+                    let problem = format!(
+                        "{name:?} at {endpoint} is registered again, because its agent keeps it \
+                         registered; stop the agent with SIGTERM"
+                    );
+                    return Err(CliError::new(Exit::Remote, problem));
+                }
+            }
+            self.print(word, which)?;
         }
         Ok(())
+    }
+
+    fn print(&self, word: &str, which: &InstanceRef) -> Result<(), CliError> {
+        let endpoint = which.endpoint.as_ref().map(ToString::to_string);
+        let endpoint = endpoint.unwrap_or_default();
+        self.client.print_change(word, &which.name, &endpoint, None)
     }
 
     /// Returns references to the instances, with the instance ids that the registry lists.

@@ -20,15 +20,22 @@ pub(crate) struct UnregisterArgs {
 
 impl UnregisterArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
-        runtime::run_client(self.instances.unregister("unregistered"))
+        runtime::run_client(async {
+            self.instances.unregister("unregistered").await?;
+            Ok(())
+        })
     }
 }
 
-/// Remove instances from a registry, and wait until their callers are gone
+/// Remove instances from a registry, and give the calls in flight time to end
 ///
-/// Callers that follow the registry stop calling the instances. Their calls in flight have the time
-/// of --delay to end, and then the servers can be stopped. A signal ends the wait. For an agent
-/// that keeps itself registered, SIGTERM does all of this.
+/// Callers that find the agent in the registry stop calling the instances. Their calls in flight
+/// have the time of --delay to end. The command then prints "drained NAME at ENDPOINT", and the
+/// servers can be stopped. A signal ends the wait. The registry does not know how many calls are in
+/// flight, so --delay must be longer than a call takes.
+///
+/// An agent that keeps itself registered does all of this on SIGTERM, and waits only as long as its
+/// calls take. If such an agent has registered itself again after the wait, the command fails.
 #[derive(Debug, Args)]
 #[command(after_help = DRAIN_HELP)]
 pub(crate) struct DrainArgs {
@@ -44,12 +51,12 @@ impl DrainArgs {
     pub(crate) fn run(self) -> Result<(), CliError> {
         runtime::run_client(async {
             let mut signals = StopSignals::start()?;
-            self.instances.unregister("draining").await?;
+            let removed = self.instances.unregister("draining").await?;
             tokio::select! {
                 () = tokio::time::sleep(self.delay) => {}
-                () = signals.next() => {}
+                () = signals.next() => return Ok(()),
             }
-            Ok(())
+            self.instances.check_absent("drained", &removed).await
         })
     }
 }

@@ -74,12 +74,42 @@ async fn registrations_are_made_listed_and_removed() {
     let drain = [
         "registry", "drain", url, "weather", "--delay", "0s", "--json",
     ];
-    let drained = &run(drain).await.messages()[0];
-    assert_eq!(
-        (field(drained, "event"), field(drained, "endpoint")),
-        ("draining", two)
-    );
+    let drained = run(drain).await.messages();
+    for (line, event) in drained.iter().zip(["draining", "drained"]) {
+        assert_eq!(
+            (field(line, "event"), field(line, "endpoint")),
+            (event, two)
+        );
+    }
+    assert_eq!(drained.len(), 2);
     run(unregister).await.error(3);
+}
+
+#[tokio::test]
+async fn drain_fails_if_the_instance_is_registered_again() {
+    let registry = registry(&[]).await;
+    let url = &registry.endpoint;
+    let register = [
+        "registry",
+        "register",
+        url,
+        "weather",
+        "tcp://198.51.100.1:1",
+    ];
+    run(register).await.success();
+    // The test is the agent that registers itself again, so the wait ends only when it has.
+    let mut drain = Running::start(["registry", "drain", url, "weather", "--delay", "3s"]);
+    assert_eq!(
+        drain.line().await,
+        "draining weather at tcp://198.51.100.1:1"
+    );
+    let again = run(register).await;
+    again.success();
+    let drained = drain.end().await;
+    assert!(
+        drained.error(1).contains("is registered again"),
+        "{drained:?}"
+    );
 }
 
 #[tokio::test]

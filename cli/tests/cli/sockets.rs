@@ -41,6 +41,16 @@ fn activated(variables: &str, args: &str, socket: impl Into<OwnedFd>) -> Command
     command
 }
 
+/// Returns whether a file of a process is closed when the process starts another program.
+fn closes_on_exec(process: u32, number: u32) -> bool {
+    const CLOEXEC: u32 = 0o2_000_000;
+    let info = std::fs::read_to_string(format!("/proc/{process}/fdinfo/{number}"));
+    let info = info.expect("an open file");
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = u32::from_str_radix(flags.expect("flags").trim(), 8).expect("an octal number");
+    flags & CLOEXEC != 0
+}
+
 async fn is_served(server: &Server) {
     let called = run(["call", &server.endpoint, "--raw", "x"]).await;
     assert_eq!(called.success(), "x\n");
@@ -86,6 +96,7 @@ async fn sockets_of_systemd_are_served_by_every_server() {
         let command = activated("LISTEN_FDS=1 LISTEN_PID=$$", args, socket);
         let server = Server::from_running(Running::start_command(command)).await;
         assert_eq!(server.endpoint, format!("tcp://127.0.0.1:{port}"));
+        assert!(closes_on_exec(server.running.id(), 3));
         if arrives {
             is_served(&server).await;
         } else {
