@@ -4,9 +4,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     bench::BenchArgs, call::CallArgs, completions::CompletionsArgs, describe::DescribeArgs,
-    execute::ExecuteArgs, exit::CliError, logging::LogArgs, man, ping::PingArgs, proxy::ProxyArgs,
-    recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs, stream::StreamArgs, token,
-    top::TopArgs, usage,
+    execute::ExecuteArgs, exit::CliError, logging::LogArgs, man, otlp::OtlpArgs, ping::PingArgs,
+    proxy::ProxyArgs, recode::RecodeArgs, registry::RegistryArgs, serve::ServeArgs,
+    stream::StreamArgs, token, top::TopArgs, usage,
 };
 
 /// Serve, call, stream from and proxy agents
@@ -24,6 +24,9 @@ use crate::{
 pub(crate) struct Cli {
     #[command(flatten)]
     log: LogArgs,
+
+    #[command(flatten)]
+    otlp: OtlpArgs,
 
     #[command(subcommand)]
     command: Command,
@@ -58,7 +61,7 @@ impl Cli {
     }
 
     pub(crate) fn run(self) -> Result<(), CliError> {
-        self.log.start()?;
+        self.log.start(&self.otlp)?;
         match self.command {
             Command::Serve(args) => args.run(),
             Command::Call(args) => args.run(),

@@ -18,6 +18,7 @@ mod frame_limit;
 mod logging;
 mod man;
 mod message_args;
+mod otlp;
 mod output;
 mod ping;
 mod pretty;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Ok(()) => Exit::Success.into(),
         Err(error) => error.report(),
     };
+    otlp::flush();
     stderr::flush();
     exit
 }

@@ -16,7 +16,7 @@ use crate::{
     endpoint_args::parse_connect_endpoint,
     exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
-    logging,
+    logging, otlp,
     registry_url::{Opening, RegistryUrl, parse_registry_url},
     timeout::parse_timeout,
     tls_args::TlsClientArgs,
@@ -279,6 +279,7 @@ impl Target {
             .retry(retry)
             .format(self.flags.codec.into())
             .timeout(self.flags.timeout)
+            .send_trace_context(otlp::is_on())
             .frame_limits(self.flags.frame_limit)
             .tls(self.flags.tls.client()?);
         Ok(match pool {

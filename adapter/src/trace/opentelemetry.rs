@@ -51,10 +51,15 @@ pub(super) fn child(
 /// text of a caller.
 fn describe(span: &Span, kind: &'static str, name: &str, method: &'static str) {
     span.record("otel.kind", kind);
-    span.record("otel.name", format!("{name}/{method}"));
     span.set_attribute("rpc.system", "agentwire");
-    span.set_attribute("rpc.service", name.to_owned());
     span.set_attribute("rpc.method", method);
+    // A client need not know the name of its agent.
+    if name.is_empty() {
+        span.record("otel.name", method);
+    } else {
+        span.record("otel.name", format!("{name}/{method}"));
+        span.set_attribute("rpc.service", name.to_owned());
+    }
 }
 
 pub(super) fn failed(span: &Span, code: &str) {

@@ -9,7 +9,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::line;
+use super::{line, select::Select};
 use crate::{color, stderr};
 
 /// Writes the selected events to standard error.
@@ -31,6 +31,23 @@ impl LogLayer {
         }
     }
 
+    /// Returns the layer with a filter of its own.
+    pub(super) fn filtered<S>(self) -> impl Layer<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let filter = Self { ..self };
+        let is_enabled = move |metadata: &Metadata<'_>| filter.is_enabled(metadata);
+        let select = Select::new(self.level_of("agentwire"), is_enabled);
+        self.with_filter(select)
+    }
+
+    fn is_enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // The outcomes of calls are in the lines about requests.
+        let is_outcome = metadata.is_event() && metadata.target() == OUTCOMES;
+        !is_outcome && *metadata.level() <= self.level_of(metadata.target())
+    }
+
     /// Returns the level down to which the events of a target are written.
     fn level_of(&self, target: &str) -> LevelFilter {
         match (self.verbosity, target.starts_with("agentwire")) {
@@ -43,9 +60,7 @@ impl LogLayer {
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        // The outcomes of calls are in the lines about requests.
-        let is_outcome = metadata.is_event() && metadata.target() == OUTCOMES;
-        !is_outcome && *metadata.level() <= self.level_of(metadata.target())
+        self.is_enabled(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {

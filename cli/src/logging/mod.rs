@@ -4,6 +4,7 @@ mod escape;
 mod layer;
 mod line;
 pub(crate) mod requests;
+pub(crate) mod select;
 
 use std::{
     env,
@@ -14,13 +15,14 @@ use std::{
 
 use agentwire::{Map, transport::internal::Escaped};
 use clap::{ArgAction, Args, ValueEnum};
-use tracing::level_filters::LevelFilter;
+use tracing::{level_filters::LevelFilter, subscriber::set_global_default};
 use tracing_subscriber::layer::SubscriberExt;
 
 use self::layer::LogLayer;
 use crate::{
     exit::{CliError, Exit},
     frame_limit::parse_memory_budget,
+    otlp::OtlpArgs,
     output, stderr,
 };
 
@@ -59,22 +61,27 @@ enum LogFormat {
 
 impl LogArgs {
     /// Starts logging to standard error, which never blocks the program.
-    pub(crate) fn start(&self) -> Result<(), CliError> {
+    pub(crate) fn start(&self, otlp: &OtlpArgs) -> Result<(), CliError> {
         let is_json = self.log_format == LogFormat::Json;
         // This is the only call.
         let _ = IS_JSON.set(is_json);
         let variable = env::var_os(VARIABLE).unwrap_or_default();
         let verbosity = self.verbose.max(level_of(&variable.to_string_lossy())?);
-        if verbosity == 0 {
-            return Ok(());
-        }
+        let lines = (verbosity > 0).then(|| LogLayer::new(verbosity, is_json));
         if verbosity > 2 {
             agentwire::internal::log_frames(self.log_frame_limit);
         }
-        let layer = LogLayer::new(verbosity, is_json);
-        let subscriber = tracing_subscriber::registry().with(layer);
-        // This is the only call.
-        let _ = tracing::subscriber::set_global_default(subscriber);
+        let registry = tracing_subscriber::registry();
+        // This is the only call of `set_global_default`.
+        let _ = match (otlp.layer()?, lines) {
+            (None, None) => return Ok(()),
+            (None, Some(lines)) => set_global_default(registry.with(lines)),
+            (Some(spans), None) => set_global_default(registry.with(spans)),
+            // Each layer has its own filter, so that exported spans do not depend on the verbosity.
+            (Some(spans), Some(lines)) => {
+                set_global_default(registry.with(spans).with(lines.filtered()))
+            }
+        };
         Ok(())
     }
 }

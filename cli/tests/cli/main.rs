@@ -15,6 +15,7 @@ mod call;
 mod documents;
 mod leaks;
 mod log;
+mod otlp;
 mod peer;
 mod program;
 mod proxy;
