@@ -61,6 +61,8 @@ pub(crate) struct FramedConnection {
     large_capacity: usize,
     /// The size of the frame that may be received, or `None` if every frame may be received.
     granted: Option<usize>,
+    /// The number of bytes of a skipped frame that have not arrived.
+    to_skip: usize,
     /// A large payload that is being decoded on another thread.
     decoding: Option<Offload<Decoded>>,
     /// The log of frames, or `None` if frames are not logged.
@@ -136,6 +138,7 @@ impl FramedConnection {
             is_busy: false,
             large_capacity: 0,
             granted: None,
+            to_skip: 0,
             decoding: None,
             log: FrameLog::start(),
         }
@@ -180,7 +183,9 @@ impl FramedConnection {
 
     /// Returns whether the connection is open and no unexpected bytes have arrived.
     pub(crate) fn is_idle_and_open(&mut self) -> bool {
-        self.incoming.is_empty() && self.connection.probe().is_idle_and_open()
+        self.incoming.is_empty()
+            && !self.is_skipping()
+            && self.connection.probe().is_idle_and_open()
     }
 
     /// Like [`is_idle_and_open`](Self::is_idle_and_open), but without a system call. Use this
@@ -337,7 +342,14 @@ impl FramedConnection {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<usize>, FrameError>> {
         loop {
-            if let Some(len) = peek_frame(&self.incoming, self.limits.max_receive())? {
+            if self.to_skip > 0 {
+                let arrived = self.to_skip.min(self.incoming.len());
+                self.incoming.advance(arrived);
+                self.to_skip -= arrived;
+            }
+            if self.to_skip > 0 {
+                // The buffer is empty.
+            } else if let Some(len) = peek_frame(&self.incoming, self.limits.max_receive())? {
                 return Poll::Ready(Ok(Some(len)));
             }
             if self.ungranted().is_some() {
@@ -424,6 +436,21 @@ impl FramedConnection {
         }
     }
 
+    /// Discards the first frame, which is incomplete. The rest of the frame is discarded as it
+    /// arrives.
+    pub(crate) fn skip_frame(&mut self) {
+        self.to_skip = self.frame_size().unwrap_or_default();
+        self.to_skip = self.to_skip.saturating_sub(self.incoming.len());
+        self.incoming = BytesMut::new();
+        self.large_capacity = 0;
+        self.granted = self.granted.map(|_| 0);
+    }
+
+    /// Returns whether the rest of a skipped frame has not arrived.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.to_skip > 0
+    }
+
     /// Returns the payload of the first frame. [`poll_frame`](Self::poll_frame) has returned its
     /// length.
     pub(crate) fn payload(&self, len: usize) -> &[u8] {
@@ -486,11 +513,12 @@ impl FramedConnection {
 
     /// Returns whether the first frame has been received only in part.
     pub(crate) fn has_partial_frame(&self) -> bool {
-        !self.incoming.is_empty()
-            && !matches!(
-                peek_frame(&self.incoming, self.limits.max_receive()),
-                Ok(Some(_))
-            )
+        self.is_skipping()
+            || !self.incoming.is_empty()
+                && !matches!(
+                    peek_frame(&self.incoming, self.limits.max_receive()),
+                    Ok(Some(_))
+                )
     }
 
     /// Waits for the next envelope in either format. The connection is unusable after an error.

@@ -118,12 +118,48 @@ async fn a_frame_whose_rest_waits_for_memory_is_refused_with_its_id() {
         let full = FullServer::start(READING_WAITS).await;
         let mut peer = RawPeer::connect(full.server.endpoint()).await;
         let start = Instant::now();
-        peer.send(&large_frame(format, "large")[..PART]).await;
+        let frame = large_frame(format, "large");
+        peer.send(&frame[..PART]).await;
         assert_refused(&receive(&mut peer).await, "large", "memory");
         let waited = start.elapsed();
         assert!(waited >= FRAME_TIMEOUT && waited < 2 * FRAME_TIMEOUT);
-        peer.receive_end().await;
         assert_eq!(full.seen(), 0);
+        // The rest of the frame is discarded, and the connection stays usable.
+        let (rest, last) = frame[PART..].split_at(frame.len() - PART - 1);
+        peer.send(rest).await;
+        let mut last = last.to_vec();
+        last.extend(process_frame("small", Message::user("x")));
+        peer.send(&last).await;
+        assert_eq!(receive(&mut peer).await.id, "small".into());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_refused_frame_must_arrive_within_the_frame_timeout() {
+    let full = FullServer::start(READING_WAITS).await;
+    let mut peer = RawPeer::connect(full.server.endpoint()).await;
+    peer.send(&large_frame(Format::Json, "large")[..PART]).await;
+    assert_refused(&receive(&mut peer).await, "large", "memory");
+    let start = Instant::now();
+    peer.receive_end().await;
+    assert!(start.elapsed() <= 2 * FRAME_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_behind_a_refused_frame_is_answered() {
+    for holders in [ONLY_DECODING_WAITS, READING_WAITS] {
+        let full = FullServer::start(holders).await;
+        let [_, shared] = clients(&full, &RetryPolicy::never());
+        let large = shared.process(Message::user("y".repeat(LARGE)));
+        let small = async {
+            // The large request is written first.
+            sleep(FRAME_TIMEOUT / 2).await;
+            shared.process(Message::user("x")).await
+        };
+        let (large, small) = within(async { tokio::join!(large, small) }).await;
+        let error = large.unwrap_err();
+        assert!(matches!(error, Error::AgentUnavailable { .. }), "{error}");
+        assert_eq!(small.unwrap().text(), Some("x"));
     }
 }
 

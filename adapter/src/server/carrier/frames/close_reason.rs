@@ -28,8 +28,6 @@ pub(super) enum CloseReason {
     HandshakeFailed(Box<TransportError>),
     #[error("frame of {len} bytes exceeds the limit of {max}")]
     FrameTooLarge { len: usize, max: usize },
-    #[error("no memory for a frame of {len} bytes")]
-    NoMemory { len: usize },
     #[error("peer sent {0} instead of frames")]
     ForeignProtocol(ForeignProtocol),
     #[error("reading failed: {0}")]
@@ -50,7 +48,6 @@ impl CloseReason {
             Self::Timeout(_) => "timeout",
             Self::HandshakeFailed(_) => "handshake",
             Self::FrameTooLarge { .. } => "frame_size",
-            Self::NoMemory { .. } => "memory",
             Self::ForeignProtocol(_) => "protocol",
             Self::ReadFailed(_) | Self::WriteFailed(_) => "io",
         }
@@ -62,7 +59,6 @@ impl CloseReason {
             self,
             Self::HandshakeFailed(_)
                 | Self::FrameTooLarge { .. }
-                | Self::NoMemory { .. }
                 | Self::ForeignProtocol(_)
                 | Self::StoppedInsideFrame
         )
@@ -78,13 +74,12 @@ impl CloseReason {
         match self {
             // The peer may still be sending the refused frame, or its first request after a
             // handshake that the server has refused.
-            Self::HandshakeFailed(_)
-            | Self::FrameTooLarge { .. }
-            | Self::NoMemory { .. }
-            | Self::ForeignProtocol(_) => Some(Linger {
-                total: AFTER_REFUSAL,
-                quiet: AFTER_REFUSAL,
-            }),
+            Self::HandshakeFailed(_) | Self::FrameTooLarge { .. } | Self::ForeignProtocol(_) => {
+                Some(Linger {
+                    total: AFTER_REFUSAL,
+                    quiet: AFTER_REFUSAL,
+                })
+            }
             // The peer may still be sending the refused frame.
             Self::StoppedInsideFrame => Some(Linger {
                 total: AFTER_DRAIN,

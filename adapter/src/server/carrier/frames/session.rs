@@ -91,8 +91,8 @@ pub(super) struct Session {
 /// A frame that waits for memory.
 #[derive(Clone, Copy)]
 enum Starved {
-    /// The rest of a frame of this size has not been read.
-    Incomplete(usize),
+    /// The rest of a frame has not been read.
+    Incomplete,
     /// A payload of this length has not been decoded.
     Complete(usize),
 }
@@ -450,7 +450,7 @@ impl Session {
                         break;
                     };
                     if self.account.poll_receive(cx, size).is_pending() {
-                        self.starve(Starved::Incomplete(size));
+                        self.starve(Starved::Incomplete);
                         break;
                     }
                     self.connection.grant(size);
@@ -567,9 +567,7 @@ impl Session {
     /// Refuses a frame that has waited too long for memory.
     fn refuse_starved(&mut self, frame: Starved) {
         match frame {
-            Starved::Incomplete(size) => {
-                self.refuse_partial(no_memory(), CloseReason::NoMemory { len: size });
-            }
+            Starved::Incomplete => self.refuse_incomplete(no_memory()),
             Starved::Complete(len) => self.refuse_complete(len, no_memory()),
         }
     }
@@ -580,7 +578,9 @@ impl Session {
         match self.starved {
             Some(Starved::Complete(len)) => self.refuse_complete(len, stopping()),
             _ if self.is_receiving() => {
-                self.refuse_partial(stopping(), CloseReason::StoppedInsideFrame);
+                // The peer may send the rest too slowly to wait for it.
+                self.closing = Some(CloseReason::StoppedInsideFrame);
+                self.refuse_incomplete(stopping());
             }
             _ => return false,
         }
@@ -592,6 +592,7 @@ impl Session {
         !self.has_ended
             && !self.discards_frame()
             && !self.connection.is_decoding()
+            && !self.connection.is_skipping()
             && self.connection.has_partial_frame()
     }
 
@@ -604,12 +605,12 @@ impl Session {
         self.refuse_unstarted(format, id, error);
     }
 
-    /// Refuses the first frame, which is incomplete, and closes the connection once all earlier
-    /// requests are answered.
-    fn refuse_partial(&mut self, error: WireError, reason: CloseReason) {
+    /// Refuses the first frame, which is incomplete, and discards its rest.
+    fn refuse_incomplete(&mut self, error: WireError) {
         // Most writers put the id at the start of the frame, so that its request can be told.
         let (format, id) = self.identify(self.connection.partial_payload());
-        self.closing = Some(reason);
+        self.connection.skip_frame();
+        self.release_received();
         self.refuse_unstarted(format, id, error);
     }
 
