@@ -135,6 +135,11 @@ impl Outcomes {
 }
 
 impl Service for Outcomes {
+    #[cfg(feature = "http")]
+    fn name(&self) -> &str {
+        self.service.name()
+    }
+
     fn bodies(&self) -> Bodies {
         self.service.bodies()
     }

@@ -331,8 +331,8 @@ async fn first(id: &RequestId, mut work: Guarded) -> EnvelopeBody {
     }
 }
 
-/// Makes the request one of the method that its path asks for. Python's clients and servers go by
-/// the path as well.
+/// Changes the method of the request to that of its path. Python's clients and servers also ignore
+/// the method in the body.
 fn with_call(body: EnvelopeBody, call: Call) -> Result<EnvelopeBody, WireError> {
     Ok(match (call, body) {
         (Call::Process, EnvelopeBody::Request(Request::Stream(message))) => {
