@@ -368,6 +368,7 @@ mod grpc;
 pub mod http;
 pub mod layer;
 pub mod observer;
+mod peer_kind;
 mod principal;
 pub mod progress;
 mod proxy;
@@ -410,6 +411,7 @@ pub use crate::{
     credential::{Credential, CredentialKind},
     description::{AgentDescription, ServerDescription, ToolDescription},
     error::{CallContext, Error, Phase, ProtocolError, Result},
+    peer_kind::PeerKind,
     principal::Principal,
     proxy::{Proxy, ProxyBuilder, ProxyTarget},
     server::{LocalAgent, LocalAgentBuilder},

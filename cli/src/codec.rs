@@ -1,6 +1,6 @@
-//! The option `--codec`.
+//! The options `--codec` and `--peer`.
 
-use agentwire::Format;
+use agentwire::{Format, PeerKind};
 use clap::ValueEnum;
 
 /// A value of the option `--codec`, which selects the encoding of envelopes.
@@ -17,6 +17,24 @@ impl From<CodecArg> for Format {
         match codec {
             CodecArg::Json => Self::Json,
             CodecArg::Msgpack => Self::MessagePack,
+        }
+    }
+}
+
+/// A value of the option `--peer`, which names the kind of the server.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PeerArg {
+    /// Any server that follows the protocol
+    Any,
+    /// A server of the Go adapter; messages that would end its process are refused
+    Go,
+}
+
+impl From<PeerArg> for PeerKind {
+    fn from(peer: PeerArg) -> Self {
+        match peer {
+            PeerArg::Any => Self::Any,
+            PeerArg::Go => Self::Go,
         }
     }
 }

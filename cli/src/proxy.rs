@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     admin::Admin,
     auth_args::TokenArgs,
-    codec::CodecArg,
+    codec::{CodecArg, PeerArg},
     endpoint_args::{parse_connect_endpoint, parse_listen_endpoint},
     exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
@@ -52,6 +52,10 @@ pub(crate) struct ProxyArgs {
     /// The encoding of requests to the target
     #[arg(long, default_value = "json")]
     codec: CodecArg,
+
+    /// The kind of the target; go refuses messages that would end the process of a Go server
+    #[arg(long, value_name = "KIND", default_value = "any")]
+    peer: PeerArg,
 
     /// The maximum time to wait for a reply from the target, or for each chunk, such as 500ms or
     /// 1m30s
@@ -167,6 +171,7 @@ impl ProxyArgs {
     ) -> Result<RemoteAgentBuilder<D>, CliError> {
         let mut builder = builder
             .format(self.codec.into())
+            .peer(self.peer.into())
             .timeout(self.timeout)
             .max_connections(self.pool.get())
             .max_in_flight_per_connection(self.share.get())

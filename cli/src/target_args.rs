@@ -12,7 +12,7 @@ use clap::{
 
 use crate::{
     auth_args::TokenArgs,
-    codec::CodecArg,
+    codec::{CodecArg, PeerArg},
     endpoint_args::parse_connect_endpoint,
     exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
@@ -55,6 +55,10 @@ struct Flags {
     /// The encoding of the request
     #[arg(long, default_value = "json")]
     codec: CodecArg,
+
+    /// The kind of the server; go refuses messages that would end the process of a Go server
+    #[arg(long, value_name = "KIND", default_value = "any")]
+    peer: PeerArg,
 
     /// The maximum time to wait for a reply, or for each chunk, such as 500ms or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "30s", env = "AGENTWIRE_TIMEOUT",
@@ -278,6 +282,7 @@ impl Target {
         let builder = builder
             .retry(retry)
             .format(self.flags.codec.into())
+            .peer(self.flags.peer.into())
             .timeout(self.flags.timeout)
             .send_trace_context(otlp::is_on())
             .frame_limits(self.flags.frame_limit)
@@ -326,6 +331,7 @@ mod tests {
                 registry: registry.map(|(text, _)| text.to_owned()),
                 name: name.map(owned),
                 codec: CodecArg::Json,
+                peer: PeerArg::Any,
                 timeout: Duration::from_secs(1),
                 frame_limit: FrameLimits::default(),
                 token: TokenArgs::default(),

@@ -122,7 +122,7 @@ impl EndpointConnector {
                     problem: EndpointProblem::PortZero,
                 });
             }
-            Endpoint::Tcp { host, port } => tcp::connect(host, *port, options).await,
+            Endpoint::Tcp { host, port, .. } => tcp::connect(host, *port, options).await,
             #[cfg(feature = "tls")]
             Endpoint::Tls { host, port } => {
                 return crate::tls::connect(endpoint, host, *port, options, &self.tls).await;

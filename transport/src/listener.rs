@@ -83,7 +83,7 @@ impl Listener {
         let inner = match &mut endpoint {
             #[cfg(unix)]
             Endpoint::Unix { path } => Inner::Unix(UnixAcceptor::bind(path, access).await?),
-            Endpoint::Tcp { host, port } => {
+            Endpoint::Tcp { host, port, .. } => {
                 let (acceptor, bound) = match TcpAcceptor::bind(host, *port).await {
                     Ok(bound) => bound,
                     Err(source) => return Err(Error::Bind { endpoint, source }),
@@ -181,7 +181,7 @@ impl Listener {
     #[cfg(feature = "tls")]
     pub fn with_tls(self, tls: crate::TlsServer) -> Result<Self, Error> {
         match (self.inner, self.endpoint) {
-            (Inner::Tcp(acceptor), Endpoint::Tcp { host, port }) => Ok(Self {
+            (Inner::Tcp(acceptor), Endpoint::Tcp { host, port, .. }) => Ok(Self {
                 inner: Inner::Tls(acceptor, tls),
                 endpoint: Endpoint::tls(host, port)?,
             }),

@@ -17,7 +17,7 @@ use super::{
     router::{Balance, Destination, Discovery},
     shared::Client,
 };
-use crate::{Error, connection::Bodies, observer::Observer};
+use crate::{Error, PeerKind, connection::Bodies, observer::Observer};
 
 /// A builder for a [`RemoteAgent`](crate::RemoteAgent).
 ///
@@ -214,6 +214,18 @@ impl<D> RemoteAgentBuilder<D> {
         self
     }
 
+    /// Sets the kind of the servers that the client calls. The default is [`PeerKind::Any`].
+    ///
+    /// With [`PeerKind::Go`], a call whose message has another content than text fails with
+    /// [`Error::UnreadableByPeer`] before anything is sent, because a Go server ends when it reads
+    /// such a message. The target of a [`Proxy`](crate::Proxy) is protected in the same way, and
+    /// messages without metadata or a timestamp are completed. Go servers read only JSON, so
+    /// another [`format`](Self::format) is an invalid setting.
+    pub fn peer(mut self, peer: PeerKind) -> Self {
+        self.config.peer = peer;
+        self
+    }
+
     /// Sets the credentials that are added to each request, for servers that authenticate their
     /// callers. By default, none are sent. Credentials in the metadata of a message are replaced.
     ///
@@ -299,6 +311,12 @@ impl<D> RemoteAgentBuilder<D> {
                 let problem = "must be at least 1";
                 return Err(Error::InvalidSetting { setting, problem });
             }
+        }
+        if self.config.peer == PeerKind::Go && self.config.format != Format::Json {
+            return Err(Error::InvalidSetting {
+                setting: "format",
+                problem: "must be JSON for Go servers",
+            });
         }
         #[cfg(feature = "tls")]
         self.config

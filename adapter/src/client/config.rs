@@ -9,7 +9,7 @@ use super::{
     credentials::{Credentials, Demands},
     retry_policy::RetryPolicy,
 };
-use crate::{connection::Bodies, observer::Observers};
+use crate::{PeerKind, connection::Bodies, observer::Observers};
 
 /// The settings that all channels of one client share.
 #[derive(Debug, Clone)]
@@ -25,6 +25,7 @@ pub(super) struct Config {
     pub(super) frame_limits: FrameLimits,
     pub(super) connect: ConnectOptions,
     pub(super) format: Format,
+    pub(super) peer: PeerKind,
     /// What is added to each request, if anything.
     pub(super) credentials: Option<Credentials>,
     pub(super) allow_plaintext_credentials: bool,
@@ -52,6 +53,7 @@ impl Config {
             frame_limits: FrameLimits::default(),
             connect: ConnectOptions::default(),
             format: Format::default(),
+            peer: PeerKind::default(),
             credentials: None,
             allow_plaintext_credentials: false,
             peer_uid: None,

@@ -99,9 +99,12 @@ pub(crate) fn is_unstarted(error: &WireError) -> bool {
     error.code == ErrorCode::AGENT_UNAVAILABLE && matches!(reason, Some("stopping" | "memory"))
 }
 
-/// Returns whether the error means that the method is unknown. Python and Go servers send these
-/// errors for unknown methods (PROTOCOL 7.3).
+/// Returns whether the error means that the method is unknown (PROTOCOL 7.3). Go servers say so
+/// only in the text (PROTOCOL 11).
 fn is_unknown_method(error: &WireError) -> bool {
+    let text = &error.message;
+    let text = text.strip_prefix("invalid message: ").unwrap_or(text);
     error.code == ErrorCode::NOT_IMPLEMENTED
         || error.code == ErrorCode::INVALID_MESSAGE && error.details.contains_key("method")
+        || text.starts_with("unknown method: ")
 }

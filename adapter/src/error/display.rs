@@ -37,6 +37,9 @@ impl Error {
                 write!(f, "invalid setting {setting}: {problem}")
             }
             Self::Encode { .. } => f.write_str("message cannot be sent"),
+            Self::UnreadableByPeer {
+                peer, key, found, ..
+            } => write!(f, "{peer} cannot read the message: its {key} is {found}"),
             Self::ConnectionFailed { .. } => f.write_str("connection failed"),
             Self::NotRegistered { .. } => f.write_str("no agent of that name is registered"),
             Self::Unreachable { instances, .. } => {

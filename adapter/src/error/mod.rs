@@ -12,6 +12,8 @@ use agentwire_codec::{EncodeError, ErrorCode, FrameError, WireError};
 use agentwire_registry::RegistryError;
 use agentwire_transport as transport;
 
+use crate::PeerKind;
+
 pub use self::{call_context::CallContext, phase::Phase, protocol_error::ProtocolError};
 pub(crate) use self::{convert::is_unstarted, display::write_causes};
 
@@ -68,6 +70,20 @@ pub enum Error {
         context: Box<CallContext>,
         /// What is wrong with the message.
         source: EncodeError,
+    },
+
+    /// Servers of the kind that is set with
+    /// [`RemoteAgentBuilder::peer`](crate::RemoteAgentBuilder::peer) cannot read the message, so it
+    /// was not sent.
+    UnreadableByPeer {
+        /// The context of the call.
+        context: Box<CallContext>,
+        /// The kind of the server.
+        peer: PeerKind,
+        /// The key of the message that such a server cannot read, such as `content`.
+        key: &'static str,
+        /// What the message has under the key, such as `a list`.
+        found: &'static str,
     },
 
     /// No connection could be opened. The request was not sent.
@@ -256,6 +272,7 @@ impl Error {
             | Self::Register(_)
             | Self::InvalidSetting { .. } => None,
             Self::Encode { context, .. }
+            | Self::UnreadableByPeer { context, .. }
             | Self::ConnectionFailed { context, .. }
             | Self::NotRegistered { context }
             | Self::Unreachable { context, .. }
@@ -361,11 +378,11 @@ impl Error {
         )
     }
 
-    /// Returns whether the message could not be encoded. Repeating the call would fail in the same
-    /// way.
+    /// Returns whether the message could not be encoded in a form that the server reads. Repeating
+    /// the call would fail in the same way.
     #[must_use]
     pub fn is_encode(&self) -> bool {
-        matches!(self, Self::Encode { .. })
+        matches!(self, Self::Encode { .. } | Self::UnreadableByPeer { .. })
     }
 
     /// Returns the error that the server sent, with its code, message and details.

@@ -180,6 +180,9 @@ fn no_answer(error: &Error, id: &RequestId) -> WireError {
         Error::Encode { source, .. } => {
             format!("The proxy cannot send the request to its target: {source}")
         }
+        Error::UnreadableByPeer { key, found, .. } => {
+            format!("The target of the proxy cannot read the message: its {key} is {found}")
+        }
         Error::ConnectionFailed { .. } | Error::Unreachable { .. } => {
             "The proxy cannot connect to its target".to_owned()
         }
@@ -207,7 +210,12 @@ fn no_answer(error: &Error, id: &RequestId) -> WireError {
         }
         _ => "The proxy failed".to_owned(),
     };
-    WireError::new(error.code(), text)
+    let code = match error {
+        // The message is at fault, and not the proxy.
+        Error::UnreadableByPeer { .. } => ErrorCode::MALFORMED_PAYLOAD,
+        error => error.code(),
+    };
+    WireError::new(code, text)
 }
 
 /// Limits the rate of warnings about unanswered requests, because callers can cause such warnings.

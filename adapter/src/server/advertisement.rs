@@ -183,6 +183,7 @@ mod tests {
         for text in [
             "tcp://10.0.0.7:80",
             "tcp://[::1]:80",
+            "tcp://::1:80",
             "memory://a",
             "unix:///run/a",
         ] {
@@ -235,6 +236,8 @@ mod tests {
         for (advertised, expected) in [
             ("tcp://host:0", "tcp://host:4711"),
             ("tls://host:0", "tls://host:4712"),
+            ("tcp://fd00::7:0", "tcp://fd00::7:4711"),
+            ("tcp://[fd00::7]:0", "tcp://[fd00::7]:4711"),
             ("tcp://host:80", "tcp://host:80"),
             ("unix:///run/a", "unix:///run/a"),
         ] {

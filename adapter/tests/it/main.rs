@@ -26,6 +26,7 @@ mod hostile;
 mod multiplexing;
 mod observability;
 mod observer;
+mod peer_kind;
 mod proxy;
 mod registering;
 mod registry_contract;

@@ -69,6 +69,7 @@ impl From<SocketAddr> for Endpoint {
         Self::Tcp {
             host,
             port: address.port(),
+            bracketed: true,
         }
     }
 }

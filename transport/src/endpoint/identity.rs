@@ -15,7 +15,14 @@ impl Endpoint {
     fn identity(&self) -> (u8, &[u8], u16, &str) {
         match self {
             Self::Unix { path } => (0, path.as_os_str().as_encoded_bytes(), 0, ""),
-            Self::Tcp { host, port } => (1, host.as_bytes(), *port, ""),
+            Self::Tcp {
+                host,
+                port,
+                bracketed,
+            } => {
+                let form = if *bracketed { "" } else { ":" };
+                (1, host.as_bytes(), *port, form)
+            }
             Self::Memory { name } => (2, name.as_bytes(), 0, ""),
             Self::Custom { text } => (3, text.as_bytes(), 0, ""),
             Self::Url(url) => (
@@ -72,6 +79,8 @@ mod tests {
             "tcp://a:9",
             "tcp://a:10",
             "tcp://b:1",
+            "tcp://[::1]:1",
+            "tcp://::1:1",
             "tls://a:9",
             "memory://a",
             "ws://a:9",

@@ -24,7 +24,7 @@ use crate::{EndpointProblem, Error};
 /// | `unix:///run/agent.sock` | a Unix socket; the path is verbatim, without escapes |
 /// | `unix://./agent.sock` | a Unix socket below the working directory |
 /// | `tcp://host:8080` | TCP; the port follows the last colon |
-/// | `tcp://[::1]:8080` | TCP over IPv6; the brackets are optional |
+/// | `tcp://[::1]:8080`, `tcp://::1:8080` | TCP over IPv6 |
 /// | `tls://host:7443` | TLS over TCP; the host is as for `tcp://` |
 /// | `memory://name` | inside this process |
 /// | `ws://host:8080/path`, `wss://…` | WebSocket; the path is optional |
@@ -54,6 +54,11 @@ use crate::{EndpointProblem, Error};
 /// cannot be constructed directly. To match on a variant, use `..`, as in `Endpoint::Unix { path,
 /// .. }`.
 ///
+/// The two forms of an IPv6 address mean the same socket, but other languages read only one of
+/// them: the Go adapter reads `tcp://[::1]:8080`, and the Python adapter `tcp://::1:8080`. An
+/// endpoint keeps the form in which it was written. A server that listens on `tcp://::1:8080`, or
+/// advertises it, is therefore registered in the form that Python reads.
+///
 /// Parsing the `Display` text returns an equal endpoint. The exceptions are custom endpoints, and
 /// paths that are not UTF-8, which are displayed with replacement characters.
 ///
@@ -75,6 +80,9 @@ pub enum Endpoint {
         host: String,
         /// The port. If a listener is bound to port 0, the system chooses a free port.
         port: u16,
+        /// Whether an IPv6 address is written in brackets, as in `tcp://[::1]:8080`. The value is
+        /// `true` for all other hosts.
+        bracketed: bool,
     },
     /// TLS over a TCP socket.
     #[non_exhaustive]
@@ -144,6 +152,9 @@ impl Endpoint {
 
     /// Creates a TCP endpoint. `host` is a host name or an IP address, with or without brackets.
     ///
+    /// An IPv6 address is displayed in brackets. To create an endpoint that the Python adapter
+    /// reads, parse `tcp://::1:8080`.
+    ///
     /// # Errors
     ///
     /// Returns an error if the host is empty or is neither a name nor an IP address.
@@ -153,6 +164,7 @@ impl Endpoint {
             Ok(host) => Ok(Self::Tcp {
                 host: host.to_owned(),
                 port,
+                bracketed: true,
             }),
             Err(problem) => Err(Error::InvalidEndpoint {
                 text: format!("tcp://{host}:{port}"),
@@ -212,7 +224,7 @@ impl Endpoint {
     /// Returns the host and the port of an endpoint over TCP.
     pub fn host_and_port(&self) -> Option<(&str, u16)> {
         match self {
-            Self::Tcp { host, port } | Self::Tls { host, port } => Some((host, *port)),
+            Self::Tcp { host, port, .. } | Self::Tls { host, port } => Some((host, *port)),
             Self::Url(url) => Some((&url.host, url.port)),
             _ => None,
         }
@@ -268,7 +280,12 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix { path } => write!(f, "unix://{}", path.display()),
-            Self::Tcp { host, port } => write_host(f, "tcp", host, *port),
+            Self::Tcp {
+                host,
+                port,
+                bracketed: false,
+            } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp { host, port, .. } => write_host(f, "tcp", host, *port),
             Self::Tls { host, port } => write_host(f, "tls", host, *port),
             Self::Memory { name } => write!(f, "memory://{name}"),
             Self::Url(url) => {
@@ -330,7 +347,9 @@ mod tests {
         let loopback = Endpoint::Tcp {
             host: "::1".to_owned(),
             port: 1,
+            bracketed: true,
         };
+        assert_eq!(Endpoint::tcp("::1", 1).expect("ipv6"), loopback);
         assert_eq!(Endpoint::tcp("[::1]", 1).expect("ipv6"), loopback);
         assert!(Endpoint::tcp("", 1).is_err());
         assert!(Endpoint::tcp("a/b", 1).is_err());

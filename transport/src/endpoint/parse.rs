@@ -25,8 +25,13 @@ impl FromStr for Endpoint {
             "unix" => Self::unix(rest),
             "tcp" => {
                 let (host, port) = split_port(rest).map_err(invalid)?;
+                let bracketed = host.starts_with('[') || !host.contains(':');
                 let host = check_host(host).map_err(invalid)?.to_owned();
-                Ok(Self::Tcp { host, port })
+                Ok(Self::Tcp {
+                    host,
+                    port,
+                    bracketed,
+                })
             }
             "tls" => {
                 let (host, port) = split_port(rest).map_err(invalid)?;
@@ -90,6 +95,15 @@ mod tests {
         Endpoint::Tcp {
             host: host.to_owned(),
             port,
+            bracketed: true,
+        }
+    }
+
+    fn unbracketed(host: &str, port: u16) -> Endpoint {
+        Endpoint::Tcp {
+            host: host.to_owned(),
+            port,
+            bracketed: false,
         }
     }
 
@@ -135,8 +149,8 @@ mod tests {
                 "tcp://bücher.example:1",
             ),
             ("tcp://[::1]:8080", tcp("::1", 8080), "tcp://[::1]:8080"),
-            ("tcp://::1:8080", tcp("::1", 8080), "tcp://[::1]:8080"),
-            ("tcp://:::8080", tcp("::", 8080), "tcp://[::]:8080"),
+            ("tcp://::1:8080", unbracketed("::1", 8080), "tcp://::1:8080"),
+            ("tcp://:::8080", unbracketed("::", 8080), "tcp://:::8080"),
             (
                 "tcp://[fe80::1%eth0]:9",
                 tcp("fe80::1%eth0", 9),
@@ -144,8 +158,8 @@ mod tests {
             ),
             (
                 "tcp://1:2:3:4:5:6:7:8:9",
-                tcp("1:2:3:4:5:6:7:8", 9),
-                "tcp://[1:2:3:4:5:6:7:8]:9",
+                unbracketed("1:2:3:4:5:6:7:8", 9),
+                "tcp://1:2:3:4:5:6:7:8:9",
             ),
             (
                 "tls://[::1]:7443",

@@ -83,6 +83,7 @@ impl Call {
         options: &CallOptions,
     ) -> Result<Self, Error> {
         let mut body = body.into();
+        prepare_for_peer(client, destination, &mut body)?;
         client.config.put_credential(&mut body);
         let span = delivery::prepare(&mut body, &client.config, destination, options);
         let request = Request::new(body, &client.config);
@@ -102,6 +103,7 @@ impl Call {
         id: RequestId,
         mut body: Body,
     ) -> Result<Self, Error> {
+        prepare_for_peer(client, destination, &mut body)?;
         client.config.put_credential(&mut body);
         let request = Request::forwarded(id, body, &client.config);
         Self::with_request(client, destination, request, &CallOptions::new())
@@ -494,6 +496,27 @@ impl Call {
             NoRoute::Registry(source) => Error::Registry { context, source },
         }
     }
+}
+
+/// Checks that the kind of server that the client calls can read a request.
+fn prepare_for_peer(
+    client: &Client,
+    destination: &Destination,
+    body: &mut Body,
+) -> Result<(), Error> {
+    let peer = client.config.peer;
+    peer.prepare(body)
+        .map_err(|unreadable| Error::UnreadableByPeer {
+            context: Box::new(CallContext {
+                agent: client.config.name.clone(),
+                tool: None,
+                endpoint: destination.endpoint().cloned(),
+                request_id: None,
+            }),
+            peer,
+            key: unreadable.key,
+            found: unreadable.found,
+        })
 }
 
 /// Returns whether the server refused a ping because of its sender. Any other error shows that the
