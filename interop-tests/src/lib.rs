@@ -9,6 +9,7 @@
 //! - [`PythonServer`], [`PythonClient`] and [`PythonCallers`] run the scripts as child processes,
 //!   and [`Proxy`] runs the command `agentwire proxy`. Dropping one of these values kills its
 //!   process.
+//! - [`GoServer`] and [`GoClient`] run the program in `go/` in the same way.
 //! - [`RecordingAgent`] records its calls in a file, which remains if the process is killed.
 //! - [`Relay`] forwards bytes between clients and a server, and breaks their connections.
 //!   [`Holdings`] shows what a process has leaked.
@@ -25,6 +26,7 @@ mod agent;
 )]
 pub mod cases;
 mod failure;
+mod go_peer;
 mod holdings;
 mod process;
 mod proxy;
@@ -43,6 +45,7 @@ mod wire;
 pub use crate::{
     agent::AgentKind,
     failure::{TestFailure, TestResult, expect, expect_that},
+    go_peer::{GoClient, GoServer, list_go_cases},
     holdings::Holdings,
     proxy::Proxy,
     python::script_command,

@@ -20,7 +20,9 @@ impl Error {
     pub(crate) fn from_remote(context: CallContext, error: WireError) -> Self {
         let (context, error) = (Box::new(context), Box::new(error));
         // Error codes cannot be matched as patterns, because the set of codes is open.
-        if error.code == ErrorCode::AGENT_NOT_FOUND {
+        if context.tool.is_some() && (is_unknown_method(&error) || has_no_route(&error)) {
+            Self::Unsupported { context, error }
+        } else if error.code == ErrorCode::AGENT_NOT_FOUND {
             Self::AgentNotFound { context, error }
         } else if error.code == ErrorCode::AGENT_UNAVAILABLE {
             Self::AgentUnavailable { context, error }
@@ -36,16 +38,16 @@ impl Error {
             Self::PermissionDenied { context, error }
         } else if error.code == ErrorCode::RATE_LIMITED {
             Self::RateLimited { context, error }
-        } else if context.tool.is_some() && is_unknown_method(&error) {
-            Self::Unsupported { context, error }
         } else {
             Self::RemoteExecution { context, error }
         }
     }
 
     /// Creates the error for a request with a method that other servers may not know.
+    ///
+    /// Python and Go servers of HTTP take any request for a call, and find no message in it.
     pub(crate) fn from_remote_method(context: CallContext, error: WireError) -> Self {
-        if is_unknown_method(&error) {
+        if is_unknown_method(&error) || error.code == ErrorCode::INVALID_MESSAGE {
             let (context, error) = (Box::new(context), Box::new(error));
             Self::Unsupported { context, error }
         } else {
@@ -97,6 +99,12 @@ impl Error {
 pub(crate) fn is_unstarted(error: &WireError) -> bool {
     let reason = error.details.get("reason").and_then(Value::as_str);
     error.code == ErrorCode::AGENT_UNAVAILABLE && matches!(reason, Some("stopping" | "memory"))
+}
+
+/// Returns whether the error is the answer of an HTTP server that has no path for tools, as the
+/// servers of Python and Go (PROTOCOL 15.2).
+fn has_no_route(error: &WireError) -> bool {
+    error.code == ErrorCode::AGENT_NOT_FOUND && error.details.contains_key("status")
 }
 
 /// Returns whether the error means that the method is unknown (PROTOCOL 7.3). Go servers say so

@@ -1,0 +1,3 @@
+module agentwire.example/interop
+
+go 1.19
