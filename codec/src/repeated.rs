@@ -4,18 +4,21 @@ use std::borrow::Cow;
 
 use agentwire_text::excerpt;
 
-use crate::Value;
+use crate::{Map, Value};
 
 /// Returns the part of a value that the details of an error can include ([PROTOCOL 7.5]).
 ///
-/// A value with at most [`MAX_REPEATED_LEN`] bytes is returned unchanged. A longer text or number
-/// is truncated. Any other longer value is replaced by a description of its kind and size.
+/// A value with at most [`MAX_REPEATED_LEN`] bytes is returned unchanged, except for credentials:
+/// the values of the keys in [PROTOCOL 14.1] are masked, because errors are logged. A longer text
+/// or number is truncated. Any other longer value is replaced by a description of its kind and
+/// size.
 ///
+/// [PROTOCOL 14.1]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#14-security
 /// [PROTOCOL 7.5]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#7-errors
 #[must_use]
 pub fn repeatable(value: &Value) -> Value {
     if is_small(value, &mut { MAX_REPEATED_LEN }) {
-        return value.clone();
+        return masked(value);
     }
     match value {
         Value::Text(text) => repeatable_text(text).into(),
@@ -44,6 +47,30 @@ pub(crate) fn description(kind: &str, len: usize) -> String {
         kind => format!("{kind} of {len} bytes"),
     }
 }
+
+/// Returns a small value without credentials.
+fn masked(value: &Value) -> Value {
+    let is_credential = |key: &str| {
+        CREDENTIALS
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(key))
+    };
+    match value {
+        Value::Map(map) => {
+            let entries = map.iter().map(|(key, value)| match value {
+                value if !is_credential(key) => (key.to_owned(), masked(value)),
+                Value::Null => (key.to_owned(), Value::Null),
+                _ => (key.to_owned(), "***".into()),
+            });
+            Value::Map(entries.collect::<Map>())
+        }
+        Value::List(list) => list.iter().map(masked).collect::<Vec<_>>().into(),
+        other => other.clone(),
+    }
+}
+
+/// The keys of credentials.
+const CREDENTIALS: [&str; 3] = ["authorization", "token", "api_key"];
 
 /// Subtracts the size of a value from `bytes_left`. Returns false if the size exceeds `bytes_left`.
 fn is_small(value: &Value, bytes_left: &mut usize) -> bool {
@@ -81,6 +108,19 @@ mod tests {
     use crate::value;
 
     #[test]
+    fn credentials_are_not_repeated() {
+        let value = value!({
+            "a": [{"token": "secret", "x": 1}], "Authorization": "Bearer secret",
+            "b": {"api_key": ["secret"], "token": null}
+        });
+        let expected = value!({
+            "a": [{"token": "***", "x": 1}], "Authorization": "***",
+            "b": {"api_key": "***", "token": null}
+        });
+        assert_eq!(repeatable(&value), expected);
+    }
+
+    #[test]
     fn small_values_are_repeated_and_large_ones_described() {
         for value in [
             Value::Null,
@@ -99,7 +139,7 @@ mod tests {
                 "object of 1 entries".to_owned(),
             ),
             (
-                Value::from(crate::Map::from([("k".repeat(600), 0)])),
+                Value::from(Map::from([("k".repeat(600), 0)])),
                 "object of 1 entries".to_owned(),
             ),
             (Bytes::from(vec![0; 600]).into(), "600 bytes".to_owned()),
