@@ -19,6 +19,7 @@ mod otlp;
 mod peer;
 mod program;
 mod proxy;
+mod quota;
 mod recode;
 mod redis;
 mod registry;
