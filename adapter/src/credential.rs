@@ -53,6 +53,18 @@ impl Credential {
         }
     }
 
+    /// Reads the headers `Authorization` of a request. Several of them, and one that is not text,
+    /// are a credential that nobody has: a server in front may have checked only one of them.
+    #[cfg(any(feature = "grpc", feature = "http"))]
+    pub(crate) fn from_headers(headers: &http::HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(http::header::AUTHORIZATION).iter();
+        let first = values.next()?;
+        Some(match (first.to_str(), values.next()) {
+            (Ok(value), None) => Self::from_authorization(value),
+            _ => Self::unreadable(),
+        })
+    }
+
     fn unreadable() -> Self {
         Self {
             kind: CredentialKind::Unreadable,
@@ -81,7 +93,8 @@ impl Credential {
     }
 
     /// Removes all credentials from the metadata of a request, and returns the first one in the
-    /// order of Python's servers.
+    /// order of Python's servers. Credentials under keys in another case are removed, but do not
+    /// count.
     pub(crate) fn take(metadata: &mut Map) -> Option<Self> {
         if metadata.is_empty() {
             return None;
@@ -96,6 +109,7 @@ impl Credential {
             metadata.remove(TOKEN),
             metadata.remove(API_KEY),
         ];
+        remove_variants(metadata, &[AUTHORIZATION, TOKEN, API_KEY]);
         authorization
             .and_then(|value| read(value, Self::from_authorization))
             .or_else(|| token.and_then(|value| read(value, |text| Self::bearer(text))))
@@ -108,6 +122,22 @@ impl fmt::Debug for Credential {
         f.debug_struct("Credential")
             .field("kind", &self.kind)
             .finish_non_exhaustive()
+    }
+}
+
+/// Removes the entry in which a server tells an agent who sent a message. Any client can write it.
+pub(crate) fn remove_authenticated_user(metadata: &mut Map) {
+    metadata.remove(AUTHENTICATED_USER);
+    remove_variants(metadata, &[AUTHENTICATED_USER]);
+}
+
+/// Removes the entries whose keys differ from these names in case only.
+fn remove_variants(metadata: &mut Map, names: &[&str]) {
+    let is_variant = |key: &str| names.iter().any(|name| name.eq_ignore_ascii_case(key));
+    // Usually there is none. There may be thousands, which are removed in one go.
+    if metadata.keys().any(is_variant) {
+        let entries = std::mem::take(metadata).into_iter();
+        *metadata = entries.filter(|(key, _)| !is_variant(key)).collect();
     }
 }
 
@@ -148,13 +178,35 @@ mod tests {
                 map! {"authorization": 7, "token": "t"},
                 Some(Credential::unreadable()),
             ),
+            (map! {"Authorization": "Bearer t", "API_KEY": "k"}, None),
             (map! {"a": 1}, None),
         ] {
+            let mut left = metadata.clone();
+            Credential::take(&mut left);
+            assert!(left.keys().all(|key| key == "a"), "{left:?}");
             assert_eq!(
                 Credential::take(&mut metadata.clone()),
                 expected,
                 "{metadata:?}"
             );
+        }
+    }
+
+    #[cfg(any(feature = "grpc", feature = "http"))]
+    #[test]
+    fn two_headers_are_no_credential() {
+        let read = |values: &[&[u8]]| {
+            let mut headers = http::HeaderMap::new();
+            for value in values {
+                let value = http::HeaderValue::from_bytes(value).unwrap();
+                headers.append("authorization", value);
+            }
+            Credential::from_headers(&headers)
+        };
+        assert_eq!(read(&[]), None);
+        assert_eq!(read(&[b"Bearer a"]), Some(Credential::bearer("a")));
+        for refused in [&[&b"Bearer a"[..], b"Bearer a"][..], &[b"Bearer \xe9"]] {
+            assert_eq!(read(refused), Some(Credential::unreadable()));
         }
     }
 

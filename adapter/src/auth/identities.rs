@@ -54,10 +54,11 @@ impl Tokens {
         self.buckets[bucket].push((digest, principal));
     }
 
-    /// Returns the principal of a token.
+    /// Returns the principal of a token. An empty text is nobody's token.
     #[must_use]
     pub fn find(&self, token: &str) -> Option<&Principal> {
-        if self.buckets.is_empty() {
+        // An empty text is what is left of a token that was not set.
+        if token.is_empty() || self.buckets.is_empty() {
             return None;
         }
         let digest = TokenDigest::of(token);
@@ -122,8 +123,8 @@ impl Users {
 
     pub(crate) fn find(&self, peer: &Peer) -> Option<&Principal> {
         let credentials = peer.credentials()?;
-        let user = Some(credentials.uid).filter(|uid| *uid != OVERFLOW_ID);
-        let group = Some(credentials.gid).filter(|gid| *gid != OVERFLOW_ID);
+        let user = Some(credentials.uid).filter(|uid| !is_nobody(*uid));
+        let group = Some(credentials.gid).filter(|gid| !is_nobody(*gid));
         let user = user.and_then(|uid| self.users.get(&uid));
         user.or_else(|| self.groups.get(&group?))
     }
@@ -177,9 +178,20 @@ impl Authenticate for Certificates {
     }
 }
 
-/// The number that the kernel reports for a user or a group that has no number in the user
-/// namespace of the server.
-pub(crate) const OVERFLOW_ID: u32 = 65_534;
+/// Returns whether a text can be the name of a principal in logs, records and tables.
+pub(super) fn is_principal_name(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+const MAX_NAME: usize = 128;
+
+/// Returns whether a number of a user or a group identifies nobody: the kernel reports 65534 for
+/// one that has no number in the user namespace of the server, and -1 if it knows none.
+pub(super) fn is_nobody(id: u32) -> bool {
+    [OVERFLOW_ID, u32::MAX].contains(&id)
+}
+
+const OVERFLOW_ID: u32 = 65_534;
 
 #[cfg(test)]
 mod tests {
@@ -191,7 +203,7 @@ mod tests {
 
     #[test]
     fn each_token_finds_its_principal_and_no_other_text_does() {
-        let mut tokens = Tokens::new();
+        let mut tokens = Tokens::new().allow(TokenDigest::of(""), Principal::new("nobody"));
         assert_eq!(tokens.find("0"), None);
         for number in 0..100 {
             let principal = Principal::new(format!("principal {number}"));
@@ -225,6 +237,13 @@ mod tests {
         assert_eq!(name(1000, 50).as_deref(), Some("alice"));
         assert_eq!(name(1001, 50).as_deref(), Some("staff"));
         assert_eq!(name(OVERFLOW_ID, OVERFLOW_ID), None);
+        users = users.allow_uid(u32::MAX, Principal::new("nobody"));
+        let name = |uid, gid| {
+            users
+                .find(&peer(uid, gid))
+                .map(|found| found.name().to_owned())
+        };
+        assert_eq!(name(u32::MAX, u32::MAX), None);
         assert_eq!(name(0, 0), None);
         assert_eq!(users.find(&Peer::from("a line")), None);
     }

@@ -12,7 +12,7 @@ use agentwire_codec::{Map, Value, json};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
 
-use super::authenticate::Denied;
+use super::{authenticate::Denied, identities::is_principal_name};
 use crate::Principal;
 
 /// An algorithm of signatures. Algorithms with a shared secret, and `none`, do not exist here.
@@ -187,8 +187,8 @@ impl Jwt {
             return Err("JWT has another audience");
         }
         let subject = text("sub")
-            .filter(|subject| !subject.is_empty())
-            .ok_or("JWT has no sub")?;
+            .filter(|subject| is_principal_name(subject))
+            .ok_or("JWT has no sub of 1 to 128 bytes without control characters")?;
         self.principal(subject, &claims)
     }
 
@@ -382,6 +382,8 @@ mod tests {
             with("aud", vec!["other"].into()),
             with("aud", Value::Null),
             with("sub", "".into()),
+            with("sub", "a".repeat(129).into()),
+            with("sub", "alice\n".into()),
             Map::new(),
         ] {
             assert!(

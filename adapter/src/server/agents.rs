@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Error, RequestContext,
     agent::{DynAgent, SharedAgent},
-    credential::AUTHENTICATED_USER,
+    credential::remove_authenticated_user,
     description::{AgentDescription, DESCRIBE, ServerDescription, ToolDescription},
     observer::Subject,
     tool::DynTool,
@@ -125,7 +125,7 @@ impl Agents {
     /// gatekeeper has already replaced it.
     fn remove_claims(&self, message: &mut Message, caller: &Caller) {
         if caller.principal.is_none() && !self.trusts_callers && !message.metadata.is_empty() {
-            message.metadata.remove(AUTHENTICATED_USER);
+            remove_authenticated_user(&mut message.metadata);
         }
     }
 
@@ -140,15 +140,7 @@ impl Agents {
         }
         self.agents.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.agents.keys().map(|name| &**name).collect();
-            let text = match name {
-                "" => format!("No agent is named; there are: {}", known.join(", ")),
-                name => {
-                    let name = repeatable_text(name);
-                    format!("Agent not found: {name}; there are: {}", known.join(", "))
-                }
-            };
-            WireError::new(ErrorCode::AGENT_NOT_FOUND, text)
-                .with_details(map! {"agent_name": (&*repeatable_text(name)), "available": known})
+            agent_not_found(name, &known)
         })
     }
 
@@ -165,13 +157,7 @@ impl Agents {
     fn tool(&self, name: &str) -> Result<&Arc<dyn DynTool>, WireError> {
         self.tools.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.tools.keys().map(|name| &**name).collect();
-            let shown = repeatable_text(name);
-            let text = match &known[..] {
-                [] => format!("Tool not found: {shown}; there are none here"),
-                known => format!("Tool not found: {shown}; there are: {}", known.join(", ")),
-            };
-            WireError::new(ErrorCode::TOOL_NOT_FOUND, text)
-                .with_details(map! {"tool_name": (&*repeatable_text(name)), "available": known})
+            tool_not_found(name, &known)
         })
     }
 
@@ -407,5 +393,31 @@ impl fmt::Debug for Agents {
             .field("agents", &self.agents.keys().collect::<Vec<_>>())
             .field("tools", &self.tools.keys().collect::<Vec<_>>())
             .finish()
+    }
+}
+
+/// Returns the error for a name that no agent has, with the names that there are.
+pub(super) fn agent_not_found(name: &str, known: &[&str]) -> WireError {
+    let shown = repeatable_text(name);
+    let problem = match name {
+        "" => "No agent is named".to_owned(),
+        _ => format!("Agent not found: {shown}"),
+    };
+    WireError::new(ErrorCode::AGENT_NOT_FOUND, with_known(&problem, known))
+        .with_details(map! {"agent_name": (&*shown), "available": (known.to_vec())})
+}
+
+/// Returns the error for a name that no tool has, with the names that there are.
+pub(super) fn tool_not_found(name: &str, known: &[&str]) -> WireError {
+    let shown = repeatable_text(name);
+    let problem = format!("Tool not found: {shown}");
+    WireError::new(ErrorCode::TOOL_NOT_FOUND, with_known(&problem, known))
+        .with_details(map! {"tool_name": (&*shown), "available": (known.to_vec())})
+}
+
+fn with_known(problem: &str, known: &[&str]) -> String {
+    match known {
+        [] => format!("{problem}; there are none here"),
+        known => format!("{problem}; there are: {}", known.join(", ")),
     }
 }

@@ -1,6 +1,13 @@
 //! The record in a file: what happens when a process is killed, and when the disk is full.
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use agentwire::{
     Value,
@@ -87,5 +94,66 @@ async fn a_restart_continues_the_numbers_after_an_incomplete_line() {
         let mut text = fs::read_to_string(&path).unwrap();
         text.push_str("{\"time\": \"2026-");
         fs::write(&path, text).unwrap();
+    }
+}
+
+/// The variable with the path of the record of a process that is killed.
+const PATH: &str = "AGENTWIRE_TEST_AUDIT";
+
+/// Writes events for ever, in the process that the next test starts.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the process that another test kills"]
+async fn a_process_that_records_until_it_is_killed() {
+    let Some(path) = env::var_os(PATH) else {
+        return;
+    };
+    let audit = JsonLines::file(path).rotate(2_000, 10_000).capacity(16);
+    let audit = audit.open().unwrap();
+    let writers = (0..4).map(|writer| {
+        let audit = audit.clone();
+        tokio::spawn(async move {
+            // Lines of several lengths, so that the process is killed in various places.
+            for number in 0.. {
+                let reason = format!("{writer}/{number}/{}", "x".repeat(number % 150));
+                audit.record(event(&reason)).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_rotates_loses_and_doubles_no_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let count = || fs::read_dir(directory.path()).unwrap().count();
+    for round in 1..=8 {
+        let before = count();
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--ignored", "--exact"])
+            .arg("audit::a_process_that_records_until_it_is_killed")
+            .env(PATH, &path)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while count() < before + 5 {
+            assert!(child.try_wait().unwrap().is_none(), "the process has ended");
+            thread::sleep(Duration::from_millis(1));
+        }
+        // SIGKILL.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Only the last line may be incomplete, and it is removed when the file is opened.
+        drop(JsonLines::file(&path).open().unwrap());
+        let records = records(&path);
+        let numbers = numbers(&records);
+        assert_eq!(numbers.len(), records.len(), "round {round}: doubled");
+        assert_eq!(
+            numbers,
+            (1..=records.len() as u64).collect(),
+            "round {round}: lost"
+        );
     }
 }

@@ -1,16 +1,23 @@
 //! Who may call an agent.
 
-use std::time::Duration;
-
-use agentwire::{
-    ApiKey, Credential, Credentials, Error, Map, Message, Principal, Proxy, RemoteAgent,
-    RetryPolicy,
-    auth::{AuditKind, Authenticate, Denied, Policy, Quota, Role, Rule, Security, Users, Verb},
-    map,
-    transport::{Peer, internal::own_uid},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
-use super::support::{Events, bearer, client, serve, token, tokens};
+use agentwire::{
+    ApiKey, Credential, Credentials, Error, LocalAgent, Map, Message, Principal, Proxy,
+    RemoteAgent, RequestContext, RetryPolicy,
+    auth::{AuditKind, Authenticate, Denied, Policy, Quota, Role, Rule, Security, Users, Verb},
+    map, stream_fn,
+    transport::{Peer, internal::own_uid},
+};
+use futures_util::stream;
+
+use super::support::{Events, bearer, client, endpoints, serve, token, tokens};
 
 fn alice() -> Principal {
     Principal::new("alice").with_role("agent-consumer")
@@ -249,7 +256,7 @@ async fn permissions_apply_to_the_agent_that_answers() {
     assert!(matches!(error, Error::PermissionDenied { .. }), "{error}");
     // A single agent answers under any name, but permissions apply to its own name.
     let payroll = agentwire::agent_fn("payroll", |message: Message| async move { Ok(message) });
-    let payroll = agentwire::LocalAgent::builder(payroll)
+    let payroll = LocalAgent::builder(payroll)
         .endpoint("memory://auth-payroll")
         .security(security())
         .serve()
@@ -306,6 +313,32 @@ async fn a_quota_refuses_and_a_client_that_resends_waits() {
         start.elapsed()
     );
     assert_eq!(events.denied(AuditKind::Quota).len(), 2);
+}
+
+#[tokio::test]
+async fn a_quota_says_over_every_carrier_when_to_come_back() {
+    for endpoint in endpoints("quota-carriers") {
+        let quota = Quota::new().requests_per_minute(1).burst(1);
+        let security = Security::new().authenticate(tokens([alice()])).quota(quota);
+        let server = serve(security, &endpoint).await;
+        let remote = client(&server).credentials(bearer("alice"));
+        let remote = remote.build().unwrap();
+        let error = loop {
+            if let Err(error) = remote.process(Message::user("?")).await {
+                break error;
+            }
+        };
+        assert!(
+            matches!(error, Error::RateLimited { .. }),
+            "{endpoint}: {error}"
+        );
+        let details = &error.remote().unwrap().details;
+        let wait = details.get("retry_after_ms").and_then(|wait| wait.as_u64());
+        assert!(
+            (1..=60_000).contains(&wait.unwrap()),
+            "{endpoint}: {details:?}"
+        );
+    }
 }
 
 #[test]
@@ -374,6 +407,45 @@ async fn a_description_contains_only_what_the_caller_may_see() {
     }
 }
 
+#[tokio::test]
+async fn an_error_names_only_agents_and_tools_that_the_caller_may_use() {
+    let forecasts = Role::new("forecasts")
+        .allow(Rule::new([Verb::Call]).agents(["w*"]))
+        .allow(Rule::new([Verb::Execute]).tools(["f*"]));
+    let others = Role::new("others")
+        .allow(Rule::new([Verb::Call]).agents(["x*"]))
+        .allow(Rule::new([Verb::Execute]).tools(["x*"]));
+    let security = Security::new()
+        .authenticate(tokens([
+            Principal::new("alice").with_role("forecasts"),
+            Principal::new("bob").with_role("others"),
+        ]))
+        .authorize(Policy::new().role(forecasts).role(others));
+    let server = serve(security, "memory://auth-names-in-errors").await;
+    for (name, missing, agents, tools) in [
+        ("alice", ["w", "f"], &["weather"][..], &["forecast"][..]),
+        ("bob", ["x", "x"], &[], &[]),
+    ] {
+        let remote = RemoteAgent::builder(server.endpoint()).name(missing[0]);
+        let remote = remote.credentials(bearer(name)).build().unwrap();
+        let call = remote.process(Message::user("?")).await.unwrap_err();
+        let tool = remote.execute(missing[1], Map::new()).await.unwrap_err();
+        for (error, code, known) in [
+            (call, "AGENT_NOT_FOUND", agents),
+            (tool, "TOOL_NOT_FOUND", tools),
+        ] {
+            let error = error.remote().unwrap();
+            assert_eq!(error.code.as_str(), code);
+            let expected = agentwire::Value::from(known.to_vec());
+            assert_eq!(error.details.get("available"), Some(&expected));
+            for hidden in ["clock", "weather", "forecast"] {
+                let is_shown = error.message.contains(hidden);
+                assert_eq!(is_shown, known.contains(&hidden), "{}", error.message);
+            }
+        }
+    }
+}
+
 /// An authenticator that takes its time, as one that asks a service does.
 struct Slow;
 
@@ -391,12 +463,8 @@ impl Authenticate for Slow {
 
 #[tokio::test]
 async fn an_authenticator_may_take_its_time() {
-    let mut endpoints = vec!["memory://auth-slow", "tcp://127.0.0.1:0"];
-    if cfg!(feature = "websocket") {
-        endpoints.push("ws://127.0.0.1:0");
-    }
-    for endpoint in endpoints {
-        let server = serve(Security::new().authenticate(Slow), endpoint).await;
+    for endpoint in endpoints("slow") {
+        let server = serve(Security::new().authenticate(Slow), &endpoint).await;
         let remote = client(&server)
             .credentials(bearer("alice"))
             .build()
@@ -419,5 +487,115 @@ async fn an_authenticator_may_take_its_time() {
             .unwrap();
         let error = wrong.process(Message::user("?")).await.unwrap_err();
         assert_eq!(error.code().as_str(), "UNAUTHENTICATED", "{endpoint}");
+        let refused = wrong.stream(Message::user("?")).next().await.unwrap();
+        let error = refused.unwrap_err();
+        assert_eq!(error.code().as_str(), "UNAUTHENTICATED", "{endpoint}");
     }
+}
+
+#[tokio::test]
+async fn a_forged_user_reaches_no_agent_over_any_carrier() {
+    for endpoint in endpoints("forged-carriers") {
+        let security = Security::new().authenticate(tokens([alice()]));
+        let server = serve(security, &endpoint).await;
+        let forged = || {
+            let message = Message::user("?").with_metadata("kept", "1");
+            let message = message.with_metadata("Authenticated_User", "root");
+            message.with_metadata("authenticated_user", map! {"user_id": "root"})
+        };
+        for name in ["weather", "clock"] {
+            let remote = RemoteAgent::builder(server.endpoint()).name(name);
+            let remote = remote.credentials(bearer("alice")).build().unwrap();
+            let reply = match name {
+                "weather" => remote.process(forged()).await.unwrap(),
+                _ => remote.stream(forged()).next().await.unwrap().unwrap(),
+            };
+            // Agents see neither the forged user nor the credential.
+            assert_eq!(
+                reply.content,
+                agentwire::Value::from(map! {
+                    "principal": "alice", "metadata": (map! {"kept": "1"})
+                }),
+                "{endpoint} {name}"
+            );
+        }
+    }
+}
+
+/// An authenticator that counts how often it is asked about a connection and about a credential.
+#[derive(Clone, Default)]
+struct Counting {
+    connections: Arc<AtomicUsize>,
+    /// Whether credentials have expired.
+    has_expired: Arc<AtomicBool>,
+}
+
+impl Authenticate for Counting {
+    async fn connection(&self, _: &Peer) -> Result<Option<Principal>, Denied> {
+        self.connections.fetch_add(1, Relaxed);
+        Ok(Some(alice()))
+    }
+
+    async fn request(&self, _: &Peer, _: &Credential) -> Result<Option<Principal>, Denied> {
+        Ok((!self.has_expired.load(Relaxed)).then(alice))
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_authenticated_and_recorded_once() {
+    for endpoint in endpoints("once") {
+        let (counting, events) = (Counting::default(), Events::default());
+        let security = Security::new().authenticate(counting.clone());
+        let server = serve(security.audit(events.clone()), &endpoint).await;
+        let remote = client(&server).build().unwrap();
+        for _ in 0..5 {
+            remote.process(Message::user("?")).await.unwrap();
+        }
+        assert_eq!(counting.connections.load(Relaxed), 1, "{endpoint}");
+        let kinds: Vec<_> = events.take().iter().map(|event| event.kind).collect();
+        let count = |kind| kinds.iter().filter(|found| **found == kind).count();
+        assert_eq!(count(AuditKind::Authentication), 1, "{endpoint}");
+        assert_eq!(count(AuditKind::Authorization), 5, "{endpoint}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_after_its_credential_has_expired() {
+    let endless = stream_fn("endless", |message: Message, _: RequestContext| {
+        stream::unfold(message, |message| async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Some((Ok(message.clone()), message))
+        })
+    });
+    let (counting, events) = (Counting::default(), Events::default());
+    let server = LocalAgent::builder(endless)
+        .endpoint("memory://auth-expired")
+        .security(
+            Security::new()
+                .authenticate(counting.clone())
+                .audit(events.clone()),
+        )
+        .serve()
+        .await
+        .unwrap();
+    let remote = RemoteAgent::builder(server.endpoint()).credentials(bearer("alice"));
+    let remote = remote.timeout(Duration::from_secs(3600)).build().unwrap();
+    let mut chunks = remote.stream(Message::user("?"));
+    for _ in 0..20 {
+        chunks.next().await.unwrap().unwrap();
+    }
+    counting.has_expired.store(true, Relaxed);
+    let mut more = 0;
+    let error = loop {
+        match chunks.next().await.unwrap() {
+            Ok(_) => more += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code().as_str(), "UNAUTHENTICATED");
+    assert!(more <= 7, "{more} chunks of 10 s");
+    assert_eq!(
+        events.denied(AuditKind::Authentication),
+        ["unknown credential"]
+    );
 }

@@ -1,7 +1,9 @@
 //! Who may register, see and unregister agents. The attacks are those of public bug reports.
 
+use std::time::Duration;
+
 use agentwire::{
-    Principal, Proxy, RemoteAgent,
+    LocalAgent, Message, Principal, Proxy, RemoteAgent, agent_fn,
     auth::{AuditKind, Policy, Role, Rule, Security, Verb},
     registry::{
         Event, InstanceRef, LocalRegistry, Query, Registration, Registry, RegistryError,
@@ -249,8 +251,10 @@ async fn register_by_hand(server: &RegistryServer, principal: &str, endpoint: &s
     String::from_utf8(answer).unwrap()
 }
 
-/// What was tried, the answer, and the events of the record that must say so.
-async fn denied_and_recorded(
+/// Checks that an attack was refused, and that the record says by whom it was tried, with which
+/// method, and why it was refused.
+#[track_caller]
+fn assert_recorded(
     events: &Events,
     attack: &str,
     result: Result<impl std::fmt::Debug, impl std::fmt::Debug>,
@@ -261,56 +265,69 @@ async fn denied_and_recorded(
         !event.is_allowed
             && event.principal.as_deref() == Some("mallory")
             && event.method.is_some()
+            && event.agent.is_some()
             && event.reason.is_some()
     });
     assert!(is_recorded, "{attack}: {taken:?}");
 }
 
-#[tokio::test]
-async fn each_attack_on_registrations_is_refused_and_recorded() {
+/// An honest agent `weather` in a registry, and an attacker who may register any name.
+async fn attacked(name: &str) -> (RegistryServer, Events, Registration, [RemoteRegistry; 2]) {
     let events = Events::default();
-    let (server, _) = serve("attacks", &events).await;
+    let (server, _) = serve(name, &events).await;
     let [honest, mallory] = ["honest", "mallory"].map(|name| connect(&server, name));
     let own = weather();
     honest.register(own.clone()).await.unwrap();
     events.take();
-    let endpoint = own.endpoint.clone();
+    (server, events, own, [honest, mallory])
+}
 
+/// Checks that the honest agent has lost nothing.
+async fn assert_unharmed(honest: &RemoteRegistry, own: &Registration) {
+    honest.heartbeat(&InstanceRef::from(own)).await.unwrap();
+    let found = honest.lookup("weather").await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].instance, own.instance);
+}
+
+#[tokio::test]
+async fn taking_over_a_registration_is_refused_and_recorded() {
+    let (_server, events, own, [honest, mallory]) = attacked("takeover").await;
+    let endpoint = own.endpoint.clone();
     // Registers the name at the honest endpoint under another instance id, and then leaves.
     let other = Registration::new("weather", endpoint.clone()).with_instance("mine");
     let result = mallory.register(other.clone()).await;
-    denied_and_recorded(&events, "another instance id", result).await;
+    assert_recorded(&events, "another instance id", result);
     // Nothing matches this instance id, so nothing is removed.
-    let which = InstanceRef::from(&other);
-    mallory.unregister(&which).await.unwrap();
-    assert_eq!(honest.lookup("weather").await.unwrap().len(), 1);
+    mallory
+        .unregister(&InstanceRef::from(&other))
+        .await
+        .unwrap();
+    let attempt = events.take().pop().unwrap();
+    assert_eq!(attempt.method.as_deref(), Some("unregister"));
+    assert_eq!(attempt.principal.as_deref(), Some("mallory"));
     // Two agents that advertise one address: the second never replaces the first.
-    let twin = Registration::new("weather", endpoint.clone()).with_instance("");
-    let result = mallory.register(twin).await;
-    denied_and_recorded(&events, "no instance id", result).await;
-    // Takes out whoever is there.
+    let twin = Registration::new("weather", endpoint).with_instance("");
+    assert_recorded(&events, "no instance id", mallory.register(twin).await);
+    // What a registry shows is not enough to pass for the honest agent.
+    let seen = mallory.lookup("weather").await.unwrap().remove(0);
+    let result = mallory.register(Registration::clone(&seen)).await;
+    assert_recorded(&events, "the same instance id", result);
+    assert_unharmed(&honest, &own).await;
+}
+
+#[tokio::test]
+async fn removing_any_registration_and_filling_a_registry_are_refused_and_recorded() {
+    let (_server, events, own, [honest, mallory]) = attacked("remove").await;
     for which in [
         InstanceRef::new("weather"),
-        InstanceRef::new("weather").with_endpoint(endpoint.clone()),
+        InstanceRef::new("weather").with_endpoint(own.endpoint.clone()),
     ] {
         let result = mallory.unregister(&which).await;
-        denied_and_recorded(&events, "unregister without an instance", result).await;
+        assert_recorded(&events, "unregister without an instance", result);
         let result = mallory.heartbeat(&which).await;
-        denied_and_recorded(&events, "renew without an instance", result).await;
+        assert_recorded(&events, "renew without an instance", result);
     }
-    // Endpoints that mean something else to each reader.
-    for odd in [
-        "tcp://0.0.0.0:8080",
-        "tcp://[::]:8080",
-        "tcp://224.0.0.1:8080",
-        "tcp://[ff02::1]:8080",
-        "tcp://255.255.255.255:8080",
-    ] {
-        let answer = register_by_hand(&server, "mallory", odd).await;
-        assert!(answer.contains("REGISTRATION_FAILED"), "{answer}");
-        denied_and_recorded(&events, "an odd endpoint", Err::<(), _>(answer)).await;
-    }
-    // Fills the registry.
     let mut full = None;
     for port in 1..=2000 {
         let many = format!("tcp://10.0.0.9:{port}").parse().unwrap();
@@ -320,12 +337,80 @@ async fn each_attack_on_registrations_is_refused_and_recorded() {
             break;
         }
     }
-    denied_and_recorded(&events, "fill the registry", full.expect("a quota")).await;
-    // The honest agent has lost nothing.
-    honest.heartbeat(&InstanceRef::from(&own)).await.unwrap();
-    let found = honest.lookup("weather").await.unwrap();
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].instance, own.instance);
+    assert_recorded(&events, "fill the registry", full.expect("a quota"));
+    // Others can still register.
+    let other = Registration::new("other", "tcp://10.0.0.8:1".parse().unwrap());
+    honest.register(other).await.unwrap();
+    assert_unharmed(&honest, &own).await;
+}
+
+#[tokio::test]
+async fn endpoints_that_mislead_are_refused_and_recorded() {
+    let (server, events, own, [honest, mallory]) = attacked("mislead").await;
+    for odd in [
+        "tcp://0.0.0.0:8080",
+        "tcp://[::]:8080",
+        "tcp://224.0.0.1:8080",
+        "tcp://[ff02::1]:8080",
+        "tcp://255.255.255.255:8080",
+        "tcp://0x7f.1:8080",
+        "tls://0.0.0.0:8080",
+        "unix://relative.sock",
+        r"unix:///run/a\u0007.sock",
+        r"tcp://10.0.0.7\n:8080",
+    ] {
+        let answer = register_by_hand(&server, "mallory", odd).await;
+        assert!(answer.contains("REGISTRATION_FAILED"), "{odd}: {answer}");
+        assert_recorded(&events, odd, Err::<(), _>(answer));
+    }
+    let listed = mallory.list().await.unwrap();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_unharmed(&honest, &own).await;
+}
+
+#[tokio::test]
+async fn taking_over_the_endpoint_of_an_agent_that_left_is_refused_or_ends_its_connections() {
+    let weather_only = Role::new("weather").allow(Rule::new([Verb::Register]).agents(["weather"]));
+    let other_only = Role::new("other").allow(Rule::new([Verb::Register]).agents(["other*"]));
+    let events = Events::default();
+    let security = Security::new()
+        .authenticate(tokens([
+            Principal::new("honest").with_role("weather"),
+            Principal::new("successor").with_role("weather"),
+            Principal::new("mallory").with_role("other"),
+            Principal::new("caller").with_role("agent-consumer"),
+        ]))
+        .authorize(Policy::new().role(weather_only).role(other_only))
+        .audit(events.clone());
+    let registry = RegistryServer::builder(LocalRegistry::new())
+        .endpoint("memory://auth-registry-left")
+        .security(security)
+        .serve()
+        .await
+        .unwrap();
+    let [honest, successor, mallory, caller] =
+        ["honest", "successor", "mallory", "caller"].map(|name| connect(&registry, name));
+    let agent = agent_fn("weather", |message: Message| async move { Ok(message) });
+    let agent = LocalAgent::serve(agent, "tcp://127.0.0.1:0").await.unwrap();
+    let registration = Registration::new("weather", agent.endpoint().clone());
+    let first = registration.clone().with_instance("first");
+    honest.register(first.clone()).await.unwrap();
+    let remote = RemoteAgent::discover(caller, Query::new().name("weather"));
+    let remote = remote.build().unwrap();
+    remote.process(Message::user("?")).await.unwrap();
+    assert_eq!(remote.stats().open, 1);
+
+    honest.unregister(&InstanceRef::from(&first)).await.unwrap();
+    events.take();
+    let forged = registration.clone().with_instance("second");
+    assert_recorded(&events, "a name of others", mallory.register(forged).await);
+    // Another principal that may use the name is another instance. Its calls need new connections.
+    let second = registration.with_instance("second");
+    successor.register(second).await.unwrap();
+    while remote.stats().open > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    remote.process(Message::user("?")).await.unwrap();
 }
 
 #[tokio::test]

@@ -101,3 +101,22 @@ pub(crate) async fn serve(security: Security, endpoint: &str) -> LocalAgent {
 pub(crate) fn client(server: &LocalAgent) -> RemoteAgentBuilder<FixedEndpoint> {
     RemoteAgent::builder(server.endpoint()).name("weather")
 }
+
+/// Returns an endpoint of each carrier.
+pub(crate) fn endpoints(name: &str) -> Vec<String> {
+    let mut endpoints = vec![
+        format!("memory://auth-{name}"),
+        "tcp://127.0.0.1:0".to_owned(),
+    ];
+    for (is_built, endpoint) in [
+        (cfg!(feature = "websocket"), "ws://127.0.0.1:0"),
+        (cfg!(feature = "http"), "http://127.0.0.1:0"),
+        (cfg!(feature = "http"), "h2c://127.0.0.1:0"),
+        (cfg!(feature = "grpc"), "grpc://127.0.0.1:0"),
+    ] {
+        if is_built {
+            endpoints.push(endpoint.to_owned());
+        }
+    }
+    endpoints
+}

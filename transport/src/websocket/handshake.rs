@@ -95,9 +95,7 @@ pub(super) async fn accept(
                         );
                         connection.write_all(response.as_bytes()).await?;
                         connection.flush().await?;
-                        // A header that is not text is no credential that anybody has.
-                        let authorization = find(request.headers, "Authorization")
-                            .map(|value| std::str::from_utf8(value).unwrap_or_default().into());
+                        let authorization = authorization(request.headers);
                         let rest = &received[len..];
                         let stream = WebSocketStream::server(connection, options, rest);
                         Ok(stream.with_authorization(authorization))
@@ -213,6 +211,17 @@ fn find<'a>(headers: &[httparse::Header<'a>], name: &str) -> Option<&'a [u8]> {
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case(name))?;
     Some(header.value.trim_ascii())
+}
+
+/// Returns the header `Authorization`. Several of them, and one that is not text, are like an empty
+/// one, which nobody accepts: a server in front may have checked only one of them.
+fn authorization(headers: &[httparse::Header<'_>]) -> Option<Box<str>> {
+    let value = find(headers, "Authorization")?;
+    let is_authorization =
+        |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("Authorization");
+    let is_only = headers.iter().filter(is_authorization).count() == 1;
+    let text = std::str::from_utf8(value).ok().filter(|_| is_only);
+    Some(text.unwrap_or_default().into())
 }
 
 fn has_token(headers: &[httparse::Header<'_>], name: &str, token: &str) -> bool {

@@ -90,10 +90,14 @@ impl LogFile {
     /// Creates the file anew if another program has renamed or removed it. Otherwise, new lines
     /// would be missing at the path of the record.
     fn follow(&mut self) -> io::Result<()> {
-        let is_here = self
-            .file
-            .as_ref()
-            .is_some_and(|file| is_at(file, &self.path));
+        let is_here = match &self.file {
+            Some(file) => {
+                // Another program may also have emptied the file.
+                self.len = self.len.min(file.metadata()?.len());
+                is_at(file, &self.path)
+            }
+            None => false,
+        };
         if !is_here {
             if self.file.is_some() {
                 let path = self.path.display();
@@ -149,7 +153,30 @@ fn create(path: &Path) -> io::Result<File> {
     options.read(true).append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    lock(&file)?;
+    Ok(file)
+}
+
+/// Locks a file until it is closed. Two writers would use the same numbers, and rename the files of
+/// each other.
+#[cfg(unix)]
+fn lock(file: &File) -> io::Result<()> {
+    use rustix::{fs, io::Errno};
+
+    // A device such as /dev/null has no numbers to protect.
+    if !file.metadata()?.is_file() {
+        return Ok(());
+    }
+    match fs::flock(file, fs::FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            let text = "another server writes to the file";
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+        }
+        // Some file systems have no locks.
+        _ => Ok(()),
+    }
 }
 
 /// Returns whether the path leads to the open file.
@@ -263,6 +290,7 @@ mod tests {
         assert_eq!(read(&numbered(&path, 1)), "{\"seq\": 6}\n");
         assert_eq!(read(&numbered(&path, 2)), "{\"seq\": 5}\n");
         assert!(!numbered(&path, 3).exists());
+        drop(log);
         fs::rename(&path, numbered(&path, 1)).unwrap();
         assert_eq!(LogFile::open(&path, ROTATION).unwrap().1, 7);
     }
@@ -285,6 +313,31 @@ mod tests {
         log.append(b"3\n").unwrap();
         assert_eq!(fs::read_to_string(&moved).unwrap(), "1\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "3\n");
+        File::create(&path).unwrap();
+        log.append(b"4\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "4\n");
+        assert_eq!(log.len, 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_has_one_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let (mut log, _) = LogFile::open(&path, ROTATION).unwrap();
+        let refused = |path: &Path| {
+            let error = LogFile::open(path, ROTATION).unwrap_err();
+            assert_eq!(error.to_string(), "another server writes to the file");
+        };
+        refused(&path);
+        for number in 1..=3 {
+            log.append(format!("{{\"seq\": {number}}}\n").as_bytes())
+                .unwrap();
+        }
+        assert!(numbered(&path, 1).exists());
+        refused(&path);
+        drop(log);
+        assert_eq!(LogFile::open(&path, ROTATION).unwrap().1, 3);
     }
 
     #[cfg(unix)]

@@ -26,8 +26,8 @@ use super::{
 ///
 /// Lines are handed to the operating system at once, but not forced to the disk. A process that is
 /// killed loses the events that its thread has not written yet, usually those of the last
-/// millisecond. A file must not be used by two processes. A file that another program renames or
-/// removes is created anew.
+/// millisecond. A file has one writer: a second server, in this process or another one, cannot open
+/// it. A file that another program renames or removes is created anew.
 ///
 /// Dropping the last clone waits up to 5 s until all events are written. A program whose runtime
 /// may end before its servers are dropped calls [`close`](Self::close).
@@ -209,7 +209,8 @@ impl JsonLinesBuilder {
     ///
     /// # Errors
     ///
-    /// Returns an error if the file cannot be opened or repaired.
+    /// Returns an error if the file cannot be opened or repaired, or if another server writes to
+    /// it.
     pub fn open(self) -> io::Result<JsonLines> {
         let (file, last_seq) = LogFile::open(&self.path, self.rotation)?;
         JsonLines::start(

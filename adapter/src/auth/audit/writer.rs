@@ -106,16 +106,13 @@ impl Queue {
             let _state = self.state();
             self.places.close();
         }
-        let is_written = self.flush(limit);
+        let _ = self.flush(limit);
         self.state().is_closed = true;
         self.has_changed.notify_all();
-        let mut state = if is_written {
-            self.state()
-        } else {
-            // If writing has failed so far, the thread tries once more.
-            let rest = deadline.saturating_duration_since(Instant::now());
-            self.wait(rest.max(LAST_ATTEMPT), |state| state.has_ended)
-        };
+        // If writing has failed so far, the thread tries once more. Otherwise, it ends at once. The
+        // file is closed then.
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let mut state = self.wait(rest.max(LAST_ATTEMPT), |state| state.has_ended);
         let missing = state.missing();
         // Lost events are counted once.
         state.events.clear();
@@ -190,20 +187,19 @@ pub(super) fn start(
     reporter: Reporter,
 ) -> io::Result<()> {
     let writer = Writer {
-        end: End(queue),
         lines,
         next_seq: last_seq + 1,
         reporter,
         outage: LogEdge::new(),
         lost: 0,
         last_report: None,
+        end: End(queue),
     };
     let builder = thread::Builder::new().name("agentwire-audit".to_owned());
     builder.spawn(move || writer.run()).map(drop)
 }
 
 struct Writer<L> {
-    end: End,
     lines: L,
     next_seq: u64,
     reporter: Reporter,
@@ -211,6 +207,8 @@ struct Writer<L> {
     /// The number of lost events that have not been reported.
     lost: u64,
     last_report: Option<Instant>,
+    /// The last field, so that the file is closed first.
+    end: End,
 }
 
 /// Refuses further events when the thread ends, even by a panic. Requests would otherwise wait for

@@ -36,7 +36,7 @@ use crate::{Credential, CredentialKind, Principal, server::gatekeeper::Changes};
 /// roles = ["agent-consumer"]
 /// namespace = "prod"
 /// # One or more of these:
-/// token_sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+/// token_sha256 = "ef17c6b1bec7bc825cca550a70ca15864304822a90a3e5213902d2dcbc5d53d1"
 /// uid = 1000
 /// certificate = "alice.internal"
 ///

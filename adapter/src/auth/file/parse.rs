@@ -14,7 +14,7 @@ use crate::{
     Principal,
     auth::{
         Certificates, Policy, Quota, Role, Rule, TokenDigest, Tokens, Users, Verb,
-        identities::OVERFLOW_ID,
+        identities::{is_nobody, is_principal_name},
     },
 };
 
@@ -156,7 +156,7 @@ impl Source<'_> {
     ) -> Result<(), AuthFileError> {
         let entry = spanned.get_ref();
         let name = entry.name.get_ref();
-        if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        if !is_principal_name(name) {
             let problem = "a name has 1 to 128 bytes and no control characters";
             return Err(self.error(&entry.name, problem));
         }
@@ -198,15 +198,19 @@ impl Source<'_> {
                                `agentwire token` prints one";
                 return Err(self.error(text, problem));
             };
+            if digest == TokenDigest::of("") {
+                let problem = "token_sha256 is the digest of an empty text, which is no token";
+                return Err(self.error(text, problem));
+            }
             if principals.digests.insert(digest.to_hex(), ()).is_some() {
                 return Err(self.error(text, "the same token_sha256 is given above"));
             }
             loaded.tokens.insert(digest, principal.clone());
         }
         if let Some(uid) = &entry.uid {
-            if *uid.get_ref() == OVERFLOW_ID {
-                let problem = "uid 65534 stands for all users that the system cannot map, \
-                               so it identifies nobody";
+            if is_nobody(*uid.get_ref()) {
+                let problem = "uid 65534 stands for all users that the system cannot map, and \
+                               4294967295 for none, so they identify nobody";
                 return Err(self.error(uid, problem));
             }
             if principals.uids.insert(*uid.get_ref(), ()).is_some() {
@@ -350,8 +354,9 @@ impl Source<'_> {
             };
             algorithms.push(algorithm);
         }
-        if algorithms.is_empty() {
-            return Err(self.error(spanned, "algorithms must not be empty"));
+        if algorithms.is_empty() || entry.issuer.is_empty() || entry.audience.is_empty() {
+            let problem = "issuer, audience and algorithms must not be empty";
+            return Err(self.error(spanned, problem));
         }
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let path = directory.join(entry.jwks.get_ref());
@@ -394,8 +399,6 @@ fn without_values(message: &str) -> String {
     }
 }
 
-const MAX_NAME: usize = 128;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,7 +432,16 @@ mod tests {
                 3,
                 "64 hexadecimal digits",
             ),
+            (
+                principal(&format!(
+                    "token_sha256 = \"{}\"",
+                    TokenDigest::of("").to_hex()
+                )),
+                3,
+                "of an empty text",
+            ),
             (principal("uid = 65534"), 3, "65534"),
+            (principal("uid = 4294967295"), 3, "identify nobody"),
             (
                 principal("uid = 1\nroles = [\"admin\",\n\"boss\"]"),
                 5,

@@ -20,6 +20,7 @@ use crate::{
     description::DESCRIBE,
     server::{
         PeerKey,
+        agents::{agent_not_found, tool_not_found},
         scope::{Scope, Seen},
         service::{Caller, Heartbeats, Work},
     },
@@ -60,9 +61,10 @@ impl Inner {
         };
         let mut place = None;
         if !quota.is_unlimited() {
-            let counted = self.quotas.request(&key, &quota, bytes).and_then(|()| {
+            let quotas = self.quotas(&key);
+            let counted = quotas.request(&key, &quota, bytes).and_then(|()| {
                 if asked.has_stream {
-                    place = self.quotas.stream(&key, &quota)?;
+                    place = quotas.stream(&key, &quota)?;
                 }
                 Ok(())
             });
@@ -83,6 +85,7 @@ impl Inner {
             return Err(WireError::new(ErrorCode::INVALID_MESSAGE, text));
         }
         let started = self.service.start(&id, body, &caller);
+        let started = started.map_err(|error| self.with_visible_names(error, &asked, &caller));
         let answers = Answers {
             gate: self,
             asked,
@@ -264,6 +267,28 @@ impl Inner {
         )
     }
 
+    /// Removes the names that the caller may not know from the error for an unknown name.
+    fn with_visible_names(&self, error: WireError, asked: &Asked, caller: &Caller) -> WireError {
+        let (Some(principal), Some(Value::List(known))) =
+            (&caller.principal, error.details.get("available"))
+        else {
+            return error;
+        };
+        let policy = self.security.current_policy();
+        let names = known.iter().filter_map(Value::as_str);
+        match (&asked.object, asked.verb) {
+            (Object::Agent(name), Some(verb)) => {
+                let may = |known: &&str| policy.allows(principal, &Access::agent(verb, known));
+                agent_not_found(name, &names.filter(may).collect::<Vec<_>>())
+            }
+            (Object::Tool(name), _) => {
+                let may = |known: &&str| policy.allows(principal, &Access::tool(known));
+                tool_not_found(name, &names.filter(may).collect::<Vec<_>>())
+            }
+            _ => error,
+        }
+    }
+
     /// Counts a request that is refused towards the quota of its peer, so that nobody can try
     /// credentials at a higher rate than requests.
     fn charge_refusal(&self, caller: &Caller, refusal: Refusal) -> Refusal {
@@ -271,7 +296,8 @@ impl Inner {
         if quota.requests_per_minute.is_none() {
             return refusal;
         }
-        match self.quotas.request(&quota_key(caller), &quota, 0) {
+        let key = quota_key(caller);
+        match self.quotas(&key).request(&key, &quota, 0) {
             Ok(()) => refusal,
             Err(exceeded) => rate_limited(exceeded),
         }

@@ -1,10 +1,11 @@
 //! Counts and records the answers to a request, and ends streams whose permission ends.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use agentwire_codec::{Body, EnvelopeType, ErrorCode, RequestId, Value, WireError};
 use async_stream::stream;
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use super::{
     Inner, QuotaKey,
@@ -39,11 +40,13 @@ impl Answers {
             }))),
             Ok(Work::Many(mut answers)) if self.wants_answer() || self.wants_stream() => {
                 let mut revision = self.gate.revision();
+                let mut checked = Instant::now();
                 Ok(Work::Many(Box::pin(stream! {
                     while let Some(answer) = answers.next().await {
                         let current = self.gate.revision();
-                        if revision != current {
-                            revision = current;
+                        // A credential may expire while its stream goes on.
+                        if revision != current || checked.elapsed() >= MAX_UNCHECKED {
+                            (revision, checked) = (current, Instant::now());
                             if let Err((principal, refusal)) =
                                 self.gate.check(&self.asked, &self.caller).await
                             {
@@ -90,7 +93,8 @@ impl Answers {
     fn count(&self, answer: &Body) {
         if self.quota.bytes_per_minute.is_some() {
             let bytes = approximate_memory(answer, usize::MAX);
-            self.gate.quotas.answer(&self.key, &self.quota, bytes);
+            let quotas = self.gate.quotas(&self.key);
+            quotas.answer(&self.key, &self.quota, bytes);
         }
     }
 
@@ -114,6 +118,9 @@ impl Answers {
         }
     }
 }
+
+/// How long a stream goes on before its permission is checked again.
+const MAX_UNCHECKED: Duration = Duration::from_secs(60);
 
 /// Returns the code of an error and its reason, or `None` if the answer is not an error.
 fn failure(answer: &Body) -> Option<String> {

@@ -6,9 +6,18 @@ use agentwire_transport::internal::Mutex;
 
 use crate::{Principal, auth::Denied};
 
-/// The authentication of one connection. Nothing is allocated before the first request.
-#[derive(Debug, Clone, Default)]
+/// The authentication of one connection. All clones belong to the same connection. Nothing is
+/// allocated before the first clone.
+#[derive(Debug, Default)]
 pub(crate) struct Identity(OnceLock<Arc<Mutex<State>>>);
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        // A clone of an empty cell would be the identity of another connection.
+        self.state();
+        Self(self.0.clone())
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -42,7 +51,24 @@ impl Identity {
         is_new
     }
 
-    fn state(&self) -> &Mutex<State> {
+    fn state(&self) -> &Arc<Mutex<State>> {
         self.0.get_or_init(Arc::default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_of_a_new_identity_share_what_they_learn() {
+        let identity = Identity::default();
+        let request = identity.clone();
+        let alice = Principal::new("alice");
+        request.remember(7, Ok(Some(alice.clone())));
+        assert!(request.is_new(&alice));
+        assert_eq!(identity.known(7), Some(Ok(Some(alice.clone()))));
+        assert_eq!(identity.known(8), None);
+        assert!(!identity.clone().is_new(&alice));
     }
 }

@@ -5,7 +5,7 @@ use agentwire_codec::{Body, EnvelopeType, Map, Message, RawBody, Request, Value}
 use crate::{
     Credential,
     auth::{Access, Target, Verb},
-    credential::AUTHENTICATED_USER,
+    credential::remove_authenticated_user,
     description::DESCRIBE,
     server::service::{Heartbeats, Service},
 };
@@ -203,7 +203,7 @@ impl Asked {
         if strips && !metadata.is_empty() {
             let taken = Credential::take(metadata);
             self.credential = self.credential.or(taken);
-            metadata.remove(AUTHENTICATED_USER);
+            remove_authenticated_user(metadata);
         }
         self
     }

@@ -39,7 +39,19 @@ pub(super) struct Gatekeeper(Arc<Inner>);
 struct Inner {
     service: Arc<dyn Service>,
     security: Security,
-    quotas: Arc<QuotaTable<QuotaKey>>,
+    /// The use of principals, and that of peers without one. Strangers at many addresses fill only
+    /// the second table.
+    quotas: [Arc<QuotaTable<QuotaKey>>; 2],
+}
+
+impl Inner {
+    fn quotas(&self, key: &QuotaKey) -> &Arc<QuotaTable<QuotaKey>> {
+        let [principals, peers] = &self.quotas;
+        match key {
+            QuotaKey::Principal(_) => principals,
+            QuotaKey::Peer(_) => peers,
+        }
+    }
 }
 
 /// Whose quota a request counts towards.
@@ -55,7 +67,7 @@ impl Gatekeeper {
         Arc::new(Self(Arc::new(Inner {
             service,
             security,
-            quotas: Arc::new(QuotaTable::new(MAX_CALLERS)),
+            quotas: [(); 2].map(|()| Arc::new(QuotaTable::new(MAX_CALLERS))),
         })))
     }
 }
@@ -141,5 +153,5 @@ fn later(admission: BoxFuture<'static, Result<Work, WireError>>) -> BoxStream<'s
     })
 }
 
-/// The maximum number of callers whose use is counted separately.
+/// The maximum number of principals, and of other peers, whose use is counted separately.
 const MAX_CALLERS: usize = 65_536;

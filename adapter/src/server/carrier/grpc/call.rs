@@ -12,11 +12,7 @@ use agentwire_proto::Rpc;
 use agentwire_transport::internal::MAX_TIMEOUT;
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-    request::Parts,
-};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts};
 use tokio::time::{Instant, sleep_until};
 
 use super::{agent, health, reflection};
@@ -49,10 +45,9 @@ impl Context {
 
     /// Returns who makes a call with these headers.
     pub(super) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
-        let header = headers.get(AUTHORIZATION)?;
+        let credential = Credential::from_headers(headers)?;
         let mut caller = self.caller.clone();
-        let text = header.to_str().unwrap_or_default();
-        caller.credential = Some(Credential::from_authorization(text));
+        caller.credential = Some(credential);
         Some(caller)
     }
 }

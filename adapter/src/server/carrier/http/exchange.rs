@@ -13,7 +13,7 @@ use agentwire_codec::{
 };
 use agentwire_transport::internal::LogLimit;
 use futures_util::StreamExt;
-use http::{HeaderMap, Response, StatusCode, header::AUTHORIZATION};
+use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::{
@@ -153,14 +153,11 @@ impl Exchange {
         if !service.accepts(kind) {
             return Err(not_a_request(kind, Format::Json, usize::MAX, &[]));
         }
-        let authorization = headers.get(AUTHORIZATION);
-        let work = match authorization {
+        let work = match Credential::from_headers(headers) {
             None => service.start(id, body, &self.caller),
-            Some(value) => {
+            credential => {
                 let mut caller = self.caller.clone();
-                // A header that is not text is no credential that anybody has.
-                let value = value.to_str().unwrap_or_default();
-                caller.credential = Some(Credential::from_authorization(value));
+                caller.credential = credential;
                 service.start(id, body, &caller)
             }
         };
