@@ -15,6 +15,10 @@
 //! | `/health`, `/live` | GET, HEAD | 200 while the server runs |
 //! | `/ready` | GET, HEAD | 200 while the server wants calls: its agents are registered, and it is not about to stop |
 //!
+//! With [`HttpOptions::invoke_routes`], a server also has `POST /invoke`, `POST /invoke/stream` and
+//! `GET /auth`, whose bodies are bare messages. With the feature `websocket`, an endpoint accepts a
+//! WebSocket on every path, so that one port serves clients of both carriers.
+//!
 //! The bodies are envelopes ([PROTOCOL 15.2]). A person with curl can leave out all but the
 //! payload:
 //!

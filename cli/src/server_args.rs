@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use agentwire::{
-    Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, auth::Security, observer::Observer,
-    registry::RegistryServerBuilder, transport::Listener,
+    Endpoint, LocalAgentBuilder, ProxyBuilder, TlsServer, auth::Security, http::HttpOptions,
+    observer::Observer, registry::RegistryServerBuilder, transport::Listener,
 };
 use clap::Args;
 
@@ -49,6 +49,15 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "URL", value_parser = parse_admin_url)]
     admin: Option<AdminUrl>,
 
+    /// Serve POST /invoke, POST /invoke/stream and GET /auth over HTTP, too, with bare messages
+    #[arg(long)]
+    invoke_routes: bool,
+
+    /// Let web pages of this origin, such as https://console.example, call the server over HTTP;
+    /// can be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+
     #[command(flatten)]
     sockets: SocketArgs,
 
@@ -63,6 +72,12 @@ impl ServerArgs {
     /// Returns the administrative endpoint, if there is one.
     pub(crate) fn admin(&self) -> Option<Admin> {
         self.admin.clone().map(Admin::new)
+    }
+
+    fn http_options(&self) -> HttpOptions {
+        let options = HttpOptions::new().invoke_routes(self.invoke_routes);
+        let origins = self.allow_origin.iter();
+        origins.fold(options, HttpOptions::allowed_origin)
     }
 
     /// Returns whether the server listens on a socket that it has not bound.
@@ -136,7 +151,8 @@ macro_rules! server_builders {
                 let builder = self
                     .idle_timeout(args.idle_timeout)
                     .shutdown_timeout(args.grace)
-                    .memory_budget(args.memory_budget);
+                    .memory_budget(args.memory_budget)
+                    .http_options(args.http_options());
                 let builder = match args.max_connections_per_peer {
                     Some(connections) => builder.max_connections_per_peer(connections),
                     None => builder,

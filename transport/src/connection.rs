@@ -142,14 +142,16 @@ impl Connection {
     }
 
     /// Converts a connection into the server's side of a WebSocket whose handshake is complete, for
-    /// example one that an HTTP server has upgraded. This crate's frames can then be read from it.
+    /// example one that an HTTP server has upgraded. `received` are the bytes that the server has
+    /// read after the handshake. This crate's frames can then be read from the connection.
     #[cfg(feature = "websocket")]
     #[must_use]
     #[doc(hidden)]
-    pub fn into_websocket(self, options: &crate::WebSocketOptions) -> Self {
+    pub fn into_websocket(self, options: &crate::WebSocketOptions, received: &[u8]) -> Self {
         let (peer, affinity) = (self.peer.clone(), self.affinity);
+        let socket = WebSocket::upgraded(self, options, received);
         Self {
-            stream: Stream::WebSocket(Box::new(WebSocket::upgraded(self, options))),
+            stream: Stream::WebSocket(Box::new(socket)),
             peer,
             affinity,
             has_ended: false,

@@ -39,6 +39,20 @@ impl Credentials {
         Self(Arc::new(current))
     }
 
+    /// Returns the value of the header `Authorization`, unless the credential is an API key.
+    #[cfg(feature = "http")]
+    pub(super) fn authorization(&self) -> Option<http::HeaderValue> {
+        let credential = (self.0)();
+        if credential.kind() != crate::CredentialKind::Bearer {
+            return None;
+        }
+        let value = format!("Bearer {}", credential.secret());
+        // A token that cannot be a header is in the metadata of the request only.
+        let mut value = http::HeaderValue::try_from(value).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
     /// Adds the current credential to a request.
     pub(super) fn put(&self, body: &mut Body) {
         let credential = (self.0)();

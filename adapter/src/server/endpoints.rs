@@ -17,7 +17,7 @@ pub(crate) struct Endpoints {
 #[derive(Debug)]
 enum Source {
     Endpoint(Endpoint),
-    Listener(Listener),
+    Listener(Box<Listener>),
 }
 
 #[cfg(feature = "tls")]
@@ -52,7 +52,7 @@ impl Endpoints {
         TransportError: From<L::Error>,
     {
         match listener.try_into() {
-            Ok(listener) => self.sources.push(Source::Listener(listener)),
+            Ok(listener) => self.sources.push(Source::Listener(Box::new(listener))),
             Err(error) => {
                 self.error.get_or_insert(Error::Listen(error.into()));
             }
@@ -87,7 +87,7 @@ impl Endpoints {
         for source in self.sources {
             bound.push(match source {
                 Source::Endpoint(endpoint) => Bound::bind(&endpoint, config).await?,
-                Source::Listener(listener) => Bound::from(listener),
+                Source::Listener(listener) => Bound::from(*listener),
             });
         }
         Ok(bound)

@@ -62,6 +62,16 @@ impl Service for Observed {
         self.service.subject(body)
     }
 
+    #[cfg(feature = "http")]
+    fn authenticates(&self) -> bool {
+        self.service.authenticates()
+    }
+
+    #[cfg(any(feature = "http", feature = "websocket"))]
+    fn check_credential(&self, caller: Caller) -> BoxFuture<'static, Result<(), WireError>> {
+        self.service.check_credential(caller)
+    }
+
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
         let subject = self.service.subject(&body);
         let connection = caller.connection.number();

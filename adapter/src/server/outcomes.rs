@@ -160,6 +160,16 @@ impl Service for Outcomes {
         self.service.subject(body)
     }
 
+    #[cfg(feature = "http")]
+    fn authenticates(&self) -> bool {
+        self.service.authenticates()
+    }
+
+    #[cfg(any(feature = "http", feature = "websocket"))]
+    fn check_credential(&self, caller: Caller) -> BoxFuture<'static, Result<(), WireError>> {
+        self.service.check_credential(caller)
+    }
+
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
         let Some(key) = delivery(&body).and_then(|delivery| delivery.idempotency_key.clone())
         else {

@@ -58,6 +58,21 @@ pub(crate) trait Service: Send + Sync + 'static {
         }
     }
 
+    /// Returns whether requests need a credential, or a connection with an identity.
+    #[cfg(feature = "http")]
+    fn authenticates(&self) -> bool {
+        false
+    }
+
+    /// Checks the credential of a new connection, so that a wrong credential is refused before the
+    /// first request. A connection without a credential passes, because its requests may have
+    /// credentials.
+    #[cfg(any(feature = "http", feature = "websocket"))]
+    fn check_credential(&self, caller: Caller) -> BoxFuture<'static, Result<(), WireError>> {
+        drop(caller);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Starts a request of an accepted type. The returned work makes progress when polled, and is
     /// cancelled when dropped.
     ///

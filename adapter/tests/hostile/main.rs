@@ -13,6 +13,7 @@
 mod common;
 
 mod answerable;
+mod http;
 mod leaving;
 mod limits;
 mod memory;

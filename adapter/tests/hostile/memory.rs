@@ -27,12 +27,12 @@ use tokio::{
 use crate::common::within;
 
 /// The sizes of a test, in bytes.
-struct Sizes {
-    budget: usize,
-    frame: usize,
+pub(crate) struct Sizes {
+    pub(crate) budget: usize,
+    pub(crate) frame: usize,
 }
 
-fn sizes() -> Sizes {
+pub(crate) fn sizes() -> Sizes {
     if std::env::var("AGENTWIRE_HOSTILE").is_ok_and(|sizes| sizes == "full") {
         return Sizes {
             budget: 256 * MIB,
@@ -84,19 +84,27 @@ fn server() {
     });
 }
 
-struct Server {
+/// A server in a process of its own.
+pub(crate) struct Server {
     child: Child,
     directory: TempDir,
+    endpoint: String,
     start: usize,
 }
 
 impl Server {
     fn start(budget: usize) -> Self {
+        Self::start_at(budget, None)
+    }
+
+    /// Starts a server at an endpoint, or else at a socket of its own.
+    pub(crate) fn start_at(budget: usize, at: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let own = endpoint(&directory);
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["memory::server", "--exact", "--ignored", "--nocapture"])
             .env(BUDGET, budget.to_string())
-            .env(ENDPOINT, endpoint(&directory))
+            .env(ENDPOINT, at.unwrap_or(&own))
             // glibc returns large blocks at once, and does not learn to keep them.
             .env("MALLOC_MMAP_THRESHOLD_", "65536")
             .stdin(Stdio::piped())
@@ -104,14 +112,22 @@ impl Server {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().starts_with("serving ")));
+        let endpoint = lines.find_map(|line| {
+            let line = line.unwrap();
+            line.strip_prefix("serving ").map(str::to_owned)
+        });
         let mut server = Self {
             child,
             directory,
+            endpoint: endpoint.unwrap(),
             start: 0,
         };
         server.start = server.status("VmRSS:");
         server
+    }
+
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     fn status(&self, field: &str) -> usize {
@@ -122,7 +138,7 @@ impl Server {
     }
 
     /// Returns the largest growth of the resident memory.
-    fn peak(&self) -> usize {
+    pub(crate) fn peak(&self) -> usize {
         self.status("VmHWM:").saturating_sub(self.start)
     }
 
@@ -132,8 +148,8 @@ impl Server {
     }
 
     /// Calls the agent on a new connection.
-    async fn small_call(&self) {
-        let remote = RemoteAgent::builder(endpoint(&self.directory).as_str())
+    pub(crate) async fn small_call(&self) {
+        let remote = RemoteAgent::builder(self.endpoint())
             .retry(RetryPolicy::never())
             .build()
             .unwrap();
@@ -301,7 +317,7 @@ async fn write_until_blocked(peer: &mut UnixStream, bytes: &[u8]) -> bool {
     true
 }
 
-fn check(name: &str, peak: usize, bound: usize) {
+pub(crate) fn check(name: &str, peak: usize, bound: usize) {
     println!("{name}: peak {} MiB, bound {} MiB", peak / MIB, bound / MIB);
     assert!(peak < bound, "{name}: {peak} bytes, bound {bound}");
 }
@@ -453,7 +469,7 @@ async fn large_answers_that_nobody_reads_stay_within_the_budget() {
     check("unread answers", server.peak(), max_growth(budget));
 }
 
-const MIB: usize = 1024 * 1024;
+pub(crate) const MIB: usize = 1024 * 1024;
 const BUDGET: &str = "AGENTWIRE_TEST_MEMORY_BUDGET";
 const ENDPOINT: &str = "AGENTWIRE_TEST_ENDPOINT";
 const SOCKET: &str = "agent.sock";
@@ -462,7 +478,7 @@ const SOCKET: &str = "agent.sock";
 const REQUESTS: usize = 64;
 
 /// How many connections hold back the last byte of a frame, or do not read an answer.
-const HELD_BACK: usize = 100;
+pub(crate) const HELD_BACK: usize = 100;
 
 /// How many connections send only a header.
 const ANNOUNCEMENTS: usize = 1000;
@@ -472,7 +488,7 @@ const FILES: u64 = 4096;
 
 /// The most that a server uses for requests and answers that may use `budget`: a quarter more, for
 /// the buffers of connections and what the allocator keeps.
-const fn max_growth(budget: usize) -> usize {
+pub(crate) const fn max_growth(budget: usize) -> usize {
     budget + budget / 4
 }
 
@@ -486,4 +502,4 @@ const ACCEPTED_PLACE: &str = "content";
 const MAX_MORE_THAN_ACCEPTED: usize = 4 * MIB;
 
 /// How long a write may make no progress before the server counts as not reading.
-const BLOCKED_AFTER: Duration = Duration::from_millis(500);
+pub(crate) const BLOCKED_AFTER: Duration = Duration::from_millis(500);

@@ -392,7 +392,8 @@ async fn instances_of_any_carrier_are_found_by_name() {
     }
     assert_eq!(registry.lookup("scripted").await.unwrap().len(), 3);
     let remote = RemoteAgent::discover(registry, "scripted").build().unwrap();
-    for _ in 0..9 {
+    // Instances are chosen at random, so a few calls may leave one out.
+    for _ in 0..90 {
         within(remote.process(Message::user("x"))).await.unwrap();
     }
     assert_eq!(

@@ -169,3 +169,46 @@ async fn large_bodies_of_many_connections_stay_within_the_budget() {
     drop(holders.pop());
     assert_eq!(within(answered).await.unwrap().status, 200);
 }
+
+#[tokio::test]
+async fn requests_that_end_in_the_middle_leave_nothing_behind() {
+    let server = serve(|builder| builder.max_connections(4)).await;
+    let body = message("");
+    let len = body.len();
+    let whole = format!("POST /process HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n{body}");
+    // Each connection is closed after a part of the request. The limit of connections would be
+    // reached if the server kept them.
+    for end in (1..whole.len()).step_by(7) {
+        let mut peer = Peer::connect(server.endpoint()).await;
+        peer.send(&whole[..end]).await;
+        drop(peer);
+    }
+    let chunked = "POST /stream HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{";
+    for end in (1..chunked.len()).step_by(11) {
+        let mut peer = Peer::connect(server.endpoint()).await;
+        peer.send(&chunked[..end]).await;
+        drop(peer);
+    }
+    is_served(&server).await;
+}
+
+#[tokio::test]
+async fn chunks_that_lie_are_refused() {
+    let server = serve(|builder| builder).await;
+    let head = "POST /process HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for chunk in [
+        "x\r\n",
+        "-1\r\n",
+        "fffffffffffffffff\r\n",
+        "1\r\n{{{{\r\n0\r\n\r\n",
+    ] {
+        let mut peer = Peer::connect(server.endpoint()).await;
+        peer.send(format!("{head}{chunk}")).await;
+        let rest = peer.rest().await;
+        assert!(
+            rest.is_empty() || rest.starts_with(b"HTTP/1.1 400 "),
+            "{chunk:?}"
+        );
+    }
+    is_served(&server).await;
+}

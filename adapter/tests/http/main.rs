@@ -7,6 +7,8 @@
     reason = "a test may stop at the first surprise"
 )]
 
+#[cfg(feature = "auth")]
+mod auth;
 mod client;
 #[allow(dead_code, unused_imports, reason = "this suite uses a part of it")]
 #[path = "../it/common/mod.rs"]
@@ -15,4 +17,9 @@ mod hostile;
 mod mount;
 mod peer;
 mod probes;
+mod rapid_reset;
 mod server;
+#[cfg(feature = "tls-ring")]
+mod tls;
+#[cfg(feature = "websocket")]
+mod websocket;

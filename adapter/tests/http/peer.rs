@@ -1,16 +1,16 @@
 //! A peer that sends any bytes and reads answers of HTTP/1.1.
 
-use agentwire::{Endpoint, Value, transport::Url};
-use agentwire_codec::Format;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+use agentwire::{
+    Endpoint, Value,
+    transport::{Connection, connect},
 };
+use agentwire_codec::Format;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use crate::common::within;
 
 /// A connection of HTTP/1.1.
-pub(crate) struct Peer(BufReader<TcpStream>);
+pub(crate) struct Peer(BufReader<Connection>);
 
 /// An answer of HTTP/1.1.
 #[derive(Debug)]
@@ -22,12 +22,13 @@ pub(crate) struct Reply {
 
 impl Peer {
     pub(crate) async fn connect(endpoint: &Endpoint) -> Self {
-        let Endpoint::Url(url) = endpoint else {
-            panic!("not a URL: {endpoint}");
-        };
-        let Url { host, port, .. } = &**url;
-        let stream = within(TcpStream::connect((&**host, *port))).await;
-        Self(BufReader::new(stream.expect("a server")))
+        let (host, port) = endpoint.host_and_port().expect("a port");
+        let below = Endpoint::tcp(host, port).expect("an endpoint");
+        Self::over(within(connect(&below)).await.expect("a server"))
+    }
+
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self(BufReader::new(connection))
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -68,6 +69,14 @@ impl Peer {
         let mut line = String::new();
         let read = within(self.0.read_line(&mut line)).await.ok()?;
         (read > 0).then(|| line.trim_end_matches("\r\n").to_owned())
+    }
+
+    /// Reads a number of bytes.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn exactly(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        within(self.0.read_exact(&mut bytes)).await.expect("bytes");
+        bytes
     }
 
     /// Reads the status and the headers of an answer.

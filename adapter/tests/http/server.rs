@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use agentwire::{
-    Agent, AgentError, LocalAgent, LocalAgentBuilder, Map, Message, RequestContext, ToolResult,
-    agent_fn, http::HttpOptions, tool_fn,
+    Agent, AgentError, LocalAgent, LocalAgentBuilder, Map, Message, RemoteAgent, RequestContext,
+    ToolResult, agent_fn, http::HttpOptions, stream_fn, tool_fn,
 };
 use futures_core::Stream;
 use futures_util::StreamExt;
@@ -92,7 +92,7 @@ async fn a_stream_that_fails_ends_with_an_error_in_both_forms() {
 #[tokio::test]
 async fn events_are_sent_as_they_are_made() {
     let go = Arc::new(Notify::new());
-    let agent = agentwire::stream_fn("slow", {
+    let agent = stream_fn("slow", {
         let go = Arc::clone(&go);
         move |_: Message| {
             let go = Arc::clone(&go);
@@ -108,9 +108,11 @@ async fn events_are_sent_as_they_are_made() {
     let server = serve(LocalAgent::builder(agent)).await;
     let mut peer = Peer::connect(server.endpoint()).await;
     peer.post("/stream", "", &message("")).await;
-    peer.head().await;
-    for _ in 0..2 {
+    for i in 0..2 {
         go.notify_one();
+        if i == 0 {
+            peer.head().await;
+        }
         let chunk = peer.chunk().await.unwrap();
         assert!(chunk.starts_with(b"data: ") && chunk.ends_with(b"\n\n"));
     }
@@ -451,4 +453,127 @@ async fn stop_answers_what_is_in_flight() {
     assert_eq!(peer.reply().await.status, 200);
     assert_eq!(peer.rest().await, b"");
     within(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_stream_is_answered_with_501() {
+    let agent = agent_fn("mute", |message: Message| async move { Ok(message) });
+    let server = serve(LocalAgent::builder(agent)).await;
+    let mut peer = Peer::connect(server.endpoint()).await;
+    let reply = peer.ask("/stream", &message("")).await;
+    // The code is that of all carriers.
+    assert_eq!((reply.status, &*reply.code()), (501, "INTERNAL_ERROR"));
+    let text = &reply.json()["payload"]["error_message"];
+    assert_eq!(*text, "mute does not support streaming");
+    let remote = RemoteAgent::new(server.endpoint()).unwrap();
+    let error = within(remote.stream(Message::user("x")).next()).await;
+    let error = error.unwrap().unwrap_err();
+    assert_eq!(error.code().as_str(), "INTERNAL_ERROR");
+    assert_eq!(peer.ask("/process", &message("")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_before_its_first_event_has_the_status_of_its_error() {
+    let agent = stream_fn("refuses", |message: Message| {
+        let code = message.metadata["code"].as_str().unwrap_or_default();
+        let code = code.to_owned();
+        futures_util::stream::once(async move {
+            tokio::task::yield_now().await;
+            Err::<Message, _>(AgentError::with_code(code, "no"))
+        })
+    });
+    let server = serve(LocalAgent::builder(agent)).await;
+    let mut peer = Peer::connect(server.endpoint()).await;
+    for (code, status) in [
+        ("PERMISSION_DENIED", 403),
+        ("AGENT_UNAVAILABLE", 503),
+        ("AGENT_TIMEOUT", 504),
+    ] {
+        let reply = peer
+            .ask("/stream", &message(&format!(r#""code": "{code}""#)))
+            .await;
+        assert_eq!((reply.status, &*reply.code()), (status, code));
+    }
+    // The failure of an agent is an event, which clients in Python and Go can read.
+    let reply = peer
+        .ask("/stream", &message(r#""code": "INTERNAL_ERROR""#))
+        .await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.text().starts_with("data: "), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn the_head_of_a_silent_stream_is_sent_and_then_comments() {
+    let agent = stream_fn("silent", |_: Message| {
+        futures_util::stream::pending::<Result<Message, AgentError>>()
+    });
+    let server = serve(LocalAgent::builder(agent)).await;
+    let mut peer = Peer::connect(server.endpoint()).await;
+    peer.post("/stream", "", &message("")).await;
+    // The clock is advanced once the server waits.
+    tokio::time::pause();
+    assert_eq!(peer.head().await.status, 200);
+    for _ in 0..3 {
+        assert_eq!(peer.chunk().await.unwrap(), b": keep-alive\n\n");
+    }
+}
+
+#[tokio::test]
+async fn the_routes_invoke_take_and_give_bare_messages() {
+    let closed = serve(LocalAgent::builder(ScriptedAgent)).await;
+    let mut peer = Peer::connect(closed.endpoint()).await;
+    for path in ["/invoke", "/invoke/stream"] {
+        assert_eq!(peer.get("POST", path, "").await.status, 404);
+    }
+    assert_eq!(peer.get("GET", "/auth", "").await.status, 404);
+
+    let options = HttpOptions::new().invoke_routes(true);
+    let server = serve(LocalAgent::builder(ScriptedAgent).http_options(options)).await;
+    let mut peer = Peer::connect(server.endpoint()).await;
+    let large = "x".repeat(200_000);
+    for body in [
+        r#"{"role": "user", "content": "h\u00e9"}"#.to_owned(),
+        r#"{"message": {"content": "h\u00e9", "metadata": {}}}"#.to_owned(),
+        r#"{"input": "h\u00e9"}"#.to_owned(),
+        format!(r#"{{"role": "user", "content": "{large}"}}"#),
+    ] {
+        let reply = peer.ask("/invoke", &body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let json = reply.json();
+        let keys: Vec<_> = json.as_map().unwrap().keys().collect();
+        assert_eq!(keys, ["role", "content", "metadata", "timestamp"]);
+        let content = json["content"].as_str().unwrap();
+        assert!(content == "h\u{e9}" || content == large);
+    }
+    let fail = r#"{"role": "user", "content": 1, "metadata": {"do": "fail"}}"#;
+    let reply = peer.ask("/invoke", fail).await;
+    assert_eq!(reply.status, 500);
+    let error = &reply.json()["error"];
+    assert_eq!(error["code"], "OUT_OF_STOCK");
+    assert_eq!(error["details"]["missing"], 3);
+    for body in ["", "[]", "{", "{}", "7"] {
+        let reply = peer.ask("/invoke", body).await;
+        assert_eq!(reply.status, 400, "{body}: {}", reply.text());
+        assert!(reply.json()["error"]["code"].as_str().is_some());
+    }
+
+    let body = r#"{"input": "x", "metadata": {"count": 2}}"#;
+    let reply = peer.ask("/invoke/stream", body).await;
+    assert_eq!(reply.header("content-type"), Some("text/event-stream"));
+    let events: Vec<_> = reply.text().split_terminator("\n\n").collect();
+    assert_eq!(events.len(), 3, "{events:?}");
+    for event in &events[..2] {
+        assert!(
+            event.starts_with(r#"data: {"role": "agent", "content": "x""#),
+            "{event}"
+        );
+    }
+    assert_eq!(events[2], "event: end\ndata: {}");
+    let body = r#"{"input": "x", "metadata": {"fail_after": 1}}"#;
+    let reply = peer.ask("/invoke/stream", body).await;
+    let last = reply.text().trim_end().rsplit("\n\n").next().unwrap();
+    assert!(
+        last.starts_with("event: error\ndata: {\"error\": {"),
+        "{last}"
+    );
 }

@@ -61,7 +61,7 @@ async fn read(bytes: &[u8], piece: usize) -> (Vec<Vec<u8>>, Option<String>) {
         piece,
     };
     let options = WebSocketOptions::new().max_message(LIMIT);
-    let mut socket = Connection::custom(peer, "peer").into_websocket(&options);
+    let mut socket = Connection::custom(peer, "peer").into_websocket(&options, &[]);
     let mut received = Vec::new();
     let end = socket.read_to_end(&mut received).await;
     let mut messages = Vec::new();

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use agentwire_text::{Escaped, Untrusted};
 
 #[cfg(feature = "websocket")]
-pub use crate::websocket::accept_key;
+pub use crate::websocket::{accept_key, is_key};
 
 pub use self::{
     affinity::RuntimeAffinity,

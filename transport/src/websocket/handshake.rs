@@ -1,9 +1,12 @@
 //! The opening handshake (RFC 6455, section 4).
 
-use std::{fmt::Write as _, io};
+use std::{fmt::Write as _, io, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::{WebSocketOptions, stream::WebSocketStream};
 use crate::{Connection, Error, TlsError, Url, WebSocketError};
@@ -50,7 +53,13 @@ pub(super) async fn connect(
             Ok(httparse::Status::Complete(len)) => {
                 let status = response.code.unwrap_or_default();
                 if status != 101 {
-                    let body = read_body(&mut connection, received.split_off(len)).await;
+                    let announced = find(response.headers, "Content-Length")
+                        .and_then(|len| std::str::from_utf8(len).ok()?.parse().ok());
+                    let mut body = received.split_off(len);
+                    let read = read_body(&mut connection, &mut body, announced);
+                    // The status says enough if the body does not end.
+                    let _ = timeout(BODY_TIMEOUT, read).await;
+                    let body = String::from_utf8_lossy(&body).trim().to_owned();
                     return Err(WebSocketError::Refused { status, body }.into());
                 }
                 check_response(response.headers, &key)?;
@@ -86,22 +95,26 @@ pub(super) async fn accept(
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(&received) {
             Ok(httparse::Status::Complete(len)) => {
-                return match check_request(&request) {
-                    Ok(key) => {
-                        let response = format!(
-                            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-                             Connection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-                            accept_key(key)
-                        );
-                        connection.write_all(response.as_bytes()).await?;
-                        connection.flush().await?;
-                        let authorization = authorization(request.headers);
-                        let rest = &received[len..];
-                        let stream = WebSocketStream::server(connection, options, rest);
-                        Ok(stream.with_authorization(authorization))
-                    }
-                    Err(refusal) => refuse(connection, refusal).await,
+                let response = match check_request(&request) {
+                    Ok(key) => format!(
+                        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                         Connection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                        accept_key(key)
+                    ),
+                    Err(refusal) => return refuse(connection, refusal).await,
                 };
+                let authorization = authorization(request.headers);
+                if let Some(check) = &options.check {
+                    let peer = connection.peer().clone();
+                    if let Err(status) = check.run(peer, authorization.as_deref()).await {
+                        return refuse(connection, refusal_of(status)).await;
+                    }
+                }
+                connection.write_all(response.as_bytes()).await?;
+                connection.flush().await?;
+                let rest = &received[len..];
+                let stream = WebSocketStream::server(connection, options, rest);
+                return Ok(stream.with_authorization(authorization));
             }
             Ok(httparse::Status::Partial) if received.len() < MAX_HEAD => {}
             Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
@@ -131,11 +144,8 @@ pub(super) async fn refuse_plain(
 
 /// Reads the next bytes. Returns 0 at the end.
 async fn read_more(connection: &mut Connection, received: &mut Vec<u8>) -> io::Result<usize> {
-    let len = received.len();
-    received.resize(len + READ_SIZE, 0);
-    let read = connection.read(&mut received[len..]).await;
-    received.truncate(len + *read.as_ref().unwrap_or(&0));
-    read
+    received.reserve(READ_SIZE);
+    connection.read_buf(received).await
 }
 
 /// An answer to a request that is no handshake.
@@ -171,6 +181,15 @@ async fn refuse(mut connection: Connection, refusal: Refusal) -> io::Result<WebS
     Err(WebSocketError::BadRequest(text).into())
 }
 
+/// Returns the answer to a valid handshake that the server does not accept.
+fn refusal_of(status: u16) -> Refusal {
+    match status {
+        401 => UNAUTHENTICATED,
+        429 => TOO_MANY_REQUESTS,
+        _ => UNAVAILABLE,
+    }
+}
+
 /// Returns the key of the client.
 fn check_request<'a>(request: &httparse::Request<'_, 'a>) -> Result<&'a [u8], Refusal> {
     if request.method != Some("GET") {
@@ -187,7 +206,7 @@ fn check_request<'a>(request: &httparse::Request<'_, 'a>) -> Result<&'a [u8], Re
         return Err(WRONG_VERSION);
     }
     match find(headers, "Sec-WebSocket-Key") {
-        Some(key) if STANDARD.decode(key).is_ok_and(|key| key.len() == 16) => Ok(key),
+        Some(key) if is_key(key) => Ok(key),
         _ => Err(WRONG_KEY),
     }
 }
@@ -232,6 +251,12 @@ fn has_token(headers: &[httparse::Header<'_>], name: &str, token: &str) -> bool 
         .any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
+/// Returns whether a `Sec-WebSocket-Key` is valid.
+#[doc(hidden)]
+pub fn is_key(key: &[u8]) -> bool {
+    STANDARD.decode(key).is_ok_and(|key| key.len() == 16)
+}
+
 /// Returns the `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`.
 #[doc(hidden)]
 pub fn accept_key(key: &[u8]) -> String {
@@ -241,16 +266,17 @@ pub fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(hash.digest().bytes())
 }
 
-/// Reads the start of the body of an error.
-async fn read_body(connection: &mut Connection, mut body: Vec<u8>) -> String {
-    while body.len() < MAX_BODY {
-        match read_more(connection, &mut body).await {
+/// Reads the start of the body of an error. The server may keep the connection open after the
+/// announced length.
+async fn read_body(connection: &mut Connection, body: &mut Vec<u8>, announced: Option<usize>) {
+    let len = announced.unwrap_or(MAX_BODY).min(MAX_BODY);
+    while body.len() < len {
+        match read_more(connection, body).await {
             Ok(1..) => {}
             _ => break,
         }
     }
-    body.truncate(MAX_BODY);
-    String::from_utf8_lossy(&body).trim().to_owned()
+    body.truncate(len);
 }
 
 const UPGRADE_REQUIRED: Refusal = Refusal {
@@ -293,6 +319,21 @@ const VERSION_NOT_SUPPORTED: Refusal = Refusal {
     header: "",
     text: "WebSocket needs HTTP/1.1",
 };
+const UNAUTHENTICATED: Refusal = Refusal {
+    status: "401 Unauthorized",
+    header: "WWW-Authenticate: Bearer\r\n",
+    text: "the credential in the header Authorization is not valid",
+};
+const TOO_MANY_REQUESTS: Refusal = Refusal {
+    status: "429 Too Many Requests",
+    header: "",
+    text: "too many credentials of this peer were not valid",
+};
+const UNAVAILABLE: Refusal = Refusal {
+    status: "503 Service Unavailable",
+    header: "",
+    text: "the server cannot check credentials now",
+};
 const HEADERS_TOO_LARGE: Refusal = Refusal {
     status: "431 Request Header Fields Too Large",
     header: "",
@@ -305,3 +346,5 @@ const READ_SIZE: usize = 1024;
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 const MAX_BODY: usize = 1024;
+/// How long a client waits for the body of an error.
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);

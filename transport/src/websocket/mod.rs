@@ -30,7 +30,11 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::stream::WebSocketStream;
-pub use self::{fault::WebSocketFault, handshake::accept_key, options::WebSocketOptions};
+pub use self::{
+    fault::WebSocketFault,
+    handshake::{accept_key, is_key},
+    options::WebSocketOptions,
+};
 use crate::{BoxFuture, Connection, Peer, PeerState, Url};
 
 /// A WebSocket connection, possibly before the end of its handshake.
@@ -55,13 +59,15 @@ impl WebSocket {
         })))
     }
 
-    /// Creates the server's side of a connection whose handshake is complete.
-    pub(crate) fn upgraded(connection: Connection, options: &WebSocketOptions) -> Self {
-        Self(State::Open(WebSocketStream::server(
-            connection,
-            options,
-            &[],
-        )))
+    /// Creates the server's side of a connection whose handshake is complete. `received` are the
+    /// bytes after the handshake.
+    pub(crate) fn upgraded(
+        connection: Connection,
+        options: &WebSocketOptions,
+        received: &[u8],
+    ) -> Self {
+        let stream = WebSocketStream::server(connection, options, received);
+        Self(State::Open(stream))
     }
 
     /// Opens a WebSocket over a connection.

@@ -1,10 +1,13 @@
 //! The settings of WebSocket connections.
 
 use std::{
+    fmt,
     sync::Arc,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
+
+use crate::{BoxFuture, Peer};
 
 /// Settings of WebSocket connections.
 ///
@@ -16,6 +19,7 @@ pub struct WebSocketOptions {
     pub(super) pong_timeout: Duration,
     pub(super) headers: Vec<(String, String)>,
     pub(super) fragments: FragmentBudget,
+    pub(super) check: Option<HandshakeCheck>,
 }
 
 impl WebSocketOptions {
@@ -28,6 +32,7 @@ impl WebSocketOptions {
             pong_timeout: Duration::from_secs(20),
             headers: Vec::new(),
             fragments: FragmentBudget::new(DEFAULT_FRAGMENT_BUDGET),
+            check: None,
         }
     }
 
@@ -77,6 +82,40 @@ impl WebSocketOptions {
         );
         self.headers.push((name, value));
         self
+    }
+
+    /// Sets the check of valid handshakes on the server's side. The arguments are the peer and the
+    /// header `Authorization`. A failed check is the status 401, 429 or 503 of the answer.
+    #[must_use]
+    #[doc(hidden)]
+    pub fn check_handshakes<F>(mut self, check: F) -> Self
+    where
+        F: Fn(Peer, Option<&str>) -> BoxFuture<'static, Result<(), u16>> + Send + Sync + 'static,
+    {
+        self.check = Some(HandshakeCheck(Arc::new(check)));
+        self
+    }
+}
+
+/// Decides whether a server accepts a handshake.
+#[derive(Clone)]
+pub(super) struct HandshakeCheck(Arc<Check>);
+
+type Check = dyn Fn(Peer, Option<&str>) -> BoxFuture<'static, Result<(), u16>> + Send + Sync;
+
+impl HandshakeCheck {
+    pub(super) fn run(
+        &self,
+        peer: Peer,
+        authorization: Option<&str>,
+    ) -> BoxFuture<'static, Result<(), u16>> {
+        (self.0)(peer, authorization)
+    }
+}
+
+impl fmt::Debug for HandshakeCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HandshakeCheck")
     }
 }
 

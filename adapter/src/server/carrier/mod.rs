@@ -18,10 +18,12 @@ mod rates;
 mod refusals;
 mod slot;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use agentwire_transport::{Connection, Endpoint, Error as TransportError, Listener};
-use tokio::sync::OwnedSemaphorePermit;
+use agentwire_transport::{
+    Connection, Endpoint, Error as TransportError, Listener, PeerCertificate, internal::MAX_TIMEOUT,
+};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tokio_util::task::TaskTracker;
 
 #[cfg(feature = "http")]
@@ -31,6 +33,8 @@ pub use self::http::{HttpOptions, HttpService, ReplyBody, service};
 use self::{acceptor::Acceptor, frames::Frames, slot::Slot};
 #[cfg(feature = "http")]
 use super::readiness::Readiness;
+#[cfg(feature = "websocket")]
+use super::service::Caller;
 use super::{budget::MemoryBudget, config::ServerConfig, service::Service, shutdown::Shutdown};
 use crate::Error;
 
@@ -123,6 +127,8 @@ impl Bound {
                 #[cfg(feature = "websocket")]
                 let websocket = server.config.websocket_options();
                 #[cfg(feature = "websocket")]
+                let websocket = check_credentials(websocket, &server.service);
+                #[cfg(feature = "websocket")]
                 let bound = Self {
                     listener: self.listener.with_websocket_options(websocket),
                     ..self
@@ -186,6 +192,36 @@ trait Serve: Send + Sync + 'static {
         permit: OwnedSemaphorePermit,
         server: &ServerContext,
     ) -> impl Future<Output = ()> + Send + 'static;
+}
+
+/// Refuses the handshakes of peers whose credential is not valid.
+#[cfg(feature = "websocket")]
+fn check_credentials(
+    options: agentwire_transport::WebSocketOptions,
+    service: &Arc<dyn Service>,
+) -> agentwire_transport::WebSocketOptions {
+    let service = Arc::clone(service);
+    options.check_handshakes(move |peer, authorization| {
+        let credential = authorization.map(crate::Credential::from_authorization);
+        let checked = service.check_credential(Caller {
+            credential,
+            ..Caller::new(peer)
+        });
+        Box::pin(async move {
+            checked.await.map_err(|error| match error.code.as_str() {
+                "UNAUTHENTICATED" => 401,
+                "RATE_LIMITED" => 429,
+                _ => 503,
+            })
+        })
+    })
+}
+
+/// Returns when a certificate expires, unless that is more than a year away.
+fn expiry(certificate: &PeerCertificate) -> Option<Instant> {
+    let left = certificate.not_after().duration_since(SystemTime::now());
+    let left = left.unwrap_or_default();
+    (left <= MAX_TIMEOUT).then(|| Instant::now() + left)
 }
 
 /// Binds an endpoint of the transport crate, with the certificates of the server.

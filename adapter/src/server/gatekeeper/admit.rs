@@ -98,6 +98,23 @@ impl Inner {
         answers.follow(started).await
     }
 
+    /// Refuses a connection whose credential is not valid.
+    #[cfg(any(feature = "http", feature = "websocket"))]
+    pub(super) async fn admit_connection(self: Arc<Self>, caller: Caller) -> Result<(), WireError> {
+        if caller.credential.is_none() || self.security.authenticators.is_empty() {
+            return Ok(());
+        }
+        let denied = match self.authenticate(caller.credential.as_ref(), &caller).await {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => Denied::new("unknown credential"),
+            Err(denied) => denied,
+        };
+        let refusal = unauthenticated(&denied, "credential_refused");
+        let refusal = self.charge_refusal(&caller, refusal);
+        let id = RequestId::unknown();
+        Err(self.refuse(&Asked::connect(), &id, &caller, refusal).await)
+    }
+
     /// Finds out who sent a request, and whether the sender may send it. If not, also returns the
     /// sender, if known.
     pub(super) async fn check(

@@ -98,6 +98,12 @@ impl Asked {
         }
     }
 
+    /// Returns what a connection asks for before its first request.
+    #[cfg(any(feature = "http", feature = "websocket"))]
+    pub(super) fn connect() -> Self {
+        Self::unknown("connect")
+    }
+
     fn unknown(method: &str) -> Self {
         let mut asked = Self::new(method, Verb::Call, Object::Any);
         asked.verb = None;

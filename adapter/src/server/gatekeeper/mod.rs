@@ -97,6 +97,16 @@ impl Service for Gatekeeper {
         self.0.service.subject(body)
     }
 
+    #[cfg(feature = "http")]
+    fn authenticates(&self) -> bool {
+        !self.0.security.authenticators.is_empty()
+    }
+
+    #[cfg(any(feature = "http", feature = "websocket"))]
+    fn check_credential(&self, caller: Caller) -> BoxFuture<'static, Result<(), WireError>> {
+        Box::pin(Arc::clone(&self.0).admit_connection(caller))
+    }
+
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
         let has_one_answer = has_one_answer(&body);
         let admission = Arc::clone(&self.0).admit(id.clone(), body, caller.clone());

@@ -160,6 +160,7 @@ fn build(
     if !is_http2 {
         target.add_host(&mut http);
     }
+    target.add_credential(&mut http);
     let headers = http.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
     headers.insert(CONTENT_TYPE, target.content_type.clone());

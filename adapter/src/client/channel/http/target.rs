@@ -2,9 +2,15 @@
 
 use agentwire_codec::Format;
 use agentwire_transport::Url;
-use http::{HeaderValue, Uri, header::HOST};
+use http::{
+    HeaderValue, Uri,
+    header::{AUTHORIZATION, HOST},
+};
 
-use crate::{client::config::Config, connection::Bodies};
+use crate::{
+    client::{config::Config, credentials::Credentials},
+    connection::Bodies,
+};
 
 /// Where requests go, and how their answers are read.
 #[derive(Debug)]
@@ -18,6 +24,7 @@ pub(super) struct Target {
     pub(super) content_type: HeaderValue,
     pub(super) bodies: Bodies,
     pub(super) max_answer: usize,
+    credentials: Option<Credentials>,
 }
 
 impl Target {
@@ -41,6 +48,7 @@ impl Target {
             content_type: HeaderValue::from_static(content_type),
             bodies: config.bodies,
             max_answer: config.frame_limits.max_receive(),
+            credentials: config.credentials.clone(),
         }
     }
 
@@ -54,6 +62,18 @@ impl Target {
         };
         // The path of an endpoint is checked when it is parsed.
         text.parse().unwrap_or_default()
+    }
+
+    /// Adds the credential of the client, which the request has in its metadata as well. Gateways
+    /// read only the header.
+    pub(super) fn add_credential<T>(&self, request: &mut http::Request<T>) {
+        let value = self
+            .credentials
+            .as_ref()
+            .and_then(Credentials::authorization);
+        if let Some(value) = value {
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
     }
 
     pub(super) fn add_host<T>(&self, request: &mut http::Request<T>) {

@@ -20,7 +20,24 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use self::session::Session;
 use super::{Serve, ServerContext, slot::Slot};
+#[cfg(all(feature = "http", feature = "websocket"))]
+use crate::Credential;
 use crate::connection::FramedConnection;
+
+/// Serves a connection that HTTP has turned into a WebSocket.
+#[cfg(all(feature = "http", feature = "websocket"))]
+pub(super) async fn serve_upgraded(
+    connection: Connection,
+    credential: Option<Credential>,
+    slot: Arc<Slot>,
+    server: &ServerContext,
+) {
+    let peer = connection.peer().clone();
+    let connection = FramedConnection::new(connection, server.config.frame_limits).with_grants();
+    let mut session = Session::new(connection, peer.clone(), slot, server);
+    session.identify_peer(peer, credential);
+    session.run().await;
+}
 
 /// The carrier of an endpoint whose connections carry frames.
 pub(super) struct Frames;

@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::SystemTime,
 };
 
 use agentwire_codec::{
@@ -13,7 +12,7 @@ use agentwire_codec::{
     FrameError, HEADER_LEN, Map, MemoryBound, RequestId, Value, WireError,
 };
 use agentwire_transport::{
-    Error as TransportError, Peer, PeerCertificate, PeerState, TlsError, WebSocketError,
+    Error as TransportError, Peer, PeerState, TlsError, WebSocketError,
     internal::{Chain, LogLimit, MAX_TIMEOUT},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -40,7 +39,7 @@ use crate::{
     server::{
         budget::Use,
         carrier::{
-            ServerContext,
+            ServerContext, expiry,
             refusals::{no_memory, stopping},
             slot::Slot,
         },
@@ -189,13 +188,10 @@ impl Session {
         if let Poll::Ready(result) = self.connection.poll_handshake(cx) {
             return Poll::Ready(match result {
                 Ok(peer) => {
-                    if let Some(expiry) = peer.certificate().and_then(expiry) {
-                        self.timeouts.expire_at(expiry);
-                    }
-                    self.caller.peer = peer;
                     let authorization = self.connection.take_authorization();
-                    self.caller.credential =
+                    let credential =
                         authorization.map(|value| Credential::from_authorization(&value));
+                    self.identify_peer(peer, credential);
                     Ok(())
                 }
                 Err(error) => self.refuse_handshake(error),
@@ -204,6 +200,15 @@ impl Session {
         let deadline = self.opened + self.config.handshake_timeout.min(MAX_TIMEOUT);
         ready!(self.timer.poll(cx, deadline));
         Poll::Ready(Err(CloseReason::Timeout("no handshake")))
+    }
+
+    /// Records what the handshakes have told about the peer.
+    pub(super) fn identify_peer(&mut self, peer: Peer, credential: Option<Credential>) {
+        if let Some(expiry) = peer.certificate().and_then(expiry) {
+            self.timeouts.expire_at(expiry);
+        }
+        self.caller.peer = peer;
+        self.caller.credential = credential;
     }
 
     /// Refuses a peer whose handshake has failed. A peer that does not speak TLS is answered
@@ -924,14 +929,6 @@ const LARGE_REPLY: usize = 16 * 1024;
 
 /// The number of bytes of a large frame that are scanned in one turn.
 const SCAN_STEP: usize = 256 * 1024;
-
-/// Returns when a certificate expires, unless that is more than a year away.
-fn expiry(certificate: &PeerCertificate) -> Option<Instant> {
-    let not_after = certificate.not_after();
-    let left = not_after.duration_since(SystemTime::now());
-    let left = left.unwrap_or_default();
-    (left <= MAX_TIMEOUT).then(|| Instant::now() + left)
-}
 
 static REFUSED_HANDSHAKES: LogLimit = LogLimit::new();
 static UNSENT: LogLimit = LogLimit::new();

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context as TaskContext, Poll},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use agentwire_transport::{
@@ -23,7 +23,7 @@ use super::call::{self, Context, Outcome};
 use crate::{
     deadline_timer::DeadlineTimer,
     server::{
-        carrier::{ServerContext, memory::Memory, slot::Slot},
+        carrier::{ServerContext, expiry, memory::Memory, slot::Slot},
         service::Caller,
         shutdown::{ShutdownListener, Stage},
     },
@@ -109,11 +109,7 @@ impl Session {
             }) => return None,
             opened = timeout_at(until, handshakes) => opened.ok()??,
         };
-        let expires = peer.certificate().and_then(|certificate| {
-            let left = certificate.not_after().duration_since(SystemTime::now());
-            let left = left.unwrap_or_default();
-            (left <= MAX_TIMEOUT).then(|| Instant::now() + left)
-        });
+        let expires = peer.certificate().and_then(expiry);
         let context = Arc::new(Context {
             service: Arc::clone(&server.service),
             config: Arc::clone(&server.config),

@@ -8,14 +8,13 @@ use std::{
     time::Duration,
 };
 
-use agentwire_codec::{Body as EnvelopeBody, EncodeError, Envelope, EnvelopeType, RequestId};
+use agentwire_codec::{Body as EnvelopeBody, EncodeError, Envelope, RequestId};
 use agentwire_transport::Peer;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{activity::InFlight, exchange::Guarded, reply};
+use super::{activity::InFlight, exchange::Guarded, form::Form, reply};
 use crate::server::carrier::memory::{Grant, Memory};
 use crate::{
     connection::{
@@ -25,7 +24,6 @@ use crate::{
     },
     deadline_timer::DeadlineTimer,
     observer::{Observers, Side},
-    server::service::Work,
 };
 
 /// The body of an answer of [`HttpService`](super::HttpService).
@@ -40,6 +38,9 @@ enum Inner {
 pub(super) struct Events {
     pub(super) id: RequestId,
     pub(super) peer: Peer,
+    pub(super) form: Form,
+    /// An answer that the service has given before the head was sent.
+    pub(super) next: Option<EnvelopeBody>,
     /// The work of the service until its last answer.
     pub(super) work: Guarded,
     pub(super) memory: Memory,
@@ -143,7 +144,7 @@ impl fmt::Debug for ReplyBody {
 
 impl Events {
     fn has_ended(&self) -> bool {
-        self.work.has_ended() && self.encoding.is_none()
+        self.next.is_none() && self.work.has_ended() && self.encoding.is_none()
     }
 
     /// Returns the next event, or a comment after a time without events.
@@ -165,20 +166,18 @@ impl Events {
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.encoding.is_none() {
-            let body = match self.work.get() {
-                Some(Work::One(answer)) => ready!(answer.as_mut().poll(cx)),
-                // A stream without a last answer has ended all the same.
-                Some(Work::Many(answers)) => {
-                    ready!(answers.poll_next_unpin(cx)).unwrap_or(EnvelopeBody::StreamEnd)
-                }
-                None => return Poll::Ready(None),
+            let body = match self.next.take() {
+                Some(next) => next,
+                None => match ready!(self.work.poll_next(cx)) {
+                    Some(body) => body,
+                    None => return Poll::Ready(None),
+                },
             };
-            if body.kind() != EnvelopeType::StreamChunk {
-                self.work.end();
-            }
-            let body = reply::for_http(body);
+            let form = self.form;
+            let body = form.prepare(body);
             if !is_costly(&body) {
-                return Poll::Ready(Some(self.finish(encode(&self.id, body, self.limit))));
+                let encoded = encode(&self.id, body, form, self.limit);
+                return Poll::Ready(Some(self.finish(encoded)));
             }
             let memory = approximate_memory(&body, self.limit).saturating_mul(2);
             let Some(grant) = self.memory.for_answer(memory) else {
@@ -186,7 +185,7 @@ impl Events {
             };
             let (id, limit) = (self.id.clone(), self.limit);
             self.encoding = Some(Offload::new(move || {
-                let encoded = encode(&id, body, limit);
+                let encoded = encode(&id, body, form, limit);
                 drop(grant);
                 encoded
             }));
@@ -206,8 +205,8 @@ impl Events {
             Err(error) => {
                 self.work.end();
                 tracing::debug!(id = %self.id, %error, "answer cannot be encoded; sending an error");
-                let error = reply::unsendable(&error).into();
-                encode(&self.id, reply::for_http(error), usize::MAX).unwrap_or_default()
+                let error = self.form.prepare(reply::unsendable(&error).into());
+                encode(&self.id, error, self.form, usize::MAX).unwrap_or_default()
             }
         };
         self.log(&event);
@@ -223,25 +222,28 @@ impl Events {
     /// Returns an error that ends the stream for lack of memory.
     fn out_of_memory(&mut self) -> Bytes {
         self.work.end();
-        let error = reply::for_http(reply::out_of_memory(&self.id).into());
-        let event = encode(&self.id, error, usize::MAX).unwrap_or_default();
+        let error = self.form.prepare(reply::out_of_memory(&self.id).into());
+        let event = encode(&self.id, error, self.form, usize::MAX).unwrap_or_default();
         self.log(&event);
         event.into()
     }
 
-    /// Logs the envelope of an event.
+    /// Logs the envelope or the message of an event.
     fn log(&self, event: &[u8]) {
-        let envelope = event.strip_prefix(DATA).unwrap_or_default();
-        log_message(Direction::Sent, &self.peer, envelope.trim_ascii_end());
+        let data = event.windows(DATA.len()).position(|window| window == DATA);
+        let start = data.map_or(0, |start| start + DATA.len());
+        log_message(Direction::Sent, &self.peer, event[start..].trim_ascii_end());
     }
 }
 
 /// Encodes an answer as an event. The text is always escaped, because some readers take U+2028 for
 /// the end of a line.
-fn encode(id: &RequestId, body: EnvelopeBody, limit: usize) -> Encoded {
+fn encode(id: &RequestId, body: EnvelopeBody, form: Form, limit: usize) -> Encoded {
+    let mut event = form.event_start(body.kind()).to_vec();
+    let start = event.len();
     let envelope = Envelope::new(id.clone(), body);
-    let mut event = DATA.to_vec();
     reply::encode_escaped(&envelope, limit, &mut event)?;
+    form.keep_part(&mut event, start);
     event.extend_from_slice(b"\n\n");
     Ok(event)
 }

@@ -1,10 +1,12 @@
 //! Starts a request of an agent, and answers it.
 
 use std::{
+    future::poll_fn,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant as StdInstant,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant as StdInstant},
 };
 
 use agentwire_codec::{
@@ -14,12 +16,13 @@ use agentwire_codec::{
 use agentwire_transport::internal::LogLimit;
 use futures_util::StreamExt;
 use http::{HeaderMap, Response, StatusCode};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     HttpServer,
     activity::InFlight,
     body::{Events, ReplyBody, charged},
+    form::Form,
     reply::{self, Refusal},
     request::{Hints, Received, receive},
 };
@@ -55,14 +58,30 @@ pub(super) enum Call {
     Stream,
     /// The result of a tool.
     Execute,
+    /// One answer, as a bare message.
+    Invoke,
+    /// A stream of answers, as bare messages.
+    InvokeStream,
 }
 
 impl Call {
     fn method(self) -> &'static str {
         match self {
-            Self::Process => "process",
-            Self::Stream => "stream",
+            Self::Process | Self::Invoke => "process",
+            Self::Stream | Self::InvokeStream => "stream",
             Self::Execute => "execute",
+        }
+    }
+
+    fn has_stream(self) -> bool {
+        self.method() == "stream"
+    }
+
+    /// Returns the form of the bodies.
+    fn form(self) -> Form {
+        match self {
+            Self::Process | Self::Stream | Self::Execute => Form::Envelope,
+            Self::Invoke | Self::InvokeStream => Form::Message,
         }
     }
 }
@@ -79,12 +98,13 @@ impl Exchange {
         B: http_body::Body,
         B::Error: std::fmt::Display,
     {
-        let hints = Hints::new(headers, call.method());
+        let form = call.form();
+        let hints = Hints::new(headers, call.method(), form);
         let (memory, peer) = (&self.memory, &self.caller.peer);
         let received = receive(&self.http, memory, peer, headers, &hints, body).await;
         match received.and_then(|received| self.start(call, headers, received)) {
-            Ok(started) if call == Call::Stream => reply::events(self.into_events(started)),
-            Ok(started) => self.answer(started).await,
+            Ok(started) if call.has_stream() => self.stream(started, form).await,
+            Ok(started) => self.answer(started, form).await,
             Err(refusal) => {
                 if let Some(reason) = refusal.reason {
                     let observers = &self.http.config.observers;
@@ -93,7 +113,7 @@ impl Exchange {
                 if refusal.is_unread {
                     self.in_flight.activity().set_unread_body();
                 }
-                let response = refusal.into_response();
+                let response = refusal.in_form(form).into_response();
                 log_message(Direction::Sent, peer, response.body().whole_bytes());
                 response
             }
@@ -102,7 +122,8 @@ impl Exchange {
 
     /// Runs a request without a body, and returns the payload of its answer.
     pub(super) async fn ask(&self, headers: &HeaderMap, method: &str) -> Result<Map, Refusal> {
-        let id = Hints::new(headers, "").id.unwrap_or_else(RequestId::random);
+        let hints = Hints::new(headers, "", Form::Envelope);
+        let id = hints.id.unwrap_or_else(RequestId::random);
         let request = Request::Other(Map::from([("method", method)]));
         let started = self.start_body(headers, &id, request.into());
         let work = started.map_err(|error| Refusal::new(id.clone(), error))?;
@@ -142,6 +163,15 @@ impl Exchange {
         }
     }
 
+    /// Returns the caller with the credential of the headers, or `None` if they have none.
+    pub(super) fn caller_of(&self, headers: &HeaderMap) -> Option<Caller> {
+        let credential = Credential::from_headers(headers)?;
+        Some(Caller {
+            credential: Some(credential),
+            ..self.caller.clone()
+        })
+    }
+
     fn start_body(
         &self,
         headers: &HeaderMap,
@@ -153,25 +183,41 @@ impl Exchange {
         if !service.accepts(kind) {
             return Err(not_a_request(kind, Format::Json, usize::MAX, &[]));
         }
-        let work = match Credential::from_headers(headers) {
+        let work = match self.caller_of(headers) {
+            Some(caller) => service.start(id, body, &caller),
             None => service.start(id, body, &self.caller),
-            credential => {
-                let mut caller = self.caller.clone();
-                caller.credential = credential;
-                service.start(id, body, &caller)
-            }
         };
         work.map(|work| Guarded(Some(work)))
     }
 
-    fn into_events(self, started: Started) -> Events {
+    /// Answers with events.
+    ///
+    /// The head waits for the first answer for a short time, so that a request that is refused has
+    /// the status of its error, for example after its credential was checked elsewhere.
+    async fn stream(self, mut started: Started, form: Form) -> Response<ReplyBody> {
+        let first = poll_fn(|cx| started.work.poll_next(cx));
+        let next = timeout(FIRST_ANSWER, first).await.ok().flatten();
+        let status = next.as_ref().and_then(reply::refusal_status);
+        match (next, status) {
+            (Some(body), Some(status)) => {
+                let Started { id, charge, .. } = started;
+                drop(charge);
+                self.respond(&id, Format::Json, body, status, form).await
+            }
+            (next, _) => reply::events(self.into_events(started, next, form)),
+        }
+    }
+
+    fn into_events(self, started: Started, next: Option<EnvelopeBody>, form: Form) -> Events {
         let Started {
             id, work, charge, ..
         } = started;
         Events {
             id,
             peer: self.caller.peer,
+            form,
             work,
+            next,
             memory: self.memory,
             limit: self.http.config.frame_limits.max_send(),
             observers: self.http.config.observers.clone(),
@@ -184,7 +230,7 @@ impl Exchange {
     }
 
     /// Waits for the only answer to a request.
-    async fn answer(self, started: Started) -> Response<ReplyBody> {
+    async fn answer(self, started: Started, form: Form) -> Response<ReplyBody> {
         let Started {
             id,
             format,
@@ -194,40 +240,53 @@ impl Exchange {
         let body = first(&id, work).await;
         // The agent has consumed the request.
         drop(charge);
+        let status = reply::code_of(&body).map_or(StatusCode::OK, |code| reply::status_of(&code));
+        self.respond(&id, format, body, status, form).await
+    }
+
+    async fn respond(
+        self,
+        id: &RequestId,
+        format: Format,
+        body: EnvelopeBody,
+        mut status: StatusCode,
+        form: Form,
+    ) -> Response<ReplyBody> {
         let limit = self.http.config.frame_limits.max_send();
-        let mut status =
-            reply::code_of(&body).map_or(StatusCode::OK, |code| reply::status_of(&code));
         let mut headers = HeaderMap::new();
         if let EnvelopeBody::Error(error) = &body {
             reply::put_hints(&mut headers, error);
         }
-        let body = reply::for_http(body);
-        let encoded = match self.encode(&id, format, body, limit).await {
+        let body = form.prepare(body);
+        let encoded = match self.encode(id, format, body, limit).await {
             Ok(encoded) => encoded,
             Err(error) => {
                 status = reply::status_of(&error.code);
-                let envelope = Envelope::new(id.clone(), reply::for_http(error.into()));
+                let envelope = Envelope::new(id.clone(), form.prepare(error.into()));
                 let mut encoded = vec![0; HEADER];
                 // An error with a short text can always be encoded.
                 let _ = format.encode(&envelope, &mut encoded);
                 encoded
             }
         };
-        log_message(Direction::Sent, &self.caller.peer, &encoded[HEADER..]);
-        let sent = (encoded.len() - HEADER) as u64;
+        let part = form.part_of(&encoded[HEADER..]);
+        let sent = part.len() as u64;
+        let message = &encoded[HEADER + part.start..HEADER + part.end];
+        log_message(Direction::Sent, &self.caller.peer, message);
         let observers = &self.http.config.observers;
         observers.report(|observer| observer.bytes_sent(Side::Server, sent));
         let mut in_flight = self.in_flight;
         in_flight.answered();
         let grant = self.memory.for_answer(encoded.capacity());
-        let bytes = charged(encoded, grant, Some(in_flight)).slice(HEADER..);
+        let bytes = charged(encoded, grant, Some(in_flight));
+        let bytes = bytes.slice(HEADER + part.start..HEADER + part.end);
         let body = ReplyBody::whole(bytes);
         let mut response = match format {
             Format::MessagePack => reply::with_type(status, "application/msgpack", body),
             _ => reply::json(status, body),
         };
         response.headers_mut().extend(headers);
-        reply::put_id(response.headers_mut(), &id);
+        reply::put_id(response.headers_mut(), id);
         response
     }
 
@@ -285,9 +344,20 @@ struct Started {
 pub(super) struct Guarded(Option<Work>);
 
 impl Guarded {
-    /// Returns the work, or `None` after [`end`](Self::end).
-    pub(super) fn get(&mut self) -> Option<&mut Work> {
-        self.0.as_mut()
+    /// Polls the next answer. Returns `None` after the last one, with which the work ends.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<EnvelopeBody>> {
+        let body = match &mut self.0 {
+            Some(Work::One(answer)) => ready!(answer.as_mut().poll(cx)),
+            // A stream without a last answer has ended all the same.
+            Some(Work::Many(answers)) => {
+                ready!(answers.poll_next_unpin(cx)).unwrap_or(EnvelopeBody::StreamEnd)
+            }
+            None => return Poll::Ready(None),
+        };
+        if body.kind() != EnvelopeType::StreamChunk {
+            self.end();
+        }
+        Poll::Ready(Some(body))
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -313,11 +383,8 @@ impl Drop for Guarded {
 
 /// Returns the only answer to a request.
 async fn first(id: &RequestId, mut work: Guarded) -> EnvelopeBody {
-    let body = match work.get() {
-        Some(Work::One(answer)) => answer.as_mut().await,
-        Some(Work::Many(answers)) => answers.next().await.unwrap_or(EnvelopeBody::StreamEnd),
-        None => EnvelopeBody::StreamEnd,
-    };
+    let body = poll_fn(|cx| work.poll_next(cx)).await;
+    let body = body.unwrap_or(EnvelopeBody::StreamEnd);
     match body.kind() {
         EnvelopeType::StreamChunk | EnvelopeType::StreamEnd => {
             tracing::debug!(%id, "a stream was asked for one answer");
@@ -332,10 +399,10 @@ async fn first(id: &RequestId, mut work: Guarded) -> EnvelopeBody {
 /// the method in the body.
 fn with_call(body: EnvelopeBody, call: Call) -> Result<EnvelopeBody, WireError> {
     Ok(match (call, body) {
-        (Call::Process, EnvelopeBody::Request(Request::Stream(message))) => {
+        (Call::Process | Call::Invoke, EnvelopeBody::Request(Request::Stream(message))) => {
             Request::Process(message).into()
         }
-        (Call::Stream, EnvelopeBody::Request(Request::Process(message))) => {
+        (Call::Stream | Call::InvokeStream, EnvelopeBody::Request(Request::Process(message))) => {
             Request::Stream(message).into()
         }
         (Call::Execute, EnvelopeBody::Request(request)) if request.method() != Some("execute") => {
@@ -356,5 +423,8 @@ fn with_call(body: EnvelopeBody, call: Call) -> Result<EnvelopeBody, WireError> 
 
 /// The length of the header of a frame, which is cut off.
 const HEADER: usize = agentwire_codec::HEADER_LEN;
+
+/// How long the head of a stream waits for the first answer.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
 static PANICS: LogLimit = LogLimit::new();

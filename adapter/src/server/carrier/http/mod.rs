@@ -4,15 +4,18 @@
 //! |---|---|
 //! | `session` | serves one connection with hyper, with its timeouts and its shutdown |
 //! | `service` | serves the requests of another program, which has the connections |
+//! | `upgrade` | turns a request into a WebSocket, which is a session of frames from then on |
 //! | `routes` > `probes` | finds what a request asks for; health, readiness, descriptions |
 //! | `exchange` | starts a request of an agent, and answers it |
 //! | `request` > `memory` | reads a body within the limits, and decodes it |
+//! | `form` | bare messages instead of envelopes, for the routes `/invoke` |
 //! | `reply` > `body` | the statuses, headers and bodies of answers |
 //! | `wire`, `activity` | the bytes below hyper, and what the timeouts know about them |
 
 mod activity;
 mod body;
 mod exchange;
+mod form;
 mod options;
 mod probes;
 mod reply;
@@ -20,6 +23,8 @@ mod request;
 mod routes;
 mod service;
 mod session;
+#[cfg(feature = "websocket")]
+mod upgrade;
 mod wire;
 
 use std::sync::Arc;
@@ -32,6 +37,8 @@ pub use self::{
     options::HttpOptions,
     service::{HttpService, service},
 };
+#[cfg(feature = "websocket")]
+use super::frames;
 use super::{Serve, ServerContext, slot::Slot};
 use crate::server::{
     budget::MemoryBudget, config::ServerConfig, readiness::Readiness, service::Service,
@@ -81,10 +88,22 @@ impl Serve for Http {
         permit: OwnedSemaphorePermit,
         server: &ServerContext,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (http, tasks) = (Arc::clone(&self.0), server.tasks.clone());
+        let (http, server) = (Arc::clone(&self.0), server.clone());
         async move {
-            // The future is boxed, so that the acceptor does not move it.
-            Box::pin(session::serve(http, connection, slot, tasks)).await;
+            // The futures are boxed, so that the acceptor does not move them.
+            #[cfg(feature = "websocket")]
+            {
+                let serving = session::serve(http, connection, &slot, &server);
+                if let Some(upgraded) = Box::pin(serving).await {
+                    let upgrade::Upgraded {
+                        connection,
+                        credential,
+                    } = upgraded;
+                    frames::serve_upgraded(connection, credential, slot, &server).await;
+                }
+            }
+            #[cfg(not(feature = "websocket"))]
+            Box::pin(session::serve(http, connection, &slot, &server)).await;
             drop(permit);
         }
     }

@@ -12,6 +12,7 @@
 #[must_use]
 pub struct HttpOptions {
     allowed_origins: Vec<String>,
+    invoke_routes: bool,
 }
 
 impl HttpOptions {
@@ -26,6 +27,20 @@ impl HttpOptions {
     pub fn allowed_origin(mut self, origin: impl Into<String>) -> Self {
         self.allowed_origins.push(origin.into());
         self
+    }
+
+    /// Sets whether the server also has the routes `POST /invoke`, `POST /invoke/stream` and `GET
+    /// /auth`, whose bodies are bare messages instead of envelopes ([PROTOCOL 15.2]). The default
+    /// is `false`.
+    ///
+    /// [PROTOCOL 15.2]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#15-other-carriers
+    pub fn invoke_routes(mut self, has: bool) -> Self {
+        self.invoke_routes = has;
+        self
+    }
+
+    pub(super) fn has_invoke_routes(&self) -> bool {
+        self.invoke_routes
     }
 
     /// Returns whether no page may call the server.

@@ -7,6 +7,7 @@ use super::{
     HttpServer,
     body::ReplyBody,
     exchange::Exchange,
+    form::Form,
     reply::{self, Refusal},
 };
 use crate::description::DESCRIBE;
@@ -57,6 +58,32 @@ pub(super) async fn card(exchange: &Exchange, headers: &HeaderMap) -> Response<R
         Ok(mut description) => value(StatusCode::OK, card_of(&mut description)),
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Returns the answer to `/auth`: whether requests need a credential, and whether the credential of
+/// this one is valid.
+pub(super) async fn auth(exchange: &Exchange, headers: &HeaderMap) -> Response<ReplyBody> {
+    let caller = exchange.caller_of(headers);
+    let has_credential = caller.is_some();
+    let caller = caller.unwrap_or_else(|| exchange.caller.clone());
+    let checked = exchange.http.service.check_credential(caller).await;
+    if let Err(error) = checked {
+        let id = agentwire_codec::RequestId::unknown();
+        return Refusal::new(id, error)
+            .in_form(Form::Message)
+            .into_response();
+    }
+    let is_required = exchange.http.service.authenticates();
+    let mut schemes = Vec::new();
+    if is_required {
+        schemes.push("bearer");
+    }
+    let auth = map! {
+        "required": is_required,
+        "schemes": schemes,
+        "authenticated": (is_required && has_credential),
+    };
+    value(StatusCode::OK, auth)
 }
 
 fn card_of(description: &mut Map) -> Map {

@@ -15,7 +15,10 @@ use http::{
     },
 };
 
-use super::body::{Events, ReplyBody};
+use super::{
+    body::{Events, ReplyBody},
+    form::Form,
+};
 
 /// A request that is refused before it is started, or an answer that is an error.
 #[derive(Debug)]
@@ -24,6 +27,7 @@ pub(super) struct Refusal {
     error: Box<WireError>,
     /// The status, or `None` for the status of the error's code.
     status: Option<StatusCode>,
+    form: Form,
     /// Whether the rest of the body has not been read, so that the connection must be closed.
     pub(super) is_unread: bool,
     /// The reason for observers, or `None` if the service refused the request.
@@ -36,6 +40,7 @@ impl Refusal {
             id,
             error: Box::new(error),
             status: None,
+            form: Form::Envelope,
             is_unread: false,
             reason: None,
         }
@@ -43,6 +48,12 @@ impl Refusal {
 
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    /// Sets the form of the answer.
+    pub(super) fn in_form(mut self, form: Form) -> Self {
+        self.form = form;
         self
     }
 
@@ -63,6 +74,7 @@ impl Refusal {
             id,
             error,
             status,
+            form,
             is_unread,
             ..
         } = self;
@@ -70,10 +82,11 @@ impl Refusal {
         let status = status.unwrap_or_else(|| status_of(&error.code));
         let mut headers = HeaderMap::new();
         put_hints(&mut headers, &error);
-        let envelope = Envelope::new(id.clone(), for_http((*error).into()));
+        let envelope = Envelope::new(id.clone(), form.prepare((*error).into()));
         let mut body = Vec::new();
         // An error that repeats at most a short text of its request can always be encoded.
         let _ = Format::Json.encode(&envelope, &mut body);
+        form.keep_part(&mut body, 0);
         let mut response = json(status, ReplyBody::whole(body));
         response.headers_mut().extend(headers);
         put_id(response.headers_mut(), &id);
@@ -175,6 +188,25 @@ pub(super) fn status_of(code: &ErrorCode) -> StatusCode {
         }
         "AGENT_TIMEOUT" | "CONNECTION_TIMEOUT" => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Returns the status of a stream that is refused instead of begun. The failure of an agent belongs
+/// to the events, where clients in Python and Go look for its text. An agent that cannot stream
+/// says so with the text that PROTOCOL 7.3 fixes, on any carrier and behind any proxy.
+pub(super) fn refusal_status(body: &Body) -> Option<StatusCode> {
+    let status = status_of(&code_of(body)?);
+    let text = match body {
+        Body::Error(error) => Some(&*error.message),
+        Body::Raw(raw) => raw.payload.get("error_message").and_then(Value::as_str),
+        _ => None,
+    };
+    if status != StatusCode::INTERNAL_SERVER_ERROR {
+        Some(status)
+    } else if text.is_some_and(|text| text.ends_with(" does not support streaming")) {
+        Some(StatusCode::NOT_IMPLEMENTED)
+    } else {
+        None
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     HttpServer,
+    form::{self, Form},
     reply::{MAX_ID_LEN, REQUEST_ID, Refusal},
 };
 use crate::server::carrier::memory::{Grant, Memory};
@@ -55,20 +56,27 @@ pub(super) struct Hints {
     pub(super) id: Option<RequestId>,
     /// The method for a body without one.
     pub(super) method: &'static str,
+    pub(super) form: Form,
 }
 
 impl Hints {
-    pub(super) fn new(headers: &HeaderMap, method: &'static str) -> Self {
+    pub(super) fn new(headers: &HeaderMap, method: &'static str, form: Form) -> Self {
         let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_ID_LEN);
         Self {
             id: id.map(RequestId::from),
             method,
+            form,
         }
     }
 
+    /// Returns whether an envelope may lack what the path says.
+    fn completes(&self) -> bool {
+        self.form == Form::Envelope
+    }
+
     /// Returns the id of a request that cannot be read.
-    fn id(&self) -> RequestId {
+    pub(super) fn id(&self) -> RequestId {
         self.id.clone().unwrap_or_else(RequestId::unknown)
     }
 }
@@ -106,6 +114,10 @@ where
     let received = bytes.len() as u64;
     let observers = &http.config.observers;
     observers.report(|observer| observer.bytes_received(Side::Server, received));
+    let bytes = match hints.form {
+        Form::Envelope => bytes,
+        Form::Message => form::envelope_of(&bytes, hints).into(),
+    };
     decode(http, memory, hints, bytes, grant).await
 }
 
@@ -188,6 +200,11 @@ async fn grant(
     hints: &Hints,
     bytes: usize,
 ) -> Result<Grant, Refusal> {
+    // A message is copied into an envelope.
+    let bytes = match hints.form {
+        Form::Envelope => bytes,
+        Form::Message => bytes.saturating_mul(2),
+    };
     let purpose = if bytes > MAX_SMALL {
         Use::Receive
     } else {
@@ -251,7 +268,7 @@ async fn decode(
         .await
     };
     let decoded = match decoded {
-        Err(_) if format == Format::Json && bytes.len() <= MAX_SMALL => {
+        Err(_) if format == Format::Json && bytes.len() <= MAX_SMALL && hints.completes() => {
             match complete(&bytes, hints) {
                 Some(completed) => bodies.decode_within(&completed, max),
                 None => decoded,
@@ -385,6 +402,7 @@ mod tests {
         let hints = Hints {
             id: Some("given".into()),
             method,
+            form: Form::Envelope,
         };
         let completed = complete(text.as_bytes(), &hints)?;
         Format::Json.decode(&completed).ok()

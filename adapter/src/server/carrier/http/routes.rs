@@ -27,12 +27,18 @@ enum Route {
     Live,
     Describe,
     Card,
+    Auth,
 }
 
 impl Route {
     /// Returns the route of a path behind the prefix.
-    fn find(path: &str, prefix: &str) -> Option<Self> {
-        Some(match path.strip_prefix(prefix)? {
+    fn find(path: &str, prefix: &str, options: &HttpOptions) -> Option<Self> {
+        let path = path.strip_prefix(prefix)?;
+        Some(match path {
+            "/invoke" | "/invoke/stream" | "/auth" if !options.has_invoke_routes() => return None,
+            "/invoke" => Self::Call(Call::Invoke),
+            "/invoke/stream" => Self::Call(Call::InvokeStream),
+            "/auth" => Self::Auth,
             "/process" => Self::Call(Call::Process),
             "/stream" => Self::Call(Call::Stream),
             "/execute" => Self::Call(Call::Execute),
@@ -69,7 +75,7 @@ where
     let (head, body) = request.into_parts();
     let http = std::sync::Arc::clone(&exchange.http);
     let options = &http.config.http;
-    let route = Route::find(head.uri.path(), &http.prefix);
+    let route = Route::find(head.uri.path(), &http.prefix, options);
     let mut response = match route {
         None => refuse_unread(&exchange, &body, reply::not_found()),
         Some(route) if head.method == Method::OPTIONS => preflight(&head.headers, options, route),
@@ -82,6 +88,7 @@ where
         Some(Route::Live) => probes::live(),
         Some(Route::Describe) => probes::describe(&exchange, &head.headers).await,
         Some(Route::Card) => probes::card(&exchange, &head.headers).await,
+        Some(Route::Auth) => probes::auth(&exchange, &head.headers).await,
     };
     allow_origin(&head.headers, options, response.headers_mut());
     if head.method == Method::HEAD {
@@ -142,7 +149,8 @@ fn allow_origin(headers: &HeaderMap, options: &HttpOptions, answer: &mut HeaderM
     }
 }
 
-fn allowed_origin(headers: &HeaderMap, options: &HttpOptions) -> Option<HeaderValue> {
+/// Returns the origin of a page if it may call the server.
+pub(super) fn allowed_origin(headers: &HeaderMap, options: &HttpOptions) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?.to_str().ok()?;
     HeaderValue::from_str(options.allowed(origin)?).ok()
 }
@@ -164,8 +172,22 @@ mod tests {
             ("/", "", None),
             ("/health", "", Some(Route::Health)),
             ("/.well-known/agent-card.json", "", Some(Route::Card)),
+            ("/invoke", "", None),
+            ("/invoke/stream", "", None),
+            ("/auth", "", None),
         ] {
-            assert_eq!(Route::find(path, prefix), route, "{path} {prefix}");
+            let options = HttpOptions::new();
+            let found = Route::find(path, prefix, &options);
+            assert_eq!(found, route, "{path} {prefix}");
+        }
+        let options = HttpOptions::new().invoke_routes(true);
+        for (path, route) in [
+            ("/a/invoke", Route::Call(Call::Invoke)),
+            ("/a/invoke/stream", Route::Call(Call::InvokeStream)),
+            ("/a/auth", Route::Auth),
+            ("/a/process", Route::Call(Call::Process)),
+        ] {
+            assert_eq!(Route::find(path, "/a", &options), Some(route), "{path}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant as StdInstant},
 };
 
@@ -28,6 +28,8 @@ use tokio_util::{
     task::TaskTracker,
 };
 
+#[cfg(feature = "websocket")]
+use super::upgrade::{self, Upgraded};
 use super::{
     HttpServer,
     activity::{Activity, InFlight},
@@ -40,6 +42,7 @@ use crate::{
     deadline_timer::DeadlineTimer,
     server::{
         carrier::{
+            ServerContext, expiry,
             rates::{MIN_ANSWER_RATE, least_bytes},
             slot::Slot,
         },
@@ -49,16 +52,18 @@ use crate::{
     },
 };
 
-/// Serves the requests of a connection until the connection ends or the server stops.
+/// Serves the requests of a connection until the connection ends or the server stops. Returns the
+/// connection if it has become a WebSocket.
 pub(super) async fn serve(
     http: Arc<HttpServer>,
     mut connection: Connection,
-    slot: Arc<Slot>,
-    tasks: TaskTracker,
-) {
-    if connection.needs_handshake() && !shake_hands(&http, &mut connection, &slot).await {
-        return;
+    slot: &Slot,
+    server: &ServerContext,
+) -> Option<Upgraded> {
+    if connection.needs_handshake() && !shake_hands(&http, &mut connection, slot).await {
+        return None;
     }
+    let expiry = connection.peer().certificate().and_then(expiry);
     let caller = Caller {
         connection: slot.connection(),
         ..Caller::new(connection.peer().clone())
@@ -66,7 +71,9 @@ pub(super) async fn serve(
     let activity = Arc::new(Activity::default());
     let memory = Memory::new(&http.budget);
     let wire = Wire::new(connection, &activity);
-    let spawner = Spawner::new(tasks);
+    let spawner = Spawner::new(server.tasks.clone());
+    #[cfg(feature = "websocket")]
+    let handshake = Arc::new(upgrade::Handshake::default());
     let builder = builder(&http.config, spawner.clone());
     let service = service_fn(|request: Request<Incoming>| {
         if request.version() == http::Version::HTTP_2 {
@@ -78,15 +85,26 @@ pub(super) async fn serve(
             memory: memory.clone(),
             in_flight: InFlight::new(&activity),
         };
-        async { Ok::<_, Infallible>(routes::answer(exchange, request).await) }
+        #[cfg(feature = "websocket")]
+        let handshake = upgrade::is_asked(&request, &http.prefix).then(|| Arc::clone(&handshake));
+        async move {
+            #[cfg(feature = "websocket")]
+            if let Some(handshake) = handshake {
+                return Ok(upgrade::answer(exchange, request, &handshake).await);
+            }
+            Ok::<_, Infallible>(routes::answer(exchange, request).await)
+        }
     });
-    let mut served = pin!(builder.serve_connection(TokioIo::new(wire), service));
+    let served = builder.serve_connection_with_upgrades(TokioIo::new(wire), service);
+    let mut served = pin!(served);
     let mut watch = Watch {
         config: &http.config,
         activity: &activity,
-        slot: &slot,
+        slot,
         shutdown: http.shutdown.listen(),
         is_draining: false,
+        expiry,
+        end: None,
         // Bytes may have arrived before the first poll.
         waits: Waits {
             quiet: Some((Instant::now(), 0)),
@@ -100,8 +118,14 @@ pub(super) async fn serve(
             Some(Stage::Draining) => served.as_mut().graceful_shutdown(),
             _ => {}
         }
+        if watch.has_expired() {
+            served.as_mut().graceful_shutdown();
+        }
         match served.as_mut().poll(cx) {
+            #[cfg(feature = "websocket")]
+            Poll::Ready(Ok(())) if handshake.is_accepted() => Poll::Ready("upgraded"),
             Poll::Ready(Ok(())) if watch.is_draining => Poll::Ready("stopped"),
+            Poll::Ready(Ok(())) if watch.end.is_some() => Poll::Ready("certificate_expired"),
             Poll::Ready(Ok(())) => Poll::Ready("peer_closed"),
             Poll::Ready(Err(error)) => {
                 let error = Chain(&*error);
@@ -112,9 +136,21 @@ pub(super) async fn serve(
         }
     });
     let reason = reason.await;
+    #[cfg(feature = "websocket")]
+    if reason == "upgraded" {
+        let upgraded = handshake.finish(&http).await;
+        if upgraded.is_some() {
+            return upgraded;
+        }
+    }
     slot.ends_with(reason);
     tracing::debug!(reason, "connection closed");
+    None
 }
+
+/// Without WebSocket, no connection becomes another one.
+#[cfg(not(feature = "websocket"))]
+type Upgraded = Infallible;
 
 /// Completes the handshake of TLS. Returns whether the connection can be served.
 async fn shake_hands(http: &HttpServer, connection: &mut Connection, slot: &Slot) -> bool {
@@ -225,6 +261,10 @@ struct Watch<'a> {
     slot: &'a Slot,
     shutdown: ShutdownListener,
     is_draining: bool,
+    /// When the certificate of the peer expires.
+    expiry: Option<Instant>,
+    /// When the requests in flight after that are dropped.
+    end: Option<Instant>,
     waits: Waits,
     timer: DeadlineTimer,
 }
@@ -242,6 +282,15 @@ struct Waits {
     requests: u64,
 }
 
+/// What has expired.
+enum Expired {
+    Wait(&'static str),
+    /// The certificate of the peer.
+    Certificate,
+    /// The time for the requests in flight after that.
+    End,
+}
+
 impl Watch<'_> {
     /// Returns the stage of the shutdown when it has changed.
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Option<Stage> {
@@ -253,6 +302,18 @@ impl Watch<'_> {
             Stage::Aborted => Some(Stage::Aborted),
             _ => None,
         }
+    }
+
+    /// Returns whether the certificate of the peer has just expired. The requests in flight are
+    /// answered first, within the time of a shutdown.
+    fn has_expired(&mut self) -> bool {
+        let now = Instant::now();
+        if self.expiry.is_none_or(|expiry| now < expiry) {
+            return false;
+        }
+        self.expiry = None;
+        self.end = Some(now + self.config.shutdown_timeout.min(MAX_TIMEOUT));
+        true
     }
 
     /// Waits for a timeout, or for the acceptor to ask for the connection.
@@ -302,14 +363,28 @@ impl Watch<'_> {
             ),
         ];
         let waits = waits.into_iter().filter_map(|(since, timeout, reason)| {
-            since.map(|since| (since + timeout.min(MAX_TIMEOUT), reason))
+            since.map(|since| (since + timeout.min(MAX_TIMEOUT), Expired::Wait(reason)))
         });
-        match waits.min_by_key(|(deadline, _)| *deadline) {
-            Some((deadline, reason)) => self.timer.poll(cx, deadline).map(|()| {
+        let ends = [
+            self.expiry.map(|expiry| (expiry, Expired::Certificate)),
+            self.end.map(|end| (end, Expired::End)),
+        ];
+        let waits = waits.chain(ends.into_iter().flatten());
+        let Some((deadline, expired)) = waits.min_by_key(|(deadline, _)| *deadline) else {
+            return Poll::Pending;
+        };
+        ready!(self.timer.poll(cx, deadline));
+        match expired {
+            Expired::Wait(reason) => {
                 tracing::debug!(reason, "connection timed out");
-                "timeout"
-            }),
-            None => Poll::Pending,
+                Poll::Ready("timeout")
+            }
+            Expired::Certificate => {
+                // The next poll shuts the connection down.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Expired::End => Poll::Ready("certificate_expired"),
         }
     }
 }

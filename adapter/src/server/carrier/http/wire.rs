@@ -39,6 +39,12 @@ impl Wire {
             linger: None,
         }
     }
+
+    /// Returns the connection, which no longer belongs to hyper.
+    #[cfg(feature = "websocket")]
+    pub(super) fn into_connection(self) -> Connection {
+        self.connection
+    }
 }
 
 impl AsyncRead for Wire {
