@@ -59,6 +59,14 @@ WEBSOCKET = [
 ]
 
 
+EVENTS = [
+    b'data: {"type": "stream_chunk"}\n\ndata: {"type": "stream_end"}\n\n',
+    b"\xef\xbb\xbf: comment\r\nevent: e\r\nid: 1\r\ndata:a\r\ndata\r\ndata:  b\r\n\r\n",
+    b"data: a\rdata: b\r\rretry: 5\n\ndata: no end\n",
+    b"data\n\n\n\n data: a\n\ndata : b\n\n\r\n",
+]
+
+
 def expand(piece: Any) -> bytes:
     """The bytes of one piece of a payload."""
     if isinstance(piece, str):
@@ -87,6 +95,7 @@ def main() -> None:
         "registry_payload": [text.encode("ascii") for text in REGISTRY],
         "proto_message": PROTO,
         "websocket": WEBSOCKET,
+        "server_sent_events": EVENTS,
     }
     for target, contents in seeds.items():
         folder = HERE / "seeds" / target
