@@ -17,6 +17,8 @@ mod hostile;
 mod mount;
 mod peer;
 mod probes;
+#[cfg(all(feature = "grpc", feature = "tls-ring", feature = "websocket"))]
+mod proxy_matrix;
 mod rapid_reset;
 mod server;
 #[cfg(feature = "tls-ring")]

@@ -1,7 +1,7 @@
 //! HTTP over TLS: the protocols that the handshake chooses, and the certificates of callers.
 
 #[path = "../../../transport/tests/common/authority.rs"]
-mod authority;
+pub(crate) mod authority;
 
 use std::time::Duration;
 
