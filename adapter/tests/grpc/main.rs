@@ -11,6 +11,7 @@ mod calls;
 #[allow(dead_code, unused_imports, reason = "this suite uses a part of it")]
 #[path = "../it/common/mod.rs"]
 mod common;
+mod deadlines;
 mod hostile;
 mod lifecycle;
 mod raw;

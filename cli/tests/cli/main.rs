@@ -13,6 +13,7 @@ mod bench;
 mod by_name;
 mod call;
 mod documents;
+mod grpc;
 mod leaks;
 mod log;
 mod otlp;

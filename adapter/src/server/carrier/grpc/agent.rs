@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use agentwire_codec::{Body, EncodeError, Envelope, ErrorCode, FrameError, RequestId, WireError};
+use agentwire_codec::{
+    Body, EncodeError, Envelope, ErrorCode, FrameError, Request, RequestId, WireError,
+};
 use agentwire_proto::{Response, Rpc, StreamChunk};
 use agentwire_transport::internal::LogLimit;
 use bytes::Bytes;
@@ -44,7 +46,7 @@ pub(super) async fn serve(
     };
     let (id, started, memory) = match received {
         Ok(Received { envelope, memory }) => {
-            let (id, started) = start(envelope, parts, context);
+            let (id, started) = start(envelope, parts, deadline, context);
             (id, started, Some(memory))
         }
         Err(Unread::Gone) => return Outcome::Refused,
@@ -86,11 +88,12 @@ async fn answer_all(
         let body = tokio::select! {
             biased;
             () = answer.cancelled() => return,
-            body = running.next() => body,
+            // The work ends at the same deadline, with an error that would be an answer.
             () = reached(deadline) => {
                 answer.end(&deadline_exceeded());
                 return;
             }
+            body = running.next() => body,
         };
         let Some(body) = body else {
             // A stream of a service always ends with an end or an error.
@@ -125,13 +128,14 @@ async fn answer_all(
 fn start(
     envelope: Result<Envelope, agentwire_codec::DecodeError>,
     parts: &Parts,
+    deadline: Option<Instant>,
     context: &Context,
 ) -> (RequestId, Result<Work, WireError>) {
     let refuse = |id: RequestId, error: WireError| {
         tracing::debug!(%id, code = %error.code, "request refused");
         (id, Err(error))
     };
-    let Envelope { id, body, .. } = match envelope {
+    let Envelope { id, mut body, .. } = match envelope {
         Ok(envelope) => envelope,
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
@@ -150,12 +154,30 @@ fn start(
     if context.is_draining() {
         return refuse(id, stopping());
     }
+    if let Some(deadline) = deadline {
+        shorten(&mut body, deadline);
+    }
     let caller = context.caller(&parts.headers);
     let caller = caller.as_ref().unwrap_or(&context.caller);
     match context.service.start(&id, body, caller) {
         Ok(work) => (id, Ok(work)),
         Err(error) => refuse(id, error),
     }
+}
+
+/// Gives a request the deadline of its call, unless the request has an earlier one. The agent
+/// learns the deadline, and calls that it makes end in time.
+fn shorten(body: &mut Body, deadline: Instant) {
+    let delivery = match body {
+        Body::Request(Request::Process(call) | Request::Stream(call)) => &mut call.delivery,
+        Body::Request(Request::Execute(call)) => &mut call.delivery,
+        _ => return,
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Rounded up, so that the call ends with its status and not with an error of the service.
+    let millis = left.as_micros().div_ceil(1000);
+    let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+    delivery.deadline_ms = Some(delivery.deadline_ms.map_or(millis, |sent| sent.min(millis)));
 }
 
 /// Encodes an answer. An answer that cannot be sent becomes an error that says why.
