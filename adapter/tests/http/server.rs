@@ -266,19 +266,29 @@ async fn the_id_of_a_request_may_come_in_a_header() {
 async fn only_pages_of_allowed_origins_may_call() {
     let options = HttpOptions::new().allowed_origin("https://a.example");
     let server = serve(LocalAgent::builder(ScriptedAgent).http_options(options)).await;
-    let mut peer = Peer::connect(server.endpoint()).await;
-    for (origin, status, allowed) in [
-        ("https://a.example", 204, Some("https://a.example")),
-        ("https://b.example", 405, None),
+    for (origin, status, answer, allowed) in [
+        ("https://a.example", 204, 200, Some("https://a.example")),
+        ("https://b.example", 405, 403, None),
+        ("null", 405, 403, None),
     ] {
         let origin = format!("Origin: {origin}\r\n");
+        let mut peer = Peer::connect(server.endpoint()).await;
+        assert_eq!(peer.get("GET", "/health", &origin).await.status, 200);
         let asked = peer.get("OPTIONS", "/process", &origin).await;
         assert_eq!(asked.status, status);
         assert_eq!(asked.header("access-control-allow-origin"), allowed);
         peer.post("/process", &origin, &message("")).await;
         let reply = peer.reply().await;
+        assert_eq!(reply.status, answer);
         assert_eq!(reply.header("access-control-allow-origin"), allowed);
         assert_eq!(reply.header("vary"), Some("origin"));
+    }
+    // By default, no page may call, and other clients name no origin.
+    let server = serve(LocalAgent::builder(ScriptedAgent)).await;
+    let mut peer = Peer::connect(server.endpoint()).await;
+    for (origin, status) in [("", 200), ("Origin: http://localhost\r\n", 403)] {
+        peer.post("/process", origin, &message("")).await;
+        assert_eq!(peer.reply().await.status, status);
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn connect(
          User-Agent: agentwire/{}\r\n",
         env!("CARGO_PKG_VERSION")
     );
-    for (name, value) in &options.headers {
+    for (name, value) in options.headers.iter() {
         // Writing to a `String` cannot fail.
         let _ = write!(request, "{name}: {value}\r\n");
     }
@@ -95,7 +95,7 @@ pub(super) async fn accept(
         let mut request = httparse::Request::new(&mut headers);
         match request.parse(&received) {
             Ok(httparse::Status::Complete(len)) => {
-                let response = match check_request(&request) {
+                let response = match check_request(&request, options) {
                     Ok(key) => format!(
                         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                          Connection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
@@ -191,7 +191,10 @@ fn refusal_of(status: u16) -> Refusal {
 }
 
 /// Returns the key of the client.
-fn check_request<'a>(request: &httparse::Request<'_, 'a>) -> Result<&'a [u8], Refusal> {
+fn check_request<'a>(
+    request: &httparse::Request<'_, 'a>,
+    options: &WebSocketOptions,
+) -> Result<&'a [u8], Refusal> {
     if request.method != Some("GET") {
         return Err(METHOD_NOT_ALLOWED);
     }
@@ -201,6 +204,13 @@ fn check_request<'a>(request: &httparse::Request<'_, 'a>) -> Result<&'a [u8], Re
     let headers = &request.headers;
     if !has_token(headers, "Connection", "upgrade") || !has_token(headers, "Upgrade", "websocket") {
         return Err(UPGRADE_REQUIRED);
+    }
+    let is_allowed = |origin: &[u8]| {
+        let mut allowed = options.allowed_origins.iter();
+        allowed.any(|allowed| allowed == "*" || allowed.as_bytes() == origin)
+    };
+    if find(headers, "Origin").is_some_and(|origin| !is_allowed(origin)) {
+        return Err(FOREIGN_ORIGIN);
     }
     if find(headers, "Sec-WebSocket-Version") != Some(b"13") {
         return Err(WRONG_VERSION);
@@ -283,6 +293,11 @@ const UPGRADE_REQUIRED: Refusal = Refusal {
     status: "426 Upgrade Required",
     header: "Upgrade: websocket\r\n",
     text: "this endpoint speaks WebSocket; the request has no Upgrade header",
+};
+const FOREIGN_ORIGIN: Refusal = Refusal {
+    status: "403 Forbidden",
+    header: "",
+    text: "pages of this origin may not connect to the server",
 };
 const WRONG_VERSION: Refusal = Refusal {
     status: "426 Upgrade Required",

@@ -17,7 +17,8 @@ pub struct WebSocketOptions {
     pub(super) max_message: usize,
     pub(super) ping_interval: Duration,
     pub(super) pong_timeout: Duration,
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) headers: Arc<Vec<(String, String)>>,
+    pub(super) allowed_origins: Arc<Vec<String>>,
     pub(super) fragments: FragmentBudget,
     pub(super) check: Option<HandshakeCheck>,
 }
@@ -30,7 +31,8 @@ impl WebSocketOptions {
             max_message: 10 * 1024 * 1024,
             ping_interval: Duration::from_secs(20),
             pong_timeout: Duration::from_secs(20),
-            headers: Vec::new(),
+            headers: Arc::default(),
+            allowed_origins: Arc::default(),
             fragments: FragmentBudget::new(DEFAULT_FRAGMENT_BUDGET),
             check: None,
         }
@@ -41,6 +43,16 @@ impl WebSocketOptions {
     #[must_use]
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
+        self
+    }
+
+    /// Allows web pages of an origin, such as `https://console.example`, to connect to a server.
+    /// The origin `*` stands for all origins. Call this method once for each origin. By default, no
+    /// page may connect, because any page that a user of the machine opens can try. Other clients
+    /// name no origin.
+    #[must_use]
+    pub fn allowed_origin(mut self, origin: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.allowed_origins).push(origin.into());
         self
     }
 
@@ -80,7 +92,7 @@ impl WebSocketOptions {
                 && !value.contains(char::is_control),
             "a header contains no control characters"
         );
-        self.headers.push((name, value));
+        Arc::make_mut(&mut self.headers).push((name, value));
         self
     }
 

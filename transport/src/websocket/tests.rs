@@ -416,6 +416,39 @@ async fn a_server_knows_the_header_authorization_of_its_client() {
 }
 
 #[tokio::test]
+async fn only_pages_of_allowed_origins_may_connect() {
+    let url = match Endpoint::url(UrlScheme::Ws, "host", 80, "").expect("url") {
+        Endpoint::Url(url) => url,
+        other => panic!("{other}"),
+    };
+    let default = WebSocketOptions::new();
+    let one = WebSocketOptions::new().allowed_origin("https://a");
+    for (server, origin, is_accepted) in [
+        (&default, None, true),
+        (&default, Some("http://host"), false),
+        (&one, Some("https://a"), true),
+        (&one, Some("https://a.b"), false),
+        (&one, Some("null"), false),
+        (&one.clone().allowed_origin("*"), Some("null"), true),
+    ] {
+        let (near, far) = duplex(1 << 16);
+        let client = match origin {
+            Some(origin) => WebSocketOptions::new().header("Origin", origin),
+            None => WebSocketOptions::new(),
+        };
+        let (client, server) = tokio::join!(
+            connect(Connection::custom(near, "server"), &url, &client),
+            accept(Connection::custom(far, "client"), server)
+        );
+        assert_eq!(server.is_ok(), is_accepted, "{origin:?}");
+        match client {
+            Ok(_) => assert!(is_accepted, "{origin:?}"),
+            Err(error) => assert!(error.to_string().contains("403"), "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_tells_refusals_apart() {
     let cases = [
         (

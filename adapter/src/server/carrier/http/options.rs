@@ -23,7 +23,8 @@ impl HttpOptions {
 
     /// Allows web pages of an origin, such as `https://console.example`, to call the server (CORS).
     /// The origin `*` stands for all origins. Call this method once for each origin. By default,
-    /// browsers let no page call the server.
+    /// requests of pages are refused, because any page that a user of the machine opens can send
+    /// them. Other clients name no origin.
     pub fn allowed_origin(mut self, origin: impl Into<String>) -> Self {
         self.allowed_origins.push(origin.into());
         self

@@ -51,6 +51,11 @@ impl Route {
         })
     }
 
+    /// Returns whether the route is for health checks, whose answers anyone may read.
+    fn is_probe(self) -> bool {
+        matches!(self, Self::Health | Self::Ready | Self::Live)
+    }
+
     fn allowed(self) -> &'static str {
         match self {
             Self::Call(_) => "POST",
@@ -79,6 +84,10 @@ where
     let mut response = match route {
         None => refuse_unread(&exchange, &body, reply::not_found()),
         Some(route) if head.method == Method::OPTIONS => preflight(&head.headers, options, route),
+        Some(route) if !route.is_probe() && is_foreign(&head.headers, options) => {
+            let text = "pages of this origin may not call the server\n";
+            refuse_unread(&exchange, &body, reply::text(StatusCode::FORBIDDEN, text))
+        }
         Some(route) if !route.allows(&head.method) => {
             refuse_unread(&exchange, &body, reply::wrong_method(route.allowed()))
         }
@@ -149,8 +158,14 @@ fn allow_origin(headers: &HeaderMap, options: &HttpOptions, answer: &mut HeaderM
     }
 }
 
+/// Returns whether a page calls that may not do so. A browser sends some requests without asking
+/// first, and names the origin of the page in all of them.
+pub(super) fn is_foreign(headers: &HeaderMap, options: &HttpOptions) -> bool {
+    headers.contains_key(ORIGIN) && allowed_origin(headers, options).is_none()
+}
+
 /// Returns the origin of a page if it may call the server.
-pub(super) fn allowed_origin(headers: &HeaderMap, options: &HttpOptions) -> Option<HeaderValue> {
+fn allowed_origin(headers: &HeaderMap, options: &HttpOptions) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?.to_str().ok()?;
     HeaderValue::from_str(options.allowed(origin)?).ok()
 }

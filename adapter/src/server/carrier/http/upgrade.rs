@@ -18,7 +18,7 @@ use super::{
     body::ReplyBody,
     exchange::Exchange,
     reply::{self, Refusal},
-    routes::allowed_origin,
+    routes::is_foreign,
     wire::Wire,
 };
 use crate::Credential;
@@ -76,9 +76,7 @@ pub(super) async fn answer(
         return reply::text(StatusCode::BAD_REQUEST, text);
     };
     // Browsers let every page open a WebSocket, so the server must check the origin.
-    if headers.contains_key(http::header::ORIGIN)
-        && allowed_origin(headers, &http.config.http).is_none()
-    {
+    if is_foreign(headers, &http.config.http) {
         let text = "403: pages of this origin may not open a WebSocket";
         return reply::text(StatusCode::FORBIDDEN, text);
     }
