@@ -71,6 +71,11 @@ impl From<AuditPolicy> for Overload {
 }
 
 impl SecurityArgs {
+    /// Returns whether requests need an identity.
+    pub(crate) fn authenticates(&self) -> bool {
+        self.auth.is_some()
+    }
+
     /// Reads the files. Returns `None` without options. A registry keeps namespaces apart, and
     /// other servers belong to one of them.
     pub(crate) fn open(&self, is_registry: bool) -> Result<Option<Security>, CliError> {
@@ -163,6 +168,24 @@ pub(crate) struct TokenArgs {
 }
 
 impl TokenArgs {
+    /// Returns the token for a server that is reached without encryption, if there is one.
+    pub(crate) fn plain(&self, is_here: bool) -> Result<Option<String>, CliError> {
+        let token = match &self.token_file {
+            Some(path) => {
+                let read = read_token(path);
+                Some(read.map_err(|error| unusable("--token-file", path, &error))?)
+            }
+            None => self.token.as_ref().map(|token| token.0.clone()),
+        };
+        let token = token.filter(|token| !token.is_empty());
+        if token.is_some() && !is_here && !self.allow_plaintext_token {
+            let problem = "the token would be sent unencrypted to another machine; \
+                           use --allow-plaintext-token if the network is safe";
+            return Err(CliError::new(Exit::Usage, problem.to_owned()));
+        }
+        Ok(token)
+    }
+
     /// Returns the token, if there is one. A file has precedence over the environment.
     fn credentials(&self) -> Result<Option<Credentials>, CliError> {
         if let Some(path) = &self.token_file {

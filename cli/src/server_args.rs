@@ -45,7 +45,9 @@ pub(crate) struct ServerArgs {
     /// http://127.0.0.1:9090; with port 0, the system chooses a free port
     ///
     /// The server prints "admin on http://HOST:PORT" before it listens. The paths are /metrics for
-    /// Prometheus, /health, /ready, /live, /connections, /stats, and / for people.
+    /// Prometheus, /health, /ready, /live, /connections, /stats, and / for people. With --auth,
+    /// /metrics, /connections and /stats need the permission `metrics`, with a bearer token or with
+    /// the token as the password of any user.
     #[arg(long, value_name = "URL", value_parser = parse_admin_url)]
     admin: Option<AdminUrl>,
 
@@ -105,7 +107,12 @@ impl ServerArgs {
             builder = builder.with_observer(observer);
         }
         let builder = match self.security.open(B::IS_REGISTRY)? {
-            Some(security) => builder.with_security(security),
+            Some(security) => {
+                if let (Some(admin), true) = (admin, self.security.authenticates()) {
+                    admin.protect(security.clone());
+                }
+                builder.with_security(security)
+            }
             None => builder,
         };
         let builder = match tls {

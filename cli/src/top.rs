@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     admin::{AdminUrl, parse_admin_url},
+    auth_args::TokenArgs,
     exit::{CliError, Exit},
     output, runtime,
     timeout::parse_timeout,
@@ -36,6 +37,9 @@ pub(crate) struct TopArgs {
     #[arg(long, short, value_name = "DURATION", default_value = "1s", value_parser = parse_timeout)]
     interval: Duration,
 
+    #[command(flatten)]
+    token: TokenArgs,
+
     /// The number of pictures [default: 1, or without end on a terminal]
     #[arg(long, short = 'n', value_name = "N")]
     count: Option<u64>,
@@ -46,11 +50,13 @@ impl TopArgs {
         runtime::run_client(async {
             let is_terminal = std::io::stdout().is_terminal();
             let count = self.count.or((!is_terminal).then_some(1));
-            let mut last = Picture::read(&self.url).await?;
+            let token = self.token.plain(self.url.is_loopback())?;
+            let token = token.as_deref();
+            let mut last = Picture::read(&self.url, token).await?;
             let mut drawn = 0;
             while count.is_none_or(|count| drawn < count) {
                 sleep(self.interval).await;
-                let next = Picture::read(&self.url).await?;
+                let next = Picture::read(&self.url, token).await?;
                 let text = draw(&last, &next, &self.url);
                 if is_terminal {
                     // Clears the screen, and what is above it.
@@ -74,10 +80,10 @@ struct Picture {
 }
 
 impl Picture {
-    async fn read(url: &AdminUrl) -> Result<Self, CliError> {
+    async fn read(url: &AdminUrl, token: Option<&str>) -> Result<Self, CliError> {
         Ok(Self {
-            stats: read(url, "/stats").await?,
-            connections: read(url, "/connections").await?,
+            stats: read(url, "/stats", token).await?,
+            connections: read(url, "/connections", token).await?,
             at: Instant::now(),
         })
     }
@@ -284,10 +290,14 @@ fn bytes(mut count: f64) -> String {
 }
 
 /// Reads a document of JSON. HTTP/1.0 ends the body with the connection.
-async fn read(url: &AdminUrl, path: &str) -> Result<Value, CliError> {
+async fn read(url: &AdminUrl, path: &str, token: Option<&str>) -> Result<Value, CliError> {
     let exchange = async {
         let mut stream = TcpStream::connect(url.address()).await?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", url.address());
+        let mut request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n", url.address());
+        if let Some(token) = token {
+            let _ = write!(request, "Authorization: Bearer {token}\r\n");
+        }
+        request.push_str("\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
@@ -299,6 +309,12 @@ async fn read(url: &AdminUrl, path: &str) -> Result<Value, CliError> {
         Ok(Err(error)) => return Err(failed(Exit::Unreachable, &error.to_string())),
         Err(_) => return Err(failed(Exit::TimedOut, "no answer within 10s")),
     };
+    let status = answer.get(9..12).unwrap_or_default();
+    if let b"401" | b"403" | b"429" = status {
+        let text = String::from_utf8_lossy(&answer);
+        let reason = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        return Err(failed(Exit::Remote, &Escaped(reason.trim()).to_string()));
+    }
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let is_ok = answer.starts_with(b"HTTP/1.") && answer.get(8..12) == Some(b" 200");
     let body = end.filter(|_| is_ok).map(|end| &answer[end + 4..]);

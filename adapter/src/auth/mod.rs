@@ -22,6 +22,8 @@ mod policy;
 mod quota;
 mod security;
 
+pub use crate::server::gatekeeper::Gate;
+
 pub(crate) use self::{
     audit::DynAudit,
     policy::Target,

@@ -14,7 +14,7 @@ mod url;
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Instant,
@@ -22,6 +22,7 @@ use std::{
 
 use agentwire::{
     Value,
+    auth::{Gate, Security},
     observer::{MetricsObserver, Observer},
     transport::internal::Mutex,
     value,
@@ -50,6 +51,8 @@ struct State {
     is_serving: AtomicBool,
     /// Returns whether all agents are registered that should be.
     is_registered: Mutex<Option<Box<dyn Fn() -> bool + Send>>>,
+    /// Who may see what is not only about health.
+    gate: OnceLock<Gate>,
 }
 
 /// The running endpoint. Dropping it ends the endpoint.
@@ -69,6 +72,7 @@ impl Admin {
             started: Instant::now(),
             is_serving: AtomicBool::new(false),
             is_registered: Mutex::default(),
+            gate: OnceLock::new(),
         };
         Self {
             url,
@@ -82,6 +86,12 @@ impl Admin {
             metrics, activity, ..
         } = &*self.state;
         [Arc::clone(metrics) as _, Arc::clone(activity) as _]
+    }
+
+    /// Requires the permission `metrics` for everything but health checks.
+    pub(crate) fn protect(&self, security: Security) {
+        // Ignore an error: this function is called once.
+        let _ = self.state.gate.set(Gate::new(security));
     }
 
     /// Starts the endpoint, if there is one.
@@ -105,7 +115,7 @@ impl Admin {
             .await
             .map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        if !local.ip().is_loopback() {
+        if !local.ip().is_loopback() && self.state.gate.get().is_none() {
             output::warn(format_args!(
                 "anyone who reaches {local} can see the peers and the load of this server"
             ));

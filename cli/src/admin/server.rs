@@ -2,7 +2,13 @@
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
-use agentwire::{Format, Value, value};
+use agentwire::{
+    Credential, Format, Value, WireError,
+    auth::Verb,
+    transport::{Peer, PeerAddr},
+    value,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
@@ -23,8 +29,8 @@ pub(super) async fn run(listener: TcpListener, url: AdminUrl, state: Arc<State>)
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "admin: accept failed; retrying");
                 sleep(ACCEPT_AGAIN).await;
@@ -34,8 +40,9 @@ pub(super) async fn run(listener: TcpListener, url: AdminUrl, state: Arc<State>)
         let (url, state) = (Arc::clone(&url), Arc::clone(&state));
         tokio::spawn(async move {
             let service = service_fn(|request| {
-                let response = answer(&request, &url, &state);
-                async move { Ok::<_, Infallible>(response) }
+                let (url, state) = (Arc::clone(&url), Arc::clone(&state));
+                let peer = Peer::new(PeerAddr::Tcp(address));
+                async move { Ok::<_, Infallible>(answer(&request, peer, &url, &state).await) }
             });
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -51,7 +58,12 @@ pub(super) async fn run(listener: TcpListener, url: AdminUrl, state: Arc<State>)
     }
 }
 
-fn answer(request: &Request<Incoming>, url: &AdminUrl, state: &State) -> Response<Full<Bytes>> {
+async fn answer(
+    request: &Request<Incoming>,
+    peer: Peer,
+    url: &AdminUrl,
+    state: &State,
+) -> Response<Full<Bytes>> {
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         let allowed = header::HeaderValue::from_static("GET, HEAD");
@@ -66,6 +78,12 @@ fn answer(request: &Request<Incoming>, url: &AdminUrl, state: &State) -> Respons
             StatusCode::FORBIDDEN,
             "use the address of --admin, localhost or an IP address\n",
         );
+    }
+    if let (true, Some(gate)) = (PROTECTED.contains(&path), state.gate.get()) {
+        let credential = credential(request.headers());
+        if let Err(error) = gate.admit(peer, credential, Verb::Metrics, path).await {
+            return refusal(&error);
+        }
     }
     match path {
         "/" => asset(include_str!("page.html"), "text/html; charset=utf-8"),
@@ -101,6 +119,49 @@ fn answer(request: &Request<Incoming>, url: &AdminUrl, state: &State) -> Respons
         "/stats" => json(StatusCode::OK, &state.stats()),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
+}
+
+/// Returns the credential of a request: a bearer token, or the password of any user, for which a
+/// browser asks.
+fn credential(headers: &header::HeaderMap) -> Option<Credential> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.to_str().unwrap_or_default();
+    if values.next().is_some() {
+        // Nobody knows which of them others have checked.
+        return Some(Credential::from_authorization(""));
+    }
+    let password = match value.split_once(' ') {
+        Some((scheme, encoded)) if scheme.eq_ignore_ascii_case("basic") => {
+            let decoded = STANDARD.decode(encoded.trim()).unwrap_or_default();
+            let decoded = String::from_utf8(decoded).unwrap_or_default();
+            decoded
+                .split_once(':')
+                .map(|(_, password)| password.to_owned())
+        }
+        _ => None,
+    };
+    Some(match password {
+        Some(password) => Credential::bearer(password),
+        None => Credential::from_authorization(value),
+    })
+}
+
+fn refusal(error: &WireError) -> Response<Full<Bytes>> {
+    let status = match error.code.as_str() {
+        "UNAUTHENTICATED" => StatusCode::UNAUTHORIZED,
+        "PERMISSION_DENIED" => StatusCode::FORBIDDEN,
+        "RATE_LIMITED" => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let content = format!("{}: {}\n", error.code, error.message);
+    let mut response = response(status, content, "text/plain; charset=utf-8");
+    if status == StatusCode::UNAUTHORIZED {
+        let schemes = header::HeaderValue::from_static("Basic realm=\"agentwire\", Bearer");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, schemes);
+    }
+    response
 }
 
 /// Returns whether a header `Host` names this endpoint. A page of another site whose name resolves
@@ -153,6 +214,9 @@ fn response(
 
 /// The paths that contain nothing about peers, which probes and scrapers may read under any host.
 const PUBLIC: [&str; 4] = ["/metrics", "/health", "/ready", "/live"];
+
+/// The paths that need a permission if there is an auth file.
+const PROTECTED: [&str; 3] = ["/metrics", "/connections", "/stats"];
 
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";

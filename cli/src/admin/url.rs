@@ -1,6 +1,6 @@
 //! The URL of an administrative endpoint.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 /// A URL `http://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,16 @@ impl AdminUrl {
 
     pub(crate) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Returns whether the address is on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let address = host.parse().map(|address: IpAddr| address.to_canonical());
+        address.map_or_else(
+            |_| host.eq_ignore_ascii_case("localhost"),
+            |ip| ip.is_loopback(),
+        )
     }
 
     pub(crate) fn with_port(&self, port: u16) -> Self {
@@ -65,7 +75,9 @@ mod tests {
         ] {
             assert_eq!(parse_admin_url(valid).unwrap().to_string(), valid);
         }
-        assert_eq!(parse_admin_url("http://a:1/").unwrap().address(), "a:1");
+        let other = parse_admin_url("http://a:1/").unwrap();
+        assert!(other.address() == "a:1" && !other.is_loopback());
+        assert!(parse_admin_url("http://[::1]:1").unwrap().is_loopback());
         for invalid in [
             "127.0.0.1:9090",
             "https://a:1",

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use agentwire::auth::TokenDigest;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -258,4 +260,78 @@ async fn top_shows_rates_connections_and_names() {
         gone.error(3)
             .starts_with("cannot read http://127.0.0.1:1/stats: ")
     );
+}
+
+#[tokio::test]
+async fn metrics_need_a_permission_if_there_is_an_auth_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let principal = |name: &str, role: &str| {
+        let digest = TokenDigest::of(name).to_hex();
+        format!(
+            "[[principal]]\nname = \"{name}\"\nroles = [\"{role}\"]\ntoken_sha256 = \"{digest}\"\n"
+        )
+    };
+    let file = principal("viewer", "observer") + &principal("caller", "agent-consumer");
+    std::fs::write(path("auth.toml"), file).unwrap();
+    let args = [
+        "serve",
+        "tcp://127.0.0.1:0",
+        "--admin",
+        "http://127.0.0.1:0",
+    ];
+    let files = [
+        "--auth",
+        &path("auth.toml"),
+        "--audit",
+        &path("audit.jsonl"),
+    ];
+    let (server, admin, _) = serve(&[&args[..], &files].concat()).await;
+    let basic = format!("Basic {}", STANDARD.encode("anyone:viewer"));
+    for page in ["/metrics", "/connections", "/stats"] {
+        for (header, status) in [
+            (None, 401),
+            (Some("Bearer wrong"), 401),
+            (Some("Basic viewer"), 401),
+            (Some("Bearer caller"), 403),
+            (Some("Bearer viewer"), 200),
+            (Some("bearer viewer\r\nAuthorization: Bearer viewer"), 401),
+            (Some(&*basic), 200),
+        ] {
+            let header = header.map(|value| format!("\r\nAuthorization: {value}"));
+            let header = header.unwrap_or_default();
+            let request = format!("GET {page} HTTP/1.1{header}\r\nX:");
+            let (head, body) = exchange(&admin, &request).await;
+            assert!(
+                head.starts_with(&format!("HTTP/1.1 {status}")),
+                "{request}: {head}"
+            );
+            let asks = head.contains("www-authenticate: Basic realm=\"agentwire\", Bearer");
+            assert_eq!(asks, status == 401, "{head}");
+            assert!(status == 200 || !body.contains("connections"), "{body}");
+        }
+    }
+    for open in ["/health", "/ready", "/live", "/"] {
+        assert_eq!(get(&admin, open).await.0, 200, "{open}");
+    }
+    let refused = run(["top", &admin]).await;
+    assert!(refused.error(1).contains("UNAUTHENTICATED"), "{refused:?}");
+    let top = ["top", &admin, "--interval", "1ms", "--token", "viewer"];
+    assert!(run(top).await.success().starts_with(&*admin));
+    let elsewhere = run(["top", "http://192.0.2.1:1", "--token", "viewer"]).await;
+    assert!(
+        elsewhere.error(2).contains("--allow-plaintext-token"),
+        "{elsewhere:?}"
+    );
+    server.send(rustix::process::Signal::TERM);
+    server.end().await.success();
+    let record = std::fs::read_to_string(path("audit.jsonl")).unwrap();
+    for (principal, outcome) in [("caller", "denied"), ("viewer", "allowed")] {
+        let is_recorded = record.lines().any(|line| {
+            line.contains(&format!(
+                r#""outcome": "{outcome}", "principal": "{principal}""#
+            )) && line.contains(r#""method": "/metrics""#)
+        });
+        assert!(is_recorded, "{principal}: {record}");
+    }
 }

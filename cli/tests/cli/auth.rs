@@ -1,6 +1,6 @@
 //! The options `--auth`, `--token` and `--token-file`, and the command `token`.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use agentwire::auth::TokenDigest;
 use agentwire_codec::Value;
@@ -216,6 +216,31 @@ async fn a_token_is_not_sent_unencrypted_to_another_machine() {
         "--allow-plaintext-token",
     ];
     assert_ne!(run_as("alice", &args).await.code, 2);
+}
+
+#[tokio::test]
+async fn a_token_for_a_socket_that_others_can_replace_is_sent_with_a_warning() {
+    let files = Files::new();
+    let open = |mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(files.directory.path(), mode).unwrap();
+    };
+    open(0o755);
+    let server = files
+        .serve(&["serve", &format!("unix://{}", files.path("a.sock"))])
+        .await;
+    let call = ["call", &server.endpoint, "hello", "-v"];
+    for (mode, is_warned) in [(0o755, false), (0o777, true), (0o1777, true), (0o775, true)] {
+        open(mode);
+        let finished = run_as("alice", &call).await;
+        assert_eq!(finished.code, 0, "{finished:?}");
+        let text = "other users can write to the directory of the socket";
+        assert_eq!(
+            finished.stderr.contains(text),
+            is_warned,
+            "{mode:o}: {finished:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -269,11 +269,19 @@ async fn no_carrier_and_no_page_shows_a_credential() {
             "/ready",
             "/health",
         ] {
-            let request =
-                format!("GET {page} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
-            let answer = exchange(admin, request.as_bytes(), false).await;
-            assert!(answer.starts_with("HTTP/1.1 200"), "{page}: {answer}");
-            texts.push((page.to_owned(), answer));
+            for (token, status) in [(WRONG, " 401"), (TOKEN, " 200")] {
+                let request = format!(
+                    "GET {page} HTTP/1.1\r\nHost: {admin}\r\nAuthorization: Bearer {token}\r\n\
+                     Connection: close\r\n\r\n"
+                );
+                let answer = exchange(admin, request.as_bytes(), false).await;
+                let is_open = ["/", "/ready", "/health"].contains(&page);
+                assert!(
+                    is_open || answer[8..].starts_with(status),
+                    "{page}: {answer}"
+                );
+                texts.push((page.to_owned(), answer));
+            }
         }
         let pid = i32::try_from(server.id().unwrap()).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();

@@ -49,7 +49,7 @@ impl Inner {
             Ok(principal) => caller.principal = principal,
             Err((principal, refusal)) => {
                 caller.principal = principal;
-                let refusal = self.charge_refusal(&caller, refusal);
+                let refusal = self.charge(&caller).unwrap_or(refusal);
                 return Err(self.refuse(&asked, &id, &caller, refusal).await);
             }
         }
@@ -110,7 +110,7 @@ impl Inner {
             Err(denied) => denied,
         };
         let refusal = unauthenticated(&denied, "credential_refused");
-        let refusal = self.charge_refusal(&caller, refusal);
+        let refusal = self.charge(&caller).unwrap_or(refusal);
         let id = RequestId::unknown();
         Err(self.refuse(&Asked::connect(), &id, &caller, refusal).await)
     }
@@ -306,18 +306,15 @@ impl Inner {
         }
     }
 
-    /// Counts a request that is refused towards the quota of its peer, so that nobody can try
-    /// credentials at a higher rate than requests.
-    fn charge_refusal(&self, caller: &Caller, refusal: Refusal) -> Refusal {
+    /// Counts a request towards the quota of its caller. Returns the refusal if the quota is used
+    /// up. Refused requests count as well, so that nobody can try credentials at a higher rate than
+    /// requests.
+    pub(super) fn charge(&self, caller: &Caller) -> Option<Refusal> {
         let quota = self.security.quota_of(caller.principal.as_ref());
-        if quota.requests_per_minute.is_none() {
-            return refusal;
-        }
+        quota.requests_per_minute?;
         let key = quota_key(caller);
-        match self.quotas(&key).request(&key, &quota, 0) {
-            Ok(()) => refusal,
-            Err(exceeded) => rate_limited(exceeded),
-        }
+        let counted = self.quotas(&key).request(&key, &quota, 0);
+        counted.err().map(rate_limited)
     }
 
     /// Records a refusal and returns the error for the caller.

@@ -86,7 +86,7 @@ impl Asked {
         }
     }
 
-    fn new(method: impl Into<String>, verb: Verb, object: Object) -> Self {
+    pub(super) fn new(method: impl Into<String>, verb: Verb, object: Object) -> Self {
         Self {
             method: method.into(),
             verb: Some(verb),

@@ -7,10 +7,12 @@
 //! | `answers` | counts and records the answers, and ends streams whose permission ends |
 //! | `changes` | records changes of the policy and of the certificates |
 //! | `identity` | what is known about a connection |
+//! | `gate` | decides about requests that do not pass through a server |
 
 mod admit;
 mod answers;
 mod changes;
+mod gate;
 mod identity;
 mod inspect;
 
@@ -24,6 +26,7 @@ use async_stream::stream;
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use futures_util::StreamExt;
 
+pub use self::gate::Gate;
 pub(crate) use self::{changes::Changes, identity::Identity};
 use super::service::{Caller, Service, Work};
 use crate::{
@@ -64,11 +67,15 @@ enum QuotaKey {
 impl Gatekeeper {
     /// Puts a gatekeeper in front of a service.
     pub(super) fn guard(service: Arc<dyn Service>, security: Security) -> Arc<dyn Service> {
-        Arc::new(Self(Arc::new(Inner {
+        Arc::new(Self(Arc::new(Self::inner(service, security))))
+    }
+
+    fn inner(service: Arc<dyn Service>, security: Security) -> Inner {
+        Inner {
             service,
             security,
             quotas: [(); 2].map(|()| Arc::new(QuotaTable::new(MAX_CALLERS))),
-        })))
+        }
     }
 }
 
