@@ -101,6 +101,14 @@ pub(crate) fn is_unstarted(error: &WireError) -> bool {
     error.code == ErrorCode::AGENT_UNAVAILABLE && matches!(reason, Some("stopping" | "memory"))
 }
 
+/// Returns whether the server closes the connection after it has sent an error. Go servers do so
+/// after a request that is no call (PROTOCOL 11), and stopping servers after any refusal.
+pub(crate) fn ends_connection(error: &WireError) -> bool {
+    is_unstarted(error)
+        || error.message.starts_with("invalid message: ")
+        || error.code == ErrorCode::INVALID_MESSAGE && error.message == "missing method"
+}
+
 /// Returns whether the error is the answer of an HTTP server that has no path for tools, as the
 /// servers of Python and Go (PROTOCOL 15.2).
 fn has_no_route(error: &WireError) -> bool {

@@ -15,7 +15,10 @@ use agentwire_transport as transport;
 use crate::PeerKind;
 
 pub use self::{call_context::CallContext, phase::Phase, protocol_error::ProtocolError};
-pub(crate) use self::{convert::is_unstarted, display::write_causes};
+pub(crate) use self::{
+    convert::{ends_connection, is_unstarted},
+    display::write_causes,
+};
 
 /// A `Result` whose error type is [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

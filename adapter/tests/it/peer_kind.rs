@@ -132,3 +132,39 @@ async fn the_error_of_a_go_server_for_a_tool_says_that_it_has_none() {
     assert!(matches!(error, Err(Error::Unsupported { .. })), "{error:?}");
     within(go).await.unwrap();
 }
+
+/// A call that used the connection would be lost with it, after it was sent.
+#[tokio::test]
+async fn a_connection_that_go_is_about_to_close_is_not_used_again() {
+    let (endpoint, mut listener) = listen("go-closes").await;
+    let remote = RemoteAgent::builder(&endpoint).build().unwrap();
+    let go = tokio::spawn(async move {
+        let mut connections = Vec::new();
+        for (code, text) in [
+            (ErrorCode::INVALID_MESSAGE, "missing method"),
+            (
+                ErrorCode::INTERNAL_ERROR,
+                "invalid message: unknown method: execute",
+            ),
+            (
+                ErrorCode::INTERNAL_ERROR,
+                "invalid message: unknown method: describe",
+            ),
+        ] {
+            let (mut peer, id) = RawPeer::asked(&mut listener).await;
+            peer.reply(&id, WireError::new(code, text)).await;
+            // The connection stays open for longer than the next request takes.
+            connections.push(peer);
+        }
+        let (mut peer, id) = RawPeer::asked(&mut listener).await;
+        peer.answer(&id, "well").await;
+        connections.push(peer);
+        connections
+    });
+    within(remote.ping()).await.unwrap();
+    within(remote.execute("add", Map::new())).await.unwrap_err();
+    within(remote.describe()).await.unwrap_err();
+    let reply = within(remote.process(Message::user("?"))).await.unwrap();
+    assert_eq!(reply.text(), Some("well"));
+    assert_eq!(within(go).await.unwrap().len(), 4);
+}

@@ -20,7 +20,7 @@ use crate::{
         request::Request,
     },
     connection::Received,
-    error::{Phase, is_unstarted},
+    error::{Phase, ends_connection},
 };
 
 /// A failed attempt, and whether the attempt reused an idle connection.
@@ -227,7 +227,7 @@ fn poll_body(
             Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Broken(Some(error)))),
         };
         // The server may be about to close the connection.
-        lease.spent |= matches!(&envelope.body, Body::Error(error) if is_unstarted(error));
+        lease.spent |= matches!(&envelope.body, Body::Error(error) if ends_connection(error));
         if envelope.id == *id {
             return Poll::Ready(Ok(envelope.body));
         }
