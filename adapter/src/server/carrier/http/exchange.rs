@@ -159,7 +159,7 @@ impl Exchange {
                 work,
                 charge,
             }),
-            Err(error) => Err(Refusal::new(id, error)),
+            Err(error) => Err(Refusal::new(id, error).in_format(format)),
         }
     }
 
@@ -200,9 +200,11 @@ impl Exchange {
         let status = next.as_ref().and_then(reply::refusal_status);
         match (next, status) {
             (Some(body), Some(status)) => {
-                let Started { id, charge, .. } = started;
+                let Started {
+                    id, format, charge, ..
+                } = started;
                 drop(charge);
-                self.respond(&id, Format::Json, body, status, form).await
+                self.respond(&id, format, body, status, form).await
             }
             (next, _) => reply::events(self.into_events(started, next, form)),
         }
@@ -281,10 +283,7 @@ impl Exchange {
         let bytes = charged(encoded, grant, Some(in_flight));
         let bytes = bytes.slice(HEADER + part.start..HEADER + part.end);
         let body = ReplyBody::whole(bytes);
-        let mut response = match format {
-            Format::MessagePack => reply::with_type(status, "application/msgpack", body),
-            _ => reply::json(status, body),
-        };
+        let mut response = reply::in_format(format, status, body);
         response.headers_mut().extend(headers);
         reply::put_id(response.headers_mut(), id);
         response

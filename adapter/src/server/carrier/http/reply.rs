@@ -28,6 +28,7 @@ pub(super) struct Refusal {
     /// The status, or `None` for the status of the error's code.
     status: Option<StatusCode>,
     form: Form,
+    format: Format,
     /// Whether the rest of the body has not been read, so that the connection must be closed.
     pub(super) is_unread: bool,
     /// The reason for observers, or `None` if the service refused the request.
@@ -41,6 +42,7 @@ impl Refusal {
             error: Box::new(error),
             status: None,
             form: Form::Envelope,
+            format: Format::Json,
             is_unread: false,
             reason: None,
         }
@@ -48,6 +50,12 @@ impl Refusal {
 
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    /// Sets the format of the answer, which is that of the request.
+    pub(super) fn in_format(mut self, format: Format) -> Self {
+        self.format = format;
         self
     }
 
@@ -75,6 +83,7 @@ impl Refusal {
             error,
             status,
             form,
+            format,
             is_unread,
             ..
         } = self;
@@ -85,9 +94,9 @@ impl Refusal {
         let envelope = Envelope::new(id.clone(), form.prepare((*error).into()));
         let mut body = Vec::new();
         // An error that repeats at most a short text of its request can always be encoded.
-        let _ = Format::Json.encode(&envelope, &mut body);
+        let _ = format.encode(&envelope, &mut body);
         form.keep_part(&mut body, 0);
-        let mut response = json(status, ReplyBody::whole(body));
+        let mut response = in_format(format, status, ReplyBody::whole(body));
         response.headers_mut().extend(headers);
         put_id(response.headers_mut(), &id);
         if is_unread {
@@ -106,6 +115,18 @@ pub(super) fn put_hints(headers: &mut HeaderMap, error: &WireError) {
     let wait = error.details.get("retry_after_ms").and_then(Value::as_u64);
     if let (Some(millis), true) = (wait, error.code == ErrorCode::RATE_LIMITED) {
         headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
+    }
+}
+
+/// Returns an answer in the format of its request.
+pub(super) fn in_format(
+    format: Format,
+    status: StatusCode,
+    body: ReplyBody,
+) -> Response<ReplyBody> {
+    match format {
+        Format::MessagePack => with_type(status, "application/msgpack", body),
+        _ => json(status, body),
     }
 }
 

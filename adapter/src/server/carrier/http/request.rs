@@ -286,7 +286,7 @@ async fn decode(
                 charge,
             })
         }
-        Err(error) => Err(undecodable(hints, &error)),
+        Err(error) => Err(undecodable(hints, &error).in_format(format)),
     }
 }
 
