@@ -200,6 +200,51 @@ async fn a_draining_server_is_alive_but_not_ready() {
     drop(call);
 }
 
+/// Returns the status of a probe, or `None` if nothing listens.
+async fn probe(base: &str, path: &str) -> Option<u16> {
+    let address = base.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+#[tokio::test]
+async fn probes_at_the_door_and_at_the_admin_endpoint_follow_the_life_of_a_server() {
+    // A registry that starts later, at a port that was free.
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let registry = format!("tcp://{}", free.local_addr().unwrap());
+    drop(free);
+    let args = ["serve", "http://127.0.0.1:0", "--agent", "slow:600000"];
+    let options = ["--registry", &registry, "--admin", "http://127.0.0.1:0"];
+    let (server, admin, door) = serve(&[&args[..], &options].concat()).await;
+    let both = async |path: &str| [probe(&door, path).await, probe(&admin, path).await];
+
+    // Started, but not registered.
+    assert_eq!(both("/live").await, [Some(200); 2]);
+    assert_eq!(both("/health").await, [Some(200); 2]);
+    assert_eq!(both("/ready").await, [Some(503); 2]);
+
+    let _registry = Running::start(["registry", "serve", &registry]);
+    within(async { while both("/ready").await != [Some(200); 2] {} }).await;
+
+    // A call holds the stop up. The door takes no new connections, and the process is alive.
+    let mut call = program(["call", &door, "hi"]).spawn().unwrap();
+    within(async { while metrics(&admin).await["agentwire_requests_in_flight"] != 1.0 {} }).await;
+    server.send(rustix::process::Signal::TERM);
+    within(async { while probe(&admin, "/ready").await != Some(503) {} }).await;
+    assert_eq!(probe(&admin, "/live").await, Some(200));
+    within(async { while probe(&door, "/ready").await == Some(200) {} }).await;
+
+    // A second signal aborts the call.
+    server.send(rustix::process::Signal::TERM);
+    let _ = server.end().await;
+    assert_eq!(both("/live").await, [None, None]);
+    let _ = within(call.wait()).await;
+}
+
 #[tokio::test]
 async fn the_page_has_no_foreign_assets_and_other_requests_are_refused() {
     let (_server, admin, _) = serve(&[
