@@ -76,6 +76,37 @@ async fn discovery() -> TestResult {
 }
 
 #[tokio::test]
+async fn five_doors() -> TestResult {
+    let printed = run(&mut example("five_doors")).await?;
+    for scheme in ["unix", "tcp", "ws", "http", "grpc"] {
+        let shouted = format!(
+            "{scheme}: HELLO THROUGH {} (3 chunks",
+            scheme.to_uppercase()
+        );
+        // Without the package agenkit, Python opens three doors.
+        let by_python = printed.matches(&format!("{shouted}, with")).count();
+        let not_called = printed.contains(&format!("{scheme}: not called; install"));
+        assert!(by_python == 1 || not_called, "{scheme}:\n{printed}");
+        let closed = format!("   {scheme}: closed");
+        for line in [format!("   {shouted})"), closed] {
+            assert!(
+                printed.lines().any(|printed| printed == line),
+                "no {line:?} in:\n{printed}"
+            );
+        }
+    }
+    let by_standard_library = printed.contains("with the standard library");
+    let not_called = printed.matches("not called").count();
+    assert_eq!(
+        not_called,
+        if by_standard_library { 2 } else { 0 },
+        "{printed}"
+    );
+    assert!(printed.ends_with("Done.\n"), "{printed}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn streaming() -> TestResult {
     let printed = run(&mut example("streaming")).await?;
     let wanted = "\
