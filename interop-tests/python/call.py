@@ -5,8 +5,8 @@ Calls the server at ENDPOINT (unix://PATH, or one of tcp, ws, http, h2c and grpc
 which must run the interop agent that serve.py defines. Prints one line per case, `ok CASE` or `FAIL
 CASE: REASON`. A case fails if it takes longer than 150 seconds. Without CASE, runs all cases that
 need no help. Exits with 0 if all cases passed, with 1 if any failed, with 2 on wrong usage. The
-environment variable AGENTWIRE_PEER selects the implementation: `own` (the default), `agenkit`, or
-for WebSocket `websockets`, `aiohttp` or `wsproto`.
+environment variable AGENTWIRE_PEER selects the implementation: `own` (the default), `agenkit`,
+`aiohttp-http`, or for WebSocket `websockets`, `aiohttp` or `wsproto`.
 
 --list prints the names of all cases instead, and takes no ENDPOINT. --strict selects only the cases
 that need an agentwire server, because other servers answer differently; it applies to --list and to

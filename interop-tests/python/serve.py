@@ -5,8 +5,8 @@ ENDPOINT is unix://PATH, or one of tcp, ws, http, h2c and grpc with ://HOST:PORT
 free port. Prints the line `READY ENDPOINT`, with the chosen port, once the server accepts
 connections. Then serves until SIGTERM, SIGINT or the end of standard input, removes the socket file
 and exits with 0. Exits with 1 if the server cannot listen, with 2 on wrong usage. The environment
-variable AGENTWIRE_PEER selects the implementation: `own` (the default), `agenkit`, or for WebSocket
-`websockets`, `aiohttp` or `wsproto`.
+variable AGENTWIRE_PEER selects the implementation: `own` (the default), `agenkit`, `aiohttp-http`,
+or for WebSocket `websockets`, `aiohttp` or `wsproto`.
 
 The interop agent behaves as follows, in Rust too:
 

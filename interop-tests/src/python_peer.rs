@@ -23,6 +23,8 @@ pub enum PythonPeer {
     Aiohttp,
     /// The same on the package wsproto.
     Wsproto,
+    /// The implementation of these tests over HTTP, on the package aiohttp.
+    AiohttpHttp,
 }
 
 impl PythonPeer {
@@ -34,6 +36,7 @@ impl PythonPeer {
             Self::Websockets => "websockets",
             Self::Aiohttp => "aiohttp",
             Self::Wsproto => "wsproto",
+            Self::AiohttpHttp => "aiohttp-http",
         }
     }
 }

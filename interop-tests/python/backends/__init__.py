@@ -61,8 +61,8 @@ class Backend(Protocol):
 def load() -> Backend:
     """Returns the backend that AGENTWIRE_PEER names.
 
-    It is `own`, `agenkit`, or one of the libraries for WebSocket: `websockets`, `aiohttp` or
-    `wsproto`.
+    It is `own`, `agenkit`, `aiohttp-http` for HTTP, or one of the libraries for WebSocket:
+    `websockets`, `aiohttp` or `wsproto`.
     """
     name = os.environ.get(VARIABLE, "own")
     if name == "own":
@@ -78,6 +78,12 @@ def load() -> Backend:
                 f" (Python 3.12 or later). The import failed with: {error}"
             ) from error
         return cast(Backend, agenkit)
+    if name == "aiohttp-http":
+        try:
+            from . import http_aiohttp
+        except ImportError as error:
+            raise BackendError(f"{VARIABLE}={name} needs the package aiohttp: {error}") from error
+        return cast(Backend, http_aiohttp)
     if name in _LIBRARIES:
         from .websocket import WebSocketBackend
 
@@ -87,7 +93,7 @@ def load() -> Backend:
             raise BackendError(f"{VARIABLE}={name} needs the package {name}: {error}") from error
         return cast(Backend, WebSocketBackend(library))
     raise BackendError(
-        f"{VARIABLE}={name!r} names no implementation: it is 'own', 'agenkit', "
+        f"{VARIABLE}={name!r} names no implementation: it is 'own', 'agenkit', 'aiohttp-http', "
         + ", ".join(map(repr, _LIBRARIES))
     )
 
