@@ -34,6 +34,22 @@ pub(crate) enum Peer {
     Jsonrpsee,
     /// Cap'n Proto, single-threaded
     Capnp,
+    /// agentwire over HTTP/1.1, JSON
+    AgentwireHttp,
+    /// agentwire over HTTP/2 with shared connections, JSON
+    AgentwireH2c,
+    /// agentwire over WebSocket with one call in flight per connection, JSON
+    AgentwireWebsocket,
+    /// agentwire over WebSocket with several calls in flight per connection, JSON
+    AgentwireWebsocketShared,
+    /// agentwire over gRPC
+    AgentwireGrpc,
+    /// axum with serde_json, called by hyper over HTTP/1.1
+    AxumHttp,
+    /// axum with serde_json, called by hyper over HTTP/2
+    AxumH2c,
+    /// tokio-tungstenite with serde_json on both sides
+    Tungstenite,
     /// The Python package agenkit, on both sides
     Agenkit,
     /// A client of agentwire, with JSON, and a server of agenkit
@@ -64,6 +80,14 @@ impl Peer {
             Self::Tonic => "tonic",
             Self::Jsonrpsee => "jsonrpsee",
             Self::Capnp => "capnp-rpc",
+            Self::AgentwireHttp => "agentwire, HTTP/1.1",
+            Self::AgentwireH2c => "agentwire, HTTP/2",
+            Self::AgentwireWebsocket => "agentwire, WebSocket",
+            Self::AgentwireWebsocketShared => "agentwire, WebSocket, shared",
+            Self::AgentwireGrpc => "agentwire, gRPC",
+            Self::AxumHttp => "axum and hyper, HTTP/1.1",
+            Self::AxumH2c => "axum and hyper, HTTP/2",
+            Self::Tungstenite => "tokio-tungstenite",
             Self::Agenkit => "agenkit 0.92.2 (Python)",
             Self::AgentwireToAgenkit => "agentwire calls agenkit 0.92.2",
             Self::AgenkitToAgentwire => "agenkit 0.92.2 calls agentwire",
@@ -77,7 +101,28 @@ impl Peer {
                 | Self::AgentwireMsgpack
                 | Self::AgentwireShared
                 | Self::AgentwireSharedMsgpack
-        )
+        ) || self.scheme().is_some()
+    }
+
+    /// Returns the scheme of a carrier of agentwire above TCP.
+    pub(crate) const fn scheme(self) -> Option<&'static str> {
+        match self {
+            Self::AgentwireHttp => Some("http"),
+            Self::AgentwireH2c => Some("h2c"),
+            Self::AgentwireWebsocket | Self::AgentwireWebsocketShared => Some("ws"),
+            Self::AgentwireGrpc => Some("grpc"),
+            _ => None,
+        }
+    }
+
+    /// Returns true if the peer is measured to compare the carriers above TCP with the libraries
+    /// that a user would pick instead.
+    const fn is_door(self) -> bool {
+        let is_library = matches!(
+            self,
+            Self::AxumHttp | Self::AxumH2c | Self::Tungstenite | Self::Tonic
+        );
+        is_library || self.scheme().is_some()
     }
 
     /// Returns the peer whose program is the server.
@@ -107,7 +152,14 @@ impl Peer {
     pub(crate) const fn is_built(self) -> bool {
         let is_optional = matches!(
             self,
-            Self::TarpcJson | Self::TarpcBincode | Self::Tonic | Self::Jsonrpsee | Self::Capnp
+            Self::TarpcJson
+                | Self::TarpcBincode
+                | Self::Tonic
+                | Self::Jsonrpsee
+                | Self::Capnp
+                | Self::AxumHttp
+                | Self::AxumH2c
+                | Self::Tungstenite
         );
         !is_optional || cfg!(feature = "peers")
     }
@@ -116,17 +168,27 @@ impl Peer {
     pub(crate) fn can_run(self, scenario: Scenario, carrier: Carrier) -> bool {
         let shape = scenario.shape();
         let carries = match self {
-            Self::Jsonrpsee => carrier == Carrier::Tcp,
+            Self::Jsonrpsee | Self::AxumHttp | Self::AxumH2c | Self::Tungstenite => {
+                carrier == Carrier::Tcp
+            }
+            peer if peer.scheme().is_some() => carrier == Carrier::Tcp,
             _ => true,
         };
+        // The other peers have these scenarios over Unix sockets.
+        let is_only_for_doors = matches!(scenario, Scenario::Lone | Scenario::SixtyFourByOne);
+        let carries = carries && (carrier != Carrier::Tcp || !is_only_for_doors || self.is_door());
         let shares = match self {
             // Without sharing, a connection has one call in flight.
-            Self::Agentwire | Self::AgentwireMsgpack => shape.in_flight == 1,
+            Self::Agentwire
+            | Self::AgentwireMsgpack
+            | Self::AgentwireHttp
+            | Self::AgentwireWebsocket
+            | Self::AxumHttp => shape.in_flight == 1,
             // In these scenarios, sharing has no effect. A stream never shares its connection, and
             // a server treats all connections alike.
-            Self::AgentwireShared | Self::AgentwireSharedMsgpack => {
-                !shape.stream && !shape.separate
-            }
+            Self::AgentwireShared
+            | Self::AgentwireSharedMsgpack
+            | Self::AgentwireWebsocketShared => !shape.stream && !shape.separate,
             // The other scenarios show the limits of agenkit, not the limits of the combination.
             Self::AgentwireToAgenkit | Self::AgenkitToAgentwire => {
                 shape.connections == 1 && shape.in_flight == 1
@@ -134,7 +196,13 @@ impl Peer {
             _ => true,
         };
         let streams = match self {
-            Self::Multiplexer | Self::TarpcJson | Self::TarpcBincode | Self::Capnp => !shape.stream,
+            Self::Multiplexer
+            | Self::TarpcJson
+            | Self::TarpcBincode
+            | Self::Capnp
+            | Self::AxumHttp
+            | Self::AxumH2c
+            | Self::Tungstenite => !shape.stream,
             _ => true,
         };
         carries && shares && streams

@@ -35,10 +35,15 @@ impl Scenario {
         Self::Stream,
     ];
 
-    /// The timed scenarios that also run over TCP. These scenarios are sufficient to show the
-    /// influence of the carrier.
-    pub(crate) const TIMED_OVER_TCP: [Self; 3] =
-        [Self::LoneOneCpu, Self::OneBySixtyFour, Self::OneMiB];
+    /// The timed scenarios that also run over TCP. The peers that also run over Unix sockets have
+    /// only those that are sufficient to show the influence of the carrier.
+    pub(crate) const TIMED_OVER_TCP: [Self; 5] = [
+        Self::LoneOneCpu,
+        Self::Lone,
+        Self::OneBySixtyFour,
+        Self::SixtyFourByOne,
+        Self::OneMiB,
+    ];
 
     pub(crate) const fn shape(self) -> Shape {
         match self {

@@ -34,7 +34,16 @@ impl Agent for Echo {
     }
 }
 
-pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result<(), BenchError> {
+/// Serves the echo, with the carrier of the scheme above TCP if there is one.
+pub(super) async fn serve(
+    endpoint: &Endpoint,
+    scheme: Option<&str>,
+    control: ServerControl,
+) -> Result<(), BenchError> {
+    let endpoint = match (scheme, endpoint.host_and_port()) {
+        (Some(scheme), Some((host, port))) => format!("{scheme}://{host}:{port}"),
+        _ => endpoint.to_string(),
+    };
     let server = LocalAgent::builder(Echo)
         .max_connections(MAX_CONNECTIONS)
         .endpoint(endpoint)
@@ -53,7 +62,27 @@ pub(super) async fn drive(
     max_in_flight: usize,
 ) -> Result<(), BenchError> {
     let shape = workload.shape;
-    let (clients, connections) = if shape.separate {
+    let separate = shape.separate;
+    drive_clients(endpoint, workload, format, max_in_flight, separate).await
+}
+
+/// Runs the client over a carrier of HTTP/2, where all calls of a client share one connection.
+pub(super) async fn drive_http2(
+    endpoint: &Endpoint,
+    workload: &mut Workload,
+) -> Result<(), BenchError> {
+    drive_clients(endpoint, workload, Format::Json, 1, true).await
+}
+
+async fn drive_clients(
+    endpoint: &Endpoint,
+    workload: &mut Workload,
+    format: Format,
+    max_in_flight: usize,
+    separate: bool,
+) -> Result<(), BenchError> {
+    let shape = workload.shape;
+    let (clients, connections) = if separate {
         (shape.connections, 1)
     } else {
         (1, shape.connections)

@@ -9,6 +9,8 @@ mod raw;
 mod serde_json;
 
 #[cfg(feature = "peers")]
+mod axum;
+#[cfg(feature = "peers")]
 mod capnp;
 #[cfg(feature = "peers")]
 mod jsonrpsee;
@@ -16,6 +18,8 @@ mod jsonrpsee;
 mod tarpc;
 #[cfg(feature = "peers")]
 mod tonic;
+#[cfg(feature = "peers")]
+mod tungstenite;
 
 use ::agentwire::{Endpoint, Format};
 
@@ -33,7 +37,12 @@ pub(crate) async fn serve(
         Peer::Agentwire
         | Peer::AgentwireMsgpack
         | Peer::AgentwireShared
-        | Peer::AgentwireSharedMsgpack => agentwire::serve(endpoint, control).await,
+        | Peer::AgentwireSharedMsgpack
+        | Peer::AgentwireHttp
+        | Peer::AgentwireH2c
+        | Peer::AgentwireWebsocket
+        | Peer::AgentwireWebsocketShared
+        | Peer::AgentwireGrpc => agentwire::serve(endpoint, peer.scheme(), control).await,
         Peer::Multiplexer => multiplexer::serve(endpoint, control).await,
         #[cfg(feature = "peers")]
         Peer::TarpcJson => tarpc::serve(endpoint, control, tarpc::Format::Json).await,
@@ -45,6 +54,10 @@ pub(crate) async fn serve(
         Peer::Jsonrpsee => jsonrpsee::serve(endpoint, control).await,
         #[cfg(feature = "peers")]
         Peer::Capnp => capnp::serve(endpoint, control).await,
+        #[cfg(feature = "peers")]
+        Peer::AxumHttp | Peer::AxumH2c => axum::serve(endpoint, control).await,
+        #[cfg(feature = "peers")]
+        Peer::Tungstenite => tungstenite::serve(endpoint, control).await,
         other => Err(not_in_this_program(other)),
     }
 }
@@ -79,6 +92,21 @@ pub(crate) async fn drive(
         Peer::Jsonrpsee => jsonrpsee::drive(endpoint, workload).await,
         #[cfg(feature = "peers")]
         Peer::Capnp => capnp::drive(endpoint, workload).await,
+        Peer::AgentwireHttp | Peer::AgentwireWebsocket => {
+            agentwire::drive(endpoint, workload, Format::Json, 1).await
+        }
+        Peer::AgentwireWebsocketShared => {
+            agentwire::drive(endpoint, workload, Format::Json, MAX_IN_FLIGHT).await
+        }
+        Peer::AgentwireH2c | Peer::AgentwireGrpc => {
+            agentwire::drive_http2(endpoint, workload).await
+        }
+        #[cfg(feature = "peers")]
+        Peer::AxumHttp => axum::drive(endpoint, workload, axum::Version::Http1).await,
+        #[cfg(feature = "peers")]
+        Peer::AxumH2c => axum::drive(endpoint, workload, axum::Version::Http2).await,
+        #[cfg(feature = "peers")]
+        Peer::Tungstenite => tungstenite::drive(endpoint, workload).await,
         other => Err(not_in_this_program(other)),
     }
 }
