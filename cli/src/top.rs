@@ -13,6 +13,7 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
     admin::{AdminUrl, parse_admin_url},
@@ -59,8 +60,10 @@ impl TopArgs {
                 let next = Picture::read(&self.url, token).await?;
                 let text = draw(&last, &next, &self.url);
                 if is_terminal {
-                    // Clears the screen, and what is above it.
-                    output::print(format!("\x1b[H\x1b[2J\x1b[3J{text}").as_bytes())?;
+                    // Draws over the last picture, because a cleared screen would flicker.
+                    let text = text.replace('\n', "\x1b[K\n");
+                    let clear = if drawn == 0 { "\x1b[2J" } else { "" };
+                    output::print(format!("{clear}\x1b[H{text}\x1b[J").as_bytes())?;
                 } else {
                     output::print(text.as_bytes())?;
                 }
@@ -161,17 +164,17 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
     let _ = writeln!(text, "{url}  {ready}  up {uptime}\n");
     let _ = writeln!(
         text,
-        "{:.1} requests/s  {} in flight  p50 {}  p99 {}  in {}/s  out {}/s",
+        "{:.1} requests/s  {} in flight  p50 {}  p99 {}",
         rate(REQUESTS, &[]),
         next.sum("agentwire_requests_in_flight", &[]),
         next.quantile(last, &[], 50),
         next.quantile(last, &[], 99),
-        bytes(rate("agentwire_received_bytes_total", &[])),
-        bytes(rate("agentwire_sent_bytes_total", &[])),
     );
     let _ = writeln!(
         text,
-        "{} ejections  {} resyncs  {} refusals  {} registrations",
+        "in {}/s  out {}/s  {} ejections  {} resyncs  {} refusals  {} registrations",
+        bytes(rate("agentwire_received_bytes_total", &[])),
+        bytes(rate("agentwire_sent_bytes_total", &[])),
         next.sum("agentwire_instance_ejections_total", &[]),
         next.sum("agentwire_watch_resyncs_total", &[]),
         next.sum("agentwire_refusals_total", &[]),
@@ -191,7 +194,7 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
     names.dedup();
     let _ = writeln!(
         text,
-        "\n{:<24} {:<10} {:>10} {:>10} {:>10} {:>9} {:>9}",
+        "\n{:<22} {:<8} {:>10} {:>10} {:>8} {:>8} {:>8}",
         "NAME", "METHOD", "REQUESTS", "PER SECOND", "FAILED", "P50", "P99"
     );
     for (agent, method) in names {
@@ -201,9 +204,9 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
         let name = if agent.is_empty() { "-" } else { agent };
         let _ = writeln!(
             text,
-            "{:<24} {:<10} {total:>10} {:>10.1} {:>10} {:>9} {:>9}",
-            line(name, 24),
-            line(method, 10),
+            "{} {} {total:>10} {:>10.1} {:>8} {:>8} {:>8}",
+            cell(name, 22),
+            cell(method, 8),
             rate(REQUESTS, &labels),
             total - ok,
             next.quantile(last, &labels, 50),
@@ -228,9 +231,9 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
         let peer = one["peer"].as_str().or(one["endpoint"].as_str());
         let _ = writeln!(
             text,
-            "{:<40} {:<7} {:>9} {:>10} {:>10}",
-            line(peer.unwrap_or("-"), 40),
-            line(one["side"].as_str().unwrap_or("-"), 7),
+            "{} {} {:>9} {:>10} {:>10}",
+            cell(peer.unwrap_or("-"), 40),
+            cell(one["side"].as_str().unwrap_or("-"), 7),
             duration(number(&one["age_seconds"])),
             one["requests"].as_u64().unwrap_or_default(),
             one["in_flight"].as_u64().unwrap_or_default(),
@@ -241,9 +244,9 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
         text.push_str("\nEVENTS, newest first\n");
     }
     for event in events.iter().take(SHOWN) {
-        let kind = line(event["kind"].as_str().unwrap_or("-"), 10);
-        let about = line(event["text"].as_str().unwrap_or_default(), 80);
-        let _ = writeln!(text, "{kind:<10} {about}");
+        let kind = cell(event["kind"].as_str().unwrap_or("-"), 10);
+        let about = cell(event["text"].as_str().unwrap_or_default(), 69);
+        let _ = writeln!(text, "{kind} {}", about.trim_end());
     }
     text
 }
@@ -257,13 +260,19 @@ fn number(value: &Value) -> f64 {
     value.as_f64().or_else(integer).unwrap_or_default()
 }
 
-/// Returns a text of a server without commands for a terminal, and cut to a width.
-fn line(text: &str, width: usize) -> String {
+/// Returns a text of a server without commands for a terminal, cut or padded to a number of cells.
+fn cell(text: &str, width: usize) -> String {
     let text = Escaped(text).to_string();
-    match text.char_indices().nth(width) {
-        Some(_) => text.chars().take(width - 1).chain(['…']).collect(),
-        None => text,
+    let mut shown = text.as_str();
+    let mut mark = "";
+    if text.width() > width {
+        mark = "…";
+        while shown.width() >= width {
+            shown = &shown[..shown.char_indices().next_back().map_or(0, |(at, _)| at)];
+        }
     }
+    let padding = width.saturating_sub(shown.width() + mark.width());
+    format!("{shown}{mark}{:padding$}", "")
 }
 
 fn duration(seconds: f64) -> String {
@@ -333,3 +342,24 @@ Examples:
   agentwire top http://127.0.0.1:9090
   agentwire top http://127.0.0.1:9090 --interval 5s
   agentwire top http://127.0.0.1:9090 -n 1 | head -n 3";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_have_their_width_on_a_terminal() {
+        for (text, expected) in [
+            ("", "      "),
+            ("echo", "echo  "),
+            ("weathe", "weathe"),
+            ("weather", "weath…"),
+            ("天気予", "天気予"),
+            ("天気予報", "天気… "),
+            ("a天気予", "a天気…"),
+            ("\x1b[2J", "\\u{1b…"),
+        ] {
+            assert_eq!(cell(text, 6), expected);
+        }
+    }
+}

@@ -289,13 +289,16 @@ async fn top_shows_rates_connections_and_names() {
     ])
     .await;
     run(["call", &endpoint, "hi"]).await.success();
+    // A health check is no refusal.
+    run(["ping", &endpoint, "-c", "1"]).await.success();
     let top = run(["top", &admin, "--interval", "1ms"]).await;
     let text = top.success();
     assert!(text.starts_with(&format!("{admin}  ready  up ")), "{text}");
     for part in [
         "requests/s",
         "p99",
-        "echo                     process             1",
+        "  0 refusals  ",
+        "echo                   process           1",
         "CONNECTIONS (0)",
     ] {
         assert!(text.contains(part), "{part} in {text}");

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use agentwire_codec::{Envelope, RequestId, WireError};
+use agentwire_codec::{Envelope, EnvelopeType, RequestId, WireError};
 use agentwire_transport::internal::LogLimit;
 
 use super::{in_flight::InFlight, reply::Reply};
@@ -61,7 +61,9 @@ pub(super) fn dispatch(
     let kind = body.kind();
     if !service.accepts(kind) {
         let error = not_a_request(kind, format, len, payload);
-        return Err(refuse(MALFORMED, id, error));
+        // A client pings an agent with a heartbeat. The answer shows that the server is alive.
+        let reason = MALFORMED.filter(|_| kind != EnvelopeType::Heartbeat);
+        return Err(refuse(reason, id, error));
     }
     if is_stopping {
         return Err(refuse(Some("stopping"), id, stopping()));
