@@ -8,6 +8,7 @@ use std::{io::IsTerminal, num::NonZeroUsize, time::Duration};
 
 use agentwire::{Map, Message, Value};
 use clap::Args;
+use tokio::time::timeout;
 
 use self::{
     load::{Load, Until, Work},
@@ -19,7 +20,7 @@ use crate::{
     message_args::{Json, parse_content},
     output, runtime,
     signals::StopSignals,
-    target_args::{Address, Pool, TargetArgs},
+    target_args::{Address, Pool, Target, TargetArgs},
     timeout::parse_timeout,
 };
 
@@ -151,7 +152,13 @@ impl BenchArgs {
         };
         let run = async {
             let mut signals = StopSignals::start()?;
-            load.run(&remote, progress, signals.next()).await
+            let measured = load.run(&remote, progress, signals.next()).await;
+            match measured {
+                Err(silence) if silence.exit() == Exit::TimedOut => {
+                    Err(unreachable(&target).await.unwrap_or(silence))
+                }
+                measured => measured,
+            }
         };
         let measurements = if callers == 1 {
             runtime::run_client(run)
@@ -174,6 +181,19 @@ impl BenchArgs {
         }
     }
 }
+
+/// Returns why no call was answered if the server cannot be reached. The client of a run cannot say
+/// so, because it still tries to connect at the end of the run.
+async fn unreachable(target: &Target) -> Option<CliError> {
+    let remote = target.client().ok()?;
+    match timeout(CHECK_TIMEOUT, remote.ping()).await {
+        Ok(Err(error)) if error.is_connect() => Some(error.into()),
+        _ => None,
+    }
+}
+
+/// The time to find out whether a server can be reached.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 const AFTER_HELP: &str = "\
 Examples:
