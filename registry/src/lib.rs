@@ -94,7 +94,7 @@ mod watch;
 pub use semver::{Version, VersionReq};
 
 #[cfg(feature = "redis")]
-pub use crate::redis::{RedisRegistry, RedisRegistryBuilder};
+pub use crate::redis::{OutcomeClaim, RedisOutcomes, RedisRegistry, RedisRegistryBuilder};
 pub use crate::{
     config::{DuplicatePolicy, RegistryConfig},
     dns::{DnsRegistry, Resolve, SystemResolver},

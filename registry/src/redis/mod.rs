@@ -43,6 +43,7 @@ mod id;
 mod keys;
 mod listener;
 mod outage;
+mod outcomes;
 mod position;
 mod retry;
 mod script;
@@ -57,7 +58,10 @@ mod watcher;
 
 use std::{fmt, sync::Arc};
 
-pub use self::builder::RedisRegistryBuilder;
+pub use self::{
+    builder::RedisRegistryBuilder,
+    outcomes::{OutcomeClaim, RedisOutcomes},
+};
 use self::{id::Range, shared::Shared, store::ReadMode, watcher::Watcher};
 use crate::{
     InstanceRef, Lease, Query, Registration, RegistrationProblem, Registry, RegistryError, Watch,

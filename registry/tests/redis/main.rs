@@ -5,6 +5,7 @@
 mod contents;
 mod contract;
 mod failures;
+mod outcomes;
 mod server;
 mod sharing;
 
