@@ -255,6 +255,17 @@ pub struct Delivery {
     pub idempotency_key: Option<String>,
 }
 
+impl Delivery {
+    /// Returns whether a text can be an idempotency key, which has 1 to 255 bytes.
+    #[must_use]
+    pub fn is_usable_key(key: &str) -> bool {
+        (1..=MAX_KEY_LEN).contains(&key.len())
+    }
+}
+
+/// The maximum length of an idempotency key, in bytes. Servers keep the keys.
+const MAX_KEY_LEN: usize = 255;
+
 /// A message to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

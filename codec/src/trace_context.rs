@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Map, Value};
+use crate::{Map, Value, json};
 
 /// The trace context of a request, as [W3C Trace Context] defines it ([PROTOCOL 16.1]).
 ///
@@ -70,10 +70,18 @@ impl TraceContext {
     }
 
     /// Reads the context from the metadata of a message. Returns `None` if there is none.
+    ///
+    /// The metadata of gRPC is text ([PROTOCOL 15.3]), so the map may also be the text of a JSON
+    /// object, or of a Python dictionary with the same keys.
+    ///
+    /// [PROTOCOL 15.3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#15-other-carriers
     #[must_use]
     pub fn read_from(metadata: &Map) -> Option<Self> {
-        let fields = metadata.get(TRACE_CONTEXT)?.as_map()?;
-        Some(Self::from_fields(fields.clone()))
+        match metadata.get(TRACE_CONTEXT)? {
+            Value::Map(fields) => Some(Self::from_fields(fields.clone())),
+            Value::Text(text) => Some(Self::from_fields(read_text(text)?)),
+            _ => None,
+        }
     }
 
     /// Writes the context to the metadata of a message. Replaces an earlier context.
@@ -113,6 +121,12 @@ impl TraceContext {
     #[must_use]
     pub fn tracestate(&self) -> Option<&str> {
         self.fields.get("tracestate")?.as_str()
+    }
+
+    /// Returns the text of any field, such as `baggage`, or `None` if there is none.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name)?.as_str()
     }
 
     /// Returns the id of the trace, or `None` if the context is not valid.
@@ -174,6 +188,24 @@ impl fmt::Debug for TraceContext {
     }
 }
 
+/// Reads a map that a carrier has written as text.
+fn read_text(text: &str) -> Option<Map> {
+    if text.len() > MAX_TEXT || !text.starts_with('{') {
+        return None;
+    }
+    let value = json::from_slice(text.as_bytes()).or_else(|error| {
+        // Python's client for gRPC writes `str(dict)`.
+        if text.contains('"') {
+            return Err(error);
+        }
+        json::from_slice(text.replace('\'', "\"").as_bytes())
+    });
+    match value {
+        Ok(Value::Map(fields)) => Some(fields),
+        _ => None,
+    }
+}
+
 /// Parses lower-case hexadecimal digits, as the standard requires.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
@@ -189,6 +221,10 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
 }
 
 const TRACE_CONTEXT: &str = "trace_context";
+
+/// The maximum length of a context as text: that of the headers with the longest allowed values,
+/// and some other fields.
+const MAX_TEXT: usize = 16 * 1024;
 
 /// The length of a `traceparent` of version 00.
 const LEN: usize = 55;
@@ -249,6 +285,7 @@ mod tests {
         let context = TraceContext::read_from(&metadata).unwrap();
         assert!(!context.is_valid());
         assert_eq!(context.tracestate(), Some("a=1"));
+        assert_eq!(context.field("baggage"), Some("b=2"));
         let mut copy = Map::new();
         context.write_to(&mut copy);
         assert_eq!(copy, metadata);
@@ -261,5 +298,28 @@ mod tests {
             None
         );
         assert_eq!(TraceContext::read_from(&Map::new()), None);
+    }
+
+    #[test]
+    fn a_context_that_a_carrier_has_written_as_text_is_read() {
+        let fields = map! {"traceparent": VALID, "tracestate": "a=1"};
+        let expected = TraceContext::from_fields(fields);
+        for text in [
+            format!(r#"{{"traceparent": "{VALID}", "tracestate": "a=1"}}"#),
+            format!("{{'traceparent': '{VALID}', 'tracestate': 'a=1'}}"),
+        ] {
+            let metadata = map! {"trace_context": (text.as_str())};
+            assert_eq!(TraceContext::read_from(&metadata), Some(expected.clone()));
+        }
+        for text in [
+            "{",
+            "7",
+            "['traceparent']",
+            "{'a': 'it\"s'}",
+            &format!("{{\"traceparent\": \"{}\"}}", "0".repeat(MAX_TEXT)),
+        ] {
+            let metadata = map! {"trace_context": text};
+            assert_eq!(TraceContext::read_from(&metadata), None, "{text}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The conversion of requests.
 
 use agentwire_codec::{
-    Body, Call, DecodeError, DecodeFault, EncodeError, Envelope, EnvelopeType, Execute, Format,
-    Map, Message as EnvelopeMessage, PROTOCOL_VERSION, RawBody, Request as EnvelopeRequest,
+    Body, Call, DecodeError, DecodeFault, Delivery, EncodeError, Envelope, EnvelopeType, Execute,
+    Format, Map, Message as EnvelopeMessage, PROTOCOL_VERSION, RawBody, Request as EnvelopeRequest,
     RequestId, SentAt, Value,
 };
 
@@ -66,6 +66,7 @@ impl Request {
                 if execute.tool_name.is_empty() {
                     return Err(EncodeError::EmptyToolName);
                 }
+                request.put_delivery(execute.delivery);
                 EXECUTE.clone_into(&mut request.method);
                 let call = ToolCall::write(execute.tool_name, execute.kwargs, execute.metadata)?;
                 request.tool_call = Some(call);
@@ -94,8 +95,30 @@ impl Request {
     fn call(&mut self, method: &str, call: Call) -> Result<(), EncodeError> {
         method.clone_into(&mut self.method);
         self.agent_name = call.agent_name;
+        self.put_delivery(call.delivery);
         self.messages = vec![Message::write(call.message)?];
         Ok(())
+    }
+
+    /// Writes how the request is to be delivered into the metadata of the request, which Python's
+    /// and Go's servers ignore.
+    fn put_delivery(&mut self, delivery: Delivery) {
+        if let Some(millis) = delivery.deadline_ms {
+            self.metadata
+                .insert(DEADLINE.to_owned(), millis.to_string());
+        }
+        if let Some(key) = delivery.idempotency_key {
+            self.metadata.insert(IDEMPOTENCY_KEY.to_owned(), key);
+        }
+    }
+
+    fn take_delivery(&mut self) -> Delivery {
+        let mut delivery = Delivery::default();
+        let millis = self.metadata.remove(DEADLINE);
+        delivery.deadline_ms = millis.and_then(|millis| millis.parse().ok());
+        let key = self.metadata.remove(IDEMPOTENCY_KEY);
+        delivery.idempotency_key = key.filter(|key| Delivery::is_usable_key(key));
+        delivery
     }
 
     /// Writes a request with a method that the service does not have.
@@ -117,7 +140,8 @@ impl Request {
     /// # Errors
     ///
     /// Returns an error if the message or the tool call is malformed.
-    pub fn into_envelope(self, rpc: Rpc) -> Result<Envelope, DecodeError> {
+    pub fn into_envelope(mut self, rpc: Rpc) -> Result<Envelope, DecodeError> {
+        let delivery = self.take_delivery();
         let id = RequestId::from(self.id);
         let sent_at = (!self.timestamp.is_empty()).then(|| SentAt::from(&*self.timestamp));
         let notice = match &*self.method {
@@ -134,13 +158,14 @@ impl Request {
             _ => false,
         };
         let body = match &*self.method {
-            _ if is_execute => execute(tool_call),
+            _ if is_execute => execute(tool_call, delivery),
             "" | "process" | "stream" => {
                 let message = self.messages.into_iter().next();
                 // Like the adapters, this method reads a missing message as an empty one.
                 let message = message.map_or(Ok(EnvelopeMessage::user("")), Message::read);
                 message.map(|message| {
-                    let call = Call::new(self.agent_name, message);
+                    let mut call = Call::new(self.agent_name, message);
+                    call.delivery = delivery;
                     match rpc {
                         Rpc::Process => EnvelopeRequest::Process(call).into(),
                         Rpc::ProcessStream => EnvelopeRequest::Stream(call).into(),
@@ -171,7 +196,7 @@ impl Request {
     }
 }
 
-fn execute(call: ToolCall) -> Result<Body, DecodeFault> {
+fn execute(call: ToolCall, delivery: Delivery) -> Result<Body, DecodeFault> {
     if call.name.is_empty() {
         let reason = "tool_name is missing".to_owned();
         return Err(DecodeFault::Payload { reason });
@@ -179,6 +204,7 @@ fn execute(call: ToolCall) -> Result<Body, DecodeFault> {
     let arguments = call.arguments()?;
     let mut execute = Execute::new(call.name, arguments);
     execute.metadata = read_texts(call.metadata);
+    execute.delivery = delivery;
     Ok(EnvelopeRequest::Execute(execute).into())
 }
 
@@ -223,6 +249,8 @@ fn untyped(body: Body) -> Result<Map, EncodeError> {
 }
 
 const EXECUTE: &str = "execute";
+const DEADLINE: &str = "deadline_ms";
+const IDEMPOTENCY_KEY: &str = "idempotency_key";
 
 /// Stands for the method of a request whose payload has no method, so that the receiver does not
 /// take the request for `process`.

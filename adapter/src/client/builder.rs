@@ -290,7 +290,7 @@ impl<D> RemoteAgentBuilder<D> {
     /// if [`RetryPolicy::resend`] sends it several times. The default is `false`.
     ///
     /// Servers that do not keep outcomes ignore the key, and may then process a request that is
-    /// sent again twice. Streams have no key.
+    /// sent again twice. A stream is sent again only before its first chunk has arrived.
     pub fn idempotent(mut self, idempotent: bool) -> Self {
         self.config.is_idempotent = idempotent;
         self

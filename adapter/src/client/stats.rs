@@ -7,7 +7,7 @@ use std::sync::{
 
 use agentwire_transport::Endpoint;
 
-use crate::observer::{ConnectionGuard, Observers};
+use crate::observer::{ConnectionGuard, Observers, Side};
 
 /// A snapshot of the statistics of a [`RemoteAgent`](crate::RemoteAgent), returned by
 /// [`RemoteAgent::stats`](crate::RemoteAgent::stats).
@@ -64,6 +64,20 @@ impl Counters {
             in_flight: self.in_flight.load(Relaxed),
             waiting: self.waiting.load(Relaxed),
             reconnects: self.reconnects.load(Relaxed),
+        }
+    }
+
+    /// Reports that bytes of a request are sent.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.observers
+            .report(|observer| observer.bytes_sent(Side::Client, bytes as u64));
+    }
+
+    /// Reports that bytes of an answer were received.
+    pub(super) fn received(&self, bytes: u64) {
+        if bytes > 0 {
+            self.observers
+                .report(|observer| observer.bytes_received(Side::Client, bytes));
         }
     }
 

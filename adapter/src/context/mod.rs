@@ -12,7 +12,10 @@ use agentwire_codec::{RequestId, TraceContext};
 use agentwire_transport::Peer;
 use tokio::time::Instant;
 
-use crate::Principal;
+use crate::{
+    Principal,
+    observer::{Observer, Observers},
+};
 
 pub use self::extensions::Extensions;
 
@@ -53,6 +56,7 @@ pub struct RequestContext {
     principal: Option<Principal>,
     deadline: Option<Instant>,
     trace_context: Option<Arc<TraceContext>>,
+    observers: Observers,
     extensions: Extensions,
 }
 
@@ -72,6 +76,7 @@ impl RequestContext {
             principal: None,
             deadline: None,
             trace_context: None,
+            observers: Observers::default(),
             extensions: Extensions::new(),
         }
     }
@@ -86,6 +91,15 @@ impl RequestContext {
 
     pub(crate) fn trace(&self) -> Option<&Arc<TraceContext>> {
         self.trace_context.as_ref()
+    }
+
+    /// Returns the observers to which layers report.
+    pub(crate) fn observers(&self) -> &Observers {
+        &self.observers
+    }
+
+    pub(crate) fn set_observers(&mut self, observers: &Observers) {
+        self.observers = observers.clone();
     }
 
     pub(crate) fn set_deadline(&mut self, deadline: Instant) {
@@ -131,6 +145,14 @@ impl RequestContext {
     #[must_use]
     pub fn with_trace_context(mut self, trace: impl Into<Option<TraceContext>>) -> Self {
         self.trace_context = trace.into().map(Arc::new);
+        self
+    }
+
+    /// Adds an observer, to which the [layers](crate::layer) of the request report. A server adds
+    /// its own observers, so this method is for calls that do not come from a server.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.add(observer);
         self
     }
 

@@ -14,7 +14,7 @@ mod writer;
 pub(crate) use self::{
     compression::Encoding,
     log::{Kind, log_received, log_sent},
-    reader::{MessageReader, Prefix, ReadError},
+    reader::{MessageReader, PREFIX_LEN, Prefix, ReadError},
     status::{Code, Status},
     timeout::{read_timeout, write_timeout},
     writer::{SendError, frame, send, send_all},

@@ -128,4 +128,4 @@ fn truncated() -> ReadError {
     ReadError::Status(Status::new(Code::Internal, text))
 }
 
-pub(super) const PREFIX_LEN: usize = 5;
+pub(crate) const PREFIX_LEN: usize = 5;

@@ -195,6 +195,7 @@ impl Layer for Cache {
         };
         if let Some(entry) = self.answers.get(&key).await {
             if Instant::now() < entry.expires {
+                acted(&context, "hit", next.name());
                 return Ok(Message::clone(&entry.answer));
             }
             self.answers.invalidate(&key).await;
@@ -202,7 +203,10 @@ impl Layer for Cache {
         let question = message_memory(&message).unwrap_or_default();
         // The error of this request itself, and not of another one that was waited for.
         let mut own_error = None;
+        let mut has_worked = false;
         let work = async {
+            has_worked = true;
+            acted(&context, "miss", next.name());
             let answer = next.process(message.clone(), context.clone()).await;
             answer
                 .map(|answer| self.entry(question, answer))
@@ -213,7 +217,11 @@ impl Layer for Cache {
                     shared
                 })
         };
-        let shared = match self.answers.try_get_with(key, work).await {
+        let shared = self.answers.try_get_with(key, work).await;
+        if !has_worked {
+            acted(&context, "joined", next.name());
+        }
+        let shared = match shared {
             Ok(entry) => return Ok(Message::clone(&entry.answer)),
             Err(shared) => shared,
         };
@@ -226,6 +234,11 @@ impl Layer for Cache {
         let error = AgentError::with_code(shared.code.clone(), &*shared.message);
         Err(error.with_details(shared.details.clone()))
     }
+}
+
+/// Reports what became of a message.
+fn acted(context: &RequestContext, action: &'static str, name: &str) {
+    context.observers().layer_acted("cache", action, name);
 }
 
 impl fmt::Debug for Cache {

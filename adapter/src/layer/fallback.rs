@@ -154,6 +154,7 @@ impl Layer for Fallback {
         };
         let mut failed = FailedAttempts::default();
         let mut last = next.name();
+        fell_back(&context, last);
         for other in &self.others {
             failed.push(last, &error);
             last = other.name();
@@ -192,6 +193,7 @@ impl Layer for Fallback {
                     }
                 }
             };
+            fell_back(&context, last);
             for other in &self.others {
                 failed.push(last, &error);
                 last = other.name();
@@ -215,6 +217,13 @@ impl Layer for Fallback {
             yield Err(failed.explain(last, error));
         }
     }
+}
+
+/// Reports that other agents are asked instead of one.
+fn fell_back(context: &RequestContext, name: &str) {
+    context
+        .observers()
+        .layer_acted("fallback", "fell_back", name);
 }
 
 impl fmt::Debug for Fallback {

@@ -12,7 +12,7 @@ use super::{
     budget::Budget,
     target::{ByTarget, Target},
 };
-use crate::{Agent, AgentError, RequestContext, Tool};
+use crate::{Agent, AgentError, RequestContext, Tool, observer::Observers};
 
 /// A layer that sends a second request if the first is slow, and takes the answer that arrives
 /// first.
@@ -96,7 +96,12 @@ impl Hedge {
         Some(delay.max(self.min_delay))
     }
 
-    async fn run<T, F>(&self, target: Target<'_>, attempt: impl Fn() -> F) -> Result<T, AgentError>
+    async fn run<T, F>(
+        &self,
+        target: Target<'_>,
+        observers: &Observers,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, AgentError>
     where
         F: Future<Output = Result<T, AgentError>> + Send,
         T: Send,
@@ -104,7 +109,7 @@ impl Hedge {
         self.budget.deposit();
         let start = Instant::now();
         let answer = match self.delay(target) {
-            Some(delay) => self.race(start + delay, target, attempt).await,
+            Some(delay) => self.race(start + delay, target, observers, attempt).await,
             None => attempt().await,
         };
         if answer.is_ok() {
@@ -118,6 +123,7 @@ impl Hedge {
         &self,
         hedge_at: Instant,
         target: Target<'_>,
+        observers: &Observers,
         attempt: impl Fn() -> F,
     ) -> Result<T, AgentError>
     where
@@ -132,6 +138,7 @@ impl Hedge {
             return first.await;
         }
         tracing::debug!(%target, "sending a second request");
+        observers.layer_acted("hedge", "hedged", target.name);
         match select(first, pin!(attempt())).await {
             Either::Left((Ok(answer), _)) | Either::Right((Ok(answer), _)) => Ok(answer),
             // One request has failed, so the other decides. If both fail, the error of the first
@@ -153,7 +160,8 @@ impl Layer for Hedge {
             return next.process(message, context).await;
         }
         let attempt = || next.process(message.clone(), context.clone());
-        self.run(Target::agent(next), attempt).await
+        self.run(Target::agent(next), context.observers(), attempt)
+            .await
     }
 
     async fn execute<T: Tool>(
@@ -167,7 +175,8 @@ impl Layer for Hedge {
             return next.execute(kwargs, context).await;
         }
         let attempt = || next.execute(kwargs.clone(), context.clone());
-        self.run(Target::tool(next), attempt).await
+        self.run(Target::tool(next), context.observers(), attempt)
+            .await
     }
 }
 

@@ -41,6 +41,8 @@
 //! A layer holds its own state. All agents and tools that one layer wraps share its permits, rates
 //! and budgets. To share a layer between agents, wrap it in an [`Arc`].
 
+#[cfg(feature = "auth")]
+mod audit;
 mod budget;
 #[cfg(feature = "cache")]
 mod cache;
@@ -52,6 +54,7 @@ mod fault;
 mod gcra;
 mod hedge;
 mod layered;
+mod metrics;
 mod rate_limit;
 mod refusal;
 mod retry;
@@ -63,6 +66,7 @@ mod timeout;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 pub mod tower;
+mod trace;
 #[cfg(feature = "validate")]
 mod validate;
 
@@ -71,6 +75,9 @@ use std::{future::Future, sync::Arc};
 use agentwire_codec::{Map, Message, ToolResult};
 use futures_core::Stream;
 
+#[cfg(feature = "auth")]
+#[cfg_attr(docsrs, doc(cfg(feature = "auth")))]
+pub use self::audit::Audit;
 #[cfg(feature = "cache")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cache")))]
 pub use self::cache::Cache;
@@ -84,9 +91,11 @@ pub use self::{
     fallback::{FailedAttempt, FailedAttempts, Fallback},
     hedge::Hedge,
     layered::Layered,
+    metrics::Metrics,
     rate_limit::RateLimit,
     retry::Retry,
     timeout::Timeout,
+    trace::Trace,
 };
 use crate::{
     RequestContext,

@@ -15,7 +15,7 @@ use super::{
     fault::{is_retryable, is_transient},
     target::Target,
 };
-use crate::{Agent, AgentError, RequestContext, Tool};
+use crate::{Agent, AgentError, RequestContext, Tool, observer::Observers};
 
 /// A layer that repeats failed requests.
 ///
@@ -129,6 +129,7 @@ impl Retry {
             backoff: Backoff::new(self.first, self.longest),
             is_idempotent,
             deadline: context.deadline(),
+            observers: context.observers().clone(),
             budget: &self.budget,
         }
     }
@@ -146,6 +147,7 @@ struct Attempts<'a> {
     backoff: Backoff,
     is_idempotent: bool,
     deadline: Option<Instant>,
+    observers: Observers,
     budget: &'a Budget,
 }
 
@@ -174,6 +176,7 @@ impl Attempts<'_> {
             return Err(error);
         }
         self.left -= 1;
+        self.observers.layer_acted("retry", "repeated", target.name);
         tracing::debug!(%target, code = %error.code(), ?delay, "request is repeated");
         sleep(delay).await;
         Ok(())

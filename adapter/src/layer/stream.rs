@@ -10,8 +10,10 @@ use futures_util::StreamExt;
 use crate::{Agent, AgentError, RequestContext};
 
 /// Waits for `admission` and then streams the answers of `next`. The permit that `admission`
-/// returns is dropped as soon as the stream ends, fails or is dropped.
+/// returns is dropped as soon as the stream ends, fails or is dropped. A refused admission is
+/// reported as the action of a layer.
 pub(super) fn admitted<P: Send, A: Agent>(
+    (layer, refused): (&'static str, &'static str),
     admission: impl Future<Output = Result<P, AgentError>> + Send,
     message: Message,
     context: RequestContext,
@@ -22,6 +24,7 @@ pub(super) fn admitted<P: Send, A: Agent>(
         let permit = match admission.await {
             Ok(permit) => permit,
             Err(error) => {
+                context.observers().layer_acted(layer, refused, next.name());
                 yield Err(error);
                 return;
             }

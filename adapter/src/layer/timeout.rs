@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Layer, target::Target};
-use crate::{Agent, AgentError, RequestContext, Tool};
+use crate::{Agent, AgentError, RequestContext, Tool, observer::Observers};
 
 /// A layer that limits how long answers take.
 ///
@@ -88,8 +88,9 @@ impl Layer for Timeout {
         next: &Arc<A>,
     ) -> impl Future<Output = Result<Message, AgentError>> + Send {
         let limit = self.single().map(|limit| Limit::start(limit, &mut context));
+        let observers = context.observers().clone();
         let work = next.process(message, context);
-        within(limit, work, Target::agent(next))
+        within(limit, work, Target::agent(next), observers)
     }
 
     fn stream<A: Agent>(
@@ -100,6 +101,7 @@ impl Layer for Timeout {
     ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         stream! {
             let total = self.total.map(|limit| Limit::start(limit, &mut context));
+            let observers = context.observers().clone();
             let end = {
                 let mut answers = pin!(next.stream(message, context));
                 loop {
@@ -109,7 +111,7 @@ impl Layer for Timeout {
                         (idle, total) => idle.or(total),
                     };
                     let answer = async { Ok(answers.next().await) };
-                    match within(limit, answer, Target::agent(next)).await {
+                    match within(limit, answer, Target::agent(next), observers.clone()).await {
                         Ok(Some(Ok(answer))) => yield Ok(answer),
                         Ok(Some(Err(error))) | Err(error) => break Some(error),
                         Ok(None) => break None,
@@ -130,8 +132,9 @@ impl Layer for Timeout {
         next: &Arc<T>,
     ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
         let limit = self.single().map(|limit| Limit::start(limit, &mut context));
+        let observers = context.observers().clone();
         let work = next.execute(kwargs, context);
-        within(limit, work, Target::tool(next))
+        within(limit, work, Target::tool(next), observers)
     }
 }
 
@@ -169,11 +172,13 @@ async fn within<T>(
     limit: Option<Limit>,
     work: impl Future<Output = Result<T, AgentError>>,
     target: Target<'_>,
+    observers: Observers,
 ) -> Result<T, AgentError> {
     let Some(Limit { limit, end }) = limit else {
         return work.await;
     };
     timeout_at(end, work).await.unwrap_or_else(|_| {
+        observers.layer_acted("timeout", "timed_out", target.name);
         let text = format!("{target} did not answer within {limit:?}");
         Err(AgentError::with_code(ErrorCode::AGENT_TIMEOUT, text))
     })

@@ -116,7 +116,8 @@ impl Layer for Validate {
         context: RequestContext,
         next: &Arc<A>,
     ) -> Result<Message, AgentError> {
-        self.check_message(&message, next)?;
+        let checked = self.check_message(&message, next);
+        checked.inspect_err(|_| refused(&context, next.name()))?;
         next.process(message, context).await
     }
 
@@ -127,7 +128,8 @@ impl Layer for Validate {
         next: &Arc<A>,
     ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         let checked = self.check_message(&message, next);
-        admitted(std::future::ready(checked), message, context, next)
+        let checked = std::future::ready(checked);
+        admitted((LAYER, REFUSED), checked, message, context, next)
     }
 
     async fn execute<T: Tool>(
@@ -136,10 +138,19 @@ impl Layer for Validate {
         context: RequestContext,
         next: &Arc<T>,
     ) -> Result<ToolResult, AgentError> {
-        self.check_arguments(&kwargs, next)?;
+        let checked = self.check_arguments(&kwargs, next);
+        checked.inspect_err(|_| refused(&context, next.name()))?;
         next.execute(kwargs, context).await
     }
 }
+
+/// Reports that a request was refused.
+fn refused(context: &RequestContext, name: &str) {
+    context.observers().layer_acted(LAYER, REFUSED, name);
+}
+
+const LAYER: &str = "validate";
+const REFUSED: &str = "refused";
 
 fn compile(schema: Map) -> Result<Validator, String> {
     let schema =

@@ -103,6 +103,32 @@ pub struct InstanceEvent<'a> {
     pub endpoint: &'a Endpoint,
 }
 
+/// What a [layer](crate::layer) did with a request, or in the case of a circuit breaker with its
+/// circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LayerEvent<'a> {
+    /// The name of the layer, such as `cache`.
+    pub layer: &'static str,
+    /// What the layer did, which is one of a small set of words.
+    ///
+    /// | layer | actions |
+    /// |---|---|
+    /// | `audit` | `refused` |
+    /// | `cache` | `hit`, `joined` (waited for the answer to the same message), `miss` |
+    /// | `circuit_breaker` | `opened`, `closed`, `refused` |
+    /// | `concurrency_limit` | `shed` |
+    /// | `fallback` | `fell_back` |
+    /// | `hedge` | `hedged` |
+    /// | `rate_limit` | `refused` |
+    /// | `retry` | `repeated` |
+    /// | `timeout` | `timed_out` |
+    /// | `validate` | `refused` |
+    pub action: &'static str,
+    /// The name of the agent or the tool that the layer wraps.
+    pub name: &'a str,
+}
+
 impl Refusal {
     pub(crate) fn new(reason: &'static str) -> Self {
         Self { reason }

@@ -13,7 +13,9 @@ use metrics::{
     with_recorder,
 };
 
-use super::{ConnectionEvent, InstanceEvent, Observer, Outcome, Refusal, RequestEvent, Side};
+use super::{
+    ConnectionEvent, InstanceEvent, LayerEvent, Observer, Outcome, Refusal, RequestEvent, Side,
+};
 
 /// An observer that counts events with the facade [`metrics`], for Prometheus and others.
 ///
@@ -53,6 +55,8 @@ pub struct MetricsObserver {
     resyncs: Family,
     registrations: Gauge,
     registry_changes: Family,
+    /// By layer and action.
+    layers: RwLock<BTreeMap<(&'static str, &'static str), Family>>,
     memory: Gauge,
 }
 
@@ -132,6 +136,7 @@ impl MetricsObserver {
             resyncs: Family::new("agentwire_watch_resyncs_total", "agent"),
             registrations: sink.gauge("agentwire_registrations", &[]),
             registry_changes: Family::new("agentwire_registry_changes_total", "change"),
+            layers: RwLock::default(),
             memory: sink.gauge("agentwire_memory_used_bytes", &[]),
             sink,
         }
@@ -227,6 +232,27 @@ impl Observer for MetricsObserver {
             Event::Left(_) | Event::Expired(_) => self.registrations.decrement(1.0),
             _ => {}
         }
+    }
+
+    fn layer_acted(&self, event: &LayerEvent<'_>) {
+        let key = (event.layer, event.action);
+        let labels = [("layer", event.layer), ("action", event.action)];
+        let count = |family: &Family| family.increment_with(&self.sink, event.name, &labels);
+        {
+            let layers = self
+                .layers
+                .read()
+                .unwrap_or_else(|error| error.into_inner());
+            if let Some(family) = layers.get(&key) {
+                return count(family);
+            }
+        }
+        let mut layers = self
+            .layers
+            .write()
+            .unwrap_or_else(|error| error.into_inner());
+        let new = || Family::new("agentwire_layer_actions_total", "agent");
+        count(layers.entry(key).or_insert_with(new));
     }
 
     #[allow(
@@ -415,7 +441,7 @@ const MAX_VALUES: usize = 64;
 const METADATA: Metadata<'_> = Metadata::new("agentwire", Level::INFO, Some(module_path!()));
 
 /// All metrics: name, kind, unit and meaning.
-const METRICS: [(&str, Kind, Unit, &str); 20] = [
+const METRICS: [(&str, Kind, Unit, &str); 21] = [
     (
         "agentwire_requests_total",
         Kind::Counter,
@@ -468,13 +494,13 @@ const METRICS: [(&str, Kind, Unit, &str); 20] = [
         "agentwire_received_bytes_total",
         Kind::Counter,
         Unit::Bytes,
-        "Received bytes of frames.",
+        "Received bytes of frames, bodies of HTTP and messages of gRPC.",
     ),
     (
         "agentwire_sent_bytes_total",
         Kind::Counter,
         Unit::Bytes,
-        "Sent bytes of frames.",
+        "Sent bytes of frames, bodies of HTTP and messages of gRPC.",
     ),
     (
         "agentwire_connections",
@@ -535,5 +561,11 @@ const METRICS: [(&str, Kind, Unit, &str); 20] = [
         Kind::Counter,
         Unit::Count,
         "Changes of a served registry, by kind.",
+    ),
+    (
+        "agentwire_layer_actions_total",
+        Kind::Counter,
+        Unit::Count,
+        "Requests that a layer answered by itself or repeated, and circuits that it opened or closed.",
     ),
 ];

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use agentwire_registry::Event;
 
-pub use self::event::{ConnectionEvent, InstanceEvent, Outcome, Refusal, RequestEvent, Side};
+pub use self::event::{
+    ConnectionEvent, InstanceEvent, LayerEvent, Outcome, Refusal, RequestEvent, Side,
+};
 #[cfg(feature = "metrics")]
 pub use self::metrics::MetricsObserver;
 pub(crate) use self::{
@@ -85,10 +87,11 @@ pub trait Observer: Send + Sync + 'static {
     /// A server refused a connection or a request without starting a request.
     fn refused(&self, refusal: &Refusal) {}
 
-    /// Bytes of frames were received. Headers of frames are included.
+    /// Bytes of frames were received, with their headers. Over HTTP, these are the bytes of bodies,
+    /// and over gRPC those of messages with their prefixes.
     fn bytes_received(&self, side: Side, bytes: u64) {}
 
-    /// Bytes of frames were queued for sending. Headers of frames are included.
+    /// Bytes of frames, bodies or messages were queued for sending.
     fn bytes_sent(&self, side: Side, bytes: u64) {}
 
     /// A server accepted a connection, or a client opened a connection.
@@ -115,6 +118,12 @@ pub trait Observer: Send + Sync + 'static {
 
     /// The contents of a registry changed. A server of a registry reports its changes.
     fn registry_changed(&self, event: &Event) {}
+
+    /// A layer answered a request by itself, or repeated it.
+    ///
+    /// Layers report to the observers of the [`RequestContext`](crate::RequestContext). A server
+    /// adds its observers to the context of each request.
+    fn layer_acted(&self, event: &LayerEvent<'_>) {}
 
     /// The large requests and answers of a server use this part of its memory budget, in bytes.
     fn memory_used(&self, bytes: usize) {}

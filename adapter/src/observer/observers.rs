@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_registry::Event;
 
-use super::{ConnectionEvent, InstanceEvent, Observer, Outcome, Refusal, RequestEvent, Side};
+use super::{
+    ConnectionEvent, InstanceEvent, LayerEvent, Observer, Outcome, Refusal, RequestEvent, Side,
+};
 
 /// The observers of one server or client. There are usually none.
 #[derive(Clone, Default)]
@@ -22,6 +24,17 @@ impl Observers {
     /// Returns the observer to which all events are reported, if there is one.
     pub(crate) fn get(&self) -> Option<&Arc<dyn Observer>> {
         self.0.as_ref()
+    }
+
+    /// Reports what a layer did.
+    pub(crate) fn layer_acted(&self, layer: &'static str, action: &'static str, name: &str) {
+        self.report(|observer| {
+            observer.layer_acted(&LayerEvent {
+                layer,
+                action,
+                name,
+            });
+        });
     }
 
     /// Reports an event.
@@ -67,5 +80,6 @@ forward_to_both! {
     instance_recovered(instance: &InstanceEvent<'_>);
     watch_resynced(agent: &str);
     registry_changed(event: &Event);
+    layer_acted(event: &LayerEvent<'_>);
     memory_used(bytes: usize);
 }

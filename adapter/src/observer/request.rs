@@ -1,9 +1,10 @@
 //! Reports the start and the end of a request.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc};
 
 use agentwire_codec::{Body, EnvelopeType, ErrorCode, RequestId, Value};
 use agentwire_transport::Peer;
+use tokio::time::Instant;
 
 use super::{Observer, Outcome, RequestEvent, Side};
 

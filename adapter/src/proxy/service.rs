@@ -88,12 +88,13 @@ impl Service for ProxyService {
         Heartbeats::Forwarded
     }
 
-    fn start(&self, id: &RequestId, body: Body, _: &Caller) -> Result<Work, WireError> {
+    fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
         let Body::Raw(mut raw) = body else {
             // Unreachable, because `bodies` requests raw bodies.
             return Err(WireError::new(ErrorCode::INTERNAL_ERROR, "Not a raw body"));
         };
         self.with_name(&mut raw);
+        caller.carried.put(&mut raw.payload);
         let answers = answers_to(&raw);
         let (id, request) = (id.clone(), Body::Raw(raw));
         let target = self.target.clone();

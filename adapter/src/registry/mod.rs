@@ -42,7 +42,7 @@ pub use agentwire_registry::{
     check_name,
 };
 #[cfg(feature = "redis")]
-pub use agentwire_registry::{RedisRegistry, RedisRegistryBuilder};
+pub use agentwire_registry::{RedisOutcomes, RedisRegistry, RedisRegistryBuilder};
 
 pub use self::{
     remote::{RemoteRegistry, RemoteRegistryBuilder},

@@ -21,7 +21,7 @@ use crate::{
     agent::{DynAgent, SharedAgent},
     credential::remove_authenticated_user,
     description::{AgentDescription, DESCRIBE, ServerDescription, ToolDescription},
-    observer::Subject,
+    observer::{Observers, Subject},
     tool::DynTool,
     trace,
 };
@@ -46,6 +46,8 @@ pub(super) struct Agents {
     trusts_callers: bool,
     /// Whether replies contain the trace context of the request.
     traces_replies: bool,
+    /// The observers to which layers report.
+    observers: Observers,
 }
 
 /// The names under which a single agent can be called. If a server has several agents, a call must
@@ -99,6 +101,7 @@ impl Agents {
             metadata: Map::new(),
             trusts_callers: false,
             traces_replies: false,
+            observers: Observers::default(),
         })
     }
 
@@ -118,6 +121,12 @@ impl Agents {
     /// Sets whether replies contain the trace context of the request.
     pub(super) fn tracing_replies(mut self, trace: bool) -> Self {
         self.traces_replies = trace;
+        self
+    }
+
+    /// Sets the observers to which layers report.
+    pub(super) fn observed_by(mut self, observers: &Observers) -> Self {
+        self.observers = observers.clone();
         self
     }
 
@@ -179,11 +188,7 @@ impl Agents {
     /// Sets the deadline to the earlier one of the handler timeout and the caller's deadline.
     fn set_deadline(&self, context: &mut RequestContext, sent: Option<Instant>) {
         let own = self.handler_timeout.map(|limit| Instant::now() + limit);
-        let deadline = match (own, sent) {
-            (Some(own), Some(sent)) => Some(own.min(sent)),
-            (own, sent) => own.or(sent),
-        };
-        if let Some(deadline) = deadline {
+        if let Some(deadline) = earlier(own, sent) {
             context.set_deadline(deadline);
         }
     }
@@ -315,7 +320,9 @@ impl Service for Agents {
         let limit = self.handler_timeout;
         let mut context = RequestContext::from_peer(id.clone(), caller.peer.clone())
             .with_principal(caller.principal.clone());
-        let trace = trace::read_from(&request);
+        context.set_observers(&self.observers);
+        let carried = &caller.carried;
+        let trace = trace::read_from(&request).or_else(|| carried.trace.clone());
         let replies = self.traces_replies;
         Ok(match request {
             Request::Process(mut call) => {
@@ -326,7 +333,7 @@ impl Service for Agents {
                         .until(sent)
                         .traced(trace, &mut context, replies);
                 self.set_name(&mut context, &call.agent_name);
-                self.set_deadline(&mut context, sent);
+                self.set_deadline(&mut context, earlier(sent, carried.deadline));
                 Work::One(Box::pin(invocation.process(call.message, context)))
             }
             Request::Stream(mut call) => {
@@ -337,8 +344,8 @@ impl Service for Agents {
                         .until(sent)
                         .traced(trace, &mut context, replies);
                 self.set_name(&mut context, &call.agent_name);
-                if let Some(sent) = sent {
-                    context.set_deadline(sent);
+                if let Some(deadline) = earlier(sent, carried.deadline) {
+                    context.set_deadline(deadline);
                 }
                 Work::Many(Box::pin(invocation.stream(call.message, context)))
             }
@@ -347,7 +354,7 @@ impl Service for Agents {
                 let invocation = Invocation::new(self.tool(&call.tool_name)?, "execute", id, limit)
                     .until(sent)
                     .traced(trace, &mut context, replies);
-                self.set_deadline(&mut context, sent);
+                self.set_deadline(&mut context, earlier(sent, carried.deadline));
                 Work::One(Box::pin(invocation.execute(call.kwargs, context)))
             }
             request if request.method() == Some(DESCRIBE) => Work::One(Box::pin(
@@ -362,6 +369,13 @@ impl Service for Agents {
 fn sent_deadline(delivery: &Delivery) -> Option<Instant> {
     let left = Duration::from_millis(delivery.deadline_ms?);
     Some(Instant::now() + left.min(MAX_TIMEOUT))
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 fn invalid(setting: &'static str, problem: &'static str) -> Error {

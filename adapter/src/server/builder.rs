@@ -115,13 +115,32 @@ impl LocalAgentBuilder {
     /// contains the entry `idempotent_replay` in its metadata, or in the details of an error. The
     /// agent processes the request once, and continues if the caller disconnects. Each caller has
     /// its own keys: a principal, or without authentication a peer. When the memory is used up, the
-    /// oldest outcomes are forgotten. Outcomes are lost when the server restarts. Streams are not
-    /// kept. `AGENT_UNAVAILABLE` means that a request was not processed, and is not kept either.
+    /// oldest outcomes are forgotten. Outcomes are lost when the server restarts.
+    /// `AGENT_UNAVAILABLE` means that a request was not processed, and is not kept.
+    ///
+    /// A repeated streaming request takes the stream over and gets it from its first chunk, as long
+    /// as the chunks that have been sent fit into 16 KiB. If its caller disconnects, a stream waits
+    /// for a repetition for 10 s.
     ///
     /// See [`RemoteAgentBuilder::idempotent`](crate::RemoteAgentBuilder::idempotent).
     pub fn keep_outcomes(mut self, window: Duration, bytes: usize) -> Self {
         let window = window.min(MAX_TIMEOUT);
         self.config.outcomes = Some(OutcomeLimits { window, bytes });
+        self
+    }
+
+    /// Shares the [kept outcomes](Self::keep_outcomes) with other servers through Redis, so that a
+    /// request is processed once even if it is repeated at another server. By default, each server
+    /// keeps its own outcomes.
+    ///
+    /// A server claims a request in Redis before it processes the request. If the server crashes,
+    /// the claim ends after 30 s, and the request may then be processed again. While Redis cannot
+    /// be reached, requests with keys are refused with `AGENT_UNAVAILABLE`. The outcomes of streams
+    /// are not shared.
+    #[cfg(feature = "redis")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+    pub fn share_outcomes(mut self, outcomes: agentwire_registry::RedisOutcomes) -> Self {
+        self.config.shared_outcomes = super::outcomes::SharedOutcomes::through(outcomes);
         self
     }
 
@@ -292,7 +311,8 @@ impl LocalAgentBuilder {
         let agents = Agents::new(agents, names, tools, limit)?
             .described_by(version.clone(), metadata.clone())
             .trusting_callers(self.trust_authenticated_user)
-            .tracing_replies(self.trace_replies);
+            .tracing_replies(self.trace_replies)
+            .observed_by(&self.config.observers);
         let unstarted = Unstarted {
             endpoints: self.endpoints,
             advertisement: self.advertisement,

@@ -5,7 +5,10 @@ use std::time::Duration;
 use agentwire_codec::FrameLimits;
 use agentwire_transport::{SocketAccess, TcpOptions};
 
-use super::{outcomes::OutcomeLimits, peer_key::PeerKey};
+use super::{
+    outcomes::{OutcomeLimits, SharedOutcomes},
+    peer_key::PeerKey,
+};
 use crate::{Error, observer::Observers};
 
 /// The settings for the connections and requests of a server.
@@ -46,6 +49,8 @@ pub(crate) struct ServerConfig {
     pub(crate) observers: Observers,
     /// The outcomes that are kept, or `None` to ignore idempotency keys.
     pub(crate) outcomes: Option<OutcomeLimits>,
+    /// Where outcomes are shared with other servers.
+    pub(crate) shared_outcomes: SharedOutcomes,
     /// Who may do what.
     #[cfg(feature = "auth")]
     pub(crate) security: Option<crate::auth::Security>,
@@ -124,6 +129,7 @@ impl Default for ServerConfig {
             shutdown_timeout: Duration::from_secs(30),
             observers: Observers::default(),
             outcomes: None,
+            shared_outcomes: SharedOutcomes::default(),
             #[cfg(feature = "auth")]
             security: None,
         }

@@ -6,11 +6,12 @@ use std::sync::{
 };
 
 use agentwire_codec::{
-    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, Value, WireError,
+    Body, EnvelopeType, ErrorCode, Map, Request, RequestId, TraceContext, Value, WireError,
     internal::{repeatable, repeatable_text},
 };
 use agentwire_transport::Peer;
 use futures_core::{future::BoxFuture, stream::BoxStream};
+use tokio::time::Instant;
 
 use super::scope::Scope;
 use crate::{Credential, Principal, connection::Bodies, description::DESCRIBE, observer::Subject};
@@ -109,6 +110,8 @@ pub(crate) struct Caller {
         allow(dead_code, reason = "read by the gatekeeper")
     )]
     pub(crate) credential: Option<Credential>,
+    /// What else came with the request, outside of the envelope.
+    pub(crate) carried: Carried,
     /// Who was authenticated, if the server authenticates its callers.
     pub(crate) principal: Option<Principal>,
     /// What the caller sees of a registry, or `None` for everything.
@@ -125,11 +128,63 @@ impl Caller {
             peer,
             connection: ConnectionId::next(),
             credential: None,
+            carried: Carried::default(),
             principal: None,
             scope: None,
             #[cfg(feature = "auth")]
             identity: super::gatekeeper::Identity::default(),
         }
+    }
+}
+
+/// What came with a request outside of its envelope, such as in the headers of HTTP. The keys of
+/// the envelope have precedence.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Carried {
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) idempotency_key: Option<Arc<str>>,
+    /// When the carrier stops waiting for the answer.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Carried {
+    /// Adds the values to the payload of a request that is forwarded.
+    pub(crate) fn put(&self, payload: &mut Map) {
+        let is_execute = match payload.get("method").and_then(Value::as_str) {
+            Some("process" | "stream") => false,
+            Some("execute") => true,
+            _ => return,
+        };
+        match (&self.trace, payload.get_mut("message")) {
+            (Some(trace), _) if is_execute => put_trace(trace, payload),
+            (Some(trace), Some(Value::Map(message))) => put_trace(trace, message),
+            _ => {}
+        }
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let sent = payload.get("deadline_ms").and_then(Value::as_u64);
+            payload.insert("deadline_ms", sent.map_or(left, |sent| sent.min(left)));
+        }
+        if let (Some(key), None) = (&self.idempotency_key, payload.get("idempotency_key")) {
+            payload.insert("idempotency_key", &**key);
+        }
+    }
+}
+
+fn put_trace(trace: &TraceContext, holder: &mut Map) {
+    match holder.get_mut("metadata") {
+        Some(Value::Map(metadata)) => {
+            if TraceContext::read_from(metadata).is_none() {
+                trace.write_to(metadata);
+            }
+        }
+        None | Some(Value::Null) => {
+            let mut metadata = Map::new();
+            trace.write_to(&mut metadata);
+            holder.insert("metadata", metadata);
+        }
+        Some(_) => {}
     }
 }
 

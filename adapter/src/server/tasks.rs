@@ -143,7 +143,10 @@ impl ServerContext {
     ) -> Self {
         let (shutdown, tasks) = (Shutdown::default(), TaskTracker::new());
         let service = match config.outcomes {
-            Some(limits) => Outcomes::keep(service, limits, tasks.clone(), shutdown.clone()),
+            Some(limits) => {
+                let shared = config.shared_outcomes.clone();
+                Outcomes::keep(service, limits, shared, tasks.clone(), shutdown.clone())
+            }
             None => service,
         };
         #[cfg(feature = "auth")]

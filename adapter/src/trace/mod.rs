@@ -1,5 +1,7 @@
 //! Carries the trace context of a request to the calls that are made while it is processed.
 
+#[cfg(any(feature = "grpc", feature = "http"))]
+mod headers;
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry;
 
@@ -7,6 +9,9 @@ use std::sync::Arc;
 
 use agentwire_codec::{Body, Request, TraceContext};
 use tracing::Span;
+
+#[cfg(any(feature = "grpc", feature = "http"))]
+pub(crate) use self::headers::{BAGGAGE, TRACEPARENT, TRACESTATE, write_headers};
 
 tokio::task_local! {
     /// The trace context of the request that the current task is processing.
@@ -38,9 +43,27 @@ pub(crate) fn enter(
     method: &'static str,
 ) -> Option<Arc<TraceContext>> {
     #[cfg(feature = "opentelemetry")]
-    let caller = opentelemetry::enter(span, caller, name, method);
+    let caller = opentelemetry::enter(span, caller, "server", name, method);
     let _ = (span, name, method);
     caller.map(Arc::new)
+}
+
+/// Makes the span of a layer a child of the span of its request, if spans are exported. Returns the
+/// context that calls carry on, which is that of the request if the span is not exported.
+pub(crate) fn enter_layer(
+    span: &Span,
+    request: Option<Arc<TraceContext>>,
+    name: &str,
+    method: &'static str,
+) -> Option<Arc<TraceContext>> {
+    #[cfg(feature = "opentelemetry")]
+    if !span.is_disabled() {
+        let request = request.as_deref().cloned();
+        let own = opentelemetry::enter(span, request, "internal", name, method);
+        return own.map(Arc::new);
+    }
+    let _ = (span, name, method);
+    request
 }
 
 /// Returns the context that a call carries: that of its span, or `parent` if the span is not

@@ -13,6 +13,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 pub(super) fn enter(
     span: &Span,
     caller: Option<TraceContext>,
+    kind: &'static str,
     name: &str,
     method: &'static str,
 ) -> Option<TraceContext> {
@@ -24,7 +25,7 @@ pub(super) fn enter(
         // that exports spans.
         let _ = span.set_parent(Context::new().with_remote_span_context(parent));
     }
-    describe(span, "server", name, method);
+    describe(span, kind, name, method);
     own(span, caller.as_ref()).or(caller)
 }
 

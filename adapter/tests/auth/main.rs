@@ -14,6 +14,7 @@ mod calls;
 #[cfg(feature = "tls-ring")]
 mod certificates;
 mod matrix;
+mod observed;
 mod registry;
 mod support;
 #[cfg(feature = "websocket")]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,9 +12,11 @@ use std::{
 
 use agentwire::{
     Agent, AgentError, CallOptions, ErrorCode, LocalAgent, Map, Message, RemoteAgent,
-    RequestContext, RetryPolicy, ToolResult, TraceContext, agent_fn, map, tool_fn,
+    RequestContext, RetryPolicy, ToolResult, TraceContext, agent_fn, map, stream_fn, tool_fn,
     transport::internal::Mutex,
 };
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -296,4 +299,157 @@ async fn a_repeated_request_joins_the_one_in_flight_and_a_different_one_is_refus
     }
     assert_eq!(runs.load(Relaxed), 2);
     within(server.stop()).await;
+}
+
+#[tokio::test]
+async fn idempotent_streams_over_connections_that_die_have_one_effect_each() {
+    const STREAMS: u64 = 200;
+    let effects: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+    let counting = {
+        let effects = Arc::clone(&effects);
+        stream_fn("counting", move |message: Message| {
+            let effects = Arc::clone(&effects);
+            let text = message.text().unwrap_or_default().to_owned();
+            let first = async move {
+                tokio::task::yield_now().await;
+                *effects.lock().entry(text.clone()).or_default() += 1;
+                Ok(Message::agent(text))
+            };
+            stream::once(first).chain(stream::iter([Ok(Message::agent("end"))]))
+        })
+    };
+    let server = LocalAgent::builder(counting)
+        .keep_outcomes(Duration::from_secs(60), 1 << 20)
+        .endpoint("tcp://127.0.0.1:0")
+        .serve()
+        .await
+        .unwrap();
+    let address = server.endpoint().to_string().replace("tcp://", "");
+    let remote = RemoteAgent::builder(killer(address).await)
+        .idempotent(true)
+        .idle_timeout(Duration::ZERO)
+        .retry(
+            RetryPolicy::new()
+                .resend(20)
+                .backoff(Duration::from_millis(1), Duration::from_millis(2)),
+        )
+        .build()
+        .unwrap();
+    let replayed = AtomicU64::new(0);
+    for chunk in 0..STREAMS / 20 {
+        let (remote, replayed) = (&remote, &replayed);
+        let calls = (0..20).map(|number| async move {
+            let text = format!("{chunk}-{number}");
+            let mut chunks = remote.stream(Message::user(text.as_str()));
+            let first = chunks.next().await.unwrap().unwrap();
+            assert_eq!(first.text(), Some(text.as_str()));
+            if first.metadata["idempotent_replay"] == true {
+                replayed.fetch_add(1, Relaxed);
+            }
+            let last = chunks.next().await.unwrap().unwrap();
+            assert_eq!(last.text(), Some("end"));
+            assert!(last.metadata.is_empty());
+            assert!(chunks.next().await.is_none());
+        });
+        within(futures_util::future::join_all(calls.collect::<Vec<_>>())).await;
+    }
+    let effects = effects.lock();
+    let doubled = effects.values().filter(|count| **count > 1).count();
+    println!(
+        "streams {STREAMS}, effects {}, doubled {doubled}, lost {}, replayed {}",
+        effects.values().sum::<u32>(),
+        STREAMS as usize - effects.len(),
+        replayed.load(Relaxed),
+    );
+    assert_eq!(effects.len() as u64, STREAMS);
+    assert_eq!(doubled, 0);
+    assert!(replayed.load(Relaxed) > 0);
+}
+
+/// Streams a first chunk, and then chunks of a length that the test chooses, until it is dropped.
+struct Endless {
+    runs: AtomicU64,
+    dropped: Arc<Notify>,
+}
+
+impl Agent for Endless {
+    fn name(&self) -> &str {
+        "endless"
+    }
+
+    async fn process(&self, message: Message, _: RequestContext) -> Result<Message, AgentError> {
+        Ok(message)
+    }
+
+    fn stream(
+        &self,
+        message: Message,
+        _: RequestContext,
+    ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
+        let run = self.runs.fetch_add(1, Relaxed);
+        let guard = NotifyOnDrop(Arc::clone(&self.dropped));
+        stream::iter(0..).then(move |number| {
+            let _ = &guard;
+            let long = "x".repeat(message.content.as_u64().unwrap_or_default() as usize);
+            async move {
+                if number > 1 {
+                    std::future::pending::<()>().await;
+                }
+                Ok(Message::agent(format!("{run} {number} {long}")))
+            }
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_stream_is_taken_over_or_refused_if_too_much_of_it_was_sent() {
+    let dropped = Arc::new(Notify::new());
+    let agent = Endless {
+        runs: AtomicU64::new(0),
+        dropped: Arc::clone(&dropped),
+    };
+    let server = LocalAgent::builder(agent)
+        .keep_outcomes(Duration::from_secs(60), 1 << 20)
+        .endpoint(memory("takeover"))
+        .serve()
+        .await
+        .unwrap();
+    let remote = RemoteAgent::builder(server.endpoint())
+        .retry(RetryPolicy::never())
+        .build()
+        .unwrap();
+    let small = CallOptions::new().idempotency_key("small");
+    let mut first = remote.stream_with(Message::user(0), &small);
+    for number in 0..2 {
+        let chunk = within(first.next()).await.unwrap().unwrap();
+        assert_eq!(chunk.text(), Some(&*format!("0 {number} ")));
+    }
+    // The second request gets the same chunks, and the first one no more.
+    let mut second = remote.stream_with(Message::user(0), &small);
+    for number in 0..2 {
+        let chunk = within(second.next()).await.unwrap().unwrap();
+        assert_eq!(chunk.text(), Some(&*format!("0 {number} ")));
+        assert_eq!(
+            chunk.metadata.contains_key("idempotent_replay"),
+            number == 0
+        );
+    }
+    let error = within(first.next()).await.unwrap().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::INVALID_MESSAGE);
+    // Nobody repeats the request, so the stream ends.
+    drop((first, second));
+    within(dropped.notified()).await;
+    let again = remote.stream_with(Message::user(0), &small);
+    let chunk = within(pin!(again).next()).await.unwrap().unwrap();
+    assert_eq!(chunk.text(), Some("1 0 "));
+
+    let large = CallOptions::new().idempotency_key("large");
+    let mut first = remote.stream_with(Message::user(20_000), &large);
+    within(first.next()).await.unwrap().unwrap();
+    drop(first);
+    within(dropped.notified()).await;
+    let mut second = remote.stream_with(Message::user(20_000), &large);
+    let error = within(second.next()).await.unwrap().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::INVALID_MESSAGE);
+    assert_eq!(error.remote().unwrap().details["reason"], "idempotency_key");
 }

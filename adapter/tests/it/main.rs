@@ -28,6 +28,8 @@ mod observability;
 mod observer;
 mod peer_kind;
 mod proxy;
+#[cfg(feature = "redis")]
+mod redis;
 mod registering;
 mod registry_contract;
 mod registry_wire;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentwire_codec::{Body, Request, RequestId};
+use agentwire_codec::{Body, Request, RequestId, TraceContext};
 use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
 use tracing::{Span, field};
 
@@ -14,22 +14,31 @@ use crate::{
     trace,
 };
 
+/// The span of a call and the trace context that the request contains.
+#[derive(Default)]
+pub(super) struct Traced {
+    pub(super) span: Option<Span>,
+    pub(super) context: Option<Arc<TraceContext>>,
+}
+
 /// Adds the trace context, the deadline and the idempotency key of a call, as far as the settings
-/// ask for them. Returns the span of the call if the request contains its trace context.
+/// ask for them. Returns the span of the call and its trace context if the client sends them.
 pub(super) fn prepare(
     body: &mut Body,
     config: &Config,
     destination: &Destination,
     options: &CallOptions,
-) -> Option<Span> {
-    let span = config
-        .sends_trace_context
-        .then(|| put_trace(body, config, destination, options));
+) -> Traced {
+    let traced = if config.sends_trace_context {
+        put_trace(body, config, destination, options)
+    } else {
+        Traced::default()
+    };
     let is_stream = matches!(body, Body::Request(Request::Stream(_)));
     let delivery = match body {
         Body::Request(Request::Process(call) | Request::Stream(call)) => &mut call.delivery,
         Body::Request(Request::Execute(call)) => &mut call.delivery,
-        _ => return span,
+        _ => return traced,
     };
     if config.sends_deadlines {
         let timeout = options.timeout.unwrap_or(config.timeout);
@@ -44,14 +53,12 @@ pub(super) fn prepare(
             u64::try_from(millis).unwrap_or(u64::MAX)
         });
     }
-    if !is_stream {
-        let random = || RequestId::random().to_string();
-        delivery.idempotency_key = match &options.idempotency_key {
-            Some(key) => Some(key.clone()),
-            None => config.is_idempotent.then(random),
-        };
-    }
-    span
+    let random = || RequestId::random().to_string();
+    delivery.idempotency_key = match &options.idempotency_key {
+        Some(key) => Some(key.clone()),
+        None => config.is_idempotent.then(random),
+    };
+    traced
 }
 
 /// Adds a trace context to a request, and returns the span of the call.
@@ -60,15 +67,19 @@ fn put_trace(
     config: &Config,
     destination: &Destination,
     options: &CallOptions,
-) -> Span {
+) -> Traced {
     let method = method(body);
     let span = span(destination.endpoint(), config, method, None);
     let parent = options.trace_context.as_ref().map(Arc::clone);
     let parent = parent.or_else(trace::current);
-    if let Some(context) = trace::of_call(&span, parent, &config.name, method) {
-        trace::write_to(&context, body);
+    let context = trace::of_call(&span, parent, &config.name, method);
+    if let Some(context) = &context {
+        trace::write_to(context, body);
     }
-    span
+    Traced {
+        span: Some(span),
+        context,
+    }
 }
 
 /// Creates the span of a call.

@@ -85,9 +85,11 @@ impl Call {
         let mut body = body.into();
         prepare_for_peer(client, destination, &mut body)?;
         client.config.put_credential(&mut body);
-        let span = delivery::prepare(&mut body, &client.config, destination, options);
+        let traced = delivery::prepare(&mut body, &client.config, destination, options);
         let request = Request::new(body, &client.config);
+        let request = request.map(|request| request.traced(traced.context));
         let mut call = Self::with_request(client, destination, request, options)?;
+        let span = traced.span;
         if let Some(span) = &span {
             span.record("id", field::display(&call.request.id));
         }

@@ -1,6 +1,10 @@
 //! A request that is encoded once for all of its attempts.
 
-use agentwire_codec::{Body, EncodeError, Envelope, Request as RequestBody, RequestId};
+use std::sync::Arc;
+
+use agentwire_codec::{
+    Body, EncodeError, Envelope, Request as RequestBody, RequestId, TraceContext,
+};
 #[cfg(feature = "grpc")]
 use agentwire_codec::{Format, FrameError, HEADER_LEN};
 
@@ -18,6 +22,9 @@ pub(in crate::client) struct Request {
     /// The name of the tool, if the request runs one.
     pub(in crate::client) tool: Option<String>,
     pub(in crate::client) frame: Frame,
+    /// The trace context, for the headers of carriers that have headers.
+    #[cfg(any(feature = "grpc", feature = "http"))]
+    pub(super) trace: Option<Arc<TraceContext>>,
     /// The request as a message of gRPC, once an attempt has needed it.
     #[cfg(feature = "grpc")]
     grpc: std::sync::OnceLock<Message>,
@@ -60,6 +67,17 @@ impl Request {
         Self::encode(RequestId::random(), method, tool, body, config)
     }
 
+    /// Sets the trace context for the headers of carriers that have headers.
+    pub(in crate::client) fn traced(self, trace: Option<Arc<TraceContext>>) -> Self {
+        #[cfg(any(feature = "grpc", feature = "http"))]
+        return Self { trace, ..self };
+        #[cfg(not(any(feature = "grpc", feature = "http")))]
+        {
+            let _ = trace;
+            self
+        }
+    }
+
     /// Encodes a forwarded request under the id that its sender chose.
     pub(in crate::client) fn forwarded(
         id: RequestId,
@@ -95,6 +113,8 @@ impl Request {
                 method,
                 tool,
                 frame: frame.into(),
+                #[cfg(any(feature = "grpc", feature = "http"))]
+                trace: None,
                 #[cfg(feature = "grpc")]
                 grpc: std::sync::OnceLock::new(),
             }),

@@ -19,7 +19,7 @@ use super::{
     refusal::unavailable,
     target::{ByTarget, Kind, Target},
 };
-use crate::{Agent, AgentError, RequestContext, Tool};
+use crate::{Agent, AgentError, RequestContext, Tool, observer::Observers};
 
 /// A layer that stops calling an agent that fails, so that callers need not wait for it and the
 /// agent can recover.
@@ -130,6 +130,9 @@ impl CircuitBreaker {
     ) -> Result<Request<'a>, AgentError> {
         let admitted = self.circuits.lock().of(target).admit(&self.settings);
         let ticket = admitted.map_err(|retry_after| {
+            context
+                .observers()
+                .layer_acted(LAYER, "refused", target.name);
             let text = format!("{target} has failed repeatedly and is not called at present");
             unavailable("circuit_open", text, retry_after)
         })?;
@@ -138,6 +141,7 @@ impl CircuitBreaker {
             target,
             ticket: Some(ticket),
             deadline: context.deadline(),
+            observers: context.observers().clone(),
         })
     }
 }
@@ -149,6 +153,7 @@ struct Request<'a> {
     /// Taken when the outcome is recorded.
     ticket: Option<Ticket>,
     deadline: Option<Instant>,
+    observers: Observers,
 }
 
 impl Request<'_> {
@@ -175,8 +180,12 @@ impl Request<'_> {
             Some(CircuitState::Open) => {
                 let open_for = settings.open_for;
                 tracing::warn!(%target, ?open_for, "circuit opened");
+                self.observers.layer_acted(LAYER, "opened", target.name);
             }
-            Some(CircuitState::Closed) => tracing::info!(%target, "circuit closed"),
+            Some(CircuitState::Closed) => {
+                tracing::info!(%target, "circuit closed");
+                self.observers.layer_acted(LAYER, "closed", target.name);
+            }
             _ => {}
         }
     }
@@ -248,6 +257,8 @@ impl Layer for CircuitBreaker {
         result
     }
 }
+
+const LAYER: &str = "circuit_breaker";
 
 #[cfg(test)]
 mod tests {

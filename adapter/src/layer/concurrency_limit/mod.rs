@@ -165,7 +165,8 @@ impl Layer for ConcurrencyLimit {
         next: &Arc<A>,
     ) -> Result<Message, AgentError> {
         let order = self.order(Some(&message), &context);
-        let _permit = self.acquire(order, Target::agent(next)).await?;
+        let permit = self.acquire(order, Target::agent(next)).await;
+        let _permit = permit.inspect_err(|_| shed(&context, next.name()))?;
         next.process(message, context).await
     }
 
@@ -177,7 +178,7 @@ impl Layer for ConcurrencyLimit {
     ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         let order = self.order(Some(&message), &context);
         let permit = self.acquire(order, Target::agent(next));
-        admitted(permit, message, context, next)
+        admitted((LAYER, SHED), permit, message, context, next)
     }
 
     async fn execute<T: Tool>(
@@ -187,7 +188,8 @@ impl Layer for ConcurrencyLimit {
         next: &Arc<T>,
     ) -> Result<ToolResult, AgentError> {
         let order = self.order(None, &context);
-        let _permit = self.acquire(order, Target::tool(next)).await?;
+        let permit = self.acquire(order, Target::tool(next)).await;
+        let _permit = permit.inspect_err(|_| shed(&context, next.name()))?;
         next.execute(kwargs, context).await
     }
 }
@@ -199,6 +201,11 @@ fn own_priority(message: Option<&Message>, context: &RequestContext) -> Priority
     }
     let priority = message.and_then(|message| message.metadata.get("priority")?.as_i64());
     priority.map(Priority::new).unwrap_or_default()
+}
+
+/// Reports that a request was refused.
+fn shed(context: &RequestContext, name: &str) {
+    context.observers().layer_acted(LAYER, SHED, name);
 }
 
 fn busy(refused: &Refused, target: Target<'_>) -> AgentError {
@@ -221,6 +228,8 @@ impl fmt::Debug for ConcurrencyLimit {
     }
 }
 
+const LAYER: &str = "concurrency_limit";
+const SHED: &str = "shed";
 const MAX_PRIORITY: i8 = 10;
 /// The head start of one level of priority, in nanoseconds.
 const HEAD_START: i64 = 1_000_000_000;

@@ -168,7 +168,8 @@ impl Layer for RateLimit {
     ) -> Result<Message, AgentError> {
         let target = Target::agent(next);
         let key = self.key(&context, target);
-        self.admit(key, context.deadline(), target).await?;
+        let admitted = self.admit(key, context.deadline(), target).await;
+        admitted.inspect_err(|_| refused(&context, target))?;
         next.process(message, context).await
     }
 
@@ -181,7 +182,7 @@ impl Layer for RateLimit {
         let target = Target::agent(next);
         let key = self.key(&context, target);
         let admission = self.admit(key, context.deadline(), target);
-        admitted(admission, message, context, next)
+        admitted((LAYER, REFUSED), admission, message, context, next)
     }
 
     async fn execute<T: Tool>(
@@ -192,10 +193,19 @@ impl Layer for RateLimit {
     ) -> Result<ToolResult, AgentError> {
         let target = Target::tool(next);
         let key = self.key(&context, target);
-        self.admit(key, context.deadline(), target).await?;
+        let admitted = self.admit(key, context.deadline(), target).await;
+        admitted.inspect_err(|_| refused(&context, target))?;
         next.execute(kwargs, context).await
     }
 }
+
+/// Reports that a request was refused.
+fn refused(context: &RequestContext, target: Target<'_>) {
+    context.observers().layer_acted(LAYER, REFUSED, target.name);
+}
+
+const LAYER: &str = "rate_limit";
+const REFUSED: &str = "refused";
 
 impl fmt::Debug for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

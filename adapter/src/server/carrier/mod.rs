@@ -10,6 +10,8 @@ mod acceptor;
 mod frames;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(any(feature = "grpc", feature = "http"))]
+mod headers;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(any(feature = "grpc", feature = "http"))]

@@ -83,14 +83,6 @@ pub(super) fn read_raw_body<'de, R: FormatReader<'de>>(
     }
 }
 
-/// Returns whether a text can be an idempotency key.
-fn is_usable_key(key: &str) -> bool {
-    (1..=MAX_KEY_LEN).contains(&key.len())
-}
-
-/// The maximum length of an idempotency key, in bytes. Servers keep the keys.
-const MAX_KEY_LEN: usize = 255;
-
 fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, DecodeFault> {
     let start = reader.position();
     let (mut method, mut agent_name, mut message) = (None, None, None);
@@ -123,7 +115,8 @@ fn read_request<'de, R: FormatReader<'de>>(reader: &mut R) -> Result<Request, De
                 true
             }
             "idempotency_key" if reader.next_kind() == "text" => {
-                delivery.idempotency_key = read_text(reader, key)?.filter(|key| is_usable_key(key));
+                let key = read_text(reader, key)?;
+                delivery.idempotency_key = key.filter(|key| Delivery::is_usable_key(key));
                 true
             }
             _ => false,

@@ -128,6 +128,7 @@ async fn attempt(
     };
     let reused = lease.is_reused();
     let mut unsent = &request.frame[..];
+    lease.counters().sent(unsent.len());
     let answer = poll_fn(|cx| {
         let until = deadlines.call();
         poll_answer(&mut lease, &request.id, &mut unsent, until, cx)
@@ -216,7 +217,10 @@ fn poll_body(
     cx: &mut Context<'_>,
 ) -> Poll<Result<Body, Failure>> {
     loop {
-        let envelope = match lease.connection().poll_receive(cx) {
+        let before = lease.connection().received();
+        let received = lease.connection().poll_receive(cx);
+        lease.count_received_since(before);
+        let envelope = match received {
             Poll::Pending => {
                 ready!(lease.poll_deadline(cx, until));
                 return Poll::Ready(Err(Failure::TimedOut(Phase::Receiving)));

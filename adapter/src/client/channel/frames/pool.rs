@@ -309,6 +309,16 @@ impl Lease {
         &mut self.connection.connection
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.pool.counters
+    }
+
+    /// Reports the bytes that were received after the first `before` bytes of the connection.
+    pub(super) fn count_received_since(&self, before: u64) {
+        let received = self.connection.connection.received();
+        self.pool.counters.received(received - before);
+    }
+
     /// Returns `Ready` once the deadline of the call has passed.
     pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         self.timer.poll(cx, deadline)

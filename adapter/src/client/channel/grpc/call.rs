@@ -2,7 +2,7 @@
 
 use std::{fmt, future::poll_fn, sync::Arc};
 
-use agentwire_codec::{Body, DEFAULT_MEMORY_LIMIT, DecodeError, Envelope};
+use agentwire_codec::{Body, DEFAULT_MEMORY_LIMIT, DecodeError, Envelope, TraceContext};
 use agentwire_proto::{Response, Rpc, StreamChunk, decode, health::HealthCheckRequest, into_raw};
 use bytes::Bytes;
 use h2::{
@@ -28,6 +28,7 @@ use crate::{
         self, Encoding, Kind, MessageReader, ReadError, SendError, Status, frame, is_grpc,
         log_received, log_sent, send_all, write_timeout,
     },
+    trace,
 };
 
 /// The answers to a streaming request. Dropping this value cancels the call.
@@ -42,6 +43,7 @@ pub(in crate::client) struct Chunks {
 struct Outgoing<'a> {
     path: &'a str,
     message: Bytes,
+    trace: Option<&'a TraceContext>,
     /// When the server can stop working, if the caller does not wait longer.
     deadline: Option<Instant>,
     until: Instant,
@@ -66,6 +68,7 @@ pub(super) async fn call(
     let outgoing = || Outgoing {
         path: Rpc::Process.path(),
         message: message.clone(),
+        trace: request.trace.as_deref(),
         deadline: Some(until),
         until,
     };
@@ -87,6 +90,7 @@ pub(super) async fn open(
     let outgoing = || Outgoing {
         path: Rpc::ProcessStream.path(),
         message: message.clone(),
+        trace: request.trace.as_deref(),
         deadline: None,
         until: deadlines.call(),
     };
@@ -114,6 +118,7 @@ pub(super) async fn ping(all: &Arc<Connections>, deadlines: Deadlines<'_>) -> Re
     let outgoing = || Outgoing {
         path: "/grpc.health.v1.Health/Check",
         message: message.clone(),
+        trace: None,
         deadline: Some(until),
         until,
     };
@@ -188,6 +193,7 @@ async fn exchange(
     let request = head(all, &outgoing)?;
     let opened = sender.send_request(request, false);
     let (mut response, mut stream) = opened.map_err(|error| from_h2(error, false))?;
+    all.counters().sent(outgoing.message.len());
     let answered = {
         let sending = send_all(&mut stream, outgoing.message);
         tokio::pin!(sending);
@@ -240,6 +246,9 @@ fn head(all: &Connections, outgoing: &Outgoing<'_>) -> Result<http::Request<()>,
     if let Some(deadline) = outgoing.deadline {
         let timeout = deadline.saturating_duration_since(Instant::now());
         builder = builder.header("grpc-timeout", write_timeout(timeout));
+    }
+    if let (Some(trace), Some(headers)) = (outgoing.trace, builder.headers_mut()) {
+        trace::write_headers(trace, headers);
     }
     builder
         .body(())
@@ -355,6 +364,8 @@ async fn message(reader: &mut MessageReader, all: &Connections) -> Result<Option
     };
     check(prefix.len)?;
     let message = reader.message(prefix).await.map_err(unreadable)?;
+    all.counters()
+        .received((grpc::PREFIX_LEN + prefix.len) as u64);
     let encoding = reader.encoding(prefix);
     check(encoding.announced_len(&message))?;
     let decompressed = encoding.decompress(message);

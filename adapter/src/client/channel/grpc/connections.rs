@@ -53,6 +53,10 @@ impl Connections {
         }
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     pub(super) fn endpoint(&self) -> &Endpoint {
         self.connector.endpoint()
     }

@@ -31,6 +31,7 @@ use crate::{
     client::channel::{deadlines::Deadlines, failure::Failure, frame::Frame, request::Request},
     connection::frame_log::{Direction, log_message},
     error::Phase,
+    trace,
 };
 
 /// The events that answer a streaming request.
@@ -112,6 +113,7 @@ async fn send(
             accept,
             lease.is_http2(),
         );
+        pool.counters().sent(payload.len());
         let failure = match exchange(&mut lease, http, payload.len(), deadlines).await {
             Ok(response) => return Ok((lease, response)),
             Err(failure) => failure,
@@ -168,6 +170,9 @@ fn build(
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     if let Ok(id) = HeaderValue::from_str(&request.id.to_text()) {
         headers.insert(REQUEST_ID, id);
+    }
+    if let Some(trace) = &request.trace {
+        trace::write_headers(trace, headers);
     }
     http
 }
@@ -259,6 +264,7 @@ async fn next_data(
             Some(Ok(frame)) => {
                 // Trailers have no meaning.
                 if let Ok(data) = frame.into_data() {
+                    lease.counters().received(data.len() as u64);
                     return Ok(Some(data));
                 }
             }

@@ -107,6 +107,10 @@ impl Pool {
         self.connector.endpoint()
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Returns the number of open connections that no call uses.
     pub(super) fn idle(&self) -> usize {
         let state = self.state.lock();
@@ -305,6 +309,10 @@ async fn reap(pool: Weak<Pool>, first: Instant) {
 }
 
 impl Lease {
+    pub(super) fn counters(&self) -> &Counters {
+        &self.pool.counters
+    }
+
     pub(super) fn shared(&self) -> &Arc<Shared> {
         match &self.connection {
             Leased::Http1(connection) => connection.shared(),

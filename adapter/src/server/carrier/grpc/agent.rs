@@ -5,9 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use agentwire_codec::{
-    Body, EncodeError, Envelope, ErrorCode, FrameError, Request, RequestId, WireError,
-};
+use agentwire_codec::{Body, EncodeError, Envelope, ErrorCode, FrameError, RequestId, WireError};
 use agentwire_proto::{Response, Rpc, StreamChunk};
 use agentwire_transport::internal::LogLimit;
 use bytes::Bytes;
@@ -22,8 +20,9 @@ use super::{
 use crate::{
     connection::{MAX_SMALL, Offload, approximate_memory, is_costly},
     grpc::{Code, Kind, MessageReader, Status, frame, log_sent},
+    observer::{Refusal, Side},
     server::{
-        carrier::{memory::Grant, refusals::stopping},
+        carrier::{headers, memory::Grant, refusals::stopping},
         service::Work,
     },
 };
@@ -52,10 +51,21 @@ pub(super) async fn serve(
         Err(Unread::Gone) => return Outcome::Refused,
         Err(Unread::Status(status)) => {
             tracing::debug!(%status, "call refused");
+            report_refusal(
+                context,
+                match status.code {
+                    Code::ResourceExhausted => "frame_size",
+                    Code::DeadlineExceeded => "timeout",
+                    _ => "protocol",
+                },
+            );
             answer.end(&status);
             return Outcome::Refused;
         }
-        Err(Unread::Refused(error)) => (RequestId::unknown(), Err(error), None),
+        Err(Unread::Refused(error)) => {
+            report_refusal(context, "memory");
+            (RequestId::unknown(), Err(error), None)
+        }
     };
     let outcome = match started {
         Ok(_) => Outcome::Accepted,
@@ -111,6 +121,9 @@ async fn answer_all(
             Rpc::ProcessStream => Kind::Chunk,
         };
         log_sent(&context.caller.peer, kind, &message);
+        let sent = message.len() as u64;
+        let observers = &context.config.observers;
+        observers.report(|observer| observer.bytes_sent(Side::Server, sent));
         if let Err(error) = answer.message(message).await {
             answer.give_up(&error);
             return;
@@ -135,7 +148,7 @@ fn start(
         tracing::debug!(%id, code = %error.code, "request refused");
         (id, Err(error))
     };
-    let Envelope { id, mut body, .. } = match envelope {
+    let Envelope { id, body, .. } = match envelope {
         Ok(envelope) => envelope,
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
@@ -143,6 +156,7 @@ fn start(
                 let peer = &context.caller.peer;
                 tracing::warn!(%peer, %id, %error, count, "request cannot be decoded");
             }
+            report_refusal(context, "malformed");
             return refuse(id, error.to_wire_error());
         }
     };
@@ -152,12 +166,10 @@ fn start(
         return refuse(id, WireError::new(ErrorCode::INVALID_MESSAGE, text));
     }
     if context.is_draining() {
+        report_refusal(context, "stopping");
         return refuse(id, stopping());
     }
-    if let Some(deadline) = deadline {
-        shorten(&mut body, deadline);
-    }
-    let caller = context.caller(&parts.headers);
+    let caller = headers::caller(&context.caller, &parts.headers, deadline);
     let caller = caller.as_ref().unwrap_or(&context.caller);
     match context.service.start(&id, body, caller) {
         Ok(work) => (id, Ok(work)),
@@ -165,19 +177,9 @@ fn start(
     }
 }
 
-/// Gives a request the deadline of its call, unless the request has an earlier one. The agent
-/// learns the deadline, and calls that it makes end in time.
-fn shorten(body: &mut Body, deadline: Instant) {
-    let delivery = match body {
-        Body::Request(Request::Process(call) | Request::Stream(call)) => &mut call.delivery,
-        Body::Request(Request::Execute(call)) => &mut call.delivery,
-        _ => return,
-    };
-    let left = deadline.saturating_duration_since(Instant::now());
-    // Rounded up, so that the call ends with its status and not with an error of the service.
-    let millis = left.as_micros().div_ceil(1000);
-    let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-    delivery.deadline_ms = Some(delivery.deadline_ms.map_or(millis, |sent| sent.min(millis)));
+fn report_refusal(context: &Context, reason: &'static str) {
+    let observers = &context.config.observers;
+    observers.report(|observer| observer.refused(&Refusal::new(reason)));
 }
 
 /// Encodes an answer. An answer that cannot be sent becomes an error that says why.

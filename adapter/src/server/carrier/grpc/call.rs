@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{agent, health, reflection};
 use crate::{
-    Credential,
     grpc::{self, Code, Encoding, MessageReader, SendError, Status, frame, is_grpc, send},
     server::{
         carrier::memory::Memory,
@@ -41,14 +40,6 @@ impl Context {
     pub(super) fn is_draining(&self) -> bool {
         // Relaxed, because the flag is set in the task that reads it.
         self.is_draining.load(Relaxed)
-    }
-
-    /// Returns who makes a call with these headers.
-    pub(super) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
-        let credential = Credential::from_headers(headers)?;
-        let mut caller = self.caller.clone();
-        caller.credential = Some(credential);
-        Some(caller)
     }
 }
 

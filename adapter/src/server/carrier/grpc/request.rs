@@ -12,7 +12,10 @@ use tokio::time::{Instant, timeout_at};
 use super::call::Context;
 use crate::{
     connection::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload},
-    grpc::{Code, Encoding, Kind, MessageReader, Prefix, ReadError, Status, log_received},
+    grpc::{
+        Code, Encoding, Kind, MessageReader, PREFIX_LEN, Prefix, ReadError, Status, log_received,
+    },
+    observer::Side,
     server::{
         budget::Use,
         carrier::{memory::Grant, rates::MIN_REQUEST_RATE, refusals::no_memory},
@@ -127,6 +130,9 @@ pub(super) async fn read_message(
     };
     let deadline = receive_deadline(context, Instant::now(), prefix.len);
     let message = by(deadline, reader.message(prefix)).await??;
+    let received = (PREFIX_LEN + prefix.len) as u64;
+    let observers = &context.config.observers;
+    observers.report(|observer| observer.bytes_received(Side::Server, received));
     if by(deadline, reader.prefix()).await??.is_some() {
         return Err(Status::new(Code::Internal, "the request has more than one message").into());
     }

@@ -67,6 +67,7 @@ impl Session {
         if let Some(mut open) = Box::pin(self.open(connection)).await {
             tracing::debug!("connection opened");
             let reason = poll_fn(|cx| open.poll(cx)).await;
+            open.slot.ends_with(reason);
             tracing::debug!(reason, "connection closed");
         }
     }
@@ -113,7 +114,10 @@ impl Session {
         let context = Arc::new(Context {
             service: Arc::clone(&server.service),
             config: Arc::clone(&server.config),
-            caller: Caller::new(peer),
+            caller: Caller {
+                connection: slot.connection(),
+                ..Caller::new(peer)
+            },
             memory: Memory::new(&server.budget),
             shutdown: server.shutdown.clone(),
             is_draining: AtomicBool::new(false),
@@ -138,7 +142,7 @@ impl Open {
         match self.shutdown.poll(cx) {
             Stage::Serving => {}
             Stage::Draining => self.drain(),
-            Stage::Aborted => return Poll::Ready("the server has aborted its requests"),
+            Stage::Aborted => return Poll::Ready("aborted"),
         }
         loop {
             while let Poll::Ready(Some(outcome)) = self.calls.poll_next_unpin(cx) {
@@ -155,9 +159,9 @@ impl Open {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "connection failed");
-                    return Poll::Ready("the connection has failed");
+                    return Poll::Ready("io");
                 }
-                Poll::Ready(None) => return Poll::Ready("both sides have finished"),
+                Poll::Ready(None) => return Poll::Ready(self.end_reason()),
                 Poll::Pending => break,
             }
         }
@@ -182,7 +186,7 @@ impl Open {
                 return Poll::Pending;
             }
             if self.closing == Some(next) {
-                return Poll::Ready("the peer has not closed the connection");
+                return Poll::Ready("timeout");
             }
             if self.expires == Some(next) {
                 self.expires = None;
@@ -194,6 +198,15 @@ impl Open {
             }
             // The connection must be polled to send what `close` has queued.
             cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Returns why a connection has ended on which both sides have finished.
+    fn end_reason(&self) -> &'static str {
+        match self.closing {
+            _ if self.context.is_draining() => "stopped",
+            Some(_) => "timeout",
+            None => "peer_closed",
         }
     }
 

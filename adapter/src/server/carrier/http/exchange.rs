@@ -36,7 +36,7 @@ use crate::{
     },
     observer::{Refusal as Refused, Side},
     server::{
-        carrier::refusals::not_a_request,
+        carrier::{headers, refusals::not_a_request},
         service::{Caller, Work},
     },
 };
@@ -163,7 +163,8 @@ impl Exchange {
         }
     }
 
-    /// Returns the caller with the credential of the headers, or `None` if they have none.
+    /// Returns the caller with the credential of the headers, or `None` if they have none. A
+    /// connection that becomes a WebSocket has nothing else from its headers.
     pub(super) fn caller_of(&self, headers: &HeaderMap) -> Option<Caller> {
         let credential = Credential::from_headers(headers)?;
         Some(Caller {
@@ -183,10 +184,8 @@ impl Exchange {
         if !service.accepts(kind) {
             return Err(not_a_request(kind, Format::Json, usize::MAX, &[]));
         }
-        let work = match self.caller_of(headers) {
-            Some(caller) => service.start(id, body, &caller),
-            None => service.start(id, body, &self.caller),
-        };
+        let caller = headers::caller(&self.caller, headers, None);
+        let work = service.start(id, body, caller.as_ref().unwrap_or(&self.caller));
         work.map(|work| Guarded(Some(work)))
     }
 

@@ -122,7 +122,10 @@ impl Driver {
     /// Delivers the answers that have arrived. Returns `Ready` when the connection has ended.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            match ready!(self.connection.poll_receive(cx)) {
+            let before = self.connection.received();
+            let received = self.connection.poll_receive(cx);
+            self.counters.received(self.connection.received() - before);
+            match ready!(received) {
                 Ok(Received::Envelope(envelope)) => {
                     self.last_idle_since = None;
                     self.shared.deliver(&envelope.id, envelope.body);

@@ -87,6 +87,7 @@ impl Multiplexer {
             deadlines.connect(endpoint, connecting).await?;
         }
         let mut pending = Pending::send(slot, request)?;
+        self.counters.sent(request.frame.len());
         match timeout_at(deadlines.call(), &mut pending).await {
             Ok(answer) => {
                 answer.map_err(|failure| failure.before_first_answer(self.connector.endpoint()))

@@ -1,5 +1,9 @@
 //! Keeps the outcomes of requests with an idempotency key (PROTOCOL 16.3).
 
+#[cfg(feature = "redis")]
+mod shared;
+mod stream;
+
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
@@ -8,13 +12,18 @@ use std::{
 };
 
 use agentwire_codec::{
-    Body, Delivery, EnvelopeType, ErrorCode, Format, Map, Request, RequestId, Response, WireError,
+    Body, EnvelopeType, ErrorCode, Format, Map, Request, RequestId, Response, WireError,
 };
 use agentwire_transport::internal::Mutex;
-use futures_core::future::BoxFuture;
-use tokio::{sync::watch, time::Instant};
+use futures_core::{future::BoxFuture, stream::BoxStream};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tokio_util::task::TaskTracker;
 
+use self::stream::{End, KeptStream, Reader, is_unstarted};
 use super::{
     peer_key::PeerKey,
     service::{Caller, Heartbeats, Service, Work},
@@ -28,15 +37,36 @@ use crate::{
 /// For how long outcomes are kept, and how much memory they may use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OutcomeLimits {
-    pub(super) window: Duration,
-    pub(super) bytes: usize,
+    pub(in crate::server) window: Duration,
+    pub(in crate::server) bytes: usize,
+}
+
+/// Where the outcomes are that several servers share, if they do.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedOutcomes {
+    #[cfg(feature = "redis")]
+    redis: Option<Arc<agentwire_registry::RedisOutcomes>>,
+}
+
+#[cfg(feature = "redis")]
+impl SharedOutcomes {
+    pub(crate) fn through(redis: agentwire_registry::RedisOutcomes) -> Self {
+        Self {
+            redis: Some(Arc::new(redis)),
+        }
+    }
 }
 
 /// A service that processes a request with an idempotency key once. A repeated request joins the
 /// first one, or gets its outcome.
-pub(super) struct Outcomes {
+pub(in crate::server) struct Outcomes {
     service: Arc<dyn Service>,
     store: Arc<Store>,
+    #[cfg_attr(
+        not(feature = "redis"),
+        allow(dead_code, reason = "nothing can be shared")
+    )]
+    shared: SharedOutcomes,
     /// Requests with a key run in tasks of the server, so that they continue if their connection
     /// ends.
     tasks: TaskTracker,
@@ -75,13 +105,20 @@ struct State {
 struct Entry {
     /// Tells a repeated request from a different request with the same key.
     fingerprint: u64,
-    outcome: watch::Receiver<Option<Arc<Body>>>,
+    outcome: Outcome,
+}
+
+/// The outcome of a request, as far as it is known.
+#[derive(Clone)]
+enum Outcome {
+    One(watch::Receiver<Option<Arc<Body>>>),
+    Stream(Arc<KeptStream>),
 }
 
 /// What a request with a key is.
 enum Admitted {
-    First(watch::Sender<Option<Arc<Body>>>),
-    Repeated(watch::Receiver<Option<Arc<Body>>>),
+    First,
+    Repeated(Outcome),
     /// The key belongs to a different request.
     Conflict,
     /// There is no memory for another key.
@@ -89,9 +126,10 @@ enum Admitted {
 }
 
 impl Outcomes {
-    pub(super) fn keep(
+    pub(in crate::server) fn keep(
         service: Arc<dyn Service>,
         limits: OutcomeLimits,
+        shared: SharedOutcomes,
         tasks: TaskTracker,
         shutdown: Shutdown,
     ) -> Arc<dyn Service> {
@@ -103,6 +141,7 @@ impl Outcomes {
         Arc::new(Self {
             service,
             store: Arc::new(store),
+            shared,
             tasks,
             shutdown,
         })
@@ -131,6 +170,91 @@ impl Outcomes {
             // Nobody may be waiting.
             let _ = sender.send(Some(outcome));
         });
+    }
+}
+
+impl Outcomes {
+    /// Returns the answers of a stream for one request.
+    fn read(&self, key: Key, stream: Arc<KeptStream>, number: u64) -> BoxStream<'static, Body> {
+        let (store, kept) = (Arc::downgrade(&self.store), Arc::clone(&stream));
+        let (tasks, shutdown) = (self.tasks.clone(), self.shutdown.clone());
+        let ended = move |end: End| {
+            let Some(store) = store.upgrade() else {
+                return;
+            };
+            match end {
+                End::Sent { bytes } => store.keep_stream(key, bytes),
+                End::Unstarted => store.forget(&key),
+                End::Left if kept.waits_for_repetition(number) => {
+                    let give_up = move || {
+                        if kept.give_up(number) {
+                            store.forget(&key);
+                        }
+                    };
+                    // A reader can be dropped after its runtime.
+                    if Handle::try_current().is_err() {
+                        return give_up();
+                    }
+                    tasks.spawn(async move {
+                        tokio::select! {
+                            () = shutdown.started() => {}
+                            () = sleep(TAKEOVER) => {}
+                        }
+                        give_up();
+                    });
+                }
+                End::Left => {
+                    if kept.give_up(number) {
+                        store.keep_stream(key, 0);
+                    }
+                }
+            }
+        };
+        Box::pin(Reader::new(stream, number, Box::new(ended)))
+    }
+
+    /// Processes a request in a task, unless another server does.
+    #[cfg(feature = "redis")]
+    fn run_shared(
+        &self,
+        key: Key,
+        identity: &[u8],
+        sender: watch::Sender<Option<Arc<Body>>>,
+        (id, body, caller): (&RequestId, Body, &Caller),
+    ) {
+        let Some(outcomes) = &self.shared.redis else {
+            return;
+        };
+        let request = shared::SharedRequest {
+            outcomes: Arc::clone(outcomes),
+            service: Arc::clone(&self.service),
+            key: shared::text_of(&key),
+            fingerprint: shared::fingerprint(identity),
+            window: self.store.limits.window,
+            id: id.clone(),
+            body,
+            caller: caller.clone(),
+        };
+        self.run(key, Box::pin(request.run()), sender);
+    }
+
+    fn start_stream(
+        &self,
+        key: Key,
+        stream: Arc<KeptStream>,
+        started: Result<Work, WireError>,
+    ) -> Result<Work, WireError> {
+        match started {
+            Ok(Work::Many(answers)) => {
+                let reader = stream.reader();
+                stream.start(answers);
+                Ok(Work::Many(self.read(key, stream, reader)))
+            }
+            other => {
+                self.store.forget(&key);
+                other
+            }
+        }
     }
 }
 
@@ -171,44 +295,63 @@ impl Service for Outcomes {
     }
 
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
-        let Some(key) = delivery(&body).and_then(|delivery| delivery.idempotency_key.clone())
-        else {
+        let Some(key) = key_of(&body, caller) else {
             return self.service.start(id, body, caller);
         };
         let key = Key {
             owner: Owner::of(caller),
             key,
         };
-        let fingerprint = self.store.fingerprint(&body);
-        let mut waiting = match self.store.admit(&key, fingerprint) {
-            Admitted::First(sender) => {
-                let waiting = sender.subscribe();
-                let started = match self.service.start(id, body, caller) {
-                    Ok(Work::One(answer)) => answer,
-                    // Requests with several answers have no kept outcome.
+        let identity = identity_of(&body);
+        let fingerprint = self.store.hasher.hash_one(&identity);
+        let (sender, receiver) = watch::channel(None);
+        let outcome = if matches!(body, Body::Request(Request::Stream(_))) {
+            Outcome::Stream(Arc::default())
+        } else {
+            Outcome::One(receiver)
+        };
+        match (self.store.admit(&key, fingerprint, &outcome), outcome) {
+            #[cfg(feature = "redis")]
+            (Admitted::First, Outcome::One(waiting)) if self.shared.redis.is_some() => {
+                self.run_shared(key, &identity, sender, (id, body, caller));
+                Ok(Work::One(Box::pin(wait(waiting, false))))
+            }
+            (Admitted::First, Outcome::One(waiting)) => {
+                match self.service.start(id, body, caller) {
+                    Ok(Work::One(answer)) => self.run(key, answer, sender),
                     other => {
                         self.store.forget(&key);
                         return other;
                     }
-                };
-                self.run(key, started, sender);
-                return Ok(Work::One(Box::pin(wait(waiting, false))));
+                }
+                Ok(Work::One(Box::pin(wait(waiting, false))))
             }
-            Admitted::Repeated(waiting) => waiting,
-            Admitted::Conflict => {
-                let text = "The idempotency key belongs to a different request";
-                return Err(WireError::new(ErrorCode::INVALID_MESSAGE, text)
-                    .with_details(Map::from([("reason", "idempotency_key")])));
+            (Admitted::First, Outcome::Stream(stream)) => {
+                let started = self.service.start(id, body, caller);
+                self.start_stream(key, stream, started)
             }
-            Admitted::Full => {
+            (Admitted::Repeated(Outcome::One(mut waiting)), _) => {
+                waiting.mark_unchanged();
+                Ok(Work::One(Box::pin(wait(waiting, true))))
+            }
+            (Admitted::Repeated(Outcome::Stream(stream)), _) => {
+                let reader = stream.take_over()?;
+                Ok(Work::Many(self.read(key, stream, reader)))
+            }
+            (Admitted::Conflict, _) => Err(conflict()),
+            (Admitted::Full, _) => {
                 let text = "The server keeps too many requests with idempotency keys";
-                return Err(WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)
-                    .with_details(Map::from([("reason", "memory")])));
+                Err(WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)
+                    .with_details(Map::from([("reason", "memory")])))
             }
-        };
-        waiting.mark_unchanged();
-        Ok(Work::One(Box::pin(wait(waiting, true))))
+        }
     }
+}
+
+fn conflict() -> WireError {
+    let text = "The idempotency key belongs to a different request";
+    WireError::new(ErrorCode::INVALID_MESSAGE, text)
+        .with_details(Map::from([("reason", "idempotency_key")]))
 }
 
 /// Waits for an outcome.
@@ -230,7 +373,9 @@ async fn wait(mut waiting: watch::Receiver<Option<Arc<Body>>>, is_repeated: bool
 /// Marks an answer as the outcome of an earlier request.
 fn marked(mut answer: Body) -> Body {
     let marks = match &mut answer {
-        Body::Response(Response::Message(message)) => &mut message.metadata,
+        Body::Response(Response::Message(message)) | Body::StreamChunk(message) => {
+            &mut message.metadata
+        }
         Body::Response(Response::Tool(result)) => &mut result.metadata,
         Body::Error(error) => &mut error.details,
         _ => return answer,
@@ -239,13 +384,18 @@ fn marked(mut answer: Body) -> Body {
     answer
 }
 
-fn delivery(body: &Body) -> Option<&Delivery> {
-    match body {
-        Body::Request(Request::Process(call)) => Some(&call.delivery),
-        Body::Request(Request::Execute(call)) => Some(&call.delivery),
-        // A stream has many answers.
-        _ => None,
-    }
+/// Returns the idempotency key of a request: that of its payload, or else that of its headers.
+fn key_of(body: &Body, caller: &Caller) -> Option<String> {
+    let delivery = match body {
+        Body::Request(Request::Process(call) | Request::Stream(call)) => &call.delivery,
+        Body::Request(Request::Execute(call)) => &call.delivery,
+        _ => return None,
+    };
+    let carried = caller.carried.idempotency_key.as_deref();
+    delivery
+        .idempotency_key
+        .clone()
+        .or_else(|| carried.map(str::to_owned))
 }
 
 impl Owner {
@@ -257,36 +407,37 @@ impl Owner {
     }
 }
 
-impl Store {
-    /// Returns a number that differs for different requests, except for a deadline and a trace
-    /// context, which differ from attempt to attempt.
-    fn fingerprint(&self, body: &Body) -> u64 {
-        let mut bytes = Vec::new();
-        let mut put = |text: &str| {
-            bytes.extend_from_slice(text.as_bytes());
-            bytes.push(0xc1);
-        };
-        match body {
-            Body::Request(Request::Process(call)) => {
-                put("process");
-                put(&call.agent_name);
-                put(&call.message.role);
-                let content = &call.message.content;
-                // A value that cannot be encoded has not been decoded either.
-                let _ = Format::MessagePack.encode_value(content, &mut bytes);
-            }
-            Body::Request(Request::Execute(call)) => {
-                put("execute");
-                put(&call.tool_name);
-                let kwargs = call.kwargs.clone().into();
-                let _ = Format::MessagePack.encode_value(&kwargs, &mut bytes);
-            }
-            _ => {}
+/// Returns bytes that differ for different requests. A deadline and a trace context differ from
+/// attempt to attempt, so they do not count.
+fn identity_of(body: &Body) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut put = |text: &str| {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0xc1);
+    };
+    match body {
+        Body::Request(request @ (Request::Process(call) | Request::Stream(call))) => {
+            put(request.method().unwrap_or_default());
+            put(&call.agent_name);
+            put(&call.message.role);
+            let content = &call.message.content;
+            // A value that cannot be encoded has not been decoded either.
+            let _ = Format::MessagePack.encode_value(content, &mut bytes);
         }
-        self.hasher.hash_one(bytes)
+        Body::Request(Request::Execute(call)) => {
+            put("execute");
+            put(&call.tool_name);
+            let kwargs = call.kwargs.clone().into();
+            let _ = Format::MessagePack.encode_value(&kwargs, &mut bytes);
+        }
+        _ => {}
     }
+    bytes
+}
 
-    fn admit(&self, key: &Key, fingerprint: u64) -> Admitted {
+impl Store {
+    /// Admits a request. The first request with a key gets an entry with this outcome.
+    fn admit(&self, key: &Key, fingerprint: u64, outcome: &Outcome) -> Admitted {
         let mut state = self.state.lock();
         state.remove_expired(Instant::now(), self.limits.window);
         if let Some(entry) = state.entries.get(key) {
@@ -307,13 +458,12 @@ impl Store {
         }
         state.bytes += size;
         state.in_flight += 1;
-        let (sender, outcome) = watch::channel(None);
         let entry = Entry {
             fingerprint,
-            outcome,
+            outcome: outcome.clone(),
         };
         state.entries.insert(key.clone(), entry);
-        Admitted::First(sender)
+        Admitted::First
     }
 
     /// Forgets a request without an outcome.
@@ -328,6 +478,15 @@ impl Store {
     /// Keeps the outcome of a request. An outcome that does not fit is forgotten.
     fn keep(&self, key: Key, outcome: &Body) {
         let size = approximate_memory(outcome, self.limits.bytes);
+        self.keep_bytes(key, size, is_unstarted(outcome));
+    }
+
+    /// Keeps a stream that has ended, with the answers that it has kept.
+    fn keep_stream(&self, key: Key, bytes: usize) {
+        self.keep_bytes(key, bytes, false);
+    }
+
+    fn keep_bytes(&self, key: Key, size: usize, is_unstarted: bool) {
         let mut state = self.state.lock();
         state.in_flight -= 1;
         while state.bytes + size > self.limits.bytes {
@@ -335,7 +494,7 @@ impl Store {
                 break;
             }
         }
-        if state.bytes + size > self.limits.bytes || is_unstarted(outcome) {
+        if state.bytes + size > self.limits.bytes || is_unstarted {
             if state.entries.remove(&key).is_some() {
                 state.bytes -= size_of_key(&key);
             }
@@ -345,11 +504,6 @@ impl Store {
         let size = size + size_of_key(&key);
         state.kept.push_back((Instant::now(), key, size));
     }
-}
-
-/// Returns whether the answer says that the request was not processed, so that it may be repeated.
-fn is_unstarted(outcome: &Body) -> bool {
-    matches!(outcome, Body::Error(error) if error.code == ErrorCode::AGENT_UNAVAILABLE)
 }
 
 impl State {
@@ -404,6 +558,9 @@ fn size_of_key(key: &Key) -> usize {
 /// their connections, so the limits of connections do not bound them.
 const MAX_IN_FLIGHT: usize = 1024;
 
+/// How long a stream whose caller has left waits for a repetition of its request.
+const TAKEOVER: Duration = Duration::from_secs(10);
+
 /// The memory of a channel and of the places in the tables.
 const ENTRY_OVERHEAD: usize = 256;
 
@@ -428,6 +585,10 @@ mod tests {
         }
     }
 
+    fn outcome() -> Outcome {
+        Outcome::Stream(Arc::default())
+    }
+
     fn answer() -> Body {
         Body::Response(Response::Message(Message::agent("done")))
     }
@@ -435,14 +596,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_outcome_is_kept_for_the_window() {
         let store = store(Duration::from_secs(60), 1 << 20);
-        assert!(matches!(store.admit(&key("a"), 1), Admitted::First(_)));
-        assert!(matches!(store.admit(&key("a"), 1), Admitted::Repeated(_)));
-        assert!(matches!(store.admit(&key("a"), 2), Admitted::Conflict));
+        assert!(matches!(
+            store.admit(&key("a"), 1, &outcome()),
+            Admitted::First
+        ));
+        assert!(matches!(
+            store.admit(&key("a"), 1, &outcome()),
+            Admitted::Repeated(_)
+        ));
+        assert!(matches!(
+            store.admit(&key("a"), 2, &outcome()),
+            Admitted::Conflict
+        ));
         store.keep(key("a"), &answer());
         tokio::time::advance(Duration::from_secs(59)).await;
-        assert!(matches!(store.admit(&key("a"), 1), Admitted::Repeated(_)));
+        assert!(matches!(
+            store.admit(&key("a"), 1, &outcome()),
+            Admitted::Repeated(_)
+        ));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(matches!(store.admit(&key("a"), 1), Admitted::First(_)));
+        assert!(matches!(
+            store.admit(&key("a"), 1, &outcome()),
+            Admitted::First
+        ));
         store.forget(&key("a"));
         assert_eq!(store.state.lock().bytes, 0);
     }
@@ -453,18 +629,23 @@ mod tests {
         let mut first = 0;
         for number in 0..100 {
             let key = key(&number.to_string());
-            assert!(matches!(store.admit(&key, 1), Admitted::First(_)));
+            assert!(matches!(store.admit(&key, 1, &outcome()), Admitted::First));
             store.keep(key, &answer());
             assert!(store.state.lock().bytes <= 4096);
             first = number;
         }
-        assert!(matches!(store.admit(&key("0"), 1), Admitted::First(_)));
         assert!(matches!(
-            store.admit(&key(&first.to_string()), 1),
+            store.admit(&key("0"), 1, &outcome()),
+            Admitted::First
+        ));
+        assert!(matches!(
+            store.admit(&key(&first.to_string()), 1, &outcome()),
             Admitted::Repeated(_)
         ));
         let mut in_flight = 0;
-        while let Admitted::First(_) = store.admit(&key(&format!("in flight {in_flight}")), 1) {
+        while let Admitted::First =
+            store.admit(&key(&format!("in flight {in_flight}")), 1, &outcome())
+        {
             in_flight += 1;
         }
         assert!(in_flight > 1);
