@@ -12,7 +12,7 @@
 //! - [`GoServer`] and [`GoClient`] run the program in `go/` in the same way.
 //! - [`RecordingAgent`] records its calls in a file, which remains if the process is killed.
 //! - [`Relay`] forwards bytes between clients and a server, and breaks their connections.
-//!   [`Holdings`] shows what a process has leaked.
+//!   [`Holdings`] shows what a process has leaked. [`OtlpSink`] collects the spans of processes.
 //! - [`TempEndpoint`] is the endpoint of a server for one test. [`within`] limits the duration of a
 //!   test.
 //!
@@ -28,6 +28,7 @@ pub mod cases;
 mod failure;
 mod go_peer;
 mod holdings;
+mod otlp;
 mod process;
 mod proxy;
 mod python;
@@ -47,7 +48,8 @@ pub use crate::{
     failure::{TestFailure, TestResult, expect, expect_that},
     go_peer::{GoClient, GoServer, list_go_cases},
     holdings::Holdings,
-    proxy::Proxy,
+    otlp::{OtlpSink, Span},
+    proxy::{Proxy, agentwire_command},
     python::script_command,
     python_peer::{PythonCallers, PythonClient, PythonPeer, PythonServer, list_cases},
     random::Generator,

@@ -60,6 +60,15 @@ impl Proxy {
     }
 }
 
+/// Returns the command `agentwire`, which is built unless it already exists.
+///
+/// # Errors
+///
+/// Returns an error with the output of Cargo if the build fails.
+pub fn agentwire_command() -> Result<Command, TestFailure> {
+    binary().map(Command::new)
+}
+
 fn binary() -> Result<&'static Path, TestFailure> {
     static FOUND: OnceLock<Result<PathBuf, TestFailure>> = OnceLock::new();
     match FOUND.get_or_init(find_or_build) {
