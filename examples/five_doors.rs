@@ -4,7 +4,7 @@
 //! 3.12 or later), and otherwise through those that its standard library can open.
 //!
 //! ```text
-//! cargo run --example five_doors
+//! cargo run --example five_doors --features doors
 //! ```
 
 #[allow(dead_code, reason = "this example starts no agent in Python")]

@@ -75,6 +75,7 @@ async fn discovery() -> TestResult {
     Ok(())
 }
 
+#[cfg(feature = "doors")]
 #[tokio::test]
 async fn five_doors() -> TestResult {
     let printed = run(&mut example("five_doors")).await?;
