@@ -84,7 +84,7 @@ impl CliError {
     /// Creates an error whose text includes the source chain of `error` and its code.
     fn with_error_code(exit: Exit, error: &dyn Error, code: &ErrorCode, is_remote: bool) -> Self {
         let text = chain(error);
-        // Errors that occur before anything is sent have no code of their own.
+        // Errors that occur before anything is sent have no code.
         if is_remote || *code != ErrorCode::INTERNAL_ERROR {
             Self::new(exit, with_code(text, code))
         } else {

@@ -57,7 +57,7 @@ impl Drop for ProgressBar {
     }
 }
 
-/// Returns one line without a line break, which fits into so many columns.
+/// Returns one line without a line break, at most `columns` wide.
 fn line(progress: &Progress, columns: usize) -> String {
     let mut line = String::new();
     if let Some(fraction) = progress.fraction() {

@@ -206,7 +206,7 @@ fn links_to_the_protocol_name_a_section() {
     assert!(count >= 50, "only {count} links");
 }
 
-/// scripts/picture has drawn the output of the example as it is now.
+/// The picture by scripts/picture shows the current output of the example.
 #[test]
 fn the_picture_shows_the_output_of_the_quickstart() {
     let target = Path::new(env!("CARGO_BIN_EXE_agentwire-docs-program")).parent();

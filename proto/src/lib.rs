@@ -32,7 +32,7 @@
 //! - The details of an error are such a map, too, but its texts are written and read like contents.
 //! - A tool call and a tool result are JSON text, so only their metadata is affected. An empty
 //!   error text of a successful tool result arrives as no error text.
-//! - Requests with other methods than `process`, `stream` and `execute` have no form of their own.
+//! - No message exists for requests with methods other than `process`, `stream` and `execute`.
 //!   Peers that use this crate send them as a tool call with the name of the method. Unknown keys
 //!   of an envelope and of its payload are lost.
 

@@ -19,7 +19,7 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Any text, often one that looks like JSON.
+/// Any text. Many of the texts look like JSON.
 fn text() -> impl Strategy<Value = String> {
     let special = prop::sample::select(&['"', '\\', '/', '\0', '\n', '{', '[', '1', '🦀'][..]);
     let character = prop_oneof![any::<char>(), proptest::char::range(' ', '~'), special];

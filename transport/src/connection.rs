@@ -489,7 +489,7 @@ fn probe_tls(stream: &mut TlsStream, peer: &Peer) -> ProbeResult {
         return ProbeResult::Closed;
     }
     let found = poll_once(stream);
-    // The runtime may not have seen yet that bytes have arrived, which TLS has to read.
+    // Bytes for TLS may have arrived without the runtime's knowledge.
     #[cfg(unix)]
     if found == ProbeResult::Idle {
         return stream.socket().map_or(ProbeResult::Closed, peek);

@@ -166,7 +166,7 @@ impl EndpointConnector {
             return Err(missing_tls(&self.endpoint));
             #[cfg(feature = "tls")]
             {
-                // WebSocket over TLS has no protocol name of its own (ALPN).
+                // WebSocket over TLS has no protocol name (ALPN).
                 let tls = self.tls.clone().protocols(&[]);
                 let (host, options) = (&url.host, &self.options);
                 crate::tls::connect(&self.endpoint, host, url.port, options, &tls).await?

@@ -162,7 +162,7 @@ impl Listener {
             Endpoint::Url(_) => Inner::WebSocket {
                 acceptor,
                 options: crate::WebSocketOptions::new(),
-                // WebSocket over TLS has no protocol name of its own (ALPN).
+                // WebSocket over TLS has no protocol name (ALPN).
                 tls: Some(tls.protocols(&[])),
             },
             _ => Inner::Tls(acceptor, tls),

@@ -100,7 +100,7 @@ fn listen(path: &Path, access: &SocketAccess) -> io::Result<UnixAcceptor> {
     let socket = UnixSocket::new_stream()?;
     bind_private(&socket, path)?;
     let file = SocketFile::just_made(path);
-    // Nobody else can connect before the socket listens.
+    // No client can connect before the socket listens.
     give_access(path, access)?;
     Ok(UnixAcceptor {
         _file: Some(file),

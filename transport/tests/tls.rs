@@ -442,7 +442,7 @@ async fn a_listener_needs_a_certificate_and_can_be_made_of_a_tcp_listener() {
     assert!(matches!(error, Error::TlsSetup { .. }), "{error:?}");
 }
 
-/// Session tickets of a server that is not ours must not look like an answer nobody asked for.
+/// Session tickets of another implementation must not look like an unexpected answer.
 #[tokio::test]
 async fn session_tickets_are_not_unexpected_data() {
     let authority = Authority::new("tickets");

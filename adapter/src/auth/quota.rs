@@ -68,7 +68,7 @@ impl Quota {
 /// A request that exceeds a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exceeded {
-    /// What is used up, as it is called in the error.
+    /// The name of the exhausted quota in the error.
     pub(crate) of: &'static str,
     pub(crate) limit: u64,
     pub(crate) retry_after: Duration,

@@ -112,7 +112,7 @@ impl MessageReader {
         // bytes than were received.
         let _ = self.body.flow_control().release_capacity(bytes.len());
         if self.received.is_empty() {
-            // Most messages arrive at once, and are not copied if nobody else uses their memory.
+            // Most messages arrive in one piece, and are not copied if their memory is not shared.
             self.received = bytes
                 .try_into_mut()
                 .unwrap_or_else(|bytes| BytesMut::from(&*bytes));

@@ -201,7 +201,7 @@ impl Layer for Cache {
             self.answers.invalidate(&key).await;
         }
         let question = message_memory(&message).unwrap_or_default();
-        // The error of this request itself, and not of another one that was waited for.
+        // This request failed. It did not wait for another request.
         let mut own_error = None;
         let mut has_worked = false;
         let work = async {

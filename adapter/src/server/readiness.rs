@@ -1,4 +1,4 @@
-//! Whether a server wants new calls: [`Readiness`].
+//! Whether a server accepts new calls: [`Readiness`].
 
 use std::sync::{
     OnceLock, Weak,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use agentwire_registry::RegistrationHandle;
 
-/// Whether a server wants new calls. Load balancers ask for this over HTTP.
+/// Whether a server accepts new calls. Load balancers check this over HTTP.
 #[derive(Default)]
 pub(super) struct Readiness {
     /// Whether the server is about to stop.

@@ -446,7 +446,7 @@ async fn an_error_names_only_agents_and_tools_that_the_caller_may_use() {
     }
 }
 
-/// An authenticator that takes its time, as one that asks a service does.
+/// A slow authenticator, such as one that queries a service.
 struct Slow;
 
 impl Authenticate for Slow {

@@ -1,4 +1,4 @@
-//! How servers stop, make room, and answer those who ask for their health.
+//! How servers stop, evict connections, and answer health checks.
 
 use std::{
     sync::{

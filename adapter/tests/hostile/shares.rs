@@ -1,4 +1,4 @@
-//! Each peer has a share of the connections, whoever the peer is.
+//! Every peer has a share of the connections.
 
 use std::{
     net::SocketAddr,

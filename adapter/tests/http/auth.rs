@@ -23,7 +23,7 @@ fn alice() -> Principal {
     Principal::new("alice").with_role("agent-consumer")
 }
 
-/// An authenticator that takes its time, as one that asks a service does.
+/// A slow authenticator, such as one that queries a service.
 struct Slow;
 
 impl Authenticate for Slow {

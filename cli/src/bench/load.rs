@@ -201,7 +201,7 @@ impl Load {
             match due {
                 None => return Some((Instant::now(), false)),
                 Some(due) if due < shared.begin => return Some((wait_for(due).await, false)),
-                // The call belongs to the measurement, which has numbers of its own.
+                // The call belongs to the measurement, which counts its calls separately.
                 Some(_) => {}
             }
         }
@@ -218,7 +218,7 @@ impl Load {
                 match due {
                     Some(due) if !self.is_over(due, shared) => Some((wait_for(due).await, true)),
                     _ => {
-                        // The run is over before the call is due.
+                        // The run ends before the call is due.
                         shared.started.fetch_sub(1, Relaxed);
                         None
                     }

@@ -31,7 +31,7 @@ impl LogLayer {
         }
     }
 
-    /// Returns the layer with a filter of its own.
+    /// Returns the layer with its own filter.
     pub(super) fn filtered<S>(self) -> impl Layer<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,

@@ -13,7 +13,7 @@ use crate::program::{Finished, Server, finish, program, within};
 
 /// The token of the only principal. It has no part that appears elsewhere.
 const TOKEN: &str = "hunter2-OMEGA-hunter2";
-/// A token that nobody has.
+/// A token of no principal.
 const WRONG: &str = "wrong2-OMEGA-wrong2";
 
 #[tokio::test]

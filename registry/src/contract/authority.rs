@@ -5,7 +5,7 @@ use agentwire_transport::Endpoint;
 use super::backend::within;
 use crate::{InstanceRef, Registration, Registry, backend::InstanceRefExt};
 
-/// Checks that an administrator, and nobody else, removes the registration of another owner. The
+/// Checks that only an administrator removes the registration of another owner. The
 /// registry must be empty. A registry in another process does not know the authority.
 pub async fn an_administrator_removes_any_registration(registry: &impl Registry) {
     let endpoint: Endpoint = "tcp://10.0.0.7:8080".parse().expect("endpoint");

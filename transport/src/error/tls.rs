@@ -69,9 +69,9 @@ pub enum CertificateProblem {
     UnknownIssuer,
     /// The time at which it expired has passed.
     Expired,
-    /// The time from which it is valid has not come.
+    /// Its validity has not started.
     NotYetValid,
-    /// It belongs to another name than the one that the client expects.
+    /// It does not contain the name that the client expects.
     WrongName,
     /// The side that must present it presented none.
     Missing,

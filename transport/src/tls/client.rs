@@ -93,7 +93,7 @@ impl TlsClient {
         Self::default()
     }
 
-    /// Uses the config as it is. The config cannot be reloaded.
+    /// Uses the config unchanged. The config cannot be reloaded.
     ///
     /// Set `alpn_protocols` to `agentwire/1` or leave it empty.
     pub fn from_config(config: Arc<ClientConfig>) -> Self {

@@ -59,7 +59,7 @@ impl Contents {
         match PrivateKeyDer::from_pem_slice(&self.bytes) {
             Ok(key) => Ok(key),
             Err(PemError::NoItemsFound) => {
-                // An encrypted key has a section of its own, which is not a key to the parser.
+                // The parser does not recognize the section of an encrypted key.
                 let text = String::from_utf8_lossy(&self.bytes);
                 Err(self.invalid(if text.contains("ENCRYPTED PRIVATE KEY") {
                     "the private key is encrypted; decrypt it with `openssl pkey`".to_owned()

@@ -104,7 +104,7 @@ impl TlsServer {
         )
     }
 
-    /// Uses the config as it is. The config cannot be reloaded.
+    /// Uses the config unchanged. The config cannot be reloaded.
     ///
     /// Set `alpn_protocols` to `agentwire/1` or leave it empty. Set `send_tls13_tickets` to 0:
     /// connections are kept open, so that tickets are of little use.

@@ -39,7 +39,7 @@ pub enum WebSocketFault {
     /// A message exceeds the limit.
     #[error("frame with {len} bytes exceeds limit of {max} bytes")]
     TooLarge {
-        /// The size of the message, as far as it is known.
+        /// The known part of the size of the message.
         len: u64,
         /// The limit.
         max: usize,

@@ -393,7 +393,7 @@ impl RawBuffer {
         &mut self.buffer[self.end..]
     }
 
-    /// Returns free space for a read. A read after one that filled its space gets more of it.
+    /// Returns free space for a read. If the last read filled its space, the space is larger.
     pub(super) fn read_space(&mut self) -> &mut [u8] {
         let size = if self.is_busy {
             BUSY_READ_SIZE

@@ -136,7 +136,7 @@ impl Drop for WebSocketStream {
     }
 }
 
-/// Reads the control frames of a connection that nobody reads.
+/// Reads the control frames of an idle connection.
 ///
 /// While the connection is used, its readers answer pings. The task then only checks once in a
 /// while whether the connection is still used. If it is not, the task waits for the socket itself,

@@ -25,7 +25,7 @@ use super::{
 /// is opened, a line that a killed process has left incomplete is removed.
 ///
 /// Lines are handed to the operating system at once, but not forced to the disk. A process that is
-/// killed loses the events that its thread has not written yet, usually those of the last
+/// killed loses the events that its thread has not written, usually those of the last
 /// millisecond. A file has one writer: a second server, in this process or another one, cannot open
 /// it. A file that another program renames or removes is created anew.
 ///

@@ -31,9 +31,9 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     events: VecDeque<(Timestamp, AuditEvent)>,
-    /// The number of events that the thread has taken and not yet written.
+    /// The number of events that the thread has taken but not written.
     writing: usize,
-    /// The number of events that found no place and are not yet counted in the record.
+    /// The number of dropped events that the record does not mention.
     dropped: u64,
     is_closed: bool,
     has_ended: bool,

@@ -175,7 +175,7 @@ enum Entered<'a> {
 struct Waiting<'a> {
     permits: &'a Permits,
     place: Place,
-    /// Holds a permit that was granted and not yet received. If the channel is dropped, so is the
+    /// Holds a permit that was granted but not received. If the channel is dropped, so is the
     /// permit.
     grant: oneshot::Receiver<Grant>,
 }

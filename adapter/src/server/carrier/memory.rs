@@ -10,7 +10,7 @@ use std::{
 
 use crate::server::budget::{MemoryBudget, Ticket, Use};
 
-/// The memory of one connection: an allowance of its own, and the budget of the server.
+/// The memory of one connection: its own allowance, and the budget of the server.
 #[derive(Debug, Clone)]
 pub(in crate::server::carrier) struct Memory {
     budget: Arc<MemoryBudget>,

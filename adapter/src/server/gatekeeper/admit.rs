@@ -212,7 +212,7 @@ impl Inner {
         let is_shared = principal.namespace().is_some() && namespace.is_none();
         if asked.is_raw && asked.is_about_registry() && is_shared {
             // The target of a proxy does not know the namespaces of the proxy's callers. A proxy of
-            // one namespace has a target of its own.
+            // one namespace has its own target.
             return false;
         }
         let own_name = match access.target {

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) method: String,
-    /// The verb, or `None` for an unknown method, which nobody may use.
+    /// The verb, or `None` for an unknown method, which is always denied.
     pub(super) verb: Option<Verb>,
     pub(super) object: Object,
     /// Whether the request changes or renews a registration.

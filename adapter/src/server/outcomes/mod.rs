@@ -167,7 +167,7 @@ impl Outcomes {
             };
             let outcome = Arc::new(outcome);
             place.keep(&outcome);
-            // Nobody may be waiting.
+            // All callers may have stopped waiting.
             let _ = sender.send(Some(outcome));
         });
     }

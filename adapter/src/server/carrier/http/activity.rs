@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
-/// The counters of one connection. Streams of HTTP/2 have tasks of their own, so the counters are
+/// The counters of one connection. Each stream of HTTP/2 has its own task, so the counters are
 /// atomic. `Relaxed` is sufficient: each counter is a hint for a timeout, and stands for itself.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
@@ -19,7 +19,7 @@ pub(super) struct Activity {
     /// The number of requests that have begun.
     requests: AtomicU64,
     in_flight: AtomicUsize,
-    /// The number of complete answers that are not yet written.
+    /// The number of complete answers that have not been written.
     unsent: AtomicUsize,
 }
 
