@@ -157,11 +157,7 @@ impl Jwt {
         let time = |name: &str| match claims.get(name) {
             None => Ok(None),
             // A time that cannot be read must not count as absent.
-            Some(value) => value
-                .as_f64()
-                .filter(|time| time.is_finite())
-                .map(Some)
-                .ok_or(()),
+            Some(value) => seconds(value).map(Some).ok_or(()),
         };
         match time("exp") {
             Ok(Some(exp)) if now < exp + LEEWAY => {}
@@ -254,6 +250,13 @@ impl Jwt {
         }
         map(claims).ok_or("JWT has no claims")
     }
+}
+
+/// Reads a time of a token (RFC 7519, NumericDate), which is an integer or a fraction.
+fn seconds(value: &Value) -> Option<f64> {
+    let integer = || value.as_i64().map(|seconds| seconds as f64);
+    let seconds = value.as_f64().or_else(integer)?;
+    seconds.is_finite().then_some(seconds)
 }
 
 impl Key {
@@ -360,6 +363,51 @@ mod tests {
         let verified = jwt(&[Algorithm::EdDsa]).verify_at(&sign(&header(), &claims()), NOW);
         let alice = Principal::new("alice").with_role("agent-consumer");
         assert_eq!(verified, Ok(alice));
+    }
+
+    #[test]
+    fn times_are_integers_or_fractions() {
+        for (exp, is_accepted) in [
+            (Value::from(1_800_000_060_u64), true),
+            (Value::from(1_799_999_939_u64), false),
+            (Value::from(NOW + 0.5), true),
+            (Value::from(-1), false),
+            (Value::from(u64::MAX), false),
+            (Value::from(true), false),
+        ] {
+            let mut claims = claims();
+            claims.insert("exp", exp.clone());
+            claims.insert("nbf", 1_700_000_000_u64);
+            let verified = jwt(&[Algorithm::EdDsa]).verify_at(&sign(&header(), &claims), NOW);
+            assert_eq!(verified.is_ok(), is_accepted, "{exp:?}: {verified:?}");
+        }
+    }
+
+    /// The keys and the tokens were made by OpenSSL 3.0.
+    #[test]
+    fn tokens_of_another_implementation_are_accepted_with_their_own_key_only() {
+        let keys = include_bytes!("testdata/jwks.json");
+        let tokens = json::from_slice(include_bytes!("testdata/tokens.json")).unwrap();
+        let tokens = tokens.as_map().unwrap();
+        assert_eq!(tokens.len(), 3);
+        let alice = Principal::new("alice").with_role("agent-consumer");
+        for (name, token) in tokens {
+            let algorithm = Algorithm::from_name(name).unwrap();
+            let jwt = Jwt::new(keys, &[algorithm], "iss", "agents").unwrap();
+            let jwt = jwt.with_principals(HashMap::new(), Some("roles".to_owned()));
+            let token = token.as_str().unwrap();
+            assert_eq!(jwt.verify_at(token, NOW), Ok(alice.clone()), "{name}");
+            let (signed, _) = token.rsplit_once('.').unwrap();
+            for other in tokens.iter().filter(|(other, _)| *other != name) {
+                let (_, signature) = other.1.as_str().unwrap().rsplit_once('.').unwrap();
+                let forged = format!("{signed}.{signature}");
+                assert!(
+                    jwt.verify_at(&forged, NOW).is_err(),
+                    "{name} by {}",
+                    other.0
+                );
+            }
+        }
     }
 
     #[test]
