@@ -311,7 +311,7 @@ fn unlimited() -> RateLimit {
 
 /// A schema that the messages of this program match.
 fn schema() -> Validate {
-    let schema = map! {"type": "object", "properties": {"content": {"type": "string"}}};
+    let schema = map! {"type": "string"};
     Validate::new()
         .message("echo", schema)
         .expect("a valid schema")
