@@ -172,7 +172,7 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
     );
     let _ = writeln!(
         text,
-        "in {}/s  out {}/s  {} ejections  {} resyncs  {} refusals  {} registrations",
+        "in {}/s  out {}/s\n{} ejections  {} resyncs  {} refusals  {} registrations",
         bytes(rate("agentwire_received_bytes_total", &[])),
         bytes(rate("agentwire_sent_bytes_total", &[])),
         next.sum("agentwire_instance_ejections_total", &[]),
