@@ -54,7 +54,7 @@ impl Credential {
     }
 
     /// Reads the headers `Authorization` of a request. Several of them, and one that is not text,
-    /// are a credential that nobody has: a server in front may have checked only one of them.
+    /// are an invalid credential: a server in front may have checked only one of them.
     #[cfg(any(feature = "grpc", feature = "http"))]
     pub(crate) fn from_headers(headers: &http::HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(http::header::AUTHORIZATION).iter();

@@ -54,7 +54,7 @@ impl Tokens {
         self.buckets[bucket].push((digest, principal));
     }
 
-    /// Returns the principal of a token. An empty text is nobody's token.
+    /// Returns the principal of a token. An empty text is never a token.
     #[must_use]
     pub fn find(&self, token: &str) -> Option<&Principal> {
         // An empty text is what is left of a token that was not set.

@@ -100,7 +100,7 @@ async fn a_restart_continues_the_numbers_after_an_incomplete_line() {
 /// The variable with the path of the record of a process that is killed.
 const PATH: &str = "AGENTWIRE_TEST_AUDIT";
 
-/// Writes events for ever, in the process that the next test starts.
+/// Writes events until it is killed, in the process that the next test starts.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the process that another test kills"]
 async fn a_process_that_records_until_it_is_killed() {

@@ -436,7 +436,7 @@ async fn a_repeated_stream_is_taken_over_or_refused_if_too_much_of_it_was_sent()
     }
     let error = within(first.next()).await.unwrap().unwrap_err();
     assert_eq!(error.code(), ErrorCode::INVALID_MESSAGE);
-    // Nobody repeats the request, so the stream ends.
+    // The request is not repeated, so the stream ends.
     drop((first, second));
     within(dropped.notified()).await;
     let again = remote.stream_with(Message::user(0), &small);

@@ -127,7 +127,7 @@ fn credential(headers: &header::HeaderMap) -> Option<Credential> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next()?.to_str().unwrap_or_default();
     if values.next().is_some() {
-        // Nobody knows which of them others have checked.
+        // A proxy may have checked another one of them.
         return Some(Credential::from_authorization(""));
     }
     let password = match value.split_once(' ') {

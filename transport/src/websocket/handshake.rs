@@ -243,7 +243,7 @@ fn find<'a>(headers: &[httparse::Header<'a>], name: &str) -> Option<&'a [u8]> {
 }
 
 /// Returns the header `Authorization`. Several of them, and one that is not text, are like an empty
-/// one, which nobody accepts: a server in front may have checked only one of them.
+/// one, which is never accepted: a server in front may have checked only one of them.
 fn authorization(headers: &[httparse::Header<'_>]) -> Option<Box<str>> {
     let value = find(headers, "Authorization")?;
     let is_authorization =

@@ -307,7 +307,7 @@ impl Inner {
     }
 
     /// Counts a request towards the quota of its caller. Returns the refusal if the quota is used
-    /// up. Refused requests count as well, so that nobody can try credentials at a higher rate than
+    /// up. Refused requests count as well, so no peer can try credentials at a higher rate than
     /// requests.
     pub(super) fn charge(&self, caller: &Caller) -> Option<Refusal> {
         let quota = self.security.quota_of(caller.principal.as_ref());
