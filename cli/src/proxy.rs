@@ -68,10 +68,10 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "N", default_value = "64")]
     pool: NonZeroUsize,
 
-    /// The number of calls that share a connection to the target; more than 1 only for servers that
-    /// answer in any order, such as `agentwire serve`
-    #[arg(long, value_name = "N", default_value = "1")]
-    share: NonZeroUsize,
+    /// The number of calls that share a connection to the target [default: 1, and 64 over HTTP/2
+    /// and gRPC]; more than 1 only for servers that answer in any order, such as `agentwire serve`
+    #[arg(long, value_name = "N")]
+    share: Option<NonZeroUsize>,
 
     /// The maximum size of a frame from or to a caller or the target, such as 16MiB
     #[arg(long, value_name = "SIZE", default_value = "10MiB", value_parser = parse_frame_limit)]
@@ -174,9 +174,11 @@ impl ProxyArgs {
             .peer(self.peer.into())
             .timeout(self.timeout)
             .max_connections(self.pool.get())
-            .max_in_flight_per_connection(self.share.get())
             .frame_limits(self.frame_limit)
             .tls(self.tls.client()?);
+        if let Some(share) = self.share {
+            builder = builder.max_in_flight_per_connection(share.get());
+        }
         if let Some(name) = &self.name {
             builder = builder.name(name);
         }

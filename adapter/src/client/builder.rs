@@ -108,17 +108,22 @@ impl<D> RemoteAgentBuilder<D> {
 
     /// Sets the maximum number of open connections to each endpoint. The default is 64.
     ///
-    /// Each call and each stream uses its own connection. When the limit is reached, further calls
-    /// wait in order until a connection is free or their timeouts expire.
+    /// Each call and each stream uses its own connection, except over HTTP/2 and gRPC, where calls
+    /// and streams share connections. When the limit is reached, further calls wait in order until
+    /// a connection is free or their timeouts expire.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
         self
     }
 
-    /// Sets how many calls may share one connection. The default is 1, so no connection is shared.
-    /// Calls share connections only once [`max_connections`](Self::max_connections) are open.
+    /// Sets how many calls may share one connection. The default is 1, so no connection is shared,
+    /// and 64 over HTTP/2 and gRPC.
     ///
-    /// Use this setting only with servers that answer each request as soon as it is processed, as
+    /// Over HTTP/2 and gRPC, calls and streams use as few connections as this setting allows.
+    /// HTTP/1.1 does not share connections. The rest of this text is about the other carriers.
+    ///
+    /// Calls share connections only once [`max_connections`](Self::max_connections) are open. Use
+    /// this setting only with servers that answer each request as soon as it is processed, as
     /// the servers of this library do. The Python and Go servers answer requests in order, so a
     /// slow call delays all later calls on its connection. Streams never share a connection, and
     /// may open up to `max_connections` additional connections.
@@ -130,7 +135,7 @@ impl<D> RemoteAgentBuilder<D> {
     /// replaces the connection. The old connection stays open until its calls have ended, so the
     /// number of open connections may exceed `max_connections` for a short time.
     pub fn max_in_flight_per_connection(mut self, calls: usize) -> Self {
-        self.config.max_in_flight = calls;
+        self.config.max_in_flight = Some(calls);
         self
     }
 
@@ -305,7 +310,10 @@ impl<D> RemoteAgentBuilder<D> {
     fn check(&self) -> Result<(), Error> {
         for (setting, number) in [
             ("max_connections", self.config.max_connections),
-            ("max_in_flight_per_connection", self.config.max_in_flight),
+            (
+                "max_in_flight_per_connection",
+                self.config.calls_per_connection(),
+            ),
         ] {
             if number == 0 {
                 let problem = "must be at least 1";

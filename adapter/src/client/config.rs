@@ -19,7 +19,8 @@ pub(super) struct Config {
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) max_connections: usize,
-    pub(super) max_in_flight: usize,
+    /// How many calls share a connection, if the user has said so.
+    pub(super) max_in_flight: Option<usize>,
     pub(super) idle_timeout: Duration,
     pub(super) retry: RetryPolicy,
     pub(super) frame_limits: FrameLimits,
@@ -47,7 +48,7 @@ impl Config {
             timeout: DEFAULT_TIMEOUT,
             connect_timeout,
             max_connections: DEFAULT_MAX_CONNECTIONS,
-            max_in_flight: 1,
+            max_in_flight: None,
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             retry: RetryPolicy::default(),
             frame_limits: FrameLimits::default(),
@@ -63,6 +64,17 @@ impl Config {
             is_idempotent: false,
             bodies: Bodies::Typed,
         }
+    }
+
+    /// Returns how many calls may share a connection of frames.
+    pub(super) fn calls_per_connection(&self) -> usize {
+        self.max_in_flight.unwrap_or(1)
+    }
+
+    /// Returns how many calls may share a connection of HTTP/2.
+    #[cfg(any(feature = "grpc", feature = "http"))]
+    pub(super) fn streams_per_connection(&self) -> usize {
+        self.max_in_flight.unwrap_or(DEFAULT_STREAMS_PER_CONNECTION)
     }
 
     /// Returns what the client demands of each server.
@@ -151,6 +163,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The default maximum number of open connections in a channel.
 const DEFAULT_MAX_CONNECTIONS: usize = 64;
+
+/// The default number of calls that share a connection of HTTP/2. Most servers allow at least 100,
+/// and those of this library 64.
+#[cfg(any(feature = "grpc", feature = "http"))]
+const DEFAULT_STREAMS_PER_CONNECTION: usize = 64;
 
 /// The default idle timeout. Python's servers close idle connections after 60 s (PROTOCOL 8.2). The
 /// client must close a connection before the server does, so that no call uses the connection just

@@ -65,7 +65,7 @@ impl Forwarder {
     /// Sends a request and waits for its only answer.
     pub(crate) async fn call(self, id: RequestId, request: Body) -> Result<Body, Error> {
         let Inner { client, calls, .. } = &*self.0;
-        let mut call = if client.config.max_in_flight > 1 {
+        let mut call = if client.config.calls_per_connection() > 1 {
             Call::new(client, calls, request, &CallOptions::new())?
         } else {
             Call::forwarded(client, calls, id, request)?

@@ -12,9 +12,9 @@ use agentwire::{
     Endpoint, Error, LocalAgent, Map, Message, Proxy, RemoteAgent, RetryPolicy, Value, agent_fn,
     map,
     registry::{LocalRegistry, Query, Registry, RegistryServer, RemoteRegistry},
-    value,
+    stream_fn, value,
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 
 use crate::{
     client, client_builder,
@@ -225,9 +225,36 @@ async fn many_calls_share_connections_up_to_the_limit_of_the_server() {
         let remote = remote.clone();
         async move { remote.process(Message::user(number)).await.unwrap().content }
     });
-    let replies: Vec<_> = within(futures_util::stream::iter(calls).buffered(64).collect()).await;
+    let replies: Vec<_> = within(stream::iter(calls).buffered(64).collect()).await;
     assert_eq!(replies, (0..200).map(Value::from).collect::<Vec<_>>());
     assert!(remote.stats().open <= 64);
+}
+
+#[tokio::test]
+async fn calls_share_one_connection_unless_the_client_allows_fewer() {
+    let endless = stream_fn("endless", |_: Message| {
+        stream::iter([Ok(Message::agent("begun"))]).chain(stream::pending())
+    });
+    let server = serve_with(LocalAgent::builder(endless)).await;
+    for (max_in_flight, open) in [(None, 1), (Some(16), 4)] {
+        let builder = client_builder(server.endpoint(), "endless");
+        let remote = match max_in_flight {
+            Some(calls) => builder.max_in_flight_per_connection(calls),
+            None => builder,
+        };
+        let remote = remote.build().unwrap();
+        let streams = (0..64).map(|_| {
+            let remote = remote.clone();
+            async move {
+                let mut chunks = Box::pin(remote.stream(Message::user("x")));
+                chunks.next().await.unwrap().unwrap();
+                chunks
+            }
+        });
+        let held = within(futures_util::future::join_all(streams)).await;
+        assert_eq!(remote.stats().open, open);
+        drop(held);
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod common;
 mod hostile;
 mod mount;
 mod peer;
+mod pool;
 mod probes;
 #[cfg(all(feature = "grpc", feature = "tls-ring", feature = "websocket"))]
 mod proxy_matrix;

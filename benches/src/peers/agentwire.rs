@@ -63,22 +63,24 @@ pub(super) async fn drive(
 ) -> Result<(), BenchError> {
     let shape = workload.shape;
     let separate = shape.separate;
+    let max_in_flight = Some(max_in_flight);
     drive_clients(endpoint, workload, format, max_in_flight, separate).await
 }
 
-/// Runs the client over a carrier of HTTP/2, where all calls of a client share one connection.
+/// Runs the client over a carrier of HTTP/2, where all calls of a client share one connection by
+/// default.
 pub(super) async fn drive_http2(
     endpoint: &Endpoint,
     workload: &mut Workload,
 ) -> Result<(), BenchError> {
-    drive_clients(endpoint, workload, Format::Json, 1, true).await
+    drive_clients(endpoint, workload, Format::Json, None, true).await
 }
 
 async fn drive_clients(
     endpoint: &Endpoint,
     workload: &mut Workload,
     format: Format,
-    max_in_flight: usize,
+    max_in_flight: Option<usize>,
     separate: bool,
 ) -> Result<(), BenchError> {
     let shape = workload.shape;
@@ -89,13 +91,14 @@ async fn drive_clients(
     };
     let mut remotes = Vec::new();
     for _ in 0..clients {
-        let remote = RemoteAgent::builder(endpoint)
+        let mut builder = RemoteAgent::builder(endpoint)
             .name("echo")
             .format(format)
-            .max_connections(connections)
-            .max_in_flight_per_connection(max_in_flight)
-            .build()?;
-        remotes.push(remote);
+            .max_connections(connections);
+        if let Some(calls) = max_in_flight {
+            builder = builder.max_in_flight_per_connection(calls);
+        }
+        remotes.push(builder.build()?);
     }
     while let Some(load) = workload.next_load().await? {
         let mut callers = JoinSet::new();

@@ -5,6 +5,8 @@
 //! variants of [`Carrier`] and [`Answers`], and its own pool of connections. All carriers share the
 //! types [`Request`], [`Deadlines`] and [`Failure`].
 
+#[cfg(any(feature = "grpc", feature = "http"))]
+mod calls;
 pub(super) mod deadlines;
 pub(super) mod failure;
 mod frame;

@@ -28,7 +28,7 @@ pub(super) struct Frames {
 impl Frames {
     pub(super) fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
         let idle_limit = Arc::new(IdleLimit::new(client.config.idle_timeout));
-        let multiplexer = (client.config.max_in_flight > 1)
+        let multiplexer = (client.config.calls_per_connection() > 1)
             .then(|| Multiplexer::new(client, Arc::clone(&connector), Arc::clone(&idle_limit)));
         Self {
             pool: Arc::new(Pool::new(client, connector, idle_limit)),

@@ -4,14 +4,14 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use agentwire_transport::{
     Connection as ByteStream, Connector, Endpoint,
-    internal::{MAX_TIMEOUT, Mutex, RuntimeAffinity},
+    internal::{MAX_TIMEOUT, RuntimeAffinity},
 };
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
@@ -22,7 +22,10 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::failure::from_h2;
-use crate::client::{channel::failure::Failure, stats::Counters};
+use crate::client::{
+    channel::{calls::Calls, failure::Failure},
+    stats::Counters,
+};
 
 /// A connection, which is opened by its first call.
 pub(super) struct Connection {
@@ -53,13 +56,6 @@ pub(super) struct Opening<'a> {
     pub(super) owner: Weak<dyn Owner>,
 }
 
-/// The calls on a connection.
-struct Calls {
-    in_flight: AtomicUsize,
-    /// The time at which the last call ended.
-    idle_since: Mutex<Instant>,
-}
-
 /// The right to make a call on a connection.
 pub(super) struct Slot(Arc<Connection>);
 
@@ -68,17 +64,13 @@ impl Connection {
         Arc::new(Self {
             opened: OnceCell::new(),
             is_settled: AtomicBool::new(false),
-            calls: Calls {
-                in_flight: AtomicUsize::new(0),
-                idle_since: Mutex::new(Instant::now()),
-            },
+            calls: Calls::new(),
         })
     }
 
     /// Counts a call. The caller must hold the lock of `Connections`.
     pub(super) fn slot(self: &Arc<Self>) -> Slot {
-        // Relaxed, because the lock orders the accesses that must be ordered.
-        self.calls.in_flight.fetch_add(1, Relaxed);
+        self.calls.begin();
         Slot(Arc::clone(self))
     }
 
@@ -91,16 +83,16 @@ impl Connection {
         Some(opened.sender.current_max_send_streams())
     }
 
-    /// Returns whether the server probably allows another call. `usual` is what it allows on other
-    /// connections.
+    /// Returns whether another call may share this connection. `usual` is how many calls share one
+    /// if the server has not told fewer.
     pub(super) fn has_room(&self, usual: usize) -> bool {
         let affinity = self.opened.get().map(|opened| opened.affinity);
-        self.in_flight() < self.limit().unwrap_or(usual)
+        self.in_flight() < self.limit().map_or(usual, |limit| limit.min(usual))
             && affinity.is_none_or(RuntimeAffinity::includes_current)
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.calls.in_flight.load(Relaxed)
+        self.calls.in_flight()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -156,9 +148,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let calls = &self.0.calls;
-        *calls.idle_since.lock() = Instant::now();
-        calls.in_flight.fetch_sub(1, Relaxed);
+        self.0.calls.end();
     }
 }
 
@@ -219,7 +209,7 @@ impl Driver {
             let Some(connection) = self.connection.upgrade() else {
                 return;
             };
-            let idle_until = *connection.calls.idle_since.lock() + self.idle_timeout;
+            let idle_until = connection.calls.idle_since() + self.idle_timeout;
             drop(connection);
             let now = Instant::now();
             if idle_until <= now {

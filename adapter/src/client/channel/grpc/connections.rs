@@ -20,6 +20,7 @@ pub(super) struct Connections {
     limits: FrameLimits,
     bodies: Bodies,
     max_connections: usize,
+    max_calls: usize,
     idle_timeout: Duration,
     permits: Permits,
     counters: Arc<Counters>,
@@ -29,12 +30,14 @@ pub(super) struct Connections {
 impl Connections {
     pub(super) fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
         let config = &client.config;
-        let calls = config.max_connections.saturating_mul(config.max_in_flight);
+        let max_calls = config.streams_per_connection();
+        let calls = config.max_connections.saturating_mul(max_calls);
         Self {
             connector,
             limits: config.frame_limits,
             bodies: config.bodies,
             max_connections: config.max_connections,
+            max_calls,
             idle_timeout: config.idle_timeout,
             permits: Permits::new(calls, Arc::clone(&client.counters)),
             counters: Arc::clone(&client.counters),
@@ -78,7 +81,7 @@ impl Connections {
     pub(super) fn slot(&self) -> Slot {
         let mut connections = self.connections.lock();
         let known = connections.iter().filter_map(|one| one.limit()).min();
-        let usual = known.unwrap_or(USUAL_LIMIT);
+        let usual = known.unwrap_or(self.max_calls).min(self.max_calls);
         let with_room = connections.iter().filter(|one| one.has_room(usual));
         let busiest = with_room.max_by_key(|one| one.in_flight());
         if let Some(connection) = busiest {
@@ -119,6 +122,3 @@ impl Owner for Connections {
         is_removed
     }
 }
-
-/// How many calls at a time servers usually allow on one connection.
-const USUAL_LIMIT: usize = 100;

@@ -4,12 +4,13 @@ use std::{
     convert::Infallible,
     fmt,
     future::Future,
+    ops::Deref,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use agentwire_transport::Connection;
+use agentwire_transport::{Connection, internal::RuntimeAffinity};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -18,10 +19,11 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::wire::{Shared, Wire};
-use crate::client::stats::OpenConnection;
+use crate::client::{channel::calls::Calls, stats::OpenConnection};
 
 /// The body of a request.
 #[derive(Debug)]
@@ -67,13 +69,19 @@ pub(super) struct Http1 {
     pub(super) open: OpenConnection,
 }
 
-/// A connection of HTTP/2, which all calls share. A task drives it.
+/// A connection of HTTP/2, which calls share. A task drives it.
 pub(super) struct Http2 {
     sender: http2::SendRequest<Payload>,
+    calls: Calls,
+    affinity: RuntimeAffinity,
     shared: Arc<Shared>,
     pub(super) open: OpenConnection,
     _driver: AbortOnDropHandle<()>,
 }
+
+/// The right to make a call on a connection of HTTP/2.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<Http2>);
 
 impl Http1 {
     pub(super) async fn open(connection: Connection, open: OpenConnection) -> hyper::Result<Self> {
@@ -155,6 +163,8 @@ impl Http2 {
         });
         Ok(Self {
             sender,
+            calls: Calls::new(),
+            affinity: RuntimeAffinity::current(),
             shared,
             open,
             _driver: AbortOnDropHandle::new(driver),
@@ -174,7 +184,41 @@ impl Http2 {
 
     /// Returns whether the connection takes further requests.
     pub(super) fn is_open(&self) -> bool {
-        !self.sender.is_closed() && self.shared.is_driven_here()
+        !self.sender.is_closed()
+    }
+
+    /// Returns whether the current runtime drives the connection.
+    pub(super) fn is_driven_here(&self) -> bool {
+        self.affinity.includes_current()
+    }
+
+    /// Counts a call. The caller must hold the lock of the pool.
+    pub(super) fn slot(self: &Arc<Self>) -> Slot {
+        self.calls.begin();
+        Slot(Arc::clone(self))
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.calls.in_flight()
+    }
+
+    /// Returns since when no call uses the connection, if none does.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.in_flight() == 0).then(|| self.calls.idle_since())
+    }
+}
+
+impl Deref for Slot {
+    type Target = Http2;
+
+    fn deref(&self) -> &Http2 {
+        &self.0
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.calls.end();
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connection::{Http1, Http2},
+    connection::{Http1, Http2, Slot},
     wire::Shared,
 };
 use crate::client::{
@@ -31,13 +31,19 @@ use crate::client::{
 
 /// The connections to one endpoint, and the permits that limit the number of calls in flight.
 ///
-/// Calls of HTTP/1.1 have a connection each, and calls of HTTP/2 share one.
+/// Calls of HTTP/1.1 have a connection each. Calls of HTTP/2 share as few connections as possible.
 #[derive(Debug)]
 pub(super) struct Pool {
     connector: Arc<dyn Connector>,
     scheme: UrlScheme,
     idle_limit: IdleLimit,
-    permits: Permits,
+    max_connections: usize,
+    /// How many calls share a connection of HTTP/2.
+    max_calls: usize,
+    /// The permits of all calls, whatever the version of HTTP.
+    calls: Permits,
+    /// The permits of the calls that need a connection of their own, or open a shared one.
+    connections: Permits,
     counters: Arc<Counters>,
     /// Whether the server at an endpoint `h2c://` speaks HTTP/1.1 only. A stale value costs one
     /// connection.
@@ -51,8 +57,10 @@ pub(super) struct Pool {
 struct State {
     /// The idle connections of HTTP/1.1, ordered by their last use.
     idle: Vec<Idle>,
-    shared: Option<Arc<Http2>>,
-    /// The task that closes expired connections. The task runs while there are idle connections.
+    /// The connections of HTTP/2.
+    shared: Vec<Arc<Http2>>,
+    /// The task that closes expired connections. The task runs while there are connections that may
+    /// expire.
     reaper: Option<AbortOnDropHandle<()>>,
     closed: bool,
 }
@@ -73,14 +81,21 @@ pub(super) struct Lease {
     /// When the connection became idle before this lease, if it was.
     idle_since: Option<Instant>,
     leased: Instant,
-    _permit: Permit,
+    _permits: LeasePermits,
+}
+
+/// The permits of a call, and of its own connection if it has one.
+#[derive(Debug)]
+struct LeasePermits {
+    _call: Permit,
+    _connection: Option<Permit>,
 }
 
 /// The connection of a lease.
 #[derive(Debug)]
 pub(super) enum Leased {
     Http1(Box<Http1>),
-    Http2(Arc<Http2>),
+    Http2(Slot),
 }
 
 impl Pool {
@@ -90,12 +105,20 @@ impl Pool {
         scheme: UrlScheme,
         idle_limit: IdleLimit,
     ) -> Self {
-        let counters = &client.counters;
+        let (config, counters) = (&client.config, &client.counters);
+        let (max_connections, max_calls) = match scheme {
+            UrlScheme::Http => (config.max_connections, 1),
+            _ => (config.max_connections, config.streams_per_connection()),
+        };
+        let calls = max_connections.saturating_mul(max_calls);
         Self {
             connector,
             scheme,
             idle_limit,
-            permits: Permits::new(client.config.max_connections, Arc::clone(counters)),
+            max_connections,
+            max_calls,
+            calls: Permits::new(calls, Arc::clone(counters)),
+            connections: Permits::new(max_connections, Arc::clone(counters)),
             counters: Arc::clone(counters),
             is_http1_only: AtomicBool::new(false),
             state: Mutex::default(),
@@ -114,20 +137,21 @@ impl Pool {
     /// Returns the number of open connections that no call uses.
     pub(super) fn idle(&self) -> usize {
         let state = self.state.lock();
-        // Each call holds a reference to the shared connection.
-        let is_idle = |shared: &Arc<Http2>| Arc::strong_count(shared) == 1;
-        state.idle.len() + usize::from(state.shared.as_ref().is_some_and(is_idle))
+        let shared = state.shared.iter().filter(|one| one.in_flight() == 0);
+        state.idle.len() + shared.count()
     }
 
     /// Closes the pool and its idle connections. Connections in use are closed after their calls.
     pub(super) fn close(&self) {
-        self.permits.close();
+        self.calls.close();
+        self.connections.close();
         let mut state = self.state.lock();
         state.closed = true;
-        let closed = (state.reaper.take(), state.shared.take());
+        let reaper = state.reaper.take();
+        let shared = std::mem::take(&mut state.shared);
         let idle = std::mem::take(&mut state.idle);
         drop(state);
-        drop((closed, idle));
+        drop((reaper, shared, idle));
     }
 
     /// Leases a connection.
@@ -135,31 +159,41 @@ impl Pool {
         self: &Arc<Self>,
         deadlines: Deadlines<'_>,
     ) -> Result<Lease, Failure> {
-        let permit = deadlines.acquire(&self.permits).await?;
-        if let Some((connection, since)) = poll_fn(|cx| Poll::Ready(self.take_idle(cx))).await {
-            return Ok(self.leased(connection, Some(since), permit));
+        let call = deadlines.acquire(&self.calls).await?;
+        if let Some(slot) = self.take_shared() {
+            return Ok(self.leased(Leased::Http2(slot), Some(Instant::now()), call, None));
+        }
+        let connection = Some(deadlines.acquire(&self.connections).await?);
+        if let Some((idle, since)) = poll_fn(|cx| Poll::Ready(self.take_idle(cx))).await {
+            return Ok(self.leased(Leased::Http1(Box::new(idle)), Some(since), call, connection));
         }
         deadlines.check_candidate()?;
         let opened = self.open(deadlines).await?;
-        Ok(self.leased(opened, None, permit))
+        Ok(self.leased(opened, None, call, connection))
     }
 
     fn leased(
         self: &Arc<Self>,
         connection: Leased,
         idle_since: Option<Instant>,
-        permit: Permit,
+        call: Permit,
+        permit: Option<Permit>,
     ) -> Lease {
+        // A shared connection is counted by the pool, unless it serves only one call.
+        let is_owned = matches!(connection, Leased::Http1(_)) || self.idle_limit.is_zero();
         Lease {
             pool: Arc::clone(self),
             connection,
             idle_since,
             leased: Instant::now(),
-            _permit: permit,
+            _permits: LeasePermits {
+                _call: call,
+                _connection: permit.filter(|_| is_owned),
+            },
         }
     }
 
-    async fn open(&self, deadlines: Deadlines<'_>) -> Result<Leased, Failure> {
+    async fn open(self: &Arc<Self>, deadlines: Deadlines<'_>) -> Result<Leased, Failure> {
         let may_share = match self.scheme {
             UrlScheme::Http => false,
             UrlScheme::H2c => !self.is_http1_only.load(Relaxed),
@@ -171,14 +205,14 @@ impl Pool {
         let connecting = async {
             let _opening = self.opening.lock().await;
             match self.take_shared() {
-                Some(shared) => Ok(Leased::Http2(shared)),
+                Some(slot) => Ok(Leased::Http2(slot)),
                 None => self.connect().await,
             }
         };
         deadlines.connect(self.endpoint(), connecting).await
     }
 
-    async fn connect(&self) -> Result<Leased, Failure> {
+    async fn connect(self: &Arc<Self>) -> Result<Leased, Failure> {
         let connection = self.connector.connect().await.map_err(Failure::Connect)?;
         let open = self.counters.opened(self.endpoint());
         let is_http2 = match self.scheme {
@@ -194,16 +228,18 @@ impl Pool {
         let connection = Http2::open(connection, open).await.map_err(failed)?;
         let connection = Arc::new(connection);
         let mut state = self.state.lock();
-        if !state.closed {
-            state.shared = Some(Arc::clone(&connection));
+        let slot = connection.slot();
+        if !state.closed && !self.idle_limit.is_zero() {
+            state.shared.push(connection);
+            self.start_reaper(&mut state);
         }
-        Ok(Leased::Http2(connection))
+        Ok(Leased::Http2(slot))
     }
 
     /// Records whether the server at an endpoint `h2c://` speaks HTTP/1.1 only.
     pub(super) fn use_http1(&self, only: bool) {
         self.is_http1_only.store(only, Relaxed);
-        let shared = self.state.lock().shared.take();
+        let shared = std::mem::take(&mut self.state.lock().shared);
         drop(shared);
     }
 
@@ -211,20 +247,26 @@ impl Pool {
         self.scheme == UrlScheme::H2c
     }
 
-    fn take_shared(&self) -> Option<Arc<Http2>> {
-        let shared = self.state.lock().shared.clone()?;
-        if shared.is_open() {
-            return Some(shared);
-        }
-        let closed = self.state.lock().shared.take();
+    /// Takes a slot on the connection of HTTP/2 with the most calls that allows another one. At the
+    /// limit of connections, takes one on the least busy connection. Returns `None` if a connection
+    /// must be opened.
+    fn take_shared(&self) -> Option<Slot> {
+        let mut state = self.state.lock();
+        let closed = remove(&mut state.shared, |one| !one.is_open());
+        let here = || state.shared.iter().filter(|one| one.is_driven_here());
+        let with_room = here().filter(|one| one.in_flight() < self.max_calls);
+        let found = with_room.max_by_key(|one| one.in_flight()).or_else(|| {
+            let is_full = state.shared.len() >= self.max_connections;
+            here().filter(|_| is_full).min_by_key(|one| one.in_flight())
+        });
+        let slot = found.map(Http2::slot);
+        // Closing a connection takes other locks.
+        drop(state);
         drop(closed);
-        None
+        slot
     }
 
-    fn take_idle(self: &Arc<Self>, cx: &mut Context<'_>) -> Option<(Leased, Instant)> {
-        if let Some(shared) = self.take_shared() {
-            return Some((Leased::Http2(shared), Instant::now()));
-        }
+    fn take_idle(&self, cx: &mut Context<'_>) -> Option<(Http1, Instant)> {
         loop {
             // The lock is released before the connection is checked or dropped.
             let idle = {
@@ -245,7 +287,7 @@ impl Pool {
             }
             let is_read = rest.is_none_or(|mut rest| connection.poll_rest(&mut rest, cx));
             if is_read && connection.is_idle_and_open(cx) {
-                return Some((Leased::Http1(Box::new(connection)), since));
+                return Some((connection, since));
             }
             connection.open.lost();
             self.counters.lost();
@@ -266,20 +308,25 @@ impl Pool {
             rest,
             since,
         });
+        self.start_reaper(&mut state);
+    }
+
+    fn start_reaper(self: &Arc<Self>, state: &mut State) {
         let is_running = |reaper: &AbortOnDropHandle<()>| !reaper.is_finished();
         if !state.reaper.as_ref().is_some_and(is_running) {
             // No task can be spawned outside a runtime. The task is then started when the next
             // connection becomes idle.
             if let Ok(runtime) = Handle::try_current() {
-                let first = since + self.idle_limit.at(since);
+                let now = Instant::now();
+                let first = now + self.idle_limit.at(now);
                 let reaper = runtime.spawn(reap(Arc::downgrade(self), first));
                 state.reaper = Some(AbortOnDropHandle::new(reaper));
             }
         }
     }
 
-    /// Closes expired connections. Returns the time at which the next connection expires, or `None`
-    /// if no idle connection is left.
+    /// Closes expired connections. Returns the time at which the next connection may expire, or
+    /// `None` if no connection is left that expires.
     fn close_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         let limit = self.idle_limit.at(now);
@@ -287,16 +334,40 @@ impl Pool {
             let mut state = self.state.lock();
             // The connections are ordered by their last use.
             let len = state.idle.partition_point(|idle| now - idle.since >= limit);
-            let expired: Vec<Idle> = state.idle.drain(..len).collect();
-            let next = state.idle.first().map(|oldest| oldest.since + limit);
+            let idle: Vec<Idle> = state.idle.drain(..len).collect();
+            let is_expired = |one: &Http2| {
+                let since = one.idle_since();
+                since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+            };
+            let shared = remove(&mut state.shared, is_expired);
+            let oldest = state.idle.first().map(|oldest| oldest.since);
+            let shared_since = state
+                .shared
+                .iter()
+                .map(|one| one.idle_since().unwrap_or(now));
+            let next = shared_since.chain(oldest).min().map(|since| since + limit);
             if next.is_none() {
                 state.reaper = None;
             }
-            (expired, next)
+            ((idle, shared), next)
         };
         drop(expired);
         next
     }
+}
+
+/// Removes connections, and returns them so that they are dropped without a lock.
+fn remove(from: &mut Vec<Arc<Http2>>, is_removed: impl Fn(&Http2) -> bool) -> Vec<Arc<Http2>> {
+    let mut removed = Vec::new();
+    let mut index = 0;
+    while let Some(connection) = from.get(index) {
+        if is_removed(connection) {
+            removed.push(from.swap_remove(index));
+        } else {
+            index += 1;
+        }
+    }
+    removed
 }
 
 /// Closes expired connections until the pool is dropped or has no idle connection.

@@ -59,13 +59,14 @@ impl Multiplexer {
         idle_limit: Arc<IdleLimit>,
     ) -> Self {
         let config = &client.config;
-        let calls = config.max_connections.saturating_mul(config.max_in_flight);
+        let max_in_flight = config.calls_per_connection();
+        let calls = config.max_connections.saturating_mul(max_in_flight);
         Self {
             connector,
             limits: config.frame_limits,
             bodies: config.bodies,
             max_connections: config.max_connections,
-            max_in_flight: config.max_in_flight,
+            max_in_flight,
             idle_limit,
             permits: Permits::new(calls, Arc::clone(&client.counters)),
             counters: Arc::clone(&client.counters),

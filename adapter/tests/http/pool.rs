@@ -1,0 +1,137 @@
+//! How calls share connections of HTTP/2.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use agentwire::{LocalAgent, Message, RemoteAgent, RemoteAgentBuilder, agent_fn};
+use tokio::{sync::Semaphore, task::JoinHandle};
+
+use crate::common::{until, within};
+
+/// A server of an agent that answers only when it is allowed to.
+struct Gated {
+    server: LocalAgent,
+    started: Arc<AtomicUsize>,
+    gate: Arc<Semaphore>,
+}
+
+impl Gated {
+    async fn serve(scheme: &str) -> Self {
+        let (started, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let (begin, answer) = (Arc::clone(&started), Arc::clone(&gate));
+        let agent = agent_fn("gated", move |message: Message| {
+            begin.fetch_add(1, SeqCst);
+            let answer = Arc::clone(&answer);
+            async move {
+                answer.acquire().await.unwrap().forget();
+                Ok(Message::agent(message.content))
+            }
+        });
+        let builder = LocalAgent::builder(agent).endpoint(format!("{scheme}://127.0.0.1:0"));
+        let server = within(builder.serve()).await.unwrap();
+        Self {
+            server,
+            started,
+            gate,
+        }
+    }
+
+    fn client(
+        &self,
+        configure: impl FnOnce(RemoteAgentBuilder) -> RemoteAgentBuilder,
+    ) -> RemoteAgent {
+        configure(RemoteAgent::builder(self.server.endpoint()))
+            .build()
+            .unwrap()
+    }
+
+    async fn until_started(&self, count: usize) {
+        until("the calls are processed", || {
+            self.started.load(SeqCst) == count
+        })
+        .await;
+    }
+}
+
+fn calls(remote: &RemoteAgent, count: usize) -> Vec<JoinHandle<()>> {
+    let call = |number| {
+        let remote = remote.clone();
+        tokio::spawn(async move {
+            let reply = remote.process(Message::user(number)).await.unwrap();
+            assert_eq!(reply.content, number);
+        })
+    };
+    (0..count).map(call).collect()
+}
+
+async fn finish(calls: Vec<JoinHandle<()>>) {
+    for call in calls {
+        within(call).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn calls_of_http2_share_the_only_connection() {
+    let gated = Gated::serve("h2c").await;
+    let remote = gated.client(|builder| builder.max_connections(1));
+    let calls = calls(&remote, 64);
+    gated.until_started(64).await;
+    assert_eq!(remote.stats().open, 1);
+    gated.gate.add_permits(64);
+    finish(calls).await;
+}
+
+#[tokio::test]
+async fn a_full_connection_of_http2_makes_room_for_another_one_and_then_calls_wait() {
+    let gated = Gated::serve("h2c").await;
+    let remote = gated.client(|builder| builder.max_connections(2).max_in_flight_per_connection(3));
+    let calls = calls(&remote, 8);
+    gated.until_started(6).await;
+    until("two calls wait", || remote.stats().waiting == 2).await;
+    assert_eq!(remote.stats().open, 2);
+    assert_eq!(gated.started.load(SeqCst), 6);
+    gated.gate.add_permits(8);
+    finish(calls).await;
+    assert_eq!(remote.stats().open, 2);
+}
+
+#[tokio::test]
+async fn calls_of_http1_have_a_connection_each_whatever_may_be_shared() {
+    let gated = Gated::serve("http").await;
+    let remote = gated.client(|builder| builder.max_connections(2).max_in_flight_per_connection(8));
+    let calls = calls(&remote, 5);
+    until("three calls wait", || remote.stats().waiting == 3).await;
+    gated.until_started(2).await;
+    assert_eq!(remote.stats().open, 2);
+    gated.gate.add_permits(5);
+    finish(calls).await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_of_http2_is_closed_after_the_idle_timeout() {
+    let gated = Gated::serve("h2c").await;
+    let remote = gated.client(|builder| builder.idle_timeout(Duration::from_millis(20)));
+    for _ in 0..2 {
+        gated.gate.add_permits(1);
+        finish(calls(&remote, 1)).await;
+        until("the connection is closed", || remote.stats().open == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_of_http2_serves_one_call_if_none_may_be_idle() {
+    let gated = Gated::serve("h2c").await;
+    let remote = gated.client(|builder| builder.idle_timeout(Duration::ZERO).max_connections(3));
+    let calls = calls(&remote, 5);
+    gated.until_started(3).await;
+    until("two calls wait", || remote.stats().waiting == 2).await;
+    assert_eq!(remote.stats().open, 3);
+    gated.gate.add_permits(5);
+    finish(calls).await;
+    until("all connections are closed", || remote.stats().open == 0).await;
+}
