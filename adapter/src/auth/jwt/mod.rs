@@ -1,7 +1,7 @@
 //! JSON Web Tokens: [`Jwt`].
-//!
-//! This file verifies signatures with `ring` directly. The usual crate selects its cryptography for
-//! the whole process, and panics at the first token if the program contains none or two of them.
+
+mod key;
+mod verified;
 
 use std::{
     collections::HashMap,
@@ -10,61 +10,14 @@ use std::{
 
 use agentwire_codec::{Map, Value, json};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
 
-use super::{authenticate::Denied, identities::is_principal_name};
+pub(super) use self::key::Algorithm;
+use self::{
+    key::Key,
+    verified::{Verified, VerifiedTokens},
+};
+use super::{TokenDigest, authenticate::Denied, identities::is_principal_name};
 use crate::Principal;
-
-/// An algorithm of signatures. Algorithms with a shared secret, and `none`, do not exist here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
-    EdDsa,
-    Es256,
-    Es384,
-    Rs256,
-    Rs384,
-    Rs512,
-    Ps256,
-}
-
-impl Algorithm {
-    pub(super) const ALL: [Self; 7] = [
-        Self::EdDsa,
-        Self::Es256,
-        Self::Es384,
-        Self::Rs256,
-        Self::Rs384,
-        Self::Rs512,
-        Self::Ps256,
-    ];
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::EdDsa => "EdDSA",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
-            Self::Ps256 => "PS256",
-        }
-    }
-
-    pub(super) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == name)
-    }
-}
-
-/// A public key of the issuer.
-#[derive(Debug)]
-enum Key {
-    Ed25519(Vec<u8>),
-    P256(Vec<u8>),
-    P384(Vec<u8>),
-    Rsa { n: Vec<u8>, e: Vec<u8> },
-}
 
 /// Verifies tokens of one issuer.
 ///
@@ -78,6 +31,8 @@ pub(super) struct Jwt {
     audience: String,
     principals: HashMap<String, Principal>,
     roles_claim: Option<String>,
+    /// Tokens that were verified with these keys. Verifying takes longer than a whole call.
+    verified: VerifiedTokens,
 }
 
 impl Jwt {
@@ -125,6 +80,7 @@ impl Jwt {
             audience: audience.to_owned(),
             principals: HashMap::new(),
             roles_claim: None,
+            verified: VerifiedTokens::default(),
         })
     }
 
@@ -152,6 +108,23 @@ impl Jwt {
     }
 
     fn verify_at(&self, token: &str, now: f64) -> Result<Principal, &'static str> {
+        if token.len() > MAX_TOKEN {
+            return Err("JWT is too long");
+        }
+        let digest = TokenDigest::of(token);
+        if let Some(verified) = self.verified.get(&digest) {
+            verified.check_time(now)?;
+            return Ok(verified.principal);
+        }
+        let verified = self.verify_claims(token)?;
+        verified.check_time(now)?;
+        let principal = verified.principal.clone();
+        self.verified.insert(digest, verified);
+        Ok(principal)
+    }
+
+    /// Verifies everything except that the token is valid now.
+    fn verify_claims(&self, token: &str) -> Result<Verified, &'static str> {
         let claims = self.verify_signature(token)?;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let time = |name: &str| match claims.get(name) {
@@ -159,16 +132,12 @@ impl Jwt {
             // A time that cannot be read must not count as absent.
             Some(value) => seconds(value).map(Some).ok_or(()),
         };
-        match time("exp") {
-            Ok(Some(exp)) if now < exp + LEEWAY => {}
-            Ok(Some(_)) => return Err("JWT has expired"),
-            _ => return Err("JWT has no valid exp"),
-        }
-        match time("nbf") {
-            Ok(None) => {}
-            Ok(Some(nbf)) if nbf <= now + LEEWAY => {}
-            _ => return Err("JWT is not valid yet"),
-        }
+        let Ok(Some(expires)) = time("exp") else {
+            return Err("JWT has no valid exp");
+        };
+        let Ok(not_before) = time("nbf") else {
+            return Err("JWT has no valid nbf");
+        };
         if text("iss") != Some(&*self.issuer) {
             return Err("JWT has another issuer");
         }
@@ -185,7 +154,11 @@ impl Jwt {
         let subject = text("sub")
             .filter(|subject| is_principal_name(subject))
             .ok_or("JWT has no sub of 1 to 128 bytes without control characters")?;
-        self.principal(subject, &claims)
+        Ok(Verified {
+            principal: self.principal(subject, &claims)?,
+            expires,
+            not_before,
+        })
     }
 
     fn principal(&self, subject: &str, claims: &Map) -> Result<Principal, &'static str> {
@@ -215,9 +188,6 @@ impl Jwt {
     }
 
     fn verify_signature(&self, token: &str) -> Result<Map, &'static str> {
-        if token.len() > MAX_TOKEN {
-            return Err("JWT is too long");
-        }
         let (signed, signature) = token.rsplit_once('.').ok_or("unknown credential")?;
         let (header, claims) = signed.split_once('.').ok_or("unknown credential")?;
         let part = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
@@ -259,60 +229,6 @@ fn seconds(value: &Value) -> Option<f64> {
     seconds.is_finite().then_some(seconds)
 }
 
-impl Key {
-    fn read(key: &Map) -> Option<Self> {
-        let text = |name: &str| key.get(name).and_then(Value::as_str);
-        let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
-        let point = |size: usize| {
-            let (x, y) = (bytes("x")?, bytes("y")?);
-            // An uncompressed point: 4, and both coordinates in full length.
-            (x.len() == size && y.len() == size).then(|| [&[4][..], &x, &y].concat())
-        };
-        Some(match (text("kty")?, text("crv")) {
-            ("OKP", Some("Ed25519")) => Self::Ed25519(bytes("x")?),
-            ("EC", Some("P-256")) => Self::P256(point(32)?),
-            ("EC", Some("P-384")) => Self::P384(point(48)?),
-            ("RSA", _) => Self::Rsa {
-                n: bytes("n")?,
-                e: bytes("e")?,
-            },
-            _ => return None,
-        })
-    }
-
-    /// Returns whether the signature is valid. An algorithm that does not fit the key never is.
-    fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
-        match (self, algorithm) {
-            (Self::Ed25519(point), Algorithm::EdDsa) => {
-                let key = UnparsedPublicKey::new(&signature::ED25519, point);
-                key.verify(signed, signature).is_ok()
-            }
-            (Self::P256(point), Algorithm::Es256) => {
-                let key = UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point);
-                key.verify(signed, signature).is_ok()
-            }
-            (Self::P384(point), Algorithm::Es384) => {
-                let key = UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point);
-                key.verify(signed, signature).is_ok()
-            }
-            (Self::Rsa { n, e }, algorithm) => {
-                let parameters = match algorithm {
-                    Algorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
-                    Algorithm::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
-                    Algorithm::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
-                    Algorithm::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
-                    _ => return false,
-                };
-                let key = RsaPublicKeyComponents { n, e };
-                key.verify(parameters, signed, signature).is_ok()
-            }
-            _ => false,
-        }
-    }
-}
-
-/// The seconds by which the clocks of the issuer and of this machine may differ.
-const LEEWAY: f64 = 60.0;
 const MAX_TOKEN: usize = 16 * 1024;
 
 #[cfg(test)]
@@ -468,6 +384,32 @@ mod tests {
         assert!(
             none.verify_at(&token, NOW).is_err(),
             "the algorithm is not allowed"
+        );
+    }
+
+    #[test]
+    fn a_token_that_was_verified_is_checked_for_its_time_and_its_signature_again() {
+        let jwt = jwt(&[Algorithm::EdDsa]);
+        let mut claims = claims();
+        claims.insert("nbf", NOW);
+        let token = sign(&header(), &claims);
+        for _ in 0..2 {
+            assert!(jwt.verify_at(&token, NOW).is_ok());
+        }
+        assert_eq!(
+            jwt.verify_at(&token, NOW + 120.0),
+            Err("JWT has expired"),
+            "a minute after exp"
+        );
+        assert_eq!(
+            jwt.verify_at(&token, NOW - 61.0),
+            Err("JWT is not valid yet")
+        );
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        let forged = format!("{signed}.{}", encode([7; 64]));
+        assert_eq!(
+            jwt.verify_at(&forged, NOW),
+            Err("JWT has a wrong signature")
         );
     }
 
