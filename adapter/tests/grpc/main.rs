@@ -7,6 +7,8 @@
     reason = "a test may stop at the first surprise"
 )]
 
+#[cfg(feature = "auth")]
+mod auth;
 mod calls;
 #[allow(dead_code, unused_imports, reason = "this suite uses a part of it")]
 #[path = "../it/common/mod.rs"]

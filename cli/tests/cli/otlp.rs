@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     sync::{Arc, Mutex},
 };
 
+use agentwire::auth::TokenDigest;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -92,10 +94,19 @@ fn spans(bytes: &[u8]) -> Vec<Span> {
 #[tokio::test]
 async fn a_call_and_its_request_are_spans_of_one_trace() {
     let (sink, url) = Sink::start().await;
-    let mut server = Running::start(["serve", "tcp://127.0.0.1:0", "--otlp", &url]);
+    let directory = tempfile::tempdir().unwrap();
+    let auth = directory.path().join("auth.toml").display().to_string();
+    let digest = TokenDigest::of("the token").to_hex();
+    let principal = format!(
+        "[[principal]]\nname = \"alice\"\nroles = [\"agent-full\"]\ntoken_sha256 = \"{digest}\"\n"
+    );
+    fs::write(&auth, principal).unwrap();
+    let options = ["--auth", &auth, "--otlp", &url];
+    let mut server = Running::start([&["serve", "tcp://127.0.0.1:0"], &options[..]].concat());
     let line = server.line().await;
     let endpoint = line.strip_prefix("listening on ").unwrap();
     let mut call = program(["call", endpoint, "the secret", "--otlp", &url]);
+    call.args(["--token", "the token"]);
     call.env("OTEL_SERVICE_NAME", "caller");
     assert!(within(call.output()).await.unwrap().status.success());
     let client_bytes = sink.take();
@@ -116,7 +127,9 @@ async fn a_call_and_its_request_are_spans_of_one_trace() {
     assert!(has(&client_bytes, "caller"));
     assert!(has(&server_bytes, "echo/process") && has(&server_bytes, "rpc.system"));
     for bytes in [&client_bytes, &server_bytes] {
-        assert!(!has(bytes, "the secret"), "contents are never exported");
+        for secret in ["the secret", "the token", &digest] {
+            assert!(!has(bytes, secret), "{secret} is exported");
+        }
     }
     let traces: BTreeSet<_> = client
         .iter()
