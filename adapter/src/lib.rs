@@ -369,6 +369,8 @@ pub mod http;
 pub mod layer;
 pub mod observer;
 mod peer_kind;
+#[cfg(any(feature = "grpc", feature = "http"))]
+mod poll_rounds;
 mod principal;
 pub mod progress;
 mod proxy;

@@ -7,7 +7,7 @@ use std::{
     ops::Deref,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use agentwire_transport::{Connection, internal::RuntimeAffinity};
@@ -23,7 +23,10 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::wire::{Shared, Wire};
-use crate::client::{channel::calls::Calls, stats::OpenConnection};
+use crate::{
+    client::{channel::calls::Calls, stats::OpenConnection},
+    poll_rounds::PollRounds,
+};
 
 /// The body of a request.
 #[derive(Debug)]
@@ -63,10 +66,17 @@ pub(super) type Answered = Result<Response<Incoming>, TrySendError<Request<Paylo
 /// so that a call needs no other task.
 pub(super) struct Http1 {
     sender: http1::SendRequest<Payload>,
-    driver: Pin<Box<http1::Connection<TokioIo<Wire>, Payload>>>,
-    has_ended: bool,
+    driver: Driver,
+    /// The request, its body and the connection wake each other.
+    rounds: PollRounds,
     shared: Arc<Shared>,
     pub(super) open: OpenConnection,
+}
+
+/// The connection below the requests of HTTP/1.1.
+struct Driver {
+    connection: Pin<Box<http1::Connection<TokioIo<Wire>, Payload>>>,
+    has_ended: bool,
 }
 
 /// A connection of HTTP/2, which calls share. A task drives it.
@@ -86,14 +96,17 @@ pub(super) struct Slot(Arc<Http2>);
 impl Http1 {
     pub(super) async fn open(connection: Connection, open: OpenConnection) -> hyper::Result<Self> {
         let (wire, shared) = Wire::new(connection);
-        let (sender, driver) = http1::Builder::new()
+        let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(wire))
             .await?;
         Ok(Self {
             sender,
-            driver: Box::pin(driver),
-            has_ended: false,
+            driver: Driver {
+                connection: Box::pin(connection),
+                has_ended: false,
+            },
+            rounds: PollRounds::new(),
             shared,
             open,
         })
@@ -110,37 +123,60 @@ impl Http1 {
         self.sender.try_send_request(request)
     }
 
-    /// Makes progress. Returns `Ready` once the connection has ended.
-    pub(super) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.has_ended {
-            // The error reaches the request or its body as well.
-            self.has_ended = self.driver.as_mut().poll(cx).is_ready();
-        }
-        if self.has_ended {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+    /// Drives the connection and polls `poll`, which learns whether the connection has ended.
+    pub(super) fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<T>,
+    ) -> Poll<T> {
+        let driver = &mut self.driver;
+        self.rounds.poll(cx, |cx| {
+            let has_ended = driver.poll(cx);
+            poll(cx, has_ended)
+        })
     }
 
     /// Reads the end of a body that has arrived. Returns whether the body has ended.
     pub(super) fn poll_rest(&mut self, body: &mut Incoming, cx: &mut Context<'_>) -> bool {
-        loop {
-            let _ = self.poll_drive(cx);
-            match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Ready(None) => return true,
-                // Only blank lines and comments may follow the last event.
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(_))) | Poll::Pending => return false,
+        let read = self.poll_with(cx, |cx, _| {
+            loop {
+                match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                    None => return Poll::Ready(true),
+                    // Only blank lines and comments may follow the last event.
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) => return Poll::Ready(false),
+                }
             }
-        }
+        });
+        matches!(read, Poll::Ready(true))
     }
 
     /// Returns whether the connection is idle and can be used for another request.
     pub(super) fn is_idle_and_open(&mut self, cx: &mut Context<'_>) -> bool {
-        self.poll_drive(cx).is_pending()
-            && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
-            && self.shared.is_idle_and_open()
+        let Self {
+            sender,
+            driver,
+            rounds,
+            ..
+        } = self;
+        let is_open = rounds.poll(cx, |cx| {
+            if driver.poll(cx) {
+                return Poll::Ready(false);
+            }
+            sender.poll_ready(cx).map(|ready| ready.is_ok())
+        });
+        matches!(is_open, Poll::Ready(true)) && self.shared.is_idle_and_open()
+    }
+}
+
+impl Driver {
+    /// Makes progress. Returns whether the connection has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.has_ended {
+            // The error reaches the request or its body as well.
+            self.has_ended = self.connection.as_mut().poll(cx).is_ready();
+        }
+        self.has_ended
     }
 }
 

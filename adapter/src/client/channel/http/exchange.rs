@@ -191,12 +191,11 @@ async fn exchange(
     };
     let mut answered = answered;
     let waiting = poll_fn(|cx| {
-        let ended = lease.poll_drive(cx);
-        match answered.as_mut().poll(cx) {
+        lease.poll_with(cx, |cx, has_ended| match answered.as_mut().poll(cx) {
             Poll::Ready(answered) => Poll::Ready(Some(answered)),
-            Poll::Pending if ended.is_ready() => Poll::Ready(None),
+            Poll::Pending if has_ended => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
-        }
+        })
     });
     let outcome = timeout_at(deadlines.call(), waiting).await;
     // Other calls of HTTP/2 write as well, so the count proves nothing there.
@@ -249,10 +248,7 @@ async fn next_data(
     until: Instant,
 ) -> Result<Option<Bytes>, Failure> {
     loop {
-        let next = poll_fn(|cx| {
-            let _ = lease.poll_drive(cx);
-            Pin::new(&mut *body).poll_frame(cx)
-        });
+        let next = poll_fn(|cx| lease.poll_with(cx, |cx, _| Pin::new(&mut *body).poll_frame(cx)));
         let next = timeout_at(until, next).await;
         let next = next.map_err(|_| Failure::TimedOut(Phase::Receiving))?;
         match next {

@@ -400,11 +400,16 @@ impl Lease {
         self.idle_since.is_some()
     }
 
-    /// Makes progress. Returns `Ready` once the connection has ended.
-    pub(super) fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Polls `poll`, and drives the connection if it has no task of its own. `poll` learns whether
+    /// the connection has ended.
+    pub(super) fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<T>,
+    ) -> Poll<T> {
         match &mut self.connection {
-            Leased::Http1(connection) => connection.poll_drive(cx),
-            Leased::Http2(_) => Poll::Pending,
+            Leased::Http1(connection) => connection.poll_with(cx, poll),
+            Leased::Http2(_) => poll(cx, false),
         }
     }
 

@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use super::call::{self, Context, Outcome};
 use crate::{
     deadline_timer::DeadlineTimer,
+    poll_rounds::PollRounds,
     server::{
         carrier::{ServerContext, expiry, memory::Memory, slot::Slot},
         service::Caller,
@@ -66,7 +67,9 @@ impl Session {
         // The future is boxed because the state machine of an async fn stores its arguments twice.
         if let Some(mut open) = Box::pin(self.open(connection)).await {
             tracing::debug!("connection opened");
-            let reason = poll_fn(|cx| open.poll(cx)).await;
+            // The connection and its calls wake each other.
+            let mut rounds = PollRounds::new();
+            let reason = poll_fn(|cx| rounds.poll(cx, |cx| open.poll(cx))).await;
             open.slot.ends_with(reason);
             tracing::debug!(reason, "connection closed");
         }
