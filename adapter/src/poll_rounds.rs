@@ -16,7 +16,7 @@ use futures_util::task::AtomicWaker;
 /// Polls several futures of one task that wake each other, such as a connection and the calls on
 /// it.
 ///
-/// If a future wakes its own task, Tokio queues the task behind all others and wakes another thread,
+/// If a future wakes its own task, Tokio queues the task again and wakes another thread to help,
 /// which costs system calls. Here, such a wake only starts another round of the same poll.
 #[derive(Debug)]
 pub(crate) struct PollRounds {

@@ -74,12 +74,12 @@ async def line() -> str:
     return await asyncio.to_thread(sys.stdin.readline)
 
 
-async def serve_until_input_ends(endpoint: str) -> None:
-    """Serves the agent."""
+async def serve_until_input_ends(endpoint: str, scheme: str | None) -> None:
+    """Serves the agent, with the carrier of the scheme above TCP if there is one."""
     if endpoint == "tcp://127.0.0.1:0":
         # LocalAgent does not report the port that the system chose.
         with socket.create_server(("127.0.0.1", 0)) as probe:
-            endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+            endpoint = f"{scheme or 'tcp'}://127.0.0.1:{probe.getsockname()[1]}"
     server = LocalAgent(Echo(), endpoint=endpoint)
     await server.start()
     print(f"READY {endpoint}", flush=True)
@@ -136,9 +136,10 @@ def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("serve").add_argument("endpoint")
-    driver = verbs.add_parser("drive")
-    driver.add_argument("endpoint")
+    server, driver = verbs.add_parser("serve"), verbs.add_parser("drive")
+    for verb in (server, driver):
+        verb.add_argument("endpoint")
+        verb.add_argument("--scheme")
     driver.add_argument("--connections", type=int, default=1)
     driver.add_argument("--in-flight", type=int, default=1)
     driver.add_argument("--size", type=int, default=64)
@@ -151,7 +152,7 @@ def main() -> None:
     if options.verb == "drive":
         asyncio.run(drive(options))
     else:
-        asyncio.run(serve_until_input_ends(options.endpoint))
+        asyncio.run(serve_until_input_ends(options.endpoint, options.scheme))
 
 
 if __name__ == "__main__":

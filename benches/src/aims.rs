@@ -2,6 +2,7 @@
 
 use crate::{
     comparison::Comparison,
+    doors::over_tcp,
     peer::{Carrier, Peer},
     sample::{Cell, Metric, value},
     scale::Growth,
@@ -99,7 +100,7 @@ fn aims(comparison: &Comparison, growth: &Growth) -> Vec<Aim> {
         unit,
     };
     let lone = |peer| against(peer, LoneOneCpu, P50);
-    vec![
+    let mut aims = vec![
         aim(
             "lone call, one CPU, p50, to raw tokio with serde_json",
             AtMost(1.1),
@@ -202,8 +203,43 @@ fn aims(comparison: &Comparison, growth: &Growth) -> Vec<Aim> {
             most.map(|step| step.idle_memory),
             " bytes",
         ),
-    ]
+    ];
+    for (what, ours, library) in CARRIERS {
+        let tcp = |peer| over_tcp(comparison, peer, Lone, P50);
+        let measured = || Some(tcp(ours)? / tcp(library)?);
+        aims.push(aim(what, AtMost(1.15), measured(), ""));
+    }
+    aims
 }
+
+/// The carriers above TCP, and the libraries on which a user would build the same.
+const CARRIERS: [(&str, Peer, Peer); 5] = [
+    (
+        "WebSocket: lone call, p50, to tokio-tungstenite",
+        Peer::AgentwireWebsocket,
+        Peer::Tungstenite,
+    ),
+    (
+        "WebSocket: lone call, p50, to tokio-websockets",
+        Peer::AgentwireWebsocket,
+        Peer::TokioWebsockets,
+    ),
+    (
+        "HTTP/1.1: lone call, p50, to axum with hyper",
+        Peer::AgentwireHttp,
+        Peer::AxumHttp,
+    ),
+    (
+        "HTTP/2: lone call, p50, to axum with hyper",
+        Peer::AgentwireH2c,
+        Peer::AxumH2c,
+    ),
+    (
+        "gRPC: lone call, p50, to tonic",
+        Peer::AgentwireGrpc,
+        Peer::Tonic,
+    ),
+];
 
 /// The number of allocations that the caller itself makes for the text of a message in the `Lone`
 /// scenario.

@@ -16,6 +16,7 @@ mod compare;
 mod comparison;
 mod counters;
 mod document;
+mod doors;
 mod load;
 mod machine;
 mod median;

@@ -50,8 +50,16 @@ pub(crate) enum Peer {
     AxumH2c,
     /// tokio-tungstenite with serde_json on both sides
     Tungstenite,
+    /// tokio-websockets with serde_json on both sides
+    TokioWebsockets,
     /// The Python package agenkit, on both sides
     Agenkit,
+    /// agenkit over HTTP/1.1
+    AgenkitHttp,
+    /// agenkit over WebSocket
+    AgenkitWebsocket,
+    /// agenkit over gRPC
+    AgenkitGrpc,
     /// A client of agentwire, with JSON, and a server of agenkit
     AgentwireToAgenkit,
     /// A client of agenkit and a server of agentwire
@@ -88,7 +96,11 @@ impl Peer {
             Self::AxumHttp => "axum and hyper, HTTP/1.1",
             Self::AxumH2c => "axum and hyper, HTTP/2",
             Self::Tungstenite => "tokio-tungstenite",
+            Self::TokioWebsockets => "tokio-websockets",
             Self::Agenkit => "agenkit 0.92.2 (Python)",
+            Self::AgenkitHttp => "agenkit 0.92.2, HTTP/1.1",
+            Self::AgenkitWebsocket => "agenkit 0.92.2, WebSocket",
+            Self::AgenkitGrpc => "agenkit 0.92.2, gRPC",
             Self::AgentwireToAgenkit => "agentwire calls agenkit 0.92.2",
             Self::AgenkitToAgentwire => "agenkit 0.92.2 calls agentwire",
         }
@@ -101,26 +113,45 @@ impl Peer {
                 | Self::AgentwireMsgpack
                 | Self::AgentwireShared
                 | Self::AgentwireSharedMsgpack
-        ) || self.scheme().is_some()
+                | Self::AgentwireHttp
+                | Self::AgentwireH2c
+                | Self::AgentwireWebsocket
+                | Self::AgentwireWebsocketShared
+                | Self::AgentwireGrpc
+        )
     }
 
-    /// Returns the scheme of a carrier of agentwire above TCP.
+    /// Returns true if both sides are agenkit.
+    pub(crate) const fn is_agenkit(self) -> bool {
+        matches!(
+            self,
+            Self::Agenkit | Self::AgenkitHttp | Self::AgenkitWebsocket | Self::AgenkitGrpc
+        )
+    }
+
+    /// Returns the scheme of a carrier of agentwire or agenkit above TCP.
     pub(crate) const fn scheme(self) -> Option<&'static str> {
         match self {
-            Self::AgentwireHttp => Some("http"),
+            Self::AgentwireHttp | Self::AgenkitHttp => Some("http"),
             Self::AgentwireH2c => Some("h2c"),
-            Self::AgentwireWebsocket | Self::AgentwireWebsocketShared => Some("ws"),
-            Self::AgentwireGrpc => Some("grpc"),
+            Self::AgentwireWebsocket | Self::AgentwireWebsocketShared | Self::AgenkitWebsocket => {
+                Some("ws")
+            }
+            Self::AgentwireGrpc | Self::AgenkitGrpc => Some("grpc"),
             _ => None,
         }
     }
 
     /// Returns true if the peer is measured to compare the carriers above TCP with the libraries
     /// that a user would pick instead.
-    const fn is_door(self) -> bool {
+    pub(crate) const fn is_door(self) -> bool {
         let is_library = matches!(
             self,
-            Self::AxumHttp | Self::AxumH2c | Self::Tungstenite | Self::Tonic
+            Self::AxumHttp
+                | Self::AxumH2c
+                | Self::Tungstenite
+                | Self::TokioWebsockets
+                | Self::Tonic
         );
         is_library || self.scheme().is_some()
     }
@@ -145,7 +176,7 @@ impl Peer {
 
     /// Returns true if one or both sides are agenkit.
     pub(crate) fn needs_agenkit(self) -> bool {
-        self.server() == Self::Agenkit || self.client() == Self::Agenkit
+        self.server().is_agenkit() || self.client().is_agenkit()
     }
 
     /// Returns true if this program was built with support for the peer.
@@ -160,6 +191,7 @@ impl Peer {
                 | Self::AxumHttp
                 | Self::AxumH2c
                 | Self::Tungstenite
+                | Self::TokioWebsockets
         );
         !is_optional || cfg!(feature = "peers")
     }
@@ -168,9 +200,11 @@ impl Peer {
     pub(crate) fn can_run(self, scenario: Scenario, carrier: Carrier) -> bool {
         let shape = scenario.shape();
         let carries = match self {
-            Self::Jsonrpsee | Self::AxumHttp | Self::AxumH2c | Self::Tungstenite => {
-                carrier == Carrier::Tcp
-            }
+            Self::Jsonrpsee
+            | Self::AxumHttp
+            | Self::AxumH2c
+            | Self::Tungstenite
+            | Self::TokioWebsockets => carrier == Carrier::Tcp,
             peer if peer.scheme().is_some() => carrier == Carrier::Tcp,
             _ => true,
         };
@@ -190,9 +224,11 @@ impl Peer {
             | Self::AgentwireSharedMsgpack
             | Self::AgentwireWebsocketShared => !shape.stream && !shape.separate,
             // The other scenarios show the limits of agenkit, not the limits of the combination.
-            Self::AgentwireToAgenkit | Self::AgenkitToAgentwire => {
-                shape.connections == 1 && shape.in_flight == 1
-            }
+            Self::AgentwireToAgenkit
+            | Self::AgenkitToAgentwire
+            | Self::AgenkitHttp
+            | Self::AgenkitWebsocket
+            | Self::AgenkitGrpc => shape.connections == 1 && shape.in_flight == 1,
             _ => true,
         };
         let streams = match self {
@@ -202,7 +238,8 @@ impl Peer {
             | Self::Capnp
             | Self::AxumHttp
             | Self::AxumH2c
-            | Self::Tungstenite => !shape.stream,
+            | Self::Tungstenite
+            | Self::TokioWebsockets => !shape.stream,
             _ => true,
         };
         carries && shares && streams

@@ -64,9 +64,13 @@ impl Launch {
             Verb::Drive => ("drive", peer.client()),
         };
         let program = match (peer, self.counting) {
-            (Peer::Agenkit, _) => {
+            (peer, _) if peer.is_agenkit() => {
                 let script = repository().join("benches/python/echo.py");
-                return Ok([python(), script, verb.into()].map(display).into());
+                let mut line: Vec<_> = [python(), script, verb.into()].map(display).into();
+                if let Some(scheme) = peer.scheme() {
+                    line.extend(["--scheme", scheme].map(str::to_owned));
+                }
+                return Ok(line);
             }
             (_, true) => {
                 counting_program()?.ok_or("agentwire-benches-counting has not been built")?

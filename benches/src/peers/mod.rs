@@ -19,7 +19,7 @@ mod tarpc;
 #[cfg(feature = "peers")]
 mod tonic;
 #[cfg(feature = "peers")]
-mod tungstenite;
+mod websocket;
 
 use ::agentwire::{Endpoint, Format};
 
@@ -57,7 +57,11 @@ pub(crate) async fn serve(
         #[cfg(feature = "peers")]
         Peer::AxumHttp | Peer::AxumH2c => axum::serve(endpoint, control).await,
         #[cfg(feature = "peers")]
-        Peer::Tungstenite => tungstenite::serve(endpoint, control).await,
+        Peer::Tungstenite => websocket::serve::<websocket::Tungstenite>(endpoint, control).await,
+        #[cfg(feature = "peers")]
+        Peer::TokioWebsockets => {
+            websocket::serve::<websocket::TokioWebSockets>(endpoint, control).await
+        }
         other => Err(not_in_this_program(other)),
     }
 }
@@ -106,14 +110,18 @@ pub(crate) async fn drive(
         #[cfg(feature = "peers")]
         Peer::AxumH2c => axum::drive(endpoint, workload, axum::Version::Http2).await,
         #[cfg(feature = "peers")]
-        Peer::Tungstenite => tungstenite::drive(endpoint, workload).await,
+        Peer::Tungstenite => websocket::drive::<websocket::Tungstenite>(endpoint, workload).await,
+        #[cfg(feature = "peers")]
+        Peer::TokioWebsockets => {
+            websocket::drive::<websocket::TokioWebSockets>(endpoint, workload).await
+        }
         other => Err(not_in_this_program(other)),
     }
 }
 
 fn not_in_this_program(peer: Peer) -> BenchError {
     match peer {
-        Peer::Agenkit => "the program of agenkit is benches/python/echo.py".into(),
+        peer if peer.is_agenkit() => "the program of agenkit is benches/python/echo.py".into(),
         _ => format!("{} needs a build with --features peers", peer.name()).into(),
     }
 }

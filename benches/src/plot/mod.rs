@@ -13,7 +13,7 @@ use self::svg::Svg;
 use crate::{
     BenchError, aims,
     comparison::Comparison,
-    document,
+    document, doors,
     sample::Metric,
     scale::{self, Growth},
     scenario::Scenario,
@@ -84,7 +84,28 @@ impl PlotArgs {
         lines::draw(&mut scaling, &growth, "p99 in microseconds", |step| {
             step.p99
         });
+        let mut doors = Svg::new();
+        for (title, scenario, metric) in [
+            (
+                "One call at a time: median in microseconds",
+                Scenario::Lone,
+                Metric::P50,
+            ),
+            (
+                "1 connection, 64 calls in flight: calls per second",
+                Scenario::OneBySixtyFour,
+                Metric::CallsPerSecond,
+            ),
+            (
+                "64 connections, 1 call in flight on each: calls per second",
+                Scenario::SixtyFourByOne,
+                Metric::CallsPerSecond,
+            ),
+        ] {
+            bars::draw_doors(&mut doors, &comparison, title, scenario, metric);
+        }
         for (name, plot) in [
+            ("doors.svg", doors),
             ("latency.svg", latency),
             ("throughput.svg", throughput),
             ("scaling.svg", scaling),
@@ -95,6 +116,7 @@ impl PlotArgs {
         let parts = BTreeMap::from([
             ("machine", machine(&comparison)),
             ("comparison", table::markdown(&comparison)),
+            ("doors", doors::markdown(&comparison)),
             ("aims", aims::markdown(&comparison, &growth)),
             ("scale", scale::markdown(&growth)),
             ("summary", summary::markdown(&comparison)),

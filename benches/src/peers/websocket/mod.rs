@@ -1,18 +1,17 @@
-//! The tokio-tungstenite peer: an echo over WebSocket with typed envelopes through serde_json.
+//! The peers that are libraries of WebSocket: an echo of typed envelopes through serde_json.
 
-use std::{collections::VecDeque, time::Instant};
+mod tokio_websockets;
+mod tungstenite;
+
+use std::{collections::VecDeque, future::Future, time::Instant};
 
 use ::agentwire::Endpoint;
-use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tokio_tungstenite::{
-    WebSocketStream, accept_async_with_config, client_async_with_config,
-    tungstenite::{Message, protocol::WebSocketConfig},
-};
 
+pub(super) use self::{tokio_websockets::TokioWebSockets, tungstenite::Tungstenite};
 use super::envelope::{Answer, Envelope, ID, Request};
 use crate::{
     BenchError,
@@ -21,9 +20,31 @@ use crate::{
     workload::Workload,
 };
 
-type Socket = WebSocketStream<TcpStream>;
+/// A connection of a library. Its limits exceed every message of a measurement.
+pub(super) trait Socket: Sized + Send + 'static {
+    /// The payload of a binary message.
+    type Payload: AsRef<[u8]> + Send;
 
-pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result<(), BenchError> {
+    fn accept(stream: TcpStream) -> impl Future<Output = Result<Self, BenchError>> + Send;
+
+    fn connect(
+        stream: TcpStream,
+        url: &str,
+    ) -> impl Future<Output = Result<Self, BenchError>> + Send;
+
+    /// Waits for a binary message. Returns `None` if the peer has closed the connection.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Self::Payload>, BenchError>> + Send;
+
+    /// Writes a binary message into the buffer.
+    fn feed(&mut self, payload: Vec<u8>) -> impl Future<Output = Result<(), BenchError>> + Send;
+
+    fn flush(&mut self) -> impl Future<Output = Result<(), BenchError>> + Send;
+}
+
+pub(super) async fn serve<S: Socket>(
+    endpoint: &Endpoint,
+    control: ServerControl,
+) -> Result<(), BenchError> {
     let listener = TcpListener::bind(endpoint.host_and_port().ok_or(NOT_TCP)?).await?;
     let address = listener.local_addr()?;
     let endpoint = Endpoint::tcp(address.ip().to_string(), address.port())?;
@@ -32,7 +53,7 @@ pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            connections.spawn(answer_all(stream));
+            connections.spawn(answer_all::<S>(stream));
             // Remove the tasks of closed connections.
             while connections.try_join_next().is_some() {}
         }
@@ -40,28 +61,29 @@ pub(super) async fn serve(endpoint: &Endpoint, control: ServerControl) -> Result
     control.run_beside(&endpoint, accept).await
 }
 
-async fn answer_all(stream: TcpStream) -> Result<(), BenchError> {
-    let mut socket = accept_async_with_config(stream, Some(config())).await?;
-    while let Some(message) = socket.next().await {
-        if let Message::Binary(request) = message? {
-            let request: Envelope<Request> = ::serde_json::from_slice(&request)?;
-            let answer = ::serde_json::to_vec(&request.answer())?;
-            socket.send(Message::Binary(answer.into())).await?;
-        }
+async fn answer_all<S: Socket>(stream: TcpStream) -> Result<(), BenchError> {
+    let mut socket = S::accept(stream).await?;
+    while let Some(request) = socket.next().await? {
+        let request: Envelope<Request> = ::serde_json::from_slice(request.as_ref())?;
+        socket
+            .feed(::serde_json::to_vec(&request.answer())?)
+            .await?;
+        socket.flush().await?;
     }
     Ok(())
 }
 
-pub(super) async fn drive(endpoint: &Endpoint, workload: &mut Workload) -> Result<(), BenchError> {
+pub(super) async fn drive<S: Socket>(
+    endpoint: &Endpoint,
+    workload: &mut Workload,
+) -> Result<(), BenchError> {
     let (host, port) = endpoint.host_and_port().ok_or(NOT_TCP)?;
     let in_flight = workload.shape.in_flight;
     let mut sockets = Vec::new();
     for _ in 0..workload.shape.connections {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
-        let url = format!("ws://{host}:{port}/");
-        let (socket, _) = client_async_with_config(url, stream, Some(config())).await?;
-        sockets.push(socket);
+        sockets.push(S::connect(stream, &format!("ws://{host}:{port}/")).await?);
     }
     while let Some(load) = workload.next_load().await? {
         let mut connections = JoinSet::new();
@@ -84,7 +106,11 @@ pub(super) async fn drive(endpoint: &Endpoint, workload: &mut Workload) -> Resul
 }
 
 /// Keeps `in_flight` calls in flight on a connection. Replies arrive in the order of the requests.
-async fn call_on(socket: &mut Socket, in_flight: usize, load: Load) -> Result<Tally, BenchError> {
+async fn call_on<S: Socket>(
+    socket: &mut S,
+    in_flight: usize,
+    load: Load,
+) -> Result<Tally, BenchError> {
     let mut tally = load.start()?;
     let mut started: VecDeque<Instant> = VecDeque::new();
     for start in std::iter::from_fn(|| tally.start_call()).take(in_flight) {
@@ -93,14 +119,11 @@ async fn call_on(socket: &mut Socket, in_flight: usize, load: Load) -> Result<Ta
     }
     while !started.is_empty() {
         socket.flush().await?;
-        let message = socket
+        let answer = socket
             .next()
-            .await
-            .ok_or("the server closed the connection")??;
-        let Message::Binary(answer) = message else {
-            continue;
-        };
-        let answer: Envelope<Answer> = ::serde_json::from_slice(&answer)?;
+            .await?
+            .ok_or("the server closed the connection")?;
+        let answer: Envelope<Answer> = ::serde_json::from_slice(answer.as_ref())?;
         tally.check(&answer.payload.message.content)?;
         tally.record(started.pop_front().ok_or("an answer without a request")?)?;
         if let Some(start) = tally.start_call() {
@@ -111,19 +134,12 @@ async fn call_on(socket: &mut Socket, in_flight: usize, load: Load) -> Result<Ta
     Ok(tally)
 }
 
-fn request(load: &Load) -> Result<Message, BenchError> {
+fn request(load: &Load) -> Result<Vec<u8>, BenchError> {
     let envelope = Envelope::request(ID.to_owned(), "process", &load.text);
-    Ok(Message::Binary(::serde_json::to_vec(&envelope)?.into()))
-}
-
-/// A configuration without limits that a measurement could reach.
-fn config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE))
+    Ok(::serde_json::to_vec(&envelope)?)
 }
 
 /// The maximum message size, which exceeds the frame limit of the other peers.
 const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 
-const NOT_TCP: &str = "the tungstenite peer supports only TCP";
+const NOT_TCP: &str = "the peers of WebSocket support only TCP";
