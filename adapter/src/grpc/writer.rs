@@ -68,6 +68,12 @@ pub(crate) async fn send_all(
     stream: &mut SendStream<Bytes>,
     mut bytes: Bytes,
 ) -> Result<(), SendError> {
+    if bytes.len() <= MAX_UNASKED {
+        // A new stream has no capacity until its headers were sent. Without a wait, the headers and
+        // the message are one write.
+        let sent = stream.send_data(bytes, true);
+        return sent.map_err(|error| SendError::Stream(Some(error)));
+    }
     while !bytes.is_empty() {
         stream.reserve_capacity(bytes.len());
         if stream.capacity() == 0 {
@@ -98,3 +104,7 @@ fn send_part(
     let sent = stream.send_data(part, ends && bytes.is_empty());
     sent.map_err(|error| SendError::Stream(Some(error)))
 }
+
+/// The size of a request that is queued although the server may not read it yet. Its message is in
+/// memory in any case.
+const MAX_UNASKED: usize = 64 * 1024;
