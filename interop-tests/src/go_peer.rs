@@ -1,4 +1,4 @@
-//! The program in `go/` as child processes: a server and a client in Go.
+//! The program in `go/` as a child process: a server, and the list of its cases.
 
 use std::{
     env,
@@ -95,75 +95,6 @@ impl GoServer {
     }
 }
 
-/// A process that runs one case in Go. Dropping the value kills the process.
-#[derive(Debug)]
-pub struct GoClient {
-    process: Process,
-    case: String,
-}
-
-impl GoClient {
-    /// Starts running a case against a server.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if Go is missing.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the process is killed.
-    pub async fn start(endpoint: &str, case: &str) -> Result<Self, TestFailure> {
-        Ok(Self {
-            process: start(&["call", endpoint, case]).await?,
-            case: case.to_owned(),
-        })
-    }
-
-    /// Waits until the case has passed and the process has exited.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error with the output of the client if the case fails.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the process is killed.
-    pub async fn passes(mut self) -> TestResult {
-        match self.process.line().await? {
-            Some(line) if line == format!("ok {}", self.case) => self.process.end().await,
-            line => Err(self.process.failure(format_args!("printed {line:?}"))),
-        }
-    }
-
-    /// Waits until the case `server_restart` requests a new server.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the case has failed.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the process is killed.
-    pub async fn wait_for_restart_request(&mut self) -> TestResult {
-        self.process.line_after("RESTART").await?;
-        Ok(())
-    }
-
-    /// Notifies the case `server_restart` that the new server accepts connections.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the process has exited.
-    ///
-    /// # Cancel safety
-    ///
-    /// This method is not cancel safe. If the future is dropped, part of the line may have been
-    /// written.
-    pub async fn confirm_restart(&mut self) -> TestResult {
-        self.process.write_line("restarted").await
-    }
-}
-
 /// Returns the names of the cases that the client in Go can run, in alphabetical order.
 ///
 /// # Errors
@@ -182,7 +113,7 @@ pub async fn list_go_cases() -> Result<Vec<String>, TestFailure> {
     Ok(names)
 }
 
-async fn start(arguments: &[&str]) -> Result<Process, TestFailure> {
+pub(crate) async fn start(arguments: &[&str]) -> Result<Process, TestFailure> {
     let mut command = Command::new(program().await?);
     Process::start(
         format!("go {}", arguments.join(" ")),

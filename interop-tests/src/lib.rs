@@ -6,10 +6,11 @@
 //!
 //! - [`AgentKind`] serves Rust versions of the agents that `serve.py` defines.
 //! - [`cases`] contains the cases of `call.py` under the same names, and additional cases.
-//! - [`PythonServer`], [`PythonClient`] and [`PythonCallers`] run the scripts as child processes,
-//!   and [`Proxy`] runs the command `agentwire proxy`. Dropping one of these values kills its
-//!   process.
-//! - [`GoServer`] and [`GoClient`] run the program in `go/` in the same way.
+//! - [`PythonServer`] and [`PythonCallers`] run the scripts as child processes, [`GoServer`] runs
+//!   the program in `go/`, and [`Proxy`] runs the command `agentwire proxy`. [`CaseClient`] runs a
+//!   case in Python or Go. Dropping one of these values kills its process.
+//! - [`rust_calls_python`], [`python_calls_rust`] and [`rust_calls_rust`] run one case, and
+//!   [`test_cases`] defines a test for each.
 //! - [`RecordingAgent`] records its calls in a file, which remains if the process is killed.
 //! - [`Relay`] forwards bytes between clients and a server, and breaks their connections.
 //!   [`Holdings`] shows what a process has leaked. [`OtlpSink`] collects the spans of processes.
@@ -20,11 +21,13 @@
 //! to run the tests and how to add a case.
 
 mod agent;
+mod case_client;
 #[allow(
     clippy::missing_errors_doc,
     reason = "every case fails the same way: with what the agent did wrong"
 )]
 pub mod cases;
+mod directions;
 mod failure;
 mod go_peer;
 mod holdings;
@@ -45,13 +48,15 @@ mod wire;
 
 pub use crate::{
     agent::AgentKind,
+    case_client::CaseClient,
+    directions::{python_calls_rust, rust_calls_python, rust_calls_rust},
     failure::{TestFailure, TestResult, expect, expect_that},
-    go_peer::{GoClient, GoServer, list_go_cases},
+    go_peer::{GoServer, list_go_cases},
     holdings::Holdings,
     otlp::{OtlpSink, Span},
     proxy::{Proxy, agentwire_command},
     python::script_command,
-    python_peer::{PythonCallers, PythonClient, PythonPeer, PythonServer, list_cases},
+    python_peer::{PythonCallers, PythonPeer, PythonServer, list_cases},
     random::Generator,
     recording_agent::{CallLog, CallRecord, RecordingAgent},
     relay::{Relay, Socket},

@@ -1,4 +1,4 @@
-//! The Python scripts as child processes: a server and a client.
+//! The Python scripts as child processes: a server, and callers.
 
 use std::collections::BTreeMap;
 
@@ -161,89 +161,6 @@ impl PythonServer {
     }
 }
 
-/// A Python process that runs one case with `call.py`. Dropping the value kills the process.
-#[derive(Debug)]
-pub struct PythonClient {
-    process: Process,
-    case: String,
-}
-
-impl PythonClient {
-    /// Starts running a case on the implementation of these tests, against a server.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if Python is missing.
-    pub fn start(target: Target<'_>, case: &str) -> Result<Self, TestFailure> {
-        Self::start_on(PythonPeer::Own, target, case)
-    }
-
-    /// Starts running a case on an implementation, against a server.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if Python is missing.
-    pub fn start_on(peer: PythonPeer, target: Target<'_>, case: &str) -> Result<Self, TestFailure> {
-        let codec = codec_name(target.format);
-        Ok(Self {
-            process: start(peer, "call.py", &["--codec", codec, target.endpoint, case])?,
-            case: case.to_owned(),
-        })
-    }
-
-    /// Waits until the case has passed and the process has exited.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error with the output of `call.py` if the case fails.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the process is killed.
-    pub async fn passes(mut self) -> TestResult {
-        let Self { process, case } = &mut self;
-        let Some(line) = process.line().await? else {
-            return Err(process.failure("ended without a result"));
-        };
-        if line == format!("ok {case}") {
-            return process.end().await;
-        }
-        match line.strip_prefix(&format!("FAIL {case}: ")) {
-            Some(reason) => Err(process.failure(format_args!("failed: {reason}"))),
-            None => Err(process.failure(format_args!("printed {line:?} as the result"))),
-        }
-    }
-
-    /// Waits until the case `server_restart` requests a new server.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the client prints a different line, for example because the case has
-    /// failed.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the process is killed.
-    pub async fn wait_for_restart_request(&mut self) -> TestResult {
-        self.process.line_after("RESTART").await?;
-        Ok(())
-    }
-
-    /// Notifies the case `server_restart` that the new server accepts connections.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the process has exited.
-    ///
-    /// # Cancel safety
-    ///
-    /// This method is not cancel safe. If the future is dropped, part of the line may have been
-    /// written.
-    pub async fn confirm_restart(&mut self) -> TestResult {
-        self.process.write_line("restarted").await
-    }
-}
-
 /// A Python process that calls a server again and again with `soak.py`. Dropping the value kills
 /// the process.
 #[derive(Debug)]
@@ -328,7 +245,11 @@ pub async fn list_cases() -> Result<Vec<String>, TestFailure> {
     Ok(names)
 }
 
-fn start(peer: PythonPeer, script: &str, arguments: &[&str]) -> Result<Process, TestFailure> {
+pub(crate) fn start(
+    peer: PythonPeer,
+    script: &str,
+    arguments: &[&str],
+) -> Result<Process, TestFailure> {
     let mut command = Command::from(script_command(script, arguments)?);
     command.env(VARIABLE, peer.name());
     Process::start(format!("{script} {}", arguments.join(" ")), &mut command)

@@ -15,58 +15,35 @@ pub struct Wire {
 
 impl Wire {
     /// JSON over a Unix socket.
-    pub const JSON_OVER_UNIX: Self = Self {
-        carrier: Carrier::Unix,
-        format: Format::Json,
-    };
+    pub const JSON_OVER_UNIX: Self = Self::new(Carrier::Unix, Format::Json);
 
     /// JSON over TCP.
-    pub const JSON_OVER_TCP: Self = Self {
-        carrier: Carrier::Tcp,
-        format: Format::Json,
-    };
+    pub const JSON_OVER_TCP: Self = Self::new(Carrier::Tcp, Format::Json);
 
     /// JSON over WebSocket.
-    pub const JSON_OVER_WEBSOCKET: Self = Self {
-        carrier: Carrier::WebSocket,
-        format: Format::Json,
-    };
+    pub const JSON_OVER_WEBSOCKET: Self = Self::new(Carrier::WebSocket, Format::Json);
 
     /// JSON over HTTP/1.1.
-    pub const JSON_OVER_HTTP: Self = Self {
-        carrier: Carrier::Http,
-        format: Format::Json,
-    };
+    pub const JSON_OVER_HTTP: Self = Self::new(Carrier::Http, Format::Json);
 
     /// JSON over HTTP/2 without TLS. Peers that speak only HTTP/1.1 make it HTTP/1.1.
-    pub const JSON_OVER_H2C: Self = Self {
-        carrier: Carrier::H2c,
-        format: Format::Json,
-    };
+    pub const JSON_OVER_H2C: Self = Self::new(Carrier::H2c, Format::Json);
 
     /// MessagePack over HTTP/1.1.
-    pub const MSGPACK_OVER_HTTP: Self = Self {
-        carrier: Carrier::Http,
-        format: Format::MessagePack,
-    };
+    pub const MSGPACK_OVER_HTTP: Self = Self::new(Carrier::Http, Format::MessagePack);
 
     /// gRPC. The format is that of the frame that the message is made from.
-    pub const JSON_OVER_GRPC: Self = Self {
-        carrier: Carrier::Grpc,
-        format: Format::Json,
-    };
+    pub const JSON_OVER_GRPC: Self = Self::new(Carrier::Grpc, Format::Json);
 
     /// MessagePack over WebSocket.
-    pub const MSGPACK_OVER_WEBSOCKET: Self = Self {
-        carrier: Carrier::WebSocket,
-        format: Format::MessagePack,
-    };
+    pub const MSGPACK_OVER_WEBSOCKET: Self = Self::new(Carrier::WebSocket, Format::MessagePack);
 
     /// MessagePack over a Unix socket.
-    pub const MSGPACK_OVER_UNIX: Self = Self {
-        carrier: Carrier::Unix,
-        format: Format::MessagePack,
-    };
+    pub const MSGPACK_OVER_UNIX: Self = Self::new(Carrier::Unix, Format::MessagePack);
+
+    const fn new(carrier: Carrier, format: Format) -> Self {
+        Self { carrier, format }
+    }
 
     /// Returns a target that consists of the server at `endpoint` and this format.
     #[must_use]

@@ -5,54 +5,20 @@ use agentwire::{
     EncodeError, Error, FrameError, Map, Message, PeerKind, RemoteAgent, RetryPolicy, Value,
 };
 use agentwire_interop_tests::{
-    AgentKind, GoClient, GoServer, TempEndpoint, TestFailure, TestResult, Wire, cases, expect,
-    expect_that, list_go_cases, within,
+    AgentKind, CaseClient, GoServer, TempEndpoint, TestFailure, TestResult, Wire, cases, expect,
+    expect_that, list_go_cases, test_cases, within,
 };
 use futures_util::StreamExt;
-
-/// Defines a test for each case on each carrier that Go has.
-macro_rules! go_cases {
-    ($($case:ident)*) => {
-        go_cases! { @over over_unix JSON_OVER_UNIX: $($case)* }
-        go_cases! { @over over_tcp JSON_OVER_TCP: $($case)* }
-        go_cases! { @over over_websocket JSON_OVER_WEBSOCKET: $($case)* }
-        go_cases! { @over over_http JSON_OVER_HTTP: $($case)* }
-    };
-
-    (@over $module:ident $wire:ident: $($case:ident)*) => {
-        mod $module {
-            use super::*;
-            $(
-                #[tokio::test]
-                async fn $case() -> TestResult {
-                    run(Wire::$wire, stringify!($case)).await
-                }
-            )*
-        }
-    };
-}
 
 mod rust_calls_go {
     use super::*;
 
-    go_cases! {
-        simple_call
-        unicode
-        empty_message
-        one_mib_message
-        stream_zero
-        stream_many
-        agent_error
-        error_mid_stream
-        no_streaming
-        sequential_calls
-        concurrent_clients
-        concurrent_calls
-        server_restart
-        any_name
-        deadline
-        dropped_call
-        dropped_stream
+    test_cases! {
+        over_unix: run(Wire::JSON_OVER_UNIX);
+        over_tcp: run(Wire::JSON_OVER_TCP);
+        over_websocket: run(Wire::JSON_OVER_WEBSOCKET);
+        over_http: run(Wire::JSON_OVER_HTTP);
+        => [text] server_restart [rust]
         // The following cases exist only for Go.
         stream_of_one_text
         sorted_metadata
@@ -95,27 +61,13 @@ mod rust_calls_go {
 mod go_calls_rust {
     use super::*;
 
-    go_cases! {
-        simple_call
-        unicode
-        metadata
-        empty_message
-        one_mib_message
-        ten_mib_message
-        too_large_message
-        stream_zero
-        stream_one
-        stream_many
-        agent_error
-        error_mid_stream
-        no_streaming
-        unknown_tool
-        unknown_method
-        describe
-        wrong_type
-        sequential_calls
-        concurrent_clients
-        server_restart
+    test_cases! {
+        over_unix: run(Wire::JSON_OVER_UNIX);
+        over_tcp: run(Wire::JSON_OVER_TCP);
+        over_websocket: run(Wire::JSON_OVER_WEBSOCKET);
+        over_http: run(Wire::JSON_OVER_HTTP);
+        => [text] stream_one metadata ten_mib_message too_large_message unknown_tool
+        unknown_method describe wrong_type server_restart
     }
 
     // A body of HTTP that is no envelope is completed (PROTOCOL 15.2).
@@ -143,19 +95,9 @@ mod go_calls_rust {
     async fn run(wire: Wire, case: &str) -> TestResult {
         within(async {
             let listen = TempEndpoint::new(wire.carrier)?;
-            let kind = AgentKind::for_case(case);
-            let mut server = kind.serve(listen.endpoint()).await?;
-            let endpoint = server.endpoint().to_string();
-            let mut client = GoClient::start(&endpoint, case).await?;
-            if case == "server_restart" {
-                client.wait_for_restart_request().await?;
-                server.stop().await;
-                server = kind.serve(&endpoint).await?;
-                client.confirm_restart().await?;
-            }
-            client.passes().await?;
-            server.stop().await;
-            Ok(())
+            let server = AgentKind::for_case(case).serve(listen.endpoint()).await?;
+            let client = CaseClient::in_go(&server.endpoint().to_string(), case).await?;
+            client.passes_against(server).await
         })
         .await
     }

@@ -8,147 +8,38 @@ use std::{
 
 use agentwire::{Error, Message, RemoteAgent, RetryPolicy};
 use agentwire_interop_tests::{
-    AgentKind, PythonClient, PythonPeer, PythonServer, TempEndpoint, TestResult, Wire, cases,
-    expect_that, script_command, within,
+    AgentKind, PythonPeer, TempEndpoint, TestResult, Wire, expect_that, python_calls_rust,
+    rust_calls_python, rust_calls_rust, script_command, test_cases, within,
 };
 use futures_util::StreamExt;
 
-/// Defines a test for each case. The case `metadata` is left out, because gRPC carries metadata as
-/// text (PROTOCOL 15.3); the cases with raw frames are left out as well.
-macro_rules! grpc_cases {
-    ($($case:ident)*) => {$(
-        #[tokio::test]
-        async fn $case() -> TestResult {
-            run(stringify!($case)).await
-        }
-    )*};
-}
+// The case `metadata` is left out, because gRPC carries metadata as text (PROTOCOL 15.3); the cases
+// with raw frames are left out as well.
 
 mod rust_calls_agenkit {
     use super::*;
 
-    grpc_cases! {
-        simple_call
-        unicode
-        structured_content
-        null_content
-        empty_message
-        one_mib_message
-        stream_zero
-        stream_one
-        stream_many
-        agent_error
-        error_mid_stream
-        no_streaming
-        sequential_calls
-        concurrent_clients
-        concurrent_calls
-        server_restart
-        any_name
-        deadline
-        dropped_call
-        dropped_stream
-    }
-
-    async fn run(case: &str) -> TestResult {
-        within(async {
-            let wire = Wire::JSON_OVER_GRPC;
-            let listen = TempEndpoint::new(wire.carrier)?;
-            let kind = AgentKind::for_case(case);
-            let peer = PythonPeer::Agenkit;
-            let mut server = PythonServer::start_on(peer, kind, listen.endpoint()).await?;
-            let endpoint = server.endpoint().to_owned();
-            let target = wire.target(&endpoint);
-            let outcome = match case {
-                "server_restart" => cases::server_restart(target, server.restart()).await,
-                _ => cases::run(case, target).await,
-            };
-            outcome.map_err(|failure| server.explain(failure))
-        })
-        .await
+    test_cases! {
+        over_grpc: rust_calls_python(PythonPeer::Agenkit, Wire::JSON_OVER_GRPC);
+        => [text] [values] server_restart [rust]
     }
 }
 
 mod agenkit_calls_rust {
     use super::*;
 
-    grpc_cases! {
-        simple_call
-        unicode
-        structured_content
-        null_content
-        empty_message
-        one_mib_message
-        stream_zero
-        stream_one
-        stream_many
-        agent_error
-        error_mid_stream
-        no_streaming
-        sequential_calls
-        concurrent_clients
-        server_restart
-    }
-
-    async fn run(case: &str) -> TestResult {
-        within(async {
-            let wire = Wire::JSON_OVER_GRPC;
-            let listen = TempEndpoint::new(wire.carrier)?;
-            let kind = AgentKind::for_case(case);
-            let mut server = kind.serve(listen.endpoint()).await?;
-            let endpoint = server.endpoint().to_string();
-            let target = wire.target(&endpoint);
-            let mut client = PythonClient::start_on(PythonPeer::Agenkit, target, case)?;
-            if case == "server_restart" {
-                client.wait_for_restart_request().await?;
-                server.stop().await;
-                server = kind.serve(&endpoint).await?;
-                client.confirm_restart().await?;
-            }
-            client.passes().await?;
-            server.stop().await;
-            Ok(())
-        })
-        .await
+    test_cases! {
+        over_grpc: python_calls_rust(PythonPeer::Agenkit, Wire::JSON_OVER_GRPC);
+        => [text] [values] server_restart
     }
 }
 
-mod rust_calls_rust {
+mod rust_calls_itself {
     use super::*;
 
-    grpc_cases! {
-        simple_call
-        unicode
-        structured_content
-        null_content
-        empty_message
-        one_mib_message
-        stream_zero
-        stream_one
-        stream_many
-        agent_error
-        error_mid_stream
-        no_streaming
-        sequential_calls
-        concurrent_clients
-        concurrent_calls
-        any_name
-        deadline
-        dropped_call
-        dropped_stream
-    }
-
-    async fn run(case: &str) -> TestResult {
-        within(async {
-            let wire = Wire::JSON_OVER_GRPC;
-            let listen = TempEndpoint::new(wire.carrier)?;
-            let server = AgentKind::for_case(case).serve(listen.endpoint()).await?;
-            let endpoint = server.endpoint().to_string();
-            cases::run(case, wire.target(&endpoint)).await?;
-            server.stop().await;
-            Ok(())
-        })
-        .await
+    test_cases! {
+        over_grpc: rust_calls_rust(Wire::JSON_OVER_GRPC);
+        => [text] [values] [rust]
     }
 }
 

@@ -1,27 +1,19 @@
 //! Python calls the interop agent in Rust.
 
 use agentwire_interop_tests::{
-    AgentKind, PythonClient, TempEndpoint, TestResult, Wire, test_cases, within,
+    PythonPeer, TestResult, Wire, expect, list_cases, python_calls_rust, test_cases, within,
 };
 
-test_cases!(run);
+test_cases! {
+    over_unix: python_calls_rust(PythonPeer::Own, Wire::JSON_OVER_UNIX);
+    over_tcp: python_calls_rust(PythonPeer::Own, Wire::JSON_OVER_TCP);
+    in_msgpack: python_calls_rust(PythonPeer::Own, Wire::MSGPACK_OVER_UNIX);
+    => [shared]
+}
 
-async fn run(wire: Wire, case: &str) -> TestResult {
-    within(async {
-        let listen = TempEndpoint::new(wire.carrier)?;
-        let kind = AgentKind::for_case(case);
-        let mut server = kind.serve(listen.endpoint()).await?;
-        let endpoint = server.endpoint().to_string();
-        let mut client = PythonClient::start(wire.target(&endpoint), case)?;
-        if case == "server_restart" {
-            client.wait_for_restart_request().await?;
-            server.stop().await;
-            server = kind.serve(&endpoint).await?;
-            client.confirm_restart().await?;
-        }
-        client.passes().await?;
-        server.stop().await;
-        Ok(())
-    })
-    .await
+#[tokio::test]
+async fn these_are_the_cases_of_python() -> TestResult {
+    let names = within(list_cases()).await?;
+    let shared = test_cases!(names of [shared]);
+    expect("the names", names.as_slice(), &shared[..])
 }

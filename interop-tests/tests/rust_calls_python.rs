@@ -2,26 +2,15 @@
 
 use agentwire::{Error, Map, Message, RemoteAgent};
 use agentwire_interop_tests::{
-    AgentKind, Carrier, PythonServer, TempEndpoint, TestResult, Wire, cases, expect_that,
-    test_cases, within,
+    AgentKind, Carrier, PythonPeer, PythonServer, TempEndpoint, TestResult, Wire, expect_that,
+    rust_calls_python, test_cases, within,
 };
 
-test_cases!(run, in Rust);
-
-async fn run(wire: Wire, case: &str) -> TestResult {
-    within(async {
-        let listen = TempEndpoint::new(wire.carrier)?;
-        let mut server = PythonServer::start(AgentKind::for_case(case), listen.endpoint()).await?;
-        let endpoint = server.endpoint().to_owned();
-        let outcome = match case {
-            "server_restart" => {
-                cases::server_restart(wire.target(&endpoint), server.restart()).await
-            }
-            _ => cases::run(case, wire.target(&endpoint)).await,
-        };
-        outcome.map_err(|failure| server.explain(failure))
-    })
-    .await
+test_cases! {
+    over_unix: rust_calls_python(PythonPeer::Own, Wire::JSON_OVER_UNIX);
+    over_tcp: rust_calls_python(PythonPeer::Own, Wire::JSON_OVER_TCP);
+    in_msgpack: rust_calls_python(PythonPeer::Own, Wire::MSGPACK_OVER_UNIX);
+    => [shared] [rust]
 }
 
 /// Python's servers run no tools, and each reports that with a different error.

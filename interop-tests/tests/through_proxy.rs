@@ -1,11 +1,16 @@
 //! Python calls the interop agent in Python through `agentwire proxy`, which neither side notices.
 
 use agentwire_interop_tests::{
-    AgentKind, Proxy, PythonClient, PythonServer, TempEndpoint, TestResult, Wire, test_cases,
-    within,
+    AgentKind, CaseClient, Proxy, PythonPeer, PythonServer, TempEndpoint, TestResult, Wire,
+    test_cases, within,
 };
 
-test_cases!(run);
+test_cases! {
+    over_unix: run(Wire::JSON_OVER_UNIX);
+    over_tcp: run(Wire::JSON_OVER_TCP);
+    in_msgpack: run(Wire::MSGPACK_OVER_UNIX);
+    => [shared]
+}
 
 async fn run(wire: Wire, case: &str) -> TestResult {
     // Outside of the time limit, because this may build the command.
@@ -17,7 +22,8 @@ async fn run(wire: Wire, case: &str) -> TestResult {
         );
         let mut server = PythonServer::start(AgentKind::for_case(case), far.endpoint()).await?;
         let proxy = Proxy::start(near.endpoint(), wire.target(server.endpoint())).await?;
-        let mut client = PythonClient::start(wire.target(proxy.endpoint()), case)?;
+        let mut client =
+            CaseClient::in_python(PythonPeer::Own, wire.target(proxy.endpoint()), case)?;
         if case == "server_restart" {
             client.wait_for_restart_request().await?;
             server.restart().await?;
