@@ -51,18 +51,18 @@ impl Cache {
             Event::Joined(registration) | Event::Updated(registration)
                 if self.is_usable(registration) =>
             {
-                let mut removed = self.instances.remove_expired(now);
-                removed.extend(self.instances.join(registration));
+                let mut removed = self.instances.members.remove_expired(now);
+                removed.extend(self.instances.members.join(registration));
                 removed
             }
             Event::Expired(registration) => {
-                self.instances.expire(&registration.endpoint, now);
-                self.instances.remove_expired(now)
+                self.instances.members.expire(&registration.endpoint, now);
+                self.instances.members.remove_expired(now)
             }
             Event::Joined(registration)
             | Event::Updated(registration)
             | Event::Left(registration) => {
-                let gone = self.instances.leave(&registration.endpoint);
+                let gone = self.instances.members.leave(&registration.endpoint);
                 gone.into_iter().collect()
             }
             // Events of an unknown kind are ignored. The next snapshot contains their effects.
@@ -110,9 +110,9 @@ impl Cache {
             (listed.iter().cloned()).partition(|registration| self.is_usable(registration));
         let others = others.iter();
         let mut removed: Vec<_> = others
-            .filter_map(|registration| self.instances.leave(&registration.endpoint))
+            .filter_map(|registration| self.instances.members.leave(&registration.endpoint))
             .collect();
-        removed.extend(self.instances.reconcile(&matching, now));
+        removed.extend(self.instances.members.reconcile(&matching, now));
         removed
     }
 
@@ -129,8 +129,8 @@ impl Cache {
             self.looked_up
                 .is_some_and(|then| now < then + LOOKUP_VALIDITY)
         };
-        let is_named = self.is_followed && self.instances.has_confirmed();
-        is_named || (!self.instances.is_empty(now) && is_fresh())
+        let is_named = self.is_followed && self.instances.members.has_confirmed();
+        is_named || (!self.instances.members.is_empty(now) && is_fresh())
     }
 
     /// Returns whether the watch has been silent for so long that a lookup should check the

@@ -77,7 +77,13 @@ impl Discovery {
     /// Returns the number of open connections that no call uses.
     pub(super) fn idle(&self) -> usize {
         let state = self.0.lock();
-        state.cache.instances.iter().map(|one| one.idle()).sum()
+        state
+            .cache
+            .instances
+            .members
+            .iter()
+            .map(|one| one.idle())
+            .sum()
     }
 
     /// Aborts all tasks, and stops accepting calls.
@@ -123,7 +129,7 @@ impl Discovery {
         let mut state = shared.lock();
         let state = &mut *state;
         tasks::follow(shared, state);
-        let is_empty = state.cache.instances.is_empty(now);
+        let is_empty = state.cache.instances.members.is_empty(now);
         let result = ticket.and_then(|ticket| state.lookups.result(&ticket));
         if result.is_none() && !state.cache.is_trusted(now) {
             let ticket = match *ticket {
@@ -189,7 +195,7 @@ impl Discovery {
 
     /// Returns the number of known instances.
     pub(super) fn known(&self) -> usize {
-        self.0.lock().cache.instances.len(Instant::now())
+        self.0.lock().cache.instances.members.len(Instant::now())
     }
 
     pub(super) fn connector(&self, guard: &InFlightGuard) -> Arc<dyn Connector> {

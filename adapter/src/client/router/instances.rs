@@ -1,52 +1,30 @@
-//! The known instances of an agent, and the choice of the next instance to call.
+//! The choice of the next instance to call, and what the outcomes of calls change.
 
-use std::{collections::HashSet, mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use agentwire_registry::{Lease, Registration};
-use agentwire_transport::{
-    Endpoint,
-    internal::{Backoff, LogLimit, Untrusted},
-};
+use agentwire_transport::internal::{Backoff, Untrusted};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     balance::Balancer,
-    health::{Change, FailureEpoch, Health, HealthSnapshot, Outcome},
+    entry::Entry,
+    health::{Change, FailureEpoch, HealthSnapshot, Outcome},
     history::{AttemptHistory, AttemptOutcome},
     instance::{InFlightGuard, Instance},
+    members::Members,
 };
 
 /// The known instances of an agent and their health.
 ///
-/// An instance becomes unconfirmed if its lease expires, or if the registry stops listing the
-/// instance without reporting that it left. The agent may be unable to reach the registry, or the
-/// registry may have lost its data. Unconfirmed instances are called only if no other instance is
-/// available. An unconfirmed instance is removed at its first failure, or
-/// [`Lease::DEFAULT_TIMEOUT`] after its last answer.
+/// Unconfirmed instances are called only if no other instance is available, and removed at their
+/// first failure.
 #[derive(Debug)]
 pub(super) struct Instances {
-    entries: Vec<Entry>,
+    pub(super) members: Members,
     balancer: Balancer,
-    /// The backoff of a failed instance.
-    backoff: Backoff,
     /// The maximum duration of a probe.
     connect_timeout: Duration,
-    next_id: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    instance: Arc<Instance>,
-    /// The registered instance id, which distinguishes a process from its successor at the same
-    /// endpoint.
-    registered_as: String,
-    health: Health,
-    /// The time at which the registry stopped listing the instance, or `None` if the instance is
-    /// confirmed.
-    unlisted_since: Option<Instant>,
-    /// The task that probes the instance while it is ejected.
-    probe: Option<AbortOnDropHandle<()>>,
 }
 
 /// The instance that was chosen for the next attempt of a call, if any.
@@ -59,141 +37,13 @@ pub(super) enum Choice {
     None,
 }
 
-impl Entry {
-    fn new(id: u64, registration: &Registration, backoff: &Backoff) -> Self {
-        Self {
-            instance: Arc::new(Instance::new(id, registration.endpoint.clone())),
-            registered_as: registration.instance.clone(),
-            health: Health::new(backoff.clone()),
-            unlisted_since: None,
-            probe: None,
-        }
-    }
-
-    /// Marks the instance as unconfirmed from now on, unless it is already.
-    fn mark_unlisted(&mut self, now: Instant) {
-        self.unlisted_since.get_or_insert(now);
-        // Each answer is reported, and extends the time for which the instance is kept.
-        self.health.expect_answer();
-    }
-
-    fn is_confirmed(&self) -> bool {
-        self.unlisted_since.is_none()
-    }
-
-    /// Returns whether the instance has been unconfirmed for at least one default lease.
-    fn is_expired(&self, now: Instant) -> bool {
-        self.unlisted_since
-            .is_some_and(|since| since + Lease::DEFAULT_TIMEOUT <= now)
-    }
-}
-
 impl Instances {
     pub(super) fn new(balancer: Balancer, backoff: Backoff, connect_timeout: Duration) -> Self {
         Self {
-            entries: Vec::new(),
+            members: Members::new(backoff),
             balancer,
-            backoff,
             connect_timeout,
-            next_id: 0,
         }
-    }
-
-    /// Returns the number of instances that have not expired.
-    pub(super) fn len(&self, now: Instant) -> usize {
-        let entries = self.entries.iter();
-        entries.filter(|entry| !entry.is_expired(now)).count()
-    }
-
-    pub(super) fn is_empty(&self, now: Instant) -> bool {
-        self.entries.iter().all(|entry| entry.is_expired(now))
-    }
-
-    /// Returns whether any instance is confirmed.
-    pub(super) fn has_confirmed(&self) -> bool {
-        self.entries.iter().any(Entry::is_confirmed)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Instance>> {
-        self.entries.iter().map(|entry| &entry.instance)
-    }
-
-    /// Adds or updates an instance. If another process has registered at a known endpoint, replaces
-    /// the instance, and returns the previous one. Its connections may still lead to the previous
-    /// process.
-    pub(super) fn join(&mut self, registration: &Registration) -> Option<Arc<Instance>> {
-        let known = (self.entries.iter_mut())
-            .find(|entry| entry.instance.endpoint == registration.endpoint);
-        if let Some(entry) = known {
-            entry.unlisted_since = None;
-            if entry.registered_as == registration.instance {
-                return None;
-            }
-            let successor = Entry::new(self.next_id, registration, &self.backoff);
-            self.next_id += 1;
-            return Some(mem::replace(entry, successor).instance);
-        }
-        let mut removed = None;
-        if self.entries.len() >= MAX_INSTANCES {
-            let unconfirmed = self.entries.iter().position(|entry| !entry.is_confirmed());
-            let Some(unconfirmed) = unconfirmed else {
-                if let Some(count) = IGNORED.record(Instant::now()) {
-                    let endpoint = Untrusted(&registration.endpoint);
-                    tracing::warn!(%endpoint, count, "too many instances; ignoring one");
-                }
-                return None;
-            };
-            removed = Some(self.entries.remove(unconfirmed).instance);
-        }
-        let entry = Entry::new(self.next_id, registration, &self.backoff);
-        self.entries.push(entry);
-        self.next_id += 1;
-        removed
-    }
-
-    /// Marks an instance whose lease has expired as unconfirmed. The agent may be unable to reach
-    /// the registry.
-    pub(super) fn expire(&mut self, endpoint: &Endpoint, now: Instant) {
-        let at = |entry: &&mut Entry| entry.instance.endpoint == *endpoint;
-        if let Some(entry) = self.entries.iter_mut().find(at) {
-            entry.mark_unlisted(now);
-        }
-    }
-
-    /// Removes the instance at an endpoint.
-    pub(super) fn leave(&mut self, endpoint: &Endpoint) -> Option<Arc<Instance>> {
-        let at = |entry: &Entry| entry.instance.endpoint == *endpoint;
-        let index = self.entries.iter().position(at)?;
-        Some(self.entries.remove(index).instance)
-    }
-
-    /// Applies a complete list of registrations, and returns the expired and replaced instances.
-    pub(super) fn reconcile(
-        &mut self,
-        listed: &[Arc<Registration>],
-        now: Instant,
-    ) -> Vec<Arc<Instance>> {
-        let endpoints: HashSet<&Endpoint> = listed.iter().map(|one| &one.endpoint).collect();
-        for entry in &mut self.entries {
-            if !endpoints.contains(&entry.instance.endpoint) {
-                entry.mark_unlisted(now);
-            }
-        }
-        let mut removed: Vec<_> = listed.iter().filter_map(|one| self.join(one)).collect();
-        removed.extend(self.remove_expired(now));
-        removed
-    }
-
-    /// Removes and returns the expired instances.
-    pub(super) fn remove_expired(&mut self, now: Instant) -> Vec<Arc<Instance>> {
-        if self.entries.iter().all(Entry::is_confirmed) {
-            return Vec::new();
-        }
-        let is_expired = |entry: &Entry| entry.is_expired(now);
-        let entries = mem::take(&mut self.entries).into_iter();
-        let (expired, kept): (Vec<_>, Vec<_>) = entries.partition(is_expired);
-        self.entries = kept;
-        expired.into_iter().map(|entry| entry.instance).collect()
     }
 
     /// Chooses an instance for a call. Instances that the call has tried are chosen only if no
@@ -227,7 +77,7 @@ impl Instances {
         if let Some(index) = index {
             return self.begin_call(index, now);
         }
-        let entries = self.entries.iter().enumerate();
+        let entries = self.members.entries().iter().enumerate();
         let allowed = entries.filter(|(_, entry)| may(entry));
         match allowed.min_by_key(|(_, entry)| entry.health.ejected_until()) {
             Some((_, entry)) if again => Choice::Wait(entry.health.ejected_until().unwrap_or(now)),
@@ -245,21 +95,24 @@ impl Instances {
         now: Instant,
     ) -> Option<(Arc<Instance>, Arc<HealthSnapshot>)> {
         let is_due = |entry: &&mut Entry| entry.health.is_due(now) && !entry.is_expired(now);
-        let entry = self.entries.iter_mut().find(is_due)?;
+        let entry = self.members.entries_mut().iter_mut().find(is_due)?;
         entry.health.begin_probe(now + self.connect_timeout);
         let health = Arc::clone(entry.health.snapshot());
         Some((Arc::clone(&entry.instance), health))
     }
 
     pub(super) fn keep_probe(&mut self, instance: u64, probe: AbortOnDropHandle<()>) {
-        if let Some(entry) = self.entry_mut(instance) {
+        if let Some(entry) = self.members.entry_mut(instance) {
             entry.probe = Some(probe);
         }
     }
 
     /// Ends all probes.
     pub(super) fn end_probes(&mut self) {
-        self.entries.iter_mut().for_each(|entry| entry.probe = None);
+        self.members
+            .entries_mut()
+            .iter_mut()
+            .for_each(|entry| entry.probe = None);
     }
 
     /// Returns whether an instance is available that the call has not tried.
@@ -268,7 +121,7 @@ impl Instances {
             !entry.health.is_suspended() && (entry.health.is_well() || entry.health.is_due(now))
         };
         let is_new = |entry: &Entry| !entry.is_expired(now) && !history.contains(entry.instance.id);
-        let mut entries = self.entries.iter();
+        let mut entries = self.members.entries().iter();
         entries.any(|entry| is_available(entry) && is_new(entry))
     }
 
@@ -283,11 +136,10 @@ impl Instances {
         outcome: Outcome,
         now: Instant,
     ) -> (Change, Option<Arc<Instance>>) {
-        let at = |entry: &Entry| entry.instance.id == instance;
-        let Some(index) = self.entries.iter().position(at) else {
+        let Some(index) = self.members.position(instance) else {
             return (Change::None, None);
         };
-        let entry = &mut self.entries[index];
+        let entry = &mut self.members.entries_mut()[index];
         let change = entry.health.report(epoch, outcome, now);
         let has_answered = matches!(outcome, Outcome::Answered | Outcome::AnsweredError);
         if has_answered && !entry.is_confirmed() {
@@ -299,10 +151,10 @@ impl Instances {
             if entry.is_confirmed() {
                 return (self.suspend(index, now), None);
             }
-            return (Change::Ejected, Some(self.entries.remove(index).instance));
+            return (Change::Ejected, Some(self.members.remove(index)));
         }
         let is_removed = change == Change::Ejected && !entry.is_confirmed();
-        let removed = is_removed.then(|| self.entries.remove(index).instance);
+        let removed = is_removed.then(|| self.members.remove(index));
         (change, removed)
     }
 
@@ -310,12 +162,17 @@ impl Instances {
     /// instance that is suspended already gets no trial call before the next interval.
     fn suspend(&mut self, index: usize, now: Instant) -> Change {
         let is_out = |one: &Entry| one.health.is_suspended() || !one.health.is_well();
-        let out = self.entries.iter().filter(|entry| is_out(entry)).count();
-        let was_suspended = self.entries[index].health.is_suspended();
-        if !was_suspended && (out + 1) * 2 > self.entries.len() {
+        let out = self
+            .members
+            .entries()
+            .iter()
+            .filter(|entry| is_out(entry))
+            .count();
+        let was_suspended = self.members.entries()[index].health.is_suspended();
+        if !was_suspended && (out + 1) * 2 > self.members.entries().len() {
             return Change::None;
         }
-        let entry = &mut self.entries[index];
+        let entry = &mut self.members.entries_mut()[index];
         entry.health.suspend(now);
         if !was_suspended {
             let endpoint = Untrusted(&entry.instance.endpoint);
@@ -326,7 +183,7 @@ impl Instances {
 
     /// Picks an entry that satisfies the condition, and returns its index.
     fn pick(&mut self, now: Instant, condition: impl Fn(&Entry) -> bool) -> Option<usize> {
-        let entries = &self.entries;
+        let entries = self.members.entries();
         let nth = |n: usize| {
             let fitting = entries.iter().enumerate().filter(|(_, one)| condition(one));
             fitting.map(|(index, _)| index).nth(n)
@@ -342,7 +199,7 @@ impl Instances {
     }
 
     fn begin_call(&mut self, index: usize, now: Instant) -> Choice {
-        let entry = &mut self.entries[index];
+        let entry = &mut self.members.entries_mut()[index];
         if !entry.health.is_well() {
             entry.health.begin_probe(now + self.connect_timeout);
         }
@@ -352,33 +209,26 @@ impl Instances {
         let health = Arc::clone(entry.health.snapshot());
         Choice::Now(InFlightGuard::new(Arc::clone(&entry.instance), health))
     }
-
-    fn entry_mut(&mut self, instance: u64) -> Option<&mut Entry> {
-        let mut entries = self.entries.iter_mut();
-        entries.find(|entry| entry.instance.id == instance)
-    }
 }
-
-/// The maximum number of instances that a client uses. By default, a registry accepts the same
-/// number of instances of each name.
-const MAX_INSTANCES: usize = 1024;
-
-/// The rate is limited because a registry can list any number of instances.
-static IGNORED: LogLimit = LogLimit::new();
 
 #[cfg(test)]
 mod tests {
+    use agentwire_registry::{Lease, Registration};
+    use agentwire_transport::Endpoint;
     use fastrand::Rng;
 
     use super::*;
-    use crate::client::{channel::deadlines::Candidate, router::balance::Balance};
+    use crate::client::{
+        channel::deadlines::Candidate,
+        router::{balance::Balance, members::MAX_INSTANCES},
+    };
 
     fn instances(balance: Balance, names: &[&str]) -> Instances {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         let balancer = Balancer::new(balance, Rng::with_seed(7));
         let mut instances = Instances::new(balancer, backoff, Duration::from_secs(3));
         for name in names {
-            instances.join(&registration(name));
+            instances.members.join(&registration(name));
         }
         instances
     }
@@ -439,7 +289,7 @@ mod tests {
         outcome: Outcome,
         now: Instant,
     ) -> (Change, Option<Arc<Instance>>) {
-        let entry = instances.entry_mut(instance).unwrap();
+        let entry = instances.members.entry_mut(instance).unwrap();
         let epoch = entry.health.snapshot().epoch();
         instances.report(instance, epoch, outcome, now)
     }
@@ -585,33 +435,34 @@ mod tests {
     #[test]
     fn instances_that_a_snapshot_omits_are_called_only_if_there_are_no_others() {
         let mut instances = instances(Balance::RoundRobin, &EACH);
-        let kept = instances.iter().next().map(Arc::clone).unwrap();
+        let kept = instances.members.iter().next().map(Arc::clone).unwrap();
         let now = Instant::now();
         let present = ["d", "a"].map(|name| Arc::new(registration(name)));
-        assert!(instances.reconcile(&present, now).is_empty());
+        assert!(instances.members.reconcile(&present, now).is_empty());
         assert_eq!(called(&mut instances, now), ["memory://a", "memory://d"]);
         assert!(
             instances
+                .members
                 .iter()
                 .any(|instance| Arc::ptr_eq(instance, &kept))
         );
 
-        assert!(instances.reconcile(&[], now).is_empty());
-        assert!(!instances.has_confirmed());
+        assert!(instances.members.reconcile(&[], now).is_empty());
+        assert!(!instances.members.has_confirmed());
         assert_eq!(called(&mut instances, now).len(), 4);
         // Registering again confirms an instance. A failure removes an unconfirmed instance.
-        instances.join(&registration("b"));
+        instances.members.join(&registration("b"));
         assert_eq!(called(&mut instances, now), ["memory://b"]);
         assert!(fail(&mut instances, 1, now).is_none());
         assert!(fail(&mut instances, 2, now).is_some());
-        assert_eq!(instances.len(now), 3);
+        assert_eq!(instances.members.len(now), 3);
 
         let after = now + Lease::DEFAULT_TIMEOUT;
-        assert_eq!(instances.len(after), 1);
-        assert_eq!(instances.remove_expired(after).len(), 2);
-        assert!(instances.leave(&endpoint("b")).is_some());
-        assert!(instances.leave(&endpoint("b")).is_none());
-        assert!(instances.is_empty(after));
+        assert_eq!(instances.members.len(after), 1);
+        assert_eq!(instances.members.remove_expired(after).len(), 2);
+        assert!(instances.members.leave(&endpoint("b")).is_some());
+        assert!(instances.members.leave(&endpoint("b")).is_none());
+        assert!(instances.members.is_empty(after));
         let choice = instances.choose(after, &AttemptHistory::default(), true);
         assert!(matches!(choice, Choice::None));
     }
@@ -621,9 +472,11 @@ mod tests {
         let mut instances = instances(Balance::RoundRobin, &["a"]);
         let now = Instant::now();
         fail(&mut instances, 0, now);
-        instances.join(&registration("a"));
+        instances.members.join(&registration("a"));
         assert!(choose(&mut instances, now).is_none());
-        instances.join(&registration("a").with_instance("another"));
+        instances
+            .members
+            .join(&registration("a").with_instance("another"));
         assert!(choose(&mut instances, now).is_some());
     }
 
@@ -631,14 +484,14 @@ mod tests {
     fn the_number_of_instances_is_limited() {
         let mut instances = instances(Balance::RoundRobin, &[]);
         for number in 0..=MAX_INSTANCES {
-            instances.join(&registration(&number.to_string()));
+            instances.members.join(&registration(&number.to_string()));
         }
         let now = Instant::now();
-        assert_eq!(instances.len(now), MAX_INSTANCES);
+        assert_eq!(instances.members.len(now), MAX_INSTANCES);
         // At the limit, a new instance replaces an unconfirmed instance.
         let new = Arc::new(registration("new"));
-        instances.reconcile(&[Arc::clone(&new)], now);
-        assert_eq!(instances.len(now), MAX_INSTANCES);
+        instances.members.reconcile(&[Arc::clone(&new)], now);
+        assert_eq!(instances.members.len(now), MAX_INSTANCES);
         assert_eq!(called(&mut instances, now), ["memory://new"]);
     }
 
@@ -677,7 +530,7 @@ mod tests {
         assert_eq!(called(&mut instances, now).len(), 3);
         // If no other instance is left, calls use the suspended ones.
         for name in ["c", "d", "e"] {
-            instances.leave(&endpoint(name));
+            instances.members.leave(&endpoint(name));
         }
         assert_eq!(called(&mut instances, now), ["memory://a", "memory://b"]);
     }
@@ -711,8 +564,10 @@ mod tests {
         let mut instances = instances(Balance::RoundRobin, &["a"]);
         let now = Instant::now();
         let old = choose(&mut instances, now).unwrap();
-        assert!(instances.join(&registration("a")).is_none());
-        let removed = instances.join(&registration("a").with_instance("b"));
+        assert!(instances.members.join(&registration("a")).is_none());
+        let removed = instances
+            .members
+            .join(&registration("a").with_instance("b"));
         assert_eq!(removed.unwrap().id, old.instance().id);
         let new = choose(&mut instances, now).unwrap();
         assert_ne!(new.instance().id, old.instance().id);
@@ -727,7 +582,7 @@ mod tests {
         let mut instances = instances(Balance::RoundRobin, &["a", "b"]);
         let mut now = Instant::now();
         for name in ["a", "b"] {
-            instances.expire(&endpoint(name), now);
+            instances.members.expire(&endpoint(name), now);
         }
         for _ in 0..5 {
             let guard = choose(&mut instances, now).unwrap();
@@ -736,9 +591,9 @@ mod tests {
             report(&mut instances, id, Outcome::Answered, now);
             now += Lease::DEFAULT_TIMEOUT / 3;
         }
-        assert_eq!(instances.len(now), 2);
+        assert_eq!(instances.members.len(now), 2);
         assert!(fail(&mut instances, 0, now).is_some());
         now += Lease::DEFAULT_TIMEOUT;
-        assert!(instances.is_empty(now));
+        assert!(instances.members.is_empty(now));
     }
 }

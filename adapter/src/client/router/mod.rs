@@ -5,21 +5,23 @@
 //! instance for each attempt.
 //!
 //! The logic that chooses an instance does not perform I/O, and takes the current time as an
-//! argument. The module `cache` contains the instances that the registry has reported, `instances`
-//! tracks their `health`, and `balance` picks an instance. The module `state` protects this logic
-//! with a lock, and `tasks` updates the cache from the registry. Each instance has a `connector`,
-//! which reports whether the instance can be reached. Each call has a `selection`, which reports
-//! the outcomes of the call's attempts.
+//! argument. The module `cache` applies what the registry reports to the `members`, `instances`
+//! chooses among them and tracks their `health`, and `balance` picks one. The module `state`
+//! protects this logic with a lock, and `tasks` updates the cache from the registry. Each instance
+//! has a `connector`, which reports whether the instance can be reached. Each call has a
+//! `selection`, which reports the outcomes of the call's attempts.
 
 mod balance;
 mod cache;
 mod connector;
 mod discovery;
+mod entry;
 mod health;
 mod history;
 mod instance;
 mod instances;
 mod lookups;
+mod members;
 mod selection;
 mod state;
 mod tasks;

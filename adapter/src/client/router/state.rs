@@ -83,7 +83,7 @@ impl Shared {
             let instances = &mut state.cache.instances;
             let (change, removed) = instances.report(instance, epoch, outcome, now);
             let is_observed = change != Change::None && self.observers.get().is_some();
-            let find = || instances.iter().find(|one| one.id == instance);
+            let find = || instances.members.iter().find(|one| one.id == instance);
             let observed = is_observed.then(|| find().or(removed.as_ref()).cloned());
             (change, removed, observed.flatten())
         };
@@ -132,7 +132,7 @@ impl Shared {
             state.cache.trust_for_now(now);
         }
         let is_another_wanted =
-            state.lookups.is_another_wanted() && state.cache.instances.is_empty(now);
+            state.lookups.is_another_wanted() && state.cache.instances.members.is_empty(now);
         let next = is_another_wanted.then(|| state.lookups.begin(now));
         drop(state);
         self.changed.notify_waiters();
@@ -175,7 +175,13 @@ impl Shared {
             state.follower = None;
             state.lookups.keep(None);
             state.cache.instances.end_probes();
-            state.cache.instances.iter().map(Arc::clone).collect()
+            state
+                .cache
+                .instances
+                .members
+                .iter()
+                .map(Arc::clone)
+                .collect()
         };
         for instance in instances {
             instance.drain();
