@@ -2,35 +2,37 @@
 
 mod bodies;
 pub(crate) mod buffer_pool;
+mod decoded;
 mod encode_cost;
 pub(crate) mod frame_log;
+mod frame_reader;
 mod offload;
 mod write_buffer;
 
 use std::{
     io,
-    ops::RangeInclusive,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use agentwire_codec::{
-    Body, DEFAULT_MEMORY_LIMIT, DecodeError, EncodeError, Envelope, ForeignProtocol, Format,
-    FrameError, FrameLimits, HEADER_LEN, RequestId, check_eof, peek_frame, reserve_for_frame,
+    Body, DEFAULT_MEMORY_LIMIT, EncodeError, Envelope, ForeignProtocol, Format, FrameError,
+    FrameLimits,
 };
 use agentwire_transport::{Connection, Error as TransportError, Peer, PeerState};
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::Buf;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
-use tokio_util::io::poll_read_buf;
 
 #[cfg(feature = "cache")]
 pub(crate) use self::encode_cost::message_memory;
+use self::frame_reader::{FrameReader, READ_SIZE};
 pub(crate) use self::{
     bodies::{Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL},
+    decoded::{Decoded, Encoded, Received},
     encode_cost::{approximate_memory, is_costly},
     frame_log::FrameLog,
     offload::Offload,
@@ -46,82 +48,16 @@ pub(crate) struct FramedConnection {
     connection: Connection,
     limits: FrameLimits,
     bodies: Bodies,
-    incoming: BytesMut,
+    incoming: FrameReader,
     outgoing: WriteBuffer,
     /// The total number of bytes that have been written from `outgoing`.
     written: u64,
-    /// The total number of bytes that `poll_frame` has read.
-    received: u64,
     /// Whether bytes have been queued since the last complete flush.
     unflushed: bool,
-    /// Whether the last read filled the buffer.
-    is_busy: bool,
-    /// The size of the largest received frame that exceeds the maximum size of a pooled buffer, or
-    /// 0 if there was no such frame.
-    large_capacity: usize,
-    /// The size of the frame that may be received, or `None` if every frame may be received.
-    granted: Option<usize>,
-    /// The number of bytes of a skipped frame that have not arrived.
-    to_skip: usize,
     /// A large payload that is being decoded on another thread.
     decoding: Option<Offload<Decoded>>,
     /// The log of frames, or `None` if frames are not logged.
     log: Option<Box<FrameLog>>,
-}
-
-/// The result of decoding a payload.
-#[derive(Debug)]
-pub(crate) struct Decoded {
-    pub(crate) format: Format,
-    /// The length of the payload in bytes.
-    pub(crate) len: usize,
-    /// The memory of the decoded values, or 0 if the payload was not decoded.
-    pub(crate) memory: usize,
-    pub(crate) envelope: Result<Envelope, DecodeError>,
-}
-
-impl Decoded {
-    pub(crate) fn new(payload: &[u8], decoded: Result<(Envelope, usize), DecodeError>) -> Self {
-        let (envelope, memory) = match decoded {
-            Ok((envelope, memory)) => (Ok(envelope), memory),
-            Err(error) => (Err(error), 0),
-        };
-        Self {
-            format: Format::detect(payload),
-            len: payload.len(),
-            memory,
-            envelope,
-        }
-    }
-}
-
-/// The result of encoding an envelope.
-#[derive(Debug)]
-pub(crate) struct Encoded {
-    pub(crate) id: RequestId,
-    /// The frame, or the error and the body that cannot be encoded. Only the body of an error is
-    /// kept.
-    pub(crate) frame: Result<Vec<u8>, (EncodeError, Option<Body>)>,
-}
-
-/// A value that a connection has received.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "nearly all values are envelopes")]
-pub(crate) enum Received {
-    Envelope(Envelope),
-    /// A frame whose payload is not an envelope. The connection stays usable.
-    Malformed(DecodeError),
-    /// The end of the stream after a complete frame.
-    End,
-}
-
-impl From<Result<Envelope, DecodeError>> for Received {
-    fn from(envelope: Result<Envelope, DecodeError>) -> Self {
-        match envelope {
-            Ok(envelope) => Self::Envelope(envelope),
-            Err(error) => Self::Malformed(error),
-        }
-    }
 }
 
 impl FramedConnection {
@@ -130,15 +66,10 @@ impl FramedConnection {
             connection,
             limits,
             bodies: Bodies::Typed,
-            incoming: BytesMut::new(),
+            incoming: FrameReader::new(limits.max_receive()),
             outgoing: WriteBuffer::default(),
             written: 0,
-            received: 0,
             unflushed: false,
-            is_busy: false,
-            large_capacity: 0,
-            granted: None,
-            to_skip: 0,
             decoding: None,
             log: FrameLog::start(),
         }
@@ -152,28 +83,19 @@ impl FramedConnection {
 
     /// Requires a [grant](Self::grant) for each large frame.
     pub(crate) fn with_grants(mut self) -> Self {
-        self.granted = Some(0);
+        self.incoming.require_grants();
         self
     }
 
     /// Returns the size of the first frame if the rest of the frame is only read after a
     /// [grant](Self::grant).
     pub(crate) fn ungranted(&self) -> Option<usize> {
-        let granted = self.granted?;
-        let size = self.frame_size()?;
-        let is_waiting = self.incoming.len() >= BUSY_READ_SIZE && self.incoming.len() < size;
-        (is_waiting && size > granted).then_some(size)
+        self.incoming.ungranted()
     }
 
     /// Allows a frame of this size to be received.
     pub(crate) fn grant(&mut self, size: usize) {
-        self.granted = Some(size);
-    }
-
-    /// Returns the size of the first frame, with its header.
-    fn frame_size(&self) -> Option<usize> {
-        let header = self.incoming.first_chunk::<HEADER_LEN>()?;
-        Some(HEADER_LEN + u32::from_be_bytes(*header) as usize)
+        self.incoming.grant(size);
     }
 
     /// Returns whether the connection is driven while the current runtime is running.
@@ -184,7 +106,7 @@ impl FramedConnection {
     /// Returns whether the connection is open and no unexpected bytes have arrived.
     pub(crate) fn is_idle_and_open(&mut self) -> bool {
         self.incoming.is_empty()
-            && !self.is_skipping()
+            && !self.incoming.is_skipping()
             && self.connection.probe().is_idle_and_open()
     }
 
@@ -217,10 +139,7 @@ impl FramedConnection {
     /// Reads what has arrived before the first frame, and returns whether it begins like the
     /// request line of HTTP.
     pub(crate) fn starts_like_http(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.incoming.reserve(READ_SIZE);
-        let _ = poll_read_buf(Pin::new(&mut self.connection), &mut cx, &mut self.incoming);
-        let start = self.incoming.first_chunk().copied();
+        let start = self.incoming.peek(&mut self.connection);
         start.and_then(ForeignProtocol::detect) == Some(ForeignProtocol::Http)
     }
 
@@ -274,20 +193,17 @@ impl FramedConnection {
 
     /// Returns whether the connection keeps a read buffer for large frames.
     pub(crate) fn has_large_buffer(&self) -> bool {
-        self.large_capacity > 0
+        self.incoming.has_large_buffer()
     }
 
     /// Returns whether the connection has a large read buffer that is empty.
     pub(crate) fn has_excess_capacity(&self) -> bool {
-        self.large_capacity > 0 && self.incoming.is_empty()
+        self.incoming.has_excess_capacity()
     }
 
     /// Frees the large read buffer if it is empty.
     pub(crate) fn shrink(&mut self) {
-        if self.has_excess_capacity() {
-            self.incoming = BytesMut::new();
-            self.large_capacity = 0;
-        }
+        self.incoming.shrink();
     }
 
     /// Returns whether all queued bytes have been written and flushed.
@@ -307,7 +223,7 @@ impl FramedConnection {
 
     /// Returns the total number of bytes of frames that have been received.
     pub(crate) fn received(&self) -> u64 {
-        self.received
+        self.incoming.received()
     }
 
     /// Writes the queued bytes. Returns `Ready` once all bytes are written and flushed.
@@ -341,66 +257,8 @@ impl FramedConnection {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<usize>, FrameError>> {
-        loop {
-            if self.to_skip > 0 {
-                let arrived = self.to_skip.min(self.incoming.len());
-                self.incoming.advance(arrived);
-                self.to_skip -= arrived;
-            }
-            if self.to_skip > 0 {
-                // The buffer is empty.
-            } else if let Some(len) = peek_frame(&self.incoming, self.limits.max_receive())? {
-                return Poll::Ready(Ok(Some(len)));
-            }
-            if self.ungranted().is_some() {
-                return Poll::Pending;
-            }
-            self.reserve_read();
-            let mut space = self.incoming.capacity() - self.incoming.len();
-            if self.granted.is_some() && self.incoming.len() >= BUSY_READ_SIZE {
-                // The grant covers only this frame.
-                let size = self.frame_size().unwrap_or_default();
-                space = space.min(size - self.incoming.len());
-            }
-            let before = self.incoming.len();
-            let connection = Pin::new(&mut self.connection);
-            let mut buffer = (&mut self.incoming).limit(space);
-            let Poll::Ready(read) = poll_read_buf(connection, cx, &mut buffer) else {
-                self.return_buffer();
-                return Poll::Pending;
-            };
-            let read = read?;
-            if read == 0 {
-                return Poll::Ready(check_eof(&self.incoming).map(|()| None));
-            }
-            if let Some(log) = &mut self.log {
-                log.received(self.connection.peer(), &self.incoming[before..]);
-            }
-            self.received += read as u64;
-            self.is_busy = read == space;
-        }
-    }
-
-    fn reserve_read(&mut self) {
-        if self.incoming.capacity() == 0 {
-            self.incoming = buffer_pool::take_read_buffer();
-        }
-        let len = self.incoming.len();
-        if self.is_busy && len < BUSY_READ_SIZE {
-            self.incoming.reserve(BUSY_READ_SIZE - len);
-        } else if len == 0 {
-            // Reclaims the space of consumed frames at the start of a large buffer.
-            self.incoming.reserve(READ_SIZE.max(self.large_capacity));
-        } else {
-            reserve_for_frame(&mut self.incoming);
-        }
-    }
-
-    /// Returns the read buffer to the pool if the buffer is empty and not large.
-    fn return_buffer(&mut self) {
-        if self.incoming.is_empty() && self.large_capacity == 0 {
-            buffer_pool::return_read_buffer(std::mem::take(&mut self.incoming));
-        }
+        let log = self.log.as_deref_mut();
+        self.incoming.poll_frame(cx, &mut self.connection, log)
     }
 
     /// Returns `Ready` at the end of the stream. A reader calls this method while it cannot process
@@ -409,86 +267,46 @@ impl FramedConnection {
     /// This method reads only a bounded number of bytes after the first frame. If the peer has sent
     /// more bytes, the end of the stream is detected only later.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<()>> {
-        let bound = HEADER_LEN + len + BUSY_READ_SIZE;
-        while self.incoming.len() < bound {
-            self.incoming.reserve(READ_SIZE);
-            let before = self.incoming.len();
-            let connection = Pin::new(&mut self.connection);
-            if ready!(poll_read_buf(connection, cx, &mut self.incoming))? == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            if let Some(log) = &mut self.log {
-                log.received(self.connection.peer(), &self.incoming[before..]);
-            }
-        }
-        Poll::Pending
+        let log = self.log.as_deref_mut();
+        self.incoming.poll_end(cx, &mut self.connection, log, len)
     }
 
     /// Discards all incoming bytes. Returns `Ready` at the end of the stream.
     pub(crate) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            self.incoming.clear();
-            self.incoming.reserve(READ_SIZE);
-            let connection = Pin::new(&mut self.connection);
-            if ready!(poll_read_buf(connection, cx, &mut self.incoming))? == 0 {
-                return Poll::Ready(Ok(()));
-            }
-        }
+        self.incoming.poll_discard(cx, &mut self.connection)
     }
 
     /// Discards the first frame, which is incomplete. The rest of the frame is discarded as it
     /// arrives.
     pub(crate) fn skip_frame(&mut self) {
-        self.to_skip = self.frame_size().unwrap_or_default();
-        self.to_skip = self.to_skip.saturating_sub(self.incoming.len());
-        self.incoming = BytesMut::new();
-        self.large_capacity = 0;
-        self.granted = self.granted.map(|_| 0);
+        self.incoming.skip_frame();
     }
 
     /// Returns whether the rest of a skipped frame has not arrived.
     pub(crate) fn is_skipping(&self) -> bool {
-        self.to_skip > 0
+        self.incoming.is_skipping()
     }
 
     /// Returns the payload of the first frame. [`poll_frame`](Self::poll_frame) has returned its
     /// length.
     pub(crate) fn payload(&self, len: usize) -> &[u8] {
-        &self.incoming[HEADER_LEN..HEADER_LEN + len]
+        self.incoming.payload(len)
     }
 
     /// Returns the received part of the payload of the first frame, which is incomplete.
     pub(crate) fn partial_payload(&self) -> &[u8] {
-        self.incoming.get(HEADER_LEN..).unwrap_or_default()
+        self.incoming.partial_payload()
     }
 
     /// Removes the first frame. [`poll_frame`](Self::poll_frame) has returned the length of its
     /// payload.
     pub(crate) fn consume(&mut self, len: usize) {
-        let len = HEADER_LEN + len;
-        self.incoming.advance(len);
-        self.granted = self.granted.map(|_| 0);
-        if len >= *RETAINED.start() {
-            self.large_capacity = self.large_capacity.max(len);
-        }
-        if self.incoming.is_empty() {
-            if self.large_capacity > *RETAINED.end() || len < self.large_capacity / 4 {
-                self.shrink();
-            }
-            self.return_buffer();
-        }
+        self.incoming.consume(len);
     }
 
     /// Removes the first frame and starts decoding it on another thread.
     pub(crate) fn start_decoding(&mut self, len: usize, bodies: Bodies, max_memory: usize) {
-        self.incoming.advance(HEADER_LEN);
-        let payload = self.incoming.split_to(len).freeze();
-        if self.incoming.is_empty() {
-            // The empty buffer would keep the allocation of the payload.
-            self.incoming = BytesMut::new();
-            self.large_capacity = 0;
-        }
-        self.granted = self.granted.map(|_| 0);
+        let payload = self.incoming.take(len);
         self.decoding = Some(Offload::new(move || {
             let decoded = bodies.decode_within(&payload, max_memory);
             Decoded::new(&payload, decoded)
@@ -513,12 +331,7 @@ impl FramedConnection {
 
     /// Returns whether the first frame has been received only in part.
     pub(crate) fn has_partial_frame(&self) -> bool {
-        self.is_skipping()
-            || !self.incoming.is_empty()
-                && !matches!(
-                    peek_frame(&self.incoming, self.limits.max_receive()),
-                    Ok(Some(_))
-                )
+        self.incoming.has_partial_frame()
     }
 
     /// Waits for the next envelope in either format. The connection is unusable after an error.
@@ -602,14 +415,3 @@ fn write_all(
     // A custom connection may buffer bytes until it is flushed.
     Pin::new(connection).poll_flush(cx)
 }
-
-/// The size of a read, which is enough for several envelopes of typical size.
-const READ_SIZE: usize = 8 * 1024;
-
-/// The size of a read after the previous read has filled its buffer. A larger read can receive many
-/// envelopes at once.
-const BUSY_READ_SIZE: usize = 64 * 1024;
-
-/// The sizes of read buffers that a connection keeps, because large frames often follow each other.
-/// Smaller buffers are returned to the pool, and larger buffers are freed.
-const RETAINED: RangeInclusive<usize> = buffer_pool::MAX_CAPACITY + 1..=2 * 1024 * 1024;
