@@ -8,7 +8,10 @@ use agentwire_transport::internal::{Backoff, LogLimit};
 use futures_core::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
-use super::{Key, Owner, conflict, marked, stream::is_unstarted};
+use super::{
+    answers::{conflict, is_unstarted, marked},
+    key::{Key, Owner},
+};
 use crate::server::service::{Caller, Service, Work};
 
 /// A request with a key that no request to this server has.

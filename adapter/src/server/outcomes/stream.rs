@@ -6,12 +6,12 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, Value, WireError};
+use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, WireError};
 use agentwire_transport::internal::Mutex;
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::StreamExt;
 
-use super::marked;
+use super::answers::{is_unstarted, marked};
 use crate::connection::approximate_memory;
 
 /// The answers of a streaming request. A repeated request takes the stream over, and gets the
@@ -214,18 +214,6 @@ impl<F: FnOnce(End) + Unpin> Stream for Reader<F> {
 impl<F: FnOnce(End)> Drop for Reader<F> {
     fn drop(&mut self) {
         self.end(End::Left);
-    }
-}
-
-/// Returns whether the answer says that the request was not processed, so that it may be repeated,
-/// or that its key belongs to another request.
-pub(super) fn is_unstarted(outcome: &Body) -> bool {
-    match outcome {
-        Body::Error(error) if error.code == ErrorCode::INVALID_MESSAGE => {
-            error.details.get("reason") == Some(&Value::from("idempotency_key"))
-        }
-        Body::Error(error) => error.code == ErrorCode::AGENT_UNAVAILABLE,
-        _ => false,
     }
 }
 
