@@ -1,7 +1,9 @@
 //! A registry inside this process: [`LocalRegistry`].
 
+mod claims;
 mod entry;
 mod expiry_queue;
+mod index;
 mod instances;
 mod now;
 mod shared;
@@ -97,11 +99,13 @@ impl Registry for LocalRegistry {
 
     async fn lookup(&self, name: &str) -> Result<Vec<Arc<Registration>>, RegistryError> {
         check_name(name)?;
-        Ok(self.0.read(|table| table.lookup(name, Instant::now())))
+        Ok(self
+            .0
+            .read(|table| table.index().lookup(name, Instant::now())))
     }
 
     async fn list(&self) -> Result<Vec<Arc<Registration>>, RegistryError> {
-        let mut all = self.0.read(|table| table.all(Instant::now()));
+        let mut all = self.0.read(|table| table.index().all(Instant::now()));
         sort(&mut all);
         Ok(all)
     }
@@ -113,7 +117,7 @@ impl Registry for LocalRegistry {
     ) -> Result<Vec<Arc<Registration>>, RegistryError> {
         Ok(self
             .0
-            .read(|table| table.list_after(name, count, Instant::now())))
+            .read(|table| table.index().list_after(name, count, Instant::now())))
     }
 
     async fn find(
@@ -124,7 +128,7 @@ impl Registry for LocalRegistry {
         query.check()?;
         let mut found = self
             .0
-            .read(|table| table.candidates(&query, Instant::now()));
+            .read(|table| table.index().candidates(&query, Instant::now()));
         found.retain(|registration| query.matches(registration));
         sort(&mut found);
         Ok(found)

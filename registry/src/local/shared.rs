@@ -89,8 +89,8 @@ impl Shared {
                 // reported later.
                 if !table.is_due(now) {
                     let mut all = match scope {
-                        WatchScope::All => table.all(now),
-                        WatchScope::Name(name) => table.lookup(name, now),
+                        WatchScope::All => table.index().all(now),
+                        WatchScope::Name(name) => table.index().lookup(name, now),
                     };
                     let events = self.events.subscribe();
                     drop(table);

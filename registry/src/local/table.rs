@@ -1,20 +1,19 @@
 //! The registrations of a [`LocalRegistry`](super::LocalRegistry). This module does not perform
 //! I/O.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    ops::Bound,
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{entry::Entry, expiry_queue::ExpiryQueue, instances::Instances, now::Now};
+use super::{
+    claims::{check_claim, matches_instance, owned},
+    entry::Entry,
+    index::Index,
+    now::Now,
+};
 use crate::{
-    Event, InstanceRef, LimitKind, Query, Registration, RegistryConfig, RegistryError,
-    backend::{QueryExt, RegistrationExt},
-    check_name,
+    Event, InstanceRef, LimitKind, Registration, RegistryConfig, RegistryError,
+    backend::RegistrationExt, check_name,
 };
 
 /// The table of registrations. The caller passes the current time as an argument, and sends the
@@ -22,13 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Table {
     config: RegistryConfig,
-    names: HashMap<String, Instances>,
-    /// The keys of `names`, in order.
-    ordered: BTreeSet<String>,
-    len: usize,
-    /// The approximate size of all entries in bytes.
-    size: usize,
-    expiries: ExpiryQueue,
+    index: Index,
     next_id: u64,
 }
 
@@ -36,17 +29,13 @@ impl Table {
     pub(super) fn new(config: RegistryConfig) -> Self {
         Self {
             config,
-            names: HashMap::new(),
-            ordered: BTreeSet::new(),
-            len: 0,
-            size: 0,
-            expiries: ExpiryQueue::default(),
+            index: Index::default(),
             next_id: 0,
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.index.len() == 0
     }
 
     /// Registers an agent. The caller must have checked and measured the registration.
@@ -57,7 +46,7 @@ impl Table {
         now: Now,
         events: &mut Vec<Event>,
     ) -> Result<(), RegistryError> {
-        if let Some(known) = self.get(&registration) {
+        if let Some(known) = self.index.get(&registration) {
             if !known.is_live(now.instant) {
                 self.expire(&known, events);
             } else if !registration.claim().covers(known.claim()) {
@@ -85,21 +74,12 @@ impl Table {
             lease,
             now.instant,
         );
-        let entry = Arc::new(entry);
-        self.size += size;
-        self.expiries.insert(Arc::clone(&entry));
-        if !self.names.contains_key(&registration.name) {
-            self.ordered.insert(registration.name.clone());
-        }
-        let instances = self.names.entry(registration.name.clone()).or_default();
-        if let Some(replaced) = instances.insert(entry) {
-            self.expiries.remove(&replaced);
-            self.size -= replaced.size;
-            events.push(Event::Updated(registration));
+        let event = if self.index.insert(Arc::new(entry)) {
+            Event::Updated(registration)
         } else {
-            self.len += 1;
-            events.push(Event::Joined(registration));
-        }
+            Event::Joined(registration)
+        };
+        events.push(event);
         Ok(())
     }
 
@@ -113,7 +93,7 @@ impl Table {
         if let Some(entry) = self.resolve(which, now)?.map(Arc::clone) {
             if matches_instance(&entry, which) {
                 check_claim(&entry, which, now)?;
-                self.remove(&entry);
+                self.index.remove(&entry);
                 events.push(Event::Left(Arc::clone(&entry.registration)));
             }
         }
@@ -140,46 +120,9 @@ impl Table {
         }
     }
 
-    /// Returns all live instances of a name, in listing order.
-    pub(super) fn lookup(&self, name: &str, now: Instant) -> Vec<Arc<Registration>> {
-        let instances = self.names.get(name).into_iter();
-        let live = instances.flat_map(|instances| instances.live(now));
-        live.map(|entry| Arc::clone(&entry.registration)).collect()
-    }
-
-    /// Returns all live registrations, in any order.
-    pub(super) fn all(&self, now: Instant) -> Vec<Arc<Registration>> {
-        let mut all = Vec::with_capacity(self.len);
-        let live = self.names.values().flat_map(|names| names.live(now));
-        all.extend(live.map(|entry| Arc::clone(&entry.registration)));
-        all
-    }
-
-    /// Returns the live instances of the names after `name`, in listing order. The list ends with
-    /// the last instance of the name at which `count` is reached.
-    pub(super) fn list_after(
-        &self,
-        name: Option<&str>,
-        count: usize,
-        now: Instant,
-    ) -> Vec<Arc<Registration>> {
-        let first = name.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut found = Vec::new();
-        for name in self.ordered.range::<str, _>((first, Bound::Unbounded)) {
-            if found.len() >= count {
-                break;
-            }
-            found.extend(self.lookup(name, now));
-        }
-        found
-    }
-
-    /// Returns all registrations that may match a query, in any order.
-    pub(super) fn candidates(&self, query: &Query, now: Instant) -> Vec<Arc<Registration>> {
-        match query.required_name() {
-            Some(name) => self.lookup(name, now),
-            None => self.all(now),
-        }
+    /// Returns the entries.
+    pub(super) fn index(&self) -> &Index {
+        &self.index
     }
 
     /// Checks up to `limit` due entries and removes expired entries. Returns the time of the next
@@ -191,46 +134,26 @@ impl Table {
         events: &mut Vec<Event>,
     ) -> Option<Instant> {
         for _ in 0..limit {
-            let Some(entry) = self.expiries.pop(now) else {
+            let Some(entry) = self.index.pop_due(now) else {
                 break;
             };
             if entry.is_live(now) {
-                self.expiries.insert(entry);
+                self.index.queue(entry);
             } else {
                 self.expire(&entry, events);
             }
         }
-        self.expiries.next()
+        self.index.next_check()
     }
 
     /// Returns whether the check of any entry is due.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.expiries.next().is_some_and(|next| next <= now)
+        self.index.next_check().is_some_and(|next| next <= now)
     }
 
     fn expire(&mut self, entry: &Entry, events: &mut Vec<Event>) {
-        self.remove(entry);
+        self.index.remove(entry);
         events.push(Event::Expired(Arc::clone(&entry.registration)));
-    }
-
-    fn remove(&mut self, entry: &Entry) {
-        self.expiries.remove(entry);
-        let name = &entry.registration.name;
-        if let Some(instances) = self.names.get_mut(name) {
-            instances.remove(entry);
-            self.len -= 1;
-            self.size -= entry.size;
-            if instances.is_empty() {
-                self.names.remove(name);
-                self.ordered.remove(name);
-            }
-        }
-    }
-
-    /// Returns the entry with the same name and endpoint, even if it has expired.
-    fn get(&self, registration: &Registration) -> Option<Arc<Entry>> {
-        let instances = self.names.get(&registration.name)?;
-        instances.get(&registration.endpoint).map(Arc::clone)
     }
 
     /// Checks that there is capacity for a registration, which may replace an existing entry. If a
@@ -242,16 +165,16 @@ impl Table {
         now: Now,
         events: &mut Vec<Event>,
     ) -> Result<(), RegistryError> {
-        let replaced = self.get(registration).map(|entry| entry.size);
+        let replaced = self.index.get(registration).map(|entry| entry.size);
         if replaced.is_none() {
             self.check_counts(registration, now, events)?;
         }
         let added = size.saturating_sub(replaced.unwrap_or_default());
         let max = self.config.max_total_size;
-        if self.size + added > max {
+        if self.index.size() + added > max {
             self.sweep(now.instant, usize::MAX, events);
         }
-        if self.size + added > max {
+        if self.index.size() + added > max {
             let of = LimitKind::Bytes;
             return Err(RegistryError::Full { max, of });
         }
@@ -267,7 +190,7 @@ impl Table {
     ) -> Result<(), RegistryError> {
         let name = &registration.name;
         let max = self.config.max_instances;
-        if let Some(instances) = self.names.get(name) {
+        if let Some(instances) = self.index.instances(name) {
             let mut live = instances.live(now.instant);
             if let Some(first) = live.next().filter(|_| self.config.refuses_duplicates()) {
                 return Err(RegistryError::Duplicate {
@@ -280,15 +203,19 @@ impl Table {
                 self.sweep(now.instant, usize::MAX, events);
             }
         }
-        if self.names.get(name).is_some_and(|all| all.len() >= max) {
+        if self
+            .index
+            .instances(name)
+            .is_some_and(|all| all.len() >= max)
+        {
             let name = name.clone();
             return Err(RegistryError::TooManyInstances { name, max });
         }
         let max = self.config.max_registrations;
-        if self.len >= max {
+        if self.index.len() >= max {
             self.sweep(now.instant, usize::MAX, events);
         }
-        if self.len >= max {
+        if self.index.len() >= max {
             let of = LimitKind::Registrations;
             return Err(RegistryError::Full { max, of });
         }
@@ -303,7 +230,7 @@ impl Table {
         now: Instant,
     ) -> Result<Option<&Arc<Entry>>, RegistryError> {
         check_name(&which.name)?;
-        let Some(instances) = self.names.get(&which.name) else {
+        let Some(instances) = self.index.instances(&which.name) else {
             return Ok(None);
         };
         if let Some(endpoint) = &which.endpoint {
@@ -323,34 +250,10 @@ impl Table {
     }
 }
 
-/// Checks that a reference proves ownership of an entry.
-///
-/// # Errors
-///
-/// Returns [`RegistryError::Owned`] if the entry belongs to another instance.
-fn check_claim(entry: &Entry, which: &InstanceRef, now: Instant) -> Result<(), RegistryError> {
-    if which.has_authority || which.claim().covers(entry.claim()) {
-        return Ok(());
-    }
-    Err(owned(entry, entry.protected_for(now)))
-}
-
-fn owned(entry: &Entry, retry_after: Duration) -> RegistryError {
-    RegistryError::Owned {
-        name: entry.registration.name.clone(),
-        endpoint: entry.registration.endpoint.clone(),
-        retry_after,
-    }
-}
-
-/// Returns `false` if the reference contains a different instance id.
-fn matches_instance(entry: &Entry, which: &InstanceRef) -> bool {
-    let instance = which.instance.as_ref();
-    instance.is_none_or(|instance| *instance == entry.registration.instance)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use agentwire_codec::Timestamp;
     use agentwire_transport::Endpoint;
 
@@ -407,7 +310,7 @@ mod tests {
         }
 
         fn names(&self, seconds: u64) -> Vec<String> {
-            let all = self.table.all(self.at(seconds).instant);
+            let all = self.table.index().all(self.at(seconds).instant);
             let mut names: Vec<_> = all.iter().map(|found| found.name.clone()).collect();
             names.sort_unstable();
             names
@@ -439,6 +342,7 @@ mod tests {
         assert!(
             clock
                 .table
+                .index()
                 .lookup("weather", clock.at(90).instant)
                 .is_empty()
         );
@@ -475,7 +379,7 @@ mod tests {
         assert_eq!(clock.sweep(149), Some(150));
         assert_eq!(clock.sweep(150), None);
         assert_eq!(clock.take_events(), "E:a");
-        assert!(clock.table.is_empty() && clock.table.names.is_empty());
+        assert!(clock.table.index().is_clean());
     }
 
     #[test]
@@ -526,8 +430,7 @@ mod tests {
                 .unregister(&which, now, &mut clock.events)
                 .unwrap();
         }
-        assert_eq!(clock.table.expiries.len(), 0);
-        assert!(clock.table.is_empty() && clock.table.names.is_empty());
+        assert!(clock.table.index().is_clean());
     }
 
     #[test]
@@ -578,10 +481,10 @@ mod tests {
                 .table
                 .unregister(&which, now, &mut clock.events)
                 .unwrap();
-            assert!(clock.table.size < max - len);
+            assert!(clock.table.index().size() < max - len);
         }
         assert_eq!(clock.sweep(200), None);
-        assert_eq!(clock.table.size, 0);
+        assert_eq!(clock.table.index().size(), 0);
     }
 
     #[test]
@@ -593,7 +496,7 @@ mod tests {
         let now = clock.at(90).instant;
         let next = clock.table.sweep(now, 4, &mut clock.events);
         assert_eq!(next, Some(now), "the next batch is due at once");
-        assert_eq!(clock.table.len, 6);
+        assert_eq!(clock.table.index().len(), 6);
         assert_eq!(clock.sweep(90), None);
     }
 }
