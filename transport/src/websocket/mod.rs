@@ -5,15 +5,18 @@
 //! written becomes one binary message. Everything above the byte stream, such as pools, limits and
 //! timeouts, is therefore the same as for other carriers.
 //!
-//! The layers are `handshake` > `stream` > `reader`, `writer`, `keepalive` > `header`.
+//! The layers are `handshake` > `stream` > `idle` > `socket` > `reader`, `writer`, `keepalive` >
+//! `header`.
 
 mod fault;
 mod handshake;
 mod header;
+mod idle;
 mod keepalive;
 mod mask;
 mod options;
 mod reader;
+mod socket;
 mod stream;
 mod text;
 mod writer;
