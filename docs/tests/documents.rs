@@ -8,6 +8,10 @@
 //! In the session, `cargo` is a script that knows the commands of the documents: `cargo run` starts
 //! the compiled block, `cargo add --git` uses this repository, and `cargo install` only checks that
 //! the package exists. All other programs are the real ones.
+//!
+//! Documents name ports and sockets, which a reader can paste. On Linux, each session has a network of
+//! its own, so these ports are free, and its processes end with it. Sessions of other test runs on the
+//! same machine wait, because they use the same sockets.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
@@ -25,10 +29,12 @@ use std::{
 };
 
 use agentwire_docs::document::{Block, Document, Kind};
+use rustix::fs::{FlockOperation, flock};
 
 #[test]
 fn every_block_of_every_document_runs() {
     let session = Session::new();
+    let _turn = turn();
     let mut failures = Vec::new();
     for document in Document::all().unwrap() {
         let imports = |block: &Block| block.text.contains("from agenkit");
@@ -73,7 +79,7 @@ fn blocks_are_the_files_that_they_link() {
     let mut count = 0;
     for document in Document::all().unwrap() {
         for block in &document.blocks {
-            let Some((_, link)) = block.lead.rsplit_once("](../../deploy/") else {
+            let Some((_, link)) = block.lead.rsplit_once("/docs/deploy/") else {
                 continue;
             };
             let name = link.split(')').next().unwrap();
@@ -248,6 +254,8 @@ fn read_sources(folder: &Path, source: &mut String) {
 /// The programs that a session can use.
 struct Session {
     bin: tempfile::TempDir,
+    /// Whether each session has a network and processes of its own.
+    is_separate: bool,
 }
 
 impl Session {
@@ -274,7 +282,21 @@ impl Session {
             .replace("@PROGRAMS@", &programs.display().to_string())
             .replace("@EXAMPLES@", &target.join("examples").display().to_string());
         script("cargo", cargo);
-        Self { bin }
+        let is_separate = separate().arg("true").output();
+        Self {
+            bin,
+            is_separate: is_separate.is_ok_and(|it| it.status.success()),
+        }
+    }
+
+    /// Returns the shell that runs a session.
+    fn shell(&self) -> Command {
+        if !self.is_separate {
+            return Command::new("bash");
+        }
+        let mut shell = separate();
+        shell.arg("bash");
+        shell
     }
 
     fn path(&self) -> String {
@@ -289,7 +311,8 @@ impl Session {
         let file = output.path().join("script");
         fs::write(&file, script(document, output.path())?).unwrap();
         let log = fs::File::create(output.path().join("log")).unwrap();
-        let mut shell = Command::new("bash")
+        let mut shell = self
+            .shell()
             .arg(&file)
             .current_dir(directory.path())
             .env("PATH", self.path())
@@ -352,10 +375,30 @@ impl Session {
     }
 }
 
+/// Returns a command that runs its arguments in a network with no interface but its own loopback. When
+/// it ends, so do all processes that it has started.
+fn separate() -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--net", "--pid", "--fork"])
+        .args(["--kill-child", "sh", "-c"])
+        .args([r#"ip link set lo up && exec "$@""#, "sh"]);
+    command
+}
+
+/// Waits until no other test run is in a session, and returns the lock of this one.
+fn turn() -> fs::File {
+    let path = env::temp_dir().join("agentwire-documents.lock");
+    let file = fs::File::create(path).unwrap();
+    flock(&file, FlockOperation::LockExclusive).unwrap();
+    file
+}
+
 /// Returns the script that runs a document.
 fn script(document: &Document, output: &Path) -> Result<String, String> {
     let mut script = String::from(
-        "set -eu\nmkdir -p \"$STORY/bins\"\ntrap 'kill $(jobs -p) 2>/dev/null || :' EXIT\n",
+        "set -eu\nmkdir -p \"$STORY/bins\"\n\
+         trap '{ kill $(jobs -p) && wait; } >/dev/null 2>&1 || :' EXIT\n",
     );
     let block_file = |index: usize| output.join(format!("block.{index}"));
     for (index, block) in document.blocks.iter().enumerate() {
