@@ -18,6 +18,7 @@ mod carriers;
 #[allow(dead_code, unused_imports, reason = "this suite uses a part of it")]
 #[path = "../it/common/mod.rs"]
 mod common;
+mod documents;
 mod layers;
 mod metrics;
 mod recorder;

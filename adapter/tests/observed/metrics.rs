@@ -312,7 +312,7 @@ fn running_requests(recorder: &Recorder) -> f64 {
 }
 
 /// Returns the kind and the labels of the metrics in the guide, by name.
-fn documented() -> &'static BTreeMap<String, (String, Vec<String>)> {
+pub(crate) fn documented() -> &'static BTreeMap<String, (String, Vec<String>)> {
     static DOCUMENTED: OnceLock<BTreeMap<String, (String, Vec<String>)>> = OnceLock::new();
     DOCUMENTED.get_or_init(|| {
         let rows = GUIDE
