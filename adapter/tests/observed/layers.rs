@@ -128,6 +128,86 @@ async fn a_cache_reports_hits_and_misses() {
     assert_eq!(actions.take(), ["cache hit work"; 2]);
 }
 
+#[cfg(feature = "validate")]
+#[tokio::test]
+async fn validation_reports_what_it_refuses() {
+    use agentwire::{Map, Tool, ToolResult, layer::Validate, map, stream_fn, tool_fn};
+    use futures_util::{StreamExt, stream};
+
+    let actions = Arc::new(Actions::default());
+    let context = || RequestContext::new().with_observer(actions.clone());
+    let validate = Validate::new().message("work", map! {"type": "integer"});
+    let validate = validate.unwrap().message("ticks", map! {"type": "integer"});
+    let validate = Arc::new(validate.unwrap());
+    let agent = work().layer(Arc::clone(&validate));
+    call(&agent, &actions, 0).await;
+    assert!(actions.take().is_empty());
+    call(&agent, &actions, "text").await;
+    assert_eq!(actions.take(), ["validate refused work"]);
+
+    let ticks = stream_fn("ticks", |message: Message| stream::iter([Ok(message)]));
+    let ticks = ticks.layer(Arc::clone(&validate));
+    for (content, expected) in [(agentwire::Value::from(0), 0), ("text".into(), 1)] {
+        let chunks = ticks.stream(Message::user(content), context()).count();
+        chunks.await;
+        assert_eq!(actions.take(), vec!["validate refused ticks"; expected]);
+    }
+
+    let tool = tool_fn("now", |_: Map| async { Ok(ToolResult::success(1)) });
+    let tool = tool.with_parameters(map! {"required": ["zone"]});
+    let tool = tool.layer(validate);
+    let _ = tool.execute(map! {"zone": "UTC"}, context()).await;
+    assert!(actions.take().is_empty());
+    let _ = tool.execute(Map::new(), context()).await;
+    assert_eq!(actions.take(), ["validate refused now"]);
+}
+
+#[cfg(feature = "auth")]
+#[tokio::test]
+async fn an_audit_reports_the_requests_that_it_cannot_record() {
+    use std::sync::atomic::AtomicBool;
+
+    use agentwire::{
+        Map, Tool, ToolResult,
+        auth::{Audit as Sink, AuditEvent, NotRecorded},
+        layer::Audit,
+        stream_fn, tool_fn,
+    };
+    use futures_util::{StreamExt, stream};
+
+    #[derive(Clone, Default)]
+    struct Disk {
+        is_full: Arc<AtomicBool>,
+    }
+
+    impl Sink for Disk {
+        async fn record(&self, _: AuditEvent) -> Result<(), NotRecorded> {
+            let is_full = self.is_full.load(Relaxed);
+            if is_full { Err(NotRecorded) } else { Ok(()) }
+        }
+    }
+
+    let actions = Arc::new(Actions::default());
+    let context = || RequestContext::new().with_observer(actions.clone());
+    let disk = Disk::default();
+    let audit = Audit::new(disk.clone());
+    let agent = work().layer(audit.clone());
+    let ticks = stream_fn("ticks", |message: Message| stream::iter([Ok(message)]));
+    let ticks = ticks.layer(audit.clone());
+    let tool = tool_fn("now", |_: Map| async { Ok(ToolResult::success(1)) }).layer(audit);
+    let each = async || {
+        call(&agent, &actions, 0).await;
+        ticks.stream(Message::user(0), context()).count().await;
+        let _ = tool.execute(Map::new(), context()).await;
+    };
+    each().await;
+    assert!(actions.take().is_empty());
+    disk.is_full.store(true, Relaxed);
+    each().await;
+    let expected = ["work", "ticks", "now"].map(|name| format!("audit refused {name}"));
+    assert_eq!(actions.take(), expected);
+}
+
 #[tokio::test]
 async fn layers_of_a_server_report_to_its_observer() {
     let actions = Arc::new(Actions::default());

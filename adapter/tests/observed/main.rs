@@ -21,7 +21,10 @@ mod common;
 mod documents;
 mod layers;
 mod metrics;
+#[cfg(feature = "opentelemetry")]
+mod opentelemetry;
 mod recorder;
+mod spans;
 
 /// An endpoint of each carrier, with a port that the system chooses.
 fn endpoints(test: &str) -> [String; 6] {
