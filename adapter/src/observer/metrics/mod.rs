@@ -1,5 +1,8 @@
 //! The observer that counts events with the facade `metrics`: [`MetricsObserver`].
 
+mod sink;
+mod table;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -8,11 +11,9 @@ use std::{
 };
 
 use agentwire_registry::Event;
-use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
-    with_recorder,
-};
+use metrics::{Counter, Gauge, Histogram, Recorder};
 
+use self::sink::Sink;
 use super::{
     ConnectionEvent, InstanceEvent, LayerEvent, Observer, Outcome, Refusal, RequestEvent, Side,
 };
@@ -58,14 +59,6 @@ pub struct MetricsObserver {
     /// By layer and action.
     layers: RwLock<BTreeMap<(&'static str, &'static str), Family>>,
     memory: Gauge,
-}
-
-/// Where metrics are recorded.
-#[derive(Clone)]
-enum Sink {
-    /// The recorder that the program has installed.
-    Installed,
-    Own(Arc<dyn Recorder + Send + Sync>),
 }
 
 /// The metrics that servers and clients have in common.
@@ -379,57 +372,10 @@ fn increment(
     counter.increment(1);
 }
 
-impl Sink {
-    fn with<T>(&self, register: impl FnOnce(&dyn Recorder) -> T) -> T {
-        match self {
-            Self::Installed => with_recorder(register),
-            Self::Own(recorder) => register(&**recorder),
-        }
-    }
-
-    fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
-        self.with(|recorder| recorder.register_counter(&key(name, labels), &METADATA))
-    }
-
-    fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
-        self.with(|recorder| recorder.register_gauge(&key(name, labels), &METADATA))
-    }
-
-    fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
-        self.with(|recorder| recorder.register_histogram(&key(name, labels), &METADATA))
-    }
-
-    fn describe(&self) {
-        self.with(|recorder| {
-            for (name, kind, unit, text) in METRICS {
-                let (name, text) = (KeyName::from(name), SharedString::from(text));
-                match kind {
-                    Kind::Counter => recorder.describe_counter(name, Some(unit), text),
-                    Kind::Gauge => recorder.describe_gauge(name, Some(unit), text),
-                    Kind::Histogram => recorder.describe_histogram(name, Some(unit), text),
-                }
-            }
-        });
-    }
-}
-
-fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
-    let labels = labels.iter();
-    let labels = labels.map(|(key, value)| Label::new(*key, (*value).to_owned()));
-    Key::from_parts(name, labels.collect::<Vec<_>>())
-}
-
 impl fmt::Debug for MetricsObserver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MetricsObserver").finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
 }
 
 /// The maximum number of names for each method. A program has few agents.
@@ -437,135 +383,3 @@ const MAX_NAMES: usize = 1024;
 
 /// The maximum number of values of all other labels.
 const MAX_VALUES: usize = 64;
-
-const METADATA: Metadata<'_> = Metadata::new("agentwire", Level::INFO, Some(module_path!()));
-
-/// All metrics: name, kind, unit and meaning.
-const METRICS: [(&str, Kind, Unit, &str); 21] = [
-    (
-        "agentwire_requests_total",
-        Kind::Counter,
-        Unit::Count,
-        "Requests that a server has ended.",
-    ),
-    (
-        "agentwire_request_duration_seconds",
-        Kind::Histogram,
-        Unit::Seconds,
-        "Time from the start of a request in a server to its last answer.",
-    ),
-    (
-        "agentwire_requests_in_flight",
-        Kind::Gauge,
-        Unit::Count,
-        "Requests that servers are processing.",
-    ),
-    (
-        "agentwire_calls_total",
-        Kind::Counter,
-        Unit::Count,
-        "Calls that a client has ended.",
-    ),
-    (
-        "agentwire_call_duration_seconds",
-        Kind::Histogram,
-        Unit::Seconds,
-        "Time from the start of a call of a client to its last answer, with waits and retries.",
-    ),
-    (
-        "agentwire_calls_in_flight",
-        Kind::Gauge,
-        Unit::Count,
-        "Calls of clients that have not ended.",
-    ),
-    (
-        "agentwire_call_queue_seconds",
-        Kind::Histogram,
-        Unit::Seconds,
-        "Time that calls waited for a connection, if none was free.",
-    ),
-    (
-        "agentwire_call_retries_total",
-        Kind::Counter,
-        Unit::Count,
-        "Attempts of calls to connect or to send again.",
-    ),
-    (
-        "agentwire_received_bytes_total",
-        Kind::Counter,
-        Unit::Bytes,
-        "Received bytes of frames, bodies of HTTP and messages of gRPC.",
-    ),
-    (
-        "agentwire_sent_bytes_total",
-        Kind::Counter,
-        Unit::Bytes,
-        "Sent bytes of frames, bodies of HTTP and messages of gRPC.",
-    ),
-    (
-        "agentwire_connections",
-        Kind::Gauge,
-        Unit::Count,
-        "Open connections.",
-    ),
-    (
-        "agentwire_connections_opened_total",
-        Kind::Counter,
-        Unit::Count,
-        "Connections that have been opened.",
-    ),
-    (
-        "agentwire_connections_closed_total",
-        Kind::Counter,
-        Unit::Count,
-        "Connections that have been closed, by reason.",
-    ),
-    (
-        "agentwire_refusals_total",
-        Kind::Counter,
-        Unit::Count,
-        "Connections and frames that a server refused before a request was started.",
-    ),
-    (
-        "agentwire_memory_used_bytes",
-        Kind::Gauge,
-        Unit::Bytes,
-        "Memory of the budget of a server that large requests and answers use.",
-    ),
-    (
-        "agentwire_instance_ejections_total",
-        Kind::Counter,
-        Unit::Count,
-        "Instances that a client stopped calling because they failed.",
-    ),
-    (
-        "agentwire_instance_recoveries_total",
-        Kind::Counter,
-        Unit::Count,
-        "Ejected instances that a client calls again.",
-    ),
-    (
-        "agentwire_watch_resyncs_total",
-        Kind::Counter,
-        Unit::Count,
-        "Full lists that a client received because its watch of a registry had lost events.",
-    ),
-    (
-        "agentwire_registrations",
-        Kind::Gauge,
-        Unit::Count,
-        "Registrations in a served registry.",
-    ),
-    (
-        "agentwire_registry_changes_total",
-        Kind::Counter,
-        Unit::Count,
-        "Changes of a served registry, by kind.",
-    ),
-    (
-        "agentwire_layer_actions_total",
-        Kind::Counter,
-        Unit::Count,
-        "Requests that a layer answered by itself or repeated, and circuits that it opened or closed.",
-    ),
-];
