@@ -323,6 +323,7 @@
 //! | `jwt` | JSON Web Tokens for `auth` |
 //! | `metrics` | `observer::MetricsObserver`, which counts with the facade `metrics` |
 //! | `opentelemetry` | spans that continue the trace of a caller |
+//! | `opentelemetry-metrics` | `observer::MetricsObserver::with_meter`, which counts with a meter of OpenTelemetry |
 //! | `cache` | `layer::Cache`, which stores answers |
 //! | `validate` | `layer::Validate`, which checks arguments and contents against JSON Schemas |
 //! | `tower` | `layer::tower`, which converts between agents and services of tower |

@@ -20,6 +20,8 @@ mod carriers;
 mod common;
 mod documents;
 mod layers;
+#[cfg(feature = "opentelemetry-metrics")]
+mod meter;
 mod metrics;
 #[cfg(feature = "opentelemetry")]
 mod opentelemetry;

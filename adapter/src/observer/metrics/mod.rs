@@ -1,5 +1,7 @@
 //! The observer that counts events with the facade `metrics`: [`MetricsObserver`].
 
+#[cfg(feature = "opentelemetry-metrics")]
+mod meter;
 mod sink;
 mod table;
 
@@ -18,7 +20,8 @@ use super::{
     ConnectionEvent, InstanceEvent, LayerEvent, Observer, Outcome, Refusal, RequestEvent, Side,
 };
 
-/// An observer that counts events with the facade [`metrics`], for Prometheus and others.
+/// An observer that counts events with the facade [`metrics`], for Prometheus and others, or with a
+/// meter of OpenTelemetry.
 ///
 /// One observer serves any number of servers and clients. The chapter on observability of the guide
 /// lists all metrics. The labels have a bounded number of values: the names of agents and tools are
@@ -102,6 +105,27 @@ impl MetricsObserver {
     #[must_use]
     pub fn with_recorder(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
         Self::with_sink(Sink::Own(recorder))
+    }
+
+    /// Creates an observer that records with a meter of OpenTelemetry instead of a recorder.
+    ///
+    /// The instruments have the names and the labels of the metrics. Gauges are instruments of the
+    /// kind `UpDownCounter`. Durations are in seconds.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use agentwire::observer::MetricsObserver;
+    ///
+    /// // Set the meter provider first, for example one of opentelemetry_sdk.
+    /// let meter = opentelemetry::global::meter("agentwire");
+    /// let metrics = Arc::new(MetricsObserver::with_meter(&meter));
+    /// ```
+    #[cfg(feature = "opentelemetry-metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "opentelemetry-metrics")))]
+    #[must_use]
+    pub fn with_meter(meter: &opentelemetry::metrics::Meter) -> Self {
+        Self::with_recorder(Arc::new(meter::MeterRecorder::new(meter)))
     }
 
     fn with_sink(sink: Sink) -> Self {
