@@ -560,42 +560,44 @@ async fn a_connection_is_authenticated_and_recorded_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_ends_after_its_credential_has_expired() {
-    let endless = stream_fn("endless", |message: Message, _: RequestContext| {
-        stream::unfold(message, |message| async move {
-            tokio::time::sleep(Duration::from_secs(10)).await;
-            Some((Ok(message.clone()), message))
-        })
-    });
-    let (counting, events) = (Counting::default(), Events::default());
-    let server = LocalAgent::builder(endless)
-        .endpoint("memory://auth-expired")
-        .security(
-            Security::new()
-                .authenticate(counting.clone())
-                .audit(events.clone()),
-        )
-        .serve()
-        .await
-        .unwrap();
-    let remote = RemoteAgent::builder(server.endpoint()).credentials(bearer("alice"));
-    let remote = remote.timeout(Duration::from_secs(3600)).build().unwrap();
-    let mut chunks = remote.stream(Message::user("?"));
-    for _ in 0..20 {
-        chunks.next().await.unwrap().unwrap();
-    }
-    counting.has_expired.store(true, Relaxed);
-    let mut more = 0;
-    let error = loop {
-        match chunks.next().await.unwrap() {
-            Ok(_) => more += 1,
-            Err(error) => break error,
+async fn a_stream_ends_after_its_credential_has_expired_even_if_it_is_silent() {
+    for pause in [10, 1_000_000] {
+        let endless = stream_fn("endless", move |message: Message, _: RequestContext| {
+            stream::unfold((message, 0), move |(message, sent)| async move {
+                let seconds = if sent < 20 { 10 } else { pause };
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Some((Ok(message.clone()), (message, sent + 1)))
+            })
+        });
+        let (counting, events) = (Counting::default(), Events::default());
+        let server = LocalAgent::builder(endless)
+            .endpoint(format!("memory://auth-expired-{pause}"))
+            .security(
+                Security::new()
+                    .authenticate(counting.clone())
+                    .audit(events.clone()),
+            )
+            .serve()
+            .await
+            .unwrap();
+        let remote = RemoteAgent::builder(server.endpoint()).credentials(bearer("alice"));
+        let remote = remote.timeout(Duration::from_secs(3600)).build().unwrap();
+        let mut chunks = remote.stream(Message::user("?"));
+        for _ in 0..20 {
+            chunks.next().await.unwrap().unwrap();
         }
-    };
-    assert_eq!(error.code().as_str(), "UNAUTHENTICATED");
-    assert!(more <= 7, "{more} chunks of 10 s");
-    assert_eq!(
-        events.denied(AuditKind::Authentication),
-        ["unknown credential"]
-    );
+        counting.has_expired.store(true, Relaxed);
+        let expired = tokio::time::Instant::now();
+        let error = loop {
+            if let Err(error) = chunks.next().await.unwrap() {
+                break error;
+            }
+        };
+        assert_eq!(error.code().as_str(), "UNAUTHENTICATED");
+        assert!(expired.elapsed() <= Duration::from_secs(70), "{pause}");
+        assert_eq!(
+            events.denied(AuditKind::Authentication),
+            ["unknown credential"]
+        );
+    }
 }

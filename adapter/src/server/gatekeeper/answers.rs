@@ -1,6 +1,6 @@
 //! Counts and records the answers to a request, and ends streams whose permission ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use agentwire_codec::{Body, EnvelopeType, ErrorCode, RequestId, Value, WireError};
 use async_stream::stream;
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     auth::{AuditKind, Quota, StreamPlace},
     connection::approximate_memory,
+    deadline_timer::DeadlineTimer,
     server::service::{Caller, Work},
 };
 
@@ -41,10 +42,16 @@ impl Answers {
             Ok(Work::Many(mut answers)) if self.wants_answer() || self.wants_stream() => {
                 let mut revision = self.gate.revision();
                 let mut checked = Instant::now();
+                let mut timer = DeadlineTimer::default();
                 Ok(Work::Many(Box::pin(stream! {
-                    while let Some(answer) = answers.next().await {
+                    loop {
+                        let answer = poll_fn(|cx| match answers.poll_next_unpin(cx) {
+                            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                            Poll::Pending => timer.poll(cx, checked + MAX_UNCHECKED).map(|()| None),
+                        });
+                        let answer = answer.await;
                         let current = self.gate.revision();
-                        // A credential may expire while its stream goes on.
+                        // A credential may expire while its stream goes on, also if it is silent.
                         if revision != current || checked.elapsed() >= MAX_UNCHECKED {
                             (revision, checked) = (current, Instant::now());
                             if let Err((principal, refusal)) =
@@ -58,6 +65,11 @@ impl Answers {
                                 return;
                             }
                         }
+                        let answer = match answer {
+                            Some(Some(answer)) => answer,
+                            Some(None) => return,
+                            None => continue,
+                        };
                         self.count(&answer);
                         if answer.kind() == EnvelopeType::StreamChunk {
                             yield answer;
