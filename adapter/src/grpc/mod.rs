@@ -17,7 +17,7 @@ pub(crate) use self::{
     reader::{MessageReader, PREFIX_LEN, Prefix, ReadError},
     status::{Code, Status},
     timeout::{read_timeout, write_timeout},
-    writer::{SendError, frame, send, send_all},
+    writer::{SendError, frame, send},
 };
 
 /// The content type of requests and responses. A suffix may name the encoding of the messages.

@@ -13,7 +13,7 @@ use super::reader::PREFIX_LEN;
 #[derive(Debug)]
 pub(crate) enum SendError {
     /// The stream or its connection has ended.
-    Stream(Option<h2::Error>),
+    Stream,
     /// The peer has not read anything for too long.
     Stalled,
 }
@@ -54,33 +54,7 @@ pub(crate) async fn send(
             wait.map_err(|_| SendError::Stalled)??;
             continue;
         }
-        send_part(stream, &mut bytes, false)?;
-    }
-    Ok(())
-}
-
-/// Sends the only message of a request and ends the stream.
-///
-/// # Errors
-///
-/// Returns an error if the stream has ended.
-pub(crate) async fn send_all(
-    stream: &mut SendStream<Bytes>,
-    mut bytes: Bytes,
-) -> Result<(), SendError> {
-    if bytes.len() <= MAX_UNASKED {
-        // A new stream has no capacity until its headers were sent. Without a wait, the headers and
-        // the message are one write.
-        let sent = stream.send_data(bytes, true);
-        return sent.map_err(|error| SendError::Stream(Some(error)));
-    }
-    while !bytes.is_empty() {
-        stream.reserve_capacity(bytes.len());
-        if stream.capacity() == 0 {
-            capacity(stream).await?;
-            continue;
-        }
-        send_part(stream, &mut bytes, true)?;
+        send_part(stream, &mut bytes)?;
     }
     Ok(())
 }
@@ -89,22 +63,13 @@ pub(crate) async fn send_all(
 async fn capacity(stream: &mut SendStream<Bytes>) -> Result<(), SendError> {
     match poll_fn(|cx| stream.poll_capacity(cx)).await {
         Some(Ok(_)) => Ok(()),
-        Some(Err(error)) => Err(SendError::Stream(Some(error))),
-        None => Err(SendError::Stream(None)),
+        Some(Err(_)) | None => Err(SendError::Stream),
     }
 }
 
-/// Sends as many bytes as the peer reads. `ends` ends the stream after the last byte.
-fn send_part(
-    stream: &mut SendStream<Bytes>,
-    bytes: &mut Bytes,
-    ends: bool,
-) -> Result<(), SendError> {
+/// Sends as many bytes as the peer reads.
+fn send_part(stream: &mut SendStream<Bytes>, bytes: &mut Bytes) -> Result<(), SendError> {
     let part = bytes.split_to(stream.capacity().min(bytes.len()));
-    let sent = stream.send_data(part, ends && bytes.is_empty());
-    sent.map_err(|error| SendError::Stream(Some(error)))
+    let sent = stream.send_data(part, false);
+    sent.map_err(|_| SendError::Stream)
 }
-
-/// The size of a request that is queued although the server may not read it yet. Its message is in
-/// memory in any case.
-const MAX_UNASKED: usize = 64 * 1024;

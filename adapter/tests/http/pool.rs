@@ -8,8 +8,11 @@ use std::{
     time::Duration,
 };
 
-use agentwire::{LocalAgent, Message, RemoteAgent, RemoteAgentBuilder, agent_fn};
-use tokio::{sync::Semaphore, task::JoinHandle};
+use agentwire::{
+    Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy, agent_fn,
+};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::common::{until, within};
 
@@ -134,4 +137,45 @@ async fn a_connection_of_http2_serves_one_call_if_none_may_be_idle() {
     gated.gate.add_permits(5);
     finish(calls).await;
     until("all connections are closed", || remote.stats().open == 0).await;
+}
+
+/// Answers the first request of each connection, and refuses the others.
+async fn answer_one_request_per_connection(listener: TcpListener) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let mut has_answered = false;
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                if has_answered {
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    continue;
+                }
+                has_answered = true;
+                drop(request);
+                let mut stream = respond
+                    .send_response(http::Response::new(()), false)
+                    .unwrap();
+                let answer = r#"{"version": "1.0", "type": "response", "id": "1", "payload": {"message": {"role": "agent", "content": "done"}}}"#;
+                stream.send_data(answer.into(), true).unwrap();
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_a_connection_refuses_is_sent_on_another_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("h2c://{}", listener.local_addr().unwrap());
+    let endpoint: Endpoint = url.parse().unwrap();
+    let _server = AbortOnDropHandle::new(tokio::spawn(answer_one_request_per_connection(listener)));
+    let remote = RemoteAgent::builder(&endpoint)
+        .retry(RetryPolicy::never())
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let reply = within(remote.process(Message::user("x"))).await.unwrap();
+        assert_eq!(reply.text(), Some("done"));
+    }
+    assert_eq!(remote.stats().reconnects, 2);
 }

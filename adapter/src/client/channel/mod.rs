@@ -15,6 +15,8 @@ mod frames;
 mod grpc;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(any(feature = "grpc", feature = "http"))]
+mod http2;
 mod idle_limit;
 pub(super) mod outage;
 pub(super) mod request;

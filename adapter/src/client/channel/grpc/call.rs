@@ -1,32 +1,29 @@
 //! Calls: unary ones, streams, and the check whether a server is alive.
 
-use std::{fmt, future::poll_fn, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use agentwire_codec::{Body, DEFAULT_MEMORY_LIMIT, DecodeError, Envelope, TraceContext};
 use agentwire_proto::{Response, Rpc, StreamChunk, decode, health::HealthCheckRequest, into_raw};
 use bytes::Bytes;
-use h2::{
-    RecvStream,
-    client::{ResponseFuture, SendRequest},
-};
+use h2::{RecvStream, client::SendRequest};
 use http::{HeaderMap, Method, Version, header};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     connection::{Owner, Slot},
     connections::Connections,
-    failure::{from_h2, from_status, is_refused, malformed},
+    failure::{from_h2, from_status, is_refused, malformed, violation},
 };
 use crate::{
     client::{
-        channel::{deadlines::Deadlines, failure::Failure, request::Request},
+        channel::{deadlines::Deadlines, failure::Failure, http2, request::Request},
         permits::Permit,
     },
     connection::{Bodies, MAX_INLINE, Offload},
     error::Phase,
     grpc::{
-        self, Encoding, Kind, MessageReader, ReadError, SendError, Status, frame, is_grpc,
-        log_received, log_sent, send_all, write_timeout,
+        self, Encoding, Kind, MessageReader, ReadError, Status, frame, is_grpc, log_received,
+        log_sent, write_timeout,
     },
     trace,
 };
@@ -186,40 +183,14 @@ async fn attempt(all: &Connections, slot: &Slot, outgoing: Outgoing<'_>) -> Resu
 /// Sends the request. The server may answer before it has read all of the request.
 async fn exchange(
     all: &Connections,
-    mut sender: SendRequest<Bytes>,
+    sender: SendRequest<Bytes>,
     outgoing: Outgoing<'_>,
     is_sent: &mut bool,
 ) -> Result<Begun, Failure> {
     let request = head(all, &outgoing)?;
-    let opened = sender.send_request(request, false);
-    let (mut response, mut stream) = opened.map_err(|error| from_h2(error, false))?;
     all.counters().sent(outgoing.message.len());
-    let answered = {
-        let sending = send_all(&mut stream, outgoing.message);
-        tokio::pin!(sending);
-        tokio::select! {
-            biased;
-            sent = &mut sending => match sent {
-                Ok(()) => None,
-                // The answer tells why the server has stopped to read.
-                Err(SendError::Stream(Some(error))) if error.is_reset() => None,
-                Err(SendError::Stream(Some(error))) => return Err(from_h2(error, false)),
-                Err(SendError::Stream(None) | SendError::Stalled) => None,
-            },
-            answered = &mut response => Some(answered),
-        }
-    };
-    *is_sent = true;
-    let answered = match answered {
-        Some(answered) => answered,
-        None => received(&mut response).await,
-    };
-    begin(answered.map_err(|error| from_h2(error, true))?)
-}
-
-async fn received(response: &mut ResponseFuture) -> Result<http::Response<RecvStream>, h2::Error> {
-    use std::pin::Pin;
-    poll_fn(|cx| Pin::new(&mut *response).poll(cx)).await
+    let answered = http2::exchange(sender, request, outgoing.message, is_sent).await;
+    begin(answered.map_err(|error| error.into_failure(violation))?)
 }
 
 /// Returns the head of a request.

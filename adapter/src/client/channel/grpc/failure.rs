@@ -6,32 +6,19 @@ use agentwire_codec::{Body, ErrorCode, FrameError, WireError, map};
 use h2::Reason;
 
 use crate::{
-    client::channel::failure::Failure,
+    client::channel::{failure::Failure, http2},
     error::ProtocolError,
     grpc::{Code, Status},
 };
 
 /// Returns the failure of an attempt whose stream or connection has failed.
 pub(super) fn from_h2(error: h2::Error, is_sent: bool) -> Failure {
-    // The server says that it has not processed the request.
-    let is_refused = error.reason() == Some(Reason::REFUSED_STREAM)
-        || error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
-    // What this side notices is a violation by the peer.
-    if error.is_library() && !is_refused {
-        return malformed(format!("HTTP/2: {error}"));
-    }
-    let error = if error.is_io() {
-        error
-            .into_io()
-            .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
-    } else {
-        io::Error::new(io::ErrorKind::ConnectionReset, error)
-    };
-    if is_refused || !is_sent {
-        Failure::Unsent(error)
-    } else {
-        Failure::Broken(Some(FrameError::Io(error)))
-    }
+    http2::failure(error, is_sent, violation)
+}
+
+/// Returns the failure of an attempt whose server has violated the rules of HTTP/2.
+pub(super) fn violation(error: h2::Error) -> Failure {
+    malformed(format!("HTTP/2: {error}"))
 }
 
 /// Returns whether the server has refused a stream because too many were open.

@@ -4,7 +4,7 @@ use std::{
     error::Error as StdError,
     future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::pin,
     sync::Arc,
     task::Poll,
 };
@@ -14,21 +14,22 @@ use agentwire_transport::TlsError;
 use bytes::{Buf, Bytes};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response,
-    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT},
 };
-use http_body::Body;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     answer,
-    connection::{Answered, Payload},
+    body::{AnswerBody, announced_len},
+    http1::Payload,
     pool::{Lease, Leased, Pool},
     sse::EventReader,
     target::Target,
 };
 use crate::{
-    client::channel::{deadlines::Deadlines, failure::Failure, frame::Frame, request::Request},
+    client::channel::{
+        deadlines::Deadlines, failure::Failure, frame::Frame, http2, request::Request,
+    },
     connection::frame_log::{Direction, log_message},
     error::Phase,
     trace,
@@ -42,7 +43,7 @@ pub(in crate::client) struct Events {
     pool: Arc<Pool>,
     lease: Lease,
     target: Arc<Target>,
-    body: Incoming,
+    body: AnswerBody,
     reader: EventReader,
 }
 
@@ -57,7 +58,8 @@ pub(super) async fn call(
     let (lease, response) = send(pool, target, path, request, deadlines, "*/*").await?;
     let (head, mut body) = response.into_parts();
     let (mut lease, until) = (lease, deadlines.call());
-    let payload = read_whole(&mut lease, &mut body, target.max_answer, until).await?;
+    let announced = announced_len(&head.headers);
+    let payload = read_whole(&mut lease, &mut body, announced, target.max_answer, until).await?;
     log_message(Direction::Received, pool.endpoint(), &payload);
     lease.release(None);
     answer::read(head.status, &head.headers, payload, target.bodies).await
@@ -83,7 +85,8 @@ pub(super) async fn open(
         let first = events.next(deadlines.call()).await?;
         return Ok((events, first));
     }
-    let payload = events.read_whole(deadlines.call()).await?;
+    let announced = announced_len(&head.headers);
+    let payload = events.read_whole(announced, deadlines.call()).await?;
     let first = answer::read(head.status, &head.headers, payload, target.bodies).await?;
     Ok((events, first))
 }
@@ -99,28 +102,21 @@ async fn send(
     request: &Request,
     deadlines: Deadlines<'_>,
     accept: &'static str,
-) -> Result<(Lease, Response<Incoming>), Failure> {
+) -> Result<(Lease, Response<AnswerBody>), Failure> {
     let payload = payload_of(&request.frame);
     loop {
         let mut lease = pool.lease(deadlines).await?;
         let is_reused = lease.is_reused();
         log_message(Direction::Sent, pool.endpoint(), &payload);
-        let http = build(
-            target,
-            path,
-            request,
-            payload.clone(),
-            accept,
-            lease.is_http2(),
-        );
+        let head = build(target, path, request, accept, lease.is_http2());
         pool.counters().sent(payload.len());
-        let failure = match exchange(&mut lease, http, payload.len(), deadlines).await {
+        let failure = match exchange(&mut lease, head, payload.clone(), deadlines).await {
             Ok(response) => return Ok((lease, response)),
             Err(failure) => failure,
         };
         let shared = Arc::clone(lease.shared());
         if !matches!(failure, Failure::TimedOut(_)) {
-            lease.lost();
+            lease.failed(&failure);
         }
         // No server of HTTP/1.1 takes the start of HTTP/2 for a request that it could process, and
         // a server of HTTP/2 begins with its settings. The answer may be lost with the connection.
@@ -152,11 +148,10 @@ fn build(
     target: &Target,
     path: &str,
     request: &Request,
-    payload: Bytes,
     accept: &'static str,
     is_http2: bool,
-) -> HttpRequest<Payload> {
-    let mut http = HttpRequest::new(Payload::new(payload));
+) -> HttpRequest<()> {
+    let mut http = HttpRequest::new(());
     *http.method_mut() = Method::POST;
     *http.uri_mut() = target.url(path, is_http2);
     if !is_http2 {
@@ -180,16 +175,27 @@ fn build(
 /// Sends a request on a connection, and waits for the head of the answer.
 async fn exchange(
     lease: &mut Lease,
-    request: HttpRequest<Payload>,
-    len: usize,
+    mut head: HttpRequest<()>,
+    body: Bytes,
     deadlines: Deadlines<'_>,
-) -> Result<Response<Incoming>, Failure> {
-    let before = lease.shared().written();
-    let answered: Pin<Box<dyn Future<Output = Answered> + Send>> = match &mut lease.connection {
-        Leased::Http1(connection) => Box::pin(connection.send(request)),
-        Leased::Http2(connection) => Box::pin(connection.send(request)),
+) -> Result<Response<AnswerBody>, Failure> {
+    if let Leased::Http2(slot) = &lease.connection {
+        head.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+        let mut is_sent = false;
+        let answered = timeout_at(deadlines.call(), slot.send(head, body, &mut is_sent)).await;
+        return match answered {
+            Ok(Ok(response)) => Ok(response.map(AnswerBody::Http2)),
+            Ok(Err(error)) => Err(error.into_failure(violation)),
+            Err(_) if is_sent => Err(Failure::TimedOut(Phase::Receiving)),
+            Err(_) => Err(Failure::TimedOut(Phase::Sending)),
+        };
+    }
+    let (before, len) = (lease.shared().written(), body.len());
+    let request = head.map(|()| Payload::new(body));
+    let Some(answered) = lease.send(request) else {
+        return Err(Failure::not_connected());
     };
-    let mut answered = answered;
+    let mut answered = pin!(answered);
     let waiting = poll_fn(|cx| {
         lease.poll_with(cx, |cx, has_ended| match answered.as_mut().poll(cx) {
             Poll::Ready(answered) => Poll::Ready(Some(answered)),
@@ -198,15 +204,13 @@ async fn exchange(
         })
     });
     let outcome = timeout_at(deadlines.call(), waiting).await;
-    // Other calls of HTTP/2 write as well, so the count proves nothing there.
-    let written = lease.shared().written() - before;
-    let is_written = lease.is_http2() || written >= len as u64;
+    let is_written = lease.shared().written() - before >= len as u64;
     match outcome {
-        Ok(Some(Ok(response))) => Ok(response),
+        Ok(Some(Ok(response))) => Ok(response.map(AnswerBody::Http1)),
         Ok(Some(Err(mut error))) => {
             let is_unsent = error.take_message().is_some();
             let error = error.into_error();
-            Err(if is_unsent || !is_written || is_refused(&error) {
+            Err(if is_unsent || !is_written {
                 Failure::Unsent(io_error(error))
             } else {
                 broken(error)
@@ -221,12 +225,12 @@ async fn exchange(
 
 async fn read_whole(
     lease: &mut Lease,
-    body: &mut Incoming,
+    body: &mut AnswerBody,
+    announced: Option<usize>,
     max: usize,
     until: Instant,
 ) -> Result<Vec<u8>, Failure> {
-    let hint = body.size_hint();
-    let least = usize::try_from(hint.lower()).unwrap_or(usize::MAX);
+    let least = announced.unwrap_or_default();
     if least > max {
         return Err(too_large(least, max));
     }
@@ -244,26 +248,21 @@ async fn read_whole(
 /// Reads the next bytes of a body, or returns `None` at its end.
 async fn next_data(
     lease: &mut Lease,
-    body: &mut Incoming,
+    body: &mut AnswerBody,
     until: Instant,
 ) -> Result<Option<Bytes>, Failure> {
-    loop {
-        let next = poll_fn(|cx| lease.poll_with(cx, |cx, _| Pin::new(&mut *body).poll_frame(cx)));
-        let next = timeout_at(until, next).await;
-        let next = next.map_err(|_| Failure::TimedOut(Phase::Receiving))?;
-        match next {
-            None => return Ok(None),
-            Some(Err(error)) => {
-                lease.lost();
-                return Err(broken(error));
-            }
-            Some(Ok(frame)) => {
-                // Trailers have no meaning.
-                if let Ok(data) = frame.into_data() {
-                    lease.counters().received(data.len() as u64);
-                    return Ok(Some(data));
-                }
-            }
+    let next = poll_fn(|cx| lease.poll_with(cx, |cx, _| body.poll_data(cx)));
+    let next = timeout_at(until, next).await;
+    let next = next.map_err(|_| Failure::TimedOut(Phase::Receiving))?;
+    match next {
+        None => Ok(None),
+        Some(Err(failure)) => {
+            lease.failed(&failure);
+            Err(failure)
+        }
+        Some(Ok(data)) => {
+            lease.counters().received(data.len() as u64);
+            Ok(Some(data))
         }
     }
 }
@@ -289,9 +288,13 @@ impl Events {
         }
     }
 
-    async fn read_whole(&mut self, until: Instant) -> Result<Vec<u8>, Failure> {
-        let max = self.target.max_answer;
-        let payload = read_whole(&mut self.lease, &mut self.body, max, until).await?;
+    async fn read_whole(
+        &mut self,
+        announced: Option<usize>,
+        until: Instant,
+    ) -> Result<Vec<u8>, Failure> {
+        let Self { lease, body, .. } = self;
+        let payload = read_whole(lease, body, announced, self.target.max_answer, until).await?;
         log_message(Direction::Received, self.pool.endpoint(), &payload);
         Ok(payload)
     }
@@ -299,8 +302,7 @@ impl Events {
     /// Releases the connection after the last answer.
     pub(in crate::client::channel) fn finish(self) {
         let Self { lease, body, .. } = self;
-        let rest = (!body.is_end_stream()).then_some(body);
-        lease.release(rest);
+        lease.release(body.into_rest());
     }
 }
 
@@ -321,20 +323,22 @@ fn too_large(len: usize, max: usize) -> Failure {
     Failure::Broken(Some(FrameError::TooLarge { len, max }))
 }
 
-fn broken(error: hyper::Error) -> Failure {
+pub(super) fn broken(error: hyper::Error) -> Failure {
     if error.is_incomplete_message() {
         return Failure::Broken(None);
     }
     Failure::Broken(Some(io_error(error).into()))
 }
 
-/// Returns whether the server has not processed the request: it has refused the stream, or has
-/// announced that it takes no more.
-fn is_refused(error: &hyper::Error) -> bool {
-    let source = error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>());
-    source.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
+/// Returns the failure of an answer whose stream of HTTP/2 has failed.
+pub(super) fn broken_stream(error: h2::Error) -> Failure {
+    http2::failure(error, true, violation)
+}
+
+/// Returns the failure of an attempt whose server has violated the rules of HTTP/2.
+fn violation(error: h2::Error) -> Failure {
+    let error = io::Error::new(io::ErrorKind::InvalidData, error);
+    Failure::Broken(Some(error.into()))
 }
 
 /// Converts an error of hyper. The cause of a failed handshake of TLS is kept.

@@ -4,13 +4,16 @@
 //! |---|---|
 //! | `exchange` | sends a request, and reads its answer or the events of a stream |
 //! | `pool` | keeps the connections to one endpoint |
-//! | `connection` > `wire` | one connection of HTTP/1.1 or HTTP/2; the bytes below hyper |
+//! | `http1`, `http2` > `wire` | one connection of either version; the bytes below it |
+//! | `body` | the body of an answer of either version |
 //! | `target` | the URLs and headers of requests |
 //! | `answer`, `sse` | read bodies and events |
 
 mod answer;
-mod connection;
+mod body;
 mod exchange;
+mod http1;
+mod http2;
 mod pool;
 mod sse;
 mod target;

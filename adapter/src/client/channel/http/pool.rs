@@ -1,7 +1,7 @@
 //! The connections to one endpoint: [`Pool`].
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     sync::{
         Arc, Weak,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use agentwire_transport::{Connector, Endpoint, UrlScheme, internal::Mutex};
+use http::Request;
 use hyper::body::Incoming;
 use tokio::{
     runtime::Handle,
@@ -19,7 +20,8 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connection::{Http1, Http2, Slot},
+    http1::{Answered, Http1, Payload},
+    http2::{Http2, Slot},
     wire::Shared,
 };
 use crate::client::{
@@ -225,7 +227,8 @@ impl Pool {
             let connection = Http1::open(connection, open).await.map_err(failed)?;
             return Ok(Leased::Http1(Box::new(connection)));
         }
-        let connection = Http2::open(connection, open).await.map_err(failed)?;
+        let opened = Http2::open(connection, open).await;
+        let connection = opened.map_err(|error| Failure::Unsent(io::Error::other(error)))?;
         let connection = Arc::new(connection);
         let mut state = self.state.lock();
         let slot = connection.slot();
@@ -421,11 +424,35 @@ impl Lease {
         }
     }
 
-    /// Handles the end of the connection before the answer.
-    pub(super) fn lost(&self) {
+    /// Sends a request on a connection of HTTP/1.1.
+    pub(super) fn send(
+        &mut self,
+        request: Request<Payload>,
+    ) -> Option<impl Future<Output = Answered> + Send + use<>> {
+        match &mut self.connection {
+            Leased::Http1(connection) => Some(connection.send(request)),
+            Leased::Http2(_) => None,
+        }
+    }
+
+    /// Handles a failure before the end of the answer. A connection of HTTP/2 goes on if only the
+    /// stream of the call has failed.
+    pub(super) fn failed(&self, failure: &Failure) {
         match &self.connection {
             Leased::Http1(connection) => connection.open.lost(),
-            Leased::Http2(connection) => connection.open.lost(),
+            Leased::Http2(slot) => {
+                if slot.is_open() && !failure.is_unsent() {
+                    return;
+                }
+                // Otherwise, the next attempt would use the connection again.
+                let removed = remove(&mut self.pool.state.lock().shared, |one| {
+                    std::ptr::eq(one, &**slot.connection())
+                });
+                if removed.is_empty() {
+                    return;
+                }
+                slot.open.lost();
+            }
         }
         self.pool.counters.lost();
         let now = Instant::now();

@@ -148,7 +148,7 @@ impl Answer {
             Some(stream) => Ok(stream),
             stream => {
                 let sent = self.respond.send_response(headers(), false);
-                let sent = sent.map_err(|error| SendError::Stream(Some(error)))?;
+                let sent = sent.map_err(|_| SendError::Stream)?;
                 Ok(stream.insert(sent))
             }
         }
@@ -183,7 +183,7 @@ impl Answer {
     /// Drops a call whose caller does not read.
     pub(super) fn give_up(mut self, error: &SendError) {
         match error {
-            SendError::Stream(_) => {}
+            SendError::Stream => {}
             SendError::Stalled => {
                 tracing::debug!("call cancelled: the caller does not read the answer");
                 if let Some(stream) = &mut self.stream {

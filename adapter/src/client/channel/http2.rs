@@ -1,0 +1,152 @@
+//! One request over HTTP/2, for HTTP and for gRPC.
+//!
+//! The crate `h2` is driven without a library above it, so that the head and the body of a small
+//! request are one write, and no task is started for a request.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+};
+
+use agentwire_codec::FrameError;
+use bytes::Bytes;
+use h2::{
+    Reason, RecvStream, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
+use http::{Request, Response};
+
+use super::failure::Failure;
+
+/// The reason why a request has no answer.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    error: h2::Error,
+    /// Whether the server may have seen the whole request.
+    is_sent: bool,
+}
+
+/// Sends a request, and waits for the head of its answer. The server may answer before it has read
+/// the whole request. `is_sent` is set when the whole request was queued.
+///
+/// # Errors
+///
+/// Returns an error if the stream or its connection has failed.
+pub(super) async fn exchange(
+    mut sender: SendRequest<Bytes>,
+    head: Request<()>,
+    body: Bytes,
+    is_sent: &mut bool,
+) -> Result<Response<RecvStream>, Unanswered> {
+    let unsent = |error| Unanswered {
+        error,
+        is_sent: false,
+    };
+    let (mut response, mut stream) = sender.send_request(head, false).map_err(unsent)?;
+    let answered = {
+        let mut sending = pin!(send_all(&mut stream, body));
+        tokio::select! {
+            biased;
+            sent = &mut sending => match sent {
+                Ok(()) => None,
+                // The answer tells why the server has stopped to read.
+                Err(None) => None,
+                Err(Some(error)) if error.is_reset() => None,
+                Err(Some(error)) => return Err(unsent(error)),
+            },
+            answered = &mut response => Some(answered),
+        }
+    };
+    *is_sent = true;
+    let answered = match answered {
+        Some(answered) => answered,
+        None => received(&mut response).await,
+    };
+    answered.map_err(|error| Unanswered {
+        error,
+        is_sent: true,
+    })
+}
+
+async fn received(response: &mut ResponseFuture) -> Result<Response<RecvStream>, h2::Error> {
+    poll_fn(|cx| Pin::new(&mut *response).poll(cx)).await
+}
+
+/// Sends the body of a request, and ends the stream.
+///
+/// # Errors
+///
+/// Returns an error if the stream has ended, with its cause if there is one.
+async fn send_all(
+    stream: &mut SendStream<Bytes>,
+    mut bytes: Bytes,
+) -> Result<(), Option<h2::Error>> {
+    if bytes.len() <= MAX_UNASKED {
+        // A new stream has no capacity until its head was sent. Without a wait, the head and the
+        // body are one write.
+        return stream.send_data(bytes, true).map_err(Some);
+    }
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        if stream.capacity() == 0 {
+            match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => return Err(Some(error)),
+                None => return Err(None),
+            }
+        }
+        let part = bytes.split_to(stream.capacity().min(bytes.len()));
+        stream.send_data(part, bytes.is_empty()).map_err(Some)?;
+    }
+    Ok(())
+}
+
+impl Unanswered {
+    /// Returns the error of a request that no connection has taken.
+    #[cfg(feature = "http")]
+    pub(super) fn unsent(error: h2::Error) -> Self {
+        Self {
+            error,
+            is_sent: false,
+        }
+    }
+
+    /// Returns the failure of an attempt. `violation` is the failure if the server has violated the
+    /// rules of HTTP/2.
+    pub(super) fn into_failure(self, violation: impl FnOnce(h2::Error) -> Failure) -> Failure {
+        failure(self.error, self.is_sent, violation)
+    }
+}
+
+/// Returns the failure of an attempt whose stream or connection has failed. `violation` is the
+/// failure if the server has violated the rules of HTTP/2.
+pub(super) fn failure(
+    error: h2::Error,
+    is_sent: bool,
+    violation: impl FnOnce(h2::Error) -> Failure,
+) -> Failure {
+    // The server says that it has not processed the request.
+    let is_refused = error.reason() == Some(Reason::REFUSED_STREAM)
+        || error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+    // What this side notices is a violation by the peer.
+    if error.is_library() && !is_refused {
+        return violation(error);
+    }
+    let error = if error.is_io() {
+        error
+            .into_io()
+            .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into())
+    } else {
+        io::Error::new(io::ErrorKind::ConnectionReset, error)
+    };
+    if is_refused || !is_sent {
+        Failure::Unsent(error)
+    } else {
+        Failure::Broken(Some(FrameError::Io(error)))
+    }
+}
+
+/// The size of a request that is queued although the server may not read it yet. Its bytes are in
+/// memory in any case.
+const MAX_UNASKED: usize = 64 * 1024;
