@@ -52,7 +52,8 @@ pub struct RequestEvent<'a> {
 pub enum Outcome<'a> {
     /// The request was answered.
     Ok,
-    /// The request failed with this code. The code may have been chosen by an agent or a peer.
+    /// The request failed with this code. The code may have been chosen by an agent or a peer. It
+    /// is `TOOL_EXECUTION_FAILED` if a tool answered with a failure.
     Failed(&'a ErrorCode),
     /// The request was dropped before it was answered, for example because its caller disconnected.
     Cancelled,

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use agentwire_codec::{Body, EnvelopeType, ErrorCode, RequestId, Value};
+use agentwire_codec::{Body, EnvelopeType, ErrorCode, RequestId, Response, Value};
 use agentwire_transport::Peer;
 use tokio::time::Instant;
 
@@ -82,7 +82,7 @@ impl RequestGuard {
         self.end = End::Ok;
     }
 
-    /// Records the outcome that the last answer contains.
+    /// Records the outcome that the last answer contains. A tool that failed is a failure.
     pub(crate) fn answered(&mut self, answer: &Body) {
         match answer {
             Body::Error(error) => self.failed(error.code.clone()),
@@ -90,6 +90,7 @@ impl RequestGuard {
                 let code = raw.payload.get("error_code").and_then(Value::as_str);
                 self.failed(code.map_or(ErrorCode::INTERNAL_ERROR, ErrorCode::from));
             }
+            _ if is_failed_tool(answer) => self.failed(ErrorCode::TOOL_EXECUTION_FAILED),
             _ => self.succeeded(),
         }
     }
@@ -129,5 +130,17 @@ impl Drop for RequestGuard {
         let duration = self.start.elapsed();
         self.observer
             .request_ended(&self.event(), outcome, duration);
+    }
+}
+
+/// Returns whether the answer is the result of a tool that has failed.
+fn is_failed_tool(answer: &Body) -> bool {
+    match answer {
+        Body::Response(Response::Tool(result)) => !result.success,
+        Body::Raw(raw) if raw.kind == EnvelopeType::Response => {
+            let result = raw.payload.get("result").and_then(Value::as_map);
+            result.and_then(|result| result.get("success")) == Some(&Value::Bool(false))
+        }
+        _ => false,
     }
 }

@@ -64,6 +64,17 @@ async fn verbose_logs_one_line_for_each_request_on_both_sides() {
 }
 
 #[tokio::test]
+async fn the_line_of_a_tool_that_fails_has_its_outcome_on_both_sides() {
+    let serve = ["-v", "serve", "tcp://127.0.0.1:0", "--tool", "fail"];
+    let server = Server::start(serve).await;
+    let failed = run(["-v", "execute", &server.endpoint, "fail"]).await;
+    let log = stop(server).await;
+    assert!(log.contains("execute fail TOOL_EXECUTION_FAILED "), "{log}");
+    let line = "execute TOOL_EXECUTION_FAILED ";
+    assert!(failed.stderr.contains(line), "{failed:?}");
+}
+
+#[tokio::test]
 async fn json_logs_are_one_object_per_line_on_both_sides() {
     let server = server(&["-vvv", "--log-format", "json"]).await;
     let endpoint = server.endpoint.clone();
