@@ -69,7 +69,13 @@ struct Pings {
     is_json: bool,
     times: Vec<Duration>,
     lost: u64,
-    last_error: Option<CliError>,
+    last_loss: Option<Loss>,
+}
+
+/// The error of a round trip.
+struct Loss {
+    code: String,
+    error: CliError,
 }
 
 impl Pings {
@@ -78,7 +84,7 @@ impl Pings {
             is_json,
             times: Vec::new(),
             lost: 0,
-            last_error: None,
+            last_loss: None,
         }
     }
 
@@ -105,7 +111,7 @@ impl Pings {
                     let error = CliError::from(error);
                     self.lost += 1;
                     self.print_loss(number, &code, error.text())?;
-                    self.last_error = Some(error);
+                    self.last_loss = Some(Loss { code, error });
                 }
             }
             if number == count {
@@ -136,7 +142,11 @@ impl Pings {
                 ("error", text.into()),
             ]))
         } else {
-            output::print_line(format_args!("{number}: lost: {}", Escaped(text)))
+            // The text is long, so it is printed only when the code changes.
+            let last = self.last_loss.as_ref();
+            let is_known = last.is_some_and(|last| last.code == code);
+            let reason = if is_known { code } else { text };
+            output::print_line(format_args!("{number}: lost: {}", Escaped(reason)))
         }
     }
 
@@ -168,12 +178,14 @@ impl Pings {
         if times.is_some() {
             return Ok(());
         }
-        let reason = match &self.last_error {
-            Some(error) => error.text().to_owned(),
-            None => "stopped by a signal".to_owned(),
+        let reason = match &self.last_loss {
+            Some(loss) if self.is_json => loss.error.text(),
+            // The line of the loss has the text.
+            Some(loss) => &loss.code,
+            None => "stopped by a signal",
         };
-        let is_refused = |error: &CliError| error.exit() == Exit::Remote;
-        let (exit, problem) = if self.last_error.as_ref().is_some_and(is_refused) {
+        let is_refused = |loss: &Loss| loss.error.exit() == Exit::Remote;
+        let (exit, problem) = if self.last_loss.as_ref().is_some_and(is_refused) {
             (Exit::Remote, "pings refused by")
         } else {
             (Exit::Unreachable, "no answer from")

@@ -244,7 +244,14 @@ async fn ping_exits_with_3_if_nobody_answers() {
         "{error}"
     );
     let stdout = String::from_utf8_lossy(&outcome.stdout);
-    assert_eq!(stdout.lines().last(), Some("2 sent, 2 lost (100 %)"));
+    let lines: Vec<_> = stdout.lines().collect();
+    assert_eq!(lines[2], "2 sent, 2 lost (100 %)");
+    // The long text is there once, and the code stands for it elsewhere.
+    assert!(lines[0].contains("cannot connect to"), "{lines:?}");
+    assert_eq!(lines[1], "2: lost: CONNECTION_FAILED");
+    assert!(!error.contains("cannot connect to"), "{error}");
+    let json = run(["ping", &endpoint, "-c", "1", "--json"]).await;
+    assert!(json.error(3).contains("cannot connect to"), "{json:?}");
     // A server that accepts and never answers.
     let peer = Peer::listen().await;
     let args = ["ping", &peer.endpoint(), "-c", "1", "--timeout", "10ms"];
