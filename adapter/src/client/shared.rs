@@ -2,10 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
+use agentwire_codec::RequestId;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{config::Config, stats::Counters};
-use crate::observer::{Observer, Observers};
+use crate::observer::{Observer, Observers, RequestEvent, Side};
 
 /// The settings, counters and closing state of one client.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Client {
 /// The observer of a client, and the name of the agent in its events.
 pub(super) struct ObservedClient {
     pub(super) observer: Arc<dyn Observer>,
-    pub(super) agent: Arc<str>,
+    pub(super) agent: Box<str>,
 }
 
 impl ObservedClient {
@@ -44,6 +45,18 @@ impl ObservedClient {
             observer: Arc::clone(observers.get()?),
             agent: agent.into(),
         })
+    }
+
+    /// Returns a call as the observer sees it.
+    pub(super) fn event<'a>(&'a self, method: &'static str, id: &'a RequestId) -> RequestEvent<'a> {
+        RequestEvent {
+            side: Side::Client,
+            method,
+            name: &self.agent,
+            id,
+            peer: None,
+            connection: None,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub use self::metrics::MetricsObserver;
 pub(crate) use self::{
     connection::ConnectionGuard,
     observers::Observers,
-    request::{RequestGuard, Subject},
+    request::{RequestGuard, Subject, error_code},
 };
 
 /// A type that learns what a server or a client does, for example to count requests.

@@ -1,6 +1,6 @@
-//! Reports the start and the end of a request.
+//! Reports the start and the end of a request to a server.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use agentwire_codec::{Body, EnvelopeType, ErrorCode, RequestId, Response, Value};
 use agentwire_transport::Peer;
@@ -16,15 +16,14 @@ pub(crate) struct Subject {
     pub(crate) name: Option<Arc<str>>,
 }
 
-/// Reports the end of a request when it is dropped. Unless an outcome was set, the request counts
-/// as cancelled.
+/// Reports the end of a request to a server when it is dropped. Unless an outcome was set, the
+/// request counts as cancelled.
 pub(crate) struct RequestGuard {
     observer: Arc<dyn Observer>,
-    side: Side,
     subject: Subject,
     id: RequestId,
-    peer: Option<Peer>,
-    connection: Option<u64>,
+    peer: Peer,
+    connection: u64,
     start: Instant,
     end: End,
 }
@@ -38,37 +37,19 @@ enum End {
 }
 
 impl RequestGuard {
-    /// Reports the start of a call of a client.
-    pub(crate) fn call(observer: &Arc<dyn Observer>, subject: Subject, id: &RequestId) -> Self {
-        Self::start(observer, Side::Client, subject, id, None, None)
-    }
-
-    /// Reports the start of a request to a server.
-    pub(crate) fn request(
+    /// Reports the start of a request.
+    pub(crate) fn start(
         observer: &Arc<dyn Observer>,
         subject: Subject,
         id: &RequestId,
         peer: &Peer,
         connection: u64,
     ) -> Self {
-        let peer = Some(peer.clone());
-        Self::start(observer, Side::Server, subject, id, peer, Some(connection))
-    }
-
-    fn start(
-        observer: &Arc<dyn Observer>,
-        side: Side,
-        subject: Subject,
-        id: &RequestId,
-        peer: Option<Peer>,
-        connection: Option<u64>,
-    ) -> Self {
         let guard = Self {
             observer: Arc::clone(observer),
-            side,
             subject,
             id: id.clone(),
-            peer,
+            peer: peer.clone(),
             connection,
             start: Instant::now(),
             end: End::Unknown,
@@ -84,14 +65,9 @@ impl RequestGuard {
 
     /// Records the outcome that the last answer contains. A tool that failed is a failure.
     pub(crate) fn answered(&mut self, answer: &Body) {
-        match answer {
-            Body::Error(error) => self.failed(error.code.clone()),
-            Body::Raw(raw) if raw.kind == EnvelopeType::Error => {
-                let code = raw.payload.get("error_code").and_then(Value::as_str);
-                self.failed(code.map_or(ErrorCode::INTERNAL_ERROR, ErrorCode::from));
-            }
-            _ if is_failed_tool(answer) => self.failed(ErrorCode::TOOL_EXECUTION_FAILED),
-            _ => self.succeeded(),
+        match error_code(answer) {
+            Some(code) => self.failed(code.into_owned()),
+            None => self.succeeded(),
         }
     }
 
@@ -102,12 +78,12 @@ impl RequestGuard {
 
     fn event(&self) -> RequestEvent<'_> {
         RequestEvent {
-            side: self.side,
+            side: Side::Server,
             method: self.subject.method,
             name: self.subject.name.as_deref().unwrap_or_default(),
             id: &self.id,
-            peer: self.peer.as_ref(),
-            connection: self.connection,
+            peer: Some(&self.peer),
+            connection: Some(self.connection),
         }
     }
 }
@@ -130,6 +106,21 @@ impl Drop for RequestGuard {
         let duration = self.start.elapsed();
         self.observer
             .request_ended(&self.event(), outcome, duration);
+    }
+}
+
+/// Returns the code of an answer that is an error or the result of a tool that has failed.
+pub(crate) fn error_code(answer: &Body) -> Option<Cow<'_, ErrorCode>> {
+    match answer {
+        Body::Error(error) => Some(Cow::Borrowed(&error.code)),
+        Body::Raw(raw) if raw.kind == EnvelopeType::Error => {
+            let code = raw.payload.get("error_code").and_then(Value::as_str);
+            Some(Cow::Owned(
+                code.map_or(ErrorCode::INTERNAL_ERROR, ErrorCode::from),
+            ))
+        }
+        _ if is_failed_tool(answer) => Some(Cow::Owned(ErrorCode::TOOL_EXECUTION_FAILED)),
+        _ => None,
     }
 }
 

@@ -75,8 +75,7 @@ impl Service for Observed {
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
         let subject = self.service.subject(&body);
         let connection = caller.connection.number();
-        let mut guard =
-            RequestGuard::request(&self.observer, subject, id, &caller.peer, connection);
+        let mut guard = RequestGuard::start(&self.observer, subject, id, &caller.peer, connection);
         match self.service.start(id, body, caller) {
             Ok(Work::One(answer)) => Ok(Work::One(Box::pin(ObservedAnswer { answer, guard }))),
             Ok(Work::Many(answers)) => Ok(Work::Many(Box::pin(ObservedAnswers {

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     CallContext, Error,
     error::{Phase, ProtocolError},
-    observer::{RequestGuard, Subject},
+    observer::{Outcome, error_code},
 };
 
 /// A call with its request, router, timeout and retry policy.
@@ -47,8 +47,8 @@ pub(super) struct Call {
     _in_flight: Counted,
     /// The span of the call, if the request contains its trace context.
     span: Option<Span>,
-    /// Reports the end of the call to the observer, if there is one.
-    observed: Option<Box<RequestGuard>>,
+    /// The start of the call, if an observer must be told of its end.
+    observed: Option<Instant>,
 }
 
 /// The deadline of a whole stream, and the timeout from which the deadline was computed.
@@ -136,11 +136,9 @@ impl Call {
         })?;
         let retry = options.retry.as_ref().unwrap_or(&client.config.retry);
         let observed = client.observed.as_ref().map(|observed| {
-            let subject = Subject {
-                method: request.method,
-                name: Some(Arc::clone(&observed.agent)),
-            };
-            Box::new(RequestGuard::call(&observed.observer, subject, &request.id))
+            let event = observed.event(request.method, &request.id);
+            observed.observer.request_started(&event);
+            Instant::now()
         });
         Ok(Self {
             span: None,
@@ -176,7 +174,9 @@ impl Call {
     }
 
     async fn run_until_settled(&mut self) -> Result<Body, Error> {
-        let deadline = Instant::now() + self.timeout;
+        // A call with one answer runs as soon as it has been created.
+        let start = self.observed.unwrap_or_else(Instant::now);
+        let deadline = start + self.timeout;
         let mut retries = self.retries();
         loop {
             let attempt = match self.router.next(&self.client, deadline).await {
@@ -313,15 +313,25 @@ impl Call {
 
     /// Tells the observer that `answer` is the last answer.
     pub(super) fn answered(&mut self, answer: &Body) {
-        if let Some(mut observed) = self.observed.take() {
-            observed.answered(answer);
+        if self.observed.is_some() {
+            let code = error_code(answer);
+            self.report_end(code.as_deref().map_or(Outcome::Ok, Outcome::Failed));
         }
     }
 
     /// Tells the observer that the call failed.
     pub(super) fn ended_with(&mut self, error: &Error) {
-        if let Some(mut observed) = self.observed.take() {
-            observed.failed(error.code());
+        if self.observed.is_some() {
+            self.report_end(Outcome::Failed(&error.code()));
+        }
+    }
+
+    /// Tells the observer once how the call ended.
+    fn report_end(&mut self, outcome: Outcome<'_>) {
+        if let (Some(start), Some(observed)) = (self.observed.take(), &self.client.observed) {
+            let event = observed.event(self.request.method, &self.request.id);
+            let observer = &observed.observer;
+            observer.request_ended(&event, outcome, start.elapsed());
         }
     }
 
@@ -497,6 +507,13 @@ impl Call {
             },
             NoRoute::Registry(source) => Error::Registry { context, source },
         }
+    }
+}
+
+/// A call without an outcome was dropped by its caller.
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.report_end(Outcome::Cancelled);
     }
 }
 
