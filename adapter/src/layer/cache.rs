@@ -1,9 +1,10 @@
 //! A layer that answers from memory: [`Cache`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use agentwire_codec::{ErrorCode, Map, Message, Role, Value, WireError};
 use agentwire_transport::internal::MAX_TIMEOUT;
+use futures_util::future::Either;
 use tokio::time::Instant;
 
 use super::Layer;
@@ -181,18 +182,15 @@ impl Cache {
             expires: Instant::now() + self.time_to_live,
         }
     }
-}
 
-impl Layer for Cache {
-    async fn process<A: Agent>(
+    /// Answers a message from memory, or asks the agent and keeps its answer.
+    async fn answer<A: Agent>(
         &self,
+        key: Key,
         message: Message,
         context: RequestContext,
         next: &Arc<A>,
     ) -> Result<Message, AgentError> {
-        let Some(key) = self.key(&message, &context, next.name()) else {
-            return next.process(message, context).await;
-        };
         if let Some(entry) = self.answers.get(&key).await {
             if Instant::now() < entry.expires {
                 acted(&context, "hit", next.name());
@@ -233,6 +231,20 @@ impl Layer for Cache {
         }
         let error = AgentError::with_code(shared.code.clone(), &*shared.message);
         Err(error.with_details(shared.details.clone()))
+    }
+}
+
+impl Layer for Cache {
+    fn process<A: Agent>(
+        &self,
+        message: Message,
+        context: RequestContext,
+        next: &Arc<A>,
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
+        match self.key(&message, &context, next.name()) {
+            Some(key) => Either::Left(self.answer(key, message, context, next)),
+            None => Either::Right(next.process(message, context)),
+        }
     }
 }
 

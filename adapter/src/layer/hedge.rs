@@ -150,33 +150,37 @@ impl Hedge {
 }
 
 impl Layer for Hedge {
-    async fn process<A: Agent>(
+    fn process<A: Agent>(
         &self,
         message: Message,
         context: RequestContext,
         next: &Arc<A>,
-    ) -> Result<Message, AgentError> {
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
         if !(self.idempotent)(&message) {
-            return next.process(message, context).await;
+            return Either::Left(next.process(message, context));
         }
-        let attempt = || next.process(message.clone(), context.clone());
-        self.run(Target::agent(next), context.observers(), attempt)
-            .await
+        Either::Right(async move {
+            let attempt = || next.process(message.clone(), context.clone());
+            self.run(Target::agent(next), context.observers(), attempt)
+                .await
+        })
     }
 
-    async fn execute<T: Tool>(
+    fn execute<T: Tool>(
         &self,
         kwargs: Map,
         context: RequestContext,
         next: &Arc<T>,
-    ) -> Result<ToolResult, AgentError> {
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
         let filter = self.idempotent_tools.as_ref();
         if !filter.is_some_and(|filter| filter(next.name(), &kwargs)) {
-            return next.execute(kwargs, context).await;
+            return Either::Left(next.execute(kwargs, context));
         }
-        let attempt = || next.execute(kwargs.clone(), context.clone());
-        self.run(Target::tool(next), context.observers(), attempt)
-            .await
+        Either::Right(async move {
+            let attempt = || next.execute(kwargs.clone(), context.clone());
+            self.run(Target::tool(next), context.observers(), attempt)
+                .await
+        })
     }
 }
 

@@ -122,8 +122,8 @@ impl Retry {
         self
     }
 
+    /// Returns the attempts of a request that has failed once.
     fn attempts(&self, context: &RequestContext, is_idempotent: bool) -> Attempts<'_> {
-        self.budget.deposit();
         Attempts {
             left: self.times,
             backoff: Backoff::new(self.first, self.longest),
@@ -182,19 +182,22 @@ impl Attempts<'_> {
         Ok(())
     }
 
+    /// Repeats a request that has failed once.
     async fn run<T, F>(
-        &mut self,
+        mut self,
+        mut error: AgentError,
         target: Target<'_>,
-        mut attempt: impl FnMut() -> F,
+        attempt: impl Fn() -> F,
     ) -> Result<T, AgentError>
     where
         F: Future<Output = Result<T, AgentError>>,
     {
         loop {
-            match attempt().await {
+            self.wait_after(error, target).await?;
+            error = match attempt().await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => self.wait_after(error, target).await?,
-            }
+                Err(error) => error,
+            };
         }
     }
 }
@@ -206,9 +209,15 @@ impl Layer for Retry {
         context: RequestContext,
         next: &Arc<A>,
     ) -> Result<Message, AgentError> {
-        let mut attempts = self.attempts(&context, self.is_idempotent(&message));
+        self.budget.deposit();
         let attempt = || next.process(message.clone(), context.clone());
-        attempts.run(Target::agent(next), attempt).await
+        match attempt().await {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                let attempts = self.attempts(&context, self.is_idempotent(&message));
+                attempts.run(error, Target::agent(next), attempt).await
+            }
+        }
     }
 
     fn stream<A: Agent>(
@@ -218,6 +227,7 @@ impl Layer for Retry {
         next: &Arc<A>,
     ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         stream! {
+            self.budget.deposit();
             let mut attempts = self.attempts(&context, self.is_idempotent(&message));
             let end = loop {
                 let first = {
@@ -248,11 +258,17 @@ impl Layer for Retry {
         context: RequestContext,
         next: &Arc<T>,
     ) -> Result<ToolResult, AgentError> {
-        let filter = self.idempotent_tools.as_ref();
-        let is_idempotent = filter.is_some_and(|filter| filter(next.name(), &kwargs));
-        let mut attempts = self.attempts(&context, is_idempotent);
+        self.budget.deposit();
         let attempt = || next.execute(kwargs.clone(), context.clone());
-        attempts.run(Target::tool(next), attempt).await
+        match attempt().await {
+            Ok(result) => Ok(result),
+            Err(error) => {
+                let filter = self.idempotent_tools.as_ref();
+                let is_idempotent = filter.is_some_and(|filter| filter(next.name(), &kwargs));
+                let attempts = self.attempts(&context, is_idempotent);
+                attempts.run(error, Target::tool(next), attempt).await
+            }
+        }
     }
 }
 

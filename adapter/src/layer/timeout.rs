@@ -1,16 +1,24 @@
 //! A layer that limits how long answers take: [`Timeout`].
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use agentwire_codec::{ErrorCode, Map, Message, ToolResult};
 use agentwire_transport::internal::MAX_TIMEOUT;
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{Layer, target::Target};
-use crate::{Agent, AgentError, RequestContext, Tool, observer::Observers};
+use crate::{
+    Agent, AgentError, RequestContext, Tool, deadline_timer::DeadlineTimer, observer::Observers,
+};
 
 /// A layer that limits how long answers take.
 ///
@@ -90,7 +98,7 @@ impl Layer for Timeout {
         let limit = self.single().map(|limit| Limit::start(limit, &mut context));
         let observers = context.observers().clone();
         let work = next.process(message, context);
-        within(limit, work, Target::agent(next), observers)
+        answered_within(limit, work, Target::agent(next), observers)
     }
 
     fn stream<A: Agent>(
@@ -102,6 +110,7 @@ impl Layer for Timeout {
         stream! {
             let total = self.total.map(|limit| Limit::start(limit, &mut context));
             let observers = context.observers().clone();
+            let mut timer = DeadlineTimer::default();
             let end = {
                 let mut answers = pin!(next.stream(message, context));
                 loop {
@@ -111,7 +120,8 @@ impl Layer for Timeout {
                         (idle, total) => idle.or(total),
                     };
                     let answer = async { Ok(answers.next().await) };
-                    match within(limit, answer, Target::agent(next), observers.clone()).await {
+                    let target = Target::agent(next);
+                    match within(limit, &mut timer, answer, target, &observers).await {
                         Ok(Some(Ok(answer))) => yield Ok(answer),
                         Ok(Some(Err(error))) | Err(error) => break Some(error),
                         Ok(None) => break None,
@@ -134,7 +144,7 @@ impl Layer for Timeout {
         let limit = self.single().map(|limit| Limit::start(limit, &mut context));
         let observers = context.observers().clone();
         let work = next.execute(kwargs, context);
-        within(limit, work, Target::tool(next), observers)
+        answered_within(limit, work, Target::tool(next), observers)
     }
 }
 
@@ -168,16 +178,39 @@ impl Limit {
     }
 }
 
-async fn within<T>(
+async fn answered_within<T>(
     limit: Option<Limit>,
     work: impl Future<Output = Result<T, AgentError>>,
     target: Target<'_>,
     observers: Observers,
 ) -> Result<T, AgentError> {
+    within(
+        limit,
+        &mut DeadlineTimer::default(),
+        work,
+        target,
+        &observers,
+    )
+    .await
+}
+
+/// Waits for an answer until a limit. The timer starts only if the answer is not there at once.
+async fn within<T>(
+    limit: Option<Limit>,
+    timer: &mut DeadlineTimer,
+    work: impl Future<Output = Result<T, AgentError>>,
+    target: Target<'_>,
+    observers: &Observers,
+) -> Result<T, AgentError> {
     let Some(Limit { limit, end }) = limit else {
         return work.await;
     };
-    timeout_at(end, work).await.unwrap_or_else(|_| {
+    let mut work = pin!(work);
+    let in_time = poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => timer.poll(cx, end).map(|()| None),
+    });
+    in_time.await.unwrap_or_else(|| {
         observers.layer_acted("timeout", "timed_out", target.name);
         let text = format!("{target} did not answer within {limit:?}");
         Err(AgentError::with_code(ErrorCode::AGENT_TIMEOUT, text))

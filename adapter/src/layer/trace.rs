@@ -67,19 +67,14 @@ async fn within<T>(
     trace: &Option<Arc<agentwire_codec::TraceContext>>,
     work: impl Future<Output = T>,
 ) -> T {
-    if span.is_disabled() {
-        return work.await;
-    }
     trace::within(trace, work).instrument(span).await
 }
 
 /// Logs the failure of a request.
 fn failed(span: &Span, error: &AgentError) {
-    if !span.is_disabled() {
-        let code = error.code();
-        trace::failed(span, code.as_str());
-        tracing::info!(parent: span, %code, "request failed");
-    }
+    let code = error.code();
+    trace::failed(span, code.as_str());
+    tracing::info!(parent: span, %code, "request failed");
 }
 
 impl Layer for Trace {
@@ -90,6 +85,9 @@ impl Layer for Trace {
         next: &Arc<A>,
     ) -> Result<Message, AgentError> {
         let span = enter(next.name(), "process", &mut context);
+        if span.is_disabled() {
+            return next.process(message, context).await;
+        }
         let trace = context.trace().cloned();
         let answer = within(span.clone(), &trace, next.process(message, context)).await;
         answer.inspect_err(|error| failed(&span, error))
@@ -105,6 +103,12 @@ impl Layer for Trace {
             let span = enter(next.name(), "stream", &mut context);
             let trace = context.trace().cloned();
             let mut answers = pin!(next.stream(message, context));
+            if span.is_disabled() {
+                while let Some(answer) = answers.next().await {
+                    yield answer;
+                }
+                return;
+            }
             while let Some(answer) = within(span.clone(), &trace, answers.next()).await {
                 yield answer.inspect_err(|error| failed(&span, error));
             }
@@ -118,6 +122,9 @@ impl Layer for Trace {
         next: &Arc<T>,
     ) -> Result<ToolResult, AgentError> {
         let span = enter(next.name(), "execute", &mut context);
+        if span.is_disabled() {
+            return next.execute(kwargs, context).await;
+        }
         let trace = context.trace().cloned();
         let result = within(span.clone(), &trace, next.execute(kwargs, context)).await;
         result.inspect_err(|error| failed(&span, error))

@@ -164,9 +164,14 @@ impl Layer for ConcurrencyLimit {
         context: RequestContext,
         next: &Arc<A>,
     ) -> Result<Message, AgentError> {
-        let order = self.order(Some(&message), &context);
-        let permit = self.acquire(order, Target::agent(next)).await;
-        let _permit = permit.inspect_err(|_| shed(&context, next.name()))?;
+        let _permit = match self.permits.try_acquire() {
+            Some(permit) => permit,
+            None => {
+                let order = self.order(Some(&message), &context);
+                let permit = self.acquire(order, Target::agent(next)).await;
+                permit.inspect_err(|_| shed(&context, next.name()))?
+            }
+        };
         next.process(message, context).await
     }
 
@@ -187,9 +192,14 @@ impl Layer for ConcurrencyLimit {
         context: RequestContext,
         next: &Arc<T>,
     ) -> Result<ToolResult, AgentError> {
-        let order = self.order(None, &context);
-        let permit = self.acquire(order, Target::tool(next)).await;
-        let _permit = permit.inspect_err(|_| shed(&context, next.name()))?;
+        let _permit = match self.permits.try_acquire() {
+            Some(permit) => permit,
+            None => {
+                let order = self.order(None, &context);
+                let permit = self.acquire(order, Target::tool(next)).await;
+                permit.inspect_err(|_| shed(&context, next.name()))?
+            }
+        };
         next.execute(kwargs, context).await
     }
 }

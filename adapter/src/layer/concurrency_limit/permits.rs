@@ -99,6 +99,13 @@ impl Permits {
         self.state.lock().waiting.len()
     }
 
+    /// Takes a permit if one is free. While requests wait, none is.
+    pub(super) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
+        let mut state = self.state.lock();
+        state.free = state.free.checked_sub(1)?;
+        Some(Permit(Arc::clone(self)))
+    }
+
     /// Takes a permit, or waits for one.
     ///
     /// # Cancel safety

@@ -24,6 +24,8 @@ use crate::layer::gcra::Rate;
 #[derive(Debug)]
 pub(super) struct Buckets {
     table: Mutex<Table>,
+    /// Shared by all requests without a key, and by all keys for which the table has no place.
+    shared: Arc<Bucket>,
     max: usize,
     epoch: Instant,
 }
@@ -31,8 +33,6 @@ pub(super) struct Buckets {
 #[derive(Debug)]
 struct Table {
     buckets: HashMap<u64, Arc<Bucket>>,
-    /// Shared by all keys for which the table has no place.
-    overflow: Arc<Bucket>,
     next_sweep: u64,
 }
 
@@ -52,20 +52,22 @@ impl Buckets {
         Self {
             table: Mutex::new(Table {
                 buckets: HashMap::new(),
-                overflow: Arc::default(),
                 next_sweep: 0,
             }),
+            shared: Arc::default(),
             max,
             epoch: Instant::now(),
         }
     }
 
-    /// Returns the bucket of a key, or the only bucket if there are no keys.
-    pub(super) fn bucket(&self, key: Option<u64>) -> Arc<Bucket> {
+    /// Returns the bucket of requests without a key.
+    pub(super) fn shared(&self) -> &Bucket {
+        &self.shared
+    }
+
+    /// Returns the bucket of a key.
+    pub(super) fn bucket(&self, key: u64) -> Arc<Bucket> {
         let mut table = self.table.lock();
-        let Some(key) = key else {
-            return Arc::clone(&table.overflow);
-        };
         if let Some(bucket) = table.buckets.get(&key) {
             return Arc::clone(bucket);
         }
@@ -77,7 +79,7 @@ impl Buckets {
                 table.buckets.retain(|_, bucket| !bucket.is_idle(now));
             }
             if table.buckets.len() >= self.max {
-                return Arc::clone(&table.overflow);
+                return Arc::clone(&self.shared);
             }
         }
         Arc::clone(table.buckets.entry(key).or_default())

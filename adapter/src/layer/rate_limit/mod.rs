@@ -49,7 +49,8 @@ use crate::{Agent, AgentError, RequestContext, Tool, server::PeerKey};
 pub struct RateLimit {
     count: u32,
     period: Duration,
-    burst: Option<u32>,
+    burst: u32,
+    rate: Rate,
     per_caller: bool,
     per_agent: bool,
     max_wait: Duration,
@@ -67,10 +68,12 @@ impl Default for RateLimit {
 impl RateLimit {
     /// Creates a layer that accepts `count` requests in each `period`. The minimum is 1.
     pub fn new(count: u32, period: Duration) -> Self {
+        let count = count.max(1);
         Self {
-            count: count.max(1),
+            count,
             period,
-            burst: None,
+            burst: count,
+            rate: Rate::new(count, period, count),
             per_caller: false,
             per_agent: false,
             max_wait: Duration::ZERO,
@@ -82,7 +85,8 @@ impl RateLimit {
     /// Sets how many requests are accepted at once after a pause. The default is the number of
     /// requests in a period, and the minimum is 1.
     pub fn burst(mut self, requests: u32) -> Self {
-        self.burst = Some(requests);
+        self.burst = requests.max(1);
+        self.rate = Rate::new(self.count, self.period, self.burst);
         self
     }
 
@@ -110,10 +114,6 @@ impl RateLimit {
     pub fn max_callers(mut self, callers: usize) -> Self {
         self.buckets = Buckets::new(callers);
         self
-    }
-
-    fn rate(&self) -> Rate {
-        Rate::new(self.count, self.period, self.burst.unwrap_or(self.count))
     }
 
     fn key(&self, context: &RequestContext, target: Target<'_>) -> Option<u64> {
@@ -145,8 +145,9 @@ impl RateLimit {
                 .min(self.max_wait),
             _ => self.max_wait,
         };
-        let bucket = self.buckets.bucket(key);
-        let admitted = self.buckets.admit(&bucket, self.rate(), max_wait).await;
+        let own = key.map(|key| self.buckets.bucket(key));
+        let bucket = own.as_deref().unwrap_or_else(|| self.buckets.shared());
+        let admitted = self.buckets.admit(bucket, self.rate, max_wait).await;
         admitted.map_err(|retry_after| {
             let Self { count, period, .. } = self;
             let text = format!("{target} accepts {count} requests in {period:?}");
