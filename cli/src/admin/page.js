@@ -2,7 +2,11 @@
 // All texts are set with textContent, because names and addresses come from peers.
 
 const INTERVAL = 1000;
-let last = null;
+// Seconds over which rates and latencies are taken.
+const RATE_WINDOW = 10;
+const LATENCY_WINDOW = 60;
+// What was read within the longer window, the oldest first.
+let readings = [];
 
 const byId = (id) => document.getElementById(id);
 
@@ -25,7 +29,6 @@ function bytes(value) {
 }
 
 function duration(seconds) {
-  if (seconds === null) return "–";
   if (seconds < 0.001) return `${number(seconds * 1e6)} µs`;
   if (seconds < 1) return `${number(seconds * 1e3, seconds < 0.01 ? 1 : 0)} ms`;
   if (seconds < 120) return `${number(seconds, 1)} s`;
@@ -50,22 +53,37 @@ function counts(stats, name, labels) {
   return total;
 }
 
-// The upper bound of the bucket that contains the quantile.
+// What was read at the start of a window, if anything was.
+function before(now, span) {
+  return readings.find((one) => one.uptime >= now.uptime - span - INTERVAL / 2000);
+}
+
+// The durations of the requests that ended in the last minute, or since the page was opened.
+function latencies(now, labels) {
+  const name = "agentwire_request_duration_seconds";
+  const then = before(now, LATENCY_WINDOW);
+  const old = then ? counts(then, name, labels) : counts(now, name, labels);
+  return counts(now, name, labels).map((count, index) => count - old[index]);
+}
+
+// The bounds of the bucket that contains the quantile.
 function quantile(stats, buckets, q) {
   const total = buckets.reduce((one, other) => one + other, 0);
-  if (total === 0) return null;
   let seen = 0;
-  for (let index = 0; index < buckets.length; index += 1) {
-    seen += buckets[index];
-    if (seen >= q * total) return stats.bounds[Math.min(index, stats.bounds.length - 1)];
-  }
-  return null;
+  const index = buckets.findIndex((count) => {
+    seen += count;
+    return total > 0 && seen >= q * total;
+  });
+  if (index < 0) return "–";
+  const bound = stats.bounds[index];
+  return bound === undefined ? `> ${duration(stats.bounds[index - 1])}` : `≤ ${duration(bound)}`;
 }
 
 function rate(now, name, labels) {
-  if (!last) return 0;
-  const seconds = now.uptime - last.uptime;
-  return seconds > 0 ? Math.max(0, sum(now, name, labels) - sum(last, name, labels)) / seconds : 0;
+  const then = before(now, RATE_WINDOW);
+  if (!then) return 0;
+  const seconds = now.uptime - then.uptime;
+  return seconds > 0 ? Math.max(0, sum(now, name, labels) - sum(then, name, labels)) / seconds : 0;
 }
 
 function table(id, head, rows, empty) {
@@ -74,12 +92,17 @@ function table(id, head, rows, empty) {
   head.forEach(([name, className]) => top.append(element("th", name, className)));
   const lines = rows.map((row) => {
     const line = element("tr");
-    row.forEach((cell, index) => line.append(element("td", cell, head[index][1])));
+    row.forEach((text, index) => {
+      const cell = element("td", text, head[index][1]);
+      // On a phone, a row is a card, and each number has its name beside it.
+      cell.dataset.name = head[index][0];
+      line.append(cell);
+    });
     return line;
   });
   if (rows.length === 0) {
     const line = element("tr");
-    const cell = element("td", empty, "quiet");
+    const cell = element("td", empty, "quiet long");
     cell.colSpan = head.length;
     line.append(cell);
     lines.push(line);
@@ -95,24 +118,27 @@ function show(stats, open) {
   byId("about").textContent = `${stats.version} · up ${duration(stats.uptime)}` +
     notes.map(([check, state]) => ` · ${check}: ${state}`).join("");
 
-  const durations = counts(stats, "agentwire_request_duration_seconds");
+  // A server that was started again counts from zero.
+  readings = readings.filter((one) => one.uptime < stats.uptime &&
+    one.uptime >= stats.uptime - LATENCY_WINDOW - INTERVAL / 1000);
+  const durations = latencies(stats, {});
   const failures = sum(stats, "agentwire_requests_total") -
     sum(stats, "agentwire_requests_total", { code: "OK" });
   const tiles = [
     [number(rate(stats, "agentwire_requests_total"), 1), "requests per second"],
     [number(sum(stats, "agentwire_requests_in_flight")), "in flight"],
-    [`≤ ${duration(quantile(stats, durations, 0.5))}`, "p50"],
-    [`≤ ${duration(quantile(stats, durations, 0.99))}`, "p99"],
-    [number(failures), "failed requests"],
+    [quantile(stats, durations, 0.5), "p50"],
+    [quantile(stats, durations, 0.99), "p99"],
+    [number(failures), "failed requests", failures > 0 ? "bad" : ""],
     [number(sum(stats, "agentwire_connections", { side: "server" })), "connections"],
     [`${bytes(rate(stats, "agentwire_received_bytes_total"))}/s`, "received"],
     [`${bytes(rate(stats, "agentwire_sent_bytes_total"))}/s`, "sent"],
     [number(sum(stats, "agentwire_instance_ejections_total")), "ejections"],
     [number(sum(stats, "agentwire_registrations")), "registrations"],
   ];
-  byId("tiles").replaceChildren(...tiles.map(([value, name]) => {
+  byId("tiles").replaceChildren(...tiles.map(([value, name, mood]) => {
     const tile = element("div");
-    tile.append(element("b", value), element("span", name));
+    tile.append(element("b", value, mood), element("span", name));
     return tile;
   }));
 
@@ -139,25 +165,27 @@ function show(stats, open) {
   }
   const right = "number";
   table("agents",
-    [["name"], ["method"], ["requests", right], ["per second", right], ["failed", right], ["p50 ≤", right], ["p99 ≤", right]],
+    [["name", "long"], ["method"], ["requests", right], ["per second", right], ["failed", right], ["p50", right], ["p99", right]],
     [...agents.values()].map(({ agent, method, total, failed }) => {
-      const of = counts(stats, "agentwire_request_duration_seconds", { agent, method });
+      const of = latencies(stats, { agent, method });
       return [agent || "–", method, number(total), number(rate(stats, "agentwire_requests_total", { agent, method }), 1),
-        number(failed), duration(quantile(stats, of, 0.5)), duration(quantile(stats, of, 0.99))];
+        number(failed), quantile(stats, of, 0.5), quantile(stats, of, 0.99)];
     }),
     "no requests");
 
+  const shown = open.connections.length;
+  byId("shown").textContent = shown < open.total ? `${number(shown)} of ${number(open.total)}` : "";
   table("connections",
-    [["peer"], ["endpoint"], ["side"], ["age", right], ["requests", right], ["in flight", right], ["failed", right]],
+    [["peer", "long"], ["endpoint", "long"], ["side"], ["age", right], ["requests", right], ["in flight", right], ["failed", right]],
     open.connections.map((one) => [one.peer || "–", one.endpoint, one.side, duration(one.age_seconds),
       number(one.requests), number(one.in_flight), number(one.failed)]),
     "no connections");
 
   table("events",
-    [["time"], ["event"], ["about"]],
+    [["time"], ["event"], ["about", "long"]],
     stats.events.map((event) => [new Date(event.time * 1000).toLocaleTimeString("en-GB"), event.kind, event.text]),
     "no refusals, ejections or changes of a registry");
-  last = stats;
+  readings.push(stats);
 }
 
 async function read(path) {
