@@ -38,6 +38,7 @@ mod sockets;
 mod stderr;
 mod stream;
 mod target_args;
+mod terminal;
 mod timeout;
 mod tls_args;
 mod token;

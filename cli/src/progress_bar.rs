@@ -8,7 +8,7 @@ use agentwire::{
 };
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::stderr;
+use crate::{stderr, terminal};
 
 /// A line on the terminal that shows the latest progress.
 #[derive(Debug)]
@@ -34,7 +34,8 @@ impl ProgressBar {
 
     pub(crate) fn show(&mut self, progress: &Progress) {
         if self.is_terminal {
-            stderr::write(format!("{ERASE}{}", line(progress, columns())).into_bytes());
+            let (columns, _) = terminal::size(io::stderr());
+            stderr::write(format!("{ERASE}{}", line(progress, columns)).into_bytes());
             // Other output must not come before the bar.
             stderr::flush();
             self.is_shown = true;
@@ -93,22 +94,10 @@ fn line(progress: &Progress, columns: usize) -> String {
     cut
 }
 
-/// Returns the width of the terminal.
-fn columns() -> usize {
-    #[cfg(unix)]
-    if let Ok(size) = rustix::termios::tcgetwinsize(io::stderr()) {
-        if size.ws_col > 0 {
-            return size.ws_col.into();
-        }
-    }
-    DEFAULT_COLUMNS
-}
-
 /// Returns to the first column and erases the line.
 const ERASE: &str = "\r\x1b[K";
 /// The width of the bar.
 const BAR: usize = 24;
-const DEFAULT_COLUMNS: usize = 80;
 
 #[cfg(test)]
 mod tests {

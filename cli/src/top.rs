@@ -19,7 +19,7 @@ use crate::{
     admin::{AdminUrl, parse_admin_url},
     auth_args::TokenArgs,
     exit::{CliError, Exit},
-    output, runtime,
+    output, runtime, terminal,
     timeout::parse_timeout,
 };
 
@@ -58,14 +58,18 @@ impl TopArgs {
             while count.is_none_or(|count| drawn < count) {
                 sleep(self.interval).await;
                 let next = Picture::read(&self.url, token).await?;
-                let text = draw(&last, &next, &self.url);
                 if is_terminal {
+                    let (columns, rows) = terminal::size(std::io::stdout());
+                    let text = draw(&last, &next, &self.url, columns);
+                    // A picture that is too high would scroll the terminal.
+                    let lines: Vec<_> = text.lines().take(rows - 1).collect();
                     // Draws over the last picture, because a cleared screen would flicker.
-                    let text = text.replace('\n', "\x1b[K\n");
+                    let text = lines.join("\x1b[K\n") + "\x1b[K\n";
                     let clear = if drawn == 0 { "\x1b[2J" } else { "" };
                     output::print(format!("{clear}\x1b[H{text}\x1b[J").as_bytes())?;
                 } else {
-                    output::print(text.as_bytes())?;
+                    let (columns, _) = terminal::DEFAULT_SIZE;
+                    output::print(draw(&last, &next, &self.url, columns).as_bytes())?;
                 }
                 last = next;
                 drawn += 1;
@@ -148,7 +152,9 @@ impl Picture {
     }
 }
 
-fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
+fn draw(last: &Picture, next: &Picture, url: &AdminUrl, columns: usize) -> String {
+    // A wide terminal has more room for names and addresses.
+    let more = columns.saturating_sub(MIN_COLUMNS);
     let seconds = (next.at - last.at).as_secs_f64().max(1e-9);
     let rate = |name: &str, labels: &[(&str, &str)]| {
         (next.sum(name, labels) - last.sum(name, labels)).max(0.0) / seconds
@@ -192,9 +198,11 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
         .collect();
     names.sort_unstable();
     names.dedup();
+    let longest = names.iter().map(|(agent, _)| width(agent)).max();
+    let name_width = longest.unwrap_or_default().clamp(22, 22 + more);
     let _ = writeln!(
         text,
-        "\n{:<22} {:<8} {:>10} {:>10} {:>8} {:>8} {:>8}",
+        "\n{:<name_width$} {:<8} {:>10} {:>10} {:>8} {:>8} {:>8}",
         "NAME", "METHOD", "REQUESTS", "PER SECOND", "FAILED", "P50", "P99"
     );
     for (agent, method) in names {
@@ -205,7 +213,7 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
         let _ = writeln!(
             text,
             "{} {} {total:>10} {:>10.1} {:>8} {:>8} {:>8}",
-            cell(name, 22),
+            cell(name, name_width),
             cell(method, 8),
             rate(REQUESTS, &labels),
             total - ok,
@@ -217,22 +225,28 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
     let open = next.connections["connections"]
         .as_list()
         .unwrap_or_default();
+    let open = &open[..open.len().min(SHOWN)];
+    let peer = |one: &Value| {
+        let peer = one["peer"].as_str().or(one["endpoint"].as_str());
+        peer.unwrap_or("-").to_owned()
+    };
+    let longest = open.iter().map(|one| width(&peer(one))).max();
+    let peer_width = longest.unwrap_or_default().clamp(40, 40 + more);
     let total = next.connections["total"].as_u64().unwrap_or_default();
     let _ = writeln!(
         text,
-        "\n{:<40} {:<7} {:>9} {:>10} {:>10}",
+        "\n{:<peer_width$} {:<7} {:>9} {:>10} {:>10}",
         format!("CONNECTIONS ({total})"),
         "SIDE",
         "AGE",
         "REQUESTS",
         "IN FLIGHT"
     );
-    for one in open.iter().take(SHOWN) {
-        let peer = one["peer"].as_str().or(one["endpoint"].as_str());
+    for one in open {
         let _ = writeln!(
             text,
             "{} {} {:>9} {:>10} {:>10}",
-            cell(peer.unwrap_or("-"), 40),
+            cell(&peer(one), peer_width),
             cell(one["side"].as_str().unwrap_or("-"), 7),
             duration(number(&one["age_seconds"])),
             one["requests"].as_u64().unwrap_or_default(),
@@ -245,7 +259,7 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
     }
     for event in events.iter().take(SHOWN) {
         let kind = cell(event["kind"].as_str().unwrap_or("-"), 10);
-        let about = cell(event["text"].as_str().unwrap_or_default(), 69);
+        let about = cell(event["text"].as_str().unwrap_or_default(), 69 + more);
         let _ = writeln!(text, "{kind} {}", about.trim_end());
     }
     text
@@ -258,6 +272,11 @@ fn draw(last: &Picture, next: &Picture, url: &AdminUrl) -> String {
 fn number(value: &Value) -> f64 {
     let integer = || value.as_u64().map(|integer| integer as f64);
     value.as_f64().or_else(integer).unwrap_or_default()
+}
+
+/// Returns how many cells a text of a server takes on a terminal.
+fn width(text: &str) -> usize {
+    Escaped(text).to_string().width()
 }
 
 /// Returns a text of a server without commands for a terminal, cut or padded to a number of cells.
@@ -334,6 +353,8 @@ async fn read(url: &AdminUrl, path: &str, token: Option<&str>) -> Result<Value, 
 const REQUESTS: &str = "agentwire_requests_total";
 const DURATIONS: &str = "agentwire_request_duration_seconds";
 const SHOWN: usize = 10;
+/// The width of the tables, unless a terminal is wider and a name or an address is longer.
+const MIN_COLUMNS: usize = 80;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 
@@ -360,6 +381,29 @@ mod tests {
             ("\x1b[2J", "\\u{1b…"),
         ] {
             assert_eq!(cell(text, 6), expected);
+        }
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_long_names_and_addresses_in_full() {
+        let (name, peer) = ("name".repeat(10), "peer".repeat(20));
+        let stats = format!(
+            r#"{{"metrics": [{{"name": "agentwire_requests_total", "value": 1,
+                "labels": {{"agent": "{name}", "method": "process", "code": "OK"}}}}]}}"#
+        );
+        let connections = format!(r#"{{"total": 1, "connections": [{{"peer": "{peer}"}}]}}"#);
+        let picture = Picture {
+            stats: Format::Json.decode_value(stats.as_bytes()).unwrap(),
+            connections: Format::Json.decode_value(connections.as_bytes()).unwrap(),
+            at: Instant::now(),
+        };
+        let url = parse_admin_url("http://127.0.0.1:1").unwrap();
+        for (columns, shows) in [(0, false), (80, false), (200, true)] {
+            let text = draw(&picture, &picture, &url, columns);
+            assert_eq!(text.contains(&name), shows, "{text}");
+            assert_eq!(text.contains(&peer), shows, "{text}");
+            let limit = columns.max(MIN_COLUMNS);
+            assert!(text.lines().all(|line| line.width() <= limit), "{text}");
         }
     }
 }
