@@ -40,6 +40,7 @@ use super::{
 use crate::server::carrier::memory::Memory;
 use crate::{
     deadline_timer::DeadlineTimer,
+    poll_rounds::PollRounds,
     server::{
         carrier::{
             ServerContext, expiry,
@@ -112,7 +113,9 @@ pub(super) async fn serve(
         },
         timer: DeadlineTimer::default(),
     };
-    let reason = poll_fn(|cx| {
+    // The connection and its requests wake each other.
+    let mut rounds = PollRounds::new();
+    let mut poll = |cx: &mut Context<'_>| {
         match watch.poll_stage(cx) {
             Some(Stage::Aborted) => return Poll::Ready("aborted"),
             Some(Stage::Draining) => served.as_mut().graceful_shutdown(),
@@ -134,7 +137,8 @@ pub(super) async fn serve(
             }
             Poll::Pending => watch.poll_timeouts(cx),
         }
-    });
+    };
+    let reason = poll_fn(|cx| rounds.poll(cx, &mut poll));
     let reason = reason.await;
     #[cfg(feature = "websocket")]
     if reason == "upgraded" {
