@@ -389,7 +389,9 @@ fn separate() -> Command {
 /// Waits until no other test run is in a session, and returns the lock of this one.
 fn turn() -> fs::File {
     let path = env::temp_dir().join("agentwire-documents.lock");
-    let file = fs::File::create(path).unwrap();
+    // A file of another user can be read only, which is enough for a lock.
+    let file = fs::File::open(&path).or_else(|_| fs::File::create(&path));
+    let file = file.unwrap();
     flock(&file, FlockOperation::LockExclusive).unwrap();
     file
 }

@@ -12,7 +12,7 @@ use tokio::{
 use crate::program::{Running, program, run, within};
 
 /// Starts a server, and returns the URL of its administrative endpoint and its own endpoint.
-async fn serve(args: &[&str]) -> (Running, String, String) {
+pub(crate) async fn serve(args: &[&str]) -> (Running, String, String) {
     let mut server = Running::start(args);
     let admin = server.line().await;
     let admin = admin.strip_prefix("admin on ").unwrap().to_owned();

@@ -79,6 +79,13 @@ fn assert_denied(finished: &Finished, code: &str) {
     assert!(!error.contains("the-token"), "{error}");
 }
 
+/// Returns all that a run has printed. `ping` prints the text of an error with the first ping that
+/// has it.
+fn said(finished: &Finished) -> String {
+    let stdout = String::from_utf8_lossy(&finished.stdout);
+    format!("{stdout}{}", finished.stderr)
+}
+
 #[tokio::test]
 async fn every_command_needs_a_token_and_a_permission() {
     let files = Files::new();
@@ -96,13 +103,13 @@ async fn every_command_needs_a_token_and_a_permission() {
         let without = run(command).await;
         assert_denied(&without, "UNAUTHENTICATED");
         assert!(
-            without.stderr.contains("A credential is required"),
+            said(&without).contains("A credential is required"),
             "{without:?}"
         );
         let wrong = run_as("mallory", command).await;
         assert_denied(&wrong, "UNAUTHENTICATED");
         assert!(
-            wrong.stderr.contains("The credential is not valid"),
+            said(&wrong).contains("The credential is not valid"),
             "{wrong:?}"
         );
     }

@@ -17,6 +17,8 @@ mod grpc;
 mod leaks;
 mod log;
 mod otlp;
+#[cfg(feature = "chromium")]
+mod page;
 mod peer;
 mod program;
 mod proxy;

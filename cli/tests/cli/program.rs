@@ -7,7 +7,7 @@ use std::{
 };
 
 use agentwire_codec::{Value, json};
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -32,6 +32,18 @@ pub(crate) fn stop_signals() -> [Signal; 4] {
     let handled = tokio::signal::unix::SignalKind::hangup();
     drop(tokio::signal::unix::signal(handled).expect("a handler of SIGHUP"));
     [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT]
+}
+
+/// Raises the limit on open files of this process and of the programs that it starts.
+pub(crate) fn allow_open_files(count: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < count) {
+        let raised = Rlimit {
+            current: Some(count),
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, raised).expect("raise the limit");
+    }
 }
 
 /// Prepares a run of the program. Dropping the child kills it.

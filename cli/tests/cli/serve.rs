@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     peer::Wire,
-    program::{Running, Server, run, stop_signals, within},
+    program::{Running, Server, allow_open_files, run, stop_signals, within},
 };
 
 /// Returns an unused socket path in a temporary directory.
@@ -167,6 +167,7 @@ fn resident(pid: u32) -> usize {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_thousand_frame_headers_use_little_memory() {
+    allow_open_files(1_500);
     let (_directory, path, endpoint) = socket();
     let server = Server::start(["serve", &endpoint]).await;
     run(["call", &endpoint, "--text", "warm"]).await.success();

@@ -11,7 +11,7 @@ use http::{HeaderMap, header::CONTENT_LENGTH};
 use http_body::Body;
 use hyper::body::Incoming;
 
-use super::exchange::{broken, broken_stream};
+use super::failure::{broken, broken_stream};
 use crate::client::channel::failure::Failure;
 
 /// The body of an answer, which is being received.

@@ -1,7 +1,6 @@
 //! Sends requests, and reads their answers and the events of streams.
 
 use std::{
-    error::Error as StdError,
     future::{Future, poll_fn},
     io,
     pin::pin,
@@ -10,7 +9,6 @@ use std::{
 };
 
 use agentwire_codec::{Body as EnvelopeBody, FrameError};
-use agentwire_transport::TlsError;
 use bytes::{Buf, Bytes};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response,
@@ -21,15 +19,14 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     answer,
     body::{AnswerBody, announced_len},
+    failure::{broken, io_error, violation},
     http1::Payload,
     pool::{Lease, Leased, Pool},
     sse::EventReader,
     target::Target,
 };
 use crate::{
-    client::channel::{
-        deadlines::Deadlines, failure::Failure, frame::Frame, http2, request::Request,
-    },
+    client::channel::{deadlines::Deadlines, failure::Failure, frame::Frame, request::Request},
     connection::frame_log::{Direction, log_message},
     error::Phase,
     trace,
@@ -321,45 +318,6 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 
 fn too_large(len: usize, max: usize) -> Failure {
     Failure::Broken(Some(FrameError::TooLarge { len, max }))
-}
-
-pub(super) fn broken(error: hyper::Error) -> Failure {
-    if error.is_incomplete_message() {
-        return Failure::Broken(None);
-    }
-    Failure::Broken(Some(io_error(error).into()))
-}
-
-/// Returns the failure of an answer whose stream of HTTP/2 has failed.
-pub(super) fn broken_stream(error: h2::Error) -> Failure {
-    http2::failure(error, true, violation)
-}
-
-/// Returns the failure of an attempt whose server has violated the rules of HTTP/2.
-fn violation(error: h2::Error) -> Failure {
-    let error = io::Error::new(io::ErrorKind::InvalidData, error);
-    Failure::Broken(Some(error.into()))
-}
-
-/// Converts an error of hyper. The cause of a failed handshake of TLS is kept.
-fn io_error(error: hyper::Error) -> io::Error {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            let inner = io.get_ref();
-            return match inner.and_then(|inner| inner.downcast_ref::<TlsError>()) {
-                Some(tls) => io::Error::new(io.kind(), tls.clone()),
-                None => io::Error::new(io.kind(), io.to_string()),
-            };
-        }
-        source = cause.source();
-    }
-    let kind = if error.is_parse() {
-        io::ErrorKind::InvalidData
-    } else {
-        io::ErrorKind::ConnectionReset
-    };
-    io::Error::new(kind, error)
 }
 
 const EVENT_STREAM: &str = "text/event-stream";

@@ -8,10 +8,12 @@
 //! | `body` | the body of an answer of either version |
 //! | `target` | the URLs and headers of requests |
 //! | `answer`, `sse` | read bodies and events |
+//! | `failure` | what errors mean to a call |
 
 mod answer;
 mod body;
 mod exchange;
+mod failure;
 mod http1;
 mod http2;
 mod pool;
