@@ -28,10 +28,29 @@ enum Bound {
 /// Returns a table with one row for each target: the bound, the measured value, and whether the
 /// target is met.
 pub(crate) fn markdown(comparison: &Comparison, growth: &Growth) -> String {
+    table(aims(comparison, growth))
+}
+
+/// Returns the same table for the carriers above TCP.
+pub(crate) fn markdown_of_doors(comparison: &Comparison) -> String {
+    let aims = CARRIERS.map(|(what, ours, library)| {
+        let tcp = |peer| over_tcp(comparison, peer, Scenario::Lone, Metric::P50);
+        let measured = || Some(tcp(ours)? / tcp(library)?);
+        Aim {
+            what,
+            bound: Bound::AtMost(1.15),
+            measured: measured(),
+            unit: "",
+        }
+    });
+    table(aims)
+}
+
+fn table(aims: impl IntoIterator<Item = Aim>) -> String {
     let mut text = String::new();
     push_row(&mut text, "measure", &["aim", "measured", ""]);
     push_row(&mut text, "---", &["---:", "---:", "---"]);
-    for aim in aims(comparison, growth) {
+    for aim in aims {
         let unit = aim.unit;
         let bound = match aim.bound {
             Bound::AtMost(bound) => format!("at most {bound}{unit}"),
@@ -100,7 +119,7 @@ fn aims(comparison: &Comparison, growth: &Growth) -> Vec<Aim> {
         unit,
     };
     let lone = |peer| against(peer, LoneOneCpu, P50);
-    let mut aims = vec![
+    vec![
         aim(
             "lone call, one CPU, p50, to raw tokio with serde_json",
             AtMost(1.1),
@@ -203,13 +222,7 @@ fn aims(comparison: &Comparison, growth: &Growth) -> Vec<Aim> {
             most.map(|step| step.idle_memory),
             " bytes",
         ),
-    ];
-    for (what, ours, library) in CARRIERS {
-        let tcp = |peer| over_tcp(comparison, peer, Lone, P50);
-        let measured = || Some(tcp(ours)? / tcp(library)?);
-        aims.push(aim(what, AtMost(1.15), measured(), ""));
-    }
-    aims
+    ]
 }
 
 /// The carriers above TCP, and the libraries on which a user would build the same.

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     BenchError,
     comparison::Comparison,
+    doors::{DOORS, Door},
     machine::Machine,
     peer::{Carrier, Peer},
     process::{Launch, counting_program, parse_seconds, python, repository},
@@ -33,6 +34,10 @@ pub(crate) struct CompareArgs {
     /// The number of rounds; the tables show medians
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+
+    /// Measure the carriers above TCP and their peers, instead of all other peers
+    #[arg(long, conflicts_with_all = ["peers", "carriers"])]
+    doors: bool,
 
     /// Measure only these peers
     #[arg(long, value_delimiter = ',')]
@@ -89,11 +94,18 @@ impl Runner {
     fn new(args: &CompareArgs) -> Result<Self, BenchError> {
         let mut left_out = Vec::new();
         let mut peers = Vec::new();
-        for peer in args
-            .peers
-            .as_deref()
-            .unwrap_or_else(|| Peer::value_variants())
-        {
+        let peers_of_doors: Vec<Peer> = DOORS.iter().flat_map(Door::peers).collect();
+        let is_usual = |peer: &&Peer| **peer == Peer::Tonic || !peers_of_doors.contains(peer);
+        let chosen = match &args.peers {
+            Some(peers) => peers.clone(),
+            None if args.doors => peers_of_doors.clone(),
+            None => Peer::value_variants()
+                .iter()
+                .filter(is_usual)
+                .copied()
+                .collect(),
+        };
+        for peer in &chosen {
             if !peer.is_built() {
                 left_out.push(format!("{}: built without --features peers", peer.label()));
             } else if peer.needs_agenkit() && !has_agenkit() {
@@ -108,10 +120,11 @@ impl Runner {
         }
         Ok(Self {
             peers,
-            carriers: args
-                .carriers
-                .clone()
-                .unwrap_or_else(|| Carrier::value_variants().to_vec()),
+            carriers: match &args.carriers {
+                Some(carriers) => carriers.clone(),
+                None if args.doors => vec![Carrier::Tcp],
+                None => Carrier::value_variants().to_vec(),
+            },
             round: 0,
             failures: 0,
             comparison: Comparison {

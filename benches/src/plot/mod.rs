@@ -27,9 +27,10 @@ pub(crate) struct PlotArgs {
     #[arg(long, value_name = "FILE")]
     compare: PathBuf,
 
-    /// The file that `scale --json` wrote
+    /// The file that `scale --json` wrote. Without it, the other file is that of `compare --doors`,
+    /// and only the carriers above TCP are drawn
     #[arg(long, value_name = "FILE")]
-    scale: PathBuf,
+    scale: Option<PathBuf>,
 
     /// The folder to write the plots to
     #[arg(long, value_name = "FOLDER")]
@@ -43,89 +44,106 @@ pub(crate) struct PlotArgs {
 impl PlotArgs {
     pub(crate) fn run(self) -> Result<(), BenchError> {
         let comparison: Comparison = read(&self.compare)?;
-        let growth: Growth = read(&self.scale)?;
         fs::create_dir_all(&self.plots)?;
-        let mut latency = Svg::new();
-        let title = "One call at a time, both processes on one CPU: median in microseconds";
-        bars::draw(
-            &mut latency,
-            &comparison,
-            title,
-            Scenario::LoneOneCpu,
-            Metric::P50,
-        );
-        let mut throughput = Svg::new();
-        for (title, scenario) in [
-            (
-                "1 connection, 64 calls in flight: calls per second",
-                Scenario::OneBySixtyFour,
-            ),
-            (
-                "16 connections, 4 calls in flight on each: calls per second",
-                Scenario::SixteenByFour,
-            ),
-            (
-                "64 connections, 1 call in flight on each: calls per second",
-                Scenario::SixtyFourByOne,
-            ),
-        ] {
-            bars::draw(
-                &mut throughput,
-                &comparison,
-                title,
-                scenario,
-                Metric::CallsPerSecond,
-            );
-        }
-        let mut scaling = Svg::new();
-        lines::draw(&mut scaling, &growth, "calls per second", |step| {
-            step.calls_per_second
-        });
-        lines::draw(&mut scaling, &growth, "p99 in microseconds", |step| {
-            step.p99
-        });
-        let mut doors = Svg::new();
-        for (title, scenario, metric) in [
-            (
-                "One call at a time: median in microseconds",
-                Scenario::Lone,
-                Metric::P50,
-            ),
-            (
-                "1 connection, 64 calls in flight: calls per second",
-                Scenario::OneBySixtyFour,
-                Metric::CallsPerSecond,
-            ),
-            (
-                "64 connections, 1 call in flight on each: calls per second",
-                Scenario::SixtyFourByOne,
-                Metric::CallsPerSecond,
-            ),
-        ] {
-            bars::draw_doors(&mut doors, &comparison, title, scenario, metric);
-        }
-        for (name, plot) in [
-            ("doors.svg", doors),
-            ("latency.svg", latency),
-            ("throughput.svg", throughput),
-            ("scaling.svg", scaling),
-        ] {
+        let (plots, parts) = match &self.scale {
+            Some(scale) => all(&comparison, &read(scale)?),
+            None => doors(&comparison),
+        };
+        for (name, plot) in plots {
             fs::write(self.plots.join(name), plot.finish())?;
         }
-
-        let parts = BTreeMap::from([
-            ("machine", machine(&comparison)),
-            ("comparison", table::markdown(&comparison)),
-            ("doors", doors::markdown(&comparison)),
-            ("aims", aims::markdown(&comparison, &growth)),
-            ("scale", scale::markdown(&growth)),
-            ("summary", summary::markdown(&comparison)),
-        ]);
         for file in &self.document {
             document::fill(file, &parts)?;
         }
         Ok(())
     }
+}
+
+/// Plots by their file names, and tables by the names of their places in the documents.
+type Output = (Vec<(&'static str, Svg)>, BTreeMap<&'static str, String>);
+
+/// Draws everything but the carriers above TCP.
+fn all(comparison: &Comparison, growth: &Growth) -> Output {
+    let mut latency = Svg::new();
+    let title = "One call at a time, both processes on one CPU: median in microseconds";
+    bars::draw(
+        &mut latency,
+        comparison,
+        title,
+        Scenario::LoneOneCpu,
+        Metric::P50,
+    );
+    let mut throughput = Svg::new();
+    for (title, scenario) in [
+        (
+            "1 connection, 64 calls in flight: calls per second",
+            Scenario::OneBySixtyFour,
+        ),
+        (
+            "16 connections, 4 calls in flight on each: calls per second",
+            Scenario::SixteenByFour,
+        ),
+        (
+            "64 connections, 1 call in flight on each: calls per second",
+            Scenario::SixtyFourByOne,
+        ),
+    ] {
+        bars::draw(
+            &mut throughput,
+            comparison,
+            title,
+            scenario,
+            Metric::CallsPerSecond,
+        );
+    }
+    let mut scaling = Svg::new();
+    lines::draw(&mut scaling, growth, "calls per second", |step| {
+        step.calls_per_second
+    });
+    lines::draw(&mut scaling, growth, "p99 in microseconds", |step| step.p99);
+    let plots = vec![
+        ("latency.svg", latency),
+        ("throughput.svg", throughput),
+        ("scaling.svg", scaling),
+    ];
+    let parts = BTreeMap::from([
+        ("machine", machine(comparison)),
+        ("comparison", table::markdown(comparison)),
+        ("aims", aims::markdown(comparison, growth)),
+        ("scale", scale::markdown(growth)),
+        ("summary", summary::markdown(comparison)),
+    ]);
+    (plots, parts)
+}
+
+/// Draws the carriers above TCP.
+fn doors(comparison: &Comparison) -> Output {
+    let mut doors = Svg::new();
+    for (title, scenario, metric) in [
+        (
+            "One call at a time: median in microseconds",
+            Scenario::Lone,
+            Metric::P50,
+        ),
+        (
+            "1 connection, 64 calls in flight: calls per second",
+            Scenario::OneBySixtyFour,
+            Metric::CallsPerSecond,
+        ),
+        (
+            "64 connections, 1 call in flight on each: calls per second",
+            Scenario::SixtyFourByOne,
+            Metric::CallsPerSecond,
+        ),
+    ] {
+        bars::draw_doors(&mut doors, comparison, title, scenario, metric);
+    }
+    let parts = BTreeMap::from([
+        ("doors-machine", machine(comparison)),
+        ("doors", doors::markdown(comparison)),
+        ("doors-aims", aims::markdown_of_doors(comparison)),
+    ]);
+    (vec![("doors.svg", doors)], parts)
 }
 
 fn read<T: DeserializeOwned>(file: &PathBuf) -> Result<T, BenchError> {
