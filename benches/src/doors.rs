@@ -38,7 +38,7 @@ pub(crate) const DOORS: [Door; 4] = [
     Door {
         ours: Peer::AgentwireHttp,
         shared: Peer::AgentwireHttp,
-        others: &[Peer::AxumHttp, Peer::AgenkitHttp],
+        others: &[Peer::AxumHttp],
     },
     Door {
         ours: Peer::AgentwireH2c,
@@ -48,7 +48,7 @@ pub(crate) const DOORS: [Door; 4] = [
     Door {
         ours: Peer::AgentwireGrpc,
         shared: Peer::AgentwireGrpc,
-        others: &[Peer::Tonic, Peer::AgenkitGrpc],
+        others: &[Peer::Tonic],
     },
 ];
 

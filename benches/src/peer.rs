@@ -54,12 +54,8 @@ pub(crate) enum Peer {
     TokioWebsockets,
     /// The Python package agenkit, on both sides
     Agenkit,
-    /// agenkit over HTTP/1.1
-    AgenkitHttp,
     /// agenkit over WebSocket
     AgenkitWebsocket,
-    /// agenkit over gRPC
-    AgenkitGrpc,
     /// A client of agentwire, with JSON, and a server of agenkit
     AgentwireToAgenkit,
     /// A client of agenkit and a server of agentwire
@@ -98,9 +94,7 @@ impl Peer {
             Self::Tungstenite => "tokio-tungstenite",
             Self::TokioWebsockets => "tokio-websockets",
             Self::Agenkit => "agenkit 0.92.2 (Python)",
-            Self::AgenkitHttp => "agenkit 0.92.2, HTTP/1.1",
             Self::AgenkitWebsocket => "agenkit 0.92.2, WebSocket",
-            Self::AgenkitGrpc => "agenkit 0.92.2, gRPC",
             Self::AgentwireToAgenkit => "agentwire calls agenkit 0.92.2",
             Self::AgenkitToAgentwire => "agenkit 0.92.2 calls agentwire",
         }
@@ -123,21 +117,18 @@ impl Peer {
 
     /// Returns true if both sides are agenkit.
     pub(crate) const fn is_agenkit(self) -> bool {
-        matches!(
-            self,
-            Self::Agenkit | Self::AgenkitHttp | Self::AgenkitWebsocket | Self::AgenkitGrpc
-        )
+        matches!(self, Self::Agenkit | Self::AgenkitWebsocket)
     }
 
     /// Returns the scheme of a carrier of agentwire or agenkit above TCP.
     pub(crate) const fn scheme(self) -> Option<&'static str> {
         match self {
-            Self::AgentwireHttp | Self::AgenkitHttp => Some("http"),
+            Self::AgentwireHttp => Some("http"),
             Self::AgentwireH2c => Some("h2c"),
             Self::AgentwireWebsocket | Self::AgentwireWebsocketShared | Self::AgenkitWebsocket => {
                 Some("ws")
             }
-            Self::AgentwireGrpc | Self::AgenkitGrpc => Some("grpc"),
+            Self::AgentwireGrpc => Some("grpc"),
             _ => None,
         }
     }
@@ -224,11 +215,9 @@ impl Peer {
             | Self::AgentwireSharedMsgpack
             | Self::AgentwireWebsocketShared => !shape.stream && !shape.separate,
             // The other scenarios show the limits of agenkit, not the limits of the combination.
-            Self::AgentwireToAgenkit
-            | Self::AgenkitToAgentwire
-            | Self::AgenkitHttp
-            | Self::AgenkitWebsocket
-            | Self::AgenkitGrpc => shape.connections == 1 && shape.in_flight == 1,
+            Self::AgentwireToAgenkit | Self::AgenkitToAgentwire | Self::AgenkitWebsocket => {
+                shape.connections == 1 && shape.in_flight == 1
+            }
             _ => true,
         };
         let streams = match self {
