@@ -10,7 +10,7 @@
 //!   the program in `go/`, and [`Proxy`] runs the command `agentwire proxy`. [`CaseClient`] runs a
 //!   case in Python or Go. Dropping one of these values kills its process.
 //! - [`rust_calls_python`], [`python_calls_rust`] and [`rust_calls_rust`] run one case, and
-//!   [`test_cases`] defines a test for each.
+//!   [`test_cases!`] defines a test for each.
 //! - [`RecordingAgent`] records its calls in a file, which remains if the process is killed.
 //! - [`Relay`] forwards bytes between clients and a server, and breaks their connections.
 //!   [`Holdings`] shows what a process has leaked. [`OtlpSink`] collects the spans of processes.
