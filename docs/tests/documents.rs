@@ -9,9 +9,9 @@
 //! the compiled block, `cargo add --git` uses this repository, and `cargo install` only checks that
 //! the package exists. All other programs are the real ones.
 //!
-//! Documents name ports and sockets, which a reader can paste. On Linux, each session has a network of
-//! its own, so these ports are free, and its processes end with it. Sessions of other test runs on the
-//! same machine wait, because they use the same sockets.
+//! Documents name ports and sockets in `/tmp`, which a reader can paste. On Linux, each session has a
+//! network and a `/tmp` of its own. These ports and sockets are free there, whatever other test runs do
+//! and have left behind, and its processes end with it. On other systems, test runs take turns.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
@@ -34,7 +34,7 @@ use rustix::fs::{FlockOperation, flock};
 #[test]
 fn every_block_of_every_document_runs() {
     let session = Session::new();
-    let _turn = turn();
+    let _turn = (!session.is_separate).then(turn);
     let mut failures = Vec::new();
     for document in Document::all().unwrap() {
         let imports = |block: &Block| block.text.contains("from agenkit");
@@ -254,7 +254,7 @@ fn read_sources(folder: &Path, source: &mut String) {
 /// The programs that a session can use.
 struct Session {
     bin: tempfile::TempDir,
-    /// Whether each session has a network and processes of its own.
+    /// Whether each session has a network, a `/tmp` and processes of its own.
     is_separate: bool,
 }
 
@@ -282,7 +282,8 @@ impl Session {
             .replace("@PROGRAMS@", &programs.display().to_string())
             .replace("@EXAMPLES@", &target.join("examples").display().to_string());
         script("cargo", cargo);
-        let is_separate = separate().arg("true").output();
+        let output = tempfile::tempdir().unwrap();
+        let is_separate = separate().arg("true").env("STORY", output.path()).output();
         Self {
             bin,
             is_separate: is_separate.is_ok_and(|it| it.status.success()),
@@ -375,16 +376,32 @@ impl Session {
     }
 }
 
-/// Returns a command that runs its arguments in a network with no interface but its own loopback. When
-/// it ends, so do all processes that it has started.
+/// Returns a command that runs its arguments in a network with no interface but its own loopback, and
+/// with a `/tmp` of its own below the directory `$STORY`. When it ends, so do all processes that it has
+/// started.
 fn separate() -> Command {
     let mut command = Command::new("unshare");
     command
-        .args(["--user", "--map-root-user", "--net", "--pid", "--fork"])
-        .args(["--kill-child", "sh", "-c"])
-        .args([r#"ip link set lo up && exec "$@""#, "sh"]);
+        .args(["--user", "--map-root-user", "--net", "--mount"])
+        .args(["--pid", "--fork", "--kill-child", "sh", "-c"])
+        .args([SEPARATE, "sh"]);
     command
 }
+
+/// The new `/tmp` has the directories of the old one, because programs of the session can lie in them,
+/// but no sockets.
+const SEPARATE: &str = r#"
+set -e
+ip link set lo up
+mkdir "$STORY/tmp"
+for directory in /tmp/*/ /tmp/.[!.]*/; do
+    [ -d "$directory" ] || continue
+    mkdir "$STORY$directory"
+    mount --bind "$directory" "$STORY$directory"
+done
+mount --rbind "$STORY/tmp" /tmp
+exec "$@"
+"#;
 
 /// Waits until no other test run is in a session, and returns the lock of this one.
 fn turn() -> fs::File {
