@@ -9,16 +9,19 @@ use std::{
 };
 
 use agentwire::{
-    Endpoint, Error, LocalAgent, Map, Message, Proxy, RemoteAgent, RetryPolicy, Value, agent_fn,
-    map,
+    CallOptions, Endpoint, Error, LocalAgent, Map, Message, Proxy, RemoteAgent, RetryPolicy, Value,
+    agent_fn, map,
     registry::{LocalRegistry, Query, Registry, RegistryServer, RemoteRegistry},
     stream_fn, value,
 };
 use futures_util::{StreamExt, stream};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     client, client_builder,
     common::{memory, until, within},
+    raw::framed,
     serve, serve_with,
 };
 
@@ -254,6 +257,84 @@ async fn calls_share_one_connection_unless_the_client_allows_fewer() {
         let held = within(futures_util::future::join_all(streams)).await;
         assert_eq!(remote.stats().open, open);
         drop(held);
+    }
+}
+
+#[tokio::test]
+async fn streams_that_are_not_read_do_not_stop_other_calls() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let endless = stream_fn("endless", move |_: Message| {
+        let count = Arc::clone(&count);
+        stream::repeat_with(move || {
+            count.fetch_add(1, SeqCst);
+            Ok(Message::agent("x".repeat(100_000)))
+        })
+    });
+    let server = serve_with(LocalAgent::builder(endless)).await;
+    let builder = client_builder(server.endpoint(), "endless").max_connections(1);
+    let remote = builder.build().unwrap();
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let mut chunks = Box::pin(remote.stream(Message::user("x")));
+        within(chunks.next()).await.unwrap().unwrap();
+        held.push(chunks);
+    }
+    // Each stream has a window of 1 MiB, which is more than ten chunks.
+    until("the windows are full", || sent.load(SeqCst) >= 8 * 10).await;
+    within(remote.ping()).await.unwrap();
+    assert_eq!(remote.stats().open, 1);
+}
+
+/// Accepts connections, and answers only the first request of each.
+async fn fall_silent_after_one_answer(listener: TcpListener) {
+    let status = http::HeaderMap::from_iter([(
+        http::HeaderName::from_static("grpc-status"),
+        http::HeaderValue::from_static("0"),
+    )]);
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let status = status.clone();
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+            drop(request);
+            let head = http::Response::builder().header("content-type", "application/grpc");
+            let head = head.body(()).unwrap();
+            let mut stream = respond.send_response(head, false).unwrap();
+            let answer = agentwire_proto::Response {
+                r#type: 1,
+                message: Some(agentwire_proto::Message {
+                    role: "agent".to_owned(),
+                    ..agentwire_proto::Message::default()
+                }),
+                ..agentwire_proto::Response::default()
+            };
+            stream.send_data(framed(&answer).into(), false).unwrap();
+            stream.send_trailers(status).unwrap();
+            // The second request is taken, so that the first answer was sent. Then the connection is
+            // kept, but not driven any more.
+            let second = connection.accept().await;
+            std::future::pending::<()>().await;
+            drop((second, connection));
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_silent_for_a_whole_call_serves_no_further_calls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("grpc://{}", listener.local_addr().unwrap());
+    let endpoint: Endpoint = url.parse().unwrap();
+    let _server = AbortOnDropHandle::new(tokio::spawn(fall_silent_after_one_answer(listener)));
+    let builder = client_builder(&endpoint, "echo").retry(RetryPolicy::never());
+    let remote = builder.build().unwrap();
+    let short = CallOptions::new().timeout(Duration::from_millis(50));
+    for _ in 0..3 {
+        within(remote.process(Message::user("x"))).await.unwrap();
+        let call = remote.process_with(Message::user("x"), &short);
+        let error = within(call).await.unwrap_err();
+        assert!(error.is_timeout(), "{error}");
     }
 }
 

@@ -9,8 +9,10 @@ use std::{
 };
 
 use agentwire::{
-    Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy, agent_fn,
+    CallOptions, Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
+    agent_fn, stream_fn,
 };
+use futures_util::{StreamExt, stream};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -139,6 +141,9 @@ async fn a_connection_of_http2_serves_one_call_if_none_may_be_idle() {
     until("all connections are closed", || remote.stats().open == 0).await;
 }
 
+/// The answer to any request.
+const DONE: &str = r#"{"version": "1.0", "type": "response", "id": "1", "payload": {"message": {"role": "agent", "content": "done"}}}"#;
+
 /// Answers the first request of each connection, and refuses the others.
 async fn answer_one_request_per_connection(listener: TcpListener) {
     loop {
@@ -156,8 +161,7 @@ async fn answer_one_request_per_connection(listener: TcpListener) {
                 let mut stream = respond
                     .send_response(http::Response::new(()), false)
                     .unwrap();
-                let answer = r#"{"version": "1.0", "type": "response", "id": "1", "payload": {"message": {"role": "agent", "content": "done"}}}"#;
-                stream.send_data(answer.into(), true).unwrap();
+                stream.send_data(DONE.into(), true).unwrap();
             }
         });
     }
@@ -178,4 +182,70 @@ async fn a_request_that_a_connection_refuses_is_sent_on_another_one() {
         assert_eq!(reply.text(), Some("done"));
     }
     assert_eq!(remote.stats().reconnects, 2);
+}
+
+#[tokio::test]
+async fn streams_that_are_not_read_do_not_stop_other_calls() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let endless = stream_fn("endless", move |_: Message| {
+        let count = Arc::clone(&count);
+        stream::repeat_with(move || {
+            count.fetch_add(1, SeqCst);
+            Ok(Message::agent("x".repeat(100_000)))
+        })
+    });
+    let builder = LocalAgent::builder(endless).endpoint("h2c://127.0.0.1:0");
+    let server = within(builder.serve()).await.unwrap();
+    let builder = RemoteAgent::builder(server.endpoint()).max_connections(1);
+    let remote = builder.build().unwrap();
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let mut chunks = Box::pin(remote.stream(Message::user("x")));
+        within(chunks.next()).await.unwrap().unwrap();
+        held.push(chunks);
+    }
+    // Each stream has a window of 1 MiB, which is more than ten chunks.
+    until("the windows are full", || sent.load(SeqCst) >= 8 * 10).await;
+    within(remote.ping()).await.unwrap();
+    assert_eq!(remote.stats().open, 1);
+}
+
+/// Accepts connections, and answers only the first request of each.
+async fn fall_silent_after_one_answer(listener: TcpListener) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+            drop(request);
+            let mut stream = respond
+                .send_response(http::Response::new(()), false)
+                .unwrap();
+            stream.send_data(DONE.into(), true).unwrap();
+            // The second request is taken, so that the first answer was sent. Then the connection is
+            // kept, but not driven any more.
+            let second = connection.accept().await;
+            std::future::pending::<()>().await;
+            drop((second, connection));
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_silent_for_a_whole_call_serves_no_further_calls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("h2c://{}", listener.local_addr().unwrap());
+    let endpoint: Endpoint = url.parse().unwrap();
+    let _server = AbortOnDropHandle::new(tokio::spawn(fall_silent_after_one_answer(listener)));
+    let builder = RemoteAgent::builder(&endpoint).retry(RetryPolicy::never());
+    let remote = builder.build().unwrap();
+    let short = CallOptions::new().timeout(Duration::from_millis(50));
+    for _ in 0..3 {
+        let answered = within(remote.process(Message::user("x"))).await.unwrap();
+        assert_eq!(answered.text(), Some("done"));
+        let call = remote.process_with(Message::user("x"), &short);
+        let error = within(call).await.unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+    }
 }

@@ -1,4 +1,4 @@
-//! One request over HTTP/2, for HTTP and for gRPC.
+//! Connections of HTTP/2 and requests on them, for HTTP and for gRPC.
 //!
 //! The crate `h2` is driven without a library above it, so that the head and the body of a small
 //! request are one write, and no task is started for a request.
@@ -7,17 +7,54 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
+    sync::Arc,
 };
 
 use agentwire_codec::FrameError;
+use agentwire_transport::Connection;
 use bytes::Bytes;
 use h2::{
     Reason, RecvStream, SendStream,
-    client::{ResponseFuture, SendRequest},
+    client::{Builder, ResponseFuture, SendRequest},
 };
 use http::{Request, Response};
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    wire::{Shared, Wire},
+};
+
+/// An open connection: the handle that sends requests, the future that drives the connection, and
+/// the bytes below it.
+pub(super) type Opened = (
+    SendRequest<Bytes>,
+    h2::client::Connection<Wire, Bytes>,
+    Arc<Shared>,
+);
+
+/// Starts HTTP/2 on a connection that `max_calls` calls share.
+///
+/// # Errors
+///
+/// Returns an error if the start cannot be written.
+pub(super) async fn open(connection: Connection, max_calls: usize) -> Result<Opened, h2::Error> {
+    let (wire, shared) = Wire::new(connection);
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(connection_window(max_calls))
+        .max_header_list_size(MAX_HEADERS);
+    let (sender, connection) = builder.handshake(wire).await?;
+    Ok((sender, connection, shared))
+}
+
+/// Returns what the server may send of all answers that their callers have not read. Every answer
+/// has its whole window, so that callers that do not read cannot stop the answers to others.
+fn connection_window(max_calls: usize) -> u32 {
+    let calls = u32::try_from(max_calls.max(1)).unwrap_or(u32::MAX);
+    STREAM_WINDOW.saturating_mul(calls).min(MAX_WINDOW)
+}
 
 /// The reason why a request has no answer.
 #[derive(Debug)]
@@ -147,6 +184,29 @@ pub(super) fn failure(
     }
 }
 
+/// What the server may send of one answer that its caller has not read.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// The largest window (RFC 9113, section 6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+
+const MAX_HEADERS: u32 = 64 * 1024;
+
 /// The size of a request that is queued although the server may not read it yet. Its bytes are in
 /// memory in any case.
 const MAX_UNASKED: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_room_for_the_windows_of_all_its_answers() {
+        for (calls, window) in [(0, 1), (1, 1), (64, 64), (2047, 2047)] {
+            assert_eq!(connection_window(calls), window * STREAM_WINDOW);
+        }
+        for calls in [2048, usize::MAX] {
+            assert_eq!(connection_window(calls), MAX_WINDOW);
+        }
+    }
+}

@@ -20,6 +20,8 @@ mod http2;
 mod idle_limit;
 pub(super) mod outage;
 pub(super) mod request;
+#[cfg(any(feature = "grpc", feature = "http"))]
+mod wire;
 
 use std::{fmt, sync::Arc};
 

@@ -72,8 +72,7 @@ pub(super) async fn call(
     let (slot, begun) = send(all, outgoing, deadlines).await?;
     let answer = answer(all, begun, request.grpc_method());
     let answer = timeout_at(until, answer).await;
-    drop(slot);
-    answer.map_err(|_| Failure::TimedOut(Phase::Receiving))?
+    answer.map_err(|_| timed_out(all, &slot))?
 }
 
 /// Sends a request and waits for its first answer.
@@ -122,6 +121,12 @@ pub(super) async fn ping(all: &Arc<Connections>, deadlines: Deadlines<'_>) -> Re
     send(all, outgoing, deadlines).await.map(drop)
 }
 
+/// Returns the failure of a call whose answer has not arrived in time.
+fn timed_out(all: &Connections, slot: &Slot) -> Failure {
+    all.timed_out(slot);
+    Failure::TimedOut(Phase::Receiving)
+}
+
 /// Sends a request and waits until its answer begins. If an open connection ends before the request
 /// was sent, the request is sent on another connection.
 async fn send<'a>(
@@ -131,7 +136,7 @@ async fn send<'a>(
 ) -> Result<(Slot, Begun), Failure> {
     let mut refusals = 0;
     loop {
-        let slot = all.slot();
+        let mut slot = all.slot();
         let is_reused = slot.is_open();
         if !is_reused {
             deadlines.check_candidate()?;
@@ -150,6 +155,7 @@ async fn send<'a>(
         match attempt(all, &slot, outgoing).await {
             Ok(begun) => {
                 slot.answered();
+                slot.progressed();
                 return Ok((slot, begun));
             }
             // The server allows fewer calls than was assumed, and has told so by now.
@@ -161,8 +167,16 @@ async fn send<'a>(
                 tracing::debug!(%error, "server closed a connection; using another");
                 all.remove(slot.connection(), |_| true);
             }
-            Err(failure) if is_reused => return Err(failure),
-            Err(failure) => return Err(failure.before_first_answer(all.endpoint())),
+            Err(failure) => {
+                if matches!(failure, Failure::TimedOut(_)) {
+                    all.timed_out(&slot);
+                }
+                return Err(if is_reused {
+                    failure
+                } else {
+                    failure.before_first_answer(all.endpoint())
+                });
+            }
         }
     }
 }
@@ -290,7 +304,9 @@ impl Chunks {
         until: Instant,
     ) -> Result<Body, Failure> {
         let next = timeout_at(until, self.receive()).await;
-        next.map_err(|_| Failure::TimedOut(Phase::Receiving))?
+        let next = next.map_err(|_| timed_out(&self.all, &self.slot))?;
+        self.slot.progressed();
+        next
     }
 
     async fn receive(&mut self) -> Result<Body, Failure> {

@@ -14,7 +14,7 @@ use agentwire_transport::{
     internal::{MAX_TIMEOUT, RuntimeAffinity},
 };
 use bytes::Bytes;
-use h2::client::{Builder, SendRequest};
+use h2::client::SendRequest;
 use tokio::{
     sync::OnceCell,
     time::{Instant, sleep_until},
@@ -23,7 +23,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::failure::from_h2;
 use crate::client::{
-    channel::{calls::Calls, failure::Failure},
+    channel::{
+        calls::Calls,
+        failure::Failure,
+        http2,
+        wire::{Shared, Wire},
+    },
     stats::Counters,
 };
 
@@ -37,6 +42,7 @@ pub(super) struct Connection {
 
 struct Opened {
     sender: SendRequest<Bytes>,
+    shared: Arc<Shared>,
     affinity: RuntimeAffinity,
     _driver: AbortOnDropHandle<()>,
 }
@@ -53,11 +59,17 @@ pub(super) struct Opening<'a> {
     pub(super) connector: &'a dyn Connector,
     pub(super) counters: &'a Arc<Counters>,
     pub(super) idle_timeout: Duration,
+    /// How many calls share the connection.
+    pub(super) max_calls: usize,
     pub(super) owner: Weak<dyn Owner>,
 }
 
 /// The right to make a call on a connection.
-pub(super) struct Slot(Arc<Connection>);
+pub(super) struct Slot {
+    connection: Arc<Connection>,
+    /// The number of bytes that the connection had received when the call received its last ones.
+    received: u64,
+}
 
 impl Connection {
     pub(super) fn new() -> Arc<Self> {
@@ -71,7 +83,10 @@ impl Connection {
     /// Counts a call. The caller must hold the lock of `Connections`.
     pub(super) fn slot(self: &Arc<Self>) -> Slot {
         self.calls.begin();
-        Slot(Arc::clone(self))
+        Slot {
+            connection: Arc::clone(self),
+            received: self.received(),
+        }
     }
 
     /// Returns how many calls the server allows, if it has told.
@@ -95,6 +110,10 @@ impl Connection {
         self.calls.in_flight()
     }
 
+    fn received(&self) -> u64 {
+        self.opened.get().map_or(0, |one| one.shared.received())
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.opened.initialized() && self.in_flight() == 0
     }
@@ -102,34 +121,35 @@ impl Connection {
 
 impl Slot {
     pub(super) fn is_open(&self) -> bool {
-        self.0.opened.initialized()
+        self.connection.opened.initialized()
     }
 
     /// Opens the connection unless another call opens it.
     pub(super) async fn open(&self, opening: Opening<'_>) -> Result<(), Failure> {
-        let opened = self.0.opened.get_or_try_init(|| async {
+        let opened = self.connection.opened.get_or_try_init(|| async {
             let Opening {
                 connector,
                 counters,
                 idle_timeout,
+                max_calls,
                 owner,
             } = opening;
             let stream = connector.connect().await.map_err(Failure::Connect)?;
             let driver = Driver {
                 owner,
-                connection: Arc::downgrade(&self.0),
+                connection: Arc::downgrade(&self.connection),
                 counters: Arc::clone(counters),
                 endpoint: connector.endpoint().clone(),
                 idle_timeout: idle_timeout.min(MAX_TIMEOUT),
             };
-            driver.start(stream).await
+            driver.start(stream, max_calls).await
         });
         opened.await.map(drop)
     }
 
     /// Returns a handle that sends a request once the server allows another call.
     pub(super) async fn sender(&self) -> Result<SendRequest<Bytes>, Failure> {
-        let Some(opened) = self.0.opened.get() else {
+        let Some(opened) = self.connection.opened.get() else {
             return Err(Failure::not_connected());
         };
         let ready = opened.sender.clone().ready().await;
@@ -137,18 +157,28 @@ impl Slot {
     }
 
     pub(super) fn connection(&self) -> &Arc<Connection> {
-        &self.0
+        &self.connection
+    }
+
+    /// Records that bytes of the answer have arrived.
+    pub(super) fn progressed(&mut self) {
+        self.received = self.connection.received();
+    }
+
+    /// Returns whether nothing has arrived on the connection since the last bytes of the call.
+    pub(super) fn is_silent(&self) -> bool {
+        self.connection.received() == self.received
     }
 
     /// Records that the server has answered, which it does after it has told its settings.
     pub(super) fn answered(&self) {
-        self.0.is_settled.store(true, Relaxed);
+        self.connection.is_settled.store(true, Relaxed);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.calls.end();
+        self.connection.calls.end();
     }
 }
 
@@ -168,25 +198,18 @@ struct Driver {
 }
 
 impl Driver {
-    async fn start(self, stream: ByteStream) -> Result<Opened, Failure> {
-        let mut builder = Builder::new();
-        builder
-            .enable_push(false)
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(MAX_HEADERS);
-        let (sender, connection) = builder
-            .handshake(stream)
-            .await
-            .map_err(|error| from_h2(error, false))?;
+    async fn start(self, stream: ByteStream, max_calls: usize) -> Result<Opened, Failure> {
+        let opened = http2::open(stream, max_calls).await;
+        let (sender, connection, shared) = opened.map_err(|error| from_h2(error, false))?;
         Ok(Opened {
             sender,
+            shared,
             affinity: RuntimeAffinity::current(),
             _driver: AbortOnDropHandle::new(tokio::spawn(self.run(connection))),
         })
     }
 
-    async fn run(self, connection: h2::client::Connection<ByteStream, Bytes>) {
+    async fn run(self, connection: h2::client::Connection<Wire, Bytes>) {
         let open = self.counters.opened(&self.endpoint);
         let ended = tokio::select! {
             biased;
@@ -231,11 +254,3 @@ impl Driver {
         }
     }
 }
-
-/// What the server may send of one answer that the client has not read.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-
-/// What the server may send of all answers that the client has not read.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-
-const MAX_HEADERS: u32 = 16 * 1024;

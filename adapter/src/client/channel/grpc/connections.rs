@@ -52,6 +52,7 @@ impl Connections {
             connector: &*self.connector,
             counters: &self.counters,
             idle_timeout: self.idle_timeout,
+            max_calls: self.max_calls,
             owner,
         }
     }
@@ -96,6 +97,16 @@ impl Connections {
         let slot = connection.slot();
         connections.push(connection);
         slot
+    }
+
+    /// Handles the timeout of a call. A connection from which nothing has arrived while the call
+    /// waited may be dead, so it serves no further calls. It is not pinged: many servers of gRPC
+    /// end a connection after a few pings in a silent call.
+    pub(super) fn timed_out(&self, slot: &Slot) {
+        if slot.is_silent() && self.remove(slot.connection(), |_| true) {
+            let endpoint = self.endpoint();
+            tracing::debug!(%endpoint, "connection of gRPC is silent; the next call opens another");
+        }
     }
 
     pub(super) fn idle(&self) -> usize {

@@ -112,8 +112,9 @@ async fn send(
             Err(failure) => failure,
         };
         let shared = Arc::clone(lease.shared());
-        if !matches!(failure, Failure::TimedOut(_)) {
-            lease.failed(&failure);
+        match failure {
+            Failure::TimedOut(_) => lease.timed_out(),
+            _ => lease.failed(&failure),
         }
         // No server of HTTP/1.1 takes the start of HTTP/2 for a request that it could process, and
         // a server of HTTP/2 begins with its settings. The answer may be lost with the connection.
@@ -250,7 +251,10 @@ async fn next_data(
 ) -> Result<Option<Bytes>, Failure> {
     let next = poll_fn(|cx| lease.poll_with(cx, |cx, _| body.poll_data(cx)));
     let next = timeout_at(until, next).await;
-    let next = next.map_err(|_| Failure::TimedOut(Phase::Receiving))?;
+    let Ok(next) = next else {
+        lease.timed_out();
+        return Err(Failure::TimedOut(Phase::Receiving));
+    };
     match next {
         None => Ok(None),
         Some(Err(failure)) => {
@@ -259,6 +263,7 @@ async fn next_data(
         }
         Some(Ok(data)) => {
             lease.counters().received(data.len() as u64);
+            lease.progressed();
             Ok(Some(data))
         }
     }

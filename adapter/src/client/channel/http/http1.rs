@@ -19,8 +19,13 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::wire::{Shared, Wire};
-use crate::{client::stats::OpenConnection, poll_rounds::PollRounds};
+use crate::{
+    client::{
+        channel::wire::{Shared, Wire},
+        stats::OpenConnection,
+    },
+    poll_rounds::PollRounds,
+};
 
 /// The body of a request.
 #[derive(Debug)]

@@ -15,20 +15,17 @@ use std::{
 
 use agentwire_transport::{Connection, internal::RuntimeAffinity};
 use bytes::Bytes;
-use h2::{
-    Ping, PingPong, RecvStream,
-    client::{Builder, SendRequest},
-};
+use h2::{Ping, PingPong, RecvStream, client::SendRequest};
 use http::{Request, Response};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::wire::{Shared, Wire};
 use crate::{
     client::{
         channel::{
             calls::Calls,
             http2::{self, Unanswered},
+            wire::Shared,
         },
         stats::OpenConnection,
     },
@@ -66,16 +63,10 @@ struct KeepAlive {
 impl Http2 {
     pub(super) async fn open(
         connection: Connection,
+        max_calls: usize,
         open: OpenConnection,
     ) -> Result<Self, h2::Error> {
-        let (wire, shared) = Wire::new(connection);
-        let (sender, mut connection) = Builder::new()
-            .enable_push(false)
-            .initial_window_size(WINDOW)
-            .initial_connection_window_size(4 * WINDOW)
-            .max_header_list_size(MAX_HEADERS)
-            .handshake(wire)
-            .await?;
+        let (sender, mut connection, shared) = http2::open(connection, max_calls).await?;
         let calls = Arc::new(Calls::new());
         let mut keep_alive = KeepAlive {
             ping: connection.ping_pong(),
@@ -202,11 +193,6 @@ impl fmt::Debug for Http2 {
     }
 }
 
-/// The bytes of one answer that the server may send before they are read.
-const WINDOW: u32 = 1024 * 1024;
-
-const MAX_HEADERS: u32 = 64 * 1024;
-
 /// The time of silence while calls wait after which the server is pinged, and the time for its
 /// answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -225,7 +211,7 @@ mod tests {
         let counters = Arc::new(Counters::new(Observers::default()));
         let endpoint: Endpoint = "h2c://127.0.0.1:1".parse().unwrap();
         let open = counters.opened(&endpoint);
-        let http2 = Http2::open(Connection::custom(near, "a silent server"), open).await;
+        let http2 = Http2::open(Connection::custom(near, "a silent server"), 64, open).await;
         (Arc::new(http2.unwrap()), far)
     }
 

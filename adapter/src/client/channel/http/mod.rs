@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `exchange` | sends a request, and reads its answer or the events of a stream |
 //! | `pool` | keeps the connections to one endpoint |
-//! | `http1`, `http2` > `wire` | one connection of either version; the bytes below it |
+//! | `http1`, `http2` | one connection of either version |
 //! | `body` | the body of an answer of either version |
 //! | `target` | the URLs and headers of requests |
 //! | `answer`, `sse` | read bodies and events |
@@ -19,7 +19,6 @@ mod http2;
 mod pool;
 mod sse;
 mod target;
-mod wire;
 
 use std::sync::Arc;
 

@@ -22,10 +22,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     http1::{Answered, Http1, Payload},
     http2::{Http2, Slot},
-    wire::Shared,
 };
 use crate::client::{
-    channel::{deadlines::Deadlines, failure::Failure, idle_limit::IdleLimit},
+    channel::{deadlines::Deadlines, failure::Failure, idle_limit::IdleLimit, wire::Shared},
     permits::{Permit, Permits},
     shared::Client,
     stats::Counters,
@@ -83,6 +82,8 @@ pub(super) struct Lease {
     /// When the connection became idle before this lease, if it was.
     idle_since: Option<Instant>,
     leased: Instant,
+    /// The number of bytes that the connection had received when this lease received its last ones.
+    received: u64,
     _permits: LeasePermits,
 }
 
@@ -183,11 +184,13 @@ impl Pool {
     ) -> Lease {
         // A shared connection is counted by the pool, unless it serves only one call.
         let is_owned = matches!(connection, Leased::Http1(_)) || self.idle_limit.is_zero();
+        let received = connection.shared().received();
         Lease {
             pool: Arc::clone(self),
             connection,
             idle_since,
             leased: Instant::now(),
+            received,
             _permits: LeasePermits {
                 _call: call,
                 _connection: permit.filter(|_| is_owned),
@@ -227,7 +230,7 @@ impl Pool {
             let connection = Http1::open(connection, open).await.map_err(failed)?;
             return Ok(Leased::Http1(Box::new(connection)));
         }
-        let opened = Http2::open(connection, open).await;
+        let opened = Http2::open(connection, self.max_calls, open).await;
         let connection = opened.map_err(|error| Failure::Unsent(io::Error::other(error)))?;
         let connection = Arc::new(connection);
         let mut state = self.state.lock();
@@ -382,16 +385,27 @@ async fn reap(pool: Weak<Pool>, first: Instant) {
     }
 }
 
+impl Leased {
+    fn shared(&self) -> &Arc<Shared> {
+        match self {
+            Self::Http1(connection) => connection.shared(),
+            Self::Http2(connection) => connection.shared(),
+        }
+    }
+}
+
 impl Lease {
     pub(super) fn counters(&self) -> &Counters {
         &self.pool.counters
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
-        match &self.connection {
-            Leased::Http1(connection) => connection.shared(),
-            Leased::Http2(connection) => connection.shared(),
-        }
+        self.connection.shared()
+    }
+
+    /// Records that bytes of the answer have arrived.
+    pub(super) fn progressed(&mut self) {
+        self.received = self.shared().received();
     }
 
     pub(super) fn is_http2(&self) -> bool {
@@ -435,6 +449,26 @@ impl Lease {
         }
     }
 
+    /// Handles the timeout of a call. A connection of HTTP/2 from which nothing has arrived while
+    /// the call waited may be dead, so it serves no further calls.
+    pub(super) fn timed_out(&self) {
+        if let Leased::Http2(slot) = &self.connection {
+            if slot.shared().received() == self.received && self.retire(slot) {
+                let endpoint = self.pool.endpoint();
+                tracing::debug!(%endpoint, "connection of HTTP/2 is silent; the next call opens another");
+            }
+        }
+    }
+
+    /// Removes a connection of HTTP/2 from the pool. The calls on it go on. Returns whether the
+    /// pool had the connection.
+    fn retire(&self, slot: &Slot) -> bool {
+        let removed = remove(&mut self.pool.state.lock().shared, |one| {
+            std::ptr::eq(one, &**slot.connection())
+        });
+        !removed.is_empty()
+    }
+
     /// Handles a failure before the end of the answer. A connection of HTTP/2 goes on if only the
     /// stream of the call has failed.
     pub(super) fn failed(&self, failure: &Failure) {
@@ -445,10 +479,7 @@ impl Lease {
                     return;
                 }
                 // Otherwise, the next attempt would use the connection again.
-                let removed = remove(&mut self.pool.state.lock().shared, |one| {
-                    std::ptr::eq(one, &**slot.connection())
-                });
-                if removed.is_empty() {
+                if !self.retire(slot) {
                     return;
                 }
                 slot.open.lost();

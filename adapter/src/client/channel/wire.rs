@@ -1,4 +1,4 @@
-//! The bytes of a connection below hyper: [`Wire`].
+//! The bytes of a connection of HTTP: [`Wire`].
 
 use std::{
     io,
@@ -13,12 +13,12 @@ use std::{
 use agentwire_transport::{Connection, internal::Mutex};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection whose bytes are counted, and which can be checked while hyper has it.
+/// A connection whose bytes are counted, and which can be checked while a library for HTTP has it.
 #[derive(Debug)]
 pub(super) struct Wire(Arc<Shared>);
 
-/// What is known about a connection without hyper. One task at a time uses it, so the lock is free
-/// and the counters are only hints: `Relaxed` is sufficient.
+/// What is known about a connection without that library. One task at a time uses it, so the lock
+/// is free and the counters are only hints: `Relaxed` is sufficient.
 #[derive(Debug)]
 pub(super) struct Shared {
     connection: Mutex<Connection>,
@@ -47,20 +47,25 @@ impl Shared {
     }
 
     /// Returns the number of bytes that were written.
+    #[cfg(feature = "http")]
     pub(super) fn written(&self) -> u64 {
         self.written.load(Relaxed)
     }
 
+    /// Returns whether the first bytes of the peer are those of HTTP/1.
+    #[cfg(feature = "http")]
     pub(super) fn speaks_http1(&self) -> bool {
         self.speaks_http1.load(Relaxed)
     }
 
     /// Returns whether the connection is open and no unexpected bytes have arrived.
+    #[cfg(feature = "http")]
     pub(super) fn is_idle_and_open(&self) -> bool {
         self.connection.lock().probe().is_idle_and_open()
     }
 
     /// Returns whether the connection is driven while the current runtime is running.
+    #[cfg(feature = "http")]
     pub(super) fn is_driven_here(&self) -> bool {
         self.connection.lock().is_driven_here()
     }
