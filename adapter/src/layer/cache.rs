@@ -242,7 +242,7 @@ impl Layer for Cache {
         next: &Arc<A>,
     ) -> impl Future<Output = Result<Message, AgentError>> + Send {
         match self.key(&message, &context, next.name()) {
-            Some(key) => Either::Left(self.answer(key, message, context, next)),
+            Some(key) => Either::Left(Box::pin(self.answer(key, message, context, next))),
             None => Either::Right(next.process(message, context)),
         }
     }

@@ -1,13 +1,13 @@
 //! A layer that asks other agents if one fails: [`Fallback`].
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, future::Future, pin::pin, sync::Arc};
 
 use agentwire_codec::{ErrorCode, Message, Value, internal::repeatable_text, map};
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::StreamExt;
 
-use super::{Layer, fault::is_fault};
+use super::{Layer, fault::is_fault, future::OrElse};
 use crate::{Agent, AgentError, RequestContext, SharedAgent};
 
 /// A layer that asks other agents, in order, if an agent fails.
@@ -139,21 +139,20 @@ impl Fallback {
             }
         }
     }
-}
 
-impl Layer for Fallback {
-    async fn process<A: Agent>(
+    /// Asks the other agents after the first has failed.
+    async fn ask_others(
         &self,
+        mut error: AgentError,
         message: Message,
         context: RequestContext,
-        next: &Arc<A>,
+        first: &str,
     ) -> Result<Message, AgentError> {
-        let mut error = match next.process(message.clone(), context.clone()).await {
-            Err(error) if self.falls_back(&error) => error,
-            answer => return answer,
-        };
+        if !self.falls_back(&error) {
+            return Err(error);
+        }
         let mut failed = FailedAttempts::default();
-        let mut last = next.name();
+        let mut last = first;
         fell_back(&context, last);
         for other in &self.others {
             failed.push(last, &error);
@@ -168,6 +167,20 @@ impl Layer for Fallback {
             }
         }
         Err(failed.explain(last, error))
+    }
+}
+
+impl Layer for Fallback {
+    fn process<A: Agent>(
+        &self,
+        message: Message,
+        context: RequestContext,
+        next: &Arc<A>,
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
+        let first = next.process(message.clone(), context.clone());
+        OrElse::new(first, move |error| {
+            self.ask_others(error, message, context, next.name())
+        })
     }
 
     fn stream<A: Agent>(

@@ -159,11 +159,11 @@ impl Layer for Hedge {
         if !(self.idempotent)(&message) {
             return Either::Left(next.process(message, context));
         }
-        Either::Right(async move {
+        Either::Right(Box::pin(async move {
             let attempt = || next.process(message.clone(), context.clone());
             self.run(Target::agent(next), context.observers(), attempt)
                 .await
-        })
+        }))
     }
 
     fn execute<T: Tool>(
@@ -176,11 +176,11 @@ impl Layer for Hedge {
         if !filter.is_some_and(|filter| filter(next.name(), &kwargs)) {
             return Either::Left(next.execute(kwargs, context));
         }
-        Either::Right(async move {
+        Either::Right(Box::pin(async move {
             let attempt = || next.execute(kwargs.clone(), context.clone());
             self.run(Target::tool(next), context.observers(), attempt)
                 .await
-        })
+        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A layer that reports requests to an observer: [`Metrics`].
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, future::Future, pin::pin, sync::Arc};
 
 use agentwire_codec::{ErrorCode, Map, Message, RequestId, ToolResult};
 use async_stream::stream;
@@ -8,7 +8,7 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::Layer;
+use super::{Layer, future::Seen};
 use crate::{
     Agent, AgentError, RequestContext, Tool,
     observer::{Observer, Outcome, RequestEvent, Side},
@@ -69,12 +69,12 @@ impl Metrics {
         self
     }
 
-    fn start<'a>(
+    fn start<'a, 'n>(
         &'a self,
         method: &'static str,
-        name: &'a str,
+        name: &'n str,
         context: &RequestContext,
-    ) -> Running<'a> {
+    ) -> Running<'a, 'n> {
         let running = Running {
             layer: self,
             method,
@@ -89,10 +89,10 @@ impl Metrics {
 }
 
 /// Reports the end of a request when it is dropped. A request without an answer is cancelled.
-struct Running<'a> {
+struct Running<'a, 'n> {
     layer: &'a Metrics,
     method: &'static str,
-    name: &'a str,
+    name: &'n str,
     id: RequestId,
     start: Instant,
     end: End,
@@ -104,7 +104,15 @@ enum End {
     Failed(ErrorCode),
 }
 
-impl Running<'_> {
+impl Running<'_, '_> {
+    /// Reports the outcome of the only answer.
+    fn observe<T>(
+        mut self,
+        work: impl Future<Output = Result<T, AgentError>>,
+    ) -> impl Future<Output = Result<T, AgentError>> {
+        Seen::new(work, move |answer| self.answered(answer))
+    }
+
     fn event(&self) -> RequestEvent<'_> {
         RequestEvent {
             side: self.layer.side,
@@ -124,7 +132,7 @@ impl Running<'_> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running<'_, '_> {
     fn drop(&mut self) {
         let outcome = match &self.end {
             End::Unknown => Outcome::Cancelled,
@@ -137,16 +145,14 @@ impl Drop for Running<'_> {
 }
 
 impl Layer for Metrics {
-    async fn process<A: Agent>(
+    fn process<A: Agent>(
         &self,
         message: Message,
         context: RequestContext,
         next: &Arc<A>,
-    ) -> Result<Message, AgentError> {
-        let mut running = self.start("process", next.name(), &context);
-        let answer = next.process(message, context).await;
-        running.answered(&answer);
-        answer
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
+        let running = self.start("process", next.name(), &context);
+        running.observe(next.process(message, context))
     }
 
     fn stream<A: Agent>(
@@ -171,16 +177,14 @@ impl Layer for Metrics {
         }
     }
 
-    async fn execute<T: Tool>(
+    fn execute<T: Tool>(
         &self,
         kwargs: Map,
         context: RequestContext,
         next: &Arc<T>,
-    ) -> Result<ToolResult, AgentError> {
-        let mut running = self.start("execute", next.name(), &context);
-        let result = next.execute(kwargs, context).await;
-        running.answered(&result);
-        result
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        let running = self.start("execute", next.name(), &context);
+        running.observe(next.execute(kwargs, context))
     }
 }
 

@@ -51,6 +51,7 @@ mod concurrency_limit;
 mod dynamic;
 mod fallback;
 mod fault;
+mod future;
 mod gcra;
 mod hedge;
 mod layered;

@@ -13,6 +13,7 @@ use super::{
     Layer,
     budget::Budget,
     fault::{is_retryable, is_transient},
+    future::OrElse,
     target::Target,
 };
 use crate::{Agent, AgentError, RequestContext, Tool, observer::Observers};
@@ -203,21 +204,19 @@ impl Attempts<'_> {
 }
 
 impl Layer for Retry {
-    async fn process<A: Agent>(
+    fn process<A: Agent>(
         &self,
         message: Message,
         context: RequestContext,
         next: &Arc<A>,
-    ) -> Result<Message, AgentError> {
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
         self.budget.deposit();
-        let attempt = || next.process(message.clone(), context.clone());
-        match attempt().await {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
-                let attempts = self.attempts(&context, self.is_idempotent(&message));
-                attempts.run(error, Target::agent(next), attempt).await
-            }
-        }
+        let first = next.process(message.clone(), context.clone());
+        OrElse::new(first, move |error| async move {
+            let attempts = self.attempts(&context, self.is_idempotent(&message));
+            let attempt = || next.process(message.clone(), context.clone());
+            attempts.run(error, Target::agent(next), attempt).await
+        })
     }
 
     fn stream<A: Agent>(
@@ -252,23 +251,21 @@ impl Layer for Retry {
         }
     }
 
-    async fn execute<T: Tool>(
+    fn execute<T: Tool>(
         &self,
         kwargs: Map,
         context: RequestContext,
         next: &Arc<T>,
-    ) -> Result<ToolResult, AgentError> {
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
         self.budget.deposit();
-        let attempt = || next.execute(kwargs.clone(), context.clone());
-        match attempt().await {
-            Ok(result) => Ok(result),
-            Err(error) => {
-                let filter = self.idempotent_tools.as_ref();
-                let is_idempotent = filter.is_some_and(|filter| filter(next.name(), &kwargs));
-                let attempts = self.attempts(&context, is_idempotent);
-                attempts.run(error, Target::tool(next), attempt).await
-            }
-        }
+        let first = next.execute(kwargs.clone(), context.clone());
+        OrElse::new(first, move |error| async move {
+            let filter = self.idempotent_tools.as_ref();
+            let is_idempotent = filter.is_some_and(|filter| filter(next.name(), &kwargs));
+            let attempts = self.attempts(&context, is_idempotent);
+            let attempt = || next.execute(kwargs.clone(), context.clone());
+            attempts.run(error, Target::tool(next), attempt).await
+        })
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use agentwire_transport::internal::MAX_TIMEOUT;
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::StreamExt;
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{Layer, target::Target};
@@ -98,7 +99,7 @@ impl Layer for Timeout {
         let limit = self.single().map(|limit| Limit::start(limit, &mut context));
         let observers = context.observers().clone();
         let work = next.process(message, context);
-        answered_within(limit, work, Target::agent(next), observers)
+        Limited::new(work, limit, Target::agent(next), observers)
     }
 
     fn stream<A: Agent>(
@@ -119,7 +120,7 @@ impl Layer for Timeout {
                         (Some(idle), Some(total)) => Some(idle.earlier(total)),
                         (idle, total) => idle.or(total),
                     };
-                    let answer = async { Ok(answers.next().await) };
+                    let answer = answers.next();
                     let target = Target::agent(next);
                     match within(limit, &mut timer, answer, target, &observers).await {
                         Ok(Some(Ok(answer))) => yield Ok(answer),
@@ -144,7 +145,7 @@ impl Layer for Timeout {
         let limit = self.single().map(|limit| Limit::start(limit, &mut context));
         let observers = context.observers().clone();
         let work = next.execute(kwargs, context);
-        answered_within(limit, work, Target::tool(next), observers)
+        Limited::new(work, limit, Target::tool(next), observers)
     }
 }
 
@@ -178,43 +179,76 @@ impl Limit {
     }
 }
 
-async fn answered_within<T>(
-    limit: Option<Limit>,
-    work: impl Future<Output = Result<T, AgentError>>,
-    target: Target<'_>,
-    observers: Observers,
-) -> Result<T, AgentError> {
-    within(
-        limit,
-        &mut DeadlineTimer::default(),
-        work,
-        target,
-        &observers,
-    )
-    .await
+pin_project! {
+    /// Work that ends with an error at a limit.
+    struct Limited<'n, F> {
+        #[pin]
+        work: F,
+        limit: Option<Limit>,
+        timer: DeadlineTimer,
+        target: Target<'n>,
+        observers: Observers,
+    }
 }
 
-/// Waits for an answer until a limit. The timer starts only if the answer is not there at once.
+impl<'n, F> Limited<'n, F> {
+    fn new(work: F, limit: Option<Limit>, target: Target<'n>, observers: Observers) -> Self {
+        Self {
+            work,
+            limit,
+            timer: DeadlineTimer::default(),
+            target,
+            observers,
+        }
+    }
+}
+
+impl<T, F: Future<Output = Result<T, AgentError>>> Future for Limited<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let answer = ready!(poll_within(*this.limit, this.timer, this.work, cx));
+        Poll::Ready(
+            answer.unwrap_or_else(|limit| Err(timed_out(limit, *this.target, this.observers))),
+        )
+    }
+}
+
+/// Waits for an answer until a limit.
 async fn within<T>(
     limit: Option<Limit>,
     timer: &mut DeadlineTimer,
-    work: impl Future<Output = Result<T, AgentError>>,
+    work: impl Future<Output = T>,
     target: Target<'_>,
     observers: &Observers,
 ) -> Result<T, AgentError> {
-    let Some(Limit { limit, end }) = limit else {
-        return work.await;
-    };
     let mut work = pin!(work);
-    let in_time = poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => timer.poll(cx, end).map(|()| None),
-    });
-    in_time.await.unwrap_or_else(|| {
-        observers.layer_acted("timeout", "timed_out", target.name);
-        let text = format!("{target} did not answer within {limit:?}");
-        Err(AgentError::with_code(ErrorCode::AGENT_TIMEOUT, text))
-    })
+    let answer = poll_fn(|cx| poll_within(limit, timer, work.as_mut(), cx)).await;
+    answer.map_err(|limit| timed_out(limit, target, observers))
+}
+
+/// Polls the work, and fails with the limit once it is reached. The timer starts only if the answer
+/// is not there at once.
+fn poll_within<T>(
+    limit: Option<Limit>,
+    timer: &mut DeadlineTimer,
+    work: Pin<&mut impl Future<Output = T>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, Duration>> {
+    if let Poll::Ready(answer) = work.poll(cx) {
+        return Poll::Ready(Ok(answer));
+    }
+    match limit {
+        Some(Limit { limit, end }) => timer.poll(cx, end).map(|()| Err(limit)),
+        None => Poll::Pending,
+    }
+}
+
+fn timed_out(limit: Duration, target: Target<'_>, observers: &Observers) -> AgentError {
+    observers.layer_acted("timeout", "timed_out", target.name);
+    let text = format!("{target} did not answer within {limit:?}");
+    AgentError::with_code(ErrorCode::AGENT_TIMEOUT, text)
 }
 
 /// The default of agenkit.

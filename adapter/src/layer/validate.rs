@@ -1,10 +1,17 @@
 //! A layer that checks arguments and messages against JSON Schemas: [`Validate`].
 
-use std::{collections::BTreeMap, error::Error as StdError, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    error::Error as StdError,
+    fmt,
+    future::{Future, ready},
+    sync::Arc,
+};
 
 use agentwire_codec::{Map, Message, ToolResult, Value, map};
 use agentwire_transport::internal::Mutex;
 use futures_core::Stream;
+use futures_util::future::Either;
 use jsonschema::{PatternOptions, Validator};
 
 use super::{
@@ -110,15 +117,19 @@ impl Validate {
 }
 
 impl Layer for Validate {
-    async fn process<A: Agent>(
+    fn process<A: Agent>(
         &self,
         message: Message,
         context: RequestContext,
         next: &Arc<A>,
-    ) -> Result<Message, AgentError> {
-        let checked = self.check_message(&message, next);
-        checked.inspect_err(|_| refused(&context, next.name()))?;
-        next.process(message, context).await
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
+        match self.check_message(&message, next) {
+            Ok(()) => Either::Left(next.process(message, context)),
+            Err(error) => {
+                refused(&context, next.name());
+                Either::Right(ready(Err(error)))
+            }
+        }
     }
 
     fn stream<A: Agent>(
@@ -128,19 +139,23 @@ impl Layer for Validate {
         next: &Arc<A>,
     ) -> impl Stream<Item = Result<Message, AgentError>> + Send {
         let checked = self.check_message(&message, next);
-        let checked = std::future::ready(checked);
+        let checked = ready(checked);
         admitted((LAYER, REFUSED), checked, message, context, next)
     }
 
-    async fn execute<T: Tool>(
+    fn execute<T: Tool>(
         &self,
         kwargs: Map,
         context: RequestContext,
         next: &Arc<T>,
-    ) -> Result<ToolResult, AgentError> {
-        let checked = self.check_arguments(&kwargs, next);
-        checked.inspect_err(|_| refused(&context, next.name()))?;
-        next.execute(kwargs, context).await
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        match self.check_arguments(&kwargs, next) {
+            Ok(()) => Either::Left(next.execute(kwargs, context)),
+            Err(error) => {
+                refused(&context, next.name());
+                Either::Right(ready(Err(error)))
+            }
+        }
     }
 }
 

@@ -2,13 +2,19 @@
 
 mod circuit;
 
-use std::{pin::pin, sync::Arc, thread, time::Duration};
+use std::{
+    future::{Future, ready},
+    pin::pin,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use agentwire_codec::{Map, Message, ToolResult};
 use agentwire_transport::internal::{MAX_TIMEOUT, Mutex};
 use async_stream::stream;
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::Either};
 use tokio::time::Instant;
 
 pub use self::circuit::CircuitState;
@@ -16,6 +22,7 @@ use self::circuit::{Circuit, Outcome, Settings, Ticket};
 use super::{
     Layer,
     fault::{is_fault, is_out_of_time},
+    future::Seen,
     refusal::unavailable,
     target::{ByTarget, Kind, Target},
 };
@@ -123,11 +130,11 @@ impl CircuitBreaker {
             .map_or(CircuitState::Closed, Circuit::state)
     }
 
-    fn admit<'a>(
+    fn admit<'a, 'n>(
         &'a self,
-        target: Target<'a>,
+        target: Target<'n>,
         context: &RequestContext,
-    ) -> Result<Request<'a>, AgentError> {
+    ) -> Result<Request<'a, 'n>, AgentError> {
         let admitted = self.circuits.lock().of(target).admit(&self.settings);
         let ticket = admitted.map_err(|retry_after| {
             context
@@ -147,16 +154,24 @@ impl CircuitBreaker {
 }
 
 /// A request that the agent works on. Dropping it releases its trial.
-struct Request<'a> {
+struct Request<'a, 'n> {
     breaker: &'a CircuitBreaker,
-    target: Target<'a>,
+    target: Target<'n>,
     /// Taken when the outcome is recorded.
     ticket: Option<Ticket>,
     deadline: Option<Instant>,
     observers: Observers,
 }
 
-impl Request<'_> {
+impl Request<'_, '_> {
+    /// Records the outcome of the only answer.
+    fn observe<T>(
+        mut self,
+        work: impl Future<Output = Result<T, AgentError>>,
+    ) -> impl Future<Output = Result<T, AgentError>> {
+        Seen::new(work, move |answer| self.answered(answer))
+    }
+
     /// Records the first answer. Later answers are ignored, except for a failure of a stream.
     fn answered<T>(&mut self, answer: &Result<T, AgentError>) {
         let outcome = match answer {
@@ -191,7 +206,7 @@ impl Request<'_> {
     }
 }
 
-impl Drop for Request<'_> {
+impl Drop for Request<'_, '_> {
     fn drop(&mut self) {
         self.record(if thread::panicking() {
             Outcome::Failure
@@ -202,16 +217,16 @@ impl Drop for Request<'_> {
 }
 
 impl Layer for CircuitBreaker {
-    async fn process<A: Agent>(
+    fn process<A: Agent>(
         &self,
         message: Message,
         context: RequestContext,
         next: &Arc<A>,
-    ) -> Result<Message, AgentError> {
-        let mut request = self.admit(Target::agent(next), &context)?;
-        let answer = next.process(message, context).await;
-        request.answered(&answer);
-        answer
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
+        match self.admit(Target::agent(next), &context) {
+            Ok(request) => Either::Left(request.observe(next.process(message, context))),
+            Err(error) => Either::Right(ready(Err(error))),
+        }
     }
 
     fn stream<A: Agent>(
@@ -245,16 +260,16 @@ impl Layer for CircuitBreaker {
         }
     }
 
-    async fn execute<T: Tool>(
+    fn execute<T: Tool>(
         &self,
         kwargs: Map,
         context: RequestContext,
         next: &Arc<T>,
-    ) -> Result<ToolResult, AgentError> {
-        let mut request = self.admit(Target::tool(next), &context)?;
-        let result = next.execute(kwargs, context).await;
-        request.answered(&result);
-        result
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        match self.admit(Target::tool(next), &context) {
+            Ok(request) => Either::Left(request.observe(next.execute(kwargs, context))),
+            Err(error) => Either::Right(ready(Err(error))),
+        }
     }
 }
 

@@ -2,14 +2,15 @@
 
 mod permits;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use agentwire_codec::{Map, Message, ToolResult};
 use agentwire_transport::internal::MAX_TIMEOUT;
 use futures_core::Stream;
+use futures_util::future::Either;
 
 use self::permits::{Cause, Order, Permit, Permits, Refused};
-use super::{Layer, refusal::unavailable, stream::admitted, target::Target};
+use super::{Layer, future::Seen, refusal::unavailable, stream::admitted, target::Target};
 use crate::{Agent, AgentError, RequestContext, Tool};
 
 /// A layer that limits how many requests run at a time.
@@ -158,21 +159,21 @@ impl ConcurrencyLimit {
 }
 
 impl Layer for ConcurrencyLimit {
-    async fn process<A: Agent>(
+    fn process<A: Agent>(
         &self,
         message: Message,
         context: RequestContext,
         next: &Arc<A>,
-    ) -> Result<Message, AgentError> {
-        let _permit = match self.permits.try_acquire() {
-            Some(permit) => permit,
-            None => {
-                let order = self.order(Some(&message), &context);
-                let permit = self.acquire(order, Target::agent(next)).await;
-                permit.inspect_err(|_| shed(&context, next.name()))?
-            }
-        };
-        next.process(message, context).await
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
+        if let Some(permit) = self.permits.try_acquire() {
+            return Either::Left(permit.hold(next.process(message, context)));
+        }
+        Either::Right(Box::pin(async move {
+            let order = self.order(Some(&message), &context);
+            let permit = self.acquire(order, Target::agent(next)).await;
+            let permit = permit.inspect_err(|_| shed(&context, next.name()))?;
+            permit.hold(next.process(message, context)).await
+        }))
     }
 
     fn stream<A: Agent>(
@@ -186,21 +187,28 @@ impl Layer for ConcurrencyLimit {
         admitted((LAYER, SHED), permit, message, context, next)
     }
 
-    async fn execute<T: Tool>(
+    fn execute<T: Tool>(
         &self,
         kwargs: Map,
         context: RequestContext,
         next: &Arc<T>,
-    ) -> Result<ToolResult, AgentError> {
-        let _permit = match self.permits.try_acquire() {
-            Some(permit) => permit,
-            None => {
-                let order = self.order(None, &context);
-                let permit = self.acquire(order, Target::tool(next)).await;
-                permit.inspect_err(|_| shed(&context, next.name()))?
-            }
-        };
-        next.execute(kwargs, context).await
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
+        if let Some(permit) = self.permits.try_acquire() {
+            return Either::Left(permit.hold(next.execute(kwargs, context)));
+        }
+        Either::Right(Box::pin(async move {
+            let order = self.order(None, &context);
+            let permit = self.acquire(order, Target::tool(next)).await;
+            let permit = permit.inspect_err(|_| shed(&context, next.name()))?;
+            permit.hold(next.execute(kwargs, context)).await
+        }))
+    }
+}
+
+impl Permit {
+    /// Holds the permit until the answer is there, or until the work is dropped.
+    fn hold<T>(self, work: impl Future<Output = T>) -> impl Future<Output = T> {
+        Seen::new(work, move |_| drop(self))
     }
 }
 

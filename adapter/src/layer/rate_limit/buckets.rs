@@ -126,6 +126,11 @@ impl Buckets {
         Ok(())
     }
 
+    /// Admits a request if it need not wait.
+    pub(super) fn try_admit(&self, bucket: &Bucket, rate: Rate) -> bool {
+        bucket.waiting.load(Acquire) == 0 && bucket.take(rate, self.now()).is_ok()
+    }
+
     fn now(&self) -> u64 {
         let elapsed = Instant::now().saturating_duration_since(self.epoch);
         u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)

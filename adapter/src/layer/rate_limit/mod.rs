@@ -4,6 +4,7 @@ mod buckets;
 
 use std::{
     fmt,
+    future::Future,
     hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -12,6 +13,7 @@ use std::{
 use agentwire_codec::{ErrorCode, Map, Message, ToolResult, map};
 use agentwire_transport::internal::MAX_TIMEOUT;
 use futures_core::Stream;
+use futures_util::future::Either;
 use tokio::time::Instant;
 
 use self::buckets::Buckets;
@@ -133,6 +135,13 @@ impl RateLimit {
         Some(hasher.finish())
     }
 
+    /// Admits a request if it need not wait.
+    fn try_admit(&self, key: Option<u64>) -> bool {
+        let own = key.map(|key| self.buckets.bucket(key));
+        let bucket = own.as_deref().unwrap_or_else(|| self.buckets.shared());
+        self.buckets.try_admit(bucket, self.rate)
+    }
+
     async fn admit(
         &self,
         key: Option<u64>,
@@ -161,17 +170,22 @@ impl RateLimit {
 }
 
 impl Layer for RateLimit {
-    async fn process<A: Agent>(
+    fn process<A: Agent>(
         &self,
         message: Message,
         context: RequestContext,
         next: &Arc<A>,
-    ) -> Result<Message, AgentError> {
+    ) -> impl Future<Output = Result<Message, AgentError>> + Send {
         let target = Target::agent(next);
         let key = self.key(&context, target);
-        let admitted = self.admit(key, context.deadline(), target).await;
-        admitted.inspect_err(|_| refused(&context, target))?;
-        next.process(message, context).await
+        if self.try_admit(key) {
+            return Either::Left(next.process(message, context));
+        }
+        Either::Right(Box::pin(async move {
+            let admitted = self.admit(key, context.deadline(), target).await;
+            admitted.inspect_err(|_| refused(&context, target))?;
+            next.process(message, context).await
+        }))
     }
 
     fn stream<A: Agent>(
@@ -186,17 +200,22 @@ impl Layer for RateLimit {
         admitted((LAYER, REFUSED), admission, message, context, next)
     }
 
-    async fn execute<T: Tool>(
+    fn execute<T: Tool>(
         &self,
         kwargs: Map,
         context: RequestContext,
         next: &Arc<T>,
-    ) -> Result<ToolResult, AgentError> {
+    ) -> impl Future<Output = Result<ToolResult, AgentError>> + Send {
         let target = Target::tool(next);
         let key = self.key(&context, target);
-        let admitted = self.admit(key, context.deadline(), target).await;
-        admitted.inspect_err(|_| refused(&context, target))?;
-        next.execute(kwargs, context).await
+        if self.try_admit(key) {
+            return Either::Left(next.execute(kwargs, context));
+        }
+        Either::Right(Box::pin(async move {
+            let admitted = self.admit(key, context.deadline(), target).await;
+            admitted.inspect_err(|_| refused(&context, target))?;
+            next.execute(kwargs, context).await
+        }))
     }
 }
 
