@@ -70,15 +70,17 @@ struct Case {
 /// What differs from a server and a client with default settings.
 #[derive(Default)]
 struct Setup {
-    metrics: bool,
+    server_metrics: bool,
+    client_metrics: bool,
     traces: Option<f64>,
     layer: Option<Box<dyn FnOnce(SharedAgent) -> SharedAgent>>,
 }
 
 fn calls(runtime: &Runtime) {
     let directory = tempfile::tempdir().expect("a directory");
-    let metrics = || Setup {
-        metrics: true,
+    let metrics = |server_metrics, client_metrics| Setup {
+        server_metrics,
+        client_metrics,
         ..Setup::default()
     };
     let traces = |ratio| Setup {
@@ -94,7 +96,9 @@ fn calls(runtime: &Runtime) {
     let setups = [
         ("nothing", Setup::default()),
         ("nothing, again", Setup::default()),
-        ("metrics", metrics()),
+        ("metrics of the server", metrics(true, false)),
+        ("metrics of the client", metrics(false, true)),
+        ("metrics of both", metrics(true, true)),
         ("traces, 1 %", traces(0.01)),
         ("traces, 100 %", traces(1.0)),
         ("layer Timeout", layer(Timeout::new())),
@@ -150,7 +154,7 @@ impl Case {
             None => SharedAgent::new(echo()),
         };
         let mut server = LocalAgent::builder(agent).endpoint(format!("unix://{}", path.display()));
-        if setup.metrics {
+        if setup.server_metrics {
             server = server.observer(observer());
         }
         let server = runtime.block_on(server.serve()).expect("a free path");
@@ -159,7 +163,7 @@ impl Case {
             .max_connections(1)
             .max_in_flight_per_connection(64)
             .send_trace_context(setup.traces.is_some());
-        if setup.metrics {
+        if setup.client_metrics {
             client = client.observer(observer());
         }
         let provider = setup.traces.map(|ratio| {
