@@ -1,5 +1,5 @@
-//! Futures of layers. Each holds the work of the wrapped agent once, because work that is moved from
-//! future to future costs more than most layers do.
+//! Futures of layers. Each holds the work of the wrapped agent once, because work that is moved
+//! from future to future costs more than most layers do.
 
 use std::{
     future::Future,
@@ -100,6 +100,74 @@ where
         match this.second {
             Some(second) => second.as_mut().poll(cx),
             None => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, poll_fn, ready},
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::atomic::{AtomicU32, Ordering::Relaxed},
+    };
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// Counts its drop, and whether the thread was panicking.
+    struct Dropped<'a>(&'a AtomicU32, &'a AtomicU32);
+
+    impl Drop for Dropped<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Relaxed);
+            self.1
+                .fetch_add(u32::from(std::thread::panicking()), Relaxed);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_seen_once_and_work_without_one_only_drops_what_would_see_it() {
+        let (drops, panics, seen) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
+        let see = || {
+            let dropped = Dropped(&drops, &panics);
+            let seen = &seen;
+            move |answer: &u32| {
+                let _dropped = &dropped;
+                seen.fetch_add(*answer, Relaxed);
+            }
+        };
+        assert_eq!(Seen::new(ready(7), see()).now_or_never(), Some(7));
+        assert_eq!((seen.load(Relaxed), drops.load(Relaxed)), (7, 1));
+        assert_eq!(Seen::new(pending(), see()).now_or_never(), None);
+        assert_eq!((seen.load(Relaxed), drops.load(Relaxed)), (7, 2));
+        let work = async { panic!("as the test wants") };
+        let mut panics_at_poll = Box::pin(Seen::new(work, see()));
+        let polled = catch_unwind(AssertUnwindSafe(|| panics_at_poll.as_mut().now_or_never()));
+        assert!(polled.is_err());
+        // The future still exists.
+        assert_eq!((drops.load(Relaxed), panics.load(Relaxed)), (3, 1));
+        drop(panics_at_poll);
+        assert_eq!((drops.load(Relaxed), seen.load(Relaxed)), (3, 7));
+    }
+
+    #[test]
+    fn failed_work_is_dropped_before_what_follows_it_starts() {
+        let (drops, panics) = (AtomicU32::new(0), AtomicU32::new(0));
+        for (first, expected) in [(Ok(1), 1), (Err(2), 20)] {
+            drops.store(0, Relaxed);
+            let dropped = Dropped(&drops, &panics);
+            let mut first = ready(first);
+            let work = poll_fn(move |cx| {
+                let _dropped = &dropped;
+                first.poll_unpin(cx)
+            });
+            let work = OrElse::new(work, |error: u32| {
+                assert_eq!(drops.load(Relaxed), 1);
+                ready(Ok(error * 10))
+            });
+            assert_eq!(work.now_or_never(), Some(Ok(expected)));
         }
     }
 }
