@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use futures_util::FutureExt;
+
 use crate::server::budget::{MemoryBudget, Ticket, Use};
 
 /// The memory of one connection: its own allowance, and the budget of the server.
@@ -29,6 +31,17 @@ impl Memory {
     /// Returns the maximum memory of a request.
     pub(in crate::server::carrier) fn max_request(&self) -> usize {
         self.budget.limits().max_request()
+    }
+
+    /// Acquires memory if there is some now: within the allowance of the connection, or of the
+    /// budget if no other request waits for it.
+    pub(in crate::server::carrier) fn acquire_now(
+        &self,
+        purpose: Use,
+        bytes: usize,
+    ) -> Option<Grant> {
+        let allowed = self.try_acquire(bytes);
+        allowed.or_else(|| self.acquire(purpose, bytes).now_or_never())
     }
 
     /// Waits for memory of the budget.
@@ -57,6 +70,15 @@ impl Memory {
                 source: Source::Budget(Arc::clone(&self.budget), Use::Large),
             })
         })
+    }
+
+    /// Acquires what is left of the allowance of the connection.
+    #[cfg(feature = "http")]
+    pub(in crate::server::carrier) fn rest(&self) -> Grant {
+        Grant {
+            bytes: self.allowance.swap(0, Relaxed),
+            source: Source::Allowance(Arc::clone(&self.allowance)),
+        }
     }
 
     /// Acquires memory within the allowance of the connection. It never waits.

@@ -171,8 +171,8 @@ async fn acquire(context: &Context, bytes: usize) -> Result<Grant, Unread> {
     } else {
         Use::Large
     };
-    if let Some(allowed) = context.memory.try_acquire(bytes) {
-        return Ok(allowed);
+    if let Some(acquired) = context.memory.acquire_now(purpose, bytes) {
+        return Ok(acquired);
     }
     let acquired = context.memory.acquire(purpose, bytes);
     let until = Instant::now() + context.config.frame_timeout.min(MAX_TIMEOUT);

@@ -210,7 +210,7 @@ async fn grant(
     } else {
         Use::Small
     };
-    acquire(http, memory, hints.id(), purpose, bytes)
+    acquire(http, memory, || hints.id(), purpose, bytes)
         .await
         .map_err(Refusal::unread)
 }
@@ -219,18 +219,18 @@ async fn grant(
 async fn acquire(
     http: &HttpServer,
     memory: &Memory,
-    id: RequestId,
+    id: impl FnOnce() -> RequestId,
     purpose: Use,
     bytes: usize,
 ) -> Result<Grant, Refusal> {
-    if let Some(grant) = memory.try_acquire(bytes) {
+    if let Some(grant) = memory.acquire_now(purpose, bytes) {
         return Ok(grant);
     }
     let acquired = timeout(http.config.frame_timeout, memory.acquire(purpose, bytes));
     tokio::select! {
         biased;
-        acquired = acquired => acquired.map_err(|_| Refusal::new(id, no_memory()).because("memory")),
-        () = http.shutdown.started() => Err(Refusal::new(id, stopping()).because("stopping")),
+        acquired = acquired => acquired.map_err(|_| Refusal::new(id(), no_memory()).because("memory")),
+        () = http.shutdown.started() => Err(Refusal::new(id(), stopping()).because("stopping")),
     }
 }
 
@@ -244,6 +244,18 @@ async fn decode(
     let format = Format::detect(&bytes);
     let bodies = http.service.bodies();
     let max = memory.max_request();
+    if bytes.len() <= MAX_SMALL {
+        // Most requests fit into the allowance of their connection. No bound is computed for them.
+        let mut charge = memory.rest();
+        if let Ok((envelope, memory)) = bodies.decode_within(&bytes, charge.bytes().min(max)) {
+            charge.shrink(memory);
+            return Ok(Received {
+                envelope,
+                format,
+                charge,
+            });
+        }
+    }
     let bound = bound(format, &bytes).await.min(max);
     let purpose = if bytes.len() > MAX_SMALL {
         Use::Large
@@ -251,10 +263,7 @@ async fn decode(
         Use::Small
     };
     let id = || identify(bodies, &bytes, hints);
-    let mut charge = match memory.try_acquire(bound) {
-        Some(charge) => charge,
-        None => acquire(http, memory, id(), purpose, bound).await?,
-    };
+    let mut charge = acquire(http, memory, id, purpose, bound).await?;
     let is_inline = bytes.len() <= MAX_SMALL
         || (bytes.len() <= MAX_INLINE && bound <= bytes.len() + MAX_EXCESS_MEMORY);
     let (bytes, decoded) = if is_inline {
