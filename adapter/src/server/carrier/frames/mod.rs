@@ -1,7 +1,15 @@
 //! The carrier that sends one envelope per frame over any byte stream.
 //!
-//! The layers are `session` > `dispatch` > `in_flight`. Each connection has a task that reads
-//! requests, starts them, and writes each reply as soon as it is ready.
+//! Each connection has a task that reads requests, starts them, and writes each reply as soon as it
+//! is ready.
+//!
+//! | layer | what it does |
+//! |---|---|
+//! | `session` | serves one connection; a folder with layers of its own |
+//! | `dispatch` | starts or refuses the request in a decoded frame |
+//! | `in_flight` | a request from its start to its last reply |
+//! | `account`, `timeouts`, `turn` | the memory of a session, its waits, and its share of the runtime |
+//! | `reply`, `close_reason`, `foreign_protocol` | what is sent, and why a session ends |
 
 mod account;
 mod close_reason;
