@@ -10,11 +10,8 @@ use agentwire_codec::{Body, EnvelopeType, RequestId, WireError};
 use futures_core::{Stream, future::BoxFuture, stream::BoxStream};
 use futures_util::StreamExt;
 
-use super::service::{Caller, Heartbeats, Service, Work};
-use crate::{
-    connection::Bodies,
-    observer::{Observer, Observers, RequestGuard, Subject},
-};
+use super::service::{Caller, Service, Work};
+use crate::observer::{Observer, Observers, RequestGuard};
 
 /// A service that reports its requests. It stands in front of the gatekeeper, so that it also
 /// reports the requests that are denied.
@@ -37,39 +34,8 @@ impl Observed {
 }
 
 impl Service for Observed {
-    #[cfg(feature = "http")]
-    fn name(&self) -> &str {
-        self.service.name()
-    }
-
-    fn bodies(&self) -> Bodies {
-        self.service.bodies()
-    }
-
-    fn accepts(&self, kind: EnvelopeType) -> bool {
-        self.service.accepts(kind)
-    }
-
-    fn agent_for<'a>(&'a self, requested: &'a str) -> &'a str {
-        self.service.agent_for(requested)
-    }
-
-    fn heartbeats(&self) -> Heartbeats {
-        self.service.heartbeats()
-    }
-
-    fn subject(&self, body: &Body) -> Subject {
-        self.service.subject(body)
-    }
-
-    #[cfg(feature = "http")]
-    fn authenticates(&self) -> bool {
-        self.service.authenticates()
-    }
-
-    #[cfg(any(feature = "http", feature = "websocket"))]
-    fn check_credential(&self, caller: Caller) -> BoxFuture<'static, Result<(), WireError>> {
-        self.service.check_credential(caller)
+    fn behind(&self) -> Option<&dyn Service> {
+        Some(&*self.service)
     }
 
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {

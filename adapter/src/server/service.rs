@@ -20,26 +20,39 @@ use crate::{Credential, Principal, connection::Bodies, description::DESCRIBE, ob
 /// requests.
 ///
 /// A service does not handle connections, encodings or limits. The carriers implement them.
+///
+/// A service in front of another one returns it in [`behind`](Self::behind), and implements only
+/// the methods whose answer it changes. The default of every other method asks the service behind
+/// it.
 pub(crate) trait Service: Send + Sync + 'static {
+    /// Returns the service behind this one, if there is one.
+    fn behind(&self) -> Option<&dyn Service> {
+        None
+    }
+
     /// Returns how carriers decode the bodies of requests.
     fn bodies(&self) -> Bodies {
-        Bodies::Typed
+        self.behind()
+            .map_or(Bodies::Typed, |service| service.bodies())
     }
 
     /// Returns the name of the service for its callers: that of its first agent, if there is one.
     #[cfg(feature = "http")]
     fn name(&self) -> &str {
-        ""
+        self.behind().map_or("", |service| service.name())
     }
 
     /// Returns whether envelopes of this type are requests for this service. All other envelopes
     /// are refused with `INVALID_MESSAGE`.
-    fn accepts(&self, kind: EnvelopeType) -> bool;
+    fn accepts(&self, kind: EnvelopeType) -> bool {
+        self.behind().is_some_and(|service| service.accepts(kind))
+    }
 
     /// Returns the name of the agent that answers a request for `requested`, which is empty if the
     /// request names no agent. Permissions are checked for this name.
     fn agent_for<'a>(&'a self, requested: &'a str) -> &'a str {
-        requested
+        self.behind()
+            .map_or(requested, |service| service.agent_for(requested))
     }
 
     /// Returns what heartbeats mean to this service.
@@ -48,21 +61,25 @@ pub(crate) trait Service: Send + Sync + 'static {
         allow(dead_code, reason = "used by the gatekeeper")
     )]
     fn heartbeats(&self) -> Heartbeats {
-        Heartbeats::Pings
+        self.behind()
+            .map_or(Heartbeats::Pings, |service| service.heartbeats())
     }
 
     /// Returns what a request asks for, for observers. The name must not be a text of the caller.
     fn subject(&self, body: &Body) -> Subject {
-        Subject {
-            method: method_of(body),
-            name: None,
+        match self.behind() {
+            Some(service) => service.subject(body),
+            None => Subject {
+                method: method_of(body),
+                name: None,
+            },
         }
     }
 
     /// Returns whether requests need a credential, or a connection with an identity.
     #[cfg(feature = "http")]
     fn authenticates(&self) -> bool {
-        false
+        self.behind().is_some_and(|service| service.authenticates())
     }
 
     /// Checks the credential of a new connection, so that a wrong credential is refused before the
@@ -70,8 +87,10 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// credentials.
     #[cfg(any(feature = "http", feature = "websocket"))]
     fn check_credential(&self, caller: Caller) -> BoxFuture<'static, Result<(), WireError>> {
-        drop(caller);
-        Box::pin(std::future::ready(Ok(())))
+        match self.behind() {
+            Some(service) => service.check_credential(caller),
+            None => Box::pin(std::future::ready(Ok(()))),
+        }
     }
 
     /// Starts a request of an accepted type. The returned work makes progress when polled, and is

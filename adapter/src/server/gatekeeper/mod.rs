@@ -31,8 +31,6 @@ pub(crate) use self::{changes::Changes, identity::Identity};
 use super::service::{Caller, Service, Work};
 use crate::{
     auth::{QuotaTable, Security},
-    connection::Bodies,
-    observer::Subject,
     server::PeerKey,
 };
 
@@ -80,13 +78,8 @@ impl Gatekeeper {
 }
 
 impl Service for Gatekeeper {
-    #[cfg(feature = "http")]
-    fn name(&self) -> &str {
-        self.0.service.name()
-    }
-
-    fn bodies(&self) -> Bodies {
-        self.0.service.bodies()
+    fn behind(&self) -> Option<&dyn Service> {
+        Some(&*self.0.service)
     }
 
     /// Accepts all requests, so that no request is answered before it is authenticated.
@@ -98,10 +91,6 @@ impl Service for Gatekeeper {
                 | EnvelopeType::Heartbeat
                 | EnvelopeType::Unregister
         )
-    }
-
-    fn subject(&self, body: &Body) -> Subject {
-        self.0.service.subject(body)
     }
 
     #[cfg(feature = "http")]

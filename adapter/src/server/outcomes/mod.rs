@@ -9,7 +9,7 @@ mod stream;
 
 use std::{sync::Arc, time::Duration};
 
-use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, Request, RequestId, WireError};
+use agentwire_codec::{Body, ErrorCode, Map, Request, RequestId, WireError};
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use tokio::{runtime::Handle, sync::watch, time::sleep};
 use tokio_util::task::TaskTracker;
@@ -22,10 +22,9 @@ use self::{
     stream::{End, KeptStream, Reader},
 };
 use super::{
-    service::{Caller, Heartbeats, Service, Work},
+    service::{Caller, Service, Work},
     shutdown::Shutdown,
 };
-use crate::{connection::Bodies, observer::Subject};
 
 /// Where the outcomes are that several servers share, if they do.
 #[derive(Debug, Clone, Default)]
@@ -183,39 +182,8 @@ impl Outcomes {
 }
 
 impl Service for Outcomes {
-    #[cfg(feature = "http")]
-    fn name(&self) -> &str {
-        self.service.name()
-    }
-
-    fn bodies(&self) -> Bodies {
-        self.service.bodies()
-    }
-
-    fn accepts(&self, kind: EnvelopeType) -> bool {
-        self.service.accepts(kind)
-    }
-
-    fn agent_for<'a>(&'a self, requested: &'a str) -> &'a str {
-        self.service.agent_for(requested)
-    }
-
-    fn heartbeats(&self) -> Heartbeats {
-        self.service.heartbeats()
-    }
-
-    fn subject(&self, body: &Body) -> Subject {
-        self.service.subject(body)
-    }
-
-    #[cfg(feature = "http")]
-    fn authenticates(&self) -> bool {
-        self.service.authenticates()
-    }
-
-    #[cfg(any(feature = "http", feature = "websocket"))]
-    fn check_credential(&self, caller: Caller) -> BoxFuture<'static, Result<(), WireError>> {
-        self.service.check_credential(caller)
+    fn behind(&self) -> Option<&dyn Service> {
+        Some(&*self.service)
     }
 
     fn start(&self, id: &RequestId, body: Body, caller: &Caller) -> Result<Work, WireError> {
