@@ -3,16 +3,19 @@
 //! Only this layer converts a [`Failure`] into an [`Error`].
 
 mod delivery;
+mod errors;
 mod retry;
+mod total_limit;
 mod trace;
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use agentwire_codec::{Body, ErrorCode, Heartbeat, RequestId, WireError};
-use agentwire_transport::{Endpoint, internal::MAX_TIMEOUT};
+use agentwire_transport::internal::MAX_TIMEOUT;
 use tokio::time::{Instant, sleep};
 use tracing::{Span, field};
 
+pub(super) use self::total_limit::TotalLimit;
 use self::{
     retry::RetryBudget,
     trace::{refusal, traced},
@@ -49,27 +52,6 @@ pub(super) struct Call {
     span: Option<Span>,
     /// The start of the call, if an observer must be told of its end.
     observed: Option<Instant>,
-}
-
-/// The deadline of a whole stream, and the timeout from which the deadline was computed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TotalLimit {
-    at: Instant,
-    timeout: Duration,
-}
-
-impl TotalLimit {
-    /// Creates the limit for a stream that starts now.
-    pub(super) fn new(timeout: Duration) -> Self {
-        Self {
-            at: Instant::now() + timeout.min(MAX_TIMEOUT),
-            timeout,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.at <= Instant::now()
-    }
 }
 
 impl Call {
@@ -224,7 +206,7 @@ impl Call {
                 Ok(route) => route.channel.open(&self.request, route.deadlines).await,
                 Err(no_route) => {
                     let error = self.unrouted(no_route, &mut retries);
-                    return Err(with_total(error, limit));
+                    return Err(total_limit::applied_to(error, limit));
                 }
             };
             let attempt = match attempt {
@@ -243,7 +225,7 @@ impl Call {
                 Verdict::TryAgain => {}
                 Verdict::Settled(Ok(Body::Error(error))) => return Err(self.remote(error)),
                 Verdict::Settled(Ok(other)) => return Err(self.unexpected("an answer", &other)),
-                Verdict::Settled(Err(error)) => return Err(with_total(error, limit)),
+                Verdict::Settled(Err(error)) => return Err(total_limit::applied_to(error, limit)),
             }
         }
     }
@@ -308,7 +290,7 @@ impl Call {
                 },
             }
         };
-        Err(with_total(self.failed(failure), limit))
+        Err(total_limit::applied_to(self.failed(failure), limit))
     }
 
     /// Tells the observer that `answer` is the last answer.
@@ -420,7 +402,7 @@ impl Call {
                 };
                 Verdict::Settled(last.map_err(|failure| match retries.take_last_sent() {
                     Some(kept) if failure.is_unsent() => kept,
-                    _ => with_connect_error(self.failed(failure), retries),
+                    _ => errors::with_connect_error(self.failed(failure), retries),
                 }))
             }
         }
@@ -446,67 +428,23 @@ impl Call {
     }
 
     fn context(&self) -> CallContext {
-        self.context_at(self.router.endpoint().cloned())
-    }
-
-    fn context_at(&self, endpoint: Option<Endpoint>) -> CallContext {
         CallContext {
             agent: self.client.config.name.clone(),
             tool: self.request.tool.clone(),
-            endpoint,
+            endpoint: self.router.endpoint().cloned(),
             request_id: Some(self.request.id.clone()),
         }
     }
 
     fn failed(&self, failure: Failure) -> Error {
-        let context = self.context();
-        match failure {
-            Failure::Closed { sent } => Error::ClientClosed {
-                context: Box::new(context),
-                sent,
-            },
-            Failure::Connect(source) => Error::ConnectionFailed {
-                context: Box::new(context),
-                source,
-            },
-            Failure::TimedOut(phase) => Error::Timeout {
-                context: Box::new(context),
-                timeout: self.timeout,
-                phase,
-                source: None,
-            },
-            #[cfg(feature = "grpc")]
-            Failure::Encode(source) => Error::Encode {
-                context: Box::new(context),
-                source,
-            },
-            Failure::Unsent(error) => Error::from_write(context, error),
-            Failure::Broken(source) => Error::from_broken(context, source),
-            Failure::Protocol(source) => Error::from_protocol(context, source),
-        }
+        errors::of_failure(self.context(), self.timeout, failure)
     }
 
     /// Returns the error of a call for which no instance could be chosen. If the agent may have
     /// seen an earlier attempt, returns the error of that attempt.
     fn unrouted(&self, no_route: NoRoute, retries: &mut RetryBudget) -> Error {
-        if let Some(kept) = retries.take_last_sent() {
-            return kept;
-        }
-        let context = Box::new(self.context());
-        match no_route {
-            NoRoute::Denied(endpoint, error) => {
-                Error::from_remote(self.context_at(Some(endpoint)), error)
-            }
-            NoRoute::Closed => self.failed(Failure::Closed { sent: false }),
-            NoRoute::TimedOut => self.failed(Failure::TimedOut(Phase::Resolving)),
-            NoRoute::Unknown => Error::NotRegistered { context },
-            NoRoute::Unreachable { instances, source } => Error::Unreachable {
-                context,
-                instances,
-                source,
-            },
-            NoRoute::Registry(source) => Error::Registry { context, source },
-        }
+        let kept = retries.take_last_sent();
+        kept.unwrap_or_else(|| errors::of_no_route(self.context(), self.timeout, no_route))
     }
 }
 
@@ -547,26 +485,4 @@ fn is_refused_ping(error: &WireError) -> bool {
         ErrorCode::RATE_LIMITED,
     ]
     .contains(&error.code)
-}
-
-/// If a call timed out while connecting, adds the last connection error as the source.
-fn with_connect_error(mut error: Error, retries: &mut RetryBudget) -> Error {
-    if let Error::Timeout {
-        phase: Phase::Connecting,
-        source,
-        ..
-    } = &mut error
-    {
-        *source = retries.take_last_connect();
-    }
-    error
-}
-
-/// Makes a timeout error report the total timeout of the stream if the total timeout has expired.
-fn with_total(mut error: Error, limit: Option<TotalLimit>) -> Error {
-    let reached = limit.filter(TotalLimit::is_over);
-    if let (Error::Timeout { timeout, .. }, Some(limit)) = (&mut error, reached) {
-        *timeout = limit.timeout;
-    }
-    error
 }
