@@ -1,4 +1,9 @@
 //! The connection type, which is the same for every carrier.
+//!
+//! A `Connection` knows its peer, its runtime and its handshake. The `stream` below it is the byte
+//! stream of one carrier.
+
+mod stream;
 
 #[cfg(any(feature = "tls", feature = "websocket"))]
 use std::task::ready;
@@ -18,15 +23,10 @@ use tokio::{
     net::TcpStream,
 };
 
+use self::stream::Stream;
 #[cfg(unix)]
-use crate::{
-    Credentials,
-    probe::{peek, peek_if_readable},
-};
-use crate::{
-    Error, Peer, PeerAddr, PeerState, ProbeResult, TcpOptions, internal::RuntimeAffinity,
-    peer_state::poll_write_nothing, probe::poll_once,
-};
+use crate::Credentials;
+use crate::{Error, Peer, PeerAddr, PeerState, ProbeResult, TcpOptions, internal::RuntimeAffinity};
 #[cfg(feature = "tls")]
 use crate::{PeerCertificate, tls::TlsStream};
 
@@ -70,7 +70,7 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         Self {
-            stream: Stream::Custom(Box::new(stream)),
+            stream: Stream::custom(stream),
             peer: peer.into(),
             affinity: RuntimeAffinity::current(),
             has_ended: false,
@@ -273,15 +273,7 @@ impl Connection {
 
     /// Returns true until the handshake of the carrier is complete.
     pub fn needs_handshake(&self) -> bool {
-        #[cfg(feature = "tls")]
-        if let Stream::Tls(stream) = &self.stream {
-            return stream.needs_handshake();
-        }
-        #[cfg(feature = "websocket")]
-        if let Stream::WebSocket(stream) = &self.stream {
-            return stream.needs_handshake();
-        }
-        false
+        self.stream.needs_handshake()
     }
 
     /// Returns true if the connection can make progress in the current runtime.
@@ -305,20 +297,7 @@ impl Connection {
     /// On a socket, the probe makes one system call, which consumes no bytes. Other streams are
     /// polled once.
     pub fn probe(&mut self) -> ProbeResult {
-        match &mut self.stream {
-            #[cfg(unix)]
-            Stream::Unix(stream) => peek(stream),
-            #[cfg(unix)]
-            Stream::Tcp(stream) => peek(stream),
-            #[cfg(not(unix))]
-            Stream::Tcp(stream) => poll_once(stream),
-            Stream::Memory(stream) => poll_once(stream),
-            #[cfg(feature = "tls")]
-            Stream::Tls(stream) => probe_tls(stream, &self.peer),
-            #[cfg(feature = "websocket")]
-            Stream::WebSocket(stream) => poll_once(stream),
-            Stream::Custom(stream) => poll_once(stream),
-        }
+        self.stream.probe(&self.peer)
     }
 
     /// Checks like [`probe`](Self::probe), but uses the readiness that the runtime has cached.
@@ -329,11 +308,7 @@ impl Connection {
     /// socket in the meantime, the next write fails without sending anything. On TCP, such a write
     /// would succeed, so this method always makes the system call on a TCP socket.
     pub fn probe_cached(&mut self) -> ProbeResult {
-        match &mut self.stream {
-            #[cfg(unix)]
-            Stream::Unix(stream) => peek_if_readable(stream),
-            _ => self.probe(),
-        }
+        self.stream.probe_cached(&self.peer)
     }
 
     /// Returns whether the peer has ended its side of the connection, as far as that is known
@@ -343,22 +318,7 @@ impl Connection {
     /// also while it reads nothing from the peer. A socket costs one system call, which does not
     /// wait. The task of `cx` is not woken when the state changes.
     pub fn peer_state(&mut self, cx: &mut Context<'_>) -> PeerState {
-        match &mut self.stream {
-            #[cfg(unix)]
-            Stream::Unix(stream) => crate::peer_state::of_unix_socket(stream, self.has_ended),
-            #[cfg(unix)]
-            Stream::Tcp(stream) => crate::peer_state::of_tcp_socket(stream, self.has_ended),
-            #[cfg(all(unix, feature = "tls"))]
-            Stream::Tls(stream) => match stream.socket() {
-                Some(socket) => crate::peer_state::of_tcp_socket(socket, self.has_ended),
-                None => PeerState::Open,
-            },
-            Stream::Memory(stream) => poll_write_nothing(stream, cx, self.has_ended),
-            #[cfg(feature = "websocket")]
-            Stream::WebSocket(stream) => stream.peer_state(cx),
-            _ if self.has_ended => PeerState::Ended,
-            _ => PeerState::Open,
-        }
+        self.stream.peer_state(cx, self.has_ended)
     }
 }
 
@@ -395,22 +355,6 @@ impl fmt::Debug for Connection {
     }
 }
 
-macro_rules! delegate {
-    ($stream:expr, $inner:ident => $call:expr) => {
-        match $stream {
-            #[cfg(unix)]
-            Stream::Unix($inner) => $call,
-            Stream::Tcp($inner) => $call,
-            Stream::Memory($inner) => $call,
-            #[cfg(feature = "tls")]
-            Stream::Tls($inner) => $call,
-            #[cfg(feature = "websocket")]
-            Stream::WebSocket($inner) => $call,
-            Stream::Custom($inner) => $call,
-        }
-    };
-}
-
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -422,7 +366,7 @@ impl AsyncRead for Connection {
             ready!(self.poll_handshake(cx)).map_err(io::Error::other)?;
         }
         let before = buf.remaining();
-        let read = delegate!(&mut self.stream, stream => Pin::new(stream).poll_read(cx, buf));
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if before > 0 && buf.remaining() == before && matches!(read, Poll::Ready(Ok(()))) {
             self.has_ended = true;
         }
@@ -440,7 +384,7 @@ impl AsyncWrite for Connection {
         if self.needs_handshake() {
             ready!(self.poll_handshake(cx)).map_err(io::Error::other)?;
         }
-        delegate!(&mut self.stream, stream => Pin::new(stream).poll_write(cx, buf))
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -452,54 +396,21 @@ impl AsyncWrite for Connection {
         if self.needs_handshake() {
             ready!(self.poll_handshake(cx)).map_err(io::Error::other)?;
         }
-        delegate!(&mut self.stream, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        delegate!(&self.stream, stream => stream.is_write_vectored())
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(&mut self.stream, stream => Pin::new(stream).poll_flush(cx))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(&mut self.stream, stream => Pin::new(stream).poll_shutdown(cx))
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
-
-enum Stream {
-    #[cfg(unix)]
-    Unix(UnixStream),
-    Tcp(TcpStream),
-    Memory(DuplexStream),
-    #[cfg(feature = "tls")]
-    Tls(Box<TlsStream>),
-    #[cfg(feature = "websocket")]
-    WebSocket(Box<WebSocket>),
-    Custom(Box<dyn ByteStream>),
-}
-
-/// Probes a TLS connection. Messages of TLS, such as session tickets, are not unexpected data.
-#[cfg(feature = "tls")]
-fn probe_tls(stream: &mut TlsStream, peer: &Peer) -> ProbeResult {
-    let has_expired =
-        |certificate: &PeerCertificate| certificate.not_after() < std::time::SystemTime::now();
-    if peer.certificate().is_some_and(has_expired) {
-        return ProbeResult::Closed;
-    }
-    let found = poll_once(stream);
-    // Bytes for TLS may have arrived without the runtime's knowledge.
-    #[cfg(unix)]
-    if found == ProbeResult::Idle {
-        return stream.socket().map_or(ProbeResult::Closed, peek);
-    }
-    found
-}
-
-trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 #[cfg(test)]
 mod tests {
