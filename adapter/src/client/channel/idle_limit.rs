@@ -75,6 +75,10 @@ impl IdleLimit {
     }
 }
 
+/// The maximum time after the start of a call in which the server may still close the connection
+/// because it was idle. If the connection ends later, the cause is another.
+pub(super) const CROSSING: Duration = Duration::from_secs(1);
+
 impl Learned {
     fn is_forgotten(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.at) >= MEMORY

@@ -19,6 +19,7 @@ mod http;
 mod http2;
 mod idle_limit;
 pub(super) mod outage;
+mod reaper;
 pub(super) mod request;
 #[cfg(any(feature = "grpc", feature = "http"))]
 mod wire;

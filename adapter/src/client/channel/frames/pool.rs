@@ -1,23 +1,22 @@
 //! A pool of connections, each of which serves one call at a time.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use agentwire_codec::FrameLimits;
 use agentwire_transport::{Connector, Endpoint, internal::Mutex};
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep_until},
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::Instant;
 
-use crate::client::channel::idle_limit::IdleLimit;
 use crate::{
     client::{
-        channel::failure::Failure,
+        channel::{
+            failure::Failure,
+            idle_limit::{CROSSING, IdleLimit},
+            reaper::{Expiring, Reaper},
+        },
         permits::{Permit, Permits},
         shared::Client,
         stats::{Counters, OpenConnection},
@@ -47,8 +46,8 @@ struct State {
     /// The idle connections, ordered by their last use. The most recently used connection is reused
     /// first, so that surplus connections expire.
     idle: Vec<Idle>,
-    /// The task that closes expired connections. The task runs while there are idle connections.
-    reaper: Option<AbortOnDropHandle<()>>,
+    /// Closes the idle connections that expire.
+    reaper: Reaper,
     closed: bool,
 }
 
@@ -172,7 +171,7 @@ impl Pool {
         let idle = {
             let mut state = self.state.lock();
             state.closed = true;
-            state.reaper = None;
+            state.reaper.stop();
             std::mem::take(&mut state.idle)
         };
         drop(idle);
@@ -243,23 +242,16 @@ impl Pool {
         }
         let since = Instant::now();
         state.idle.push(Idle { connection, since });
-        let is_running = |reaper: &AbortOnDropHandle<()>| !reaper.is_finished();
-        if !state.reaper.as_ref().is_some_and(is_running) {
+        if !state.reaper.is_running() {
             self.start_reaper(&mut state, since);
         }
     }
 
-    /// Starts the task that closes expired connections. Any previous task is aborted.
+    /// Starts the reaper, if there are idle connections. Any previous task is aborted.
     fn start_reaper(self: &Arc<Self>, state: &mut State, now: Instant) {
-        let Some(oldest) = state.idle.first() else {
-            return;
-        };
-        let expiry = oldest.since + self.idle_limit.at(now);
-        // No task can be spawned outside a runtime. The task is then started when the next
-        // connection becomes idle.
-        if let Ok(runtime) = Handle::try_current() {
-            let reaper = runtime.spawn(reap(Arc::downgrade(self), expiry));
-            state.reaper = Some(AbortOnDropHandle::new(reaper));
+        if let Some(oldest) = state.idle.first() {
+            let expiry = oldest.since + self.idle_limit.at(now);
+            state.reaper.start(self, expiry);
         }
     }
 
@@ -268,12 +260,12 @@ impl Pool {
         self.idle_limit.server_closed_after(idle_for, now);
         // Replace the running task, which uses the previous limit.
         let mut state = self.state.lock();
-        state.reaper = None;
+        state.reaper.stop();
         self.start_reaper(&mut state, now);
     }
+}
 
-    /// Closes expired connections. Returns the time at which the next connection expires, or `None`
-    /// if no idle connection is left.
+impl Expiring for Pool {
     fn close_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         let limit = self.idle_limit.at(now);
@@ -286,21 +278,12 @@ impl Pool {
             let oldest = state.idle.first();
             let next = oldest.map(|oldest| oldest.since + limit);
             if next.is_none() {
-                state.reaper = None;
+                state.reaper.stop();
             }
             (expired, next)
         };
         drop(expired);
         next
-    }
-}
-
-/// Closes expired connections until the pool is dropped or has no idle connection.
-async fn reap(pool: Weak<Pool>, first: Instant) {
-    let mut next = Some(first);
-    while let Some(when) = next {
-        sleep_until(when).await;
-        next = pool.upgrade().and_then(|pool| pool.close_expired());
     }
 }
 
@@ -342,7 +325,6 @@ impl Lease {
         self.count_lost();
         let now = Instant::now();
         if let Some(IdleTime { since, until }) = self.idle {
-            // If the connection ends later than this, the cause is not that it was idle.
             if now - until < CROSSING {
                 self.pool.server_closed_after(now - since, now);
             }
@@ -370,7 +352,3 @@ impl Lease {
 
 /// The maximum idle time of a connection that is checked without a system call.
 const JUST_USED: Duration = Duration::from_millis(1);
-
-/// The maximum time after the start of a call in which the server may still close the connection
-/// because it was idle.
-const CROSSING: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -13,18 +13,20 @@ use std::{
 use agentwire_transport::{Connector, Endpoint, UrlScheme, internal::Mutex};
 use http::Request;
 use hyper::body::Incoming;
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep_until},
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::Instant;
 
 use super::{
     http1::{Answered, Http1, Payload},
     http2::{Http2, Slot},
 };
 use crate::client::{
-    channel::{deadlines::Deadlines, failure::Failure, idle_limit::IdleLimit, wire::Shared},
+    channel::{
+        deadlines::Deadlines,
+        failure::Failure,
+        idle_limit::{CROSSING, IdleLimit},
+        reaper::{Expiring, Reaper},
+        wire::Shared,
+    },
     permits::{Permit, Permits},
     shared::Client,
     stats::Counters,
@@ -60,9 +62,8 @@ struct State {
     idle: Vec<Idle>,
     /// The connections of HTTP/2.
     shared: Vec<Arc<Http2>>,
-    /// The task that closes expired connections. The task runs while there are connections that may
-    /// expire.
-    reaper: Option<AbortOnDropHandle<()>>,
+    /// Closes the connections that expire.
+    reaper: Reaper,
     closed: bool,
 }
 
@@ -150,7 +151,7 @@ impl Pool {
         self.connections.close();
         let mut state = self.state.lock();
         state.closed = true;
-        let reaper = state.reaper.take();
+        let reaper = std::mem::take(&mut state.reaper);
         let shared = std::mem::take(&mut state.shared);
         let idle = std::mem::take(&mut state.idle);
         drop(state);
@@ -318,21 +319,14 @@ impl Pool {
     }
 
     fn start_reaper(self: &Arc<Self>, state: &mut State) {
-        let is_running = |reaper: &AbortOnDropHandle<()>| !reaper.is_finished();
-        if !state.reaper.as_ref().is_some_and(is_running) {
-            // No task can be spawned outside a runtime. The task is then started when the next
-            // connection becomes idle.
-            if let Ok(runtime) = Handle::try_current() {
-                let now = Instant::now();
-                let first = now + self.idle_limit.at(now);
-                let reaper = runtime.spawn(reap(Arc::downgrade(self), first));
-                state.reaper = Some(AbortOnDropHandle::new(reaper));
-            }
+        if !state.reaper.is_running() {
+            let now = Instant::now();
+            state.reaper.start(self, now + self.idle_limit.at(now));
         }
     }
+}
 
-    /// Closes expired connections. Returns the time at which the next connection may expire, or
-    /// `None` if no connection is left that expires.
+impl Expiring for Pool {
     fn close_expired(&self) -> Option<Instant> {
         let now = Instant::now();
         let limit = self.idle_limit.at(now);
@@ -353,7 +347,7 @@ impl Pool {
                 .map(|one| one.idle_since().unwrap_or(now));
             let next = shared_since.chain(oldest).min().map(|since| since + limit);
             if next.is_none() {
-                state.reaper = None;
+                state.reaper.stop();
             }
             ((idle, shared), next)
         };
@@ -374,15 +368,6 @@ fn remove(from: &mut Vec<Arc<Http2>>, is_removed: impl Fn(&Http2) -> bool) -> Ve
         }
     }
     removed
-}
-
-/// Closes expired connections until the pool is dropped or has no idle connection.
-async fn reap(pool: Weak<Pool>, first: Instant) {
-    let mut next = Some(first);
-    while let Some(when) = next {
-        sleep_until(when).await;
-        next = pool.upgrade().and_then(|pool| pool.close_expired());
-    }
 }
 
 impl Leased {
@@ -488,14 +473,9 @@ impl Lease {
         self.pool.counters.lost();
         let now = Instant::now();
         if let (Some(since), Leased::Http1(_)) = (self.idle_since, &self.connection) {
-            // If the connection ends later than this, the cause is not that it was idle.
             if now - self.leased < CROSSING {
                 self.pool.idle_limit.server_closed_after(now - since, now);
             }
         }
     }
 }
-
-/// The maximum time after the start of a call in which the server may still close the connection
-/// because it was idle.
-const CROSSING: std::time::Duration = std::time::Duration::from_secs(1);
