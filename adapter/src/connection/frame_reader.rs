@@ -66,8 +66,7 @@ impl FrameReader {
     /// Reads what has arrived, and returns the first bytes of the buffer.
     pub(super) fn peek<const N: usize>(&mut self, connection: &mut Connection) -> Option<[u8; N]> {
         let mut cx = Context::from_waker(Waker::noop());
-        self.incoming.reserve(READ_SIZE);
-        let _ = poll_read_buf(Pin::new(connection), &mut cx, &mut self.incoming);
+        let _ = self.poll_more(&mut cx, connection);
         self.incoming.first_chunk().copied()
     }
 
@@ -161,6 +160,16 @@ impl FrameReader {
         }
     }
 
+    /// Reads more bytes into the buffer, whatever they are. Returns 0 at the end of the stream.
+    fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<io::Result<usize>> {
+        self.incoming.reserve(READ_SIZE);
+        poll_read_buf(Pin::new(connection), cx, &mut self.incoming)
+    }
+
     fn reserve_read(&mut self) {
         if self.incoming.capacity() == 0 {
             self.incoming = buffer_pool::take_read_buffer();
@@ -197,14 +206,8 @@ impl FrameReader {
     ) -> Poll<io::Result<()>> {
         let bound = HEADER_LEN + len + BUSY_READ_SIZE;
         while self.incoming.len() < bound {
-            self.incoming.reserve(READ_SIZE);
             let before = self.incoming.len();
-            if ready!(poll_read_buf(
-                Pin::new(&mut *connection),
-                cx,
-                &mut self.incoming
-            ))? == 0
-            {
+            if ready!(self.poll_more(cx, connection))? == 0 {
                 return Poll::Ready(Ok(()));
             }
             if let Some(log) = &mut log {
@@ -222,13 +225,7 @@ impl FrameReader {
     ) -> Poll<io::Result<()>> {
         loop {
             self.incoming.clear();
-            self.incoming.reserve(READ_SIZE);
-            if ready!(poll_read_buf(
-                Pin::new(&mut *connection),
-                cx,
-                &mut self.incoming
-            ))? == 0
-            {
+            if ready!(self.poll_more(cx, connection))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
