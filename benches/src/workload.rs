@@ -98,6 +98,33 @@ impl Workload {
         Ok(())
     }
 
+    /// Runs all stages on these connections. In each stage, `call` makes the calls of one
+    /// connection in a task, and returns the connection with the outcome.
+    pub(crate) async fn run_on<C, F>(
+        &mut self,
+        mut connections: Vec<C>,
+        call: impl Fn(C, Load) -> F,
+    ) -> Result<(), BenchError>
+    where
+        C: Send + 'static,
+        F: Future<Output = (C, Result<Tally, BenchError>)> + Send + 'static,
+    {
+        while let Some(load) = self.next_load().await? {
+            let mut callers = JoinSet::new();
+            for connection in connections.drain(..) {
+                callers.spawn(call(connection, load.clone()));
+            }
+            let mut outcomes = Vec::with_capacity(callers.len());
+            while let Some(caller) = callers.join_next().await {
+                let (connection, outcome) = caller?;
+                connections.push(connection);
+                outcomes.push(outcome);
+            }
+            self.report(outcomes)?;
+        }
+        Ok(())
+    }
+
     /// Waits for the callers of a stage and reports their outcomes.
     pub(crate) async fn join(
         &mut self,

@@ -15,10 +15,7 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::envelope::{Answer, Envelope, ID, Request};
 use crate::{
@@ -117,24 +114,14 @@ pub(super) async fn drive(
         }
         senders.push(first);
     }
-    while let Some(load) = workload.next_load().await? {
-        let mut callers = JoinSet::new();
-        for mut sender in senders.drain(..) {
-            let (load, host) = (load.clone(), host.clone());
-            callers.spawn(async move {
-                let tally = call(&mut sender, load, &host, version).await;
-                (sender, tally)
-            });
+    let calls = |mut sender, load| {
+        let host = host.clone();
+        async move {
+            let tally = call(&mut sender, load, &host, version).await;
+            (sender, tally)
         }
-        let mut tallies = Vec::new();
-        while let Some(caller) = callers.join_next().await {
-            let (sender, tally) = caller?;
-            senders.push(sender);
-            tallies.push(tally);
-        }
-        workload.report(tallies)?;
-    }
-    Ok(())
+    };
+    workload.run_on(senders, calls).await
 }
 
 async fn call(

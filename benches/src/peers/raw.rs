@@ -91,24 +91,11 @@ pub(super) async fn drive(
     for _ in 0..workload.shape.connections {
         sockets.push(connect(endpoint).await?);
     }
-    while let Some(load) = workload.next_load().await? {
-        let mut connections = JoinSet::new();
-        for mut socket in sockets.drain(..) {
-            let load = load.clone();
-            connections.spawn(async move {
-                let tally = call_on(&mut socket, in_flight, load, codec).await;
-                (socket, tally)
-            });
-        }
-        let mut tallies = Vec::new();
-        while let Some(connection) = connections.join_next().await {
-            let (socket, tally) = connection?;
-            sockets.push(socket);
-            tallies.push(tally);
-        }
-        workload.report(tallies)?;
-    }
-    Ok(())
+    let calls = |mut socket, load| async move {
+        let tally = call_on(&mut socket, in_flight, load, codec).await;
+        (socket, tally)
+    };
+    workload.run_on(sockets, calls).await
 }
 
 /// Keeps `in_flight` calls in flight on a connection. Replies arrive in the order of the requests.

@@ -85,24 +85,11 @@ pub(super) async fn drive<S: Socket>(
         stream.set_nodelay(true)?;
         sockets.push(S::connect(stream, &format!("ws://{host}:{port}/")).await?);
     }
-    while let Some(load) = workload.next_load().await? {
-        let mut connections = JoinSet::new();
-        for mut socket in sockets.drain(..) {
-            let load = load.clone();
-            connections.spawn(async move {
-                let tally = call_on(&mut socket, in_flight, load).await;
-                (socket, tally)
-            });
-        }
-        let mut tallies = Vec::new();
-        while let Some(connection) = connections.join_next().await {
-            let (socket, tally) = connection?;
-            sockets.push(socket);
-            tallies.push(tally);
-        }
-        workload.report(tallies)?;
-    }
-    Ok(())
+    let calls = |mut socket, load| async move {
+        let tally = call_on(&mut socket, in_flight, load).await;
+        (socket, tally)
+    };
+    workload.run_on(sockets, calls).await
 }
 
 /// Keeps `in_flight` calls in flight on a connection. Replies arrive in the order of the requests.
