@@ -16,6 +16,9 @@ mod checks;
 #[cfg(feature = "peers")]
 mod grpc;
 mod raw;
+#[cfg(feature = "peers")]
+#[path = "../src/peers/tonic_messages.rs"]
+mod tonic_messages;
 
 use tokio::runtime::Builder;
 

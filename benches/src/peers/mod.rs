@@ -19,6 +19,8 @@ mod tarpc;
 #[cfg(feature = "peers")]
 mod tonic;
 #[cfg(feature = "peers")]
+mod tonic_messages;
+#[cfg(feature = "peers")]
 mod websocket;
 
 use ::agentwire::{Endpoint, Format};
