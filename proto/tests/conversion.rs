@@ -9,7 +9,8 @@ use agentwire_codec::{
     Response as EnvelopeResponse, ToolResult as EnvelopeResult, Value, WireError, map, value,
 };
 use agentwire_proto::{
-    ChunkType, Message, Request, Response, ResponseType, Rpc, StreamChunk, ToolCall, decode,
+    ChunkType, Message, Request, Response, ResponseType, Rpc, StreamChunk, ToolCall, ToolResult,
+    decode,
 };
 use prost::Message as _;
 
@@ -384,6 +385,59 @@ fn a_forwarded_answer_has_the_form_of_its_own_type() {
         (&*error.code, &*error.message, &*error.details["reason"]),
         ("X", "y", "z")
     );
+}
+
+#[test]
+fn a_malformed_forwarded_answer_becomes_an_error() {
+    let raw = |kind, payload| Envelope::new(id(), RawBody::new(kind, payload));
+    for payload in [
+        map! {"message": "hello"},
+        map! {"message": {"role": 1, "content": "hello"}},
+        map! {"result": [1]},
+        map! {"result": {"success": "perhaps"}},
+    ] {
+        let response = Response::from_envelope(raw(EnvelopeType::Response, payload)).unwrap();
+        assert_eq!(response.r#type(), ResponseType::Error);
+        let error = response.error.unwrap();
+        assert_eq!(error.code, "INTERNAL_ERROR");
+        assert_eq!(error.message, "The response of the agent is malformed");
+    }
+    for payload in [map! {}, map! {"message": 7}] {
+        let chunk = StreamChunk::from_envelope(raw(EnvelopeType::StreamChunk, payload)).unwrap();
+        assert!(chunk.is_last());
+        assert_eq!(chunk.error.unwrap().code, "INTERNAL_ERROR");
+    }
+    // An error remains one, whatever its parts are.
+    let error = map! {"error_code": 7, "error_details": "none"};
+    let response = Response::from_envelope(raw(EnvelopeType::Error, error)).unwrap();
+    let error = response.error.unwrap();
+    assert_eq!((&*error.code, &*error.message), ("7", ""));
+    assert!(error.details.is_empty());
+}
+
+#[test]
+fn the_result_of_a_tool_follows_the_rules_of_its_method() {
+    let response = |success, data: &str| {
+        let mut response = Response {
+            tool_result: Some(ToolResult {
+                success,
+                data: data.to_owned(),
+                ..ToolResult::default()
+            }),
+            ..Response::default()
+        };
+        response.set_type(ResponseType::ToolResult);
+        response
+    };
+    let error = response(false, "1").into_envelope("execute").unwrap_err();
+    assert!(error.to_string().contains("has no error text"), "{error}");
+
+    let error = response(true, "[1]").into_envelope("describe").unwrap_err();
+    assert!(error.to_string().contains("must be an object"), "{error}");
+    for data in ["", "null", "{}"] {
+        let answer = response(true, data).into_envelope("describe").unwrap();
+        assert_eq!(answer.body, EnvelopeResponse::Other(map! {}).into());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Input that is refused, and the error of the reply (PROTOCOL 7.3).
 
-use agentwire_codec::{DecodeFault, Envelope, Format, RequestId};
+use agentwire_codec::{DecodeFault, Envelope, ErrorCode, Format, RequestId};
 
 use crate::fixtures::{ID, MESSAGE, answer, bodies, decode, encode, wire};
 
@@ -504,4 +504,18 @@ fn the_text_of_a_reply_is_not_escaped_but_the_display_of_the_error_is() {
         error.to_string(),
         r"Unsupported protocol version: 2\u{1b}[31m\n"
     );
+}
+
+#[test]
+fn the_reply_to_a_payload_over_the_memory_limit_names_the_limit() {
+    let call = format!(r#"{{"method": "process", "message": {MESSAGE}}}"#);
+    let text = wire("request", &call).replace(r#""Hi""#, &format!("[{}1]", "1, ".repeat(1000)));
+    let error = Format::Json
+        .decode_within(text.as_bytes(), 4096)
+        .unwrap_err();
+    let reply = error.to_wire_error();
+    assert_eq!(reply.code, ErrorCode::MALFORMED_PAYLOAD);
+    assert_eq!(reply.details.get("reason"), Some(&"memory".into()));
+    assert_eq!(reply.details.get("limit"), Some(&4096.into()));
+    assert_eq!(error.id(), Some(&RequestId::from(ID)));
 }

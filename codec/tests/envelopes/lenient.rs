@@ -224,3 +224,30 @@ fn keys_that_a_method_does_not_use_may_have_any_value() {
         assert_eq!(body(&wire("request", &payload)), expected.into());
     }
 }
+
+/// Other programs may use the keys of PROTOCOL 16 for something else.
+#[test]
+fn deadlines_and_idempotency_keys_that_cannot_be_used_are_ignored() {
+    let delivery = |key: &str, value: &str| {
+        let payload = format!(r#"{{"method": "process", "message": {MESSAGE}, "{key}": {value}}}"#);
+        match body(&wire("request", &payload)) {
+            Body::Request(Request::Process(call)) => call.delivery,
+            other => panic!("{other:?}"),
+        }
+    };
+    for value in ["-1", "1.5", "18446744073709551616", r#""5""#, "null", "[5]"] {
+        assert_eq!(delivery("deadline_ms", value).deadline_ms, None, "{value}");
+    }
+    for (value, expected) in [("0", 0), ("18446744073709551615", u64::MAX)] {
+        assert_eq!(delivery("deadline_ms", value).deadline_ms, Some(expected));
+    }
+    let text = |len: usize| format!("{:?}", "k".repeat(len));
+    for value in [text(0), text(256), "7".to_owned(), "null".to_owned()] {
+        let found = delivery("idempotency_key", &value).idempotency_key;
+        assert_eq!(found, None, "{value}");
+    }
+    for len in [1, 255] {
+        let found = delivery("idempotency_key", &text(len)).idempotency_key;
+        assert_eq!(found.map(|key| key.len()), Some(len));
+    }
+}
