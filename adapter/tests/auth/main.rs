@@ -8,7 +8,7 @@
 
 mod audit;
 #[cfg(feature = "tls-ring")]
-#[path = "../../../transport/tests/common/authority.rs"]
+#[path = "../common/authority.rs"]
 mod authority;
 mod calls;
 #[cfg(feature = "tls-ring")]

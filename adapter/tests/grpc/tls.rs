@@ -1,6 +1,6 @@
 //! gRPC over TLS.
 
-#[path = "../../../transport/tests/common/authority.rs"]
+#[path = "../common/authority.rs"]
 mod authority;
 
 use agentwire::{Message, TlsClient, TlsServer};

@@ -1,6 +1,6 @@
 //! HTTP over TLS: the protocols that the handshake chooses, and the certificates of callers.
 
-#[path = "../../../transport/tests/common/authority.rs"]
+#[path = "../common/authority.rs"]
 pub(crate) mod authority;
 
 use std::time::Duration;

@@ -7,4 +7,5 @@ mod claims;
 mod client;
 mod crates;
 mod modules;
+mod packages;
 mod server;

@@ -7,7 +7,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
-#[path = "../../../transport/tests/common/authority.rs"]
+#[path = "../common/authority.rs"]
 mod authority;
 #[allow(dead_code, unused_imports, reason = "this suite uses a part of it")]
 #[path = "../it/common/mod.rs"]

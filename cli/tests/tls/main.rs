@@ -3,7 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
-#[path = "../../../transport/tests/common/authority.rs"]
+#[path = "../common/authority.rs"]
 mod authority;
 #[allow(dead_code, reason = "this suite uses a part of it")]
 #[path = "../cli/program.rs"]

@@ -1,0 +1,1 @@
+../../../transport/tests/common/authority.rs
