@@ -24,18 +24,18 @@ use crate::{
 pub(crate) struct SecurityArgs {
     /// Require authentication; the TOML file lists principals, roles and quotas, and is read again
     /// when it changes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     auth: Option<PathBuf>,
 
     /// Record who did what, as JSON lines in this file; at 10 MiB, it is renamed to FILE.1, and
     /// five renamed files are kept
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     audit: Option<PathBuf>,
 
     /// The namespace of the agents and tools; principals of other namespaces are denied [default:
     /// the namespace of all principals in the file of --auth; required if they have several, except
     /// for a registry, which keeps namespaces apart]
-    #[arg(long, value_name = "NAME", requires = "auth")]
+    #[arg(long, value_name = "NAME", requires = "auth", help_heading = HEADING)]
     namespace: Option<String>,
 
     /// What happens to requests while the file of --audit cannot be written, for example because
@@ -44,7 +44,8 @@ pub(crate) struct SecurityArgs {
         long,
         value_name = "POLICY",
         default_value = "block",
-        requires = "audit"
+        requires = "audit",
+        help_heading = HEADING
     )]
     audit_policy: AuditPolicy,
 }
@@ -154,16 +155,16 @@ pub(crate) struct TokenArgs {
         value_name = "TOKEN",
         env = "AGENTWIRE_TOKEN",
         hide_env_values = true,
-        display_order = 700
+        help_heading = HEADING
     )]
     token: Option<Secret>,
 
     /// The file with the token to send, which is read again when it changes
-    #[arg(long, value_name = "FILE", display_order = 701)]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     token_file: Option<PathBuf>,
 
     /// Send the token over unencrypted connections to other machines, where others can read it
-    #[arg(long, display_order = 702)]
+    #[arg(long, help_heading = HEADING)]
     allow_plaintext_token: bool,
 }
 
@@ -268,6 +269,9 @@ fn refreshed(path: PathBuf, token: String) -> Credentials {
 fn unusable(option: &str, path: &Path, error: &io::Error) -> CliError {
     CliError::new(Exit::Usage, format!("{option} {}: {error}", path.display()))
 }
+
+/// The heading in the help.
+const HEADING: &str = "Security";
 
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 

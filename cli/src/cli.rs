@@ -12,7 +12,9 @@ use crate::{
 /// Serve, call, stream from and proxy agents
 ///
 /// An agent is a program that replies to messages. Agents can be written in Rust, Python or Go. An
-/// ENDPOINT is the address of an agent: unix:///path/to/socket or tcp://host:port.
+/// ENDPOINT is the address of an agent: unix:///path/to/socket, tcp://host:port, tls://host:port,
+/// ws://host:port/path, http://host:port or grpc://host:port. The schemes wss, https, grpcs and h2c
+/// (HTTP/2 without TLS) work as well.
 #[derive(Debug, Parser)]
 #[command(
     name = "agentwire",
@@ -105,6 +107,27 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_argument_is_below_the_heading_that_it_belongs_to() {
+        let cli = Cli::command();
+        let nested = cli.get_subcommands().flat_map(|it| it.get_subcommands());
+        for command in cli.get_subcommands().chain(nested) {
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                let is_tls = argument.get_help_heading() == Some("TLS");
+                assert_eq!(
+                    is_tls,
+                    id.starts_with("tls_"),
+                    "{} {id}",
+                    command.get_name()
+                );
+                if argument.is_positional() {
+                    assert_eq!(argument.get_help_heading(), None, "{}", command.get_name());
+                }
+            }
+        }
     }
 
     #[test]

@@ -159,13 +159,19 @@ impl From<RegistryError> for CliError {
     }
 }
 
-/// Returns the text of an error and of its sources. Settings of the library that have an option are
-/// called by its name.
+/// Returns the text of an error and of its sources, with the options that help.
 fn chain(error: &dyn Error) -> String {
-    Chain(error).to_string().replace(
-        "set allow_plaintext_credentials",
-        "give --allow-plaintext-token",
-    )
+    Chain(error)
+        .to_string()
+        .replace(
+            "set allow_plaintext_credentials",
+            "give --allow-plaintext-token",
+        )
+        .replace(
+            "A credential is required",
+            "A credential is required; pass a token with AGENTWIRE_TOKEN or --token-file, \
+             or a certificate with --tls-client-cert",
+        )
 }
 
 /// Appends an error code to a text that does not contain the code.

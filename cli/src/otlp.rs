@@ -28,7 +28,7 @@ use tracing_subscriber::{Layer, registry::LookupSpan};
 
 use crate::{
     exit::{CliError, Exit},
-    logging::select::Select,
+    logging::{HEADING, select::Select},
     output,
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct OtlpArgs {
         global = true,
         value_name = "URL",
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
-        display_order = 903
+        help_heading = HEADING
     )]
     otlp: Option<String>,
 
@@ -52,7 +52,7 @@ pub(crate) struct OtlpArgs {
         global = true,
         value_name = "RATIO",
         default_value = "1",
-        display_order = 904
+        help_heading = HEADING
     )]
     otlp_sample: f64,
 }

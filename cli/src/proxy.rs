@@ -30,8 +30,9 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ProxyArgs {
-    /// The endpoint to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; port
-    /// 0 picks a free port; leave LISTEN_ENDPOINT out if sockets are passed by --fd or LISTEN_FDS
+    /// The endpoint to listen on, such as unix:///path/to/socket or tcp://host:port; with port 0,
+    /// the system chooses a free port; leave LISTEN_ENDPOINT out if --fd or LISTEN_FDS passes
+    /// sockets
     // The first argument is the target if LISTEN_ENDPOINT is left out.
     #[arg(value_name = "LISTEN_ENDPOINT")]
     listen: Option<String>,

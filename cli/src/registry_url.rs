@@ -9,6 +9,7 @@ use agentwire::{
         DnsRegistry, RedisRegistry, RedisRegistryBuilder, RemoteRegistry, SharedRegistry,
         StaticRegistry,
     },
+    transport::{self, internal::Untrusted},
 };
 
 use crate::{
@@ -51,7 +52,22 @@ pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
                 list.map_err(|error| error.to_string())?,
             ))
         }
-        _ => parse_connect_endpoint(text).map(RegistryUrl::Agentwire),
+        _ => {
+            let is_unknown = !text.contains("://")
+                || matches!(
+                    text.parse::<Endpoint>(),
+                    Err(transport::Error::UnsupportedScheme { .. })
+                );
+            if is_unknown {
+                return Err(format!(
+                    "{:?} is not the address of a registry (use the ENDPOINT of a registry, such as \
+                     tcp://host:port, or redis://host:port, dns://name:port or \
+                     static:ENDPOINT,ENDPOINT)",
+                    Untrusted(text)
+                ));
+            }
+            parse_connect_endpoint(text).map(RegistryUrl::Agentwire)
+        }
     }
 }
 
@@ -182,6 +198,11 @@ mod tests {
             "static:agents",
         ] {
             assert!(parse_registry_url(text).is_err(), "{text}");
+        }
+        for text in ["localhost", "consul://localhost:1"] {
+            let problem = parse_registry_url(text).unwrap_err();
+            assert!(problem.contains("redis://"), "{problem}");
+            assert!(!problem.contains("memory://"), "{problem}");
         }
     }
 }

@@ -41,9 +41,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ServeArgs {
-    /// The endpoints to listen on: unix:///path/to/socket, tcp://host:port or tls://host:port; with
-    /// port 0, the system chooses a free port; leave ENDPOINT out if sockets are passed by --fd or
-    /// LISTEN_FDS
+    /// The endpoints to listen on, such as unix:///path/to/socket or tcp://host:port; with port 0,
+    /// the system chooses a free port; leave ENDPOINT out if --fd or LISTEN_FDS passes sockets
     #[arg(value_name = "ENDPOINT", value_parser = parse_listen_endpoint)]
     endpoints: Vec<Endpoint>,
 

@@ -36,8 +36,8 @@ pub(crate) struct TargetArgs {
 
 #[derive(Debug, Args)]
 struct Flags {
-    /// The agent to call: unix:///path/to/socket, tcp://host:port or tls://host:port; leave
-    /// ENDPOINT out if --registry finds the agent
+    /// The agent to call, such as unix:///path/to/socket or tcp://host:port; leave ENDPOINT out if
+    /// --registry finds the agent
     // The endpoint and the registry are parsed in `resolve`, because the first positional argument
     // need not be an endpoint, and an unused variable of the environment must not fail the command.
     #[arg(value_name = "ENDPOINT", env = ENDPOINT_VARIABLE)]

@@ -9,19 +9,18 @@ use crate::exit::{CliError, Exit};
 
 /// The certificates of a server.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "TLS")]
 pub(crate) struct TlsServerArgs {
     /// The certificate of the server, for an endpoint with TLS: a PEM file with the certificate and
     /// those of the intermediate authorities; a changed file is read again
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = HEADING)]
     tls_cert: Option<PathBuf>,
 
     /// The private key of the server: a PEM file
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = HEADING)]
     tls_key: Option<PathBuf>,
 
     /// Require a certificate of each client, signed by a certification authority in this PEM file
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = HEADING)]
     tls_client_ca: Option<PathBuf>,
 
     /// Whether a client must present a certificate
@@ -29,7 +28,8 @@ pub(crate) struct TlsServerArgs {
         long,
         value_name = "WHEN",
         default_value = "required",
-        requires = "tls_client_ca"
+        requires = "tls_client_ca",
+        help_heading = HEADING
     )]
     tls_client_auth: ClientAuth,
 }
@@ -76,23 +76,22 @@ impl TlsServerArgs {
 
 /// The certificates of a client.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "TLS")]
 pub(crate) struct TlsClientArgs {
     /// Trust servers whose certificates a certification authority in this PEM
     /// file has signed [default: the certification authorities of the system]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     tls_ca: Option<PathBuf>,
 
     /// The certificate to present to servers: a PEM file
-    #[arg(long, value_name = "FILE", requires = "tls_client_key")]
+    #[arg(long, value_name = "FILE", requires = "tls_client_key", help_heading = HEADING)]
     tls_client_cert: Option<PathBuf>,
 
     /// The private key of --tls-client-cert: a PEM file
-    #[arg(long, value_name = "FILE", requires = "tls_client_cert")]
+    #[arg(long, value_name = "FILE", requires = "tls_client_cert", help_heading = HEADING)]
     tls_client_key: Option<PathBuf>,
 
     /// The name that the certificates of servers must have [default: the host of the endpoint]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     tls_server_name: Option<String>,
 }
 
@@ -116,3 +115,7 @@ impl TlsClientArgs {
 fn unusable(error: agentwire::transport::Error) -> CliError {
     CliError::from_error(Exit::Usage, &error)
 }
+
+/// The heading in the help. `next_help_heading` would also move all later arguments of a command
+/// below it.
+const HEADING: &str = "TLS";

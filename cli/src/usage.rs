@@ -51,6 +51,19 @@ fn text(error: &clap::Error) -> String {
         .take_while(|part| !part.starts_with("Usage:") && !part.starts_with("For more"))
         .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "))
         .filter(|part| !part.is_empty())
+        .chain(help_hint(error))
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+/// Returns the command that prints the help of the command with the error.
+fn help_hint(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else {
+        return None;
+    };
+    let usage = usage.to_string();
+    let words = usage.trim().strip_prefix("Usage:")?.split_whitespace();
+    let is_name = |word: &&str| word.starts_with(|first: char| first.is_ascii_lowercase());
+    let command: Vec<_> = words.take_while(is_name).collect();
+    Some(format!("try `{} --help`", command.join(" ")))
 }

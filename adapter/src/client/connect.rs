@@ -4,6 +4,7 @@
 use agentwire_transport::{
     BoxFuture, Connection, Connector, Endpoint, EndpointConnector, Error, TcpOptions, UrlScheme,
 };
+use tokio::time::Instant;
 
 use super::credentials::Demands;
 
@@ -64,9 +65,11 @@ impl ConnectOptions {
         };
         #[cfg(feature = "websocket")]
         let connector = connector.with_websocket(self.websocket.clone());
+        let start = Instant::now();
         let connection = connector.connect().await;
         let connection = connection.map_err(|error| error.at(endpoint))?;
         self.demands.check_peer(endpoint, &connection)?;
+        tracing::debug!(%endpoint, elapsed = ?start.elapsed(), "connected");
         Ok(connection)
     }
 }

@@ -31,7 +31,7 @@ use crate::{
 pub(crate) struct LogArgs {
     /// Log to standard error: -v one line for each request, -vv connections and more, -vvv frames
     /// and messages as they pass [env: AGENTWIRE_LOG=info|debug|trace]
-    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = HEADING)]
     verbose: u8,
 
     /// The format of the log: lines of text, or one JSON object per line, also for errors
@@ -40,12 +40,12 @@ pub(crate) struct LogArgs {
         global = true,
         value_name = "FORMAT",
         default_value = "text",
-        display_order = 901
+        help_heading = HEADING
     )]
     log_format: LogFormat,
 
     /// How much of each frame -vvv shows
-    #[arg(long, global = true, value_name = "SIZE", default_value = "1KiB", display_order = 902,
+    #[arg(long, global = true, value_name = "SIZE", default_value = "1KiB", help_heading = HEADING,
           value_parser = parse_memory_budget)]
     log_frame_limit: usize,
 }
@@ -139,5 +139,8 @@ fn clock() -> String {
 pub(crate) const CLOCK: std::ops::Range<usize> = 11..23;
 
 static IS_JSON: OnceLock<bool> = OnceLock::new();
+
+/// The heading in the help.
+pub(crate) const HEADING: &str = "Logging";
 
 const VARIABLE: &str = "AGENTWIRE_LOG";

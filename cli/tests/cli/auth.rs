@@ -103,7 +103,7 @@ async fn every_command_needs_a_token_and_a_permission() {
         let without = run(command).await;
         assert_denied(&without, "UNAUTHENTICATED");
         assert!(
-            said(&without).contains("A credential is required"),
+            said(&without).contains("A credential is required; pass a token with "),
             "{without:?}"
         );
         let wrong = run_as("mallory", command).await;

@@ -64,6 +64,18 @@ async fn verbose_logs_one_line_for_each_request_on_both_sides() {
 }
 
 #[tokio::test]
+async fn more_verbose_clients_log_their_connections() {
+    let server = server(&[]).await;
+    let once = run(["-v", "call", &server.endpoint, "x"]).await;
+    assert!(!once.stderr.contains("connected"), "{once:?}");
+    let twice = run(["-vv", "call", &server.endpoint, "x"]).await;
+    let lines = twice.stderr.lines();
+    let connected: Vec<_> = lines.filter(|line| line.contains(" connected ")).collect();
+    assert_eq!(connected.len(), 1, "{twice:?}");
+    assert!(connected[0].contains(&server.endpoint), "{twice:?}");
+}
+
+#[tokio::test]
 async fn the_line_of_a_tool_that_fails_has_its_outcome_on_both_sides() {
     let serve = ["-v", "serve", "tcp://127.0.0.1:0", "--tool", "fail"];
     let server = Server::start(serve).await;

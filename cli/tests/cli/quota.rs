@@ -105,7 +105,9 @@ async fn each_principal_has_the_quota_of_the_file_or_its_own() {
             break call;
         }
     };
-    assert!(refused.error(1).contains("RATE_LIMITED"), "{refused:?}");
+    let error = refused.error(1);
+    assert!(error.contains("RATE_LIMITED"), "{error}");
+    assert!(error.contains("; try again in "), "{error}");
 
     // A large request is accepted and has to be paid for later.
     let carol = client(&server, "carol");

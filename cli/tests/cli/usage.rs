@@ -109,6 +109,24 @@ async fn usage_errors_exit_with_2_and_one_line() {
 }
 
 #[tokio::test]
+async fn errors_of_unknown_and_missing_arguments_name_the_help_of_their_command() {
+    for (args, help) in [
+        (&["dance"][..], "`agentwire --help`"),
+        (
+            &["call", "tcp://localhost:1", "--loud"],
+            "`agentwire call --help`",
+        ),
+        (&["registry", "dance"], "`agentwire registry --help`"),
+        (&["registry", "list"], "`agentwire registry list --help`"),
+        (&["completions"], "`agentwire completions --help`"),
+    ] {
+        let outcome = run(args).await;
+        let error = outcome.error(2);
+        assert!(error.contains(help), "{args:?}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn content_from_standard_input_that_is_not_json_exits_with_2() {
     for input in ["", "{", "1 2", "\u{feff}1", "hello"] {
         let args = ["call", "tcp://localhost:1", "--content", "-"];

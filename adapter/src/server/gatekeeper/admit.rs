@@ -437,7 +437,12 @@ fn rate_limited(exceeded: Exceeded) -> Refusal {
     } = exceeded;
     // Rounded up, so that the request is accepted after this time.
     let millis = u64::try_from(retry_after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-    let text = format!("The quota of {limit} {} is used up", of.replace('_', " "));
+    let of_words = of.replace('_', " ");
+    let wait = match millis {
+        ..1000 => format!("{millis} ms"),
+        _ => format!("{} s", millis.div_ceil(1000)),
+    };
+    let text = format!("The quota of {limit} {of_words} is used up; try again in {wait}");
     Refusal {
         kind: AuditKind::Quota,
         reason: of.to_owned(),
