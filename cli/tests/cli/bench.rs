@@ -96,7 +96,12 @@ async fn bench_ends_at_its_duration_although_the_server_hangs_or_is_gone() {
     for duration in GROWING {
         let peer = Peer::listen().await;
         let endpoint = peer.endpoint();
-        let server = tokio::spawn(async move { drop(answer_one(&peer).await) });
+        let server = tokio::spawn(async move {
+            let wire = answer_one(&peer).await;
+            // Listens no longer when the client learns that its connection is closed.
+            drop(peer);
+            drop(wire);
+        });
         let bench = ["bench", &endpoint, "--json", "--timeout", "1h"];
         let outcome = run(bench.iter().chain(&["-d", duration])).await;
         server.abort();
