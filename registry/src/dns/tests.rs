@@ -90,10 +90,22 @@ async fn all_addresses_of_a_name_are_instances_of_each_agent() {
     sleep(Duration::from_secs(2)).await;
     registry.lookup("weather").await.unwrap();
     assert_eq!(answers.lookups(), 2);
-    let error = registry
-        .register(Registration::new("weather", "tcp://a:1".parse().unwrap()))
-        .await;
-    assert!(matches!(error, Err(RegistryError::ReadOnly { .. })));
+}
+
+#[tokio::test]
+async fn nothing_can_be_changed() {
+    let registry = registry(&Answers::default());
+    let registration = Registration::new("weather", "tcp://a:1".parse().unwrap());
+    let instance = InstanceRef::from(&registration);
+    for outcome in [
+        registry.register(registration).await.map(drop),
+        registry.unregister(&instance).await,
+        registry.heartbeat(&instance).await,
+    ] {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, RegistryError::ReadOnly { .. }), "{error:?}");
+        assert!(error.to_string().contains("dns://agents.svc:80"), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

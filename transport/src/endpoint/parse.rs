@@ -193,6 +193,30 @@ mod tests {
     }
 
     #[test]
+    fn the_error_of_invalid_text_is_one_line_and_names_the_problem() {
+        for text in [
+            "",
+            "\u{1b}[2J\nlocalhost:80",
+            "unix://",
+            "unix:///a\0b",
+            "unix://~/a\n.sock",
+            "tcp://:80",
+            "tcp://a\tb:80",
+            "tcp://host:\u{7}",
+            "memory://",
+            "ws://host:80/a b",
+        ] {
+            let error = text.parse::<Endpoint>().expect_err(text);
+            let Error::InvalidEndpoint { problem, .. } = &error else {
+                panic!("{text:?}: {error}");
+            };
+            let (shown, problem) = (error.to_string(), problem.to_string());
+            assert!(shown.contains(&problem), "{text:?}: {shown}");
+            assert!(!shown.contains(char::is_control), "{text:?}: {shown:?}");
+        }
+    }
+
+    #[test]
     fn invalid_text_is_rejected_with_the_problem() {
         use EndpointProblem::*;
         let cases = [

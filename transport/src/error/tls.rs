@@ -97,3 +97,45 @@ impl fmt::Display for CertificateProblem {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The texts of the last variants come from a peer or from its certificate.
+    #[test]
+    fn the_texts_of_peers_are_escaped() {
+        let hostile = "\u{1b}[2J\nroot: all is well";
+        let problem = CertificateProblem::Other(hostile.to_owned());
+        for text in [
+            problem.to_string(),
+            TlsError::Certificate(problem.clone()).to_string(),
+            TlsError::Refused(problem).to_string(),
+            TlsError::Other(hostile.to_owned()).to_string(),
+        ] {
+            assert!(text.contains("root: all is well"), "{text:?}");
+            assert!(!text.contains(char::is_control), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn both_sides_name_the_same_problem_of_a_certificate() {
+        for problem in [
+            CertificateProblem::UnknownIssuer,
+            CertificateProblem::Expired,
+            CertificateProblem::NotYetValid,
+            CertificateProblem::WrongName,
+            CertificateProblem::Revoked,
+            CertificateProblem::WrongPurpose,
+        ] {
+            let text = problem.to_string();
+            let found = TlsError::Certificate(problem.clone()).to_string();
+            let refused = TlsError::Refused(problem).to_string();
+            assert!(found.ends_with(&format!("not accepted: {text}")), "{found}");
+            assert!(
+                refused.ends_with(&format!("of this side: {text}")),
+                "{refused}"
+            );
+        }
+    }
+}
