@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from agenkit.adapters.python import LocalAgent, RemoteAgent
+from agenkit.adapters.python.grpc_server import GRPCServer
+from agenkit.adapters.python.http_server import HTTPAgentServer
 from agenkit.interfaces import Agent, Message
 
 CHUNKS = 1000
@@ -74,13 +76,25 @@ async def line() -> str:
     return await asyncio.to_thread(sys.stdin.readline)
 
 
+def new_server(endpoint: str) -> LocalAgent | HTTPAgentServer | GRPCServer:
+    """Creates the server for a carrier. HTTP and gRPC have classes of their own."""
+    scheme, _, address = endpoint.partition("://")
+    if scheme == "grpc":
+        return GRPCServer(Echo(), address)
+    if scheme == "http":
+        host, _, port = address.rpartition(":")
+        # By default, this server refuses more than 100 calls a second.
+        return HTTPAgentServer(Echo(), host, int(port), enable_default_middleware=False)
+    return LocalAgent(Echo(), endpoint=endpoint)
+
+
 async def serve_until_input_ends(endpoint: str, scheme: str | None) -> None:
     """Serves the agent, with the carrier of the scheme above TCP if there is one."""
     if endpoint == "tcp://127.0.0.1:0":
-        # LocalAgent does not report the port that the system chose.
+        # The servers do not report the port that the system chose.
         with socket.create_server(("127.0.0.1", 0)) as probe:
             endpoint = f"{scheme or 'tcp'}://127.0.0.1:{probe.getsockname()[1]}"
-    server = LocalAgent(Echo(), endpoint=endpoint)
+    server = new_server(endpoint)
     await server.start()
     print(f"READY {endpoint}", flush=True)
     while await line():

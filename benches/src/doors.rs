@@ -33,12 +33,19 @@ pub(crate) const DOORS: [Door; 4] = [
             Peer::Tungstenite,
             Peer::TokioWebsockets,
             Peer::AgenkitWebsocket,
+            Peer::AgentwireToAgenkitWebsocket,
+            Peer::AgenkitToAgentwireWebsocket,
         ],
     },
     Door {
         ours: Peer::AgentwireHttp,
         shared: Peer::AgentwireHttp,
-        others: &[Peer::AxumHttp],
+        others: &[
+            Peer::AxumHttp,
+            Peer::AgenkitHttp,
+            Peer::AgentwireToAgenkitHttp,
+            Peer::AgenkitToAgentwireHttp,
+        ],
     },
     Door {
         ours: Peer::AgentwireH2c,
@@ -48,7 +55,12 @@ pub(crate) const DOORS: [Door; 4] = [
     Door {
         ours: Peer::AgentwireGrpc,
         shared: Peer::AgentwireGrpc,
-        others: &[Peer::Tonic],
+        others: &[
+            Peer::Tonic,
+            Peer::AgenkitGrpc,
+            Peer::AgentwireToAgenkitGrpc,
+            Peer::AgenkitToAgentwireGrpc,
+        ],
     },
 ];
 

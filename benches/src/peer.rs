@@ -56,10 +56,26 @@ pub(crate) enum Peer {
     Agenkit,
     /// agenkit over WebSocket
     AgenkitWebsocket,
+    /// agenkit over HTTP/1.1
+    AgenkitHttp,
+    /// agenkit over gRPC
+    AgenkitGrpc,
     /// A client of agentwire, with JSON, and a server of agenkit
     AgentwireToAgenkit,
+    /// A client of agentwire and a server of agenkit, over WebSocket
+    AgentwireToAgenkitWebsocket,
+    /// A client of agentwire and a server of agenkit, over HTTP/1.1
+    AgentwireToAgenkitHttp,
+    /// A client of agentwire and a server of agenkit, over gRPC
+    AgentwireToAgenkitGrpc,
     /// A client of agenkit and a server of agentwire
     AgenkitToAgentwire,
+    /// A client of agenkit and a server of agentwire, over WebSocket
+    AgenkitToAgentwireWebsocket,
+    /// A client of agenkit and a server of agentwire, over HTTP/1.1
+    AgenkitToAgentwireHttp,
+    /// A client of agenkit and a server of agentwire, over gRPC
+    AgenkitToAgentwireGrpc,
 }
 
 impl Peer {
@@ -95,8 +111,16 @@ impl Peer {
             Self::TokioWebsockets => "tokio-websockets",
             Self::Agenkit => "agenkit 0.92.2 (Python)",
             Self::AgenkitWebsocket => "agenkit 0.92.2, WebSocket",
+            Self::AgenkitHttp => "agenkit 0.92.2, HTTP/1.1",
+            Self::AgenkitGrpc => "agenkit 0.92.2, gRPC",
             Self::AgentwireToAgenkit => "agentwire calls agenkit 0.92.2",
+            Self::AgentwireToAgenkitWebsocket => "agentwire calls agenkit, WebSocket",
+            Self::AgentwireToAgenkitHttp => "agentwire calls agenkit, HTTP/1.1",
+            Self::AgentwireToAgenkitGrpc => "agentwire calls agenkit, gRPC",
             Self::AgenkitToAgentwire => "agenkit 0.92.2 calls agentwire",
+            Self::AgenkitToAgentwireWebsocket => "agenkit calls agentwire, WebSocket",
+            Self::AgenkitToAgentwireHttp => "agenkit calls agentwire, HTTP/1.1",
+            Self::AgenkitToAgentwireGrpc => "agenkit calls agentwire, gRPC",
         }
     }
 
@@ -117,18 +141,21 @@ impl Peer {
 
     /// Returns true if both sides are agenkit.
     pub(crate) const fn is_agenkit(self) -> bool {
-        matches!(self, Self::Agenkit | Self::AgenkitWebsocket)
+        matches!(
+            self,
+            Self::Agenkit | Self::AgenkitWebsocket | Self::AgenkitHttp | Self::AgenkitGrpc
+        )
     }
 
     /// Returns the scheme of a carrier of agentwire or agenkit above TCP.
     pub(crate) const fn scheme(self) -> Option<&'static str> {
-        match self {
-            Self::AgentwireHttp => Some("http"),
+        match self.server() {
+            Self::AgentwireHttp | Self::AgenkitHttp => Some("http"),
             Self::AgentwireH2c => Some("h2c"),
             Self::AgentwireWebsocket | Self::AgentwireWebsocketShared | Self::AgenkitWebsocket => {
                 Some("ws")
             }
-            Self::AgentwireGrpc => Some("grpc"),
+            Self::AgentwireGrpc | Self::AgenkitGrpc => Some("grpc"),
             _ => None,
         }
     }
@@ -151,7 +178,13 @@ impl Peer {
     pub(crate) const fn server(self) -> Self {
         match self {
             Self::AgentwireToAgenkit => Self::Agenkit,
+            Self::AgentwireToAgenkitWebsocket => Self::AgenkitWebsocket,
+            Self::AgentwireToAgenkitHttp => Self::AgenkitHttp,
+            Self::AgentwireToAgenkitGrpc => Self::AgenkitGrpc,
             Self::AgenkitToAgentwire => Self::Agentwire,
+            Self::AgenkitToAgentwireWebsocket => Self::AgentwireWebsocket,
+            Self::AgenkitToAgentwireHttp => Self::AgentwireHttp,
+            Self::AgenkitToAgentwireGrpc => Self::AgentwireGrpc,
             peer => peer,
         }
     }
@@ -160,7 +193,13 @@ impl Peer {
     pub(crate) const fn client(self) -> Self {
         match self {
             Self::AgentwireToAgenkit => Self::Agentwire,
+            Self::AgentwireToAgenkitWebsocket => Self::AgentwireWebsocket,
+            Self::AgentwireToAgenkitHttp => Self::AgentwireHttp,
+            Self::AgentwireToAgenkitGrpc => Self::AgentwireGrpc,
             Self::AgenkitToAgentwire => Self::Agenkit,
+            Self::AgenkitToAgentwireWebsocket => Self::AgenkitWebsocket,
+            Self::AgenkitToAgentwireHttp => Self::AgenkitHttp,
+            Self::AgenkitToAgentwireGrpc => Self::AgenkitGrpc,
             peer => peer,
         }
     }
@@ -214,10 +253,9 @@ impl Peer {
             Self::AgentwireShared
             | Self::AgentwireSharedMsgpack
             | Self::AgentwireWebsocketShared => !shape.stream && !shape.separate,
+            Self::Agenkit => true,
             // The other scenarios show the limits of agenkit, not the limits of the combination.
-            Self::AgentwireToAgenkit | Self::AgenkitToAgentwire | Self::AgenkitWebsocket => {
-                shape.connections == 1 && shape.in_flight == 1
-            }
+            peer if peer.needs_agenkit() => shape.connections == 1 && shape.in_flight == 1,
             _ => true,
         };
         let streams = match self {
@@ -257,6 +295,19 @@ impl Carrier {
         match self {
             Self::Unix => "Unix",
             Self::Tcp => "TCP",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_of_a_peer_use_the_same_carrier() {
+        for peer in Peer::value_variants() {
+            let schemes = [peer.server(), peer.client()].map(Peer::scheme);
+            assert_eq!(schemes, [peer.scheme(); 2], "{peer:?}");
         }
     }
 }

@@ -97,7 +97,7 @@ fn draw_bars(svg: &mut Svg, title: &str, bars: &[Bar], reference: Option<f64>) {
 /// A peer, its label and its value.
 type Bar = (Peer, String, f64);
 
-const LABELS: f64 = 220.0;
+const LABELS: f64 = 240.0;
 const NUMBERS: f64 = 80.0;
 const ROW: f64 = 20.0;
 const TITLE: f64 = 30.0;
