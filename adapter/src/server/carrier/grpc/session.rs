@@ -148,12 +148,32 @@ impl Open {
             Stage::Aborted => return Poll::Ready("aborted"),
         }
         loop {
+            let accepted = match self.accept(cx) {
+                Ok(accepted) => accepted,
+                Err(reason) => return Poll::Ready(reason),
+            };
             while let Poll::Ready(Some(outcome)) = self.calls.poll_next_unpin(cx) {
                 if outcome == Outcome::Accepted {
                     self.quiet_since = Instant::now();
                 }
             }
-            // This also sends what the calls have queued.
+            if accepted.is_pending() {
+                break;
+            }
+        }
+        self.poll_timeouts(cx)
+    }
+
+    /// Sends what the calls have queued, and starts the requests that have arrived. The calls are
+    /// not polled between two requests, so that the answers to requests that arrive together are
+    /// one write. Returns `Ready` if more requests may have arrived.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the connection has ended.
+    fn accept(&mut self, cx: &mut TaskContext<'_>) -> Result<Poll<()>, &'static str> {
+        // Calls that their caller has reset end only when they are polled.
+        for _ in 0..self.context.config.max_in_flight.max(1) {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let context = Arc::clone(&self.context);
@@ -162,13 +182,13 @@ impl Open {
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!(%error, "connection failed");
-                    return Poll::Ready("io");
+                    return Err("io");
                 }
-                Poll::Ready(None) => return Poll::Ready(self.end_reason()),
-                Poll::Pending => break,
+                Poll::Ready(None) => return Err(self.end_reason()),
+                Poll::Pending => return Ok(Poll::Pending),
             }
         }
-        self.poll_timeouts(cx)
+        Ok(Poll::Ready(()))
     }
 
     fn poll_timeouts(&mut self, cx: &mut TaskContext<'_>) -> Poll<&'static str> {
