@@ -14,7 +14,7 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::{
-    call::{Answer, Context, Outcome, deadline, reached},
+    call::{Answer, Context, Outcome, deadline, has_passed, reached},
     request::{Received, Unread, read},
 };
 use crate::{
@@ -37,11 +37,16 @@ pub(super) async fn serve(
     context: &Arc<Context>,
 ) -> Outcome {
     let deadline = deadline(&parts.headers);
+    // A request that has arrived needs no timer.
     let received = tokio::select! {
         biased;
         () = answer.cancelled() => return Outcome::Refused,
-        () = reached(deadline) => Err(deadline_exceeded().into()),
         received = read(&mut reader, rpc, context) => received,
+        () = reached(deadline) => Err(deadline_exceeded().into()),
+    };
+    let received = match received {
+        Ok(_) if has_passed(deadline) => Err(deadline_exceeded().into()),
+        received => received,
     };
     let (id, started, memory) = match received {
         Ok(Received { envelope, memory }) => {
@@ -98,13 +103,15 @@ async fn answer_all(
         let body = tokio::select! {
             biased;
             () = answer.cancelled() => return,
-            // The work ends at the same deadline, with an error that would be an answer.
-            () = reached(deadline) => {
-                answer.end(&deadline_exceeded());
-                return;
-            }
+            // An answer that is ready needs no timer.
             body = running.next() => body,
+            () = reached(deadline) => None,
         };
+        // The work ends at the same deadline, with an error that would be an answer.
+        if has_passed(deadline) {
+            answer.end(&deadline_exceeded());
+            return;
+        }
         let Some(body) = body else {
             // A stream of a service always ends with an end or an error.
             answer.end(&Status::OK);

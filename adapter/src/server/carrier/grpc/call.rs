@@ -113,6 +113,11 @@ pub(super) fn deadline(headers: &HeaderMap) -> Option<Instant> {
     Some(Instant::now() + timeout.min(MAX_TIMEOUT))
 }
 
+/// Returns whether a deadline has passed.
+pub(super) fn has_passed(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
 /// Waits for a deadline, or forever.
 pub(super) async fn reached(deadline: Option<Instant>) {
     match deadline {
