@@ -68,7 +68,7 @@ impl Call {
         prepare_for_peer(client, destination, &mut body)?;
         client.config.put_credential(&mut body);
         let traced = delivery::prepare(&mut body, &client.config, destination, options);
-        let request = Request::new(body, &client.config);
+        let request = Request::new(body, &client.config, destination.endpoint());
         let request = request.map(|request| request.traced(traced.context));
         let mut call = Self::with_request(client, destination, request, options)?;
         let span = traced.span;
