@@ -6,13 +6,14 @@ use agentwire_codec::{Body, DEFAULT_MEMORY_LIMIT, DecodeError, Envelope, TraceCo
 use agentwire_proto::{Response, Rpc, StreamChunk, decode, health::HealthCheckRequest, into_raw};
 use bytes::Bytes;
 use h2::{RecvStream, client::SendRequest};
-use http::{HeaderMap, Method, Version, header};
+use http::{HeaderMap, HeaderValue, header};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     connection::{Owner, Slot},
     connections::Connections,
     failure::{from_h2, from_status, is_refused, malformed, violation},
+    heads::Procedure,
 };
 use crate::{
     client::{
@@ -38,7 +39,7 @@ pub(in crate::client) struct Chunks {
 
 /// What is sent in a call.
 struct Outgoing<'a> {
-    path: &'a str,
+    procedure: Procedure,
     message: Bytes,
     trace: Option<&'a TraceContext>,
     /// When the server can stop working, if the caller does not wait longer.
@@ -63,7 +64,7 @@ pub(super) async fn call(
     let _permit = deadlines.acquire(all.permits()).await?;
     let until = deadlines.call();
     let outgoing = || Outgoing {
-        path: Rpc::Process.path(),
+        procedure: Procedure::Agent(Rpc::Process),
         message: message.clone(),
         trace: request.trace.as_deref(),
         deadline: Some(until),
@@ -84,7 +85,7 @@ pub(super) async fn open(
     let message = request.grpc_message(all.limits().max_send())?;
     let permit = deadlines.acquire(all.permits()).await?;
     let outgoing = || Outgoing {
-        path: Rpc::ProcessStream.path(),
+        procedure: Procedure::Agent(Rpc::ProcessStream),
         message: message.clone(),
         trace: request.trace.as_deref(),
         deadline: None,
@@ -112,7 +113,7 @@ pub(super) async fn ping(all: &Arc<Connections>, deadlines: Deadlines<'_>) -> Re
     let _permit = deadlines.acquire(all.permits()).await?;
     let until = deadlines.call();
     let outgoing = || Outgoing {
-        path: "/grpc.health.v1.Health/Check",
+        procedure: Procedure::Health,
         message: message.clone(),
         trace: None,
         deadline: Some(until),
@@ -149,7 +150,7 @@ async fn send<'a>(
             }
         }
         let outgoing = outgoing();
-        if let Some(rpc) = Rpc::from_path(outgoing.path) {
+        if let Procedure::Agent(rpc) = outgoing.procedure {
             log_sent(all.endpoint(), Kind::Request(rpc), &outgoing.message);
         }
         match attempt(all, &slot, outgoing).await {
@@ -209,35 +210,20 @@ async fn exchange(
 
 /// Returns the head of a request.
 fn head(all: &Connections, outgoing: &Outgoing<'_>) -> Result<http::Request<()>, Failure> {
-    let endpoint = all.endpoint();
-    let scheme = if endpoint.is_secure() {
-        "https"
-    } else {
-        "http"
-    };
-    let authority = match endpoint.host_and_port() {
-        Some((host, port)) if host.contains(':') => format!("[{host}]:{port}"),
-        Some((host, port)) => format!("{host}:{port}"),
-        None => "localhost".to_owned(),
-    };
-    let mut builder = http::Request::builder()
-        .method(Method::POST)
-        .version(Version::HTTP_2)
-        .uri(format!("{scheme}://{authority}{}", outgoing.path))
-        .header(header::TE, "trailers")
-        .header(header::CONTENT_TYPE, grpc::CONTENT_TYPE)
-        .header(header::USER_AGENT, USER_AGENT)
-        .header("grpc-accept-encoding", grpc::ACCEPTED_ENCODINGS);
+    let head = all.heads().of(outgoing.procedure);
+    let mut head = head.ok_or_else(|| malformed("the host is not a part of a URL".to_owned()))?;
+    let headers = head.headers_mut();
     if let Some(deadline) = outgoing.deadline {
         let timeout = deadline.saturating_duration_since(Instant::now());
-        builder = builder.header("grpc-timeout", write_timeout(timeout));
+        // A number with a unit is a value of a header.
+        if let Ok(timeout) = HeaderValue::try_from(write_timeout(timeout)) {
+            headers.insert("grpc-timeout", timeout);
+        }
     }
-    if let (Some(trace), Some(headers)) = (outgoing.trace, builder.headers_mut()) {
+    if let Some(trace) = outgoing.trace {
         trace::write_headers(trace, headers);
     }
-    builder
-        .body(())
-        .map_err(|error| malformed(error.to_string()))
+    Ok(head)
 }
 
 /// Checks the head of a response.
@@ -413,5 +399,3 @@ fn finish(envelope: Envelope, bodies: Bodies) -> Result<Body, DecodeError> {
 /// How often a call is repeated because the server refuses its stream. The server has then not seen
 /// the request.
 const MAX_REFUSALS: usize = 8;
-
-const USER_AGENT: &str = concat!("agentwire/", env!("CARGO_PKG_VERSION"));

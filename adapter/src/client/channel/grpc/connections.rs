@@ -8,7 +8,10 @@ use std::{
 use agentwire_codec::FrameLimits;
 use agentwire_transport::{Connector, Endpoint, internal::Mutex};
 
-use super::connection::{Connection, Opening, Owner, Slot};
+use super::{
+    connection::{Connection, Opening, Owner, Slot},
+    heads::Heads,
+};
 use crate::{
     client::{permits::Permits, shared::Client, stats::Counters},
     connection::Bodies,
@@ -17,6 +20,7 @@ use crate::{
 /// The connections to one endpoint, and the permits that limit the calls in flight.
 pub(super) struct Connections {
     connector: Arc<dyn Connector>,
+    heads: Heads,
     limits: FrameLimits,
     bodies: Bodies,
     max_connections: usize,
@@ -33,6 +37,7 @@ impl Connections {
         let max_calls = config.streams_per_connection();
         let calls = config.max_connections.saturating_mul(max_calls);
         Self {
+            heads: Heads::new(connector.endpoint()),
             connector,
             limits: config.frame_limits,
             bodies: config.bodies,
@@ -63,6 +68,10 @@ impl Connections {
 
     pub(super) fn endpoint(&self) -> &Endpoint {
         self.connector.endpoint()
+    }
+
+    pub(super) fn heads(&self) -> &Heads {
+        &self.heads
     }
 
     pub(super) fn limits(&self) -> FrameLimits {

@@ -8,6 +8,7 @@ mod call;
 mod connection;
 mod connections;
 mod failure;
+mod heads;
 
 use std::sync::Arc;
 

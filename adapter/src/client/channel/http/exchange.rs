@@ -23,7 +23,7 @@ use super::{
     http1::Payload,
     pool::{Lease, Leased, Pool},
     sse::EventReader,
-    target::Target,
+    target::{Route, Target},
 };
 use crate::{
     client::channel::{deadlines::Deadlines, failure::Failure, frame::Frame, request::Request},
@@ -48,11 +48,11 @@ pub(in crate::client) struct Events {
 pub(super) async fn call(
     pool: &Arc<Pool>,
     target: &Target,
-    path: &'static str,
+    route: Route,
     request: &Request,
     deadlines: Deadlines<'_>,
 ) -> Result<EnvelopeBody, Failure> {
-    let (lease, response) = send(pool, target, path, request, deadlines, "*/*").await?;
+    let (lease, response) = send(pool, target, route, request, deadlines, "*/*").await?;
     let (head, mut body) = response.into_parts();
     let (mut lease, until) = (lease, deadlines.call());
     let announced = announced_len(&head.headers);
@@ -69,7 +69,15 @@ pub(super) async fn open(
     request: &Request,
     deadlines: Deadlines<'_>,
 ) -> Result<(Events, EnvelopeBody), Failure> {
-    let (lease, response) = send(pool, target, "/stream", request, deadlines, EVENT_STREAM).await?;
+    let (lease, response) = send(
+        pool,
+        target,
+        Route::Stream,
+        request,
+        deadlines,
+        EVENT_STREAM,
+    )
+    .await?;
     let (head, body) = response.into_parts();
     let mut events = Events {
         pool: Arc::clone(pool),
@@ -95,7 +103,7 @@ pub(super) async fn open(
 async fn send(
     pool: &Arc<Pool>,
     target: &Target,
-    path: &'static str,
+    route: Route,
     request: &Request,
     deadlines: Deadlines<'_>,
     accept: &'static str,
@@ -105,7 +113,7 @@ async fn send(
         let mut lease = pool.lease(deadlines).await?;
         let is_reused = lease.is_reused();
         log_message(Direction::Sent, pool.endpoint(), &payload);
-        let head = build(target, path, request, accept, lease.is_http2());
+        let head = build(target, route, request, accept, lease.is_http2());
         pool.counters().sent(payload.len());
         let failure = match exchange(&mut lease, head, payload.clone(), deadlines).await {
             Ok(response) => return Ok((lease, response)),
@@ -144,14 +152,14 @@ async fn send(
 
 fn build(
     target: &Target,
-    path: &str,
+    route: Route,
     request: &Request,
     accept: &'static str,
     is_http2: bool,
 ) -> HttpRequest<()> {
     let mut http = HttpRequest::new(());
     *http.method_mut() = Method::POST;
-    *http.uri_mut() = target.url(path, is_http2);
+    *http.uri_mut() = target.url(route, is_http2);
     if !is_http2 {
         target.add_host(&mut http);
     }

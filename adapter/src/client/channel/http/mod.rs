@@ -26,7 +26,10 @@ use agentwire_codec::{Body, EnvelopeType};
 use agentwire_transport::{Connector, Url};
 
 pub(super) use self::exchange::Events;
-use self::{pool::Pool, target::Target};
+use self::{
+    pool::Pool,
+    target::{Route, Target},
+};
 use super::{deadlines::Deadlines, failure::Failure, idle_limit::IdleLimit, request::Request};
 use crate::client::shared::Client;
 
@@ -51,11 +54,11 @@ impl Http {
         request: &Request,
         deadlines: Deadlines<'_>,
     ) -> Result<Body, Failure> {
-        let path = match request.method {
-            "execute" => "/execute",
-            _ => "/process",
+        let route = match request.method {
+            "execute" => Route::Execute,
+            _ => Route::Process,
         };
-        exchange::call(&self.pool, &self.target, path, request, deadlines).await
+        exchange::call(&self.pool, &self.target, route, request, deadlines).await
     }
 
     pub(super) async fn open(

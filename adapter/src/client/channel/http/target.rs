@@ -17,14 +17,28 @@ use crate::{
 pub(super) struct Target {
     /// The value of the header `Host`.
     host: HeaderValue,
-    /// The start of the URLs of HTTP/2: the scheme and the host.
-    origin: String,
-    /// The path in front of all routes.
-    prefix: String,
+    process: Urls,
+    stream: Urls,
+    execute: Urls,
     pub(super) content_type: HeaderValue,
     pub(super) bodies: Bodies,
     pub(super) max_answer: usize,
     credentials: Option<Credentials>,
+}
+
+/// What a request asks of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    Process,
+    Stream,
+    Execute,
+}
+
+/// The URL of a route in each version of HTTP.
+#[derive(Debug)]
+struct Urls {
+    http1: Uri,
+    http2: Uri,
 }
 
 impl Target {
@@ -39,12 +53,22 @@ impl Target {
         } else {
             "http"
         };
+        let urls = |route| {
+            let path = format!("{}{route}", url.path);
+            // The path of an endpoint is checked when it is parsed.
+            let parse = |text: &str| text.parse().unwrap_or_default();
+            Urls {
+                http1: parse(&path),
+                http2: parse(&format!("{scheme}://{authority}{path}")),
+            }
+        };
         Self {
-            origin: format!("{scheme}://{authority}"),
+            process: urls("/process"),
+            stream: urls("/stream"),
+            execute: urls("/execute"),
             // A host that is not a header is refused by the resolver.
             host: HeaderValue::from_str(&authority)
                 .unwrap_or_else(|_| HeaderValue::from_static("")),
-            prefix: url.path.clone(),
             content_type: HeaderValue::from_static(content_type),
             bodies: config.bodies,
             max_answer: config.frame_limits.max_receive(),
@@ -53,15 +77,14 @@ impl Target {
     }
 
     /// Returns the URL of a route.
-    pub(super) fn url(&self, path: &str, is_http2: bool) -> Uri {
-        let Self { origin, prefix, .. } = self;
-        let text = if is_http2 {
-            format!("{origin}{prefix}{path}")
-        } else {
-            format!("{prefix}{path}")
+    pub(super) fn url(&self, route: Route, is_http2: bool) -> Uri {
+        let urls = match route {
+            Route::Process => &self.process,
+            Route::Stream => &self.stream,
+            Route::Execute => &self.execute,
         };
-        // The path of an endpoint is checked when it is parsed.
-        text.parse().unwrap_or_default()
+        let url = if is_http2 { &urls.http2 } else { &urls.http1 };
+        url.clone()
     }
 
     /// Adds the credential of the client, which the request has in its metadata as well. Gateways
