@@ -88,13 +88,14 @@ pub(super) async fn serve(
         };
         #[cfg(feature = "websocket")]
         let handshake = upgrade::is_asked(&request, &http.prefix).then(|| Arc::clone(&handshake));
-        async move {
+        // The future is large, and is moved several times before it is polled.
+        Box::pin(async move {
             #[cfg(feature = "websocket")]
             if let Some(handshake) = handshake {
                 return Ok(upgrade::answer(exchange, request, &handshake).await);
             }
             Ok::<_, Infallible>(routes::answer(exchange, request).await)
-        }
+        })
     });
     let served = builder.serve_connection_with_upgrades(TokioIo::new(wire), service);
     let mut served = pin!(served);
