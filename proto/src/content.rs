@@ -18,7 +18,7 @@ pub(crate) fn write_content(content: Value) -> Result<String, EncodeError> {
 
 /// Reads the content of a message: JSON, or else the text itself.
 pub(crate) fn read_content(text: String) -> Value {
-    if !may_be_json(&text) {
+    if !may_be_json(text.as_bytes()) {
         return Value::Text(text);
     }
     json::from_slice(text.as_bytes()).unwrap_or(Value::Text(text))
@@ -26,10 +26,10 @@ pub(crate) fn read_content(text: String) -> Value {
 
 /// Returns whether a text may be JSON. Most texts of people are not, as their first character
 /// shows.
-pub(crate) fn may_be_json(text: &str) -> bool {
-    let start = text.trim_start_matches([' ', '\t', '\n', '\r']);
-    let first = start.bytes().next();
-    first.is_some_and(|first| b"\"[{-0123456789tfnNI".contains(&first))
+pub(crate) fn may_be_json(text: &[u8]) -> bool {
+    let mut bytes = text.iter();
+    let first = bytes.find(|byte| !b" \t\n\r".contains(byte));
+    first.is_some_and(|first| b"\"[{-0123456789tfnNI".contains(first))
 }
 
 pub(crate) fn write_json(value: &Value) -> Result<String, EncodeError> {

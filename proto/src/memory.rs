@@ -109,10 +109,8 @@ fn scan(mut payload: &[u8], kind: Kind) -> usize {
         let own = match kind.field(number) {
             Field::Nested(nested) => NESTED.saturating_add(scan(content, nested)),
             Field::Entry => ENTRY,
-            Field::Json => match std::str::from_utf8(content) {
-                Ok(text) if may_be_json(text) => Format::Json.memory_bound(content),
-                _ => 0,
-            },
+            Field::Json if may_be_json(content) => Format::Json.memory_bound(content),
+            Field::Json => 0,
             Field::Plain => 0,
         };
         memory = memory.saturating_add(own);

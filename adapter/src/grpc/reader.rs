@@ -76,6 +76,8 @@ impl MessageReader {
 
     /// Reads a message whose start has been read. The message may be compressed.
     pub(crate) async fn message(&mut self, prefix: Prefix) -> Result<Bytes, ReadError> {
+        let missing = prefix.len.saturating_sub(self.received.len());
+        self.received.reserve(missing.min(MAX_RESERVED));
         while self.received.len() < prefix.len {
             if !self.receive().await? {
                 return Err(truncated());
@@ -129,3 +131,7 @@ fn truncated() -> ReadError {
 }
 
 pub(crate) const PREFIX_LEN: usize = 5;
+
+/// What is reserved for a message before any of it has arrived. The rest is reserved when it
+/// arrives, because the peer may announce more than it sends.
+const MAX_RESERVED: usize = 1024 * 1024;
