@@ -7,6 +7,7 @@ use h2::RecvStream;
 use http::HeaderMap;
 
 use super::{Code, Encoding, Status};
+use crate::connection::MAX_SMALL;
 
 /// The messages that a peer sends on one stream.
 ///
@@ -76,8 +77,11 @@ impl MessageReader {
 
     /// Reads a message whose start has been read. The message may be compressed.
     pub(crate) async fn message(&mut self, prefix: Prefix) -> Result<Bytes, ReadError> {
-        let missing = prefix.len.saturating_sub(self.received.len());
-        self.received.reserve(missing.min(MAX_RESERVED));
+        // A server has acquired memory for a message of this size, and for no smaller one.
+        if prefix.len > MAX_SMALL {
+            let missing = prefix.len.saturating_sub(self.received.len());
+            self.received.reserve(missing.min(MAX_RESERVED));
+        }
         while self.received.len() < prefix.len {
             if !self.receive().await? {
                 return Err(truncated());
