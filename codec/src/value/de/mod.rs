@@ -210,7 +210,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::to_value;
+    use crate::{Map, to_value};
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     enum Shape {
@@ -277,5 +277,33 @@ mod tests {
             "an element would be lost"
         );
         assert!(from_value::<Shape>(Value::Null).is_err());
+    }
+
+    #[test]
+    fn keys_become_bools_options_newtypes_and_variants() {
+        #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+        struct Port(u16);
+        #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Level {
+            Low,
+            High,
+        }
+        fn key<K: Ord + for<'de> Deserialize<'de>>(text: &str) -> Result<K, ValueError> {
+            let map = Map::from([(text, Value::Null)]);
+            let keys: BTreeMap<K, ()> = from_value(map)?;
+            Ok(keys.into_keys().next().unwrap())
+        }
+        assert_eq!(key("true"), Ok(true));
+        assert_eq!(key("8"), Ok(Some(8_u8)));
+        assert_eq!(key("8080"), Ok(Port(8080)));
+        assert_eq!(key("high"), Ok(Level::High));
+        assert_eq!(key("low"), Ok(Level::Low));
+        // The keys of a peer may be anything.
+        assert!(key::<bool>("yes").is_err());
+        assert!(key::<u8>("256").is_err());
+        assert!(key::<u8>("8x").is_err());
+        assert!(key::<Port>("-1").is_err());
+        assert!(key::<Level>("HIGH").is_err());
     }
 }
