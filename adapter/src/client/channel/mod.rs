@@ -84,7 +84,7 @@ impl Carrier {
     fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
         match connector.endpoint() {
             #[cfg(feature = "grpc")]
-            endpoint if is_grpc(endpoint) => Self::Grpc(grpc::Grpc::new(client, connector)),
+            endpoint if request::is_grpc(endpoint) => Self::Grpc(grpc::Grpc::new(client, connector)),
             #[cfg(feature = "http")]
             Endpoint::Url(url) if url.scheme.is_http() => {
                 let url = url.clone();
@@ -93,12 +93,6 @@ impl Carrier {
             _ => Self::Frames(Frames::new(client, connector)),
         }
     }
-}
-
-/// Returns whether the carrier of an endpoint is gRPC.
-#[cfg(feature = "grpc")]
-fn is_grpc(endpoint: &Endpoint) -> bool {
-    matches!(endpoint, Endpoint::Url(url) if url.scheme.is_grpc())
 }
 
 impl Channel {

@@ -72,7 +72,7 @@ impl Request {
             other => (other.kind().as_str(), None),
         };
         #[cfg(feature = "grpc")]
-        if endpoint.is_some_and(super::is_grpc) && has_only_texts(&body) {
+        if endpoint.is_some_and(is_grpc) && has_only_texts(&body) {
             return Self::encode_for_grpc(method, body, config);
         }
         #[cfg(not(feature = "grpc"))]
@@ -191,6 +191,12 @@ impl Message {
             bytes,
         })
     }
+}
+
+/// Returns whether the carrier of an endpoint is gRPC.
+#[cfg(feature = "grpc")]
+pub(super) fn is_grpc(endpoint: &Endpoint) -> bool {
+    matches!(endpoint, Endpoint::Url(url) if url.scheme.is_grpc())
 }
 
 /// Returns whether a request is a call whose content and metadata are texts, which are the same in
