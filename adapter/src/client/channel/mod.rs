@@ -84,7 +84,9 @@ impl Carrier {
     fn new(client: &Client, connector: Arc<dyn Connector>) -> Self {
         match connector.endpoint() {
             #[cfg(feature = "grpc")]
-            endpoint if request::is_grpc(endpoint) => Self::Grpc(grpc::Grpc::new(client, connector)),
+            endpoint if request::is_grpc(endpoint) => {
+                Self::Grpc(grpc::Grpc::new(client, connector))
+            }
             #[cfg(feature = "http")]
             Endpoint::Url(url) if url.scheme.is_http() => {
                 let url = url.clone();

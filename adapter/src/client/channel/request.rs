@@ -214,8 +214,8 @@ fn has_only_texts(body: &Body) -> bool {
     is_text(&message.content) && message.metadata.iter().all(|(_, value)| is_text(value))
 }
 
-#[cfg(test)]
 #[cfg(feature = "grpc")]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
