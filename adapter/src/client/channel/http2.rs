@@ -8,6 +8,7 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::Arc,
+    task::{Context, Poll},
 };
 
 use agentwire_codec::FrameError;
@@ -54,6 +55,26 @@ pub(super) async fn open(connection: Connection, max_calls: usize) -> Result<Ope
 fn connection_window(max_calls: usize) -> u32 {
     let calls = u32::try_from(max_calls.max(1)).unwrap_or(u32::MAX);
     STREAM_WINDOW.saturating_mul(calls).min(MAX_WINDOW)
+}
+
+/// When the task of a connection runs. On a connection with several calls, the task lets other
+/// tasks run first whenever it is woken, so that the requests of several calls are one write.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    has_yielded: bool,
+}
+
+impl Turn {
+    /// Returns `Ready` if the connection may be polled.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, in_flight: usize) -> Poll<()> {
+        self.has_yielded = !self.has_yielded && in_flight > 1;
+        if !self.has_yielded {
+            return Poll::Ready(());
+        }
+        // Tokio runs a task that wakes itself after all others that are ready.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 /// The reason why a request has no answer.
@@ -199,6 +220,21 @@ const MAX_UNASKED: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_task_of_several_calls_lets_others_run_first() {
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let mut turn = Turn::default();
+        for in_flight in [0, 1, 1] {
+            assert!(turn.poll(cx, in_flight).is_ready(), "{in_flight}");
+        }
+        for _ in 0..3 {
+            assert!(turn.poll(cx, 2).is_pending());
+            assert!(turn.poll(cx, 2).is_ready());
+        }
+        assert!(turn.poll(cx, 2).is_pending());
+        assert!(turn.poll(cx, 1).is_ready());
+    }
 
     #[test]
     fn a_connection_has_room_for_the_windows_of_all_its_answers() {

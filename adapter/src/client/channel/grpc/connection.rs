@@ -2,10 +2,13 @@
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    task::ready,
     time::Duration,
 };
 
@@ -26,7 +29,7 @@ use crate::client::{
     channel::{
         calls::Calls,
         failure::Failure,
-        http2,
+        http2::{self, Turn},
         wire::{Shared, Wire},
     },
     stats::Counters,
@@ -209,8 +212,14 @@ impl Driver {
         })
     }
 
-    async fn run(self, connection: h2::client::Connection<Wire, Bytes>) {
+    async fn run(self, mut connection: h2::client::Connection<Wire, Bytes>) {
         let open = self.counters.opened(&self.endpoint);
+        let mut turn = Turn::default();
+        let connection = poll_fn(|cx| {
+            let in_flight = self.connection.upgrade().map_or(0, |one| one.in_flight());
+            ready!(turn.poll(cx, in_flight));
+            Pin::new(&mut connection).poll(cx)
+        });
         let ended = tokio::select! {
             biased;
             ended = connection => ended,

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use crate::{
     client::{
         channel::{
             calls::Calls,
-            http2::{self, Unanswered},
+            http2::{self, Turn, Unanswered},
             wire::Shared,
         },
         stats::OpenConnection,
@@ -80,9 +80,13 @@ impl Http2 {
         let has_ended = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&has_ended);
         let driver = tokio::spawn(async move {
-            let end = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
-                Poll::Pending => keep_alive.poll(cx).map(|()| None),
-                Poll::Ready(end) => Poll::Ready(Some(end)),
+            let mut turn = Turn::default();
+            let end = poll_fn(|cx| {
+                ready!(turn.poll(cx, keep_alive.calls.in_flight()));
+                match Pin::new(&mut connection).poll(cx) {
+                    Poll::Pending => keep_alive.poll(cx).map(|()| None),
+                    Poll::Ready(end) => Poll::Ready(Some(end)),
+                }
             });
             match end.await {
                 Some(Ok(())) => tracing::debug!("connection of HTTP/2 ended"),
