@@ -397,7 +397,8 @@ mkdir "$STORY/tmp"
 for directory in /tmp/*/ /tmp/.[!.]*/; do
     [ -d "$directory" ] || continue
     mkdir "$STORY$directory"
-    mount --bind "$directory" "$STORY$directory"
+    # Other programs remove their directories at any time.
+    mount --bind "$directory" "$STORY$directory" 2>/dev/null || rmdir "$STORY$directory"
 done
 mount --rbind "$STORY/tmp" /tmp
 exec "$@"
