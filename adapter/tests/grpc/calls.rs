@@ -9,8 +9,8 @@ use std::{
 };
 
 use agentwire::{
-    CallOptions, Endpoint, Error, LocalAgent, Map, Message, Proxy, RemoteAgent, RetryPolicy, Value,
-    agent_fn, map,
+    Endpoint, Error, LocalAgent, Map, Message, Proxy, RemoteAgent, RetryPolicy, Value, agent_fn,
+    map,
     registry::{LocalRegistry, Query, Registry, RegistryServer, RemoteRegistry},
     stream_fn, value,
 };
@@ -23,6 +23,9 @@ use crate::{
     common::{memory, until, within},
     raw::framed,
     serve, serve_with,
+    shared_connection::{
+        silent_connections_serve_no_further_calls, unread_streams_do_not_stop_other_calls,
+    },
 };
 
 #[tokio::test]
@@ -262,28 +265,7 @@ async fn calls_share_one_connection_unless_the_client_allows_fewer() {
 
 #[tokio::test]
 async fn streams_that_are_not_read_do_not_stop_other_calls() {
-    let sent = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&sent);
-    let endless = stream_fn("endless", move |_: Message| {
-        let count = Arc::clone(&count);
-        stream::repeat_with(move || {
-            count.fetch_add(1, SeqCst);
-            Ok(Message::agent("x".repeat(100_000)))
-        })
-    });
-    let server = serve_with(LocalAgent::builder(endless)).await;
-    let builder = client_builder(server.endpoint(), "endless").max_connections(1);
-    let remote = builder.build().unwrap();
-    let mut held = Vec::new();
-    for _ in 0..8 {
-        let mut chunks = Box::pin(remote.stream(Message::user("x")));
-        within(chunks.next()).await.unwrap().unwrap();
-        held.push(chunks);
-    }
-    // Each stream has a window of 1 MiB, which is more than ten chunks.
-    until("the windows are full", || sent.load(SeqCst) >= 8 * 10).await;
-    within(remote.ping()).await.unwrap();
-    assert_eq!(remote.stats().open, 1);
+    unread_streams_do_not_stop_other_calls("grpc://127.0.0.1:0").await;
 }
 
 /// Accepts connections, and answers only the first request of each.
@@ -329,13 +311,7 @@ async fn a_connection_that_is_silent_for_a_whole_call_serves_no_further_calls() 
     let _server = AbortOnDropHandle::new(tokio::spawn(fall_silent_after_one_answer(listener)));
     let builder = client_builder(&endpoint, "echo").retry(RetryPolicy::never());
     let remote = builder.build().unwrap();
-    let short = CallOptions::new().timeout(Duration::from_millis(50));
-    for _ in 0..3 {
-        within(remote.process(Message::user("x"))).await.unwrap();
-        let call = remote.process_with(Message::user("x"), &short);
-        let error = within(call).await.unwrap_err();
-        assert!(error.is_timeout(), "{error}");
-    }
+    silent_connections_serve_no_further_calls(&remote).await;
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ mod deadlines;
 mod hostile;
 mod lifecycle;
 mod raw;
+#[path = "../common/shared_connection.rs"]
+mod shared_connection;
 #[cfg(feature = "tls")]
 mod tls;
 

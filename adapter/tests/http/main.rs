@@ -22,6 +22,8 @@ mod probes;
 mod proxy_matrix;
 mod rapid_reset;
 mod server;
+#[path = "../common/shared_connection.rs"]
+mod shared_connection;
 #[cfg(feature = "tls-ring")]
 mod tls;
 #[cfg(feature = "websocket")]

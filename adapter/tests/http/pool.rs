@@ -9,14 +9,17 @@ use std::{
 };
 
 use agentwire::{
-    CallOptions, Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
-    agent_fn, stream_fn,
+    Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy, agent_fn,
 };
-use futures_util::{StreamExt, stream};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::common::{until, within};
+use crate::{
+    common::{until, within},
+    shared_connection::{
+        silent_connections_serve_no_further_calls, unread_streams_do_not_stop_other_calls,
+    },
+};
 
 /// A server of an agent that answers only when it is allowed to.
 struct Gated {
@@ -186,29 +189,7 @@ async fn a_request_that_a_connection_refuses_is_sent_on_another_one() {
 
 #[tokio::test]
 async fn streams_that_are_not_read_do_not_stop_other_calls() {
-    let sent = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&sent);
-    let endless = stream_fn("endless", move |_: Message| {
-        let count = Arc::clone(&count);
-        stream::repeat_with(move || {
-            count.fetch_add(1, SeqCst);
-            Ok(Message::agent("x".repeat(100_000)))
-        })
-    });
-    let builder = LocalAgent::builder(endless).endpoint("h2c://127.0.0.1:0");
-    let server = within(builder.serve()).await.unwrap();
-    let builder = RemoteAgent::builder(server.endpoint()).max_connections(1);
-    let remote = builder.build().unwrap();
-    let mut held = Vec::new();
-    for _ in 0..8 {
-        let mut chunks = Box::pin(remote.stream(Message::user("x")));
-        within(chunks.next()).await.unwrap().unwrap();
-        held.push(chunks);
-    }
-    // Each stream has a window of 1 MiB, which is more than ten chunks.
-    until("the windows are full", || sent.load(SeqCst) >= 8 * 10).await;
-    within(remote.ping()).await.unwrap();
-    assert_eq!(remote.stats().open, 1);
+    unread_streams_do_not_stop_other_calls("h2c://127.0.0.1:0").await;
 }
 
 /// Accepts connections, and answers only the first request of each.
@@ -240,12 +221,5 @@ async fn a_connection_that_is_silent_for_a_whole_call_serves_no_further_calls() 
     let _server = AbortOnDropHandle::new(tokio::spawn(fall_silent_after_one_answer(listener)));
     let builder = RemoteAgent::builder(&endpoint).retry(RetryPolicy::never());
     let remote = builder.build().unwrap();
-    let short = CallOptions::new().timeout(Duration::from_millis(50));
-    for _ in 0..3 {
-        let answered = within(remote.process(Message::user("x"))).await.unwrap();
-        assert_eq!(answered.text(), Some("done"));
-        let call = remote.process_with(Message::user("x"), &short);
-        let error = within(call).await.unwrap_err();
-        assert!(error.is_timeout(), "{error}");
-    }
+    silent_connections_serve_no_further_calls(&remote).await;
 }
