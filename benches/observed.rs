@@ -6,7 +6,11 @@
 //!
 //! The first part measures calls to a server over a Unix socket: one at a time, and 64 at a time on
 //! one connection. The second part measures one layer around an agent, without a server. All cases
-//! of a part take turns, so that a busy machine affects them alike.
+//! of a part take turns, so that a busy machine affects them alike. Arguments select cases:
+//!
+//! ```sh
+//! cargo bench -p agentwire-benches --features observed --bench observed -- metrics Retry
+//! ```
 
 #![allow(
     clippy::expect_used,
@@ -119,6 +123,9 @@ fn calls(runtime: &Runtime) {
     ];
     let mut cases = Vec::new();
     for (name, setup) in setups {
+        if !cases.is_empty() && !is_selected(name) {
+            continue;
+        }
         let path = directory.path().join(format!("{}.sock", cases.len()));
         cases.push(Case::start(runtime, name, &path, setup));
     }
@@ -134,17 +141,24 @@ fn calls(runtime: &Runtime) {
     }
     println!("calls over a Unix socket, medians of {} rounds", ROUNDS - 1);
     println!("{:26} {:>23} {:>23}", "", "lone call", "1 x 64, each call");
-    let mut base = None;
-    for case in &mut cases {
-        let (lone, shared) = (median(&mut case.lone), median(&mut case.shared));
-        let (first_lone, first_shared) = *base.get_or_insert((lone, shared));
+    let Some(first) = cases.first() else { return };
+    for case in &cases {
+        let (lone, shared) = (median(&case.lone), median(&case.shared));
+        let more_lone = median_difference(&case.lone, &first.lone);
+        let more_shared = median_difference(&case.shared, &first.shared);
         println!(
-            "{:26} {lone:8.0} ns {:+8.0} ns {shared:8.0} ns {:+8.0} ns",
+            "{:26} {lone:8.0} ns {more_lone:+8.0} ns {shared:8.0} ns {more_shared:+8.0} ns",
             case.name,
-            lone - first_lone,
-            shared - first_shared,
         );
     }
+}
+
+/// Returns whether the arguments select a case. Without arguments, all cases are selected.
+fn is_selected(name: &str) -> bool {
+    // Cargo adds an option of its own.
+    let mut parts = std::env::args().skip(1).filter(|part| part != "--bench");
+    let first = parts.next();
+    first.is_none_or(|first| name.contains(&first) || parts.any(|part| name.contains(&part)))
 }
 
 impl Case {
@@ -265,6 +279,7 @@ fn layers(runtime: &Runtime) {
         "Audit, sink discards",
         Box::new(echo().layer(Audit::new(Discard))),
     );
+    cases.retain(|(name, ..)| *name == "no layer" || is_selected(name));
     for round in 0..ROUNDS {
         for (_, agent, times) in &mut cases {
             let time = agent.round();
@@ -277,11 +292,12 @@ fn layers(runtime: &Runtime) {
         "an agent behind one layer, medians of {} rounds",
         ROUNDS - 1
     );
-    let mut base = None;
-    for (name, _, times) in &mut cases {
-        let time = median(times);
-        let base = *base.get_or_insert(time);
-        println!("{name:26} {time:8.1} ns {:+8.1} ns", time - base);
+    let Some((_, _, first)) = cases.first() else {
+        return;
+    };
+    for (name, _, times) in &cases {
+        let (time, more) = (median(times), median_difference(times, first));
+        println!("{name:26} {time:8.1} ns {more:+8.1} ns");
     }
 }
 
@@ -379,9 +395,17 @@ impl agentwire::auth::Audit for Discard {
     }
 }
 
-fn median(times: &mut [f64]) -> f64 {
+fn median(times: &[f64]) -> f64 {
+    let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
+}
+
+/// Returns the median of the differences within each round, because a machine may be slower in some
+/// rounds than in others.
+fn median_difference(times: &[f64], first: &[f64]) -> f64 {
+    let differences: Vec<_> = times.iter().zip(first).map(|(a, b)| a - b).collect();
+    median(&differences)
 }
 
 const ROUNDS: usize = 41;

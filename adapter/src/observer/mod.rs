@@ -22,7 +22,7 @@ pub use self::metrics::MetricsObserver;
 pub(crate) use self::{
     connection::ConnectionGuard,
     observers::Observers,
-    request::{RequestGuard, Subject, error_code},
+    request::{RequestGuard, RequestReporter, Subject, error_code},
 };
 
 /// A type that learns what a server or a client does, for example to count requests.
@@ -80,8 +80,9 @@ pub trait Observer: Send + Sync + 'static {
     /// A server started a request, or a client started a call.
     fn request_started(&self, request: &RequestEvent<'_>) {}
 
-    /// A request or a call ended. `duration` is the time since its start. For a stream, that is the
-    /// time until its last chunk.
+    /// A request or a call ended, in the case of a stream after its last chunk. `duration` is the
+    /// time since the client started the call, or since the request arrived at the server. Requests
+    /// that arrive together on one connection wait for each other, and this time counts.
     fn request_ended(&self, request: &RequestEvent<'_>, outcome: Outcome<'_>, duration: Duration) {}
 
     /// A server refused a connection or a request without starting a request.

@@ -1,4 +1,4 @@
-//! Reports the start and the end of a request to a server.
+//! Reports the start and the end of each request of a server: [`RequestReporter`].
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use agentwire_codec::{Body, EnvelopeType, ErrorCode, RequestId, Response, Value}
 use agentwire_transport::Peer;
 use tokio::time::Instant;
 
-use super::{Observer, Outcome, RequestEvent, Side};
+use super::{Observer, Observers, Outcome, RequestEvent, Side};
 
 /// What a request asks for.
 #[derive(Debug, Clone)]
@@ -16,96 +16,90 @@ pub(crate) struct Subject {
     pub(crate) name: Option<Arc<str>>,
 }
 
-/// Reports the end of a request to a server when it is dropped. Unless an outcome was set, the
-/// request counts as cancelled.
-pub(crate) struct RequestGuard {
+/// Reports the requests of one connection to the observer of a server.
+pub(crate) struct RequestReporter {
     observer: Arc<dyn Observer>,
-    subject: Subject,
-    id: RequestId,
     peer: Peer,
     connection: u64,
-    start: Instant,
-    end: End,
 }
 
-/// The outcome of a request, if it is known.
-#[derive(Debug)]
-enum End {
-    Unknown,
-    Ok,
-    Failed(ErrorCode),
+/// A request whose start was reported. Its end must be reported with one of the methods.
+#[must_use]
+pub(crate) struct RequestGuard {
+    reporter: Arc<RequestReporter>,
+    subject: Subject,
+    arrival: Instant,
+}
+
+impl RequestReporter {
+    /// Returns `None` if there is no observer.
+    pub(crate) fn new(observers: &Observers, peer: &Peer, connection: u64) -> Option<Arc<Self>> {
+        Some(Arc::new(Self {
+            observer: Arc::clone(observers.get()?),
+            peer: peer.clone(),
+            connection,
+        }))
+    }
+
+    /// Reports the start of a request that arrived at this time.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        subject: Subject,
+        id: &RequestId,
+        arrival: Instant,
+    ) -> RequestGuard {
+        let guard = RequestGuard {
+            reporter: Arc::clone(self),
+            subject,
+            arrival,
+        };
+        self.observer.request_started(&guard.event(id));
+        guard
+    }
 }
 
 impl RequestGuard {
-    /// Reports the start of a request.
-    pub(crate) fn start(
-        observer: &Arc<dyn Observer>,
-        subject: Subject,
-        id: &RequestId,
-        peer: &Peer,
-        connection: u64,
-    ) -> Self {
-        let guard = Self {
-            observer: Arc::clone(observer),
-            subject,
-            id: id.clone(),
-            peer: peer.clone(),
-            connection,
-            start: Instant::now(),
-            end: End::Unknown,
-        };
-        guard.observer.request_started(&guard.event());
-        guard
-    }
-
-    /// Records that the request was answered without an error.
-    pub(crate) fn succeeded(&mut self) {
-        self.end = End::Ok;
-    }
-
-    /// Records the outcome that the last answer contains. A tool that failed is a failure.
-    pub(crate) fn answered(&mut self, answer: &Body) {
+    /// Reports the outcome that the last answer contains. A tool that failed is a failure.
+    pub(crate) fn answered(self, id: &RequestId, answer: &Body) {
         match error_code(answer) {
-            Some(code) => self.failed(code.into_owned()),
-            None => self.succeeded(),
+            Some(code) => self.failed(id, &code),
+            None => self.end(id, Outcome::Ok),
         }
     }
 
-    /// Records that the request failed.
-    pub(crate) fn failed(&mut self, code: ErrorCode) {
-        self.end = End::Failed(code);
+    /// Reports that the request failed.
+    pub(crate) fn failed(self, id: &RequestId, code: &ErrorCode) {
+        self.end(id, Outcome::Failed(code));
     }
 
-    fn event(&self) -> RequestEvent<'_> {
+    /// Reports that the request was dropped before it was answered.
+    pub(crate) fn cancelled(self, id: &RequestId) {
+        self.end(id, Outcome::Cancelled);
+    }
+
+    fn end(self, id: &RequestId, outcome: Outcome<'_>) {
+        let duration = self.arrival.elapsed();
+        let observer = &self.reporter.observer;
+        observer.request_ended(&self.event(id), outcome, duration);
+    }
+
+    fn event<'a>(&'a self, id: &'a RequestId) -> RequestEvent<'a> {
         RequestEvent {
             side: Side::Server,
             method: self.subject.method,
             name: self.subject.name.as_deref().unwrap_or_default(),
-            id: &self.id,
-            peer: Some(&self.peer),
-            connection: Some(self.connection),
+            id,
+            peer: Some(&self.reporter.peer),
+            connection: Some(self.reporter.connection),
         }
     }
 }
 
-impl fmt::Debug for RequestGuard {
+impl fmt::Debug for RequestReporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestGuard")
-            .field("subject", &self.subject)
+        f.debug_struct("RequestReporter")
+            .field("connection", &self.connection)
             .finish_non_exhaustive()
-    }
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        let outcome = match &self.end {
-            End::Unknown => Outcome::Cancelled,
-            End::Ok => Outcome::Ok,
-            End::Failed(code) => Outcome::Failed(code),
-        };
-        let duration = self.start.elapsed();
-        self.observer
-            .request_ended(&self.event(), outcome, duration);
     }
 }
 

@@ -9,8 +9,8 @@
 //! | `advertisement` | says what to register, and at which endpoints |
 //! | `tasks` > `endpoints` | bind the endpoints of a server, run their tasks, stop them |
 //! | `carrier` | moves requests and answers between peers and a [`Service`]; a folder for each |
+//! | `running` | a request from its start to its last answer, reported to observers |
 //! | `service` | the seam: what a server does with a request, whichever carrier brought it |
-//! | `observed` | reports requests to observers |
 //! | `gatekeeper`, `scope` | who may do what, with the feature `auth` |
 //! | `guard`, `config`, `shutdown` | panics and time limits; settings; the two ways to stop |
 //! | `readiness` | whether load balancers should send calls, with the feature `http` |
@@ -31,11 +31,11 @@ pub(crate) mod gatekeeper;
 mod guard;
 mod invocation;
 mod local_agent;
-mod observed;
 mod outcomes;
 mod peer_key;
 #[cfg(feature = "http")]
 mod readiness;
+mod running;
 mod scope;
 mod service;
 mod shutdown;

@@ -14,7 +14,12 @@ use futures_core::{future::BoxFuture, stream::BoxStream};
 use tokio::time::Instant;
 
 use super::scope::Scope;
-use crate::{Credential, Principal, connection::Bodies, description::DESCRIBE, observer::Subject};
+use crate::{
+    Credential, Principal,
+    connection::Bodies,
+    description::DESCRIBE,
+    observer::{Observers, RequestReporter, Subject},
+};
 
 /// The logic of a server. A service runs agents and tools, manages a registry, or forwards
 /// requests.
@@ -135,6 +140,8 @@ pub(crate) struct Caller {
     pub(crate) principal: Option<Principal>,
     /// What the caller sees of a registry, or `None` for everything.
     pub(crate) scope: Option<Arc<Scope>>,
+    /// Reports the requests of the connection, if the server has an observer.
+    pub(super) reporter: Option<Arc<RequestReporter>>,
     /// What the gatekeeper knows about the connection.
     #[cfg(feature = "auth")]
     pub(crate) identity: super::gatekeeper::Identity,
@@ -150,9 +157,16 @@ impl Caller {
             carried: Carried::default(),
             principal: None,
             scope: None,
+            reporter: None,
             #[cfg(feature = "auth")]
             identity: super::gatekeeper::Identity::default(),
         }
+    }
+
+    /// Reports the requests of the connection to the observers.
+    pub(super) fn observed(mut self, observers: &Observers) -> Self {
+        self.reporter = RequestReporter::new(observers, &self.peer, self.connection.number());
+        self
     }
 }
 

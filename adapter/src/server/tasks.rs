@@ -11,7 +11,6 @@ use super::{
     budget::{Limits, MemoryBudget},
     carrier::{Bound, ServerContext},
     config::ServerConfig,
-    observed::Observed,
     outcomes::Outcomes,
     service::Service,
     shutdown::Shutdown,
@@ -134,8 +133,8 @@ impl ServerTasks {
 }
 
 impl ServerContext {
-    /// Creates what the carriers of a server share, with the gatekeeper and the observers around
-    /// the service.
+    /// Creates what the carriers of a server share, with the gatekeeper around the
+    /// service.
     pub(super) fn new(
         service: Arc<dyn Service>,
         mut config: ServerConfig,
@@ -154,7 +153,6 @@ impl ServerContext {
             Some(security) => super::gatekeeper::Gatekeeper::guard(service, security),
             None => service,
         };
-        let service = Observed::observe(service, &config.observers);
         let connections = config.max_connections.saturating_mul(endpoints);
         let limits = Limits::new(config.memory_budget, connections);
         let max_frame = config.frame_limits.max_receive().min(limits.max_frame());

@@ -272,3 +272,46 @@ async fn a_client_reports_its_retries_and_its_failure() {
         ]
     );
 }
+
+/// Keeps the whole seconds of each request of a server.
+#[derive(Default)]
+struct Seconds(Mutex<Vec<u64>>);
+
+impl Observer for Seconds {
+    fn request_ended(&self, request: &RequestEvent<'_>, _: Outcome<'_>, duration: Duration) {
+        if request.side == Side::Server {
+            self.0.lock().push(duration.as_secs());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_request_starts_when_it_arrives() {
+    let seconds = Arc::new(Seconds::default());
+    let slow = agent_fn("slow", |message: Message| async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(message)
+    });
+    let server = LocalAgent::builder(slow)
+        .observer(seconds.clone())
+        .endpoint(memory("arrivals"))
+        .serve()
+        .await
+        .unwrap();
+    let remote = RemoteAgent::builder(server.endpoint())
+        .max_connections(1)
+        .max_in_flight_per_connection(3)
+        .build()
+        .unwrap();
+    // The connection is idle between the rounds, and serves several requests in each.
+    for _ in 0..3 {
+        let call = || remote.process(Message::user("hi"));
+        let (first, second, third) = tokio::join!(call(), call(), call());
+        for answer in [first, second, third] {
+            answer.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!(*seconds.0.lock(), [1; 9]);
+    server.stop().await;
+}

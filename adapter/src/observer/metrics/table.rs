@@ -22,7 +22,7 @@ pub(super) const METRICS: [(&str, Kind, Unit, &str); 21] = [
         "agentwire_request_duration_seconds",
         Kind::Histogram,
         Unit::Seconds,
-        "Time from the start of a request in a server to its last answer.",
+        "Time from the arrival of a request at a server to its last answer.",
     ),
     (
         "agentwire_requests_in_flight",

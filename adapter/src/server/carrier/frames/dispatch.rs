@@ -1,15 +1,15 @@
 //! Starts or refuses the request in a decoded frame.
 
-use std::time::Instant;
-
 use agentwire_codec::{Envelope, EnvelopeType, RequestId, WireError};
 use agentwire_transport::internal::LogLimit;
+use tokio::time::Instant;
 
 use super::{in_flight::InFlight, reply::Reply};
 use crate::{
     connection::Decoded,
     server::{
         carrier::refusals::{not_a_request, stopping},
+        running::Running,
         service::{Caller, Service},
     },
 };
@@ -21,7 +21,8 @@ pub(super) struct Refused {
     pub(super) reply: Reply,
 }
 
-/// Starts the request in a decoded payload. For a large payload, `payload` may be empty.
+/// Starts the request in a decoded payload. For a large payload, `payload` may be empty. The time
+/// of the arrival is for observers.
 ///
 /// # Errors
 ///
@@ -33,6 +34,7 @@ pub(super) fn dispatch(
     decoded: Decoded,
     payload: &[u8],
     is_stopping: bool,
+    arrival: Option<Instant>,
 ) -> Result<InFlight, Box<Refused>> {
     let Decoded { format, len, .. } = decoded;
     let refuse = |reason: Option<&'static str>, id: RequestId, error: WireError| {
@@ -45,7 +47,7 @@ pub(super) fn dispatch(
         Ok(envelope) => envelope,
         Err(error) => {
             let id = error.id().cloned().unwrap_or_else(RequestId::unknown);
-            if let Some(count) = UNDECODABLE.record(Instant::now()) {
+            if let Some(count) = UNDECODABLE.record(Instant::now().into_std()) {
                 let peer = &caller.peer;
                 tracing::warn!(%peer, %id, %error, count, "frame cannot be decoded");
             }
@@ -68,10 +70,12 @@ pub(super) fn dispatch(
     if is_stopping {
         return Err(refuse(Some("stopping"), id, stopping()));
     }
-    match service.start(&id, body, caller) {
-        Ok(work) => Ok(InFlight::new(format, id, work)),
-        Err(error) => Err(refuse(None, id, error)),
-    }
+    Running::start(service, id, body, caller, arrival)
+        .map(|running| InFlight::new(format, running))
+        .map_err(|refused| {
+            let (id, error) = *refused;
+            refuse(None, id, error)
+        })
 }
 
 const MALFORMED: Option<&str> = Some("malformed");

@@ -2,35 +2,28 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
-use agentwire_codec::{Body, Envelope, Format, RequestId};
-use agentwire_transport::internal::LogLimit;
-use futures_util::StreamExt;
+use agentwire_codec::{Envelope, Format};
 
 use super::{account::Charge, reply::Reply};
-use crate::server::service::Work;
+use crate::server::running::Running;
 
-/// A request that a service is processing.
+/// A request that a service is processing, with what its replies need.
 pub(super) struct InFlight {
     format: Format,
-    id: RequestId,
-    /// The work of the service, or `None` while the request is being dropped.
-    work: Option<Work>,
+    running: Running,
     /// The memory of the request.
     charge: Option<Charge>,
 }
 
 impl InFlight {
-    pub(super) fn new(format: Format, id: RequestId, work: Work) -> Self {
+    pub(super) fn new(format: Format, running: Running) -> Self {
         Self {
             format,
-            id,
-            work: Some(work),
+            running,
             charge: None,
         }
     }
@@ -49,37 +42,16 @@ impl InFlight {
     /// Polls for the next reply. Returns `None` after the last reply. Only a chunk can be followed
     /// by another reply.
     pub(super) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let body = match &mut self.work {
-            Some(Work::One(answer)) => Some(ready!(answer.as_mut().poll(cx))),
-            Some(Work::Many(answers)) => ready!(answers.poll_next_unpin(cx)),
-            None => None,
-        };
-        Poll::Ready(body.map(|body| self.reply(body)))
+        let body = ready!(self.running.poll_answer(cx));
+        Poll::Ready(body.map(|body| Reply {
+            format: self.format,
+            envelope: Envelope::new(self.running.id().clone(), body),
+        }))
     }
 
     /// Returns a future that resolves to the next reply and the request.
     pub(super) fn into_next(self) -> NextReply {
         NextReply(Some(self))
-    }
-
-    fn reply(&self, body: Body) -> Reply {
-        Reply {
-            format: self.format,
-            envelope: Envelope::new(self.id.clone(), body),
-        }
-    }
-}
-
-/// Catches a panic while the future of the agent is dropped. The panic must not affect other
-/// requests of the connection.
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        let work = self.work.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(work))).is_err() {
-            if let Some(count) = PANICS.record(Instant::now()) {
-                tracing::error!(id = %self.id, count, "request panicked while it was dropped");
-            }
-        }
     }
 }
 
@@ -97,5 +69,3 @@ impl Future for NextReply {
         Poll::Ready(reply.zip(self.0.take()))
     }
 }
-
-static PANICS: LogLimit = LogLimit::new();

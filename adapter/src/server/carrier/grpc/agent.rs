@@ -1,15 +1,11 @@
 //! The calls to agents, tools and registries: `agenkit.AgentService`.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{future::poll_fn, sync::Arc};
 
 use agentwire_codec::{Body, EncodeError, Envelope, ErrorCode, FrameError, RequestId, WireError};
 use agentwire_proto::{Response, Rpc, StreamChunk};
 use agentwire_transport::internal::LogLimit;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use http::request::Parts;
 use tokio::time::Instant;
 
@@ -19,11 +15,11 @@ use super::{
 };
 use crate::{
     connection::{MAX_SMALL, Offload, approximate_memory, is_costly},
-    grpc::{Code, Kind, MessageReader, Status, frame, log_sent},
+    grpc::{Code, Kind, MessageReader, SendError, Status, frame, log_sent},
     observer::{Refusal, Side},
     server::{
         carrier::{headers, memory::Grant, refusals::stopping},
-        service::Work,
+        running::Running,
     },
 };
 
@@ -48,11 +44,16 @@ pub(super) async fn serve(
         Ok(_) if has_passed(deadline) => Err(deadline_exceeded().into()),
         received => received,
     };
-    let (id, started, memory) = match received {
-        Ok(Received { envelope, memory }) => {
-            let (id, started) = start(envelope, parts, deadline, context);
-            (id, started, Some(memory))
-        }
+    let (running, memory) = match received {
+        Ok(Received { envelope, memory }) => match start(envelope, parts, deadline, context) {
+            Ok(running) => (running, memory),
+            Err(refused) => {
+                drop(memory);
+                let (id, error) = *refused;
+                refuse(rpc, &id, error, answer, context).await;
+                return Outcome::Refused;
+            }
+        },
         Err(Unread::Gone) => return Outcome::Refused,
         Err(Unread::Status(status)) => {
             tracing::debug!(%status, "call refused");
@@ -69,34 +70,25 @@ pub(super) async fn serve(
         }
         Err(Unread::Refused(error)) => {
             report_refusal(context, "memory");
-            (RequestId::unknown(), Err(error), None)
+            refuse(rpc, &RequestId::unknown(), error, answer, context).await;
+            return Outcome::Refused;
         }
     };
-    let outcome = match started {
-        Ok(_) => Outcome::Accepted,
-        Err(_) => Outcome::Refused,
-    };
-    let mut running = Running {
-        rpc,
-        id,
-        work: Some(match started {
-            Ok(work) => work,
-            Err(error) => Work::One(Box::pin(std::future::ready(error.into()))),
-        }),
-    };
-    answer_all(&mut running, answer, deadline, memory, context).await;
-    outcome
+    answer_all(rpc, running, answer, deadline, memory, context).await;
+    Outcome::Accepted
 }
 
-/// Sends all answers of the work.
+/// Sends all answers of a request.
 async fn answer_all(
-    running: &mut Running,
+    rpc: Rpc,
+    mut running: Running,
     mut answer: Answer,
     deadline: Option<Instant>,
-    mut request: Option<Grant>,
-    context: &Arc<Context>,
+    request: Grant,
+    context: &Context,
 ) {
-    if running.rpc == Rpc::ProcessStream && answer.stream().is_err() {
+    let mut request = Some(request);
+    if rpc == Rpc::ProcessStream && answer.stream().is_err() {
         return;
     }
     loop {
@@ -104,7 +96,7 @@ async fn answer_all(
             biased;
             () = answer.cancelled() => return,
             // An answer that is ready needs no timer.
-            body = running.next() => body,
+            body = poll_fn(|cx| running.poll_answer(cx)) => body,
             () = reached(deadline) => None,
         };
         // The work ends at the same deadline, with an error that would be an answer.
@@ -113,29 +105,18 @@ async fn answer_all(
             return;
         }
         let Some(body) = body else {
-            // A stream of a service always ends with an end or an error.
             answer.end(&Status::OK);
             return;
         };
-        let is_last = running.is_last(&body);
+        let is_last = rpc == Rpc::Process || running.has_ended();
         if is_last {
             // The agent has consumed the request.
             request = None;
         }
-        let (message, held) = encode(running.rpc, &running.id, body, context).await;
-        let kind = match running.rpc {
-            Rpc::Process => Kind::Response(""),
-            Rpc::ProcessStream => Kind::Chunk,
-        };
-        log_sent(&context.caller.peer, kind, &message);
-        let sent = message.len() as u64;
-        let observers = &context.config.observers;
-        observers.report(|observer| observer.bytes_sent(Side::Server, sent));
-        if let Err(error) = answer.message(message).await {
+        if let Err(error) = send(rpc, running.id(), body, &mut answer, context).await {
             answer.give_up(&error);
             return;
         }
-        drop(held);
         if is_last {
             drop(request);
             answer.end(&Status::OK);
@@ -144,16 +125,46 @@ async fn answer_all(
     }
 }
 
+/// Answers a request that was not started.
+async fn refuse(rpc: Rpc, id: &RequestId, error: WireError, mut answer: Answer, context: &Context) {
+    match send(rpc, id, error.into(), &mut answer, context).await {
+        Ok(()) => answer.end(&Status::OK),
+        Err(error) => answer.give_up(&error),
+    }
+}
+
+/// Sends an answer.
+async fn send(
+    rpc: Rpc,
+    id: &RequestId,
+    body: Body,
+    answer: &mut Answer,
+    context: &Context,
+) -> Result<(), SendError> {
+    let (message, held) = encode(rpc, id, body, context).await;
+    let kind = match rpc {
+        Rpc::Process => Kind::Response(""),
+        Rpc::ProcessStream => Kind::Chunk,
+    };
+    log_sent(&context.caller.peer, kind, &message);
+    let sent = message.len() as u64;
+    let observers = &context.config.observers;
+    observers.report(|observer| observer.bytes_sent(Side::Server, sent));
+    let sent = answer.message(message).await;
+    drop(held);
+    sent
+}
+
 /// Starts a request.
 fn start(
     envelope: Result<Envelope, agentwire_codec::DecodeError>,
     parts: &Parts,
     deadline: Option<Instant>,
     context: &Context,
-) -> (RequestId, Result<Work, WireError>) {
+) -> Result<Running, Box<(RequestId, WireError)>> {
     let refuse = |id: RequestId, error: WireError| {
         tracing::debug!(%id, code = %error.code, "request refused");
-        (id, Err(error))
+        Box::new((id, error))
     };
     let Envelope { id, body, .. } = match envelope {
         Ok(envelope) => envelope,
@@ -164,24 +175,24 @@ fn start(
                 tracing::warn!(%peer, %id, %error, count, "request cannot be decoded");
             }
             report_refusal(context, "malformed");
-            return refuse(id, error.to_wire_error());
+            return Err(refuse(id, error.to_wire_error()));
         }
     };
     let kind = body.kind();
     if !context.service.accepts(kind) {
         let text = format!("Expected 'request' but got '{kind}'");
-        return refuse(id, WireError::new(ErrorCode::INVALID_MESSAGE, text));
+        return Err(refuse(id, WireError::new(ErrorCode::INVALID_MESSAGE, text)));
     }
     if context.is_draining() {
         report_refusal(context, "stopping");
-        return refuse(id, stopping());
+        return Err(refuse(id, stopping()));
     }
     let caller = headers::caller(&context.caller, &parts.headers, deadline);
     let caller = caller.as_ref().unwrap_or(&context.caller);
-    match context.service.start(&id, body, caller) {
-        Ok(work) => (id, Ok(work)),
-        Err(error) => refuse(id, error),
-    }
+    Running::start(&*context.service, id, body, caller, None).map_err(|refused| {
+        let (id, error) = *refused;
+        refuse(id, error)
+    })
 }
 
 fn report_refusal(context: &Context, reason: &'static str) {
@@ -247,46 +258,5 @@ fn deadline_exceeded() -> Status {
     )
 }
 
-/// The work of a service for one call.
-struct Running {
-    rpc: Rpc,
-    id: RequestId,
-    /// `None` while the call is being dropped.
-    work: Option<Work>,
-}
-
-impl Running {
-    /// Waits for the next answer.
-    async fn next(&mut self) -> Option<Body> {
-        match self.work.as_mut()? {
-            Work::One(answer) => {
-                let body = answer.await;
-                Some(body)
-            }
-            Work::Many(answers) => answers.next().await,
-        }
-    }
-
-    /// Returns whether no answer follows this one.
-    fn is_last(&self, body: &Body) -> bool {
-        use agentwire_codec::EnvelopeType::StreamChunk;
-        self.rpc == Rpc::Process || body.kind() != StreamChunk
-    }
-}
-
-/// Catches a panic while the future of the agent is dropped. The panic must not affect other calls
-/// of the connection.
-impl Drop for Running {
-    fn drop(&mut self) {
-        let work = self.work.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(work))).is_err() {
-            if let Some(count) = PANICS.record(Instant::now().into_std()) {
-                tracing::error!(id = %self.id, count, "request panicked while it was dropped");
-            }
-        }
-    }
-}
-
-static PANICS: LogLimit = LogLimit::new();
 static STARVED: LogLimit = LogLimit::new();
 static UNDECODABLE: LogLimit = LogLimit::new();

@@ -120,7 +120,8 @@ impl Session {
             caller: Caller {
                 connection: slot.connection(),
                 ..Caller::new(peer)
-            },
+            }
+            .observed(&server.config.observers),
             memory: Memory::new(&server.budget),
             shutdown: server.shutdown.clone(),
             is_draining: AtomicBool::new(false),

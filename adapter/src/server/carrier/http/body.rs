@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{activity::InFlight, exchange::Guarded, form::Form, reply};
+use super::{activity::InFlight, form::Form, reply};
 use crate::server::carrier::memory::{Grant, Memory};
 use crate::{
     connection::{
@@ -24,6 +24,7 @@ use crate::{
     },
     deadline_timer::DeadlineTimer,
     observer::{Observers, Side},
+    server::running::Running,
 };
 
 /// The body of an answer of [`HttpService`](super::HttpService).
@@ -36,13 +37,12 @@ enum Inner {
 
 /// The answers to a request as server-sent events.
 pub(super) struct Events {
-    pub(super) id: RequestId,
     pub(super) peer: Peer,
     pub(super) form: Form,
     /// An answer that the service has given before the head was sent.
     pub(super) next: Option<EnvelopeBody>,
-    /// The work of the service until its last answer.
-    pub(super) work: Guarded,
+    /// The request until its last answer.
+    pub(super) running: Running,
     pub(super) memory: Memory,
     /// The maximum size of an event.
     pub(super) limit: usize,
@@ -144,7 +144,7 @@ impl fmt::Debug for ReplyBody {
 
 impl Events {
     fn has_ended(&self) -> bool {
-        self.next.is_none() && self.work.has_ended() && self.encoding.is_none()
+        self.next.is_none() && self.running.has_ended() && self.encoding.is_none()
     }
 
     /// Returns the next event, or a comment after a time without events.
@@ -168,7 +168,7 @@ impl Events {
         if self.encoding.is_none() {
             let body = match self.next.take() {
                 Some(next) => next,
-                None => match ready!(self.work.poll_next(cx)) {
+                None => match ready!(self.running.poll_answer(cx)) {
                     Some(body) => body,
                     None => return Poll::Ready(None),
                 },
@@ -176,14 +176,14 @@ impl Events {
             let form = self.form;
             let body = form.prepare(body);
             if !is_costly(&body) {
-                let encoded = encode(&self.id, body, form, self.limit);
+                let encoded = encode(self.running.id(), body, form, self.limit);
                 return Poll::Ready(Some(self.finish(encoded)));
             }
             let memory = approximate_memory(&body, self.limit).saturating_mul(2);
             let Some(grant) = self.memory.for_answer(memory) else {
                 return Poll::Ready(Some(self.out_of_memory()));
             };
-            let (id, limit) = (self.id.clone(), self.limit);
+            let (id, limit) = (self.running.id().clone(), self.limit);
             self.encoding = Some(Offload::new(move || {
                 let encoded = encode(&id, body, form, limit);
                 drop(grant);
@@ -203,10 +203,10 @@ impl Events {
         let event = match encoded {
             Ok(event) => event,
             Err(error) => {
-                self.work.end();
-                tracing::debug!(id = %self.id, %error, "answer cannot be encoded; sending an error");
+                self.running.end();
+                tracing::debug!(id = %self.running.id(), %error, "answer cannot be encoded; sending an error");
                 let error = self.form.prepare(reply::unsendable(&error).into());
-                encode(&self.id, error, self.form, usize::MAX).unwrap_or_default()
+                encode(self.running.id(), error, self.form, usize::MAX).unwrap_or_default()
             }
         };
         self.log(&event);
@@ -221,9 +221,11 @@ impl Events {
 
     /// Returns an error that ends the stream for lack of memory.
     fn out_of_memory(&mut self) -> Bytes {
-        self.work.end();
-        let error = self.form.prepare(reply::out_of_memory(&self.id).into());
-        let event = encode(&self.id, error, self.form, usize::MAX).unwrap_or_default();
+        self.running.end();
+        let error = self
+            .form
+            .prepare(reply::out_of_memory(self.running.id()).into());
+        let event = encode(self.running.id(), error, self.form, usize::MAX).unwrap_or_default();
         self.log(&event);
         event.into()
     }

@@ -1,20 +1,11 @@
 //! Starts a request of an agent, and answers it.
 
-use std::{
-    future::poll_fn,
-    mem,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::{Duration, Instant as StdInstant},
-};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use agentwire_codec::{
     Body as EnvelopeBody, Envelope, EnvelopeType, ErrorCode, Format, Map, Request, RequestId,
     Response as Answer, Value, WireError,
 };
-use agentwire_transport::internal::LogLimit;
-use futures_util::StreamExt;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::{Instant, timeout};
 
@@ -37,7 +28,8 @@ use crate::{
     observer::{Refusal as Refused, Side},
     server::{
         carrier::{headers, refusals::not_a_request},
-        service::{Caller, Work},
+        running::Running,
+        service::Caller,
     },
 };
 
@@ -125,9 +117,8 @@ impl Exchange {
         let hints = Hints::new(headers, "", Form::Envelope);
         let id = hints.id.unwrap_or_else(RequestId::random);
         let request = Request::Other(Map::from([("method", method)]));
-        let started = self.start_body(headers, &id, request.into());
-        let work = started.map_err(|error| Refusal::new(id.clone(), error))?;
-        match first(&id, work).await {
+        let mut running = self.start_body(headers, id.clone(), request.into())?;
+        match first(&mut running).await {
             EnvelopeBody::Response(Answer::Other(payload)) => Ok(payload),
             EnvelopeBody::Raw(raw) if raw.kind == EnvelopeType::Response => Ok(raw.payload),
             EnvelopeBody::Error(error) => Err(Refusal::new(id, error)),
@@ -151,15 +142,17 @@ impl Exchange {
             charge,
         } = received;
         let Envelope { id, body, .. } = envelope;
-        let work = with_call(body, call).and_then(|body| self.start_body(headers, &id, body));
-        match work {
-            Ok(work) => Ok(Started {
-                id,
+        let started = match with_call(body, call) {
+            Ok(body) => self.start_body(headers, id, body),
+            Err(error) => Err(Refusal::new(id, error)),
+        };
+        match started {
+            Ok(running) => Ok(Started {
                 format,
-                work,
+                running,
                 charge,
             }),
-            Err(error) => Err(Refusal::new(id, error).in_format(format)),
+            Err(refusal) => Err(refusal.in_format(format)),
         }
     }
 
@@ -176,17 +169,21 @@ impl Exchange {
     fn start_body(
         &self,
         headers: &HeaderMap,
-        id: &RequestId,
+        id: RequestId,
         body: EnvelopeBody,
-    ) -> Result<Guarded, WireError> {
+    ) -> Result<Running, Refusal> {
         let service = &*self.http.service;
         let kind = body.kind();
         if !service.accepts(kind) {
-            return Err(not_a_request(kind, Format::Json, usize::MAX, &[]));
+            let error = not_a_request(kind, Format::Json, usize::MAX, &[]);
+            return Err(Refusal::new(id, error));
         }
         let caller = headers::caller(&self.caller, headers, None);
-        let work = service.start(id, body, caller.as_ref().unwrap_or(&self.caller));
-        work.map(|work| Guarded(Some(work)))
+        let caller = caller.as_ref().unwrap_or(&self.caller);
+        Running::start(service, id, body, caller, None).map_err(|refused| {
+            let (id, error) = *refused;
+            Refusal::new(id, error)
+        })
     }
 
     /// Answers with events.
@@ -194,16 +191,19 @@ impl Exchange {
     /// The head waits for the first answer for a short time, so that a request that is refused has
     /// the status of its error, for example after its credential was checked elsewhere.
     async fn stream(self, mut started: Started, form: Form) -> Response<ReplyBody> {
-        let first = poll_fn(|cx| started.work.poll_next(cx));
+        let first = poll_fn(|cx| started.running.poll_answer(cx));
         let next = timeout(FIRST_ANSWER, first).await.ok().flatten();
         let status = next.as_ref().and_then(reply::refusal_status);
         match (next, status) {
             (Some(body), Some(status)) => {
                 let Started {
-                    id, format, charge, ..
+                    format,
+                    running,
+                    charge,
                 } = started;
                 drop(charge);
-                self.respond(&id, format, body, status, form).await
+                let id = running.id();
+                self.respond(id, format, body, status, form).await
             }
             (next, _) => reply::events(self.into_events(started, next, form)),
         }
@@ -211,13 +211,12 @@ impl Exchange {
 
     fn into_events(self, started: Started, next: Option<EnvelopeBody>, form: Form) -> Events {
         let Started {
-            id, work, charge, ..
+            running, charge, ..
         } = started;
         Events {
-            id,
             peer: self.caller.peer,
             form,
-            work,
+            running,
             next,
             memory: self.memory,
             limit: self.http.config.frame_limits.max_send(),
@@ -233,16 +232,16 @@ impl Exchange {
     /// Waits for the only answer to a request.
     async fn answer(self, started: Started, form: Form) -> Response<ReplyBody> {
         let Started {
-            id,
             format,
-            work,
+            mut running,
             charge,
         } = started;
-        let body = first(&id, work).await;
+        let body = first(&mut running).await;
         // The agent has consumed the request.
         drop(charge);
         let status = reply::code_of(&body).map_or(StatusCode::OK, |code| reply::status_of(&code));
-        self.respond(&id, format, body, status, form).await
+        let id = running.id();
+        self.respond(id, format, body, status, form).await
     }
 
     async fn respond(
@@ -331,61 +330,19 @@ impl Exchange {
 
 /// A request that the service is processing.
 struct Started {
-    id: RequestId,
     format: Format,
-    work: Guarded,
+    running: Running,
     charge: Grant,
 }
 
-/// The work of a request. A panic while the future of the agent is dropped does not end the
-/// connection.
-pub(super) struct Guarded(Option<Work>);
-
-impl Guarded {
-    /// Polls the next answer. Returns `None` after the last one, with which the work ends.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<EnvelopeBody>> {
-        let body = match &mut self.0 {
-            Some(Work::One(answer)) => ready!(answer.as_mut().poll(cx)),
-            // A stream without a last answer has ended all the same.
-            Some(Work::Many(answers)) => {
-                ready!(answers.poll_next_unpin(cx)).unwrap_or(EnvelopeBody::StreamEnd)
-            }
-            None => return Poll::Ready(None),
-        };
-        if body.kind() != EnvelopeType::StreamChunk {
-            self.end();
-        }
-        Poll::Ready(Some(body))
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.0.is_none()
-    }
-
-    /// Drops the work.
-    pub(super) fn end(&mut self) {
-        let work = mem::take(&mut self.0);
-        if catch_unwind(AssertUnwindSafe(|| drop(work))).is_err() {
-            if let Some(count) = PANICS.record(StdInstant::now()) {
-                tracing::error!(count, "request panicked while it was dropped");
-            }
-        }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
 /// Returns the only answer to a request.
-async fn first(id: &RequestId, mut work: Guarded) -> EnvelopeBody {
-    let body = poll_fn(|cx| work.poll_next(cx)).await;
+async fn first(running: &mut Running) -> EnvelopeBody {
+    let body = poll_fn(|cx| running.poll_answer(cx)).await;
     let body = body.unwrap_or(EnvelopeBody::StreamEnd);
     match body.kind() {
         EnvelopeType::StreamChunk | EnvelopeType::StreamEnd => {
-            tracing::debug!(%id, "a stream was asked for one answer");
+            running.end();
+            tracing::debug!(id = %running.id(), "a stream was asked for one answer");
             let text = "The request is answered with a stream; send it to /stream";
             WireError::new(ErrorCode::INVALID_MESSAGE, text).into()
         }
@@ -424,5 +381,3 @@ const HEADER: usize = agentwire_codec::HEADER_LEN;
 
 /// How long the head of a stream waits for the first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
-
-static PANICS: LogLimit = LogLimit::new();

@@ -168,7 +168,7 @@ pub(super) fn wrong_method(allowed: &'static str) -> Response<ReplyBody> {
 
 /// Returns the answers to a request as server-sent events.
 pub(super) fn events(events: Events) -> Response<ReplyBody> {
-    let id = events.id.clone();
+    let id = events.running.id().clone();
     let body = ReplyBody::events(events);
     let mut response = with_type(StatusCode::OK, "text/event-stream", body);
     let headers = response.headers_mut();

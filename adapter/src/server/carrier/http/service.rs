@@ -101,8 +101,9 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // The program may have put the peer of its connection into the request.
         let peer = request.extensions().get::<Peer>().cloned();
+        let caller = Caller::new(peer.unwrap_or_else(|| Peer::new(PeerAddr::Unknown)));
         let exchange = Exchange {
-            caller: Caller::new(peer.unwrap_or_else(|| Peer::new(PeerAddr::Unknown))),
+            caller: caller.observed(&self.http.config.observers),
             memory: Memory::new(&self.http.budget),
             in_flight: InFlight::new(&self.activity),
             http: Arc::clone(&self.http),

@@ -68,7 +68,8 @@ pub(super) async fn serve(
     let caller = Caller {
         connection: slot.connection(),
         ..Caller::new(connection.peer().clone())
-    };
+    }
+    .observed(&http.config.observers);
     let activity = Arc::new(Activity::default());
     let memory = Memory::new(&http.budget);
     let wire = Wire::new(connection, &activity);

@@ -56,6 +56,10 @@ pub(in crate::server::carrier::frames) struct Session {
     pub(super) slot: Arc<Slot>,
     /// The time at which the connection was accepted.
     pub(super) opened: Instant,
+    /// The time at which bytes were last read, if there is an observer, and the number of bytes
+    /// that had arrived by then.
+    pub(super) arrival: Option<Instant>,
+    pub(super) noted: u64,
     pub(super) shutdown: ShutdownListener,
     pub(super) account: Account,
     /// The bound of the memory of the first frame, once the bound is needed.
@@ -99,7 +103,8 @@ impl Session {
             caller: Caller {
                 connection: slot.connection(),
                 ..Caller::new(peer)
-            },
+            }
+            .observed(&server.config.observers),
             service: Arc::clone(&server.service),
             config: Arc::clone(&server.config),
             in_flight: FuturesUnordered::new(),
@@ -111,6 +116,8 @@ impl Session {
             has_unread_replies: false,
             slot,
             opened: Instant::now(),
+            arrival: None,
+            noted: 0,
             shutdown: server.shutdown.listen(),
             account: Account::new(&server.budget),
             bound: None,
