@@ -9,6 +9,7 @@
 //! | `dispatch` | starts or refuses the request in a decoded frame |
 //! | `in_flight` | a request from its start to its last reply |
 //! | `account`, `timeouts`, `turn` | the memory of a session, its waits, and its share of the runtime |
+//! | `traffic` | what the observer learns of the bytes of a session |
 //! | `reply`, `close_reason`, `foreign_protocol` | what is sent, and why a session ends |
 
 mod account;
@@ -19,6 +20,7 @@ mod in_flight;
 mod reply;
 mod session;
 mod timeouts;
+mod traffic;
 mod turn;
 
 use std::sync::Arc;

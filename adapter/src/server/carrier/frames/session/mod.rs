@@ -72,6 +72,7 @@ impl Session {
         }
         let mut turn = Turn::default();
         loop {
+            self.traffic.report();
             // Flush at the start of each round. After the flush of the last round, no replies are
             // queued, because all requests are pending or the queue is full. If the queue is full,
             // the connection wakes the task.

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use super::state::{Encoding, Session};
 use crate::{
     connection::{approximate_memory, is_costly},
-    observer::Side,
     server::carrier::frames::{
         in_flight::InFlight,
         reply::{Reply, replacements},
@@ -67,7 +66,7 @@ impl Session {
                     return true;
                 }
                 self.has_unread_replies = true;
-                self.report(|observer| observer.bytes_sent(Side::Server, frame.len() as u64));
+                self.traffic.sent(frame.len());
                 self.connection.queue_encoded(frame);
                 if let Some(request) = request {
                     self.in_flight.push(request.into_next());
@@ -123,7 +122,7 @@ impl Session {
             let len = self.connection.queued() - before;
             self.has_unread_replies |= len > LARGE_REPLY;
             if self.account.set_replies(self.reply_memory()) {
-                self.report(|observer| observer.bytes_sent(Side::Server, len as u64));
+                self.traffic.sent(len);
                 return true;
             }
             self.connection.unqueue(len);

@@ -3,12 +3,10 @@
 use std::task::{Context, Poll};
 
 use agentwire_codec::{FrameError, HEADER_LEN};
-use tokio::time::Instant;
 
 use super::state::{Session, Starved};
 use crate::{
     connection::Decoded,
-    observer::Side,
     server::carrier::frames::{
         close_reason::CloseReason, dispatch::dispatch, in_flight::InFlight, turn::Turn,
     },
@@ -117,13 +115,12 @@ impl Session {
     /// is the first in the read buffer.
     fn dispatch(&mut self, decoded: Decoded, buffered: Option<usize>, cx: &mut Context<'_>) {
         let charge = self.account.charge(decoded.memory);
-        self.note_arrival();
         let payload = buffered.map_or(&[][..], |len| self.connection.payload(len));
         let is_stopping = self.is_stopping();
-        let frame = (HEADER_LEN + decoded.len) as u64;
-        let (service, caller, arrival) = (&*self.service, &self.caller, self.arrival);
+        self.traffic.received(HEADER_LEN + decoded.len);
+        let arrival = self.traffic.arrival(self.connection.received());
+        let (service, caller) = (&*self.service, &self.caller);
         let dispatched = dispatch(service, caller, decoded, payload, is_stopping, arrival);
-        self.report(|observer| observer.bytes_received(Side::Server, frame));
         if let Some(len) = buffered {
             self.connection.consume(len);
             self.release_received();
@@ -139,16 +136,6 @@ impl Session {
                 }
                 self.queue(&refusal.reply);
             }
-        }
-    }
-
-    /// Reads the clock for the observer, if bytes have arrived since then. Requests that arrived
-    /// together have the same time.
-    fn note_arrival(&mut self) {
-        let received = self.connection.received();
-        if self.caller.reporter.is_some() && self.noted != received {
-            self.noted = received;
-            self.arrival = Some(Instant::now());
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
                 close_reason::CloseReason,
                 in_flight::{InFlight, NextReply},
                 timeouts::Timeouts,
+                traffic::Traffic,
             },
             slot::Slot,
         },
@@ -56,10 +57,7 @@ pub(in crate::server::carrier::frames) struct Session {
     pub(super) slot: Arc<Slot>,
     /// The time at which the connection was accepted.
     pub(super) opened: Instant,
-    /// The time at which bytes were last read, if there is an observer, and the number of bytes
-    /// that had arrived by then.
-    pub(super) arrival: Option<Instant>,
-    pub(super) noted: u64,
+    pub(super) traffic: Traffic,
     pub(super) shutdown: ShutdownListener,
     pub(super) account: Account,
     /// The bound of the memory of the first frame, once the bound is needed.
@@ -116,8 +114,7 @@ impl Session {
             has_unread_replies: false,
             slot,
             opened: Instant::now(),
-            arrival: None,
-            noted: 0,
+            traffic: Traffic::new(&server.config.observers),
             shutdown: server.shutdown.listen(),
             account: Account::new(&server.budget),
             bound: None,
