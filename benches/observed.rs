@@ -41,9 +41,10 @@ use agentwire::{
 };
 use futures_util::{FutureExt, future::join_all};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::{metrics::MeterProvider, trace::TracerProvider};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
+    metrics::{SdkMeterProvider, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
     trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter},
 };
 use tokio::runtime::{Builder, Runtime};
@@ -66,6 +67,7 @@ struct Case {
     client: RemoteAgent,
     /// Exports this part of the traces.
     provider: Option<SdkTracerProvider>,
+    _meters: Option<SdkMeterProvider>,
     /// Nanoseconds for each call: one at a time, and 64 at a time.
     lone: Vec<f64>,
     shared: Vec<f64>,
@@ -76,6 +78,8 @@ struct Case {
 struct Setup {
     server_metrics: bool,
     client_metrics: bool,
+    /// Metrics of the server with a meter of OpenTelemetry.
+    meter: bool,
     traces: Option<f64>,
     layer: Option<Box<dyn FnOnce(SharedAgent) -> SharedAgent>>,
 }
@@ -103,6 +107,13 @@ fn calls(runtime: &Runtime) {
         ("metrics of the server", metrics(true, false)),
         ("metrics of the client", metrics(false, true)),
         ("metrics of both", metrics(true, true)),
+        (
+            "meter of the server",
+            Setup {
+                meter: true,
+                ..Setup::default()
+            },
+        ),
         ("traces, 1 %", traces(0.01)),
         ("traces, 100 %", traces(1.0)),
         ("layer Timeout", layer(Timeout::new())),
@@ -171,6 +182,14 @@ impl Case {
         if setup.server_metrics {
             server = server.observer(observer());
         }
+        let meters = setup.meter.then(|| {
+            let meters = SdkMeterProvider::builder();
+            meters.with_periodic_exporter(Discard).build()
+        });
+        if let Some(meters) = &meters {
+            let metrics = MetricsObserver::with_meter(&meters.meter("bench"));
+            server = server.observer(Arc::new(metrics));
+        }
         let server = runtime.block_on(server.serve()).expect("a free path");
         let mut client = RemoteAgent::builder(server.endpoint())
             .name("echo")
@@ -192,6 +211,7 @@ impl Case {
             client: client.build().expect("valid settings"),
             _server: server,
             provider,
+            _meters: meters,
             lone: Vec::new(),
             shared: Vec::new(),
         }
@@ -377,7 +397,7 @@ impl Recorder for Count {
     }
 }
 
-/// An exporter of spans and a sink of events that discard everything.
+/// Exporters of spans and of metrics, and a sink of events, that discard everything.
 #[derive(Debug)]
 struct Discard;
 
@@ -385,6 +405,25 @@ impl SpanExporter for Discard {
     async fn export(&self, spans: Vec<SpanData>) -> OTelSdkResult {
         black_box(spans);
         Ok(())
+    }
+}
+
+impl PushMetricExporter for Discard {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        black_box(metrics);
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
     }
 }
 
