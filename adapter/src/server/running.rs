@@ -44,17 +44,21 @@ impl Running {
             let arrival = arrival.unwrap_or_else(Instant::now);
             reporter.start(service.subject(&body), &id, arrival)
         });
-        match service.start(&id, body, caller) {
-            Ok(work) => Ok(Self {
-                id,
-                work: Some(work),
-                guard,
-            }),
+        let mut running = Self {
+            id,
+            work: None,
+            guard,
+        };
+        match service.start(&running.id, body, caller) {
+            Ok(work) => {
+                running.work = Some(work);
+                Ok(running)
+            }
             Err(error) => {
-                if let Some(guard) = guard {
-                    guard.failed(&id, &error.code);
+                if let Some(guard) = running.guard.take() {
+                    guard.failed(&running.id, &error.code);
                 }
-                Err(Box::new((id, error)))
+                Err(Box::new((running.id.clone(), error)))
             }
         }
     }
@@ -110,3 +114,128 @@ impl Drop for Running {
 }
 
 static PANICS: LogLimit = LogLimit::new();
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, ready},
+        sync::Arc,
+        task::Waker,
+        time::Duration,
+    };
+
+    use agentwire_codec::{ErrorCode, Message, Response};
+    use agentwire_transport::{Peer, internal::Mutex};
+    use futures_util::stream;
+
+    use super::*;
+    use crate::observer::{Observer, Observers, Outcome, RequestEvent};
+
+    /// Keeps the outcomes of all requests. A request that starts counts as "started" until it ends.
+    #[derive(Default)]
+    struct Outcomes(Mutex<Vec<String>>);
+
+    impl Observer for Outcomes {
+        fn request_started(&self, _: &RequestEvent<'_>) {
+            self.0.lock().push("started".to_owned());
+        }
+
+        fn request_ended(&self, _: &RequestEvent<'_>, outcome: Outcome<'_>, _: Duration) {
+            *self.0.lock().last_mut().unwrap() = outcome.code().to_owned();
+        }
+    }
+
+    /// What a service does with a request.
+    type Script = fn() -> Result<Work, WireError>;
+
+    struct Scripted(Script);
+
+    impl Service for Scripted {
+        fn start(&self, _: &RequestId, _: Body, _: &Caller) -> Result<Work, WireError> {
+            (self.0)()
+        }
+    }
+
+    /// Runs a request until it is pending or has ended. Returns its answers and its outcome.
+    fn run(script: Script) -> (Vec<EnvelopeType>, String) {
+        let outcomes = Arc::new(Outcomes::default());
+        let mut observers = Observers::default();
+        observers.add(outcomes.clone());
+        let caller = Caller::new(Peer::from("a test")).observed(&observers);
+        let started = catch_unwind(AssertUnwindSafe(|| {
+            let (service, id) = (Scripted(script), RequestId::random());
+            Running::start(&service, id, Body::StreamEnd, &caller, None)
+        }));
+        let mut answers = Vec::new();
+        if let Ok(Ok(mut running)) = started {
+            let cx = &mut Context::from_waker(Waker::noop());
+            while let Poll::Ready(Some(body)) = running.poll_answer(cx) {
+                answers.push(body.kind());
+            }
+        }
+        let outcome = outcomes.0.lock().pop().unwrap();
+        (answers, outcome)
+    }
+
+    fn chunk() -> Body {
+        Body::StreamChunk(Message::agent("chunk"))
+    }
+
+    /// A future whose drop panics.
+    struct Fragile;
+
+    impl Future for Fragile {
+        type Output = Body;
+
+        fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Body> {
+            Poll::Pending
+        }
+    }
+
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            panic!("as the test wants");
+        }
+    }
+
+    #[test]
+    fn each_request_is_reported_once_however_it_ends() {
+        use EnvelopeType::{Error, Response as Answer, StreamChunk, StreamEnd};
+        let cases: [(Script, &[EnvelopeType], &str); 7] = [
+            (
+                || {
+                    let answer = Response::Message(Message::agent("hi")).into();
+                    Ok(Work::One(Box::pin(ready(answer))))
+                },
+                &[Answer],
+                "OK",
+            ),
+            (
+                || {
+                    let error = WireError::new("NO", "no").into();
+                    Ok(Work::One(Box::pin(ready(error))))
+                },
+                &[Error],
+                "NO",
+            ),
+            (
+                || Err(WireError::new(ErrorCode::AGENT_NOT_FOUND, "no")),
+                &[],
+                "AGENT_NOT_FOUND",
+            ),
+            // A stream without a last answer ends all the same.
+            (
+                || Ok(Work::Many(Box::pin(stream::iter([chunk(), chunk()])))),
+                &[StreamChunk, StreamChunk, StreamEnd],
+                "OK",
+            ),
+            (|| Ok(Work::One(Box::pin(pending()))), &[], "CANCELLED"),
+            (|| Ok(Work::One(Box::pin(Fragile))), &[], "CANCELLED"),
+            (|| panic!("as the test wants"), &[], "CANCELLED"),
+        ];
+        for (index, (script, answers, outcome)) in cases.into_iter().enumerate() {
+            let expected = (answers.to_vec(), outcome.to_owned());
+            assert_eq!(run(script), expected, "case {index}");
+        }
+    }
+}
