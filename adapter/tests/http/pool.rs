@@ -9,7 +9,8 @@ use std::{
 };
 
 use agentwire::{
-    Endpoint, LocalAgent, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy, agent_fn,
+    Endpoint, LocalAgent, LocalAgentBuilder, Message, RemoteAgent, RemoteAgentBuilder, RetryPolicy,
+    agent_fn,
 };
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
@@ -30,6 +31,13 @@ struct Gated {
 
 impl Gated {
     async fn serve(scheme: &str) -> Self {
+        Self::serve_with(scheme, |server| server).await
+    }
+
+    async fn serve_with(
+        scheme: &str,
+        configure: impl FnOnce(LocalAgentBuilder) -> LocalAgentBuilder,
+    ) -> Self {
         let (started, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
         let (begin, answer) = (Arc::clone(&started), Arc::clone(&gate));
         let agent = agent_fn("gated", move |message: Message| {
@@ -40,8 +48,9 @@ impl Gated {
                 Ok(Message::agent(message.content))
             }
         });
-        let builder = LocalAgent::builder(agent).endpoint(format!("{scheme}://127.0.0.1:0"));
-        let server = within(builder.serve()).await.unwrap();
+        let builder = configure(LocalAgent::builder(agent));
+        let server = builder.endpoint(format!("{scheme}://127.0.0.1:0")).serve();
+        let server = within(server).await.unwrap();
         Self {
             server,
             started,
@@ -106,6 +115,20 @@ async fn a_full_connection_of_http2_makes_room_for_another_one_and_then_calls_wa
     gated.gate.add_permits(8);
     finish(calls).await;
     assert_eq!(remote.stats().open, 2);
+}
+
+#[tokio::test]
+async fn calls_beyond_what_the_server_allows_open_another_connection() {
+    let gated = Gated::serve_with("h2c", |server| server.max_in_flight_per_connection(2)).await;
+    let remote = gated.client(|builder| builder);
+    // With its first answer, the client knows the settings of the server.
+    gated.gate.add_permits(1);
+    finish(calls(&remote, 1)).await;
+    let calls = calls(&remote, 6);
+    gated.until_started(1 + 6).await;
+    assert_eq!(remote.stats().open, 3);
+    gated.gate.add_permits(6);
+    finish(calls).await;
 }
 
 #[tokio::test]
@@ -185,6 +208,38 @@ async fn a_request_that_a_connection_refuses_is_sent_on_another_one() {
         assert_eq!(reply.text(), Some("done"));
     }
     assert_eq!(remote.stats().reconnects, 2);
+}
+
+/// Answers the requests of one connection, apart from the first one, whose stream fails.
+async fn fail_the_first_request(listener: TcpListener) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    let mut has_failed = false;
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
+        if has_failed {
+            let head = http::Response::new(());
+            let mut stream = respond.send_response(head, false).unwrap();
+            stream.send_data(DONE.into(), true).unwrap();
+        } else {
+            has_failed = true;
+            respond.send_reset(h2::Reason::INTERNAL_ERROR);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_leaves_its_connection_to_other_calls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("h2c://{}", listener.local_addr().unwrap());
+    let endpoint: Endpoint = url.parse().unwrap();
+    let _server = AbortOnDropHandle::new(tokio::spawn(fail_the_first_request(listener)));
+    let builder = RemoteAgent::builder(&endpoint).retry(RetryPolicy::never());
+    let remote = builder.build().unwrap();
+    let failed = within(remote.process(Message::user("x"))).await;
+    failed.unwrap_err();
+    let reply = within(remote.process(Message::user("x"))).await.unwrap();
+    assert_eq!(reply.text(), Some("done"));
+    assert_eq!(remote.stats().reconnects, 0);
 }
 
 #[tokio::test]

@@ -8,9 +8,10 @@ use std::time::Duration;
 use agentwire::{
     Endpoint, LocalAgent, Message, RemoteAgent, RequestContext, RetryPolicy, TlsClient, TlsServer,
     agent_fn,
-    transport::{Connection, Connector, EndpointConnector, TcpOptions},
+    transport::{Connection, Connector, EndpointConnector, Listener, TcpOptions},
 };
 use authority::Authority;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     common::within,
@@ -133,4 +134,47 @@ async fn a_peer_without_tls_is_told_about_https() {
     let rest = String::from_utf8_lossy(&rest);
     assert!(rest.starts_with("HTTP/1.1 400 "), "{rest}");
     assert!(rest.contains("https://"), "{rest}");
+}
+
+/// Completes the handshakes of connections without HTTP/2, and closes the connections. From the
+/// second one on, waits for two connections before it begins their handshakes.
+async fn shake_hands_in_pairs(mut listener: Listener) {
+    let mut count = 1;
+    loop {
+        let mut connections = Vec::new();
+        while connections.len() < count {
+            connections.push(listener.accept().await.unwrap());
+        }
+        for mut connection in connections {
+            connection.handshake().await.unwrap();
+        }
+        count = 2;
+    }
+}
+
+#[tokio::test]
+async fn connections_to_a_server_without_http2_do_not_wait_for_each_other() {
+    let authority = Authority::new("http1-only");
+    let issued = authority.server();
+    let tls = TlsServer::from_pem(&issued.certificate, &issued.key).unwrap();
+    let endpoint = Endpoint::tls("127.0.0.1", 0).unwrap();
+    let listener = Listener::bind_tls(&endpoint, tls.protocols(&[b"http/1.1"])).await;
+    let listener = listener.unwrap();
+    let (_, port) = listener.endpoint().host_and_port().unwrap();
+    let _server = AbortOnDropHandle::new(tokio::spawn(shake_hands_in_pairs(listener)));
+    let builder = RemoteAgent::builder(format!("https://127.0.0.1:{port}"));
+    let builder = builder
+        .tls(trusting(&authority))
+        .retry(RetryPolicy::never());
+    let remote = builder.build().unwrap();
+    let call = async || {
+        within(remote.process(Message::user("x")))
+            .await
+            .unwrap_err()
+    };
+    let first = call().await;
+    let (second, third) = tokio::join!(call(), call());
+    for error in [first, second, third] {
+        assert_ne!(error.code().as_str(), "CONNECTION_FAILED", "{error:#}");
+    }
 }

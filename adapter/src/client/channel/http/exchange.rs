@@ -58,8 +58,9 @@ pub(super) async fn call(
     let announced = announced_len(&head.headers);
     let payload = read_whole(&mut lease, &mut body, announced, target.max_answer, until).await?;
     log_message(Direction::Received, pool.endpoint(), &payload);
-    lease.release(None);
-    answer::read(head.status, &head.headers, payload, target.bodies).await
+    let _call = lease.release(None);
+    let answer = answer::read(head.status, &head.headers, payload, target.bodies);
+    decoded(answer, until).await
 }
 
 /// Sends a request and waits for its first answer.
@@ -92,7 +93,8 @@ pub(super) async fn open(
     }
     let announced = announced_len(&head.headers);
     let payload = events.read_whole(announced, deadlines.call()).await?;
-    let first = answer::read(head.status, &head.headers, payload, target.bodies).await?;
+    let first = answer::read(head.status, &head.headers, payload, target.bodies);
+    let first = decoded(first, deadlines.call()).await?;
     Ok((events, first))
 }
 
@@ -133,8 +135,10 @@ async fn send(
                 pool.use_http1(true);
                 continue;
             }
-            // The server may have been replaced by one that speaks HTTP/2.
-            pool.use_http1(false);
+            if !lease.is_http2() {
+                // The server may have been replaced by one that speaks HTTP/2.
+                pool.use_http1(false);
+            }
         }
         match failure {
             // The pool no longer has the connection, so the loop ends.
@@ -240,7 +244,8 @@ async fn read_whole(
     if least > max {
         return Err(too_large(least, max));
     }
-    let mut payload = Vec::with_capacity(least);
+    // A server that only announces a large answer costs little memory.
+    let mut payload = Vec::with_capacity(least.min(MAX_RESERVED));
     while let Some(data) = next_data(lease, body, until).await? {
         let len = payload.len() + data.remaining();
         if len > max {
@@ -249,6 +254,16 @@ async fn read_whole(
         payload.extend_from_slice(&data);
     }
     Ok(payload)
+}
+
+/// Waits until an answer is decoded. A large one is decoded on another thread, for which it may
+/// have to wait.
+async fn decoded(
+    answer: impl Future<Output = Result<EnvelopeBody, Failure>>,
+    until: Instant,
+) -> Result<EnvelopeBody, Failure> {
+    let answer = timeout_at(until, answer).await;
+    answer.unwrap_or(Err(Failure::TimedOut(Phase::Receiving)))
 }
 
 /// Reads the next bytes of a body, or returns `None` at its end.
@@ -286,7 +301,7 @@ impl Events {
         loop {
             if let Some(event) = self.reader.next() {
                 log_message(Direction::Received, self.pool.endpoint(), &event);
-                return answer::envelope(event, self.target.bodies).await;
+                return decoded(answer::envelope(event, self.target.bodies), until).await;
             }
             match next_data(&mut self.lease, &mut self.body, until).await? {
                 Some(data) => {
@@ -312,7 +327,7 @@ impl Events {
     /// Releases the connection after the last answer.
     pub(in crate::client::channel) fn finish(self) {
         let Self { lease, body, .. } = self;
-        lease.release(body.into_rest());
+        drop(lease.release(body.into_rest()));
     }
 }
 
@@ -335,6 +350,9 @@ fn too_large(len: usize, max: usize) -> Failure {
 
 const EVENT_STREAM: &str = "text/event-stream";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The most that is reserved for an answer before it has arrived.
+const MAX_RESERVED: usize = 1024 * 1024;
 
 /// The length of the header of a frame, which is cut off.
 const HEADER: usize = agentwire_codec::HEADER_LEN;

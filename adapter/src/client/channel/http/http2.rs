@@ -143,6 +143,19 @@ impl Http2 {
         self.calls.in_flight()
     }
 
+    /// Returns whether another call may share the connection. `usual` is how many calls share one
+    /// if the server does not allow fewer.
+    pub(super) fn has_room(&self, usual: usize) -> bool {
+        // A server begins with its settings (RFC 9113, section 3.4).
+        let has_settings = self.shared.received() > 0;
+        let limit = if has_settings {
+            self.sender.current_max_send_streams().min(usual)
+        } else {
+            usual
+        };
+        self.in_flight() < limit
+    }
+
     /// Returns since when no call uses the connection, if none does.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         (self.in_flight() == 0).then(|| self.calls.idle_since())

@@ -48,8 +48,7 @@ pub(super) struct Pool {
     /// The permits of the calls that need a connection of their own, or open a shared one.
     connections: Permits,
     counters: Arc<Counters>,
-    /// Whether the server at an endpoint `h2c://` speaks HTTP/1.1 only. A stale value costs one
-    /// connection.
+    /// Whether the server speaks HTTP/1.1 only. A stale value costs one connection.
     is_http1_only: AtomicBool,
     state: Mutex<State>,
     /// Held while a connection of HTTP/2 is opened, so that calls do not open one each.
@@ -85,13 +84,13 @@ pub(super) struct Lease {
     leased: Instant,
     /// The number of bytes that the connection had received when this lease received its last ones.
     received: u64,
-    _permits: LeasePermits,
+    permits: LeasePermits,
 }
 
 /// The permits of a call, and of its own connection if it has one.
 #[derive(Debug)]
 struct LeasePermits {
-    _call: Permit,
+    call: Permit,
     _connection: Option<Permit>,
 }
 
@@ -192,8 +191,8 @@ impl Pool {
             idle_since,
             leased: Instant::now(),
             received,
-            _permits: LeasePermits {
-                _call: call,
+            permits: LeasePermits {
+                call,
                 _connection: permit.filter(|_| is_owned),
             },
         }
@@ -202,18 +201,19 @@ impl Pool {
     async fn open(self: &Arc<Self>, deadlines: Deadlines<'_>) -> Result<Leased, Failure> {
         let may_share = match self.scheme {
             UrlScheme::Http => false,
-            UrlScheme::H2c => !self.is_http1_only.load(Relaxed),
-            _ => true,
+            _ => !self.is_http1_only.load(Relaxed),
         };
         if !may_share {
             return deadlines.connect(self.endpoint(), self.connect()).await;
         }
         let connecting = async {
-            let _opening = self.opening.lock().await;
-            match self.take_shared() {
-                Some(slot) => Ok(Leased::Http2(slot)),
-                None => self.connect().await,
+            let opening = self.opening.lock().await;
+            if let Some(slot) = self.take_shared() {
+                return Ok(Leased::Http2(slot));
             }
+            // Connections of HTTP/1.1 are not shared, so they need not wait for each other.
+            let _opening = (!self.is_http1_only.load(Relaxed)).then_some(opening);
+            self.connect().await
         };
         deadlines.connect(self.endpoint(), connecting).await
     }
@@ -223,7 +223,11 @@ impl Pool {
         let open = self.counters.opened(self.endpoint());
         let is_http2 = match self.scheme {
             UrlScheme::H2c => !self.is_http1_only.load(Relaxed),
-            UrlScheme::Https => connection.protocol() == Some(b"h2"),
+            UrlScheme::Https => {
+                let is_http2 = connection.protocol() == Some(b"h2");
+                self.is_http1_only.store(!is_http2, Relaxed);
+                is_http2
+            }
             _ => false,
         };
         let failed = |error: hyper::Error| Failure::Unsent(io::Error::other(error));
@@ -261,7 +265,7 @@ impl Pool {
         let mut state = self.state.lock();
         let closed = remove(&mut state.shared, |one| !one.is_open());
         let here = || state.shared.iter().filter(|one| one.is_driven_here());
-        let with_room = here().filter(|one| one.in_flight() < self.max_calls);
+        let with_room = here().filter(|one| one.has_room(self.max_calls));
         let found = with_room.max_by_key(|one| one.in_flight()).or_else(|| {
             let is_full = state.shared.len() >= self.max_connections;
             here().filter(|_| is_full).min_by_key(|one| one.in_flight())
@@ -416,11 +420,12 @@ impl Lease {
     }
 
     /// Returns the connection to the pool. `rest` is the body of the answer, if its end has not
-    /// been read.
-    pub(super) fn release(self, rest: Option<Incoming>) {
+    /// been read. The call counts as in flight until the permit is dropped.
+    pub(super) fn release(self, rest: Option<Incoming>) -> Permit {
         if let Leased::Http1(connection) = self.connection {
             self.pool.put_back(*connection, rest);
         }
+        self.permits.call
     }
 
     /// Sends a request on a connection of HTTP/1.1.
