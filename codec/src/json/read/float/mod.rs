@@ -1,6 +1,14 @@
 //! Parses decimal numbers as `f64` in bounded time, even for hostile input.
 
+mod approximation;
+mod integer;
+
 use std::cmp::Ordering;
+
+use self::{
+    approximation::{Approximation, FRACTION_BITS, Rounded},
+    integer::Integer,
+};
 
 /// Parses a JSON number of any length as the nearest `f64`. Ties are rounded to even.
 ///
@@ -204,165 +212,11 @@ fn middle_above(bits: u64) -> (Integer, i64) {
     (Integer::from(2 * mantissa + 1), exponent - 1)
 }
 
-/// The bounds of a number, which lies between `mantissa * 2^exponent` and `(mantissa + error) *
-/// 2^exponent`.
-struct Approximation {
-    /// The mantissa, whose highest bit is set.
-    mantissa: u128,
-    exponent: i64,
-    error: u128,
-}
-
-/// The result of rounding an [`Approximation`] to the nearest float.
-#[derive(Clone, Copy)]
-enum Rounded {
-    /// The nearest float has these bits.
-    Exactly(u64),
-    /// The nearest float has these bits or is the next larger float.
-    Between(u64),
-}
-
-impl Approximation {
-    /// Approximates `head * 10^exponent`. `head` must not be 0, and `exponent` must be in range.
-    fn new(head: u64, exponent: i64) -> Self {
-        // 10^exponent = 2^exponent * 5^small * 5^(27 * step). All factors except the last are
-        // exact.
-        let (step, small) = (exponent.div_euclid(STEP), exponent.rem_euclid(STEP));
-        let exact = u128::from(head) * u128::from(SMALL_POWERS_OF_FIVE[small as usize]);
-        let zeros = exact.leading_zeros();
-        let (high, low) = multiply(exact << zeros, POWERS_OF_FIVE[(step - FIRST_STEP) as usize]);
-        let is_short = high >> 127 == 0;
-        let mantissa = if is_short {
-            high << 1 | low >> 127
-        } else {
-            high
-        };
-        Self {
-            mantissa,
-            exponent: exponent + floor_log2_of_power_of_five(step * STEP) + 1
-                - i64::from(zeros)
-                - i64::from(is_short),
-            // The truncated power is too small by less than one unit in its last place, and so is
-            // the truncated product. The shift doubles both errors. For step 0, the power and the
-            // product are exact.
-            error: if step == 0 { 0 } else { 4 },
-        }
-    }
-
-    fn round(&self) -> Rounded {
-        let power = self.exponent + 127;
-        if power > MAX_POWER {
-            return Rounded::Exactly(f64::INFINITY.to_bits());
-        }
-        // Subnormal numbers have fewer bits and always the smallest exponent.
-        let missing = (MIN_POWER - power).max(0);
-        let dropped = 127 - FRACTION_BITS as i64 + missing;
-        if dropped > 128 {
-            return Rounded::Exactly(0);
-        }
-        let kept = self.mantissa.checked_shr(dropped as u32).unwrap_or(0);
-        let half = 1_u128 << (dropped - 1);
-        let rest = self.mantissa & ((half - 1) | half);
-        let below = if missing == 0 {
-            // The hidden bit of `kept` adds one to the exponent field.
-            (((power - MIN_POWER) as u64) << FRACTION_BITS) + kept as u64
-        } else {
-            kept as u64
-        };
-        if rest > half || (rest == half && self.error == 0 && below % 2 == 1) {
-            Rounded::Exactly(below + 1)
-        } else if rest + self.error <= half {
-            Rounded::Exactly(below)
-        } else {
-            Rounded::Between(below)
-        }
-    }
-}
-
-/// Returns the upper and the lower half of the product of two numbers.
-fn multiply(a: u128, b: u128) -> (u128, u128) {
-    const LOW: u128 = u64::MAX as u128;
-    let (a_high, a_low, b_high, b_low) = (a >> 64, a & LOW, b >> 64, b & LOW);
-    let low = a_low * b_low;
-    let first = a_high * b_low + (low >> 64);
-    let second = a_low * b_high + (first & LOW);
-    (
-        a_high * b_high + (first >> 64) + (second >> 64),
-        second << 64 | low & LOW,
-    )
-}
-
-/// Returns the largest `n` with `2^n <= 5^power`, for powers in the range of floats.
-fn floor_log2_of_power_of_five(power: i64) -> i64 {
-    (power * 1_217_359) >> 19
-}
-
-/// A nonnegative integer of bounded length, stored with the least significant limb first.
-struct Integer {
-    limbs: [u64; MAX_LIMBS],
-    len: usize,
-}
-
-impl From<u64> for Integer {
-    fn from(number: u64) -> Self {
-        let mut limbs = [0; MAX_LIMBS];
-        limbs[0] = number;
-        Self {
-            limbs,
-            len: usize::from(number != 0),
-        }
-    }
-}
-
-impl Integer {
-    fn multiply_add(&mut self, factor: u64, summand: u64) {
-        let mut carry = u128::from(summand);
-        for limb in &mut self.limbs[..self.len] {
-            carry += u128::from(*limb) * u128::from(factor);
-            *limb = carry as u64;
-            carry >>= 64;
-        }
-        if carry > 0 {
-            self.limbs[self.len] = carry as u64;
-            self.len += 1;
-        }
-    }
-
-    fn multiply_by_power_of_five(&mut self, mut power: u64) {
-        while power > 0 {
-            let step = power.min(STEP as u64);
-            self.multiply_add(5_u64.pow(step as u32), 0);
-            power -= step;
-        }
-    }
-
-    fn shift_left(&mut self, bits: u64) {
-        let (limbs, bits) = ((bits / 64) as usize, bits % 64);
-        self.multiply_add(1 << bits, 0);
-        if self.len > 0 {
-            self.limbs.copy_within(..self.len, limbs);
-            self.limbs[..limbs].fill(0);
-            self.len += limbs;
-        }
-    }
-
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.len.cmp(&other.len)).then_with(|| {
-            let (ours, others) = (&self.limbs[..self.len], &other.limbs[..other.len]);
-            ours.iter().rev().cmp(others.iter().rev())
-        })
-    }
-}
-
 /// The number of decimal digits that always fit into a `u64`.
 const HEAD_DIGITS: usize = 19;
 
 /// The maximum number of significant digits of the midpoint between two floats.
 const MAX_DIGITS: usize = 768;
-
-/// The number of limbs of an [`Integer`]. The largest number in a comparison is a midpoint
-/// multiplied by 5^1,100, which has about 2,700 bits.
-const MAX_LIMBS: usize = 48;
 
 /// The factor by which an [`Integer`] is multiplied to append 19 digits at once.
 const CHUNK: u64 = 10_000_000_000_000_000_000;
@@ -379,60 +233,12 @@ const MIN_EXPONENT: i64 = -343;
 const LARGEST_EXPONENT: i64 = 1_000_000_000_000;
 
 const MAX_EXACT_INTEGER: u64 = 1 << 53;
-const FRACTION_BITS: u32 = 52;
 const HIDDEN_BIT: u64 = 1 << FRACTION_BITS;
 const EXPONENT_BIAS: i64 = 1075;
-const MAX_POWER: i64 = 1023;
-const MIN_POWER: i64 = -1022;
 
 const EXACT_POWERS_OF_TEN: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
-];
-
-/// The step between the exponents in [`POWERS_OF_FIVE`]. 5^27 is the largest power of five that
-/// fits into a `u64`.
-const STEP: i64 = 27;
-const FIRST_STEP: i64 = -13;
-
-/// The powers of five from 5^0 to 5^26.
-const SMALL_POWERS_OF_FIVE: [u64; STEP as usize] = {
-    let mut powers = [1; STEP as usize];
-    let mut power = 1;
-    while power < powers.len() {
-        powers[power] = 5 * powers[power - 1];
-        power += 1;
-    }
-    powers
-};
-
-/// The upper 128 bits of 5^(27 * step), truncated, for each step from [`FIRST_STEP`].
-const POWERS_OF_FIVE: [u128; 25] = [
-    0x8049a4ac_0c5811ae_205b896d_777d6278,
-    0xcf42894a_5dce35ea_52064cac_828675b9,
-    0xa76c5823_38ed2621_af2af2b8_0af6f24e,
-    0x873e4f75_e2224e68_5a7744a6_e804a291,
-    0xda7f5bf5_90966848_af39a475_506a899e,
-    0xb080392c_c4349dec_bd8d794d_96aacfb3,
-    0x8e938662_882af53e_547eb47b_7282ee9c,
-    0xe65829b3_046b0afa_0cb4a5a3_112a5112,
-    0xba121a46_50e4ddeb_92f34d62_616ce413,
-    0x964e858c_91ba2655_3a6a07f8_d510f86f,
-    0xf2d56790_ab41c2a2_fae27299_423fb9c3,
-    0xc428d05a_a4751e4c_aa97e14c_3c26b886,
-    0x9e74d1b7_91e07e48_775ea264_cf55347d,
-    0x80000000_00000000_00000000_00000000,
-    0xcecb8f27_f4200f3a_00000000_00000000,
-    0xa70c3c40_a64e6c51_999090b6_5f67d924,
-    0x86f0ac99_b4e8dafd_69a028bb_3ded71a3,
-    0xda01ee64_1a708de9_e80e6f48_20cc9495,
-    0xb01ae745_b101e9e4_5ec05dcf_f72e7f8f,
-    0x8e41ade9_fbebc27d_14588f13_be847307,
-    0xe5d3ef28_2a242e81_8f1668c8_a86da5fa,
-    0xb9a74a06_37ce2ee1_6d953e2b_d7173692,
-    0x95f83d0a_1fb69cd9_4abdaf10_1564f98e,
-    0xf24a01a7_3cf2dccf_bc633b39_673c8cec,
-    0xc3b83581_09e84f07_0a862f80_ec4700c8,
 ];
 
 #[cfg(test)]
@@ -442,35 +248,6 @@ mod tests {
     fn check(text: &str) {
         let expected: f64 = text.parse().unwrap();
         assert_eq!(read_long(text).to_bits(), expected.to_bits(), "{text}");
-    }
-
-    #[test]
-    fn table_holds_the_powers_of_five() {
-        for (index, power) in POWERS_OF_FIVE.iter().enumerate() {
-            let exponent = (index as i64 + FIRST_STEP) * STEP;
-            let bits = floor_log2_of_power_of_five(exponent);
-            // Check power * 2^(bits - 127) <= 5^exponent < (power + 1) * 2^(bits - 127) in integer
-            // arithmetic.
-            for (power, ordering) in [(*power, Ordering::Greater), (power + 1, Ordering::Less)] {
-                let mut left = Integer::from(0);
-                left.multiply_add(1, (power >> 64) as u64);
-                left.shift_left(64);
-                left.multiply_add(1, power as u64);
-                let mut right = Integer::from(1);
-                if exponent < 0 {
-                    left.multiply_by_power_of_five(exponent.unsigned_abs());
-                } else {
-                    right.multiply_by_power_of_five(exponent.unsigned_abs());
-                }
-                let shift = bits - 127;
-                if shift >= 0 {
-                    left.shift_left(shift.unsigned_abs());
-                } else {
-                    right.shift_left(shift.unsigned_abs());
-                }
-                assert_ne!(left.cmp(&right), ordering, "5^{exponent}");
-            }
-        }
     }
 
     #[test]
