@@ -1,4 +1,4 @@
-//! The choice of the next instance to call, and what the outcomes of calls change.
+//! The instances of an agent: which are called and probed, and what the outcomes of calls change.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,9 +8,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     balance::Balancer,
+    choice::{Pick, choose, has_another},
     entry::Entry,
     health::{Change, FailureEpoch, HealthSnapshot, Outcome},
-    history::{AttemptHistory, AttemptOutcome},
+    history::AttemptHistory,
     instance::{InFlightGuard, Instance},
     members::Members,
 };
@@ -53,37 +54,11 @@ impl Instances {
     /// call does not wait for ejected instances. A call probes an ejected instance only if no other
     /// instance is available.
     pub(super) fn choose(&mut self, now: Instant, history: &AttemptHistory, again: bool) -> Choice {
-        let may = |entry: &Entry| match history.outcome(entry.instance.id) {
-            _ if entry.is_expired(now) => false,
-            None | Some(AttemptOutcome::Reached) => true,
-            Some(AttemptOutcome::Unreachable) => again,
-            Some(AttemptOutcome::Unusable) => false,
-        };
-        let is_new = |entry: &Entry| may(entry) && !history.contains(entry.instance.id);
-        let well = |entry: &Entry| entry.health.is_well() && !entry.health.is_suspended();
-        let due = |entry: &Entry| entry.health.is_due(now);
-        let is_trial = |entry: &Entry| {
-            entry.health.is_well() && entry.health.is_trial_due(now) && entry.is_confirmed()
-        };
-        let index = self
-            .pick(now, |entry| is_trial(entry) && is_new(entry))
-            .or_else(|| self.pick(now, |one| well(one) && one.is_confirmed() && is_new(one)))
-            .or_else(|| self.pick(now, |one| due(one) && one.is_confirmed() && is_new(one)))
-            .or_else(|| self.pick(now, |entry| well(entry) && is_new(entry)))
-            .or_else(|| self.pick(now, |entry| due(entry) && is_new(entry)))
-            .or_else(|| self.pick(now, |entry| well(entry) && may(entry)))
-            .or_else(|| self.pick(now, |entry| due(entry) && may(entry)))
-            .or_else(|| self.pick(now, |entry| entry.health.is_well() && may(entry)));
-        if let Some(index) = index {
-            return self.begin_call(index, now);
-        }
-        let entries = self.members.entries().iter().enumerate();
-        let allowed = entries.filter(|(_, entry)| may(entry));
-        match allowed.min_by_key(|(_, entry)| entry.health.ejected_until()) {
-            Some((_, entry)) if again => Choice::Wait(entry.health.ejected_until().unwrap_or(now)),
-            // A call without retries tries each instance once, even if the instance is ejected.
-            Some((index, _)) => self.begin_call(index, now),
-            None => Choice::None,
+        let entries = self.members.entries();
+        match choose(entries, &mut self.balancer, now, history, again) {
+            Pick::Call(index) => self.begin_call(index, now),
+            Pick::Wait(until) => Choice::Wait(until),
+            Pick::None => Choice::None,
         }
     }
 
@@ -117,12 +92,7 @@ impl Instances {
 
     /// Returns whether an instance is available that the call has not tried.
     pub(super) fn has_another(&self, now: Instant, history: &AttemptHistory) -> bool {
-        let is_available = |entry: &Entry| {
-            !entry.health.is_suspended() && (entry.health.is_well() || entry.health.is_due(now))
-        };
-        let is_new = |entry: &Entry| !entry.is_expired(now) && !history.contains(entry.instance.id);
-        let mut entries = self.members.entries().iter();
-        entries.any(|entry| is_available(entry) && is_new(entry))
+        has_another(self.members.entries(), now, history)
     }
 
     /// Applies the outcome of an attempt that began in `epoch`, and returns its effect.
@@ -179,23 +149,6 @@ impl Instances {
             tracing::warn!(%endpoint, "instance does not answer; sending it only trial calls");
         }
         Change::Ejected
-    }
-
-    /// Picks an entry that satisfies the condition, and returns its index.
-    fn pick(&mut self, now: Instant, condition: impl Fn(&Entry) -> bool) -> Option<usize> {
-        let entries = self.members.entries();
-        let nth = |n: usize| {
-            let fitting = entries.iter().enumerate().filter(|(_, one)| condition(one));
-            fitting.map(|(index, _)| index).nth(n)
-        };
-        let count = entries.iter().filter(|entry| condition(entry)).count();
-        let load = |n| {
-            nth(n).map_or(0, |index| {
-                let entry = &entries[index];
-                entry.instance.in_flight() + entry.health.failure_load(now)
-            })
-        };
-        nth(self.balancer.pick(count, load)?)
     }
 
     fn begin_call(&mut self, index: usize, now: Instant) -> Choice {
@@ -259,17 +212,6 @@ mod tests {
     }
 
     const EACH: [&str; 3] = ["a", "b", "c"];
-
-    #[test]
-    fn calls_go_to_each_instance_in_turn() {
-        let mut instances = instances(Balance::RoundRobin, &EACH);
-        let now = Instant::now();
-        let mut chosen: Vec<_> = (0..3)
-            .map(|_| at(&choose(&mut instances, now).unwrap()))
-            .collect();
-        chosen.sort();
-        assert_eq!(chosen, ["memory://a", "memory://b", "memory://c"]);
-    }
 
     #[test]
     fn a_call_counts_for_as_long_as_it_lives() {
@@ -362,59 +304,6 @@ mod tests {
             Choice::Wait(until) => assert!(until <= now + Duration::from_millis(100)),
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn a_call_prefers_instances_that_it_has_not_tried() {
-        let mut instances = instances(Balance::RoundRobin, &["a", "b"]);
-        let now = Instant::now();
-        let mut history = AttemptHistory::default();
-        for _ in 0..2 {
-            let Choice::Now(guard) = instances.choose(now, &history, true) else {
-                panic!("both are well");
-            };
-            assert!(history.add(guard.instance().id, AttemptOutcome::Reached));
-        }
-        assert!(
-            matches!(instances.choose(now, &history, true), Choice::Now(_)),
-            "both were tried"
-        );
-    }
-
-    #[test]
-    fn a_call_without_retries_tries_each_instance_once_and_does_not_wait() {
-        let mut instances = instances(Balance::RoundRobin, &EACH);
-        let now = Instant::now();
-        for instance in 0..3 {
-            fail(&mut instances, instance, now);
-        }
-        let mut history = AttemptHistory::default();
-        for _ in 0..3 {
-            let Choice::Now(guard) = instances.choose(now, &history, false) else {
-                panic!("one has not been tried");
-            };
-            assert!(history.add(guard.instance().id, AttemptOutcome::Unreachable));
-        }
-        assert!(matches!(
-            instances.choose(now, &history, false),
-            Choice::None
-        ));
-    }
-
-    #[test]
-    fn calls_wait_for_unreachable_instances_and_not_for_unusable_ones() {
-        let mut instances = instances(Balance::RoundRobin, &["a", "b"]);
-        let now = Instant::now();
-        fail(&mut instances, 0, now);
-        fail(&mut instances, 1, now);
-        let mut history = AttemptHistory::default();
-        history.add(0, AttemptOutcome::Unusable);
-        history.add(1, AttemptOutcome::Unreachable);
-        let choice = instances.choose(now, &history, true);
-        assert!(matches!(choice, Choice::Wait(_)), "{choice:?}");
-        history.add(1, AttemptOutcome::Unusable);
-        let choice = instances.choose(now, &history, true);
-        assert!(matches!(choice, Choice::None), "{choice:?}");
     }
 
     /// Returns the endpoints that calls currently use.

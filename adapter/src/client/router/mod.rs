@@ -13,6 +13,7 @@
 
 mod balance;
 mod cache;
+mod choice;
 mod connector;
 mod discovery;
 mod entry;
