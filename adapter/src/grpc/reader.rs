@@ -139,3 +139,68 @@ pub(crate) const PREFIX_LEN: usize = 5;
 /// What is reserved for a message before any of it has arrived. The rest is reserved when it
 /// arrives, because the peer may announce more than it sends.
 const MAX_RESERVED: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use h2::SendStream;
+    use http::Request;
+    use tokio::{io::duplex, sync::oneshot};
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+
+    /// Both ends of a request, with the tasks that drive their connections.
+    struct Pair {
+        sender: SendStream<Bytes>,
+        reader: MessageReader,
+        _tasks: [AbortOnDropHandle<()>; 2],
+    }
+
+    async fn pair() -> Pair {
+        let (near, far) = duplex(64 * 1024);
+        let (sent, received) = oneshot::channel();
+        let server = tokio::spawn(async move {
+            let mut connection = h2::server::handshake(far).await.unwrap();
+            let (request, respond) = connection.accept().await.unwrap().unwrap();
+            sent.send(request.into_body()).unwrap();
+            // The stream would be reset without its response.
+            let _respond = respond;
+            while connection.accept().await.is_some() {}
+        });
+        let (mut requests, connection) = h2::client::handshake(near).await.unwrap();
+        let client = tokio::spawn(async move { drop(connection.await) });
+        let request = Request::post("http://test/").body(()).unwrap();
+        let (_, sender) = requests.send_request(request, false).unwrap();
+        Pair {
+            sender,
+            reader: MessageReader::new(received.await.unwrap(), Encoding::Identity),
+            _tasks: [server, client].map(AbortOnDropHandle::new),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_only_announced_takes_little_memory() {
+        for (len, reserved) in [
+            (MAX_SMALL, 0),
+            (MAX_SMALL + 1, MAX_SMALL + 1),
+            (MAX_RESERVED, MAX_RESERVED),
+            (1 << 30, MAX_RESERVED),
+        ] {
+            let Pair {
+                mut sender,
+                mut reader,
+                _tasks,
+            } = pair().await;
+            let len_bytes = u32::try_from(len).unwrap().to_be_bytes();
+            let start = [&[0][..], &len_bytes].concat();
+            sender.send_data(start.into(), false).unwrap();
+            let prefix = reader.prefix().await.unwrap().unwrap();
+            assert_eq!(prefix.len, len);
+            assert!(reader.message(prefix).now_or_never().is_none(), "no bytes");
+            let capacity = reader.received.capacity();
+            let expected = reserved..=reserved + PREFIX_LEN;
+            assert!(expected.contains(&capacity), "{len} bytes: {capacity}");
+        }
+    }
+}
