@@ -274,3 +274,133 @@ const MAX_QUEUED: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
 static REFUSED_HANDSHAKES: LogLimit = LogLimit::new();
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::ready,
+        io,
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+
+    use agentwire_codec::{Body, EnvelopeType, Message, RequestId, Response, WireError};
+    use agentwire_proto as proto;
+    use futures_util::future::join_all;
+    use h2::client::SendRequest;
+    use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+    use crate::{
+        grpc::frame,
+        server::{
+            ConnectionId, PeerKey, Service, Work, carrier::slot::Slots, config::ServerConfig,
+        },
+    };
+
+    /// A service that answers each request at once.
+    struct Ready;
+
+    impl Service for Ready {
+        fn accepts(&self, _: EnvelopeType) -> bool {
+            true
+        }
+
+        fn start(&self, _: &RequestId, _: Body, _: &Caller) -> Result<Work, WireError> {
+            let answer = Response::Message(Message::agent("done"));
+            Ok(Work::One(Box::pin(ready(Body::Response(answer)))))
+        }
+    }
+
+    /// The end of a byte stream that counts what its owner writes to it.
+    struct Counted {
+        stream: DuplexStream,
+        writes: Arc<AtomicUsize>,
+    }
+
+    impl AsyncRead for Counted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut TaskContext<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut TaskContext<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.writes.fetch_add(1, SeqCst);
+            Pin::new(&mut self.stream).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(cx)
+        }
+
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            cx: &mut TaskContext<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(cx)
+        }
+    }
+
+    /// Sends a request. The future waits for the end of its answer.
+    fn call(requests: &mut SendRequest<Bytes>) -> impl Future<Output = usize> + use<> {
+        let request = http::Request::post("http://test/agenkit.AgentService/Process")
+            .header("content-type", "application/grpc")
+            .body(())
+            .unwrap();
+        let (response, mut body) = requests.send_request(request, false).unwrap();
+        let message = proto::Request {
+            id: "7".to_owned(),
+            messages: vec![proto::Message::default()],
+            ..proto::Request::default()
+        };
+        body.send_data(frame(&message, usize::MAX).unwrap(), true)
+            .unwrap();
+        async move {
+            let mut answer = response.await.unwrap().into_body();
+            let mut len = 0;
+            while let Some(bytes) = answer.data().await {
+                len += bytes.unwrap().len();
+            }
+            let trailers = answer.trailers().await.unwrap().unwrap();
+            assert_eq!(trailers["grpc-status"], "0");
+            len
+        }
+    }
+
+    // On the only thread of the runtime, the client's task writes all requests before the session
+    // reads, and the session writes as much as it can before the client reads.
+    #[tokio::test]
+    async fn the_answers_to_requests_that_arrive_together_are_one_write() {
+        let (near, far) = duplex(64 * 1024);
+        let writes = Arc::new(AtomicUsize::new(0));
+        let counted = Counted {
+            stream: far,
+            writes: Arc::clone(&writes),
+        };
+        let connection = Connection::custom(counted, "client");
+        let key = PeerKey::of(connection.peer());
+        let slot = Slots::new().add(key, ConnectionId::next(), None);
+        let server = ServerContext::new(Arc::new(Ready), ServerConfig::default(), 1);
+        let session = Session::new(slot, &server).run(connection);
+        let _session = AbortOnDropHandle::new(tokio::spawn(session));
+        let (mut requests, driver) = h2::client::handshake(near).await.unwrap();
+        let _driver = AbortOnDropHandle::new(tokio::spawn(driver));
+        // The first call ends the exchange of settings.
+        call(&mut requests).await;
+        writes.store(0, SeqCst);
+
+        let calls: Vec<_> = (0..8).map(|_| call(&mut requests)).collect();
+        let answers = join_all(calls).await;
+        assert!(answers.iter().all(|len| *len > 0), "{answers:?}");
+        assert_eq!(writes.load(SeqCst), 1);
+    }
+}
