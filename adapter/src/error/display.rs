@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, fmt};
 
+use agentwire_codec::WireError;
 use agentwire_transport::internal::{Chain, Escaped, Untrusted, sources};
 
 use super::Error;
@@ -64,27 +65,13 @@ impl Error {
                 f.write_str("server uses an unsupported protocol version")
             }
             Self::MalformedPayload { .. } => f.write_str("server sent a malformed payload"),
-            Self::AgentNotFound { error, .. } => {
-                write!(f, "agent not found: {}", Untrusted(&error.message))
-            }
-            Self::AgentUnavailable { error, .. } => {
-                write!(f, "agent unavailable: {}", Untrusted(&error.message))
-            }
-            Self::AgentTimeout { error, .. } => {
-                write!(f, "agent timed out: {}", Untrusted(&error.message))
-            }
-            Self::ToolNotFound { error, .. } => {
-                write!(f, "tool not found: {}", Untrusted(&error.message))
-            }
-            Self::ToolFailed { error, .. } => {
-                write!(f, "tool failed: {}", Untrusted(&error.message))
-            }
+            Self::AgentNotFound { error, .. } => write_remote(f, "agent not found", error),
+            Self::AgentUnavailable { error, .. } => write_remote(f, "agent unavailable", error),
+            Self::AgentTimeout { error, .. } => write_remote(f, "agent timed out", error),
+            Self::ToolNotFound { error, .. } => write_remote(f, "tool not found", error),
+            Self::ToolFailed { error, .. } => write_remote(f, "tool failed", error),
             Self::Unsupported { error, .. } => {
-                write!(
-                    f,
-                    "not supported by the server: {}",
-                    Untrusted(&error.message)
-                )
+                write_remote(f, "not supported by the server", error)
             }
             Self::Unauthenticated { error, .. }
             | Self::PermissionDenied { error, .. }
@@ -92,6 +79,17 @@ impl Error {
             Self::RemoteExecution { error, .. } => write!(f, "agent failed: {error}"),
         }
     }
+}
+
+/// Writes what happened and the text of the server, which may begin with the same words: servers in
+/// Python and Rust say `Tool not found: add`.
+fn write_remote(f: &mut fmt::Formatter<'_>, what: &str, error: &WireError) -> fmt::Result {
+    let text = &error.message;
+    let rest = match text.split_at_checked(what.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(what) => rest.strip_prefix(": "),
+        _ => None,
+    };
+    write!(f, "{what}: {}", Untrusted(rest.unwrap_or(text)))
 }
 
 /// Displays an error without the endpoint and the request id.
@@ -144,7 +142,7 @@ pub(crate) fn write_causes(
 
 #[cfg(test)]
 mod tests {
-    use agentwire_codec::RequestId;
+    use agentwire_codec::{ErrorCode, RequestId};
     use agentwire_transport::Endpoint;
 
     use super::{super::CallContext, *};
@@ -157,6 +155,36 @@ mod tests {
             request_id: Some(RequestId::from("7")),
         };
         Error::from_write(context, std::io::Error::other("cable unplugged"))
+    }
+
+    #[test]
+    fn words_with_which_the_text_of_a_server_begins_are_shown_once() {
+        let shown = |code: ErrorCode, text: &str| {
+            let context = CallContext {
+                agent: "a".to_owned(),
+                tool: None,
+                endpoint: None,
+                request_id: None,
+            };
+            let error = Error::from_remote(context, WireError::new(code, text));
+            assert_eq!(error.remote().unwrap().message, text);
+            error.to_string()
+        };
+        for text in ["Tool not found: t", "tool not found: t", "t"] {
+            let shown = shown(ErrorCode::TOOL_NOT_FOUND, text);
+            assert_eq!(shown, "agent \"a\": tool not found: t");
+        }
+        let missing = shown(ErrorCode::AGENT_NOT_FOUND, "Agent not found: b");
+        assert_eq!(missing, "agent \"a\": agent not found: b");
+        // Neither the same words elsewhere nor other words are left out.
+        for text in [
+            "tool not found",
+            "no tool not found: t",
+            "Tool not föund: t",
+        ] {
+            let shown = shown(ErrorCode::TOOL_NOT_FOUND, text);
+            assert_eq!(shown, format!("agent \"a\": tool not found: {text}"));
+        }
     }
 
     #[test]

@@ -116,7 +116,9 @@ async fn a_tool_that_fails_or_does_not_exist_exits_with_1() {
     assert!(error.contains("TOOL_EXECUTION_FAILED"), "{error}");
     assert!(failed.stdout.is_empty());
     let missing = run(["execute", &endpoint, "subtract"]).await;
-    assert!(missing.error(1).contains("TOOL_NOT_FOUND"), "{missing:?}");
+    let error = missing.error(1);
+    assert!(error.contains("TOOL_NOT_FOUND"), "{error}");
+    assert!(error.contains(": tool not found: subtract;"), "{error}");
     for args in [
         &["execute", &endpoint][..],
         &["execute", &endpoint, "add", "--args", "[]"],
