@@ -383,7 +383,7 @@ mod trace;
 /// Items for the command-line program. This module is exempt from semver.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::connection::frame_log::log_frames;
+    pub use crate::{client::PlaintextCredentials, connection::frame_log::log_frames};
 }
 
 pub use agentwire_codec::{

@@ -2,13 +2,10 @@
 
 use std::{error::Error, fmt, process::ExitCode};
 
-use agentwire::{
-    registry::RegistryError,
-    transport::internal::{Chain, Untrusted},
-};
+use agentwire::{registry::RegistryError, transport::internal::Untrusted};
 use agentwire_codec::ErrorCode;
 
-use crate::logging;
+use crate::{explain::explain, logging};
 
 /// The exit code of the program. The numbers must not change, because scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,13 +74,18 @@ impl CliError {
     }
 
     /// Creates an error whose text includes the source chain of `error`.
-    pub(crate) fn from_error(exit: Exit, error: &dyn Error) -> Self {
-        Self::new(exit, chain(error))
+    pub(crate) fn from_error(exit: Exit, error: &(dyn Error + 'static)) -> Self {
+        Self::new(exit, explain(error))
     }
 
     /// Creates an error whose text includes the source chain of `error` and its code.
-    fn with_error_code(exit: Exit, error: &dyn Error, code: &ErrorCode, is_remote: bool) -> Self {
-        let text = chain(error);
+    fn with_error_code(
+        exit: Exit,
+        error: &(dyn Error + 'static),
+        code: &ErrorCode,
+        is_remote: bool,
+    ) -> Self {
+        let text = explain(error);
         // Errors that occur before anything is sent have no code.
         if is_remote || *code != ErrorCode::INTERNAL_ERROR {
             Self::new(exit, with_code(text, code))
@@ -157,21 +159,6 @@ impl From<RegistryError> for CliError {
         let is_remote = matches!(error, RegistryError::Remote(_));
         Self::with_error_code(Exit::of(&error), &error, &error.code(), is_remote)
     }
-}
-
-/// Returns the text of an error and of its sources, with the options that help.
-fn chain(error: &dyn Error) -> String {
-    Chain(error)
-        .to_string()
-        .replace(
-            "set allow_plaintext_credentials",
-            "give --allow-plaintext-token",
-        )
-        .replace(
-            "A credential is required",
-            "A credential is required; pass a token with AGENTWIRE_TOKEN or --token-file, \
-             or a certificate with --tls-client-cert",
-        )
 }
 
 /// Appends an error code to a text that does not contain the code.

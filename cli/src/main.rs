@@ -14,6 +14,7 @@ mod doors;
 mod endpoint_args;
 mod execute;
 mod exit;
+mod explain;
 mod frame_limit;
 mod logging;
 mod man;

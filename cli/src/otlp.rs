@@ -70,7 +70,7 @@ impl OtlpArgs {
             let problem = format!("--otlp: expected http://HOST:PORT, found {url:?}");
             return Err(CliError::new(Exit::Usage, problem));
         }
-        let failed = |error: &dyn std::error::Error| {
+        let failed = |error: &(dyn std::error::Error + 'static)| {
             CliError::from_error(Exit::Usage, error).context("--otlp")
         };
         let exporter = SpanExporter::builder()

@@ -115,7 +115,7 @@ impl Recoder {
         }
     }
 
-    fn bad_frame(&self, exit: Exit, error: &dyn std::error::Error) -> CliError {
+    fn bad_frame(&self, exit: Exit, error: &(dyn std::error::Error + 'static)) -> CliError {
         CliError::from_error(exit, error).context(format_args!(
             "frame {} at byte {}",
             self.frames + 1,

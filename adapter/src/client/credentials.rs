@@ -1,6 +1,6 @@
 //! The credentials of a client, and where it may send them.
 
-use std::{fmt, io, io::ErrorKind, net::IpAddr, path::Path, sync::Arc};
+use std::{error::Error as StdError, fmt, io, io::ErrorKind, net::IpAddr, path::Path, sync::Arc};
 
 use agentwire_codec::{Body, EnvelopeType, Map, Request, Value};
 use agentwire_transport::{Connection, Endpoint, Error as TransportError};
@@ -182,9 +182,7 @@ impl Demands {
     /// Checks the endpoint of a discovered instance.
     pub(super) fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), TransportError> {
         if self.encryption && is_plaintext(endpoint) {
-            let problem = "credentials are not sent unencrypted; register a tls:// endpoint, \
-                           or set allow_plaintext_credentials";
-            return Err(refused(endpoint, problem.to_owned()));
+            return Err(refused(endpoint, PlaintextCredentials));
         }
         Ok(())
     }
@@ -212,13 +210,24 @@ impl Demands {
     }
 }
 
-fn refused(endpoint: &Endpoint, problem: String) -> TransportError {
+fn refused(
+    endpoint: &Endpoint,
+    problem: impl Into<Box<dyn StdError + Send + Sync>>,
+) -> TransportError {
     TransportError::Connect {
         endpoint: endpoint.clone(),
         // This kind is not transient, so connecting is not retried.
         source: io::Error::new(ErrorKind::PermissionDenied, problem),
     }
 }
+
+/// The error of a discovered instance to which credentials would be sent in plain text.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "credentials are not sent unencrypted; register a tls:// endpoint, \
+     or set allow_plaintext_credentials"
+)]
+pub struct PlaintextCredentials;
 
 /// Returns whether others on the network can read what is sent to the endpoint.
 fn is_plaintext(endpoint: &Endpoint) -> bool {

@@ -34,7 +34,7 @@ pub(crate) use self::forward::Forwarder;
 pub use self::{
     builder::{Discovered, FixedEndpoint, RemoteAgentBuilder},
     config::CallOptions,
-    credentials::{ApiKey, Bearer, Credentials},
+    credentials::{ApiKey, Bearer, Credentials, PlaintextCredentials},
     remote_agent::RemoteAgent,
     retry_policy::RetryPolicy,
     router::Balance,
