@@ -2,9 +2,11 @@
 
 use agentwire::Endpoint;
 
+use crate::explain::explain_endpoint;
+
 /// Parses an endpoint to listen on.
 pub(crate) fn parse_listen_endpoint(text: &str) -> Result<Endpoint, String> {
-    let endpoint: Endpoint = text.parse().map_err(|error| format!("{error}"))?;
+    let endpoint: Endpoint = text.parse().map_err(|error| explain_endpoint(&error))?;
     match endpoint {
         Endpoint::Memory { .. } => Err(
             "memory:// endpoints are only reachable within one process; \

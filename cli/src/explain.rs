@@ -5,7 +5,10 @@ use std::{error::Error, io, iter};
 use agentwire::{
     WireError,
     internal::PlaintextCredentials,
-    transport::internal::{Escaped, sources},
+    transport::{
+        self, EndpointProblem,
+        internal::{Escaped, Untrusted, sources},
+    },
 };
 use agentwire_codec::ErrorCode;
 
@@ -14,6 +17,29 @@ use agentwire_codec::ErrorCode;
 pub(crate) fn explain(error: &(dyn Error + 'static)) -> String {
     let links = iter::once(error).chain(sources(error));
     links.map(explain_link).collect::<Vec<_>>().join(": ")
+}
+
+/// Returns the text of an invalid endpoint, with the schemes that a command can use.
+pub(crate) fn explain_endpoint(error: &transport::Error) -> String {
+    use EndpointProblem::{BareRelativePath, TildeInPath};
+    use transport::Error::{InvalidEndpoint, UnsupportedScheme};
+    match error {
+        UnsupportedScheme { text, scheme } => format!(
+            "{:?}: the scheme {:?} is not supported (use {SCHEMES})",
+            Untrusted(text),
+            Untrusted(scheme)
+        ),
+        // These errors show the corrected path.
+        InvalidEndpoint {
+            problem: BareRelativePath | TildeInPath,
+            ..
+        } => error.to_string(),
+        InvalidEndpoint { text, problem } => format!(
+            "{:?} is not a valid endpoint: {problem} (use {SCHEMES})",
+            Untrusted(text)
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// Returns the text of an error without its sources.
@@ -60,6 +86,10 @@ fn requires_credential(error: &(dyn Error + 'static)) -> bool {
     remote.code == ErrorCode::UNAUTHENTICATED && reason.is_none_or(|it| it == "credential_required")
 }
 
+/// The schemes of endpoints that another process can reach.
+const SCHEMES: &str =
+    "unix:///path, or tcp, tls, ws, wss, http, https, h2c, grpc or grpcs with ://host:port";
+
 const PLAINTEXT: &str = "the token would be sent unencrypted; use a tls:// endpoint, \
                          or give --allow-plaintext-token if the network is safe";
 
@@ -68,7 +98,7 @@ const PASS_CREDENTIAL: &str = "; pass a token with AGENTWIRE_TOKEN or --token-fi
 
 #[cfg(test)]
 mod tests {
-    use agentwire::{Endpoint, Map, registry::RegistryError, transport};
+    use agentwire::{Endpoint, Map, registry::RegistryError};
 
     use super::*;
 
@@ -109,5 +139,17 @@ mod tests {
         // An error with another cause keeps its text.
         let other = io::Error::new(io::ErrorKind::PermissionDenied, "not allowed");
         assert_eq!(explain(&other), "not allowed");
+    }
+
+    #[test]
+    fn the_schemes_of_a_hint_can_be_used_by_a_command() {
+        for text in ["", "a", "tcp://", "tcp://h", "memory://", "consul://h:1"] {
+            let shown = explain_endpoint(&text.parse::<Endpoint>().unwrap_err());
+            assert!(shown.contains("unix:///path"), "{shown}");
+            let hint = shown.rsplit_once("(use ").unwrap().1;
+            assert!(!hint.contains("memory"), "{shown}");
+        }
+        let shown = explain_endpoint(&"unix://tmp/a".parse::<Endpoint>().unwrap_err());
+        assert!(shown.contains("unix:///tmp/a"), "{shown}");
     }
 }

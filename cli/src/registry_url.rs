@@ -46,7 +46,13 @@ pub(crate) fn parse_registry_url(text: &str) -> Result<RegistryUrl, String> {
             let dns = DnsRegistry::parse(text);
             Ok(RegistryUrl::Dns(dns.map_err(|error| error.to_string())?))
         }
-        Some(("static", _)) => {
+        Some(("static", list)) => {
+            // A command cannot reach all endpoints that a program can.
+            if !list.is_empty() {
+                for one in list.split(',') {
+                    parse_connect_endpoint(one.trim())?;
+                }
+            }
             let list = StaticRegistry::parse(text);
             Ok(RegistryUrl::Static(
                 list.map_err(|error| error.to_string())?,
@@ -195,14 +201,18 @@ mod tests {
             "tcp://localhost:0",
             "dns://agents.svc",
             "dns+http:agents.svc",
+            "dns+none://agents.svc:80",
+            "static:",
             "static:agents",
+            "static:tcp://a:1,",
         ] {
-            assert!(parse_registry_url(text).is_err(), "{text}");
+            let problem = parse_registry_url(text).unwrap_err();
+            assert!(!problem.contains("memory://"), "{problem}");
         }
         for text in ["localhost", "consul://localhost:1"] {
             let problem = parse_registry_url(text).unwrap_err();
             assert!(problem.contains("redis://"), "{problem}");
-            assert!(!problem.contains("memory://"), "{problem}");
         }
+        assert!(parse_registry_url("static:memory://a").is_err());
     }
 }

@@ -15,6 +15,7 @@ async fn usage_errors_exit_with_2_and_one_line() {
         &["serve", "tcp://localhost:0", "--agent", "parrot"],
         &["serve", "tcp://localhost:0", "--agent", "slow:soon"],
         &["call", "tcp://localhost:1"],
+        &["call", "tcp://localhost", "--text", "x"],
         &["call", "tcp://localhost:0", "--text", "x"],
         &["call", "hello"],
         &["call", "tcp://localhost:1", "x", "y"],
@@ -104,6 +105,8 @@ async fn usage_errors_exit_with_2_and_one_line() {
             !error.contains("Usage:") && !error.contains("error:"),
             "{args:?}: {error}"
         );
+        // No command can use such an endpoint.
+        assert!(!error.contains("memory://name"), "{args:?}: {error}");
         assert!(outcome.stdout.is_empty(), "{args:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! The addresses of read-only registries: `dns://name:port` and `static:ENDPOINT,…`.
 
-use agentwire_transport::Endpoint;
+use agentwire_transport::{Endpoint, Error};
 
 use crate::RegistryError;
 
@@ -36,7 +36,12 @@ pub(crate) fn parse_dns(text: &str) -> Result<Endpoint, RegistryError> {
         None => return Err(invalid(text, expected)),
     };
     let parsed = format!("{scheme}://{rest}").parse::<Endpoint>();
-    let endpoint = parsed.map_err(|error| invalid(text, error.to_string()))?;
+    let endpoint = parsed.map_err(|error| match error {
+        // The hint of the error has schemes that no DNS name has.
+        Error::InvalidEndpoint { problem, .. } => invalid(text, problem.to_string()),
+        Error::UnsupportedScheme { .. } => invalid(text, expected),
+        error => invalid(text, error.to_string()),
+    })?;
     if has_port_zero(&endpoint) {
         return Err(invalid(text, "an agent cannot be called at port 0"));
     }
