@@ -33,6 +33,7 @@ mod reply_args;
 mod runtime;
 mod serve;
 mod server_args;
+mod serving;
 mod signals;
 mod socket_file;
 mod sockets;

@@ -12,10 +12,10 @@ use crate::{
     endpoint_args::{parse_connect_endpoint, parse_listen_endpoint},
     exit::{CliError, Exit},
     frame_limit::parse_frame_limit,
-    output,
     registry_url::{Opening, RegistryUrl, parse_registry_url},
     runtime,
     server_args::ServerArgs,
+    serving,
     signals::StopSignals,
     timeout::parse_timeout,
     tls_args::TlsClientArgs,
@@ -125,18 +125,8 @@ impl ProxyArgs {
                 served = proxy.serve() => served?,
                 () = signals.next() => return Ok(()),
             };
-            if let Some(admin) = &admin {
-                admin.serving(|| true);
-            }
-            for endpoint in proxy.endpoints() {
-                tracing::info!(%endpoint, "listening");
-                output::announce(format_args!("listening on {endpoint}"));
-            }
-            signals.next().await;
-            if let Some(admin) = &admin {
-                admin.stopping();
-            }
-            signals.stop(proxy.stop(), proxy.abort()).await;
+            let (stop, abort) = (proxy.stop(), proxy.abort());
+            serving::until_stopped(signals, admin, proxy.endpoints(), stop, abort).await;
             Ok(())
         })
     }

@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::{
     admin::Admin, endpoint_args::parse_listen_endpoint, exit::CliError,
-    frame_limit::parse_memory_budget, output, runtime, server_args::ServerArgs,
+    frame_limit::parse_memory_budget, runtime, server_args::ServerArgs, serving,
     signals::StopSignals, timeout::parse_timeout,
 };
 
@@ -114,18 +114,8 @@ impl RegistryServeArgs {
                 served = server.serve() => served?,
                 () = signals.next() => return Ok(()),
             };
-            if let Some(admin) = &admin {
-                admin.serving(|| true);
-            }
-            for endpoint in server.endpoints() {
-                tracing::info!(%endpoint, "listening");
-                output::announce(format_args!("listening on {endpoint}"));
-            }
-            signals.next().await;
-            if let Some(admin) = &admin {
-                admin.stopping();
-            }
-            signals.stop(server.stop(), server.abort()).await;
+            let (stop, abort) = (server.stop(), server.abort());
+            serving::until_stopped(signals, admin, server.endpoints(), stop, abort).await;
             Ok(())
         })
     }
