@@ -113,7 +113,7 @@ impl Listener {
         lost: Arc<Notify>,
     ) -> impl Fn(PushInfo) -> Result<(), Infallible> + Send + Sync + 'static {
         let (changes, status) = (self.changes.clone(), Arc::clone(&self.status));
-        let heard = Arc::clone(&self.heard);
+        let (heard, registry) = (Arc::clone(&self.heard), self.registry.clone());
         move |push| {
             match push.kind {
                 PushKind::Subscribe => {
@@ -130,7 +130,7 @@ impl Listener {
                     }
                     None => {
                         if let Some(count) = MALFORMED.record(Instant::now()) {
-                            tracing::warn!(count, "ignoring malformed change message");
+                            tracing::warn!(registry, count, "ignoring malformed change message");
                         }
                     }
                 },

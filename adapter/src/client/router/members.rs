@@ -98,7 +98,7 @@ impl Members {
             let Some(unconfirmed) = unconfirmed else {
                 if let Some(count) = IGNORED.record(Instant::now()) {
                     let endpoint = Untrusted(&registration.endpoint);
-                    tracing::warn!(%endpoint, count, "too many instances; ignoring one");
+                    tracing::warn!(%endpoint, max = MAX_INSTANCES, count, "too many instances; ignoring one");
                 }
                 return None;
             };

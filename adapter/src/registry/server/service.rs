@@ -150,7 +150,8 @@ impl RegistryService {
         let Ok(permit) = Arc::clone(&self.watches).try_acquire_owned() else {
             let max = self.max_watches;
             if let Some(count) = self.refused_watches.record(Instant::now()) {
-                tracing::warn!(max, count, "watch refused: limit reached");
+                let peer = &caller.peer;
+                tracing::warn!(%peer, max, count, "watch refused: limit reached");
             }
             return Err(refused(RegistryError::TooManyWatches { max }));
         };

@@ -222,7 +222,7 @@ async fn encode(rpc: Rpc, id: &RequestId, body: Body, context: &Context) -> (Byt
     match encoded {
         Ok(message) => (message, held),
         Err(error) => {
-            tracing::debug!(%id, %error, "answer cannot be encoded; sending an error");
+            tracing::debug!(%id, %error, "reply cannot be encoded; sending an error");
             let text = format!("The answer cannot be sent: {error}");
             let error = WireError::new(ErrorCode::INTERNAL_ERROR, text);
             (encode_error(rpc, id, error), None)
@@ -245,7 +245,7 @@ fn encode_envelope(rpc: Rpc, envelope: Envelope, max: usize) -> Result<Bytes, En
 
 fn out_of_memory(id: &RequestId) -> WireError {
     if let Some(count) = STARVED.record(Instant::now().into_std()) {
-        tracing::warn!(%id, count, "answer replaced by an error: the memory budget is used up");
+        tracing::warn!(%id, count, "reply replaced by an error: the memory budget is used up");
     }
     let text = "The answer cannot be sent: the memory budget of the server is used up";
     WireError::new(ErrorCode::INTERNAL_ERROR, text)

@@ -204,7 +204,7 @@ impl Events {
             Ok(event) => event,
             Err(error) => {
                 self.running.end();
-                tracing::debug!(id = %self.running.id(), %error, "answer cannot be encoded; sending an error");
+                tracing::debug!(id = %self.running.id(), %error, "reply cannot be encoded; sending an error");
                 let error = self.form.prepare(reply::unsendable(&error).into());
                 encode(self.running.id(), error, self.form, usize::MAX).unwrap_or_default()
             }

@@ -318,7 +318,7 @@ impl Exchange {
             encode()
         };
         let encoded = encoded.map_err(|error| {
-            tracing::debug!(%id, %error, "answer cannot be encoded; sending an error");
+            tracing::debug!(%id, %error, "reply cannot be encoded; sending an error");
             reply::unsendable(&error)
         })?;
         match self.memory.for_answer(encoded.capacity()) {

@@ -186,7 +186,7 @@ async fn shake_hands(http: &HttpServer, connection: &mut Connection, slot: &Slot
         Some(problem) => {
             if let Some(count) = REFUSED_HANDSHAKES.record(StdInstant::now()) {
                 let (peer, error) = (connection.peer(), &problem);
-                tracing::warn!(%peer, %error, count, "TLS handshake failed; connection refused");
+                tracing::warn!(%peer, %error, count, "handshake failed; connection refused");
             }
             if problem == TlsError::NotTls {
                 let written = async {
