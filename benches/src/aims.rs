@@ -64,7 +64,8 @@ fn table(aims: impl IntoIterator<Item = Aim>) -> String {
             Some(false) => "**missed**",
             None => "",
         };
-        push_row(&mut text, aim.what, &[&bound, &measured, verdict]);
+        let cells = [bound.as_str(), measured.as_str(), verdict];
+        push_row(&mut text, aim.what, &cells);
     }
     text
 }
