@@ -158,12 +158,18 @@ impl<H: Handler + ?Sized> Invocation<H> {
     /// contains no sources.
     fn failed(&self, error: AgentError) -> WireError {
         let (name, id, code) = (Untrusted(self.handler.name()), &self.id, error.code());
-        let (kind, cause) = (H::KIND, Escaped(format_args!("{error:#}")));
+        let kind = H::KIND;
         let due = is_fault(&error).then(|| FAULTS.record(Instant::now()));
         if let Some(Some(count)) = due {
-            tracing::warn!(parent: &self.span, %name, %id, %code, %cause, count, "{kind} failed");
+            tracing::warn!(
+                parent: &self.span, %name, %id, %code,
+                cause = %Escaped(format_args!("{error:#}")), count, "{kind} failed"
+            );
         } else {
-            tracing::debug!(parent: &self.span, %name, %id, %code, %cause, "{kind} failed");
+            tracing::debug!(
+                parent: &self.span, %name, %id, %code,
+                cause = %Escaped(format_args!("{error:#}")), "{kind} failed"
+            );
         }
         error.into_wire()
     }
