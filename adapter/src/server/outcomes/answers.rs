@@ -17,11 +17,13 @@ pub(super) async fn wait(
     match outcome {
         Some(outcome) if is_repeated => marked(outcome),
         Some(outcome) => outcome,
-        None => {
-            let text = "The request ended without an outcome";
-            Body::Error(WireError::new(ErrorCode::INTERNAL_ERROR, text))
-        }
+        None => Body::Error(without_outcome()),
     }
+}
+
+pub(super) fn without_outcome() -> WireError {
+    let text = "The request ended without an outcome";
+    WireError::new(ErrorCode::INTERNAL_ERROR, text)
 }
 
 /// Marks an answer as the outcome of an earlier request.

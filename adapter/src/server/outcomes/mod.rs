@@ -6,6 +6,8 @@ mod key;
 mod shared;
 mod store;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +21,7 @@ use self::{
     answers::{conflict, wait},
     key::{Key, identity_of},
     store::{Admitted, Outcome, Place, Store},
-    stream::{End, KeptStream, Reader},
+    stream::{End, KeptStream, Reader, Starting},
 };
 use super::{
     service::{Caller, Service, Work},
@@ -78,11 +80,10 @@ impl Outcomes {
     /// Starts the first request with a key in a task.
     fn run(
         &self,
-        key: Key,
+        place: Place,
         answer: BoxFuture<'static, Body>,
         sender: watch::Sender<Option<Arc<Body>>>,
     ) {
-        let mut place = Place::new(&self.store, key);
         let shutdown = self.shutdown.listen();
         self.tasks.spawn(async move {
             let outcome = tokio::select! {
@@ -98,38 +99,33 @@ impl Outcomes {
     }
 
     /// Returns the answers of a stream for one request.
-    fn read(&self, key: Key, stream: Arc<KeptStream>, number: u64) -> BoxStream<'static, Body> {
-        let (store, kept) = (Arc::downgrade(&self.store), Arc::clone(&stream));
+    fn read(&self, stream: Arc<KeptStream>, number: u64) -> BoxStream<'static, Body> {
+        let kept = Arc::clone(&stream);
         let (tasks, shutdown) = (self.tasks.clone(), self.shutdown.clone());
-        let ended = move |end: End| {
-            let Some(store) = store.upgrade() else {
-                return;
-            };
-            match end {
-                End::Sent { bytes } => store.keep_stream(key, bytes),
-                End::Unstarted => store.forget(&key),
-                End::Left if kept.waits_for_repetition(number) => {
-                    let give_up = move || {
-                        if kept.give_up(number) {
-                            store.forget(&key);
-                        }
-                    };
-                    // A reader can be dropped after its runtime.
-                    if Handle::try_current().is_err() {
-                        return give_up();
-                    }
-                    tasks.spawn(async move {
-                        tokio::select! {
-                            () = shutdown.started() => {}
-                            () = sleep(TAKEOVER) => {}
-                        }
-                        give_up();
-                    });
+        let ended = move |end: End| match end {
+            End::Sent { bytes } => {
+                if let Some(place) = kept.take_place() {
+                    place.keep_bytes(bytes);
                 }
-                End::Left => {
-                    if kept.give_up(number) {
-                        store.keep_stream(key, 0);
+            }
+            End::Unstarted => drop(kept.take_place()),
+            End::Left if kept.waits_for_repetition(number) => {
+                let give_up = move || drop(kept.give_up(number));
+                // A reader can be dropped after its runtime.
+                if Handle::try_current().is_err() {
+                    return give_up();
+                }
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = shutdown.started() => {}
+                        () = sleep(TAKEOVER) => {}
                     }
+                    give_up();
+                });
+            }
+            End::Left => {
+                if let Some(place) = kept.give_up(number) {
+                    place.keep_bytes(0);
                 }
             }
         };
@@ -140,7 +136,7 @@ impl Outcomes {
     #[cfg(feature = "redis")]
     fn run_shared(
         &self,
-        key: Key,
+        (key, place): (Key, Place),
         identity: &[u8],
         sender: watch::Sender<Option<Arc<Body>>>,
         (id, body, caller): (&RequestId, Body, &Caller),
@@ -158,26 +154,7 @@ impl Outcomes {
             body,
             caller: caller.clone(),
         };
-        self.run(key, Box::pin(request.run()), sender);
-    }
-
-    fn start_stream(
-        &self,
-        key: Key,
-        stream: Arc<KeptStream>,
-        started: Result<Work, WireError>,
-    ) -> Result<Work, WireError> {
-        match started {
-            Ok(Work::Many(answers)) => {
-                let reader = stream.reader();
-                stream.start(answers);
-                Ok(Work::Many(self.read(key, stream, reader)))
-            }
-            other => {
-                self.store.forget(&key);
-                other
-            }
-        }
+        self.run(place, Box::pin(request.run()), sender);
     }
 }
 
@@ -200,23 +177,36 @@ impl Service for Outcomes {
         };
         match (self.store.admit(&key, fingerprint, &outcome), outcome) {
             #[cfg(feature = "redis")]
-            (Admitted::First, Outcome::One(waiting)) if self.shared.redis.is_some() => {
-                self.run_shared(key, &identity, sender, (id, body, caller));
+            (Admitted::First(place), Outcome::One(waiting)) if self.shared.redis.is_some() => {
+                self.run_shared((key, place), &identity, sender, (id, body, caller));
                 Ok(Work::One(Box::pin(wait(waiting, false))))
             }
-            (Admitted::First, Outcome::One(waiting)) => {
+            (Admitted::First(place), Outcome::One(waiting)) => {
                 match self.service.start(id, body, caller) {
-                    Ok(Work::One(answer)) => self.run(key, answer, sender),
-                    other => {
-                        self.store.forget(&key);
-                        return other;
+                    Ok(Work::One(answer)) => self.run(place, answer, sender),
+                    Ok(other) => return Ok(other),
+                    Err(error) => {
+                        drop(place);
+                        // A repetition may wait for the answer.
+                        let _ = sender.send(Some(Arc::new(Body::Error(error.clone()))));
+                        return Err(error);
                     }
                 }
                 Ok(Work::One(Box::pin(wait(waiting, false))))
             }
-            (Admitted::First, Outcome::Stream(stream)) => {
-                let started = self.service.start(id, body, caller);
-                self.start_stream(key, stream, started)
+            (Admitted::First(place), Outcome::Stream(stream)) => {
+                let starting = Starting::new(stream, place);
+                match self.service.start(id, body, caller) {
+                    // A repetition that has taken the stream over has a higher number.
+                    Ok(Work::Many(answers)) => {
+                        Ok(Work::Many(self.read(starting.started(answers), 0)))
+                    }
+                    Ok(other) => Ok(other),
+                    Err(error) => {
+                        starting.failed(error.clone());
+                        Err(error)
+                    }
+                }
             }
             (Admitted::Repeated(Outcome::One(mut waiting)), _) => {
                 waiting.mark_unchanged();
@@ -224,7 +214,7 @@ impl Service for Outcomes {
             }
             (Admitted::Repeated(Outcome::Stream(stream)), _) => {
                 let reader = stream.take_over()?;
-                Ok(Work::Many(self.read(key, stream, reader)))
+                Ok(Work::Many(self.read(stream, reader)))
             }
             (Admitted::Conflict, _) => Err(conflict()),
             (Admitted::Full, _) => {

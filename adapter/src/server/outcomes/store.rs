@@ -52,7 +52,7 @@ pub(super) enum Outcome {
 
 /// What a request with a key is.
 pub(super) enum Admitted {
-    First,
+    First(Place),
     Repeated(Outcome),
     /// The key belongs to a different request.
     Conflict,
@@ -75,7 +75,12 @@ impl Store {
     }
 
     /// Admits a request. The first request with a key gets an entry with this outcome.
-    pub(super) fn admit(&self, key: &Key, fingerprint: u64, outcome: &Outcome) -> Admitted {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        key: &Key,
+        fingerprint: u64,
+        outcome: &Outcome,
+    ) -> Admitted {
         let mut state = self.state.lock();
         state.remove_expired(Instant::now(), self.limits.window);
         if let Some(entry) = state.entries.get(key) {
@@ -89,10 +94,8 @@ impl Store {
             return Admitted::Full;
         }
         let size = size_of_key(key);
-        while state.bytes + size > self.limits.bytes {
-            if !state.remove_oldest() {
-                return Admitted::Full;
-            }
+        if !state.make_room(size, self.limits.bytes) {
+            return Admitted::Full;
         }
         state.bytes += size;
         state.in_flight += 1;
@@ -101,46 +104,28 @@ impl Store {
             outcome: outcome.clone(),
         };
         state.entries.insert(key.clone(), entry);
-        Admitted::First
+        Admitted::First(Place {
+            store: Arc::downgrade(self),
+            key: Some(key.clone()),
+        })
     }
 
-    /// Forgets a request without an outcome.
-    pub(super) fn forget(&self, key: &Key) {
-        let mut state = self.state.lock();
-        if state.entries.remove(key).is_some() {
-            state.bytes -= size_of_key(key);
-            state.in_flight -= 1;
-        }
-    }
-
-    /// Keeps the outcome of a request. An outcome that does not fit is forgotten.
-    pub(super) fn keep(&self, key: Key, outcome: &Body) {
-        let size = approximate_memory(outcome, self.limits.bytes);
-        self.keep_bytes(key, size, is_unstarted(outcome));
-    }
-
-    /// Keeps a stream that has ended, with the answers that it has kept.
-    pub(super) fn keep_stream(&self, key: Key, bytes: usize) {
-        self.keep_bytes(key, bytes, false);
-    }
-
-    fn keep_bytes(&self, key: Key, size: usize, is_unstarted: bool) {
+    /// Ends a request in flight. Keeps its outcome, which has this size, unless there is none or it
+    /// does not fit.
+    fn settle(&self, key: Key, outcome: Option<usize>) {
         let mut state = self.state.lock();
         state.in_flight -= 1;
-        while state.bytes + size > self.limits.bytes {
-            if !state.remove_oldest() {
-                break;
-            }
-        }
-        if state.bytes + size > self.limits.bytes || is_unstarted {
-            if state.entries.remove(&key).is_some() {
-                state.bytes -= size_of_key(&key);
-            }
+        if let Some(size) = outcome.filter(|size| state.make_room(*size, self.limits.bytes)) {
+            state.bytes += size;
+            let size = size + size_of_key(&key);
+            state.kept.push_back((Instant::now(), key, size));
             return;
         }
-        state.bytes += size;
-        let size = size + size_of_key(&key);
-        state.kept.push_back((Instant::now(), key, size));
+        let forgotten = state.entries.remove(&key);
+        state.bytes -= size_of_key(&key);
+        // What the entry keeps is dropped without the lock.
+        drop(state);
+        drop(forgotten);
     }
 }
 
@@ -154,6 +139,16 @@ impl State {
         }
     }
 
+    /// Removes the oldest outcomes until this size fits. Returns whether it does.
+    fn make_room(&mut self, size: usize, limit: usize) -> bool {
+        while self.bytes.saturating_add(size) > limit {
+            if !self.remove_oldest() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Removes the oldest outcome. Returns whether there was one.
     fn remove_oldest(&mut self) -> bool {
         let Some((_, key, size)) = self.kept.pop_front() else {
@@ -165,33 +160,40 @@ impl State {
     }
 }
 
-/// Forgets a request whose task ends without an outcome, for example because the agent panicked
-/// while it was dropped.
+/// The place of a request in flight. A request has one place, and only the place ends it, so a
+/// request ends once and never ends a later one with its key.
+///
+/// A request whose place is dropped has no outcome and is forgotten, for example because the agent
+/// panicked while it was dropped.
 pub(super) struct Place {
     store: Weak<Store>,
     key: Option<Key>,
 }
 
 impl Place {
-    pub(super) fn new(store: &Arc<Store>, key: Key) -> Self {
-        Self {
-            store: Arc::downgrade(store),
-            key: Some(key),
+    /// Keeps the outcome of the request. An outcome that does not fit is forgotten.
+    pub(super) fn keep(self, outcome: &Body) {
+        if let (false, Some(store)) = (is_unstarted(outcome), self.store.upgrade()) {
+            let size = approximate_memory(outcome, store.limits.bytes);
+            self.keep_bytes(size);
         }
     }
 
-    pub(super) fn keep(&mut self, outcome: &Body) {
+    /// Keeps a stream that has ended, with answers of this size.
+    pub(super) fn keep_bytes(mut self, size: usize) {
+        self.settle(Some(size));
+    }
+
+    fn settle(&mut self, outcome: Option<usize>) {
         if let (Some(store), Some(key)) = (self.store.upgrade(), self.key.take()) {
-            store.keep(key, outcome);
+            store.settle(key, outcome);
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let (Some(store), Some(key)) = (self.store.upgrade(), self.key.take()) {
-            store.forget(&key);
-        }
+        self.settle(None);
     }
 }
 
@@ -212,8 +214,8 @@ mod tests {
 
     use super::{super::key::Owner, *};
 
-    fn store(window: Duration, bytes: usize) -> Store {
-        Store::new(OutcomeLimits { window, bytes })
+    fn store(window: Duration, bytes: usize) -> Arc<Store> {
+        Arc::new(Store::new(OutcomeLimits { window, bytes }))
     }
 
     fn key(key: &str) -> Key {
@@ -227,6 +229,13 @@ mod tests {
         Outcome::Stream(Arc::default())
     }
 
+    fn first(admitted: Admitted) -> Place {
+        match admitted {
+            Admitted::First(place) => place,
+            _ => panic!("not admitted as the first request"),
+        }
+    }
+
     fn answer() -> Body {
         Body::Response(Response::Message(Message::agent("done")))
     }
@@ -234,10 +243,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_outcome_is_kept_for_the_window() {
         let store = store(Duration::from_secs(60), 1 << 20);
-        assert!(matches!(
-            store.admit(&key("a"), 1, &outcome()),
-            Admitted::First
-        ));
+        let place = first(store.admit(&key("a"), 1, &outcome()));
         assert!(matches!(
             store.admit(&key("a"), 1, &outcome()),
             Admitted::Repeated(_)
@@ -246,47 +252,39 @@ mod tests {
             store.admit(&key("a"), 2, &outcome()),
             Admitted::Conflict
         ));
-        store.keep(key("a"), &answer());
+        place.keep(&answer());
         tokio::time::advance(Duration::from_secs(59)).await;
         assert!(matches!(
             store.admit(&key("a"), 1, &outcome()),
             Admitted::Repeated(_)
         ));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(matches!(
-            store.admit(&key("a"), 1, &outcome()),
-            Admitted::First
-        ));
-        store.forget(&key("a"));
-        assert_eq!(store.state.lock().bytes, 0);
+        drop(first(store.admit(&key("a"), 1, &outcome())));
+        let state = store.state.lock();
+        assert_eq!((state.bytes, state.in_flight), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_outcomes_make_room_and_requests_in_flight_do_not() {
         let store = store(Duration::from_secs(60), 4096);
-        let mut first = 0;
+        let mut last = 0;
         for number in 0..100 {
             let key = key(&number.to_string());
-            assert!(matches!(store.admit(&key, 1, &outcome()), Admitted::First));
-            store.keep(key, &answer());
+            first(store.admit(&key, 1, &outcome())).keep(&answer());
             assert!(store.state.lock().bytes <= 4096);
-            first = number;
+            last = number;
         }
+        let mut places = vec![first(store.admit(&key("0"), 1, &outcome()))];
         assert!(matches!(
-            store.admit(&key("0"), 1, &outcome()),
-            Admitted::First
-        ));
-        assert!(matches!(
-            store.admit(&key(&first.to_string()), 1, &outcome()),
+            store.admit(&key(&last.to_string()), 1, &outcome()),
             Admitted::Repeated(_)
         ));
-        let mut in_flight = 0;
-        while let Admitted::First =
-            store.admit(&key(&format!("in flight {in_flight}")), 1, &outcome())
+        while let Admitted::First(place) =
+            store.admit(&key(&format!("in flight {}", places.len())), 1, &outcome())
         {
-            in_flight += 1;
+            places.push(place);
         }
-        assert!(in_flight > 1);
+        assert!(places.len() > 2);
         assert!(store.state.lock().bytes <= 4096);
     }
 }

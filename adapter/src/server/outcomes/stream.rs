@@ -9,9 +9,12 @@ use std::{
 use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, WireError};
 use agentwire_transport::internal::Mutex;
 use futures_core::{Stream, stream::BoxStream};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 
-use super::answers::{is_unstarted, marked};
+use super::{
+    answers::{is_unstarted, marked, without_outcome},
+    store::Place,
+};
 use crate::connection::approximate_memory;
 
 /// The answers of a streaming request. A repeated request takes the stream over, and gets the
@@ -22,6 +25,8 @@ pub(super) struct KeptStream(Mutex<State>);
 struct State {
     /// The stream of the agent, until it ends.
     answers: Option<BoxStream<'static, Body>>,
+    /// The place of the request, from its start to its end.
+    place: Option<Place>,
     /// The answers that have been sent, or `None` once they are too many.
     sent: Option<Vec<Body>>,
     bytes: usize,
@@ -45,6 +50,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             answers: None,
+            place: None,
             sent: Some(Vec::new()),
             bytes: 0,
             has_ended: false,
@@ -55,19 +61,23 @@ impl Default for State {
 }
 
 impl KeptStream {
-    /// Sets the stream of the agent.
-    pub(super) fn start(&self, answers: BoxStream<'static, Body>) {
+    /// Sets the stream of the agent, unless its readers have given it up.
+    fn start(&self, answers: BoxStream<'static, Body>, place: Option<Place>) {
         let waker = {
             let mut state = self.0.lock();
+            if state.has_ended {
+                return;
+            }
             state.answers = Some(answers);
+            state.place = place;
             state.waker.take()
         };
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Returns the number of the reader that has the stream.
-    pub(super) fn reader(&self) -> u64 {
-        self.0.lock().reader
+    /// Returns the place of the request when the stream has ended.
+    pub(super) fn take_place(&self) -> Option<Place> {
+        self.0.lock().place.take()
     }
 
     /// Takes the stream over. The earlier reader gets no more answers.
@@ -93,19 +103,58 @@ impl KeptStream {
         state.reader == reader && !state.has_ended && state.sent.is_some()
     }
 
-    /// Drops the stream of the agent, unless another reader has taken it over. Returns whether it
-    /// was dropped.
-    pub(super) fn give_up(&self, reader: u64) -> bool {
+    /// Drops the stream of the agent, unless another reader has taken it over. Returns the place of
+    /// the request if the stream was dropped.
+    pub(super) fn give_up(&self, reader: u64) -> Option<Place> {
         let mut state = self.0.lock();
         if state.reader != reader || state.has_ended {
-            return false;
+            return None;
         }
         state.has_ended = true;
         state.sent = None;
-        let answers = state.answers.take();
+        let (answers, place) = (state.answers.take(), state.place.take());
         drop(state);
         drop(answers);
-        true
+        place
+    }
+}
+
+/// A stream from its admission until the service has started it. A repetition may take it over
+/// before. If the start fails or panics, the key is free again, and the repetition gets the error.
+pub(super) struct Starting {
+    stream: Arc<KeptStream>,
+    place: Option<Place>,
+    error: Option<WireError>,
+}
+
+impl Starting {
+    pub(super) fn new(stream: Arc<KeptStream>, place: Place) -> Self {
+        Self {
+            stream,
+            place: Some(place),
+            error: None,
+        }
+    }
+
+    /// Sets the stream of the agent.
+    pub(super) fn started(mut self, answers: BoxStream<'static, Body>) -> Arc<KeptStream> {
+        self.stream.start(answers, self.place.take());
+        Arc::clone(&self.stream)
+    }
+
+    pub(super) fn failed(mut self, error: WireError) {
+        self.error = Some(error);
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            drop(place);
+            let error = self.error.take().unwrap_or_else(without_outcome);
+            let only = std::future::ready(Body::Error(error));
+            self.stream.start(stream::once(only).boxed(), None);
+        }
     }
 }
 
