@@ -17,7 +17,8 @@ use crate::{Error, client::RemoteAgentBuilder, server::ServerTasks};
 /// A proxy gives clients access to a server that they cannot reach directly, for example a server
 /// on a Unix socket or in another network. The target may be a server of agents or a registry,
 /// written in any language. The proxy does not interpret requests, so it also forwards unknown
-/// names, methods, keys and errors ([PROTOCOL 2.10]).
+/// names, methods, keys and errors ([PROTOCOL 2.10]). It replaces idempotency keys, so that each of
+/// its callers has keys of its own ([PROTOCOL 16.3]).
 ///
 /// The proxy never repeats a request that the target may have seen, because only the caller knows
 /// whether repeating a request is safe. If the target does not answer, the caller receives an error
@@ -44,6 +45,7 @@ use crate::{Error, client::RemoteAgentBuilder, server::ServerTasks};
 /// ```
 ///
 /// [PROTOCOL 2.10]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#2-envelopes
+/// [PROTOCOL 16.3]: https://github.com/agentwire/agentwire/blob/main/PROTOCOL.md#16-keys-of-our-own
 pub struct Proxy {
     tasks: ServerTasks,
     /// Ends all watches at shutdown, because watches do not end by themselves.

@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use agentwire_codec::{Body, EnvelopeType, ErrorCode, Map, RawBody, RequestId, Value, WireError};
+use agentwire_codec::{
+    Body, Delivery, EnvelopeType, ErrorCode, Map, RawBody, RequestId, Value, WireError,
+};
 use agentwire_transport::internal::LogLimit;
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::StreamExt;
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
     client::Forwarder,
     connection::Bodies,
     description::DESCRIBE,
-    server::{Caller, Heartbeats, Service, Work},
+    server::{Caller, Heartbeats, Owner, Service, Work},
 };
 
 /// The service of a [`Proxy`](super::Proxy).
@@ -95,6 +98,7 @@ impl Service for ProxyService {
         };
         self.with_name(&mut raw);
         caller.carried.put(&mut raw.payload);
+        with_own_key(&mut raw, caller);
         let answers = answers_to(&raw);
         let (id, request) = (id.clone(), Body::Raw(raw));
         let target = self.target.clone();
@@ -145,6 +149,20 @@ fn until_drained(
 
 fn method(raw: &RawBody) -> Option<&str> {
     raw.payload.get("method").and_then(Value::as_str)
+}
+
+/// Replaces an idempotency key by one that no other caller of the proxy has, because the target
+/// takes all requests for those of the proxy (PROTOCOL 16.3). The new key is a digest, which has a
+/// usable length, does not name the caller, and is the same after a restart of the proxy.
+fn with_own_key(raw: &mut RawBody, caller: &Caller) {
+    if !matches!(method(raw), Some("process" | "stream" | "execute")) {
+        return;
+    }
+    if let Some(Value::Text(key)) = raw.payload.get_mut("idempotency_key") {
+        if Delivery::is_usable_key(key) {
+            *key = format!("{:x}", Sha256::digest(Owner::of(caller).text_of(key)));
+        }
+    }
 }
 
 /// Returns whether the request is addressed to an agent.
@@ -221,3 +239,84 @@ fn no_answer(error: &Error, id: &RequestId) -> WireError {
 
 /// Limits the rate of warnings about unanswered requests, because callers can cause such warnings.
 static FAILURES: LogLimit = LogLimit::new();
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering::Relaxed},
+        time::Duration,
+    };
+
+    use agentwire_codec::{Message, map};
+    use agentwire_transport::Peer;
+
+    use super::*;
+    use crate::{LocalAgent, Principal, RemoteAgent, agent_fn, proxy::ProxyTarget};
+
+    fn request(key: Option<&str>) -> Body {
+        let message = map! {"role": "user", "content": "hello"};
+        let mut payload = map! {"method": "process", "message": message};
+        if let Some(key) = key {
+            payload.insert("idempotency_key", key);
+        }
+        Body::Raw(Box::new(RawBody::new(EnvelopeType::Request, payload)))
+    }
+
+    fn caller(principal: Option<Principal>) -> Caller {
+        let mut caller = Caller::new(Peer::from("a test"));
+        caller.principal = principal;
+        caller
+    }
+
+    #[tokio::test]
+    async fn callers_of_a_proxy_have_keys_of_their_own() {
+        let runs = AtomicU64::new(0);
+        let agent = agent_fn("counter", move |_: Message| {
+            let run = runs.fetch_add(1, Relaxed);
+            async move { Ok(Message::agent(run)) }
+        });
+        let server = LocalAgent::builder(agent)
+            .keep_outcomes(Duration::from_secs(60), 1 << 20)
+            .endpoint("memory://keys-of-a-proxy")
+            .serve()
+            .await
+            .unwrap();
+        let service = || {
+            let target = ProxyTarget::from(RemoteAgent::builder(server.endpoint()));
+            ProxyService::new(target.forwarder().unwrap(), CancellationToken::new())
+        };
+        let alice = Principal::new("alice");
+        let callers = [
+            (Some(alice.clone()), 0),
+            (Some(Principal::new("bob")), 1),
+            (Some(alice.clone().with_namespace("prod")), 2),
+            (None, 3),
+            // A repetition, also after a restart of the proxy.
+            (Some(alice.with_role("admin")), 0),
+        ];
+        for (principal, run) in callers {
+            for carried in [false, true] {
+                let mut caller = caller(principal.clone());
+                let body = if carried {
+                    caller.carried.idempotency_key = Some("key".into());
+                    request(None)
+                } else {
+                    request(Some("key"))
+                };
+                let started = service().start(&RequestId::random(), body, &caller);
+                let Ok(Work::One(answer)) = started else {
+                    panic!("not a call");
+                };
+                let Body::Raw(answer) = answer.await else {
+                    panic!("not a raw answer");
+                };
+                let message = answer.payload["message"].as_map().unwrap();
+                assert_eq!(
+                    message["content"],
+                    Value::from(run),
+                    "{principal:?} {carried}"
+                );
+            }
+        }
+    }
+}

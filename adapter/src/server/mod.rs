@@ -10,6 +10,7 @@
 //! | `tasks` > `endpoints` | bind the endpoints of a server, run their tasks, stop them |
 //! | `carrier` | moves requests and answers between peers and a [`Service`]; a folder for each |
 //! | `running` | a request from its start to its last answer, reported to observers |
+//! | `outcomes` > `owner` | answer repeated requests; whose keys they have |
 //! | `service` | the seam: what a server does with a request, whichever carrier brought it |
 //! | `gatekeeper`, `scope` | who may do what, with the feature `auth` |
 //! | `guard`, `config`, `shutdown` | panics and time limits; settings; the two ways to stop |
@@ -32,6 +33,7 @@ mod guard;
 mod invocation;
 mod local_agent;
 mod outcomes;
+mod owner;
 mod peer_key;
 #[cfg(feature = "http")]
 mod readiness;
@@ -50,6 +52,7 @@ pub(crate) use self::{
     config::{ServerConfig, server_settings},
     endpoints::Endpoints,
     guard::Guard,
+    owner::Owner,
     peer_key::PeerKey,
     scope::{Scope, show, stored},
     service::{Caller, ConnectionId, Heartbeats, Service, Work, unknown_method},

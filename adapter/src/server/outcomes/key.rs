@@ -2,19 +2,13 @@
 
 use agentwire_codec::{Body, Format, Request};
 
-use crate::server::{peer_key::PeerKey, service::Caller};
+use crate::server::{owner::Owner, service::Caller};
 
 /// Whose request has the key. Callers do not see each other's outcomes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) owner: Owner,
     pub(super) key: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Owner {
-    Principal(String),
-    Peer(PeerKey),
 }
 
 impl Key {
@@ -24,15 +18,6 @@ impl Key {
             key: text_of(body, caller)?,
             owner: Owner::of(caller),
         })
-    }
-}
-
-impl Owner {
-    fn of(caller: &Caller) -> Self {
-        match &caller.principal {
-            Some(principal) => Self::Principal(principal.name().to_owned()),
-            None => Self::Peer(PeerKey::of(&caller.peer)),
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     answers::{conflict, is_unstarted, marked},
-    key::{Key, Owner},
+    key::Key,
 };
 use crate::server::service::{Caller, Service, Work};
 
@@ -107,10 +107,7 @@ impl SharedRequest {
 
 /// Returns the text by which all servers know a key.
 pub(super) fn text_of(key: &Key) -> String {
-    match &key.owner {
-        Owner::Principal(name) => format!("principal:{name}:{}", key.key),
-        Owner::Peer(peer) => format!("peer:{peer:?}:{}", key.key),
-    }
+    key.owner.text_of(&key.key)
 }
 
 /// Returns a number that is the same on all servers (FNV-1a).

@@ -212,7 +212,8 @@ const ENTRY_OVERHEAD: usize = 256;
 mod tests {
     use agentwire_codec::{Message, Response};
 
-    use super::{super::key::Owner, *};
+    use super::*;
+    use crate::server::owner::Owner;
 
     fn store(window: Duration, bytes: usize) -> Arc<Store> {
         Arc::new(Store::new(OutcomeLimits { window, bytes }))
@@ -220,7 +221,10 @@ mod tests {
 
     fn key(key: &str) -> Key {
         Key {
-            owner: Owner::Principal("ann".to_owned()),
+            owner: Owner::Principal {
+                namespace: None,
+                name: "ann".to_owned(),
+            },
             key: key.to_owned(),
         }
     }

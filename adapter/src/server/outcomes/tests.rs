@@ -218,3 +218,30 @@ async fn a_start_that_panics_frees_its_key_and_ends_its_repetition() {
         assert_eq!(all(&outcomes, body).await, [Body::StreamEnd]);
     }
 }
+
+#[cfg(feature = "redis")]
+#[test]
+fn servers_that_share_outcomes_tell_all_owners_apart() {
+    let named = |name: &str, namespace: Option<&str>| {
+        let principal = Principal::new(name);
+        Some(match namespace {
+            Some(namespace) => principal.with_namespace(namespace),
+            None => principal,
+        })
+    };
+    let owners = [
+        (None, "deploy:42"),
+        (named("ci", None), "deploy:42"),
+        (named("ci:deploy", None), "42"),
+        (named("ci", Some("")), "deploy:42"),
+        (named("ci", Some("prod")), "deploy:42"),
+        (named("", Some("prod")), "ci:deploy:42"),
+    ];
+    let texts = owners.map(|(principal, key)| {
+        let mut caller = caller("");
+        caller.principal = principal;
+        shared::text_of(&Key::of(&process(key), &caller).unwrap())
+    });
+    let distinct: std::collections::BTreeSet<_> = texts.iter().collect();
+    assert_eq!(distinct.len(), texts.len(), "{texts:?}");
+}
