@@ -116,7 +116,8 @@ impl LocalAgentBuilder {
     /// agent processes the request once, and continues if the caller disconnects. Each caller has
     /// its own keys: a principal, or without authentication a peer. When the memory is used up, the
     /// oldest outcomes are forgotten. Outcomes are lost when the server restarts.
-    /// `AGENT_UNAVAILABLE` means that a request was not processed, and is not kept.
+    /// `AGENT_UNAVAILABLE` and `RATE_LIMITED` mean that a request was not processed, and are not
+    /// kept.
     ///
     /// A repeated streaming request takes the stream over and gets it from its first chunk, as long
     /// as the chunks that have been sent fit into 16 KiB. If its caller disconnects, a stream waits

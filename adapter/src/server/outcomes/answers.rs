@@ -53,7 +53,9 @@ pub(super) fn is_unstarted(outcome: &Body) -> bool {
         Body::Error(error) if error.code == ErrorCode::INVALID_MESSAGE => {
             error.details.get("reason") == Some(&Value::from("idempotency_key"))
         }
-        Body::Error(error) => error.code == ErrorCode::AGENT_UNAVAILABLE,
+        Body::Error(error) => {
+            [ErrorCode::AGENT_UNAVAILABLE, ErrorCode::RATE_LIMITED].contains(&error.code)
+        }
         _ => false,
     }
 }

@@ -24,6 +24,7 @@ struct Scripted {
 
 enum Answer {
     Refused(WireError),
+    One(Body),
     Panic,
     Many(Vec<Body>),
 }
@@ -38,6 +39,7 @@ impl Service for Scripted {
         let answer = self.answers.lock().pop_front();
         match answer.expect("an answer is left") {
             Answer::Refused(error) => Err(error),
+            Answer::One(body) => Ok(Work::One(std::future::ready(body).boxed())),
             Answer::Panic => panic!("scripted"),
             Answer::Many(bodies) => Ok(Work::Many(stream::iter(bodies).boxed())),
         }
@@ -188,6 +190,29 @@ async fn a_stream_that_is_taken_over_before_it_starts_has_one_reader() {
     let repeated = read(repetition).await;
     assert_eq!(repeated.len(), 9);
     assert!(is_replay(&repeated[0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_for_the_rate_is_no_outcome() {
+    for refusal in [ErrorCode::RATE_LIMITED, ErrorCode::AGENT_UNAVAILABLE] {
+        let limited = || Body::Error(error(refusal.clone()));
+        let done = || Body::Response(Response::Message(Message::agent("done")));
+        let answers = [
+            Answer::One(limited()),
+            Answer::One(done()),
+            Answer::Many(vec![limited()]),
+            Answer::Many(vec![chunk("done"), Body::StreamEnd]),
+        ];
+        let (_, outcomes) = outcomes(answers);
+        for (body, length) in [(process("call"), 1), (streaming("stream"), 2)] {
+            let first = all(&outcomes, body.clone()).await;
+            assert_eq!(code(&first), Some(&refusal));
+            let second = all(&outcomes, body.clone()).await;
+            assert_eq!((second.len(), code(&second)), (length, None));
+            assert!(!is_replay(&second[0]));
+            assert!(is_replay(&all(&outcomes, body).await[0]));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
