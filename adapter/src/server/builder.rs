@@ -115,7 +115,13 @@ impl LocalAgentBuilder {
     /// contains the entry `idempotent_replay` in its metadata, or in the details of an error. The
     /// agent processes the request once, and continues if the caller disconnects. Each caller has
     /// its own keys: a principal, or without authentication a peer. When the memory is used up, the
-    /// oldest outcomes are forgotten. Outcomes are lost when the server restarts.
+    /// oldest outcomes are forgotten. A caller with more than half of the memory loses its own ones
+    /// first. Outcomes are lost when the server restarts.
+    ///
+    /// At most 1024 requests with keys are in flight, and they use at most half of the
+    /// [memory budget](Self::memory_budget). One principal or remote peer has at most half of
+    /// both. Further requests are refused with `AGENT_UNAVAILABLE`.
+    ///
     /// `AGENT_UNAVAILABLE` and `RATE_LIMITED` mean that a request was not processed, and are not
     /// kept.
     ///

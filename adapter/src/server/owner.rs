@@ -24,6 +24,11 @@ impl Owner {
         }
     }
 
+    /// Returns whether the owner may leave nothing for others, as the peers of this user may.
+    pub(crate) fn may_take_all(&self) -> bool {
+        matches!(self, Self::Peer(peer) if peer.is_own())
+    }
+
     /// Returns the text by which other processes know a key of this owner. No key of another owner
     /// has the same text, because each part has its length before it.
     pub(crate) fn text_of(&self, key: &str) -> String {

@@ -141,10 +141,19 @@ impl ServerContext {
         endpoints: usize,
     ) -> Self {
         let (shutdown, tasks) = (Shutdown::default(), TaskTracker::new());
+        let connections = config.max_connections.saturating_mul(endpoints);
+        let limits = Limits::new(config.memory_budget, connections);
         let service = match config.outcomes {
-            Some(limits) => {
-                let shared = config.shared_outcomes.clone();
-                Outcomes::keep(service, limits, shared, tasks.clone(), shutdown.clone())
+            Some(kept) => {
+                let (memory, shared) = (limits.max_request(), config.shared_outcomes.clone());
+                Outcomes::keep(
+                    service,
+                    kept,
+                    memory,
+                    shared,
+                    tasks.clone(),
+                    shutdown.clone(),
+                )
             }
             None => service,
         };
@@ -153,8 +162,6 @@ impl ServerContext {
             Some(security) => super::gatekeeper::Gatekeeper::guard(service, security),
             None => service,
         };
-        let connections = config.max_connections.saturating_mul(endpoints);
-        let limits = Limits::new(config.memory_budget, connections);
         let max_frame = config.frame_limits.max_receive().min(limits.max_frame());
         config.frame_limits = config.frame_limits.receive(max_frame);
         Self {

@@ -27,6 +27,7 @@ use super::{
     service::{Caller, Service, Work},
     shutdown::Shutdown,
 };
+use crate::connection::approximate_memory;
 
 /// Where the outcomes are that several servers share, if they do.
 #[derive(Debug, Clone, Default)]
@@ -61,16 +62,18 @@ pub(in crate::server) struct Outcomes {
 }
 
 impl Outcomes {
+    /// Keeps outcomes of requests that may use this memory while they are in flight.
     pub(in crate::server) fn keep(
         service: Arc<dyn Service>,
         limits: OutcomeLimits,
+        memory: usize,
         shared: SharedOutcomes,
         tasks: TaskTracker,
         shutdown: Shutdown,
     ) -> Arc<dyn Service> {
         Arc::new(Self {
             service,
-            store: Arc::new(Store::new(limits)),
+            store: Arc::new(Store::new(limits, memory)),
             shared,
             tasks,
             shutdown,
@@ -175,7 +178,9 @@ impl Service for Outcomes {
         } else {
             Outcome::One(receiver)
         };
-        match (self.store.admit(&key, fingerprint, &outcome), outcome) {
+        let memory = approximate_memory(&body, usize::MAX);
+        let admitted = self.store.admit(&key, fingerprint, &outcome, memory);
+        match (admitted, outcome) {
             #[cfg(feature = "redis")]
             (Admitted::First(place), Outcome::One(waiting)) if self.shared.redis.is_some() => {
                 self.run_shared((key, place), &identity, sender, (id, body, caller));

@@ -58,12 +58,10 @@ impl SharedRequest {
         }
     }
 
-    async fn process(self, token: &str) -> Body {
+    async fn process(mut self, token: &str) -> Body {
+        let body = std::mem::replace(&mut self.body, Body::StreamEnd);
         let answer: BoxFuture<'static, Body> =
-            match self
-                .service
-                .start(&self.id, self.body.clone(), &self.caller)
-            {
+            match self.service.start(&self.id, body, &self.caller) {
                 Ok(Work::One(answer)) => answer,
                 Ok(Work::Many(_)) => Box::pin(std::future::ready(Body::StreamEnd)),
                 Err(error) => Box::pin(std::future::ready(Body::Error(error))),

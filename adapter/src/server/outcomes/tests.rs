@@ -27,6 +27,7 @@ enum Answer {
     One(Body),
     Panic,
     Many(Vec<Body>),
+    Never,
 }
 
 impl Service for Scripted {
@@ -41,6 +42,7 @@ impl Service for Scripted {
             Answer::Refused(error) => Err(error),
             Answer::One(body) => Ok(Work::One(std::future::ready(body).boxed())),
             Answer::Panic => panic!("scripted"),
+            Answer::Never => Ok(Work::One(std::future::pending().boxed())),
             Answer::Many(bodies) => Ok(Work::Many(stream::iter(bodies).boxed())),
         }
     }
@@ -58,7 +60,7 @@ fn outcomes(answers: impl IntoIterator<Item = Answer>) -> (Arc<Scripted>, Arc<dy
     let (tasks, shutdown) = (TaskTracker::new(), Shutdown::default());
     let service: Arc<dyn Service> = Arc::clone(&scripted) as _;
     let shared = SharedOutcomes::default();
-    let outcomes = Outcomes::keep(service, limits, shared, tasks, shutdown);
+    let outcomes = Outcomes::keep(service, limits, MEMORY, shared, tasks, shutdown);
     (scripted, outcomes)
 }
 
@@ -75,6 +77,9 @@ fn process(key: &str) -> Body {
 fn streaming(key: &str) -> Body {
     Body::Request(Request::Stream(call(key, "hello")))
 }
+
+/// The memory of requests in flight.
+const MEMORY: usize = 1 << 20;
 
 fn caller(name: &str) -> Caller {
     let mut caller = Caller::new(Peer::from("a test"));
@@ -242,6 +247,29 @@ async fn a_start_that_panics_frees_its_key_and_ends_its_repetition() {
         assert_eq!(code(&repeated), Some(&ErrorCode::INTERNAL_ERROR));
         assert_eq!(all(&outcomes, body).await, [Body::StreamEnd]);
     }
+}
+
+#[tokio::test]
+async fn requests_whose_callers_have_left_use_bounded_memory() {
+    let (_, outcomes) = outcomes((0..100).map(|_| Answer::Never));
+    let content = "x".repeat(MEMORY / 8);
+    let send = |name: &str, key: usize| {
+        let body = Body::Request(Request::Process(call(&key.to_string(), &content)));
+        outcomes.start(&RequestId::random(), body, &caller(name))
+    };
+    // Each caller leaves at once.
+    let mut left = 0;
+    let refused = loop {
+        match send("mallory", left) {
+            Ok(work) => drop(work),
+            Err(error) => break error,
+        }
+        left += 1;
+    };
+    assert_eq!(refused.code, ErrorCode::AGENT_UNAVAILABLE);
+    assert_eq!(refused.details["reason"], "memory");
+    assert_eq!(left, 3, "they use somewhat more than an eighth each");
+    assert!(send("ann", 0).is_ok());
 }
 
 #[cfg(feature = "redis")]
