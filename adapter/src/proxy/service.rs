@@ -9,7 +9,6 @@ use agentwire_transport::internal::LogLimit;
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::StreamExt;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -98,7 +97,7 @@ impl Service for ProxyService {
         };
         self.with_name(&mut raw);
         caller.carried.put(&mut raw.payload);
-        with_own_key(&mut raw, caller);
+        with_own_key(&mut raw, caller)?;
         let answers = answers_to(&raw);
         let (id, request) = (id.clone(), Body::Raw(raw));
         let target = self.target.clone();
@@ -152,17 +151,35 @@ fn method(raw: &RawBody) -> Option<&str> {
 }
 
 /// Replaces an idempotency key by one that no other caller of the proxy has, because the target
-/// takes all requests for those of the proxy (PROTOCOL 16.3). The new key is a digest, which has a
-/// usable length, does not name the caller, and is the same after a restart of the proxy.
-fn with_own_key(raw: &mut RawBody, caller: &Caller) {
+/// takes all requests for those of the proxy (PROTOCOL 16.3). The new key has the name of the
+/// caller, and is the same after a restart of the proxy.
+///
+/// # Errors
+///
+/// Returns an error if the new key would be too long. Without a key, the request might be processed
+/// twice.
+fn with_own_key(raw: &mut RawBody, caller: &Caller) -> Result<(), WireError> {
     if !matches!(method(raw), Some("process" | "stream" | "execute")) {
-        return;
+        return Ok(());
     }
-    if let Some(Value::Text(key)) = raw.payload.get_mut("idempotency_key") {
-        if Delivery::is_usable_key(key) {
-            *key = format!("{:x}", Sha256::digest(Owner::of(caller).text_of(key)));
-        }
+    let Some(Value::Text(key)) = raw.payload.get_mut("idempotency_key") else {
+        return Ok(());
+    };
+    if !Delivery::is_usable_key(key) {
+        return Ok(());
     }
+    let own = Owner::of(caller).text_of(key);
+    if !Delivery::is_usable_key(&own) {
+        let text = format!(
+            "The idempotency key is too long for a proxy: it has {} bytes with the name of its caller; \
+             use a shorter key",
+            own.len()
+        );
+        let reason = Map::from([("reason", "idempotency_key")]);
+        return Err(WireError::new(ErrorCode::INVALID_MESSAGE, text).with_details(reason));
+    }
+    *key = own;
+    Ok(())
 }
 
 /// Returns whether the request is addressed to an agent.
@@ -318,5 +335,15 @@ mod tests {
                 );
             }
         }
+        let long = "k".repeat(250);
+        let started = service().start(
+            &RequestId::random(),
+            request(Some(&long)),
+            &caller(Some(Principal::new("alice"))),
+        );
+        let Err(error) = started else {
+            panic!("forwarded a key that the target would ignore");
+        };
+        assert_eq!(error.details["reason"], Value::from("idempotency_key"));
     }
 }
