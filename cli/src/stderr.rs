@@ -5,11 +5,17 @@ use std::{
     sync::{
         OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
     time::Duration,
 };
+
+#[cfg(unix)]
+use std::os::fd::AsFd;
+
+#[cfg(unix)]
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Queues text for standard error and never blocks.
 ///
@@ -37,14 +43,32 @@ pub(crate) fn drops() -> bool {
     is_full
 }
 
-/// Waits until all queued text is written, for at most [`FLUSH_TIMEOUT`].
+/// Waits until all queued text is written. Gives up after [`FLUSH_TIMEOUT`] if the pipe is full,
+/// and otherwise after [`MAX_FLUSHES`] times as long, because the thread may get no processor on a
+/// busy machine.
 pub(crate) fn flush() {
     if let Some(queue) = QUEUE.get() {
         let (done, is_done) = channel();
         let _ = queue.send(Message::Flush(done));
-        // Ignore an error: the text cannot be written in time, and the program must end.
-        let _ = is_done.recv_timeout(FLUSH_TIMEOUT);
+        for _ in 0..MAX_FLUSHES {
+            let waited = is_done.recv_timeout(FLUSH_TIMEOUT);
+            if waited != Err(RecvTimeoutError::Timeout) || !is_writable(&io::stderr()) {
+                return;
+            }
+        }
     }
+}
+
+/// Returns whether a pipe or a terminal accepts more text now.
+#[cfg(unix)]
+fn is_writable(stream: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::OUT)];
+    poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(not(unix))]
+fn is_writable(_: &io::Stderr) -> bool {
+    false
 }
 
 enum Message {
@@ -95,5 +119,28 @@ const MAX_QUEUED: usize = 1024 * 1024;
 /// The memory of a queued text in addition to its bytes.
 const OVERHEAD: usize = 64;
 
-/// The maximum time that the end of the program waits for the reader.
+/// The maximum time that the end of the program waits for a reader that does not read.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How many times the end of the program waits for the thread while the text could be written,
+/// which makes 10 s.
+const MAX_FLUSHES: usize = 20;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn only_a_full_stream_is_given_up() {
+        let (mut stream, reader) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        assert!(is_writable(&stream));
+        while stream.write(&[0; 1024]).is_ok() {}
+        assert!(!is_writable(&stream));
+        // A closed stream ends the wait, because writing fails at once.
+        drop(reader);
+        assert!(is_writable(&stream));
+    }
+}
