@@ -1,5 +1,7 @@
 //! A layer that answers from memory: [`Cache`].
 
+mod flights;
+
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use agentwire_codec::{ErrorCode, Map, Message, Role, Value, WireError};
@@ -7,6 +9,7 @@ use agentwire_transport::internal::MAX_TIMEOUT;
 use futures_util::future::Either;
 use tokio::time::Instant;
 
+use self::flights::{Flights, Turn};
 use super::Layer;
 use crate::{Agent, AgentError, Principal, RequestContext, connection::message_memory};
 
@@ -19,8 +22,8 @@ use crate::{Agent, AgentError, Principal, RequestContext, connection::message_me
 /// metadata and the server does not authenticate its callers, the message passes through.
 ///
 /// Messages that arrive while the agent works on the same message wait for that answer. If the
-/// caller of the first message leaves, the next one takes over. Errors are not stored. Streams and
-/// tools pass through.
+/// caller of the first message leaves, the agent is asked again with the next one. Errors are not
+/// stored. Streams and tools pass through.
 ///
 /// An answer is kept for 300 s. The layer keeps at most 1000 answers and 64 MiB, and prefers the
 /// answers that are used often.
@@ -45,7 +48,8 @@ use crate::{Agent, AgentError, Principal, RequestContext, connection::message_me
 /// ```
 #[must_use]
 pub struct Cache {
-    answers: moka::future::Cache<Key, Entry>,
+    answers: moka::future::Cache<Arc<Key>, Entry>,
+    flights: Flights<Key, Result<Entry, WireError>>,
     max_entries: u32,
     max_bytes: u32,
     time_to_live: Duration,
@@ -76,6 +80,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             answers: moka::future::Cache::new(0),
+            flights: Flights::default(),
             max_entries: DEFAULT_MAX_ENTRIES,
             max_bytes: DEFAULT_MAX_BYTES,
             time_to_live: DEFAULT_TIME_TO_LIVE,
@@ -183,6 +188,12 @@ impl Cache {
         }
     }
 
+    /// Returns the stored answer for a key, unless it has expired.
+    async fn stored(&self, key: &Key) -> Option<Entry> {
+        let entry = self.answers.get(key).await?;
+        (Instant::now() < entry.expires).then_some(entry)
+    }
+
     /// Answers a message from memory, or asks the agent and keeps its answer.
     async fn answer<A: Agent>(
         &self,
@@ -191,46 +202,57 @@ impl Cache {
         context: RequestContext,
         next: &Arc<A>,
     ) -> Result<Message, AgentError> {
-        if let Some(entry) = self.answers.get(&key).await {
-            if Instant::now() < entry.expires {
-                acted(&context, "hit", next.name());
-                return Ok(Message::clone(&entry.answer));
+        if let Some(entry) = self.stored(&key).await {
+            acted(&context, "hit", next.name());
+            return Ok(Message::clone(&entry.answer));
+        }
+        let key = Arc::new(key);
+        let seat = self.flights.join(Arc::clone(&key));
+        let _turn = match seat.turn().await {
+            Turn::Work(turn) => turn,
+            Turn::Joined(shared) => {
+                acted(&context, "joined", next.name());
+                return joined(shared, message, context, next).await;
             }
-            self.answers.invalidate(&key).await;
+        };
+        // Another caller may have stored an answer before this one joined.
+        if let Some(entry) = self.stored(&key).await {
+            acted(&context, "hit", next.name());
+            let answer = Message::clone(&entry.answer);
+            seat.settle(Ok(entry));
+            return Ok(answer);
         }
+        acted(&context, "miss", next.name());
         let question = message_memory(&message).unwrap_or_default();
-        // This request failed. It did not wait for another request.
-        let mut own_error = None;
-        let mut has_worked = false;
-        let work = async {
-            has_worked = true;
-            acted(&context, "miss", next.name());
-            let answer = next.process(message.clone(), context.clone()).await;
-            answer
-                .map(|answer| self.entry(question, answer))
-                .map_err(|error| {
-                    let shared = WireError::new(error.code().clone(), error.message());
-                    let shared = shared.with_details(error.details().clone());
-                    own_error = Some(error);
-                    shared
-                })
-        };
-        let shared = self.answers.try_get_with(key, work).await;
-        if !has_worked {
-            acted(&context, "joined", next.name());
+        match next.process(message, context).await {
+            Ok(answer) => {
+                let entry = self.entry(question, answer.clone());
+                self.answers.insert(key, entry.clone()).await;
+                seat.settle(Ok(entry));
+                Ok(answer)
+            }
+            Err(error) => {
+                let shared = WireError::new(error.code().clone(), error.message());
+                seat.settle(Err(shared.with_details(error.details().clone())));
+                Err(error)
+            }
         }
-        let shared = match shared {
-            Ok(entry) => return Ok(Message::clone(&entry.answer)),
-            Err(shared) => shared,
-        };
-        if let Some(error) = own_error {
-            return Err(error);
+    }
+}
+
+/// Answers a message with what another caller has got.
+async fn joined<A: Agent>(
+    shared: Result<Entry, WireError>,
+    message: Message,
+    context: RequestContext,
+    next: &Arc<A>,
+) -> Result<Message, AgentError> {
+    match shared {
+        Ok(entry) => Ok(Message::clone(&entry.answer)),
+        Err(error) if OF_ONE_CALLER.contains(&error.code) => next.process(message, context).await,
+        Err(error) => {
+            Err(AgentError::with_code(error.code, &*error.message).with_details(error.details))
         }
-        if OF_ONE_CALLER.contains(&shared.code) {
-            return next.process(message, context).await;
-        }
-        let error = AgentError::with_code(shared.code.clone(), &*shared.message);
-        Err(error.with_details(shared.details.clone()))
     }
 }
 
@@ -296,7 +318,7 @@ mod tests {
     };
 
     use futures_util::{FutureExt, StreamExt, future::join_all, stream};
-    use tokio::time::{advance, sleep};
+    use tokio::time::{advance, sleep, timeout};
 
     use super::*;
     use crate::{StreamFnAgent, agent_fn, stream_fn};
@@ -387,6 +409,37 @@ mod tests {
         drop(first);
         assert_eq!(number(second.await), 2);
         assert_eq!(calls.load(SeqCst), 3);
+        assert_eq!(cache.flights.len(), 0);
+    }
+
+    /// Each caller starts the work anew when its turn comes, and gives up. A patient one waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_waits_while_any_number_of_others_give_up() {
+        let (calls, agent) = counting();
+        let cache = Arc::new(Cache::new());
+        let agent = Arc::new(agent.layer(Arc::clone(&cache)));
+        let call = |limit| {
+            let agent = Arc::clone(&agent);
+            let answer = async move {
+                agent
+                    .process(Message::user(10_000), RequestContext::new())
+                    .await
+            };
+            tokio::spawn(timeout(limit, answer))
+        };
+        let mut impatient = Vec::new();
+        for _ in 0..600 {
+            impatient.push(call(SECOND));
+            advance(Duration::from_millis(1)).await;
+        }
+        let patient = call(60 * SECOND);
+        for caller in impatient {
+            caller.await.unwrap().unwrap_err();
+        }
+        // All of them worked in turn, and then the last one.
+        assert_eq!(number(patient.await.unwrap().unwrap()), 600);
+        assert_eq!(calls.load(SeqCst), 601);
+        assert_eq!(cache.flights.len(), 0);
     }
 
     #[tokio::test(start_paused = true)]
