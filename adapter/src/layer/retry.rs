@@ -27,8 +27,9 @@ use crate::{Agent, AgentError, RequestContext, Tool, observer::Observers};
 /// only before its first chunk.
 ///
 /// The delays double from 100 ms to 10 s and are randomly shortened by up to one half. If the error
-/// has the detail `retry_after_ms`, the delay is at least as long. If the delay would end after the
-/// deadline of the request, the error is returned at once.
+/// has the detail `retry_after_ms`, the delay is at least as long. The error is returned at once if
+/// the delay would end after the deadline of the request, or if the agent asks for more than the
+/// longest delay.
 ///
 /// A budget bounds the load while an agent fails: at most 20 % of the requests, and 10 in reserve,
 /// are repeated.
@@ -93,7 +94,8 @@ impl Retry {
     }
 
     /// Sets the first and the longest delay. The defaults are 100 ms and 10 s. The minimum for both
-    /// is 1 ms.
+    /// is 1 ms. The longest delay also bounds the time for which an agent may ask with
+    /// `retry_after_ms`.
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.first = first.clamp(Duration::from_millis(1), MAX_TIMEOUT);
         self.longest = longest.clamp(self.first, MAX_TIMEOUT);
@@ -128,6 +130,7 @@ impl Retry {
         Attempts {
             left: self.times,
             backoff: Backoff::new(self.first, self.longest),
+            longest: self.longest,
             is_idempotent,
             deadline: context.deadline(),
             observers: context.observers().clone(),
@@ -146,6 +149,7 @@ impl Retry {
 struct Attempts<'a> {
     left: u32,
     backoff: Backoff,
+    longest: Duration,
     is_idempotent: bool,
     deadline: Option<Instant>,
     observers: Observers,
@@ -171,7 +175,12 @@ impl Attempts<'_> {
         if !may_help || self.left == 0 {
             return Err(error);
         }
-        let delay = self.backoff.next_delay().max(retry_after(&error));
+        let asked = retry_after(&error);
+        // Without a deadline, the agent would decide how long the caller waits.
+        if asked > self.longest {
+            return Err(error);
+        }
+        let delay = self.backoff.next_delay().max(asked);
         let is_in_time = |deadline| Instant::now() + delay < deadline;
         if !self.deadline.is_none_or(is_in_time) || !self.budget.withdraw() {
             return Err(error);
@@ -378,6 +387,23 @@ mod tests {
         let busy = || unavailable().with_details(map! {"retry_after_ms": 5000});
         attempts(Retry::new(), 2, busy).await.1.unwrap();
         assert_eq!(start.elapsed().as_secs(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_asks_for_more_than_the_longest_delay_is_not_waited_for() {
+        let start = Instant::now();
+        let patient = || unavailable().with_details(map! {"retry_after_ms": 10_000});
+        attempts(Retry::new(), 1, patient).await.1.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 10);
+        let start = Instant::now();
+        for error in [
+            || unavailable().with_details(map! {"retry_after_ms": 10_001}),
+            || unavailable().with_details(map! {"retry_after_ms": (u64::MAX)}),
+        ] {
+            let (count, result) = attempts(Retry::new(), 1, error).await;
+            assert_eq!((count, result.unwrap_err().message()), (1, "later"));
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
