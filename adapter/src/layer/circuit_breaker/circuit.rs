@@ -39,9 +39,20 @@ pub(super) struct Circuit {
 
 #[derive(Debug)]
 enum Phase {
-    Closed { failures: u32 },
-    Open { until: Instant },
-    HalfOpen { running: u32, successes: u32 },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until: Instant,
+    },
+    HalfOpen {
+        running: u32,
+        successes: u32,
+        /// The number of times that running trials were given up.
+        round: u64,
+        /// When the running trials are given up, so that others may start.
+        until: Instant,
+    },
 }
 
 impl Default for Phase {
@@ -52,7 +63,10 @@ impl Default for Phase {
 
 /// A request that reaches the agent. Its outcome must be recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ticket(u64);
+pub(super) struct Ticket {
+    phase: u64,
+    round: u64,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -69,25 +83,44 @@ impl Circuit {
     ///
     /// Returns the time after which a request may be admitted.
     pub(super) fn admit(&mut self, settings: &Settings) -> Result<Ticket, Duration> {
-        if let Phase::Open { until } = self.phase {
-            let left = until.saturating_duration_since(Instant::now());
-            if !left.is_zero() {
-                return Err(left);
+        let now = Instant::now();
+        let until = now + settings.open_for.max(TRIAL_RETRY);
+        if let Phase::Open { until: opens } = self.phase {
+            if now < opens {
+                return Err(opens - now);
             }
             self.enter(Phase::HalfOpen {
                 running: 0,
                 successes: 0,
+                round: 0,
+                until,
             });
         }
-        if let Phase::HalfOpen { running, successes } = &mut self.phase {
+        let mut ticket = Ticket {
+            phase: self.number,
+            round: 0,
+        };
+        if let Phase::HalfOpen {
+            running,
+            successes,
+            round,
+            until: given_up,
+        } = &mut self.phase
+        {
             // More trials than successes are needed would let too much through.
             let needed = settings.successes.saturating_sub(*successes);
             if *running >= settings.trials.min(needed) {
-                return Err(TRIAL_RETRY);
+                if now < *given_up {
+                    return Err(TRIAL_RETRY.min(*given_up - now));
+                }
+                // A trial that never ends must not keep the circuit half-open.
+                (*running, *round) = (0, *round + 1);
             }
             *running += 1;
+            *given_up = until;
+            ticket.round = *round;
         }
-        Ok(Ticket(self.number))
+        Ok(ticket)
     }
 
     /// Records the outcome of a request. Returns the new state if it has changed.
@@ -97,8 +130,12 @@ impl Circuit {
         outcome: Outcome,
         settings: &Settings,
     ) -> Option<CircuitState> {
-        if ticket.0 != self.number {
+        if ticket.phase != self.number {
             return None;
+        }
+        if let Phase::HalfOpen { running, round, .. } = &mut self.phase {
+            // A trial that was given up does not count as running, but its outcome does count.
+            *running -= u32::from(ticket.round == *round);
         }
         match (&mut self.phase, outcome) {
             (Phase::Closed { failures }, Outcome::Success) => *failures = 0,
@@ -108,8 +145,7 @@ impl Circuit {
                     return Some(self.open(settings));
                 }
             }
-            (Phase::HalfOpen { running, successes }, Outcome::Success) => {
-                *running -= 1;
+            (Phase::HalfOpen { successes, .. }, Outcome::Success) => {
                 *successes += 1;
                 if *successes >= settings.successes {
                     self.enter(Phase::default());
@@ -117,8 +153,7 @@ impl Circuit {
                 }
             }
             (Phase::HalfOpen { .. }, Outcome::Failure) => return Some(self.open(settings)),
-            (Phase::HalfOpen { running, .. }, Outcome::Unknown) => *running -= 1,
-            (Phase::Closed { .. }, Outcome::Unknown) | (Phase::Open { .. }, _) => {}
+            (_, Outcome::Unknown) | (Phase::Open { .. }, _) => {}
         }
         None
     }
@@ -144,7 +179,7 @@ impl Circuit {
 }
 
 /// When a request that is refused during a trial should try again, because the end of the trial is
-/// unknown.
+/// unknown. Also the least time before a trial is given up.
 const TRIAL_RETRY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -157,39 +192,63 @@ mod tests {
         /// The outcomes of the requests of each phase.
         failures_in_row: u32,
         open_until: Option<Instant>,
-        half_open: Option<(u32, u32)>,
+        half_open: Option<Trials>,
         phase: u64,
+        /// The number of the last request.
+        request: u64,
+    }
+
+    #[derive(Default)]
+    struct Trials {
+        /// The numbers of the requests that are not given up.
+        running: Vec<u64>,
+        successes: u32,
+        last: Option<Instant>,
     }
 
     impl Model {
         fn admits(&mut self, settings: &Settings) -> bool {
             if self.open_until.is_some_and(|until| until <= Instant::now()) {
                 self.open_until = None;
-                self.half_open = Some((0, 0));
+                self.half_open = Some(Trials::default());
                 self.phase += 1;
             }
             match (&mut self.half_open, self.open_until) {
                 (_, Some(_)) => false,
-                (Some((running, successes)), None) => {
-                    let admits =
-                        *running < settings.trials && *running + *successes < settings.successes;
-                    *running += u32::from(admits);
+                (Some(trials), None) => {
+                    let patience = settings.open_for.max(Duration::from_secs(1));
+                    let has_place = |trials: &Trials| {
+                        let running = trials.running.len() as u32;
+                        running < settings.trials && running + trials.successes < settings.successes
+                    };
+                    if !has_place(trials) && trials.last.unwrap().elapsed() >= patience {
+                        trials.running.clear();
+                    }
+                    let admits = has_place(trials);
+                    if admits {
+                        self.request += 1;
+                        trials.running.push(self.request);
+                        trials.last = Some(Instant::now());
+                    }
                     admits
                 }
-                (None, None) => true,
+                (None, None) => {
+                    self.request += 1;
+                    true
+                }
             }
         }
 
-        fn ends(&mut self, phase: u64, outcome: Outcome, settings: &Settings) {
+        fn ends(&mut self, request: u64, phase: u64, outcome: Outcome, settings: &Settings) {
             if phase != self.phase || self.open_until.is_some() {
                 return;
             }
             let opens;
-            if let Some((running, successes)) = &mut self.half_open {
-                *running -= 1;
-                *successes += u32::from(outcome == Outcome::Success);
+            if let Some(trials) = &mut self.half_open {
+                trials.running.retain(|running| *running != request);
+                trials.successes += u32::from(outcome == Outcome::Success);
                 opens = outcome == Outcome::Failure;
-                if *successes == settings.successes {
+                if trials.successes == settings.successes {
                     self.half_open = None;
                     self.failures_in_row = 0;
                     self.phase += 1;
@@ -228,19 +287,47 @@ mod tests {
                 if random.bool() || running.is_empty() {
                     let admitted = circuit.admit(&settings);
                     assert_eq!(admitted.is_ok(), model.admits(&settings), "{seed} {step}");
-                    running.extend(admitted.ok().map(|ticket| (ticket, model.phase)));
+                    let request = (model.request, model.phase);
+                    running.extend(admitted.ok().map(|ticket| (ticket, request)));
                 } else {
-                    let (ticket, phase) = running.swap_remove(random.usize(0..running.len()));
+                    let (ticket, (request, phase)) =
+                        running.swap_remove(random.usize(0..running.len()));
                     let outcome = match random.u32(0..12) {
                         0 => Outcome::Unknown,
                         roll if roll <= failing => Outcome::Failure,
                         _ => Outcome::Success,
                     };
                     circuit.record(ticket, outcome, &settings);
-                    model.ends(phase, outcome, &settings);
+                    model.ends(request, phase, outcome, &settings);
                 }
-                tokio::time::advance(Duration::from_millis(random.u64(0..6))).await;
+                let hangs = random.u32(0..20) == 0;
+                let pause = if hangs { 1000 } else { random.u64(0..6) };
+                tokio::time::advance(Duration::from_millis(pause)).await;
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_that_never_ends_is_given_up_and_still_counts_if_it_ends() {
+        let settings = Settings {
+            failures: 1,
+            open_for: Duration::from_secs(60),
+            successes: 2,
+            trials: 1,
+        };
+        let mut circuit = Circuit::default();
+        let first = circuit.admit(&settings).unwrap();
+        circuit.record(first, Outcome::Failure, &settings);
+        tokio::time::advance(settings.open_for).await;
+        let hanging = circuit.admit(&settings).unwrap();
+        assert_eq!(circuit.admit(&settings), Err(TRIAL_RETRY));
+        tokio::time::advance(settings.open_for - Duration::from_millis(1)).await;
+        assert_eq!(circuit.admit(&settings), Err(Duration::from_millis(1)));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let second = circuit.admit(&settings).unwrap();
+        assert_eq!(circuit.admit(&settings), Err(TRIAL_RETRY));
+        assert_eq!(circuit.record(second, Outcome::Success, &settings), None);
+        let closed = circuit.record(hanging, Outcome::Success, &settings);
+        assert_eq!(closed, Some(CircuitState::Closed));
     }
 }

@@ -34,7 +34,8 @@ use crate::{Agent, AgentError, RequestContext, Tool, observer::Observers};
 /// Each agent and each tool has its own circuit. After five failures in a row, the circuit opens
 /// for 60 s, and requests are refused with `AGENT_UNAVAILABLE`, the reason `circuit_open` and
 /// `retry_after_ms`. Then one request at a time is let through as a trial. The circuit closes after
-/// two successful trials and opens again after a failed one.
+/// two successful trials and opens again after a failed one. A trial that is still running after
+/// 60 s no longer keeps others out.
 ///
 /// A failure is an error that says that the agent does not work, such as `INTERNAL_ERROR`,
 /// `AGENT_UNAVAILABLE` or a lost connection. Errors that the caller has caused do not count: an
@@ -98,7 +99,8 @@ impl CircuitBreaker {
         self
     }
 
-    /// Sets how long a circuit stays open before the first trial. The default is 60 s.
+    /// Sets how long a circuit stays open before the first trial. After the same time, but at least
+    /// 1 s, a trial that is still running no longer keeps others out. The default is 60 s.
     pub fn open_for(mut self, time: Duration) -> Self {
         self.settings.open_for = time.min(MAX_TIMEOUT);
         self
