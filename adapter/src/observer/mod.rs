@@ -120,12 +120,18 @@ pub trait Observer: Send + Sync + 'static {
     /// The contents of a registry changed. A server of a registry reports its changes.
     fn registry_changed(&self, event: &Event) {}
 
+    /// A served registry has so many registrations more, or fewer if `change` is negative. The
+    /// changes of all servers add up to their registrations: a server begins with all that there
+    /// are, and takes them back when it stops.
+    fn registrations_changed(&self, change: i64) {}
+
     /// A layer answered a request by itself, or repeated it.
     ///
     /// Layers report to the observers of the [`RequestContext`](crate::RequestContext). A server
     /// adds its observers to the context of each request.
     fn layer_acted(&self, event: &LayerEvent<'_>) {}
 
-    /// The large requests and answers of a server use this part of its memory budget, in bytes.
-    fn memory_used(&self, bytes: usize) {}
+    /// The large requests and answers of a server use so many bytes more of its memory budget, or
+    /// fewer if `change` is negative. The changes of all servers add up to the bytes in use.
+    fn memory_changed(&self, change: i64) {}
 }

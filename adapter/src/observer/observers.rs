@@ -80,6 +80,7 @@ forward_to_both! {
     instance_recovered(instance: &InstanceEvent<'_>);
     watch_resynced(agent: &str);
     registry_changed(event: &Event);
+    registrations_changed(change: i64);
     layer_acted(event: &LayerEvent<'_>);
-    memory_used(bytes: usize);
+    memory_changed(change: i64);
 }

@@ -156,6 +156,7 @@ impl MemoryBudget {
                 state.waiting[purpose as usize].pop_front();
             }
             self.wake_next(state);
+            self.report(signed(bytes));
             return Poll::Ready(bytes);
         }
         let waker = cx.waker();
@@ -185,9 +186,8 @@ impl MemoryBudget {
         let fits = state.received + state.held + bytes <= self.limits.total;
         if fits {
             state.held += bytes;
-            let used = state.used();
             drop(state);
-            self.report(used);
+            self.report(signed(bytes));
         }
         fits
     }
@@ -203,6 +203,7 @@ impl MemoryBudget {
             Use::Large | Use::Small => state.held -= bytes,
         }
         self.wake_next(state);
+        self.report(-signed(bytes));
     }
 
     /// Gives up a place in the queue.
@@ -228,26 +229,23 @@ impl MemoryBudget {
             fits.then(|| first.waker.clone())
         });
         let is_empty = state.waiting.iter().all(VecDeque::is_empty);
-        let used = state.used();
         self.has_waiters.store(!is_empty, Relaxed);
         // A waker may run code of the runtime, so not under the lock.
         drop(state);
-        self.report(used);
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// Reports how much memory is used. Small requests use the allowances of their connections,
-    /// which are not counted.
-    fn report(&self, used: usize) {
-        self.observers.report(|observer| observer.memory_used(used));
+    /// Reports a change of the memory in use. Small requests use the allowances of their
+    /// connections, which are not counted.
+    fn report(&self, change: i64) {
+        if change != 0 {
+            self.observers
+                .report(|observer| observer.memory_changed(change));
+        }
     }
 }
 
 impl State {
-    fn used(&self) -> usize {
-        self.received + self.held
-    }
-
     fn fits(&self, limits: &Limits, purpose: Use, bytes: usize) -> bool {
         let fits = self.received + self.held + bytes <= limits.shared;
         match purpose {
@@ -262,6 +260,11 @@ impl State {
             Use::Large | Use::Small => self.held += bytes,
         }
     }
+}
+
+/// A number of bytes is at most the size of the memory.
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// The most that a connection holds without asking: enough for frames of the ordinary kind.

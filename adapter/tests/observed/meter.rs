@@ -179,11 +179,11 @@ async fn a_meter_has_the_names_labels_and_values_of_the_guide() {
     );
     assert_eq!(sent.count(), 2, "{found:#?}");
 
-    // A gauge that is set moves by the difference, and the gauges of two observers add up.
+    // The gauges of two observers add up.
     let other = MetricsObserver::with_meter(&provider.meter("agentwire"));
-    for bytes in [5000, 300] {
-        observer.memory_used(bytes);
-        other.memory_used(bytes);
+    for bytes in [5000, -4700] {
+        observer.memory_changed(bytes);
+        other.memory_changed(bytes);
     }
     let memory = values().remove("agentwire_memory_used_bytes{}");
     assert_eq!(memory.as_deref(), Some("600 now By"));

@@ -7,7 +7,8 @@ use std::{
 };
 
 use agentwire::{
-    AgentError, Endpoint, LocalAgent, Map, Message, RemoteAgent, RetryPolicy, ToolResult, agent_fn,
+    AgentError, Endpoint, LocalAgent, Map, Message, RemoteAgent, RetryPolicy, ToolResult, Value,
+    agent_fn,
     layer::ConcurrencyLimit,
     observer::MetricsObserver,
     registry::{
@@ -299,6 +300,7 @@ impl Script {
         self.wait_for("agentwire_registrations", 1.0).await;
         within(remote.close()).await;
         within(registry_server.stop()).await;
+        self.wait_for("agentwire_registrations", 0.0).await;
     }
 
     fn has_recovered(&self) -> bool {
@@ -329,6 +331,83 @@ pub(crate) fn documented() -> &'static BTreeMap<String, (String, Vec<String>)> {
         });
         rows.collect()
     })
+}
+
+#[tokio::test(start_paused = true)]
+async fn registries_that_share_an_observer_report_the_sum_of_their_registrations() {
+    let script = Script::new();
+    let mut servers = Vec::new();
+    for (number, total) in [3, 5].into_iter().enumerate() {
+        let registry = LocalRegistry::new();
+        let count = 3 - number;
+        for agent in 0..count {
+            let endpoint = memory(&format!("shared-{number}-{agent}"));
+            let registration = Registration::new("pair", endpoint);
+            registry.register(registration).await.unwrap();
+        }
+        let server = RegistryServer::builder(registry.clone())
+            .observer(script.observer.clone())
+            .endpoint(memory(&format!("shared-{number}")))
+            .serve()
+            .await
+            .unwrap();
+        script
+            .wait_for("agentwire_registrations", f64::from(total))
+            .await;
+        servers.push((registry, server));
+    }
+    let (registry, first) = servers.remove(0);
+    for instance in registry.find("pair").await.unwrap() {
+        registry
+            .unregister(&InstanceRef::from(&*instance))
+            .await
+            .unwrap();
+    }
+    script.wait_for("agentwire_registrations", 2.0).await;
+    within(first.stop()).await;
+    let (_, second) = servers.remove(0);
+    within(second.stop()).await;
+    script.wait_for("agentwire_registrations", 0.0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_share_an_observer_report_the_sum_of_their_memory() {
+    let script = Script::new();
+    let memory_used = "agentwire_memory_used_bytes";
+    let held = agent_fn("held", |message: Message| async move {
+        sleep(Duration::from_secs(message.content[0].as_u64().unwrap())).await;
+        Ok(Message::agent("done"))
+    });
+    let held = Arc::new(held);
+    let mut calls = Vec::new();
+    let mut servers = Vec::new();
+    for (number, seconds) in [10_u64, 20].into_iter().enumerate() {
+        let server = LocalAgent::builder(Arc::clone(&held))
+            .observer(script.observer.clone())
+            .endpoint(memory(&format!("memory-{number}")))
+            .serve()
+            .await
+            .unwrap();
+        let remote = RemoteAgent::new(server.endpoint()).unwrap();
+        let content = vec![Value::from(seconds), "x".repeat(1_000_000).into()];
+        calls.push(tokio::spawn(async move {
+            remote.process(Message::user(content)).await.unwrap();
+        }));
+        servers.push(server);
+    }
+    sleep(Duration::from_secs(5)).await;
+    let both = script.recorder.value(memory_used);
+    sleep(Duration::from_secs(10)).await;
+    let one = script.recorder.value(memory_used);
+    assert!(one > 500_000.0, "{one}");
+    assert_eq!(both, 2.0 * one);
+    for call in calls {
+        within(call).await.unwrap();
+    }
+    script.wait_for(memory_used, 0.0).await;
+    for server in servers {
+        within(server.stop()).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

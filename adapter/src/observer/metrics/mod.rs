@@ -238,17 +238,13 @@ impl Observer for MetricsObserver {
         self.resyncs.increment(&self.sink, agent);
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "there are fewer registrations")]
     fn registry_changed(&self, event: &Event) {
         self.registry_changes.increment(&self.sink, event.name());
-        match event {
-            Event::Snapshot { registrations, .. } => {
-                self.registrations.set(registrations.len() as f64);
-            }
-            Event::Joined(_) => self.registrations.increment(1.0),
-            Event::Left(_) | Event::Expired(_) => self.registrations.decrement(1.0),
-            _ => {}
-        }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "there are fewer registrations")]
+    fn registrations_changed(&self, change: i64) {
+        self.registrations.increment(change as f64);
     }
 
     fn layer_acted(&self, event: &LayerEvent<'_>) {
@@ -276,8 +272,8 @@ impl Observer for MetricsObserver {
         clippy::cast_precision_loss,
         reason = "budgets are smaller than 2^53 bytes"
     )]
-    fn memory_used(&self, bytes: usize) {
-        self.memory.set(bytes as f64);
+    fn memory_changed(&self, change: i64) {
+        self.memory.increment(change as f64);
     }
 }
 

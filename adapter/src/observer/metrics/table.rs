@@ -100,7 +100,7 @@ pub(super) const METRICS: [(&str, Kind, Unit, &str); 21] = [
         "agentwire_memory_used_bytes",
         Kind::Gauge,
         Unit::Bytes,
-        "Memory of the budget of a server that large requests and answers use.",
+        "Memory of the budgets of all servers that large requests and answers use.",
     ),
     (
         "agentwire_instance_ejections_total",
@@ -124,7 +124,7 @@ pub(super) const METRICS: [(&str, Kind, Unit, &str); 21] = [
         "agentwire_registrations",
         Kind::Gauge,
         Unit::Count,
-        "Registrations in a served registry.",
+        "Registrations in all served registries.",
     ),
     (
         "agentwire_registry_changes_total",

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use agentwire_codec::FrameLimits;
-use agentwire_registry::{Registry, SharedRegistry, WatchScope};
+use agentwire_registry::{Event, Registry, SharedRegistry, WatchScope};
 use agentwire_transport::internal::{LogLimit, MAX_TIMEOUT};
 use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -212,12 +212,52 @@ impl RegistryServerBuilder {
 
 /// Reports the changes of a registry to the observers of its server.
 async fn report_changes(registry: SharedRegistry, observers: Observers) {
+    let mut reported = Reported {
+        observers: &observers,
+        registrations: 0,
+    };
     loop {
         let mut watch = registry.watch(WatchScope::All);
         while let Some(Ok(event)) = watch.next().await {
             observers.report(|observer| observer.registry_changed(&event));
+            reported.follow(&event);
         }
         sleep(WATCH_AGAIN).await;
+    }
+}
+
+/// The number of registrations that a server has reported. Dropping it takes them back, so that an
+/// observer of several servers knows their sum.
+struct Reported<'a> {
+    observers: &'a Observers,
+    registrations: i64,
+}
+
+impl Reported<'_> {
+    fn follow(&mut self, event: &Event) {
+        self.report(match event {
+            Event::Snapshot { registrations, .. } => {
+                i64::try_from(registrations.len()).unwrap_or(i64::MAX)
+            }
+            Event::Joined(_) => self.registrations + 1,
+            Event::Left(_) | Event::Expired(_) => self.registrations - 1,
+            _ => return,
+        });
+    }
+
+    fn report(&mut self, registrations: i64) {
+        let change = registrations - self.registrations;
+        self.registrations = registrations;
+        if change != 0 {
+            self.observers
+                .report(|observer| observer.registrations_changed(change));
+        }
+    }
+}
+
+impl Drop for Reported<'_> {
+    fn drop(&mut self) {
+        self.report(0);
     }
 }
 
