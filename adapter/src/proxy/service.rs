@@ -1,14 +1,18 @@
 //! Forwards requests to the target of a proxy.
 
-use std::time::Instant;
+use std::{
+    future::Future,
+    time::{Duration, Instant as StdInstant},
+};
 
 use agentwire_codec::{
     Body, Delivery, EnvelopeType, ErrorCode, Map, RawBody, RequestId, Value, WireError,
 };
-use agentwire_transport::internal::LogLimit;
+use agentwire_transport::internal::{LogLimit, MAX_TIMEOUT};
 use async_stream::stream;
 use futures_core::Stream;
 use futures_util::StreamExt;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -96,6 +100,7 @@ impl Service for ProxyService {
             return Err(WireError::new(ErrorCode::INTERNAL_ERROR, "Not a raw body"));
         };
         self.with_name(&mut raw);
+        let deadline = sent_deadline(&raw);
         caller.carried.put(&mut raw.payload);
         with_own_key(&mut raw, caller)?;
         let answers = answers_to(&raw);
@@ -103,14 +108,22 @@ impl Service for ProxyService {
         let target = self.target.clone();
         Ok(match answers {
             Answers::One => Work::One(Box::pin(async move {
-                let answer = target.call(id.clone(), request).await;
-                answer.unwrap_or_else(|error| Body::Error(no_answer(&error, &id)))
+                let answer = target.call(id.clone(), request);
+                match before(deadline, answer).await {
+                    Some(answer) => {
+                        answer.unwrap_or_else(|error| Body::Error(no_answer(&error, &id)))
+                    }
+                    None => Body::Error(too_late()),
+                }
             })),
             Answers::Many => {
-                let answers = target.stream(id.clone(), request);
-                Work::Many(Box::pin(answers.map(move |answer| {
+                let answers = target.stream(id.clone(), request).map(move |answer| {
                     answer.unwrap_or_else(|error| Body::Error(no_answer(&error, &id)))
-                })))
+                });
+                match deadline {
+                    Some(deadline) => Work::Many(Box::pin(until(deadline, answers))),
+                    None => Work::Many(Box::pin(answers)),
+                }
             }
             Answers::Endless => {
                 let answers = until_drained(target.stream(id.clone(), request), self.drain.clone());
@@ -144,6 +157,49 @@ fn until_drained(
             }
         }
     }
+}
+
+/// Returns the deadline that a caller has sent (PROTOCOL 16.2). The target gets the same key, and
+/// stops as well if the proxy leaves.
+fn sent_deadline(raw: &RawBody) -> Option<Instant> {
+    let has_deadline = raw.kind == EnvelopeType::Request
+        && matches!(method(raw), Some("process" | "stream" | "execute"));
+    let sent = raw.payload.get("deadline_ms").filter(|_| has_deadline)?;
+    let left = Duration::from_millis(sent.as_u64()?);
+    Some(Instant::now() + left.min(MAX_TIMEOUT))
+}
+
+/// Returns an answer, or `None` if it does not arrive before the deadline.
+async fn before<T>(deadline: Option<Instant>, answer: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, answer).await.ok(),
+        None => Some(answer.await),
+    }
+}
+
+/// Ends a stream at its deadline, also if it sends without a pause.
+fn until(
+    deadline: Instant,
+    answers: impl Stream<Item = Body> + Send + 'static,
+) -> impl Stream<Item = Body> + Send + 'static {
+    stream! {
+        let mut answers = Box::pin(answers);
+        loop {
+            let answer = timeout_at(deadline, answers.next()).await;
+            match answer {
+                Ok(Some(answer)) if Instant::now() < deadline => yield answer,
+                Ok(None) => return,
+                _ => break,
+            }
+        }
+        drop(answers);
+        yield Body::Error(too_late());
+    }
+}
+
+fn too_late() -> WireError {
+    let text = "The target of the proxy did not answer before the deadline";
+    WireError::new(ErrorCode::AGENT_TIMEOUT, text)
 }
 
 fn method(raw: &RawBody) -> Option<&str> {
@@ -209,7 +265,7 @@ fn answers_to(raw: &RawBody) -> Answers {
 /// Logs why the target did not answer, and returns the error for the caller. The error reveals
 /// neither the endpoint of the target nor the system error (PROTOCOL 7.2).
 fn no_answer(error: &Error, id: &RequestId) -> WireError {
-    if let Some(count) = FAILURES.record(Instant::now()) {
+    if let Some(count) = FAILURES.record(StdInstant::now()) {
         tracing::warn!(%id, count, error = format!("{error:#}"), "target did not answer");
     }
     let text = match error {

@@ -11,19 +11,21 @@ use std::{
 };
 
 use agentwire::{
-    Agent, AgentError, CallOptions, ErrorCode, LocalAgent, Map, Message, RemoteAgent,
-    RequestContext, RetryPolicy, ToolResult, TraceContext, agent_fn, map, stream_fn, tool_fn,
-    transport::internal::Mutex,
+    Agent, AgentError, CallOptions, ErrorCode, LocalAgent, Map, Message, Proxy, RemoteAgent,
+    RequestContext, RetryPolicy, ToolResult, TraceContext, Value, agent_fn, map, stream_fn,
+    tool_fn, transport::internal::Mutex,
 };
+use agentwire_codec::{Body, EnvelopeType};
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Notify,
+    time::Instant,
 };
 
-use crate::common::{memory, within};
+use crate::common::{RawPeer, listen, memory, within};
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -142,6 +144,68 @@ async fn a_server_stops_at_the_deadline_of_the_caller_and_passes_on_what_is_left
         "{error}"
     );
     dropped.notified().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_stops_at_the_deadline_of_the_caller() {
+    let hour = Duration::from_secs(3600);
+    let slow = agent_fn("slow", move |message: Message| async move {
+        tokio::time::sleep(hour).await;
+        Ok(message)
+    });
+    let chatty = stream_fn("chatty", move |message: Message| {
+        stream::repeat(message).then(|message| async move {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            Ok(message)
+        })
+    });
+    // A target that does not know the key, so that only the proxy can stop.
+    let (endpoint, mut far) = listen("deaf").await;
+    let deaf = tokio::spawn(async move {
+        let mut peer = RawPeer::accept(&mut far).await;
+        let request = peer.receive_payload().await;
+        tokio::time::sleep(hour).await;
+        request
+    });
+    let server = LocalAgent::builder(slow)
+        .agent(chatty)
+        .endpoint(memory("targets"))
+        .serve()
+        .await
+        .unwrap();
+    for (target, method, chunks) in [
+        (&endpoint, "process", 0),
+        (server.endpoint(), "process", 0),
+        (server.endpoint(), "stream", 4),
+    ] {
+        let target = RemoteAgent::builder(target).timeout(hour);
+        let proxy = Proxy::builder(target).endpoint(memory("proxy"));
+        let proxy = proxy.serve().await.unwrap();
+        let mut caller = RawPeer::connect(proxy.endpoint()).await;
+        let name = if method == "stream" { "chatty" } else { "slow" };
+        let message = map! {"role": "user", "content": "hi"};
+        let request = map! {
+            "version": "1.0", "type": "request", "id": "1",
+            "payload": {
+                "method": method, "agent_name": name, "message": message, "deadline_ms": 1900
+            },
+        };
+        let start = Instant::now();
+        caller
+            .send_frame(Value::from(request).to_string().as_bytes())
+            .await;
+        for _ in 0..chunks {
+            let chunk = caller.receive().await;
+            assert_eq!(chunk.body.kind(), EnvelopeType::StreamChunk);
+        }
+        let end = caller.receive().await;
+        let Body::Error(error) = end.body else {
+            panic!("{end:?}");
+        };
+        assert_eq!(error.code, ErrorCode::AGENT_TIMEOUT);
+        assert_eq!(start.elapsed(), Duration::from_millis(1900), "{method}");
+    }
+    deaf.abort();
 }
 
 struct NotifyOnDrop(Arc<Notify>);
