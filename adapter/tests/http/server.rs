@@ -546,6 +546,9 @@ async fn the_routes_invoke_take_and_give_bare_messages() {
         r#"{"message": {"content": "h\u00e9", "metadata": {}}}"#.to_owned(),
         r#"{"input": "h\u00e9"}"#.to_owned(),
         format!(r#"{{"role": "user", "content": "{large}"}}"#),
+        format!(r#"{{"content": "{large}"}}"#),
+        format!(r#"{{"message": {{"content": "{large}"}}}}"#),
+        format!(r#"{{"input": "{large}"}}"#),
     ] {
         let reply = peer.ask("/invoke", &body).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -561,7 +564,8 @@ async fn the_routes_invoke_take_and_give_bare_messages() {
     let error = &reply.json()["error"];
     assert_eq!(error["code"], "OUT_OF_STOCK");
     assert_eq!(error["details"]["missing"], 3);
-    for body in ["", "[]", "{", "{}", "7"] {
+    let other = r#"{"role":"user","content":"x"},"agent_name":"y""#;
+    for body in ["", "[]", "{", "{}", "7", other] {
         let reply = peer.ask("/invoke", body).await;
         assert_eq!(reply.status, 400, "{body}: {}", reply.text());
         assert!(reply.json()["error"]["code"].as_str().is_some());

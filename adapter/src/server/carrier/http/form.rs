@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use agentwire_codec::{Body, EnvelopeType, Format, Map, RawBody, RequestId, Value};
 
-use super::{reply, request::Hints};
+use super::{entries::Entries, reply, request::Hints};
 use crate::connection::MAX_SMALL;
 
 /// The form of the bodies of a request and its answers.
@@ -75,9 +75,13 @@ fn bare(mut raw: RawBody) -> RawBody {
 
 /// Returns the envelope of a request whose body is a message, `{"message": MESSAGE}`, or
 /// `{"input": CONTENT}`. Without a role, a message is the user's.
-pub(super) fn envelope_of(body: &[u8], hints: &Hints) -> Vec<u8> {
-    let adapted = adapted(body);
-    let message = adapted.as_deref().unwrap_or(body);
+///
+/// Returns `None` if the body is not one object of JSON. What the values contain is checked when
+/// the envelope is decoded, within the limits of memory.
+pub(super) fn envelope_of(body: &[u8], hints: &Hints) -> Option<Vec<u8>> {
+    if body.len() <= MAX_SMALL && Format::Json.decode_value(body).is_err() {
+        return None;
+    }
     let id = hints.id.clone().unwrap_or_else(RequestId::random);
     let mut envelope = br#"{"version": "1.0", "type": "request", "id": "#.to_vec();
     // A text can always be encoded.
@@ -86,36 +90,44 @@ pub(super) fn envelope_of(body: &[u8], hints: &Hints) -> Vec<u8> {
     envelope.extend_from_slice(br#", "payload": {"method": ""#);
     envelope.extend_from_slice(hints.method.as_bytes());
     envelope.extend_from_slice(br#"", "agent_name": "", "message": "#);
-    envelope.extend_from_slice(message);
+    write_message(body, &mut envelope)?;
     envelope.extend_from_slice(b"}}");
-    envelope
+    Some(envelope)
 }
 
-/// Returns the message of a small body, or `None` if the body must be read as a message.
-fn adapted(body: &[u8]) -> Option<Vec<u8>> {
-    if body.len() > MAX_SMALL {
-        return None;
-    }
-    let Ok(Value::Map(mut map)) = Format::Json.decode_value(body) else {
-        return None;
+/// Writes the message of a body.
+fn write_message(body: &[u8], envelope: &mut Vec<u8>) -> Option<()> {
+    let body = body.trim_ascii();
+    let found = Entries::read(body)?;
+    let (content, metadata) = match (found.message, found.input) {
+        (Some(message), _) if message.starts_with(b"{") => {
+            write_with_role(message, &Entries::read(message)?, envelope);
+            return Some(());
+        }
+        (Some(content), _) => (content, None),
+        (None, Some(input)) if found.content.is_none() => (input, found.metadata),
+        _ => {
+            write_with_role(body, &found, envelope);
+            return Some(());
+        }
     };
-    let mut message = match map.remove("message") {
-        Some(Value::Map(message)) => message,
-        Some(text) => Map::from([("content", text)]),
-        None => match map.remove("input") {
-            Some(input) if !map.contains_key("content") => {
-                let metadata = map.remove("metadata").unwrap_or_else(|| Map::new().into());
-                Map::from([("content", input), ("metadata", metadata)])
-            }
-            _ => map,
-        },
-    };
-    if !message.contains_key("role") {
-        message.insert("role", "user");
+    envelope.extend_from_slice(br#"{"role": "user", "content": "#);
+    envelope.extend_from_slice(content);
+    envelope.extend_from_slice(br#", "metadata": "#);
+    envelope.extend_from_slice(metadata.unwrap_or(b"{}"));
+    envelope.push(b'}');
+    Some(())
+}
+
+/// Writes a message, and that it is the user's if it has no role.
+fn write_with_role(message: &[u8], found: &Entries<'_>, envelope: &mut Vec<u8>) {
+    let mut rest = message;
+    if found.role.is_none() {
+        envelope.extend_from_slice(br#"{"role": "user""#);
+        envelope.extend_from_slice(if found.is_empty { b"" } else { b", " });
+        rest = &message[1..];
     }
-    let mut adapted = Vec::new();
-    let encoded = Format::Json.encode_value(&message.into(), &mut adapted);
-    encoded.is_ok().then_some(adapted)
+    envelope.extend_from_slice(rest);
 }
 
 /// The start of the payload of an answer with a message, and that of any other payload.
@@ -144,7 +156,7 @@ mod tests {
             r#"{"message": {"content": "hi", "metadata": {"a": 1}}}"#,
             r#"{"input": "hi", "metadata": {"a": 1}}"#,
         ] {
-            let envelope = envelope_of(body.as_bytes(), &hints());
+            let envelope = envelope_of(body.as_bytes(), &hints()).expect(body);
             let envelope = Format::Json.decode(&envelope).expect(body);
             assert_eq!(envelope.id, RequestId::from("quoted \" id"));
             let Body::Request(Request::Process(call)) = envelope.body else {
@@ -154,15 +166,74 @@ mod tests {
             assert_eq!(call.message.content, "hi", "{body}");
             assert_eq!(call.message.metadata["a"], 1, "{body}");
         }
-        let large = format!(
-            r#"{{"role": "user", "content": "{}"}}"#,
-            "x".repeat(MAX_SMALL)
-        );
-        let envelope = envelope_of(large.as_bytes(), &hints());
-        assert!(Format::Json.decode(&envelope).is_ok());
-        for body in ["", "[]", "{", r#"{"content": 1}}, "x": {"a": 1}"#] {
-            let envelope = envelope_of(body.as_bytes(), &hints());
-            assert!(Format::Json.decode(&envelope).is_err(), "{body}");
+    }
+
+    /// Returns what the body of a request becomes, or `None` if it is refused.
+    fn decoded(body: &str) -> Option<agentwire_codec::Call> {
+        let envelope = envelope_of(body.as_bytes(), &hints())?;
+        match Format::Json.decode(&envelope).ok()?.body {
+            Body::Request(Request::Process(call)) => Some(call),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn bodies_of_any_size_have_the_same_meaning() {
+        for padding in [0, MAX_SMALL, 4 * MAX_SMALL] {
+            let text = format!(r#"\"}}{{]\\{}"#, "x".repeat(padding));
+            for body in [
+                r#"{"content": "TEXT", "metadata": {"a": [1, {}]}}"#,
+                " {\"metadata\":{\"a\":[1,{}]},\"content\":\"TEXT\"}\n",
+                r#"{"role": "user", "content": "TEXT", "metadata": {"a": [1, {}]}}"#,
+                r#"{"r\u006fle": "user", "content": "TEXT", "metadata": {"a": [1, {}]}}"#,
+                r#"{"more": [{}], "message": {"content": "TEXT", "metadata": {"a": [1, {}]}}}"#,
+                r#"{"input" : "TEXT" , "metadata" : {"a": [1, {}]} , "more": 7}"#,
+            ] {
+                let call = decoded(&body.replace("TEXT", &text)).expect(body);
+                let (message, name) = (call.message, call.agent_name);
+                assert_eq!((message.role.as_str(), &*name), ("user", ""), "{body}");
+                let content = message.text().expect(body);
+                assert!(content.starts_with("\"}{]\\"), "{body}");
+                assert_eq!(content.len(), padding + 5, "{body}");
+                assert_eq!(message.metadata["a"][0], 1, "{body}");
+            }
+            let call = decoded(&r#"{"message": "TEXT"}"#.replace("TEXT", &text));
+            assert_eq!(
+                call.expect("a call").message.content.as_str().map(str::len),
+                Some(padding + 5)
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_one_object_never_becomes_a_request() {
+        let spaces = " ".repeat(MAX_SMALL + 1);
+        for body in [
+            "",
+            "7",
+            "[]",
+            "{",
+            "{}",
+            "{]",
+            r#"{"content": 1]"#,
+            r#"{"content": 1,}"#,
+            r#"{"content": 1 2}"#,
+            r#"{"content": [}}"#,
+            r#"{"content": "}"#,
+            r#"{"content" 1}"#,
+            r#"{content: 1}"#,
+            r#"{"content": 1} {}"#,
+            r#"{"content": 1}}, "x": {"a": 1}"#,
+            r#"{"role":"user","content":"x"},"agent_name":"y""#,
+            r#"{"message":{"content":"x"},"agent_name":"y"},"agent_name":"z""#,
+            r#"[],"message":{"role":"user","content":"x"},"agent_name":"y""#,
+            r#"1,"message":{"role":"user","content":"x"},"agent_name":"y""#,
+            r#"{"input":1},"agent_name":"y""#,
+            r#"{"input":1,"metadata":{}},"agent_name":{"a":1}"#,
+        ] {
+            assert!(decoded(body).is_none(), "{body}");
+            let large = format!("{body}{spaces}");
+            assert!(decoded(&large).is_none(), "{body}, large");
         }
     }
 

@@ -8,12 +8,13 @@
 //! | `routes` > `probes` | finds what a request asks for; health, readiness, descriptions |
 //! | `exchange` | starts a request of an agent, and answers it |
 //! | `request` > `memory` | reads a body within the limits, and decodes it |
-//! | `form` | bare messages instead of envelopes, for the routes `/invoke` |
+//! | `form` > `entries` | bare messages instead of envelopes, for the routes `/invoke` |
 //! | `reply` > `body` | the statuses, headers and bodies of answers |
 //! | `wire`, `activity` | the bytes below hyper, and what the timeouts know about them |
 
 mod activity;
 mod body;
+mod entries;
 mod exchange;
 mod form;
 mod options;

@@ -51,6 +51,7 @@ struct Payload {
 }
 
 /// What the path and the headers of a request say about its envelope.
+#[derive(Clone)]
 pub(super) struct Hints {
     /// The id for a body without one.
     pub(super) id: Option<RequestId>,
@@ -116,9 +117,24 @@ where
     observers.report(|observer| observer.bytes_received(Side::Server, received));
     let bytes = match hints.form {
         Form::Envelope => bytes,
-        Form::Message => form::envelope_of(&bytes, hints).into(),
+        Form::Message => enveloped(bytes, hints).await?,
     };
     decode(http, memory, hints, bytes, grant).await
+}
+
+/// Puts a message into an envelope.
+async fn enveloped(bytes: Bytes, hints: &Hints) -> Result<Bytes, Refusal> {
+    let envelope = if bytes.len() <= MAX_INLINE {
+        form::envelope_of(&bytes, hints)
+    } else {
+        let hints = hints.clone();
+        Offload::new(move || form::envelope_of(&bytes, &hints)).await
+    };
+    envelope.map(Bytes::from).ok_or_else(|| {
+        let text = "The body is not a JSON object";
+        let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text);
+        Refusal::new(hints.id(), error).because("malformed")
+    })
 }
 
 async fn read<B>(
