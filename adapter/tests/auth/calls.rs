@@ -410,10 +410,10 @@ async fn a_description_contains_only_what_the_caller_may_see() {
 #[tokio::test]
 async fn an_error_names_only_agents_and_tools_that_the_caller_may_use() {
     let forecasts = Role::new("forecasts")
-        .allow(Rule::new([Verb::Call]).agents(["w*"]))
+        .allow(Rule::new([Verb::Call, Verb::Stream]).agents(["w*"]))
         .allow(Rule::new([Verb::Execute]).tools(["f*"]));
     let others = Role::new("others")
-        .allow(Rule::new([Verb::Call]).agents(["x*"]))
+        .allow(Rule::new([Verb::Call, Verb::Stream]).agents(["x*"]))
         .allow(Rule::new([Verb::Execute]).tools(["x*"]));
     let security = Security::new()
         .authenticate(tokens([
@@ -421,17 +421,32 @@ async fn an_error_names_only_agents_and_tools_that_the_caller_may_use() {
             Principal::new("bob").with_role("others"),
         ]))
         .authorize(Policy::new().role(forecasts).role(others));
-    let server = serve(security, "memory://auth-names-in-errors").await;
-    for (name, missing, agents, tools) in [
+    let server = serve(security.clone(), "memory://auth-names-in-errors").await;
+    // The target of a proxy answers with all names.
+    let target = serve(Security::new(), "memory://auth-names-behind-a-proxy").await;
+    let proxy = Proxy::builder(RemoteAgent::builder(target.endpoint()))
+        .endpoint("memory://auth-names-in-errors-of-a-proxy")
+        .security(security)
+        .serve()
+        .await
+        .unwrap();
+    let both = [server.endpoint(), proxy.endpoint()];
+    let callers = [
         ("alice", ["w", "f"], &["weather"][..], &["forecast"][..]),
         ("bob", ["x", "x"], &[], &[]),
-    ] {
-        let remote = RemoteAgent::builder(server.endpoint()).name(missing[0]);
+    ];
+    for (endpoint, (name, missing, agents, tools)) in both
+        .into_iter()
+        .flat_map(|endpoint| callers.map(|caller| (endpoint, caller)))
+    {
+        let remote = RemoteAgent::builder(endpoint).name(missing[0]);
         let remote = remote.credentials(bearer(name)).build().unwrap();
         let call = remote.process(Message::user("?")).await.unwrap_err();
+        let stream = remote.stream(Message::user("?")).next().await.unwrap();
         let tool = remote.execute(missing[1], Map::new()).await.unwrap_err();
         for (error, code, known) in [
             (call, "AGENT_NOT_FOUND", agents),
+            (stream.unwrap_err(), "AGENT_NOT_FOUND", agents),
             (tool, "TOOL_NOT_FOUND", tools),
         ] {
             let error = error.remote().unwrap();

@@ -285,7 +285,12 @@ impl Inner {
     }
 
     /// Removes the names that the caller may not know from the error for an unknown name.
-    fn with_visible_names(&self, error: WireError, asked: &Asked, caller: &Caller) -> WireError {
+    pub(super) fn with_visible_names(
+        &self,
+        error: WireError,
+        asked: &Asked,
+        caller: &Caller,
+    ) -> WireError {
         let (Some(principal), Some(Value::List(known))) =
             (&caller.principal, error.details.get("available"))
         else {
@@ -294,11 +299,15 @@ impl Inner {
         let policy = self.security.current_policy();
         let names = known.iter().filter_map(Value::as_str);
         match (&asked.object, asked.verb) {
-            (Object::Agent(name), Some(verb)) => {
+            (object, Some(verb)) if error.code == ErrorCode::AGENT_NOT_FOUND => {
+                let name = match object {
+                    Object::Agent(name) => name,
+                    _ => "",
+                };
                 let may = |known: &&str| policy.allows(principal, &Access::agent(verb, known));
                 agent_not_found(name, &names.filter(may).collect::<Vec<_>>())
             }
-            (Object::Tool(name), _) => {
+            (Object::Tool(name), _) if error.code == ErrorCode::TOOL_NOT_FOUND => {
                 let may = |known: &&str| policy.allows(principal, &Access::tool(known));
                 tool_not_found(name, &names.filter(may).collect::<Vec<_>>())
             }

@@ -34,11 +34,13 @@ impl Answers {
     /// Follows the work of a request, if there is anything to count or to record.
     pub(super) async fn follow(self, started: Result<Work, WireError>) -> Result<Work, WireError> {
         match started {
-            Ok(Work::One(answer)) if self.wants_answer() => Ok(Work::One(Box::pin(async move {
-                let answer = answer.await;
-                self.count(&answer);
-                self.finish(answer).await
-            }))),
+            Ok(Work::One(answer)) if self.wants_answer() || self.may_reveal_names() => {
+                Ok(Work::One(Box::pin(async move {
+                    let answer = self.visible(answer.await);
+                    self.count(&answer);
+                    self.finish(answer).await
+                })))
+            }
             Ok(Work::Many(mut answers)) if self.wants_answer() || self.wants_stream() => {
                 let mut revision = self.gate.revision();
                 let mut checked = Instant::now();
@@ -66,7 +68,7 @@ impl Answers {
                             }
                         }
                         let answer = match answer {
-                            Some(Some(answer)) => answer,
+                            Some(Some(answer)) => self.visible(answer),
                             Some(None) => return,
                             None => continue,
                         };
@@ -102,6 +104,27 @@ impl Answers {
         self._place.is_some() || !self.gate.security.authenticators.is_empty()
     }
 
+    /// Returns whether the answer may be an error in which the target of a proxy names all of its
+    /// agents.
+    fn may_reveal_names(&self) -> bool {
+        self.asked.is_raw && self.caller.principal.is_some()
+    }
+
+    /// Removes the names that the caller may not know from the error of the target of a proxy.
+    fn visible(&self, answer: Body) -> Body {
+        if !self.may_reveal_names() || answer.kind() != EnvelopeType::Error {
+            return answer;
+        }
+        match unknown_name(&answer) {
+            Some(error) => Body::Error(self.gate.with_visible_names(
+                error,
+                &self.asked,
+                &self.caller,
+            )),
+            None => answer,
+        }
+    }
+
     fn count(&self, answer: &Body) {
         if self.quota.bytes_per_minute.is_some() {
             let bytes = approximate_memory(answer, usize::MAX);
@@ -133,6 +156,23 @@ impl Answers {
 
 /// How long a stream goes on before its permission is checked again.
 const MAX_UNCHECKED: Duration = Duration::from_secs(60);
+
+/// Returns the error of a server for an unknown name, if it lists the known ones.
+fn unknown_name(answer: &Body) -> Option<WireError> {
+    let error = match answer {
+        Body::Error(error) => error.clone(),
+        Body::Raw(raw) => {
+            let text = |key: &str| raw.payload.get(key).and_then(Value::as_str);
+            let details = raw.payload.get("error_details").and_then(Value::as_map);
+            let message = text("error_message").unwrap_or_default();
+            WireError::new(ErrorCode::from(text("error_code")?), message)
+                .with_details(details?.clone())
+        }
+        _ => return None,
+    };
+    let is_unknown = [ErrorCode::AGENT_NOT_FOUND, ErrorCode::TOOL_NOT_FOUND].contains(&error.code);
+    (is_unknown && error.details.contains_key("available")).then_some(error)
+}
 
 /// Returns the code of an error and its reason, or `None` if the answer is not an error.
 fn failure(answer: &Body) -> Option<String> {
