@@ -16,19 +16,27 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::{State, url::AdminUrl};
 
-/// Accepts connections until the task is aborted.
+/// Accepts connections until the future is dropped, which also drops the connections.
 pub(super) async fn run(listener: TcpListener, url: AdminUrl, state: Arc<State>) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let url = Arc::new(url);
+    let mut connections = JoinSet::new();
     loop {
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
+        while connections.try_join_next().is_some() {}
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -38,23 +46,36 @@ pub(super) async fn run(listener: TcpListener, url: AdminUrl, state: Arc<State>)
             }
         };
         let (url, state) = (Arc::clone(&url), Arc::clone(&state));
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let (url, state) = (Arc::clone(&url), Arc::clone(&state));
-                let peer = Peer::new(PeerAddr::Tcp(address));
-                async move { Ok::<_, Infallible>(answer(&request, peer, &url, &state).await) }
-            });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(MAX_HEADER)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "admin: connection failed");
-            }
+        let peer = Peer::new(PeerAddr::Tcp(address));
+        connections.spawn(async move {
+            serve(stream, peer, &url, &state).await;
             drop(permit);
         });
+    }
+}
+
+/// Answers one request. The time is limited, so that peers that do not read cannot hold all
+/// permits.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
+    url: &AdminUrl,
+    state: &State,
+) {
+    let service = service_fn(|request| {
+        let peer = peer.clone();
+        async move { Ok::<_, Infallible>(answer(&request, peer, url, state).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(CONNECTION_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin: connection failed"),
+        Err(_) => tracing::debug!("admin: connection took too long"),
     }
 }
 
@@ -224,11 +245,44 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 const MAX_CONNECTIONS: usize = 64;
 const MAX_HEADER: usize = 16 * 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the start of a connection to the last byte of the answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
-    use super::{super::url::parse_admin_url, *};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::Instant,
+    };
+
+    use super::{
+        super::{Admin, url::parse_admin_url},
+        *,
+    };
+
+    const PAGE: &[u8] = b"GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_is_cut_and_one_that_pipelines_gets_one_answer() {
+        let admin = Admin::new(parse_admin_url("http://127.0.0.1:0").unwrap());
+        let peer = || Peer::new(PeerAddr::Tcp(([127, 0, 0, 1], 1).into()));
+        let start = Instant::now();
+        let (mut near, far) = duplex(64);
+        let ((), sent) = tokio::join!(
+            serve(far, peer(), &admin.url, &admin.state),
+            near.write_all(PAGE)
+        );
+        sent.unwrap();
+        assert_eq!(start.elapsed(), CONNECTION_TIMEOUT);
+
+        let (mut near, far) = duplex(64 * 1024);
+        near.write_all(&PAGE.repeat(2)).await.unwrap();
+        serve(far, peer(), &admin.url, &admin.state).await;
+        let mut answers = String::new();
+        near.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 1);
+    }
 
     #[test]
     fn a_page_under_the_name_of_another_site_is_refused() {
