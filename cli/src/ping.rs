@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use agentwire::{Map, RemoteAgent, Value, transport::internal::Escaped};
 use clap::Args;
+use hdrhistogram::Histogram;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -52,7 +53,7 @@ impl PingArgs {
             Address::Endpoint(endpoint, _) => endpoint.to_string(),
             Address::Registry(_, name) => format!("{name:?}"),
         };
-        let mut pings = Pings::new(self.json);
+        let mut pings = Pings::new(self.json)?;
         runtime::run_follower(async {
             let mut signals = StopSignals::start()?;
             tokio::select! {
@@ -67,7 +68,7 @@ impl PingArgs {
 /// The round trips that have ended.
 struct Pings {
     is_json: bool,
-    times: Vec<Duration>,
+    times: Times,
     lost: u64,
     last_loss: Option<Loss>,
 }
@@ -79,13 +80,13 @@ struct Loss {
 }
 
 impl Pings {
-    fn new(is_json: bool) -> Self {
-        Self {
+    fn new(is_json: bool) -> Result<Self, CliError> {
+        Ok(Self {
             is_json,
-            times: Vec::new(),
+            times: Times::new()?,
             lost: 0,
             last_loss: None,
-        }
+        })
     }
 
     async fn run(
@@ -101,11 +102,13 @@ impl Pings {
             let start = Instant::now();
             match remote.ping().await {
                 Ok(time) => {
-                    self.times.push(time);
+                    self.times.record(time);
                     self.print_answer(number, time)?;
                 }
                 // `--wait` concerns the start of the server, so it ends with the first answer.
-                Err(error) if self.times.is_empty() && waiting.may_retry(&error).await => continue,
+                Err(error) if self.times.count() == 0 && waiting.may_retry(&error).await => {
+                    continue;
+                }
                 Err(error) => {
                     let code = error.code().to_string();
                     let error = CliError::from(error);
@@ -152,14 +155,14 @@ impl Pings {
 
     /// Prints the summary. Returns an error if no round trip was completed.
     fn summarize(self, server: &str) -> Result<(), CliError> {
-        let (times, lost) = (Summary::of(&self.times), self.lost);
-        let all = self.times.len() as u64 + lost;
+        let (times, lost) = (self.times.summary(), self.lost);
+        let all = self.times.count() + lost;
         if self.is_json {
             let mut line = Map::from([("sent", Value::from(all)), ("lost", lost.into())]);
-            if let Some(times) = &times {
-                line.insert("min_ms", millis(times.min));
-                line.insert("median_ms", millis(times.median));
-                line.insert("max_ms", millis(times.max));
+            if let Some([min, median, max]) = times.map(|times| times.map(millis)) {
+                line.insert("min_ms", min);
+                line.insert("median_ms", median);
+                line.insert("max_ms", max);
             }
             output::print_json(line)?;
         } else {
@@ -169,8 +172,7 @@ impl Pings {
                 lost as f64 / all as f64 * 100.0
             };
             let mut line = format!("{all} sent, {lost} lost ({percent:.0} %)");
-            if let Some(Summary { min, median, max }) = times {
-                let [min, median, max] = [min, median, max].map(millis);
+            if let Some([min, median, max]) = times.map(|times| times.map(millis)) {
                 line += &format!("; min/median/max {min:.3}/{median:.3}/{max:.3} ms");
             }
             output::print_line(line)?;
@@ -194,26 +196,42 @@ impl Pings {
     }
 }
 
-/// The distribution of the round trips.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Summary {
+/// The distribution of the round trips. Its memory does not grow with their number.
+struct Times {
+    /// The times in nanoseconds.
+    histogram: Histogram<u64>,
     min: Duration,
-    median: Duration,
     max: Duration,
 }
 
-impl Summary {
-    fn of(times: &[Duration]) -> Option<Self> {
-        let mut times = times.to_vec();
-        times.sort_unstable();
-        let (&min, &max) = (times.first()?, times.last()?);
-        let middle = times.len() / 2;
-        let median = if times.len() % 2 == 1 {
-            times[middle]
-        } else {
-            (times[middle - 1] + times[middle]) / 2
-        };
-        Some(Self { min, median, max })
+impl Times {
+    fn new() -> Result<Self, CliError> {
+        let histogram =
+            Histogram::new(DIGITS).map_err(|error| CliError::from_error(Exit::Usage, &error))?;
+        Ok(Self {
+            histogram,
+            min: Duration::MAX,
+            max: Duration::ZERO,
+        })
+    }
+
+    fn record(&mut self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        // Only a histogram that cannot grow refuses a value.
+        let _ = self.histogram.record(nanos);
+        self.min = self.min.min(time);
+        self.max = self.max.max(time);
+    }
+
+    /// Returns the number of round trips.
+    fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// Returns the minimum, the median and the maximum, unless there are no times.
+    fn summary(&self) -> Option<[Duration; 3]> {
+        let median = Duration::from_nanos(self.histogram.value_at_quantile(0.5));
+        (self.count() > 0).then(|| [self.min, median.clamp(self.min, self.max), self.max])
     }
 }
 
@@ -221,6 +239,9 @@ impl Summary {
 fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
+
+/// The significant digits of the median.
+const DIGITS: u8 = 3;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -233,20 +254,35 @@ Examples:
 mod tests {
     use super::*;
 
+    fn times(millis: impl IntoIterator<Item = u64>) -> Times {
+        let mut times = Times::new().unwrap();
+        for millis in millis {
+            times.record(Duration::from_millis(millis));
+        }
+        times
+    }
+
     #[test]
     fn the_median_is_in_the_middle() {
-        let times = |millis: &[u64]| -> Vec<_> {
-            millis.iter().copied().map(Duration::from_millis).collect()
-        };
-        let median = |millis: &[u64]| Summary::of(&times(millis)).map(|it| it.median);
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[3]), Some(Duration::from_millis(3)));
-        assert_eq!(median(&[9, 1, 4]), Some(Duration::from_millis(4)));
-        assert_eq!(median(&[9, 1, 4, 2]), Some(Duration::from_millis(3)));
-        let summary = Summary::of(&times(&[9, 1, 4])).unwrap();
-        assert_eq!(
-            (summary.min, summary.max),
-            (Duration::from_millis(1), Duration::from_millis(9))
-        );
+        assert_eq!(times([]).summary(), None);
+        for (all, expected) in [
+            (&[3][..], [3, 3, 3]),
+            (&[9, 1, 4], [1, 4, 9]),
+            (&[9, 1, 4, 2], [1, 2, 9]),
+        ] {
+            let [min, median, max] = times(all.iter().copied()).summary().unwrap();
+            let [first, middle, last] = expected.map(Duration::from_millis);
+            assert_eq!((min, max), (first, last));
+            assert!(median.abs_diff(middle) <= middle / 1000, "{median:?}");
+        }
+    }
+
+    #[test]
+    fn many_round_trips_need_no_more_memory_than_few() {
+        let few = times([1, 1000]);
+        let many = times((0..100_000).map(|number| 1 + number % 1000));
+        assert_eq!(many.count(), 100_000);
+        let places = |times: &Times| times.histogram.distinct_values();
+        assert_eq!(places(&many), places(&few));
     }
 }
