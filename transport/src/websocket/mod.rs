@@ -6,7 +6,7 @@
 //! timeouts, is therefore the same as for other carriers.
 //!
 //! The layers are `handshake` > `stream` > `idle` > `socket` > `reader`, `writer`, `keepalive` >
-//! `header`.
+//! `header`, `spare`.
 
 mod fault;
 mod handshake;
@@ -17,6 +17,7 @@ mod mask;
 mod options;
 mod reader;
 mod socket;
+mod spare;
 mod stream;
 mod text;
 mod writer;

@@ -7,6 +7,7 @@ use super::{
     header::{Header, Opcode, Role},
     mask,
     options::{FragmentBudget, WebSocketOptions},
+    spare::{self, READ_SIZE},
     text::TextCheck,
 };
 
@@ -345,7 +346,8 @@ fn read_close(payload: &[u8]) -> Result<CloseFrame, WebSocketFault> {
     }
 }
 
-/// Bytes of the connection that have not been interpreted. An idle connection has no buffer.
+/// Bytes of the connection that have not been interpreted. An idle connection has no buffer: the
+/// next connection that reads on the same thread uses it.
 #[derive(Debug, Default)]
 pub(super) struct RawBuffer {
     /// The buffer, of which the bytes from `start` to `end` are filled.
@@ -401,7 +403,7 @@ impl RawBuffer {
             READ_SIZE
         };
         if self.is_empty() && self.buffer.len() < size {
-            self.buffer = vec![0; size];
+            self.buffer = spare::take(size);
         }
         // What is left is the start of a header or of a control frame.
         self.space(size / 4)
@@ -413,10 +415,10 @@ impl RawBuffer {
         self.is_busy = self.end == self.buffer.len();
     }
 
-    /// Frees the buffer if it is empty.
+    /// Gives the buffer away if it is empty.
     pub(super) fn release(&mut self) {
         if self.is_empty() {
-            self.buffer = Vec::new();
+            spare::keep(std::mem::take(&mut self.buffer));
             self.is_busy = false;
         }
     }
@@ -424,5 +426,4 @@ impl RawBuffer {
 
 /// The length of a length (PROTOCOL 1.1).
 pub(super) const PREFIX_LEN: usize = 4;
-const READ_SIZE: usize = 4 * 1024;
 const BUSY_READ_SIZE: usize = 64 * 1024;
