@@ -81,10 +81,8 @@ struct Driver {
 impl Http1 {
     pub(super) async fn open(connection: Connection, open: OpenConnection) -> hyper::Result<Self> {
         let (wire, shared) = Wire::new(connection);
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(MAX_HEADERS)
-            .handshake(TokioIo::new(wire))
-            .await?;
+        // By default, hyper allows 100 headers, and reads them without copying its arrays.
+        let (sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
         Ok(Self {
             sender,
             driver: Driver {
@@ -170,5 +168,3 @@ impl fmt::Debug for Http1 {
         f.debug_tuple("Http1").field(&self.shared).finish()
     }
 }
-
-const MAX_HEADERS: usize = 100;

@@ -209,8 +209,8 @@ fn builder(config: &ServerConfig, spawner: Spawner) -> Builder<Spawner> {
         // The session has timeouts of its own.
         .header_read_timeout(None)
         .timer(TokioTimer::new())
-        .max_buf_size(MAX_HEADERS)
-        .max_headers(MAX_HEADER_COUNT);
+        // By default, hyper allows 100 headers, and reads them without copying its arrays.
+        .max_buf_size(MAX_HEADERS);
     let streams = u32::try_from(config.max_in_flight).unwrap_or(u32::MAX);
     builder
         .http2()
@@ -397,7 +397,6 @@ impl Watch<'_> {
 
 /// The maximum size of the first line and the headers of a request.
 const MAX_HEADERS: usize = 32 * 1024;
-const MAX_HEADER_COUNT: usize = 100;
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 
 /// The bytes of one request, and of all requests of a connection, that a peer may send before they
