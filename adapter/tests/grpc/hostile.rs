@@ -1,6 +1,6 @@
 //! Requests that break the rules of gRPC, or try to use up the memory of the server.
 
-use std::io::Write;
+use std::{future::poll_fn, io::Write};
 
 use agentwire::{LocalAgent, Message, agent_fn};
 use agentwire_proto::{Response, StreamChunk};
@@ -247,4 +247,35 @@ async fn a_caller_that_does_not_read_holds_its_own_call_only() {
     })
     .await;
     assert_eq!(error.reason(), Some(Reason::CANCEL));
+}
+
+#[tokio::test]
+async fn a_message_that_waits_for_memory_leaves_the_connection_to_others() {
+    const MIB: usize = 1 << 20;
+    // What a peer may send of one message before the server reads it.
+    const WINDOW: usize = 192 * 1024;
+    // The bytes of all messages may hold a quarter of the budget.
+    let server = serve_with(builder().memory_budget(8 * MIB)).await;
+    let start = &prefixed(0, &vec![0; 3 * MIB / 2])[..5];
+
+    let mut holder = RawClient::connect(server.endpoint()).await;
+    let (_holding, mut held) = holder.start(PROCESS, &[]).await;
+    held.send_data(start.to_vec().into(), false).unwrap();
+    // The server has also read what was sent before.
+    assert_eq!(holder.process("x").await.message.unwrap().content, "x");
+
+    let mut raw = RawClient::connect(server.endpoint()).await;
+    assert_eq!(raw.process("x").await.message.unwrap().content, "x");
+    let (_waiting, mut stream) = raw.start(PROCESS, &[]).await;
+    stream.send_data(start.to_vec().into(), false).unwrap();
+    stream.reserve_capacity(MIB);
+    while stream.capacity() < WINDOW - start.len() {
+        let more = within(poll_fn(|cx| stream.poll_capacity(cx))).await;
+        more.expect("the stream is open").unwrap();
+    }
+    let rest = vec![0; stream.capacity()];
+    stream.send_data(rest.into(), false).unwrap();
+    for _ in 0..3 {
+        assert_eq!(raw.process("x").await.message.unwrap().content, "x");
+    }
 }

@@ -43,6 +43,8 @@ pub(super) async fn open(connection: Connection, max_calls: usize) -> Result<Ope
     let mut builder = Builder::new();
     builder
         .enable_push(false)
+        // A frame is a write of its sender.
+        .max_frame_size(MAX_FRAME)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(connection_window(max_calls))
         .max_header_list_size(MAX_HEADERS);
@@ -204,6 +206,8 @@ pub(super) fn failure(
         Failure::Broken(Some(FrameError::Io(error)))
     }
 }
+
+const MAX_FRAME: u32 = 64 * 1024;
 
 /// What the server may send of one answer that its caller has not read.
 const STREAM_WINDOW: u32 = 1024 * 1024;

@@ -252,6 +252,8 @@ fn builder(max_in_flight: usize) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
     builder
         .max_concurrent_streams(u32::try_from(max_in_flight).unwrap_or(u32::MAX))
+        // A frame is a write of its sender.
+        .max_frame_size(MAX_FRAME)
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADERS)
@@ -259,8 +261,11 @@ fn builder(max_in_flight: usize) -> h2::server::Builder {
     builder
 }
 
-/// What a peer may send of a message before the message is granted memory.
-const STREAM_WINDOW: u32 = 64 * 1024 + 1024;
+const MAX_FRAME: u32 = 64 * 1024;
+
+/// What a peer may send of a message before the message is granted memory. A message that waits for
+/// memory leaves a quarter of the connection's window to the others.
+const STREAM_WINDOW: u32 = CONNECTION_WINDOW / 4 * 3;
 
 /// What a peer may send on all streams of a connection that the server has not read.
 const CONNECTION_WINDOW: u32 = 256 * 1024;

@@ -218,6 +218,8 @@ fn builder(config: &ServerConfig, spawner: Spawner) -> Builder<Spawner> {
         .max_concurrent_streams(streams)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_send_buf_size(64 * 1024)
+        // A frame is a write of its sender.
+        .max_frame_size(MAX_FRAME)
         // The windows bound the bytes that arrive before a request has memory.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -399,9 +401,11 @@ impl Watch<'_> {
 const MAX_HEADERS: usize = 32 * 1024;
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 
+const MAX_FRAME: u32 = 64 * 1024;
+
 /// The bytes of one request, and of all requests of a connection, that a peer may send before they
-/// are read.
-const STREAM_WINDOW: u32 = 64 * 1024;
+/// are read. A request that waits for memory leaves a quarter to the others.
+const STREAM_WINDOW: u32 = CONNECTION_WINDOW / 4 * 3;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
 /// The interval of the pings of HTTP/2, and the time for their answers.
