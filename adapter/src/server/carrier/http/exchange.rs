@@ -36,7 +36,7 @@ use crate::{
 /// A request and everything that its answer needs.
 pub(super) struct Exchange {
     pub(super) http: Arc<HttpServer>,
-    pub(super) caller: Caller,
+    pub(super) caller: Arc<Caller>,
     pub(super) memory: Memory,
     pub(super) in_flight: InFlight,
 }
@@ -162,7 +162,7 @@ impl Exchange {
         let credential = Credential::from_headers(headers)?;
         Some(Caller {
             credential: Some(credential),
-            ..self.caller.clone()
+            ..(*self.caller).clone()
         })
     }
 
@@ -214,7 +214,7 @@ impl Exchange {
             running, charge, ..
         } = started;
         Events {
-            peer: self.caller.peer,
+            peer: self.caller.peer.clone(),
             form,
             running,
             next,

@@ -65,7 +65,7 @@ pub(super) async fn card(exchange: &Exchange, headers: &HeaderMap) -> Response<R
 pub(super) async fn auth(exchange: &Exchange, headers: &HeaderMap) -> Response<ReplyBody> {
     let caller = exchange.caller_of(headers);
     let has_credential = caller.is_some();
-    let caller = caller.unwrap_or_else(|| exchange.caller.clone());
+    let caller = caller.unwrap_or_else(|| (*exchange.caller).clone());
     let checked = exchange.http.service.check_credential(caller).await;
     if let Err(error) = checked {
         let id = agentwire_codec::RequestId::unknown();

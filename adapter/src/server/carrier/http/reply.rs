@@ -184,7 +184,7 @@ pub(super) fn events(events: Events) -> Response<ReplyBody> {
 pub(super) fn put_id(headers: &mut HeaderMap, id: &RequestId) {
     let text = id.to_text();
     if text.len() <= MAX_ID_LEN {
-        if let Ok(value) = HeaderValue::from_str(&text) {
+        if let Ok(value) = HeaderValue::try_from(text.into_owned()) {
             headers.insert(REQUEST_ID, value);
         }
     }

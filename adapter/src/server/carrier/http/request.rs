@@ -1,6 +1,6 @@
 //! Reads the bodies of requests within the limits, and decodes them.
 
-use std::{fmt::Display, future::poll_fn, pin::pin, time::Instant as StdInstant};
+use std::{fmt::Display, future::poll_fn, pin::pin, task::Poll, time::Instant as StdInstant};
 
 use agentwire_codec::{
     DecodeError, DecodeFault, Envelope, ErrorCode, Format, Map, MemoryBound, RequestId, Value,
@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode, header::CONTENT_ENCODING};
 use http_body::Body;
 use tokio::{
     task::yield_now,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -26,6 +26,7 @@ use crate::{
         Bodies, MAX_EXCESS_MEMORY, MAX_INLINE, MAX_SMALL, Offload,
         frame_log::{Direction, log_message},
     },
+    deadline_timer::DeadlineTimer,
     observer::Side,
     server::{
         budget::Use,
@@ -159,11 +160,20 @@ where
     let mut body = pin!(body);
     let mut read = BytesMut::new();
     let timeout = http.config.frame_timeout;
-    let (mut until, mut window) = (Instant::now() + timeout, 0);
+    // The time begins with the first wait: most bodies have arrived.
+    let (mut until, mut window) = (None, 0);
+    // One timer for all parts of a body: a new timer may wake the thread that waits for timers.
+    let mut timer = DeadlineTimer::default();
     loop {
-        let next = timeout_at(until, poll_fn(|cx| body.as_mut().poll_frame(cx)));
+        let next = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+            Poll::Pending => {
+                let until = *until.get_or_insert_with(|| Instant::now() + timeout);
+                timer.poll(cx, until).map(Err)
+            }
+        });
         let data = match next.await {
-            Err(_) => return Err(too_slow(hints)),
+            Err(()) => return Err(too_slow(hints)),
             Ok(None) => break,
             Ok(Some(Err(error))) => {
                 let text = format!("The body cannot be read: {error}");
@@ -199,7 +209,7 @@ where
             data.advance(len);
         }
         if (read.len() - window) as u64 >= least_bytes(MIN_REQUEST_RATE, timeout) {
-            (until, window) = (Instant::now() + timeout, read.len());
+            (until, window) = (None, read.len());
         }
     }
     grant.shrink(read.len());

@@ -103,7 +103,7 @@ where
         let peer = request.extensions().get::<Peer>().cloned();
         let caller = Caller::new(peer.unwrap_or_else(|| Peer::new(PeerAddr::Unknown)));
         let exchange = Exchange {
-            caller: caller.observed(&self.http.config.observers),
+            caller: Arc::new(caller.observed(&self.http.config.observers)),
             memory: Memory::new(&self.http.budget),
             in_flight: InFlight::new(&self.activity),
             http: Arc::clone(&self.http),

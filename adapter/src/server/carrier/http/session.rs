@@ -68,8 +68,8 @@ pub(super) async fn serve(
     let caller = Caller {
         connection: slot.connection(),
         ..Caller::new(connection.peer().clone())
-    }
-    .observed(&http.config.observers);
+    };
+    let caller = Arc::new(caller.observed(&http.config.observers));
     let activity = Arc::new(Activity::default());
     let memory = Memory::new(&http.budget);
     let wire = Wire::new(connection, &activity);
@@ -83,7 +83,7 @@ pub(super) async fn serve(
         }
         let exchange = Exchange {
             http: Arc::clone(&http),
-            caller: caller.clone(),
+            caller: Arc::clone(&caller),
             memory: memory.clone(),
             in_flight: InFlight::new(&activity),
         };
@@ -117,7 +117,7 @@ pub(super) async fn serve(
     };
     // The connection and its requests wake each other.
     let mut rounds = PollRounds::new();
-    let mut poll = |cx: &mut Context<'_>| {
+    let reason = poll_fn(|cx| {
         match watch.poll_stage(cx) {
             Some(Stage::Aborted) => return Poll::Ready("aborted"),
             Some(Stage::Draining) => served.as_mut().graceful_shutdown(),
@@ -126,7 +126,7 @@ pub(super) async fn serve(
         if watch.has_expired() {
             served.as_mut().graceful_shutdown();
         }
-        match served.as_mut().poll(cx) {
+        match rounds.poll(cx, |cx| served.as_mut().poll(cx)) {
             #[cfg(feature = "websocket")]
             Poll::Ready(Ok(())) if handshake.is_accepted() => Poll::Ready("upgraded"),
             Poll::Ready(Ok(())) if watch.is_draining => Poll::Ready("stopped"),
@@ -139,8 +139,7 @@ pub(super) async fn serve(
             }
             Poll::Pending => watch.poll_timeouts(cx),
         }
-    };
-    let reason = poll_fn(|cx| rounds.poll(cx, &mut poll));
+    });
     let reason = reason.await;
     #[cfg(feature = "websocket")]
     if reason == "upgraded" {
@@ -315,8 +314,11 @@ impl Watch<'_> {
     /// Returns whether the certificate of the peer has just expired. The requests in flight are
     /// answered first, within the time of a shutdown.
     fn has_expired(&mut self) -> bool {
+        let Some(expiry) = self.expiry else {
+            return false;
+        };
         let now = Instant::now();
-        if self.expiry.is_none_or(|expiry| now < expiry) {
+        if now < expiry {
             return false;
         }
         self.expiry = None;

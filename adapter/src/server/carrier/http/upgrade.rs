@@ -82,7 +82,7 @@ pub(super) async fn answer(
     }
     let accept = HeaderValue::try_from(accept_key(key));
     let caller = exchange.caller_of(headers);
-    let caller = caller.unwrap_or_else(|| exchange.caller.clone());
+    let caller = caller.unwrap_or_else(|| (*exchange.caller).clone());
     let credential = caller.credential.clone();
     if let Err(error) = check(http, http.service.check_credential(caller)).await {
         return Refusal::new(RequestId::unknown(), error).into_response();
