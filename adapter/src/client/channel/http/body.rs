@@ -53,6 +53,14 @@ impl AnswerBody {
         }
     }
 
+    /// Returns whether the end of the body is known to have been read.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(stream) => stream.is_end_stream(),
+        }
+    }
+
     /// Returns the body of HTTP/1.1 if its end has not been read.
     pub(super) fn into_rest(self) -> Option<Incoming> {
         match self {

@@ -11,8 +11,8 @@ use std::{
 use agentwire_codec::{Body as EnvelopeBody, FrameError};
 use bytes::{Buf, Bytes};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response,
-    header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT},
+    HeaderMap, HeaderValue, Request as HttpRequest, Response,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -23,7 +23,7 @@ use super::{
     http1::Payload,
     pool::{Lease, Leased, Pool},
     sse::EventReader,
-    target::{Route, Target},
+    target::{EVENT_STREAM, REQUEST_ID, Route, Target},
 };
 use crate::{
     client::channel::{deadlines::Deadlines, failure::Failure, frame::Frame, request::Request},
@@ -52,7 +52,7 @@ pub(super) async fn call(
     request: &Request,
     deadlines: Deadlines<'_>,
 ) -> Result<EnvelopeBody, Failure> {
-    let (lease, response) = send(pool, target, route, request, deadlines, "*/*").await?;
+    let (lease, response) = send(pool, target, route, request, deadlines).await?;
     let (head, mut body) = response.into_parts();
     let (mut lease, until) = (lease, deadlines.call());
     let announced = announced_len(&head.headers);
@@ -70,15 +70,7 @@ pub(super) async fn open(
     request: &Request,
     deadlines: Deadlines<'_>,
 ) -> Result<(Events, EnvelopeBody), Failure> {
-    let (lease, response) = send(
-        pool,
-        target,
-        Route::Stream,
-        request,
-        deadlines,
-        EVENT_STREAM,
-    )
-    .await?;
+    let (lease, response) = send(pool, target, Route::Stream, request, deadlines).await?;
     let (head, body) = response.into_parts();
     let mut events = Events {
         pool: Arc::clone(pool),
@@ -108,14 +100,13 @@ async fn send(
     route: Route,
     request: &Request,
     deadlines: Deadlines<'_>,
-    accept: &'static str,
 ) -> Result<(Lease, Response<AnswerBody>), Failure> {
     let payload = payload_of(&request.frame);
     loop {
         let mut lease = pool.lease(deadlines).await?;
         let is_reused = lease.is_reused();
         log_message(Direction::Sent, pool.endpoint(), &payload);
-        let head = build(target, route, request, accept, lease.is_http2());
+        let head = build(target, route, request, lease.is_http2());
         pool.counters().sent(payload.len());
         let failure = match exchange(&mut lease, head, payload.clone(), deadlines).await {
             Ok(response) => return Ok((lease, response)),
@@ -154,28 +145,14 @@ async fn send(
     }
 }
 
-fn build(
-    target: &Target,
-    route: Route,
-    request: &Request,
-    accept: &'static str,
-    is_http2: bool,
-) -> HttpRequest<()> {
-    let mut http = HttpRequest::new(());
-    *http.method_mut() = Method::POST;
-    *http.uri_mut() = target.url(route, is_http2);
-    if !is_http2 {
-        target.add_host(&mut http);
-    }
+fn build(target: &Target, route: Route, request: &Request, is_http2: bool) -> HttpRequest<()> {
+    let mut http = target.head(route, is_http2);
     target.add_credential(&mut http);
     let headers = http.headers_mut();
-    headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    headers.insert(CONTENT_TYPE, target.content_type.clone());
-    let agent = concat!("agentwire/", env!("CARGO_PKG_VERSION"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(agent));
-    if let Ok(id) = HeaderValue::from_str(&request.id.to_text()) {
-        headers.insert(REQUEST_ID, id);
-    }
+    match HeaderValue::try_from(request.id.to_text().into_owned()) {
+        Ok(id) => headers.insert(REQUEST_ID, id),
+        Err(_) => headers.remove(REQUEST_ID),
+    };
     if let Some(trace) = &request.trace {
         trace::write_headers(trace, headers);
     }
@@ -246,7 +223,10 @@ async fn read_whole(
     }
     // A server that only announces a large answer costs little memory.
     let mut payload = Vec::with_capacity(least.min(MAX_RESERVED));
-    while let Some(data) = next_data(lease, body, until).await? {
+    while !body.has_ended() {
+        let Some(data) = next_data(lease, body, until).await? else {
+            break;
+        };
         let len = payload.len() + data.remaining();
         if len > max {
             return Err(too_large(len, max));
@@ -272,7 +252,7 @@ async fn next_data(
     body: &mut AnswerBody,
     until: Instant,
 ) -> Result<Option<Bytes>, Failure> {
-    let next = poll_fn(|cx| lease.poll_with(cx, |cx, _| body.poll_data(cx)));
+    let next = poll_fn(|cx| lease.poll_body(cx, |cx| body.poll_data(cx)));
     let next = timeout_at(until, next).await;
     let Ok(next) = next else {
         lease.timed_out();
@@ -347,9 +327,6 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 fn too_large(len: usize, max: usize) -> Failure {
     Failure::Broken(Some(FrameError::TooLarge { len, max }))
 }
-
-const EVENT_STREAM: &str = "text/event-stream";
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The most that is reserved for an answer before it has arrived.
 const MAX_RESERVED: usize = 1024 * 1024;

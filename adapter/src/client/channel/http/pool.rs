@@ -74,6 +74,14 @@ struct Idle {
     since: Instant,
 }
 
+/// An idle connection that was taken from the pool.
+struct Taken {
+    connection: Http1,
+    /// When the connection became idle.
+    since: Instant,
+    now: Instant,
+}
+
 /// A connection that serves one call.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -164,20 +172,24 @@ impl Pool {
     ) -> Result<Lease, Failure> {
         let call = deadlines.acquire(&self.calls).await?;
         if let Some(slot) = self.take_shared() {
-            return Ok(self.leased(Leased::Http2(slot), Some(Instant::now()), call, None));
+            let now = Instant::now();
+            return Ok(self.leased(Leased::Http2(slot), now, Some(now), call, None));
         }
         let connection = Some(deadlines.acquire(&self.connections).await?);
-        if let Some((idle, since)) = poll_fn(|cx| Poll::Ready(self.take_idle(cx))).await {
-            return Ok(self.leased(Leased::Http1(Box::new(idle)), Some(since), call, connection));
+        if let Some(idle) = poll_fn(|cx| Poll::Ready(self.take_idle(cx))).await {
+            let (since, now) = (idle.since, idle.now);
+            let idle = Leased::Http1(Box::new(idle.connection));
+            return Ok(self.leased(idle, now, Some(since), call, connection));
         }
         deadlines.check_candidate()?;
         let opened = self.open(deadlines).await?;
-        Ok(self.leased(opened, None, call, connection))
+        Ok(self.leased(opened, Instant::now(), None, call, connection))
     }
 
     fn leased(
         self: &Arc<Self>,
         connection: Leased,
+        leased: Instant,
         idle_since: Option<Instant>,
         call: Permit,
         permit: Option<Permit>,
@@ -189,7 +201,7 @@ impl Pool {
             pool: Arc::clone(self),
             connection,
             idle_since,
-            leased: Instant::now(),
+            leased,
             received,
             permits: LeasePermits {
                 call,
@@ -277,7 +289,7 @@ impl Pool {
         slot
     }
 
-    fn take_idle(&self, cx: &mut Context<'_>) -> Option<(Http1, Instant)> {
+    fn take_idle(&self, cx: &mut Context<'_>) -> Option<Taken> {
         loop {
             // The lock is released before the connection is checked or dropped.
             let idle = {
@@ -298,7 +310,11 @@ impl Pool {
             }
             let is_read = rest.is_none_or(|mut rest| connection.poll_rest(&mut rest, cx));
             if is_read && connection.is_idle_and_open(cx) {
-                return Some((connection, since));
+                return Some(Taken {
+                    connection,
+                    since,
+                    now,
+                });
             }
             connection.open.lost();
             self.counters.lost();
@@ -416,6 +432,22 @@ impl Lease {
         match &mut self.connection {
             Leased::Http1(connection) => connection.poll_with(cx, poll),
             Leased::Http2(_) => poll(cx, false),
+        }
+    }
+
+    /// Polls a body, and drives the connection only if nothing of the body has arrived. The body of
+    /// a short answer arrives with its head.
+    pub(super) fn poll_body<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match &mut self.connection {
+            Leased::Http1(connection) => match poll(cx) {
+                Poll::Ready(arrived) => Poll::Ready(arrived),
+                Poll::Pending => connection.poll_with(cx, |cx, _| poll(cx)),
+            },
+            Leased::Http2(_) => poll(cx),
         }
     }
 

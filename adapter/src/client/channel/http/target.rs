@@ -3,8 +3,8 @@
 use agentwire_codec::Format;
 use agentwire_transport::Url;
 use http::{
-    HeaderValue, Uri,
-    header::{AUTHORIZATION, HOST},
+    HeaderName, HeaderValue, Method, Request, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT},
 };
 
 use crate::{
@@ -15,12 +15,9 @@ use crate::{
 /// Where requests go, and how their answers are read.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// The value of the header `Host`.
-    host: HeaderValue,
-    process: Urls,
-    stream: Urls,
-    execute: Urls,
-    pub(super) content_type: HeaderValue,
+    process: Heads,
+    stream: Heads,
+    execute: Heads,
     pub(super) bodies: Bodies,
     pub(super) max_answer: usize,
     credentials: Option<Credentials>,
@@ -34,11 +31,12 @@ pub(super) enum Route {
     Execute,
 }
 
-/// The URL of a route in each version of HTTP.
+/// The head of the requests of a route in each version of HTTP, without the headers that differ
+/// between requests.
 #[derive(Debug)]
-struct Urls {
-    http1: Uri,
-    http2: Uri,
+struct Heads {
+    http1: Request<()>,
+    http2: Request<()>,
 }
 
 impl Target {
@@ -53,43 +51,46 @@ impl Target {
         } else {
             "http"
         };
-        let urls = |route| {
+        // A host that is not a header is refused by the resolver.
+        let host =
+            HeaderValue::from_str(&authority).unwrap_or_else(|_| HeaderValue::from_static(""));
+        let heads = |route, accept| {
             let path = format!("{}{route}", url.path);
             // The path of an endpoint is checked when it is parsed.
             let parse = |text: &str| text.parse().unwrap_or_default();
-            Urls {
-                http1: parse(&path),
-                http2: parse(&format!("{scheme}://{authority}{path}")),
+            let mut http1 = head(parse(&path), accept, content_type);
+            http1.headers_mut().insert(HOST, host.clone());
+            let url = parse(&format!("{scheme}://{authority}{path}"));
+            Heads {
+                http1,
+                http2: head(url, accept, content_type),
             }
         };
         Self {
-            process: urls("/process"),
-            stream: urls("/stream"),
-            execute: urls("/execute"),
-            // A host that is not a header is refused by the resolver.
-            host: HeaderValue::from_str(&authority)
-                .unwrap_or_else(|_| HeaderValue::from_static("")),
-            content_type: HeaderValue::from_static(content_type),
+            process: heads("/process", "*/*"),
+            stream: heads("/stream", EVENT_STREAM),
+            execute: heads("/execute", "*/*"),
             bodies: config.bodies,
             max_answer: config.frame_limits.max_receive(),
             credentials: config.credentials.clone(),
         }
     }
 
-    /// Returns the URL of a route.
-    pub(super) fn url(&self, route: Route, is_http2: bool) -> Uri {
-        let urls = match route {
+    /// Returns the head of a request. It has an empty header with the id of the request, so that
+    /// adding the id does not move the other headers.
+    pub(super) fn head(&self, route: Route, is_http2: bool) -> Request<()> {
+        let heads = match route {
             Route::Process => &self.process,
             Route::Stream => &self.stream,
             Route::Execute => &self.execute,
         };
-        let url = if is_http2 { &urls.http2 } else { &urls.http1 };
-        url.clone()
+        let head = if is_http2 { &heads.http2 } else { &heads.http1 };
+        head.clone()
     }
 
     /// Adds the credential of the client, which the request has in its metadata as well. Gateways
     /// read only the header.
-    pub(super) fn add_credential<T>(&self, request: &mut http::Request<T>) {
+    pub(super) fn add_credential<T>(&self, request: &mut Request<T>) {
         let value = self
             .credentials
             .as_ref()
@@ -98,10 +99,23 @@ impl Target {
             request.headers_mut().insert(AUTHORIZATION, value);
         }
     }
+}
 
-    pub(super) fn add_host<T>(&self, request: &mut http::Request<T>) {
-        request.headers_mut().insert(HOST, self.host.clone());
+fn head(url: Uri, accept: &'static str, content_type: &'static str) -> Request<()> {
+    let mut head = Request::new(());
+    *head.method_mut() = Method::POST;
+    *head.uri_mut() = url;
+    let agent = concat!("agentwire/", env!("CARGO_PKG_VERSION"));
+    let headers = head.headers_mut();
+    for (name, value) in [
+        (ACCEPT, accept),
+        (CONTENT_TYPE, content_type),
+        (USER_AGENT, agent),
+        (REQUEST_ID, ""),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
+    head
 }
 
 /// Returns the host and the port of a URL, as in its text.
@@ -115,3 +129,6 @@ fn authority(url: &Url) -> String {
         format!("{host}:{port}")
     }
 }
+
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
