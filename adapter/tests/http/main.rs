@@ -26,5 +26,6 @@ mod server;
 mod shared_connection;
 #[cfg(feature = "tls-ring")]
 mod tls;
+mod unread;
 #[cfg(feature = "websocket")]
 mod websocket;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{activity::InFlight, form::Form, reply};
+use super::{activity::InFlight, form::Form, reply, stream::take_chunk};
 use crate::server::carrier::memory::{Grant, Memory};
 use crate::{
     connection::{
@@ -52,7 +52,10 @@ pub(super) struct Events {
     /// The time of the last event or comment.
     pub(super) last: Instant,
     pub(super) timer: DeadlineTimer,
-    pub(super) _in_flight: InFlight,
+    /// The rest of an event that is sent in chunks.
+    pub(super) rest: Bytes,
+    /// The request until its last event, which holds it until it has been written.
+    pub(super) in_flight: Option<InFlight>,
     /// The memory of the request.
     pub(super) _charge: Grant,
 }
@@ -62,20 +65,23 @@ pub(super) type Encoded = Result<Vec<u8>, EncodeError>;
 
 /// A buffer with the memory and the request that it belongs to, which are released when the buffer
 /// has been written.
-struct Charged {
-    buffer: Vec<u8>,
+struct Charged<B> {
+    buffer: B,
     _grant: Option<Grant>,
     _in_flight: Option<InFlight>,
 }
 
-impl AsRef<[u8]> for Charged {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Charged<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.as_ref()
     }
 }
 
 /// Returns the bytes of a buffer, which release what they hold when they have been written.
-pub(super) fn charged(buffer: Vec<u8>, grant: Option<Grant>, in_flight: Option<InFlight>) -> Bytes {
+pub(super) fn charged<B>(buffer: B, grant: Option<Grant>, in_flight: Option<InFlight>) -> Bytes
+where
+    B: AsRef<[u8]> + Send + 'static,
+{
     Bytes::from_owner(Charged {
         buffer,
         _grant: grant,
@@ -144,24 +150,46 @@ impl fmt::Debug for ReplyBody {
 
 impl Events {
     fn has_ended(&self) -> bool {
-        self.next.is_none() && self.running.has_ended() && self.encoding.is_none()
+        self.next.is_none()
+            && self.running.has_ended()
+            && self.encoding.is_none()
+            && self.rest.is_empty()
     }
 
     /// Returns the next event, or a comment after a time without events.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(self.take_chunk()));
+        }
         match self.poll_event(cx) {
             Poll::Ready(event) => {
                 self.last = Instant::now();
-                Poll::Ready(event)
+                Poll::Ready(event.map(|event| {
+                    self.rest = event;
+                    self.take_chunk()
+                }))
             }
             Poll::Pending => {
                 ready!(self.timer.poll(cx, self.last + KEEP_ALIVE));
                 self.last = Instant::now();
                 // The timer must wake the task again.
                 cx.waker().wake_by_ref();
-                Poll::Ready(Some(Bytes::from_static(COMMENT)))
+                Poll::Ready(Some(take_chunk(&mut Bytes::from_static(COMMENT))))
             }
         }
+    }
+
+    /// Takes the next chunk of an event. The last one of the answer holds the request.
+    fn take_chunk(&mut self) -> Bytes {
+        let chunk = take_chunk(&mut self.rest);
+        if !self.has_ended() {
+            return chunk;
+        }
+        let mut in_flight = self.in_flight.take();
+        if let Some(in_flight) = &mut in_flight {
+            in_flight.answered();
+        }
+        charged(chunk, None, in_flight)
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {

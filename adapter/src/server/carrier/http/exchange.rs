@@ -6,6 +6,7 @@ use agentwire_codec::{
     Body as EnvelopeBody, Envelope, EnvelopeType, ErrorCode, Format, Map, Request, RequestId,
     Response as Answer, Value, WireError,
 };
+use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::{Instant, timeout};
 
@@ -224,7 +225,8 @@ impl Exchange {
             encoding: None,
             last: Instant::now(),
             timer: Default::default(),
-            _in_flight: self.in_flight,
+            rest: Bytes::new(),
+            in_flight: Some(self.in_flight),
             _charge: charge,
         }
     }

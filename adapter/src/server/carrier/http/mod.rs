@@ -10,6 +10,7 @@
 //! | `request` > `memory` | reads a body within the limits, and decodes it |
 //! | `form` > `entries` | bare messages instead of envelopes, for the routes `/invoke` |
 //! | `reply` > `body` | the statuses, headers and bodies of answers |
+//! | `stream` | resets a stream of HTTP/2 whose peer does not read |
 //! | `wire`, `activity` | the bytes below hyper, and what the timeouts know about them |
 
 mod activity;
@@ -24,6 +25,7 @@ mod request;
 mod routes;
 mod service;
 mod session;
+mod stream;
 #[cfg(feature = "websocket")]
 mod upgrade;
 mod wire;

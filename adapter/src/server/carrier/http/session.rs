@@ -34,7 +34,7 @@ use super::{
     HttpServer,
     activity::{Activity, InFlight},
     exchange::Exchange,
-    routes,
+    routes, stream,
     wire::Wire,
 };
 use crate::server::carrier::memory::Memory;
@@ -73,7 +73,8 @@ pub(super) async fn serve(
     let activity = Arc::new(Activity::default());
     let memory = Memory::new(&http.budget);
     let wire = Wire::new(connection, &activity);
-    let spawner = Spawner::new(server.tasks.clone());
+    let write_timeout = http.config.write_timeout.min(MAX_TIMEOUT);
+    let spawner = Spawner::new(server.tasks.clone(), write_timeout);
     #[cfg(feature = "websocket")]
     let handshake = Arc::new(upgrade::Handshake::default());
     let builder = builder(&http.config, spawner.clone());
@@ -233,15 +234,17 @@ fn builder(config: &ServerConfig, spawner: Spawner) -> Builder<Spawner> {
 #[derive(Clone)]
 struct Spawner {
     tasks: TaskTracker,
+    write_timeout: Duration,
     _ended: Arc<DropGuard>,
     token: CancellationToken,
 }
 
 impl Spawner {
-    fn new(tasks: TaskTracker) -> Self {
+    fn new(tasks: TaskTracker, write_timeout: Duration) -> Self {
         let token = CancellationToken::new();
         Self {
             tasks,
+            write_timeout,
             _ended: Arc::new(token.clone().drop_guard()),
             token,
         }
@@ -254,9 +257,10 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
-        let token = self.token.clone();
+        let (token, write_timeout) = (self.token.clone(), self.write_timeout);
         self.tasks.spawn(async move {
-            token.run_until_cancelled_owned(future).await;
+            let stream = stream::run(future, write_timeout);
+            token.run_until_cancelled_owned(stream).await;
         });
     }
 }
