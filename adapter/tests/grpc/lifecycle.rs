@@ -108,6 +108,44 @@ async fn an_idle_connection_is_closed() {
     within(&mut idle.driver).await.unwrap().unwrap();
 }
 
+/// Opens a call that waits for as long as its caller likes, which needs no credential.
+async fn wait_at(raw: &mut RawClient, path: &str) -> h2::RecvStream {
+    let (response, mut body) = raw.start(path, &[]).await;
+    if path == WATCH {
+        let ask = framed(&HealthCheckRequest::default());
+        body.send_data(ask.into(), true).unwrap();
+    } else {
+        // A stream that is dropped is reset.
+        tokio::spawn(async move {
+            let _ = std::future::poll_fn(|cx| body.poll_reset(cx)).await;
+        });
+    }
+    within(response).await.unwrap().into_body()
+}
+
+#[tokio::test]
+async fn calls_that_are_not_for_agents_do_not_keep_a_connection() {
+    let server = serve_with(builder().idle_timeout(Duration::from_millis(50))).await;
+    for path in [WATCH, REFLECTION] {
+        let mut idle = RawClient::connect(server.endpoint()).await;
+        let _call = wait_at(&mut idle, path).await;
+        // The call was open, so the end may be an error.
+        let _ = within(&mut idle.driver).await.unwrap();
+    }
+    // At the limit of connections, they give way.
+    let server = serve_with(builder().max_connections(2)).await;
+    let mut first = RawClient::connect(server.endpoint()).await;
+    let _watch = wait_at(&mut first, WATCH).await;
+    let mut second = RawClient::connect(server.endpoint()).await;
+    let _reflection = wait_at(&mut second, REFLECTION).await;
+    for _ in 0..3 {
+        let mut third = RawClient::connect(server.endpoint()).await;
+        third.process("c").await;
+    }
+    let _ = within(&mut first.driver).await.unwrap();
+    let _ = within(&mut second.driver).await.unwrap();
+}
+
 #[tokio::test]
 async fn pings_are_answered_and_never_punished() {
     let server = serve().await;
@@ -137,3 +175,6 @@ async fn the_health_of_each_service_is_known() {
         assert_eq!(answer.unwrap().status.unwrap().0, status, "{service}");
     }
 }
+
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";

@@ -43,11 +43,15 @@ impl Context {
     }
 }
 
-/// Whether a service has accepted the request of a call.
+/// What has become of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
+    /// The service has accepted the request.
     Accepted,
+    /// The service has not accepted the request.
     Refused,
+    /// The call was not for an agent.
+    Auxiliary,
 }
 
 /// The sending half of a call.
@@ -57,12 +61,23 @@ pub(super) struct Answer {
     stall: std::time::Duration,
 }
 
+/// Returns whether a request is for an agent. Only such calls keep their connection open: anybody
+/// may call the other services, and some of those calls wait for as long as their callers like.
+pub(super) fn is_for_agent(request: &http::Request<RecvStream>) -> bool {
+    Rpc::from_path(request.uri().path()).is_some()
+}
+
 /// Serves a call until it is answered or its caller goes away.
 pub(super) async fn serve(
     request: http::Request<RecvStream>,
     respond: SendResponse<Bytes>,
     context: Arc<Context>,
 ) -> Outcome {
+    let refused = if is_for_agent(&request) {
+        Outcome::Refused
+    } else {
+        Outcome::Auxiliary
+    };
     let (parts, body) = request.into_parts();
     let answer = Answer {
         respond,
@@ -71,7 +86,7 @@ pub(super) async fn serve(
     };
     if let Some(status) = refusal(&parts) {
         answer.refuse(status);
-        return Outcome::Refused;
+        return refused;
     }
     let name = parts.headers.get("grpc-encoding");
     let encoding = name.map_or(Some(Encoding::Identity), |name| {
@@ -80,7 +95,7 @@ pub(super) async fn serve(
     let Some(encoding) = encoding else {
         let text = "the compression is not supported; use identity or gzip";
         answer.end(&Status::new(Code::Unimplemented, text));
-        return Outcome::Refused;
+        return refused;
     };
     let reader = MessageReader::new(body, encoding);
     match parts.uri.path() {
@@ -94,7 +109,7 @@ pub(super) async fn serve(
             None => answer.end(&Status::new(Code::Unimplemented, "Method not found!")),
         },
     }
-    Outcome::Refused
+    refused
 }
 
 /// Returns the status of HTTP for a request that is not gRPC.

@@ -40,6 +40,8 @@ pub(super) struct Session {
 struct Open {
     connection: h2::server::Connection<Connection, Bytes>,
     calls: FuturesUnordered<Call>,
+    /// How many of the calls are for agents.
+    agent_calls: usize,
     context: Arc<Context>,
     slot: Arc<Slot>,
     shutdown: ShutdownListener,
@@ -129,6 +131,7 @@ impl Session {
         Some(Box::new(Open {
             connection,
             calls: FuturesUnordered::new(),
+            agent_calls: 0,
             context,
             slot,
             shutdown,
@@ -154,6 +157,9 @@ impl Open {
                 Err(reason) => return Poll::Ready(reason),
             };
             while let Poll::Ready(Some(outcome)) = self.calls.poll_next_unpin(cx) {
+                if outcome != Outcome::Auxiliary {
+                    self.agent_calls -= 1;
+                }
                 if outcome == Outcome::Accepted {
                     self.quiet_since = Instant::now();
                 }
@@ -178,6 +184,7 @@ impl Open {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     let context = Arc::clone(&self.context);
+                    self.agent_calls += usize::from(call::is_for_agent(&request));
                     self.calls
                         .push(Box::pin(call::serve(request, respond, context)));
                 }
@@ -193,7 +200,7 @@ impl Open {
     }
 
     fn poll_timeouts(&mut self, cx: &mut TaskContext<'_>) -> Poll<&'static str> {
-        let is_quiet = self.calls.is_empty();
+        let is_quiet = self.agent_calls == 0;
         self.slot.publish(is_quiet.then_some(self.quiet_since));
         if self.slot.poll_evicted(cx) && is_quiet && self.closing.is_none() {
             self.close(LINGER);
