@@ -12,7 +12,10 @@ use std::{
 use agentwire::{Endpoint, LocalAgent, Message, RemoteAgent, agent_fn};
 use agentwire_codec::Body;
 use futures_util::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy, sink, split},
+    time::Instant,
+};
 use tracing::Level;
 
 use crate::common::{RawPeer, logged, memory, process_frame, within};
@@ -157,6 +160,70 @@ async fn refused_requests_do_not_extend_the_idle_timeout() {
     peer.receive_end().await;
 }
 
+/// Sends a frame without a pause, and reads the answers, for 20 minutes of a paused clock. Returns
+/// whether the connection ended before.
+fn flood(peer: RawPeer, frame: &[u8]) -> tokio::task::JoinHandle<bool> {
+    let frames = frame.repeat(FLOOD);
+    let (mut reader, mut writer) = split(peer.connection);
+    tokio::spawn(async move {
+        let mut sink = sink();
+        let read = copy(&mut reader, &mut sink);
+        let write = async {
+            for _ in 0..20 * 60 {
+                if writer.write_all(&frames).await.is_err() {
+                    return true;
+                }
+                tokio::time::advance(MINUTE / 60).await;
+            }
+            false
+        };
+        tokio::select! {
+            _ = read => true,
+            has_ended = write => has_ended,
+        }
+    })
+}
+
+fn heartbeat() -> Vec<u8> {
+    let len = u32::try_from(HEARTBEAT.len()).unwrap();
+    [&len.to_be_bytes(), HEARTBEAT].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_refused_requests_gives_way_and_ends_with_the_idle_timeout() {
+    let endpoint = memory("flood-evicted");
+    let _server = serve(&endpoint, 1).await;
+    let mut peer = RawPeer::connect(&endpoint).await;
+    beat(&mut peer).await;
+    let flooding = flood(peer, &heartbeat());
+    let mut newcomer = RawPeer::connect(&endpoint).await;
+    newcomer.send_frame(HEARTBEAT).await;
+    assert!(flooding.await.unwrap());
+    newcomer.receive_within(MINUTE).await;
+    // Nobody asks for the place of this flood.
+    let start = Instant::now();
+    assert!(flood(newcomer, &heartbeat()).await.unwrap());
+    assert!(start.elapsed() >= 9 * MINUTE, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_accepted_requests_does_not_delay_a_stop() {
+    let endpoint = memory("flood-stopped");
+    let server = serve(&endpoint, 1).await;
+    let mut peer = RawPeer::connect(&endpoint).await;
+    beat(&mut peer).await;
+    let flooding = flood(peer, &process_frame("1", Message::user("x")));
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    server.stop().await;
+    // A graceful stop may take 30 seconds.
+    assert!(start.elapsed() < MINUTE / 6, "{:?}", start.elapsed());
+    assert!(flooding.await.unwrap());
+}
+
+/// How many frames a flood writes at once. Most of them have not been read when they are written,
+/// and more than a session reads in a turn.
+const FLOOD: usize = 500;
 const CONNECTIONS: usize = 1024;
 const IN_FLIGHT: usize = 4;
 const HONEST_CALLS: usize = 100;

@@ -103,7 +103,7 @@ impl Session {
         match self.shutdown.poll(cx) {
             Stage::Aborted => return Poll::Ready(CloseReason::Aborted),
             // If the turn is over, more requests may have already arrived.
-            Stage::Draining if !turn.is_over() => {
+            Stage::Draining if !turn.is_over() || self.has_drained() => {
                 self.closing.get_or_insert(CloseReason::Drained);
                 if self.refuse_unfinished() {
                     cx.waker().wake_by_ref();
@@ -118,10 +118,9 @@ impl Session {
             }
         }
         if turn.is_over() {
-            // No timeout applies, because the session is not waiting for its peer.
             cx.waker().wake_by_ref();
-            return Poll::Pending;
         }
-        self.poll_timeouts(cx)
+        // A peer that sends without a pause must not escape from what ends its connection.
+        self.poll_timeouts(cx, turn.is_over())
     }
 }

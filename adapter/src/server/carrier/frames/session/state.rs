@@ -59,6 +59,8 @@ pub(in crate::server::carrier::frames) struct Session {
     pub(super) opened: Instant,
     pub(super) traffic: Traffic,
     pub(super) shutdown: ShutdownListener,
+    /// When a stopping server closes the connection of a peer that sends without a pause.
+    pub(super) drained: Option<Instant>,
     pub(super) account: Account,
     /// The bound of the memory of the first frame, once the bound is needed.
     pub(super) bound: Option<Box<MemoryBound>>,
@@ -116,6 +118,7 @@ impl Session {
             opened: Instant::now(),
             traffic: Traffic::new(&server.config.observers),
             shutdown: server.shutdown.listen(),
+            drained: None,
             account: Account::new(&server.budget),
             bound: None,
             starved: None,

@@ -1,6 +1,9 @@
 //! What a session does when one of its timeouts expires.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use agentwire_transport::internal::MAX_TIMEOUT;
 use tokio::time::Instant;
@@ -12,8 +15,24 @@ use crate::server::carrier::frames::{
 };
 
 impl Session {
-    pub(super) fn poll_timeouts(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+    /// Returns whether a peer that sends requests without a pause has had its time since the server
+    /// began to stop.
+    pub(super) fn has_drained(&mut self) -> bool {
         let now = Instant::now();
+        now >= *self.drained.get_or_insert(now + DRAIN)
+    }
+
+    /// Acts on the timeouts that have expired. `is_turn_over` means that more requests may have
+    /// arrived.
+    pub(super) fn poll_timeouts(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_turn_over: bool,
+    ) -> Poll<CloseReason> {
+        let now = Instant::now();
+        // In this turn, a request was accepted, or a large frame was scanned.
+        let is_scanning = self.bound.is_some() && self.starved.is_none();
+        let has_served = is_turn_over && (is_scanning || self.timeouts.quiet_since().is_none());
         let waits = Waits {
             discards_frame: self.discards_frame(),
             has_accepted: !self.in_flight.is_empty() || self.encoding.is_some(),
@@ -27,7 +46,7 @@ impl Session {
         let is_evictable = !self.has_work() && self.connection.is_flushed();
         let quiet_since = self.timeouts.quiet_since().filter(|_| is_evictable);
         self.slot.publish(quiet_since);
-        if self.slot.poll_evicted(cx) && is_evictable {
+        if self.slot.poll_evicted(cx) && is_evictable && !has_served {
             return Poll::Ready(CloseReason::Evicted);
         }
         loop {
@@ -69,3 +88,7 @@ impl Session {
         }
     }
 }
+
+/// How long a stopping server answers requests that arrive without a pause. All requests that had
+/// arrived before are among them.
+const DRAIN: Duration = Duration::from_secs(1);
