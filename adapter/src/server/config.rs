@@ -70,7 +70,8 @@ impl ServerConfig {
     #[cfg(feature = "websocket")]
     pub(crate) fn websocket_options(&self) -> agentwire_transport::WebSocketOptions {
         let options = self.websocket.clone();
-        options.max_message(self.frame_limits.max_receive())
+        let options = options.max_message(self.frame_limits.max_receive());
+        options.message_timeout(self.frame_timeout)
     }
 
     /// # Errors

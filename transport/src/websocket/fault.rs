@@ -47,6 +47,9 @@ pub enum WebSocketFault {
     /// The memory for fragmented messages is used up.
     #[error("no memory for fragmented messages")]
     NoMemory,
+    /// The fragments of a message arrived too slowly.
+    #[error("a message arrived too slowly or not at all")]
+    TooSlow,
     /// The peer did not answer a ping.
     #[error("keepalive ping timeout")]
     PingTimeout,
@@ -59,6 +62,7 @@ impl WebSocketFault {
             Self::InvalidText => 1007,
             Self::TooLarge { .. } => 1009,
             Self::NoMemory => 1013,
+            Self::TooSlow => 1008,
             Self::PingTimeout => 1011,
             _ => 1002,
         }
@@ -68,7 +72,7 @@ impl WebSocketFault {
 impl From<WebSocketFault> for io::Error {
     fn from(fault: WebSocketFault) -> Self {
         let kind = match fault {
-            WebSocketFault::PingTimeout => io::ErrorKind::TimedOut,
+            WebSocketFault::PingTimeout | WebSocketFault::TooSlow => io::ErrorKind::TimedOut,
             _ => io::ErrorKind::InvalidData,
         };
         Self::new(kind, fault)

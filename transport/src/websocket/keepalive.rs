@@ -69,7 +69,7 @@ impl Keepalive {
 }
 
 /// Adds a duration to an instant, up to a month, because an instant has a limit.
-fn later(instant: Instant, duration: Duration) -> Instant {
+pub(super) fn later(instant: Instant, duration: Duration) -> Instant {
     instant
         + duration
             .min(Duration::from_secs(30 * 24 * 3600))

@@ -15,6 +15,7 @@ mod idle;
 mod keepalive;
 mod mask;
 mod options;
+mod progress;
 mod reader;
 mod socket;
 mod spare;

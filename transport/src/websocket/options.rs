@@ -17,6 +17,7 @@ pub struct WebSocketOptions {
     pub(super) max_message: usize,
     pub(super) ping_interval: Duration,
     pub(super) pong_timeout: Duration,
+    pub(super) message_timeout: Duration,
     pub(super) headers: Arc<Vec<(String, String)>>,
     pub(super) allowed_origins: Arc<Vec<String>>,
     pub(super) fragments: FragmentBudget,
@@ -31,6 +32,7 @@ impl WebSocketOptions {
             max_message: 10 * 1024 * 1024,
             ping_interval: Duration::from_secs(20),
             pong_timeout: Duration::from_secs(20),
+            message_timeout: Duration::from_secs(60),
             headers: Arc::default(),
             allowed_origins: Arc::default(),
             fragments: FragmentBudget::new(DEFAULT_FRAGMENT_BUDGET),
@@ -68,6 +70,15 @@ impl WebSocketOptions {
     #[must_use]
     pub fn pong_timeout(mut self, timeout: Duration) -> Self {
         self.pong_timeout = timeout;
+        self
+    }
+
+    /// Sets the time for a message of several fragments. The time begins again when 16 KiB for each
+    /// of its seconds have arrived. The default is 60 seconds. A slower message closes the
+    /// connection with the code 1008.
+    #[must_use]
+    pub fn message_timeout(mut self, timeout: Duration) -> Self {
+        self.message_timeout = timeout;
         self
     }
 

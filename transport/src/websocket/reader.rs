@@ -90,6 +90,12 @@ impl Reader {
         self.raw.is_empty() && self.frame.is_none() && self.message.is_none()
     }
 
+    /// Returns how many bytes of an incomplete message were collected, or `None` if there is none.
+    pub(super) fn collected(&self) -> Option<usize> {
+        let message = self.message.as_ref()?;
+        message.delivered.is_none().then_some(message.bytes.len())
+    }
+
     /// Interprets the received bytes up to the next event.
     pub(super) fn advance(&mut self, fragments: &FragmentBudget) -> Result<Step, WebSocketFault> {
         loop {

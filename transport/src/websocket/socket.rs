@@ -17,6 +17,7 @@ use super::{
     header::Role,
     keepalive::{Keepalive, Silence},
     options::{FragmentBudget, WebSocketOptions},
+    progress::Progress,
     reader::{CloseFrame, Reader, Step},
     writer::Writer,
 };
@@ -30,6 +31,7 @@ pub(super) struct Socket {
     writer: Writer,
     keepalive: Keepalive,
     fragments: FragmentBudget,
+    progress: Progress,
     role: Role,
     /// Whether the peer has sent its close frame or closed the connection.
     has_ended: bool,
@@ -63,6 +65,7 @@ impl Socket {
             writer: Writer::new(role),
             keepalive: Keepalive::new(options.ping_interval, options.pong_timeout),
             fragments: options.fragments.clone(),
+            progress: Progress::new(options.message_timeout),
             role,
             has_ended: false,
             close: None,
@@ -149,6 +152,10 @@ impl Socket {
 
     /// Sends what is due while nothing arrives. Returns whether to wait.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.progress.poll(cx, self.reader.collected()) {
+            self.fail(WebSocketFault::TooSlow);
+            return false;
+        }
         match self.keepalive.poll(cx) {
             Silence::Short => {}
             Silence::Ping => self.writer.ping(),

@@ -233,6 +233,60 @@ async fn fragments_of_all_connections_share_their_memory() {
         .expect("the memory was released");
 }
 
+#[tokio::test(start_paused = true)]
+async fn fragments_that_trickle_are_cut_and_a_slow_message_is_not() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let options = WebSocketOptions::new().message_timeout(10 * SECOND);
+    // The peer sends a fragment, a byte or nothing each second, and answers pings.
+    for fragment in [0, 1, 16 * 1024 - 1] {
+        let (mut stream, mut far) = server(&options);
+        let start = tokio::time::Instant::now();
+        let write = async {
+            let mut opcode = Opcode::Binary;
+            for _ in 0..60 {
+                let sent = [
+                    frame(false, opcode, &vec![0; fragment]),
+                    frame(true, Opcode::Pong, b""),
+                ];
+                if far.write_all(&sent.concat()).await.is_err() {
+                    break;
+                }
+                opcode = Opcode::Continuation;
+                tokio::time::sleep(SECOND).await;
+            }
+            let _ = far.shutdown().await;
+        };
+        let read = async {
+            let error = stream.read(&mut [0]).await.expect_err("too slow");
+            drop(stream);
+            error
+        };
+        let (error, ()) = tokio::join!(read, write);
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        assert_eq!(cause, Some(&WebSocketFault::TooSlow));
+        // The peer then has 2 seconds for the close frame.
+        assert!(start.elapsed() < 15 * SECOND, "{:?}", start.elapsed());
+    }
+    let (mut stream, mut far) = server(&options);
+    tokio::spawn(async move {
+        let mut opcode = Opcode::Binary;
+        for _ in 0..60 {
+            let fragment = frame(false, opcode, &[0; 20 * 1024]);
+            far.write_all(&fragment).await.expect("write");
+            opcode = Opcode::Continuation;
+            tokio::time::sleep(SECOND).await;
+        }
+        let last = frame(true, opcode, b"");
+        far.write_all(&last).await.expect("write");
+        // Between messages, silence is none of a message.
+        tokio::time::sleep(15 * SECOND).await;
+        let next = frame(true, Opcode::Binary, b"x");
+        far.write_all(&next).await.expect("write");
+    });
+    let mut messages = vec![0; 4 + 60 * 20 * 1024 + 5];
+    stream.read_exact(&mut messages).await.expect("messages");
+}
+
 async fn opened(options: &WebSocketOptions) -> (WebSocketStream, WebSocketStream) {
     let (near, far) = duplex(1 << 16);
     let url = match Endpoint::url(UrlScheme::Ws, "host", 80, "/agents?a=b").expect("url") {
