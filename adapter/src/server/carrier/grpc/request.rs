@@ -156,7 +156,8 @@ async fn decompress(
     if len > max {
         return Err(too_large("Decompressed", len, max).into());
     }
-    let memory = acquire(context, len).await?;
+    let unpacked = context.memory.acquire_unpacked(purpose(len), len);
+    let memory = within_frame_timeout(context, unpacked).await?;
     let decompressed = if len <= MAX_INLINE_DECOMPRESSION {
         encoding.decompress(message)
     } else {
@@ -166,15 +167,26 @@ async fn decompress(
 }
 
 async fn acquire(context: &Context, bytes: usize) -> Result<Grant, Unread> {
-    let purpose = if bytes <= MAX_SMALL {
-        Use::Small
-    } else {
-        Use::Large
-    };
+    let purpose = purpose(bytes);
     if let Some(acquired) = context.memory.acquire_now(purpose, bytes) {
         return Ok(acquired);
     }
-    let acquired = context.memory.acquire(purpose, bytes);
+    within_frame_timeout(context, context.memory.acquire(purpose, bytes)).await
+}
+
+fn purpose(bytes: usize) -> Use {
+    if bytes <= MAX_SMALL {
+        Use::Small
+    } else {
+        Use::Large
+    }
+}
+
+/// Waits for memory for at most the frame timeout.
+async fn within_frame_timeout(
+    context: &Context,
+    acquired: impl Future<Output = Grant>,
+) -> Result<Grant, Unread> {
     let until = Instant::now() + context.config.frame_timeout.min(MAX_TIMEOUT);
     let acquired = timeout_at(until, acquired).await;
     acquired.map_err(|_| Unread::Refused(no_memory()))
