@@ -1,6 +1,8 @@
 //! Estimates what encoding an envelope takes: time and memory.
 
-use agentwire_codec::{Body, Map, Message, Request, Response, Value};
+use agentwire_codec::{
+    Body, Heartbeat, Map, Message, Register, Request, Response, Unregister, Value,
+};
 
 /// Returns whether encoding may take more than about a millisecond.
 ///
@@ -58,23 +60,84 @@ impl Budget {
                 self.spend_message(message)
             }
             Body::Response(Response::Tool(result)) => {
-                self.spend(&result.data, 0) && self.spend_map(&result.metadata, 0)
+                self.spend_texts([result.error.as_deref()])
+                    && self.spend(&result.data, 0)
+                    && self.spend_map(&result.metadata, 0)
             }
             Body::Response(Response::Other(payload)) | Body::Request(Request::Other(payload)) => {
                 self.spend_map(payload, 0)
             }
             Body::Request(Request::Process(call) | Request::Stream(call)) => {
-                self.spend_message(&call.message)
+                let key = call.delivery.idempotency_key.as_deref();
+                self.spend_texts([Some(&*call.agent_name), key])
+                    && self.spend_message(&call.message)
             }
-            Body::Request(Request::Execute(execute)) => self.spend_map(&execute.kwargs, 0),
-            Body::Error(error) => self.spend_map(&error.details, 0),
-            Body::Raw(raw) => self.spend_map(&raw.payload, 0),
+            Body::Request(Request::Execute(execute)) => {
+                let key = execute.delivery.idempotency_key.as_deref();
+                self.spend_texts([Some(&*execute.tool_name), key])
+                    && self.spend_map(&execute.kwargs, 0)
+                    && self.spend_map(&execute.metadata, 0)
+            }
+            Body::Error(error) => {
+                self.spend_texts([error.code.as_str(), &*error.message].map(Some))
+                    && self.spend_map(&error.details, 0)
+            }
+            Body::Raw(raw) => self.spend_map(&raw.payload, 0) && self.spend_map(&raw.unknown, 0),
+            Body::Register(register) => {
+                let Register {
+                    version,
+                    instance,
+                    machine,
+                    owner,
+                    ..
+                } = &**register;
+                self.spend_texts([&*register.agent_name, &*register.endpoint].map(Some))
+                    && self.spend_texts([version, instance, machine, owner].map(Option::as_deref))
+                    && self.spend_map(&register.capabilities, 0)
+                    && self.spend_map(&register.metadata, 0)
+            }
+            Body::Heartbeat(heartbeat) => {
+                let Heartbeat {
+                    endpoint,
+                    instance,
+                    owner,
+                    ..
+                } = heartbeat;
+                self.spend_texts([&*heartbeat.agent_name, &*heartbeat.status].map(Some))
+                    && self.spend_texts([endpoint, instance, owner].map(Option::as_deref))
+                    && self.spend_map(&heartbeat.metadata, 0)
+            }
+            Body::Unregister(unregister) => {
+                let Unregister {
+                    agent_name,
+                    endpoint,
+                    instance,
+                    owner,
+                    ..
+                } = unregister;
+                let texts = [agent_name, endpoint, instance, owner];
+                self.spend_texts(texts.map(Option::as_deref))
+                    && self.spend_map(&unregister.metadata, 0)
+            }
             _ => true,
         }
     }
 
     fn spend_message(&mut self, message: &Message) -> bool {
-        self.spend(&message.content, 0) && self.spend_map(&message.metadata, 0)
+        self.spend_texts([Some(message.role.as_str())])
+            && self.spend(&message.content, 0)
+            && self.spend_map(&message.metadata, 0)
+    }
+
+    /// Spends the cost of texts that are no values. Returns `false` if the budget is exhausted.
+    fn spend_texts<const N: usize>(&mut self, texts: [Option<&str>; N]) -> bool {
+        let bytes = texts.into_iter().flatten().map(str::len).sum::<usize>();
+        self.bytes = self.bytes.saturating_add(bytes);
+        let rest = self
+            .left
+            .checked_sub(if self.counts_text { bytes } else { 0 });
+        self.left = rest.unwrap_or(0);
+        rest.is_some()
     }
 
     /// Spends the cost of a value. Returns `false` if the budget is exhausted or the value is
@@ -127,6 +190,8 @@ const MAX_DEPTH: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use agentwire_codec::{Call, EnvelopeType, Execute, RawBody, WireError};
+
     use super::*;
 
     fn reply(content: impl Into<Value>) -> Body {
@@ -147,6 +212,53 @@ mod tests {
         assert!(is_costly(&reply(many.clone())));
         let nested = Message::agent("x").with_metadata("list", Value::List(vec![many]));
         assert!(is_costly(&Body::StreamChunk(nested)));
+    }
+
+    #[test]
+    fn every_text_of_an_envelope_counts() {
+        const LEN: usize = INLINE_COST + 1;
+        let text = || "x".repeat(LEN);
+        let call =
+            |agent_name, message| Body::from(Request::Process(Call::new(agent_name, message)));
+        let execute = |change: fn(&mut Execute, String)| {
+            let mut execute = Execute::new("tool", Map::new());
+            change(&mut execute, text());
+            Body::from(Request::Execute(execute))
+        };
+        let register = |change: fn(&mut Register, String)| {
+            let mut register = Register::new("agent", "tcp://host:1");
+            change(&mut register, text());
+            Body::from(register)
+        };
+        let mut heartbeat = Heartbeat::healthy("agent");
+        heartbeat.owner = Some(text());
+        let mut raw = RawBody::new(EnvelopeType::Request, Map::new());
+        raw.unknown.insert("key", text());
+        for (index, body) in [
+            call(text(), Message::user("x")),
+            call("agent".into(), Message::new(&*text(), "x")),
+            call(
+                "agent".into(),
+                Message::user("x").with_metadata("key", text()),
+            ),
+            execute(|execute, text| execute.tool_name = text),
+            execute(|execute, text| execute.metadata = Map::from([("key", text)])),
+            execute(|execute, text| execute.kwargs = Map::from([(&*text, 0)])),
+            execute(|execute, text| execute.delivery.idempotency_key = Some(text)),
+            register(|register, text| register.agent_name = text),
+            register(|register, text| register.machine = Some(text)),
+            register(|register, text| register.capabilities = Map::from([("key", text)])),
+            register(|register, text| register.metadata = Map::from([("key", text)])),
+            heartbeat.into(),
+            WireError::new("CODE", text()).into(),
+            raw.into(),
+        ]
+        .iter()
+        .enumerate()
+        {
+            assert!(approximate_memory(body, usize::MAX) >= LEN, "case {index}");
+            assert!(is_costly(body), "case {index}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Inner {
         let quota = self.security.quota_of(caller.principal.as_ref());
         let key = quota_key(&caller);
         let bytes = match quota.bytes_per_minute {
-            Some(_) => approximate_memory(&body, usize::MAX),
+            Some(_) => approximate_memory(&body, usize::MAX).saturating_add(id.to_text().len()),
             None => 0,
         };
         let mut place = None;
