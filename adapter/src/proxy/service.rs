@@ -101,7 +101,9 @@ impl Service for ProxyService {
         };
         self.with_name(&mut raw);
         let deadline = sent_deadline(&raw);
-        caller.carried.put(&mut raw.payload);
+        if let Some(carried) = &caller.carried {
+            carried.put(&mut raw.payload);
+        }
         with_own_key(&mut raw, caller)?;
         let answers = answers_to(&raw);
         let (id, request) = (id.clone(), Body::Raw(raw));
@@ -371,7 +373,8 @@ mod tests {
             for carried in [false, true] {
                 let mut caller = caller(principal.clone());
                 let body = if carried {
-                    caller.carried.idempotency_key = Some("key".into());
+                    let carried = caller.carried.get_or_insert_default();
+                    carried.idempotency_key = Some("key".into());
                     request(None)
                 } else {
                     request(Some("key"))

@@ -321,8 +321,9 @@ impl Service for Agents {
         let mut context = RequestContext::from_peer(id.clone(), caller.peer.clone())
             .with_principal(caller.principal.clone());
         context.set_observers(&self.observers);
-        let carried = &caller.carried;
-        let trace = trace::read_from(&request).or_else(|| carried.trace.clone());
+        let carried = caller.carried.as_deref();
+        let trace = trace::read_from(&request).or_else(|| carried?.trace.clone());
+        let carried_deadline = carried.and_then(|carried| carried.deadline);
         let replies = self.traces_replies;
         Ok(match request {
             Request::Process(mut call) => {
@@ -333,7 +334,7 @@ impl Service for Agents {
                         .until(sent)
                         .traced(trace, &mut context, replies);
                 self.set_name(&mut context, &call.agent_name);
-                self.set_deadline(&mut context, earlier(sent, carried.deadline));
+                self.set_deadline(&mut context, earlier(sent, carried_deadline));
                 Work::One(Box::pin(invocation.process(call.message, context)))
             }
             Request::Stream(mut call) => {
@@ -344,7 +345,7 @@ impl Service for Agents {
                         .until(sent)
                         .traced(trace, &mut context, replies);
                 self.set_name(&mut context, &call.agent_name);
-                if let Some(deadline) = earlier(sent, carried.deadline) {
+                if let Some(deadline) = earlier(sent, carried_deadline) {
                     context.set_deadline(deadline);
                 }
                 Work::Many(Box::pin(invocation.stream(call.message, context)))
@@ -354,7 +355,7 @@ impl Service for Agents {
                 let invocation = Invocation::new(self.tool(&call.tool_name)?, "execute", id, limit)
                     .until(sent)
                     .traced(trace, &mut context, replies);
-                self.set_deadline(&mut context, earlier(sent, carried.deadline));
+                self.set_deadline(&mut context, earlier(sent, carried_deadline));
                 Work::One(Box::pin(invocation.execute(call.kwargs, context)))
             }
             request if request.method() == Some(DESCRIBE) => Work::One(Box::pin(

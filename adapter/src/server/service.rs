@@ -135,7 +135,7 @@ pub(crate) struct Caller {
     )]
     pub(crate) credential: Option<Credential>,
     /// What else came with the request, outside of the envelope.
-    pub(crate) carried: Carried,
+    pub(crate) carried: Option<Box<Carried>>,
     /// Who was authenticated, if the server authenticates its callers.
     pub(crate) principal: Option<Principal>,
     /// What the caller sees of a registry, or `None` for everything.
@@ -154,7 +154,7 @@ impl Caller {
             peer,
             connection: ConnectionId::next(),
             credential: None,
-            carried: Carried::default(),
+            carried: None,
             principal: None,
             scope: None,
             reporter: None,

@@ -29,11 +29,11 @@ pub(super) fn caller(
     if credential.is_some() {
         caller.credential = credential;
     }
-    caller.carried = Carried {
+    caller.carried = Some(Box::new(Carried {
         trace,
         idempotency_key,
         deadline,
-    };
+    }));
     Some(caller)
 }
 

@@ -28,7 +28,8 @@ fn text_of(body: &Body, caller: &Caller) -> Option<String> {
         Body::Request(Request::Execute(call)) => &call.delivery,
         _ => return None,
     };
-    let carried = caller.carried.idempotency_key.as_deref();
+    let carried = caller.carried.as_deref();
+    let carried = carried.and_then(|carried| carried.idempotency_key.as_deref());
     delivery
         .idempotency_key
         .clone()

@@ -4,10 +4,12 @@ use tokio::time::Instant;
 
 use crate::observer::{Observers, Side};
 
-/// The bytes of frames that the observer has not been told of.
+/// The bytes of frames that the observer has not been told of. Without an observer, it is empty.
 ///
-/// They are reported together, because a session may read and answer many frames in one turn.
-pub(super) struct Traffic {
+/// The bytes are reported together, because a session may read and answer many frames in one turn.
+pub(super) struct Traffic(Option<Box<Unreported>>);
+
+struct Unreported {
     observers: Observers,
     received: u64,
     sent: u64,
@@ -17,42 +19,51 @@ pub(super) struct Traffic {
 
 impl Traffic {
     pub(super) fn new(observers: &Observers) -> Self {
-        Self {
-            observers: observers.clone(),
-            received: 0,
-            sent: 0,
-            arrival: None,
-        }
+        Self(observers.get().map(|_| {
+            Box::new(Unreported {
+                observers: observers.clone(),
+                received: 0,
+                sent: 0,
+                arrival: None,
+            })
+        }))
     }
 
     /// Returns the time at which the current request arrived, or `None` without an observer.
     /// Requests that arrived together have the same time. `total` is the number of bytes that have
     /// arrived on the connection.
     pub(super) fn arrival(&mut self, total: u64) -> Option<Instant> {
-        self.observers.get()?;
-        match self.arrival {
+        let arrival = &mut self.0.as_mut()?.arrival;
+        match *arrival {
             Some((time, seen)) if seen == total => Some(time),
             _ => {
                 let now = Instant::now();
-                self.arrival = Some((now, total));
+                *arrival = Some((now, total));
                 Some(now)
             }
         }
     }
 
     pub(super) fn received(&mut self, bytes: usize) {
-        self.received += bytes as u64;
+        if let Some(unreported) = &mut self.0 {
+            unreported.received += bytes as u64;
+        }
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.sent += bytes as u64;
+        if let Some(unreported) = &mut self.0 {
+            unreported.sent += bytes as u64;
+        }
     }
 
     /// Reports the bytes since the last report.
     pub(super) fn report(&mut self) {
-        let received = std::mem::take(&mut self.received);
-        let sent = std::mem::take(&mut self.sent);
-        self.observers.report(|observer| {
+        let Some(unreported) = &mut self.0 else {
+            return;
+        };
+        let received = std::mem::take(&mut unreported.received);
+        let sent = std::mem::take(&mut unreported.sent);
+        unreported.observers.report(|observer| {
             if received > 0 {
                 observer.bytes_received(Side::Server, received);
             }
