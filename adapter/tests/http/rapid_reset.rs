@@ -185,3 +185,28 @@ async fn headers_and_bodies_over_the_limits_are_refused_and_the_connection_stays
 
 /// More resets than any server tolerates on one connection.
 const RESETS: usize = 5000;
+
+#[tokio::test]
+async fn a_refused_request_is_answered_after_its_small_body() {
+    let running = Running::default();
+    let server = serve(&running, |builder| builder).await;
+    let (mut sender, _driver) = connect(&server).await;
+    let mut refused = post("/nowhere");
+    let len = http::HeaderValue::from_static("2");
+    refused
+        .headers_mut()
+        .insert(http::header::CONTENT_LENGTH, len);
+    let (answer, mut body) = sender.send_request(refused, false).unwrap();
+    // A client such as curl 7.88 loses an answer that ends the request.
+    let health = Request::get("http://test/health").body(()).unwrap();
+    for _ in 0..3 {
+        sender = within(sender.ready()).await.unwrap();
+        let (other, _) = sender.send_request(health.clone(), true).unwrap();
+        assert_eq!(within(other).await.unwrap().status(), StatusCode::OK);
+    }
+    body.send_data(Bytes::from_static(b"{}"), true).unwrap();
+    assert_eq!(
+        within(answer).await.unwrap().status(),
+        StatusCode::NOT_FOUND
+    );
+}

@@ -1,6 +1,12 @@
 //! Reads the bodies of requests within the limits, and decodes them.
 
-use std::{fmt::Display, future::poll_fn, pin::pin, task::Poll, time::Instant as StdInstant};
+use std::{
+    fmt::Display,
+    future::poll_fn,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant as StdInstant},
+};
 
 use agentwire_codec::{
     DecodeError, DecodeFault, Envelope, ErrorCode, Format, Map, MemoryBound, RequestId, Value,
@@ -105,10 +111,13 @@ where
             let text = "Content-Encoding is not supported; send the body without compression";
             let error = WireError::new(ErrorCode::INVALID_MESSAGE, text);
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Err(Refusal::new(hints.id(), error)
-                .because("protocol")
-                .with_status(status)
-                .unread());
+            let refusal = Refusal::new(hints.id(), error);
+            let refusal = refusal.because("protocol").with_status(status);
+            return Err(if discard(body).await {
+                refusal
+            } else {
+                refusal.unread()
+            });
         }
     }
     let Payload { bytes, grant } = read(http, memory, hints, body).await?;
@@ -401,6 +410,33 @@ fn undecodable(hints: &Hints, error: &DecodeError) -> Refusal {
     }
 }
 
+/// Reads a small body that is not needed, and returns whether its end has arrived. Some clients,
+/// such as curl 7.88, lose an answer over HTTP/2 that comes before they have sent their whole
+/// request.
+pub(super) async fn discard<B: Body>(body: B) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    if body
+        .size_hint()
+        .upper()
+        .is_none_or(|len| len > MAX_DISCARDED)
+    {
+        return false;
+    }
+    let mut body = pin!(body);
+    let ended = async {
+        loop {
+            match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return false,
+                None => return true,
+            }
+        }
+    };
+    timeout(DISCARD_TIMEOUT, ended).await.unwrap_or(false)
+}
+
 fn too_large(hints: &Hints, limit: usize) -> Refusal {
     let text = format!("The body exceeds the limit of {limit} bytes");
     let error = WireError::new(ErrorCode::MALFORMED_PAYLOAD, text)
@@ -421,6 +457,9 @@ fn too_slow(hints: &Hints) -> Refusal {
         .with_status(status)
         .unread()
 }
+
+const MAX_DISCARDED: u64 = 64 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The number of bytes of a large body that are scanned before other tasks run.
 const SCAN_STEP: usize = 256 * 1024;

@@ -16,6 +16,7 @@ use super::{
     exchange::{Call, Exchange},
     options::HttpOptions,
     probes, reply,
+    request::discard,
 };
 
 /// What a path stands for.
@@ -82,14 +83,15 @@ where
     let options = &http.config.http;
     let route = Route::find(head.uri.path(), &http.prefix, options);
     let mut response = match route {
-        None => refuse_unread(&exchange, &body, reply::not_found()),
+        None => refuse_unread(&exchange, body, reply::not_found()).await,
         Some(route) if head.method == Method::OPTIONS => preflight(&head.headers, options, route),
         Some(route) if !route.is_probe() && is_foreign(&head.headers, options) => {
             let text = "pages of this origin may not call the server\n";
-            refuse_unread(&exchange, &body, reply::text(StatusCode::FORBIDDEN, text))
+            let refusal = reply::text(StatusCode::FORBIDDEN, text);
+            refuse_unread(&exchange, body, refusal).await
         }
         Some(route) if !route.allows(&head.method) => {
-            refuse_unread(&exchange, &body, reply::wrong_method(route.allowed()))
+            refuse_unread(&exchange, body, reply::wrong_method(route.allowed())).await
         }
         Some(Route::Call(call)) => exchange.run(call, &head.headers, body).await,
         Some(Route::Health) => probes::health(&http),
@@ -108,13 +110,13 @@ where
     response
 }
 
-/// Closes the connection of a refused request whose body has not arrived.
-fn refuse_unread<B: Body>(
+/// Closes the connection of a refused request whose body has not arrived, unless the body is small.
+async fn refuse_unread<B: Body>(
     exchange: &Exchange,
-    body: &B,
+    body: B,
     mut response: Response<ReplyBody>,
 ) -> Response<ReplyBody> {
-    if !body.is_end_stream() {
+    if !discard(body).await {
         exchange.in_flight.activity().set_unread_body();
         let close = HeaderValue::from_static("close");
         response
