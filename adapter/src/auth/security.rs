@@ -50,7 +50,7 @@ pub struct Security {
     pub(crate) audit: Option<Arc<dyn DynAudit>>,
     pub(crate) audit_calls: bool,
     pub(crate) exposes_user: bool,
-    pub(crate) namespace: Option<Arc<str>>,
+    namespace: Namespace,
 }
 
 impl Security {
@@ -117,8 +117,32 @@ impl Security {
     ///
     /// A registry keeps the agents of each namespace apart, and needs no such setting.
     pub fn namespace(mut self, namespace: impl Into<Arc<str>>) -> Self {
-        self.namespace = Some(namespace.into());
+        self.namespace = Namespace::Only(Some(namespace.into()));
         self
+    }
+
+    /// Puts the agents and tools of the server into the default namespace. Principals that have a
+    /// [namespace](Principal::namespace) are then denied. The last call of this method or of
+    /// [`namespace`](Self::namespace) counts.
+    pub fn default_namespace(mut self) -> Self {
+        self.namespace = Namespace::Only(None);
+        self
+    }
+
+    /// Returns whether the server serves the namespace of the principal.
+    pub(crate) fn serves(&self, principal: &Principal) -> bool {
+        match &self.namespace {
+            Namespace::Any => true,
+            Namespace::Only(only) => principal.namespace() == only.as_deref(),
+        }
+    }
+
+    /// Returns the name of the only namespace that the server serves.
+    pub(crate) fn only_namespace(&self) -> Option<&str> {
+        match &self.namespace {
+            Namespace::Any => None,
+            Namespace::Only(only) => only.as_deref(),
+        }
     }
 
     pub(crate) fn current_policy(&self) -> Arc<Policy> {
@@ -133,6 +157,15 @@ impl Security {
         let in_file = self.file.as_ref().and_then(|file| file.quota_of(principal));
         in_file.unwrap_or(self.quota)
     }
+}
+
+/// The namespaces that a server serves.
+#[derive(Debug, Clone, Default)]
+enum Namespace {
+    #[default]
+    Any,
+    /// One of them. `None` is the default namespace.
+    Only(Option<Arc<str>>),
 }
 
 impl fmt::Debug for Security {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use agentwire::{
-    LocalAgent, Message, Principal, Proxy, RemoteAgent, agent_fn,
-    auth::{AuditKind, Policy, Role, Rule, Security, Verb},
+    Endpoint, LocalAgent, Message, Principal, Proxy, RemoteAgent, agent_fn,
+    auth::{Audit, AuditEvent, AuditKind, NotRecorded, Policy, Role, Rule, Security, Verb},
     registry::{
         Event, InstanceRef, LocalRegistry, Query, Registration, Registry, RegistryError,
         RegistryServer, RemoteRegistry, WatchScope,
@@ -57,6 +57,18 @@ fn connect(server: &RegistryServer, name: &str) -> RemoteRegistry {
 
 fn weather() -> Registration {
     Registration::new("weather", "tcp://10.0.0.7:8080".parse().unwrap())
+}
+
+/// Returns the code of an answer that is an error.
+fn code_of(answer: &str) -> String {
+    let answer = agentwire_codec::json::from_slice(answer.as_bytes()).unwrap();
+    let payload = answer.get("payload").unwrap();
+    payload
+        .get("error_code")
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 fn code(result: Result<impl std::fmt::Debug, RegistryError>) -> String {
@@ -236,12 +248,18 @@ async fn namespaces_never_see_each_other() {
 
 /// Registers an endpoint without a client, because clients refuse odd endpoints themselves. Returns
 /// the answer as text.
-async fn register_by_hand(server: &RegistryServer, principal: &str, endpoint: &str) -> String {
+async fn register_by_hand(server: &Endpoint, principal: &str, endpoint: &str) -> String {
+    let payload = format!(r#""agent_name": "payroll", "endpoint": "{endpoint}""#);
+    by_hand(server, "register", principal, &payload).await
+}
+
+/// Sends an envelope of this type without a client. Returns the answer as text.
+async fn by_hand(server: &Endpoint, kind: &str, principal: &str, payload: &str) -> String {
     let token = token(principal);
     let envelope = format!(
-        r#"{{"version": "1.0", "type": "register", "id": "7", "payload": {{"agent_name": "payroll", "endpoint": "{endpoint}", "metadata": {{"token": "{token}"}}}}}}"#
+        r#"{{"version": "1.0", "type": "{kind}", "id": "7", "payload": {{{payload}, "metadata": {{"token": "{token}"}}}}}}"#
     );
-    let mut connection = transport::connect(server.endpoint()).await.unwrap();
+    let mut connection = transport::connect(server).await.unwrap();
     let len = u32::try_from(envelope.len()).unwrap();
     connection.write_u32(len).await.unwrap();
     connection.write_all(envelope.as_bytes()).await.unwrap();
@@ -359,7 +377,7 @@ async fn endpoints_that_mislead_are_refused_and_recorded() {
         r"unix:///run/a\u0007.sock",
         r"tcp://10.0.0.7\n:8080",
     ] {
-        let answer = register_by_hand(&server, "mallory", odd).await;
+        let answer = register_by_hand(server.endpoint(), "mallory", odd).await;
         assert!(answer.contains("REGISTRATION_FAILED"), "{odd}: {answer}");
         assert_recorded(&events, odd, Err::<(), _>(answer));
     }
@@ -431,6 +449,9 @@ async fn a_proxy_of_one_namespace_passes_registry_methods_and_others_do_not() {
             Principal::new("test")
                 .with_role("agent-full")
                 .with_namespace("test"),
+            Principal::new("pinger")
+                .with_role("observer")
+                .with_namespace("prod"),
             Principal::new("mallory").with_role("agent-full"),
         ])
     };
@@ -477,6 +498,25 @@ async fn a_proxy_of_one_namespace_passes_registry_methods_and_others_do_not() {
         Some(Ok(Event::Snapshot { .. }))
     ));
     assert_eq!(code(prod2.unregister(&which).await), "DUPLICATE_AGENT");
+    // Python's form of a heartbeat has only the name. Through a proxy, it renews the registration of
+    // its sender. A principal that may only ping does not learn whether the name exists.
+    let renew = async |name: &str, agent: &str| {
+        let payload = format!(r#""agent_name": "{agent}""#);
+        let answer = by_hand(own.endpoint(), "heartbeat", name, &payload).await;
+        answer.replace(agent, "NAME")
+    };
+    register_by_hand(own.endpoint(), "prod", "tcp://10.0.0.8:8080").await;
+    let renewed = renew("prod", "payroll").await;
+    assert!(renewed.contains(r#""type": "response""#), "{renewed}");
+    let refused = renew("prod2", "payroll").await;
+    assert!(refused.contains("DUPLICATE_AGENT"), "{refused}");
+    assert_eq!(code_of(&renew("prod", "nothing").await), "AGENT_NOT_FOUND");
+    for agent in ["payroll", "nothing"] {
+        assert_eq!(
+            code_of(&renew("pinger", agent).await),
+            "REGISTRATION_FAILED"
+        );
+    }
     for name in ["test", "mallory"] {
         assert_eq!(
             code(connect(&own, name).unregister(&which).await),
@@ -485,5 +525,56 @@ async fn a_proxy_of_one_namespace_passes_registry_methods_and_others_do_not() {
         assert_eq!(code(connect(&own, name).list().await), "PERMISSION_DENIED");
     }
     prod.unregister(&which).await.unwrap();
-    assert!(prod.list().await.unwrap().is_empty());
+    assert!(prod.lookup("weather").await.unwrap().is_empty());
+}
+
+/// A record that takes only some kinds of events.
+struct Full(&'static [AuditKind]);
+
+impl Audit for Full {
+    async fn record(&self, event: AuditEvent) -> Result<(), NotRecorded> {
+        if self.0.contains(&event.kind) {
+            Ok(())
+        } else {
+            Err(NotRecorded)
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_registry_changes_nothing_that_it_has_not_recorded() {
+    let takes: [(&str, &[AuditKind], bool); 3] = [
+        ("nothing", &[], false),
+        ("authentication", &[AuditKind::Authentication], false),
+        // The outcome is missing. The caller gets it, because the change has been made.
+        (
+            "changes",
+            &[AuditKind::Authentication, AuditKind::Authorization],
+            true,
+        ),
+    ];
+    for (name, kinds, changes) in takes {
+        let registry = LocalRegistry::new();
+        let security = Security::new()
+            .authenticate(tokens([Principal::new("alice").with_role("agent-full")]))
+            .audit(Full(kinds));
+        let server = RegistryServer::builder(registry.clone())
+            .endpoint(format!("memory://auth-full-record-{name}"))
+            .security(security)
+            .serve()
+            .await
+            .unwrap();
+        let alice = connect(&server, "alice");
+        let weather = weather();
+        // A second request on the same connection is recorded like the first.
+        for _ in 0..2 {
+            let registered = alice.register(weather.clone()).await;
+            assert_eq!(registered.is_ok(), changes, "{name}: {registered:?}");
+        }
+        assert_eq!(
+            registry.list().await.unwrap().is_empty(),
+            !changes,
+            "{name}"
+        );
+    }
 }

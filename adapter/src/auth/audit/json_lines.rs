@@ -62,7 +62,8 @@ pub enum Overload {
     #[default]
     Block,
     /// Requests are refused with `AGENT_UNAVAILABLE` while the queue is full or the last write has
-    /// failed. Nothing is lost.
+    /// failed. Nothing is processed without a record, but the outcome of a request that was
+    /// admitted before may be missing.
     Deny,
     /// Events are lost while the queue is full. Their number is recorded as an event `dropped`, and
     /// reported as an [`AuditProblem`].

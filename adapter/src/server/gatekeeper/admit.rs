@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Instant};
 
 use agentwire_codec::{
-    Body, ErrorCode, Map, Request, RequestId, Value, WireError, internal::repeatable_text, map,
+    Body, EnvelopeType, ErrorCode, Map, RawBody, Request, RequestId, Value, WireError,
+    internal::repeatable_text, map,
 };
 use agentwire_transport::internal::LogLimit;
 
 use super::{
     Inner, QuotaKey,
     answers::Answers,
-    inspect::{Asked, Object},
+    inspect::{Asked, Change, Object},
 };
 use crate::{
     Credential, Principal,
@@ -73,7 +74,9 @@ impl Inner {
                 return Err(self.refuse(&asked, &id, &caller, refusal).await);
             }
         }
-        if asked.change.is_none() {
+        // A change is recorded before it is made, because its sender may leave before the answer.
+        // Renewals change nothing, and there are many of them.
+        if asked.change != Some(Change::Renew) {
             let event = self.event(AuditKind::Authorization, true, &asked, &id, &caller);
             self.record(event).await?;
         }
@@ -138,7 +141,7 @@ impl Inner {
             }
             Err(denied) => return Err((None, unauthenticated(&denied, "credential_refused"))),
         };
-        if self.security.audit.is_some() && caller.identity.is_new(&principal) {
+        if self.security.audit.is_some() && !caller.identity.is_recorded(&principal) {
             let mut event = AuditEvent::new(AuditKind::Authentication, true);
             event.principal = Some(principal.name().to_owned());
             event.namespace = principal.namespace().map(str::to_owned);
@@ -156,6 +159,7 @@ impl Inner {
                 };
                 return Err((Some(principal), refusal));
             }
+            caller.identity.set_recorded(&principal);
         }
         let policy = self.security.current_policy();
         if self.may(&policy, &principal, asked) {
@@ -205,7 +209,10 @@ impl Inner {
     }
 
     fn may(&self, policy: &Policy, principal: &Principal, asked: &Asked) -> bool {
-        let namespace = self.security.namespace.as_deref();
+        if !self.security.serves(principal) {
+            return false;
+        }
+        let namespace = self.security.only_namespace();
         let Some(access) = asked.access(namespace) else {
             return false;
         };
@@ -244,6 +251,8 @@ impl Inner {
             let scope = self.scope(principal, asked);
             let owner = scope.owner(text("owner"), text("instance"));
             raw.payload.insert("owner", owner);
+        } else if let Body::Raw(raw) = &mut *body {
+            self.prepare_ping(raw, asked, principal);
         }
         if self.security.exposes_user {
             let metadata = match body {
@@ -261,6 +270,23 @@ impl Inner {
                 };
                 metadata.insert(AUTHENTICATED_USER, user);
             }
+        }
+    }
+
+    /// Prepares a heartbeat that has only a name. A server of agents takes it for a ping, and a
+    /// registry renews the registrations with the name (PROTOCOL 12.4), so it keeps the name only
+    /// if the caller may register it. The registry then finds those of the caller by their owner.
+    fn prepare_ping(&self, raw: &mut RawBody, asked: &Asked, principal: &Principal) {
+        if raw.kind != EnvelopeType::Heartbeat {
+            return;
+        }
+        let name = raw.payload.get("agent_name").and_then(Value::as_str);
+        let renewal = Asked::renewal(name.unwrap_or_default(), asked);
+        if self.may(&self.security.current_policy(), principal, &renewal) {
+            let owner = self.scope(principal, &renewal).owner(None, None);
+            raw.payload.insert("owner", owner);
+        } else {
+            raw.payload.remove("agent_name");
         }
     }
 
@@ -390,7 +416,7 @@ impl Inner {
         };
         audit.record(event).await.map_err(|_| {
             if let Some(count) = UNRECORDED.record(Instant::now()) {
-                tracing::error!(count, "request denied: the audit record cannot be written");
+                tracing::error!(count, "the audit record cannot be written");
             }
             let text = "The server cannot record requests";
             WireError::new(ErrorCode::AGENT_UNAVAILABLE, text)

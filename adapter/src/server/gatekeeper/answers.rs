@@ -38,7 +38,8 @@ impl Answers {
                 Ok(Work::One(Box::pin(async move {
                     let answer = self.visible(answer.await);
                     self.count(&answer);
-                    self.finish(answer).await
+                    self.finish(&answer).await;
+                    answer
                 })))
             }
             Ok(Work::Many(mut answers)) if self.wants_answer() || self.wants_stream() => {
@@ -76,21 +77,18 @@ impl Answers {
                         if answer.kind() == EnvelopeType::StreamChunk {
                             yield answer;
                         } else {
-                            yield self.finish(answer).await;
+                            self.finish(&answer).await;
+                            yield answer;
                             return;
                         }
                     }
                 })))
             }
             Ok(work) => Ok(work),
-            Err(error) => match self.finish(Body::Error(error)).await {
-                Body::Error(error) => Err(error),
-                // `finish` replaces an error only by another error.
-                _ => Err(WireError::new(
-                    ErrorCode::INTERNAL_ERROR,
-                    "The request failed",
-                )),
-            },
+            Err(error) => {
+                self.finish(&Body::Error(error.clone())).await;
+                Err(error)
+            }
         }
     }
 
@@ -133,24 +131,23 @@ impl Answers {
         }
     }
 
-    /// Records the last answer. Returns the error for the caller if that is not possible.
-    async fn finish(&self, answer: Body) -> Body {
+    /// Records the last answer. The caller gets it also if that is not possible: the request has
+    /// been recorded and processed, and an error would say that it may be sent again.
+    async fn finish(&self, answer: &Body) {
         let gate = &self.gate;
-        let failure = failure(&answer);
+        let failure = failure(answer);
         let kind = match self.asked.change {
             // A successful renewal changes nothing, and there are many of them.
-            Some(Change::Renew) if failure.is_none() => return answer,
+            Some(Change::Renew) if failure.is_none() => return,
             Some(_) => AuditKind::Registration,
             None if gate.security.audit_calls => AuditKind::Call,
-            None => return answer,
+            None => return,
         };
         let is_allowed = failure.is_none() || self.asked.change.is_none();
         let mut event = gate.event(kind, is_allowed, &self.asked, &self.id, &self.caller);
         event.reason = failure;
-        match gate.record(event).await {
-            Ok(()) => answer,
-            Err(error) => Body::Error(error),
-        }
+        // `record` has logged the failure.
+        let _ = gate.record(event).await;
     }
 }
 

@@ -40,15 +40,15 @@ impl Identity {
         self.state().lock().connection = Some((revision, result));
     }
 
-    /// Returns whether the authentication of this principal has not been recorded for this
-    /// connection.
-    pub(super) fn is_new(&self, principal: &Principal) -> bool {
-        let mut state = self.state().lock();
-        let is_new = state.recorded.as_ref() != Some(principal);
-        if is_new {
-            state.recorded = Some(principal.clone());
-        }
-        is_new
+    /// Returns whether the authentication of this principal was the last one that was recorded for
+    /// this connection.
+    pub(super) fn is_recorded(&self, principal: &Principal) -> bool {
+        self.state().lock().recorded.as_ref() == Some(principal)
+    }
+
+    /// Notes that the authentication of this principal has been recorded.
+    pub(super) fn set_recorded(&self, principal: &Principal) {
+        self.state().lock().recorded = Some(principal.clone());
     }
 
     fn state(&self) -> &Arc<Mutex<State>> {
@@ -66,9 +66,10 @@ mod tests {
         let request = identity.clone();
         let alice = Principal::new("alice");
         request.remember(7, Ok(Some(alice.clone())));
-        assert!(request.is_new(&alice));
+        assert!(!request.is_recorded(&alice));
+        request.set_recorded(&alice);
         assert_eq!(identity.known(7), Some(Ok(Some(alice.clone()))));
         assert_eq!(identity.known(8), None);
-        assert!(!identity.clone().is_new(&alice));
+        assert!(identity.clone().is_recorded(&alice));
     }
 }

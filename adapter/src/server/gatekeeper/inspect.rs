@@ -121,6 +121,13 @@ impl Asked {
         asked
     }
 
+    /// Returns what a heartbeat asks for if a registry receives it.
+    pub(super) fn renewal(name: &str, heartbeat: &Self) -> Self {
+        let mut asked = Self::of_change(Change::Renew, name);
+        asked.is_raw = heartbeat.is_raw;
+        asked
+    }
+
     /// Reads a request with a method that only some servers know.
     fn of_payload(payload: &mut Map, strips: bool) -> Self {
         let named = |payload: &Map, key: &str| match payload.get(key).and_then(Value::as_str) {
