@@ -94,15 +94,17 @@ impl SecurityArgs {
                         ));
                     }
                 });
-                let namespace = match &self.namespace {
+                let only = match &self.namespace {
                     Some(name) => Some(name.clone()),
                     None if is_registry => None,
                     None => only_namespace(path, &file)?,
                 };
                 let security = Security::from_file(file);
-                match namespace {
+                match only {
                     Some(namespace) => security.namespace(namespace),
-                    None => security,
+                    None if is_registry => security,
+                    // Principals of a namespace that the file gets later are denied, too.
+                    None => security.default_namespace(),
                 }
             }
             None => Security::new(),

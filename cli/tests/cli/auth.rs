@@ -472,4 +472,18 @@ async fn a_server_belongs_to_the_namespace_of_its_principals() {
         }
         assert_denied(&refused, "UNAUTHENTICATED");
     }
+    // So are those that a file without namespaces gets later.
+    let plain = principal("plain", "agent-consumer", "");
+    let files = Files::with_auth(&plain);
+    let server = files.serve(&serve).await;
+    let call = ["call", &server.endpoint, "hello"];
+    run_as("plain", &call).await.success();
+    fs::write(files.path("auth.toml"), plain + &both).unwrap();
+    loop {
+        let refused = run_as("test", &call).await;
+        if refused.stderr.contains("PERMISSION_DENIED") {
+            break;
+        }
+        assert_denied(&refused, "UNAUTHENTICATED");
+    }
 }
