@@ -74,6 +74,8 @@ enum Field {
     Nested(Kind),
     /// An entry of a map.
     Entry,
+    /// An entry of a map whose value may be JSON.
+    JsonEntry,
     /// A text that may be JSON.
     Json,
     Plain,
@@ -90,8 +92,9 @@ impl Kind {
             (Self::Response, 7) | (Self::StreamChunk, 6) => Field::Nested(Self::Error),
             (Self::Request, 7)
             | (Self::Response, 8)
-            | (Self::Message | Self::ToolCall | Self::Error, 3)
+            | (Self::Message | Self::ToolCall, 3)
             | (Self::ToolResult, 4) => Field::Entry,
+            (Self::Error, 3) => Field::JsonEntry,
             (Self::Message | Self::ToolCall | Self::ToolResult, 2) => Field::Json,
             _ => Field::Plain,
         }
@@ -109,13 +112,33 @@ fn scan(mut payload: &[u8], kind: Kind) -> usize {
         let own = match kind.field(number) {
             Field::Nested(nested) => NESTED.saturating_add(scan(content, nested)),
             Field::Entry => ENTRY,
-            Field::Json if may_be_json(content) => Format::Json.memory_bound(content),
-            Field::Json => 0,
+            Field::JsonEntry => ENTRY.saturating_add(json_values(content)),
+            Field::Json => json_memory(content),
             Field::Plain => 0,
         };
         memory = memory.saturating_add(own);
     }
     memory
+}
+
+/// Returns the memory of the JSON in the value of a map's entry. If the value occurs several times,
+/// only the last one is decoded, and the sum is a bound.
+fn json_values(mut entry: &[u8]) -> usize {
+    let mut memory: usize = 0;
+    while let Some((number, content)) = next_field(&mut entry) {
+        if let (2, Some(content)) = (number, content) {
+            memory = memory.saturating_add(json_memory(content));
+        }
+    }
+    memory
+}
+
+fn json_memory(text: &[u8]) -> usize {
+    if may_be_json(text) {
+        Format::Json.memory_bound(text)
+    } else {
+        0
+    }
 }
 
 /// Returns the number of the next field, and its content if the field has a length. Returns `None`

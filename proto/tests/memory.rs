@@ -2,10 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests may panic")]
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
 
 use agentwire_codec::DecodeFault;
-use agentwire_proto::{Message, Request, Rpc, decode};
+use agentwire_proto::{
+    ChunkType, Error, Message, Request, Response, ResponseType, Rpc, StreamChunk, Wire, decode,
+};
 use peak_alloc::PeakAlloc;
 use prost::Message as _;
 
@@ -63,31 +68,62 @@ fn payloads() -> Vec<(&'static str, Vec<u8>)> {
 fn the_memory_of_a_message_is_bounded_before_it_is_decoded() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, payload) in payloads() {
-        let before = ALLOCATOR.current_usage();
-        ALLOCATOR.reset_peak_usage();
-        let (request, bound) = decode::<Request>(&payload, usize::MAX).unwrap();
-        let envelope = request.into_envelope(Rpc::Process);
-        let (held, peak) = (ALLOCATOR.current_usage(), ALLOCATOR.peak_usage());
-        assert!(
-            held - before <= bound,
-            "{name}: {} of {bound}",
-            held - before
-        );
-        // While a list grows, and while a content is converted, both copies exist.
-        assert!(
-            peak - before <= 2 * bound,
-            "{name}: {} of {bound}",
-            peak - before
-        );
-        drop(envelope);
-
-        let error = decode::<Request>(&payload, bound - 1).unwrap_err();
-        assert!(
-            matches!(*error.fault(), DecodeFault::Memory { .. }),
-            "{error}"
-        );
-        assert!(decode::<Request>(&payload, bound).is_ok());
+        assert_bounded(name, &payload, |request: Request| {
+            request.into_envelope(Rpc::Process)
+        });
     }
+}
+
+#[test]
+fn the_memory_of_the_details_of_an_error_is_bounded_before_they_are_decoded() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let lists = format!("[{}0]", "[0],".repeat(50_000));
+    let error = Error {
+        details: BTreeMap::from([("x".to_owned(), lists)]),
+        ..Error::default()
+    };
+    let response = Response {
+        r#type: ResponseType::Error.into(),
+        error: Some(error.clone()),
+        ..Response::default()
+    };
+    let chunk = StreamChunk {
+        r#type: ChunkType::Error.into(),
+        error: Some(error),
+        ..StreamChunk::default()
+    };
+    assert_bounded(
+        "response",
+        &response.encode_to_vec(),
+        |response: Response| response.into_envelope("process").unwrap(),
+    );
+    assert_bounded("chunk", &chunk.encode_to_vec(), |chunk: StreamChunk| {
+        chunk.into_envelope().unwrap()
+    });
+}
+
+/// Checks that a message and its envelope take at most the memory that `decode` returns, and that
+/// `decode` refuses the message within less.
+#[track_caller]
+fn assert_bounded<M: Wire, E>(name: &str, payload: &[u8], into_envelope: impl Fn(M) -> E) {
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
+    let (message, bound) = decode::<M>(payload, usize::MAX).unwrap();
+    let envelope = into_envelope(message);
+    let (held, peak) = (ALLOCATOR.current_usage(), ALLOCATOR.peak_usage());
+    let held = held - before;
+    assert!(held <= bound, "{name}: {held} of {bound}");
+    // While a list grows, and while a content is converted, both copies exist.
+    let peak = peak - before;
+    assert!(peak <= 2 * bound, "{name}: {peak} of {bound}");
+    drop(envelope);
+
+    let error = decode::<M>(payload, bound - 1).err().unwrap();
+    assert!(
+        matches!(*error.fault(), DecodeFault::Memory { .. }),
+        "{error}"
+    );
+    assert!(decode::<M>(payload, bound).is_ok());
 }
 
 #[test]
