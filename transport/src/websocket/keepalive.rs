@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Keepalive {
     interval: Duration,
     timeout: Duration,
-    last_received: Instant,
+    last_alive: Instant,
     ping_sent: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
@@ -33,15 +33,15 @@ impl Keepalive {
         Self {
             interval,
             timeout,
-            last_received: now,
+            last_alive: now,
             ping_sent: None,
             timer: Box::pin(sleep_until(later(now, interval))),
         }
     }
 
-    /// Records that bytes have arrived. Any bytes answer a ping.
-    pub(super) fn received(&mut self) {
-        self.last_received = Instant::now();
+    /// Records a sign of life. Any bytes that arrive answer a ping.
+    pub(super) fn alive(&mut self) {
+        self.last_alive = Instant::now();
         self.ping_sent = None;
     }
 
@@ -52,7 +52,7 @@ impl Keepalive {
             let now = Instant::now();
             let mut deadline = match self.ping_sent {
                 Some(sent) => later(sent, self.timeout),
-                None => later(self.last_received, self.interval),
+                None => later(self.last_alive, self.interval),
             };
             if now >= deadline {
                 if self.ping_sent.is_some() {
@@ -94,13 +94,13 @@ mod tests {
         let mut keepalive = Keepalive::new(20 * second, 10 * second);
         assert_eq!(poll(&mut keepalive).await, Silence::Short);
         advance(15 * second).await;
-        keepalive.received();
+        keepalive.alive();
         advance(15 * second).await;
         assert_eq!(poll(&mut keepalive).await, Silence::Short);
         advance(6 * second).await;
         assert_eq!(poll(&mut keepalive).await, Silence::Ping);
         assert_eq!(poll(&mut keepalive).await, Silence::Short);
-        keepalive.received();
+        keepalive.alive();
         advance(19 * second).await;
         assert_eq!(poll(&mut keepalive).await, Silence::Short);
         advance(2 * second).await;

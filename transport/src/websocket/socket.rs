@@ -138,7 +138,7 @@ impl Socket {
             Poll::Ready(Ok(())) => {
                 raw.filled(count);
                 if count > 0 {
-                    self.keepalive.received();
+                    self.keepalive.alive();
                 }
                 Poll::Ready(Ok(count))
             }
@@ -268,10 +268,21 @@ impl Socket {
             let write = Pin::new(&mut self.connection).poll_write(cx, self.writer.queued());
             match ready!(write)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.writer.advance(count),
+                count => {
+                    self.writer.advance(count);
+                    self.delivered();
+                }
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Records that the connection took bytes. While a message is incomplete, a ping has to wait, so
+    /// a peer that reads a large message is not silent.
+    fn delivered(&mut self) {
+        if self.writer.is_in_message() {
+            self.keepalive.alive();
+        }
     }
 
     /// Delivers the frames of messages, each behind its length.
@@ -334,7 +345,7 @@ impl Socket {
                 Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
             }
             Poll::Ready(Ok(())) => {
-                self.keepalive.received();
+                self.keepalive.alive();
                 match self.reader.received(part.filled_mut()) {
                     Ok(()) => {
                         buf.advance(count);
@@ -376,6 +387,7 @@ impl Socket {
                 match Pin::new(&mut self.connection).poll_write(cx, &rest[..direct]) {
                     Poll::Ready(Ok(count)) => {
                         self.writer.skip(count);
+                        self.delivered();
                         taken += count;
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

@@ -394,6 +394,38 @@ async fn a_peer_that_answers_no_ping_is_closed() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_a_large_message_slowly_is_alive() {
+    const LEN: u32 = 400 * 1024;
+    let (near, mut far) = duplex(16 * 1024);
+    let connection = Connection::custom(near, "peer");
+    let stream = WebSocketStream::server(connection, &WebSocketOptions::new(), &[]);
+    let (mut input, mut output) = tokio::io::split(stream);
+    let read = tokio::spawn(async move { input.read(&mut [0]).await });
+    let write = tokio::spawn(async move {
+        output.write_u32(LEN).await?;
+        output.write_all(&vec![b'x'; LEN as usize]).await?;
+        output.flush().await
+    });
+    // Two hundred seconds, in which a ping must wait for the end of the message.
+    let mut part = vec![0; LEN as usize / 20];
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        far.read_exact(&mut part)
+            .await
+            .expect("part of the message");
+        assert!(!read.is_finished());
+    }
+    write.await.expect("task").expect("written");
+    // The header has ten bytes. The ping follows when the peer is silent.
+    far.read_exact(&mut [0; 10]).await.expect("rest");
+    let mut ping = [0; 6];
+    far.read_exact(&mut ping).await.expect("ping");
+    assert_eq!(ping[..2], [0x89, 4]);
+    let error = read.await.expect("task").expect_err("timeout");
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
 #[tokio::test]
 async fn a_request_that_is_no_handshake_is_answered_in_http() {
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

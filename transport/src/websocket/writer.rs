@@ -100,9 +100,14 @@ impl Writer {
         self.offset += count;
     }
 
+    /// Returns whether a message is incomplete, so that control frames must wait.
+    pub(super) fn is_in_message(&self) -> bool {
+        self.remaining > 0 || self.prefix_len > 0
+    }
+
     /// Queues control frames if no message is incomplete.
     pub(super) fn queue_control(&mut self) {
-        if self.is_closed || self.remaining > 0 || self.prefix_len > 0 {
+        if self.is_closed || self.is_in_message() {
             return;
         }
         if let Some(pong) = self.pong.take() {
