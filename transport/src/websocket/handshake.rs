@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{WebSocketOptions, stream::WebSocketStream};
+use super::{WebSocketOptions, entropy::unpredictable, stream::WebSocketStream};
 use crate::{Connection, Error, TlsError, Url, WebSocketError};
 
 /// Opens a WebSocket over a connection.
@@ -28,7 +28,8 @@ pub(super) async fn connect(
         format!("{host}:{port}")
     };
     let path = if url.path.is_empty() { "/" } else { &url.path };
-    let key = STANDARD.encode(fastrand::u128(..).to_be_bytes());
+    let key: [u64; 2] = [unpredictable(), unpredictable()];
+    let key = STANDARD.encode(key.map(u64::to_be_bytes).as_flattened());
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\

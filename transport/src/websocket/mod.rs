@@ -6,8 +6,9 @@
 //! timeouts, is therefore the same as for other carriers.
 //!
 //! The layers are `handshake` > `stream` > `idle` > `socket` > `reader`, `writer`, `keepalive` >
-//! `header`, `spare`.
+//! `header`, `spare`, `entropy`.
 
+mod entropy;
 mod fault;
 mod handshake;
 mod header;

@@ -277,8 +277,8 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Records that the connection took bytes. While a message is incomplete, a ping has to wait, so
-    /// a peer that reads a large message is not silent.
+    /// Records that the connection took bytes. While a message is incomplete, a ping has to wait,
+    /// so a peer that reads a large message is not silent.
     fn delivered(&mut self) {
         if self.writer.is_in_message() {
             self.keepalive.alive();

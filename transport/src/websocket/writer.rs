@@ -1,6 +1,7 @@
 //! Turns frames with a length into messages.
 
 use super::{
+    entropy::unpredictable,
     header::{Header, MAX_CONTROL, Opcode, Role},
     mask,
     reader::PREFIX_LEN,
@@ -188,7 +189,10 @@ impl Writer {
     }
 
     fn header(&mut self, opcode: Opcode, len: u64) {
-        let mask = (self.role == Role::Client).then(|| fastrand::u32(..).to_be_bytes());
+        let mask = (self.role == Role::Client).then(|| {
+            let [a, b, c, d, ..] = unpredictable().to_be_bytes();
+            [a, b, c, d]
+        });
         self.mask = mask.unwrap_or_default();
         let header = Header {
             is_final: true,
