@@ -255,7 +255,9 @@ async fn a_request_has_the_path_the_headers_and_the_envelope() {
 async fn errors_of_other_servers_are_read_in_all_their_shapes() {
     let nested = r#"{"id": "x", "type": "error", "version": "1.0", "payload": {"error": {"code": "EXECUTION_ERROR", "message": "no"}}}"#;
     let flat = r#"{"id": "x", "type": "error", "version": "1.0", "payload": {"error_code": "EXECUTION_ERROR", "error_message": "no", "error_details": {}}}"#;
-    for body in [nested, flat] {
+    // Large answers are decoded on another thread.
+    let large = nested.replace(r#""no""#, &format!(r#""no{}""#, "!".repeat(3 << 20)));
+    for body in [nested, flat, &*large] {
         for status in [200, 500] {
             let (endpoint, _served) = fixed(vec![json(status, body)]).await;
             let error = within(once(&endpoint).process(Message::user("x")))

@@ -1,6 +1,8 @@
 //! Reads the bodies of answers, in the shapes of all servers.
 
-use agentwire_codec::{Body, Envelope, EnvelopeType, ErrorCode, Map, RawBody, Value, WireError};
+use agentwire_codec::{
+    Body, DecodeError, Envelope, EnvelopeType, ErrorCode, Map, RawBody, Value, WireError,
+};
 use http::{
     HeaderMap, StatusCode,
     header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
@@ -40,30 +42,36 @@ pub(super) async fn read(
 
 /// Decodes an envelope, and brings an error into the usual form.
 pub(super) async fn envelope(payload: Vec<u8>, bodies: Bodies) -> Result<Body, Failure> {
-    // The error of Python's servers has another form, so errors are decoded without types.
-    let decode = move |payload: &[u8]| match bodies.decode_inline(payload) {
-        Some(Ok(envelope)) if envelope.body.kind() != EnvelopeType::Error => Some(Ok(envelope)),
-        Some(_) => Some(match Bodies::Raw.decode_within(payload, MAX_ERROR_MEMORY) {
-            Ok((envelope, _)) if envelope.body.kind() == EnvelopeType::Error => {
-                Ok(with_error(envelope, bodies))
-            }
-            _ => bodies
-                .decode_within(payload, agentwire_codec::DEFAULT_MEMORY_LIMIT)
-                .map(|(envelope, _)| envelope),
-        }),
-        None => None,
-    };
-    let decoded = match decode(&payload) {
-        Some(decoded) => decoded,
+    let decoded = match bodies.decode_inline(&payload) {
+        Some(decoded) => error_in_either_form(decoded, &payload, bodies),
         None => {
             Offload::new(move || {
                 let decoded = bodies.decode_within(&payload, agentwire_codec::DEFAULT_MEMORY_LIMIT);
-                decoded.map(|(envelope, _)| envelope)
+                let decoded = decoded.map(|(envelope, _)| envelope);
+                error_in_either_form(decoded, &payload, bodies)
             })
             .await
         }
     };
     Ok(decoded?.body)
+}
+
+/// Decodes an envelope again if it is an error or cannot be decoded. The error of Python's servers
+/// has another form, so errors are decoded without types.
+fn error_in_either_form(
+    decoded: Result<Envelope, DecodeError>,
+    payload: &[u8],
+    bodies: Bodies,
+) -> Result<Envelope, DecodeError> {
+    match &decoded {
+        Ok(envelope) if envelope.body.kind() != EnvelopeType::Error => decoded,
+        _ => match Bodies::Raw.decode_within(payload, MAX_ERROR_MEMORY) {
+            Ok((envelope, _)) if envelope.body.kind() == EnvelopeType::Error => {
+                Ok(with_error(envelope, bodies))
+            }
+            _ => decoded,
+        },
+    }
 }
 
 /// Brings the error of an envelope into the usual form.
