@@ -298,7 +298,7 @@
 //! | what | default | at the limit |
 //! |---|---|---|
 //! | payload of a frame, each way | 10 MiB | the sender fails with [`Error::Encode`]; a receiver answers with an error and closes the connection |
-//! | connections of a server | 1024 | further connections wait in the accept queue of the system |
+//! | connections of a server | 1024 | a new connection replaces the one that has been without an accepted request for longest |
 //! | requests in flight on one connection | 64 | the server reads no further requests |
 //! | connections of a client to each instance | 64 | calls wait, within their timeout |
 //! | instances of one name that a client calls | 1024 | further instances are ignored, with a `warn` event |
@@ -308,8 +308,8 @@
 //!
 //! # Features
 //!
-//! No feature is on by default. The default features bring Unix sockets, TCP and memory, JSON and
-//! MessagePack, and registries in a process and over sockets.
+//! No feature is on by default. Without features, the crate has Unix sockets, TCP and memory, JSON
+//! and MessagePack, and registries in a process and over sockets.
 //!
 //! | feature | adds |
 //! |---|---|

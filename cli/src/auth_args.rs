@@ -90,7 +90,7 @@ impl SecurityArgs {
                 file.on_reload(|result| {
                     if let Err(error) = result {
                         output::warn(format_args!(
-                            "changed auth file refused, the old one remains in effect: {error}"
+                            "the changed auth file has an error, so the old one stays in effect: {error}"
                         ));
                     }
                 });

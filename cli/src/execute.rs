@@ -83,7 +83,7 @@ impl ExecuteArgs {
 
     fn list(self) -> Result<(), CliError> {
         if self.tool.is_some() {
-            let problem = "--list takes the place of TOOL";
+            let problem = "--list cannot be used with TOOL";
             return Err(CliError::new(Exit::Usage, problem));
         }
         let remote = self.target.resolve_alone()?.client()?;

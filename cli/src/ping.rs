@@ -21,8 +21,9 @@ use crate::{
 /// Each round trip is one heartbeat, which reaches the server but no agent, so it shows whether the
 /// server lives even if all of its agents are busy. The first round trip includes connecting.
 ///
-/// The exit code is 0 if the server has answered at least once, and 3 otherwise, as a health check
-/// of a container expects. Ctrl-C ends the command and prints the summary.
+/// The exit code is 0 if the server answered at least once, as a health check of a container
+/// expects. Otherwise it is 1 if the server refused the last ping, and 3 if it cannot be reached.
+/// Ctrl-C ends the command and prints the summary.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct PingArgs {

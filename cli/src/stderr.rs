@@ -95,7 +95,9 @@ fn write_all(messages: &Receiver<Message>) {
                 QUEUED.fetch_sub(text.len() + OVERHEAD, Relaxed);
                 let dropped = DROPPED.swap(0, Relaxed);
                 if dropped > 0 {
-                    let line = format!("agentwire: {dropped} lines dropped; read them faster\n");
+                    let line = format!(
+                        "agentwire: {dropped} log lines dropped because standard error is read too slowly\n"
+                    );
                     let _ = io::stderr().write_all(line.as_bytes());
                 }
             }

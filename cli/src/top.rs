@@ -347,7 +347,7 @@ async fn read(url: &AdminUrl, path: &str, token: Option<&str>) -> Result<Value, 
     let is_ok = answer.starts_with(b"HTTP/1.") && answer.get(8..12) == Some(b" 200");
     let body = end.filter(|_| is_ok).map(|end| &answer[end + 4..]);
     let value = body.and_then(|body| Format::Json.decode_value(body).ok());
-    value.ok_or_else(|| failed(Exit::Protocol, "this is not the endpoint of --admin"))
+    value.ok_or_else(|| failed(Exit::Protocol, "this URL is not an admin endpoint"))
 }
 
 const REQUESTS: &str = "agentwire_requests_total";

@@ -120,7 +120,7 @@ impl<D> RemoteAgentBuilder<D> {
     /// and 64 over HTTP/2 and gRPC.
     ///
     /// Over HTTP/2 and gRPC, calls and streams use as few connections as this setting allows.
-    /// HTTP/1.1 does not share connections. The rest of this text is about the other carriers.
+    /// HTTP/1.1 does not share connections. The following applies to all other carriers.
     ///
     /// Calls share connections only once [`max_connections`](Self::max_connections) are open. Use
     /// this setting only with servers that answer each request as soon as it is processed, as

@@ -29,9 +29,9 @@ use crate::{
 /// An agent in another process, in any language.
 ///
 /// A client connects on its first call and keeps its connections open for later calls. After a
-/// restart of the server, the client reconnects. Each call has its own connection, so a slow call
-/// does not delay other calls. Clones share their connections. Dropping the last clone closes all
-/// connections.
+/// restart of the server, the client reconnects. By default, each call over sockets has its own
+/// connection, so a slow call does not delay other calls; over HTTP/2 and gRPC, calls share
+/// connections. Clones share their connections. Dropping the last clone closes all connections.
 ///
 /// `RemoteAgent` implements [`Agent`], so a remote agent can replace a local one. The inherent
 /// methods of the same names return [`Error`], which describes failures in more detail than
@@ -266,7 +266,7 @@ impl RemoteAgent {
     ///
     /// Returns an [`Error`] if the call fails, such as [`Error::ToolNotFound`] or
     /// [`Error::ToolFailed`]. Returns [`Error::Unsupported`] if the server does not support tools.
-    /// The Python server does not. A [`ToolResult`] that reports a failure is returned as `Ok`.
+    /// Python and Go servers do not. A [`ToolResult`] that reports a failure is returned as `Ok`.
     ///
     /// # Cancel safety
     ///
