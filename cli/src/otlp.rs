@@ -41,17 +41,18 @@ pub(crate) struct OtlpArgs {
         long,
         global = true,
         value_name = "URL",
-        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        env = ENDPOINT_VARIABLE,
         help_heading = HEADING
     )]
     otlp: Option<String>,
 
-    /// The part of the traces that start here and are exported, from 0 to 1
+    /// The fraction of new traces to export, from 0 to 1
     #[arg(
         long,
         global = true,
         value_name = "RATIO",
         default_value = "1",
+        value_parser = parse_fraction,
         help_heading = HEADING
     )]
     otlp_sample: f64,
@@ -67,6 +68,14 @@ impl OtlpArgs {
             return Ok(None);
         };
         if !url.starts_with("http://") {
+            // The variable is for all programs of a machine, and no reason not to run.
+            if std::env::var(ENDPOINT_VARIABLE).is_ok_and(|variable| variable == url) {
+                output::warn(format_args!(
+                    "{ENDPOINT_VARIABLE}: spans are not exported, because {url:?} does not begin \
+                     with http://"
+                ));
+                return Ok(None);
+            }
             let problem = format!("--otlp: expected http://HOST:PORT, found {url:?}");
             return Err(CliError::new(Exit::Usage, problem));
         }
@@ -85,7 +94,7 @@ impl OtlpArgs {
         } else {
             service
         };
-        let sampler = Sampler::TraceIdRatioBased(self.otlp_sample.clamp(0.0, 1.0));
+        let sampler = Sampler::TraceIdRatioBased(self.otlp_sample);
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_sampler(Sampler::ParentBased(Box::new(sampler)))
@@ -109,6 +118,13 @@ impl OtlpArgs {
     }
 }
 
+const ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+fn parse_fraction(text: &str) -> Result<f64, String> {
+    let fraction = text.parse().ok().filter(|it| (0.0..=1.0).contains(it));
+    fraction.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
 /// Returns whether spans are exported. Clients then send their trace contexts.
 pub(crate) fn is_on() -> bool {
     PROVIDER.get().is_some()
@@ -118,7 +134,7 @@ pub(crate) fn is_on() -> bool {
 pub(crate) fn flush() {
     if let Some(provider) = PROVIDER.get() {
         if let Err(error) = provider.shutdown() {
-            output::warn(format_args!("the last spans are not exported: {error}"));
+            output::warn(format_args!("could not export the last spans: {error}"));
         }
     }
 }

@@ -152,4 +152,17 @@ async fn a_collector_that_cannot_be_used_is_a_usage_error_and_an_absent_one_is_n
         secure.error(2),
         "--otlp: expected http://HOST:PORT, found \"https://collector:4318\""
     );
+    for fraction in ["7", "-0.1", "NaN", "x"] {
+        let option = format!("--otlp-sample={fraction}");
+        let refused = run(["token", &option]).await;
+        let error = refused.error(2);
+        assert!(error.contains("expected a number from 0 to 1"), "{error}");
+    }
+    // The variable is often set for other programs.
+    let mut token = program(["token"]);
+    let variable = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318");
+    let output = token.env(variable.0, variable.1).output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(warning.contains("spans are not exported"), "{warning}");
 }
